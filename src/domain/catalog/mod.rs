@@ -1,0 +1,328 @@
+//! Catalogs: named lists of scopes and of the operations that they open.
+
+mod matcher;
+pub mod path;
+
+use super::key::verdict::Detail;
+use crate::error::{Error, Result};
+use matcher::Matcher;
+use std::collections::{BTreeSet, HashMap};
+
+/// The built-in catalog that holds this server's own permissions.
+pub const BUILT_IN: &str = "latchkey";
+
+/// Scopes and operations that one catalog may hold.
+pub const SCOPES_MAX: usize = 1_000;
+/// See [`SCOPES_MAX`].
+pub const OPERATIONS_MAX: usize = 20_000;
+/// Characters of a scope's name.
+pub const SCOPE_CHARS_MAX: usize = 100;
+
+/// What a credential may do: a name, words for people, and the scopes that it includes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Scope {
+    pub name: String,
+    pub label: String,
+    pub implies: Vec<String>,
+}
+
+/// A request that scopes can open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Operation {
+    pub id: String,
+    /// Upper case.
+    pub method: String,
+    /// `/invoices/{id}/lines` or, with a last segment that takes all the rest, `/files/{path...}`.
+    pub path: String,
+    /// In lower case; `None` for any host.
+    pub host: Option<String>,
+    pub writes: bool,
+    /// One of them is needed; none if empty.
+    pub any_of: Vec<String>,
+}
+
+/// A catalog as it is put, before it is checked.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Definition {
+    pub name: String,
+    pub scopes: Vec<Scope>,
+    pub operations: Vec<Operation>,
+}
+
+/// A checked catalog, ready to judge requests.
+#[derive(Debug)]
+pub struct Catalog {
+    definition: Definition,
+    /// Each scope with all that it includes, itself too.
+    closures: HashMap<String, BTreeSet<String>>,
+    matcher: Matcher,
+}
+
+/// What an operation asks of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    pub any_of: &'a [String],
+    pub writes: bool,
+}
+
+/// A scope's name: 1 to 100 visible ASCII characters without blanks, quotes, commas and backslashes
+/// (RFC 6749, section 3.3, less the comma).
+pub fn check_scope_name(field: &str, name: &str) -> Result<()> {
+    let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b',');
+    if (1..=SCOPE_CHARS_MAX).contains(&name.len()) && name.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        field,
+        "must be 1 to 100 visible ASCII characters without blanks, commas, quotes and backslashes, such as invoices:read",
+    ))
+}
+
+impl Catalog {
+    /// Checks a definition whole; the error names the member at fault.
+    pub fn compile(definition: Definition) -> Result<Catalog> {
+        if definition.scopes.len() > SCOPES_MAX {
+            return Err(Error::invalid(
+                "scopes",
+                format!("must have at most {SCOPES_MAX} entries"),
+            ));
+        }
+        if definition.operations.len() > OPERATIONS_MAX {
+            return Err(Error::invalid(
+                "operations",
+                format!("must have at most {OPERATIONS_MAX} entries"),
+            ));
+        }
+        let closures = closures(&definition.scopes)?;
+        check_operations(&definition.operations, &closures)?;
+        let matcher = Matcher::compile(&definition.operations)?;
+        Ok(Catalog {
+            definition,
+            closures,
+            matcher,
+        })
+    }
+
+    /// The name that keys refer to.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// The catalog as it was put.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Whether the catalog has this scope.
+    pub fn has_scope(&self, name: &str) -> bool {
+        self.closures.contains_key(name)
+    }
+
+    /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing.
+    pub fn grants(&self, held: &[Box<str>], wanted: &str) -> bool {
+        held.iter().any(|scope| {
+            self.closures
+                .get(&**scope)
+                .is_some_and(|closure| closure.contains(wanted))
+        })
+    }
+
+    /// What a request needs. `path` is as it came, without the query; it is checked here.
+    pub fn demand(
+        &self,
+        method: &str,
+        path: &str,
+        host: Option<&str>,
+    ) -> std::result::Result<Demand<'_>, Detail> {
+        let segments = path::segments(path).ok_or(Detail::UnsafeRequest)?;
+        let index = self
+            .matcher
+            .find(method, &segments, host)
+            .ok_or(Detail::UnknownOperation)?;
+        let operation = &self.definition.operations[index];
+        Ok(Demand {
+            any_of: &operation.any_of,
+            writes: operation.writes,
+        })
+    }
+}
+
+/// Every scope with all that it includes, through any number of steps. Circles are harmless.
+fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
+    let mut direct: HashMap<&str, &Scope> = HashMap::new();
+    for (position, scope) in scopes.iter().enumerate() {
+        check_scope_name(&format!("scopes[{position}].name"), &scope.name)?;
+        super::text::check_description(&format!("scopes[{position}].label"), &scope.label)?;
+        if direct.insert(&scope.name, scope).is_some() {
+            return Err(Error::invalid(
+                format!("scopes[{position}].name"),
+                "is there twice",
+            ));
+        }
+    }
+    for (position, scope) in scopes.iter().enumerate() {
+        if let Some(stranger) = scope
+            .implies
+            .iter()
+            .find(|name| !direct.contains_key(name.as_str()))
+        {
+            return Err(Error::invalid(
+                format!("scopes[{position}].implies"),
+                format!("{stranger:?} is no scope of this catalog"),
+            ));
+        }
+    }
+    let closure = |start: &str| {
+        let mut reached = BTreeSet::from([start.to_owned()]);
+        let mut open = vec![start];
+        while let Some(name) = open.pop() {
+            for next in &direct[name].implies {
+                if reached.insert(next.clone()) {
+                    open.push(next);
+                }
+            }
+        }
+        reached
+    };
+    Ok(scopes
+        .iter()
+        .map(|scope| (scope.name.clone(), closure(&scope.name)))
+        .collect())
+}
+
+fn check_operations(
+    operations: &[Operation],
+    scopes: &HashMap<String, BTreeSet<String>>,
+) -> Result<()> {
+    let mut ids = BTreeSet::new();
+    for (position, operation) in operations.iter().enumerate() {
+        let field = |member: &str| format!("operations[{position}].{member}");
+        super::text::check_name(&field("id"), &operation.id)?;
+        if !ids.insert(&operation.id) {
+            return Err(Error::invalid(field("id"), "is there twice"));
+        }
+        let plain = |b: u8| b.is_ascii_uppercase() || b == b'-';
+        if operation.method.is_empty()
+            || operation.method.len() > 20
+            || !operation.method.bytes().all(plain)
+        {
+            return Err(Error::invalid(
+                field("method"),
+                "must be an HTTP method in upper case, such as GET",
+            ));
+        }
+        if let Some(host) = &operation.host
+            && path::host(host).as_deref() != Some(host.as_str())
+        {
+            return Err(Error::invalid(
+                field("host"),
+                "must be a host name in lower case, without port and final dot",
+            ));
+        }
+        if let Some(stranger) = operation
+            .any_of
+            .iter()
+            .find(|name| !scopes.contains_key(name.as_str()))
+        {
+            return Err(Error::invalid(
+                field("any_of"),
+                format!("{stranger:?} is no scope of this catalog"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn operation(id: &str, method: &str, path: &str, any_of: &[&str]) -> Operation {
+        Operation {
+            id: id.to_owned(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            host: None,
+            writes: method != "GET",
+            any_of: any_of.iter().map(|scope| (*scope).to_owned()).collect(),
+        }
+    }
+
+    fn scope(name: &str, implies: &[&str]) -> Scope {
+        let implies = implies.iter().map(|scope| (*scope).to_owned()).collect();
+        Scope {
+            name: name.to_owned(),
+            label: String::new(),
+            implies,
+        }
+    }
+
+    fn billing() -> Definition {
+        Definition {
+            name: "billing".to_owned(),
+            scopes: vec![
+                scope("i:read", &[]),
+                scope("i:write", &["i:read"]),
+                scope("all", &["i:write", "all"]),
+            ],
+            operations: vec![operation("list", "GET", "/i", &["i:read"])],
+        }
+    }
+
+    // attacks 67
+    #[test]
+    fn a_scope_grants_itself_and_what_it_implies_and_nothing_alike() {
+        let catalog = Catalog::compile(billing()).unwrap();
+        let grants = |held: &str, wanted: &str| catalog.grants(&[held.into()], wanted);
+        assert!(grants("i:read", "i:read"));
+        assert!(grants("all", "i:read"));
+        assert!(!grants("i:read", "i:write"));
+        for wanted in ["i:rea", "i:readx", "I:READ", "i:*", "*", ""] {
+            assert!(!grants("all", wanted), "{wanted}");
+        }
+        assert!(!grants("stranger", "stranger"));
+    }
+
+    #[test]
+    fn a_faulty_definition_is_refused_with_its_place() {
+        #[track_caller]
+        fn check(change: impl FnOnce(&mut Definition), field: &str) {
+            let mut definition = billing();
+            change(&mut definition);
+            match Catalog::compile(definition) {
+                Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+        check(|d| d.scopes[1].name = "i:read".to_owned(), "scopes[1].name");
+        check(|d| d.scopes[0].name = "a b".to_owned(), "scopes[0].name");
+        check(
+            |d| d.scopes[1].implies = vec!["x".to_owned()],
+            "scopes[1].implies",
+        );
+        check(
+            |d| d.operations[0].any_of = vec!["x".to_owned()],
+            "operations[0].any_of",
+        );
+        check(
+            |d| d.operations[0].method = "get".to_owned(),
+            "operations[0].method",
+        );
+        check(
+            |d| d.operations[0].path = "i".to_owned(),
+            "operations[0].path",
+        );
+        check(
+            |d| d.operations[0].host = Some("A.example".to_owned()),
+            "operations[0].host",
+        );
+        check(
+            |d| d.operations.push(operation("list", "GET", "/other", &[])),
+            "operations[1].id",
+        );
+        check(
+            |d| d.operations.push(operation("again", "GET", "/i", &[])),
+            "operations[1].path",
+        );
+    }
+}

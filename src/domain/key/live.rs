@@ -1,0 +1,147 @@
+//! What verification needs of a key, in as little memory as it takes: a store may hold a million.
+
+use super::address::AddressList;
+use super::pepper::Digest;
+use super::quota::{Counters, RateLimit};
+use super::{Key, KeyId};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A live key. Deleted keys have none.
+#[derive(Debug)]
+pub struct Live {
+    pub id: KeyId,
+    pub name: Box<str>,
+    /// What many keys have in common; shared among them.
+    pub kin: Arc<Kin>,
+    /// The newest secret.
+    pub secret: StoredSecret,
+    pub enabled: bool,
+    /// `Timestamp(i64::MIN)` if it always was.
+    pub not_before: Timestamp,
+    /// `Timestamp(i64::MAX)` if it never does.
+    pub expires_at: Timestamp,
+    /// What most keys do without.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// The properties that keys of one purpose share.
+#[derive(Debug, Eq, Hash, PartialEq)]
+pub struct Kin {
+    pub workspace: Uid,
+    pub owner: Option<Uid>,
+    pub policy: Box<str>,
+    pub catalog: Option<Box<str>>,
+    pub scopes: Box<[Box<str>]>,
+    pub read_only: bool,
+}
+
+/// A digest and the version of the pepper that it was made with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoredSecret {
+    pub digest: Digest,
+    pub pepper: u32,
+}
+
+/// The optional part of a live key.
+#[derive(Debug, Default)]
+pub struct Rare {
+    pub older: Option<OlderSecret>,
+    pub addresses: Option<AddressList>,
+    pub rate_limit: Option<RateLimit>,
+    /// Shared with the entry that replaces this one, so that an edit gives no quota back.
+    pub counters: Option<Arc<Mutex<Counters>>>,
+    /// Compact JSON; empty for `{}`.
+    pub metadata: Box<str>,
+}
+
+/// The secret before the last rotation, in its grace period.
+#[derive(Debug)]
+pub struct OlderSecret {
+    pub secret: StoredSecret,
+    /// The first instant at which it no longer works.
+    pub expires_at: Timestamp,
+    /// It also ends when the new secret is first used.
+    pub until_first_use: bool,
+    /// Set at that first use, before the store knows.
+    pub retired: AtomicBool,
+}
+
+impl OlderSecret {
+    /// Whether this secret still opens anything at `now`.
+    pub fn works(&self, now: Timestamp) -> bool {
+        now < self.expires_at && !self.retired.load(Ordering::Acquire)
+    }
+}
+
+impl Live {
+    /// Builds the live form of a stored key with its newest and, in a grace period, its older secret.
+    pub fn new(
+        key: &Key,
+        kin: Arc<Kin>,
+        secret: StoredSecret,
+        older: Option<OlderSecret>,
+        counters: Option<Arc<Mutex<Counters>>>,
+    ) -> Live {
+        let metadata: &str = if key.metadata == "{}" {
+            ""
+        } else {
+            &key.metadata
+        };
+        let rare = Rare {
+            older,
+            addresses: key.allowed_ips.clone(),
+            rate_limit: key.rate_limit,
+            counters,
+            metadata: metadata.into(),
+        };
+        let plain = rare.older.is_none()
+            && rare.addresses.is_none()
+            && rare.rate_limit.is_none()
+            && rare.counters.is_none()
+            && rare.metadata.is_empty();
+        Live {
+            id: key.id,
+            name: key.name.as_str().into(),
+            kin,
+            secret,
+            enabled: key.enabled,
+            not_before: key.not_before.unwrap_or(Timestamp(i64::MIN)),
+            expires_at: key.expires_at.unwrap_or(Timestamp(i64::MAX)),
+            rare: (!plain).then(|| Box::new(rare)),
+        }
+    }
+
+    /// When the key ends, or `None` if it never does.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        (self.expires_at.0 != i64::MAX).then_some(self.expires_at)
+    }
+
+    /// The metadata as compact JSON.
+    pub fn metadata(&self) -> &str {
+        match &self.rare {
+            Some(rare) if !rare.metadata.is_empty() => &rare.metadata,
+            _ => "{}",
+        }
+    }
+}
+
+impl Kin {
+    /// The shared part of a stored key.
+    pub fn of(key: &Key) -> Kin {
+        Kin {
+            workspace: key.workspace,
+            owner: key.owner,
+            policy: key.policy.as_str().into(),
+            catalog: key.catalog.as_deref().map(Into::into),
+            scopes: key
+                .scopes
+                .iter()
+                .map(|scope| scope.as_str().into())
+                .collect(),
+            read_only: key.read_only,
+        }
+    }
+}

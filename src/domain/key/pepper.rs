@@ -1,0 +1,143 @@
+//! Digests: what is stored of a secret, and the pepper that they are made with.
+//!
+//! The pepper lies outside the database, so a stolen database neither verifies nor forges keys.
+//! Random 256-bit secrets need no slow hash (NIST SP 800-63B-4, look-up secrets).
+
+use crate::error::{Error, Result};
+use ring::hmac;
+
+/// HMAC-SHA256 of a secret under a pepper: all that is ever stored of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Digest(pub [u8; 32]);
+
+/// One version of the pepper.
+pub struct Pepper {
+    pub version: u32,
+    key: hmac::Key,
+}
+
+/// All versions that stored digests may have been made with, the newest last.
+pub struct Peppers(Vec<Pepper>);
+
+impl Pepper {
+    fn new(version: u32, bytes: &[u8; 32]) -> Pepper {
+        Pepper {
+            version,
+            key: hmac::Key::new(hmac::HMAC_SHA256, bytes),
+        }
+    }
+
+    /// The digest of a whole secret, prefix included.
+    pub fn digest(&self, text: &str) -> Digest {
+        let tag = hmac::sign(&self.key, text.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(tag.as_ref());
+        Digest(bytes)
+    }
+
+    /// Compares in constant time.
+    pub fn matches(&self, text: &str, digest: &Digest) -> bool {
+        hmac::verify(&self.key, text.as_bytes(), &digest.0).is_ok()
+    }
+
+    /// A value that shows whether a pepper is the one that a database was made with, and nothing else.
+    pub fn fingerprint(&self) -> Digest {
+        self.digest("latchkey: fingerprint of the pepper")
+    }
+
+    /// Seals a text for this server's own use (the head of the audit chain); the label keeps seals and digests apart.
+    pub fn seal(&self, text: &str) -> Digest {
+        self.digest(&format!("latchkey: seal\n{text}"))
+    }
+}
+
+impl Peppers {
+    /// Draws the first version.
+    pub fn generate() -> Result<(Peppers, String)> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!("1 {hex}\n");
+        Ok((Peppers(vec![Pepper::new(1, &bytes)]), text))
+    }
+
+    /// Reads the pepper file: one line a version, `<version> <64 hexadecimal digits>`, ascending.
+    pub fn parse(text: &str) -> Option<Peppers> {
+        let mut peppers: Vec<Pepper> = Vec::new();
+        for line in text.lines() {
+            let (version, hex) = line.split_once(' ')?;
+            let version = version.parse().ok()?;
+            if peppers.last().is_some_and(|last| last.version >= version) {
+                return None;
+            }
+            peppers.push(Pepper::new(version, &unhex(hex)?));
+        }
+        (!peppers.is_empty()).then_some(Peppers(peppers))
+    }
+
+    /// The version that new digests are made with.
+    pub fn current(&self) -> &Pepper {
+        // `parse` and `generate` never leave the list empty.
+        &self.0[self.0.len() - 1]
+    }
+
+    /// The version that an old digest was made with.
+    pub fn version(&self, version: u32) -> Option<&Pepper> {
+        self.0.iter().find(|pepper| pepper.version == version)
+    }
+
+    /// Every version, oldest first.
+    pub fn all(&self) -> &[Pepper] {
+        &self.0
+    }
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = (high << 4 | low) as u8;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_matches_its_secret_under_its_pepper_only() {
+        let (one, text) = Peppers::generate().unwrap();
+        let (other, _) = Peppers::generate().unwrap();
+        let digest = one.current().digest("lk_secret");
+        let read_back = Peppers::parse(&text).unwrap();
+        assert!(read_back.current().matches("lk_secret", &digest));
+        assert!(!read_back.current().matches("lk_secreT", &digest));
+        assert!(!other.current().matches("lk_secret", &digest));
+    }
+
+    // attacks 234
+    #[test]
+    fn damaged_pepper_files_are_refused() {
+        let good = format!("1 {}", "ab".repeat(32));
+        assert!(Peppers::parse(&good).is_some());
+        let two = format!("{good}\n3 {}\n", "cd".repeat(32));
+        assert_eq!(Peppers::parse(&two).unwrap().current().version, 3);
+        for bad in [
+            "",
+            "\n",
+            "1",
+            "1 ab",
+            &"ab".repeat(32),
+            &format!("x {}", "ab".repeat(32)),
+            &format!("1 {}", "zz".repeat(32)),
+            &format!("{good}\n{good}"),
+        ] {
+            assert!(Peppers::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

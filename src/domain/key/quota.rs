@@ -1,0 +1,368 @@
+//! Rate limits and counted uses: the only state that a verification changes.
+
+use std::collections::VecDeque;
+
+/// Requests that a window may hold at most; larger numbers are refused at issue.
+pub const RATE_LIMIT_MAX: u64 = 1 << 32;
+/// The longest window: 31 days.
+pub const WINDOW_S_MAX: u64 = 31 * 86_400;
+/// Uses that a key can be given.
+pub const USES_MAX: u64 = 1 << 53;
+/// Slots that a window keeps at most: the bound of its memory.
+const SLOTS: u64 = 1_000;
+
+/// At most `limit` requests in any `window_s` seconds. A limit of 0 refuses every request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct RateLimit {
+    pub limit: u64,
+    pub window_s: u64,
+}
+
+/// Where a key stands in its window after a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RateStatus {
+    pub rate: RateLimit,
+    pub remaining: u64,
+    /// Seconds until spent quota begins to return (after an accepted request),
+    /// or until this request would fit (after a refused one). At least 1.
+    pub reset_s: u64,
+}
+
+/// The counters of one key, behind one mutex, so that a decision and its spending are one step.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub window: Window,
+    pub uses: Option<Uses>,
+}
+
+/// A sliding window: what was admitted when, in slots of a millisecond, or of a thousandth of the
+/// window for limits above a thousand.
+///
+/// A slot's requests count until the last of them is a whole window old. So no window ever holds one
+/// request too many, and quota returns on time, or at most a thousandth of the window late for the large
+/// limits. Windows are kept in memory and begin empty after a restart.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// (slot number, requests admitted in it), oldest first.
+    slots: VecDeque<(u64, u64)>,
+    spent: u64,
+    /// The width of the slots; another one means that the limit was edited.
+    slot_ms: u64,
+}
+
+/// The uses that a key has left: a reserved part in memory and the rest in the store.
+///
+/// The reserved part has been taken off the stored number before any of it is spent, so a crash loses
+/// at most the reserved part and never gives any use twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Uses {
+    pub reserved: u64,
+    pub stored: u64,
+}
+
+/// What spending from [`Counters`] came to.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Spent {
+    /// Admitted and counted.
+    Accepted {
+        rate: Option<RateStatus>,
+        uses_left: Option<u64>,
+    },
+    /// The store has uses left, but too few are reserved: reserve and ask again. Nothing was spent.
+    MustReserve,
+    /// The window is full. Nothing was spent.
+    RateLimited(RateStatus),
+    /// The uses are spent. Nothing more was.
+    UsageExceeded,
+}
+
+impl Counters {
+    /// Decides on a request of `cost` and spends its quota, or spends nothing at all.
+    pub fn spend(&mut self, rate: Option<RateLimit>, cost: u64, steady_ms: u64) -> Spent {
+        if let Some(rate) = rate
+            && let Err(status) = self.window.fits(rate, cost, steady_ms)
+        {
+            return Spent::RateLimited(status);
+        }
+        if let Some(uses) = &mut self.uses {
+            if cost > uses.reserved.saturating_add(uses.stored)
+                || (uses.reserved == 0 && uses.stored == 0)
+            {
+                return Spent::UsageExceeded;
+            }
+            if cost > uses.reserved {
+                return Spent::MustReserve;
+            }
+            uses.reserved -= cost;
+        }
+        Spent::Accepted {
+            rate: rate.map(|rate| self.window.take(rate, cost, steady_ms)),
+            uses_left: self
+                .uses
+                .map(|uses| uses.reserved.saturating_add(uses.stored)),
+        }
+    }
+}
+
+impl Window {
+    /// Counts one attempt, or refuses it with the time until the next may be made.
+    pub fn count(&mut self, rate: RateLimit, steady_ms: u64) -> Result<(), RateStatus> {
+        self.fits(rate, 1, steady_ms)?;
+        self.take(rate, 1, steady_ms);
+        Ok(())
+    }
+
+    /// Whether anything in the window still counts.
+    pub fn is_busy(&mut self, rate: RateLimit, steady_ms: u64) -> bool {
+        self.forget(rate, steady_ms);
+        self.spent > 0
+    }
+
+    fn fits(&mut self, rate: RateLimit, cost: u64, steady_ms: u64) -> Result<(), RateStatus> {
+        self.forget(rate, steady_ms);
+        let free = rate.limit.saturating_sub(self.spent);
+        if rate.limit > 0 && cost <= free {
+            return Ok(());
+        }
+        Err(RateStatus {
+            rate,
+            remaining: free,
+            reset_s: self.seconds_until_free(rate, cost, steady_ms),
+        })
+    }
+
+    fn take(&mut self, rate: RateLimit, cost: u64, steady_ms: u64) -> RateStatus {
+        let slot = steady_ms / slot_ms(rate);
+        if cost > 0 {
+            match self.slots.back_mut() {
+                Some((last, count)) if *last >= slot => *count += cost,
+                _ => self.slots.push_back((slot, cost)),
+            }
+            self.spent += cost;
+        }
+        let reset_s = match self.slots.front() {
+            Some((oldest, _)) => ceil_s(leaves_at(*oldest, rate), steady_ms),
+            None => rate.window_s,
+        };
+        RateStatus {
+            rate,
+            remaining: rate.limit.saturating_sub(self.spent),
+            reset_s,
+        }
+    }
+
+    /// Drops the slots whose every request is a whole window old. After an edit of the limit, what was
+    /// spent counts as spent just now: an edit never gives quota back.
+    fn forget(&mut self, rate: RateLimit, steady_ms: u64) {
+        if self.slot_ms != slot_ms(rate) {
+            self.slot_ms = slot_ms(rate);
+            self.slots.clear();
+            if self.spent > 0 {
+                self.slots.push_back((steady_ms / self.slot_ms, self.spent));
+            }
+        }
+        while let Some((slot, count)) = self.slots.front().copied()
+            && leaves_at(slot, rate) <= steady_ms
+        {
+            self.slots.pop_front();
+            self.spent -= count;
+        }
+    }
+
+    fn seconds_until_free(&self, rate: RateLimit, cost: u64, steady_ms: u64) -> u64 {
+        let mut free = rate.limit.saturating_sub(self.spent);
+        for (slot, count) in &self.slots {
+            free += count;
+            if rate.limit > 0 && free >= cost {
+                return ceil_s(leaves_at(*slot, rate), steady_ms);
+            }
+        }
+        rate.window_s
+    }
+}
+
+fn slot_ms(rate: RateLimit) -> u64 {
+    if rate.limit <= SLOTS {
+        1
+    } else {
+        (rate.window_s * 1000 / SLOTS).max(1)
+    }
+}
+
+/// When the last request that a slot can hold is a whole window old.
+fn leaves_at(slot: u64, rate: RateLimit) -> u64 {
+    (slot + 1) * slot_ms(rate) - 1 + rate.window_s * 1000
+}
+
+fn ceil_s(at_ms: u64, now_ms: u64) -> u64 {
+    at_ms.saturating_sub(now_ms).div_ceil(1000).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const MINUTE: RateLimit = RateLimit {
+        limit: 60,
+        window_s: 60,
+    };
+
+    fn admits(counters: &mut Counters, rate: RateLimit, at_ms: u64) -> bool {
+        matches!(counters.spend(Some(rate), 1, at_ms), Spent::Accepted { .. })
+    }
+
+    #[test]
+    fn the_sixty_first_request_inside_any_minute_is_refused() {
+        let mut counters = Counters::default();
+        let mut admitted: Vec<u64> = Vec::new();
+        for at_ms in (0..300_000).step_by(137) {
+            if admits(&mut counters, MINUTE, at_ms) {
+                admitted.push(at_ms);
+            }
+            let inside = admitted
+                .iter()
+                .filter(|then| **then + 60_000 > at_ms)
+                .count();
+            assert!(inside <= 60, "{inside} at {at_ms}");
+        }
+        assert_eq!(admitted.len(), 300);
+    }
+
+    #[test]
+    fn quota_returns_when_the_window_has_passed() {
+        let one = RateLimit {
+            limit: 1,
+            window_s: 1,
+        };
+        let mut counters = Counters::default();
+        assert!(admits(&mut counters, one, 5_000));
+        assert!(!admits(&mut counters, one, 5_999));
+        assert!(admits(&mut counters, one, 6_000));
+    }
+
+    #[test]
+    fn the_status_tells_what_is_left_and_when_more_comes() {
+        let mut counters = Counters::default();
+        let Spent::Accepted {
+            rate: Some(status), ..
+        } = counters.spend(Some(MINUTE), 1, 0)
+        else {
+            panic!()
+        };
+        assert_eq!((status.remaining, status.reset_s), (59, 60));
+        let Spent::RateLimited(status) = counters.spend(Some(MINUTE), 60, 30_000) else {
+            panic!()
+        };
+        assert_eq!((status.remaining, status.reset_s), (59, 30));
+    }
+
+    // attacks 158
+    #[test]
+    fn a_limit_of_zero_refuses_everything_and_the_largest_overflows_nothing() {
+        let mut counters = Counters::default();
+        let zero = RateLimit {
+            limit: 0,
+            window_s: WINDOW_S_MAX,
+        };
+        assert!(matches!(
+            counters.spend(Some(zero), 0, 0),
+            Spent::RateLimited(_)
+        ));
+        let vast = RateLimit {
+            limit: RATE_LIMIT_MAX,
+            window_s: WINDOW_S_MAX,
+        };
+        assert!(admits(&mut counters, vast, u64::MAX / 1_000_000));
+    }
+
+    #[test]
+    fn an_edited_limit_gives_no_quota_back() {
+        let mut counters = Counters::default();
+        assert!((0..60).all(|_| admits(&mut counters, MINUTE, 0)));
+        let wider = RateLimit {
+            limit: 5_000,
+            window_s: 60,
+        };
+        let Spent::Accepted {
+            rate: Some(status), ..
+        } = counters.spend(Some(wider), 1, 59_000)
+        else {
+            panic!()
+        };
+        assert_eq!(status.remaining, 5_000 - 61);
+        assert!(!admits(&mut counters, MINUTE, 60_001));
+    }
+
+    // attacks 242
+    #[test]
+    fn a_clock_that_stands_still_or_falls_back_gives_no_burst() {
+        let mut counters = Counters::default();
+        let spent = (0..100)
+            .filter(|n| admits(&mut counters, MINUTE, 90_000 - n * 500))
+            .count();
+        assert_eq!(spent, 60);
+    }
+
+    #[test]
+    fn sixty_four_threads_never_get_one_too_many() {
+        let counters = Mutex::new(Counters {
+            uses: Some(Uses {
+                reserved: 5_000,
+                stored: 0,
+            }),
+            ..Counters::default()
+        });
+        let rate = RateLimit {
+            limit: 1_000,
+            window_s: 3600,
+        };
+        let (by_rate, by_uses) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        if admits(&mut counters.lock().unwrap(), rate, 0) {
+                            by_rate.fetch_add(1, Ordering::Relaxed);
+                        }
+                        if matches!(
+                            counters.lock().unwrap().spend(None, 1, 0),
+                            Spent::Accepted { .. }
+                        ) {
+                            by_uses.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(by_rate.into_inner(), 1_000);
+        assert_eq!(by_uses.into_inner(), 4_000);
+    }
+
+    #[test]
+    fn a_refused_request_spends_nothing() {
+        let mut counters = Counters {
+            uses: Some(Uses {
+                reserved: 1,
+                stored: 3,
+            }),
+            ..Counters::default()
+        };
+        assert_eq!(counters.spend(Some(MINUTE), 5, 0), Spent::UsageExceeded);
+        assert_eq!(counters.spend(Some(MINUTE), 2, 0), Spent::MustReserve);
+        assert!(counters.window.slots.is_empty());
+        assert_eq!(
+            counters.uses,
+            Some(Uses {
+                reserved: 1,
+                stored: 3
+            })
+        );
+        counters.uses = Some(Uses {
+            reserved: 0,
+            stored: 0,
+        });
+        assert_eq!(counters.spend(None, 0, 0), Spent::UsageExceeded);
+    }
+}

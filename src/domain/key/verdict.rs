@@ -1,0 +1,281 @@
+//! The verdict: whether a key opens a request at a moment. A refusal is an answer, not an error.
+//!
+//! The order of the checks is a promise (design, section 4): the first that fails is the one told, state
+//! is told only after the secret has matched, and a refused request spends no quota.
+
+use super::live::Live;
+use super::quota::{Counters, RateStatus, Spent};
+use crate::domain::catalog::{Catalog, Demand};
+use crate::domain::people::User;
+use crate::domain::policy::{CredentialHeader, Policy, ReadOnlyBy, TiedTo};
+use crate::domain::time::{Moment, Timestamp};
+use crate::domain::uid::Uid;
+use std::net::IpAddr;
+
+/// The codes of `POST /v1/verify`, in the order in which they are looked for, `Valid` last.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[rustfmt::skip]
+pub enum Code {
+    Malformed, NotFound, OwnerDisabled, WorkspaceDisabled, Disabled, NotYetValid, Expired, WrongHeader,
+    IpNotAllowed, InsufficientScope, ReadOnly, OutsideWorkspace, RateLimited, UsageExceeded, Valid,
+}
+
+impl Code {
+    /// Every code, for documents and counters.
+    #[rustfmt::skip]
+    pub const ALL: [Code; 15] = [
+        Code::Malformed, Code::NotFound, Code::OwnerDisabled, Code::WorkspaceDisabled, Code::Disabled,
+        Code::NotYetValid, Code::Expired, Code::WrongHeader, Code::IpNotAllowed, Code::InsufficientScope,
+        Code::ReadOnly, Code::OutsideWorkspace, Code::RateLimited, Code::UsageExceeded, Code::Valid,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Disabled => "DISABLED",
+            Code::Expired => "EXPIRED",
+            Code::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Code::IpNotAllowed => "IP_NOT_ALLOWED",
+            Code::Malformed => "MALFORMED",
+            Code::NotFound => "NOT_FOUND",
+            Code::NotYetValid => "NOT_YET_VALID",
+            Code::OutsideWorkspace => "OUTSIDE_WORKSPACE",
+            Code::OwnerDisabled => "OWNER_DISABLED",
+            Code::RateLimited => "RATE_LIMITED",
+            Code::ReadOnly => "READ_ONLY",
+            Code::UsageExceeded => "USAGE_EXCEEDED",
+            Code::Valid => "VALID",
+            Code::WorkspaceDisabled => "WORKSPACE_DISABLED",
+            Code::WrongHeader => "WRONG_HEADER",
+        }
+    }
+
+    /// The code that a stored word means.
+    pub fn parse(text: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+/// What is asked of a key.
+#[derive(Clone, Debug, Default)]
+pub struct Question<'a> {
+    /// All of them must be granted.
+    pub scopes: Vec<&'a str>,
+    /// The key must be of this catalog.
+    pub catalog: Option<&'a str>,
+    /// With `path`: the catalog's operation decides the scopes and whether this reads or writes.
+    pub method: Option<&'a str>,
+    pub path: Option<&'a str>,
+    pub host: Option<&'a str>,
+    /// The end client's address; a key with an address list is refused without one.
+    pub address: Option<IpAddr>,
+    /// The key must reach this workspace.
+    pub workspace: Option<Uid>,
+    /// The header that the secret came in, where the server saw it itself.
+    pub header: Option<CredentialHeader>,
+    /// What the request takes of rate limit and uses; 0 looks without spending.
+    pub cost: u64,
+}
+
+/// What a key is judged against besides itself, looked up by the index.
+pub struct Surroundings<'a> {
+    pub owner: Option<&'a User>,
+    /// The key's workspace and all above it are enabled.
+    pub workspace_active: bool,
+    pub policy: &'a Policy,
+    /// The key's catalog, if it has one.
+    pub catalog: Option<&'a Catalog>,
+    /// The workspace asked for is the key's or below it.
+    pub reaches_workspace: bool,
+}
+
+/// Why a request is refused. `detail` tells apart what one code covers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    pub code: Code,
+    pub detail: Option<Detail>,
+    /// For `RateLimited`: when to come back.
+    pub rate: Option<RateStatus>,
+}
+
+/// Why the scopes of an operation could not be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Detail {
+    /// No operation of the catalog has this method and path.
+    UnknownOperation,
+    /// The path cannot be judged safely, or a needed part of the request is missing.
+    UnsafeRequest,
+}
+
+impl Detail {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Detail::UnknownOperation => "UNKNOWN_OPERATION",
+            Detail::UnsafeRequest => "UNSAFE_REQUEST",
+        }
+    }
+}
+
+/// What the counters came to for a request that is allowed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Allowed {
+    pub rate: Option<RateStatus>,
+    pub uses_left: Option<u64>,
+}
+
+/// The end of a judgement.
+#[derive(Debug)]
+pub enum Judged {
+    Allowed(Allowed),
+    /// Uses must be reserved in the store before this can be decided; nothing was spent.
+    MustReserve,
+    Refused(Refusal),
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Refusal {
+        Refusal {
+            code,
+            detail: None,
+            rate: None,
+        }
+    }
+}
+
+/// Decides whether a key whose secret has matched opens a request, and spends its quota if it does.
+pub fn judge(
+    key: &Live,
+    around: &Surroundings<'_>,
+    question: &Question<'_>,
+    now: Moment,
+) -> Judged {
+    let rules = state(key, around, now.wall)
+        .and_then(|()| credential(key, around, question))
+        .and_then(|()| request(key, around, question));
+    match rules {
+        Err(refusal) => Judged::Refused(refusal),
+        Ok(()) => spend(key, question.cost, now.steady_ms),
+    }
+}
+
+/// Whether the key is in force at all.
+pub fn state(key: &Live, around: &Surroundings<'_>, now: Timestamp) -> Result<(), Refusal> {
+    let tied = around.policy.tied_to;
+    let owner_in_force = match (key.kin.owner, around.owner) {
+        (None, _) => true,
+        (Some(_), Some(owner)) => owner.is_active(),
+        (Some(_), None) => false,
+    };
+    if !owner_in_force && tied != TiedTo::Workspace {
+        return Err(Code::OwnerDisabled.into());
+    }
+    if !around.workspace_active {
+        return Err(Code::WorkspaceDisabled.into());
+    }
+    if !key.enabled {
+        return Err(Code::Disabled.into());
+    }
+    if now < key.not_before {
+        return Err(Code::NotYetValid.into());
+    }
+    if key.expires_at <= now {
+        return Err(Code::Expired.into());
+    }
+    Ok(())
+}
+
+/// Whether it was presented in a permitted way, from a permitted place.
+fn credential(
+    key: &Live,
+    around: &Surroundings<'_>,
+    question: &Question<'_>,
+) -> Result<(), Refusal> {
+    if let Some(header) = &question.header
+        && !around.policy.headers.contains(header)
+    {
+        return Err(Code::WrongHeader.into());
+    }
+    if let Some(list) = key.rare.as_ref().and_then(|rare| rare.addresses.as_ref())
+        && !question.address.is_some_and(|address| list.holds(address))
+    {
+        return Err(Code::IpNotAllowed.into());
+    }
+    Ok(())
+}
+
+/// Whether the key opens this very request.
+fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Result<(), Refusal> {
+    let demand = demand(around, question).map_err(|detail| Refusal {
+        code: Code::InsufficientScope,
+        detail: Some(detail),
+        rate: None,
+    })?;
+    let grants = |scope: &str| match around.catalog {
+        Some(catalog) => catalog.grants(&key.kin.scopes, scope),
+        None => key.kin.catalog.is_none() && key.kin.scopes.iter().any(|held| **held == *scope),
+    };
+    let other_catalog = question
+        .catalog
+        .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
+    let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);
+    if other_catalog
+        || !question.scopes.iter().all(|scope| grants(scope))
+        || !(any_of.is_empty() || any_of.iter().any(|scope| grants(scope)))
+    {
+        return Err(Code::InsufficientScope.into());
+    }
+    if key.kin.read_only && writes(around.policy.read_only_by, demand.as_ref(), question.method) {
+        return Err(Code::ReadOnly.into());
+    }
+    if question.workspace.is_some() && !around.reaches_workspace {
+        return Err(Code::OutsideWorkspace.into());
+    }
+    Ok(())
+}
+
+/// The operation that the question names, if it names a path.
+fn demand<'a>(
+    around: &Surroundings<'a>,
+    question: &Question<'_>,
+) -> Result<Option<Demand<'a>>, Detail> {
+    let Some(path) = question.path else {
+        return Ok(None);
+    };
+    let method = question.method.ok_or(Detail::UnsafeRequest)?;
+    // Without a catalog nothing says what the path needs, and guessing would be allowing.
+    let catalog = around.catalog.ok_or(Detail::UnknownOperation)?;
+    catalog.demand(method, path, question.host).map(Some)
+}
+
+/// Whether the request changes something, as the key's policy understands "read-only".
+fn writes(meaning: ReadOnlyBy, demand: Option<&Demand<'_>>, method: Option<&str>) -> bool {
+    let by_method = || method.is_some_and(|method| !matches!(method, "GET" | "HEAD" | "OPTIONS"));
+    match meaning {
+        ReadOnlyBy::Method => by_method(),
+        ReadOnlyBy::Operation => demand.map_or_else(by_method, |demand| demand.writes),
+        ReadOnlyBy::Scope => false,
+    }
+}
+
+fn spend(key: &Live, cost: u64, steady_ms: u64) -> Judged {
+    let Some(rare) = &key.rare else {
+        return Judged::Allowed(Allowed::default());
+    };
+    let Some(counters) = &rare.counters else {
+        return Judged::Allowed(Allowed::default());
+    };
+    // A panic while the lock was held can at worst have left something spent: never something unspent.
+    let mut counters: std::sync::MutexGuard<'_, Counters> = counters
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    match counters.spend(rare.rate_limit, cost, steady_ms) {
+        Spent::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),
+        Spent::MustReserve => Judged::MustReserve,
+        Spent::RateLimited(status) => Judged::Refused(Refusal {
+            rate: Some(status),
+            ..Code::RateLimited.into()
+        }),
+        Spent::UsageExceeded => Judged::Refused(Code::UsageExceeded.into()),
+    }
+}

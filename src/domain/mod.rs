@@ -1,0 +1,13 @@
+//! What things are, and the rules they follow. No I/O but randomness, no SQL, no HTTP, no clock.
+//!
+//! Rules are pure functions of `(record, request, now)`.
+
+pub mod audit;
+pub mod catalog;
+pub mod key;
+pub mod people;
+pub mod policy;
+pub mod text;
+pub mod time;
+pub mod uid;
+pub mod workspace;

@@ -1,0 +1,182 @@
+//! Users, their roles, and what a role permits on this server.
+
+pub mod password;
+pub mod permission;
+pub mod session;
+
+use super::time::Timestamp;
+use super::uid::Uid;
+use crate::error::{Error, Result};
+use permission::{Permission, Permissions};
+
+/// A person or a service account.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub uid: Uid,
+    /// Unique, in lower case.
+    pub user_name: String,
+    pub email: Option<String>,
+    /// Where the user belongs; roles say what he may do where.
+    pub home: Uid,
+    pub enabled: bool,
+    /// Raised by a change of password; sessions of an older generation are dead.
+    pub generation: i64,
+    pub created_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+    pub roles: Vec<Binding>,
+}
+
+/// A role of a user in a workspace and everywhere below it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Binding {
+    pub workspace: Uid,
+    pub role: Role,
+}
+
+/// What a user may do in a workspace, the mightiest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    Owner,
+    Administrator,
+    KeyManager,
+    Auditor,
+    Member,
+}
+
+/// Every role with its word.
+const ROLES: [(Role, &str); 5] = [
+    (Role::Owner, "owner"),
+    (Role::Administrator, "administrator"),
+    (Role::KeyManager, "key_manager"),
+    (Role::Auditor, "auditor"),
+    (Role::Member, "member"),
+];
+
+impl Role {
+    /// The word that the API and the store use.
+    pub fn as_str(self) -> &'static str {
+        ROLES
+            .iter()
+            .find(|(role, _)| *role == self)
+            .map_or("", |(_, word)| word)
+    }
+
+    /// The role of a word.
+    pub fn parse(text: &str) -> Option<Role> {
+        ROLES
+            .iter()
+            .find(|(_, word)| *word == text)
+            .map(|(role, _)| *role)
+    }
+
+    /// What the role permits in its workspace and below (design, section 4).
+    pub fn permissions(self) -> Permissions {
+        use Permission::*;
+        match self {
+            Role::Owner => Permissions::all(),
+            Role::Administrator => Permissions::of(&[
+                KeysRead,
+                KeysWrite,
+                KeysVerify,
+                KeysReveal,
+                WorkspacesRead,
+                WorkspacesWrite,
+                UsersRead,
+                UsersWrite,
+                PoliciesRead,
+                CatalogsRead,
+                AuditRead,
+            ]),
+            Role::KeyManager => Permissions::of(&[
+                KeysRead,
+                KeysWrite,
+                KeysVerify,
+                WorkspacesRead,
+                PoliciesRead,
+                CatalogsRead,
+            ]),
+            Role::Auditor => Permissions::of(&[
+                KeysRead,
+                AuditRead,
+                WorkspacesRead,
+                UsersRead,
+                PoliciesRead,
+                CatalogsRead,
+            ]),
+            // A member's key permissions hold for his own keys only; `ops::access` sees to that.
+            Role::Member => Permissions::of(&[KeysRead, KeysWrite, PoliciesRead, CatalogsRead]),
+        }
+    }
+}
+
+impl User {
+    /// Whether the user's keys and sessions are in force.
+    pub fn is_active(&self) -> bool {
+        self.enabled && self.deleted_at.is_none()
+    }
+}
+
+/// Accepts user names: 1 to 100 characters of ASCII letters, digits and `. _ - + @ \`, and returns the one
+/// form in which they are stored and compared. ASCII only, so that no two names look alike (attacks 196).
+pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
+    let legal =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'@' | b'\\');
+    if (1..=100).contains(&text.len()) && text.bytes().all(legal) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Error::invalid(
+        field,
+        "must be 1 to 100 characters of a-z, 0-9 and . _ - + @ \\",
+    ))
+}
+
+/// Accepts what could be an e-mail address: something, one @, something; ASCII, at most 254 characters.
+pub fn normal_email(field: &str, text: &str) -> Result<String> {
+    let parts = text.split_once('@');
+    let fits = text.len() <= 254
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && parts.is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        });
+    if fits {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Error::invalid(
+        field,
+        "must be an e-mail address of ASCII characters",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // attacks 196
+    #[test]
+    fn user_names_have_one_form() {
+        for (text, expected) in [
+            ("Alice", Some("alice")),
+            ("site\\Administrator", Some("site\\administrator")),
+            ("a.b+c@example.com", Some("a.b+c@example.com")),
+            ("Iıİ", None),
+            ("straße", None),
+            ("\u{ff41}lice", None),
+            ("", None),
+            ("a b", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(
+                normal_user_name("user_name", text).ok().as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_role_has_its_word_back() {
+        for (role, word) in ROLES {
+            assert_eq!((Role::parse(word), role.as_str()), (Some(role), word));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Policies: the rules that keys of a kind are born under and live by. A new kind of key is a row.
+
+pub mod rules;
+
+use super::key::quota::RateLimit;
+
+/// The policy of keys whose issuer named none.
+pub const STANDARD: &str = "standard";
+
+/// One policy, as stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Policy {
+    pub name: String,
+    pub description: String,
+    pub issued_by: IssuedBy,
+    /// The headers that a secret of such a key may come in.
+    pub headers: Vec<CredentialHeader>,
+    pub read_only_by: ReadOnlyBy,
+    pub expiry: Expiry,
+    /// The longest life, counted from the moment of issue or edit.
+    pub expiry_s_max: Option<u64>,
+    pub addresses: AddressRule,
+    /// Keys of this policy that one workspace may hold.
+    pub keys_per_workspace_max: Option<u32>,
+    pub secret_shown: SecretShown,
+    /// The members that an edit may change.
+    pub editable: Vec<Field>,
+    pub can_disable: bool,
+    pub can_rotate: bool,
+    /// Deleting asks for the key's name.
+    pub confirm_name: bool,
+    pub tied_to: TiedTo,
+    /// For keys whose issuer named none.
+    pub rate_limit: Option<RateLimit>,
+    /// The start of the secrets.
+    pub prefix: String,
+}
+
+/// A place for a credential in a request.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum CredentialHeader {
+    /// `Authorization: Bearer …` (RFC 6750, section 2.1).
+    Bearer,
+    /// A header of its own, in lower case, such as `x-api-key`.
+    Named(String),
+    /// `Authorization: Token …`.
+    Token,
+}
+
+/// Who may issue keys of a policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IssuedBy {
+    /// Whoever manages keys in the workspace.
+    Manager,
+    /// A user, for himself.
+    Owner,
+    /// Whoever knows a user's name and password, for that user.
+    Password,
+}
+
+/// What makes a request a write, for keys that only read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReadOnlyBy {
+    /// Any method but GET, HEAD and OPTIONS.
+    Method,
+    /// What the catalog says of the operation; by method where no operation is named.
+    Operation,
+    /// Nothing: the scopes alone decide.
+    Scope,
+}
+
+/// Whether keys expire.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expiry {
+    Forbidden,
+    Optional,
+    Required,
+}
+
+/// What an address list may hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AddressRule {
+    /// Addresses and ranges.
+    Cidr,
+    /// Single addresses only.
+    Exact,
+    /// No list at all.
+    Off,
+}
+
+/// How often a secret can be seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecretShown {
+    /// At issue and rotation only.
+    Once,
+    /// Again later, from a sealed copy.
+    Sealed,
+}
+
+/// Whose fate the key shares, besides its own switch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TiedTo {
+    /// Its owner's and its workspace's.
+    OwnerAndWorkspace,
+    /// Its workspace's only.
+    Workspace,
+}
+
+/// The members of a key that an edit can change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Field {
+    AllowedIps,
+    Description,
+    ExpiresAt,
+    Metadata,
+    Name,
+    NotBefore,
+    RateLimit,
+    ReadOnly,
+    Scopes,
+    UsesLeft,
+}
+
+/// Gives an enum its words: `as_str`, `parse` and `ALL` from one table.
+trait Words: Sized + Copy + PartialEq + 'static {
+    const TABLE: &'static [(Self, &'static str)];
+}
+
+impl Words for IssuedBy {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (IssuedBy::Manager, "manager"),
+        (IssuedBy::Owner, "owner"),
+        (IssuedBy::Password, "password"),
+    ];
+}
+
+impl Words for ReadOnlyBy {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (ReadOnlyBy::Method, "method"),
+        (ReadOnlyBy::Operation, "operation"),
+        (ReadOnlyBy::Scope, "scope"),
+    ];
+}
+
+impl Words for Expiry {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (Expiry::Forbidden, "forbidden"),
+        (Expiry::Optional, "optional"),
+        (Expiry::Required, "required"),
+    ];
+}
+
+impl Words for AddressRule {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (AddressRule::Cidr, "cidr"),
+        (AddressRule::Exact, "exact"),
+        (AddressRule::Off, "off"),
+    ];
+}
+
+impl Words for SecretShown {
+    const TABLE: &'static [(Self, &'static str)] =
+        &[(SecretShown::Once, "once"), (SecretShown::Sealed, "sealed")];
+}
+
+impl Words for TiedTo {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (TiedTo::OwnerAndWorkspace, "owner_and_workspace"),
+        (TiedTo::Workspace, "workspace"),
+    ];
+}
+
+impl Words for Field {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (Field::AllowedIps, "allowed_ips"),
+        (Field::Description, "description"),
+        (Field::ExpiresAt, "expires_at"),
+        (Field::Metadata, "metadata"),
+        (Field::Name, "name"),
+        (Field::NotBefore, "not_before"),
+        (Field::RateLimit, "rate_limit"),
+        (Field::ReadOnly, "read_only"),
+        (Field::Scopes, "scopes"),
+        (Field::UsesLeft, "uses_left"),
+    ];
+}
+
+/// The word of a value.
+#[expect(private_bounds, reason = "the tables are this file's own")]
+pub fn word<T: Words>(value: T) -> &'static str {
+    T::TABLE
+        .iter()
+        .find(|(known, _)| *known == value)
+        .map_or("", |(_, word)| word)
+}
+
+/// The value of a word.
+#[expect(private_bounds, reason = "the tables are this file's own")]
+pub fn from_word<T: Words>(text: &str) -> Option<T> {
+    T::TABLE
+        .iter()
+        .find(|(_, word)| *word == text)
+        .map(|(value, _)| *value)
+}
+
+impl Field {
+    /// Every member that a policy can open for edits.
+    pub fn all() -> impl Iterator<Item = Field> {
+        Field::TABLE.iter().map(|(field, _)| *field)
+    }
+}
+
+impl CredentialHeader {
+    /// `bearer`, `token`, or the header's name in lower case.
+    pub fn as_str(&self) -> &str {
+        match self {
+            CredentialHeader::Bearer => "bearer",
+            CredentialHeader::Named(name) => name,
+            CredentialHeader::Token => "token",
+        }
+    }
+
+    /// The inverse of `as_str`; does not check that a name is a legal header.
+    pub fn parse(text: &str) -> CredentialHeader {
+        match text {
+            "bearer" => CredentialHeader::Bearer,
+            "token" => CredentialHeader::Token,
+            name => CredentialHeader::Named(name.to_owned()),
+        }
+    }
+}
+
+impl Policy {
+    /// The policy that is there from the first start: everything may be set, nothing must be.
+    pub fn standard() -> Policy {
+        Policy {
+            name: STANDARD.to_owned(),
+            description: "Keys with every option, none of them required.".to_owned(),
+            issued_by: IssuedBy::Manager,
+            headers: vec![
+                CredentialHeader::Bearer,
+                CredentialHeader::Token,
+                CredentialHeader::Named("x-api-key".to_owned()),
+            ],
+            read_only_by: ReadOnlyBy::Operation,
+            expiry: Expiry::Optional,
+            expiry_s_max: None,
+            addresses: AddressRule::Cidr,
+            keys_per_workspace_max: None,
+            secret_shown: SecretShown::Once,
+            editable: Field::all().collect(),
+            can_disable: true,
+            can_rotate: true,
+            confirm_name: false,
+            tied_to: TiedTo::OwnerAndWorkspace,
+            rate_limit: None,
+            prefix: crate::domain::key::secret::PREFIX_DEFAULT.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a name, a description or metadata may contain.
+
+use crate::error::{Error, Result};
+
+/// Characters in a name (code points).
+pub const NAME_CHARS_MAX: usize = 100;
+/// Characters in a description.
+pub const DESCRIPTION_CHARS_MAX: usize = 500;
+/// Bytes of a key's metadata, as compact JSON.
+pub const METADATA_BYTES_MAX: usize = 4096;
+
+/// A name for people: 1 to 100 characters, no control or direction-changing ones, not only blanks.
+pub fn check_name(field: &str, text: &str) -> Result<()> {
+    if text.trim().is_empty() {
+        return Err(Error::invalid(field, "must not be empty"));
+    }
+    if text.trim() != text {
+        return Err(Error::invalid(field, "must not begin or end with a blank"));
+    }
+    check_line(field, text, NAME_CHARS_MAX)
+}
+
+/// A description: up to 500 characters of one line, may be empty.
+pub fn check_description(field: &str, text: &str) -> Result<()> {
+    check_line(field, text, DESCRIPTION_CHARS_MAX)
+}
+
+/// A name that appears in URLs and settings (workspaces' slugs, policies, catalogs):
+/// `[a-z0-9][a-z0-9_-]{0,62}`.
+pub fn check_slug(field: &str, text: &str) -> Result<()> {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let fits = (1..=63).contains(&text.len())
+        && text.bytes().next().is_some_and(legal)
+        && text.bytes().all(|b| legal(b) || b == b'-' || b == b'_');
+    if fits {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        field,
+        "must be 1 to 63 characters of a-z, 0-9, - and _, beginning with a letter or digit",
+    ))
+}
+
+fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
+    if text.chars().count() > chars_max {
+        return Err(Error::invalid(
+            field,
+            format!("must have at most {chars_max} characters"),
+        ));
+    }
+    if let Some(bad) = text.chars().find(|c| misleads(*c)) {
+        return Err(Error::invalid(
+            field,
+            format!(
+                "must not contain the control or invisible character U+{:04X}",
+                u32::from(bad)
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Characters that make a text look like another one: controls, line and paragraph separators,
+/// direction marks and overrides, zero-width characters, the byte-order mark, tag characters.
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, accepted: bool) {
+        assert_eq!(check_name("name", text).is_ok(), accepted, "{text:?}");
+    }
+
+    // attacks 152
+    #[test]
+    fn names_are_visible_text_of_bounded_length() {
+        check("billing", true);
+        check("Grüße 🎉 = 1", true);
+        check(&"é".repeat(100), true);
+        check(&"é".repeat(101), false);
+        for refused in [
+            "",
+            "   ",
+            " a",
+            "a ",
+            "a\nb",
+            "a\0",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "\u{feff}a",
+            "a\u{2028}b",
+            "a\u{7f}",
+        ] {
+            check(refused, false);
+        }
+    }
+
+    #[test]
+    fn slugs_are_plain_ascii() {
+        for good in ["a", "root", "emea-2", "0_x"] {
+            assert!(check_slug("slug", good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "A", "a b", "é", &"a".repeat(64)] {
+            assert!(check_slug("slug", bad).is_err(), "{bad}");
+        }
+    }
+}

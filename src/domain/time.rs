@@ -1,0 +1,114 @@
+//! Points in time. Nothing here reads a clock: "now" is always a parameter.
+
+use crate::error::{Error, Result};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Timestamp(pub i64);
+
+/// Milliseconds in an hour: the grain of usage totals.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// The last instant that RFC 3339 can write: 9999-12-31T23:59:59Z.
+const LAST: Timestamp = Timestamp(253_402_300_799_000);
+
+/// "Now" as a request sees it: the wall clock for validity, a clock that never jumps for windows.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// `max(wall clock, high-water mark)`, see `ops::clock`.
+    pub wall: Timestamp,
+    /// Milliseconds since the process started; immune to changes of the wall clock.
+    pub steady_ms: u64,
+}
+
+impl Timestamp {
+    /// Reads an RFC 3339 date-time with any offset and normalises it to UTC.
+    ///
+    /// A date alone, a local time without offset, and years beyond 9999 are refused.
+    pub fn parse(field: &str, text: &str) -> Result<Timestamp> {
+        let refused = || {
+            Error::invalid(
+                field,
+                "must be an RFC 3339 date-time such as 2027-01-31T00:00:00Z",
+            )
+        };
+        if text.len() > 40 || !text.contains(['T', 't', ' ']) {
+            return Err(refused());
+        }
+        let instant: jiff::Timestamp = text.parse().map_err(|_| refused())?;
+        let at = Timestamp(instant.as_millisecond());
+        if at.0 < 0 || at > LAST {
+            return Err(refused());
+        }
+        Ok(at)
+    }
+
+    /// The point so many seconds later; saturates at the last writable instant.
+    pub fn plus_s(self, seconds: u64) -> Timestamp {
+        let span_ms = i64::try_from(seconds)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000);
+        Timestamp(self.0.saturating_add(span_ms)).min(LAST)
+    }
+
+    /// Whole seconds from `self` to `later`, rounded up; 0 if `later` has passed.
+    pub fn seconds_until(self, later: Timestamp) -> u64 {
+        u64::try_from(later.0.saturating_sub(self.0)).map_or(0, |ms| ms.div_ceil(1000))
+    }
+
+    /// The start of the hour, in hours since 1970.
+    pub fn hour(self) -> i64 {
+        self.0.div_euclid(HOUR_MS)
+    }
+
+    /// Whole seconds since 1970, as RFC 7662 wants them.
+    pub fn unix_s(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+/// RFC 3339 in UTC; milliseconds appear only when there are any.
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(instant) => write!(f, "{instant}"),
+            Err(_) => f.write_str("9999-12-31T23:59:59Z"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        let parsed = Timestamp::parse("at", text).ok().map(|at| at.to_string());
+        assert_eq!(parsed.as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn times_are_normalised_to_utc_or_refused() {
+        check("2027-01-31T00:00:00Z", Some("2027-01-31T00:00:00Z"));
+        check("2027-01-31T01:00:00+01:00", Some("2027-01-31T00:00:00Z"));
+        check("2027-01-31T00:00:00.25Z", Some("2027-01-31T00:00:00.25Z"));
+        check("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z"));
+        for refused in [
+            "",
+            "2027-01-31",
+            "2027-01-31T00:00:00",
+            "tomorrow",
+            "10000-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            check(refused, None);
+        }
+    }
+
+    #[test]
+    fn spans_round_up_and_saturate() {
+        assert_eq!(Timestamp(0).seconds_until(Timestamp(1)), 1);
+        assert_eq!(Timestamp(5).seconds_until(Timestamp(1)), 0);
+        assert_eq!(Timestamp(0).plus_s(u64::MAX), LAST);
+    }
+}
