@@ -1,0 +1,231 @@
+-- Latchkey's database: the schema of a new one. Older ones reach it by the steps in src/store/migrate.rs.
+--
+-- All times are milliseconds since 1970-01-01T00:00:00Z; booleans are 0 and 1; uids are UUIDs in lower case.
+-- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
+-- SQL here and in src/store/ keeps to what SQLite and PostgreSQL both understand.
+
+-- The isolation boundary: a tree with one root.
+CREATE TABLE workspaces (
+    uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
+    slug       TEXT    NOT NULL UNIQUE CHECK (length(slug) BETWEEN 1 AND 63),
+    name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    parent_uid TEXT    REFERENCES workspaces (uid) CHECK (parent_uid <> uid),  -- NULL only for the root
+    enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
+CREATE TABLE users (
+    uid             TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
+    user_name       TEXT    NOT NULL CHECK (user_name = lower(user_name) AND length(user_name) BETWEEN 1 AND 100),
+    email           TEXT    CHECK (email = lower(email)),
+    home_uid        TEXT    NOT NULL REFERENCES workspaces (uid),
+    password_digest BLOB    CHECK (length(password_digest) = 48),   -- 16 bytes salt, 32 bytes Argon2id
+    enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    generation      INTEGER NOT NULL,               -- raised by a change of password; older sessions are dead
+    created_at      INTEGER NOT NULL,
+    deleted_at      INTEGER                         -- once set, never cleared
+) STRICT;
+
+CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;
+
+-- What a user may do in a workspace and everywhere below it.
+CREATE TABLE role_bindings (
+    user_uid      TEXT NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    workspace_uid TEXT NOT NULL REFERENCES workspaces (uid) ON DELETE CASCADE,
+    role          TEXT NOT NULL CHECK (role IN ('owner', 'administrator', 'key_manager', 'auditor', 'member')),
+    PRIMARY KEY (user_uid, workspace_uid)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
+
+-- The rules that keys of a kind are born under and live by.
+CREATE TABLE policies (
+    name                   TEXT    NOT NULL PRIMARY KEY,
+    description            TEXT    NOT NULL,
+    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'owner', 'password')),
+    headers                TEXT    NOT NULL,        -- 'bearer', 'token' or names of headers, separated by blanks
+    read_only_by           TEXT    NOT NULL CHECK (read_only_by IN ('method', 'operation', 'scope')),
+    expiry                 TEXT    NOT NULL CHECK (expiry IN ('forbidden', 'optional', 'required')),
+    expiry_s_max           INTEGER CHECK (expiry_s_max > 0),
+    addresses              TEXT    NOT NULL CHECK (addresses IN ('cidr', 'exact', 'off')),
+    keys_per_workspace_max INTEGER CHECK (keys_per_workspace_max >= 0),
+    secret_shown           TEXT    NOT NULL CHECK (secret_shown IN ('once', 'sealed')),
+    editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks
+    can_disable            INTEGER NOT NULL CHECK (can_disable IN (0, 1)),
+    can_rotate             INTEGER NOT NULL CHECK (can_rotate IN (0, 1)),
+    confirm_name           INTEGER NOT NULL CHECK (confirm_name IN (0, 1)),
+    tied_to                TEXT    NOT NULL CHECK (tied_to IN ('owner_and_workspace', 'workspace')),
+    rate_limit             INTEGER CHECK (rate_limit >= 0),
+    rate_window_s          INTEGER CHECK (rate_window_s > 0),
+    prefix                 TEXT    NOT NULL,
+    CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
+) STRICT;
+
+-- Named lists of scopes and of the operations that they open.
+CREATE TABLE catalogs (
+    name TEXT NOT NULL PRIMARY KEY
+) STRICT;
+
+CREATE TABLE catalog_scopes (
+    catalog  TEXT    NOT NULL REFERENCES catalogs (name) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name     TEXT    NOT NULL,
+    label    TEXT    NOT NULL,
+    implies  TEXT    NOT NULL,                      -- names of scopes, separated by blanks
+    PRIMARY KEY (catalog, position),
+    UNIQUE (catalog, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE catalog_operations (
+    catalog  TEXT    NOT NULL REFERENCES catalogs (name) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    id       TEXT    NOT NULL,
+    method   TEXT    NOT NULL,
+    path     TEXT    NOT NULL,                      -- a template: /invoices/{id} or /files/{path...}
+    host     TEXT,                                  -- NULL: any
+    writes   INTEGER NOT NULL CHECK (writes IN (0, 1)),
+    any_of   TEXT    NOT NULL,                      -- names of scopes, separated by blanks
+    PRIMARY KEY (catalog, position),
+    UNIQUE (catalog, id)
+) STRICT, WITHOUT ROWID;
+
+-- A key is a name with scopes. Its secrets come and go; its id never changes and is never used again.
+CREATE TABLE keys (
+    id            TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
+    number        INTEGER NOT NULL UNIQUE,          -- for clients that want a small number; given in order, from 1
+    name          TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    description   TEXT    NOT NULL CHECK (length(description) <= 500),
+    workspace_uid TEXT    NOT NULL REFERENCES workspaces (uid),
+    owner_uid     TEXT    REFERENCES users (uid),   -- NULL: a key of the workspace
+    policy        TEXT    NOT NULL REFERENCES policies (name),
+    catalog       TEXT    REFERENCES catalogs (name),
+    scopes        TEXT    NOT NULL,                 -- separated by blanks, in the order given
+    read_only     INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+    enabled       INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    not_before    INTEGER,
+    expires_at    INTEGER,                          -- the first instant at which the key no longer works
+    allowed_ips   TEXT    CHECK (allowed_ips <> ''),-- addresses and ranges, separated by blanks; NULL: anywhere
+    rate_limit    INTEGER CHECK (rate_limit >= 0),
+    rate_window_s INTEGER CHECK (rate_window_s > 0),
+    metadata      TEXT    NOT NULL CHECK (length(metadata) <= 4096),    -- a JSON object
+    created_by    TEXT    NOT NULL,                 -- an actor, as in audit_events
+    created_at    INTEGER NOT NULL,
+    rotated_at    INTEGER,
+    deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
+    hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
+    CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
+) STRICT;
+
+CREATE INDEX keys_workspace ON keys (workspace_uid, id);
+CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
+CREATE INDEX keys_policy ON keys (policy, workspace_uid);
+CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
+CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Digests of live secrets. During a rotation two of one key live: the newest, whose expires_at is NULL,
+-- and the one before it. Deleting a key deletes its secrets.
+CREATE TABLE secrets (
+    key_id          TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    digest          BLOB    NOT NULL CHECK (length(digest) = 32),       -- HMAC-SHA256 under the pepper, never the secret
+    pepper          INTEGER NOT NULL,               -- version of the pepper
+    created_at      INTEGER NOT NULL,
+    expires_at      INTEGER,                        -- end of the grace period; NULL for the newest
+    until_first_use INTEGER NOT NULL CHECK (until_first_use IN (0, 1)), -- also ends at the first use of the newest
+    PRIMARY KEY (key_id, digest)
+) STRICT, WITHOUT ROWID;
+
+-- Versions of the pepper that this database's digests were made with. A fingerprint proves that a pepper
+-- file belongs to this database and is good for nothing else.
+CREATE TABLE peppers (
+    version     INTEGER NOT NULL PRIMARY KEY,
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
+) STRICT;
+
+-- Access tokens of users who signed in.
+CREATE TABLE sessions (
+    id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
+    digest     BLOB    NOT NULL CHECK (length(digest) = 32),
+    pepper     INTEGER NOT NULL,
+    user_uid   TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,                    -- the user's at sign-in
+    read_only  INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+    issued_at  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sessions_user ON sessions (user_uid);
+CREATE INDEX sessions_expires_at ON sessions (expires_at);
+
+-- Who did what: gap-free, each row bound to the one before it. Also the feed of the index: what a
+-- committed row names is what has to be loaded again.
+CREATE TABLE audit_events (
+    seq           INTEGER NOT NULL PRIMARY KEY,     -- from 1, without gaps
+    at            INTEGER NOT NULL,
+    actor         TEXT    NOT NULL,                 -- key:<id>, user:<name>, local:<uid> or system
+    action        TEXT    NOT NULL,                 -- noun.verb
+    target_kind   TEXT    NOT NULL,
+    target_id     TEXT    NOT NULL,
+    workspace_uid TEXT    NOT NULL,                 -- of the target; '' for things of the whole server
+    source        TEXT    NOT NULL,                 -- the client's address, 'unix' or ''
+    request_id    TEXT    NOT NULL,
+    outcome       TEXT    NOT NULL CHECK (outcome IN ('allowed', 'denied')),
+    reason        TEXT    NOT NULL,
+    changes       TEXT    NOT NULL,                 -- JSON: {"member":[before,after]}
+    previous      BLOB    NOT NULL CHECK (length(previous) = 32)        -- SHA-256 of the row before
+) STRICT;
+
+CREATE INDEX audit_events_target ON audit_events (target_kind, target_id);
+
+-- The end of the chain, sealed under the pepper: rows cannot be cut off unnoticed.
+CREATE TABLE audit_head (
+    one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq  INTEGER NOT NULL,
+    hash BLOB    NOT NULL CHECK (length(hash) = 32),
+    seal BLOB    NOT NULL CHECK (length(seal) = 32)
+) STRICT;
+
+-- Answers to POSTs that carried an Idempotency-Key, for 24 hours.
+CREATE TABLE idempotency_keys (
+    actor      TEXT    NOT NULL,
+    name       TEXT    NOT NULL,                    -- what the client sent
+    request    BLOB    NOT NULL CHECK (length(request) = 32),           -- SHA-256 of route and body
+    target_id  TEXT    NOT NULL,                    -- what was created
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (actor, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
+
+-- Local state ------------------------------------------------------------------------------------------
+
+-- Uses that a limited key has left, less what is reserved in memory: taken off before it is spent.
+CREATE TABLE key_uses (
+    key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
+    uses_left INTEGER NOT NULL CHECK (uses_left >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- What was last seen of a key; written in batches, at most an interval old.
+CREATE TABLE key_usage (
+    key_id       TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
+    use_count    INTEGER NOT NULL,
+    last_used_at INTEGER,
+    last_used_ip TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Verdicts by key, hour and code.
+CREATE TABLE usage_hours (
+    key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    hour   INTEGER NOT NULL,                        -- hours since 1970
+    code   TEXT    NOT NULL,
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (key_id, hour, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX usage_hours_hour ON usage_hours (hour);
+
+-- The latest time that was acknowledged: "now" never falls behind it.
+CREATE TABLE clock (
+    one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    mark INTEGER NOT NULL
+) STRICT;

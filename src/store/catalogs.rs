@@ -1,0 +1,115 @@
+//! Rows of catalogs, their scopes and operations.
+
+use super::{Read, Row, Write};
+use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::error::Result;
+
+/// Puts a catalog in the place of what had its name.
+pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
+    let name = &definition.name;
+    tx.execute(
+        "INSERT INTO catalogs (name) VALUES ($1) ON CONFLICT (name) DO NOTHING",
+        &[name],
+    )?;
+    tx.execute("DELETE FROM catalog_scopes WHERE catalog = $1", &[name])?;
+    tx.execute("DELETE FROM catalog_operations WHERE catalog = $1", &[name])?;
+    for (position, scope) in definition.scopes.iter().enumerate() {
+        tx.execute(
+            "INSERT INTO catalog_scopes (catalog, position, name, label, implies)
+             VALUES ($1, $2, $3, $4, $5)",
+            &[
+                name,
+                &(position as u64),
+                &scope.name,
+                &scope.label,
+                &scope.implies.join(" "),
+            ],
+        )?;
+    }
+    for (position, operation) in definition.operations.iter().enumerate() {
+        tx.execute(
+            "INSERT INTO catalog_operations (catalog, position, id, method, path, host, writes, any_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            &[
+                name,
+                &(position as u64),
+                &operation.id,
+                &operation.method,
+                &operation.path,
+                &operation.host,
+                &operation.writes,
+                &operation.any_of.join(" "),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Removes a catalog that no key refers to; `false` if there is none of the name.
+pub fn delete(tx: &Write<'_>, name: &str) -> Result<bool> {
+    let changed = tx.execute("DELETE FROM catalogs WHERE name = $1", &[&name])?;
+    Ok(changed == 1)
+}
+
+/// The names of all catalogs.
+pub fn names(read: &Read) -> Result<Vec<String>> {
+    read.query("SELECT name FROM catalogs ORDER BY name", &[], |row| {
+        row.get("name")
+    })
+}
+
+pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
+    let found = read.query_one(
+        "SELECT name FROM catalogs WHERE name = $1",
+        &[&name],
+        |row| row.get("name"),
+    )?;
+    let Some(name) = found else {
+        return Ok(None);
+    };
+    let name: String = name;
+    let scopes = read.query(
+        "SELECT name, label, implies FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
+        &[&name],
+        |row| {
+            Ok(Scope {
+                name: row.get("name")?,
+                label: row.get("label")?,
+                implies: words(row, "implies")?,
+            })
+        },
+    )?;
+    let operations = read.query(
+        "SELECT id, method, path, host, writes, any_of
+         FROM catalog_operations
+         WHERE catalog = $1
+         ORDER BY position",
+        &[&name],
+        operation_from_row,
+    )?;
+    Ok(Some(Definition {
+        name,
+        scopes,
+        operations,
+    }))
+}
+
+fn operation_from_row(row: &Row<'_>) -> Result<Operation> {
+    Ok(Operation {
+        id: row.get("id")?,
+        method: row.get("method")?,
+        path: row.get("path")?,
+        host: row.get("host")?,
+        writes: row.get("writes")?,
+        any_of: words(row, "any_of")?,
+    })
+}
+
+fn words(row: &Row<'_>, name: &'static str) -> Result<Vec<String>> {
+    let text: String = row.get(name)?;
+    Ok(text
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect())
+}

@@ -1,0 +1,344 @@
+//! Rows of keys and of their secrets' digests.
+
+use super::{Read, Row, Write};
+use crate::domain::key::address::AddressList;
+use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Digest;
+use crate::domain::key::quota::RateLimit;
+use crate::domain::key::{Key, KeyId};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+
+/// One row of `secrets`.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretRow {
+    pub secret: StoredSecret,
+    /// End of the grace period; `None` for the newest.
+    pub expires_at: Option<Timestamp>,
+    pub until_first_use: bool,
+}
+
+/// What a list of keys is restricted to. Absent members restrict nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only keys of these workspaces, as uids separated by blanks.
+    pub workspaces: Option<String>,
+    pub policy: Option<String>,
+    pub owner: Option<Uid>,
+    /// Part of the name, id or hint, with the wildcards of LIKE escaped by a backslash.
+    pub pattern: Option<String>,
+    pub expires_before: Option<Timestamp>,
+    pub deleted: Option<bool>,
+    /// Only keys with a greater id: the cursor.
+    pub after: Option<KeyId>,
+}
+
+/// The number that the next key gets.
+pub fn next_number(tx: &Write<'_>) -> Result<i64> {
+    let found = tx.query_one(
+        "SELECT coalesce(max(number), 0) + 1 AS next FROM keys",
+        &[],
+        |row| row.get("next"),
+    )?;
+    Ok(found.unwrap_or(1))
+}
+
+pub fn insert(tx: &Write<'_>, key: &Key) -> Result<()> {
+    tx.execute(
+        "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes,
+                           read_only, enabled, not_before, expires_at, allowed_ips, rate_limit, rate_window_s,
+                           metadata, created_by, created_at, hint)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+        &[
+            &key.id,
+            &key.number,
+            &key.name,
+            &key.description,
+            &key.workspace,
+            &key.owner,
+            &key.policy,
+            &key.catalog,
+            &key.scopes.join(" "),
+            &key.read_only,
+            &key.enabled,
+            &key.not_before,
+            &key.expires_at,
+            &key.allowed_ips.as_ref().map(AddressList::to_string),
+            &key.rate_limit.map(|rate| rate.limit),
+            &key.rate_limit.map(|rate| rate.window_s),
+            &key.metadata,
+            &key.created_by,
+            &key.created_at,
+            &key.hint,
+        ],
+    )?;
+    update_uses(tx, key.id, key.uses_left)
+}
+
+pub fn insert_secret(
+    tx: &Write<'_>,
+    id: KeyId,
+    secret: StoredSecret,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use)
+         VALUES ($1, $2, $3, $4, NULL, 0)",
+        &[&id, &secret.digest.0, &secret.pepper, &now],
+    )?;
+    Ok(())
+}
+
+/// A key by id, deleted ones too.
+pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
+    read.query_one(
+        "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
+                not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
+                rotated_at, deleted_at, hint, uses_left
+         FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
+         WHERE id = $1",
+        &[&id],
+        from_row,
+    )
+}
+
+/// Keys in the order of their ids.
+pub fn list(read: &Read, filter: &Filter, limit: u32) -> Result<Vec<Key>> {
+    read.query(
+        "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
+                not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
+                rotated_at, deleted_at, hint, uses_left
+         FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
+         WHERE ($1 IS NULL OR id > $1)
+           AND ($2 IS NULL OR ' ' || $2 || ' ' LIKE '% ' || workspace_uid || ' %')
+           AND ($3 IS NULL OR policy = $3)
+           AND ($4 IS NULL OR owner_uid = $4)
+           AND ($5 IS NULL OR name LIKE $5 ESCAPE '\\' OR id LIKE $5 ESCAPE '\\' OR hint LIKE $5 ESCAPE '\\')
+           AND ($6 IS NULL OR expires_at < $6)
+           AND ($7 IS NULL OR (deleted_at IS NOT NULL) = $7)
+         ORDER BY id
+         LIMIT $8",
+        &[
+            &filter.after,
+            &filter.workspaces,
+            &filter.policy,
+            &filter.owner,
+            &filter.pattern,
+            &filter.expires_before,
+            &filter.deleted,
+            &limit,
+        ],
+        from_row,
+    )
+}
+
+/// The newest secret first.
+pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
+    read.query(
+        "SELECT digest, pepper, expires_at, until_first_use
+         FROM secrets
+         WHERE key_id = $1
+         ORDER BY expires_at IS NOT NULL, created_at DESC",
+        &[&id],
+        secret_from_row,
+    )
+}
+
+/// Hands over every live key whose id is in a range, with one of its secrets a call; keys in a rotation come
+/// twice, the newest secret first.
+pub fn each_live(
+    read: &Read,
+    from: KeyId,
+    to: KeyId,
+    mut take: impl FnMut(Key, SecretRow) -> Result<()>,
+) -> Result<()> {
+    read.each(
+        "SELECT keys.id, number, name, '' AS description, workspace_uid, owner_uid, policy, catalog, scopes, read_only,
+                enabled, not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata,
+                '' AS created_by, keys.created_at, rotated_at, deleted_at, '' AS hint, uses_left,
+                digest, pepper, secrets.expires_at AS secret_expires_at, until_first_use
+         FROM keys
+         JOIN secrets ON secrets.key_id = keys.id
+         LEFT JOIN key_uses ON key_uses.key_id = keys.id
+         WHERE deleted_at IS NULL AND keys.id BETWEEN $1 AND $2
+         ORDER BY keys.id, secrets.expires_at IS NOT NULL",
+        &[&from, &to],
+        |row| {
+            let secret = SecretRow {
+                secret: StoredSecret { digest: Digest(row.get("digest")?), pepper: row.get("pepper")? },
+                expires_at: row.get("secret_expires_at")?,
+                until_first_use: row.get("until_first_use")?,
+            };
+            take(from_row(row)?, secret)
+        },
+    )
+}
+
+/// Writes the members that an edit may change.
+pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE keys
+         SET name = $1, description = $2, scopes = $3, read_only = $4, enabled = $5, not_before = $6, expires_at = $7,
+             allowed_ips = $8, rate_limit = $9, rate_window_s = $10, metadata = $11
+         WHERE id = $12 AND deleted_at IS NULL",
+        &[
+            &key.name,
+            &key.description,
+            &key.scopes.join(" "),
+            &key.read_only,
+            &key.enabled,
+            &key.not_before,
+            &key.expires_at,
+            &key.allowed_ips.as_ref().map(AddressList::to_string),
+            &key.rate_limit.map(|rate| rate.limit),
+            &key.rate_limit.map(|rate| rate.window_s),
+            &key.metadata,
+            &key.id,
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Sets the uses that a key has left; `None` lifts the limit.
+pub fn update_uses(tx: &Write<'_>, id: KeyId, uses_left: Option<u64>) -> Result<()> {
+    match uses_left {
+        None => tx.execute("DELETE FROM key_uses WHERE key_id = $1", &[&id])?,
+        Some(uses_left) => tx.execute(
+            "INSERT INTO key_uses (key_id, uses_left)
+             VALUES ($1, $2)
+             ON CONFLICT (key_id) DO UPDATE SET uses_left = excluded.uses_left",
+            &[&id, &uses_left],
+        )?,
+    };
+    Ok(())
+}
+
+/// The uses that the store holds for a key.
+pub fn find_uses(read: &Read, id: KeyId) -> Result<Option<u64>> {
+    read.query_one(
+        "SELECT uses_left FROM key_uses WHERE key_id = $1",
+        &[&id],
+        |row| row.get("uses_left"),
+    )
+}
+
+/// Begins a grace period: the newest secret becomes the older one, and one that was older ends.
+/// With `ends_at` in the past or present, no older secret stays.
+pub fn retire_secrets(
+    tx: &Write<'_>,
+    id: KeyId,
+    ends_at: Option<Timestamp>,
+    until_first_use: bool,
+) -> Result<()> {
+    tx.execute(
+        "DELETE FROM secrets WHERE key_id = $1 AND expires_at IS NOT NULL",
+        &[&id],
+    )?;
+    match ends_at {
+        None => tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?,
+        Some(ends_at) => tx.execute(
+            "UPDATE secrets SET expires_at = $1, until_first_use = $2 WHERE key_id = $3",
+            &[&ends_at, &until_first_use, &id],
+        )?,
+    };
+    Ok(())
+}
+
+/// Ends the older secret of a key; `false` if there was none.
+pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
+    let changed = tx.execute(
+        "DELETE FROM secrets WHERE key_id = $1 AND expires_at IS NOT NULL",
+        &[&id],
+    )?;
+    Ok(changed > 0)
+}
+
+pub fn update_rotated(tx: &Write<'_>, id: KeyId, hint: &str, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE keys SET rotated_at = $1, hint = $2 WHERE id = $3",
+        &[&now, &hint, &id],
+    )?;
+    Ok(())
+}
+
+/// Ends the key for good; its digests go. `false` if it had ended already: the first time stands.
+pub fn delete(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
+    tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?;
+    let changed = tx.execute(
+        "UPDATE keys SET deleted_at = $1 WHERE id = $2 AND deleted_at IS NULL",
+        &[&now, &id],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Live keys of a policy in one workspace.
+pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64> {
+    let found = read.query_one(
+        "SELECT count(*) AS live FROM keys WHERE policy = $1 AND workspace_uid = $2 AND deleted_at IS NULL",
+        &[&policy, &workspace],
+        |row| row.get("live"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Live keys of a catalog.
+pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys WHERE catalog = $1 AND deleted_at IS NULL ORDER BY id",
+        &[&catalog],
+        |row| row.get("id"),
+    )
+}
+
+fn from_row(row: &Row<'_>) -> Result<Key> {
+    let limit: Option<u64> = row.get("rate_limit")?;
+    let window_s: Option<u64> = row.get("rate_window_s")?;
+    let scopes: String = row.get("scopes")?;
+    let addresses: Option<String> = row.get("allowed_ips")?;
+    let allowed_ips = addresses
+        .map(|text| AddressList::parse("allowed_ips", text.split(' ')))
+        .transpose();
+    Ok(Key {
+        id: row.get("id")?,
+        number: row.get("number")?,
+        name: row.get("name")?,
+        description: row.get("description")?,
+        workspace: row.get("workspace_uid")?,
+        owner: row.get("owner_uid")?,
+        policy: row.get("policy")?,
+        catalog: row.get("catalog")?,
+        scopes: scopes
+            .split(' ')
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        read_only: row.get("read_only")?,
+        enabled: row.get("enabled")?,
+        not_before: row.get("not_before")?,
+        expires_at: row.get("expires_at")?,
+        // A list that cannot be read must not become "anywhere".
+        allowed_ips: allowed_ips.map_err(Error::internal)?,
+        rate_limit: limit
+            .zip(window_s)
+            .map(|(limit, window_s)| RateLimit { limit, window_s }),
+        uses_left: row.get("uses_left")?,
+        metadata: row.get("metadata")?,
+        created_by: row.get("created_by")?,
+        created_at: row.get("created_at")?,
+        rotated_at: row.get("rotated_at")?,
+        deleted_at: row.get("deleted_at")?,
+        hint: row.get("hint")?,
+    })
+}
+
+fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {
+    Ok(SecretRow {
+        secret: StoredSecret {
+            digest: Digest(row.get("digest")?),
+            pepper: row.get("pepper")?,
+        },
+        expires_at: row.get("expires_at")?,
+        until_first_use: row.get("until_first_use")?,
+    })
+}

@@ -1,0 +1,201 @@
+//! Local state of this node and records of requests: usage, the clock's mark, peppers, idempotency keys.
+
+use super::{Read, Row, Write};
+use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use std::net::IpAddr;
+
+/// What is known of the use of a key.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    pub use_count: u64,
+    pub last_used_at: Option<Timestamp>,
+    pub last_used_ip: Option<String>,
+}
+
+/// What one interval adds to a key's usage.
+#[derive(Clone, Debug)]
+pub struct UsageDelta {
+    pub key: KeyId,
+    pub uses: u64,
+    /// When and from where it was last used with success.
+    pub last_used: Option<(Timestamp, Option<IpAddr>)>,
+    /// Verdicts by hour and code.
+    pub verdicts: Vec<(i64, &'static str, u64)>,
+}
+
+/// One row of the hourly totals.
+#[derive(Clone, Debug)]
+pub struct HourRow {
+    pub hour: i64,
+    pub code: String,
+    pub count: u64,
+}
+
+/// Adds an interval's usage. Keys that are gone are passed over.
+pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<()> {
+    let (at, address) = match &delta.last_used {
+        Some((at, address)) => (Some(*at), address.map(|address| address.to_string())),
+        None => (None, None),
+    };
+    let changed = tx.execute(
+        "INSERT INTO key_usage (key_id, use_count, last_used_at, last_used_ip)
+         SELECT id, $1, $2, $3 FROM keys WHERE id = $4
+         ON CONFLICT (key_id) DO UPDATE
+         SET use_count = use_count + excluded.use_count,
+             last_used_at = coalesce(excluded.last_used_at, last_used_at),
+             last_used_ip = CASE WHEN excluded.last_used_at IS NULL THEN last_used_ip ELSE excluded.last_used_ip END",
+        &[&delta.uses, &at, &address, &delta.key],
+    )?;
+    if changed == 0 {
+        return Ok(());
+    }
+    for (hour, code, count) in &delta.verdicts {
+        tx.execute(
+            "INSERT INTO usage_hours (key_id, hour, code, count)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+            &[&delta.key, hour, code, count],
+        )?;
+    }
+    Ok(())
+}
+
+pub fn find_usage(read: &Read, key: KeyId) -> Result<Usage> {
+    let found = read.query_one(
+        "SELECT use_count, last_used_at, last_used_ip FROM key_usage WHERE key_id = $1",
+        &[&key],
+        |row| {
+            Ok(Usage {
+                use_count: row.get("use_count")?,
+                last_used_at: row.get("last_used_at")?,
+                last_used_ip: row.get("last_used_ip")?,
+            })
+        },
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Hourly totals of one key, oldest first, from an hour on and before another.
+pub fn list_hours(
+    read: &Read,
+    key: KeyId,
+    since_hour: i64,
+    until_hour: i64,
+) -> Result<Vec<HourRow>> {
+    read.query(
+        "SELECT hour, code, count
+         FROM usage_hours
+         WHERE key_id = $1 AND hour >= $2 AND hour < $3
+         ORDER BY hour, code",
+        &[&key, &since_hour, &until_hour],
+        hour_from_row,
+    )
+}
+
+/// Drops hourly totals before an hour.
+pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
+    tx.execute("DELETE FROM usage_hours WHERE hour < $1", &[&hour])
+}
+
+/// The latest time that was recorded.
+pub fn find_mark(read: &Read) -> Result<Option<Timestamp>> {
+    read.query_one("SELECT mark FROM clock WHERE one = 1", &[], |row| {
+        row.get("mark")
+    })
+}
+
+/// Moves the mark forward; it never falls.
+pub fn raise_mark(tx: &Write<'_>, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO clock (one, mark)
+         VALUES (1, $1)
+         ON CONFLICT (one) DO UPDATE SET mark = excluded.mark WHERE excluded.mark > mark",
+        &[&now],
+    )?;
+    Ok(())
+}
+
+/// Records every version of the pepper that is in use.
+pub fn insert_peppers(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
+    for pepper in peppers.all() {
+        tx.execute(
+            "INSERT INTO peppers (version, fingerprint) VALUES ($1, $2) ON CONFLICT (version) DO NOTHING",
+            &[&pepper.version, &pepper.fingerprint().0],
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether the pepper file is the one that this database was made with; says what is wrong otherwise.
+pub fn check_peppers(read: &Read, peppers: &Peppers) -> Result<()> {
+    let stored: Vec<(u32, [u8; 32])> =
+        read.query("SELECT version, fingerprint FROM peppers", &[], |row| {
+            Ok((row.get("version")?, row.get("fingerprint")?))
+        })?;
+    for (version, fingerprint) in stored {
+        match peppers.version(version) {
+            None => {
+                return Err(Error::internal(format!(
+                    "the pepper file lacks version {version}, with which this database's keys were made; put the right file back"
+                )));
+            }
+            Some(pepper) if pepper.fingerprint().0 != fingerprint => {
+                return Err(Error::internal(format!(
+                    "the pepper file is not the one this database was made with (version {version} differs); put the right file back"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What an earlier POST with the same Idempotency-Key did: the digest of its request and what it made.
+pub fn find_idempotent(
+    read: &Read,
+    actor: &str,
+    name: &str,
+    since: Timestamp,
+) -> Result<Option<([u8; 32], String)>> {
+    read.query_one(
+        "SELECT request, target_id FROM idempotency_keys WHERE actor = $1 AND name = $2 AND created_at > $3",
+        &[&actor, &name, &since],
+        |row| Ok((row.get("request")?, row.get("target_id")?)),
+    )
+}
+
+pub fn insert_idempotent(
+    tx: &Write<'_>,
+    actor: &str,
+    name: &str,
+    request: &[u8; 32],
+    target_id: &str,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO idempotency_keys (actor, name, request, target_id, created_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (actor, name) DO UPDATE
+         SET request = excluded.request, target_id = excluded.target_id, created_at = excluded.created_at",
+        &[&actor, &name, request, &target_id, &now],
+    )?;
+    Ok(())
+}
+
+pub fn delete_idempotent_before(tx: &Write<'_>, before: Timestamp) -> Result<usize> {
+    tx.execute(
+        "DELETE FROM idempotency_keys WHERE created_at <= $1",
+        &[&before],
+    )
+}
+
+fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {
+    Ok(HourRow {
+        hour: row.get("hour")?,
+        code: row.get("code")?,
+        count: row.get("count")?,
+    })
+}

@@ -1,0 +1,256 @@
+//! Rows of users, their roles and their sessions.
+
+use super::{Read, Row, Write};
+use crate::domain::key::KeyId;
+use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Digest;
+use crate::domain::people::password::PasswordDigest;
+use crate::domain::people::session::Session;
+use crate::domain::people::{Binding, Role, User};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
+    let digest = password.map(|digest| digest.0.clone());
+    tx.execute(
+        "INSERT INTO users (uid, user_name, email, home_uid, password_digest, enabled, generation, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &[
+            &user.uid,
+            &user.user_name,
+            &user.email,
+            &user.home,
+            &digest,
+            &user.enabled,
+            &user.generation,
+            &user.created_at,
+        ],
+    )?;
+    replace_roles(tx, user.uid, &user.roles)
+}
+
+/// A user by uid, deleted ones too.
+pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
+    let user = read.query_one(
+        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+         FROM users
+         WHERE uid = $1",
+        &[&uid],
+        from_row,
+    )?;
+    user.map(|user| with_roles(read, user)).transpose()
+}
+
+/// A user by name in its stored form; deleted ones have no name any more.
+pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
+    let user = read.query_one(
+        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+         FROM users
+         WHERE user_name = $1 AND deleted_at IS NULL",
+        &[&user_name],
+        from_row,
+    )?;
+    user.map(|user| with_roles(read, user)).transpose()
+}
+
+/// The password digest of a user who has a password.
+pub fn find_password(read: &Read, uid: Uid) -> Result<Option<PasswordDigest>> {
+    let found = read.query_one(
+        "SELECT password_digest FROM users WHERE uid = $1",
+        &[&uid],
+        |row| row.get::<Option<Vec<u8>>>("password_digest"),
+    )?;
+    Ok(found.flatten().map(PasswordDigest))
+}
+
+/// Every user that is not deleted, with roles, by name.
+pub fn list(read: &Read) -> Result<Vec<User>> {
+    let mut roles: HashMap<Uid, Vec<Binding>> = HashMap::new();
+    read.each(
+        "SELECT user_uid, workspace_uid, role FROM role_bindings",
+        &[],
+        |row| {
+            roles
+                .entry(row.get("user_uid")?)
+                .or_default()
+                .push(binding(row)?);
+            Ok(())
+        },
+    )?;
+    let mut users = read.query(
+        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+         FROM users
+         WHERE deleted_at IS NULL
+         ORDER BY user_name",
+        &[],
+        from_row,
+    )?;
+    for user in &mut users {
+        user.roles = roles.remove(&user.uid).unwrap_or_default();
+    }
+    Ok(users)
+}
+
+/// Writes the members that an edit may change.
+pub fn update(tx: &Write<'_>, user: &User) -> Result<()> {
+    tx.execute(
+        "UPDATE users
+         SET user_name = $1, email = $2, enabled = $3, generation = $4
+         WHERE uid = $5 AND deleted_at IS NULL",
+        &[
+            &user.user_name,
+            &user.email,
+            &user.enabled,
+            &user.generation,
+            &user.uid,
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn update_password(
+    tx: &Write<'_>,
+    uid: Uid,
+    digest: &PasswordDigest,
+    generation: i64,
+) -> Result<()> {
+    tx.execute(
+        "UPDATE users SET password_digest = $1, generation = $2 WHERE uid = $3",
+        &[&digest.0, &generation, &uid],
+    )?;
+    Ok(())
+}
+
+/// Ends a user for good; the tombstone has neither password nor roles.
+pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
+    replace_roles(tx, uid, &[])?;
+    let changed = tx.execute(
+        "UPDATE users
+         SET deleted_at = $1, password_digest = NULL, generation = generation + 1
+         WHERE uid = $2 AND deleted_at IS NULL",
+        &[&now, &uid],
+    )?;
+    Ok(changed == 1)
+}
+
+pub fn replace_roles(tx: &Write<'_>, uid: Uid, roles: &[Binding]) -> Result<()> {
+    tx.execute("DELETE FROM role_bindings WHERE user_uid = $1", &[&uid])?;
+    for binding in roles {
+        tx.execute(
+            "INSERT INTO role_bindings (user_uid, workspace_uid, role) VALUES ($1, $2, $3)",
+            &[&uid, &binding.workspace, &binding.role.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
+/// How many active users hold the owner's role in a workspace.
+pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
+    let found = read.query_one(
+        "SELECT count(*) AS owners
+         FROM role_bindings JOIN users ON users.uid = role_bindings.user_uid
+         WHERE workspace_uid = $1 AND role = 'owner' AND enabled = 1 AND deleted_at IS NULL",
+        &[&workspace],
+        |row| row.get("owners"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
+    tx.execute(
+        "INSERT INTO sessions (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &[
+            &session.id,
+            &session.secret.digest.0,
+            &session.secret.pepper,
+            &session.user,
+            &session.generation,
+            &session.read_only,
+            &session.issued_at,
+            &session.expires_at,
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
+    read.query_one(
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at
+         FROM sessions
+         WHERE id = $1",
+        &[&id],
+        session_from_row,
+    )
+}
+
+/// Sessions that have not expired.
+pub fn list_sessions(read: &Read, now: Timestamp) -> Result<Vec<Session>> {
+    read.query(
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at
+         FROM sessions
+         WHERE expires_at > $1",
+        &[&now],
+        session_from_row,
+    )
+}
+
+pub fn delete_session(tx: &Write<'_>, id: KeyId) -> Result<bool> {
+    let changed = tx.execute("DELETE FROM sessions WHERE id = $1", &[&id])?;
+    Ok(changed == 1)
+}
+
+/// Removes what has expired; nothing refers to it.
+pub fn delete_expired_sessions(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
+    tx.execute("DELETE FROM sessions WHERE expires_at <= $1", &[&now])
+}
+
+fn with_roles(read: &Read, mut user: User) -> Result<User> {
+    user.roles = read.query(
+        "SELECT workspace_uid, role FROM role_bindings WHERE user_uid = $1 ORDER BY workspace_uid",
+        &[&user.uid],
+        binding,
+    )?;
+    Ok(user)
+}
+
+fn binding(row: &Row<'_>) -> Result<Binding> {
+    let role: String = row.get("role")?;
+    let role =
+        Role::parse(&role).ok_or_else(|| Error::internal("a role binding has an unknown role"))?;
+    Ok(Binding {
+        workspace: row.get("workspace_uid")?,
+        role,
+    })
+}
+
+fn from_row(row: &Row<'_>) -> Result<User> {
+    Ok(User {
+        uid: row.get("uid")?,
+        user_name: row.get("user_name")?,
+        email: row.get("email")?,
+        home: row.get("home_uid")?,
+        enabled: row.get("enabled")?,
+        generation: row.get("generation")?,
+        created_at: row.get("created_at")?,
+        deleted_at: row.get("deleted_at")?,
+        roles: Vec::new(),
+    })
+}
+
+fn session_from_row(row: &Row<'_>) -> Result<Session> {
+    Ok(Session {
+        id: row.get("id")?,
+        secret: StoredSecret {
+            digest: Digest(row.get("digest")?),
+            pepper: row.get("pepper")?,
+        },
+        user: row.get("user_uid")?,
+        generation: row.get("generation")?,
+        read_only: row.get("read_only")?,
+        issued_at: row.get("issued_at")?,
+        expires_at: row.get("expires_at")?,
+    })
+}
