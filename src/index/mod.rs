@@ -1,0 +1,253 @@
+//! The only hot path: everything that a verification looks at, in memory.
+//!
+//! Filled at the start, changed only by what the store has committed (`ops::publish`), and before that commit
+//! is acknowledged. No SQL, no files, no waiting but for short locks.
+
+pub mod directory;
+pub mod usage;
+
+use crate::domain::key::KeyId;
+use crate::domain::key::live::{Kin, Live};
+use crate::domain::key::quota::Counters;
+use crate::domain::people::session::Session;
+use directory::Directory;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use usage::UsageBook;
+
+/// Parts that the keys are spread over, so that a change holds up few verifications.
+const SHARDS: usize = 64;
+
+type Shard = RwLock<HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>>;
+
+/// All live keys and what they are judged against.
+pub struct Index {
+    shards: Vec<Shard>,
+    directory: RwLock<Directory>,
+    sessions: RwLock<HashMap<KeyId, Session>>,
+    kins: Mutex<Kins>,
+    /// Uses that wait to be written.
+    pub usage: UsageBook,
+    complete: AtomicBool,
+    /// Held while `complete` is set, so that no waiter misses it.
+    completing: Mutex<()>,
+    completed: Condvar,
+}
+
+/// The shared parts of keys, each held once.
+#[derive(Default)]
+struct Kins {
+    known: HashSet<Arc<Kin>>,
+    /// When the set has grown to this, those that no key has any more are dropped.
+    sweep_at: usize,
+}
+
+impl Index {
+    /// An index with an empty set of keys, waiting to be filled.
+    pub fn new(directory: Directory, sessions: Vec<Session>) -> Index {
+        Index {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            directory: RwLock::new(directory),
+            sessions: RwLock::new(
+                sessions
+                    .into_iter()
+                    .map(|session| (session.id, session))
+                    .collect(),
+            ),
+            kins: Mutex::default(),
+            usage: UsageBook::default(),
+            complete: AtomicBool::new(false),
+            completing: Mutex::new(()),
+            completed: Condvar::new(),
+        }
+    }
+
+    /// Workspaces, users, policies and catalogs as of now.
+    pub fn directory(&self) -> RwLockReadGuard<'_, Directory> {
+        self.directory
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// For publishing a commit; verifications wait while it is held.
+    pub fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
+        self.directory
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Looks at a key; `None` if there is none of this id (or it is not loaded yet, see [`Index::is_complete`]).
+    pub fn with_key<R>(&self, id: KeyId, look: impl FnOnce(&Live) -> R) -> Option<R> {
+        let shard = self
+            .shard(id)
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        shard.get(&id).map(|key| look(key))
+    }
+
+    /// Puts a key in the place of what had its id.
+    pub fn put_key(&self, key: Live) {
+        let old = self.shard_mut(key.id).insert(key.id, Box::new(key));
+        drop(old);
+    }
+
+    /// Adds a key that was read from the store while the index fills; what is there already is newer.
+    pub fn add_key(&self, key: Live) {
+        self.shard_mut(key.id)
+            .entry(key.id)
+            .or_insert_with(|| Box::new(key));
+    }
+
+    /// Forgets a key: it no longer opens anything.
+    pub fn remove_key(&self, id: KeyId) {
+        self.shard_mut(id).remove(&id);
+    }
+
+    /// How many keys live.
+    pub fn key_count(&self) -> usize {
+        let count = |shard: &Shard| {
+            shard
+                .read()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .len()
+        };
+        self.shards.iter().map(count).sum()
+    }
+
+    /// The counters of a key, so that an edit keeps them.
+    pub fn counters(&self, id: KeyId) -> Option<Arc<Mutex<Counters>>> {
+        self.with_key(id, |key| {
+            key.rare.as_ref().and_then(|rare| rare.counters.clone())
+        })
+        .flatten()
+    }
+
+    /// Takes back all uses that are reserved and not spent, for the end of the process.
+    pub fn take_reserved(&self) -> Vec<(KeyId, u64)> {
+        let mut taken = Vec::new();
+        for shard in &self.shards {
+            let shard = shard
+                .read()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            for key in shard.values() {
+                let counters = key.rare.as_ref().and_then(|rare| rare.counters.as_ref());
+                if let Some(counters) = counters
+                    && let Some(uses) = &mut lock(counters).uses
+                    && uses.reserved > 0
+                {
+                    taken.push((key.id, std::mem::take(&mut uses.reserved)));
+                }
+            }
+        }
+        taken
+    }
+
+    /// The shared form of what keys have in common.
+    pub fn kin(&self, kin: Kin) -> Arc<Kin> {
+        let mut kins = lock(&self.kins);
+        if let Some(known) = kins.known.get(&kin) {
+            return known.clone();
+        }
+        if kins.known.len() >= kins.sweep_at {
+            kins.known.retain(|kin| Arc::strong_count(kin) > 1);
+            kins.sweep_at = (kins.known.len() * 2).max(1024);
+        }
+        let shared = Arc::new(kin);
+        kins.known.insert(shared.clone());
+        shared
+    }
+
+    /// A session by the id in its token.
+    pub fn session(&self, id: KeyId) -> Option<Session> {
+        self.sessions
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(&id)
+            .cloned()
+    }
+
+    /// Adds a session, or removes it with `None`.
+    pub fn put_session(&self, id: KeyId, session: Option<Session>) {
+        let mut sessions = self
+            .sessions
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        match session {
+            Some(session) => sessions.insert(id, session),
+            None => sessions.remove(&id),
+        };
+    }
+
+    /// Forgets sessions that have expired.
+    pub fn retain_sessions(&self, keep: impl Fn(&Session) -> bool) {
+        self.sessions
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .retain(|_, session| keep(session));
+    }
+
+    /// Whether every key of the store is here. Until then a key that is not found has to be looked up there.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// Says that every key has been added.
+    pub fn set_complete(&self) {
+        let _held = lock(&self.completing);
+        self.complete.store(true, Ordering::Release);
+        self.completed.notify_all();
+    }
+
+    /// Waits until every key has been added. Changes wait here, so that filling never brings back what was deleted.
+    pub fn wait_complete(&self) {
+        if !self.is_complete() {
+            drop(
+                self.completed
+                    .wait_while(lock(&self.completing), |()| !self.is_complete()),
+            );
+        }
+    }
+
+    fn shard(&self, id: KeyId) -> &Shard {
+        &self.shards[(id.0 % SHARDS as u64) as usize]
+    }
+
+    fn shard_mut(
+        &self,
+        id: KeyId,
+    ) -> RwLockWriteGuard<'_, HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>> {
+        self.shard(id)
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Ids are drawn by us at random, so a multiplication spreads them; nobody can choose ids that collide and
+/// have them inserted.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        let mixed = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}

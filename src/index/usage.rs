@@ -1,0 +1,147 @@
+//! Uses of keys that wait to be written: counted in memory, taken out in batches.
+//!
+//! A verification adds to a small record under one of a few locks; nothing here touches the disk. What is
+//! waiting is lost with the process: at most one interval (`ops::upkeep`).
+
+use crate::domain::key::KeyId;
+use crate::domain::key::verdict::Code;
+use crate::domain::time::Timestamp;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Parts of the book, so that threads seldom meet.
+const SHARDS: usize = 16;
+/// Keys that may wait in one part; then an early write is asked for.
+const KEYS_WANTED_MAX: usize = 4_096;
+/// Keys that may wait in one part while the writer is late; further ones are counted as lost.
+const KEYS_MAX: usize = 16_384;
+
+/// What one key did since it was last written.
+#[derive(Clone, Debug, Default)]
+pub struct Pending {
+    pub uses: u64,
+    pub last_used: Option<(Timestamp, Option<IpAddr>)>,
+    /// (hour, code, count); a handful, as an interval is short.
+    pub verdicts: Vec<(i64, Code, u64)>,
+}
+
+/// The uses of all keys since they were last written.
+#[derive(Default)]
+pub struct UsageBook {
+    shards: [Mutex<HashMap<KeyId, Pending>>; SHARDS],
+    lost: AtomicU64,
+    full: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl UsageBook {
+    /// Counts a verdict on a key whose secret matched.
+    pub fn record(&self, key: KeyId, code: Code, address: Option<IpAddr>, now: Timestamp) {
+        let mut shard = lock(&self.shards[(key.0 / 64) as usize % SHARDS]);
+        let waiting = shard.len();
+        if waiting >= KEYS_MAX && !shard.contains_key(&key) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let pending = shard.entry(key).or_default();
+        if code == Code::Valid {
+            pending.uses += 1;
+            pending.last_used = Some((now, address));
+        }
+        let hour = now.hour();
+        match pending
+            .verdicts
+            .iter_mut()
+            .find(|(at, known, _)| (*at, *known) == (hour, code))
+        {
+            Some((_, _, count)) => *count += 1,
+            None => pending.verdicts.push((hour, code, 1)),
+        }
+        drop(shard);
+        if waiting == KEYS_WANTED_MAX {
+            self.wake();
+        }
+    }
+
+    /// What waits for one key, to be added to what is written.
+    pub fn pending(&self, key: KeyId) -> Option<Pending> {
+        lock(&self.shards[(key.0 / 64) as usize % SHARDS])
+            .get(&key)
+            .cloned()
+    }
+
+    /// Takes everything out.
+    pub fn take(&self) -> Vec<(KeyId, Pending)> {
+        self.shards
+            .iter()
+            .flat_map(|shard| std::mem::take(&mut *lock(shard)))
+            .collect()
+    }
+
+    /// Verdicts that were not counted because too many keys waited.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the interval to pass or the book to fill up or [`UsageBook::wake`].
+    pub fn wait(&self, interval: Duration) {
+        let full = lock(&self.full);
+        let (mut full, _) = self
+            .wake
+            .wait_timeout_while(full, interval, |full| !*full)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *full = false;
+    }
+
+    /// Ends a wait early.
+    pub fn wake(&self) {
+        *lock(&self.full) = true;
+        self.wake.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_and_refusals_are_counted_apart() {
+        let book = UsageBook::default();
+        let key = KeyId(7);
+        book.record(key, Code::Valid, None, Timestamp(10));
+        book.record(key, Code::Expired, None, Timestamp(20));
+        book.record(key, Code::Expired, None, Timestamp(30));
+        let pending = book.pending(key).unwrap();
+        assert_eq!(
+            (pending.uses, pending.last_used),
+            (1, Some((Timestamp(10), None)))
+        );
+        assert_eq!(
+            pending.verdicts,
+            [(0, Code::Valid, 1), (0, Code::Expired, 2)]
+        );
+        assert_eq!(book.take().len(), 1);
+        assert!(book.pending(key).is_none());
+    }
+
+    // attacks 155
+    #[test]
+    fn a_million_keys_in_one_interval_fill_bounded_memory() {
+        let book = UsageBook::default();
+        for id in 0..1_000_000 {
+            book.record(KeyId(id), Code::Valid, None, Timestamp(0));
+        }
+        let written = book.take().len() as u64;
+        assert!(written <= (KEYS_MAX * SHARDS) as u64);
+        assert_eq!(written + book.lost(), 1_000_000);
+    }
+}
