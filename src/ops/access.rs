@@ -1,0 +1,264 @@
+//! Callers of the management API: who they are and what they may do.
+//!
+//! What a caller may do is the intersection of three things: the permissions of the credential, the roles of its
+//! owner, and the subtree of its workspace. What it may not see does not exist for it.
+
+use super::App;
+use super::verify::{self, Outcome, Verdict};
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::key::KeyId;
+use crate::domain::key::secret::{PREFIX_SESSION, Presented};
+use crate::domain::key::verdict::{Code, Question};
+use crate::domain::people::Role;
+use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::policy::CredentialHeader;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use std::net::IpAddr;
+
+/// Who acts on this server, for the length of one request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// As the audit log names it: `key:<id>`, `user:<name>`, `local:<uid>` or `system`.
+    pub actor: String,
+    pub identity: Identity,
+    /// What the credential permits; its owner's roles are looked up at each decision.
+    pub permissions: Permissions,
+    /// The workspace whose subtree the credential reaches.
+    pub reach: Uid,
+    /// The user whose roles bound it.
+    pub user: Option<Uid>,
+    /// The client's address, `unix`, or empty.
+    pub source: String,
+    pub request_id: String,
+}
+
+/// The kind of credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Identity {
+    Key(KeyId),
+    /// The machine's own administrator, through the Unix socket or the command line.
+    Local,
+    Session(KeyId),
+}
+
+/// Where a request came from, for the audit log.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    pub address: Option<IpAddr>,
+    pub source: String,
+    pub request_id: String,
+}
+
+impl Caller {
+    /// The machine's administrator, who may do everything.
+    pub fn local(app: &App, uid: u32, origin: Origin) -> Result<Caller> {
+        Ok(Caller {
+            actor: format!("local:{uid}"),
+            identity: Identity::Local,
+            permissions: Permissions::all(),
+            reach: root(&app.index.directory())?,
+            user: None,
+            source: origin.source,
+            request_id: origin.request_id,
+        })
+    }
+
+    /// Whether the caller has a permission in a workspace, on a thing that belongs to `owner`.
+    pub fn may(
+        &self,
+        directory: &Directory,
+        permission: Permission,
+        workspace: Uid,
+        owner: Option<Uid>,
+    ) -> bool {
+        if !self.permissions.contains(permission) || !directory.reaches(self.reach, workspace) {
+            return false;
+        }
+        let Some(user) = self.user else {
+            return true;
+        };
+        let Some(user) = directory.user(user) else {
+            return false;
+        };
+        user.roles.iter().any(|binding| {
+            let applies = directory.reaches(binding.workspace, workspace);
+            let own =
+                binding.role != Role::Member || owner == Some(user.uid) || !about_keys(permission);
+            applies && own && binding.role.permissions().contains(permission)
+        })
+    }
+
+    /// As [`Caller::may`], with the answer that a client gets.
+    pub fn require(
+        &self,
+        directory: &Directory,
+        permission: Permission,
+        workspace: Uid,
+        owner: Option<Uid>,
+    ) -> Result<()> {
+        if self.may(directory, permission, workspace, owner) {
+            return Ok(());
+        }
+        let scope = permission.scope();
+        Err(Error::Forbidden(if self.permissions.contains(permission) {
+            format!("this credential does not have {scope} in that workspace")
+        } else {
+            format!("this credential does not have {scope}")
+        }))
+    }
+
+    /// For what belongs to the whole server: the permission in the root workspace.
+    pub fn require_global(&self, directory: &Directory, permission: Permission) -> Result<()> {
+        self.require(directory, permission, root(directory)?, None)
+    }
+
+    /// For lists: the permission as such. What is listed is decided row by row.
+    pub fn require_somewhere(&self, permission: Permission) -> Result<()> {
+        if self.permissions.contains(permission) {
+            return Ok(());
+        }
+        Err(Error::Forbidden(format!(
+            "this credential does not have {}",
+            permission.scope()
+        )))
+    }
+
+    /// All that the caller may do in a workspace: what it can pass on.
+    pub fn permissions_in(&self, directory: &Directory, workspace: Uid) -> Permissions {
+        if !directory.reaches(self.reach, workspace) {
+            return Permissions::default();
+        }
+        let Some(user) = self.user else {
+            return self.permissions;
+        };
+        let roles = directory.user(user).map_or(&[][..], |user| &user.roles);
+        roles
+            .iter()
+            .filter(|binding| directory.reaches(binding.workspace, workspace))
+            .fold(Permissions::default(), |sum, binding| {
+                sum.or(binding.role.permissions())
+            })
+            .and(self.permissions)
+    }
+}
+
+/// Finds the caller behind a secret: a management key or an access token. Every failure is alike.
+///
+/// `None`: the key's limits cannot be decided without the store; ask again where waiting is allowed.
+pub fn authenticate(
+    app: &App,
+    secret: &str,
+    header: CredentialHeader,
+    origin: Origin,
+    may_wait: bool,
+) -> Result<Option<Caller>> {
+    let presented = Presented::parse(secret).ok_or(Error::Unauthenticated)?;
+    if presented.prefix() == PREFIX_SESSION {
+        return session(app, presented, origin).map(Some);
+    }
+    // A management key may itself be limited in address, rate and uses: those limits hold here too.
+    let question = Question {
+        address: origin.address,
+        header: Some(header),
+        cost: 1,
+        ..Question::default()
+    };
+    let told = |verdict: &Verdict<'_>| caller_of(verdict, &origin);
+    if may_wait {
+        return verify::verify_blocking(app, secret, &question, None, told)?.map(Some);
+    }
+    match verify::verify(app, secret, &question, None, told) {
+        Outcome::Done(caller) => caller.map(Some),
+        Outcome::MustWait => Ok(None),
+    }
+}
+
+/// The caller that a key in good standing makes; keys of other catalogs than the built-in one have no permission
+/// here but to look at themselves.
+fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
+    let key = match (verdict.code, verdict.key) {
+        (Code::Valid, Some(key)) => key,
+        (Code::RateLimited, _) => {
+            return Err(Error::TooMany {
+                retry_after_s: verdict.retry_after_s(),
+            });
+        }
+        _ => return Err(Error::Unauthenticated),
+    };
+    let management = key.kin.catalog.as_deref() == Some(BUILT_IN);
+    let scopes = key
+        .kin
+        .scopes
+        .iter()
+        .filter(|_| management)
+        .map(|scope| &**scope);
+    let granted = Permissions::from_scopes(scopes);
+    Ok(Caller {
+        actor: format!("key:{}", key.id),
+        identity: Identity::Key(key.id),
+        permissions: if key.kin.read_only {
+            granted.and(Permissions::reading())
+        } else {
+            granted
+        },
+        reach: key.kin.workspace,
+        user: key.kin.owner,
+        source: origin.source.clone(),
+        request_id: origin.request_id.clone(),
+    })
+}
+
+fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
+    let session = app
+        .index
+        .session(presented.id)
+        .ok_or(Error::Unauthenticated)?;
+    let pepper = app
+        .peppers
+        .version(session.secret.pepper)
+        .ok_or(Error::Unauthenticated)?;
+    if !pepper.matches(presented.text, &session.secret.digest)
+        || session.expires_at <= app.now().wall
+    {
+        return Err(Error::Unauthenticated);
+    }
+    let directory = app.index.directory();
+    let user = directory
+        .user(session.user)
+        .filter(|user| user.is_active() && user.generation == session.generation);
+    let user = user.ok_or(Error::Unauthenticated)?;
+    let all = Permissions::all();
+    Ok(Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Session(session.id),
+        permissions: if session.read_only {
+            Permissions::reading()
+        } else {
+            all
+        },
+        reach: root(&directory)?,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    })
+}
+
+/// The root workspace's uid.
+pub fn root(directory: &Directory) -> Result<Uid> {
+    let root = directory
+        .root()
+        .ok_or_else(|| Error::internal("the store has no root workspace"))?;
+    Ok(root.workspace.uid)
+}
+
+fn about_keys(permission: Permission) -> bool {
+    matches!(
+        permission,
+        Permission::KeysRead
+            | Permission::KeysWrite
+            | Permission::KeysReveal
+            | Permission::KeysVerify
+    )
+}

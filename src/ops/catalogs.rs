@@ -1,0 +1,122 @@
+//! Catalogs: put whole, in one transaction.
+
+use super::access::Caller;
+use super::{App, Record};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
+use crate::domain::key::{Key, KeyId};
+use crate::domain::people::permission::Permission;
+use crate::domain::text;
+use crate::error::{Error, Result};
+use crate::store::{Write, catalogs, keys};
+use std::sync::Arc;
+
+/// What putting a catalog did.
+#[derive(Debug)]
+pub struct Put {
+    pub created: bool,
+    /// Keys that held a scope which is no more, and have lost it.
+    pub keys_changed: Vec<KeyId>,
+}
+
+/// Puts a catalog in the place of what had its name. Keys lose scopes that it no longer has, at once.
+pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
+    text::check_slug("name", &definition.name)?;
+    if definition.name == BUILT_IN {
+        return Err(Error::Conflict(format!(
+            "the catalog {BUILT_IN} is built in; choose another name"
+        )));
+    }
+    let catalog = Catalog::compile(definition)?;
+    let (index, who) = (app.index.clone(), caller.clone());
+    let target = Target::new(Kind::Catalog, catalog.name());
+    app.change(caller, "catalog.put", target.clone(), move |tx, _| {
+        who.require_global(&index.directory(), Permission::CatalogsWrite)?;
+        let created = catalogs::find(tx, catalog.name())?.is_none();
+        catalogs::replace(tx, catalog.definition())?;
+        let keys_changed = drop_vanished(tx, &catalog)?;
+        let mut changes = Changes::default();
+        changes.note("scopes", &0, &catalog.definition().scopes.len());
+        changes.note("operations", &0, &catalog.definition().operations.len());
+        Ok((
+            Some(Record {
+                target,
+                workspace: None,
+                changes,
+            }),
+            Put {
+                created,
+                keys_changed,
+            },
+        ))
+    })
+}
+
+/// The catalog of a name.
+pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Catalog>> {
+    caller.require_somewhere(Permission::CatalogsRead)?;
+    app.index
+        .directory()
+        .catalog(name)
+        .cloned()
+        .ok_or(Error::NotFound("catalog"))
+}
+
+/// All catalogs, by name.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Catalog>>> {
+    caller.require_somewhere(Permission::CatalogsRead)?;
+    let mut found: Vec<Arc<Catalog>> = app.index.directory().catalogs().cloned().collect();
+    found.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(found)
+}
+
+/// Removes a catalog that no key has, dead ones included.
+pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    if name == BUILT_IN {
+        return Err(Error::Conflict(format!(
+            "the catalog {BUILT_IN} is built in"
+        )));
+    }
+    let (index, who, name) = (app.index.clone(), caller.clone(), name.to_owned());
+    let target = Target::new(Kind::Catalog, &name);
+    app.change(caller, "catalog.delete", target.clone(), move |tx, _| {
+        who.require_global(&index.directory(), Permission::CatalogsWrite)?;
+        match catalogs::delete(tx, &name) {
+            Ok(true) => Ok((
+                Some(Record {
+                    target,
+                    workspace: None,
+                    changes: Changes::default(),
+                }),
+                (),
+            )),
+            Ok(false) => Err(Error::NotFound("catalog")),
+            Err(Error::Conflict(_)) => Err(Error::Conflict(format!(
+                "keys of catalog {name} exist (deleted ones count); it has to stay"
+            ))),
+            Err(err) => Err(err),
+        }
+    })
+}
+
+/// Takes from live keys the scopes that the catalog no longer has.
+fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<KeyId>> {
+    let mut changed = Vec::new();
+    for id in keys::list_of_catalog(tx, catalog.name())? {
+        let Some(key) = keys::find(tx, id)? else {
+            continue;
+        };
+        let scopes: Vec<String> = key
+            .scopes
+            .iter()
+            .filter(|scope| catalog.has_scope(scope))
+            .cloned()
+            .collect();
+        if scopes.len() < key.scopes.len() {
+            keys::update(tx, &Key { scopes, ..key })?;
+            tx.touch(Target::new(Kind::Key, id));
+            changed.push(id);
+        }
+    }
+    Ok(changed)
+}

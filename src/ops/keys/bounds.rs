@@ -1,0 +1,95 @@
+//! Nobody can issue, widen or take over a key that may do more than they may.
+//!
+//! This concerns keys of the built-in catalog, the ones that act on this server. Scopes of other catalogs say
+//! what other services permit; whoever manages keys in a workspace may give those out.
+
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::key::Key;
+use crate::domain::people::permission::Permissions;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::access::{Caller, Identity};
+use crate::store::{Read, keys};
+
+/// Whether the key acts on this server.
+pub fn is_management(key: &Key) -> bool {
+    key.catalog.as_deref() == Some(BUILT_IN)
+}
+
+/// Refuses a management key that the caller's own rights and limits do not cover. For a new key, limits that
+/// were left out are taken over from the caller's key first.
+pub fn inherit(read: &Read, directory: &Directory, caller: &Caller, key: &mut Key) -> Result<()> {
+    if !is_management(key) {
+        return Ok(());
+    }
+    if let Some(own) = own_key(read, caller)? {
+        key.expires_at = key.expires_at.or(own.expires_at);
+        key.allowed_ips = key.allowed_ips.take().or(own.allowed_ips);
+        key.rate_limit = key.rate_limit.or(own.rate_limit);
+        key.uses_left = key.uses_left.or(own.uses_left);
+    }
+    require_cover(read, directory, caller, key)
+}
+
+/// Refuses what the caller's own rights and limits do not cover.
+pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
+    if !is_management(key) {
+        return Ok(());
+    }
+    let asked = Permissions::from_scopes(key.scopes.iter().map(String::as_str));
+    let asked = if key.read_only {
+        asked.and(Permissions::reading())
+    } else {
+        asked
+    };
+    let own = caller.permissions_in(directory, key.workspace);
+    if !own.covers(asked) {
+        let missing: Vec<&str> = asked
+            .scopes()
+            .filter(|scope| !own.covers(Permissions::from_scopes([*scope])))
+            .collect();
+        return Err(Error::Forbidden(format!(
+            "nobody can give what they do not have: {}",
+            missing.join(" ")
+        )));
+    }
+    let Some(own) = own_key(read, caller)? else {
+        return Ok(());
+    };
+    let later = own
+        .expires_at
+        .is_some_and(|end| key.expires_at.is_none_or(|asked| asked > end));
+    let elsewhere = own.allowed_ips.is_some_and(|list| {
+        key.allowed_ips
+            .as_ref()
+            .is_none_or(|asked| !asked.is_within(&list))
+    });
+    let faster = own.rate_limit.is_some_and(|own| {
+        key.rate_limit
+            .is_none_or(|asked| asked.limit > own.limit || asked.window_s < own.window_s)
+    });
+    let more = own
+        .uses_left
+        .is_some_and(|left| key.uses_left.is_none_or(|asked| asked > left));
+    for (wider, member) in [
+        (later, "expires_at"),
+        (elsewhere, "allowed_ips"),
+        (faster, "rate_limit"),
+        (more, "uses_left"),
+    ] {
+        if wider {
+            return Err(Error::Forbidden(format!(
+                "the {member} of a key cannot be wider than that of the key that issues it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The caller's own key, if it is one.
+fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
+    match caller.identity {
+        Identity::Key(id) => keys::find(read, id),
+        Identity::Local | Identity::Session(_) => Ok(None),
+    }
+}

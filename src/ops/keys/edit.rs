@@ -1,0 +1,228 @@
+//! Editing keys, and their switch.
+
+use super::issue::{addresses, expiry, metadata, scopes};
+use super::{View, bounds, manageable, policy_of, record, view};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::quota::{RateLimit, Uses};
+use crate::domain::key::{Key, KeyId};
+use crate::domain::policy::{Field, Policy};
+use crate::domain::text;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::index::directory::Directory;
+use crate::ops::App;
+use crate::ops::access::{Caller, Identity};
+use crate::store::{Write, keys};
+use std::sync::Arc;
+
+/// What an edit changes. An absent member stays; `Some(None)` takes the policy's default.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub scopes: Option<Vec<String>>,
+    pub read_only: Option<bool>,
+    pub enabled: Option<bool>,
+    pub not_before: Option<Option<Timestamp>>,
+    pub expires_at: Option<Option<Timestamp>>,
+    pub expires_in_s: Option<u64>,
+    pub allowed_ips: Option<Option<Vec<String>>>,
+    pub rate_limit: Option<Option<RateLimit>>,
+    pub uses_left: Option<Option<u64>>,
+    pub metadata: Option<String>,
+}
+
+/// Changes members of a key; takes effect on the next verification.
+pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    let key = app.change(
+        caller,
+        "key.edit",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let directory = index.directory();
+            let before = manageable(tx, &directory, &who, id)?;
+            let policy = policy_of(&directory, &before)?;
+            let after = apply(&directory, &policy, &before, &edit, now)?;
+            check_reach(tx, &directory, &who, &before, &after)?;
+            write(tx, &index, &before, &after, edit.uses_left)
+        },
+    )?;
+    view(app, key)
+}
+
+/// Turns a key off or on.
+pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    let action = if enabled { "key.enable" } else { "key.disable" };
+    let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
+        let directory = index.directory();
+        let before = manageable(tx, &directory, &who, id)?;
+        check_switch(&*policy_of(&directory, &before)?)?;
+        let after = Key {
+            enabled,
+            ..before.clone()
+        };
+        write(tx, &index, &before, &after, None)
+    })?;
+    view(app, key)
+}
+
+fn check_switch(policy: &Policy) -> Result<()> {
+    if policy.can_disable {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "keys of policy {} cannot be disabled; delete the key instead",
+        policy.name
+    )))
+}
+
+/// The key as it will be, checked against its policy.
+fn apply(
+    directory: &Directory,
+    policy: &Policy,
+    before: &Key,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<Key> {
+    let mut key = before.clone();
+    let may = |field: Field| policy.check_editable(field);
+    if let Some(name) = &edit.name {
+        may(Field::Name)?;
+        text::check_name("name", name)?;
+        key.name.clone_from(name);
+    }
+    if let Some(description) = &edit.description {
+        may(Field::Description)?;
+        text::check_description("description", description)?;
+        key.description.clone_from(description);
+    }
+    if let Some(asked) = &edit.scopes {
+        may(Field::Scopes)?;
+        key.scopes = scopes(directory, key.catalog.as_deref(), asked)?;
+    }
+    if let Some(read_only) = edit.read_only {
+        may(Field::ReadOnly)?;
+        key.read_only = read_only;
+    }
+    if let Some(enabled) = edit.enabled {
+        check_switch(policy)?;
+        key.enabled = enabled;
+    }
+    if let Some(not_before) = edit.not_before {
+        may(Field::NotBefore)?;
+        key.not_before = not_before;
+    }
+    if edit.expires_at.is_some() || edit.expires_in_s.is_some() {
+        may(Field::ExpiresAt)?;
+        key.expires_at = expiry(edit.expires_at.flatten(), edit.expires_in_s, now)?;
+    }
+    if let Some(entries) = &edit.allowed_ips {
+        may(Field::AllowedIps)?;
+        key.allowed_ips = addresses(entries.as_deref())?;
+    }
+    if let Some(rate_limit) = edit.rate_limit {
+        may(Field::RateLimit)?;
+        key.rate_limit = rate_limit.or(policy.rate_limit);
+    }
+    if let Some(uses_left) = edit.uses_left {
+        may(Field::UsesLeft)?;
+        key.uses_left = uses_left;
+    }
+    if let Some(compact) = &edit.metadata {
+        may(Field::Metadata)?;
+        key.metadata = metadata(compact)?;
+    }
+    if (before.not_before, before.expires_at) == (key.not_before, key.expires_at) {
+        policy.check_limits(&key)?;
+    } else {
+        policy.check(&key, now)?;
+    }
+    Ok(key)
+}
+
+/// An edit that widens a management key needs what a new key of that kind would need, and no key widens itself.
+fn check_reach(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    before: &Key,
+    after: &Key,
+) -> Result<()> {
+    let limits_unchanged = before.scopes == after.scopes
+        && before.read_only == after.read_only
+        && before.not_before == after.not_before
+        && before.expires_at == after.expires_at
+        && before.allowed_ips == after.allowed_ips
+        && before.rate_limit == after.rate_limit
+        && before.uses_left == after.uses_left
+        && before.enabled == after.enabled;
+    if limits_unchanged || !bounds::is_management(after) {
+        return Ok(());
+    }
+    if caller.identity == Identity::Key(after.id) {
+        return Err(Error::Forbidden(
+            "a key cannot edit its own limits".to_owned(),
+        ));
+    }
+    bounds::require_cover(tx, directory, caller, after)
+}
+
+/// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
+fn write(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    before: &Key,
+    after: &Key,
+    uses_left: Option<Option<u64>>,
+) -> Result<(Option<crate::ops::Record>, Key)> {
+    let mut changes = changes(before, after);
+    if let Some(uses_left) = uses_left {
+        changes.note_option("uses_left", &before.uses_left, &uses_left);
+        set_uses(tx, index, after.id, uses_left)?;
+    }
+    if changes.is_empty() && uses_left.is_none() {
+        return Ok((None, after.clone()));
+    }
+    keys::update(tx, after)?;
+    Ok((Some(record(after, changes)), after.clone()))
+}
+
+/// Sets the uses anew; what was reserved of the old number is void.
+fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64>) -> Result<()> {
+    keys::update_uses(tx, id, uses_left)?;
+    let index = index.clone();
+    tx.after_commit(move || {
+        if let Some(counters) = index.counters(id) {
+            let mut counters = counters
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            counters.uses = uses_left.map(|stored| Uses {
+                reserved: 0,
+                stored,
+            });
+        }
+    });
+    Ok(())
+}
+
+fn changes(before: &Key, after: &Key) -> Changes {
+    let mut changes = Changes::default();
+    let rate = |key: &Key| {
+        key.rate_limit
+            .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
+    };
+    changes.note("name", &before.name, &after.name);
+    changes.note("description", &before.description, &after.description);
+    changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
+    changes.note("read_only", &before.read_only, &after.read_only);
+    changes.note("enabled", &before.enabled, &after.enabled);
+    changes.note_option("not_before", &before.not_before, &after.not_before);
+    changes.note_option("expires_at", &before.expires_at, &after.expires_at);
+    changes.note_option("allowed_ips", &before.allowed_ips, &after.allowed_ips);
+    changes.note_option("rate_limit", &rate(before), &rate(after));
+    changes.note("metadata", &before.metadata, &after.metadata);
+    changes
+}

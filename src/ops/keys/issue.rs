@@ -1,0 +1,339 @@
+//! Issuing keys.
+
+use super::{Issued, bounds, record, view};
+use crate::domain::audit::{Changes, Kind, Target, digest_of};
+use crate::domain::catalog::check_scope_name;
+use crate::domain::key::address::AddressList;
+use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::quota::RateLimit;
+use crate::domain::key::secret::{Secret, check_prefix, generate_id};
+use crate::domain::key::{Key, KeyId, SCOPES_MAX};
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::{Policy, STANDARD};
+use crate::domain::text;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::App;
+use crate::ops::access::{Caller, Identity};
+use crate::store::{Write, keys, local};
+
+/// How long an Idempotency-Key is remembered: 24 hours.
+const IDEMPOTENT_MS: i64 = 86_400_000;
+
+/// What the issuer asks for. Absent members take the policy's default.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    pub name: String,
+    pub description: String,
+    /// Slug or uid; the caller's own workspace if absent.
+    pub workspace: Option<String>,
+    /// User name or uid.
+    pub owner: Option<String>,
+    pub policy: Option<String>,
+    pub catalog: Option<String>,
+    pub scopes: Vec<String>,
+    pub read_only: bool,
+    pub disabled: bool,
+    pub not_before: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    /// Instead of `expires_at`: seconds from now.
+    pub expires_in_s: Option<u64>,
+    pub allowed_ips: Option<Vec<String>>,
+    pub rate_limit: Option<RateLimit>,
+    pub uses_left: Option<u64>,
+    /// A JSON object, compact; empty for `{}`.
+    pub metadata: String,
+    pub prefix: Option<String>,
+}
+
+/// An Idempotency-Key and the digest of the request that came with it.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pub name: String,
+    pub request: [u8; 32],
+}
+
+impl Idempotency {
+    /// Binds a client's name to a route and a body.
+    pub fn new(name: &str, route: &str, body: &[u8]) -> Idempotency {
+        Idempotency {
+            name: name.to_owned(),
+            request: digest_of(&[route.as_bytes(), body]),
+        }
+    }
+}
+
+/// Issues a key. A repeat with the same Idempotency-Key answers with the same key, without its secret.
+pub fn issue(
+    app: &App,
+    caller: &Caller,
+    new: NewKey,
+    idempotency: Option<Idempotency>,
+) -> Result<Issued> {
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (key, secret) = app.change(
+        caller,
+        "key.issue",
+        Target::new(Kind::Key, ""),
+        move |tx, now| {
+            let directory = index.directory();
+            who.require_somewhere(Permission::KeysWrite)?;
+            if let Some(earlier) = repeated(tx, &who, idempotency.as_ref(), now)? {
+                return Ok((None, (earlier, None)));
+            }
+            let (mut key, policy) = plan(&directory, &who, &new, now)?;
+            bounds::inherit(tx, &directory, &who, &mut key)?;
+            policy.check(&key, now)?;
+            check_count(tx, &policy, key.workspace)?;
+            let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
+            let secret = store(tx, &peppers, &mut key, prefix, now)?;
+            if let Some(idempotency) = &idempotency {
+                local::insert_idempotent(
+                    tx,
+                    &who.actor,
+                    &idempotency.name,
+                    &idempotency.request,
+                    &key.id.to_string(),
+                    now,
+                )?;
+            }
+            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+        },
+    )?;
+    Ok(Issued {
+        view: view(app, key)?,
+        secret,
+    })
+}
+
+/// Gives a key its number and its secret and stores both. For `issue` and for filling a store in bulk.
+pub fn store(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    key: &mut Key,
+    prefix: &str,
+    now: Timestamp,
+) -> Result<Secret> {
+    let secret = Secret::generate(prefix, key.id)?;
+    key.number = keys::next_number(tx)?;
+    key.hint = secret.hint();
+    keys::insert(tx, key)?;
+    keys::insert_secret(tx, key.id, digested(peppers, &secret), now)?;
+    Ok(secret)
+}
+
+/// What is stored of a secret.
+pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
+    let pepper = peppers.current();
+    StoredSecret {
+        digest: pepper.digest(secret.expose()),
+        pepper: pepper.version,
+    }
+}
+
+/// The key of an earlier request with the same Idempotency-Key, or a refusal if that was another request.
+fn repeated(
+    tx: &Write<'_>,
+    caller: &Caller,
+    idempotency: Option<&Idempotency>,
+    now: Timestamp,
+) -> Result<Option<Key>> {
+    let Some(idempotency) = idempotency else {
+        return Ok(None);
+    };
+    let since = Timestamp(now.0 - IDEMPOTENT_MS);
+    let Some((request, target)) =
+        local::find_idempotent(tx, &caller.actor, &idempotency.name, since)?
+    else {
+        return Ok(None);
+    };
+    if request != idempotency.request {
+        return Err(Error::invalid(
+            "Idempotency-Key",
+            "was used for another request within the last 24 hours; use a new one",
+        ));
+    }
+    let id = KeyId::parse(&target)
+        .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
+    keys::find(tx, id)
+}
+
+/// Checks what was asked for and makes the key of it, still without secret.
+fn plan(
+    directory: &Directory,
+    caller: &Caller,
+    new: &NewKey,
+    now: Timestamp,
+) -> Result<(Key, std::sync::Arc<Policy>)> {
+    text::check_name("name", &new.name)?;
+    text::check_description("description", &new.description)?;
+    let workspace = workspace(directory, caller, new.workspace.as_deref())?;
+    let owner = owner(directory, caller, workspace, new.owner.as_deref())?;
+    caller.require(directory, Permission::KeysWrite, workspace, owner)?;
+    let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
+    let policy = directory.policy(policy_name).cloned();
+    let policy = policy
+        .ok_or_else(|| Error::invalid("policy", format!("there is no policy {policy_name:?}")))?;
+    if let Some(prefix) = &new.prefix {
+        check_prefix("prefix", prefix)?;
+    }
+    let scopes = scopes(directory, new.catalog.as_deref(), &new.scopes)?;
+    let key = Key {
+        id: generate_id()?,
+        number: 0,
+        name: new.name.clone(),
+        description: new.description.clone(),
+        workspace,
+        owner,
+        policy: policy.name.clone(),
+        catalog: new.catalog.clone(),
+        scopes,
+        read_only: new.read_only,
+        enabled: !new.disabled,
+        not_before: new.not_before,
+        expires_at: expiry(new.expires_at, new.expires_in_s, now)?,
+        allowed_ips: addresses(new.allowed_ips.as_deref())?,
+        rate_limit: new.rate_limit.or(policy.rate_limit),
+        uses_left: new.uses_left,
+        metadata: metadata(&new.metadata)?,
+        created_by: caller.actor.clone(),
+        created_at: now,
+        rotated_at: None,
+        deleted_at: None,
+        hint: String::new(),
+    };
+    Ok((key, policy))
+}
+
+/// The workspace asked for, or the caller's own.
+fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
+    let Some(asked) = asked else {
+        let home = match caller.identity {
+            Identity::Session(_) => caller
+                .user
+                .and_then(|user| directory.user(user))
+                .map(|user| user.home),
+            Identity::Key(_) | Identity::Local => None,
+        };
+        return Ok(home.unwrap_or(caller.reach));
+    };
+    // A workspace that the caller does not reach is not told apart from one that does not exist.
+    directory
+        .find_place(asked)
+        .map(|place| place.workspace.uid)
+        .filter(|uid| directory.reaches(caller.reach, *uid))
+        .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
+}
+
+/// The owner asked for. Whoever may manage only his own keys issues them for himself.
+fn owner(
+    directory: &Directory,
+    caller: &Caller,
+    workspace: Uid,
+    asked: Option<&str>,
+) -> Result<Option<Uid>> {
+    let Some(asked) = asked else {
+        let own_only = !caller.may(directory, Permission::KeysWrite, workspace, None);
+        return Ok(caller.user.filter(|_| own_only));
+    };
+    let folded = asked.to_ascii_lowercase();
+    directory
+        .find_user(&folded)
+        .filter(|user| directory.reaches(caller.reach, user.home) || caller.user == Some(user.uid))
+        .map(|user| Some(user.uid))
+        .ok_or_else(|| Error::invalid("owner", "there is no such user"))
+}
+
+/// Checks scopes against the catalog, folds repeats, keeps their order.
+pub fn scopes(
+    directory: &Directory,
+    catalog: Option<&str>,
+    asked: &[String],
+) -> Result<Vec<String>> {
+    let catalog = match catalog {
+        None => None,
+        Some(name) => {
+            let found = directory.catalog(name);
+            Some(found.ok_or_else(|| {
+                Error::invalid("catalog", format!("there is no catalog {name:?}"))
+            })?)
+        }
+    };
+    if asked.len() > SCOPES_MAX {
+        return Err(Error::invalid(
+            "scopes",
+            format!("must have at most {SCOPES_MAX} entries"),
+        ));
+    }
+    let mut kept: Vec<String> = Vec::with_capacity(asked.len());
+    for (position, scope) in asked.iter().enumerate() {
+        let field = format!("scopes[{position}]");
+        check_scope_name(&field, scope)?;
+        if let Some(catalog) = catalog
+            && !catalog.has_scope(scope)
+        {
+            return Err(Error::invalid(
+                field,
+                format!("is no scope of catalog {}", catalog.name()),
+            ));
+        }
+        if !kept.contains(scope) {
+            kept.push(scope.clone());
+        }
+    }
+    Ok(kept)
+}
+
+/// The end of a key's life from its two possible forms.
+pub fn expiry(
+    at: Option<Timestamp>,
+    in_s: Option<u64>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
+    match (at, in_s) {
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "expires_in_s",
+            "must be left out beside expires_at",
+        )),
+        (None, Some(0)) => Err(Error::invalid("expires_in_s", "must be at least 1")),
+        (at, in_s) => Ok(at.or(in_s.map(|seconds| now.plus_s(seconds)))),
+    }
+}
+
+/// The address list from its entries.
+pub fn addresses(entries: Option<&[String]>) -> Result<Option<AddressList>> {
+    entries
+        .map(|entries| AddressList::parse("allowed_ips", entries.iter().map(String::as_str)))
+        .transpose()
+}
+
+/// Metadata in its stored form.
+pub fn metadata(compact: &str) -> Result<String> {
+    if compact.len() > text::METADATA_BYTES_MAX {
+        return Err(Error::invalid(
+            "metadata",
+            format!("must be at most {} bytes of JSON", text::METADATA_BYTES_MAX),
+        ));
+    }
+    Ok(if compact.is_empty() {
+        "{}".to_owned()
+    } else {
+        compact.to_owned()
+    })
+}
+
+/// In the transaction of the insert, so that two creations at once cannot exceed the number.
+fn check_count(tx: &Write<'_>, policy: &Policy, workspace: Uid) -> Result<()> {
+    match policy.keys_per_workspace_max {
+        Some(most) if keys::count_of_policy(tx, &policy.name, workspace)? >= u64::from(most) => {
+            Err(Error::Conflict(format!(
+                "policy {} allows {most} keys in a workspace; delete one first",
+                policy.name
+            )))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,178 @@
+//! The life of a key: issue, read, edit, disable, enable, rotate, delete.
+
+mod bounds;
+pub mod edit;
+pub mod issue;
+pub mod list;
+pub mod rotate;
+
+use super::access::{Caller, Identity};
+use super::{App, Record};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::secret::Secret;
+use crate::domain::key::{Key, KeyId, State};
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::store::local::Usage;
+use crate::store::{Read, keys, local};
+use std::sync::Arc;
+
+/// A key with what is computed or looked up for showing it.
+#[derive(Debug)]
+pub struct View {
+    pub key: Key,
+    pub workspace: String,
+    pub owner: Option<String>,
+    pub state: State,
+    pub usage: Usage,
+}
+
+/// A key and, if it was made just now, its secret.
+#[derive(Debug)]
+pub struct Issued {
+    pub view: View,
+    pub secret: Option<Secret>,
+}
+
+/// The key, if the caller may see it.
+pub fn find(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
+    let key = app.read(|read| visible(read, &app.index.directory(), caller, id))?;
+    view(app, key)
+}
+
+/// The caller's own key, with or without the right to read keys.
+pub fn whoami(app: &App, caller: &Caller) -> Result<View> {
+    let Identity::Key(id) = caller.identity else {
+        return Err(Error::NotFound("key: this caller is not one"));
+    };
+    let key = app
+        .read(|read| keys::find(read, id))?
+        .ok_or(Error::NotFound("key"))?;
+    view(app, key)
+}
+
+/// Ends a key for good. Its tombstone stays, its digests do not.
+pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String>) -> Result<()> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    app.change(caller, "key.delete", Target::new(Kind::Key, id), move |tx, now| {
+        let directory = index.directory();
+        let key = manageable(tx, &directory, &who, id)?;
+        if policy_of(&directory, &key)?.confirm_name && confirm_name.as_deref() != Some(key.name.as_str()) {
+            return Err(Error::Conflict(format!(
+                "policy {} asks for the name of a key that is to be deleted: send it as confirm_name",
+                key.policy
+            )));
+        }
+        keys::delete(tx, id, now)?;
+        Ok((Some(record(&key, Changes::default())), ()))
+    })
+}
+
+/// Ends a key whose secret was presented. A key may end itself; any other takes the right to delete it. Knowing the
+/// secret stands for the name that some policies ask for.
+pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    app.change(
+        caller,
+        "key.revoke",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let key = match who.identity == Identity::Key(id) {
+                true => keys::find(tx, id)?.ok_or(Error::NotFound("key"))?,
+                false => manageable(tx, &index.directory(), &who, id)?,
+            };
+            let ended = keys::delete(tx, id, now)?;
+            Ok((ended.then(|| record(&key, Changes::default())), ()))
+        },
+    )
+}
+
+/// When a key was issued, for answers to whoever holds its secret.
+pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
+    Ok(app
+        .read(|read| keys::find(read, id))?
+        .map(|key| key.created_at))
+}
+
+/// Shows a key as it is after a change, usage that waits to be written included.
+fn view(app: &App, key: Key) -> Result<View> {
+    let mut usage = app.read(|read| local::find_usage(read, key.id))?;
+    if let Some(pending) = app.index.usage.pending(key.id) {
+        usage.use_count += pending.uses;
+        if let Some((at, address)) = pending.last_used {
+            usage.last_used_at = Some(at);
+            usage.last_used_ip = address.map(|address| address.to_string());
+        }
+    }
+    Ok(with_names(app, key, usage))
+}
+
+fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
+    let reserved = app.index.counters(key.id).and_then(|counters| {
+        let counters = counters
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        counters.uses.map(|uses| uses.reserved)
+    });
+    key.uses_left = key
+        .uses_left
+        .map(|stored| stored.saturating_add(reserved.unwrap_or(0)));
+    let directory = app.index.directory();
+    let place = directory.place(key.workspace);
+    let owner = key.owner.and_then(|owner| directory.user(owner));
+    let owner_active = key.owner.is_none() || owner.is_some_and(|owner| owner.is_active());
+    let tied = directory.policy(&key.policy).map(|policy| policy.tied_to);
+    let owner_counts = tied != Some(crate::domain::policy::TiedTo::Workspace);
+    View {
+        workspace: place
+            .map(|place| place.workspace.slug.clone())
+            .unwrap_or_default(),
+        owner: owner.map(|owner| owner.user_name.clone()),
+        state: key.state(
+            owner_active || !owner_counts,
+            place.is_some_and(|place| place.active),
+            app.now().wall,
+        ),
+        key,
+        usage,
+    }
+}
+
+/// The key, deleted or not, if the caller may read it; otherwise there is none.
+fn visible(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let key = keys::find(read, id)?;
+    key.filter(|key| caller.may(directory, Permission::KeysRead, key.workspace, key.owner))
+        .ok_or(Error::NotFound("key"))
+}
+
+/// A live key that the caller may change.
+fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
+    caller.require_somewhere(Permission::KeysWrite)?;
+    let key = visible(read, directory, caller, id)?;
+    caller.require(directory, Permission::KeysWrite, key.workspace, key.owner)?;
+    if key.deleted_at.is_some() {
+        return Err(Error::Conflict(
+            "the key is deleted, and deletion is for good; issue a new key".to_owned(),
+        ));
+    }
+    Ok(key)
+}
+
+fn policy_of(directory: &Directory, key: &Key) -> Result<Arc<Policy>> {
+    directory
+        .policy(&key.policy)
+        .cloned()
+        .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
+}
+
+fn record(key: &Key, changes: Changes) -> Record {
+    Record {
+        target: Target::new(Kind::Key, key.id),
+        workspace: Some(key.workspace),
+        changes,
+    }
+}

@@ -1,0 +1,156 @@
+//! Rotation: a key gets a new secret and keeps its id, its rights and its place.
+
+use super::issue::digested;
+use super::{Issued, bounds, manageable, policy_of, record, view};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::secret::{PREFIX_DEFAULT, Secret};
+use crate::domain::key::{GRACE_S_MAX, Key, KeyId};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::access::{Caller, Identity};
+use crate::store::{Write, keys};
+
+/// When the old secret ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Grace {
+    /// With the rotation.
+    AtOnce,
+    /// After so many seconds.
+    Seconds(u64),
+    /// When the new one is first used, after so many seconds at the latest.
+    UntilFirstUse(u64),
+}
+
+impl Grace {
+    /// Reads the two members of the request: `grace_s` up to 30 days, `until_first_use`.
+    pub fn parse(grace_s: Option<u64>, until_first_use: bool) -> Result<Grace> {
+        match (grace_s, until_first_use) {
+            (Some(seconds), _) if seconds > GRACE_S_MAX => Err(Error::invalid(
+                "grace_s",
+                format!("must be at most {GRACE_S_MAX} (30 days)"),
+            )),
+            (Some(0), true) => Err(Error::invalid(
+                "grace_s",
+                "must be above 0 beside until_first_use",
+            )),
+            (seconds, true) => Ok(Grace::UntilFirstUse(seconds.unwrap_or(GRACE_S_MAX))),
+            (None | Some(0), false) => Ok(Grace::AtOnce),
+            (Some(seconds), false) => Ok(Grace::Seconds(seconds)),
+        }
+    }
+}
+
+/// Gives a key a new secret. Whoever takes over a management key this way must be allowed all that it is.
+pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Issued> {
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (key, secret) = app.change(
+        caller,
+        "key.rotate",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let directory = index.directory();
+            let key = manageable(tx, &directory, &who, id)?;
+            bounds::require_cover(tx, &directory, &who, &key)?;
+            check_policy(policy_of(&directory, &key)?.can_rotate, &key)?;
+            let (key, secret) = replace(tx, &peppers, key, grace, now)?;
+            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+        },
+    )?;
+    Ok(Issued {
+        view: view(app, key)?,
+        secret,
+    })
+}
+
+/// Gives the caller's own key a new secret; needs no other right than the secret itself. Of two rotations with
+/// the same secret at once, one wins and the other finds its secret replaced.
+pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> Result<Issued> {
+    let Identity::Key(id) = caller.identity else {
+        return Err(Error::Forbidden(
+            "only a key can rotate itself; sign in again for a new access token".to_owned(),
+        ));
+    };
+    let (index, peppers) = (app.index.clone(), app.peppers.clone());
+    let (key, secret) = app.change(
+        caller,
+        "key.rotate",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let key = keys::find(tx, id)?
+                .filter(|key| key.deleted_at.is_none())
+                .ok_or(Error::Unauthenticated)?;
+            let newest = keys::list_secrets(tx, id)?
+                .into_iter()
+                .find(|row| row.expires_at.is_none());
+            let still_newest = newest.is_some_and(|row| {
+                peppers
+                    .version(row.secret.pepper)
+                    .is_some_and(|pepper| pepper.matches(&secret, &row.secret.digest))
+            });
+            if !still_newest {
+                return Err(Error::Unauthenticated);
+            }
+            check_policy(policy_of(&index.directory(), &key)?.can_rotate, &key)?;
+            let (key, secret) = replace(tx, &peppers, key, grace, now)?;
+            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+        },
+    )?;
+    Ok(Issued {
+        view: view(app, key)?,
+        secret,
+    })
+}
+
+fn check_policy(can_rotate: bool, key: &Key) -> Result<()> {
+    if can_rotate {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "keys of policy {} cannot be rotated; issue a new key and delete this one",
+        key.policy
+    )))
+}
+
+/// Puts a new secret in the place of the newest. At most two secrets of a key ever work.
+fn replace(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    mut key: Key,
+    grace: Grace,
+    now: Timestamp,
+) -> Result<(Key, Secret)> {
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(Error::Conflict(
+            "the key has expired; give it a new expires_at first".to_owned(),
+        ));
+    }
+    let in_grace = keys::list_secrets(tx, key.id)?
+        .into_iter()
+        .any(|row| row.expires_at.is_some_and(|end| end > now));
+    if in_grace && grace != Grace::AtOnce {
+        return Err(Error::Conflict(
+            "the secret before the last rotation still works; wait for its end, or rotate without grace to end both".to_owned(),
+        ));
+    }
+    match grace {
+        Grace::AtOnce => keys::retire_secrets(tx, key.id, None, false)?,
+        Grace::Seconds(seconds) => {
+            keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), false)?
+        }
+        Grace::UntilFirstUse(seconds) => {
+            keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), true)?
+        }
+    }
+    let prefix = key
+        .hint
+        .split_once('_')
+        .map_or(PREFIX_DEFAULT, |(prefix, _)| prefix);
+    let secret = Secret::generate(prefix, key.id)?;
+    keys::insert_secret(tx, key.id, digested(peppers, &secret), now)?;
+    key.hint = secret.hint();
+    key.rotated_at = Some(now);
+    keys::update_rotated(tx, key.id, &key.hint, now)?;
+    Ok((key, secret))
+}

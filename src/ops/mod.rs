@@ -1,0 +1,152 @@
+//! What a caller may ask for: authorise, act, record.
+//!
+//! Every change goes through [`App::change`], which writes the audit event in the same transaction, so that no
+//! dialect can forget to authorise or to record. Verification ([`verify`]) reads the index alone.
+
+pub mod access;
+pub mod catalogs;
+pub mod clock;
+pub mod keys;
+pub mod oversight;
+pub mod people;
+mod publish;
+pub mod setup;
+pub mod upkeep;
+pub mod verify;
+pub mod workspaces;
+
+use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
+use crate::domain::key::pepper::Peppers;
+use crate::domain::time::{Moment, Timestamp};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::store::{Durability, Read, Store, Write, audit, local};
+use access::Caller;
+use clock::Clock;
+use std::sync::Arc;
+
+/// The server's state, shared by all threads.
+pub struct App {
+    store: Store,
+    pub index: Arc<Index>,
+    peppers: Arc<Peppers>,
+    pub clock: Clock,
+    passwords: people::PasswordGate,
+    reserving: verify::Reserving,
+}
+
+/// What a change leaves behind for the audit log.
+pub struct Record {
+    pub target: Target,
+    /// The workspace that the target belongs to; `None` for things of the whole server.
+    pub workspace: Option<Uid>,
+    pub changes: Changes,
+}
+
+impl App {
+    /// Now, as a request sees it.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Runs one change of state. The work and its audit event commit together; the index follows before this
+    /// returns. A forbidden attempt is undone and leaves only its event. Work that finds nothing to change
+    /// returns no record and leaves nothing.
+    ///
+    /// `target` is what the caller named, for the event of a forbidden attempt.
+    pub fn change<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: Target,
+        work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Option<Record>, T)> + Send + 'static,
+    ) -> Result<T> {
+        self.index.wait_complete();
+        let now = self.now().wall;
+        let peppers = self.peppers.clone();
+        let draft = draft(caller, action, now);
+        let denied = Event {
+            target,
+            ..draft.clone()
+        };
+        let outcome = self.store.write(Durability::Full, move |tx| {
+            let (record, value) = work(tx, now)?;
+            if let Some(record) = record {
+                let event = Event {
+                    target: record.target,
+                    workspace: record
+                        .workspace
+                        .map(|uid| uid.to_string())
+                        .unwrap_or_default(),
+                    changes: record.changes.into_json(),
+                    ..draft
+                };
+                audit::append(tx, &peppers, event)?;
+            }
+            Ok(value)
+        });
+        if let Err(Error::Forbidden(reason)) = &outcome {
+            self.record(Event {
+                outcome: Outcome::Denied,
+                reason: reason.clone(),
+                ..denied
+            })?;
+        }
+        outcome
+    }
+
+    /// Writes an event that no change goes with: a denied attempt, a failed login.
+    fn record(&self, event: Event) -> Result<()> {
+        let peppers = self.peppers.clone();
+        self.store.write(Durability::Full, move |tx| {
+            audit::append(tx, &peppers, event)
+        })
+    }
+
+    /// Runs a query for a caller whose rights the query itself has checked.
+    fn read<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
+        self.store.read(work)
+    }
+
+    /// Whether a change could be committed now. Writes the clock's mark, which may be written at any time.
+    pub fn check_writable(&self) -> Result<()> {
+        let mark = self.clock.tick();
+        self.store
+            .write(Durability::Relaxed, move |tx| local::raise_mark(tx, mark))
+    }
+
+    /// Finishes what waits and closes the store.
+    pub fn close(&self) {
+        upkeep::flush(self);
+        self.store.close();
+    }
+}
+
+/// An event that no caller asked for.
+fn system_event(action: &'static str, target: Target, now: Timestamp) -> Event {
+    Event {
+        seq: 0,
+        at: now,
+        actor: "system".to_owned(),
+        action: action.to_owned(),
+        target,
+        workspace: String::new(),
+        source: String::new(),
+        request_id: String::new(),
+        outcome: Outcome::Allowed,
+        reason: String::new(),
+        changes: String::new(),
+        previous: GENESIS,
+    }
+}
+
+/// An event by a caller, still without its target and its place in the chain.
+fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
+    Event {
+        actor: caller.actor.clone(),
+        source: caller.source.clone(),
+        request_id: caller.request_id.clone(),
+        ..system_event(action, Target::server(), now)
+    }
+}

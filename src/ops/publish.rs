@@ -1,0 +1,215 @@
+//! From the store to the index: at the start, and after each commit what the commit touched.
+
+use crate::domain::audit::{Kind, Target};
+use crate::domain::catalog::{BUILT_IN, Catalog};
+use crate::domain::key::live::{Kin, Live, OlderSecret};
+use crate::domain::key::quota::{Counters, Uses};
+use crate::domain::key::{Key, KeyId};
+use crate::domain::people::User;
+use crate::domain::people::permission;
+use crate::domain::people::session::Session;
+use crate::domain::policy::Policy;
+use crate::domain::uid::Uid;
+use crate::domain::workspace::Workspace;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::index::directory::Directory;
+use crate::store::keys::SecretRow;
+use crate::store::{Read, catalogs, keys, people, policies, workspaces};
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+/// One thing that the index will hold, or no longer hold, once the transaction is committed.
+enum News {
+    Catalog(String, Option<Arc<Catalog>>),
+    Key(KeyId, Option<(Key, Vec<SecretRow>)>),
+    Policies(Vec<Policy>),
+    Session(KeyId, Option<Session>),
+    User(Uid, Option<User>),
+    Workspaces(Vec<Workspace>),
+}
+
+/// Reads what the targets are now and returns the step that puts it into the index.
+pub fn prepare(index: &Arc<Index>, read: &Read, targets: &[Target]) -> Result<Box<dyn FnOnce()>> {
+    let mut seen = HashSet::new();
+    let mut news = Vec::new();
+    for target in targets {
+        let once = match target.kind {
+            Kind::Policy | Kind::Workspace => Target::new(target.kind, ""),
+            _ => target.clone(),
+        };
+        if seen.insert(once) {
+            news.extend(look(read, target)?);
+        }
+    }
+    let index = index.clone();
+    Ok(Box::new(move || {
+        for item in news {
+            install(&index, item);
+        }
+    }))
+}
+
+fn look(read: &Read, target: &Target) -> Result<Option<News>> {
+    let no_such = || {
+        Error::internal(format!(
+            "an audit event names the {} {:?}",
+            target.kind.as_str(),
+            target.id
+        ))
+    };
+    Ok(Some(match target.kind {
+        Kind::Catalog => News::Catalog(target.id.clone(), catalog(read, &target.id)?),
+        Kind::Key => {
+            let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
+            News::Key(id, live_key(read, id)?)
+        }
+        Kind::Policy => News::Policies(policies::list(read)?),
+        Kind::Server => return Ok(None),
+        Kind::Session => {
+            let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
+            News::Session(id, people::find_session(read, id)?)
+        }
+        Kind::User => {
+            let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
+            News::User(uid, people::find(read, uid)?)
+        }
+        Kind::Workspace => News::Workspaces(workspaces::list(read)?),
+    }))
+}
+
+fn install(index: &Index, news: News) {
+    match news {
+        News::Catalog(name, catalog) => index.directory_mut().put_catalog(&name, catalog),
+        News::Key(_, Some((key, secrets))) => put_key(index, &key, &secrets),
+        News::Key(id, None) => index.remove_key(id),
+        News::Policies(list) => index.directory_mut().put_policies(list),
+        News::Session(id, session) => index.put_session(id, session),
+        News::User(uid, user) => index.directory_mut().put_user(uid, user),
+        News::Workspaces(list) => index.directory_mut().put_workspaces(list),
+    }
+}
+
+/// A key with its secrets; `None` if it is deleted.
+fn live_key(read: &Read, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
+    let key = keys::find(read, id)?.filter(|key| key.deleted_at.is_none());
+    key.map(|key| Ok((key, keys::list_secrets(read, id)?)))
+        .transpose()
+}
+
+fn catalog(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
+    catalogs::find(read, name)?
+        .map(|definition| Catalog::compile(definition).map(Arc::new))
+        .transpose()
+}
+
+/// Puts a key in the place of its earlier state, whose counters it keeps.
+fn put_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
+    let counters = index.counters(key.id);
+    match live(index, key, secrets, counters) {
+        Some(live) => index.put_key(live),
+        None => index.remove_key(key.id),
+    }
+}
+
+/// Adds a key that was read while the index fills.
+pub fn add_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
+    if let Some(live) = live(index, key, secrets, None) {
+        index.add_key(live);
+    }
+}
+
+/// Looks one key up in the store and adds it: for a verification that comes before the index is complete.
+pub fn fault_in(index: &Index, read: &Read, id: KeyId) -> Result<()> {
+    if let Some((key, secrets)) = live_key(read, id)? {
+        add_key(index, &key, &secrets);
+    }
+    Ok(())
+}
+
+/// A key without a secret opens nothing and has no place in the index.
+fn live(
+    index: &Index,
+    key: &Key,
+    secrets: &[SecretRow],
+    counters: Option<Arc<Mutex<Counters>>>,
+) -> Option<Live> {
+    let newest = secrets.iter().find(|row| row.expires_at.is_none())?;
+    let older = secrets.iter().find_map(|row| {
+        Some(OlderSecret {
+            secret: row.secret,
+            expires_at: row.expires_at?,
+            until_first_use: row.until_first_use,
+            retired: AtomicBool::new(false),
+        })
+    });
+    let limited = key.rate_limit.is_some() || key.uses_left.is_some();
+    let counters = limited.then(|| counters.unwrap_or_default());
+    if let Some(counters) = &counters {
+        settle_uses(counters, key.uses_left);
+    }
+    Some(Live::new(
+        key,
+        index.kin(Kin::of(key)),
+        newest.secret,
+        older,
+        counters,
+    ))
+}
+
+/// Brings the uses in memory in step with the store. What is reserved stays, unless the limit was lifted or set
+/// anew: an edit writes the whole number and takes the reservation back first (`ops::keys::edit`).
+fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
+    let mut counters = counters
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    counters.uses = stored.map(|stored| {
+        let reserved = counters.uses.map_or(0, |uses| uses.reserved);
+        Uses { reserved, stored }
+    });
+}
+
+/// Everything but the keys, for the start.
+pub fn load_directory(read: &Read) -> Result<Directory> {
+    let mut directory = Directory::default();
+    directory.put_workspaces(workspaces::list(read)?);
+    directory.put_policies(policies::list(read)?);
+    for user in people::list(read)? {
+        directory.put_user(user.uid, Some(user));
+    }
+    for name in catalogs::names(read)? {
+        let catalog = if name == BUILT_IN {
+            built_in()?
+        } else {
+            catalog(read, &name)?
+        };
+        directory.put_catalog(&name, catalog);
+    }
+    Ok(directory)
+}
+
+/// The built-in catalog comes from the program, so that a new version's permissions are there at once.
+fn built_in() -> Result<Option<Arc<Catalog>>> {
+    Catalog::compile(permission::built_in_catalog()).map(|catalog| Some(Arc::new(catalog)))
+}
+
+/// Reads all keys of a range of ids into the index.
+pub fn load_keys(index: &Index, read: &Read, from: KeyId, to: KeyId) -> Result<()> {
+    let mut held: Option<(Key, Vec<SecretRow>)> = None;
+    keys::each_live(read, from, to, |key, secret| {
+        match &mut held {
+            Some((same, secrets)) if same.id == key.id => secrets.push(secret),
+            _ => {
+                if let Some((key, secrets)) = held.replace((key, vec![secret])) {
+                    add_key(index, &key, &secrets);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    if let Some((key, secrets)) = held {
+        add_key(index, &key, &secrets);
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! The first start: what an empty database is given, and opening one that is there.
+
+use super::access::root;
+use super::clock::{Clock, Wall};
+use super::keys::issue;
+use super::people::PasswordGate;
+use super::{App, publish, system_event, verify};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
+use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::people::password::{self, PasswordDigest};
+use crate::domain::people::permission::Permissions;
+use crate::domain::people::{Binding, Role, User};
+use crate::domain::policy::{Policy, STANDARD};
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::domain::workspace::{ROOT_SLUG, Workspace};
+use crate::error::Result;
+use crate::index::Index;
+use crate::index::directory::Directory;
+use crate::store::{
+    Durability, Store, Write, audit, catalogs, keys, local, people, policies, workspaces,
+};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// The user name of the first owner.
+pub const OWNER: &str = "owner";
+/// Keys that are made in one transaction when a store is filled in bulk.
+const KEYS_A_BATCH: u64 = 10_000;
+/// Threads that read keys at the start.
+const LOADERS: usize = 2;
+
+/// The secrets of a new store: to be shown once.
+pub struct Seeds {
+    pub password: String,
+    pub management: Secret,
+    pub sample: Secret,
+}
+
+/// Makes a new database at `path` with a root workspace, an owner, a management key and a sample key.
+pub fn create(path: &Path, peppers: Arc<Peppers>, now: Timestamp) -> Result<Seeds> {
+    let password = password::generate()?;
+    let digest = PasswordDigest::new(&password)?;
+    Store::create(path)?;
+    let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
+    let (management, sample) =
+        store.write(Durability::Full, move |tx| seed(tx, &peppers, &digest, now))?;
+    store.close();
+    Ok(Seeds {
+        password,
+        management,
+        sample,
+    })
+}
+
+/// Opens the database at `path`. Keys are read in the background; until they are all there, a key that is asked
+/// for is looked up in the store.
+pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
+    let peppers = Arc::new(peppers);
+    let index = Arc::new(Index::new(Directory::default(), Vec::new()));
+    let publishing = index.clone();
+    let store = Store::open(
+        path,
+        Box::new(move |read, targets| publish::prepare(&publishing, read, targets)),
+    )?;
+    let mark = store.read(|read| {
+        local::check_peppers(read, &peppers)?;
+        local::find_mark(read)
+    })?;
+    let clock = Clock::new(wall, mark);
+    store.read(|read| {
+        *index.directory_mut() = publish::load_directory(read)?;
+        for session in people::list_sessions(read, clock.now().wall)? {
+            index.put_session(session.id, Some(session));
+        }
+        Ok(())
+    })?;
+    root(&index.directory())?;
+    let known = peppers.clone();
+    store.write(Durability::Full, move |tx| {
+        local::insert_peppers(tx, &known)
+    })?;
+    let app = App {
+        store,
+        index,
+        peppers,
+        clock,
+        passwords: PasswordGate::new()?,
+        reserving: verify::Reserving::default(),
+    };
+    Ok(Arc::new(app))
+}
+
+/// Reads all keys into the index, with a few threads. Returns the first error; the index is then incomplete and
+/// goes on asking the store.
+pub fn load_keys(app: &App) -> Result<()> {
+    let failed = OnceLock::new();
+    std::thread::scope(|scope| {
+        for (from, to) in ranges(LOADERS) {
+            let failed = &failed;
+            scope.spawn(move || {
+                if let Err(err) = app.read(|read| publish::load_keys(&app.index, read, from, to)) {
+                    let _ = failed.set(err);
+                }
+            });
+        }
+    });
+    match failed.into_inner() {
+        Some(err) => Err(err),
+        None => {
+            app.index.set_complete();
+            Ok(())
+        }
+    }
+}
+
+/// Makes `count` keys without any limits, for measurements, and hands over each secret.
+pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) -> Result<()> {
+    let workspace = root(&app.index.directory())?;
+    let mut made = 0;
+    while made < count {
+        let batch = KEYS_A_BATCH.min(count - made);
+        let (peppers, now) = (app.peppers.clone(), app.now().wall);
+        let secrets = app.store.write(Durability::Relaxed, move |tx| {
+            let number = keys::next_number(tx)?;
+            let one = |offset: u64| {
+                let mut key = plain_key(&format!("filled {}", made + offset + 1), workspace, now)?;
+                key.number = number + i64::try_from(offset).unwrap_or(0);
+                insert(tx, &peppers, &mut key, now)
+            };
+            let secrets = (0..batch).map(one).collect::<Result<Vec<Secret>>>()?;
+            audit::append(
+                tx,
+                &peppers,
+                system_event("server.fill", Target::server(), now),
+            )?;
+            Ok(secrets)
+        })?;
+        secrets.iter().try_for_each(&mut take)?;
+        made += batch;
+    }
+    Ok(())
+}
+
+fn seed(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    digest: &PasswordDigest,
+    now: Timestamp,
+) -> Result<(Secret, Secret)> {
+    let workspace = Workspace {
+        uid: Uid::generate()?,
+        slug: ROOT_SLUG.to_owned(),
+        name: "Root".to_owned(),
+        parent: None,
+        enabled: true,
+        created_at: now,
+    };
+    let owner = User {
+        uid: Uid::generate()?,
+        user_name: OWNER.to_owned(),
+        email: None,
+        home: workspace.uid,
+        enabled: true,
+        generation: 0,
+        created_at: now,
+        deleted_at: None,
+        roles: vec![Binding {
+            workspace: workspace.uid,
+            role: Role::Owner,
+        }],
+    };
+    local::insert_peppers(tx, peppers)?;
+    workspaces::insert(tx, &workspace)?;
+    people::insert(tx, &owner, Some(digest))?;
+    policies::insert(tx, &Policy::standard())?;
+    catalogs::replace(
+        tx,
+        &Definition {
+            name: BUILT_IN.to_owned(),
+            ..Definition::default()
+        },
+    )?;
+    audit::append(
+        tx,
+        peppers,
+        system_event("server.init", Target::server(), now),
+    )?;
+    let mut management = Key {
+        owner: Some(owner.uid),
+        catalog: Some(BUILT_IN.to_owned()),
+        scopes: Permissions::all().scopes().map(str::to_owned).collect(),
+        ..plain_key("management", workspace.uid, now)?
+    };
+    let mut sample = plain_key("sample", workspace.uid, now)?;
+    let issue = |key: &mut Key| {
+        let secret = issue::store(tx, peppers, key, PREFIX_DEFAULT, now)?;
+        audit::append(
+            tx,
+            peppers,
+            system_event("key.issue", Target::new(Kind::Key, key.id), now),
+        )?;
+        Ok(secret)
+    };
+    Ok((issue(&mut management)?, issue(&mut sample)?))
+}
+
+/// A key of the standard policy without any limits.
+fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
+    Ok(Key {
+        id: generate_id()?,
+        number: 0,
+        name: name.to_owned(),
+        description: String::new(),
+        workspace,
+        owner: None,
+        policy: STANDARD.to_owned(),
+        catalog: None,
+        scopes: Vec::new(),
+        read_only: false,
+        enabled: true,
+        not_before: None,
+        expires_at: None,
+        allowed_ips: None,
+        rate_limit: None,
+        uses_left: None,
+        metadata: "{}".to_owned(),
+        created_by: "system".to_owned(),
+        created_at: now,
+        rotated_at: None,
+        deleted_at: None,
+        hint: String::new(),
+    })
+}
+
+/// As [`issue::store`], with the number given.
+fn insert(tx: &Write<'_>, peppers: &Peppers, key: &mut Key, now: Timestamp) -> Result<Secret> {
+    let secret = Secret::generate(PREFIX_DEFAULT, key.id)?;
+    key.hint = secret.hint();
+    keys::insert(tx, key)?;
+    keys::insert_secret(tx, key.id, issue::digested(peppers, &secret), now)?;
+    Ok(secret)
+}
+
+/// The ids from `0000000000` to `zzzzzzzzzz` in so many parts, in the order in which the store sorts them.
+fn ranges(parts: usize) -> Vec<(KeyId, KeyId)> {
+    let last = 62_u64.pow(ID_CHARS as u32) - 1;
+    let part = last / parts as u64;
+    let begin = |n: usize| n as u64 * part + u64::from(n > 0);
+    (0..parts)
+        .map(|n| {
+            (
+                KeyId(begin(n)),
+                KeyId(if n + 1 == parts {
+                    last
+                } else {
+                    begin(n + 1) - 1
+                }),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key::secret::BASE62;
+
+    #[test]
+    fn the_ranges_cover_every_id_once_in_the_order_of_the_text() {
+        let ranges = ranges(3);
+        assert_eq!(ranges[0].0.to_string(), "0000000000");
+        assert_eq!(ranges[2].1.to_string(), "zzzzzzzzzz");
+        for pair in ranges.windows(2) {
+            assert_eq!(pair[0].1.0 + 1, pair[1].0.0);
+            assert!(pair[0].1.to_string() < pair[1].0.to_string());
+        }
+        assert!(BASE62.is_sorted());
+    }
+}

@@ -1,0 +1,102 @@
+//! What happens by itself: usage is written, the clock's mark recorded, old rows removed.
+
+use super::App;
+use crate::domain::key::KeyId;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::index::usage::Pending;
+use crate::store::local::{self, UsageDelta};
+use crate::store::{Durability, keys};
+use std::time::Duration;
+
+/// Hourly totals are kept this long: 92 days.
+const HOURS_KEPT: i64 = 92 * 24;
+/// Idempotency keys are kept this long: 24 hours.
+const IDEMPOTENT_MS: i64 = 86_400_000;
+/// Keys whose usage is written in one transaction, so that changes never wait long behind it.
+const KEYS_A_BATCH: usize = 1_000;
+
+/// Runs until the process ends: one round every `interval`, earlier when much waits.
+pub fn run(app: &App, interval: Duration) {
+    loop {
+        app.index.usage.wait(interval);
+        round(app);
+    }
+}
+
+fn round(app: &App) {
+    let before = app.index.usage.lost();
+    write_usage(app);
+    let mark = app.clock.tick();
+    if let Err(err) = sweep(app, mark) {
+        log::warn!("upkeep: {err}");
+    }
+    app.index
+        .retain_sessions(|session| session.expires_at > mark);
+    let lost = app.index.usage.lost() - before;
+    if lost > 0 {
+        log::warn!("upkeep: {lost} verdicts were not counted, too many keys were in use at once");
+    }
+}
+
+/// The last round: what waits is written, and uses that were reserved are given back.
+pub fn flush(app: &App) {
+    write_usage(app);
+    let reserved = app.index.take_reserved();
+    for batch in reserved.chunks(KEYS_A_BATCH) {
+        if let Err(err) = give_back(app, batch.to_vec()) {
+            log::warn!("upkeep: reserved uses were not given back: {err}");
+        }
+    }
+}
+
+fn write_usage(app: &App) {
+    let taken = app.index.usage.take();
+    for batch in taken.chunks(KEYS_A_BATCH) {
+        let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
+        let written = app.store.write(Durability::Relaxed, move |tx| {
+            deltas
+                .iter()
+                .try_for_each(|delta| local::add_usage(tx, delta))
+        });
+        if let Err(err) = written {
+            log::warn!(
+                "upkeep: the usage of {} keys was not written: {err}",
+                batch.len()
+            );
+        }
+    }
+}
+
+fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
+    UsageDelta {
+        key: *key,
+        uses: pending.uses,
+        last_used: pending.last_used,
+        verdicts: pending
+            .verdicts
+            .iter()
+            .map(|(hour, code, count)| (*hour, code.as_str(), *count))
+            .collect(),
+    }
+}
+
+fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+    app.store.write(Durability::Full, move |tx| {
+        for (id, reserved) in &batch {
+            if let Some(stored) = keys::find_uses(tx, *id)? {
+                keys::update_uses(tx, *id, Some(stored + reserved))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn sweep(app: &App, mark: Timestamp) -> Result<()> {
+    app.store.write(Durability::Relaxed, move |tx| {
+        local::raise_mark(tx, mark)?;
+        local::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
+        local::delete_idempotent_before(tx, Timestamp(mark.0 - IDEMPOTENT_MS))?;
+        Ok(())
+    })
+}

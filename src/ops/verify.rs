@@ -1,0 +1,328 @@
+//! Verification: one HMAC, one look-up, one verdict. Memory only, but for two rare errands to the store.
+//!
+//! The errands: reserving uses of a limited key, a block ahead of their spending; and ending the old secret of a
+//! rotation at the first use of the new one. Both need the disk, so a caller on an I/O thread is told to come
+//! again where waiting is allowed ([`Outcome::MustWait`]).
+
+use super::{App, publish};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::KeyId;
+use crate::domain::key::live::{Live, StoredSecret};
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::quota::RateStatus;
+use crate::domain::key::secret::Presented;
+use crate::domain::key::verdict::{
+    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, judge,
+};
+use crate::domain::time::{Moment, Timestamp};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::store::{Durability, audit, keys};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// Uses that are reserved at once: a sixteenth of what is left, within these bounds. What a crash loses is at
+/// most one block.
+const RESERVE_MAX: u64 = 256;
+/// Errands that one verification may need before something must be wrong.
+const ROUNDS_MAX: u32 = 64;
+
+/// What is told of a presented secret.
+pub struct Verdict<'a> {
+    pub code: Code,
+    pub detail: Option<Detail>,
+    pub rate: Option<RateStatus>,
+    pub uses_left: Option<u64>,
+    /// The key, only if the secret matched and the caller may know.
+    pub key: Option<&'a Live>,
+    pub directory: &'a Directory,
+    /// When this was decided.
+    pub now: Timestamp,
+}
+
+/// Whether a verdict was reached without the disk.
+pub enum Outcome<R> {
+    Done(R),
+    /// Ask again with [`verify_blocking`]; nothing was spent.
+    MustWait,
+}
+
+/// What the store must do before the verdict.
+#[derive(Clone, Copy)]
+enum Errand {
+    /// The index is still being filled and does not have this key.
+    Load(KeyId),
+    /// Reserve uses, at least so many.
+    Reserve(KeyId, u64),
+    /// End the old secret of a rotation.
+    Retire(KeyId),
+}
+
+enum Step<R> {
+    Done(R),
+    Errand(Errand),
+}
+
+impl Verdict<'_> {
+    /// Seconds after which a limited request may come again; 0 where waiting is no help.
+    pub fn retry_after_s(&self) -> u64 {
+        self.rate.map_or(0, |rate| rate.reset_s)
+    }
+}
+
+/// Judges a presented secret without waiting for anything.
+///
+/// `within`: the subtree of a bound caller; keys elsewhere are unknown to it. `render` turns the verdict into an
+/// answer while the key is still at hand.
+pub fn verify<R>(
+    app: &App,
+    secret: &str,
+    question: &Question<'_>,
+    within: Option<Uid>,
+    render: impl Fn(&Verdict<'_>) -> R,
+) -> Outcome<R> {
+    match step(app, secret, question, within, false, &render) {
+        Step::Done(answer) => Outcome::Done(answer),
+        Step::Errand(_) => Outcome::MustWait,
+    }
+}
+
+/// Judges a presented secret and runs the errands that it needs.
+///
+/// # Errors
+/// `Unavailable` if the store cannot reserve uses. Never a verdict in favour.
+pub fn verify_blocking<R>(
+    app: &App,
+    secret: &str,
+    question: &Question<'_>,
+    within: Option<Uid>,
+    render: impl Fn(&Verdict<'_>) -> R,
+) -> Result<R> {
+    let mut loaded = false;
+    for _ in 0..ROUNDS_MAX {
+        match step(app, secret, question, within, loaded, &render) {
+            Step::Done(answer) => return Ok(answer),
+            Step::Errand(Errand::Load(id)) => {
+                app.read(|read| publish::fault_in(&app.index, read, id))?;
+                loaded = true;
+            }
+            Step::Errand(Errand::Reserve(id, cost)) => reserve(app, id, cost)?,
+            Step::Errand(Errand::Retire(id)) => retire_in_any_case(app, id),
+        }
+    }
+    Err(Error::Unavailable(
+        "this key is used faster than its uses can be reserved".to_owned(),
+    ))
+}
+
+/// One attempt at a verdict. `loaded`: the store has been asked for the key already.
+fn step<R>(
+    app: &App,
+    secret: &str,
+    question: &Question<'_>,
+    within: Option<Uid>,
+    loaded: bool,
+    render: &impl Fn(&Verdict<'_>) -> R,
+) -> Step<R> {
+    let now = app.now();
+    let directory = app.index.directory();
+    let told = |refusal: Refusal, allowed: Allowed, key: Option<&Live>| {
+        render(&Verdict {
+            code: refusal.code,
+            detail: refusal.detail,
+            rate: refusal.rate.or(allowed.rate),
+            uses_left: allowed.uses_left,
+            key,
+            directory: &directory,
+            now: now.wall,
+        })
+    };
+    let unknown = |code: Code| Step::Done(told(code.into(), Allowed::default(), None));
+    let Some(presented) = Presented::parse(secret) else {
+        return unknown(Code::Malformed);
+    };
+    let found = app.index.with_key(presented.id, |key| {
+        let Some(newest) = matching(&app.peppers, key, presented, now) else {
+            return unknown(Code::NotFound);
+        };
+        if within.is_some_and(|within| !directory.reaches(within, key.kin.workspace)) {
+            return unknown(Code::NotFound);
+        }
+        if newest && is_first_use(key) {
+            return Step::Errand(Errand::Retire(key.id));
+        }
+        let (refusal, allowed) = match decide(&directory, key, question, now) {
+            Judged::Allowed(allowed) => (Code::Valid.into(), allowed),
+            Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
+            Judged::Refused(refusal) => (refusal, Allowed::default()),
+        };
+        app.index
+            .usage
+            .record(key.id, refusal.code, question.address, now.wall);
+        Step::Done(told(refusal, allowed, Some(key)))
+    });
+    match found {
+        Some(step) => step,
+        None if !loaded && !app.index.is_complete() => Step::Errand(Errand::Load(presented.id)),
+        None => {
+            // The same work as for a key that exists, so that time does not tell which ids do.
+            app.peppers.current().matches(presented.text, &NO_DIGEST);
+            unknown(Code::NotFound)
+        }
+    }
+}
+
+/// What the secret of an id that does not exist is compared with.
+const NO_DIGEST: crate::domain::key::pepper::Digest = crate::domain::key::pepper::Digest([0; 32]);
+
+/// Whether the secret is one of the key's: `Some(true)` for the newest.
+fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment) -> Option<bool> {
+    let matches = |secret: &StoredSecret| {
+        peppers
+            .version(secret.pepper)
+            .is_some_and(|pepper| pepper.matches(presented.text, &secret.digest))
+    };
+    if matches(&key.secret) {
+        return Some(true);
+    }
+    let older = key.rare.as_ref()?.older.as_ref()?;
+    (matches(&older.secret) && older.works(now.wall)).then_some(false)
+}
+
+fn decide(directory: &Directory, key: &Live, question: &Question<'_>, now: Moment) -> Judged {
+    let Some(policy) = directory.policy(&key.kin.policy) else {
+        // Every key's policy exists (foreign key); if one does not, the key opens nothing.
+        return Judged::Refused(Code::Disabled.into());
+    };
+    let surroundings = Surroundings {
+        owner: key
+            .kin
+            .owner
+            .and_then(|owner| directory.user(owner))
+            .map(AsRef::as_ref),
+        workspace_active: directory
+            .place(key.kin.workspace)
+            .is_some_and(|place| place.active),
+        policy,
+        catalog: key
+            .kin
+            .catalog
+            .as_deref()
+            .and_then(|name| directory.catalog(name))
+            .map(AsRef::as_ref),
+        reaches_workspace: question
+            .workspace
+            .is_some_and(|wanted| directory.reaches(key.kin.workspace, wanted)),
+    };
+    judge(key, &surroundings, question, now)
+}
+
+/// Whether the newest secret is presented for the first time since a rotation that waits for that.
+fn is_first_use(key: &Live) -> bool {
+    let older = key.rare.as_ref().and_then(|rare| rare.older.as_ref());
+    older.is_some_and(|older| older.until_first_use && !older.retired.load(Ordering::Acquire))
+}
+
+/// Takes a block of uses off the stored number, durably, and only then lets memory spend it. Of many
+/// verifications that ask at once, one reserves and the others wait for it and ask again.
+fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
+    app.index.wait_complete();
+    let Some(_turn) = app.reserving.begin(id) else {
+        return Ok(());
+    };
+    let Some(counters) = app.index.counters(id) else {
+        return Ok(());
+    };
+    app.store.write(Durability::Full, move |tx| {
+        let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
+        let stored = keys::find_uses(tx, id)?.unwrap_or(0);
+        let wanted = (stored / 16)
+            .clamp(1, RESERVE_MAX)
+            .max(cost.saturating_sub(reserved));
+        let taken = wanted.min(stored);
+        keys::update_uses(tx, id, Some(stored - taken))?;
+        tx.after_commit(move || {
+            if let Some(uses) = &mut lock(&counters).uses {
+                uses.reserved += taken;
+                uses.stored = stored - taken;
+            }
+        });
+        Ok(())
+    })
+}
+
+/// Ends the old secret of a rotation, in memory alone if the store cannot be written: the new secret is good all
+/// the same, and the old one must not outlive its use. Should the process end before the store can be written
+/// again, the next use of the new secret repeats this.
+fn retire_in_any_case(app: &App, id: KeyId) {
+    let Err(err) = retire(app, id) else {
+        return;
+    };
+    log::error!("verify: the old secret of key {id} is ended in memory only: {err}");
+    app.index.with_key(id, |key| {
+        if let Some(older) = key.rare.as_ref().and_then(|rare| rare.older.as_ref()) {
+            older.retired.store(true, Ordering::Release);
+        }
+    });
+}
+
+/// Ends the old secret of a rotation in the store; the index follows.
+fn retire(app: &App, id: KeyId) -> Result<()> {
+    app.index.wait_complete();
+    let now = app.now().wall;
+    let peppers = app.peppers.clone();
+    app.store.write(Durability::Full, move |tx| {
+        if keys::delete_older_secret(tx, id)? {
+            let target = Target::new(Kind::Key, id);
+            audit::append(
+                tx,
+                &peppers,
+                super::system_event("key.rotation_complete", target, now),
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Reservations under way, at most one a key.
+#[derive(Default)]
+pub struct Reserving {
+    keys: Mutex<HashSet<KeyId>>,
+    ended: Condvar,
+}
+
+/// The right to reserve for one key; ends when dropped.
+struct Turn<'a> {
+    reserving: &'a Reserving,
+    id: KeyId,
+}
+
+impl Reserving {
+    /// `None` after having waited for somebody else's reservation.
+    fn begin(&self, id: KeyId) -> Option<Turn<'_>> {
+        let mut keys = lock(&self.keys);
+        if keys.insert(id) {
+            return Some(Turn {
+                reserving: self,
+                id,
+            });
+        }
+        drop(self.ended.wait_while(keys, |keys| keys.contains(&id)));
+        None
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.reserving.keys).remove(&self.id);
+        self.reserving.ended.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
