@@ -1,0 +1,218 @@
+//! Who sent a request: the client's address behind trusted proxies, and the hosts that this server answers for.
+
+use crate::domain::catalog::path;
+use crate::domain::key::address::{AddressList, canonical, parse_address};
+use crate::http::request::{Head, Peer};
+use crate::ops::access::Origin;
+use std::net::{IpAddr, SocketAddr};
+
+/// Hops of `X-Forwarded-For` that are read.
+const HOPS_MAX: usize = 64;
+
+/// Whom to believe and for whom to answer; from the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Peers whose forwarded data counts, besides loopback and the Unix socket.
+    pub proxies: Option<AddressList>,
+    /// Hosts, besides the addresses listened on and `localhost`, in the form of [`path::host`].
+    pub allowed_hosts: Vec<String>,
+    /// Origins, exactly as browsers send them, that may read answers across sites.
+    pub cors_origins: Vec<String>,
+    /// Whether a peer on loopback may verify without a credential of its own.
+    pub verify_from_loopback: bool,
+}
+
+impl Trust {
+    /// Whether forwarded data from this peer counts.
+    pub fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Unix { .. } => true,
+            Peer::Tcp { peer, .. } => self.trusts_address(peer.ip()),
+        }
+    }
+
+    fn trusts_address(&self, address: IpAddr) -> bool {
+        let address = canonical(address);
+        address.is_loopback()
+            || self
+                .proxies
+                .as_ref()
+                .is_some_and(|list| list.holds(address))
+    }
+
+    /// The client's address: the peer's, or behind trusted proxies the right-most address of `X-Forwarded-For`
+    /// that is not a trusted proxy. `None` if a trusted peer forwards something that is no list of addresses: then
+    /// nobody knows where the client is (attacks 105, 106).
+    pub fn client_address(&self, head: &Head) -> Option<IpAddr> {
+        let peer = match head.peer {
+            Peer::Tcp { peer, .. } => Some(canonical(peer.ip())),
+            Peer::Unix { .. } => None,
+        };
+        if !self.trusts(head.peer) || !head.headers.contains_key("x-forwarded-for") {
+            return peer;
+        }
+        let mut hops: Vec<&str> = Vec::new();
+        for line in head.headers.get_all("x-forwarded-for") {
+            hops.extend(line.to_str().ok()?.split(','));
+        }
+        if hops.len() > HOPS_MAX {
+            return None;
+        }
+        let mut nearest = None;
+        for hop in hops.iter().rev() {
+            let address = parse_address(hop.trim_matches([' ', '\t']))?;
+            nearest = Some(address);
+            if !self.trusts_address(address) {
+                break;
+            }
+        }
+        nearest
+    }
+
+    /// Where the request came from, for the audit log.
+    pub fn origin(&self, head: &Head) -> Origin {
+        let address = self.client_address(head);
+        let source = match (address, head.peer) {
+            (Some(address), _) => address.to_string(),
+            (None, Peer::Unix { .. }) => "unix".to_owned(),
+            (None, Peer::Tcp { .. }) => String::new(),
+        };
+        Origin {
+            address,
+            source,
+            request_id: head.id.to_string(),
+        }
+    }
+
+    /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).
+    pub fn answers_for(&self, head: &Head) -> bool {
+        let (Peer::Tcp { local, .. }, Some(host)) = (head.peer, head.host()) else {
+            return true;
+        };
+        let Some(host) = path::host(host) else {
+            return false;
+        };
+        host == "localhost" || is_address(&host, local) || self.allowed_hosts.contains(&host)
+    }
+}
+
+fn is_address(host: &str, local: SocketAddr) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    parse_address(bare).is_some_and(|address| address == canonical(local.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::RequestId;
+    use http::{HeaderMap, HeaderValue, Method};
+
+    fn head(peer: &str, headers: &[(&'static str, &str)]) -> Head {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let peer = Peer::Tcp {
+            peer: peer.parse().unwrap(),
+            local: "10.0.0.5:8420".parse().unwrap(),
+        };
+        Head {
+            method: Method::GET,
+            uri: "/".parse().unwrap(),
+            headers: map,
+            peer,
+            id: RequestId::new(0, 0),
+        }
+    }
+
+    #[track_caller]
+    fn check(peer: &str, forwarded: &[&str], expected: Option<&str>) {
+        let trust = Trust {
+            proxies: Some(AddressList::parse("x", ["10.1.0.0/16"]).unwrap()),
+            ..Trust::default()
+        };
+        let headers: Vec<(&'static str, &str)> = forwarded
+            .iter()
+            .map(|value| ("x-forwarded-for", *value))
+            .collect();
+        let found = trust.client_address(&head(peer, &headers));
+        assert_eq!(
+            found,
+            expected.map(|text| text.parse().unwrap()),
+            "{peer} {forwarded:?}"
+        );
+    }
+
+    // attacks 105, 106, 108, 111, 113
+    #[test]
+    fn the_right_most_untrusted_hop_is_the_client() {
+        check("203.0.113.9:1", &["10.0.0.1"], Some("203.0.113.9"));
+        check("127.0.0.1:1", &[], Some("127.0.0.1"));
+        check(
+            "127.0.0.1:1",
+            &["198.51.100.1, 203.0.113.9"],
+            Some("203.0.113.9"),
+        );
+        check(
+            "10.1.2.3:1",
+            &["203.0.113.9, 10.1.9.9"],
+            Some("203.0.113.9"),
+        );
+        check(
+            "10.1.2.3:1",
+            &["203.0.113.9", "10.1.9.9"],
+            Some("203.0.113.9"),
+        );
+        check("10.1.2.3:1", &["127.0.0.1, 10.1.9.9"], Some("127.0.0.1"));
+        check(
+            "[::ffff:10.1.2.3]:1",
+            &["::ffff:203.0.113.9"],
+            Some("203.0.113.9"),
+        );
+        for garbage in [
+            "",
+            "unknown",
+            "203.0.113.9,",
+            "203.0.113.9:80",
+            "[::1]",
+            "\"::1\"",
+            "fe80::1%eth0",
+        ] {
+            check("127.0.0.1:1", &[garbage], None);
+        }
+        check("127.0.0.1:1", &["x, 203.0.113.9"], Some("203.0.113.9"));
+        let many = vec!["127.0.0.1"; 1000].join(",");
+        check("127.0.0.1:1", &[&many], None);
+    }
+
+    // attacks 167
+    #[test]
+    fn only_known_hosts_are_answered_for() {
+        let trust = Trust {
+            allowed_hosts: vec!["keys.example".to_owned()],
+            ..Trust::default()
+        };
+        let asked = |host: &str| trust.answers_for(&head("10.0.0.9:1", &[("host", host)]));
+        for good in [
+            "localhost",
+            "LOCALHOST:8420",
+            "10.0.0.5:8420",
+            "10.0.0.5",
+            "keys.example:443",
+            "Keys.Example.",
+        ] {
+            assert!(asked(good), "{good}");
+        }
+        for bad in [
+            "evil.example",
+            "10.0.0.6",
+            "keys.example.evil",
+            "evil-keys.example",
+            "127.0.0.1",
+            "",
+            "a b",
+        ] {
+            assert!(!asked(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! JSON bodies, read member by member, so that every refusal names its member.
+//!
+//! Members that occur twice, unknown ones and values of another type are refused; `null` counts as absent except
+//! where a reader asks for the difference.
+
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::http::request::Request;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// The members of one JSON object; what is taken out is gone, and what is left is unknown.
+#[derive(Debug)]
+pub struct Fields {
+    members: Map<String, Value>,
+    /// Where the object is in the body, for errors: empty, or `rate_limit.`.
+    path: String,
+}
+
+impl Fields {
+    /// Reads the body of a request, which must be a JSON object and say so.
+    pub fn of(request: &Request) -> Result<Fields> {
+        let content_type = request.header("content-type").ok().flatten().unwrap_or("");
+        let media_type = content_type.split(';').next().unwrap_or("").trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err(Error::UnsupportedMediaType("application/json"));
+        }
+        Fields::parse(&request.body)
+    }
+
+    /// As [`Fields::of`], where no body at all means an empty object.
+    pub fn of_optional(request: &Request) -> Result<Fields> {
+        if request.body.is_empty() {
+            return Ok(Fields::nested(Map::new(), String::new()));
+        }
+        Fields::of(request)
+    }
+
+    fn parse(body: &[u8]) -> Result<Fields> {
+        match serde_json::from_slice::<Strict>(body) {
+            Ok(Strict(Value::Object(members))) => Ok(Fields::nested(members, String::new())),
+            Ok(_) => Err(Error::Malformed(
+                "the body must be a JSON object".to_owned(),
+            )),
+            Err(err) => Err(match err.to_string().strip_prefix(TWICE) {
+                Some(rest) => {
+                    let name = rest.split('\n').next().unwrap_or_default();
+                    Error::invalid(name, "is there twice")
+                }
+                None => Error::Malformed(format!("the body is not JSON: {err}")),
+            }),
+        }
+    }
+
+    fn nested(members: Map<String, Value>, path: String) -> Fields {
+        Fields { members, path }
+    }
+
+    fn name(&self, member: &str) -> String {
+        format!("{}{member}", self.path)
+    }
+
+    /// Takes a member out: `None` if it is absent, `Some(None)` if it is null.
+    fn take<T>(
+        &mut self,
+        member: &str,
+        wanted: &str,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<Option<Option<T>>> {
+        match self.members.remove(member) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(value) => match read(value) {
+                Some(value) => Ok(Some(Some(value))),
+                None => Err(Error::invalid(
+                    self.name(member),
+                    format!("must be {wanted}"),
+                )),
+            },
+        }
+    }
+
+    pub fn text(&mut self, member: &str) -> Result<Option<String>> {
+        Ok(self.text_or_null(member)?.flatten())
+    }
+
+    pub fn text_or_null(&mut self, member: &str) -> Result<Option<Option<String>>> {
+        self.take(member, "a string", text)
+    }
+
+    pub fn required_text(&mut self, member: &str) -> Result<String> {
+        self.text(member)?
+            .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
+    }
+
+    pub fn flag(&mut self, member: &str) -> Result<Option<bool>> {
+        Ok(self
+            .take(member, "true or false", |value| value.as_bool())?
+            .flatten())
+    }
+
+    pub fn number(&mut self, member: &str) -> Result<Option<u64>> {
+        Ok(self.number_or_null(member)?.flatten())
+    }
+
+    pub fn number_or_null(&mut self, member: &str) -> Result<Option<Option<u64>>> {
+        // Whole numbers that every client can hold exactly (RFC 8259, section 6).
+        let read = |value: Value| value.as_u64().filter(|number| *number <= 1 << 53);
+        self.take(member, "a whole number from 0 to 2^53", read)
+    }
+
+    pub fn required_number(&mut self, member: &str) -> Result<u64> {
+        self.number(member)?
+            .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
+    }
+
+    pub fn time_or_null(&mut self, member: &str) -> Result<Option<Option<Timestamp>>> {
+        let name = self.name(member);
+        let taken = self.text_or_null(member)?;
+        taken
+            .map(|value| value.map(|text| Timestamp::parse(&name, &text)).transpose())
+            .transpose()
+    }
+
+    pub fn time(&mut self, member: &str) -> Result<Option<Timestamp>> {
+        Ok(self.time_or_null(member)?.flatten())
+    }
+
+    pub fn texts(&mut self, member: &str) -> Result<Option<Vec<String>>> {
+        Ok(self.texts_or_null(member)?.flatten())
+    }
+
+    pub fn texts_or_null(&mut self, member: &str) -> Result<Option<Option<Vec<String>>>> {
+        let read = |value: Value| match value {
+            Value::Array(items) => items.into_iter().map(text).collect(),
+            _ => None,
+        };
+        self.take(member, "a list of strings", read)
+    }
+
+    pub fn object(&mut self, member: &str) -> Result<Option<Fields>> {
+        Ok(self.object_or_null(member)?.flatten())
+    }
+
+    pub fn object_or_null(&mut self, member: &str) -> Result<Option<Option<Fields>>> {
+        let path = format!("{}.", self.name(member));
+        let taken = self.take(member, "an object", object)?;
+        Ok(taken.map(|value| value.map(|members| Fields::nested(members, path))))
+    }
+
+    pub fn objects(&mut self, member: &str) -> Result<Option<Vec<Fields>>> {
+        let name = self.name(member);
+        let read = |value: Value| match value {
+            Value::Array(items) => items.into_iter().map(object).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let taken = self.take(member, "a list of objects", read)?.flatten();
+        let numbered =
+            |(position, members)| Fields::nested(members, format!("{name}[{position}]."));
+        Ok(taken.map(|items| items.into_iter().enumerate().map(numbered).collect()))
+    }
+
+    /// An object of any content, as compact JSON.
+    pub fn free_object(&mut self, member: &str) -> Result<Option<String>> {
+        let taken = self.take(member, "an object", object)?.flatten();
+        Ok(taken.map(|members| Value::Object(members).to_string()))
+    }
+
+    /// Refuses what nobody took.
+    pub fn finish(self) -> Result<()> {
+        match self.members.keys().next() {
+            None => Ok(()),
+            Some(stranger) => {
+                let shown: String = stranger
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(100)
+                    .collect();
+                Err(Error::invalid(
+                    self.name(&shown),
+                    "is no member of this request",
+                ))
+            }
+        }
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
+/// A JSON value none of whose objects names a member twice.
+struct Strict(Value);
+
+/// How the error for a repeated member begins; its name follows up to the line's end.
+const TWICE: &str = "repeated member ";
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Strict, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> std::result::Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> std::result::Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> std::result::Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            let Strict(value) = entries.next_value()?;
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(format_args!(
+                    "{TWICE}{}\n",
+                    name.replace('\n', " ")
+                )));
+            }
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(body: &str, read: impl FnOnce(&mut Fields) -> Result<()>, field: &str) {
+        let result = Fields::parse(body.as_bytes()).and_then(|mut fields| {
+            read(&mut fields)?;
+            fields.finish()
+        });
+        match result {
+            Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field, "{body}"),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    // attacks 124, 125
+    #[test]
+    fn a_refusal_names_its_member() {
+        refused(r#"{"name":1}"#, |f| f.text("name").map(drop), "name");
+        refused(r#"{"name":["a"]}"#, |f| f.text("name").map(drop), "name");
+        refused(r#"{"on":"true"}"#, |f| f.flag("on").map(drop), "on");
+        refused(r#"{"n":"1"}"#, |f| f.number("n").map(drop), "n");
+        refused(r#"{"n":-1}"#, |f| f.number("n").map(drop), "n");
+        refused(r#"{"n":1.5}"#, |f| f.number("n").map(drop), "n");
+        refused(
+            r#"{"n":9007199254740993}"#,
+            |f| f.number("n").map(drop),
+            "n",
+        );
+        refused(r#"{"list":[1]}"#, |f| f.texts("list").map(drop), "list");
+        refused(r#"{"at":"tomorrow"}"#, |f| f.time("at").map(drop), "at");
+        refused(r#"{"id":1}"#, |_| Ok(()), "id");
+        refused(r#"{"a":1,"a":1}"#, |_| Ok(()), "a");
+        refused(r#"{"deep":{"b":1,"b":2}}"#, |_| Ok(()), "b");
+        refused(
+            r#"{"rate":{"limit":"x"}}"#,
+            |f| f.object("rate")?.unwrap().number("limit").map(drop),
+            "rate.limit",
+        );
+        refused(
+            r#"{"ops":[{},{"x":1}]}"#,
+            |f| {
+                f.objects("ops")?
+                    .unwrap()
+                    .into_iter()
+                    .try_for_each(Fields::finish)
+            },
+            "ops[1].x",
+        );
+        refused(r"{}", |f| f.required_text("name").map(drop), "name");
+    }
+
+    // attacks 68
+    #[test]
+    fn what_is_no_json_object_is_malformed() {
+        let deep = "[".repeat(10_000);
+        for body in [
+            "",
+            "null",
+            "[]",
+            "1",
+            "{",
+            "{}x",
+            "{\"a\":NaN}",
+            "{\"a\":1e999}",
+            "{\"a\":\"\\ud800\"}",
+            &deep,
+        ] {
+            assert!(
+                matches!(Fields::parse(body.as_bytes()), Err(Error::Malformed(_))),
+                "{body:.20}"
+            );
+        }
+        assert!(matches!(
+            Fields::parse(b"{\"a\":\"\xff\"}"),
+            Err(Error::Malformed(_))
+        ));
+    }
+}

@@ -1,0 +1,122 @@
+//! An answer as the rest of the server builds it. Putting it on the wire is the work of `http::server`.
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+
+/// Status, headers and a whole body in memory. `http::server` adds what every answer carries.
+#[derive(Debug)]
+pub struct Reply {
+    /// 200 to 599; anything else is sent as 500.
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// An answer without headers and body.
+    pub fn new(status: u16) -> Reply {
+        Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// `application/json`. A value that cannot be written as JSON becomes an empty 500, logged: it is our mistake.
+    pub fn json<T: Serialize>(status: u16, value: &T) -> Reply {
+        Reply::new(status).json_body("application/json", value)
+    }
+
+    /// Writes `value` as JSON under a media type of its own, such as `application/problem+json`.
+    pub fn json_body<T: Serialize>(mut self, content_type: &str, value: &T) -> Reply {
+        let mut body = Vec::with_capacity(256);
+        match serde_json::to_writer(&mut body, value) {
+            Ok(()) => self.body(content_type, body),
+            Err(err) => {
+                log::error!("an answer could not be written as JSON: {err}");
+                self.status = 500;
+                self
+            }
+        }
+    }
+
+    /// Sets a header, in place of any former value.
+    ///
+    /// A value that may not stand in a header (a line break, NUL, another control byte) becomes empty: text of
+    /// others must neither split the answer nor stop the server. A name that is none is left out.
+    pub fn with(mut self, name: &str, value: &str) -> Reply {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => {
+                self.headers.insert(name, header_value(value));
+            }
+            Err(_) => log::error!("an answer names an illegal header"),
+        }
+        self
+    }
+
+    /// Adds a header beside its former values, for `Set-Cookie` and `WWW-Authenticate`.
+    pub fn also(mut self, name: &str, value: &str) -> Reply {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => {
+                self.headers.append(name, header_value(value));
+            }
+            Err(_) => log::error!("an answer names an illegal header"),
+        }
+        self
+    }
+
+    /// Sets the body and its media type.
+    pub fn body(mut self, content_type: &str, body: Vec<u8>) -> Reply {
+        let content_type = match content_type {
+            // The two of the hot path cost no allocation.
+            "application/json" => HeaderValue::from_static("application/json"),
+            "application/problem+json" => HeaderValue::from_static("application/problem+json"),
+            other => header_value(other),
+        };
+        self.headers.insert(CONTENT_TYPE, content_type);
+        self.body = body;
+        self
+    }
+}
+
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_would_split_the_answer_is_sent_empty() {
+        for bad in ["a\r\nSet-Cookie: x", "a\nb", "a\0b", "\x7f"] {
+            let reply = Reply::new(204).with("x-reason", bad);
+            assert_eq!(reply.headers["x-reason"], "", "{bad:?}");
+        }
+        assert_eq!(
+            Reply::new(204).with("x-reason", "é").headers["x-reason"].as_bytes(),
+            "é".as_bytes()
+        );
+    }
+
+    #[test]
+    fn an_illegal_header_name_is_left_out() {
+        assert!(
+            Reply::new(204)
+                .with("x y", "1")
+                .with("", "2")
+                .headers
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn json_carries_its_media_type() {
+        let reply = Reply::json(201, &["a"]);
+        assert_eq!(
+            (reply.status, reply.body.as_slice()),
+            (201, br#"["a"]"#.as_slice())
+        );
+        assert_eq!(reply.headers["content-type"], "application/json");
+    }
+}

@@ -1,0 +1,181 @@
+//! A request as the rest of the server sees it: its head, its body, who sent it and under which id it is known.
+//!
+//! Nothing here reads from a socket; `http::server` fills these types. What a path or a credential means is decided above.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+
+/// A whole request. Its head is reached through `Deref`.
+#[derive(Debug)]
+pub struct Request {
+    pub head: Head,
+    /// Empty if the plan said `BodyRule::Ignore`.
+    pub body: Bytes,
+}
+
+impl Deref for Request {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.head
+    }
+}
+
+/// Everything that is known before the body is read.
+#[derive(Debug)]
+pub struct Head {
+    pub method: Method,
+    /// Origin form, or absolute form as the client sent it; see [`Head::host`].
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub peer: Peer,
+    pub id: RequestId,
+}
+
+impl Head {
+    /// The path as it was sent, not decoded; starts with `/` (or is `*` for `OPTIONS *`).
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The raw query without its `?`; empty if there is none.
+    pub fn query(&self) -> &str {
+        self.uri.query().unwrap_or("")
+    }
+
+    /// The value of a header that may occur at most once, trimmed of surrounding spaces and tabs.
+    ///
+    /// A repeated header is a fault even if both values agree: whoever takes the first and whoever takes the last
+    /// must never disagree about a credential (attacks 46).
+    pub fn header(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(HeaderFault::Repeated);
+        }
+        std::str::from_utf8(value.as_bytes())
+            .map(Some)
+            .map_err(|_| HeaderFault::NotText)
+    }
+
+    /// The host that the client asked for, with its port if it named one: the authority of an absolute target,
+    /// else the `Host` header (RFC 9112, 3.2.2). `None` only for HTTP/1.0 without `Host`.
+    pub fn host(&self) -> Option<&str> {
+        if let Some(authority) = self.uri.authority() {
+            return Some(authority.as_str());
+        }
+        self.header("host").ok().flatten()
+    }
+}
+
+/// Why a header has no usable value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HeaderFault {
+    /// Its bytes are not UTF-8.
+    NotText,
+    /// It occurs more than once.
+    Repeated,
+}
+
+/// The other end of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peer {
+    Tcp { peer: SocketAddr, local: SocketAddr },
+    Unix { uid: u32 },
+}
+
+/// Names one request in answers and logs. Unique in one process, and almost surely among its restarts.
+///
+/// Not a secret and not hard to guess.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct RequestId {
+    /// Random bits drawn once at process start.
+    process: u32,
+    count: u64,
+}
+
+impl RequestId {
+    pub fn new(process: u32, count: u64) -> RequestId {
+        RequestId { process, count }
+    }
+
+    /// The 24 lowercase hexadecimal digits of the id, without an allocation.
+    pub fn digits(&self) -> [u8; 24] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let bits = (u128::from(self.process) << 64) | u128::from(self.count);
+        std::array::from_fn(|at| HEX[((bits >> (4 * (23 - at))) & 15) as usize])
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.digits()
+            .iter()
+            .try_for_each(|&digit| fmt::Write::write_char(f, char::from(digit)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> Head {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        Head {
+            method: Method::GET,
+            uri: uri.parse().unwrap(),
+            headers: map,
+            peer: Peer::Unix { uid: 0 },
+            id: RequestId::new(1, 2),
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_once_or_refused() {
+        let head = head(
+            "/",
+            &[
+                ("a", b"x"),
+                ("b", b"x"),
+                ("b", b"x"),
+                ("c", b"\xff"),
+                ("d", "é".as_bytes()),
+            ],
+        );
+
+        assert_eq!(head.header("A"), Ok(Some("x")));
+        assert_eq!(head.header("b"), Err(HeaderFault::Repeated));
+        assert_eq!(head.header("c"), Err(HeaderFault::NotText));
+        assert_eq!(head.header("d"), Ok(Some("é")));
+        assert_eq!(head.header("e"), Ok(None));
+    }
+
+    #[test]
+    fn an_absolute_target_outranks_the_host_header() {
+        assert_eq!(
+            head("/p?q=1", &[("host", b"here:80")]).host(),
+            Some("here:80")
+        );
+        let absolute = head("http://there/p?q=1", &[("host", b"here")]);
+        assert_eq!(absolute.host(), Some("there"));
+        assert_eq!((absolute.path(), absolute.query()), ("/p", "q=1"));
+    }
+
+    #[test]
+    fn an_id_is_24_hexadecimal_digits() {
+        assert_eq!(
+            RequestId::new(0xdead_beef, 10).to_string(),
+            "deadbeef000000000000000a"
+        );
+    }
+}

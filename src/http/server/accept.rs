@@ -1,0 +1,126 @@
+//! Taking connections from listeners, for ever: no error of `accept` ends the loop (attacks 37).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::Listener;
+use super::connection::{self, Front};
+use super::watch::{Place, TICK};
+use crate::http::request::Peer;
+
+/// How long to wait when the machine has run out of something.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener that belongs to the runtime.
+pub enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Door {
+    /// Must run within the runtime.
+    pub fn open(listener: Listener) -> io::Result<Door> {
+        Ok(match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Door::Tcp(TcpListener::from_std(listener)?)
+            }
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Door::Unix(UnixListener::from_std(listener)?)
+            }
+        })
+    }
+
+    /// Accepts until the task is aborted.
+    pub async fn serve(self, front: Arc<Front>) {
+        loop {
+            if let Err(err) = self.serve_next(&front).await {
+                let now = front.registry.now();
+                if front.accept_log.may(now) {
+                    log::warn!("a connection could not be accepted: {err}");
+                }
+                if let Some(pause) = pause_after(&err) {
+                    front.registry.make_room();
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_next(&self, front: &Arc<Front>) -> io::Result<()> {
+        match self {
+            Door::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let local = stream.local_addr()?;
+                stream.set_nodelay(true)?;
+                let place = place(front).await;
+                let peer = Peer::Tcp { peer, local };
+                tokio::spawn(connection::serve(stream, peer, place, Arc::clone(front)));
+            }
+            Door::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                let place = place(front).await;
+                tokio::spawn(connection::serve(
+                    stream,
+                    Peer::Unix { uid },
+                    place,
+                    Arc::clone(front),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A place for a connection that has been accepted. Meanwhile further ones wait in the kernel's queue.
+async fn place(front: &Arc<Front>) -> Place {
+    loop {
+        if let Some(place) = front.registry.enter() {
+            return place;
+        }
+        // Asked again after a tick at the latest: a place may be given back between the two lines.
+        let _ = tokio::time::timeout(TICK, front.registry.left.notified()).await;
+    }
+}
+
+/// `None` if the next `accept` may follow at once because the error was about one connection only.
+fn pause_after(err: &io::Error) -> Option<Duration> {
+    use rustix::io::Errno;
+    let of_one_connection = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::INTR,
+        Errno::INVAL,
+        Errno::NOTCONN,
+        Errno::PERM,
+        Errno::PROTO,
+    ];
+    let is_of_one = err.raw_os_error().is_some_and(|code| {
+        of_one_connection
+            .iter()
+            .any(|errno| errno.raw_os_error() == code)
+    });
+    (!is_of_one).then_some(PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn only_exhaustion_makes_the_loop_pause() {
+        let pause = |errno: Errno| pause_after(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        for one in [Errno::CONNABORTED, Errno::INTR, Errno::PROTO] {
+            assert_eq!(pause(one), None, "{one}");
+        }
+        for all in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(pause(all), Some(PAUSE), "{all}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One request on its way from hyper to the service and back: expectation, body, lane, answer.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, EXPECT, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use tokio::sync::oneshot;
+
+use super::{Front, Line};
+use crate::http::reply::Reply;
+use crate::http::request::{Head, Request, RequestId};
+use crate::http::server::guard::BodyFault;
+use crate::http::server::watch::Phase;
+use crate::http::server::{BodyRule, Fault, Lane, Service};
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers one request. Never fails: whatever goes wrong is an answer too.
+pub async fn exchange(
+    line: Arc<Line>,
+    request: http::Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let head = Head {
+        method: parts.method,
+        uri: parts.uri,
+        headers: parts.headers,
+        peer: line.peer,
+        id: line.draw_id(),
+    };
+    let id = head.id;
+    let answer = answer(&line, head, body).await;
+    Ok(response(answer, id, line.front.registry.is_draining()))
+}
+
+/// An answer, and whether the connection ends with it.
+struct Answer {
+    reply: Reply,
+    closes: bool,
+}
+
+impl Answer {
+    fn last(reply: Reply) -> Answer {
+        Answer {
+            reply,
+            closes: true,
+        }
+    }
+}
+
+async fn answer(line: &Line, head: Head, body: Incoming) -> Answer {
+    let service = &line.front.service;
+    if head
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        return Answer::last((service.fault)(Fault::ExpectationFailed, &head));
+    }
+    let Ok(plan) = catch_unwind(AssertUnwindSafe(|| (service.plan)(&head))) else {
+        return Answer::last((service.fault)(Fault::Panicked, &head));
+    };
+    let has_body = !body.is_end_stream();
+    // The guard counts chunks separately from hyper; no request may stand behind them.
+    let mut closes = has_body && body.size_hint().exact().is_none();
+    let body = match plan.body {
+        _ if !has_body => Bytes::new(),
+        BodyRule::Ignore => {
+            closes = true;
+            Bytes::new()
+        }
+        BodyRule::UpTo(limit_bytes) => match whole(line, body, limit_bytes).await {
+            Ok(body) => body,
+            Err(fault) => return Answer::last((service.fault)(fault, &head)),
+        },
+    };
+    let request = Request { head, body };
+    let inline = match plan.lane {
+        Lane::Inline => answer_caught(service, &request, Lane::Inline),
+        Lane::Blocking => None,
+    };
+    let reply = match inline {
+        Some(reply) => reply,
+        None => answer_on_pool(&line.front, request).await,
+    };
+    Answer { reply, closes }
+}
+
+/// The body in one piece.
+async fn whole(line: &Line, mut body: Incoming, limit_bytes: usize) -> Result<Bytes, Fault> {
+    let too_large = Fault::TooLarge { limit_bytes };
+    if body.size_hint().lower() > limit_bytes as u64 {
+        return Err(too_large);
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(piece) = next_piece(line, &mut body).await? {
+        if first.len() + rest.len() + piece.len() > limit_bytes {
+            return Err(too_large);
+        }
+        if first.is_empty() {
+            first = piece;
+        } else {
+            rest.extend_from_slice(&piece);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first); // nearly always: one piece, not copied
+    }
+    let mut body = BytesMut::with_capacity(first.len() + rest.len());
+    body.extend_from_slice(&first);
+    body.extend_from_slice(&rest);
+    Ok(body.freeze())
+}
+
+async fn next_piece(line: &Line, body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))
+        }
+        Poll::Ready(Some(Err(err))) => Poll::Ready(Err(Fault::BadFraming(body_fault(&err)))),
+        Poll::Ready(None) => Poll::Ready(Ok(None)),
+        Poll::Pending => {
+            let since = line.place.watch.since();
+            if since.phase == Phase::Body && line.front.registry.is_overdue(since) {
+                return Poll::Ready(Err(Fault::BodyTimeout));
+            }
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// What the guard said about the body, out of hyper's wrapping.
+fn body_fault(err: &hyper::Error) -> &'static str {
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        let inner = err.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(fault) = inner.and_then(|inner| inner.downcast_ref::<BodyFault>()) {
+            return fault.0;
+        }
+        cause = err.source();
+    }
+    "The body ended before the length that was announced."
+}
+
+/// Runs the handler; a panic in it is one failed request and nothing more (attacks 42).
+fn answer_caught(service: &Service, request: &Request, lane: Lane) -> Option<Reply> {
+    let answered = catch_unwind(AssertUnwindSafe(|| (service.answer)(request, lane)));
+    answered.unwrap_or_else(|_| {
+        log::error!("request {} ended in a panic", request.head.id);
+        Some((service.fault)(Fault::Panicked, &request.head))
+    })
+}
+
+async fn answer_on_pool(front: &Arc<Front>, request: Request) -> Reply {
+    let (done, reply) = oneshot::channel();
+    let job = Job {
+        front: Arc::clone(front),
+        request,
+        done,
+    };
+    match front.pool.offer(job) {
+        Ok(()) => reply.await.unwrap_or_else(|_| Reply::new(500)),
+        Err(job) => (front.service.fault)(Fault::Busy, &job.request.head),
+    }
+}
+
+/// A request on its way to a blocking thread.
+pub struct Job {
+    front: Arc<Front>,
+    request: Request,
+    done: oneshot::Sender<Reply>,
+}
+
+/// What a blocking thread does with a job.
+pub fn work(job: Job) {
+    let reply = answer_caught(&job.front.service, &job.request, Lane::Blocking);
+    let reply = reply.unwrap_or_else(|| Reply::new(500)); // only the inline lane may pass a request on
+    // The client may have gone; its request has been carried out all the same.
+    let _ = job.done.send(reply);
+}
+
+/// Puts a reply on the wire with what every answer carries.
+fn response(answer: Answer, id: RequestId, is_draining: bool) -> Response<Full<Bytes>> {
+    let Reply {
+        status,
+        mut headers,
+        body,
+    } = answer.reply;
+    if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
+        headers.insert(X_REQUEST_ID.clone(), id);
+    }
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
+    if answer.closes || is_draining {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = match StatusCode::from_u16(status) {
+        Ok(status) if !status.is_informational() => status,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,151 @@
+//! One connection: hyper over the guard, from its first byte to its last.
+
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::exchange::exchange;
+pub use self::exchange::{Job, work};
+use super::Service;
+use super::guard::Guard;
+use super::head::Refusal;
+use super::pool::Pool;
+use super::watch::{Place, Registry, Seldom};
+use crate::http::request::{Peer, RequestId};
+
+/// hyper's buffer: room for one head and a good piece of a body.
+const HYPER_BUFFER_BYTES: usize = 32 * 1024;
+
+/// Request ids are drawn in blocks, so that connections on different cores do not share a counter.
+const ID_BLOCK: u64 = 256;
+
+/// What all connections of a server share.
+pub struct Front {
+    pub service: Service,
+    pub registry: Arc<Registry>,
+    pub pool: Pool<Job>,
+    pub accept_log: Seldom,
+    tls_log: Seldom,
+    process: u32,
+    id_blocks: AtomicU64,
+}
+
+impl Front {
+    /// `process` are the random bits of all request ids.
+    pub fn new(service: Service, registry: Arc<Registry>, pool: Pool<Job>, process: u32) -> Front {
+        Front {
+            service,
+            registry,
+            pool,
+            accept_log: Seldom::default(),
+            tls_log: Seldom::default(),
+            process,
+            id_blocks: AtomicU64::new(0),
+        }
+    }
+
+    pub fn log_tls(&self) {
+        if self.tls_log.may(self.registry.now()) {
+            log::warn!("a client speaks TLS to a plain HTTP port");
+        }
+    }
+}
+
+/// One connection as its guard and its requests know it.
+pub struct Line {
+    pub front: Arc<Front>,
+    pub place: Place,
+    peer: Peer,
+    /// The next request id. Only this connection's task draws from it.
+    next_id: AtomicU64,
+}
+
+impl Line {
+    fn draw_id(&self) -> RequestId {
+        let mut count = self.next_id.load(Relaxed);
+        if count.is_multiple_of(ID_BLOCK) {
+            count = self.front.id_blocks.fetch_add(1, Relaxed) * ID_BLOCK + 1;
+        }
+        self.next_id.store(count + 1, Relaxed);
+        RequestId::new(self.front.process, count)
+    }
+
+    /// The whole answer to what `guard` refuses. Its words are ours and never hold a byte of the request.
+    pub fn refusal(&self, refusal: Refusal) -> Vec<u8> {
+        let Refusal { status, detail } = refusal;
+        let reason = StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("");
+        let code = match status {
+            405 => "method-not-allowed",
+            414 | 431 => "too-large",
+            _ => "invalid-request",
+        };
+        let allow = match status {
+            405 => "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n",
+            _ => "",
+        };
+        let id = self.draw_id();
+        let body = format!(
+            "{{\"type\":\"urn:latchkey:problem:{code}\",\"title\":\"{reason}\",\"status\":{status},\
+             \"code\":\"{code}\",\"detail\":\"{detail}\",\"request_id\":\"{id}\"}}"
+        );
+        format!(
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n{allow}\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+}
+
+/// Serves one connection to its end. `io` may as well be a TLS stream.
+pub async fn serve<S>(io: S, peer: Peer, place: Place, front: Arc<Front>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let line = Arc::new(Line {
+        front,
+        place,
+        peer,
+        next_id: AtomicU64::new(0),
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            // The guard reports an end of stream when it refuses something: what came before is still answered.
+            .half_close(true)
+            .header_read_timeout(None)
+            .max_buf_size(HYPER_BUFFER_BYTES)
+            // Answers are small: one copy and one `write` cost less than `writev`.
+            .writev(false)
+            .serve_connection(
+                Guard::new(io, Arc::clone(&line)),
+                service_fn(|request| exchange(Arc::clone(&line), request)),
+            )
+    );
+    poll_fn(|cx| {
+        line.place.watch.waker.get_or_init(|| cx.waker().clone());
+        match connection.as_mut().poll(cx) {
+            Poll::Pending if line.place.watch.leaves() => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(err)) => {
+                log::debug!("a connection ended with an error: {err}");
+                Poll::Ready(())
+            }
+        }
+    })
+    .await;
+}

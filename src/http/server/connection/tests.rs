@@ -1,0 +1,386 @@
+//! The front as a whole over real sockets: panics, deadlines, places, bodies, the drain.
+//!
+//! The limits are shortened to a second, which the same cases against the real executable cannot be.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::server::{
+    BodyRule, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper, run,
+};
+
+const BIG: usize = 32 * 1024 * 1024;
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A server of this process; dropping it stops it.
+struct Running {
+    address: SocketAddr,
+    stopper: Stopper,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Running {
+    fn start(limits: Limits) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopper = Stopper::new();
+        let theirs = stopper.clone();
+        let listeners = vec![Listener::Tcp(listener)];
+        let serve = move || run(listeners, toy(), limits, 1, Hooks::default(), theirs);
+        Running {
+            address,
+            stopper,
+            thread: Some(std::thread::spawn(serve)),
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(8)))
+            .unwrap();
+        stream
+    }
+
+    /// Sends `bytes` and returns what comes until the server closes.
+    fn ask(&self, bytes: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        rest(&mut stream)
+    }
+
+    fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+    }
+}
+
+fn toy() -> Service {
+    let body = |head: &Head| match head.path() {
+        "/body" => BodyRule::UpTo(8),
+        "/plan" => panic!("on purpose"),
+        _ => BodyRule::Ignore,
+    };
+    let lane = |head: &Head| match head.query() {
+        "blocking" => Lane::Blocking,
+        _ => Lane::Inline,
+    };
+    Service {
+        plan: Box::new(move |head| Plan {
+            lane: lane(head),
+            body: body(head),
+        }),
+        answer: Box::new(|request, _| {
+            Some(match request.path() {
+                "/panic" => panic!("on purpose"),
+                "/100" => Reply::new(100),
+                "/204" => Reply::new(204),
+                "/304" => Reply::new(304),
+                "/text" => Reply::new(200).body("text/plain", b"x".to_vec()),
+                "/big" => Reply::new(200).body("text/plain", vec![b'x'; BIG]),
+                _ => Reply::new(200).body("text/plain", request.body.to_vec()),
+            })
+        }),
+        fault: Box::new(|fault, _| match fault {
+            Fault::BadFraming(_) => Reply::new(400),
+            Fault::BodyTimeout => Reply::new(408),
+            Fault::Busy => Reply::new(503),
+            Fault::ExpectationFailed => Reply::new(417),
+            Fault::Panicked => Reply::new(500),
+            Fault::TooLarge { .. } => Reply::new(413),
+        }),
+    }
+}
+
+fn short() -> Limits {
+    Limits {
+        body_s: 1,
+        connections_max: 16,
+        drain_s: 5,
+        head_s: 1,
+        idle_s: 1,
+        write_s: 1,
+        ..Limits::default()
+    }
+}
+
+fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Reads one answer without a body.
+fn one(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn check(answers: &str, statuses: &[u16]) {
+    let seen: Vec<u16> = answers
+        .match_indices("HTTP/1.1 ")
+        .map(|(at, _)| answers[at + 9..at + 12].parse().unwrap())
+        .collect();
+    assert_eq!(seen, statuses, "{answers}");
+}
+
+#[test]
+fn a_panic_is_a_500_and_the_connection_goes_on() {
+    let server = Running::start(short());
+    let mut stream = server.connect();
+    for path in ["/panic", "/panic?blocking"] {
+        stream
+            .write_all(GET.replace("/ ", &format!("{path} ")).as_bytes())
+            .unwrap();
+        check(&one(&mut stream), &[500]);
+    }
+    stream.write_all(GET.as_bytes()).unwrap();
+    check(&one(&mut stream), &[200]);
+    check(&server.ask(&GET.replace("/ ", "/plan ")), &[500]);
+}
+
+#[test]
+fn a_late_head_and_a_late_body_are_told_so() {
+    let server = Running::start(short());
+    check(&server.ask("GET / HTTP/1.1\r\nHo"), &[408]);
+    check(
+        &server.ask("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n123"),
+        &[408],
+    );
+    check(&server.ask(&format!("{GET}GET")), &[200, 408]);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let server = Running::start(short());
+    check(&server.ask(""), &[]);
+    check(&server.ask(GET), &[200]);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off() {
+    let server = Running::start(short());
+    let mut stream = server.connect();
+    stream
+        .write_all(GET.replace("/ ", "/big ").as_bytes())
+        .unwrap();
+    // The server reads nothing more from this client, so only a reset can make a write fail.
+    let began = Instant::now();
+    while stream.write_all(b"G").is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(8), "still connected");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_refusal_follows_the_answers_to_what_came_before() {
+    let server = Running::start(short());
+    check(
+        &server.ask(&format!("{GET}{GET}BAD\r\n\r\n{GET}")),
+        &[200, 200, 400],
+    );
+    check(&server.ask(&format!("{GET}\r\n{GET}\n")), &[200, 200, 400]);
+}
+
+#[test]
+fn bodies_are_bounded_and_never_taken_for_requests() {
+    let server = Running::start(short());
+    let post = |path: &str, headers: &str, body: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n{body}")
+    };
+
+    check(
+        &server.ask(&post("/body", "Content-Length: 9", GET)),
+        &[413],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Content-Length: 8",
+            &format!("12345678{GET}"),
+        )),
+        &[200, 200],
+    );
+    check(
+        &server.ask(&post("/", "Content-Length: 27", &format!("{GET}{GET}"))),
+        &[200],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Transfer-Encoding: chunked",
+            &format!("3\r\nabc\r\n0\r\n\r\n{GET}"),
+        )),
+        &[200],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Transfer-Encoding: chunked",
+            "9\r\n123456789\r\n0\r\n\r\n",
+        )),
+        &[413],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Transfer-Encoding: chunked",
+            "3;a=b\r\nabc\r\n0\r\n\r\n",
+        )),
+        &[400],
+    );
+    check(
+        &server.ask(&post(
+            "/",
+            "Transfer-Encoding: chunked",
+            &format!("1b\r\n{GET}"),
+        )),
+        &[200],
+    );
+    check(
+        &server.ask(&post("/body", "Content-Length: 1\r\nExpect: x", "a")),
+        &[417],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Content-Length: 9\r\nExpect: 100-continue",
+            "",
+        )),
+        &[413],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Content-Length: 1\r\nExpect: 100-continue",
+            "a",
+        )),
+        &[100, 200],
+    );
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_the_longest_idle() {
+    let server = Running::start(Limits {
+        connections_max: 2,
+        idle_s: 60,
+        ..short()
+    });
+    let [mut older, mut newer] = std::array::from_fn(|_| {
+        let mut stream = server.connect();
+        stream.write_all(GET.as_bytes()).unwrap();
+        check(&one(&mut stream), &[200]);
+        stream
+    });
+    let mut newcomer = server.connect();
+    newcomer.write_all(GET.as_bytes()).unwrap();
+    check(&one(&mut newcomer), &[200]);
+    check(&rest(&mut older), &[]);
+    newer.write_all(GET.as_bytes()).unwrap();
+    check(&one(&mut newer), &[200]);
+}
+
+#[test]
+fn the_drain_answers_what_was_begun_and_then_ends() {
+    let mut server = Running::start(Limits {
+        idle_s: 60,
+        ..short()
+    });
+    let mut idle = server.connect();
+    let mut busy = server.connect();
+    busy.write_all(
+        b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .unwrap();
+    check(&one(&mut busy), &[100]);
+
+    server.stopper.stop();
+    check(&rest(&mut idle), &[]);
+    busy.write_all(b"x").unwrap();
+    let answer = rest(&mut busy);
+
+    check(&answer, &[200]);
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    server.join();
+    assert!(TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn answers_without_a_body_are_framed_as_such() {
+    let server = Running::start(short());
+    for (line, status) in [
+        ("GET /204", 204),
+        ("GET /304", 304),
+        ("HEAD /text", 200),
+        ("GET /100", 500),
+    ] {
+        let mut stream = server.connect();
+        // Two requests: if the first answer had a body, the second would not be read as one.
+        let request = GET.replace("GET /", line);
+        stream
+            .write_all(format!("{request}{request}").as_bytes())
+            .unwrap();
+        let (first, second) = (one(&mut stream), one(&mut stream));
+        check(&first, &[status]);
+        check(&second, &[status]);
+        assert_eq!(
+            first.contains("content-length"),
+            !matches!(status, 204 | 304),
+            "{first}"
+        );
+    }
+}
+
+#[test]
+fn http_1_0_is_closed_unless_it_asks_to_stay() {
+    let server = Running::start(short());
+    let request = "GET / HTTP/1.0\r\n\r\n";
+    let closed = server.ask(&format!("{request}{request}"));
+    assert_eq!(closed.matches("HTTP/1.0 200").count(), 1, "{closed}");
+    let request = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let kept = server.ask(&format!("{request}{request}"));
+    assert_eq!(kept.matches("HTTP/1.0 200").count(), 2, "{kept}");
+    assert_eq!(kept.matches("connection: keep-alive").count(), 2, "{kept}");
+}
+
+#[test]
+fn every_answer_carries_its_id_and_is_not_stored() {
+    let server = Running::start(short());
+    let mut ids = Vec::new();
+    for request in [
+        GET,
+        "BAD\r\n",
+        "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+    ] {
+        let answer = server.ask(request).to_lowercase();
+        assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
+        assert!(
+            answer.contains("x-content-type-options: nosniff\r\n"),
+            "{answer}"
+        );
+        ids.extend(
+            answer
+                .lines()
+                .find_map(|line| line.strip_prefix("x-request-id: "))
+                .map(str::to_owned),
+        );
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+}

@@ -1,0 +1,476 @@
+//! The stream that hyper reads and writes: a socket behind a strict gate.
+//!
+//! Bytes reach hyper only after they were checked, one head at a time and never beyond the end of the body that
+//! follows it, so that hyper and we cannot disagree about where a request ends. What is refused never reaches hyper
+//! at all: it sees an end of stream, finishes what it was answering, and shuts the stream down; the refusal is
+//! written then. The end of every connection is here too: an answer that comes before the request was read whole is
+//! followed by a bounded wait, because closing at once would reset the connection and lose the answer.
+//!
+//! Memory is one buffer of at most `head_bytes_max`.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::chunked;
+use super::connection::Line;
+use super::head::{self, Bounds, Framing, Refusal, refusal};
+use super::limits::{LINGER_BYTES_MAX, PROGRESS_BYTES};
+use super::watch::{Phase, Since};
+
+/// Enough for nearly every request; a connection that never speaks costs no more.
+const BUFFER_BYTES: usize = 2 * 1024;
+
+/// See the heading. `S` is a plain socket or a TLS stream.
+pub struct Guard<S> {
+    io: S,
+    line: Arc<Line>,
+    bounds: Bounds,
+    /// `buffer[start..end]` has arrived and was not yet passed on.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    stage: Stage,
+    /// An empty line before a request line is forgiven once (RFC 9112, 2.2).
+    may_skip_line: bool,
+    /// Body bytes passed on, or answer bytes taken, since the deadline began.
+    progress: usize,
+    /// While the client does not take our bytes: what the connection did before.
+    blocked: Option<Since>,
+    /// hyper asked for a head while we were blocked, and must be woken.
+    stalled: bool,
+    /// Reading ended before the client had said everything.
+    cut_short: bool,
+    farewell: Farewell,
+}
+
+/// What may be passed on next.
+enum Stage {
+    Chunked(chunked::Scan),
+    /// Nothing more, ever.
+    Ended,
+    /// Nothing: a head is awaited or unfinished.
+    Head(head::Scan),
+    /// So many bytes of a checked head, then its body.
+    Pass {
+        left: usize,
+        framing: Framing,
+    },
+    Sized {
+        left: u64,
+    },
+}
+
+/// How far the end of the connection has come.
+enum Farewell {
+    Done,
+    /// What the client still sends is thrown away.
+    Drain {
+        left: usize,
+    },
+    /// Where it begins if there is nothing left to say.
+    HalfClose,
+    /// Where it begins after a refusal.
+    Refuse {
+        answer: Vec<u8>,
+        written: usize,
+    },
+}
+
+/// Travels inside an `io::Error` through hyper, so that `connection` can tell the client what was wrong with a body.
+#[derive(Debug)]
+pub struct BodyFault(pub &'static str);
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BodyFault {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    pub fn new(io: S, line: Arc<Line>) -> Guard<S> {
+        let limits = line.front.registry.limits();
+        let bounds = Bounds {
+            head_bytes_max: limits.head_bytes_max,
+            headers_max: limits.headers_max,
+        };
+        Guard {
+            io,
+            line,
+            bounds,
+            buffer: vec![0; BUFFER_BYTES],
+            start: 0,
+            end: 0,
+            stage: Stage::Head(head::Scan::new()),
+            may_skip_line: true,
+            progress: 0,
+            blocked: None,
+            stalled: false,
+            cut_short: false,
+            farewell: Farewell::HalfClose,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        let tick = self.line.front.registry.now();
+        self.line.place.watch.set(Since { phase, tick });
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.line
+            .front
+            .registry
+            .is_overdue(self.line.place.watch.since())
+    }
+
+    /// Starts the deadline of the next request once the former is answered.
+    fn begin_head(&mut self) {
+        if self.line.place.watch.since().phase == Phase::Answer {
+            self.enter(if self.start == self.end {
+                Phase::Idle
+            } else {
+                Phase::Head
+            });
+        }
+    }
+
+    /// Awaits a whole head and checks it. Ready when the stage has changed.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.blocked.is_some() {
+            // Back-pressure: who does not read answers may not send requests (attacks 32).
+            self.stalled = true;
+            return Poll::Pending;
+        }
+        loop {
+            self.skip_line();
+            let Stage::Head(scan) = &mut self.stage else {
+                return Poll::Ready(());
+            };
+            match scan.advance(&self.buffer[self.start..self.end], self.bounds) {
+                Ok(Some(complete)) => {
+                    self.accept(complete);
+                    return Poll::Ready(());
+                }
+                Ok(None) => (),
+                Err(refusal) => {
+                    self.refuse(refusal);
+                    return Poll::Ready(());
+                }
+            }
+            let was_empty = self.start == self.end;
+            match self.poll_fill(cx) {
+                Poll::Pending if self.is_overdue() => self.head_is_late(),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) if was_empty => self.stage = Stage::Ended,
+                Poll::Ready(Ok(0)) => {
+                    self.refuse(refusal(400, "The request ended within its head."))
+                }
+                Poll::Ready(Ok(_)) if was_empty => self.enter(Phase::Head),
+                Poll::Ready(Ok(_)) => (),
+                Poll::Ready(Err(err)) => {
+                    log::debug!("a connection broke: {err}");
+                    self.stage = Stage::Ended;
+                }
+            }
+        }
+    }
+
+    fn skip_line(&mut self) {
+        if self.may_skip_line && self.buffer[self.start..self.end].starts_with(b"\r\n") {
+            self.may_skip_line = false;
+            self.start += 2;
+            self.stage = Stage::Head(head::Scan::new());
+            if self.start == self.end {
+                self.enter(Phase::Idle);
+            }
+        }
+    }
+
+    fn accept(&mut self, complete: head::Complete) {
+        self.stage = Stage::Pass {
+            left: complete.head_bytes,
+            framing: complete.framing,
+        };
+        self.may_skip_line = true;
+        self.progress = 0;
+        self.enter(match complete.framing {
+            Framing::Sized(0) => Phase::Answer,
+            _ => Phase::Body,
+        });
+    }
+
+    fn head_is_late(&mut self) {
+        if self.line.place.watch.since().phase == Phase::Head {
+            self.refuse(refusal(408, "The head of the request took too long."));
+        } else {
+            self.stage = Stage::Ended;
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        if self.buffer[self.start..self.end].starts_with(&[0x16, 3]) {
+            self.line.front.log_tls();
+        }
+        log::debug!(
+            "a request was refused with {}: {}",
+            refusal.status,
+            refusal.detail
+        );
+        self.stage = Stage::Ended;
+        self.cut_short = true;
+        self.farewell = Farewell::Refuse {
+            answer: self.line.refusal(refusal),
+            written: 0,
+        };
+    }
+
+    /// Reads what has arrived into the buffer, which has room by then. `Ok(0)` is the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.buffer.len() {
+            let bytes = (self.buffer.len() * 2).min(self.bounds.head_bytes_max + 1);
+            self.buffer.resize(bytes.max(self.end + 1), 0);
+        }
+        let mut room = ReadBuf::new(&mut self.buffer[self.end..]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut room))?;
+        let arrived = room.filled().len();
+        self.end += arrived;
+        Poll::Ready(Ok(arrived))
+    }
+
+    /// Hands over at most `allowed` of the buffered bytes and tells how many.
+    fn pass(&mut self, allowed: u64, cursor: &mut hyper::rt::ReadBufCursor<'_>) -> usize {
+        let bytes = (self.end - self.start)
+            .min(cursor.remaining())
+            .min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        cursor.put_slice(&self.buffer[self.start..self.start + bytes]);
+        self.start += bytes;
+        bytes
+    }
+
+    fn body_progress(&mut self, bytes: usize) {
+        self.progress += bytes;
+        if self.progress >= PROGRESS_BYTES {
+            self.progress = 0;
+            self.enter(Phase::Body);
+        }
+    }
+
+    fn after_head(&mut self, framing: Framing) -> Stage {
+        match framing {
+            Framing::Sized(0) => Stage::Head(head::Scan::new()),
+            Framing::Sized(left) => Stage::Sized { left },
+            Framing::Chunked => Stage::Chunked(chunked::Scan::new()),
+        }
+    }
+
+    fn poll_sized(
+        &mut self,
+        cx: &mut Context<'_>,
+        left: u64,
+        cursor: &mut hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.start == self.end && ready!(self.poll_fill(cx))? == 0 {
+            self.stage = Stage::Ended;
+            return Poll::Ready(Ok(()));
+        }
+        let bytes = self.pass(left, cursor);
+        let left = left - bytes as u64;
+        self.stage = Stage::Sized { left };
+        self.body_progress(bytes);
+        if left == 0 {
+            self.stage = Stage::Head(head::Scan::new());
+            self.enter(Phase::Answer);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_chunked(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut scan: chunked::Scan,
+        cursor: &mut hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.start == self.end && ready!(self.poll_fill(cx))? == 0 {
+            self.stage = Stage::Ended;
+            return Poll::Ready(Ok(()));
+        }
+        let room = (self.end - self.start).min(cursor.remaining());
+        let checked = match scan.advance(&self.buffer[self.start..self.start + room]) {
+            Ok(bytes) => bytes,
+            Err(detail) => {
+                self.stage = Stage::Ended;
+                self.cut_short = true;
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    BodyFault(detail),
+                )));
+            }
+        };
+        let bytes = self.pass(checked as u64, cursor);
+        self.body_progress(bytes);
+        self.stage = Stage::Chunked(scan);
+        if scan == chunked::Scan::Done {
+            // No further head: hyper and we count chunks separately, and a difference must not matter.
+            self.stage = Stage::Ended;
+            self.enter(Phase::Answer);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the client may still be sending, so that closing at once would lose the answer.
+    fn has_unread(&self) -> bool {
+        let within_request = !matches!(self.stage, Stage::Head(_) | Stage::Ended);
+        self.start < self.end || self.cut_short || within_request
+    }
+
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.line.place.watch.since().phase != Phase::Linger {
+            self.enter(Phase::Linger);
+        } else if self.is_overdue() {
+            self.farewell = Farewell::Done;
+        }
+        loop {
+            match &mut self.farewell {
+                Farewell::Refuse { answer, written } => {
+                    if *written < answer.len() {
+                        *written +=
+                            ready!(Pin::new(&mut self.io).poll_write(cx, &answer[*written..]))?;
+                    } else {
+                        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+                        self.farewell = Farewell::HalfClose;
+                    }
+                }
+                Farewell::HalfClose => {
+                    ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+                    self.farewell = if self.has_unread() {
+                        Farewell::Drain {
+                            left: LINGER_BYTES_MAX,
+                        }
+                    } else {
+                        Farewell::Done
+                    };
+                }
+                Farewell::Drain { left } => {
+                    let left = *left;
+                    (self.start, self.end) = (0, 0);
+                    let bytes = ready!(self.poll_fill(cx))?;
+                    self.farewell = match left.checked_sub(bytes) {
+                        Some(left) if bytes > 0 => Farewell::Drain { left },
+                        _ => Farewell::Done,
+                    };
+                }
+                Farewell::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn is_blocked(&mut self) -> io::Result<()> {
+        if self.blocked.is_none() {
+            self.blocked = Some(self.line.place.watch.since());
+            self.progress = 0;
+            self.enter(Phase::Write);
+        } else if self.is_overdue() {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client does not read",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_free_again(&mut self, cx: &mut Context<'_>) {
+        if let Some(before) = self.blocked.take() {
+            self.progress = 0;
+            self.enter(before.phase);
+            if std::mem::take(&mut self.stalled) {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let guard = &mut *self;
+        loop {
+            match guard.stage {
+                Stage::Head(_) => {
+                    guard.begin_head();
+                    ready!(guard.poll_head(cx));
+                }
+                Stage::Pass { left, framing } => {
+                    let left = left - guard.pass(left as u64, &mut cursor);
+                    guard.stage = match left {
+                        0 => guard.after_head(framing),
+                        _ => Stage::Pass { left, framing },
+                    };
+                    return Poll::Ready(Ok(()));
+                }
+                Stage::Sized { left } => return guard.poll_sized(cx, left, &mut cursor),
+                Stage::Chunked(scan) => return guard.poll_chunked(cx, scan, &mut cursor),
+                Stage::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let guard = &mut *self;
+        match Pin::new(&mut guard.io).poll_write(cx, bytes) {
+            Poll::Pending => {
+                guard.is_blocked()?;
+                Poll::Pending
+            }
+            Poll::Ready(Ok(taken)) => {
+                if guard.blocked.is_some() {
+                    guard.progress += taken;
+                    if guard.progress >= PROGRESS_BYTES {
+                        guard.progress = 0;
+                        guard.enter(Phase::Write);
+                    }
+                }
+                Poll::Ready(Ok(taken))
+            }
+            failed => failed,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let guard = &mut *self;
+        match Pin::new(&mut guard.io).poll_flush(cx) {
+            Poll::Pending => {
+                guard.is_blocked()?;
+                Poll::Pending
+            }
+            flushed => {
+                guard.is_free_again(cx);
+                flushed
+            }
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_farewell(cx)
+    }
+}

@@ -1,0 +1,359 @@
+//! The strict reading of a request head (RFC 9112), done before hyper sees a byte of it.
+//!
+//! hyper and httparse forgive what an intermediary may read otherwise: bare line feeds, `Content-Length: 5, 5`,
+//! a length beside a transfer coding. Whatever two readers may understand differently is refused here, so that
+//! nobody can hide a second request inside a first (attacks 9 to 27). No I/O in this file.
+
+#[cfg(test)]
+mod tests;
+
+use super::limits::REQUEST_LINE_BYTES_MAX;
+
+/// Reads one head, as often as more of it has arrived. Every byte is looked at once.
+pub struct Scan {
+    /// Bytes that were looked at.
+    at: usize,
+    /// Where the unfinished line began.
+    line: usize,
+    /// Header lines so far.
+    headers: usize,
+    request_line: Option<RequestLine>,
+    host_seen: bool,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+/// A head that may go to hyper.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Complete {
+    /// Length of the head with its final empty line.
+    pub head_bytes: usize,
+    pub framing: Framing,
+}
+
+/// Where the body of a request ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Framing {
+    Chunked,
+    /// No body is `Sized(0)`.
+    Sized(u64),
+}
+
+/// The answer to bytes that are no request of ours. The connection is closed behind it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    pub status: u16,
+    /// One sentence for the author of the client; never an echo of what was sent.
+    pub detail: &'static str,
+}
+
+/// What a head may measure.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    pub head_bytes_max: usize,
+    pub headers_max: usize,
+}
+
+#[derive(Clone, Copy)]
+struct RequestLine {
+    is_http_11: bool,
+}
+
+impl Scan {
+    pub fn new() -> Scan {
+        Scan {
+            at: 0,
+            line: 0,
+            headers: 0,
+            request_line: None,
+            host_seen: false,
+            length: None,
+            chunked: false,
+        }
+    }
+
+    /// Goes on with `bytes`, which begin with the head and may hold more than it. `None`: more must arrive.
+    pub fn advance(&mut self, bytes: &[u8], bounds: Bounds) -> Result<Option<Complete>, Refusal> {
+        if bytes
+            .first()
+            .is_some_and(|first| !first.is_ascii_uppercase() && *first != b'\r')
+        {
+            return Err(bad("A request begins with a method in capital letters."));
+        }
+        while self.at < bytes.len() {
+            let byte = bytes[self.at];
+            if TEXT[usize::from(byte)] {
+                self.at += 1;
+                continue;
+            }
+            match (byte, bytes.get(self.at + 1)) {
+                (b'\r', None) => break,
+                (b'\r', Some(b'\n')) => {
+                    let line = &bytes[self.line..self.at];
+                    self.at += 2;
+                    self.line = self.at;
+                    self.check_size(line.len(), bounds)?;
+                    if let Some(complete) = self.end_of_line(line, bounds)? {
+                        return Ok(Some(complete));
+                    }
+                }
+                (b'\r', Some(_)) => {
+                    return Err(bad("A carriage return stands without a line feed."));
+                }
+                (b'\n', _) => return Err(bad("A line feed stands without a carriage return.")),
+                _ => return Err(bad("The head of the request contains a control byte.")),
+            }
+        }
+        self.check_size(self.at - self.line, bounds)?;
+        Ok(None)
+    }
+
+    fn check_size(&self, line_bytes: usize, bounds: Bounds) -> Result<(), Refusal> {
+        if self.request_line.is_none() && line_bytes > REQUEST_LINE_BYTES_MAX {
+            return Err(refusal(414, "The request line is longer than 8 KiB."));
+        }
+        if self.at > bounds.head_bytes_max {
+            return Err(refusal(
+                431,
+                "The request line and the headers are larger than this server accepts.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn end_of_line(&mut self, line: &[u8], bounds: Bounds) -> Result<Option<Complete>, Refusal> {
+        let Some(request_line) = self.request_line else {
+            self.request_line = Some(request_line(line)?);
+            return Ok(None);
+        };
+        if line.is_empty() {
+            return self.complete(request_line).map(Some);
+        }
+        self.headers += 1;
+        if self.headers > bounds.headers_max {
+            return Err(refusal(
+                431,
+                "The request has more headers than this server accepts.",
+            ));
+        }
+        self.header(line)?;
+        Ok(None)
+    }
+
+    fn complete(&self, request_line: RequestLine) -> Result<Complete, Refusal> {
+        if request_line.is_http_11 && !self.host_seen {
+            return Err(bad("A request of HTTP/1.1 needs a Host header."));
+        }
+        if self.chunked && !request_line.is_http_11 {
+            return Err(bad("Transfer-Encoding does not exist in HTTP/1.0."));
+        }
+        let framing = match (self.chunked, self.length) {
+            (true, Some(_)) => {
+                return Err(bad(
+                    "Content-Length and Transfer-Encoding exclude each other.",
+                ));
+            }
+            (true, None) => Framing::Chunked,
+            (false, length) => Framing::Sized(length.unwrap_or(0)),
+        };
+        Ok(Complete {
+            head_bytes: self.at,
+            framing,
+        })
+    }
+
+    fn header(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err(bad(
+                "A header line begins with white space; folded headers are obsolete.",
+            ));
+        }
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            return Err(bad("A header line has no colon."));
+        };
+        let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+        if name.is_empty() || !name.iter().all(|&byte| TOKEN[usize::from(byte)]) {
+            return Err(bad(
+                "A header name is empty or contains a character that it may not.",
+            ));
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            self.host(value)
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.content_length(value)
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.transfer_encoding(value)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.host_seen, true) {
+            return Err(bad("The Host header occurs more than once."));
+        }
+        if !value.iter().all(is_host_byte) {
+            return Err(bad("The Host header is no host name or address."));
+        }
+        Ok(())
+    }
+
+    /// RFC 9112, 6.3: digits and nothing else, once. The bound of 63 bits is hyper's and everybody's.
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.length.is_some() {
+            return Err(bad("Content-Length occurs more than once."));
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad("Content-Length is not a whole number."));
+        }
+        let length = value.iter().try_fold(0_i64, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+        });
+        match length.and_then(|length| u64::try_from(length).ok()) {
+            Some(length) => self.length = Some(length),
+            None => return Err(bad("Content-Length is too large a number.")),
+        }
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.chunked, true) {
+            return Err(bad("Transfer-Encoding occurs more than once."));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(bad("The only accepted Transfer-Encoding is chunked."));
+        }
+        Ok(())
+    }
+}
+
+/// `METHOD SP target SP HTTP/1.x` (RFC 9112, 3), single spaces, nothing around.
+fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(bad(
+            "A request line is a method, a target and a version, with one space between them.",
+        ));
+    };
+    if method.is_empty()
+        || !method
+            .iter()
+            .all(|&byte| byte.is_ascii_uppercase() || byte == b'-')
+    {
+        return Err(bad("A method is written in capital letters."));
+    }
+    let is_http_11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(refusal(505, "This server speaks HTTP/1.1 and HTTP/1.0."));
+        }
+        _ => return Err(bad("The request line does not end in an HTTP version.")),
+    };
+    if method == b"CONNECT" || method == b"TRACE" {
+        return Err(refusal(
+            405,
+            "This server is no proxy and does not echo requests.",
+        ));
+    }
+    target_form(method, target)?;
+    Ok(RequestLine { is_http_11 })
+}
+
+/// Origin form, absolute form of http and https, or `OPTIONS *` (RFC 9112, 3.2).
+fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
+    if !target.iter().all(|&byte| TARGET[usize::from(byte)]) {
+        return Err(bad(
+            "The request target contains a character that must be percent-encoded.",
+        ));
+    }
+    let after_scheme = ["http://", "https://"].iter().find_map(|scheme| {
+        let start = target.get(..scheme.len())?;
+        start
+            .eq_ignore_ascii_case(scheme.as_bytes())
+            .then(|| &target[scheme.len()..])
+    });
+    match (target, after_scheme) {
+        ([b'/', ..], _) => Ok(()),
+        (b"*", _) if method == b"OPTIONS" => Ok(()),
+        (_, Some(rest)) => {
+            let end = rest
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?'))
+                .unwrap_or(rest.len());
+            let authority = &rest[..end];
+            if authority.is_empty()
+                || !authority.iter().all(is_host_byte)
+                || http::uri::Authority::try_from(authority).is_err()
+            {
+                return Err(bad(
+                    "The authority in the request target is no host name or address.",
+                ));
+            }
+            Ok(())
+        }
+        _ => Err(bad("The request target must begin with a slash.")),
+    }
+}
+
+/// Host name, IPv4, `[IPv6]` (with a zone), port. Neither user info nor anything that needs quoting.
+fn is_host_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte)
+}
+
+fn trim(value: &[u8]) -> &[u8] {
+    let start = value
+        .iter()
+        .position(|byte| !matches!(byte, b' ' | b'\t'))
+        .unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | b'\t'))
+        .map_or(start, |last| last + 1);
+    &value[start..end]
+}
+
+pub fn refusal(status: u16, detail: &'static str) -> Refusal {
+    Refusal { status, detail }
+}
+
+fn bad(detail: &'static str) -> Refusal {
+    refusal(400, detail)
+}
+
+/// Bytes that need no thought inside a line: everything but the control bytes, of which only TAB is text.
+const TEXT: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = byte == 0x09;
+        byte += 1;
+    }
+    table[0x7f] = false;
+    table
+};
+
+/// `tchar` (RFC 9110, 5.6.2).
+const TOKEN: [bool; 256] = with_alphanumeric(b"!#$%&'*+-.^_`|~");
+
+/// What RFC 3986 lets stand in a path and a query. No `#`: a fragment is never sent.
+const TARGET: [bool; 256] = with_alphanumeric(b"-._~:/?[]@!$&'()*+,;=%");
+
+const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 128 {
+        table[at] = (at as u8).is_ascii_alphanumeric();
+        at += 1;
+    }
+    at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+}

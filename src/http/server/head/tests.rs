@@ -1,0 +1,267 @@
+//! Tables of heads that are accepted and heads that are refused, whole and byte by byte.
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds {
+    head_bytes_max: 16 * 1024,
+    headers_max: 100,
+};
+
+/// What becomes of `bytes`: 0 if they are an unfinished head, 200 if they are accepted, else the refusal's status.
+fn status(bytes: &[u8]) -> u16 {
+    match Scan::new().advance(bytes, BOUNDS) {
+        Ok(None) => 0,
+        Ok(Some(_)) => 200,
+        Err(refusal) => refusal.status,
+    }
+}
+
+#[track_caller]
+fn check(expected: u16, bytes: impl AsRef<[u8]>) {
+    let bytes = bytes.as_ref();
+    assert_eq!(status(bytes), expected, "at once: {}", bytes.escape_ascii());
+    let mut scan = Scan::new();
+    let in_pieces = (1..=bytes.len()).find_map(|end| match scan.advance(&bytes[..end], BOUNDS) {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(200),
+        Err(refusal) => Some(refusal.status),
+    });
+    assert_eq!(
+        in_pieces.unwrap_or(0),
+        expected,
+        "byte by byte: {}",
+        bytes.escape_ascii()
+    );
+}
+
+/// A head with one header line more than it needs.
+#[track_caller]
+fn check_header(expected: u16, line: impl AsRef<[u8]>) {
+    check(
+        expected,
+        [
+            b"POST / HTTP/1.1\r\nHost: a\r\n",
+            line.as_ref(),
+            b"\r\n\r\n",
+        ]
+        .concat(),
+    );
+}
+
+#[track_caller]
+fn check_line(expected: u16, line: &str) {
+    check(expected, format!("{line}\r\nHost: a\r\n\r\n"));
+}
+
+#[test]
+fn request_lines() {
+    for good in [
+        "GET / HTTP/1.1",
+        "GET /a?b=[c]%20 HTTP/1.0",
+        "OPTIONS * HTTP/1.1",
+        "M-SEARCH / HTTP/1.1",
+    ] {
+        check_line(200, good);
+    }
+    for good in [
+        "GET http://evil/x HTTP/1.1",
+        "GET HTTPS://[::1]:8443 HTTP/1.1",
+        "GET http://a?b HTTP/1.1",
+    ] {
+        check_line(200, good);
+    }
+    // attacks 26, 27, 39
+    for bad in [
+        "GET  HTTP/1.1",
+        "GET / HTTP/1.1 x",
+        "GET  / HTTP/1.1",
+        "GET\t/\tHTTP/1.1",
+        "GET /\tHTTP/1.1",
+        "GET / ",
+        "GET /",
+        "GET",
+        " GET / HTTP/1.1",
+        "get / HTTP/1.1",
+        "GEt / HTTP/1.1",
+        "G@T / HTTP/1.1",
+        "GET a:80 HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET http:// HTTP/1.1",
+        "GET http://u@a/ HTTP/1.1",
+        "GET ftp://a/ HTTP/1.1",
+        "GET /é HTTP/1.1",
+        "GET /#f HTTP/1.1",
+        "GET /<b> HTTP/1.1",
+        "GET / http/1.1",
+        "GET / HTTP/11",
+        "GET / HTTP/1.10",
+        "GET / XTTP/1.1",
+        "SSH-2.0-OpenSSH_9.7",
+    ] {
+        check_line(400, bad);
+    }
+    for other in [
+        "PRI * HTTP/2.0",
+        "GET / HTTP/1.2",
+        "GET / HTTP/0.9",
+        "GET / HTTP/3.0",
+    ] {
+        check_line(505, other);
+    }
+    check_line(405, "CONNECT a:80 HTTP/1.1");
+    check_line(405, "TRACE / HTTP/1.1");
+}
+
+#[test]
+fn content_lengths() {
+    for good in [
+        "Content-Length: 0",
+        "content-length:5",
+        "Content-Length: \t5 \t",
+        "Content-Length: 9223372036854775807",
+    ] {
+        check_header(200, good);
+    }
+    // attacks 2, 10, 11
+    for bad in [
+        "5, 5",
+        "5,6",
+        "+5",
+        "-1",
+        "0x5",
+        "",
+        "5 5",
+        "5.0",
+        "9223372036854775808",
+        "111111111111111111111111111111",
+    ] {
+        check_header(400, format!("Content-Length: {bad}"));
+    }
+    check_header(400, "Content-Length: 5\r\nContent-Length: 6");
+    check_header(400, "Content-Length: 5\r\ncontent-length: 5");
+}
+
+#[test]
+fn transfer_encodings() {
+    for good in ["chunked", "Chunked", "CHUNKED", "\tchunked"] {
+        check_header(200, format!("Transfer-Encoding: {good}"));
+    }
+    // attacks 12, 13, 15
+    for bad in [
+        "identity",
+        "gzip",
+        "chunked, gzip",
+        "gzip, chunked",
+        "chunked,",
+        "xchunked",
+        "",
+        "chunked, chunked",
+        "\"chunked\"",
+    ] {
+        check_header(400, format!("Transfer-Encoding: {bad}"));
+    }
+    check_header(
+        400,
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    );
+    check_header(400, "Transfer-Encoding : chunked");
+    check_header(400, "Content-Length: 5\r\nTransfer-Encoding: chunked");
+    check_header(400, "Transfer-Encoding: chunked\r\nContent-Length: 5");
+    check(400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
+}
+
+#[test]
+fn header_lines() {
+    for good in ["X: é", "X:", "X: a\tb", "x-a!#$%&'*+.^_`|~: 1"] {
+        check_header(200, good);
+    }
+    // attacks 21, 22, 23, 39
+    for bad in [
+        " X-Forwarded-For: 1",
+        "\tX-Forwarded-For: 1",
+        "\x0bX-Forwarded-For: 1",
+        "\x0cX-Forwarded-For: 1",
+        "X: a\nY: b",
+        "X: a\rY: b",
+        "X: a\0",
+        "X: \x7f",
+        "X\0: a",
+        "X\x7f: a",
+        ": x",
+        "X Y: 1",
+        "X(: 1",
+        "X/: 1",
+        "é: 1",
+        "X",
+        "X : 1",
+    ] {
+        check_header(400, bad);
+    }
+    check(400, "GET / HTTP/1.1\nHost: a\n\n");
+}
+
+#[test]
+fn hosts() {
+    for good in ["a", "a.example:8080", "[::1]:80", "127.0.0.1", ""] {
+        check(200, format!("GET / HTTP/1.1\r\nHost: {good}\r\n\r\n"));
+    }
+    for bad in ["a b", "a, b", "u@a", "a/b", "é", "a\"", "<a>"] {
+        check(400, format!("GET / HTTP/1.1\r\nHost: {bad}\r\n\r\n"));
+    }
+    check(400, "GET / HTTP/1.1\r\n\r\n");
+    check(200, "GET / HTTP/1.0\r\n\r\n");
+    check_header(400, "Host: a");
+}
+
+#[test]
+fn sizes_on_both_sides_of_their_limit() {
+    let line = |bytes: usize| format!("GET /{} HTTP/1.1", "a".repeat(bytes - 14));
+    check_line(200, &line(REQUEST_LINE_BYTES_MAX));
+    check_line(414, &line(REQUEST_LINE_BYTES_MAX + 1));
+
+    let head = |bytes: usize| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+            "a".repeat(bytes - 32)
+        )
+    };
+    check(200, head(BOUNDS.head_bytes_max));
+    check(431, head(BOUNDS.head_bytes_max + 1));
+
+    check_header(200, vec!["X: 1"; 99].join("\r\n"));
+    check_header(431, vec!["X: 1"; 100].join("\r\n"));
+}
+
+#[test]
+fn the_end_of_a_head_is_exact() {
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+    let complete = Complete {
+        head_bytes: head.len(),
+        framing: Framing::Sized(3),
+    };
+    let with_more = [head.as_slice(), b"abcGET"].concat();
+    assert_eq!(Scan::new().advance(&with_more, BOUNDS), Ok(Some(complete)));
+    assert_eq!(status(&head[..head.len() - 1]), 0);
+}
+
+#[test]
+fn what_is_no_http_is_refused_at_its_first_byte() {
+    check(400, b"\x16\x03\x01\x02\x00"); // attacks 25: a TLS ClientHello
+    check(400, b"\0");
+    check(0, "GET / HT");
+}
+
+#[test]
+fn every_accepted_target_is_one_for_hyper_too() {
+    for byte in (0..=255_u8).filter(|&byte| TARGET[usize::from(byte)]) {
+        for target in [[b'/', byte, b'a'].as_slice(), &[b'/', b'?', byte, b'a']] {
+            assert!(
+                http::Uri::try_from(target).is_ok(),
+                "{}",
+                target.escape_ascii()
+            );
+        }
+    }
+    check_line(400, "GET http://[::1/ HTTP/1.1");
+    check_line(400, "GET http://a:b:c/ HTTP/1.1");
+}

@@ -1,0 +1,68 @@
+//! The bounds of the HTTP front. Defaults are the numbers of `design.md`, section 5; tests shorten them.
+
+/// What one server bears. All spans are whole seconds, kept with an accuracy of two clock ticks (0.2 s).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A body may take this long for each 64 KiB; then 408.
+    pub body_s: u64,
+    /// Connections at one time over all listeners. One more per listener may wait for its place.
+    pub connections_max: usize,
+    /// How long `run` waits for requests in flight once it was told to stop.
+    pub drain_s: u64,
+    /// Request line and headers together; more is 431.
+    pub head_bytes_max: usize,
+    /// From the first byte of a head to its last; then 408.
+    pub head_s: u64,
+    /// Header lines of one request; more is 431. At most 100, which is what hyper parses.
+    pub headers_max: usize,
+    /// Between two requests, and before the first; then the connection is closed without a word.
+    pub idle_s: u64,
+    /// A client that takes less than 64 KiB of an answer in this time is cut off.
+    pub write_s: u64,
+}
+
+/// The longest request line in bytes, its CRLF not counted; more is 414.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// The bytes that a client must send, or take, before a body or write deadline starts anew.
+pub const PROGRESS_BYTES: usize = 64 * 1024;
+
+/// Requests that wait for, or run on, a blocking thread: beyond `BLOCKING_THREADS + BLOCKING_QUEUE_MAX` it is `Fault::Busy`.
+pub const BLOCKING_THREADS: usize = 16;
+pub const BLOCKING_QUEUE_MAX: usize = 256;
+
+/// After an early answer this much of what the client still sends is read and thrown away, for at most this long,
+/// so that the answer is not lost in a connection reset (RFC 9112, 9.6).
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+pub const LINGER_S: u64 = 2;
+
+/// Descriptors that are never given to connections: database, log, listeners, epoll.
+const DESCRIPTORS_RESERVED: u64 = 64;
+const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS_MIN: usize = 16;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_s: 10,
+            connections_max: connections_max(),
+            drain_s: 10,
+            head_bytes_max: 16 * 1024,
+            head_s: 10,
+            headers_max: 100,
+            idle_s: 75,
+            write_s: 10,
+        }
+    }
+}
+
+/// 4096, or what the process may open less the reserve, but never under 16.
+fn connections_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let Some(limit) = limit else {
+        return CONNECTIONS_MAX; // unlimited
+    };
+    usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED))
+        .unwrap_or(CONNECTIONS_MAX)
+        .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}

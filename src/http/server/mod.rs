@@ -1,0 +1,265 @@
+//! The HTTP front: sockets, connections, deadlines, framing, and the crossing from async to plain Rust.
+//!
+//! This folder is the only home of hyper and tokio. What it serves is three closures in a [`Service`]; it knows no
+//! route and no credential. A byte travels `accept` → `guard` (strict framing by `head` and `chunked`) → hyper →
+//! `connection` → the service, inline or on the `pool`; `watch` keeps the deadlines.
+
+mod accept;
+mod chunked;
+mod connection;
+mod guard;
+mod head;
+mod limits;
+mod pool;
+mod watch;
+
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use self::accept::Door;
+use self::connection::Front;
+use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
+use self::pool::Pool;
+use self::watch::{Registry, TICK};
+use crate::http::reply::Reply;
+use crate::http::request::{Head, Request};
+
+pub use limits::Limits;
+
+/// What the server serves. The closures run on several threads at once; a panic in one is answered with
+/// [`Fault::Panicked`] and ends nothing else.
+pub struct Service {
+    /// Decides from the head alone where a request runs and whether its body is read. Memory only: it never blocks.
+    pub plan: Box<dyn Fn(&Head) -> Plan + Send + Sync>,
+    pub answer: Answerer,
+    /// Words a fault in the dialect of the path.
+    pub fault: FaultWords,
+}
+
+/// Answers a request. `None`, on the inline lane only: this one needs to wait for something after all, ask again
+/// on a blocking thread.
+pub type Answerer = Box<dyn Fn(&Request, Lane) -> Option<Reply> + Send + Sync>;
+
+/// Turns a fault into an answer.
+pub type FaultWords = Box<dyn Fn(Fault, &Head) -> Reply + Send + Sync>;
+
+/// How one request is treated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Plan {
+    pub lane: Lane,
+    pub body: BodyRule,
+}
+
+/// Where `answer` runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lane {
+    /// On a blocking thread; these are few, and when too many wait it is [`Fault::Busy`].
+    Blocking,
+    /// On the I/O thread itself: memory only.
+    Inline,
+}
+
+/// What happens to a body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyRule {
+    /// It is never read. If there is one, the answer closes the connection.
+    Ignore,
+    /// It is read whole, up to so many bytes; more is [`Fault::TooLarge`], without reading if its length was told.
+    UpTo(usize),
+}
+
+/// What goes wrong after a head was accepted and before, or instead of, an answer.
+///
+/// A head that breaks the framing rules never gets here: `guard` refuses it by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// 400: the body breaks the framing rules; the text says how, as one sentence.
+    BadFraming(&'static str),
+    /// 408
+    BodyTimeout,
+    /// 503: too many requests wait for a blocking thread.
+    Busy,
+    /// 417: an `Expect` that is not `100-continue`.
+    ExpectationFailed,
+    /// 500: the program has a bug; it is in the log under the request id.
+    Panicked,
+    /// 413
+    TooLarge { limit_bytes: usize },
+}
+
+/// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
+pub enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Begins the drain from any thread.
+#[derive(Clone, Default)]
+pub struct Stopper(Arc<Notify>);
+
+impl Stopper {
+    pub fn new() -> Stopper {
+        Stopper::default()
+    }
+
+    /// No new connections from now on; `run` returns when the requests in flight are answered.
+    /// Called a second time, `run` returns at once.
+    pub fn stop(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What `run` calls back.
+pub struct Hooks {
+    /// Once everything listens and signals are caught.
+    pub on_ready: Box<dyn FnOnce() + Send>,
+    /// At each SIGHUP, on the I/O thread of `run`: short work only.
+    pub on_hangup: Box<dyn Fn() + Send>,
+}
+
+impl Default for Hooks {
+    fn default() -> Hooks {
+        Hooks {
+            on_ready: Box::new(|| ()),
+            on_hangup: Box::new(|| ()),
+        }
+    }
+}
+
+/// Serves until SIGTERM, SIGINT or [`Stopper::stop`], then drains and returns. Blocks the calling thread.
+///
+/// `workers` is the number of I/O threads. Fails only at the start: a thread, a listener or a signal is not to be had.
+pub fn run(
+    listeners: Vec<Listener>,
+    service: Service,
+    limits: Limits,
+    workers: usize,
+    hooks: Hooks,
+    stopper: Stopper,
+) -> io::Result<()> {
+    let pool = Pool::start(BLOCKING_THREADS, BLOCKING_QUEUE_MAX, connection::work)?;
+    let registry = Arc::new(Registry::new(limits));
+    let front = Arc::new(Front::new(service, registry, pool, random_bits()));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.max(1))
+        .thread_name("http")
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let outcome = runtime.block_on(serve(listeners, front, hooks, stopper));
+    // What is still connected has had its time.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    listeners: Vec<Listener>,
+    front: Arc<Front>,
+    hooks: Hooks,
+    stopper: Stopper,
+) -> io::Result<()> {
+    let mut signals = Signals::caught()?;
+    let sweeper = tokio::spawn(sweep(Arc::clone(&front.registry)));
+    let doors = listeners
+        .into_iter()
+        .map(Door::open)
+        .collect::<io::Result<Vec<_>>>()?;
+    let accepting: Vec<_> = doors
+        .into_iter()
+        .map(|door| tokio::spawn(door.serve(Arc::clone(&front))))
+        .collect();
+    (hooks.on_ready)();
+
+    signals.stop_asked(&stopper, &hooks.on_hangup).await;
+    front.registry.drain();
+    for task in accepting {
+        task.abort();
+    }
+    let drained = drained(&front.registry);
+    let asked_again = signals.stop_asked(&stopper, &hooks.on_hangup);
+    if !first_of(drained, asked_again).await {
+        log::warn!("stopped at once, requests in flight are cut off");
+    }
+    sweeper.abort();
+    Ok(())
+}
+
+/// Keeps the clock of all deadlines.
+async fn sweep(registry: Arc<Registry>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        registry.sweep();
+    }
+}
+
+/// Waits until the last connection has gone or `drain_s` is over.
+async fn drained(registry: &Registry) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(registry.limits().drain_s);
+    while !registry.is_empty() && tokio::time::Instant::now() < deadline {
+        let _ = tokio::time::timeout(TICK, registry.left.notified()).await;
+    }
+    if !registry.is_empty() {
+        log::warn!("some connections did not end in time and are cut off");
+    }
+}
+
+/// Whether `first` ended before `second`.
+async fn first_of(first: impl Future<Output = ()>, second: impl Future<Output = ()>) -> bool {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    poll_fn(|cx| match first.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending => second.as_mut().poll(cx).map(|()| false),
+    })
+    .await
+}
+
+/// The signals that the server understands. SIGPIPE is ignored by the standard library.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn caught() -> io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns when a signal or the stopper asks for the end; a hangup on the way is passed on.
+    async fn stop_asked(&mut self, stopper: &Stopper, on_hangup: &(dyn Fn() + Send)) {
+        let mut stopped = pin!(stopper.0.notified());
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(())) = self.hangup.poll_recv(cx) {
+                on_hangup();
+            }
+            let asked = self.interrupt.poll_recv(cx).is_ready()
+                || self.terminate.poll_recv(cx).is_ready()
+                || stopped.as_mut().poll(cx).is_ready();
+            if asked {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+/// Random enough for names: the standard library seeds its hash maps from the system's random source.
+fn random_bits() -> u32 {
+    RandomState::new().build_hasher().finish() as u32
+}
