@@ -1,0 +1,217 @@
+//! Forward-auth: a reverse proxy asks about each request before it passes it on.
+//!
+//! Nothing here is ever in favour by accident: whatever is missing, doubled or unreadable is a refusal. nginx
+//! understands only 2xx, 401 and 403, so what it is told differs from what the others are told.
+
+mod answer;
+mod original;
+
+use crate::domain::key::verdict::{Code, Detail, Question};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::http::credential::{self, Presented};
+use crate::http::query::Query;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::{Access::Public, Call, Route, Surface, inline};
+use crate::http::server::BodyRule::Ignore;
+use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
+use original::Original;
+
+pub const SURFACE: Surface = Surface {
+    name: "forward-auth",
+    mount: "/auth",
+    routes: ROUTES,
+    // Proxies ask with the host of the request that they ask about.
+    checks_host: false,
+    render_error: render,
+};
+
+/// The mount of the route for Envoy, which asks with the original request itself.
+const ENVOY: &str = "/auth/envoy";
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    inline("*", "/nginx",           Public, Ignore, |call| decide(call, Proxy::Nginx)),
+    inline("*", "/caddy",           Public, Ignore, |call| decide(call, Proxy::Forwarding)),
+    inline("*", "/traefik",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
+    inline("*", "/haproxy",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
+    inline("*", "/envoy",           Public, Ignore, |call| decide(call, Proxy::Envoy)),
+    inline("*", "/envoy/{path...}", Public, Ignore, |call| decide(call, Proxy::Envoy)),
+];
+
+/// How a proxy tells of the original request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Proxy {
+    Envoy,
+    /// `X-Forwarded-Method`, `-Uri` and `-Host`.
+    Forwarding,
+    /// `X-Original-Method`, `-URI` and `-Host`.
+    Nginx,
+}
+
+/// What the proxy's configuration demands besides a good key.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Demands {
+    catalog: Option<String>,
+    scopes: Vec<String>,
+    workspace: Option<String>,
+}
+
+fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
+    let head = &call.request.head;
+    let headers = call.app.index.directory().named_headers().to_vec();
+    let credential = match credential::read(head, &headers) {
+        Presented::None => return Ok(Some(answer::unauthenticated(false))),
+        Presented::Faulty | Presented::Many => return Ok(Some(answer::unauthenticated(true))),
+        Presented::One(credential) => credential,
+    };
+    let Some((demands, workspace)) = demands(call, proxy) else {
+        log::warn!(
+            "forward-auth: the question has other parameters than catalog, scope and workspace, or unknown values; \
+             check the proxy's configuration (in a Caddyfile, end the uri with ? to keep the client's query out)"
+        );
+        return Ok(Some(answer::refused(Detail::UnsafeRequest.as_str())));
+    };
+    let original = Original::of(head, proxy, call.trust.trusts(head.peer));
+    if demands.catalog.is_some() && !original.is_judgeable() {
+        log::warn!(
+            "forward-auth: the original request is missing, doubled or unreadable; check the proxy's headers"
+        );
+        return Ok(Some(answer::refused(Detail::UnsafeRequest.as_str())));
+    }
+    let question = Question {
+        scopes: demands.scopes.iter().map(String::as_str).collect(),
+        catalog: demands.catalog.as_deref(),
+        // A method that nobody tells could be any: a read-only key is then refused.
+        method: Some(original.method.unwrap_or("")),
+        path: original.path.filter(|_| demands.catalog.is_some()),
+        host: original.host,
+        address: call.trust.client_address(head),
+        workspace,
+        header: Some(credential.header),
+        cost: 1,
+    };
+    let told = |verdict: &Verdict<'_>| answer::of(verdict, proxy == Proxy::Nginx);
+    if call.may_wait {
+        return verify_blocking(call.app, credential.secret, &question, None, told).map(Some);
+    }
+    match verify(call.app, credential.secret, &question, None, told) {
+        Outcome::Done(reply) => Ok(Some(reply)),
+        Outcome::MustWait => Ok(None),
+    }
+}
+
+/// The demands, and the workspace that they name. `None` if they cannot be understood: then nothing is allowed.
+fn demands(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
+    let demands = match proxy {
+        Proxy::Envoy => {
+            Demands::from_headers(&call.request.head, call.trust.trusts(call.request.peer))?
+        }
+        Proxy::Forwarding | Proxy::Nginx => Demands::from_query(call.request.query())?,
+    };
+    let directory = call.app.index.directory();
+    if let Some(name) = &demands.catalog {
+        directory.catalog(name)?;
+    }
+    let workspace = match &demands.workspace {
+        None => None,
+        Some(text) => Some(directory.find_place(text)?.workspace.uid),
+    };
+    Some((demands, workspace))
+}
+
+impl Demands {
+    /// `?catalog=…&scope=…&workspace=…`; scopes are separated by commas or blanks.
+    fn from_query(query: &str) -> Option<Demands> {
+        if query.is_empty() {
+            return Some(Demands::default());
+        }
+        let mut query = Query::parse(query).ok()?;
+        let demands = Demands {
+            catalog: query.take("catalog"),
+            scopes: words(query.take("scope").as_deref()),
+            workspace: query.take("workspace"),
+        };
+        query.finish().ok()?;
+        Some(demands)
+    }
+
+    /// Envoy's query is the original request's, so its demands are headers that Envoy adds by itself. From anybody
+    /// else they would be the client's own words.
+    fn from_headers(head: &Head, trusted: bool) -> Option<Demands> {
+        let header = |name: &str| head.header(name).ok();
+        let demands = Demands {
+            catalog: header("x-latchkey-catalog")?.map(str::to_owned),
+            scopes: words(header("x-latchkey-scope")?),
+            workspace: header("x-latchkey-workspace")?.map(str::to_owned),
+        };
+        (trusted || demands == Demands::default()).then_some(demands)
+    }
+}
+
+fn words(text: Option<&str>) -> Vec<String> {
+    let text = text.unwrap_or("");
+    text.split([',', ' '])
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Errors of this surface are refusals too; a proxy denies on every one of these.
+fn render(err: &Error, _: &Head) -> Reply {
+    match err {
+        Error::Unauthenticated => answer::unauthenticated(true),
+        Error::NotFound(_) => Reply::new(404),
+        Error::MethodNotAllowed { allow } => Reply::new(405).with("allow", allow),
+        Error::TooMany { retry_after_s } => {
+            Reply::new(429).with("retry-after", &retry_after_s.to_string())
+        }
+        Error::Unavailable(_) => Reply::new(503).with("retry-after", "5"),
+        Error::Conflict(_)
+        | Error::Forbidden(_)
+        | Error::Invalid { .. }
+        | Error::Malformed(_)
+        | Error::Misdirected
+        | Error::TooLarge { .. }
+        | Error::UnsupportedMediaType(_) => answer::refused(Detail::UnsafeRequest.as_str()),
+        Error::Internal(_) => Reply::new(500),
+    }
+}
+
+/// Whether a refusal says that the key itself is no good here, whatever the request.
+fn is_about_the_key(code: Code) -> bool {
+    match code {
+        Code::Disabled
+        | Code::Expired
+        | Code::Malformed
+        | Code::NotFound
+        | Code::NotYetValid
+        | Code::OwnerDisabled
+        | Code::WorkspaceDisabled
+        | Code::WrongHeader => true,
+        Code::InsufficientScope
+        | Code::IpNotAllowed
+        | Code::OutsideWorkspace
+        | Code::RateLimited
+        | Code::ReadOnly
+        | Code::UsageExceeded
+        | Code::Valid => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn demands_that_cannot_be_understood_are_no_demands_at_all() {
+        let read =
+            Demands::from_query("catalog=billing&scope=a:read,b:read&workspace=emea").unwrap();
+        assert_eq!(read.scopes, ["a:read", "b:read"]);
+        assert_eq!(Demands::from_query("scope=a+b").unwrap().scopes, ["a", "b"]);
+        for bad in ["catalogue=x", "catalog=x&catalog=y", "scope=%zz"] {
+            assert_eq!(Demands::from_query(bad), None, "{bad}");
+        }
+    }
+}

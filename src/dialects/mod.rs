@@ -1,0 +1,13 @@
+//! The ways in: folders that speak one wire format each, strangers to one another.
+//!
+//! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
+//! its line here.
+
+pub mod forward_auth;
+pub mod native;
+pub mod probes;
+
+use crate::http::route::Surface;
+
+/// Every dialect; the first one words the errors of paths that belong to none.
+pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];

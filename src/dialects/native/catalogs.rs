@@ -1,0 +1,166 @@
+//! Catalogs: bodies in, bodies out.
+
+use super::keys::PageBody;
+use crate::domain::catalog::{Catalog, Definition, Operation, Scope};
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::catalogs;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct CatalogBody<'a> {
+    name: &'a str,
+    scopes: Vec<ScopeBody<'a>>,
+    operations: Vec<OperationBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScopeBody<'a> {
+    name: &'a str,
+    label: &'a str,
+    implies: &'a [String],
+}
+
+#[derive(Serialize)]
+struct OperationBody<'a> {
+    id: &'a str,
+    method: &'a str,
+    path: &'a str,
+    host: Option<&'a str>,
+    access: &'static str,
+    any_of: &'a [String],
+}
+
+/// What putting a catalog did.
+#[derive(Serialize)]
+struct PutBody {
+    name: String,
+    created: bool,
+    /// Keys that held a scope which is no more, and have lost it.
+    keys_changed: Vec<String>,
+}
+
+impl<'a> CatalogBody<'a> {
+    fn of(catalog: &'a Catalog) -> CatalogBody<'a> {
+        let Definition {
+            name,
+            scopes,
+            operations,
+        } = catalog.definition();
+        let scope = |scope: &'a Scope| ScopeBody {
+            name: &scope.name,
+            label: &scope.label,
+            implies: &scope.implies,
+        };
+        let operation = |operation: &'a Operation| OperationBody {
+            id: &operation.id,
+            method: &operation.method,
+            path: &operation.path,
+            host: operation.host.as_deref(),
+            access: if operation.writes { "write" } else { "read" },
+            any_of: &operation.any_of,
+        };
+        CatalogBody {
+            name,
+            scopes: scopes.iter().map(scope).collect(),
+            operations: operations.iter().map(operation).collect(),
+        }
+    }
+}
+
+/// `GET /v1/catalogs`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    call.query()?.finish()?;
+    let found = catalogs::list(call.app, call.caller()?)?;
+    let items: Vec<_> = found
+        .iter()
+        .map(|catalog| CatalogBody::of(catalog))
+        .collect();
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
+}
+
+/// `GET /v1/catalogs/{name}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let catalog = catalogs::find(call.app, call.caller()?, call.param("name"))?;
+    Ok(Reply::json(200, &CatalogBody::of(&catalog)))
+}
+
+/// `PUT /v1/catalogs/{name}`
+pub fn put(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let name = call.param("name").to_owned();
+    if let Some(other) = body.text("name")?
+        && other != name
+    {
+        return Err(Error::invalid(
+            "name",
+            "must be the name in the path, or be left out",
+        ));
+    }
+    let scopes = body.objects("scopes")?.unwrap_or_default();
+    let operations = body.objects("operations")?.unwrap_or_default();
+    body.finish()?;
+    let definition = Definition {
+        name: name.clone(),
+        scopes: scopes.into_iter().map(scope).collect::<Result<_>>()?,
+        operations: operations
+            .into_iter()
+            .enumerate()
+            .map(operation)
+            .collect::<Result<_>>()?,
+    };
+    let put = catalogs::put(call.app, call.caller()?, definition)?;
+    let keys_changed = put.keys_changed.iter().map(ToString::to_string).collect();
+    Ok(Reply::json(
+        if put.created { 201 } else { 200 },
+        &PutBody {
+            name,
+            created: put.created,
+            keys_changed,
+        },
+    ))
+}
+
+/// `DELETE /v1/catalogs/{name}`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    catalogs::delete(call.app, call.caller()?, call.param("name"))?;
+    Ok(Reply::new(204))
+}
+
+fn scope(mut fields: Fields) -> Result<Scope> {
+    let scope = Scope {
+        name: fields.required_text("name")?,
+        label: fields.text("label")?.unwrap_or_default(),
+        implies: fields.texts("implies")?.unwrap_or_default(),
+    };
+    fields.finish()?;
+    Ok(scope)
+}
+
+fn operation((position, mut fields): (usize, Fields)) -> Result<Operation> {
+    let access = fields.required_text("access")?;
+    let operation = Operation {
+        id: fields.required_text("id")?,
+        method: fields.required_text("method")?,
+        path: fields.required_text("path")?,
+        host: fields.text("host")?,
+        writes: access == "write",
+        any_of: fields.texts("any_of")?.unwrap_or_default(),
+    };
+    fields.finish()?;
+    if access != "read" && access != "write" {
+        return Err(Error::invalid(
+            format!("operations[{position}].access"),
+            "must be read or write",
+        ));
+    }
+    Ok(operation)
+}

@@ -1,0 +1,341 @@
+//! Keys: bodies in, bodies out.
+
+use crate::domain::key::quota::RateLimit;
+use crate::domain::key::{KeyId, State};
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::query::Query;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::keys::edit::Edit;
+use crate::ops::keys::issue::{Idempotency, NewKey};
+use crate::ops::keys::list::Wanted;
+use crate::ops::keys::rotate::Grace;
+use crate::ops::keys::{self, Issued, View};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// Rows of a page: by default, and at most.
+pub const LIMIT_DEFAULT: u64 = 100;
+/// See [`LIMIT_DEFAULT`].
+pub const LIMIT_MAX: u64 = 500;
+/// Bytes of an Idempotency-Key.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
+
+/// The key object.
+#[derive(Serialize)]
+pub struct KeyBody<'a> {
+    id: String,
+    hint: &'a str,
+    name: &'a str,
+    description: &'a str,
+    workspace: &'a str,
+    owner: Option<&'a str>,
+    policy: &'a str,
+    catalog: Option<&'a str>,
+    scopes: &'a [String],
+    read_only: bool,
+    enabled: bool,
+    state: &'static str,
+    not_before: Option<String>,
+    expires_at: Option<String>,
+    allowed_ips: Option<Vec<String>>,
+    rate_limit: Option<RateBody>,
+    uses_left: Option<u64>,
+    metadata: &'a RawValue,
+    created_by: &'a str,
+    created_at: String,
+    rotated_at: Option<String>,
+    last_used_at: Option<String>,
+    last_used_ip: Option<&'a str>,
+    use_count: u64,
+}
+
+#[derive(Serialize)]
+pub struct RateBody {
+    pub limit: u64,
+    pub window_s: u64,
+}
+
+/// The only body of this dialect that carries a key's secret.
+#[derive(Serialize)]
+struct IssuedBody<'a> {
+    key: KeyBody<'a>,
+    secret: Option<&'a str>,
+}
+
+/// A page of a list.
+#[derive(Serialize)]
+pub struct PageBody<T> {
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+impl<'a> KeyBody<'a> {
+    /// The key as every answer of this dialect shows it.
+    pub fn of(view: &'a View) -> Result<KeyBody<'a>> {
+        let key = &view.key;
+        Ok(KeyBody {
+            id: key.id.to_string(),
+            hint: &key.hint,
+            name: &key.name,
+            description: &key.description,
+            workspace: &view.workspace,
+            owner: view.owner.as_deref(),
+            policy: &key.policy,
+            catalog: key.catalog.as_deref(),
+            scopes: &key.scopes,
+            read_only: key.read_only,
+            enabled: key.enabled,
+            state: view.state.as_str(),
+            not_before: key.not_before.map(|at| at.to_string()),
+            expires_at: key.expires_at.map(|at| at.to_string()),
+            allowed_ips: key
+                .allowed_ips
+                .as_ref()
+                .map(|list| list.blocks().iter().map(ToString::to_string).collect()),
+            rate_limit: key.rate_limit.map(|rate| RateBody {
+                limit: rate.limit,
+                window_s: rate.window_s,
+            }),
+            uses_left: key.uses_left,
+            metadata: serde_json::from_str(&key.metadata).map_err(Error::internal)?,
+            created_by: &key.created_by,
+            created_at: key.created_at.to_string(),
+            rotated_at: key.rotated_at.map(|at| at.to_string()),
+            last_used_at: view.usage.last_used_at.map(|at| at.to_string()),
+            last_used_ip: view.usage.last_used_ip.as_deref(),
+            use_count: view.usage.use_count,
+        })
+    }
+}
+
+/// `GET /v1/keys`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    let mut query = call.query()?;
+    let wanted = Wanted {
+        workspace: query.take("workspace"),
+        policy: query.take("policy"),
+        owner: query.take("owner"),
+        state: state(query.take("state"))?,
+        query: query.take("q"),
+        expiring_within_s: query.take_number("expiring_within_s")?,
+        after: cursor(&mut query)?,
+        limit: limit(&mut query)?,
+    };
+    query.finish()?;
+    let page = keys::list::list(call.app, call.caller()?, &wanted)?;
+    let items = page
+        .items
+        .iter()
+        .map(KeyBody::of)
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: page.next.map(|id| id.to_string()),
+        },
+    ))
+}
+
+/// `POST /v1/keys`
+pub fn issue(call: &Call<'_>) -> Result<Reply> {
+    let idempotency = idempotency(call)?;
+    let mut body = Fields::of(call.request)?;
+    let new = NewKey {
+        name: body.required_text("name")?,
+        description: body.text("description")?.unwrap_or_default(),
+        workspace: body.text("workspace")?,
+        owner: body.text("owner")?,
+        policy: body.text("policy")?,
+        catalog: body.text("catalog")?,
+        scopes: body.texts("scopes")?.unwrap_or_default(),
+        read_only: body.flag("read_only")?.unwrap_or(false),
+        disabled: !body.flag("enabled")?.unwrap_or(true),
+        not_before: body.time("not_before")?,
+        expires_at: body.time("expires_at")?,
+        expires_in_s: body.number("expires_in_s")?,
+        allowed_ips: body.texts("allowed_ips")?,
+        rate_limit: rate_limit(body.object("rate_limit")?)?,
+        uses_left: body.number("uses_left")?,
+        metadata: body.free_object("metadata")?.unwrap_or_default(),
+        prefix: body.text("prefix")?,
+    };
+    body.finish()?;
+    let issued = keys::issue::issue(call.app, call.caller()?, new, idempotency)?;
+    shown(201, &issued)
+}
+
+/// `GET /v1/keys/{id}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let view = keys::find(call.app, call.caller()?, id(call)?)?;
+    Ok(Reply::json(200, &KeyBody::of(&view)?))
+}
+
+/// `PATCH /v1/keys/{id}`
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let edit = Edit {
+        name: body.text("name")?,
+        description: body.text("description")?,
+        scopes: body.texts_or_null("scopes")?.map(Option::unwrap_or_default),
+        read_only: body.flag("read_only")?,
+        enabled: body.flag("enabled")?,
+        not_before: body.time_or_null("not_before")?,
+        expires_at: body.time_or_null("expires_at")?,
+        expires_in_s: body.number("expires_in_s")?,
+        allowed_ips: body.texts_or_null("allowed_ips")?,
+        rate_limit: match body.object_or_null("rate_limit")? {
+            None => None,
+            Some(fields) => Some(rate_limit(fields)?),
+        },
+        uses_left: body.number_or_null("uses_left")?,
+        metadata: body.free_object("metadata")?,
+    };
+    body.finish()?;
+    let view = keys::edit::edit(call.app, call.caller()?, id(call)?, edit)?;
+    Ok(Reply::json(200, &KeyBody::of(&view)?))
+}
+
+/// `DELETE /v1/keys/{id}`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of_optional(call.request)?;
+    let confirm_name = body.text("confirm_name")?;
+    body.finish()?;
+    keys::delete(call.app, call.caller()?, id(call)?, confirm_name)?;
+    Ok(Reply::new(204))
+}
+
+/// `POST /v1/keys/{id}/rotate`
+pub fn rotate(call: &Call<'_>) -> Result<Reply> {
+    let issued = keys::rotate::rotate(call.app, call.caller()?, id(call)?, grace(call)?)?;
+    shown(200, &issued)
+}
+
+/// `POST /v1/keys/{id}/disable`
+pub fn disable(call: &Call<'_>) -> Result<Reply> {
+    switch(call, false)
+}
+
+/// `POST /v1/keys/{id}/enable`
+pub fn enable(call: &Call<'_>) -> Result<Reply> {
+    switch(call, true)
+}
+
+/// `GET /v1/whoami`
+pub fn whoami(call: &Call<'_>) -> Result<Reply> {
+    let view = keys::whoami(call.app, call.caller()?)?;
+    Ok(Reply::json(200, &KeyBody::of(&view)?))
+}
+
+/// `POST /v1/whoami/rotate`
+pub fn rotate_own(call: &Call<'_>) -> Result<Reply> {
+    let secret = call.secret.ok_or(Error::Unauthenticated)?;
+    let issued =
+        keys::rotate::rotate_own(call.app, call.caller()?, secret.to_owned(), grace(call)?)?;
+    shown(200, &issued)
+}
+
+fn switch(call: &Call<'_>, enabled: bool) -> Result<Reply> {
+    Fields::of_optional(call.request)?.finish()?;
+    let view = keys::edit::switch(call.app, call.caller()?, id(call)?, enabled)?;
+    Ok(Reply::json(200, &KeyBody::of(&view)?))
+}
+
+fn shown(status: u16, issued: &Issued) -> Result<Reply> {
+    let key = KeyBody::of(&issued.view)?;
+    let secret = issued.secret.as_ref().map(|secret| secret.expose());
+    Ok(Reply::json(status, &IssuedBody { key, secret }))
+}
+
+fn grace(call: &Call<'_>) -> Result<Grace> {
+    let mut body = Fields::of_optional(call.request)?;
+    let grace = Grace::parse(
+        body.number("grace_s")?,
+        body.flag("until_first_use")?.unwrap_or(false),
+    )?;
+    body.finish()?;
+    Ok(grace)
+}
+
+fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
+    let Some(mut fields) = fields else {
+        return Ok(None);
+    };
+    let rate = RateLimit {
+        limit: fields.required_number("limit")?,
+        window_s: fields.required_number("window_s")?,
+    };
+    fields.finish()?;
+    Ok(Some(rate))
+}
+
+fn id(call: &Call<'_>) -> Result<KeyId> {
+    KeyId::parse(call.param("id")).ok_or(Error::NotFound("key"))
+}
+
+fn state(text: Option<String>) -> Result<Option<State>> {
+    let find = |text: String| State::ALL.into_iter().find(|state| state.as_str() == text);
+    match text {
+        None => Ok(None),
+        Some(text) => find(text).map(Some).ok_or_else(|| {
+            let all: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+            Error::Malformed(format!(
+                "the parameter state must be one of {}",
+                all.join(", ")
+            ))
+        }),
+    }
+}
+
+fn cursor(query: &mut Query) -> Result<Option<KeyId>> {
+    let refused = || {
+        Error::Malformed(
+            "the parameter cursor must be a next_cursor of an earlier answer".to_owned(),
+        )
+    };
+    query
+        .take("cursor")
+        .map(|text| KeyId::parse(&text).ok_or_else(refused))
+        .transpose()
+}
+
+/// The length of a page: 1 to 500, by default 100.
+pub fn limit(query: &mut Query) -> Result<usize> {
+    let limit = query.take_number("limit")?.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Error::Malformed(format!(
+            "the parameter limit must be 1 to {LIMIT_MAX}"
+        )));
+    }
+    Ok(limit as usize)
+}
+
+/// The Idempotency-Key, bound to this route and body.
+fn idempotency(call: &Call<'_>) -> Result<Option<Idempotency>> {
+    let refused = || {
+        Error::invalid(
+            "Idempotency-Key",
+            format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters, once"),
+        )
+    };
+    let Some(name) = call
+        .request
+        .header("idempotency-key")
+        .map_err(|_| refused())?
+    else {
+        return Ok(None);
+    };
+    if name.is_empty()
+        || name.len() > IDEMPOTENCY_KEY_BYTES_MAX
+        || !name.bytes().all(|b| b.is_ascii_graphic())
+    {
+        return Err(refused());
+    }
+    Ok(Some(Idempotency::new(
+        name,
+        call.request.path(),
+        &call.request.body,
+    )))
+}

@@ -1,0 +1,68 @@
+//! The native dialect: JSON, bearer secrets, RFC 9457 problems. Its contract is in the README.
+
+mod catalogs;
+mod keys;
+mod oauth;
+mod oversight;
+mod people;
+pub mod problem;
+mod verify;
+mod workspaces;
+
+use crate::http::route::Access::{Caller, Public, Verifier};
+use crate::http::route::{BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put};
+use crate::http::server::BodyRule::UpTo;
+
+pub const SURFACE: Surface = Surface {
+    name: "native",
+    mount: "/v1",
+    routes: ROUTES,
+    checks_host: true,
+    render_error: problem::render,
+};
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    // Verification
+    inline("POST", "/verify",             Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
+    post  (        "/verify/batch",       Verifier, verify::batch),
+    post  (        "/introspect",         Verifier, oauth::introspect),
+    post  (        "/revoke",             Caller,   oauth::revoke),
+    // Keys
+    get   (        "/keys",               Caller,   keys::list),
+    post  (        "/keys",               Caller,   keys::issue),
+    get   (        "/keys/{id}",          Caller,   keys::find),
+    patch (        "/keys/{id}",          Caller,   keys::edit),
+    delete(        "/keys/{id}",          Caller,   keys::delete),
+    post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
+    post  (        "/keys/{id}/disable",  Caller,   keys::disable),
+    post  (        "/keys/{id}/enable",   Caller,   keys::enable),
+    get   (        "/whoami",             Caller,   keys::whoami),
+    post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
+    // Where keys live
+    get   (        "/workspaces",         Caller,   workspaces::list),
+    post  (        "/workspaces",         Caller,   workspaces::create),
+    get   (        "/workspaces/{id}",    Caller,   workspaces::find),
+    patch (        "/workspaces/{id}",    Caller,   workspaces::edit),
+    delete(        "/workspaces/{id}",    Caller,   workspaces::delete),
+    // People
+    get   (        "/users",              Caller,   people::list),
+    post  (        "/users",              Caller,   people::create),
+    get   (        "/users/{id}",         Caller,   people::find),
+    patch (        "/users/{id}",         Caller,   people::edit),
+    delete(        "/users/{id}",         Caller,   people::delete),
+    post  (        "/users/{id}/password",Caller,   people::set_password),
+    put   (        "/users/{id}/roles",   Caller,   people::set_roles),
+    post  (        "/sessions",           Public,   people::sign_in),
+    delete(        "/sessions/current",   Caller,   people::sign_out),
+    // What keys open
+    get   (        "/catalogs",           Caller,   catalogs::list),
+    get   (        "/catalogs/{name}",    Caller,   catalogs::find),
+    put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(),
+    delete(        "/catalogs/{name}",    Caller,   catalogs::delete),
+    get   (        "/policies",           Caller,   oversight::policies),
+    get   (        "/policies/{name}",    Caller,   oversight::policy),
+    // Oversight
+    get   (        "/audit-events",       Caller,   oversight::audit_events),
+    get   (        "/usage",              Caller,   oversight::usage),
+];

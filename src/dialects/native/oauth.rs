@@ -1,0 +1,121 @@
+//! `POST /v1/introspect` (RFC 7662) and `POST /v1/revoke` (RFC 7009), for clients that know these.
+
+use super::verify::within;
+use crate::domain::key::KeyId;
+use crate::domain::key::verdict::{Code, Question};
+use crate::error::{Error, Result};
+use crate::http::query::Query;
+use crate::http::reply::Reply;
+use crate::http::request::Request;
+use crate::http::route::Call;
+use crate::ops::keys;
+use crate::ops::verify::{Verdict, verify_blocking};
+use serde::Serialize;
+
+/// RFC 7662, section 2.2.
+#[derive(Serialize)]
+struct ActiveBody {
+    active: bool,
+    scope: String,
+    client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    token_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    sub: String,
+}
+
+#[derive(Serialize)]
+struct InactiveBody {
+    active: bool,
+}
+
+/// `POST /v1/introspect`: spends nothing of the key, and never says why one is inactive.
+pub fn introspect(call: &Call<'_>) -> Result<Reply> {
+    let within = within(call)?;
+    let token = token(call.request)?;
+    let active = verify_blocking(call.app, &token, &looking(), within, |verdict| {
+        described(verdict)
+    })?;
+    let Some((id, mut body)) = active else {
+        return Ok(Reply::json(200, &InactiveBody { active: false }));
+    };
+    body.iat = keys::issued_at(call.app, id)?.map(|at| at.unix_s());
+    Ok(Reply::json(200, &body))
+}
+
+/// `POST /v1/revoke`: deletes the key whose secret is presented. 200 for unknown ones too (RFC 7009, section 2.2).
+pub fn revoke(call: &Call<'_>) -> Result<Reply> {
+    let token = token(call.request)?;
+    let found = verify_blocking(
+        call.app,
+        &token,
+        &looking(),
+        Some(call.caller()?.reach),
+        |verdict| verdict.key.map(|key| key.id),
+    )?;
+    if let Some(id) = found {
+        match keys::revoke(call.app, call.caller()?, id) {
+            Ok(()) | Err(Error::NotFound(_)) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(Reply::new(200))
+}
+
+/// Looks at a key without spending; where it is used from is not the question here.
+fn looking() -> Question<'static> {
+    Question {
+        cost: 0,
+        ..Question::default()
+    }
+}
+
+fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
+    // A key with an address list is in force even though this question names no address.
+    let in_force = matches!(
+        verdict.code,
+        Code::Valid | Code::IpNotAllowed | Code::RateLimited
+    );
+    let key = verdict.key.filter(|_| in_force)?;
+    let owner = key
+        .kin
+        .owner
+        .and_then(|owner| verdict.directory.user(owner))
+        .map(|owner| owner.user_name.clone());
+    let scopes: Vec<&str> = key.kin.scopes.iter().map(|scope| &**scope).collect();
+    let body = ActiveBody {
+        active: true,
+        scope: scopes.join(" "),
+        client_id: key.id.to_string(),
+        sub: owner.clone().unwrap_or_else(|| key.name.to_string()),
+        username: owner,
+        token_type: "Bearer",
+        exp: key.ends_at().map(|end| end.unix_s()),
+        iat: None,
+    };
+    Some((key.id, body))
+}
+
+/// The form's `token`. A `token_type_hint` may stand beside it and is of no use.
+fn token(request: &Request) -> Result<String> {
+    let content_type = request.header("content-type").ok().flatten().unwrap_or("");
+    let media_type = content_type.split(';').next().unwrap_or("").trim();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Error::UnsupportedMediaType(
+            "application/x-www-form-urlencoded",
+        ));
+    }
+    let text = std::str::from_utf8(&request.body)
+        .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))?;
+    let mut form = Query::parse(text)?;
+    form.take("token_type_hint");
+    let token = form
+        .take("token")
+        .ok_or_else(|| Error::Malformed("the form lacks token".to_owned()))?;
+    form.finish()?;
+    Ok(token)
+}

@@ -1,0 +1,191 @@
+//! Users and sessions: bodies in, bodies out.
+
+use super::keys::PageBody;
+use crate::domain::people::{Role, User};
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::people::{self, NewUser, UserEdit};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct UserBody<'a> {
+    uid: String,
+    user_name: &'a str,
+    email: Option<&'a str>,
+    workspace: String,
+    enabled: bool,
+    roles: Vec<RoleBody>,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+struct RoleBody {
+    workspace: String,
+    role: &'static str,
+}
+
+/// The only body of this dialect that carries an access token.
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    expires_in_s: u64,
+}
+
+/// `GET /v1/users`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    call.query()?.finish()?;
+    let found = people::list(call.app, call.caller()?)?;
+    let items: Vec<_> = found.iter().map(|user| shown(call, user)).collect();
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
+}
+
+/// `POST /v1/users`
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let new = NewUser {
+        user_name: body.required_text("user_name")?,
+        email: body.text("email")?,
+        workspace: body.text("workspace")?,
+        password: body.text("password")?,
+        roles: roles(&mut body)?.unwrap_or_default(),
+    };
+    body.finish()?;
+    let user = people::create(call.app, call.caller()?, new)?;
+    Ok(Reply::json(201, &shown(call, &user)))
+}
+
+/// `GET /v1/users/{id}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let user = people::find(call.app, call.caller()?, call.param("id"))?;
+    Ok(Reply::json(200, &shown(call, &user)))
+}
+
+/// `PATCH /v1/users/{id}`
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let edit = UserEdit {
+        email: body.text_or_null("email")?,
+        enabled: body.flag("enabled")?,
+    };
+    body.finish()?;
+    let user = people::edit(call.app, call.caller()?, call.param("id"), edit)?;
+    Ok(Reply::json(200, &shown(call, &user)))
+}
+
+/// `DELETE /v1/users/{id}`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    people::delete(call.app, call.caller()?, call.param("id"))?;
+    Ok(Reply::new(204))
+}
+
+/// `POST /v1/users/{id}/password`
+pub fn set_password(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let (new, current) = (
+        body.required_text("password")?,
+        body.text("current_password")?,
+    );
+    body.finish()?;
+    people::set_password(
+        call.app,
+        call.caller()?,
+        call.param("id"),
+        &new,
+        current.as_deref(),
+    )?;
+    Ok(Reply::new(204))
+}
+
+/// `PUT /v1/users/{id}/roles`
+pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let roles = roles(&mut body)?.ok_or_else(|| Error::invalid("roles", "is needed"))?;
+    body.finish()?;
+    let user = people::set_roles(call.app, call.caller()?, call.param("id"), roles)?;
+    Ok(Reply::json(200, &shown(call, &user)))
+}
+
+/// `POST /v1/sessions`
+pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let (user_name, password) = (
+        body.required_text("user_name")?,
+        body.required_text("password")?,
+    );
+    body.finish()?;
+    let origin = call.trust.origin(call.request);
+    let signed_in = people::sign_in(call.app, &user_name, &password, origin)?;
+    Ok(Reply::json(
+        201,
+        &TokenBody {
+            access_token: signed_in.token.expose(),
+            expires_in_s: signed_in.expires_in_s,
+        },
+    ))
+}
+
+/// `DELETE /v1/sessions/current`
+pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
+    people::sign_out(call.app, call.caller()?)?;
+    Ok(Reply::new(204))
+}
+
+fn shown<'a>(call: &Call<'_>, user: &'a User) -> UserBody<'a> {
+    let directory = call.app.index.directory();
+    let slug = |uid| {
+        directory
+            .place(uid)
+            .map(|place| place.workspace.slug.clone())
+            .unwrap_or_default()
+    };
+    UserBody {
+        uid: user.uid.to_string(),
+        user_name: &user.user_name,
+        email: user.email.as_deref(),
+        workspace: slug(user.home),
+        enabled: user.enabled,
+        roles: user
+            .roles
+            .iter()
+            .map(|binding| RoleBody {
+                workspace: slug(binding.workspace),
+                role: binding.role.as_str(),
+            })
+            .collect(),
+        created_at: user.created_at.to_string(),
+    }
+}
+
+fn roles(body: &mut Fields) -> Result<Option<Vec<(String, Role)>>> {
+    let Some(items) = body.objects("roles")? else {
+        return Ok(None);
+    };
+    let one = |(position, mut item): (usize, Fields)| {
+        let (workspace, word) = (
+            item.required_text("workspace")?,
+            item.required_text("role")?,
+        );
+        item.finish()?;
+        let refused = || {
+            Error::invalid(
+                format!("roles[{position}].role"),
+                "must be owner, administrator, key_manager, auditor or member",
+            )
+        };
+        Ok((workspace, Role::parse(&word).ok_or_else(refused)?))
+    };
+    items
+        .into_iter()
+        .enumerate()
+        .map(one)
+        .collect::<Result<Vec<_>>>()
+        .map(Some)
+}

@@ -1,0 +1,80 @@
+//! Errors as RFC 9457 problem details.
+
+use crate::error::Error;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+/// Writes an error as problem details, with the headers that its status needs.
+pub fn render(err: &Error, head: &Head) -> Reply {
+    let (status, code, title) = match err {
+        Error::Conflict(_) => (409, "conflict", "Conflict with the current state"),
+        Error::Forbidden(_) => (403, "forbidden", "Not permitted"),
+        Error::Internal(_) => (500, "internal", "Internal error"),
+        Error::Invalid { .. } => (422, "invalid-field", "A member has a value that is refused"),
+        Error::Malformed(_) => (400, "invalid-request", "The request cannot be read"),
+        Error::MethodNotAllowed { .. } => (405, "method-not-allowed", "Method not allowed"),
+        Error::Misdirected => (421, "misdirected", "Not the server that was asked for"),
+        Error::NotFound(_) => (404, "not-found", "Not found"),
+        Error::TooLarge { .. } => (413, "too-large", "Request too large"),
+        Error::TooMany { .. } => (429, "too-many-requests", "Too many requests"),
+        Error::Unauthenticated => (401, "unauthenticated", "Credential missing or not accepted"),
+        Error::Unavailable(_) => (503, "unavailable", "Temporarily unavailable"),
+        Error::UnsupportedMediaType(_) => (415, "unsupported-media-type", "Unsupported media type"),
+    };
+    let detail = match err {
+        // The cause is in the log under the request id.
+        Error::Internal(_) => {
+            "an internal error; the log of the server names it under the request id".to_owned()
+        }
+        Error::Misdirected => {
+            "the host that was asked for is none of this server's; add it to allowed_hosts if it is"
+                .to_owned()
+        }
+        other => other.to_string(),
+    };
+    let field = match err {
+        Error::Invalid { field, .. } => Some(field.as_str()),
+        _ => None,
+    };
+    let problem = Problem {
+        r#type: format!("urn:latchkey:problem:{code}"),
+        title,
+        status,
+        code,
+        detail,
+        request_id: head.id.to_string(),
+        field,
+    };
+    let reply = Reply::new(status).json_body("application/problem+json", &problem);
+    match err {
+        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
+        Error::TooMany { retry_after_s } => {
+            reply.with("retry-after", &retry_after_s.max(&1).to_string())
+        }
+        Error::Unauthenticated => reply.with("www-authenticate", challenge(head)),
+        Error::Unavailable(_) => reply.with("retry-after", "5"),
+        _ => reply,
+    }
+}
+
+/// RFC 6750, section 3.1: no error code where no credential was sent.
+fn challenge(head: &Head) -> &'static str {
+    if head.headers.contains_key("authorization") || head.headers.contains_key("x-api-key") {
+        "Bearer realm=\"latchkey\", error=\"invalid_token\""
+    } else {
+        "Bearer realm=\"latchkey\""
+    }
+}

@@ -1,0 +1,88 @@
+//! Workspaces: bodies in, bodies out.
+
+use super::keys::PageBody;
+use crate::domain::workspace::Workspace;
+use crate::error::Result;
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct WorkspaceBody<'a> {
+    uid: String,
+    slug: &'a str,
+    name: &'a str,
+    parent: Option<String>,
+    enabled: bool,
+    created_at: String,
+}
+
+impl<'a> WorkspaceBody<'a> {
+    fn of(workspace: &'a Workspace) -> WorkspaceBody<'a> {
+        WorkspaceBody {
+            uid: workspace.uid.to_string(),
+            slug: &workspace.slug,
+            name: &workspace.name,
+            parent: workspace.parent.map(|uid| uid.to_string()),
+            enabled: workspace.enabled,
+            created_at: workspace.created_at.to_string(),
+        }
+    }
+}
+
+/// `GET /v1/workspaces`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    call.query()?.finish()?;
+    let found = workspaces::list(call.app, call.caller()?)?;
+    let items: Vec<_> = found.iter().map(WorkspaceBody::of).collect();
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
+}
+
+/// `POST /v1/workspaces`
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let slug = body.required_text("slug")?;
+    let new = NewWorkspace {
+        name: body.text("name")?.unwrap_or_else(|| slug.clone()),
+        slug,
+        parent: body.text("parent")?,
+    };
+    body.finish()?;
+    let workspace = workspaces::create(call.app, call.caller()?, new)?;
+    Ok(Reply::json(201, &WorkspaceBody::of(&workspace)))
+}
+
+/// `GET /v1/workspaces/{id}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let workspace = workspaces::find(call.app, call.caller()?, call.param("id"))?;
+    Ok(Reply::json(200, &WorkspaceBody::of(&workspace)))
+}
+
+/// `PATCH /v1/workspaces/{id}`
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let edit = WorkspaceEdit {
+        slug: body.text("slug")?,
+        name: body.text("name")?,
+        parent: body.text("parent")?,
+        enabled: body.flag("enabled")?,
+    };
+    body.finish()?;
+    let workspace = workspaces::edit(call.app, call.caller()?, call.param("id"), edit)?;
+    Ok(Reply::json(200, &WorkspaceBody::of(&workspace)))
+}
+
+/// `DELETE /v1/workspaces/{id}`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    call.query()?.finish()?;
+    workspaces::delete(call.app, call.caller()?, call.param("id"))?;
+    Ok(Reply::new(204))
+}
