@@ -1,0 +1,174 @@
+//! `latchkey init` and `latchkey quickstart`: the first start, and what is shown of it once.
+
+use super::serve::{run, wall_clock};
+use super::{InitArgs, RunArgs};
+use crate::config::folder::{Contents, Folder};
+use crate::error::{Error, Result};
+use crate::ops::setup::{self, OWNER, Seeds};
+use serde::Serialize;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// One line for scripts. Secrets are null on a later start.
+#[derive(Serialize)]
+struct StartBody<'a> {
+    url: Option<&'a str>,
+    socket: Option<&'a str>,
+    owner: OwnerBody<'a>,
+    management_key: Option<&'a str>,
+    key: Option<SampleBody>,
+    secret: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct OwnerBody<'a> {
+    user_name: &'a str,
+    password: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SampleBody {
+    id: String,
+    name: &'static str,
+    hint: String,
+}
+
+/// Makes a data folder and shows its secrets.
+pub fn init(args: &InitArgs) -> Result<()> {
+    let folder = Folder::create(&args.data.data)?;
+    if folder.contents()? == Contents::Ready {
+        let shown = args.data.data.display();
+        return Err(Error::Conflict(format!(
+            "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
+        )));
+    }
+    let seeds = make(&folder)?;
+    if let (Some(count), Some(file)) = (args.keys, &args.secrets) {
+        fill(&folder, count, file)?;
+    }
+    if args.json {
+        println!("{}", json(None, None, Some(&seeds)));
+    } else {
+        println!("{}", made_text(&folder, &seeds));
+        println!(
+            "Serve it with:\n  latchkey serve --data {}",
+            folder.path().display()
+        );
+    }
+    Ok(())
+}
+
+/// Makes a data folder if there is none, and serves it.
+pub fn quickstart(args: &RunArgs) -> Result<()> {
+    // What would stop the server must not leave a half-used folder behind.
+    args.serve.check_listen()?;
+    args.serve.trust()?;
+    let folder = Folder::create(&args.data.data)?;
+    let seeds = match folder.contents()? {
+        Contents::Ready => None,
+        Contents::Empty | Contents::PepperOnly => Some(make(&folder)?),
+    };
+    let made = match &seeds {
+        Some(seeds) => made_text(&folder, seeds),
+        None => format!(
+            "Serving what is in {}; its secrets were shown at the first start.\n",
+            folder.path().display()
+        ),
+    };
+    let as_json = args.serve.json;
+    run(args, &folder, move |url, socket| {
+        if as_json {
+            return json(Some(url), Some(socket), seeds.as_ref());
+        }
+        let hints = seeds
+            .as_ref()
+            .map(|seeds| curl_text(url, seeds))
+            .unwrap_or_default();
+        format!("{made}{hints}\nlistening on {url}\nlistening on {socket}")
+    })
+}
+
+/// Makes pepper and database; the database gets its name only when it is whole.
+fn make(folder: &Folder) -> Result<Seeds> {
+    let peppers = Arc::new(folder.make_pepper()?);
+    let new = folder.new_database()?;
+    let seeds = setup::create(&new, peppers, wall_clock())?;
+    folder.install_database(&new)?;
+    Ok(seeds)
+}
+
+/// Makes keys in bulk and writes their secrets to a file of the owner's alone.
+fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
+    let failed = |err: std::io::Error| {
+        Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+    };
+    let out = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(failed)?;
+    let mut out = BufWriter::new(out);
+    let app = setup::open(&folder.database(), folder.read_pepper()?, wall_clock)?;
+    let mut made: u64 = 0;
+    setup::fill(&app, count, |secret| {
+        made += 1;
+        if made.is_multiple_of(100_000) {
+            eprintln!("{made} of {count} keys");
+        }
+        writeln!(out, "{}", secret.expose()).map_err(failed)
+    })?;
+    app.close();
+    out.flush().map_err(failed)
+}
+
+fn json(url: Option<&str>, socket: Option<&str>, seeds: Option<&Seeds>) -> String {
+    let body = StartBody {
+        url,
+        socket,
+        owner: OwnerBody {
+            user_name: OWNER,
+            password: seeds.map(|seeds| seeds.password.as_str()),
+        },
+        management_key: seeds.map(|seeds| seeds.management.expose()),
+        key: seeds.map(|seeds| SampleBody {
+            id: seeds.sample.presented().id.to_string(),
+            name: "sample",
+            hint: seeds.sample.hint(),
+        }),
+        secret: seeds.map(|seeds| seeds.sample.expose()),
+    };
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+fn made_text(folder: &Folder, seeds: &Seeds) -> String {
+    format!(
+        "Made {}. Each of these is shown this once; keep them safe.\n\n  \
+         owner           {OWNER}\n  \
+         password        {}\n  \
+         management key  {}\n  \
+         sample key      {}\n",
+        folder.path().display(),
+        seeds.password,
+        seeds.management.expose(),
+        seeds.sample.expose(),
+    )
+}
+
+fn curl_text(url: &str, seeds: &Seeds) -> String {
+    format!(
+        "\nVerify the sample key:\n  \
+         curl {url}/v1/verify -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
+         Issue another key:\n  \
+         curl {url}/v1/keys -H 'Authorization: Bearer {management}' \\\n    \
+         -H 'Content-Type: application/json' -d '{{\"name\":\"my first key\"}}'\n\n\
+         Ask as a reverse proxy does:\n  \
+         curl -i {url}/auth/nginx -H 'X-API-Key: {sample}'\n",
+        sample = seeds.sample.expose(),
+        management = seeds.management.expose(),
+    )
+}

@@ -1,0 +1,231 @@
+//! The data folder: who may look into it, who holds it, and the pepper.
+
+use crate::domain::key::pepper::Peppers;
+use crate::error::{Error, Result};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const DATABASE: &str = "latchkey.db";
+/// A database that is being made; it gets its name when it is whole.
+const NEW_DATABASE: &str = "latchkey.db.new";
+const PEPPER: &str = "pepper";
+const LOCK: &str = "latchkey.lock";
+const SOCKET: &str = "latchkey.sock";
+
+/// A data folder that this process alone uses, for as long as this value lives.
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What a folder holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Contents {
+    /// Neither database nor pepper.
+    Empty,
+    /// A start was interrupted after the pepper and before the database.
+    PepperOnly,
+    Ready,
+}
+
+impl Folder {
+    /// Makes the folder if it is not there, and takes its lock.
+    pub fn create(path: &Path) -> Result<Folder> {
+        if !path.exists() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|err| {
+                refused(format!(
+                    "the data folder {} cannot be made: {err}",
+                    path.display()
+                ))
+            })?;
+        }
+        Folder::open(path)
+    }
+
+    /// Takes the lock of a folder that is there.
+    pub fn open(path: &Path) -> Result<Folder> {
+        let shown = path.display();
+        let metadata = fs::metadata(path)
+            .map_err(|err| refused(format!("the data folder {shown} cannot be opened: {err}")))?;
+        if !metadata.is_dir() {
+            return Err(refused(format!("{shown} is not a folder")));
+        }
+        check_private(path, &metadata)?;
+        let lock_path = path.join(LOCK);
+        let mut lock = private()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .read(true)
+            .open(&lock_path)
+            .map_err(|err| {
+                refused(format!(
+                    "{} cannot be opened: {err}; check the owner and the free space",
+                    lock_path.display()
+                ))
+            })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message; an empty file says nothing.
+                let _ = lock.read_to_string(&mut holder);
+                return Err(refused(format!(
+                    "the data folder {shown} is in use by another latchkey (process {}); stop that one first, nothing was changed",
+                    holder.trim()
+                )));
+            }
+            Err(TryLockError::Error(err)) => {
+                return Err(refused(format!(
+                    "{} cannot be locked: {err}",
+                    lock_path.display()
+                )));
+            }
+        }
+        // For the message above; the lock itself is what counts.
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
+        Ok(Folder {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// What is in the folder; refuses a database without its pepper.
+    pub fn contents(&self) -> Result<Contents> {
+        match (self.database().exists(), self.pepper().exists()) {
+            (false, false) => Ok(Contents::Empty),
+            (false, true) => Ok(Contents::PepperOnly),
+            (true, true) => Ok(Contents::Ready),
+            (true, false) => Err(refused(format!(
+                "{} is missing, and without it no key of the database can be verified; put the file back from your backup \
+                 (a new one would be of no use, so none is made)",
+                self.pepper().display()
+            ))),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
+    }
+
+    fn pepper(&self) -> PathBuf {
+        self.path.join(PEPPER)
+    }
+
+    /// Reads the pepper.
+    pub fn read_pepper(&self) -> Result<Peppers> {
+        let path = self.pepper();
+        let shown = path.display();
+        let metadata = fs::metadata(&path)
+            .map_err(|err| refused(format!("the pepper {shown} cannot be read: {err}")))?;
+        check_private(&path, &metadata)?;
+        let text = fs::read_to_string(&path)
+            .map_err(|err| refused(format!("the pepper {shown} cannot be read: {err}")))?;
+        Peppers::parse(&text).ok_or_else(|| {
+            refused(format!("the pepper {shown} is damaged; put the file back from your backup, it was left as it is"))
+        })
+    }
+
+    /// Makes a pepper, or takes the one of an interrupted start.
+    pub fn make_pepper(&self) -> Result<Peppers> {
+        if self.pepper().exists() {
+            return self.read_pepper();
+        }
+        let (peppers, text) = Peppers::generate()?;
+        let new = self.path.join("pepper.new");
+        let write = || {
+            let mut file = private()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .open(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, self.pepper())?;
+            self.sync()
+        };
+        write().map_err(|err| {
+            refused(format!(
+                "the pepper cannot be written to {}: {err}",
+                self.path.display()
+            ))
+        })?;
+        Ok(peppers)
+    }
+
+    /// Where a new database is made; what an interrupted start left there is removed.
+    pub fn new_database(&self) -> Result<PathBuf> {
+        let path = self.path.join(NEW_DATABASE);
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let leftover = self.path.join(format!("{NEW_DATABASE}{suffix}"));
+            if leftover.exists() {
+                fs::remove_file(&leftover).map_err(|err| {
+                    refused(format!("{} cannot be removed: {err}", leftover.display()))
+                })?;
+            }
+        }
+        let made = private().create_new(true).write(true).open(&path);
+        made.map_err(|err| refused(format!("{} cannot be made: {err}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Gives a new database its name, once it is whole and closed. Never replaces one that is there.
+    pub fn install_database(&self, new: &Path) -> Result<()> {
+        let install = || {
+            File::open(new)?.sync_all()?;
+            fs::hard_link(new, self.database())?;
+            fs::remove_file(new)?;
+            self.sync()
+        };
+        install().map_err(|err| refused(format!("the new database cannot be put in place: {err}")))
+    }
+
+    /// Makes the folder's own entries durable.
+    fn sync(&self) -> std::io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// Refuses what other users of the machine could read or change.
+fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let shown = path.display();
+    if metadata.uid() != own {
+        return Err(refused(format!(
+            "{shown} belongs to user {}, not to user {own} who runs latchkey; run it as that user",
+            metadata.uid()
+        )));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let wanted = if metadata.is_dir() { "700" } else { "600" };
+        return Err(refused(format!(
+            "{shown} can be read by other users (mode {:03o}); close it with: chmod {wanted} {shown}",
+            metadata.mode() & 0o777
+        )));
+    }
+    Ok(())
+}
+
+/// Files of the folder are for its owner alone.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+fn refused(sentence: String) -> Error {
+    Error::Unavailable(sentence)
+}

@@ -1,0 +1,137 @@
+//! Settings: what flags and environment variables say, turned into what they mean. The rest of the program never
+//! sees raw input.
+
+pub mod folder;
+
+use crate::domain::catalog::path;
+use crate::domain::key::address::AddressList;
+use crate::error::{Error, Result};
+use crate::http::client::Trust;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the data is.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// The data folder: database, pepper, lock and socket
+    #[arg(
+        long,
+        env = "LATCHKEY_DATA",
+        default_value = "./latchkey-data",
+        value_name = "DIR"
+    )]
+    pub data: PathBuf,
+}
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// The address to listen on; port 0 takes any free one
+    #[arg(
+        long,
+        env = "LATCHKEY_LISTEN",
+        default_value = "127.0.0.1:8420",
+        value_name = "ADDRESS:PORT"
+    )]
+    pub listen: SocketAddr,
+    /// Allow plain HTTP on addresses that other machines reach; secrets then cross the network readable
+    #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP")]
+    pub allow_plain_http: bool,
+    /// Addresses or ranges of reverse proxies whose forwarded data counts, besides loopback and the socket
+    #[arg(
+        long,
+        env = "LATCHKEY_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub trusted_proxies: Vec<String>,
+    /// Host names to answer for, besides localhost and the address listened on
+    #[arg(
+        long,
+        env = "LATCHKEY_ALLOWED_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    pub allowed_hosts: Vec<String>,
+    /// Web origins that may read answers, exactly as browsers send them
+    #[arg(
+        long,
+        env = "LATCHKEY_CORS_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    pub cors_origins: Vec<String>,
+    /// Whether programs on this machine may verify keys without a credential of their own
+    #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    pub verify_from_loopback: bool,
+    /// Seconds between writes of usage; what is newer is lost with a crash
+    #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
+    pub usage_interval_s: u64,
+    /// Threads that move requests; by default one a processor
+    #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
+    pub threads: Option<u16>,
+    /// Print one JSON line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ServeArgs {
+    /// Whom to believe and for whom to answer; warns about settings that open more than they seem to.
+    pub fn trust(&self) -> Result<Trust> {
+        let proxies = match self.trusted_proxies.as_slice() {
+            [] => None,
+            list => Some(AddressList::parse(
+                "trusted-proxies",
+                list.iter().map(String::as_str),
+            )?),
+        };
+        for block in proxies.iter().flat_map(AddressList::blocks) {
+            if block.is_wide() {
+                log::warn!(
+                    "trusted-proxies holds {block}: every machine there can claim any client address"
+                );
+            }
+        }
+        let host = |text: &String| {
+            let known = path::host(text);
+            known
+                .ok_or_else(|| Error::invalid("allowed-hosts", format!("{text:?} is no host name")))
+        };
+        Ok(Trust {
+            proxies,
+            allowed_hosts: self.allowed_hosts.iter().map(host).collect::<Result<_>>()?,
+            cors_origins: self.cors_origins.clone(),
+            verify_from_loopback: self.verify_from_loopback,
+        })
+    }
+
+    /// Refuses to send secrets readable across a network unless told to.
+    pub fn check_listen(&self) -> Result<()> {
+        if self.listen.ip().is_loopback() || self.allow_plain_http {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "listen",
+            format!(
+                "{} is reached by other machines, and plain HTTP would send secrets readable to the network; listen on \
+                 127.0.0.1 behind a proxy with TLS, or say --allow-plain-http",
+                self.listen
+            ),
+        ))
+    }
+
+    /// The time between writes of usage.
+    pub fn usage_interval(&self) -> Duration {
+        Duration::from_secs(self.usage_interval_s)
+    }
+
+    /// Threads that move requests.
+    pub fn workers(&self) -> usize {
+        self.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(2, usize::from),
+            usize::from,
+        )
+    }
+}

@@ -1,0 +1,18 @@
+//! Latchkey: an API-key server in one file. ARCHITECTURE.md is the map.
+
+mod cli;
+mod config;
+mod dialects;
+mod domain;
+mod error;
+mod http;
+mod index;
+mod ops;
+mod store;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    cli::run()
+}
