@@ -1,0 +1,137 @@
+//! Latchkey is gone, hangs or talks nonsense: no fault turns into "allow".
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Behaviour;
+use crate::harness::client::get;
+use crate::harness::latchkey::PORT;
+use crate::harness::stage::Stage;
+use crate::identity;
+
+#[rustfmt::skip] // Columns are the point of this table.
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("while Latchkey hangs requests are denied, and soon",             hanging),
+    ("while Latchkey is gone requests are denied, and soon",           gone),
+    ("a broken or strange answer of Latchkey denies",                  strange_answers),
+    ("an answer without identity headers still removes forged ones",   answer_without_identity),
+    ("once Latchkey is back requests pass again",                      back_again),
+];
+
+/// Two seconds, and what a busy machine adds.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What might answer on Latchkey's port if it is not Latchkey, or a broken one.
+/// 94, 95.
+const ANSWERS: &[&str] = &[
+    "",
+    "\r\n\r\n",
+    "nonsense\r\n\r\n",
+    "SSH-2.0-OpenSSH_9.2\r\n",
+    "HTTP/1.1 ",
+    "HTTP/1.1 200 OK\r\nRemote-User: half an ans",
+    "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:9000/\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 304 Not Modified\r\n\r\n",
+    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n",
+];
+
+#[track_caller]
+fn denies_soon(stage: &Stage) {
+    let started = Instant::now();
+    stage.stops(&get("/").bearer(&stage.reader.secret));
+    stage.stops(&get("/billing/invoices").bearer(&stage.reader.secret));
+    assert!(started.elapsed() < 2 * SOON, "{:?}", started.elapsed());
+}
+
+fn hanging(stage: &mut Stage) {
+    stage.passes(&get("/").bearer(&stage.reader.secret));
+    stage.latchkey.suspend();
+    denies_soon(stage);
+    stage.latchkey.resume();
+    stage.passes(&get("/").bearer(&stage.reader.secret));
+    stage.passes(&get("/billing/invoices").bearer(&stage.reader.secret));
+}
+
+fn gone(stage: &mut Stage) {
+    stage.latchkey.stop();
+    denies_soon(stage);
+}
+
+fn strange_answers(stage: &mut Stage) {
+    for answer in ANSWERS {
+        println!("  {answer:?}");
+        answering(answer, || denies_soon(stage));
+    }
+}
+
+/// GHSA-7r4p-vjf4-gxv4.
+fn answer_without_identity(stage: &mut Stage) {
+    answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", || {
+        let seen = stage.passes(&identity::forged(get("/").bearer("lk_any")));
+        for name in identity::HEADERS {
+            assert!(
+                seen.values(name).concat().is_empty(),
+                "{name}: {}",
+                seen.text()
+            );
+        }
+    });
+}
+
+fn back_again(stage: &mut Stage) {
+    stage.latchkey.restart();
+    stage.passes(&get("/").bearer(&stage.reader.secret));
+    stage.passes(&get("/billing/invoices").bearer(&stage.reader.secret));
+    stage.refuses(&get("/"), 401, None);
+}
+
+/// Somebody on Latchkey's port gives `answer` to all while `work` is done.
+fn answering(answer: &'static str, work: impl FnOnce()) {
+    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+    let listener = TcpListener::bind(address).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for stream in listener.incoming().flatten() {
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+                scope.spawn(move || give(stream, answer));
+            }
+        });
+        // Whether `work` panics or not, the thread above must see the end.
+        let _end = End {
+            done: &done,
+            address,
+        };
+        work();
+    });
+}
+
+fn give(mut stream: TcpStream, answer: &str) {
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let _ = stream.read(&mut [0; 16_384]);
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+struct End<'a> {
+    done: &'a AtomicBool,
+    address: SocketAddr,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}

@@ -1,0 +1,145 @@
+//! A client that claims to be another, or to send another request than it does.
+
+use serde_json::json;
+
+use crate::Behaviour;
+use crate::harness::client::{Request, get, post, request};
+use crate::harness::stage::Stage;
+
+#[rustfmt::skip] // Columns are the point of this table.
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("a forged method, path or host does not change the decision",    forged_request),
+    ("a forged address does not open a key that is bound to one",     forged_address),
+    ("the Connection header hides nothing from Latchkey",             hidden_by_connection),
+    ("no header makes the application act on another request",        overrides),
+    ("a target with a host in it is judged by its path",              absolute_target),
+];
+
+const METHODS: &[&str] = &["X-Forwarded-Method", "X-Original-Method"];
+const PATHS: &[&str] = &[
+    "X-Forwarded-Uri",
+    "X-Original-URI",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+];
+const HOSTS: &[&str] = &["X-Forwarded-Host", "X-Original-Host"];
+const OVERRIDES: &[&str] = &[
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+];
+
+/// Each header alone, doubled, with underscores, and all of them together.
+fn variants(request: &Request, names: &[&str], value: &str) -> Vec<Request> {
+    let mut all = request.clone();
+    let mut variants = Vec::new();
+    for name in names {
+        let once = request.clone().header(name, value);
+        variants.push(once.clone().header(name, value));
+        variants.push(request.clone().header(&name.replace('-', "_"), value));
+        variants.push(once);
+        all = all.header(name, value);
+    }
+    variants.push(all);
+    variants
+}
+
+/// 76, 78, 89, 90.
+fn forged_request(stage: &mut Stage) {
+    let read = get("/billing/invoices").bearer(&stage.reader.secret);
+    let pay = post("/billing/invoices/7/pay")
+        .bearer(&stage.reader.secret)
+        .body(b"");
+    let elsewhere = get("/billing/secrets").bearer(&stage.reader.secret);
+    for (names, value) in [
+        (METHODS, "GET"),
+        (PATHS, "/billing/invoices"),
+        (HOSTS, "evil.example"),
+        (OVERRIDES, "GET"),
+        (&["X-Forwarded-Prefix"], "/billing"),
+    ] {
+        for request in variants(&pay, names, value) {
+            stage.refuses(&request, 403, Some("INSUFFICIENT_SCOPE"));
+        }
+        for request in variants(&elsewhere, names, value) {
+            stage.refuses(&request, 403, Some("UNKNOWN_OPERATION"));
+        }
+    }
+    let mut both = pay.clone();
+    for (names, value) in [(METHODS, "GET"), (PATHS, "/billing/invoices")] {
+        both = variants(&both, names, value).pop().unwrap();
+    }
+    stage.refuses(&both, 403, Some("INSUFFICIENT_SCOPE"));
+    // Nor does a forgery spoil an honest request.
+    for request in variants(&read, METHODS, "POST") {
+        stage.passes(&request);
+    }
+}
+
+fn forged_address(stage: &mut Stage) {
+    let office = json!({"allowed_ips": ["203.0.113.9"]});
+    let key = stage.latchkey.issue("office", &["invoices:read"], office);
+    let list = get("/billing/invoices").bearer(&key.secret);
+    stage.refuses(&list, 403, Some("IP_NOT_ALLOWED"));
+    for name in [
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Forwarded",
+        "True-Client-IP",
+        "X-Client-IP",
+    ] {
+        for value in ["203.0.113.9", "203.0.113.9, 127.0.0.1", "for=203.0.113.9"] {
+            for request in variants(&list, &[name], value) {
+                stage.refuses(&request, 403, Some("IP_NOT_ALLOWED"));
+            }
+        }
+    }
+    let seen = stage.passes(
+        &get("/")
+            .bearer(&stage.bare.secret)
+            .header("X-Forwarded-For", "203.0.113.9"),
+    );
+    assert_eq!(seen.values("X-Forwarded-For"), ["127.0.0.1"]);
+}
+
+/// 31.
+fn hidden_by_connection(stage: &mut Stage) {
+    let hidden = "close, X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-For, X-Forwarded-Host, \
+                  X-Original-Method, X-Original-URI";
+    let pay = post("/billing/invoices/7/pay")
+        .header("Connection", hidden)
+        .body(b"");
+    let pay = pay.bearer(&stage.reader.secret);
+    stage.refuses(&pay, 403, Some("INSUFFICIENT_SCOPE"));
+}
+
+/// 77, 89.
+fn overrides(stage: &mut Stage) {
+    let mut request = get("/billing/invoices").bearer(&stage.reader.secret);
+    let names = [
+        METHODS,
+        PATHS,
+        OVERRIDES,
+        &["X-Forwarded-Prefix", "Forwarded"],
+    ]
+    .concat();
+    for name in names {
+        for name in [name, &name.replace('-', "_"), &name.to_lowercase()] {
+            request = request.header(name, "overridden");
+        }
+    }
+    let seen = stage.passes(&request);
+    assert!(!seen.text().contains("overridden"), "{}", seen.text());
+}
+
+/// 27.
+fn absolute_target(stage: &mut Stage) {
+    for method in ["GET", "POST"] {
+        for target in [
+            "http://x/billing/invoices/7/pay",
+            "http://127.0.0.1:9000/billing/invoices",
+        ] {
+            stage.stops(&request(method, target.as_bytes()).bearer(&stage.bare.secret));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The application behind the proxy: it answers every request with what arrived.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+const ADDRESS: &str = "127.0.0.1:9000";
+
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+static LISTENER: OnceLock<()> = OnceLock::new();
+
+/// A request as the application saw it.
+pub struct Seen(Value);
+
+/// Starts the one application of this test run, unless it runs already.
+pub fn start() {
+    LISTENER.get_or_init(|| {
+        let listener = TcpListener::bind(ADDRESS).expect("port 9000 is free");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || serve(stream));
+            }
+        });
+    });
+}
+
+/// How many requests have reached the application so far.
+pub fn requests() -> usize {
+    REQUESTS.load(Ordering::SeqCst)
+}
+
+impl Seen {
+    pub fn new(echo: Value) -> Seen {
+        Seen(echo)
+    }
+
+    pub fn body(&self) -> &str {
+        self.0["body"].as_str().unwrap()
+    }
+
+    /// All values under this name, and under names that an application may take
+    /// for it: those that differ in case, or have `_` or `.` where it has `-`.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let headers = self.0["headers"].as_array().unwrap().iter();
+        headers
+            .filter(|header| plain(header[0].as_str().unwrap()) == plain(name))
+            .map(|header| header[1].as_str().unwrap())
+            .collect()
+    }
+
+    /// Everything that arrived, as text to search in.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn plain(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+/// Answers request after request until the proxy closes the connection.
+fn serve(stream: TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut stream = stream;
+    loop {
+        let first = line(&mut reader)?;
+        REQUESTS.fetch_add(1, Ordering::SeqCst);
+        let mut headers = Vec::new();
+        while let Some((name, value)) = line(&mut reader)?.split_once(':') {
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        let body = body(&mut reader, &headers)?;
+        let (method, target) = first.split_once(' ')?;
+        let echo = json!({
+            "method": method,
+            "target": target.trim_end_matches(" HTTP/1.1"),
+            "headers": headers,
+            "body": String::from_utf8_lossy(&body),
+        });
+        let echo = echo.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", echo.len());
+        stream.write_all((head + &echo).as_bytes()).ok()?;
+    }
+}
+
+/// `None` at the end of the connection.
+fn line(reader: &mut impl BufRead) -> Option<String> {
+    let mut bytes = Vec::new();
+    let length = reader.read_until(b'\n', &mut bytes).ok()?;
+    (length > 0).then(|| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+fn body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Option<Vec<u8>> {
+    let value = |wanted: &str| {
+        let mut found = headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.next().map(|(_, value)| value)
+    };
+    if value("Transfer-Encoding").is_none() {
+        let length = value("Content-Length")
+            .map_or(Ok(0), |text| text.parse())
+            .ok()?;
+        return exactly(reader, length);
+    }
+    let mut body = Vec::new();
+    loop {
+        let length = usize::from_str_radix(&line(reader)?, 16).ok()?;
+        body.extend(exactly(reader, length)?);
+        line(reader)?;
+        if length == 0 {
+            return Some(body);
+        }
+    }
+}
+
+fn exactly(reader: &mut impl Read, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).ok()?;
+    Some(bytes)
+}

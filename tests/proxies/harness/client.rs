@@ -1,0 +1,136 @@
+//! A small HTTP client that sends exactly the bytes it is told to.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A request, written byte by byte: nothing is escaped, merged or corrected.
+#[derive(Clone)]
+pub struct Request {
+    method: String,
+    target: Vec<u8>,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+pub struct Reply {
+    /// 0 if the connection ended without an answer, which is a refusal too.
+    pub status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+pub fn get(target: &str) -> Request {
+    request("GET", target.as_bytes())
+}
+
+pub fn post(target: &str) -> Request {
+    request("POST", target.as_bytes())
+}
+
+pub fn request(method: &str, target: &[u8]) -> Request {
+    Request {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
+impl Request {
+    pub fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn bearer(self, secret: &str) -> Request {
+        self.header("Authorization", &format!("Bearer {secret}"))
+    }
+
+    pub fn body(mut self, body: &[u8]) -> Request {
+        self.body = body.to_owned();
+        self.header("Content-Length", &body.len().to_string())
+    }
+
+    /// Sends the body in pieces of `piece` bytes.
+    pub fn chunked(mut self, body: &[u8], piece: usize) -> Request {
+        for chunk in body.chunks(piece) {
+            self.body.extend(format!("{:x}\r\n", chunk.len()).bytes());
+            self.body.extend(chunk);
+            self.body.extend(b"\r\n");
+        }
+        self.body.extend(b"0\r\n\r\n");
+        self.header("Transfer-Encoding", "chunked")
+    }
+
+    pub fn send(&self, port: u16) -> Reply {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        // A proxy that has refused may close before it has read all.
+        let _ = stream.write_all(&self.bytes(port));
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Reply::parse(&answer)
+    }
+
+    fn bytes(&self, port: u16) -> Vec<u8> {
+        let mut bytes = format!("{} ", self.method).into_bytes();
+        bytes.extend(&self.target);
+        bytes.extend(b" HTTP/1.1\r\n");
+        for (name, value) in [
+            ("Host", format!("127.0.0.1:{port}")),
+            ("Connection", "close".into()),
+        ] {
+            if !self.headers.iter().any(|(given, _)| given == name) {
+                bytes.extend(format!("{name}: {value}\r\n").bytes());
+            }
+        }
+        for (name, value) in &self.headers {
+            bytes.extend(format!("{name}: {value}\r\n").bytes());
+        }
+        bytes.extend(b"\r\n");
+        bytes.extend(&self.body);
+        bytes
+    }
+}
+
+impl Reply {
+    fn parse(answer: &[u8]) -> Reply {
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let (head, body) = answer.split_at(end.map_or(answer.len(), |at| at + 4));
+        let head = String::from_utf8_lossy(head).into_owned();
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        Reply {
+            status: status.unwrap_or(0),
+            head,
+            body: body.to_owned(),
+        }
+    }
+
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
+    /// Head and body, for messages.
+    pub fn text(&self) -> String {
+        self.head.clone() + &String::from_utf8_lossy(&self.body)
+    }
+
+    /// The body, which must be JSON. Answers that are read so have a Content-Length.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+}

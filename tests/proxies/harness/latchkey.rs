@@ -1,0 +1,123 @@
+//! The real server, on the port that the examples name, and its native API.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::client::{Reply, request};
+use super::process::Process;
+
+pub const PORT: u16 = 8420;
+const ADDRESS: &str = "127.0.0.1:8420";
+
+/// A running server with the catalog `billing`.
+pub struct Latchkey {
+    data: PathBuf,
+    management_key: String,
+    process: Option<Process>,
+}
+
+#[derive(Clone)]
+pub struct Key {
+    pub id: String,
+    pub name: String,
+    pub secret: String,
+}
+
+impl Latchkey {
+    /// Starts on a fresh data folder.
+    pub fn start(folder: &Path) -> Latchkey {
+        let data = folder.join("latchkey");
+        let mut process = launch(&["quickstart", "--json"], &data);
+        let line = process.first_line();
+        let printed: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("quickstart --json printed {line:?}"));
+        let management_key = printed["management_key"].as_str().unwrap().to_owned();
+        let latchkey = Latchkey {
+            data,
+            management_key,
+            process: Some(process),
+        };
+        latchkey.call("PUT", "/v1/catalogs/billing", &catalog());
+        latchkey
+    }
+
+    /// Ends the process, as a crash would.
+    pub fn stop(&mut self) {
+        self.process = None;
+        super::process::await_silence(PORT);
+    }
+
+    /// Starts again on the same data.
+    pub fn restart(&mut self) {
+        self.process = Some(launch(&["serve"], &self.data));
+    }
+
+    /// The process stands still, with its sockets open, until `resume`.
+    pub fn suspend(&self) {
+        self.process.as_ref().unwrap().signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal("CONT");
+    }
+
+    /// Issues a key of the catalog `billing`; `members` may add to it.
+    #[track_caller]
+    pub fn issue(&self, name: &str, scopes: &[&str], members: Value) -> Key {
+        let mut body = json!({"name": name, "catalog": "billing", "scopes": scopes});
+        let more = members.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        let issued = self.call("POST", "/v1/keys", &body).json();
+        Key {
+            id: issued["key"]["id"].as_str().unwrap().to_owned(),
+            name: name.to_owned(),
+            secret: issued["secret"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    pub fn delete(&self, key: &Key) {
+        self.call("DELETE", &format!("/v1/keys/{}", key.id), &Value::Null);
+    }
+
+    #[track_caller]
+    fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let mut call = request(method, path.as_bytes()).bearer(&self.management_key);
+        if !body.is_null() {
+            let body = body.to_string();
+            call = call
+                .header("Content-Type", "application/json")
+                .body(body.as_bytes());
+        }
+        let reply = call.send(PORT);
+        assert!(
+            reply.is_success(),
+            "{method} {path} {body}: {} {}",
+            reply.status,
+            reply.text()
+        );
+        reply
+    }
+}
+
+fn launch(command: &[&str], data: &Path) -> Process {
+    let folder = data.parent().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_latchkey"));
+    let options = ["--data", data.to_str().unwrap(), "--listen", ADDRESS];
+    Process::start(program, &[command, &options].concat(), folder, PORT)
+}
+
+fn catalog() -> Value {
+    json!({
+        "scopes": [
+            {"name": "invoices:read", "label": "Read invoices"},
+            {"name": "invoices:write", "label": "Pay invoices", "implies": ["invoices:read"]},
+        ],
+        "operations": [
+            {"id": "list", "method": "GET", "path": "/billing/invoices", "access": "read",
+             "any_of": ["invoices:read"]},
+            {"id": "pay", "method": "POST", "path": "/billing/invoices/{id}/pay", "access": "write",
+             "any_of": ["invoices:write"]},
+        ],
+    })
+}

@@ -1,0 +1,8 @@
+//! What the behaviours need around them: the programs, a client and an application.
+
+pub mod application;
+pub mod client;
+pub mod latchkey;
+pub mod process;
+pub mod proxy;
+pub mod stage;

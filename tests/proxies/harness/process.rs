@@ -1,0 +1,109 @@
+//! Programs that the tests start: found, awaited, stopped for certain.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs the program `$0` and kills it, with all its children, once the test is
+/// gone: then the pipe that is standard input ends, however the test ended.
+const WATCHED: &str = r#""$0" "$@" & read _; kill -KILL 0"#;
+
+/// A running program in a process group of its own. Its errors go to a log file.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` in `folder` and waits until it listens on `port`.
+    pub fn start(program: &Path, args: &[&str], folder: &Path, port: u16) -> Process {
+        await_silence(port);
+        let name = program.file_name().unwrap().to_string_lossy();
+        let log = folder.join(format!("{name}.log"));
+        let child = Command::new("sh")
+            .args(["-c", WATCHED])
+            .arg(program)
+            .args(args)
+            .current_dir(folder)
+            .env("HOME", folder)
+            .env("XDG_CONFIG_HOME", folder)
+            .env("XDG_DATA_HOME", folder)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let process = Process { child, log };
+        let started = Instant::now();
+        while !listens(port) {
+            let log = || fs::read_to_string(&process.log).unwrap_or_default();
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{name} does not listen on {port}:\n{}",
+                log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        process
+    }
+
+    /// The first line that the program printed.
+    pub fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        let mut reader = BufReader::new(self.child.stdout.take().unwrap());
+        reader.read_line(&mut line).unwrap();
+        // Whatever else it prints must not fill the pipe, nor find it closed.
+        std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        line
+    }
+
+    /// Sends `STOP`, `CONT` or `KILL` to the program and its children.
+    pub fn signal(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let done = Command::new("sh")
+            .args(["-c", r#"kill "-$0" "$1""#, name, &group])
+            .status()
+            .unwrap();
+        assert!(done.success(), "kill -{name} {group}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal("KILL");
+        let _ = self.child.wait();
+    }
+}
+
+/// Where a program is, if it is installed. Proxies are often in `sbin`, which is
+/// not in everybody's `PATH`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Waits until nobody listens on `port`: a leftover would answer in our place.
+pub fn await_silence(port: u16) {
+    let started = Instant::now();
+    while listens(port) {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "port {port} is taken by another program"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok()
+}

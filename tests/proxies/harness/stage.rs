@@ -1,0 +1,90 @@
+//! Client, proxy, Latchkey and application together, for one proxy at a time.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::json;
+
+use super::application::{self, Seen};
+use super::client::{Reply, Request};
+use super::latchkey::{Key, Latchkey};
+use super::process::Process;
+use super::proxy::Proxy;
+
+/// The ports are fixed, so there is one stage.
+static STAGE: Mutex<()> = Mutex::new(());
+
+/// Fields are dropped in this order: the programs first, then the lock.
+pub struct Stage {
+    _proxy: Process,
+    pub latchkey: Latchkey,
+    pub port: u16,
+    /// May do nothing in the catalog.
+    pub bare: Key,
+    pub reader: Key,
+    /// May pay invoices, which implies reading them.
+    pub writer: Key,
+    _lock: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// `None` if the proxy is not installed.
+    pub fn set(proxy: &Proxy) -> Option<Stage> {
+        let program = proxy.find()?;
+        let lock = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("proxies")
+            .join(proxy.name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+
+        application::start();
+        let latchkey = Latchkey::start(&folder);
+        Some(Stage {
+            _proxy: proxy.start(&program, &folder),
+            port: proxy.port,
+            bare: latchkey.issue("bare", &[], json!({})),
+            reader: latchkey.issue("reader", &["invoices:read"], json!({})),
+            writer: latchkey.issue("writer", &["invoices:write"], json!({})),
+            latchkey,
+            _lock: lock,
+        })
+    }
+
+    pub fn send(&self, request: &Request) -> Reply {
+        request.send(self.port)
+    }
+
+    /// Sends a request that must pass, and tells what the application saw of it.
+    #[track_caller]
+    pub fn passes(&self, request: &Request) -> Seen {
+        let reply = self.send(request);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        Seen::new(reply.json())
+    }
+
+    /// Sends a request that must not reach the application.
+    #[track_caller]
+    pub fn stops(&self, request: &Request) -> Reply {
+        let before = application::requests();
+        let reply = self.send(request);
+        assert!(!reply.is_success(), "{}", reply.text());
+        assert_eq!(
+            application::requests(),
+            before,
+            "the application was reached"
+        );
+        reply
+    }
+
+    /// Sends a request that must be refused with this status and, where the key
+    /// itself is good, with this code of Latchkey.
+    #[track_caller]
+    pub fn refuses(&self, request: &Request, status: u16, code: Option<&str>) -> Reply {
+        let reply = self.stops(request);
+        assert_eq!(reply.status, status, "{}", reply.text());
+        assert_eq!(reply.header("X-Auth-Code"), code, "{}", reply.text());
+        reply
+    }
+}

@@ -1,0 +1,68 @@
+//! The files of `examples/`, as they are, with the real nginx, Caddy and HAProxy
+//! before the real server: what passes, what does not, and what the application
+//! behind learns. Each behaviour holds for each proxy.
+//!
+//! The examples listen on fixed ports, so one proxy is tested at a time. Numbers
+//! in comments are those of the list of attacks in the project's notes.
+
+// Clippy's exception for tests does not reach helpers of integration tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bodies;
+mod decisions;
+mod faults;
+mod forgery;
+mod harness;
+mod identity;
+mod paths;
+mod revocation;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use harness::proxy::{CADDY, HAPROXY, NGINX, Proxy};
+use harness::stage::Stage;
+
+/// A sentence, and the function that finds out whether it is true.
+type Behaviour = (&'static str, fn(&mut Stage));
+
+/// In this order: faults come last because they leave another server behind.
+const BEHAVIOURS: &[&[Behaviour]] = &[
+    decisions::BEHAVIOURS,
+    identity::BEHAVIOURS,
+    forgery::BEHAVIOURS,
+    paths::BEHAVIOURS,
+    bodies::BEHAVIOURS,
+    revocation::BEHAVIOURS,
+    faults::BEHAVIOURS,
+];
+
+#[test]
+fn nginx_guards_the_application() {
+    check(&NGINX);
+}
+
+#[test]
+fn caddy_guards_the_application() {
+    check(&CADDY);
+}
+
+#[test]
+fn haproxy_guards_the_application() {
+    check(&HAPROXY);
+}
+
+/// Goes through all behaviours even if one fails, and then names those that did.
+#[track_caller]
+fn check(proxy: &'static Proxy) {
+    let Some(mut stage) = Stage::set(proxy) else {
+        return;
+    };
+    let mut failed = Vec::new();
+    for (sentence, behaviour) in BEHAVIOURS.iter().copied().flatten() {
+        println!("{}: {sentence}", proxy.name);
+        if catch_unwind(AssertUnwindSafe(|| behaviour(&mut stage))).is_err() {
+            failed.push(*sentence);
+        }
+    }
+    assert!(failed.is_empty(), "not so with {}: {failed:#?}", proxy.name);
+}

@@ -1,0 +1,111 @@
+//! Paths that mean one thing to a proxy, another to Latchkey or the application.
+
+use crate::Behaviour;
+use crate::harness::client::{get, request};
+use crate::harness::stage::Stage;
+
+#[rustfmt::skip] // Columns are the point of this table.
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("no spelling of a path gets past a missing scope",      spellings),
+    ("no spelling of a path gets past a missing key",        spellings_without_a_key),
+    ("a query may contain what a path may not",              queries),
+];
+
+/// Ways to spell `/billing/invoices` that some application somewhere accepts.
+/// 81, 83, 84, 85, 87.
+const SPELLINGS: &[&[u8]] = &[
+    b"/billing/../billing/invoices",
+    b"/x/../billing/invoices",
+    b"/x/..;/billing/invoices",
+    b"/./billing/invoices",
+    b"/billing/./invoices",
+    b"/billing/invoices/.",
+    b"/billing/invoices/x/..",
+    b"/%2e/billing/invoices",
+    b"/x/%2e%2e/billing/invoices",
+    b"/x/%2E%2E/billing/invoices",
+    b"/x/.%2e/billing/invoices",
+    b"/x%2f..%2fbilling/invoices",
+    b"/x/%252e%252e/billing/invoices",
+    b"//billing/invoices",
+    b"//x/billing/invoices",
+    b"/billing//invoices",
+    b"/billing/invoices//",
+    b"/billing%2Finvoices",
+    b"/billing%2finvoices",
+    b"/%2fbilling/invoices",
+    b"/billing%252Finvoices",
+    b"/billing%25%32%66invoices",
+    b"/billing%5Cinvoices",
+    b"/billing\\invoices",
+    b"/\\billing/invoices",
+    b"\\billing\\invoices",
+    b"/x\\..\\billing/invoices",
+    b"/billing;x=1/invoices",
+    b"/billing/invoices;x=1",
+    b"/;/billing/invoices",
+    b"/billing%3bx/invoices",
+    b"/billing/invoices%00",
+    b"/billing/invoices\x00",
+    b"/%00/billing/invoices",
+    b"/billing/invoices%0a",
+    b"/billing/invoices%0d%0aX-Original-URI:%20/",
+    b"/billing/invoices%20",
+    b"/billing/invoices\t",
+    b"/billing/invoices\x7f",
+    b"/billing/invoices%3Fx",
+    b"/billing/invoices?",
+    b"/billing/invoices?x=/../../open",
+    b"/billing/invoices#/open",
+    b"/open#/../billing/invoices",
+    b"/billing/invoices%23",
+    b"/BILLING/invoices",
+    b"/Billing/Invoices",
+    b"/%62illing/invoices",
+    b"/%42ILLING/invoices",
+    b"/billin%67/invoices",
+    b"/billing/%69nvoices",
+    b"/billing/invoices/",
+    b"/billing/invoices.",
+    b"/billing/invoices%",
+    b"/billing/invoices%2",
+    b"/%u002e%u002e/billing/invoices",
+    b"/billing%c0%afinvoices",
+    b"/billing\xef\xbc\x8finvoices",
+    b"/x/\xe2\x80\xa5/billing/invoices",
+    b"billing/invoices",
+    b"http://x//billing/invoices",
+    b"http://x/open/../billing/invoices",
+    b"*",
+    b"",
+];
+
+fn spellings(stage: &mut Stage) {
+    stage.passes(&get("/billing/invoices").bearer(&stage.reader.secret));
+    for method in ["GET", "POST", "HEAD"] {
+        for target in SPELLINGS {
+            let request = request(method, target).bearer(&stage.bare.secret);
+            println!("  {method} {}", target.escape_ascii());
+            stage.stops(&request);
+        }
+    }
+}
+
+fn spellings_without_a_key(stage: &mut Stage) {
+    for target in SPELLINGS {
+        println!("  GET {}", target.escape_ascii());
+        stage.stops(&request("GET", target));
+    }
+}
+
+/// 85: the query begins at the first `?`, and does not matter.
+fn queries(stage: &mut Stage) {
+    let target = "/billing/invoices?next=/a/../b//c;d&e=%2e%2f%00%5c?f";
+    stage.passes(&get(target).bearer(&stage.reader.secret));
+    stage.refuses(
+        &get(target).bearer(&stage.bare.secret),
+        403,
+        Some("INSUFFICIENT_SCOPE"),
+    );
+    stage.passes(&get("/open/caf%C3%A9?q=..//").bearer(&stage.bare.secret));
+}
