@@ -1,0 +1,77 @@
+//! Area 1 of `attacks.md`: HTTP framing and connections, with raw bytes against the real executable.
+//!
+//! Not here, because a black box cannot cause them; they are unit tests of `src/http/server`:
+//! - 37 (`accept` fails): `accept::tests::only_exhaustion_makes_the_loop_pause`
+//! - 38 (no new threads): all threads start with the server; `pool` never starts one later
+//! - 41, the statuses 204, 304 and 1xx: `connection::tests::answers_without_a_body_are_framed_as_such`
+//! - 42 (a handler panics): `connection::tests::a_panic_is_a_500_and_the_connection_goes_on`
+//! - 25, HTTP to the TLS port: waits for TLS
+
+mod bodies;
+mod connections;
+mod deadlines;
+mod heads;
+mod process;
+
+use serde_json::json;
+
+use crate::support::{Received, Server};
+
+/// The name of the key that a hidden request would issue.
+const HIDDEN: &str = "smuggled";
+
+/// A whole request that must never be executed: with the administrator's credential it issues a key.
+fn hidden(server: &Server) -> String {
+    let body = json!({ "name": HIDDEN }).to_string();
+    format!(
+        "POST /v1/keys HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        server.address,
+        server.management_key,
+        body.len(),
+    )
+}
+
+/// A head up to where further header lines follow. It asks for a verdict and would be answered with 200.
+fn verify_head(server: &Server) -> String {
+    format!(
+        "POST /v1/verify HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
+        server.address, server.management_key,
+    )
+}
+
+fn question(server: &Server) -> String {
+    json!({ "key": server.secret }).to_string()
+}
+
+/// Sends `bytes` with a hidden request behind them: exactly one answer comes, of one of these statuses, the
+/// connection is closed, and the hidden request was not executed.
+#[track_caller]
+fn check_refused(server: &Server, statuses: &[u16], bytes: impl AsRef<[u8]>) -> Received {
+    let bytes = [bytes.as_ref(), hidden(server).as_bytes()].concat();
+    let received = server.raw(&bytes);
+    let start = bytes[..bytes.len().min(300)].escape_ascii();
+    let seen = received.statuses();
+    assert!(
+        received.closed,
+        "not closed after {start}\n{}",
+        received.text()
+    );
+    assert!(
+        seen.len() == 1 && statuses.contains(&seen[0]),
+        "expected one of {statuses:?}, not {seen:?}, after {start}\n{}",
+        received.text()
+    );
+    received
+}
+
+/// At the end of every case: the server lives, and nothing hidden was executed.
+#[track_caller]
+fn check_unharmed(server: &Server) {
+    server.assert_alive();
+    let keys = server.admin().get("/v1/keys?limit=500").expect(200).text();
+    assert!(
+        !keys.contains(HIDDEN),
+        "a hidden request was executed: {keys}"
+    );
+}

@@ -1,0 +1,166 @@
+//! The process around the connections: signals, a second instance, the Unix socket.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{check_unharmed, question, verify_head};
+use crate::support::{Server, executable, fresh_folder};
+
+/// Asks on one connection until the server says that it was the last answer. `false` if a request had no answer.
+fn ask_until_told_to_stop(server: &Server, is_running: &AtomicBool) -> bool {
+    let body = question(server);
+    let request = format!(
+        "{}Content-Length: {}\r\n\r\n{body}",
+        verify_head(server),
+        body.len()
+    );
+    let mut connection = server.tcp().connect();
+    loop {
+        let sent = connection.write_all(request.as_bytes());
+        let Some(response) = sent.ok().and_then(|()| connection.receive_one()) else {
+            return false;
+        };
+        assert_eq!(response.status, 200, "{}", response.exchange());
+        is_running.store(true, Relaxed);
+        if response.header("connection") == Some("close") {
+            return true;
+        }
+    }
+}
+
+// attacks 43
+#[test]
+fn sigterm_under_load_loses_no_request() {
+    let mut server = Server::start();
+    let is_running: [AtomicBool; 8] = Default::default();
+    thread::scope(|scope| {
+        let clients: Vec<_> = is_running
+            .iter()
+            .map(|flag| scope.spawn(|| ask_until_told_to_stop(&server, flag)))
+            .collect();
+        while !is_running.iter().all(|flag| flag.load(Relaxed)) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        server.signal(Signal::TERM);
+        for client in clients {
+            assert!(
+                client.join().expect("the client ends"),
+                "a request was not answered"
+            );
+        }
+    });
+    let status = server
+        .wait(Duration::from_secs(10))
+        .expect("the process ends in time");
+    assert!(status.success(), "{status}\n{}", server.log());
+
+    server.restart();
+    check_unharmed(&server);
+}
+
+// attacks 43 and 248
+#[test]
+fn signals_that_are_no_end_leave_the_server_alone() {
+    let server = Server::start();
+    server.signal(Signal::HUP);
+    server.signal(Signal::PIPE);
+    server.signal(Signal::STOP);
+    server.signal(Signal::CONT);
+    check_unharmed(&server);
+}
+
+// attacks 248
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let mut server = Server::start();
+    let mut waiting = server.tcp().connect();
+    let head = format!("{}Content-Length: 100\r\n\r\n{{", verify_head(&server));
+    waiting
+        .write_all(head.as_bytes())
+        .expect("the connection is open");
+    server.assert_alive();
+    server.signal(Signal::INT);
+    assert!(
+        server.wait(Duration::from_millis(500)).is_none(),
+        "a request in flight was cut off"
+    );
+    server.signal(Signal::INT);
+    assert!(
+        server.wait(Duration::from_secs(5)).is_some(),
+        "the second signal had no effect"
+    );
+}
+
+// attacks 44
+#[test]
+fn a_second_instance_is_refused() {
+    let server = Server::start();
+    let same_port = fresh_folder();
+    let address = server.address.to_string();
+    for (folder, listen) in [
+        (same_port.join("data"), address.as_str()),
+        (server.data.clone(), "127.0.0.1:0"),
+    ] {
+        let mut second = executable(None)
+            .args(["serve", "--data"])
+            .arg(&folder)
+            .args(["--listen", listen])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it can be started");
+        for _ in 0..500 {
+            if second.try_wait().expect("it can be waited for").is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = second.kill();
+        let output = second.wait_with_output().expect("it ends");
+        assert!(
+            output.status.code().is_some_and(|code| code != 0),
+            "{:?}",
+            output.status
+        );
+        assert!(!output.stderr.is_empty(), "it ended without a word");
+    }
+    let _ = fs::remove_dir_all(same_port);
+    check_unharmed(&server);
+}
+
+// attacks 45
+#[test]
+fn the_unix_socket_outlives_a_crash_and_is_tidied_up() {
+    let mut server = Server::start();
+    let socket = server.socket.clone();
+    let mode = fs::metadata(&socket)
+        .expect("the socket is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(
+        server.local().verify(json!({ "key": server.secret }))["valid"],
+        true
+    );
+
+    server.kill9();
+    assert!(socket.exists(), "a crash leaves the socket behind");
+    server.restart();
+    assert_eq!(
+        server.local().verify(json!({ "key": server.secret }))["valid"],
+        true
+    );
+    check_unharmed(&server);
+
+    assert!(server.stop().is_some_and(|status| status.success()));
+    assert!(!socket.exists(), "an orderly stop removes the socket");
+}

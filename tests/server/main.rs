@@ -1,0 +1,6 @@
+//! Tests of the running server from outside, one module a behaviour.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod framing;
+mod support;

@@ -1,0 +1,12 @@
+//! The harness of all tests from outside: the real executable in a fresh folder, a small HTTP client, and users.
+//!
+//! A test starts a [`Server`], asks it for a [`User`] and calls. Helpers panic with the whole exchange when an
+//! answer is not the expected one, so that a failed test explains itself.
+
+mod client;
+mod server;
+mod user;
+
+pub use client::{Address, Connection, Received, Response};
+pub use server::{Server, executable, fresh_folder};
+pub use user::{Issued, User};

@@ -1,0 +1,329 @@
+//! The real executable, started by `quickstart` in a fresh folder on a free port, and stopped on drop.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use serde_json::{Value, json};
+
+use super::client::{Address, Received, Response};
+use super::user::User;
+
+const START_S: u64 = 20;
+const STOP_S: u64 = 5;
+
+/// The frame of `attacks.md` says one second; this leaves room for a machine that runs all tests at once.
+const PROBE_S: u64 = 5;
+
+/// A running server and what its `quickstart` printed.
+pub struct Server {
+    pub address: SocketAddr,
+    /// Process id, for signals and `/proc`.
+    pub pid: u32,
+    pub socket: PathBuf,
+    pub owner_user_name: String,
+    pub owner_password: String,
+    pub management_key: String,
+    /// A working ordinary key and its secret.
+    pub key: Value,
+    pub secret: String,
+    /// The server's data folder.
+    pub data: PathBuf,
+    folder: PathBuf,
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    child: Child,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::start_with(&[], &[])
+    }
+
+    /// With further arguments behind `quickstart`, and environment variables.
+    pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Server {
+        Server::launch(None, args, env)
+    }
+
+    /// With `RLIMIT_NOFILE` set to `descriptors`.
+    pub fn start_limited(descriptors: u32) -> Server {
+        Server::launch(Some(descriptors), &[], &[])
+    }
+
+    fn launch(descriptors: Option<u32>, args: &[&str], env: &[(&str, &str)]) -> Server {
+        allow_many_connections();
+        let folder = fresh_folder();
+        let data = folder.join("data");
+        let env: Vec<(String, String)> = env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+
+        let mut command = executable(descriptors);
+        command
+            .args(["quickstart", "--json", "--data"])
+            .arg(&data)
+            .args(["--listen", "127.0.0.1:0"]);
+        let (child, hello) = spawn(command, &args, &env, &folder);
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .unwrap_or_else(|| panic!("missing in {hello}"))
+                .to_owned()
+        };
+        Server {
+            address: address(&hello),
+            pid: child.id(),
+            socket: PathBuf::from(text(&hello["socket"])),
+            owner_user_name: text(&hello["owner"]["user_name"]),
+            owner_password: text(&hello["owner"]["password"]),
+            management_key: text(&hello["management_key"]),
+            key: hello["key"].clone(),
+            secret: text(&hello["secret"]),
+            data,
+            folder,
+            env,
+            args,
+            child,
+        }
+    }
+
+    /// Stops the process if it still runs, and serves the same folder on the same port again.
+    pub fn restart(&mut self) {
+        self.stop();
+        let mut command = executable(None);
+        command
+            .args(["serve", "--json", "--data"])
+            .arg(&self.data)
+            .args(["--listen", &self.address.to_string()]);
+        let (child, hello) = spawn(command, &self.args, &self.env, &self.folder);
+        self.address = address(&hello);
+        self.pid = child.id();
+        self.child = child;
+    }
+
+    /// SIGKILL: the process gets no chance to tidy up.
+    pub fn kill9(&mut self) {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server ends");
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid as i32).expect("a process id is positive");
+        kill_process(pid, signal).expect("the server takes signals");
+    }
+
+    /// SIGTERM, and SIGKILL if that has no effect within 5 s (then `None`).
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(status);
+        }
+        self.signal(Signal::TERM);
+        let status = self.wait(Duration::from_secs(STOP_S));
+        if status.is_none() {
+            self.kill9();
+        }
+        status
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("the server can be waited for") {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
+    pub fn tcp(&self) -> Address {
+        Address::Tcp(self.address)
+    }
+
+    /// The administrator, by his management key.
+    pub fn admin(&self) -> User {
+        self.bearer(&self.management_key)
+    }
+
+    pub fn anonymous(&self) -> User {
+        User::new(self.tcp())
+    }
+
+    pub fn bearer(&self, secret: &str) -> User {
+        self.anonymous().bearer(secret)
+    }
+
+    /// Whoever runs this test, through the Unix socket, without a credential.
+    pub fn local(&self) -> User {
+        User::new(Address::Unix(self.socket.clone()))
+    }
+
+    /// One request over TCP, whatever its answer.
+    #[track_caller]
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Response {
+        self.tcp().call(method, path, headers, body)
+    }
+
+    /// Sends bytes as they are; what comes back until the server closes, for at most 5 s.
+    pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Received {
+        self.tcp().raw(bytes.as_ref(), Duration::from_secs(5))
+    }
+
+    /// The liveness probe of `attacks.md`: a good key verifies, a bad one is refused, both soon.
+    #[track_caller]
+    pub fn assert_alive(&self) {
+        let began = Instant::now();
+        let admin = self.admin();
+        let good = admin.verify(json!({ "key": self.secret }));
+        assert_eq!(good["valid"], true, "the good key is refused: {good}");
+        let bad = admin.verify(json!({ "key": format!("{}x", self.secret) }));
+        assert_eq!(bad["valid"], false, "a bad key is accepted: {bad}");
+        assert!(
+            began.elapsed() < Duration::from_secs(PROBE_S),
+            "the probe took {:?}",
+            began.elapsed()
+        );
+    }
+
+    /// Resident memory of the process in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("/proc is there");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("the process lives");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number of KiB");
+        kib * 1024
+    }
+
+    /// What the server has written to stderr since its first start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(log_path(&self.folder)).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        if thread::panicking() {
+            eprintln!(
+                "--- kept {} with this log\n{}",
+                self.folder.display(),
+                self.log()
+            );
+        } else {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// The executable under test; `descriptors` is set by a shell, which then becomes the server.
+pub fn executable(descriptors: Option<u32>) -> Command {
+    let path = env!("CARGO_BIN_EXE_latchkey");
+    let Some(descriptors) = descriptors else {
+        return Command::new(path);
+    };
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
+        path,
+    ]);
+    command
+}
+
+/// Starts the server and waits for the one line of JSON that it prints when it listens.
+fn spawn(
+    mut command: Command,
+    args: &[String],
+    env: &[(String, String)],
+    folder: &Path,
+) -> (Child, Value) {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(log_path(folder))
+        .expect("the log can be opened");
+    let mut child = command
+        .args(args)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("the server can be started");
+    let stdout = child.stdout.take().expect("stdout is a pipe");
+    let (sender, receiver) = channel();
+    // Reads on after the line, so that the server never writes into a closed or full pipe.
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let line = receiver.recv_timeout(Duration::from_secs(START_S)).ok();
+    let hello = line
+        .as_deref()
+        .and_then(|line| serde_json::from_str(line).ok());
+    match hello {
+        Some(hello) => (child, hello),
+        None => {
+            let _ = child.kill();
+            let status = child.wait();
+            let log = fs::read_to_string(log_path(folder)).unwrap_or_default();
+            panic!("the server did not start: {status:?}\n--- stdout\n{line:?}\n--- stderr\n{log}");
+        }
+    }
+}
+
+fn address(hello: &Value) -> SocketAddr {
+    let url = hello["url"]
+        .as_str()
+        .and_then(|url| url.strip_prefix("http://"));
+    let address = url.and_then(|url| url.trim_end_matches('/').parse().ok());
+    address.unwrap_or_else(|| panic!("no URL with an address in {hello}"))
+}
+
+/// A folder that no other test has. Its name is short, because a Unix socket's path must be.
+pub fn fresh_folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("lk-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    folder
+}
+
+fn log_path(folder: &Path) -> PathBuf {
+    folder.join("stderr.log")
+}
+
+/// Some tests open hundreds of connections, side by side with others.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
+}

@@ -1,0 +1,125 @@
+//! Someone who calls the server: an address, and the credential that goes with every call.
+
+use serde_json::{Value, json};
+
+use super::client::{Address, Response};
+
+/// See the heading. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct User {
+    address: Address,
+    headers: Vec<(String, String)>,
+}
+
+/// A key that was issued or rotated.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    pub id: String,
+    pub secret: String,
+    /// The key object.
+    pub key: Value,
+}
+
+impl User {
+    pub fn new(address: Address) -> User {
+        User {
+            address,
+            headers: Vec::new(),
+        }
+    }
+
+    /// The same user with one header more in every call.
+    pub fn with(mut self, name: &str, value: &str) -> User {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn bearer(self, secret: &str) -> User {
+        self.with("Authorization", &format!("Bearer {secret}"))
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        self.call("GET", path, None)
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: Value) -> Response {
+        self.call("POST", path, Some(&body))
+    }
+
+    #[track_caller]
+    pub fn patch(&self, path: &str, body: Value) -> Response {
+        self.call("PATCH", path, Some(&body))
+    }
+
+    #[track_caller]
+    pub fn put(&self, path: &str, body: Value) -> Response {
+        self.call("PUT", path, Some(&body))
+    }
+
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Response {
+        self.call("DELETE", path, None)
+    }
+
+    /// Any method, a JSON body or none.
+    #[track_caller]
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
+        let mut headers: Vec<(&str, &str)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let body = body.map(Value::to_string);
+        if body.is_some() {
+            headers.push(("Content-Type", "application/json"));
+        }
+        self.address
+            .call(method, path, &headers, body.as_deref().map(str::as_bytes))
+    }
+
+    /// Issues a key: 201 or the test fails.
+    #[track_caller]
+    pub fn issue(&self, key: Value) -> Issued {
+        issued(&self.post("/v1/keys", key).expect(201))
+    }
+
+    /// Gives a key a new secret: 200 or the test fails.
+    #[track_caller]
+    pub fn rotate(&self, id: &str, rotation: Value) -> Issued {
+        issued(
+            &self
+                .post(&format!("/v1/keys/{id}/rotate"), rotation)
+                .expect(200),
+        )
+    }
+
+    /// The verdict on a question, which must be well formed.
+    #[track_caller]
+    pub fn verify(&self, question: Value) -> Value {
+        self.post("/v1/verify", question).expect(200).json()
+    }
+
+    /// The code of the verdict on a secret, such as `VALID`.
+    #[track_caller]
+    pub fn verdict(&self, secret: &str) -> String {
+        let verdict = self.verify(json!({ "key": secret }));
+        let code = verdict["code"].as_str();
+        code.unwrap_or_else(|| panic!("a verdict without a code: {verdict}"))
+            .to_owned()
+    }
+}
+
+#[track_caller]
+fn issued(response: &Response) -> Issued {
+    let body = response.json();
+    let (Some(id), Some(secret)) = (body["key"]["id"].as_str(), body["secret"].as_str()) else {
+        panic!("no key and secret in the answer\n{}", response.exchange());
+    };
+    Issued {
+        id: id.to_owned(),
+        secret: secret.to_owned(),
+        key: body["key"].clone(),
+    }
+}
