@@ -43,13 +43,16 @@ CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
 CREATE TABLE policies (
     name                   TEXT    NOT NULL PRIMARY KEY,
     description            TEXT    NOT NULL,
-    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'owner', 'password')),
+    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password')),
     headers                TEXT    NOT NULL,        -- 'bearer', 'token' or names of headers, separated by blanks
     read_only_by           TEXT    NOT NULL CHECK (read_only_by IN ('method', 'operation', 'scope')),
     expiry                 TEXT    NOT NULL CHECK (expiry IN ('forbidden', 'optional', 'required')),
     expiry_s_max           INTEGER CHECK (expiry_s_max > 0),
+    expiry_months_max      INTEGER CHECK (expiry_months_max > 0),       -- of the calendar, to the end of the day in UTC
     addresses              TEXT    NOT NULL CHECK (addresses IN ('cidr', 'exact', 'off')),
     keys_per_workspace_max INTEGER CHECK (keys_per_workspace_max >= 0),
+    keys_per_owner_max     INTEGER CHECK (keys_per_owner_max >= 0),
+    name_unique            INTEGER NOT NULL CHECK (name_unique IN (0, 1)),  -- among live keys of one workspace
     secret_shown           TEXT    NOT NULL CHECK (secret_shown IN ('once', 'sealed')),
     editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks
     can_disable            INTEGER NOT NULL CHECK (can_disable IN (0, 1)),

@@ -282,6 +282,35 @@ pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64>
     Ok(found.unwrap_or(0))
 }
 
+/// Live keys of a policy that one user owns.
+pub fn count_of_owner(read: &Read, policy: &str, owner: Uid) -> Result<u64> {
+    let found = read.query_one(
+        "SELECT count(*) AS live FROM keys WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL",
+        &[&owner, &policy],
+        |row| row.get("live"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Whether any live key follows a policy.
+pub fn any_of_policy(read: &Read, policy: &str) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT EXISTS (SELECT 1 FROM keys WHERE policy = $1 AND deleted_at IS NULL) AS used",
+        &[&policy],
+        |row| row.get::<bool>("used"),
+    )?;
+    Ok(found == Some(true))
+}
+
+/// Names of the live keys of a policy in one workspace.
+pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyId, String)>> {
+    read.query(
+        "SELECT id, name FROM keys WHERE policy = $1 AND workspace_uid = $2 AND deleted_at IS NULL",
+        &[&policy, &workspace],
+        |row| Ok((row.get("id")?, row.get("name")?)),
+    )
+}
+
 /// Live keys of a catalog.
 pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     read.query(
