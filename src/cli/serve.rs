@@ -2,7 +2,7 @@
 
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder};
-use crate::dialects::SURFACES;
+use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
@@ -52,7 +52,12 @@ pub fn run(
 ) -> Result<()> {
     args.serve.check_listen()?;
     let trust = args.serve.trust()?;
-    let app = setup::open(&folder.database(), folder.read_pepper()?, wall_clock)?;
+    let app = setup::open(
+        &folder.database(),
+        folder.read_pepper()?,
+        PRESETS,
+        wall_clock,
+    )?;
     let tcp = bind(args.serve.listen)?;
     let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
     let socket = folder.socket();

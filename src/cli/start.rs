@@ -3,6 +3,7 @@
 use super::serve::{run, wall_clock};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{Contents, Folder};
+use crate::dialects::PRESETS;
 use crate::error::{Error, Result};
 use crate::ops::setup::{self, OWNER, Seeds};
 use serde::Serialize;
@@ -95,7 +96,7 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
 fn make(folder: &Folder) -> Result<Seeds> {
     let peppers = Arc::new(folder.make_pepper()?);
     let new = folder.new_database()?;
-    let seeds = setup::create(&new, peppers, wall_clock())?;
+    let seeds = setup::create(&new, peppers, PRESETS, wall_clock())?;
     folder.install_database(&new)?;
     Ok(seeds)
 }
@@ -113,7 +114,12 @@ fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
         .open(file)
         .map_err(failed)?;
     let mut out = BufWriter::new(out);
-    let app = setup::open(&folder.database(), folder.read_pepper()?, wall_clock)?;
+    let app = setup::open(
+        &folder.database(),
+        folder.read_pepper()?,
+        PRESETS,
+        wall_clock,
+    )?;
     let mut made: u64 = 0;
     setup::fill(&app, count, |secret| {
         made += 1;

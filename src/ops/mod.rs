@@ -6,9 +6,13 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
+#[cfg(test)]
+mod fixture;
 pub mod keys;
 pub mod oversight;
 pub mod people;
+pub mod policies;
+pub mod presets;
 mod publish;
 pub mod setup;
 pub mod upkeep;

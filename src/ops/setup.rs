@@ -4,6 +4,7 @@ use super::access::root;
 use super::clock::{Clock, Wall};
 use super::keys::issue;
 use super::people::PasswordGate;
+use super::presets::{self, Preset};
 use super::{App, publish, system_event, verify};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
@@ -41,13 +42,21 @@ pub struct Seeds {
 }
 
 /// Makes a new database at `path` with a root workspace, an owner, a management key and a sample key.
-pub fn create(path: &Path, peppers: Arc<Peppers>, now: Timestamp) -> Result<Seeds> {
+pub fn create(
+    path: &Path,
+    peppers: Arc<Peppers>,
+    presets: &'static [Preset],
+    now: Timestamp,
+) -> Result<Seeds> {
     let password = password::generate()?;
     let digest = PasswordDigest::new(&password)?;
     Store::create(path)?;
     let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
-    let (management, sample) =
-        store.write(Durability::Full, move |tx| seed(tx, &peppers, &digest, now))?;
+    let (management, sample) = store.write(Durability::Full, move |tx| {
+        let seeds = seed(tx, &peppers, &digest, now)?;
+        presets::install(tx, &peppers, presets, now)?;
+        Ok(seeds)
+    })?;
     store.close();
     Ok(Seeds {
         password,
@@ -58,7 +67,12 @@ pub fn create(path: &Path, peppers: Arc<Peppers>, now: Timestamp) -> Result<Seed
 
 /// Opens the database at `path`. Keys are read in the background; until they are all there, a key that is asked
 /// for is looked up in the store.
-pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
+pub fn open(
+    path: &Path,
+    peppers: Peppers,
+    presets: &'static [Preset],
+    wall: Wall,
+) -> Result<Arc<App>> {
     let peppers = Arc::new(peppers);
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let publishing = index.clone();
@@ -79,9 +93,10 @@ pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
         Ok(())
     })?;
     root(&index.directory())?;
-    let known = peppers.clone();
+    let (known, now) = (peppers.clone(), clock.now().wall);
     store.write(Durability::Full, move |tx| {
-        local::insert_peppers(tx, &known)
+        local::insert_peppers(tx, &known)?;
+        presets::install(tx, &known, presets, now)
     })?;
     let app = App {
         store,
