@@ -1,16 +1,14 @@
-//! Reading what happened: the audit log, usage, policies.
+//! Reading what happened: the audit log, usage.
 
 use super::App;
 use super::access::Caller;
 use crate::domain::audit::Event;
 use crate::domain::key::KeyId;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::audit::{self, Filter};
 use crate::store::local::{self, HourRow};
-use std::sync::Arc;
 
 /// Hours that one answer spans at most: 92 days.
 const HOURS_MAX: i64 = 92 * 24;
@@ -79,12 +77,4 @@ pub fn usage(
 /// Walks the audit chain: how many events there are, or what is wrong first.
 pub fn verify_chain(app: &App) -> Result<std::result::Result<i64, String>> {
     app.read(|read| audit::verify(read, &app.peppers))
-}
-
-/// All policies, by name.
-pub fn policies(app: &App, caller: &Caller) -> Result<Vec<Arc<Policy>>> {
-    caller.require_somewhere(Permission::PoliciesRead)?;
-    let mut found: Vec<Arc<Policy>> = app.index.directory().policies().cloned().collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
 }

@@ -259,7 +259,8 @@ fn grace(call: &Call<'_>) -> Result<Grace> {
     Ok(grace)
 }
 
-fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
+/// A rate limit, or none.
+pub fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
     let Some(mut fields) = fields else {
         return Ok(None);
     };

@@ -5,6 +5,7 @@ mod keys;
 mod oauth;
 mod oversight;
 mod people;
+mod policies;
 pub mod problem;
 mod verify;
 mod workspaces;
@@ -60,8 +61,11 @@ const ROUTES: &[Route] = &[
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
     put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(),
     delete(        "/catalogs/{name}",    Caller,   catalogs::delete),
-    get   (        "/policies",           Caller,   oversight::policies),
-    get   (        "/policies/{name}",    Caller,   oversight::policy),
+    get   (        "/policies",           Caller,   policies::list),
+    post  (        "/policies",           Caller,   policies::create),
+    get   (        "/policies/{name}",    Caller,   policies::find),
+    patch (        "/policies/{name}",    Caller,   policies::edit),
+    delete(        "/policies/{name}",    Caller,   policies::delete),
     // Oversight
     get   (        "/audit-events",       Caller,   oversight::audit_events),
     get   (        "/usage",              Caller,   oversight::usage),

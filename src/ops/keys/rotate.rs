@@ -53,7 +53,7 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
             let directory = index.directory();
             let key = manageable(tx, &directory, &who, id)?;
             bounds::require_cover(tx, &directory, &who, &key)?;
-            check_policy(policy_of(&directory, &key)?.can_rotate, &key)?;
+            policy_of(tx, &key)?.check_rotate()?;
             let (key, secret) = replace(tx, &peppers, key, grace, now)?;
             Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
         },
@@ -72,7 +72,7 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
             "only a key can rotate itself; sign in again for a new access token".to_owned(),
         ));
     };
-    let (index, peppers) = (app.index.clone(), app.peppers.clone());
+    let peppers = app.peppers.clone();
     let (key, secret) = app.change(
         caller,
         "key.rotate",
@@ -92,7 +92,7 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
             if !still_newest {
                 return Err(Error::Unauthenticated);
             }
-            check_policy(policy_of(&index.directory(), &key)?.can_rotate, &key)?;
+            policy_of(tx, &key)?.check_rotate()?;
             let (key, secret) = replace(tx, &peppers, key, grace, now)?;
             Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
         },
@@ -101,16 +101,6 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
         view: view(app, key)?,
         secret,
     })
-}
-
-fn check_policy(can_rotate: bool, key: &Key) -> Result<()> {
-    if can_rotate {
-        return Ok(());
-    }
-    Err(Error::Conflict(format!(
-        "keys of policy {} cannot be rotated; issue a new key and delete this one",
-        key.policy
-    )))
 }
 
 /// Puts a new secret in the place of the newest. At most two secrets of a key ever work.
