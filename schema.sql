@@ -135,12 +135,21 @@ CREATE TABLE secrets (
     created_at      INTEGER NOT NULL,
     expires_at      INTEGER,                        -- end of the grace period; NULL for the newest
     until_first_use INTEGER NOT NULL CHECK (until_first_use IN (0, 1)), -- also ends at the first use of the newest
-    PRIMARY KEY (key_id, digest)
+    sealed          BLOB    CHECK (length(sealed) > 28),    -- nonce, ciphertext, tag; only where the policy shows secrets again
+    sealing_key     INTEGER,                        -- version of the sealing key
+    PRIMARY KEY (key_id, digest),
+    CHECK ((sealed IS NULL) = (sealing_key IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- Versions of the pepper that this database's digests were made with. A fingerprint proves that a pepper
 -- file belongs to this database and is good for nothing else.
 CREATE TABLE peppers (
+    version     INTEGER NOT NULL PRIMARY KEY,
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
+) STRICT;
+
+-- The same for the sealing key, which lies outside the database too.
+CREATE TABLE sealing_keys (
     version     INTEGER NOT NULL PRIMARY KEY,
     fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
 ) STRICT;

@@ -3,9 +3,11 @@
 //! What verification needs of a key is [`live::Live`]; the rules that decide are in [`verdict`].
 
 pub mod address;
+pub mod keyfile;
 pub mod live;
 pub mod pepper;
 pub mod quota;
+pub mod sealing;
 pub mod secret;
 pub mod verdict;
 
