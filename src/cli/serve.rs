@@ -52,12 +52,8 @@ pub fn run(
 ) -> Result<()> {
     args.serve.check_listen()?;
     let trust = args.serve.trust()?;
-    let app = setup::open(
-        &folder.database(),
-        folder.read_pepper()?,
-        PRESETS,
-        wall_clock,
-    )?;
+    let files = folder.read_key_files()?;
+    let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
     let tcp = bind(args.serve.listen)?;
     let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
     let socket = folder.socket();

@@ -11,7 +11,6 @@ use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 
 /// One line for scripts. Secrets are null on a later start.
 #[derive(Serialize)]
@@ -92,11 +91,11 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     })
 }
 
-/// Makes pepper and database; the database gets its name only when it is whole.
+/// Makes key files and database; the database gets its name only when it is whole.
 fn make(folder: &Folder) -> Result<Seeds> {
-    let peppers = Arc::new(folder.make_pepper()?);
+    let files = folder.make_key_files()?;
     let new = folder.new_database()?;
-    let seeds = setup::create(&new, peppers, PRESETS, wall_clock())?;
+    let seeds = setup::create(&new, files, PRESETS, wall_clock())?;
     folder.install_database(&new)?;
     Ok(seeds)
 }
@@ -114,12 +113,8 @@ fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
         .open(file)
         .map_err(failed)?;
     let mut out = BufWriter::new(out);
-    let app = setup::open(
-        &folder.database(),
-        folder.read_pepper()?,
-        PRESETS,
-        wall_clock,
-    )?;
+    let files = folder.read_key_files()?;
+    let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
     let mut made: u64 = 0;
     setup::fill(&app, count, |secret| {
         made += 1;

@@ -4,7 +4,9 @@
 use super::access::{Caller, Origin};
 use super::presets::Preset;
 use super::{App, setup};
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ pub const NOW: Timestamp = Timestamp(1_795_255_200_000);
 pub struct Fixture {
     pub app: Arc<App>,
     folder: PathBuf,
-    pepper: String,
+    files: KeyFiles,
 }
 
 impl Fixture {
@@ -34,21 +36,20 @@ impl Fixture {
         );
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let (peppers, pepper) = Peppers::generate().unwrap();
+        let files = KeyFiles {
+            peppers: Arc::new(Peppers::generate().unwrap().0),
+            sealing: Arc::new(SealingKeys::generate().unwrap().0),
+        };
         let path = folder.join("db");
-        setup::create(&path, Arc::new(peppers), presets, NOW).unwrap();
-        let app = open(&path, &pepper, presets);
-        Fixture {
-            app,
-            folder,
-            pepper,
-        }
+        setup::create(&path, files.clone(), presets, NOW).unwrap();
+        let app = open(&path, &files, presets);
+        Fixture { app, folder, files }
     }
 
     /// Stops and starts again.
     pub fn reopen(&mut self, presets: &'static [Preset]) {
         self.app.close();
-        self.app = open(&self.folder.join("db"), &self.pepper, presets);
+        self.app = open(&self.folder.join("db"), &self.files, presets);
     }
 
     /// Who may do everything.
@@ -64,9 +65,8 @@ impl Drop for Fixture {
     }
 }
 
-fn open(path: &std::path::Path, pepper: &str, presets: &'static [Preset]) -> Arc<App> {
-    let peppers = Peppers::parse(pepper).unwrap();
-    let app = setup::open(path, peppers, presets, || NOW).unwrap();
+fn open(path: &std::path::Path, files: &KeyFiles, presets: &'static [Preset]) -> Arc<App> {
+    let app = setup::open(path, files.clone(), presets, || NOW).unwrap();
     setup::load_keys(&app).unwrap();
     app
 }

@@ -20,7 +20,9 @@ pub mod verify;
 pub mod workspaces;
 
 use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -35,6 +37,7 @@ pub struct App {
     store: Store,
     pub index: Arc<Index>,
     peppers: Arc<Peppers>,
+    sealing: Arc<SealingKeys>,
     pub clock: Clock,
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
@@ -111,6 +114,14 @@ impl App {
     /// Runs a query for a caller whose rights the query itself has checked.
     fn read<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
         self.store.read(work)
+    }
+
+    /// What secrets are stored with.
+    fn key_files(&self) -> KeyFiles {
+        KeyFiles {
+            peppers: self.peppers.clone(),
+            sealing: self.sealing.clone(),
+        }
     }
 
     /// Whether a change could be committed now. Writes the clock's mark, which may be written at any time.

@@ -128,6 +128,9 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<
             )));
         }
         policies::update(tx, &after)?;
+        if after.secret_shown == SecretShown::Once {
+            keys::delete_sealed(tx, &name)?;
+        }
         let changes = changes(&before, &after);
         let noted = !changes.is_empty();
         Ok((noted.then(|| record(&name, changes)), after))

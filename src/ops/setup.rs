@@ -8,7 +8,7 @@ use super::presets::{self, Preset};
 use super::{App, publish, system_event, verify};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
-use crate::domain::key::pepper::Peppers;
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::key::{ID_CHARS, Key, KeyId};
 use crate::domain::people::password::{self, PasswordDigest};
@@ -44,7 +44,7 @@ pub struct Seeds {
 /// Makes a new database at `path` with a root workspace, an owner, a management key and a sample key.
 pub fn create(
     path: &Path,
-    peppers: Arc<Peppers>,
+    files: KeyFiles,
     presets: &'static [Preset],
     now: Timestamp,
 ) -> Result<Seeds> {
@@ -53,8 +53,8 @@ pub fn create(
     Store::create(path)?;
     let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
-        let seeds = seed(tx, &peppers, &digest, now)?;
-        presets::install(tx, &peppers, presets, now)?;
+        let seeds = seed(tx, &files, &digest, now)?;
+        presets::install(tx, &files.peppers, presets, now)?;
         Ok(seeds)
     })?;
     store.close();
@@ -69,11 +69,10 @@ pub fn create(
 /// for is looked up in the store.
 pub fn open(
     path: &Path,
-    peppers: Peppers,
+    files: KeyFiles,
     presets: &'static [Preset],
     wall: Wall,
 ) -> Result<Arc<App>> {
-    let peppers = Arc::new(peppers);
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let publishing = index.clone();
     let store = Store::open(
@@ -81,7 +80,8 @@ pub fn open(
         Box::new(move |read, targets| publish::prepare(&publishing, read, targets)),
     )?;
     let mark = store.read(|read| {
-        local::check_peppers(read, &peppers)?;
+        local::check_peppers(read, &files.peppers)?;
+        local::check_sealing_keys(read, &files.sealing)?;
         local::find_mark(read)
     })?;
     let clock = Clock::new(wall, mark);
@@ -93,15 +93,17 @@ pub fn open(
         Ok(())
     })?;
     root(&index.directory())?;
-    let (known, now) = (peppers.clone(), clock.now().wall);
+    let (known, now) = (files.clone(), clock.now().wall);
     store.write(Durability::Full, move |tx| {
-        local::insert_peppers(tx, &known)?;
-        presets::install(tx, &known, presets, now)
+        local::insert_peppers(tx, &known.peppers)?;
+        local::insert_sealing_keys(tx, &known.sealing)?;
+        presets::install(tx, &known.peppers, presets, now)
     })?;
     let app = App {
         store,
         index,
-        peppers,
+        peppers: files.peppers,
+        sealing: files.sealing,
         clock,
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
@@ -138,18 +140,18 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
     let mut made = 0;
     while made < count {
         let batch = KEYS_A_BATCH.min(count - made);
-        let (peppers, now) = (app.peppers.clone(), app.now().wall);
+        let (files, now) = (app.key_files(), app.now().wall);
         let secrets = app.store.write(Durability::Relaxed, move |tx| {
             let number = keys::next_number(tx)?;
             let one = |offset: u64| {
                 let mut key = plain_key(&format!("filled {}", made + offset + 1), workspace, now)?;
                 key.number = number + i64::try_from(offset).unwrap_or(0);
-                insert(tx, &peppers, &mut key, now)
+                insert(tx, &files, &mut key, now)
             };
             let secrets = (0..batch).map(one).collect::<Result<Vec<Secret>>>()?;
             audit::append(
                 tx,
-                &peppers,
+                &files.peppers,
                 system_event("server.fill", Target::server(), now),
             )?;
             Ok(secrets)
@@ -162,7 +164,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
 
 fn seed(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    files: &KeyFiles,
     digest: &PasswordDigest,
     now: Timestamp,
 ) -> Result<(Secret, Secret)> {
@@ -188,7 +190,9 @@ fn seed(
             role: Role::Owner,
         }],
     };
+    let peppers = &files.peppers;
     local::insert_peppers(tx, peppers)?;
+    local::insert_sealing_keys(tx, &files.sealing)?;
     workspaces::insert(tx, &workspace)?;
     people::insert(tx, &owner, Some(digest))?;
     policies::insert(tx, &Policy::standard())?;
@@ -212,7 +216,7 @@ fn seed(
     };
     let mut sample = plain_key("sample", workspace.uid, now)?;
     let issue = |key: &mut Key| {
-        let secret = issue::store(tx, peppers, key, PREFIX_DEFAULT, now)?;
+        let secret = issue::store(tx, files, &Policy::standard(), key, PREFIX_DEFAULT, now)?;
         audit::append(
             tx,
             peppers,
@@ -252,11 +256,11 @@ fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
 }
 
 /// As [`issue::store`], with the number given.
-fn insert(tx: &Write<'_>, peppers: &Peppers, key: &mut Key, now: Timestamp) -> Result<Secret> {
+fn insert(tx: &Write<'_>, files: &KeyFiles, key: &mut Key, now: Timestamp) -> Result<Secret> {
     let secret = Secret::generate(PREFIX_DEFAULT, key.id)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
-    keys::insert_secret(tx, key.id, issue::digested(peppers, &secret), now)?;
+    issue::keep(tx, files, &Policy::standard(), &secret, now)?;
     Ok(secret)
 }
 

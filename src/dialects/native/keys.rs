@@ -223,6 +223,13 @@ pub fn enable(call: &Call<'_>) -> Result<Reply> {
     switch(call, true)
 }
 
+/// `POST /v1/keys/{id}/reveal`
+pub fn reveal(call: &Call<'_>) -> Result<Reply> {
+    Fields::of_optional(call.request)?.finish()?;
+    let issued = keys::reveal::reveal(call.app, call.caller()?, id(call)?)?;
+    shown(200, &issued)
+}
+
 /// `GET /v1/whoami`
 pub fn whoami(call: &Call<'_>) -> Result<Reply> {
     let view = keys::whoami(call.app, call.caller()?)?;

@@ -38,6 +38,7 @@ const ROUTES: &[Route] = &[
     post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
     post  (        "/keys/{id}/disable",  Caller,   keys::disable),
     post  (        "/keys/{id}/enable",   Caller,   keys::enable),
+    post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
     get   (        "/whoami",             Caller,   keys::whoami),
     post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
     // Where keys live

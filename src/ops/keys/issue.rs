@@ -4,13 +4,14 @@ use super::{Issued, admission, bounds, record, view};
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
 use crate::domain::catalog::check_scope_name;
 use crate::domain::key::address::AddressList;
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::secret::{Secret, check_prefix, generate_id};
 use crate::domain::key::{Key, KeyId, SCOPES_MAX};
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{IssuedBy, Policy, STANDARD};
+use crate::domain::policy::{IssuedBy, Policy, STANDARD, SecretShown};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -97,7 +98,7 @@ fn admit(
     new: NewKey,
     idempotency: Option<Idempotency>,
 ) -> Result<Issued> {
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let (key, secret) = app.change(
         caller,
         "key.issue",
@@ -115,7 +116,7 @@ fn admit(
             policy.check(&key, now)?;
             admission::check_room(tx, &policy, &key)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
-            let secret = store(tx, &peppers, &mut key, prefix, now)?;
+            let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             if let Some(idempotency) = &idempotency {
                 local::insert_idempotent(
                     tx,
@@ -138,7 +139,8 @@ fn admit(
 /// Gives a key its number and its secret and stores both. For `issue` and for filling a store in bulk.
 pub fn store(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    files: &KeyFiles,
+    policy: &Policy,
     key: &mut Key,
     prefix: &str,
     now: Timestamp,
@@ -147,8 +149,30 @@ pub fn store(
     key.number = keys::next_number(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
-    keys::insert_secret(tx, key.id, digested(peppers, &secret), now)?;
+    keep(tx, files, policy, &secret, now)?;
     Ok(secret)
+}
+
+/// Stores the newest secret of a key: its digest, and a sealed copy only where the policy shows secrets again.
+pub fn keep(
+    tx: &Write<'_>,
+    files: &KeyFiles,
+    policy: &Policy,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<()> {
+    let id = secret.presented().id;
+    let sealed = match policy.secret_shown {
+        SecretShown::Once => None,
+        SecretShown::Sealed => Some(files.sealing.seal(id, secret)?),
+    };
+    keys::insert_secret(
+        tx,
+        id,
+        digested(&files.peppers, secret),
+        sealed.as_ref(),
+        now,
+    )
 }
 
 /// What is stored of a secret.

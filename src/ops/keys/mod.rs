@@ -1,10 +1,11 @@
-//! The life of a key: issue, read, edit, disable, enable, rotate, delete.
+//! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
 mod admission;
 mod bounds;
 pub mod edit;
 pub mod issue;
 pub mod list;
+pub mod reveal;
 pub mod rotate;
 
 use super::access::{Caller, Identity};
@@ -30,7 +31,7 @@ pub struct View {
     pub usage: Usage,
 }
 
-/// A key and, if it was made just now, its secret.
+/// A key and, if it was made just now or revealed, its secret.
 #[derive(Debug)]
 pub struct Issued {
     pub view: View,
