@@ -4,4 +4,5 @@
 
 mod framing;
 mod policies;
+mod sealed;
 mod support;
