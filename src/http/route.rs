@@ -248,7 +248,7 @@ impl Router {
             Ok(Some(reply)) => reply,
             Err(err) => {
                 if let Error::Internal(cause) = &err {
-                    log::error!("request {}: {cause}", request.id);
+                    log::error!("{} request {}: {cause}", surface.name, request.id);
                 }
                 (surface.render_error)(&err, request)
             }
