@@ -4,15 +4,18 @@
 -- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
 -- SQL here and in src/store/ keeps to what SQLite and PostgreSQL both understand.
 
--- The isolation boundary: a tree with one root.
+-- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; the slug becomes free.
 CREATE TABLE workspaces (
     uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
-    slug       TEXT    NOT NULL UNIQUE CHECK (length(slug) BETWEEN 1 AND 63),
+    slug       TEXT    NOT NULL CHECK (length(slug) BETWEEN 1 AND 63),
     name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     parent_uid TEXT    REFERENCES workspaces (uid) CHECK (parent_uid <> uid),  -- NULL only for the root
     enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER                              -- once set, never cleared
 ) STRICT;
+
+CREATE UNIQUE INDEX workspaces_slug ON workspaces (slug) WHERE deleted_at IS NULL;
 
 -- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
 CREATE TABLE users (

@@ -69,6 +69,23 @@ impl App {
         target: Target,
         work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Option<Record>, T)> + Send + 'static,
     ) -> Result<T> {
+        self.change_all(caller, action, target, move |tx, now| {
+            let (record, value) = work(tx, now)?;
+            let records = record.into_iter().map(|record| (action, record));
+            Ok((records.collect(), value))
+        })
+    }
+
+    /// As [`App::change`], for a change that takes others with it: one event each, in their order.
+    pub fn change_all<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: Target,
+        work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Vec<(&'static str, Record)>, T)>
+        + Send
+        + 'static,
+    ) -> Result<T> {
         let now = self.now().wall;
         let peppers = self.peppers.clone();
         let draft = draft(caller, action, now);
@@ -77,16 +94,15 @@ impl App {
             ..draft.clone()
         };
         let outcome = self.store.write(Durability::Full, move |tx| {
-            let (record, value) = work(tx, now)?;
-            if let Some(record) = record {
+            let (records, value) = work(tx, now)?;
+            for (action, record) in records {
+                let workspace = record.workspace.map(|uid| uid.to_string());
                 let event = Event {
+                    action: action.to_owned(),
                     target: record.target,
-                    workspace: record
-                        .workspace
-                        .map(|uid| uid.to_string())
-                        .unwrap_or_default(),
+                    workspace: workspace.unwrap_or_default(),
                     changes: record.changes.into_json(),
-                    ..draft
+                    ..draft.clone()
                 };
                 audit::append(tx, &peppers, event)?;
             }

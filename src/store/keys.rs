@@ -358,6 +358,15 @@ pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyI
     )
 }
 
+/// Live keys of a workspace.
+pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys WHERE workspace_uid = $1 AND deleted_at IS NULL ORDER BY id",
+        &[&workspace],
+        |row| row.get("id"),
+    )
+}
+
 /// Live keys of a catalog.
 pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     read.query(

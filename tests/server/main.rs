@@ -6,3 +6,4 @@ mod framing;
 mod policies;
 mod sealed;
 mod support;
+mod workspaces_recursive;
