@@ -200,6 +200,15 @@ CREATE TABLE audit_head (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
+-- Where the chain begins once its oldest rows were cut off: the last of them, sealed under the pepper, so that
+-- nobody else can cut. Numbers are gap-free from 1, so seq is also how many rows were cut.
+CREATE TABLE audit_checkpoint (
+    one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq  INTEGER NOT NULL CHECK (seq > 0),
+    hash BLOB    NOT NULL CHECK (length(hash) = 32),
+    seal BLOB    NOT NULL CHECK (length(seal) = 32)
+) STRICT;
+
 -- Answers to POSTs that carried an Idempotency-Key, for 24 hours.
 CREATE TABLE idempotency_keys (
     actor      TEXT    NOT NULL,

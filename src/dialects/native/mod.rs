@@ -69,5 +69,6 @@ const ROUTES: &[Route] = &[
     delete(        "/policies/{name}",    Caller,   policies::delete),
     // Oversight
     get   (        "/audit-events",       Caller,   oversight::audit_events),
+    post  (        "/audit-events/prune", Caller,   oversight::prune),
     get   (        "/usage",              Caller,   oversight::usage),
 ];

@@ -5,11 +5,12 @@ use crate::domain::audit::Event;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::http::fields::Fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::oversight;
-use crate::store::audit::Filter;
+use crate::store::audit::{Cut, Filter};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -31,6 +32,14 @@ struct EventBody<'a> {
     reason: &'a str,
     changes: Option<&'a RawValue>,
     previous: String,
+}
+
+/// What was cut off the audit log.
+#[derive(Serialize)]
+struct PrunedBody {
+    count: usize,
+    /// The oldest event that is left; null if nothing was cut.
+    first_seq: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +74,27 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         &PageBody {
             items,
             next_cursor: next.map(|seq| seq.to_string()),
+        },
+    ))
+}
+
+/// `POST /v1/audit-events/prune`
+pub fn prune(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let (before, keep) = (body.time("before")?, body.number("keep")?);
+    body.finish()?;
+    let cut = match (before, keep) {
+        (Some(time), None) => Cut::Before(time),
+        (None, Some(count)) => Cut::Keep(count),
+        (None, None) => return Err(Error::invalid("before", "is needed, or keep instead")),
+        (Some(_), Some(_)) => return Err(Error::invalid("keep", "must be left out beside before")),
+    };
+    let pruned = oversight::prune(call.app, call.caller()?, cut)?;
+    Ok(Reply::json(
+        200,
+        &PrunedBody {
+            count: pruned.count,
+            first_seq: pruned.first,
         },
     ))
 }
