@@ -306,7 +306,7 @@ impl Router {
         if access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let headers = self.app.index.directory().named_headers().to_vec();
+        let headers = self.app.index.directory().named_headers();
         match credential::read(request, &headers) {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(
