@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod audit_retention;
+mod clock;
 mod framing;
 mod policies;
 mod sealed;
