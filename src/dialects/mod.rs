@@ -8,7 +8,7 @@ pub mod native;
 pub mod probes;
 
 use crate::http::route::Surface;
-use crate::ops::presets::Preset;
+use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
 pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];

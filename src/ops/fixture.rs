@@ -2,7 +2,7 @@
 //! stands still.
 
 use super::access::{Caller, Origin};
-use super::presets::Preset;
+use super::policies::presets::Preset;
 use super::{App, setup};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;

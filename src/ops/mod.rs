@@ -12,7 +12,6 @@ pub mod keys;
 pub mod oversight;
 pub mod people;
 pub mod policies;
-pub mod presets;
 mod publish;
 pub mod setup;
 pub mod upkeep;

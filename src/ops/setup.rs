@@ -4,7 +4,7 @@ use super::access::root;
 use super::clock::{Clock, Wall};
 use super::keys::issue;
 use super::people::PasswordGate;
-use super::presets::{self, Preset};
+use super::policies::presets::{self, Preset};
 use super::{App, publish, system_event, verify};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};

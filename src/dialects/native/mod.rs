@@ -1,18 +1,18 @@
 //! The native dialect: JSON, bearer secrets, RFC 9457 problems. Its contract is in the README.
 
-mod catalogs;
 mod keys;
 mod oauth;
 mod oversight;
 mod people;
-mod policies;
 pub mod problem;
+mod rules;
 mod verify;
 mod workspaces;
 
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put};
 use crate::http::server::BodyRule::UpTo;
+use rules::{catalogs, policies};
 
 pub const SURFACE: Surface = Surface {
     name: "native",

@@ -1,8 +1,8 @@
 //! Policies: read, added, made stricter, removed. What an edit means for keys that exist is told in
 //! `domain::policy`.
 
-use super::access::Caller;
-use super::{App, Record};
+pub mod presets;
+
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::people::permission::Permission;
@@ -11,6 +11,8 @@ use crate::domain::policy::{
     SecretShown, TiedTo, word,
 };
 use crate::error::{Error, Result};
+use crate::ops::access::Caller;
+use crate::ops::{App, Record};
 use crate::store::{keys, policies};
 use std::sync::Arc;
 

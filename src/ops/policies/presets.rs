@@ -1,12 +1,12 @@
 //! What the ways in bring with them: policies, and the catalogs of their keys' scopes.
 
-use super::system_event;
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{Catalog, Definition};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::ops::system_event;
 use crate::store::{Write, audit, catalogs, policies};
 
 /// A policy, and a catalog if it has one of its own.

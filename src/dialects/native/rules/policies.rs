@@ -1,6 +1,6 @@
 //! Policies: bodies in, bodies out.
 
-use super::keys::{PageBody, RateBody, rate_limit};
+use super::super::keys::{PageBody, RateBody, rate_limit};
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy, SecretShown,
     TiedTo, Words, from_word, word, words,
