@@ -73,7 +73,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let edit = UserEdit {
         email: body.text_or_null("email")?,
-        enabled: body.flag("enabled")?,
+        enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
     };
     body.finish()?;
     let user = people::edit(call.app, call.caller()?, call.param("id"), edit)?;

@@ -70,10 +70,10 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let edit = WorkspaceEdit {
-        slug: body.text("slug")?,
-        name: body.text("name")?,
-        parent: body.text("parent")?,
-        enabled: body.flag("enabled")?,
+        slug: body.text_not_null("slug")?,
+        name: body.text_not_null("name")?,
+        parent: body.text_not_null("parent")?,
+        enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
     };
     body.finish()?;
     let workspace = workspaces::edit(call.app, call.caller()?, call.param("id"), edit)?;
