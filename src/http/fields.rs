@@ -61,6 +61,11 @@ impl Fields {
         format!("{}{member}", self.path)
     }
 
+    /// An error about a member whose value only the reader can judge.
+    pub fn refusal(&self, member: &str, reason: impl Into<String>) -> Error {
+        Error::invalid(self.name(member), reason)
+    }
+
     /// Takes a member out: `None` if it is absent, `Some(None)` if it is null.
     fn take<T>(
         &mut self,
