@@ -5,3 +5,4 @@
 mod framing;
 mod keys;
 mod support;
+mod verify;
