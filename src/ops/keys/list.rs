@@ -85,7 +85,7 @@ fn filter(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Filter> {
         Some(asked) => {
             let place = directory
                 .find_place(asked)
-                .filter(|place| directory.reaches(caller.reach, place.workspace.uid));
+                .filter(|place| caller.knows(&directory, place.workspace.uid));
             place
                 .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?
                 .workspace
@@ -101,7 +101,9 @@ fn filter(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Filter> {
         Some(asked) => {
             let found = directory
                 .find_user(&asked.to_ascii_lowercase())
-                .filter(|user| directory.reaches(caller.reach, user.home));
+                .filter(|user| {
+                    caller.knows(&directory, user.home) || caller.user == Some(user.uid)
+                });
             Some(
                 found
                     .ok_or_else(|| Error::invalid("owner", "there is no such user"))?

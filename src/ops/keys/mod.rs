@@ -67,7 +67,7 @@ pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String
             )));
         }
         keys::delete(tx, id, now)?;
-        Ok((Some(record(&key, Changes::default())), ()))
+        Ok((Some(record(&key, ended(&key))), ()))
     })
 }
 
@@ -84,8 +84,8 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
                 true => keys::find(tx, id)?.ok_or(Error::NotFound("key"))?,
                 false => manageable(tx, &index.directory(), &who, id)?,
             };
-            let ended = keys::delete(tx, id, now)?;
-            Ok((ended.then(|| record(&key, Changes::default())), ()))
+            let first = keys::delete(tx, id, now)?;
+            Ok((first.then(|| record(&key, ended(&key))), ()))
         },
     )
 }
@@ -174,6 +174,13 @@ fn policy_of(directory: &Directory, key: &Key) -> Result<Arc<Policy>> {
         .policy(&key.policy)
         .cloned()
         .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
+}
+
+/// What the audit log keeps of a key that ends: its name, and that it opens nothing any more.
+fn ended(key: &Key) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("name", &key.name, &String::new());
+    changes
 }
 
 fn record(key: &Key, changes: Changes) -> Record {
