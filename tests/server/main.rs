@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod audit;
 mod framing;
 mod keys;
+mod people;
 mod support;
 mod verify;
