@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod audit;
+mod forward_auth;
 mod framing;
 mod keys;
 mod people;
