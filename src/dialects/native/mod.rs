@@ -10,7 +10,9 @@ mod verify;
 mod workspaces;
 
 use crate::http::route::Access::{Caller, Public, Verifier};
-use crate::http::route::{BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put};
+use crate::http::route::{
+    BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put, strict,
+};
 use crate::http::server::BodyRule::UpTo;
 
 pub const SURFACE: Surface = Surface {
@@ -22,14 +24,14 @@ pub const SURFACE: Surface = Surface {
 };
 
 #[rustfmt::skip] // Columns are the point of this table.
-const ROUTES: &[Route] = &[
+const ROUTES: &[Route] = &strict([
     // Verification
     inline("POST", "/verify",             Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
     post  (        "/verify/batch",       Verifier, verify::batch),
     post  (        "/introspect",         Verifier, oauth::introspect),
     post  (        "/revoke",             Caller,   oauth::revoke),
     // Keys
-    get   (        "/keys",               Caller,   keys::list),
+    get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
     get   (        "/keys/{id}",          Caller,   keys::find),
     patch (        "/keys/{id}",          Caller,   keys::edit),
@@ -63,6 +65,6 @@ const ROUTES: &[Route] = &[
     get   (        "/policies",           Caller,   oversight::policies),
     get   (        "/policies/{name}",    Caller,   oversight::policy),
     // Oversight
-    get   (        "/audit-events",       Caller,   oversight::audit_events),
-    get   (        "/usage",              Caller,   oversight::usage),
-];
+    get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
+    get   (        "/usage",              Caller,   oversight::usage).with_query(),
+]);

@@ -124,7 +124,6 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /v1/policies`
 pub fn policies(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = oversight::policies(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(|policy| PolicyBody::of(policy)).collect();
     Ok(Reply::json(

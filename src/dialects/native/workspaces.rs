@@ -34,7 +34,6 @@ impl<'a> WorkspaceBody<'a> {
 
 /// `GET /v1/workspaces`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = workspaces::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(WorkspaceBody::of).collect();
     Ok(Reply::json(
@@ -82,7 +81,6 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 
 /// `DELETE /v1/workspaces/{id}`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     workspaces::delete(call.app, call.caller()?, call.param("id"))?;
     Ok(Reply::new(204))
 }
