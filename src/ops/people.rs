@@ -408,7 +408,7 @@ fn bindings(
             .iter()
             .any(|known| known.workspace == binding.workspace)
         {
-            return Err(Error::invalid("roles", "has two roles for one workspace"));
+            return Err(Error::invalid(field, "has a role in this list already"));
         }
         require_role(directory, caller, &binding)?;
         bindings.push(binding);
