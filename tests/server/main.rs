@@ -5,6 +5,7 @@
 mod audit;
 mod forward_auth;
 mod framing;
+mod input;
 mod keys;
 mod people;
 mod support;
