@@ -115,7 +115,7 @@ CREATE TABLE keys (
     deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;

@@ -280,7 +280,7 @@ impl Router {
             Ok(Some(reply)) => reply,
             Err(err) => {
                 if let Error::Internal(cause) = &err {
-                    log::error!("request {}: {cause}", request.id);
+                    log::error!("{} request {}: {cause}", surface.name, request.id);
                 }
                 (surface.render_error)(&err, request)
             }
@@ -341,7 +341,7 @@ impl Router {
         if access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let headers = self.app.index.directory().named_headers().to_vec();
+        let headers = self.app.index.directory().named_headers();
         match credential::read(request, &headers) {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(

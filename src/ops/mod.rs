@@ -62,7 +62,6 @@ impl App {
         target: Target,
         work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Option<Record>, T)> + Send + 'static,
     ) -> Result<T> {
-        self.index.wait_complete();
         let now = self.now().wall;
         let peppers = self.peppers.clone();
         let draft = draft(caller, action, now);

@@ -30,6 +30,8 @@ use std::sync::{Arc, OnceLock};
 pub const OWNER: &str = "owner";
 /// Keys that are made in one transaction when a store is filled in bulk.
 const KEYS_A_BATCH: u64 = 10_000;
+/// Pages that are kept in memory meanwhile.
+const FILL_CACHE_MIB: u32 = 512;
 /// Threads that read keys at the start.
 const LOADERS: usize = 2;
 
@@ -120,6 +122,9 @@ pub fn load_keys(app: &App) -> Result<()> {
 /// Makes `count` keys without any limits, for measurements, and hands over each secret.
 pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) -> Result<()> {
     let workspace = root(&app.index.directory())?;
+    // Random ids touch every page of the tables; without room for these, each row would be read from the disk.
+    app.store
+        .write(Durability::Relaxed, |tx| tx.widen_cache(FILL_CACHE_MIB))?;
     let mut made = 0;
     while made < count {
         let batch = KEYS_A_BATCH.min(count - made);

@@ -165,12 +165,16 @@ pub fn each_live(
          ORDER BY keys.id, secrets.expires_at IS NOT NULL",
         &[&from, &to],
         |row| {
+            let key = from_row(row)?;
             let secret = SecretRow {
-                secret: StoredSecret { digest: Digest(row.get("digest")?), pepper: row.get("pepper")? },
+                secret: StoredSecret {
+                    digest: Digest(row.get("digest")?),
+                    pepper: row.get("pepper")?,
+                },
                 expires_at: row.get("secret_expires_at")?,
                 until_first_use: row.get("until_first_use")?,
             };
-            take(from_row(row)?, secret)
+            take(key, secret)
         },
     )
 }
@@ -291,14 +295,8 @@ pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     )
 }
 
+/// Reads the columns in their order, which is the quickest.
 fn from_row(row: &Row<'_>) -> Result<Key> {
-    let limit: Option<u64> = row.get("rate_limit")?;
-    let window_s: Option<u64> = row.get("rate_window_s")?;
-    let scopes: String = row.get("scopes")?;
-    let addresses: Option<String> = row.get("allowed_ips")?;
-    let allowed_ips = addresses
-        .map(|text| AddressList::parse("allowed_ips", text.split(' ')))
-        .transpose();
     Ok(Key {
         id: row.get("id")?,
         number: row.get("number")?,
@@ -308,28 +306,46 @@ fn from_row(row: &Row<'_>) -> Result<Key> {
         owner: row.get("owner_uid")?,
         policy: row.get("policy")?,
         catalog: row.get("catalog")?,
-        scopes: scopes
-            .split(' ')
-            .filter(|scope| !scope.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        scopes: scopes(row)?,
         read_only: row.get("read_only")?,
         enabled: row.get("enabled")?,
         not_before: row.get("not_before")?,
         expires_at: row.get("expires_at")?,
-        // A list that cannot be read must not become "anywhere".
-        allowed_ips: allowed_ips.map_err(Error::internal)?,
-        rate_limit: limit
-            .zip(window_s)
-            .map(|(limit, window_s)| RateLimit { limit, window_s }),
-        uses_left: row.get("uses_left")?,
+        allowed_ips: addresses(row)?,
+        rate_limit: rate_limit(row)?,
         metadata: row.get("metadata")?,
         created_by: row.get("created_by")?,
         created_at: row.get("created_at")?,
         rotated_at: row.get("rotated_at")?,
         deleted_at: row.get("deleted_at")?,
         hint: row.get("hint")?,
+        uses_left: row.get("uses_left")?,
     })
+}
+
+fn scopes(row: &Row<'_>) -> Result<Vec<String>> {
+    let text: String = row.get("scopes")?;
+    Ok(text
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// A list that cannot be read must not become "anywhere".
+fn addresses(row: &Row<'_>) -> Result<Option<AddressList>> {
+    let text: Option<String> = row.get("allowed_ips")?;
+    text.map(|text| AddressList::parse("allowed_ips", text.split(' ')))
+        .transpose()
+        .map_err(Error::internal)
+}
+
+fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
+    let limit: Option<u64> = row.get("rate_limit")?;
+    let window_s: Option<u64> = row.get("rate_window_s")?;
+    Ok(limit
+        .zip(window_s)
+        .map(|(limit, window_s)| RateLimit { limit, window_s }))
 }
 
 fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {

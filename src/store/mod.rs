@@ -155,12 +155,13 @@ impl Store {
     /// Finishes the changes that wait and closes the database. Later changes are refused.
     pub fn close(&self) {
         lock(&self.jobs).take();
+        // The last connection to close removes the write-ahead log, and only the writer may.
+        lock(&self.readers).clear();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()
         {
             log::error!("store: the writer did not end in order");
         }
-        lock(&self.readers).clear();
     }
 }
 

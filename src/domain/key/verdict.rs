@@ -21,14 +21,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code, for documents and counters.
-    #[rustfmt::skip]
-    pub const ALL: [Code; 15] = [
-        Code::Malformed, Code::NotFound, Code::OwnerDisabled, Code::WorkspaceDisabled, Code::Disabled,
-        Code::NotYetValid, Code::Expired, Code::WrongHeader, Code::IpNotAllowed, Code::InsufficientScope,
-        Code::ReadOnly, Code::OutsideWorkspace, Code::RateLimited, Code::UsageExceeded, Code::Valid,
-    ];
-
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,11 +40,6 @@ impl Code {
             Code::WorkspaceDisabled => "WORKSPACE_DISABLED",
             Code::WrongHeader => "WRONG_HEADER",
         }
-    }
-
-    /// The code that a stored word means.
-    pub fn parse(text: &str) -> Option<Code> {
-        Code::ALL.into_iter().find(|code| code.as_str() == text)
     }
 }
 
