@@ -31,7 +31,9 @@ pub struct Index {
     /// Uses that wait to be written.
     pub usage: UsageBook,
     complete: AtomicBool,
-    /// Held while `complete` is set, so that no waiter misses it.
+    /// An attempt to fill the index has failed, and none has succeeded yet.
+    incomplete: AtomicBool,
+    /// Held while one of the two is set, so that no waiter misses it.
     completing: Mutex<()>,
     completed: Condvar,
 }
@@ -59,6 +61,7 @@ impl Index {
             kins: Mutex::default(),
             usage: UsageBook::default(),
             complete: AtomicBool::new(false),
+            incomplete: AtomicBool::new(false),
             completing: Mutex::new(()),
             completed: Condvar::new(),
         }
@@ -200,14 +203,23 @@ impl Index {
         self.completed.notify_all();
     }
 
-    /// Waits until every key has been added. Changes wait here, so that filling never brings back what was deleted.
-    pub fn wait_complete(&self) {
+    /// Says that not every key could be read.
+    pub fn set_incomplete(&self) {
+        let _held = lock(&self.completing);
+        self.incomplete.store(true, Ordering::Release);
+        self.completed.notify_all();
+    }
+
+    /// Waits until every key has been added; `false` if that has failed. Changes wait here, so that filling never
+    /// brings back what was deleted.
+    #[must_use]
+    pub fn wait_complete(&self) -> bool {
         if !self.is_complete() {
-            drop(
-                self.completed
-                    .wait_while(lock(&self.completing), |()| !self.is_complete()),
-            );
+            drop(self.completed.wait_while(lock(&self.completing), |()| {
+                !self.is_complete() && !self.incomplete.load(Ordering::Acquire)
+            }));
         }
+        self.is_complete()
     }
 
     fn shard(&self, id: KeyId) -> &Shard {

@@ -62,7 +62,7 @@ impl App {
         target: Target,
         work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Option<Record>, T)> + Send + 'static,
     ) -> Result<T> {
-        self.index.wait_complete();
+        self.wait_complete()?;
         let now = self.now().wall;
         let peppers = self.peppers.clone();
         let draft = draft(caller, action, now);
@@ -94,6 +94,16 @@ impl App {
             })?;
         }
         outcome
+    }
+
+    /// Waits until the index is filled; what changes a key must not come before that.
+    fn wait_complete(&self) -> Result<()> {
+        if self.index.wait_complete() {
+            return Ok(());
+        }
+        Err(Error::Unavailable(
+            "the keys could not all be read, so nothing can be changed; see the log".to_owned(),
+        ))
     }
 
     /// Writes an event that no change goes with: a denied attempt, a failed login.

@@ -94,8 +94,8 @@ pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
     Ok(Arc::new(app))
 }
 
-/// Reads all keys into the index, with a few threads. Returns the first error; the index is then incomplete and
-/// goes on asking the store.
+/// Reads all keys into the index, with a few threads. Returns the first error; until another attempt succeeds,
+/// verifications go on asking the store and changes are refused.
 pub fn load_keys(app: &App) -> Result<()> {
     let failed = OnceLock::new();
     std::thread::scope(|scope| {
@@ -109,7 +109,10 @@ pub fn load_keys(app: &App) -> Result<()> {
         }
     });
     match failed.into_inner() {
-        Some(err) => Err(err),
+        Some(err) => {
+            app.index.set_incomplete();
+            Err(err)
+        }
         None => {
             app.index.set_complete();
             Ok(())
