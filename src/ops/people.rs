@@ -534,12 +534,11 @@ pub struct PasswordGate {
 
 impl PasswordGate {
     pub fn new() -> Result<PasswordGate> {
-        let nobody = PasswordDigest::new(&password::generate()?)?;
         Ok(PasswordGate {
             attempts: Mutex::default(),
             busy: Mutex::default(),
             freed: Condvar::new(),
-            nobody,
+            nobody: PasswordDigest::of_nobody()?,
         })
     }
 
