@@ -56,6 +56,26 @@ pub fn audit_events(
     })
 }
 
+/// As [`audit_events`], for taking the log away: that somebody did is itself an event, and the first one taken.
+pub fn export(
+    app: &App,
+    caller: &Caller,
+    filter: Filter,
+    limit: usize,
+) -> Result<(Vec<Event>, Option<i64>)> {
+    let who = caller.clone();
+    app.change(caller, "audit.export", Target::server(), move |_, _| {
+        who.require_somewhere(Permission::AuditRead)?;
+        let record = Record {
+            target: Target::server(),
+            workspace: None,
+            changes: Changes::default(),
+        };
+        Ok((Some(record), ()))
+    })?;
+    audit_events(app, caller, filter, limit)
+}
+
 /// Hourly totals of a key by verdict, with what waits to be written.
 pub fn usage(
     app: &App,
@@ -136,6 +156,7 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
 }
 
 /// Walks the audit chain: how many events there are, or what is wrong first.
-pub fn verify_chain(app: &App) -> Result<std::result::Result<i64, String>> {
+pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, String>> {
+    caller.require_global(&app.index.directory(), Permission::AuditRead)?;
     app.read(|read| audit::verify(read, &app.peppers))
 }

@@ -117,6 +117,18 @@ pub fn verify_blocking<R>(
     ))
 }
 
+/// Whether a text is a secret of the key whose id it holds, and works. Counts as no use and ends no rotation.
+pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
+    if !app.index.is_complete() {
+        app.read(|read| publish::fault_in(&app.index, read, presented.id))?;
+    }
+    let now = app.now();
+    let found = app.index.with_key(presented.id, |key| {
+        matching(&app.peppers, key, presented, now).is_some()
+    });
+    Ok(found.unwrap_or(false))
+}
+
 /// One attempt at a verdict. `loaded`: the store has been asked for the key already.
 fn step<R>(
     app: &App,

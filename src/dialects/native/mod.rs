@@ -24,6 +24,9 @@ pub const SURFACE: Surface = Surface {
     render_error: problem::render,
 };
 
+/// The whole path of the audit log, for links to it.
+const AUDIT_EVENTS: &str = "/v1/audit-events";
+
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &strict([
     // Verification
@@ -34,6 +37,7 @@ const ROUTES: &[Route] = &strict([
     // Keys
     get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
+    post  (        "/keys/identify",      Caller,   verify::identify),
     get   (        "/keys/{id}",          Caller,   keys::find),
     patch (        "/keys/{id}",          Caller,   keys::edit),
     delete(        "/keys/{id}",          Caller,   keys::delete),
@@ -71,6 +75,7 @@ const ROUTES: &[Route] = &strict([
     delete(        "/policies/{name}",    Caller,   policies::delete),
     // Oversight
     get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
+    get   (        "/audit-events/chain", Caller,   oversight::chain),
     post  (        "/audit-events/prune", Caller,   oversight::prune),
     get   (        "/usage",              Caller,   oversight::usage).with_query(),
 ]);

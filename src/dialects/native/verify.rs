@@ -1,6 +1,6 @@
 //! `POST /v1/verify` and `/v1/verify/batch`: a question in, a verdict out.
 
-use super::keys::PageBody;
+use super::keys::{KeyBody, PageBody};
 use crate::domain::key::address::parse_address;
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::Permission;
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::keys::{self, View};
 use crate::ops::verify::{Outcome, Verdict, verify as decide, verify_blocking};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -61,6 +62,13 @@ struct RefusedBody {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limit: Option<StatusBody>,
+}
+
+/// What is known of a text: that it is a working `secret` of the key, that only its `id` is one of ours, `nothing`.
+#[derive(Serialize)]
+struct IdentifiedBody<'a> {
+    known: &'static str,
+    key: Option<KeyBody<'a>>,
 }
 
 #[derive(Serialize)]
@@ -127,6 +135,52 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
             next_cursor: None,
         },
     ))
+}
+
+/// `POST /v1/keys/identify`: whose secrets texts are that were found where they should not be. Unlike a
+/// verification this leaves no trace on the keys.
+pub fn identify(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let texts = body
+        .texts("items")?
+        .ok_or_else(|| Error::invalid("items", "is needed"))?;
+    body.finish()?;
+    if texts.len() > BATCH_MAX {
+        return Err(Error::invalid(
+            "items",
+            format!("must have at most {BATCH_MAX} entries"),
+        ));
+    }
+    let found = texts
+        .iter()
+        .map(|text| keys::identify(call.app, call.caller()?, text))
+        .collect::<Result<Vec<_>>>()?;
+    let items = found
+        .iter()
+        .map(IdentifiedBody::of)
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
+}
+
+impl<'a> IdentifiedBody<'a> {
+    fn of(found: &'a Option<(View, bool)>) -> Result<IdentifiedBody<'a>> {
+        let known = match found {
+            None => "nothing",
+            Some((_, false)) => "id",
+            Some((_, true)) => "secret",
+        };
+        let key = found.as_ref().map(|(view, _)| KeyBody::of(view));
+        Ok(IdentifiedBody {
+            known,
+            key: key.transpose()?,
+        })
+    }
 }
 
 /// The subtree that a bound caller may ask about; everything without a credential of its own.

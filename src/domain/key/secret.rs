@@ -18,8 +18,10 @@ pub const PREFIX_SESSION: &str = "lks";
 
 const RANDOM_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
-const TAIL_CHARS: usize = ID_CHARS + RANDOM_CHARS + CHECKSUM_CHARS;
-const PREFIX_CHARS_MAX: usize = 16;
+/// Characters after the underscore.
+pub const TAIL_CHARS: usize = ID_CHARS + RANDOM_CHARS + CHECKSUM_CHARS;
+/// Characters before the underscore, at most.
+pub const PREFIX_CHARS_MAX: usize = 16;
 /// Characters of the checksum that lists may show.
 const HINT_CHARS: usize = 4;
 
@@ -64,9 +66,7 @@ impl Secret {
 
     /// What lists may show: prefix, id and the end of the checksum.
     pub fn hint(&self) -> String {
-        let shown = self.text.len() - RANDOM_CHARS - CHECKSUM_CHARS;
-        let tail = self.text.len() - HINT_CHARS;
-        format!("{}…{}", &self.text[..shown], &self.text[tail..])
+        self.presented().hint()
     }
 
     /// The same secret as a client would present it.
@@ -101,6 +101,13 @@ impl<'a> Presented<'a> {
         }
         let id = KeyId::parse(tail.get(..ID_CHARS)?)?;
         Some(Presented { text, id })
+    }
+
+    /// As [`Secret::hint`].
+    pub fn hint(&self) -> String {
+        let shown = self.text.len() - RANDOM_CHARS - CHECKSUM_CHARS;
+        let tail = self.text.len() - HINT_CHARS;
+        format!("{}…{}", &self.text[..shown], &self.text[tail..])
     }
 
     /// The part before the underscore.

@@ -9,9 +9,11 @@ pub mod reveal;
 pub mod rotate;
 
 use super::access::{Caller, Identity};
+use super::verify::is_secret_of_its_key;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::secret::Secret;
+use crate::domain::key::secret::{Presented, Secret};
+
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
@@ -42,6 +44,26 @@ pub struct Issued {
 pub fn find(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
     let key = app.read(|read| visible(read, &app.index.directory(), caller, id))?;
     view(app, key)
+}
+
+/// The key that a text found somewhere names by its id, if the caller may see it, and whether the text is a secret
+/// of it that works. Nothing is counted, spent or ended by this.
+pub fn identify(app: &App, caller: &Caller, text: &str) -> Result<Option<(View, bool)>> {
+    caller.require_somewhere(Permission::KeysVerify)?;
+    let Some(presented) = Presented::parse(text) else {
+        return Ok(None);
+    };
+    let found = match find(app, caller, presented.id) {
+        Ok(found) => found,
+        Err(Error::NotFound(_)) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    let (workspace, owner) = (found.key.workspace, found.key.owner);
+    let directory = app.index.directory();
+    caller.require(&directory, Permission::KeysVerify, workspace, owner)?;
+    drop(directory);
+    let matches = is_secret_of_its_key(app, presented)?;
+    Ok(Some((found, matches)))
 }
 
 /// The caller's own key, with or without the right to read keys.

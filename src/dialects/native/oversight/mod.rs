@@ -1,5 +1,7 @@
 //! The audit log and usage: what can be read about the rest.
 
+mod export;
+
 use super::keys::{PageBody, limit};
 use crate::domain::audit::Event;
 use crate::domain::key::KeyId;
@@ -11,6 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::oversight;
 use crate::store::audit::{Cut, Filter};
+use export::Format;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -32,6 +35,16 @@ struct EventBody<'a> {
     reason: &'a str,
     changes: Option<&'a RawValue>,
     previous: String,
+}
+
+/// Whether the audit log is what it was when it was written.
+#[derive(Serialize)]
+struct ChainBody<'a> {
+    intact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_bad: Option<&'a str>,
 }
 
 /// What was cut off the audit log.
@@ -62,6 +75,9 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
             .take_number("cursor")?
             .map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)),
     };
+    if let Some(format) = Format::take(&mut query)? {
+        return export::answer(call, query, filter, format);
+    }
     let limit = limit(&mut query)?;
     query.finish()?;
     let (events, next) = oversight::audit_events(call.app, call.caller()?, filter, limit)?;
@@ -74,6 +90,20 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         &PageBody {
             items,
             next_cursor: next.map(|seq| seq.to_string()),
+        },
+    ))
+}
+
+/// `GET /v1/audit-events/chain`
+pub fn chain(call: &Call<'_>) -> Result<Reply> {
+    call.query()?.finish()?;
+    let walked = oversight::verify_chain(call.app, call.caller()?)?;
+    Ok(Reply::json(
+        200,
+        &ChainBody {
+            intact: walked.is_ok(),
+            events: walked.as_ref().ok().copied(),
+            first_bad: walked.as_ref().err().map(String::as_str),
         },
     ))
 }

@@ -1,0 +1,174 @@
+//! The audit log as JSON lines or CSV, for taking it away.
+//!
+//! One answer holds up to 10,000 events; where there are more, a `Link` header names the next one (RFC 8288).
+
+use super::EventBody;
+use crate::domain::audit::Event;
+use crate::error::{Error, Result};
+use crate::http::query::Query;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::oversight;
+use crate::store::audit::Filter;
+
+/// Events of one answer, if nobody says fewer.
+const EVENTS_MAX: u64 = 10_000;
+
+const COLUMNS: &str = "seq,at,actor,action,target_kind,target_id,workspace,source,request_id,outcome,reason,changes,previous\r\n";
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// RFC 4180, with a line of headings on the first page only.
+    Csv,
+    JsonLines,
+}
+
+impl Format {
+    /// The parameter `format`; `None` for the ordinary pages.
+    pub fn take(query: &mut Query) -> Result<Option<Format>> {
+        match query.take("format").as_deref() {
+            None | Some("json") => Ok(None),
+            Some("csv") => Ok(Some(Format::Csv)),
+            Some("jsonl") => Ok(Some(Format::JsonLines)),
+            Some(_) => Err(Error::Malformed(
+                "the parameter format must be json, jsonl or csv".to_owned(),
+            )),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::JsonLines => "jsonl",
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::JsonLines => "application/jsonl",
+        }
+    }
+}
+
+/// Writes one page of an export.
+pub fn answer(call: &Call<'_>, mut query: Query, filter: Filter, format: Format) -> Result<Reply> {
+    let limit = query.take_number("limit")?.unwrap_or(EVENTS_MAX);
+    if !(1..=EVENTS_MAX).contains(&limit) {
+        return Err(Error::Malformed(format!(
+            "the parameter limit must be 1 to {EVENTS_MAX} in this format"
+        )));
+    }
+    query.finish()?;
+    let is_first = filter.before.is_none();
+    let asked = filter.clone();
+    let (events, next) = oversight::export(call.app, call.caller()?, filter, limit as usize)?;
+    let mut text = String::new();
+    if format == Format::Csv && is_first {
+        text.push_str(COLUMNS);
+    }
+    for event in &events {
+        match format {
+            Format::Csv => push_row(&mut text, event),
+            Format::JsonLines => {
+                let body = EventBody::of(event)?;
+                text.push_str(&serde_json::to_string(&body).map_err(Error::internal)?);
+                text.push('\n');
+            }
+        }
+    }
+    let reply = Reply::new(200).body(format.media_type(), text.into_bytes());
+    Ok(match next {
+        None => reply,
+        Some(before) => reply.with("link", &link(format, limit, &asked, before)),
+    })
+}
+
+/// The address of the page after this one.
+fn link(format: Format, limit: u64, asked: &Filter, before: i64) -> String {
+    let mut target = format!(
+        "{}?format={}&limit={limit}&cursor={before}",
+        super::super::AUDIT_EVENTS,
+        format.as_str()
+    );
+    let times = [asked.since, asked.until].map(|at| at.map(|at| at.to_string()));
+    let [since, until] = &times;
+    for (name, value) in [
+        ("actor", &asked.actor),
+        ("action", &asked.action),
+        ("target", &asked.target),
+        ("since", since),
+        ("until", until),
+    ] {
+        if let Some(value) = value {
+            target.push_str(&format!("&{name}={}", crate::http::query::encode(value)));
+        }
+    }
+    format!("<{target}>; rel=\"next\"")
+}
+
+fn push_row(text: &mut String, event: &Event) {
+    let previous: String = event.previous.iter().map(|b| format!("{b:02x}")).collect();
+    let cells = [
+        &event.seq.to_string(),
+        &event.at.to_string(),
+        &event.actor,
+        &event.action,
+        event.target.kind.as_str(),
+        &event.target.id,
+        &event.workspace,
+        &event.source,
+        &event.request_id,
+        event.outcome.as_str(),
+        &event.reason,
+        &event.changes,
+        &previous,
+    ];
+    for (position, value) in cells.iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        push_cell(text, value);
+    }
+    text.push_str("\r\n");
+}
+
+/// Quoted where it must be. A cell that a spreadsheet would run as a formula gets a `'` before it.
+fn push_cell(text: &mut String, value: &str) {
+    let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if !formula && !value.contains([',', '"', '\r', '\n']) {
+        text.push_str(value);
+        return;
+    }
+    text.push('"');
+    if formula {
+        text.push('\'');
+    }
+    text.push_str(&value.replace('"', "\"\""));
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, expected: &str) {
+        let mut text = String::new();
+        push_cell(&mut text, value);
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_cell_is_quoted_and_never_a_formula() {
+        check("plain text", "plain text");
+        check("", "");
+        check("a,b", "\"a,b\"");
+        check("say \"x\"", "\"say \"\"x\"\"\"");
+        check("two\nlines", "\"two\nlines\"");
+        for start in ["=", "+", "-", "@", "\t", "\r"] {
+            check(&format!("{start}1"), &format!("\"'{start}1\""));
+        }
+    }
+}
