@@ -5,7 +5,7 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::error::{Error, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +51,20 @@ impl Folder {
 
     /// Takes the lock of a folder that is there.
     pub fn open(path: &Path) -> Result<Folder> {
+        if let Some(folder) = Folder::open_unless_locked(path)? {
+            return Ok(folder);
+        }
+        // Only for the message; an empty file says nothing.
+        let holder = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
+        Err(refused(format!(
+            "the data folder {} is in use by another latchkey (process {}); stop that one first, nothing was changed",
+            path.display(),
+            holder.trim()
+        )))
+    }
+
+    /// Takes the lock of a folder that is there; `None` if another process has it.
+    pub fn open_unless_locked(path: &Path) -> Result<Option<Folder>> {
         let shown = path.display();
         let metadata = fs::metadata(path)
             .map_err(|err| refused(format!("the data folder {shown} cannot be opened: {err}")))?;
@@ -73,15 +87,7 @@ impl Folder {
             })?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Only for the message; an empty file says nothing.
-                let _ = lock.read_to_string(&mut holder);
-                return Err(refused(format!(
-                    "the data folder {shown} is in use by another latchkey (process {}); stop that one first, nothing was changed",
-                    holder.trim()
-                )));
-            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(err)) => {
                 return Err(refused(format!(
                     "{} cannot be locked: {err}",
@@ -101,7 +107,7 @@ impl Folder {
             // A first start that was interrupted while the database got its name left the other one.
             folder.remove_new_database()?;
         }
-        Ok(folder)
+        Ok(Some(folder))
     }
 
     /// What is in the folder; refuses a database without its pepper.
@@ -127,7 +133,7 @@ impl Folder {
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.path.join(SOCKET)
+        socket_of(&self.path)
     }
 
     fn pepper(&self) -> PathBuf {
@@ -253,6 +259,20 @@ impl Folder {
     fn sync(&self) -> std::io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Where the server of a folder listens.
+pub fn socket_of(path: &Path) -> PathBuf {
+    path.join(SOCKET)
+}
+
+/// There is no folder, or nothing in it yet.
+pub fn not_initialised(path: &Path) -> Error {
+    let shown = path.display();
+    refused(format!(
+        "the data folder {shown} is not initialised; make one with: latchkey init --data {shown} \
+         (or try everything with: latchkey quickstart --data {shown})"
+    ))
 }
 
 /// Refuses what other users of the machine could read or change.

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
@@ -15,6 +16,35 @@ pub struct Request {
     pub head: Head,
     /// Empty if the plan said `BodyRule::Ignore`.
     pub body: Bytes,
+}
+
+impl Request {
+    /// A request that this process makes of itself, as user `uid` would through the Unix socket. `None` if method
+    /// or target are none.
+    pub fn in_process(
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+        uid: u32,
+        id: RequestId,
+    ) -> Option<Request> {
+        let mut headers = HeaderMap::new();
+        if !body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(CONTENT_TYPE, json);
+        }
+        let head = Head {
+            method: method.parse().ok()?,
+            uri: target.parse().ok()?,
+            headers,
+            peer: Peer::Unix { uid },
+            id,
+        };
+        Some(Request {
+            head,
+            body: body.into(),
+        })
+    }
 }
 
 impl Deref for Request {
@@ -124,7 +154,6 @@ impl fmt::Display for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> Head {
         let mut map = HeaderMap::new();
