@@ -1,12 +1,25 @@
 //! The command line: one subcommand a job, each with examples.
+//!
+//! Besides making and serving a folder, every command is a request of the native API (`ask`) and a way to show its
+//! answer (`show`). None looks into the store by itself.
 
+mod ask;
+mod catalog;
+mod completions;
+mod failure;
+mod key;
+mod manage;
+mod oversight;
+mod scan;
 mod serve;
+mod show;
 mod start;
+mod typed;
+mod words;
 
 use crate::config::{DataArgs, ServeArgs};
-use crate::error::Error;
-use clap::{Parser, Subcommand};
-use std::io::Write;
+use clap::{CommandFactory, Parser, Subcommand};
+use failure::{End, Result, tell};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +48,43 @@ enum Command {
         after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
     )]
     Serve(RunArgs),
+    /// Issue, list, edit, rotate, disable, delete and verify keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Create, list, edit, disable and delete users, and set their passwords and roles
+    #[command(subcommand)]
+    User(manage::user::UserCommand),
+    /// Create, list, edit, disable and delete workspaces
+    #[command(subcommand)]
+    Workspace(manage::workspace::WorkspaceCommand),
+    /// List, show, put and delete policies
+    #[command(subcommand)]
+    Policy(manage::policy::PolicyCommand),
+    /// List, show, put, import and delete catalogs
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    /// Read, export and verify the audit log
+    #[command(subcommand)]
+    Audit(oversight::audit::AuditCommand),
+    /// Show how often a key was used, hour by hour
+    #[command(
+        after_help = "Examples:\n  latchkey usage k3J9aQ0xZb\n  latchkey usage k3J9aQ0xZb --since 2027-01-01T00:00:00Z --json"
+    )]
+    Usage(oversight::usage::UsageArgs),
+    /// Find secrets in files, and whose they are; exits 1 if there are any
+    #[command(
+        after_help = "Secrets are known by their shape and checksum; they are never printed.\n\n\
+                      Examples:\n  latchkey scan .\n  latchkey scan --json /srv/app /var/log/app | jq -r '.[].path'\n  \
+                      git diff --cached | latchkey scan -"
+    )]
+    Scan(scan::ScanArgs),
+    /// Write a script that lets a shell complete commands
+    #[command(
+        after_help = "Examples:\n  latchkey completions bash > /etc/bash_completion.d/latchkey\n  \
+                      latchkey completions zsh > /usr/local/share/zsh/site-functions/_latchkey\n  \
+                      latchkey completions fish > ~/.config/fish/completions/latchkey.fish"
+    )]
+    Completions(completions::CompletionsArgs),
 }
 
 /// What serving takes.
@@ -64,26 +114,43 @@ pub struct InitArgs {
 
 /// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Init(args) => start::init(&args),
-        Command::Quickstart(args) => start::quickstart(&args),
-        Command::Serve(args) => serve::serve(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            // Unlike `eprintln!`, this does not panic when nobody reads it.
-            let _ = writeln!(std::io::stderr(), "latchkey: {}", sentence(&err));
-            ExitCode::FAILURE
-        }
-    }
+    tell(carried_out(Cli::parse().command))
 }
 
-/// An error as a sentence for whoever sits at the terminal; here the cause of an internal error is of use.
-fn sentence(err: &Error) -> String {
-    match err {
-        Error::Internal(cause) => cause.to_string(),
-        other => other.to_string(),
+fn carried_out(command: Command) -> Result<End> {
+    match command {
+        Command::Init(args) => start::init(&args)?,
+        Command::Quickstart(args) => start::quickstart(&args)?,
+        Command::Serve(args) => serve::serve(&args)?,
+        Command::Key(command) => return key::run(&command),
+        Command::User(command) => return manage::user::run(&command),
+        Command::Workspace(command) => return manage::workspace::run(&command),
+        Command::Policy(command) => return manage::policy::run(&command),
+        Command::Catalog(command) => return catalog::run(&command),
+        Command::Audit(command) => return oversight::audit::run(&command),
+        Command::Usage(args) => return oversight::usage::run(&args),
+        Command::Scan(args) => return scan::run(&args),
+        Command::Completions(args) => return completions::run(&args, Cli::command()),
+    }
+    Ok(End::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            if command.has_subcommands() {
+                return command.get_subcommands().for_each(check);
+            }
+            let help = command.get_after_help().map(ToString::to_string);
+            let has_example = help.is_some_and(|text| text.contains("Example"));
+            assert!(has_example, "{}", command.get_name());
+        }
+        let program = Cli::command();
+        program.clone().debug_assert();
+        check(&program);
     }
 }

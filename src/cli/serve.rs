@@ -1,7 +1,7 @@
 //! `latchkey serve`: listeners, threads, and an orderly end.
 
 use super::RunArgs;
-use crate::config::folder::{Contents, Folder};
+use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -210,12 +210,4 @@ pub fn wall_clock() -> Timestamp {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn not_initialised(path: &Path) -> Error {
-    let shown = path.display();
-    Error::Unavailable(format!(
-        "the data folder {shown} is not initialised; make one with: latchkey init --data {shown} \
-         (or try everything with: latchkey quickstart --data {shown})"
-    ))
 }

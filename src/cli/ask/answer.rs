@@ -1,0 +1,73 @@
+//! An answer, from wherever it came, and what its refusals say.
+
+use super::Target;
+use crate::cli::failure::{Failure, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Status, the link to the next page, body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The value of `Link`, if there is one.
+    pub link: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// What is used of RFC 9457 problem details.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
+    field: Option<String>,
+    request_id: String,
+}
+
+impl Answer {
+    /// The answer if it grants what was asked, else its problem as one sentence.
+    pub fn accepted(self, method: &str, target: &Target) -> Result<Answer> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        Err(Failure::Refused(self.refusal(method, target)))
+    }
+
+    fn refusal(&self, method: &str, target: &Target) -> String {
+        let Ok(problem) = serde_json::from_slice::<Problem>(&self.body) else {
+            return format!("the server answered {} and no reason", self.status);
+        };
+        let Problem {
+            code,
+            detail,
+            field,
+            request_id,
+        } = problem;
+        match (code.as_str(), field) {
+            ("not-found", _) if detail.ends_with("such path") => format!(
+                "this server has no {method} {}; it is of another version than this command",
+                target.path()
+            ),
+            ("internal", _) => format!("{detail} {request_id}"),
+            (_, Some(field)) if !detail.starts_with(&field) => format!("{field}: {detail}"),
+            _ => detail,
+        }
+    }
+
+    /// The body as text, without a line end.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).trim_end().to_owned()
+    }
+
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body)
+            .map_err(|err| Failure::refused(format!("the server's answer cannot be read: {err}")))
+    }
+
+    /// Where the next page is: the target of a `Link` whose relation is `next` (RFC 8288).
+    pub fn next(&self) -> Option<Target> {
+        let (target, parameters) = self.link.as_deref()?.strip_prefix('<')?.split_once('>')?;
+        parameters
+            .contains("rel=\"next\"")
+            .then(|| Target::named(target))
+    }
+}

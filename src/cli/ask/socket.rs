@@ -1,0 +1,125 @@
+//! One HTTP/1.1 exchange over the server's Unix socket.
+//!
+//! Small enough to be read whole, where a client library would bring an async runtime's worth of code: one
+//! connection a request, closed by the server; every answer of our server tells its length.
+
+use super::Answer;
+use crate::cli::failure::{Failure, Result};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long an answer may take: walking the audit log of a busy year takes minutes.
+const ANSWER: Duration = Duration::from_secs(600);
+/// Headers of an answer; more is none of our server's.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether somebody listens. A socket that a killed server has left does not count.
+pub fn answers(path: &Path) -> Result<bool> {
+    match UnixStream::connect(path) {
+        Ok(_) => Ok(true),
+        Err(err)
+            if matches!(
+                err.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(err) => Err(Failure::refused(format!(
+            "the socket {} cannot be used: {err}; run this as the user who runs the server",
+            path.display()
+        ))),
+    }
+}
+
+/// Sends a request and reads its whole answer.
+pub fn exchange(path: &Path, method: &str, target: &str, body: &[u8]) -> Result<Answer> {
+    let mut head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    if !body.is_empty() {
+        head.push_str("Content-Type: application/json\r\n");
+    }
+    head.push_str("\r\n");
+    let received = transfer(path, head.as_bytes(), body).map_err(|err| {
+        Failure::refused(format!(
+            "the server at {} did not answer: {err}; whether it did what was asked is not known",
+            path.display()
+        ))
+    })?;
+    parse(&received).ok_or_else(|| {
+        Failure::refused(format!(
+            "the answer of the server at {} was cut off; whether it did what was asked is not known",
+            path.display()
+        ))
+    })
+}
+
+fn transfer(path: &Path, head: &[u8], body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    // A server that refuses early stops reading: its answer counts, not the failed write.
+    let written = stream.write_all(head).and_then(|()| stream.write_all(body));
+    let mut received = Vec::new();
+    match stream.read_to_end(&mut received) {
+        Err(err) if received.is_empty() => Err(err),
+        _ if received.is_empty() => {
+            written?;
+            Err(ErrorKind::UnexpectedEof.into())
+        }
+        _ => Ok(received),
+    }
+}
+
+/// `None` if this is no whole answer.
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let searched = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+    let end = searched.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status: u16 = lines
+        .next()?
+        .strip_prefix("HTTP/1.1 ")?
+        .get(..3)?
+        .parse()
+        .ok()?;
+    let (mut length, mut link) = (None, None);
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            length = Some(value.trim().parse::<usize>().ok()?);
+        } else if name.eq_ignore_ascii_case("link") {
+            link = Some(value.trim().to_owned());
+        }
+    }
+    let mut body = bytes[end + 4..].to_vec();
+    match length {
+        Some(length) if body.len() >= length => body.truncate(length),
+        None if status == 204 => body.clear(),
+        _ => return None,
+    }
+    Some(Answer { status, link, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_answer_counts() {
+        let whole =
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nLink: </v1/x?c=1>; rel=\"next\"\r\n\r\nok";
+        let answer = parse(whole).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+        assert_eq!(answer.next().unwrap().as_str(), "/v1/x?c=1");
+        for cut in 0..whole.len() {
+            assert!(parse(&whole[..cut]).is_none(), "{cut}");
+        }
+        assert!(parse(b"HTTP/1.1 204 No Content\r\n\r\n").is_some());
+        assert!(parse(b"HTTP/1.1 200 OK\r\n\r\nno length").is_none());
+        assert!(parse(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_none());
+    }
+}

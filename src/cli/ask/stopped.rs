@@ -1,0 +1,88 @@
+//! Answering in this process, for a folder whose server does not run.
+
+use super::Answer;
+use crate::cli::failure::{Failure, Result};
+use crate::cli::serve::wall_clock;
+use crate::config::folder::{Contents, Folder, not_initialised};
+use crate::dialects::{PRESETS, SURFACES};
+use crate::http::client::Trust;
+use crate::http::reply::Reply;
+use crate::http::request::{Request, RequestId};
+use crate::http::route::Router;
+use crate::http::server::{BodyRule, Fault, Lane, Service};
+use crate::ops::{App, setup};
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+/// The folder under its lock, and the router that a server would have.
+pub struct Stopped {
+    app: Arc<App>,
+    service: Service,
+    process: u32,
+    requests: Cell<u64>,
+    _folder: Folder,
+}
+
+impl Stopped {
+    /// Opens what the folder holds.
+    pub fn open(folder: Folder) -> Result<Stopped> {
+        if folder.contents()? != Contents::Ready {
+            return Err(not_initialised(folder.path()).into());
+        }
+        let files = folder.read_key_files()?;
+        let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
+        // Every change, and every verification, waits until the keys are in memory.
+        setup::load_keys(&app)?;
+        let service = Router::new(app.clone(), Trust::default(), SURFACES).service();
+        Ok(Stopped {
+            app,
+            service,
+            // Random enough for names: the standard library seeds its hash maps from the system.
+            process: RandomState::new().build_hasher().finish() as u32,
+            requests: Cell::new(0),
+            _folder: folder,
+        })
+    }
+
+    /// Answers as the server would.
+    pub fn answer(&self, method: &str, target: &str, body: Vec<u8>) -> Result<Answer> {
+        self.requests.set(self.requests.get() + 1);
+        let id = RequestId::new(self.process, self.requests.get());
+        let uid = rustix::process::geteuid().as_raw();
+        let request = Request::in_process(method, target, body, uid, id)
+            .ok_or_else(|| Failure::refused("this cannot be put into a request"))?;
+        let reply = self.route(&request)?;
+        let link = reply
+            .headers
+            .get("link")
+            .and_then(|value| value.to_str().ok());
+        Ok(Answer {
+            status: reply.status,
+            link: link.map(str::to_owned),
+            body: reply.body,
+        })
+    }
+
+    /// The size of the body is bounded here as it is at the socket.
+    fn route(&self, request: &Request) -> Result<Reply> {
+        let plan = (self.service.plan)(request);
+        if let BodyRule::UpTo(limit_bytes) = plan.body
+            && request.body.len() > limit_bytes
+        {
+            return Ok((self.service.fault)(
+                Fault::TooLarge { limit_bytes },
+                request,
+            ));
+        }
+        (self.service.answer)(request, Lane::Blocking)
+            .ok_or_else(|| Failure::refused("the request was not answered"))
+    }
+}
+
+impl Drop for Stopped {
+    /// Writes what waits, then closes the store; the lock goes last.
+    fn drop(&mut self) {
+        self.app.close();
+    }
+}

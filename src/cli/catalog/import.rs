@@ -1,0 +1,103 @@
+//! `latchkey catalog import`: from an OpenAPI document to a catalog.
+
+use super::openapi::{self, Around};
+use super::settle::settle;
+use super::{put, yaml};
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::show::{self, Common};
+use crate::cli::typed;
+use crate::domain::catalog::{Definition, Operation, Scope};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// What importing takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ImportArgs {
+    /// The document, or - for standard input
+    file: PathBuf,
+    /// What to call the catalog
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// What stands before each path in real requests, such as /v1
+    #[arg(long, value_name = "PATH", default_value = "")]
+    base_path: String,
+    /// The host that the operations belong to [default: any]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Print the catalog instead of putting it in place
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn import(args: &ImportArgs) -> Result<End> {
+    let document = document(&args.file)?;
+    let around = Around {
+        base_path: args.base_path.trim_end_matches('/'),
+        host: args.host.as_deref(),
+    };
+    let read = openapi::read(&document, &args.name, &around)
+        .map_err(|why| Failure::refused(format!("{}: {why}", args.file.display())))?;
+    let (definition, mut left_out) = settle(read.definition)?;
+    left_out.splice(0..0, read.left_out);
+    for note in &read.notes {
+        eprintln!("note: {note}");
+    }
+    for operation in &left_out {
+        eprintln!("not mapped: {operation}");
+    }
+    eprintln!(
+        "{} operations and {} scopes mapped, {} operations not mapped",
+        definition.operations.len(),
+        definition.scopes.len(),
+        left_out.len()
+    );
+    if definition.operations.is_empty() {
+        return Err(Failure::refused(
+            "none of the operations can be mapped; nothing was changed",
+        ));
+    }
+    let body = body(&definition);
+    if args.dry_run {
+        let text = serde_json::to_string_pretty(&body).unwrap_or_default();
+        show::print(&text)?;
+        return Ok(End::Done);
+    }
+    put(&args.common, &args.name, body.to_string().into_bytes())
+}
+
+/// JSON is read as JSON, anything else as YAML.
+fn document(path: &Path) -> Result<Value> {
+    let shown = path.display();
+    let bytes = typed::whole(path)?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Failure::refused(format!("{shown} is not UTF-8")))?;
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('{')
+        && let Ok(document) = serde_json::from_str(text)
+    {
+        return Ok(document);
+    }
+    yaml::parse(text)
+        .map_err(|err| Failure::refused(format!("{shown} is neither JSON nor YAML: {err}")))
+}
+
+fn body(definition: &Definition) -> Value {
+    let scope = |it: &Scope| json!({"name": it.name, "label": it.label, "implies": it.implies});
+    let operation = |it: &Operation| {
+        json!({
+            "id": it.id,
+            "method": it.method,
+            "path": it.path,
+            "host": it.host,
+            "access": if it.writes { "write" } else { "read" },
+            "any_of": it.any_of,
+        })
+    };
+    json!({
+        "name": definition.name,
+        "scopes": definition.scopes.iter().map(scope).collect::<Vec<_>>(),
+        "operations": definition.operations.iter().map(operation).collect::<Vec<_>>(),
+    })
+}

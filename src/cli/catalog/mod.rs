@@ -1,0 +1,206 @@
+//! `latchkey catalog`: scopes, and the requests that they open.
+
+mod import;
+mod openapi;
+mod security;
+mod settle;
+mod yaml;
+
+use super::ask::{Server, Target};
+use super::failure::{End, Failure, Result};
+use super::show::{self, Column, Common, text_of};
+use super::typed;
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::path::PathBuf;
+
+#[rustfmt::skip]
+const SCOPES: &[Column] = &[
+    Column { heading: "SCOPE",   member: "name" },
+    Column { heading: "IMPLIES", member: "implies" },
+    Column { heading: "LABEL",   member: "label" },
+];
+
+#[rustfmt::skip]
+const OPERATIONS: &[Column] = &[
+    Column { heading: "METHOD",    member: "method" },
+    Column { heading: "HOST",      member: "host" },
+    Column { heading: "PATH",      member: "path" },
+    Column { heading: "ACCESS",    member: "access" },
+    Column { heading: "ANY OF",    member: "any_of" },
+    Column { heading: "OPERATION", member: "id" },
+];
+
+#[rustfmt::skip]
+const COLUMNS: &[Column] = &[
+    Column { heading: "CATALOG",    member: "name" },
+    Column { heading: "SCOPES",     member: "scopes" },
+    Column { heading: "OPERATIONS", member: "operations" },
+];
+
+/// List, show, put, import and delete catalogs.
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// List catalogs
+    #[command(after_help = "Examples:\n  latchkey catalog list\n  latchkey catalog list --json")]
+    List(Common),
+    /// Show the scopes and operations of one catalog
+    #[command(
+        after_help = "Examples:\n  latchkey catalog show latchkey\n  latchkey catalog show billing --json > billing.json"
+    )]
+    Show(CatalogArgs),
+    /// Put a catalog in place from a JSON file, replacing it whole
+    #[command(
+        after_help = "Examples:\n  latchkey catalog put billing.json\n  latchkey catalog put - --name billing < billing.json"
+    )]
+    Put(PutArgs),
+    /// Delete a catalog that no key has
+    #[command(
+        after_help = "Examples:\n  latchkey catalog delete billing\n  latchkey catalog delete billing --yes"
+    )]
+    Delete(DeleteArgs),
+    /// Put a catalog in place from an OpenAPI 3.0 or 3.1 document, JSON or YAML
+    #[command(
+        after_help = "Each operation with a security requirement becomes an operation of the catalog with those scopes.\n\
+                      What a catalog cannot say is listed on standard error and left out; nothing is guessed.\n\n\
+                      Examples:\n  latchkey catalog import openapi.yaml --name billing --dry-run\n  \
+                      latchkey catalog import openapi.json --name billing --base-path /v1 --host api.example"
+    )]
+    Import(import::ImportArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct CatalogArgs {
+    /// The catalog's name
+    catalog: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct PutArgs {
+    /// A file with the catalog as `show --json` prints it, or - for standard input
+    file: PathBuf,
+    /// What to call it [default: the name in the file]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// The catalog's name
+    catalog: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Deserialize)]
+struct CatalogBody {
+    scopes: Vec<Box<RawValue>>,
+    operations: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct PutBody {
+    created: bool,
+    keys_changed: Vec<String>,
+}
+
+pub fn run(command: &CatalogCommand) -> Result<End> {
+    match command {
+        CatalogCommand::List(common) => list(common),
+        CatalogCommand::Show(args) => show(args),
+        CatalogCommand::Put(args) => put_file(args),
+        CatalogCommand::Delete(args) => delete(args),
+        CatalogCommand::Import(args) => import::import(args),
+    }
+}
+
+/// The table counts what the JSON lists.
+fn list(common: &Common) -> Result<End> {
+    let items = Server::reach(&common.data.data)?.list(&Target::of(&["catalogs"]))?;
+    if common.json {
+        show::list(common, COLUMNS, &items)?;
+        return Ok(End::Done);
+    }
+    let counted = |item: &RawValue| {
+        let mut row: Value = serde_json::from_str(item.get())?;
+        for member in ["scopes", "operations"] {
+            row[member] = row[member].as_array().map_or(0, Vec::len).into();
+        }
+        serde_json::value::to_raw_value(&row)
+    };
+    let rows = items
+        .iter()
+        .map(|item| counted(item))
+        .collect::<serde_json::Result<Vec<_>>>()
+        .map_err(|err| Failure::refused(format!("the server's answer cannot be read: {err}")))?;
+    show::list(common, COLUMNS, &rows)?;
+    Ok(End::Done)
+}
+
+fn show(args: &CatalogArgs) -> Result<End> {
+    let target = Target::of(&["catalogs", &args.catalog]);
+    let answer = Server::reach(&args.common.data.data)?.get(&target)?;
+    if args.common.json {
+        show::print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let catalog: CatalogBody = answer.json()?;
+    show::list(&args.common, SCOPES, &catalog.scopes)?;
+    if !catalog.operations.is_empty() {
+        show::print("")?;
+        show::list(&args.common, OPERATIONS, &catalog.operations)?;
+    }
+    Ok(End::Done)
+}
+
+fn put_file(args: &PutArgs) -> Result<End> {
+    let shown = args.file.display();
+    let body = typed::whole(&args.file)?;
+    let catalog: Value = serde_json::from_slice(&body)
+        .map_err(|err| Failure::refused(format!("{shown} is no JSON: {err}")))?;
+    let name = args.name.as_deref().or(catalog["name"].as_str());
+    let name =
+        name.ok_or_else(|| Failure::Usage(format!("{shown} names no catalog; say --name")))?;
+    put(&args.common, name, body)
+}
+
+/// Puts a catalog in place and tells what that did to keys.
+fn put(common: &Common, name: &str, body: Vec<u8>) -> Result<End> {
+    let server = Server::reach(&common.data.data)?;
+    let target = Target::of(&["catalogs", name]);
+    let answer = server
+        .send("PUT", &target, body)?
+        .accepted("PUT", &target)?;
+    if common.json {
+        show::print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let put: PutBody = answer.json()?;
+    let verb = if put.created { "created" } else { "replaced" };
+    show::print(&format!("{verb} catalog {name}"))?;
+    if !put.keys_changed.is_empty() {
+        let keys = text_of(&put.keys_changed.into());
+        show::print(&format!(
+            "these keys had scopes that are no more, and have lost them: {keys}"
+        ))?;
+    }
+    Ok(End::Done)
+}
+
+fn delete(args: &DeleteArgs) -> Result<End> {
+    let name = &args.catalog;
+    typed::confirm(&format!("Delete catalog {name} for good?"), args.yes)?;
+    let server = Server::reach(&args.common.data.data)?;
+    server.ask("DELETE", &Target::of(&["catalogs", name]), None)?;
+    show::done(&args.common, &format!("deleted catalog {name}"))?;
+    Ok(End::Done)
+}

@@ -1,0 +1,165 @@
+//! YAML as JSON values: what OpenAPI calls the JSON schema of YAML (OpenAPI 3.1.1, section 4.4).
+//!
+//! Built from the parser's events rather than with its loader, so that a short document whose aliases unfold to
+//! gigabytes is refused (the "billion laughs"), and so are keys that stand twice.
+
+use serde_json::{Map, Number, Value};
+use std::collections::HashMap;
+use yaml_rust2::Yaml;
+use yaml_rust2::parser::{Event, Parser};
+use yaml_rust2::scanner::TScalarStyle;
+
+/// Values of one document, those behind aliases counted each time.
+const VALUES_MAX: usize = 2_000_000;
+/// Levels of nesting.
+const DEPTH_MAX: usize = 200;
+
+/// Reads the first document of a text.
+pub fn parse(text: &str) -> Result<Value, String> {
+    let mut reader = Reader {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        values: 0,
+    };
+    loop {
+        match reader.next()? {
+            Event::StreamEnd => return Ok(Value::Null),
+            Event::StreamStart | Event::DocumentStart | Event::Nothing => {}
+            event => return reader.value(event, 0),
+        }
+    }
+}
+
+struct Reader<'t> {
+    parser: Parser<std::str::Chars<'t>>,
+    /// What aliases stand for, with its number of values.
+    anchors: HashMap<usize, (Value, usize)>,
+    values: usize,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> Result<Event, String> {
+        let (event, _) = self.parser.next_token().map_err(|err| err.to_string())?;
+        Ok(event)
+    }
+
+    fn count(&mut self, values: usize) -> Result<(), String> {
+        self.values += values;
+        if self.values > VALUES_MAX {
+            return Err(format!("the document has more than {VALUES_MAX} values"));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, event: Event, depth: usize) -> Result<Value, String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("the document is nested more than {DEPTH_MAX} deep"));
+        }
+        let before = self.values;
+        self.count(1)?;
+        let (anchor, value) = match event {
+            Event::Alias(id) => {
+                let known = self.anchors.get(&id).cloned();
+                let (value, values) = known.ok_or("an alias stands within what it is for")?;
+                self.count(values)?;
+                return Ok(value);
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == TScalarStyle::Plain && tag.is_none();
+                (
+                    anchor,
+                    if plain {
+                        plain_scalar(&text)
+                    } else {
+                        text.into()
+                    },
+                )
+            }
+            Event::SequenceStart(anchor, _) => (anchor, self.sequence(depth)?),
+            Event::MappingStart(anchor, _) => (anchor, self.mapping(depth)?),
+            other => return Err(format!("unexpected {other:?}")),
+        };
+        if anchor > 0 {
+            self.anchors
+                .insert(anchor, (value.clone(), self.values - before));
+        }
+        Ok(value)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Value, String> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                Event::SequenceEnd => return Ok(Value::Array(items)),
+                event => items.push(self.value(event, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Value, String> {
+        let mut members = Map::new();
+        loop {
+            let name = match self.next()? {
+                Event::MappingEnd => return Ok(Value::Object(members)),
+                Event::Scalar(name, ..) => name,
+                _ => return Err("a key of a mapping is no text".to_owned()),
+            };
+            let event = self.next()?;
+            let value = self.value(event, depth + 1)?;
+            if members.insert(name.clone(), value).is_some() {
+                return Err(format!("the key {name:?} is there twice"));
+            }
+        }
+    }
+}
+
+fn plain_scalar(text: &str) -> Value {
+    match Yaml::from_str(text) {
+        Yaml::Boolean(flag) => flag.into(),
+        Yaml::Integer(number) => number.into(),
+        Yaml::Null => Value::Null,
+        Yaml::Real(_) => text
+            .parse()
+            .ok()
+            .and_then(Number::from_f64)
+            .map_or_else(|| text.into(), Value::Number),
+        _ => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_document_becomes_json() {
+        let text = "a: &x [1, 'two', no, ~, 1.5]\nb: *x\n200: {c: \"3\"}\nd: |\n  lines\n";
+        let list = json!([1, "two", "no", null, 1.5]);
+        assert_eq!(
+            parse(text),
+            Ok(json!({"a": list, "b": list, "200": {"c": "3"}, "d": "lines\n"}))
+        );
+        assert_eq!(parse(r#"{"json": [true]}"#), Ok(json!({"json": [true]})));
+    }
+
+    #[test]
+    fn bombs_and_ambiguities_are_refused() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for level in 1..12 {
+            let items = vec![format!("*a{}", level - 1); 10].join(",");
+            bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        for bad in [
+            bomb.as_str(),
+            deep.as_str(),
+            "a: 1\na: 2\n",
+            "a: &x [*x]\n",
+            "a: *unknown\n",
+            "[1, 2",
+        ] {
+            assert!(parse(bad).is_err(), "{bad:.40}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The commands that change a key: edit, disable, enable, delete.
+
+use super::look::IdArgs;
+use crate::cli::ask::{Server, Target};
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::show::{self, Common, Object, text_of};
+use crate::cli::typed;
+use crate::cli::words::{Body, JsonObject, OrNone, Rate, Span};
+use serde_json::Value;
+
+/// What an edit changes. What is not said stays.
+#[derive(clap::Args, Clone, Debug)]
+pub struct EditArgs {
+    /// The key's id
+    id: String,
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// All that it may do from now on, or none; repeat it or separate with commas
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// Whether it may only read
+    #[arg(long, value_name = "true|false")]
+    read_only: Option<bool>,
+    /// When it begins to work, or none
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<OrNone<String>>,
+    /// When it ends, or none
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<OrNone<String>>,
+    /// How long it lives from now on
+    #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
+    expires_in: Option<Span>,
+    /// All addresses or ranges it may be used from, or none for anywhere; repeat it or separate with commas
+    #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
+    allowed_ips: Vec<String>,
+    /// Requests in a span, such as 60/1m, or none
+    #[arg(long, value_name = "N/SPAN")]
+    rate_limit: Option<OrNone<Rate>>,
+    /// How often it can be used from now on, or none for any number
+    #[arg(long, value_name = "N")]
+    uses: Option<OrNone<u64>>,
+    /// Anything else, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<JsonObject>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What deleting takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// The key's id
+    id: String,
+    /// The key's name, where its policy asks for it
+    #[arg(long, value_name = "NAME")]
+    confirm_name: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn edit(args: &EditArgs) -> Result<End> {
+    let text = |it: &OrNone<String>| it.body(|text| text.as_str().into());
+    let body = Body::default()
+        .with("name", args.name.as_deref())
+        .with("description", args.description.as_deref())
+        .with("scopes", list_or_none(&args.scopes))
+        .with("read_only", args.read_only)
+        .with("not_before", args.not_before.as_ref().map(text))
+        .with("expires_at", args.expires_at.as_ref().map(text))
+        .with("expires_in_s", args.expires_in.map(|span| span.0))
+        .with("allowed_ips", list_or_none(&args.allowed_ips))
+        .with(
+            "rate_limit",
+            args.rate_limit
+                .as_ref()
+                .map(|it| it.body(|rate| rate.body())),
+        )
+        .with(
+            "uses_left",
+            args.uses
+                .as_ref()
+                .map(|it| it.body(|count| (*count).into())),
+        )
+        .with("metadata", args.metadata.clone().map(|it| it.0));
+    if body.is_empty() {
+        return Err(Failure::Usage(
+            "nothing to change was named; see latchkey key edit --help".to_owned(),
+        ));
+    }
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask(
+        "PATCH",
+        &Target::of(&["keys", &args.id]),
+        Some(&body.value()),
+    )?;
+    show::one(&args.common, &answer)?;
+    Ok(End::Done)
+}
+
+/// `verb`: `disable` or `enable`.
+pub fn switch(args: &IdArgs, verb: &str) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask("POST", &Target::of(&["keys", &args.id, verb]), None)?;
+    if args.common.json {
+        show::one(&args.common, &answer)?;
+        return Ok(End::Done);
+    }
+    let key: Object = answer.json()?;
+    let (name, state) = (text_of(key.member("name")), text_of(key.member("state")));
+    show::done(
+        &args.common,
+        &format!("{verb}d key {} ({name}), which is now {state}", args.id),
+    )?;
+    Ok(End::Done)
+}
+
+pub fn delete(args: &DeleteArgs) -> Result<End> {
+    typed::confirm(&format!("Delete key {} for good?", args.id), args.yes)?;
+    let body = args
+        .confirm_name
+        .as_deref()
+        .map(|name| Body::default().with("confirm_name", Some(name)).value());
+    let server = Server::reach(&args.common.data.data)?;
+    server.ask("DELETE", &Target::of(&["keys", &args.id]), body.as_ref())?;
+    show::done(&args.common, &format!("deleted key {}", args.id))?;
+    Ok(End::Done)
+}
+
+/// Nothing if nothing was given; null for the one word `none`.
+fn list_or_none(values: &[String]) -> Option<Value> {
+    match values {
+        [] => None,
+        [none] if none == "none" => Some(Value::Null),
+        values => Some(values.to_vec().into()),
+    }
+}

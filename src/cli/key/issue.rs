@@ -1,0 +1,167 @@
+//! The commands that show a secret: issue, rotate, reveal.
+
+use crate::cli::ask::{Answer, Server, Target};
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::show::{Common, Object, print, text_of};
+use crate::cli::words::{Body, JsonObject, Rate, Span};
+use serde::Deserialize;
+
+/// How a secret is shown.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Shown {
+    #[command(flatten)]
+    pub common: Common,
+    /// Print the secret and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub secret_only: bool,
+}
+
+/// What issuing takes. What is not said is up to the policy.
+#[derive(clap::Args, Clone, Debug)]
+pub struct IssueArgs {
+    /// What to call the key
+    name: String,
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The workspace it belongs to, by slug or uid [default: the root]
+    #[arg(long, value_name = "WORKSPACE")]
+    workspace: Option<String>,
+    /// The user it belongs to, by name or uid [default: nobody]
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// The rules it lives by
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<String>,
+    /// The catalog its scopes are from
+    #[arg(long, value_name = "CATALOG")]
+    catalog: Option<String>,
+    /// What it may do; repeat it or separate with commas
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// Allow reading only
+    #[arg(long)]
+    read_only: bool,
+    /// Issue it switched off
+    #[arg(long)]
+    disabled: bool,
+    /// When it begins to work, such as 2027-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<String>,
+    /// When it ends
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    /// How long it lives, such as 90d
+    #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
+    expires_in: Option<Span>,
+    /// Addresses or ranges it may be used from; repeat it or separate with commas
+    #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
+    allowed_ips: Vec<String>,
+    /// Requests in a span, such as 60/1m
+    #[arg(long, value_name = "N/SPAN")]
+    rate_limit: Option<Rate>,
+    /// How often it can be used at all
+    #[arg(long, value_name = "N")]
+    uses: Option<u64>,
+    /// Anything else, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<JsonObject>,
+    /// The start of the secret
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What rotating takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RotateArgs {
+    /// The key's id
+    id: String,
+    /// How long the old secret goes on working, at most 30d [default: not at all]
+    #[arg(long, value_name = "SPAN")]
+    grace: Option<Span>,
+    /// Let the old secret work until the new one is first used, for --grace at most
+    #[arg(long)]
+    until_first_use: bool,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What revealing takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RevealArgs {
+    /// The key's id
+    id: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// An answer with a secret.
+#[derive(Deserialize)]
+struct IssuedBody {
+    key: Option<Object>,
+    secret: Option<String>,
+}
+
+pub fn issue(args: &IssueArgs) -> Result<End> {
+    let body = Body::default()
+        .with("name", Some(args.name.as_str()))
+        .with("description", args.description.as_deref())
+        .with("workspace", args.workspace.as_deref())
+        .with("owner", args.owner.as_deref())
+        .with("policy", args.policy.as_deref())
+        .with("catalog", args.catalog.as_deref())
+        .list("scopes", &args.scopes)
+        .flag("read_only", args.read_only)
+        .with("enabled", args.disabled.then_some(false))
+        .with("not_before", args.not_before.as_deref())
+        .with("expires_at", args.expires_at.as_deref())
+        .with("expires_in_s", args.expires_in.map(|span| span.0))
+        .list("allowed_ips", &args.allowed_ips)
+        .with("rate_limit", args.rate_limit.map(Rate::body))
+        .with("uses_left", args.uses)
+        .with("metadata", args.metadata.clone().map(|it| it.0))
+        .with("prefix", args.prefix.as_deref())
+        .value();
+    let server = Server::reach(&args.shown.common.data.data)?;
+    let answer = server.ask("POST", &Target::of(&["keys"]), Some(&body))?;
+    show(&args.shown, &answer)
+}
+
+pub fn rotate(args: &RotateArgs) -> Result<End> {
+    let body = Body::default()
+        .with("grace_s", args.grace.map(|span| span.0))
+        .flag("until_first_use", args.until_first_use)
+        .value();
+    let server = Server::reach(&args.shown.common.data.data)?;
+    let target = Target::of(&["keys", &args.id, "rotate"]);
+    show(&args.shown, &server.ask("POST", &target, Some(&body))?)
+}
+
+pub fn reveal(args: &RevealArgs) -> Result<End> {
+    let server = Server::reach(&args.shown.common.data.data)?;
+    let target = Target::of(&["keys", &args.id, "reveal"]);
+    show(&args.shown, &server.ask("POST", &target, None)?)
+}
+
+fn show(shown: &Shown, answer: &Answer) -> Result<End> {
+    if shown.common.json {
+        print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let body: IssuedBody = answer.json()?;
+    let secret = body
+        .secret
+        .ok_or_else(|| Failure::refused("the server's answer has no secret"))?;
+    if shown.secret_only {
+        print(&secret)?;
+        return Ok(End::Done);
+    }
+    if let Some(key) = body.key {
+        let name = text_of(key.member("name"));
+        print(&key.written())?;
+        print(&format!("\nThe secret of {name}; keep it safe:\n"))?;
+    }
+    print(&secret)?;
+    Ok(End::Done)
+}

@@ -1,0 +1,96 @@
+//! The commands that look: list, show, expiring.
+
+use crate::cli::ask::{Server, Target};
+use crate::cli::failure::{End, Result};
+use crate::cli::show::{self, Column, Common};
+use crate::cli::words::Span;
+
+#[rustfmt::skip]
+const COLUMNS: &[Column] = &[
+    Column { heading: "ID",        member: "id" },
+    Column { heading: "NAME",      member: "name" },
+    Column { heading: "WORKSPACE", member: "workspace" },
+    Column { heading: "OWNER",     member: "owner" },
+    Column { heading: "POLICY",    member: "policy" },
+    Column { heading: "STATE",     member: "state" },
+    Column { heading: "EXPIRES",   member: "expires_at" },
+    Column { heading: "LAST USED", member: "last_used_at" },
+    Column { heading: "USES",      member: "use_count" },
+];
+
+/// Which key.
+#[derive(clap::Args, Clone, Debug)]
+pub struct IdArgs {
+    /// The key's id, which is the first ten characters of its secret after the underscore
+    pub id: String,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Which keys.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ListArgs {
+    /// Only those of this workspace and below
+    #[arg(long, value_name = "WORKSPACE")]
+    workspace: Option<String>,
+    /// Only those of this user
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// Only those of this policy
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<String>,
+    /// active, disabled, expired, not_yet_valid, owner_disabled, workspace_disabled or deleted
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Only those with this in name, id or hint
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How soon.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ExpiringArgs {
+    /// 30s, 15m, 12h or 14d
+    #[arg(long, value_name = "SPAN", default_value = "14d")]
+    within: Span,
+    /// Only those of this workspace and below
+    #[arg(long, value_name = "WORKSPACE")]
+    workspace: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn list(args: &ListArgs) -> Result<End> {
+    let target = Target::of(&["keys"])
+        .with("workspace", args.workspace.as_deref())
+        .with("owner", args.owner.as_deref())
+        .with("policy", args.policy.as_deref())
+        .with("state", args.state.as_deref())
+        .with("q", args.search.as_deref());
+    let items = Server::reach(&args.common.data.data)?.list_pages(&target)?;
+    show::list(&args.common, COLUMNS, &items)?;
+    Ok(End::Done)
+}
+
+pub fn expiring(args: &ExpiringArgs) -> Result<End> {
+    let target = Target::of(&["keys"])
+        .with("workspace", args.workspace.as_deref())
+        .with_number("expiring_within_s", Some(args.within.0));
+    let items = Server::reach(&args.common.data.data)?.list_pages(&target)?;
+    if args.common.json || !items.is_empty() {
+        show::list(&args.common, COLUMNS, &items)?;
+    }
+    Ok(if items.is_empty() {
+        End::Done
+    } else {
+        End::Found
+    })
+}
+
+pub fn show(args: &IdArgs) -> Result<End> {
+    let answer = Server::reach(&args.common.data.data)?.get(&Target::of(&["keys", &args.id]))?;
+    show::one(&args.common, &answer)?;
+    Ok(End::Done)
+}

@@ -1,0 +1,89 @@
+//! `latchkey key`: the life of keys.
+
+mod change;
+mod issue;
+mod look;
+mod verify;
+
+use super::failure::{End, Result};
+use clap::Subcommand;
+
+/// Issue, list, edit, rotate, disable, delete and verify keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Issue a key; its secret is shown this once
+    #[command(
+        after_help = "Examples:\n  latchkey key issue billing --scope invoices:read --catalog billing --expires-in 90d\n  \
+                      latchkey key issue ci --workspace emea --rate-limit 60/1m --secret-only > /run/secrets/ci\n  \
+                      latchkey key issue deploy --owner alice --allow-ip 10.0.0.0/8 --json"
+    )]
+    Issue(Box<issue::IssueArgs>),
+    /// List keys
+    #[command(
+        after_help = "Examples:\n  latchkey key list\n  latchkey key list --workspace emea --state disabled\n  \
+                      latchkey key list --search billing --json | jq -r '.[].id'"
+    )]
+    List(look::ListArgs),
+    /// Show one key
+    #[command(
+        after_help = "Examples:\n  latchkey key show k3J9aQ0xZb\n  latchkey key show k3J9aQ0xZb --json"
+    )]
+    Show(look::IdArgs),
+    /// List the keys that end soon; exits 1 if there are any
+    #[command(
+        after_help = "Examples:\n  latchkey key expiring --within 14d\n  latchkey key expiring --within 12h --json || notify-admins"
+    )]
+    Expiring(look::ExpiringArgs),
+    /// Change what a key is called, may do, or how long
+    #[command(
+        after_help = "Examples:\n  latchkey key edit k3J9aQ0xZb --name \"billing, new\" --expires-in 30d\n  \
+                      latchkey key edit k3J9aQ0xZb --scope invoices:read,invoices:write\n  \
+                      latchkey key edit k3J9aQ0xZb --allow-ip none --rate-limit none --expires-at none"
+    )]
+    Edit(Box<change::EditArgs>),
+    /// Give a key a new secret, which is shown this once
+    #[command(
+        after_help = "Examples:\n  latchkey key rotate k3J9aQ0xZb\n  latchkey key rotate k3J9aQ0xZb --grace 24h\n  \
+                      latchkey key rotate k3J9aQ0xZb --until-first-use --secret-only"
+    )]
+    Rotate(issue::RotateArgs),
+    /// Show a secret again, where the key's policy keeps it
+    #[command(
+        after_help = "Examples:\n  latchkey key reveal k3J9aQ0xZb\n  latchkey key reveal k3J9aQ0xZb --secret-only"
+    )]
+    Reveal(issue::RevealArgs),
+    /// Switch a key off, until it is enabled again
+    #[command(after_help = "Example:\n  latchkey key disable k3J9aQ0xZb")]
+    Disable(look::IdArgs),
+    /// Switch a key on again
+    #[command(after_help = "Example:\n  latchkey key enable k3J9aQ0xZb")]
+    Enable(look::IdArgs),
+    /// Delete a key for good
+    #[command(
+        after_help = "Examples:\n  latchkey key delete k3J9aQ0xZb\n  latchkey key delete k3J9aQ0xZb --yes\n  \
+                      latchkey key delete k3J9aQ0xZb --yes --confirm-name billing"
+    )]
+    Delete(change::DeleteArgs),
+    /// Verify a secret, which is typed or piped in; exits 1 if it is refused
+    #[command(
+        after_help = "Examples:\n  latchkey key verify\n  latchkey key verify --secret-file /run/secrets/ci --scope invoices:read\n  \
+                      printf %s \"$SECRET\" | latchkey key verify --method GET --path /invoices/7 --catalog billing"
+    )]
+    Verify(verify::VerifyArgs),
+}
+
+pub fn run(command: &KeyCommand) -> Result<End> {
+    match command {
+        KeyCommand::Issue(args) => issue::issue(args),
+        KeyCommand::List(args) => look::list(args),
+        KeyCommand::Show(args) => look::show(args),
+        KeyCommand::Expiring(args) => look::expiring(args),
+        KeyCommand::Edit(args) => change::edit(args),
+        KeyCommand::Rotate(args) => issue::rotate(args),
+        KeyCommand::Reveal(args) => issue::reveal(args),
+        KeyCommand::Disable(args) => change::switch(args, "disable"),
+        KeyCommand::Enable(args) => change::switch(args, "enable"),
+        KeyCommand::Delete(args) => change::delete(args),
+        KeyCommand::Verify(args) => verify::verify(args),
+    }
+}

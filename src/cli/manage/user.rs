@@ -1,0 +1,241 @@
+//! `latchkey user`: people and service accounts.
+
+use super::workspace::Switch;
+use crate::cli::ask::{Server, Target};
+use crate::cli::failure::{End, Result};
+use crate::cli::show::{self, Column, Common};
+use crate::cli::typed;
+use crate::cli::words::{Body, OrNone, RoleAt};
+use clap::Subcommand;
+use std::path::PathBuf;
+
+#[rustfmt::skip]
+const COLUMNS: &[Column] = &[
+    Column { heading: "USER",      member: "user_name" },
+    Column { heading: "E-MAIL",    member: "email" },
+    Column { heading: "WORKSPACE", member: "workspace" },
+    Column { heading: "ENABLED",   member: "enabled" },
+    Column { heading: "ROLES",     member: "roles" },
+    Column { heading: "CREATED",   member: "created_at" },
+];
+
+/// Create, list, edit, disable and delete users, and set their passwords and roles.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Create a user, with or without a password
+    #[command(
+        after_help = "Examples:\n  latchkey user create alice --role key_manager@emea --password\n  \
+                      latchkey user create robot --workspace emea\n  \
+                      latchkey user create bob --email bob@example.com --password-file /run/secrets/bob"
+    )]
+    Create(CreateArgs),
+    /// List users
+    #[command(after_help = "Examples:\n  latchkey user list\n  latchkey user list --json")]
+    List(Common),
+    /// Show one user
+    #[command(after_help = "Example:\n  latchkey user show alice")]
+    Show(UserArgs),
+    /// Change a user's e-mail address
+    #[command(
+        after_help = "Examples:\n  latchkey user edit alice --email alice@example.com\n  latchkey user edit alice --email none"
+    )]
+    Edit(EditArgs),
+    /// Stop a user's sessions and keys, until the user is enabled again
+    #[command(after_help = "Example:\n  latchkey user disable alice")]
+    Disable(UserArgs),
+    /// Let a user and the user's keys in again
+    #[command(after_help = "Example:\n  latchkey user enable alice")]
+    Enable(UserArgs),
+    /// Delete a user for good
+    #[command(
+        after_help = "Examples:\n  latchkey user delete alice\n  latchkey user delete alice --yes"
+    )]
+    Delete(DeleteArgs),
+    /// Set a user's password, which is typed or piped in
+    #[command(
+        after_help = "Examples:\n  latchkey user password owner\n  latchkey user password alice --password-file /run/secrets/alice"
+    )]
+    Password(PasswordArgs),
+    /// Show or replace a user's roles: owner, administrator, key_manager, auditor, member
+    #[command(
+        after_help = "Examples:\n  latchkey user roles alice\n  latchkey user roles alice --set key_manager@emea,auditor@root\n  \
+                      latchkey user roles alice --clear"
+    )]
+    Roles(RolesArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct CreateArgs {
+    /// The user's name
+    user: String,
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// The user's home, by slug or uid [default: the root]
+    #[arg(long, value_name = "WORKSPACE")]
+    workspace: Option<String>,
+    /// A role and its workspace; repeat it or separate with commas
+    #[arg(long = "role", value_name = "ROLE@WORKSPACE", value_delimiter = ',')]
+    roles: Vec<RoleAt>,
+    /// Set a password, which is typed or piped in
+    #[arg(long)]
+    password: bool,
+    /// Set the password on the first line of a file
+    #[arg(long, value_name = "FILE", conflicts_with = "password")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct UserArgs {
+    /// The user's name or uid
+    user: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct EditArgs {
+    /// The user's name or uid
+    user: String,
+    /// The new address, or none
+    #[arg(long, value_name = "ADDRESS", required = true)]
+    email: Option<OrNone<String>>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// The user's name or uid
+    user: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct PasswordArgs {
+    /// The user's name or uid
+    user: String,
+    /// A file with the password on its first line [default: typed, or standard input]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct RolesArgs {
+    /// The user's name or uid
+    user: String,
+    /// All roles from now on; repeat it or separate with commas
+    #[arg(long, value_name = "ROLE@WORKSPACE", value_delimiter = ',')]
+    set: Vec<RoleAt>,
+    /// Take all roles away
+    #[arg(long, conflicts_with = "set")]
+    clear: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn run(command: &UserCommand) -> Result<End> {
+    match command {
+        UserCommand::Create(args) => create(args),
+        UserCommand::List(common) => list(common),
+        UserCommand::Show(args) => show(&args.common, &args.user),
+        UserCommand::Edit(args) => edit(args),
+        UserCommand::Disable(args) => patch(&args.common, &args.user, Switch::Off.body()),
+        UserCommand::Enable(args) => patch(&args.common, &args.user, Switch::On.body()),
+        UserCommand::Delete(args) => delete(args),
+        UserCommand::Password(args) => password(args),
+        UserCommand::Roles(args) => roles(args),
+    }
+}
+
+fn create(args: &CreateArgs) -> Result<End> {
+    let wanted = args.password || args.password_file.is_some();
+    let password = wanted
+        .then(|| typed::new_password(args.password_file.as_deref()))
+        .transpose()?;
+    let body = Body::default()
+        .with("user_name", Some(args.user.as_str()))
+        .with("email", args.email.as_deref())
+        .with("workspace", args.workspace.as_deref())
+        .with("password", password)
+        .with("roles", Some(RoleAt::body(&args.roles)));
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask("POST", &Target::of(&["users"]), Some(&body.value()))?;
+    show::one(&args.common, &answer)?;
+    Ok(End::Done)
+}
+
+fn list(common: &Common) -> Result<End> {
+    let items = Server::reach(&common.data.data)?.list(&Target::of(&["users"]))?;
+    show::list(common, COLUMNS, &items)?;
+    Ok(End::Done)
+}
+
+fn show(common: &Common, user: &str) -> Result<End> {
+    let answer = Server::reach(&common.data.data)?.get(&Target::of(&["users", user]))?;
+    show::one(common, &answer)?;
+    Ok(End::Done)
+}
+
+fn edit(args: &EditArgs) -> Result<End> {
+    let email = args
+        .email
+        .as_ref()
+        .map(|it| it.body(|text| text.as_str().into()));
+    patch(
+        &args.common,
+        &args.user,
+        Body::default().with("email", email),
+    )
+}
+
+fn patch(common: &Common, user: &str, body: Body) -> Result<End> {
+    let server = Server::reach(&common.data.data)?;
+    let answer = server.ask("PATCH", &Target::of(&["users", user]), Some(&body.value()))?;
+    show::one(common, &answer)?;
+    Ok(End::Done)
+}
+
+fn delete(args: &DeleteArgs) -> Result<End> {
+    let user = &args.user;
+    typed::confirm(&format!("Delete user {user} for good?"), args.yes)?;
+    let server = Server::reach(&args.common.data.data)?;
+    server.ask("DELETE", &Target::of(&["users", user]), None)?;
+    show::done(&args.common, &format!("deleted user {user}"))?;
+    Ok(End::Done)
+}
+
+fn password(args: &PasswordArgs) -> Result<End> {
+    let password = typed::new_password(args.password_file.as_deref())?;
+    let body = Body::default().with("password", Some(password));
+    let server = Server::reach(&args.common.data.data)?;
+    let target = Target::of(&["users", &args.user, "password"]);
+    server.ask("POST", &target, Some(&body.value()))?;
+    show::done(
+        &args.common,
+        &format!(
+            "set the password of {}; all sessions of before are over",
+            args.user
+        ),
+    )?;
+    Ok(End::Done)
+}
+
+fn roles(args: &RolesArgs) -> Result<End> {
+    if args.set.is_empty() && !args.clear {
+        return show(&args.common, &args.user);
+    }
+    let body = Body::default().with("roles", Some(RoleAt::body(&args.set)));
+    let server = Server::reach(&args.common.data.data)?;
+    let target = Target::of(&["users", &args.user, "roles"]);
+    let answer = server.ask("PUT", &target, Some(&body.value()))?;
+    show::one(&args.common, &answer)?;
+    Ok(End::Done)
+}

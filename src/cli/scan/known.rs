@@ -1,0 +1,105 @@
+//! Asking the store which keys the findings belong to.
+
+use super::walk::Finding;
+use crate::cli::ask::{Server, Target};
+use crate::cli::failure::{Failure, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+/// Texts of one question.
+const TEXTS_MAX: usize = 100;
+
+/// What the store says of the findings.
+#[derive(Default)]
+pub struct Store(HashMap<String, Known>);
+
+/// What it says of one.
+#[derive(Deserialize)]
+pub struct Known {
+    known: Word,
+    key: Option<Key>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Id,
+    Nothing,
+    Secret,
+}
+
+/// What is told of a key.
+#[derive(Deserialize, Serialize)]
+pub struct Key {
+    id: String,
+    name: String,
+    workspace: String,
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Known>,
+}
+
+/// Asks, if there is a store. If there is none, shapes alone are told, and standard error says why.
+pub fn ask(data: &Path, findings: &[Finding]) -> Store {
+    if findings.is_empty() {
+        return Store::default();
+    }
+    match try_ask(data, findings) {
+        Ok(store) => store,
+        Err(Failure::Refused(why) | Failure::Usage(why)) => {
+            eprintln!("note: no store was asked whose keys these are: {why}");
+            Store::default()
+        }
+    }
+}
+
+fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
+    let server = Server::reach(data)?;
+    let texts: BTreeSet<&str> = findings.iter().map(|it| it.text.as_str()).collect();
+    let texts: Vec<&str> = texts.into_iter().collect();
+    let mut store = Store::default();
+    for part in texts.chunks(TEXTS_MAX) {
+        let target = Target::of(&["keys", "identify"]);
+        let page: Page = server
+            .ask("POST", &target, Some(&json!({ "items": part })))?
+            .json()?;
+        let named = part.iter().map(|text| (*text).to_owned());
+        store.0.extend(named.zip(page.items));
+    }
+    Ok(store)
+}
+
+impl Store {
+    /// What is known of a finding; `None` if nobody was asked.
+    pub fn known(&self, finding: &Finding) -> Option<&Known> {
+        self.0.get(&finding.text)
+    }
+}
+
+impl Known {
+    pub fn word(&self) -> &'static str {
+        match self.known {
+            Word::Id => "id",
+            Word::Nothing => "nothing",
+            Word::Secret => "secret",
+        }
+    }
+
+    /// The same for people.
+    pub fn meaning(&self) -> &'static str {
+        match self.known {
+            Word::Id => "id only, another secret",
+            Word::Nothing => "no key here",
+            Word::Secret => "working secret",
+        }
+    }
+
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+}

@@ -1,0 +1,123 @@
+//! `latchkey scan`: finds secrets in files by shape and checksum, and tells which keys they belong to.
+//!
+//! Nothing here prints a secret: only its id and the end of its checksum.
+
+mod finder;
+mod known;
+mod walk;
+
+use super::failure::{End, Failure, Result};
+use super::show::{self, Column, Common, print};
+use known::{Known, Store};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use std::path::PathBuf;
+use walk::Finding;
+
+#[rustfmt::skip]
+const COLUMNS: &[Column] = &[
+    Column { heading: "WHERE",     member: "where" },
+    Column { heading: "HINT",      member: "hint" },
+    Column { heading: "KNOWN AS",  member: "meaning" },
+    Column { heading: "NAME",      member: "key.name" },
+    Column { heading: "WORKSPACE", member: "key.workspace" },
+    Column { heading: "STATE",     member: "key.state" },
+];
+
+/// Where to look.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ScanArgs {
+    /// Files and folders; - is standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Also look into what .gitignore and .ignore files leave out
+    #[arg(long)]
+    no_ignore: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// One finding, as it is shown.
+#[derive(Serialize)]
+struct FindingBody<'a> {
+    path: &'a str,
+    line: u64,
+    hint: &'a str,
+    id: String,
+    /// `secret`, `id`, `nothing`; null if no store was asked.
+    known: Option<&'static str>,
+    key: Option<&'a known::Key>,
+}
+
+/// The same in a table.
+#[derive(Serialize)]
+struct Row<'a> {
+    r#where: String,
+    hint: &'a str,
+    meaning: &'static str,
+    key: Option<&'a known::Key>,
+}
+
+pub fn run(args: &ScanArgs) -> Result<End> {
+    let walked = walk::walk(&args.paths, args.no_ignore);
+    let store = known::ask(&args.common.data.data, &walked.findings);
+    show(args, &walked.findings, &store)?;
+    for trouble in &walked.troubles {
+        eprintln!("latchkey: {trouble}");
+    }
+    eprintln!(
+        "{} secrets in {} files{}",
+        walked.findings.len(),
+        walked.files,
+        match walked.skipped {
+            0 => String::new(),
+            count => format!("; {count} large binary files were not looked into"),
+        }
+    );
+    if !walked.troubles.is_empty() {
+        return Err(Failure::refused("not everything could be looked at"));
+    }
+    Ok(if walked.findings.is_empty() {
+        End::Done
+    } else {
+        End::Found
+    })
+}
+
+fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
+    if args.common.json {
+        let bodies: Vec<FindingBody<'_>> = findings
+            .iter()
+            .map(|finding| {
+                let known = store.known(finding);
+                FindingBody {
+                    path: &finding.path,
+                    line: finding.line,
+                    hint: &finding.hint,
+                    id: finding.id.to_string(),
+                    known: known.map(Known::word),
+                    key: known.and_then(Known::key),
+                }
+            })
+            .collect();
+        return print(&serde_json::to_string(&bodies).unwrap_or_default());
+    }
+    let row = |finding: &Finding| {
+        let known = store.known(finding);
+        to_raw_value(&Row {
+            r#where: format!("{}:{}", finding.path, finding.line),
+            hint: &finding.hint,
+            meaning: known.map_or("", Known::meaning),
+            key: known.and_then(Known::key),
+        })
+    };
+    let rows = findings
+        .iter()
+        .map(row)
+        .collect::<serde_json::Result<Vec<_>>>()
+        .map_err(|err| Failure::refused(err.to_string()))?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    show::list(&args.common, COLUMNS, &rows)
+}

@@ -1,0 +1,48 @@
+//! One thing, its members in the order of the server.
+
+use super::table::{aligned, text_of};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use std::fmt;
+
+/// A JSON object that remembers the order of its members.
+#[derive(Debug)]
+pub struct Object(Vec<(String, Value)>);
+
+impl Object {
+    /// The value of a member; null if there is none.
+    pub fn member(&self, name: &str) -> &Value {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map_or(&Value::Null, |(_, value)| value)
+    }
+
+    /// Its members, a line each.
+    pub fn written(&self) -> String {
+        let line = |(name, value): &(String, Value)| vec![name.replace('_', " "), text_of(value)];
+        aligned(&self.0.iter().map(line).collect::<Vec<_>>())
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Object, A::Error> {
+        let mut members = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            members.push(entry);
+        }
+        Ok(Object(members))
+    }
+}

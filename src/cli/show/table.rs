@@ -1,0 +1,127 @@
+//! Aligned columns with headings.
+
+use serde_json::Value;
+
+/// A heading, and where its cells are in a row: a member, or a path of members with dots.
+pub struct Column {
+    pub heading: &'static str,
+    pub member: &'static str,
+}
+
+/// Writes rows under their headings.
+pub fn written(columns: &[Column], rows: &[Value]) -> String {
+    let headings: Vec<String> = columns
+        .iter()
+        .map(|column| column.heading.to_owned())
+        .collect();
+    let cells = |row: &Value| -> Vec<String> {
+        columns
+            .iter()
+            .map(|column| text_of(member(row, column.member)))
+            .collect()
+    };
+    let lines: Vec<Vec<String>> = std::iter::once(headings)
+        .chain(rows.iter().map(cells))
+        .collect();
+    aligned(&lines)
+}
+
+/// Writes lines of cells so that the cells stand below one another.
+pub fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |position: usize| {
+        lines
+            .iter()
+            .filter_map(|line| line.get(position))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |cells: &Vec<String>| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn member<'a>(row: &'a Value, path: &str) -> &'a Value {
+    path.split('.')
+        .fold(row, |value, name| value.get(name).unwrap_or(&Value::Null))
+}
+
+/// A value in a cell: nothing is `-`, lists are joined with commas. Control characters cannot move the cursor.
+pub fn text_of(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().any(Value::is_object) => items
+            .iter()
+            .map(compact_object)
+            .collect::<Vec<_>>()
+            .join(","),
+        Value::Array(items) => items.iter().map(text_of).collect::<Vec<_>>().join(","),
+        Value::Object(members) if members.is_empty() => String::new(),
+        other => other.to_string(),
+    };
+    if text.is_empty() {
+        return "-".to_owned();
+    }
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// `role@workspace` where it is a role, else JSON.
+fn compact_object(value: &Value) -> String {
+    match (value.get("role"), value.get("workspace")) {
+        (Some(Value::String(role)), Some(Value::String(workspace))) => {
+            format!("{role}@{workspace}")
+        }
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn columns_are_aligned_and_nothing_is_a_dash() {
+        let columns = [
+            Column {
+                heading: "NAME",
+                member: "name",
+            },
+            Column {
+                heading: "LIMIT",
+                member: "rate.limit",
+            },
+            Column {
+                heading: "SCOPES",
+                member: "scopes",
+            },
+        ];
+        let rows = [
+            json!({"name":"a longer one","rate":{"limit":5},"scopes":["a","b"]}),
+            json!({"name":"\u{1b}[2Jx","rate":null,"scopes":[]}),
+        ];
+        assert_eq!(
+            written(&columns, &rows),
+            "NAME          LIMIT  SCOPES\na longer one  5      a,b\n\u{fffd}[2Jx         -      -"
+        );
+    }
+
+    #[test]
+    fn roles_are_written_as_they_are_given() {
+        let roles = json!([{"workspace":"emea","role":"auditor"}]);
+        assert_eq!(text_of(&roles), "auditor@emea");
+    }
+}

@@ -1,0 +1,211 @@
+//! Words that arguments are made of: spans of time, rates, roles, and the members of a request.
+
+use serde_json::{Map, Value, json};
+use std::str::FromStr;
+
+/// A span such as `30s`, `15m`, `12h` or `14d`, in seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Span(pub u64);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Span, String> {
+        let refused = || "a span is a whole number with s, m, h or d, such as 14d".to_owned();
+        let unit = text.chars().last().ok_or_else(refused)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(refused()),
+        };
+        let digits = &text[..text.len() - 1];
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(refused());
+        }
+        let count: u64 = digits.parse().map_err(|_| refused())?;
+        count.checked_mul(seconds).map(Span).ok_or_else(refused)
+    }
+}
+
+/// A rate such as `60/1m`: so many requests in a span.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    pub limit: u64,
+    pub window: Span,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let refused =
+            || "a rate is a number of requests and a span, such as 60/1m or 1000/1h".to_owned();
+        let (limit, window) = text.split_once('/').ok_or_else(refused)?;
+        Ok(Rate {
+            limit: limit.parse().map_err(|_| refused())?,
+            window: window.parse().map_err(|_| refused())?,
+        })
+    }
+}
+
+impl Rate {
+    pub fn body(self) -> Value {
+        json!({"limit": self.limit, "window_s": self.window.0})
+    }
+}
+
+/// A role in a workspace, such as `key_manager@emea`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RoleAt {
+    pub role: String,
+    pub workspace: String,
+}
+
+impl FromStr for RoleAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RoleAt, String> {
+        match text.split_once('@') {
+            Some((role, workspace)) if !role.is_empty() && !workspace.is_empty() => Ok(RoleAt {
+                role: role.to_owned(),
+                workspace: workspace.to_owned(),
+            }),
+            _ => Err("a role is given with its workspace, such as key_manager@emea".to_owned()),
+        }
+    }
+}
+
+impl RoleAt {
+    pub fn body(roles: &[RoleAt]) -> Value {
+        roles
+            .iter()
+            .map(|it| json!({"role": it.role, "workspace": it.workspace}))
+            .collect()
+    }
+}
+
+/// An argument that sets a value or, by the word `none`, takes it away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OrNone<T> {
+    None,
+    Some(T),
+}
+
+impl<T: FromStr<Err: ToString>> FromStr for OrNone<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OrNone<T>, String> {
+        if text == "none" {
+            return Ok(OrNone::None);
+        }
+        let value = text.parse();
+        value
+            .map(OrNone::Some)
+            .map_err(|err: T::Err| format!("{} (or the word none)", err.to_string()))
+    }
+}
+
+impl<T> OrNone<T> {
+    pub fn body(&self, value: impl FnOnce(&T) -> Value) -> Value {
+        match self {
+            OrNone::None => Value::Null,
+            OrNone::Some(it) => value(it),
+        }
+    }
+}
+
+/// A JSON object, given as text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonObject(pub Value);
+
+impl FromStr for JsonObject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<JsonObject, String> {
+        let members: Map<String, Value> =
+            serde_json::from_str(text).map_err(|err| format!("this is no JSON object: {err}"))?;
+        Ok(JsonObject(Value::Object(members)))
+    }
+}
+
+/// The body of a request: the members that were given.
+#[derive(Debug, Default)]
+pub struct Body(Map<String, Value>);
+
+impl Body {
+    /// Sets a member if there is a value.
+    pub fn with(mut self, member: &str, value: Option<impl Into<Value>>) -> Body {
+        if let Some(value) = value {
+            self.0.insert(member.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Sets a member to true if the flag was given.
+    pub fn flag(self, member: &str, given: bool) -> Body {
+        self.with(member, given.then_some(true))
+    }
+
+    /// Sets a list if it has entries.
+    pub fn list(self, member: &str, values: &[String]) -> Body {
+        self.with(member, (!values.is_empty()).then(|| values.to_vec()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn value(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("14d", 1_209_600),
+            ("0d", 0),
+        ] {
+            assert_eq!(text.parse(), Ok(Span(seconds)), "{text}");
+        }
+        for bad in [
+            "",
+            "d",
+            "14",
+            "14 d",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "1w",
+            "1é",
+            "99999999999999999999d",
+            "999999999999999999d",
+        ] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_and_roles_have_two_parts() {
+        let rate: Rate = "60/1m".parse().unwrap();
+        assert_eq!((rate.limit, rate.window), (60, Span(60)));
+        for bad in ["60", "/1m", "60/", "x/1m"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+        assert!("auditor@root".parse::<RoleAt>().is_ok());
+        for bad in ["auditor", "@root", "auditor@"] {
+            assert!(bad.parse::<RoleAt>().is_err(), "{bad}");
+        }
+        assert_eq!("none".parse(), Ok(OrNone::<Span>::None));
+        assert_eq!("1d".parse(), Ok(OrNone::Some(Span(86_400))));
+    }
+}
