@@ -5,6 +5,7 @@
 mod audit;
 mod audit_retention;
 mod clock;
+mod command_line;
 mod forward_auth;
 mod framing;
 mod input;

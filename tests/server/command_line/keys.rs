@@ -1,0 +1,146 @@
+//! `latchkey key` and `latchkey usage`.
+
+use super::{Line, running_and_stopped};
+use crate::support::Server;
+use serde_json::json;
+
+#[test]
+fn a_key_lives_its_whole_life_on_the_command_line() {
+    running_and_stopped(|line| {
+        let id = line.issue("billing");
+        assert!(line.ok(&["key", "list"]).contains("billing"));
+        assert!(line.ok(&["key", "list"]).starts_with("ID  "));
+        let shown = line.ok(&["key", "show", &id]);
+        assert!(shown.contains("name          billing"), "{shown}");
+
+        let edit = [
+            "key",
+            "edit",
+            &id,
+            "--name",
+            "new name",
+            "--rate-limit",
+            "60/1m",
+            "--allow-ip",
+            "10.0.0.0/8,::1",
+        ];
+        let edited = line.json(&edit);
+        assert_eq!(edited["name"], "new name");
+        assert_eq!(edited["rate_limit"], json!({"limit":60,"window_s":60}));
+        assert_eq!(edited["allowed_ips"].as_array().map(Vec::len), Some(2));
+        let opened = [
+            "key",
+            "edit",
+            &id,
+            "--rate-limit",
+            "none",
+            "--allow-ip",
+            "none",
+        ];
+        assert!(line.json(&opened)["rate_limit"].is_null());
+
+        assert!(line.ok(&["key", "disable", &id]).contains("now disabled"));
+        assert_eq!(
+            line.json(&["key", "list", "--state", "disabled"])[0]["id"],
+            *id
+        );
+        assert!(line.ok(&["key", "enable", &id]).contains("now active"));
+        assert_eq!(
+            line.json(&["key", "list", "--search", "new nam"])[0]["id"],
+            *id
+        );
+
+        line.ok(&["usage", &id]);
+        assert_eq!(line.json(&["usage", &id]), json!([]));
+
+        assert_eq!(
+            line.ok(&["key", "delete", &id, "--yes"]),
+            format!("deleted key {id}\n")
+        );
+        line.refused(&["key", "enable", &id], 1);
+    });
+}
+
+#[test]
+fn a_secret_is_shown_once_and_alone_if_asked() {
+    running_and_stopped(|line| {
+        let secret = line.ok(&["key", "issue", "ci", "--secret-only"]);
+        assert_eq!(secret.trim_end().len(), 62, "{secret}");
+        let ran = line.run_with_input(&["key", "verify"], &secret);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains("VALID"));
+
+        let id = &secret[3..13];
+        let new = line.ok(&["key", "rotate", id, "--secret-only"]);
+        assert_ne!(new, secret);
+        let old = line.run_with_input(&["key", "verify", "--json"], &secret);
+        assert_eq!(old.code, Some(1), "{old:?}");
+        assert!(old.stdout.contains("NOT_FOUND"), "{old:?}");
+        assert!(!line.ok(&["key", "show", id]).contains(new.trim_end()));
+    });
+}
+
+#[test]
+fn a_secret_is_read_from_a_file_and_never_from_arguments() {
+    let server = Server::start();
+    let line = Line::of(&server);
+    let file = server.data.join("secret");
+    std::fs::write(&file, format!("{}\n", server.secret)).unwrap();
+    let path = file.to_str().unwrap();
+    let verdict = line.json(&["key", "verify", "--secret-file", path]);
+    assert_eq!(verdict["valid"], true);
+    line.refused(&["key", "verify", &server.secret], 2);
+}
+
+#[test]
+fn expiring_keys_make_the_exit_code_one() {
+    running_and_stopped(|line| {
+        assert_eq!(line.ok(&["key", "expiring", "--within", "14d"]), "");
+        line.ok(&["key", "issue", "soon", "--expires-in", "12h"]);
+        line.ok(&["key", "issue", "later", "--expires-in", "30d"]);
+        let ran = line.run(&["key", "expiring", "--within", "14d"]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stdout.contains("soon") && !ran.stdout.contains("later"));
+        assert_eq!(
+            line.run(&["key", "expiring", "--within", "15m"]).code,
+            Some(0)
+        );
+        assert_eq!(
+            line.json(&["key", "expiring", "--within", "30s"]),
+            json!([])
+        );
+    });
+}
+
+#[test]
+fn refusals_are_the_servers_sentence_with_the_field() {
+    running_and_stopped(|line| {
+        let said = line.refused(&["key", "issue", "x", "--workspace", "nowhere"], 1);
+        assert_eq!(said, "latchkey: workspace: there is no such workspace\n");
+        let said = line.refused(&["key", "issue", "x", "--owner", "nobody"], 1);
+        assert!(said.starts_with("latchkey: owner: "), "{said}");
+        let said = line.refused(&["key", "show", "0000000000"], 1);
+        assert_eq!(said, "latchkey: there is no such key\n");
+    });
+}
+
+#[test]
+fn all_pages_of_a_list_are_joined() {
+    let mut server = Server::start();
+    server.stop();
+    let line = Line::of(&server);
+    let catalog = json!({"name":"filled","scopes":[],"operations":[]}).to_string();
+    assert_eq!(
+        line.run_with_input(&["catalog", "put", "-"], &catalog).code,
+        Some(0)
+    );
+    server.restart();
+    for number in 0..501 {
+        server
+            .admin()
+            .issue(json!({"name": format!("key {number}"), "catalog": "filled"}));
+    }
+    let keys = line.json(&["key", "list"]);
+    assert_eq!(keys.as_array().map(Vec::len), Some(503));
+    assert_eq!(line.ok(&["key", "list"]).lines().count(), 504);
+}
