@@ -222,7 +222,7 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
 }
 
 /// Sets a password. The user himself must know the current one; whoever manages users need not. All sessions of
-/// the user end.
+/// the user end, and so do keys that were issued to whoever knew the old one.
 pub fn set_password(
     app: &App,
     caller: &Caller,
@@ -264,16 +264,18 @@ pub fn set_password(
     password::check("password", new, &user.user_name)?;
     let digest = app.passwords.digest(new)?;
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(
+    app.change_all(
         caller,
         "user.password",
         Target::new(Kind::User, user.uid),
-        move |tx, _| {
+        move |tx, now| {
             if !own {
                 manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
             }
             people::update_password(tx, user.uid, &digest, user.generation + 1)?;
-            Ok((Some(record(&user, Changes::default())), ()))
+            let mut records = vec![("user.password", record(&user, Changes::default()))];
+            records.extend(super::keys::end_those_of_password(tx, user.uid, now)?);
+            Ok((records, ()))
         },
     )
 }

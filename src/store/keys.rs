@@ -358,6 +358,18 @@ pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyI
     )
 }
 
+/// Live keys of a user under policies whose keys are issued for a password.
+pub fn list_of_password(read: &Read, owner: Uid) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id
+         FROM keys JOIN policies ON policies.name = keys.policy
+         WHERE owner_uid = $1 AND issued_by = 'password' AND deleted_at IS NULL
+         ORDER BY id",
+        &[&owner],
+        |row| row.get("id"),
+    )
+}
+
 /// Live keys of a workspace.
 pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
     read.query(

@@ -15,10 +15,11 @@ use crate::domain::key::secret::Secret;
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::local::Usage;
-use crate::store::{Read, keys, local};
+use crate::store::{Read, Write, keys, local};
 use admission::policy_of;
 
 /// A key with what is computed or looked up for showing it.
@@ -89,6 +90,21 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
             Ok((ended.then(|| record(&key, Changes::default())), ()))
         },
     )
+}
+
+/// Ends the keys that a user was issued for proving his password, for when it changes. One record each.
+pub fn end_those_of_password(
+    tx: &Write<'_>,
+    owner: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let mut records = Vec::new();
+    for id in keys::list_of_password(tx, owner)? {
+        let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+        keys::delete(tx, id, now)?;
+        records.push(("key.delete", record(&key, Changes::default())));
+    }
+    Ok(records)
 }
 
 /// When a key was issued, for answers to whoever holds its secret.
