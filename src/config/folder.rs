@@ -93,10 +93,15 @@ impl Folder {
         let _ = lock
             .set_len(0)
             .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        Ok(Folder {
+        let folder = Folder {
             path: path.to_owned(),
             _lock: lock,
-        })
+        };
+        if folder.database().exists() {
+            // A first start that was interrupted while the database got its name left the other one.
+            folder.remove_new_database()?;
+        }
+        Ok(folder)
     }
 
     /// What is in the folder; refuses a database without its pepper.
@@ -215,6 +220,13 @@ impl Folder {
     /// Where a new database is made; what an interrupted start left there is removed.
     pub fn new_database(&self) -> Result<PathBuf> {
         let path = self.path.join(NEW_DATABASE);
+        self.remove_new_database()?;
+        let made = private().create_new(true).write(true).open(&path);
+        made.map_err(|err| refused(format!("{} cannot be made: {err}", path.display())))?;
+        Ok(path)
+    }
+
+    fn remove_new_database(&self) -> Result<()> {
         for suffix in ["", "-wal", "-shm", "-journal"] {
             let leftover = self.path.join(format!("{NEW_DATABASE}{suffix}"));
             if leftover.exists() {
@@ -223,9 +235,7 @@ impl Folder {
                 })?;
             }
         }
-        let made = private().create_new(true).write(true).open(&path);
-        made.map_err(|err| refused(format!("{} cannot be made: {err}", path.display())))?;
-        Ok(path)
+        Ok(())
     }
 
     /// Gives a new database its name, once it is whole and closed. Never replaces one that is there.

@@ -127,6 +127,12 @@ impl Caller {
         )))
     }
 
+    /// Whether a workspace exists for the caller: it may do something there. What it may not name cannot be told
+    /// apart from what is not there.
+    pub fn knows(&self, directory: &Directory, workspace: Uid) -> bool {
+        self.permissions_in(directory, workspace) != Permissions::default()
+    }
+
     /// All that the caller may do in a workspace: what it can pass on.
     pub fn permissions_in(&self, directory: &Directory, workspace: Uid) -> Permissions {
         if !directory.reaches(self.reach, workspace) {

@@ -107,14 +107,34 @@ impl App {
             }
             Ok(value)
         });
-        if let Err(Error::Forbidden(reason)) = &outcome {
+        self.record_denied(denied, outcome)
+    }
+
+    /// Passes on a decision that falls before a change begins, because what follows is slow: if it is a refusal, its
+    /// event is written, as [`App::change`] would.
+    fn decided<T>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: Target,
+        decision: Result<T>,
+    ) -> Result<T> {
+        let event = Event {
+            target,
+            ..draft(caller, action, self.now().wall)
+        };
+        self.record_denied(event, decision)
+    }
+
+    fn record_denied<T>(&self, event: Event, decision: Result<T>) -> Result<T> {
+        if let Err(Error::Forbidden(reason)) = &decision {
             self.record(Event {
                 outcome: Outcome::Denied,
                 reason: reason.clone(),
-                ..denied
+                ..event
             })?;
         }
-        outcome
+        decision
     }
 
     /// Writes an event that no change goes with: a denied attempt, a failed login.

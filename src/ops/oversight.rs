@@ -56,7 +56,7 @@ pub fn audit_events(
     })
 }
 
-/// Hourly totals of a key by verdict.
+/// Hourly totals of a key by verdict, with what waits to be written.
 pub fn usage(
     app: &App,
     caller: &Caller,
@@ -71,7 +71,28 @@ pub fn usage(
             "must be at most 92 days before until",
         ));
     }
-    app.read(|read| local::list_hours(read, key, since.hour(), until.hour() + 1))
+    let hours = since.hour()..until.hour() + 1;
+    let mut rows = app.read(|read| local::list_hours(read, key, hours.start, hours.end))?;
+    let waiting = app.index.usage.pending(key).unwrap_or_default().verdicts;
+    for (hour, code, count) in waiting {
+        if !hours.contains(&hour) {
+            continue;
+        }
+        let code = code.as_str();
+        match rows
+            .iter_mut()
+            .find(|row| row.hour == hour && row.code == code)
+        {
+            Some(row) => row.count += count,
+            None => rows.push(HourRow {
+                hour,
+                code: code.to_owned(),
+                count,
+            }),
+        }
+    }
+    rows.sort_by(|a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
+    Ok(rows)
 }
 
 /// What a cut of the audit log came to.

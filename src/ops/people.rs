@@ -65,7 +65,8 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
         .map(|email| normal_email("email", email))
         .transpose()?;
     // Digesting is slow, so rights come first; the transaction checks them again.
-    caller.require_somewhere(Permission::UsersWrite)?;
+    let allowed = caller.require_somewhere(Permission::UsersWrite);
+    app.decided(caller, "user.create", Target::new(Kind::User, ""), allowed)?;
     let digest = match &new.password {
         None => None,
         Some(text) => {
@@ -82,7 +83,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
             let directory = index.directory();
             let home = match &new.workspace {
                 None => who.reach,
-                Some(asked) => reachable(&directory, &who, asked)?,
+                Some(asked) => reachable(&directory, &who, "workspace", asked)?,
             };
             who.require(&directory, Permission::UsersWrite, home, None)?;
             // On the row: the index may not have followed its deletion yet.
@@ -109,6 +110,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
             people::insert(tx, &user, digest.as_ref())?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
+            changes.note_option("email", &None, &user.email);
             changes.note(
                 "roles",
                 &String::new(),
@@ -139,7 +141,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
     Ok(users)
 }
 
-/// Changes a user. Disabling stops the user's keys and sessions at once.
+/// Changes a user. Disabling stops the user's keys at once, and ends his sessions.
 pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Arc<User>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let uid = app.change(
@@ -157,6 +159,10 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Ar
                     .transpose()?;
             }
             after.enabled = edit.enabled.unwrap_or(before.enabled);
+            if !after.enabled {
+                // Sessions end for good: nobody who is let in again finds an old one open.
+                after.generation += 1;
+            }
             let mut changes = Changes::default();
             changes.note_option("email", &before.email, &after.email);
             changes.note("enabled", &before.enabled, &after.enabled);
@@ -216,7 +222,9 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
             let user = manageable(tx, &directory, &who, &text)?;
             people::delete(tx, user.uid, now)?;
             check_owner_left(tx, &directory)?;
-            Ok((Some(record(&user, Changes::default())), ()))
+            let mut changes = Changes::default();
+            changes.note("user_name", &user.user_name, &String::new());
+            Ok((Some(record(&user, changes)), ()))
         },
     )
 }
@@ -241,43 +249,44 @@ pub fn set_password(
         }
     };
     let own = caller.user == Some(user.uid);
-    if own {
-        let current = current.ok_or_else(|| {
-            Error::invalid("current_password", "is needed to change your own password")
-        })?;
-        app.passwords
-            .admit(&user.user_name, None, app.now().steady_ms)?;
-        let stored = app.read(|read| people::find_password(read, user.uid))?;
-        if !app.passwords.matches(stored.as_ref(), current)? {
-            return Err(Error::Forbidden(
-                "the current password is another one".to_owned(),
-            ));
+    let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
+    let allowed = match own {
+        true => check_current(app, &user, current),
+        false => {
+            let directory = app.index.directory();
+            caller.require(&directory, Permission::UsersWrite, user.home, None)
         }
-    } else {
-        caller.require(
-            &app.index.directory(),
-            Permission::UsersWrite,
-            user.home,
-            None,
-        )?;
-    }
+    };
+    app.decided(caller, action, target.clone(), allowed)?;
     password::check("password", new, &user.user_name)?;
     let digest = app.passwords.digest(new)?;
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change_all(
-        caller,
-        "user.password",
-        Target::new(Kind::User, user.uid),
-        move |tx, now| {
-            if !own {
-                manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
-            }
-            people::update_password(tx, user.uid, &digest, user.generation + 1)?;
-            let mut records = vec![("user.password", record(&user, Changes::default()))];
-            records.extend(super::keys::end_those_of_password(tx, user.uid, now)?);
-            Ok((records, ()))
-        },
-    )
+    app.change_all(caller, action, target, move |tx, now| {
+        if !own {
+            manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
+        }
+        let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
+        people::update_password(tx, user.uid, &digest, user.generation + 1)?;
+        let mut records = vec![(action, record(&user, Changes::default()))];
+        records.extend(super::keys::end_those_of_password(tx, user.uid, now)?);
+        Ok((records, ()))
+    })
+}
+
+/// Whether the user knows his password; counted as an attempt to sign in.
+fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
+    let current = current.ok_or_else(|| {
+        Error::invalid("current_password", "is needed to change your own password")
+    })?;
+    app.passwords
+        .admit(&user.user_name, None, app.now().steady_ms)?;
+    let stored = app.read(|read| people::find_password(read, user.uid))?;
+    if app.passwords.matches(stored.as_ref(), current)? {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "the current password is another one".to_owned(),
+    ))
 }
 
 /// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
@@ -413,12 +422,12 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     )
 }
 
-fn reachable(directory: &Directory, caller: &Caller, asked: &str) -> Result<Uid> {
+fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -> Result<Uid> {
     directory
         .find_place(asked)
         .map(|place| place.workspace.uid)
-        .filter(|uid| directory.reaches(caller.reach, *uid))
-        .ok_or_else(|| Error::invalid("workspace", format!("there is no workspace {asked:?}")))
+        .filter(|uid| caller.knows(directory, *uid))
+        .ok_or_else(|| Error::invalid(field, "there is no such workspace"))
 }
 
 /// Roles as asked for, each of which the caller must cover in full.
@@ -428,16 +437,17 @@ fn bindings(
     asked: &[(String, Role)],
 ) -> Result<Vec<Binding>> {
     let mut bindings: Vec<Binding> = Vec::new();
-    for (workspace, role) in asked {
+    for (position, (workspace, role)) in asked.iter().enumerate() {
+        let field = format!("roles[{position}].workspace");
         let binding = Binding {
-            workspace: reachable(directory, caller, workspace)?,
+            workspace: reachable(directory, caller, &field, workspace)?,
             role: *role,
         };
         if bindings
             .iter()
             .any(|known| known.workspace == binding.workspace)
         {
-            return Err(Error::invalid("roles", "has two roles for one workspace"));
+            return Err(Error::invalid(field, "has a role in this list already"));
         }
         require_role(directory, caller, &binding)?;
         bindings.push(binding);
@@ -526,12 +536,11 @@ pub struct PasswordGate {
 
 impl PasswordGate {
     pub fn new() -> Result<PasswordGate> {
-        let nobody = PasswordDigest::new(&password::generate()?)?;
         Ok(PasswordGate {
             attempts: Mutex::default(),
             busy: Mutex::default(),
             freed: Condvar::new(),
-            nobody,
+            nobody: PasswordDigest::of_nobody()?,
         })
     }
 

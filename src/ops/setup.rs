@@ -113,8 +113,8 @@ pub fn open(
     Ok(Arc::new(app))
 }
 
-/// Reads all keys into the index, with a few threads. Returns the first error; the index is then incomplete and
-/// goes on asking the store.
+/// Reads all keys into the index, with a few threads. Returns the first error; until another attempt succeeds,
+/// verifications go on asking the store.
 pub fn load_keys(app: &App) -> Result<()> {
     let failed = OnceLock::new();
     std::thread::scope(|scope| {

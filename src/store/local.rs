@@ -242,3 +242,44 @@ fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {
         count: row.get("count")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sqlite;
+    use super::*;
+
+    #[test]
+    fn the_mark_is_kept_and_never_falls() {
+        let read = sqlite::in_memory().unwrap();
+        assert_eq!(find_mark(&read).unwrap(), None);
+        for (now, kept) in [(20, 20), (10, 20), (30, 30)] {
+            raise_mark(&read.write(), Timestamp(now)).unwrap();
+            assert_eq!(find_mark(&read).unwrap(), Some(Timestamp(kept)));
+        }
+    }
+
+    #[test]
+    fn usage_adds_up_and_passes_over_keys_that_are_gone() {
+        let read = sqlite::in_memory().unwrap();
+        read.batch("PRAGMA foreign_keys = OFF").unwrap();
+        read.batch(
+            "INSERT INTO keys (id, number, name, description, workspace_uid, policy, scopes, read_only, enabled,
+                               metadata, created_by, created_at, hint)
+             VALUES ('0000000001', 1, 'k', '', '', '', '', 0, 1, '{}', '', 0, '')",
+        )
+        .unwrap();
+        let delta = |id, uses| UsageDelta {
+            key: KeyId(id),
+            uses,
+            last_used: None,
+            verdicts: vec![(5, "VALID", uses)],
+        };
+        for delta in [delta(1, 2), delta(1, 3), delta(2, 7)] {
+            add_usage(&read.write(), &delta).unwrap();
+        }
+        assert_eq!(find_usage(&read, KeyId(1)).unwrap().use_count, 5);
+        assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
+        let hours = list_hours(&read, KeyId(1), 0, 10).unwrap();
+        assert_eq!(hours.iter().map(|row| row.count).collect::<Vec<_>>(), [5]);
+    }
+}

@@ -10,7 +10,9 @@ mod verify;
 mod workspaces;
 
 use crate::http::route::Access::{Caller, Public, Verifier};
-use crate::http::route::{BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put};
+use crate::http::route::{
+    BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put, strict,
+};
 use crate::http::server::BodyRule::UpTo;
 use rules::{catalogs, policies};
 
@@ -23,14 +25,14 @@ pub const SURFACE: Surface = Surface {
 };
 
 #[rustfmt::skip] // Columns are the point of this table.
-const ROUTES: &[Route] = &[
+const ROUTES: &[Route] = &strict([
     // Verification
     inline("POST", "/verify",             Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
     post  (        "/verify/batch",       Verifier, verify::batch),
     post  (        "/introspect",         Verifier, oauth::introspect),
     post  (        "/revoke",             Caller,   oauth::revoke),
     // Keys
-    get   (        "/keys",               Caller,   keys::list),
+    get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
     get   (        "/keys/{id}",          Caller,   keys::find),
     patch (        "/keys/{id}",          Caller,   keys::edit),
@@ -46,7 +48,7 @@ const ROUTES: &[Route] = &[
     post  (        "/workspaces",         Caller,   workspaces::create),
     get   (        "/workspaces/{id}",    Caller,   workspaces::find),
     patch (        "/workspaces/{id}",    Caller,   workspaces::edit),
-    delete(        "/workspaces/{id}",    Caller,   workspaces::delete),
+    delete(        "/workspaces/{id}",    Caller,   workspaces::delete).with_query(),
     // People
     get   (        "/users",              Caller,   people::list),
     post  (        "/users",              Caller,   people::create),
@@ -68,7 +70,7 @@ const ROUTES: &[Route] = &[
     patch (        "/policies/{name}",    Caller,   policies::edit),
     delete(        "/policies/{name}",    Caller,   policies::delete),
     // Oversight
-    get   (        "/audit-events",       Caller,   oversight::audit_events),
+    get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
     post  (        "/audit-events/prune", Caller,   oversight::prune),
-    get   (        "/usage",              Caller,   oversight::usage),
-];
+    get   (        "/usage",              Caller,   oversight::usage).with_query(),
+]);

@@ -193,6 +193,13 @@ fn credential(
 
 /// Whether the key opens this very request.
 fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Result<(), Refusal> {
+    let other_catalog = question
+        .catalog
+        .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
+    if other_catalog {
+        // Its own catalog has nothing to say of this request.
+        return Err(Code::InsufficientScope.into());
+    }
     let demand = demand(around, question).map_err(|detail| Refusal {
         code: Code::InsufficientScope,
         detail: Some(detail),
@@ -202,12 +209,8 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         Some(catalog) => catalog.grants(&key.kin.scopes, scope),
         None => key.kin.catalog.is_none() && key.kin.scopes.iter().any(|held| **held == *scope),
     };
-    let other_catalog = question
-        .catalog
-        .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
     let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);
-    if other_catalog
-        || !question.scopes.iter().all(|scope| grants(scope))
+    if !question.scopes.iter().all(|scope| grants(scope))
         || !(any_of.is_empty() || any_of.iter().any(|scope| grants(scope)))
     {
         return Err(Code::InsufficientScope.into());

@@ -49,7 +49,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             if after.name != before.name {
                 check_name(tx, &policy, &after)?;
             }
-            check_reach(tx, &directory, &who, &before, &after)?;
+            check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             write(tx, &index, &before, &after, edit.uses_left)
         },
     )?;
@@ -71,6 +71,7 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
             enabled,
             ..before.clone()
         };
+        check_reach(tx, &directory, &who, &before, &after, None)?;
         write(tx, &index, &before, &after, None)
     })?;
     view(app, key)
@@ -145,30 +146,35 @@ fn apply(
     Ok(key)
 }
 
-/// An edit that widens a management key needs what a new key of that kind would need, and no key widens itself.
+/// Whoever changes a management key must be allowed all that it is, before and after, and no key changes its own
+/// limits. Only switching it off is open to everybody who manages keys: in need, a mighty key can be stopped.
 fn check_reach(
     tx: &Write<'_>,
     directory: &Directory,
     caller: &Caller,
     before: &Key,
     after: &Key,
+    uses_left: Option<Option<u64>>,
 ) -> Result<()> {
+    let changes = changes(before, after);
+    let only_switched_off = before.enabled && !after.enabled && changes.only("enabled");
+    if !bounds::is_management(after) || only_switched_off && uses_left.is_none() {
+        return Ok(());
+    }
     let limits_unchanged = before.scopes == after.scopes
         && before.read_only == after.read_only
         && before.not_before == after.not_before
         && before.expires_at == after.expires_at
         && before.allowed_ips == after.allowed_ips
         && before.rate_limit == after.rate_limit
-        && before.uses_left == after.uses_left
-        && before.enabled == after.enabled;
-    if limits_unchanged || !bounds::is_management(after) {
-        return Ok(());
-    }
-    if caller.identity == Identity::Key(after.id) {
+        && before.enabled == after.enabled
+        && uses_left.is_none();
+    if caller.identity == Identity::Key(after.id) && !limits_unchanged {
         return Err(Error::Forbidden(
             "a key cannot edit its own limits".to_owned(),
         ));
     }
+    bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
 }
 
@@ -210,7 +216,8 @@ fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64
     Ok(())
 }
 
-fn changes(before: &Key, after: &Key) -> Changes {
+/// What differs between two states of a key, for the audit log.
+pub(super) fn changes(before: &Key, after: &Key) -> Changes {
     let mut changes = Changes::default();
     let rate = |key: &Key| {
         key.rate_limit

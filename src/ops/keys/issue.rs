@@ -127,7 +127,7 @@ fn admit(
                     now,
                 )?;
             }
-            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+            Ok((Some(record(&key, born(&key))), (key, Some(secret))))
         },
     )?;
     Ok(Issued {
@@ -173,6 +173,28 @@ pub fn keep(
         sealed.as_ref(),
         now,
     )
+}
+
+/// What the audit log keeps of a new key: every member that is not as it would be by itself.
+fn born(key: &Key) -> Changes {
+    let nothing = Key {
+        name: String::new(),
+        description: String::new(),
+        scopes: Vec::new(),
+        read_only: false,
+        enabled: true,
+        not_before: None,
+        expires_at: None,
+        allowed_ips: None,
+        rate_limit: None,
+        metadata: metadata("").unwrap_or_default(),
+        ..key.clone()
+    };
+    let mut changes = super::edit::changes(&nothing, key);
+    changes.note_option("owner", &None, &key.owner);
+    changes.note_option("catalog", &None, &key.catalog);
+    changes.note_option("uses_left", &None, &key.uses_left);
+    changes
 }
 
 /// What is stored of a secret.
@@ -273,11 +295,10 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         };
         return Ok(home.unwrap_or(caller.reach));
     };
-    // A workspace that the caller does not reach is not told apart from one that does not exist.
     directory
         .find_place(asked)
         .map(|place| place.workspace.uid)
-        .filter(|uid| directory.reaches(caller.reach, *uid))
+        .filter(|uid| caller.knows(directory, *uid))
         .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
 }
 
@@ -298,7 +319,7 @@ fn owner(
     let folded = asked.to_ascii_lowercase();
     directory
         .find_user(&folded)
-        .filter(|user| directory.reaches(caller.reach, user.home) || caller.user == Some(user.uid))
+        .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
         .map(|user| Some(user.uid))
         .ok_or_else(|| Error::invalid("owner", "there is no such user"))
 }

@@ -68,7 +68,7 @@ pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String
             let key = manageable(tx, &directory, &who, id)?;
             policy_of(tx, &key)?.check_delete(&key, confirm_name.as_deref())?;
             keys::delete(tx, id, now)?;
-            Ok((Some(record(&key, Changes::default())), ()))
+            Ok((Some(record(&key, ended(&key))), ()))
         },
     )
 }
@@ -86,8 +86,8 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
                 true => keys::find(tx, id)?.ok_or(Error::NotFound("key"))?,
                 false => manageable(tx, &index.directory(), &who, id)?,
             };
-            let ended = keys::delete(tx, id, now)?;
-            Ok((ended.then(|| record(&key, Changes::default())), ()))
+            let first = keys::delete(tx, id, now)?;
+            Ok((first.then(|| record(&key, ended(&key))), ()))
         },
     )
 }
@@ -98,13 +98,29 @@ pub fn end_those_of_password(
     owner: Uid,
     now: Timestamp,
 ) -> Result<Vec<(&'static str, Record)>> {
-    let mut records = Vec::new();
-    for id in keys::list_of_password(tx, owner)? {
+    end_each(tx, keys::list_of_password(tx, owner)?, now)
+}
+
+/// Ends all keys of a workspace, for when it ends itself. One record each.
+pub fn end_those_of_workspace(
+    tx: &Write<'_>,
+    workspace: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    end_each(tx, keys::list_of_workspace(tx, workspace)?, now)
+}
+
+fn end_each(
+    tx: &Write<'_>,
+    ids: Vec<KeyId>,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let one = |id| {
         let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
         keys::delete(tx, id, now)?;
-        records.push(("key.delete", record(&key, Changes::default())));
-    }
-    Ok(records)
+        Ok(("key.delete", record(&key, ended(&key))))
+    };
+    ids.into_iter().map(one).collect()
 }
 
 /// When a key was issued, for answers to whoever holds its secret.
@@ -114,17 +130,24 @@ pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
         .map(|key| key.created_at))
 }
 
-/// Shows a key as it is after a change, usage that waits to be written included.
+/// Shows a key as it is after a change.
 fn view(app: &App, key: Key) -> Result<View> {
-    let mut usage = app.read(|read| local::find_usage(read, key.id))?;
-    if let Some(pending) = app.index.usage.pending(key.id) {
+    let usage = app.read(|read| usage(app, read, key.id))?;
+    Ok(with_names(app, key, usage))
+}
+
+/// What is known of the use of a key, with what waits to be written. While that is on its way to the store, it is
+/// in neither place, and the count lags behind for the moment.
+fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {
+    let mut usage = local::find_usage(read, id)?;
+    if let Some(pending) = app.index.usage.pending(id) {
         usage.use_count += pending.uses;
         if let Some((at, address)) = pending.last_used {
             usage.last_used_at = Some(at);
             usage.last_used_ip = address.map(|address| address.to_string());
         }
     }
-    Ok(with_names(app, key, usage))
+    Ok(usage)
 }
 
 fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
@@ -177,6 +200,13 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
         ));
     }
     Ok(key)
+}
+
+/// What the audit log keeps of a key that ends: its name, and that it opens nothing any more.
+fn ended(key: &Key) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("name", &key.name, &String::new());
+    changes
 }
 
 fn record(key: &Key, changes: Changes) -> Record {

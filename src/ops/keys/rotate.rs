@@ -56,8 +56,12 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
             bounds::require_cover(tx, &directory, &who, &key)?;
             let policy = policy_of(tx, &key)?;
             policy.check_rotate()?;
+            let hint = key.hint.clone();
             let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
-            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+            Ok((
+                Some(record(&key, replaced(&hint, &key, grace))),
+                (key, Some(secret)),
+            ))
         },
     )?;
     Ok(Issued {
@@ -97,14 +101,33 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
             }
             let policy = policy_of(tx, &key)?;
             policy.check_rotate()?;
+            let hint = key.hint.clone();
             let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
-            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+            Ok((
+                Some(record(&key, replaced(&hint, &key, grace))),
+                (key, Some(secret)),
+            ))
         },
     )?;
     Ok(Issued {
         view: view(app, key)?,
         secret,
     })
+}
+
+/// What the audit log keeps of a rotation: which secret follows which, and when the old one ends.
+fn replaced(old_hint: &String, key: &Key, grace: Grace) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("hint", old_hint, &key.hint);
+    match grace {
+        Grace::AtOnce => {}
+        Grace::Seconds(seconds) => changes.note("grace_s", &0, &seconds),
+        Grace::UntilFirstUse(seconds) => {
+            changes.note("grace_s", &0, &seconds);
+            changes.note("until_first_use", &false, &true);
+        }
+    }
+    changes
 }
 
 /// Puts a new secret in the place of the newest. At most two secrets of a key ever work.

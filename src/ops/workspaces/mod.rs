@@ -64,6 +64,8 @@ pub fn create(app: &App, caller: &Caller, new: NewWorkspace) -> Result<Workspace
             check_tree(&workspaces::list(tx)?)?;
             let mut changes = Changes::default();
             changes.note("slug", &String::new(), &workspace.slug);
+            changes.note("name", &String::new(), &workspace.name);
+            changes.note_option("parent", &None, &workspace.parent);
             Ok((Some(record(&workspace, changes)), workspace))
         },
     )
@@ -148,7 +150,7 @@ fn manageable(directory: &Directory, caller: &Caller, text: &str) -> Result<Work
 fn parent(directory: &Directory, caller: &Caller, asked: &str) -> Result<Uid> {
     let place = directory
         .find_place(asked)
-        .filter(|place| directory.reaches(caller.reach, place.workspace.uid));
+        .filter(|place| caller.knows(directory, place.workspace.uid));
     Ok(place
         .ok_or_else(|| Error::invalid("parent", "there is no such workspace"))?
         .workspace

@@ -49,15 +49,25 @@ impl Server {
 
     /// With further arguments behind `quickstart`, and environment variables.
     pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Server {
-        Server::launch(None, args, env)
+        Server::launch(None, "127.0.0.1:0", args, env)
+    }
+
+    /// On another address than loopback.
+    pub fn start_on(listen: &str) -> Server {
+        Server::launch(None, listen, &["--allow-plain-http"], &[])
     }
 
     /// With `RLIMIT_NOFILE` set to `descriptors`.
     pub fn start_limited(descriptors: u32) -> Server {
-        Server::launch(Some(descriptors), &[], &[])
+        Server::launch(Some(descriptors), "127.0.0.1:0", &[], &[])
     }
 
-    fn launch(descriptors: Option<u32>, args: &[&str], env: &[(&str, &str)]) -> Server {
+    fn launch(
+        descriptors: Option<u32>,
+        listen: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Server {
         allow_many_connections();
         let folder = fresh_folder();
         let data = folder.join("data");
@@ -71,7 +81,7 @@ impl Server {
         command
             .args(["quickstart", "--json", "--data"])
             .arg(&data)
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", listen]);
         let (child, hello) = spawn(command, &args, &env, &folder);
         let text = |value: &Value| {
             value

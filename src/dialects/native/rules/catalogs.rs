@@ -72,7 +72,6 @@ impl<'a> CatalogBody<'a> {
 
 /// `GET /v1/catalogs`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = catalogs::list(call.app, call.caller()?)?;
     let items: Vec<_> = found
         .iter()
