@@ -107,7 +107,8 @@ fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Filed under the workspace above, which is still there: whoever oversees that one reads of it.
+/// Keeps the slug, which becomes free. Filed under the workspace above, which is still there: whoever oversees that
+/// one reads of it.
 fn record(ended: &Workspace, parent: Uid) -> Record {
     let mut changes = Changes::default();
     changes.note("slug", &ended.slug, &String::new());
