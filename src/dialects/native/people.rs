@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::{self, NewUser, UserEdit};
+use crate::ops::people::{self, NewUser, UserEdit, sessions};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -93,7 +93,7 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
         body.text("current_password")?,
     );
     body.finish()?;
-    people::set_password(
+    sessions::set_password(
         call.app,
         call.caller()?,
         call.param("id"),
@@ -121,7 +121,7 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     );
     body.finish()?;
     let origin = call.trust.origin(call.request);
-    let signed_in = people::sign_in(call.app, &user_name, &password, origin)?;
+    let signed_in = sessions::sign_in(call.app, &user_name, &password, origin)?;
     Ok(Reply::json(
         201,
         &TokenBody {
@@ -133,7 +133,7 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
 
 /// `DELETE /v1/sessions/current`
 pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
-    people::sign_out(call.app, call.caller()?)?;
+    sessions::sign_out(call.app, call.caller()?)?;
     Ok(Reply::new(204))
 }
 
