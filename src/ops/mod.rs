@@ -10,6 +10,7 @@ pub mod keys;
 pub mod oversight;
 pub mod people;
 mod publish;
+pub mod retry;
 pub mod setup;
 pub mod upkeep;
 pub mod verify;

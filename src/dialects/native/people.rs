@@ -1,6 +1,6 @@
 //! Users and sessions: bodies in, bodies out.
 
-use super::keys::PageBody;
+use super::keys::{PageBody, retry};
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -48,6 +48,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/users`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let retry = retry(call)?;
     let mut body = Fields::of(call.request)?;
     let new = NewUser {
         user_name: body.required_text("user_name")?,
@@ -57,7 +58,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         roles: roles(&mut body)?.unwrap_or_default(),
     };
     body.finish()?;
-    let user = people::create(call.app, call.caller()?, new)?;
+    let user = people::create(call.app, call.caller()?, new, retry)?;
     Ok(Reply::json(201, &shown(call, &user)))
 }
 

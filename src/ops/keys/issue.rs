@@ -1,7 +1,7 @@
 //! Issuing keys.
 
 use super::{Issued, bounds, record, view};
-use crate::domain::audit::{Changes, Kind, Target, digest_of};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalog::check_scope_name;
 use crate::domain::key::address::AddressList;
 use crate::domain::key::live::StoredSecret;
@@ -18,10 +18,8 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity};
-use crate::store::{Write, keys, local};
-
-/// How long an Idempotency-Key is remembered: 24 hours.
-const IDEMPOTENT_MS: i64 = 86_400_000;
+use crate::ops::retry::{self, Retry};
+use crate::store::{Write, keys};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -49,30 +47,8 @@ pub struct NewKey {
     pub prefix: Option<String>,
 }
 
-/// An Idempotency-Key and the digest of the request that came with it.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    pub name: String,
-    pub request: [u8; 32],
-}
-
-impl Idempotency {
-    /// Binds a client's name to a route and a body.
-    pub fn new(name: &str, route: &str, body: &[u8]) -> Idempotency {
-        Idempotency {
-            name: name.to_owned(),
-            request: digest_of(&[route.as_bytes(), body]),
-        }
-    }
-}
-
 /// Issues a key. A repeat with the same Idempotency-Key answers with the same key, without its secret.
-pub fn issue(
-    app: &App,
-    caller: &Caller,
-    new: NewKey,
-    idempotency: Option<Idempotency>,
-) -> Result<Issued> {
+pub fn issue(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Result<Issued> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let (key, secret) = app.change(
         caller,
@@ -81,8 +57,11 @@ pub fn issue(
         move |tx, now| {
             let directory = index.directory();
             who.require_somewhere(Permission::KeysWrite)?;
-            if let Some(earlier) = repeated(tx, &who, idempotency.as_ref(), now)? {
-                return Ok((None, (earlier, None)));
+            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+                let id = KeyId::parse(&earlier)
+                    .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
+                let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+                return Ok((None, (key, None)));
             }
             let (mut key, policy) = plan(&directory, &who, &new, now)?;
             bounds::inherit(tx, &directory, &who, &mut key)?;
@@ -90,16 +69,7 @@ pub fn issue(
             check_count(tx, &policy, key.workspace)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &peppers, &mut key, prefix, now)?;
-            if let Some(idempotency) = &idempotency {
-                local::insert_idempotent(
-                    tx,
-                    &who.actor,
-                    &idempotency.name,
-                    &idempotency.request,
-                    &key.id.to_string(),
-                    now,
-                )?;
-            }
+            retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
             Ok((Some(record(&key, born(&key))), (key, Some(secret))))
         },
     )?;
@@ -154,33 +124,6 @@ pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
         digest: pepper.digest(secret.expose()),
         pepper: pepper.version,
     }
-}
-
-/// The key of an earlier request with the same Idempotency-Key, or a refusal if that was another request.
-fn repeated(
-    tx: &Write<'_>,
-    caller: &Caller,
-    idempotency: Option<&Idempotency>,
-    now: Timestamp,
-) -> Result<Option<Key>> {
-    let Some(idempotency) = idempotency else {
-        return Ok(None);
-    };
-    let since = Timestamp(now.0 - IDEMPOTENT_MS);
-    let Some((request, target)) =
-        local::find_idempotent(tx, &caller.actor, &idempotency.name, since)?
-    else {
-        return Ok(None);
-    };
-    if request != idempotency.request {
-        return Err(Error::invalid(
-            "Idempotency-Key",
-            "was used for another request within the last 24 hours; use a new one",
-        ));
-    }
-    let id = KeyId::parse(&target)
-        .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
-    keys::find(tx, id)
 }
 
 /// Checks what was asked for and makes the key of it, still without secret.

@@ -4,6 +4,7 @@ mod gate;
 pub mod sessions;
 
 use super::access::{self, Caller};
+use super::retry::{self, Retry};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::password;
@@ -36,7 +37,7 @@ pub struct UserEdit {
 }
 
 /// Creates a user. Nobody gives roles that they do not have.
-pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
+pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) -> Result<Arc<User>> {
     let user_name = normal_user_name("user_name", &new.user_name)?;
     let email = new
         .email
@@ -53,13 +54,16 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
             Some(app.passwords.digest(text)?)
         }
     };
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let uid = app.change(
         caller,
         "user.create",
         Target::new(Kind::User, ""),
         move |tx, now| {
             let directory = index.directory();
+            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+                return Ok((None, visible(&directory, &who, &earlier)?.uid));
+            }
             let home = match &new.workspace {
                 None => who.reach,
                 Some(asked) => reachable(&directory, &who, "workspace", asked)?,
@@ -83,6 +87,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
                 roles,
             };
             people::insert(tx, &user, digest.as_ref())?;
+            retry::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
             changes.note_option("email", &None, &user.email);
