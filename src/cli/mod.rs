@@ -6,6 +6,7 @@ mod start;
 use crate::config::{DataArgs, ServeArgs};
 use crate::error::Error;
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,7 +73,8 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("latchkey: {}", sentence(&err));
+            // Unlike `eprintln!`, this does not panic when nobody reads it.
+            let _ = writeln!(std::io::stderr(), "latchkey: {}", sentence(&err));
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder};
-use crate::dialects::SURFACES;
+use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
@@ -15,9 +15,12 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long to wait before keys that could not be read are read again.
+const LOAD_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is said once the server answers.
 #[derive(Serialize)]
@@ -35,41 +38,80 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     if folder.contents()? != Contents::Ready {
         return Err(not_initialised(&args.data.data));
     }
-    let json = args.serve.json;
-    run(args, &folder, move |url, socket| {
-        if json {
-            return serde_json::to_string(&ServingBody { url, socket }).unwrap_or_default();
-        }
+    let doors = Doors::open(args, &folder)?;
+    let (url, socket) = (doors.url.as_str(), doors.socket.as_str());
+    let hello = if args.serve.json {
+        serde_json::to_string(&ServingBody { url, socket }).unwrap_or_default()
+    } else {
         format!("listening on {url}\nlistening on {socket}")
-    })
+    };
+    doors.serve(Some(hello))
 }
 
-/// Serves until told to stop. `announce` gives the text that says so, from URL and socket.
-pub fn run(
-    args: &RunArgs,
-    folder: &Folder,
-    announce: impl FnOnce(&str, &str) -> String + Send + 'static,
-) -> Result<()> {
-    args.serve.check_listen()?;
-    let trust = args.serve.trust()?;
-    let app = setup::open(&folder.database(), folder.read_pepper()?, wall_clock)?;
-    let tcp = bind(args.serve.listen)?;
-    let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
-    let socket = folder.socket();
-    let unix = bind_socket(&socket)?;
-    let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
-    start_background(&app, args.serve.usage_interval())?;
-    let shown = socket.display().to_string();
-    let hooks = Hooks {
-        on_ready: Box::new(move || say(&announce(&url, &shown))),
-        on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
-    };
-    let served = serve_until_stopped(&app, trust, listeners, args.serve.workers(), hooks);
-    app.close();
-    if let Err(err) = fs::remove_file(&socket) {
-        log::warn!("{} was not removed: {err}", socket.display());
+/// Listeners that clients may knock at already; they are answered once [`Doors::serve`] runs.
+pub struct Doors<'a> {
+    args: &'a RunArgs,
+    folder: &'a Folder,
+    tcp: TcpListener,
+    unix: UnixListener,
+    pub url: String,
+    pub socket: String,
+    file: SocketFile,
+}
+
+/// Removes the socket's file when it goes.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(err) = fs::remove_file(&self.0) {
+            log::warn!("{} was not removed: {err}", self.0.display());
+        }
     }
-    served
+}
+
+impl Doors<'_> {
+    /// Takes the addresses, so that one in use is reported before anything is made or shown.
+    pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
+        args.serve.check_listen()?;
+        args.serve.trust()?;
+        let tcp = bind(args.serve.listen)?;
+        let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
+        let unix = bind_socket(&folder.socket())?;
+        let file = SocketFile(folder.socket());
+        Ok(Doors {
+            args,
+            folder,
+            tcp,
+            unix,
+            url,
+            socket: file.0.display().to_string(),
+            file,
+        })
+    }
+
+    /// Serves until told to stop, and says `hello` once requests are answered.
+    pub fn serve(self, hello: Option<String>) -> Result<()> {
+        let settings = &self.args.serve;
+        let files = self.folder.read_key_files()?;
+        let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        start_background(&app, settings.usage_interval())?;
+        let hooks = Hooks {
+            on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
+            on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
+        };
+        let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
+        let served = serve_until_stopped(
+            &app,
+            settings.trust()?,
+            listeners,
+            settings.workers(),
+            hooks,
+        );
+        app.close();
+        drop(self.file);
+        served
+    }
 }
 
 fn serve_until_stopped(
@@ -96,10 +138,12 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
     let loading = app.clone();
     let keeping = app.clone();
     let load = move || {
-        if let Err(err) = setup::load_keys(&loading) {
+        while let Err(err) = setup::load_keys(&loading) {
             log::error!(
-                "keys could not be read: {err}; each is looked up in the database when it is asked for"
+                "keys could not be read: {err}; until they can, each is looked up in the database when it is asked \
+                 for, and nothing can be changed"
             );
+            std::thread::sleep(LOAD_AGAIN);
         }
     };
     spawn("key loader", load)?;
@@ -146,10 +190,16 @@ fn bind_socket(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Prints at once. A closed or full standard output must not stop a server that runs (attacks 247).
-fn say(text: &str) {
+/// Prints at once.
+pub fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// A closed or full standard output must not stop a server that runs (attacks 247).
+fn say_if_possible(text: &str) {
+    if say(text).is_err() {
         log::warn!("standard output is closed");
     }
 }

@@ -1,16 +1,16 @@
 //! `latchkey init` and `latchkey quickstart`: the first start, and what is shown of it once.
 
-use super::serve::{run, wall_clock};
+use super::serve::{Doors, say, wall_clock};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{Contents, Folder};
+use crate::dialects::PRESETS;
 use crate::error::{Error, Result};
 use crate::ops::setup::{self, OWNER, Seeds};
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 /// One line for scripts. Secrets are null on a later start.
 #[derive(Serialize)]
@@ -45,59 +45,86 @@ pub fn init(args: &InitArgs) -> Result<()> {
             "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
         )));
     }
-    let seeds = make(&folder)?;
+    let new = New::make(&folder)?;
+    if args.json {
+        show(&json(None, None, Some(&new.seeds)))?;
+    } else {
+        show(&format!(
+            "{}\nServe it with:\n  latchkey serve --data {}",
+            made_text(&folder, &new.seeds),
+            folder.path().display()
+        ))?;
+    }
+    new.install()?;
     if let (Some(count), Some(file)) = (args.keys, &args.secrets) {
         fill(&folder, count, file)?;
-    }
-    if args.json {
-        println!("{}", json(None, None, Some(&seeds)));
-    } else {
-        println!("{}", made_text(&folder, &seeds));
-        println!(
-            "Serve it with:\n  latchkey serve --data {}",
-            folder.path().display()
-        );
     }
     Ok(())
 }
 
 /// Makes a data folder if there is none, and serves it.
 pub fn quickstart(args: &RunArgs) -> Result<()> {
-    // What would stop the server must not leave a half-used folder behind.
-    args.serve.check_listen()?;
-    args.serve.trust()?;
     let folder = Folder::create(&args.data.data)?;
-    let seeds = match folder.contents()? {
+    let contents = folder.contents()?;
+    let doors = Doors::open(args, &folder)?;
+    let (url, socket) = (doors.url.as_str(), doors.socket.as_str());
+    let new = match contents {
         Contents::Ready => None,
-        Contents::Empty | Contents::PepperOnly => Some(make(&folder)?),
+        Contents::Empty | Contents::PepperOnly => Some(New::make(&folder)?),
     };
-    let made = match &seeds {
-        Some(seeds) => made_text(&folder, seeds),
-        None => format!(
-            "Serving what is in {}; its secrets were shown at the first start.\n",
-            folder.path().display()
-        ),
+    let seeds = new.as_ref().map(|new| &new.seeds);
+    let hello = if args.serve.json {
+        json(Some(url), Some(socket), seeds)
+    } else {
+        let made = match seeds {
+            Some(seeds) => made_text(&folder, seeds) + &curl_text(url, seeds),
+            None => format!(
+                "Serving what is in {}; its secrets were shown at the first start.\n",
+                folder.path().display()
+            ),
+        };
+        format!("{made}\nlistening on {url}\nlistening on {socket}")
     };
-    let as_json = args.serve.json;
-    run(args, &folder, move |url, socket| {
-        if as_json {
-            return json(Some(url), Some(socket), seeds.as_ref());
-        }
-        let hints = seeds
-            .as_ref()
-            .map(|seeds| curl_text(url, seeds))
-            .unwrap_or_default();
-        format!("{made}{hints}\nlistening on {url}\nlistening on {socket}")
-    })
+    let Some(new) = new else {
+        return doors.serve(Some(hello));
+    };
+    show(&hello)?;
+    new.install()?;
+    doors.serve(None)
 }
 
-/// Makes pepper and database; the database gets its name only when it is whole.
-fn make(folder: &Folder) -> Result<Seeds> {
-    let peppers = Arc::new(folder.make_pepper()?);
-    let new = folder.new_database()?;
-    let seeds = setup::create(&new, peppers, wall_clock())?;
-    folder.install_database(&new)?;
-    Ok(seeds)
+/// A database that has been made, but does not have its name yet. It gets it when its secrets have been shown: a
+/// start that is interrupted before leaves nothing behind whose secrets nobody knows, and the next one begins anew.
+struct New<'a> {
+    folder: &'a Folder,
+    path: PathBuf,
+    seeds: Seeds,
+}
+
+impl New<'_> {
+    fn make(folder: &Folder) -> Result<New<'_>> {
+        let files = folder.make_key_files()?;
+        let path = folder.new_database()?;
+        let seeds = setup::create(&path, files, PRESETS, wall_clock())?;
+        Ok(New {
+            folder,
+            path,
+            seeds,
+        })
+    }
+
+    fn install(&self) -> Result<()> {
+        self.folder.install_database(&self.path)
+    }
+}
+
+/// Shows what is shown only once.
+fn show(text: &str) -> Result<()> {
+    say(text).map_err(|err| {
+        Error::Unavailable(format!(
+            "the secrets could not be shown ({err}), so nothing was made; try again with a standard output that works"
+        ))
+    })
 }
 
 /// Makes keys in bulk and writes their secrets to a file of the owner's alone.
@@ -113,7 +140,8 @@ fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
         .open(file)
         .map_err(failed)?;
     let mut out = BufWriter::new(out);
-    let app = setup::open(&folder.database(), folder.read_pepper()?, wall_clock)?;
+    let files = folder.read_key_files()?;
+    let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
     let mut made: u64 = 0;
     setup::fill(&app, count, |secret| {
         made += 1;

@@ -49,6 +49,20 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(span_ms)).min(LAST)
     }
 
+    /// The last millisecond of the same day so many months later, in UTC; of the month's last day where that month
+    /// has no such day (31 January and one month: 28 or 29 February). Saturates at the last writable instant.
+    pub fn end_of_day_after_months(self, months: u32) -> Timestamp {
+        let day = |instant: jiff::Timestamp| {
+            let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
+            let later = date.checked_add(jiff::Span::new().try_months(months).ok()?);
+            let end = later.ok()?.at(23, 59, 59, 999_000_000);
+            end.to_zoned(jiff::tz::TimeZone::UTC).ok()
+        };
+        let end = jiff::Timestamp::from_millisecond(self.0).ok().and_then(day);
+        end.map_or(LAST, |end| Timestamp(end.timestamp().as_millisecond()))
+            .min(LAST)
+    }
+
     /// Whole seconds from `self` to `later`, rounded up; 0 if `later` has passed.
     pub fn seconds_until(self, later: Timestamp) -> u64 {
         u64::try_from(later.0.saturating_sub(self.0)).map_or(0, |ms| ms.div_ceil(1000))
@@ -132,6 +146,25 @@ mod tests {
             "1969-12-31T23:59:59Z",
         ] {
             check(refused, None);
+        }
+    }
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        for (from, months, expected) in [
+            ("2026-11-21T10:00:00Z", 12, "2027-11-21T23:59:59.999Z"),
+            ("2026-11-21T23:59:59.999Z", 1, "2026-12-21T23:59:59.999Z"),
+            ("2028-02-29T00:00:00Z", 12, "2029-02-28T23:59:59.999Z"),
+            ("2027-01-31T00:00:00Z", 1, "2027-02-28T23:59:59.999Z"),
+            ("2027-01-31T00:00:00Z", 13, "2028-02-29T23:59:59.999Z"),
+            ("9999-01-01T00:00:00Z", 1200, "9999-12-31T23:59:59Z"),
+        ] {
+            let from = Timestamp::parse("from", from).unwrap();
+            assert_eq!(
+                from.end_of_day_after_months(months).to_string(),
+                expected,
+                "{from} {months}"
+            );
         }
     }
 

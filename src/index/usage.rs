@@ -42,6 +42,28 @@ pub struct UsageBook {
     wake: Condvar,
 }
 
+impl Pending {
+    fn count(&mut self, hour: i64, code: Code, more: u64) {
+        match self
+            .verdicts
+            .iter_mut()
+            .find(|(at, known, _)| (*at, *known) == (hour, code))
+        {
+            Some((_, _, count)) => *count += more,
+            None => self.verdicts.push((hour, code, more)),
+        }
+    }
+
+    /// Adds what happened earlier.
+    fn add(&mut self, older: &Pending) {
+        self.uses += older.uses;
+        self.last_used = self.last_used.or(older.last_used);
+        for (hour, code, count) in &older.verdicts {
+            self.count(*hour, *code, *count);
+        }
+    }
+}
+
 impl UsageBook {
     /// Counts a verdict on a key whose secret matched.
     pub fn record(&self, key: KeyId, code: Code, address: Option<IpAddr>, now: Timestamp) {
@@ -56,15 +78,7 @@ impl UsageBook {
             pending.uses += 1;
             pending.last_used = Some((now, address));
         }
-        let hour = now.hour();
-        match pending
-            .verdicts
-            .iter_mut()
-            .find(|(at, known, _)| (*at, *known) == (hour, code))
-        {
-            Some((_, _, count)) => *count += 1,
-            None => pending.verdicts.push((hour, code, 1)),
-        }
+        pending.count(now.hour(), code, 1);
         drop(shard);
         if waiting == KEYS_WANTED_MAX {
             self.wake();
@@ -84,6 +98,19 @@ impl UsageBook {
             .iter()
             .flat_map(|shard| std::mem::take(&mut *lock(shard)))
             .collect()
+    }
+
+    /// Puts back what could not be written.
+    pub fn put_back(&self, unwritten: &[(KeyId, Pending)]) {
+        for (key, older) in unwritten {
+            let mut shard = lock(&self.shards[(key.0 / 64) as usize % SHARDS]);
+            if shard.len() < KEYS_MAX || shard.contains_key(key) {
+                shard.entry(*key).or_default().add(older);
+            } else {
+                let verdicts: u64 = older.verdicts.iter().map(|(_, _, count)| count).sum();
+                self.lost.fetch_add(verdicts, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Verdicts that were not counted because too many keys waited.
@@ -136,6 +163,26 @@ mod tests {
         );
         assert_eq!(book.take().len(), 1);
         assert!(book.pending(key).is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_added_to_what_came_since() {
+        let book = UsageBook::default();
+        let key = KeyId(7);
+        book.record(key, Code::Valid, None, Timestamp(10));
+        let unwritten = book.take();
+        book.record(key, Code::Valid, None, Timestamp(20));
+        book.record(key, Code::Expired, None, Timestamp(30));
+        book.put_back(&unwritten);
+        let pending = book.pending(key).unwrap();
+        assert_eq!(
+            (pending.uses, pending.last_used),
+            (2, Some((Timestamp(20), None)))
+        );
+        assert_eq!(
+            pending.verdicts,
+            [(0, Code::Valid, 2), (0, Code::Expired, 1)]
+        );
     }
 
     // attacks 155

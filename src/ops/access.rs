@@ -40,6 +40,8 @@ pub enum Identity {
     Key(KeyId),
     /// The machine's own administrator, through the Unix socket or the command line.
     Local,
+    /// A user who has just proved his password, for this one request.
+    Password,
     Session(KeyId),
 }
 

@@ -4,7 +4,7 @@ use super::App;
 use super::retry::REMEMBERED_MS;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::usage::Pending;
 use crate::store::local::{self, UsageDelta};
 use crate::store::{Durability, keys};
@@ -58,11 +58,14 @@ fn write_usage(app: &App) {
                 .iter()
                 .try_for_each(|delta| local::add_usage(tx, delta))
         });
-        if let Err(err) = written {
-            log::warn!(
-                "upkeep: the usage of {} keys was not written: {err}",
-                batch.len()
-            );
+        match written {
+            Ok(()) => {}
+            // Nothing of it was saved, so it can be counted once more.
+            Err(Error::Unavailable(why)) => {
+                app.index.usage.put_back(batch);
+                log::warn!("upkeep: the usage of {} keys waits: {why}", batch.len());
+            }
+            Err(err) => log::warn!("upkeep: the usage of {} keys is lost: {err}", batch.len()),
         }
     }
 }

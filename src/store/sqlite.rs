@@ -1,14 +1,16 @@
 //! The seam to SQLite: opening, settings, values, rows and errors. Nothing else names rusqlite.
 
+use super::values::{FromValue, ToValue, Value};
 use crate::domain::audit::Target;
-use crate::domain::time::Timestamp;
-use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::ToSqlOutput;
+pub use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use std::time::Duration;
 const APPLICATION_ID: i64 = 0x4c74_6b79;
 /// The oldest SQLite that is trusted with keys.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
+/// The first bytes of a database file, which say what it is.
+const HEADER_BYTES: usize = 100;
 /// How long a write waits for another program's lock.
 const BUSY_MS: u64 = 5_000;
 const SCHEMA: &str = include_str!("../../schema.sql");
@@ -37,25 +41,6 @@ pub type AfterCommit = Box<dyn FnOnce() + Send>;
 /// A transaction. Only the writer makes one.
 pub struct Write<'a> {
     read: &'a Read,
-}
-
-/// A plain value, in or out.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    Blob(Vec<u8>),
-    Int(i64),
-    Null,
-    Text(String),
-}
-
-/// What can be a parameter.
-pub trait ToValue {
-    fn to_value(&self) -> Value;
-}
-
-/// What a column can be read as.
-pub trait FromValue: Sized {
-    fn from_value(value: ValueRef<'_>) -> Option<Self>;
 }
 
 /// One row of an answer; columns are read by name.
@@ -145,6 +130,62 @@ impl Read {
         self.connection.execute_batch(sql).map_err(from_sqlite)
     }
 
+    /// Begins a transaction; `syncs`: its commit is to be on the disk before it is acknowledged.
+    pub(super) fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
+        let sql = if syncs {
+            "PRAGMA synchronous = FULL; BEGIN IMMEDIATE"
+        } else {
+            "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE"
+        };
+        self.connection
+            .execute_batch(sql)
+            .map_err(|err| Fault::new(kind(&err), from_sqlite(err)))
+    }
+
+    pub(super) fn commit(&self) -> std::result::Result<(), Fault> {
+        self.connection
+            .execute_batch("COMMIT")
+            .map_err(|err| match kind(&err) {
+                FaultKind::Unknown => Fault::new(
+                    FaultKind::Unknown,
+                    Error::internal(format!(
+                        "it is not known whether the change was saved: {err}"
+                    )),
+                ),
+                known => Fault::new(known, from_sqlite(err)),
+            })
+    }
+
+    /// Undoes the transaction if there is one. `false` if that failed.
+    pub(super) fn end(&self) -> bool {
+        self.is_idle() || (self.batch("ROLLBACK").is_ok() && self.is_idle())
+    }
+
+    /// Moves the whole write-ahead log into the database, synced, and cuts it to nothing. `false` if a reader or
+    /// another program stands in the way.
+    pub(super) fn empty_log(&self) -> Result<bool> {
+        let stood_in_the_way: i64 = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(from_sqlite)?;
+        Ok(stood_in_the_way == 0)
+    }
+
+    /// Refuses a database whose pages do not fit together.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        let found: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(from_sqlite)?;
+        if found == "ok" {
+            return Ok(());
+        }
+        log::error!("store: {found}");
+        Err(Error::Unavailable(
+            "the database is damaged; restore a backup".to_owned(),
+        ))
+    }
+
     /// Whether no transaction is open: SQLite ends one by itself after some faults.
     pub(super) fn is_idle(&self) -> bool {
         self.connection.is_autocommit()
@@ -227,8 +268,16 @@ pub(super) fn open_writer(path: &Path) -> Result<Read> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
-    check_file(&connection, path)?;
+    let keeps_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     let read = settled(connection)?;
+    // What is refused stays as it is, its log included.
+    read.connection
+        .set_db_config(keeps_log, true)
+        .map_err(from_sqlite)?;
+    check_file(&read.connection, path)?;
+    read.connection
+        .set_db_config(keeps_log, false)
+        .map_err(from_sqlite)?;
     let mode: String = read
         .connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
@@ -288,41 +337,102 @@ fn settled(connection: Connection) -> Result<Read> {
     })
 }
 
-/// Refuses what is no database, not ours, or newer than this build.
-fn check_file(connection: &Connection, path: &Path) -> Result<()> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let path = path.display();
-    let (application, version) = match (
-        number("PRAGMA application_id"),
-        number("PRAGMA user_version"),
-    ) {
-        (Ok(application), Ok(version)) => (application, version),
-        (Err(err), _) | (_, Err(err)) => {
-            return Err(Error::internal(format!(
-                "{path} is damaged or no database ({err}); restore a backup, the file was left as it is"
-            )));
-        }
+/// Refuses what is no database, not ours, or newer than this build, before SQLite touches it.
+pub(super) fn check_header(path: &Path) -> Result<()> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    File::open(path)
+        .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut header))
+        .map_err(|err| Error::Unavailable(format!("{} cannot be read: {err}", path.display())))?;
+    let number = |at: usize| -> Option<i64> {
+        let bytes = header.get(at..at + 4)?.try_into().ok()?;
+        Some(i64::from(i32::from_be_bytes(bytes)))
     };
-    if application != APPLICATION_ID {
-        return Err(Error::internal(format!(
-            "{path} is not a Latchkey database; it was left as it is"
-        )));
+    let ours = header.starts_with(b"SQLite format 3\0").then(|| {
+        // Where SQLite keeps them (https://sqlite.org/fileformat.html, 1.3).
+        (number(68), number(60))
+    });
+    match ours {
+        Some((Some(application), Some(version))) => check_marks(path, application, version),
+        _ => Err(damaged(path, &"its first page is not a database's")),
     }
-    if version > SCHEMA_VERSION {
-        return Err(Error::internal(format!(
-            "{path} was written by a newer Latchkey (schema {version}, this build knows {SCHEMA_VERSION}); \
-             start that version, the file was left as it is"
-        )));
-    }
-    if version < SCHEMA_VERSION {
-        return Err(Error::internal(format!(
-            "{path} has schema {version}, which no release ever wrote; restore a backup"
-        )));
-    }
-    Ok(())
 }
 
-/// Whether an error is a violated constraint of the schema: uniqueness, a reference, a check.
+/// As [`check_header`], with what may still be in the log.
+fn check_file(connection: &Connection, path: &Path) -> Result<()> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let marks = number("PRAGMA application_id")
+        .and_then(|application| Ok((application, number("PRAGMA user_version")?)));
+    match marks {
+        Ok((application, version)) => check_marks(path, application, version),
+        Err(err) => match err.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Err(damaged(path, &err)),
+            _ => Err(from_sqlite(err)),
+        },
+    }
+}
+
+fn check_marks(path: &Path, application: i64, version: i64) -> Result<()> {
+    let path = path.display();
+    let why = if application != APPLICATION_ID {
+        format!("{path} is not a Latchkey database; it was left as it is")
+    } else if version > SCHEMA_VERSION {
+        format!(
+            "{path} was written by a newer Latchkey (schema {version}, this build knows {SCHEMA_VERSION}); \
+             start that version, the file was left as it is"
+        )
+    } else if version < SCHEMA_VERSION {
+        format!("{path} has schema {version}, which no release ever wrote; restore a backup")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unavailable(why))
+}
+
+fn damaged(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::Unavailable(format!(
+        "{} is damaged or no database ({why}); restore a backup, the file was left as it is",
+        path.display()
+    ))
+}
+
+/// A BEGIN or COMMIT that failed.
+pub(super) struct Fault {
+    pub kind: FaultKind,
+    pub error: Error,
+}
+
+/// What a fault says of the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum FaultKind {
+    /// Nothing was saved: there is no room, or the transaction is over for a reason such as that.
+    NoRoom,
+    /// Nothing was saved: another program holds a lock, or a constraint is violated.
+    Refused,
+    /// Nobody knows what was saved.
+    Unknown,
+}
+
+impl Fault {
+    pub fn new(kind: FaultKind, error: Error) -> Fault {
+        Fault { kind, error }
+    }
+}
+
+/// What a failed BEGIN or COMMIT says of the disk.
+fn kind(err: &rusqlite::Error) -> FaultKind {
+    let extended = err.sqlite_error().map(|err| err.extended_code);
+    match err.sqlite_error_code() {
+        // A page that was not written to the log is no part of it: the next commit goes to the same place.
+        Some(ErrorCode::DiskFull) => FaultKind::NoRoom,
+        Some(_) if extended == Some(rusqlite::ffi::SQLITE_IOERR_WRITE) => FaultKind::NoRoom,
+        Some(
+            ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked,
+        ) => FaultKind::Refused,
+        _ => FaultKind::Unknown,
+    }
+}
+
+/// What a failure of SQLite means to a client.
 fn from_sqlite(err: rusqlite::Error) -> Error {
     match err.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => Error::Conflict(constraint(&err)),
@@ -333,6 +443,7 @@ fn from_sqlite(err: rusqlite::Error) -> Error {
             ErrorCode::ReadOnly
             | ErrorCode::CannotOpen
             | ErrorCode::SystemIoFailure
+            | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::PermissionDenied,
         ) => {
             log::error!("store: {err}");
@@ -371,153 +482,5 @@ impl rusqlite::ToSql for Value {
             Value::Null => ValueRef::Null,
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
-    }
-}
-
-impl ToValue for i64 {
-    fn to_value(&self) -> Value {
-        Value::Int(*self)
-    }
-}
-
-impl ToValue for u64 {
-    /// Numbers beyond 2^63 are refused at the edge long before they get here.
-    fn to_value(&self) -> Value {
-        Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
-    }
-}
-
-impl ToValue for u32 {
-    fn to_value(&self) -> Value {
-        Value::Int(i64::from(*self))
-    }
-}
-
-impl ToValue for bool {
-    fn to_value(&self) -> Value {
-        Value::Int(i64::from(*self))
-    }
-}
-
-impl ToValue for str {
-    fn to_value(&self) -> Value {
-        Value::Text(self.to_owned())
-    }
-}
-
-impl ToValue for &str {
-    fn to_value(&self) -> Value {
-        Value::Text((*self).to_owned())
-    }
-}
-
-impl ToValue for String {
-    fn to_value(&self) -> Value {
-        Value::Text(self.clone())
-    }
-}
-
-impl ToValue for [u8; 32] {
-    fn to_value(&self) -> Value {
-        Value::Blob(self.to_vec())
-    }
-}
-
-impl ToValue for Vec<u8> {
-    fn to_value(&self) -> Value {
-        Value::Blob(self.clone())
-    }
-}
-
-impl ToValue for Timestamp {
-    fn to_value(&self) -> Value {
-        Value::Int(self.0)
-    }
-}
-
-impl ToValue for Uid {
-    fn to_value(&self) -> Value {
-        Value::Text(self.to_string())
-    }
-}
-
-impl ToValue for crate::domain::key::KeyId {
-    fn to_value(&self) -> Value {
-        Value::Text(self.to_string())
-    }
-}
-
-impl<T: ToValue> ToValue for Option<T> {
-    fn to_value(&self) -> Value {
-        self.as_ref().map_or(Value::Null, ToValue::to_value)
-    }
-}
-
-impl FromValue for i64 {
-    fn from_value(value: ValueRef<'_>) -> Option<i64> {
-        value.as_i64().ok()
-    }
-}
-
-impl FromValue for u64 {
-    fn from_value(value: ValueRef<'_>) -> Option<u64> {
-        value.as_i64().ok()?.try_into().ok()
-    }
-}
-
-impl FromValue for u32 {
-    fn from_value(value: ValueRef<'_>) -> Option<u32> {
-        value.as_i64().ok()?.try_into().ok()
-    }
-}
-
-impl FromValue for bool {
-    fn from_value(value: ValueRef<'_>) -> Option<bool> {
-        value.as_i64().ok().map(|number| number != 0)
-    }
-}
-
-impl FromValue for String {
-    fn from_value(value: ValueRef<'_>) -> Option<String> {
-        value.as_str().ok().map(str::to_owned)
-    }
-}
-
-impl FromValue for [u8; 32] {
-    fn from_value(value: ValueRef<'_>) -> Option<[u8; 32]> {
-        value.as_blob().ok()?.try_into().ok()
-    }
-}
-
-impl FromValue for Vec<u8> {
-    fn from_value(value: ValueRef<'_>) -> Option<Vec<u8>> {
-        value.as_blob().ok().map(<[u8]>::to_vec)
-    }
-}
-
-impl FromValue for Timestamp {
-    fn from_value(value: ValueRef<'_>) -> Option<Timestamp> {
-        value.as_i64().ok().map(Timestamp)
-    }
-}
-
-impl FromValue for Uid {
-    fn from_value(value: ValueRef<'_>) -> Option<Uid> {
-        Uid::parse(value.as_str().ok()?)
-    }
-}
-
-impl FromValue for crate::domain::key::KeyId {
-    fn from_value(value: ValueRef<'_>) -> Option<crate::domain::key::KeyId> {
-        crate::domain::key::KeyId::parse(value.as_str().ok()?)
-    }
-}
-
-impl<T: FromValue> FromValue for Option<T> {
-    fn from_value(value: ValueRef<'_>) -> Option<Option<T>> {
-        match value {
-            ValueRef::Null => Some(None),
-            value => T::from_value(value).map(Some),
-        }
     }
 }

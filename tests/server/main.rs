@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod audit;
+mod audit_retention;
+mod clock;
 mod forward_auth;
 mod framing;
 mod input;
 mod keys;
 mod people;
+mod policies;
+mod sealed;
 mod support;
 mod verify;
+mod workspaces_recursive;

@@ -230,6 +230,13 @@ pub fn enable(call: &Call<'_>) -> Result<Reply> {
     switch(call, true)
 }
 
+/// `POST /v1/keys/{id}/reveal`
+pub fn reveal(call: &Call<'_>) -> Result<Reply> {
+    Fields::of_optional(call.request)?.finish()?;
+    let issued = keys::reveal::reveal(call.app, call.caller()?, id(call)?)?;
+    shown(200, &issued)
+}
+
 /// `GET /v1/whoami`
 pub fn whoami(call: &Call<'_>) -> Result<Reply> {
     let view = keys::whoami(call.app, call.caller()?)?;
@@ -266,7 +273,8 @@ fn grace(call: &Call<'_>) -> Result<Grace> {
     Ok(grace)
 }
 
-fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
+/// A rate limit, or none.
+pub fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
     let Some(mut fields) = fields else {
         return Ok(None);
     };

@@ -1,11 +1,11 @@
 //! The native dialect: JSON, bearer secrets, RFC 9457 problems. Its contract is in the README.
 
-mod catalogs;
 mod keys;
 mod oauth;
 mod oversight;
 mod people;
 pub mod problem;
+mod rules;
 mod verify;
 mod workspaces;
 
@@ -14,6 +14,7 @@ use crate::http::route::{
     BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put, strict,
 };
 use crate::http::server::BodyRule::UpTo;
+use rules::{catalogs, policies};
 
 pub const SURFACE: Surface = Surface {
     name: "native",
@@ -39,6 +40,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
     post  (        "/keys/{id}/disable",  Caller,   keys::disable),
     post  (        "/keys/{id}/enable",   Caller,   keys::enable),
+    post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
     get   (        "/whoami",             Caller,   keys::whoami),
     post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
     // Where keys live
@@ -46,7 +48,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/workspaces",         Caller,   workspaces::create),
     get   (        "/workspaces/{id}",    Caller,   workspaces::find),
     patch (        "/workspaces/{id}",    Caller,   workspaces::edit),
-    delete(        "/workspaces/{id}",    Caller,   workspaces::delete),
+    delete(        "/workspaces/{id}",    Caller,   workspaces::delete).with_query(),
     // People
     get   (        "/users",              Caller,   people::list),
     post  (        "/users",              Caller,   people::create),
@@ -62,9 +64,13 @@ const ROUTES: &[Route] = &strict([
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
     put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(),
     delete(        "/catalogs/{name}",    Caller,   catalogs::delete),
-    get   (        "/policies",           Caller,   oversight::policies),
-    get   (        "/policies/{name}",    Caller,   oversight::policy),
+    get   (        "/policies",           Caller,   policies::list),
+    post  (        "/policies",           Caller,   policies::create),
+    get   (        "/policies/{name}",    Caller,   policies::find),
+    patch (        "/policies/{name}",    Caller,   policies::edit),
+    delete(        "/policies/{name}",    Caller,   policies::delete),
     // Oversight
     get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
+    post  (        "/audit-events/prune", Caller,   oversight::prune),
     get   (        "/usage",              Caller,   oversight::usage).with_query(),
 ]);

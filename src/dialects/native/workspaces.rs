@@ -2,7 +2,7 @@
 
 use super::keys::{PageBody, retry};
 use crate::domain::workspace::Workspace;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -82,6 +82,18 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 
 /// `DELETE /v1/workspaces/{id}`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    workspaces::delete(call.app, call.caller()?, call.param("id"))?;
+    let mut query = call.query()?;
+    let recursive = query.take("recursive");
+    query.finish()?;
+    let (caller, id) = (call.caller()?, call.param("id"));
+    match recursive.as_deref() {
+        None | Some("false") => workspaces::delete::delete(call.app, caller, id)?,
+        Some("true") => workspaces::delete::delete_with_contents(call.app, caller, id)?,
+        Some(_) => {
+            return Err(Error::Malformed(
+                "the parameter recursive must be true or false".to_owned(),
+            ));
+        }
+    }
     Ok(Reply::new(204))
 }

@@ -70,6 +70,14 @@ impl PasswordDigest {
         Ok(PasswordDigest(bytes))
     }
 
+    /// A digest that no password has: salt and digest are drawn. Comparing with it costs as much as with any other,
+    /// making it costs nothing, so that a start need not wait for it.
+    pub fn of_nobody() -> Result<PasswordDigest> {
+        let mut bytes = vec![0; SALT_BYTES + DIGEST_BYTES];
+        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        Ok(PasswordDigest(bytes))
+    }
+
     /// Compares a password in the same time whether it matches or not.
     pub fn matches(&self, password: &str) -> Result<bool> {
         let (salt, stored) = self
@@ -98,6 +106,13 @@ fn argon2id(password: &str, salt: &[u8]) -> Result<[u8; DIGEST_BYTES]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobodys_digest_is_like_any_other_and_matches_nothing() {
+        let nobody = PasswordDigest::of_nobody().unwrap();
+        assert_eq!(nobody.0.len(), PasswordDigest::new("x").unwrap().0.len());
+        assert!(!nobody.matches("").unwrap() && !nobody.matches("x").unwrap());
+    }
 
     #[test]
     fn only_the_same_password_matches() {

@@ -226,6 +226,8 @@ async fn first_of(first: impl Future<Output = ()>, second: impl Future<Output = 
 
 /// The signals that the server understands. SIGPIPE is ignored by the standard library.
 struct Signals {
+    /// Caught so that a write beyond RLIMIT_FSIZE fails like one on a full disk, instead of ending the process.
+    _file_size: Signal,
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -233,7 +235,9 @@ struct Signals {
 
 impl Signals {
     fn caught() -> io::Result<Signals> {
+        let file_size = rustix::process::Signal::XFSZ.as_raw();
         Ok(Signals {
+            _file_size: signal(SignalKind::from_raw(file_size))?,
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

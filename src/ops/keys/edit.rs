@@ -1,7 +1,8 @@
 //! Editing keys, and their switch.
 
+use super::admission::{check_name, policy_of};
 use super::issue::{addresses, expiry, metadata, scopes};
-use super::{View, bounds, manageable, policy_of, record, view};
+use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
@@ -43,8 +44,11 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
         move |tx, now| {
             let directory = index.directory();
             let before = manageable(tx, &directory, &who, id)?;
-            let policy = policy_of(&directory, &before)?;
+            let policy = policy_of(tx, &before)?;
             let after = apply(&directory, &policy, &before, &edit, now)?;
+            if after.name != before.name {
+                check_name(tx, &policy, &after)?;
+            }
             check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             write(tx, &index, &before, &after, edit.uses_left)
         },
@@ -59,7 +63,10 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
         let directory = index.directory();
         let before = manageable(tx, &directory, &who, id)?;
-        check_switch(&*policy_of(&directory, &before)?)?;
+        let policy = policy_of(tx, &before)?;
+        if !enabled {
+            policy.check_disable()?;
+        }
         let after = Key {
             enabled,
             ..before.clone()
@@ -68,16 +75,6 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
         write(tx, &index, &before, &after, None)
     })?;
     view(app, key)
-}
-
-fn check_switch(policy: &Policy) -> Result<()> {
-    if policy.can_disable {
-        return Ok(());
-    }
-    Err(Error::Conflict(format!(
-        "keys of policy {} cannot be disabled; delete the key instead",
-        policy.name
-    )))
 }
 
 /// The key as it will be, checked against its policy.
@@ -109,7 +106,9 @@ fn apply(
         key.read_only = read_only;
     }
     if let Some(enabled) = edit.enabled {
-        check_switch(policy)?;
+        if !enabled {
+            policy.check_disable()?;
+        }
         key.enabled = enabled;
     }
     if let Some(not_before) = edit.not_before {
@@ -136,11 +135,14 @@ fn apply(
         may(Field::Metadata)?;
         key.metadata = metadata(compact)?;
     }
-    if (before.not_before, before.expires_at) == (key.not_before, key.expires_at) {
-        policy.check_limits(&key)?;
-    } else {
-        policy.check(&key, now)?;
+    // What an edit leaves alone is not judged anew: the policy may have become stricter since.
+    if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
+        policy.check_life(&key, now)?;
     }
+    if before.allowed_ips != key.allowed_ips {
+        policy.check_addresses(&key)?;
+    }
+    policy.check_limits(&key)?;
     Ok(key)
 }
 

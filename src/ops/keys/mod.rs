@@ -1,9 +1,11 @@
-//! The life of a key: issue, read, edit, disable, enable, rotate, delete.
+//! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
+mod admission;
 mod bounds;
 pub mod edit;
 pub mod issue;
 pub mod list;
+pub mod reveal;
 pub mod rotate;
 
 use super::access::{Caller, Identity};
@@ -12,13 +14,12 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::secret::Secret;
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::local::Usage;
 use crate::store::{Read, keys, local};
-use std::sync::Arc;
+use admission::policy_of;
 
 /// A key with what is computed or looked up for showing it.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct View {
     pub usage: Usage,
 }
 
-/// A key and, if it was made just now, its secret.
+/// A key and, if it was made just now or revealed, its secret.
 #[derive(Debug)]
 pub struct Issued {
     pub view: View,
@@ -57,18 +58,18 @@ pub fn whoami(app: &App, caller: &Caller) -> Result<View> {
 /// Ends a key for good. Its tombstone stays, its digests do not.
 pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String>) -> Result<()> {
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(caller, "key.delete", Target::new(Kind::Key, id), move |tx, now| {
-        let directory = index.directory();
-        let key = manageable(tx, &directory, &who, id)?;
-        if policy_of(&directory, &key)?.confirm_name && confirm_name.as_deref() != Some(key.name.as_str()) {
-            return Err(Error::Conflict(format!(
-                "policy {} asks for the name of a key that is to be deleted: send it as confirm_name",
-                key.policy
-            )));
-        }
-        keys::delete(tx, id, now)?;
-        Ok((Some(record(&key, ended(&key))), ()))
-    })
+    app.change(
+        caller,
+        "key.delete",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let directory = index.directory();
+            let key = manageable(tx, &directory, &who, id)?;
+            policy_of(tx, &key)?.check_delete(&key, confirm_name.as_deref())?;
+            keys::delete(tx, id, now)?;
+            Ok((Some(record(&key, ended(&key))), ()))
+        },
+    )
 }
 
 /// Ends a key whose secret was presented. A key may end itself; any other takes the right to delete it. Knowing the
@@ -167,13 +168,6 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
         ));
     }
     Ok(key)
-}
-
-fn policy_of(directory: &Directory, key: &Key) -> Result<Arc<Policy>> {
-    directory
-        .policy(&key.policy)
-        .cloned()
-        .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
 }
 
 /// What the audit log keeps of a key that ends: its name, and that it opens nothing any more.

@@ -13,7 +13,7 @@ use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name}
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, people};
+use crate::store::{Read, people, workspaces};
 pub use gate::PasswordGate;
 use std::sync::Arc;
 
@@ -69,6 +69,10 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
                 Some(asked) => reachable(&directory, &who, "workspace", asked)?,
             };
             who.require(&directory, Permission::UsersWrite, home, None)?;
+            // On the row: the index may not have followed its deletion yet.
+            if workspaces::find(tx, home)?.is_none() {
+                return Err(Error::invalid("workspace", "there is no such workspace"));
+            }
             if people::find_by_name(tx, &user_name)?.is_some() {
                 return Err(Error::Conflict(format!(
                     "there is a user {user_name} already"

@@ -5,13 +5,14 @@ use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
 use crate::domain::people::User;
 use crate::domain::people::password;
-use crate::domain::people::permission::Permission;
+use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record, system_event};
 use crate::store::people;
+use std::sync::Arc;
 
 /// A token that was issued just now.
 #[derive(Debug)]
@@ -82,36 +83,7 @@ fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
 /// and take the same time.
 pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result<SignedIn> {
     let now = app.now();
-    let folded = user_name.to_ascii_lowercase();
-    app.passwords
-        .admit(&folded, origin.address, now.steady_ms)?;
-    let user = app
-        .index
-        .directory()
-        .find_user(&folded)
-        .filter(|user| user.user_name == folded)
-        .cloned();
-    let stored = match &user {
-        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
-        None => None,
-    };
-    let known =
-        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
-    let Some(user) = user.filter(|user| known && user.is_active()) else {
-        let shown: String = folded
-            .chars()
-            .filter(|c| c.is_ascii_graphic())
-            .take(100)
-            .collect();
-        app.record(Event {
-            outcome: Outcome::Denied,
-            reason: "user name or password is not right".to_owned(),
-            source: origin.source,
-            request_id: origin.request_id,
-            ..system_event("session.create", Target::new(Kind::User, shown), now.wall)
-        })?;
-        return Err(Error::Unauthenticated);
-    };
+    let user = proven(app, user_name, text, &origin, "session.create")?;
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
@@ -153,6 +125,68 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
         token,
         expires_in_s: ACCESS_TOKEN_S,
     })
+}
+
+/// The user behind a name and a password, as a caller for this one request.
+pub fn prove(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    origin: Origin,
+    action: &'static str,
+) -> Result<Caller> {
+    let user = proven(app, user_name, text, &origin, action)?;
+    Ok(Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Password,
+        permissions: Permissions::all(),
+        reach: root(&app.index.directory())?,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    })
+}
+
+/// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
+fn proven(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    origin: &Origin,
+    action: &'static str,
+) -> Result<Arc<User>> {
+    let now = app.now();
+    let folded = user_name.to_ascii_lowercase();
+    app.passwords
+        .admit(&folded, origin.address, now.steady_ms)?;
+    let user = app
+        .index
+        .directory()
+        .find_user(&folded)
+        .filter(|user| user.user_name == folded)
+        .cloned();
+    let stored = match &user {
+        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
+        None => None,
+    };
+    let known =
+        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
+    if let Some(user) = user.filter(|user| known && user.is_active()) {
+        return Ok(user);
+    }
+    let shown: String = folded
+        .chars()
+        .filter(|c| c.is_ascii_graphic())
+        .take(100)
+        .collect();
+    app.record(Event {
+        outcome: Outcome::Denied,
+        reason: "user name or password is not right".to_owned(),
+        source: origin.source.clone(),
+        request_id: origin.request_id.clone(),
+        ..system_event(action, Target::new(Kind::User, shown), now.wall)
+    })?;
+    Err(Error::Unauthenticated)
 }
 
 /// Ends the session that the caller came with.

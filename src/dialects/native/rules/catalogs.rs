@@ -1,6 +1,6 @@
 //! Catalogs: bodies in, bodies out.
 
-use super::keys::PageBody;
+use super::super::keys::PageBody;
 use crate::domain::catalog::{Catalog, Definition, Operation, Scope};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;

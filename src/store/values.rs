@@ -1,0 +1,173 @@
+//! Plain values, in and out of statements, and which of our types are stored as which of them.
+
+use super::sqlite::ValueRef;
+use crate::domain::key::KeyId;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+
+/// A plain value, in or out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Blob(Vec<u8>),
+    Int(i64),
+    Null,
+    Text(String),
+}
+
+/// What can be a parameter.
+pub trait ToValue {
+    fn to_value(&self) -> Value;
+}
+
+/// What a column can be read as.
+pub trait FromValue: Sized {
+    fn from_value(value: ValueRef<'_>) -> Option<Self>;
+}
+
+impl ToValue for i64 {
+    fn to_value(&self) -> Value {
+        Value::Int(*self)
+    }
+}
+
+impl ToValue for u64 {
+    /// Numbers beyond 2^63 are refused at the edge long before they get here.
+    fn to_value(&self) -> Value {
+        Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
+    }
+}
+
+impl ToValue for u32 {
+    fn to_value(&self) -> Value {
+        Value::Int(i64::from(*self))
+    }
+}
+
+impl ToValue for bool {
+    fn to_value(&self) -> Value {
+        Value::Int(i64::from(*self))
+    }
+}
+
+impl ToValue for str {
+    fn to_value(&self) -> Value {
+        Value::Text(self.to_owned())
+    }
+}
+
+impl ToValue for &str {
+    fn to_value(&self) -> Value {
+        Value::Text((*self).to_owned())
+    }
+}
+
+impl ToValue for String {
+    fn to_value(&self) -> Value {
+        Value::Text(self.clone())
+    }
+}
+
+impl ToValue for [u8; 32] {
+    fn to_value(&self) -> Value {
+        Value::Blob(self.to_vec())
+    }
+}
+
+impl ToValue for Vec<u8> {
+    fn to_value(&self) -> Value {
+        Value::Blob(self.clone())
+    }
+}
+
+impl ToValue for Timestamp {
+    fn to_value(&self) -> Value {
+        Value::Int(self.0)
+    }
+}
+
+impl ToValue for Uid {
+    fn to_value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+}
+
+impl ToValue for KeyId {
+    fn to_value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+}
+
+impl<T: ToValue> ToValue for Option<T> {
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, ToValue::to_value)
+    }
+}
+
+impl FromValue for i64 {
+    fn from_value(value: ValueRef<'_>) -> Option<i64> {
+        value.as_i64().ok()
+    }
+}
+
+impl FromValue for u64 {
+    fn from_value(value: ValueRef<'_>) -> Option<u64> {
+        value.as_i64().ok()?.try_into().ok()
+    }
+}
+
+impl FromValue for u32 {
+    fn from_value(value: ValueRef<'_>) -> Option<u32> {
+        value.as_i64().ok()?.try_into().ok()
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: ValueRef<'_>) -> Option<bool> {
+        value.as_i64().ok().map(|number| number != 0)
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: ValueRef<'_>) -> Option<String> {
+        value.as_str().ok().map(str::to_owned)
+    }
+}
+
+impl FromValue for [u8; 32] {
+    fn from_value(value: ValueRef<'_>) -> Option<[u8; 32]> {
+        value.as_blob().ok()?.try_into().ok()
+    }
+}
+
+impl FromValue for Vec<u8> {
+    fn from_value(value: ValueRef<'_>) -> Option<Vec<u8>> {
+        value.as_blob().ok().map(<[u8]>::to_vec)
+    }
+}
+
+impl FromValue for Timestamp {
+    fn from_value(value: ValueRef<'_>) -> Option<Timestamp> {
+        value.as_i64().ok().map(Timestamp)
+    }
+}
+
+impl FromValue for Uid {
+    fn from_value(value: ValueRef<'_>) -> Option<Uid> {
+        Uid::parse(value.as_str().ok()?)
+    }
+}
+
+impl FromValue for KeyId {
+    fn from_value(value: ValueRef<'_>) -> Option<KeyId> {
+        KeyId::parse(value.as_str().ok()?)
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: ValueRef<'_>) -> Option<Option<T>> {
+        match value {
+            ValueRef::Null => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The thread that writes: takes what waits, commits it together, and finds its way back after a fault.
+//!
+//! Two kinds of failed commit are told apart ([`Fault`]). After a clean one nothing was saved and the connection
+//! is as good as before. After any other nobody knows what is on the disk: a sync that failed once may succeed
+//! the next time without the data. So nothing is tried again; the connection is opened anew, the database is
+//! checked, the whole log is moved into it, the index loads what the file says, and only then is written on.
+
+use super::sqlite::{AfterCommit, Fault, FaultKind, Read, Write};
+use super::{Durability, Publish, sqlite};
+use crate::domain::audit::Target;
+use crate::error::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+
+/// Changes that are committed together at most.
+const BATCH_MAX: usize = 256;
+
+/// A change that waits for the writer.
+pub struct Job {
+    pub durability: Durability,
+    /// Does the work, or is told why it cannot be done.
+    pub run: Box<dyn FnOnce(Result<&Write<'_>>) -> Ran + Send>,
+}
+
+/// What a closure came to, and how to tell its caller.
+pub struct Ran {
+    pub succeeded: bool,
+    pub answer: Box<dyn FnOnce(Result<()>) + Send>,
+}
+
+/// See the heading.
+pub struct Writer {
+    path: PathBuf,
+    /// `None` after a fault that leaves the connection's state unknown, until it could be opened again.
+    connection: Option<Read>,
+    publish: Publish,
+    /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
+    doubtful: Vec<Target>,
+}
+
+impl Writer {
+    /// Opens the database.
+    pub fn open(path: &Path, publish: Publish) -> Result<Writer> {
+        Ok(Writer {
+            path: path.to_owned(),
+            connection: Some(sqlite::open_writer(path)?),
+            publish,
+            doubtful: Vec::new(),
+        })
+    }
+
+    /// Works until nobody can hand in changes any more, then empties the log.
+    pub fn run(mut self, waiting: &Receiver<Job>) {
+        while let Ok(first) = waiting.recv() {
+            let mut batch = vec![first];
+            batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
+            self.commit_together(batch, waiting);
+        }
+        if let Some(connection) = &self.connection
+            && let Err(err) = connection.empty_log()
+        {
+            log::warn!("store: the write-ahead log was not emptied: {err}");
+        }
+    }
+
+    fn commit_together(&mut self, mut batch: Vec<Job>, waiting: &Receiver<Job>) {
+        if self.connection.is_none()
+            && let Err(err) = self.reopen()
+        {
+            return refuse(batch, &err.to_string());
+        }
+        let Some(connection) = &self.connection else {
+            return refuse(batch, "the database is not open");
+        };
+        let syncs = batch.iter().any(|job| job.durability == Durability::Full);
+        drop(connection.take_effects());
+        if let Err(fault) = connection.begin(syncs) {
+            // Whoever came while this waited for the lock has waited long enough too.
+            batch.extend(waiting.try_iter());
+            refuse(batch, &fault.error.to_string());
+            return self.settle(&fault, Vec::new());
+        }
+        let mut answers = Vec::with_capacity(batch.len());
+        for job in batch {
+            answers.extend(run_alone(connection, job));
+        }
+        let (touched, after) = connection.take_effects();
+        let finishing = || finish(connection, &self.publish, &touched, after);
+        let committed = catch_unwind(AssertUnwindSafe(finishing)).unwrap_or_else(|_| {
+            let error = Error::internal("the index could not follow a change; see the log");
+            Err(Fault::new(FaultKind::Unknown, error))
+        });
+        if let Err(fault) = &committed {
+            log::error!("store: {} changes failed: {}", answers.len(), fault.error);
+            self.settle(fault, touched);
+        }
+        for (succeeded, answer) in answers {
+            match (&committed, succeeded) {
+                // A failed change reports its own error whatever became of the others.
+                (_, false) | (Ok(()), true) => answer(Ok(())),
+                (Err(fault), true) => answer(Err(again(&fault.error))),
+            }
+        }
+    }
+
+    /// After a fault: ends the transaction, or opens the database anew if nobody knows its state.
+    fn settle(&mut self, fault: &Fault, touched: Vec<Target>) {
+        if let Some(connection) = &self.connection
+            && fault.kind != FaultKind::Unknown
+            && connection.end()
+        {
+            if fault.kind == FaultKind::NoRoom {
+                // What is in the log moves to its place in the database, and its room is free again.
+                let _ = connection.empty_log();
+            }
+            return;
+        }
+        self.connection = None;
+        self.doubtful.extend(touched);
+        match self.reopen() {
+            Ok(()) => log::warn!("store: the database was opened anew and is whole"),
+            Err(err) => log::error!("store: changes are refused for now: {err}"),
+        }
+    }
+
+    /// Opens the database after a fault, as the heading says.
+    fn reopen(&mut self) -> Result<()> {
+        let connection = sqlite::open_writer(&self.path)?;
+        connection.check_whole()?;
+        if !connection.empty_log()? {
+            return Err(Error::Unavailable(
+                "the database is locked by another program".to_owned(),
+            ));
+        }
+        let follow = || (self.publish)(&connection, &self.doubtful).map(|install| install());
+        catch_unwind(AssertUnwindSafe(follow))
+            .unwrap_or_else(|_| Err(Error::internal("the index could not follow the database")))?;
+        self.doubtful.clear();
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+type Answer = (bool, Box<dyn FnOnce(Result<()>) + Send>);
+
+/// Runs one change in a savepoint, so that its failure undoes nothing else.
+fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
+    let tx = connection.write();
+    // Some faults (a full disk) end the transaction; a savepoint now would begin another one.
+    if connection.is_idle() || connection.batch("SAVEPOINT job").is_err() {
+        refuse(vec![job], "the database ended the transaction");
+        return None;
+    }
+    let mark = tx.mark();
+    let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(Ok(&tx))));
+    let succeeded = ran.as_ref().is_ok_and(|ran| ran.succeeded);
+    let ended = if succeeded {
+        connection.batch("RELEASE job")
+    } else {
+        connection.batch("ROLLBACK TO job; RELEASE job")
+    };
+    if !succeeded {
+        tx.cut(mark);
+    }
+    if let Err(err) = ended {
+        // Half a change must not be committed with the others: they all fail.
+        log::warn!("store: a change ended with its transaction: {err}");
+        connection.end();
+    }
+    match ran {
+        Ok(ran) => Some((ran.succeeded, ran.answer)),
+        Err(_) => {
+            log::error!("store: a change panicked and was undone");
+            None
+        }
+    }
+}
+
+/// Prepares the index, commits, and puts the index in place.
+fn finish(
+    connection: &Read,
+    publish: &Publish,
+    touched: &[Target],
+    after: Vec<AfterCommit>,
+) -> std::result::Result<(), Fault> {
+    if connection.is_idle() {
+        return Err(Fault::new(
+            FaultKind::NoRoom,
+            Error::Unavailable("the database ended the transaction; try again".to_owned()),
+        ));
+    }
+    let install =
+        publish(connection, touched).map_err(|err| Fault::new(FaultKind::Refused, err))?;
+    connection.commit()?;
+    install();
+    for step in after {
+        step();
+    }
+    Ok(())
+}
+
+/// Tells the callers of changes that were not begun why.
+fn refuse(batch: Vec<Job>, why: &str) {
+    log::warn!("store: {} changes were refused: {why}", batch.len());
+    for job in batch {
+        let ran = (job.run)(Err(Error::Unavailable(why.to_owned())));
+        (ran.answer)(Ok(()));
+    }
+}
+
+/// The same failure for each of the changes that were to be committed together.
+fn again(err: &Error) -> Error {
+    match err {
+        Error::Unavailable(why) => Error::Unavailable(why.clone()),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The writer against real files: group commit, failing changes, failing commits.
+
+use super::super::{Durability, Publish, Store, Write, local};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+/// A store in a folder of its own, and how often and with what the index was told to follow.
+struct Fixture {
+    store: Arc<Store>,
+    commits: Arc<AtomicUsize>,
+    published: Arc<Mutex<Vec<Target>>>,
+    /// So many of the next steps of the index panic.
+    panics: Arc<AtomicUsize>,
+    folder: PathBuf,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!(
+            "latchkey-writer-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, SeqCst)
+        );
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("test.db");
+        Store::create(&path).unwrap();
+        let (commits, panics) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let published = Arc::<Mutex<Vec<Target>>>::default();
+        let (counting, panicking, noting) = (commits.clone(), panics.clone(), published.clone());
+        let publish: Publish = Box::new(move |_, targets| {
+            counting.fetch_add(1, SeqCst);
+            let (panicking, noting, targets) =
+                (panicking.clone(), noting.clone(), targets.to_vec());
+            Ok(Box::new(move || {
+                let left = panicking.load(SeqCst);
+                panicking.store(left.saturating_sub(1), SeqCst);
+                assert!(left == 0, "on purpose");
+                noting.lock().unwrap().extend(targets);
+            }))
+        });
+        Fixture {
+            store: Arc::new(Store::open(&path, publish).unwrap()),
+            commits,
+            published,
+            panics,
+            folder,
+        }
+    }
+
+    fn write(&self, number: usize) -> Result<()> {
+        self.store
+            .write(Durability::Full, move |tx| row(tx, number))
+    }
+
+    fn has(&self, number: usize) -> bool {
+        let found = self
+            .store
+            .read(|read| local::find_idempotent(read, "test", &number.to_string(), Timestamp(0)));
+        found.unwrap().is_some()
+    }
+
+    /// Holds the writer up, so that what comes meanwhile is committed together once the sender is dropped.
+    fn hold_up(&self) -> (Sender<()>, JoinHandle<Result<()>>) {
+        let (release, wait): (Sender<()>, Receiver<()>) = channel();
+        let (running, started) = channel();
+        let store = self.store.clone();
+        let held = thread::spawn(move || {
+            store.write(Durability::Full, move |_| {
+                running.send(()).unwrap();
+                let _ = wait.recv();
+                Ok(())
+            })
+        });
+        started.recv().unwrap();
+        (release, held)
+    }
+
+    /// Runs changes that reach the writer while it is held up, and returns what their callers are told.
+    fn together(&self, changes: Vec<fn(&Write<'_>, usize) -> Result<()>>) -> Vec<Result<()>> {
+        let (release, held) = self.hold_up();
+        let coming = Arc::new(AtomicUsize::new(0));
+        let count = changes.len();
+        let callers: Vec<_> = changes
+            .into_iter()
+            .enumerate()
+            .map(|(number, change)| {
+                let (store, coming) = (self.store.clone(), coming.clone());
+                thread::spawn(move || {
+                    coming.fetch_add(1, SeqCst);
+                    store.write(Durability::Full, move |tx| change(tx, number))
+                })
+            })
+            .collect();
+        while coming.load(SeqCst) < count {
+            thread::yield_now();
+        }
+        drop(release);
+        held.join().unwrap().unwrap();
+        callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.store.close();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn row(tx: &Write<'_>, number: usize) -> Result<()> {
+    tx.touch(Target::new(Kind::Key, number));
+    local::insert_idempotent(tx, "test", &number.to_string(), &[0; 32], "", Timestamp(1))
+}
+
+fn row_then_error(tx: &Write<'_>, number: usize) -> Result<()> {
+    row(tx, number)?;
+    Err(Error::NotFound("key"))
+}
+
+fn row_then_panic(tx: &Write<'_>, number: usize) -> Result<()> {
+    row(tx, number)?;
+    panic!("on purpose");
+}
+
+/// A broken reference that is found out only by the COMMIT.
+fn row_then_failed_commit(tx: &Write<'_>, number: usize) -> Result<()> {
+    row(tx, number)?;
+    tx.execute("PRAGMA defer_foreign_keys = ON", &[])?;
+    tx.execute(
+        "INSERT INTO key_usage (key_id, use_count) VALUES ('nobody', 1)",
+        &[],
+    )?;
+    Ok(())
+}
+
+#[test]
+fn changes_that_wait_together_are_committed_together() {
+    let fixture = Fixture::new();
+    let told = fixture.together(vec![row; 200]);
+    assert!(told.iter().all(Result::is_ok), "{told:?}");
+    assert!((0..200).all(|number| fixture.has(number)));
+    let commits = fixture.commits.load(SeqCst);
+    assert!(commits < 50, "201 changes took {commits} commits");
+    assert_eq!(fixture.published.lock().unwrap().len(), 200);
+}
+
+#[test]
+fn a_change_that_fails_undoes_only_itself() {
+    let fixture = Fixture::new();
+    let told = fixture.together(vec![row, row_then_error, row]);
+    assert!(told[0].is_ok() && told[2].is_ok(), "{told:?}");
+    assert!(matches!(told[1], Err(Error::NotFound("key"))), "{told:?}");
+    assert_eq!(
+        [0, 1, 2].map(|number| fixture.has(number)),
+        [true, false, true]
+    );
+    // The index hears nothing of it.
+    let published = fixture.published.lock().unwrap();
+    assert!(
+        !published.contains(&Target::new(Kind::Key, 1)),
+        "{published:?}"
+    );
+}
+
+#[test]
+fn a_panic_in_a_change_undoes_only_that_change_and_the_writer_lives() {
+    let fixture = Fixture::new();
+    let told = fixture.together(vec![row, row_then_panic, row]);
+    assert!(told[0].is_ok() && told[2].is_ok(), "{told:?}");
+    assert!(matches!(told[1], Err(Error::Internal(_))), "{told:?}");
+    assert_eq!(
+        [0, 1, 2].map(|number| fixture.has(number)),
+        [true, false, true]
+    );
+    fixture.write(3).unwrap();
+}
+
+#[test]
+fn a_failed_commit_is_told_to_every_caller_and_saves_nothing() {
+    let fixture = Fixture::new();
+    let (release, held) = fixture.hold_up();
+    let store = fixture.store.clone();
+    let failing = thread::spawn(move || {
+        store.write(Durability::Full, |tx| {
+            row(tx, 1)?;
+            row_then_failed_commit(tx, 2)
+        })
+    });
+    drop(release);
+    assert!(held.join().unwrap().is_ok());
+    assert!(matches!(failing.join().unwrap(), Err(Error::Internal(_))));
+    assert!(!fixture.has(1) && !fixture.has(2));
+    assert!(fixture.published.lock().unwrap().is_empty());
+    fixture.write(3).unwrap();
+    assert!(fixture.has(3));
+}
+
+#[test]
+fn a_whole_batch_shares_the_fate_of_its_commit() {
+    let fixture = Fixture::new();
+    let told = fixture.together(vec![row, row_then_failed_commit, row]);
+    for (number, told) in told.iter().enumerate() {
+        assert_eq!(
+            told.is_ok(),
+            fixture.has(number),
+            "change {number}: {told:?}"
+        );
+    }
+    assert!(told[1].is_err());
+}
+
+/// The change is on the disk, but the index did not follow it: it must follow before the next change, whatever
+/// the caller was told.
+#[test]
+fn the_index_follows_the_file_after_a_commit_of_unknown_outcome() {
+    let fixture = Fixture::new();
+    // The step after the commit, and the one after the database was opened again.
+    fixture.panics.store(2, SeqCst);
+    assert!(matches!(fixture.write(1), Err(Error::Internal(_))));
+    assert!(fixture.has(1));
+    assert!(fixture.published.lock().unwrap().is_empty());
+
+    fixture.write(2).unwrap();
+    let published = fixture.published.lock().unwrap().clone();
+    assert_eq!(
+        published,
+        [1, 2].map(|number| Target::new(Kind::Key, number))
+    );
+}
+
+#[test]
+fn a_store_that_is_closed_refuses_changes_and_keeps_what_was_acknowledged() {
+    let fixture = Fixture::new();
+    fixture.write(1).unwrap();
+    fixture.store.close();
+    assert!(matches!(fixture.write(2), Err(Error::Unavailable(_))));
+    assert!(!fixture.folder.join("test.db-wal").exists());
+    let again = Store::open(
+        &fixture.folder.join("test.db"),
+        Box::new(|_, _| Ok(Box::new(|| ()))),
+    );
+    let found = again
+        .unwrap()
+        .read(|read| local::find_idempotent(read, "test", "1", Timestamp(0)));
+    assert!(found.unwrap().is_some());
+}
