@@ -13,6 +13,7 @@ pub mod oversight;
 pub mod people;
 pub mod policies;
 mod publish;
+pub mod retry;
 pub mod setup;
 pub mod upkeep;
 pub mod verify;

@@ -121,7 +121,6 @@ fn filter(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Filter> {
             .map(|seconds| app.now().wall.plus_s(seconds)),
         deleted: Some(wanted.state == Some(State::Deleted)),
         after: wanted.after,
-        ..Filter::default()
     })
 }
 
