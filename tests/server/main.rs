@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod durability;
+mod faults;
+mod folder;
 mod framing;
 mod support;
+mod usage;

@@ -4,9 +4,12 @@
 //! answer is not the expected one, so that a failed test explains itself.
 
 mod client;
+mod random;
+pub mod refusal;
 mod server;
 mod user;
 
 pub use client::{Address, Connection, Received, Response};
+pub use random::Random;
 pub use server::{Server, executable, fresh_folder};
 pub use user::{Issued, User};
