@@ -4,15 +4,18 @@
 -- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
 -- SQL here and in src/store/ keeps to what SQLite and PostgreSQL both understand.
 
--- The isolation boundary: a tree with one root.
+-- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; the slug becomes free.
 CREATE TABLE workspaces (
     uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
-    slug       TEXT    NOT NULL UNIQUE CHECK (length(slug) BETWEEN 1 AND 63),
+    slug       TEXT    NOT NULL CHECK (length(slug) BETWEEN 1 AND 63),
     name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     parent_uid TEXT    REFERENCES workspaces (uid) CHECK (parent_uid <> uid),  -- NULL only for the root
     enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER                              -- once set, never cleared
 ) STRICT;
+
+CREATE UNIQUE INDEX workspaces_slug ON workspaces (slug) WHERE deleted_at IS NULL;
 
 -- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
 CREATE TABLE users (
@@ -43,13 +46,16 @@ CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
 CREATE TABLE policies (
     name                   TEXT    NOT NULL PRIMARY KEY,
     description            TEXT    NOT NULL,
-    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'owner', 'password')),
+    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password')),
     headers                TEXT    NOT NULL,        -- 'bearer', 'token' or names of headers, separated by blanks
     read_only_by           TEXT    NOT NULL CHECK (read_only_by IN ('method', 'operation', 'scope')),
     expiry                 TEXT    NOT NULL CHECK (expiry IN ('forbidden', 'optional', 'required')),
     expiry_s_max           INTEGER CHECK (expiry_s_max > 0),
+    expiry_months_max      INTEGER CHECK (expiry_months_max > 0),       -- of the calendar, to the end of the day in UTC
     addresses              TEXT    NOT NULL CHECK (addresses IN ('cidr', 'exact', 'off')),
     keys_per_workspace_max INTEGER CHECK (keys_per_workspace_max >= 0),
+    keys_per_owner_max     INTEGER CHECK (keys_per_owner_max >= 0),
+    name_unique            INTEGER NOT NULL CHECK (name_unique IN (0, 1)),  -- among live keys of one workspace
     secret_shown           TEXT    NOT NULL CHECK (secret_shown IN ('once', 'sealed')),
     editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks
     can_disable            INTEGER NOT NULL CHECK (can_disable IN (0, 1)),
@@ -115,7 +121,7 @@ CREATE TABLE keys (
     deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
@@ -132,12 +138,21 @@ CREATE TABLE secrets (
     created_at      INTEGER NOT NULL,
     expires_at      INTEGER,                        -- end of the grace period; NULL for the newest
     until_first_use INTEGER NOT NULL CHECK (until_first_use IN (0, 1)), -- also ends at the first use of the newest
-    PRIMARY KEY (key_id, digest)
+    sealed          BLOB    CHECK (length(sealed) > 28),    -- nonce, ciphertext, tag; only where the policy shows secrets again
+    sealing_key     INTEGER,                        -- version of the sealing key
+    PRIMARY KEY (key_id, digest),
+    CHECK ((sealed IS NULL) = (sealing_key IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- Versions of the pepper that this database's digests were made with. A fingerprint proves that a pepper
 -- file belongs to this database and is good for nothing else.
 CREATE TABLE peppers (
+    version     INTEGER NOT NULL PRIMARY KEY,
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
+) STRICT;
+
+-- The same for the sealing key, which lies outside the database too.
+CREATE TABLE sealing_keys (
     version     INTEGER NOT NULL PRIMARY KEY,
     fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
 ) STRICT;
@@ -181,6 +196,15 @@ CREATE INDEX audit_events_target ON audit_events (target_kind, target_id);
 CREATE TABLE audit_head (
     one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     seq  INTEGER NOT NULL,
+    hash BLOB    NOT NULL CHECK (length(hash) = 32),
+    seal BLOB    NOT NULL CHECK (length(seal) = 32)
+) STRICT;
+
+-- Where the chain begins once its oldest rows were cut off: the last of them, sealed under the pepper, so that
+-- nobody else can cut. Numbers are gap-free from 1, so seq is also how many rows were cut.
+CREATE TABLE audit_checkpoint (
+    one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    seq  INTEGER NOT NULL CHECK (seq > 0),
     hash BLOB    NOT NULL CHECK (length(hash) = 32),
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;

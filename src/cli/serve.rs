@@ -2,7 +2,7 @@
 
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder};
-use crate::dialects::SURFACES;
+use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::route::Router;
@@ -94,8 +94,8 @@ impl Doors<'_> {
     /// Serves until told to stop, and says `hello` once requests are answered.
     pub fn serve(self, hello: Option<String>) -> Result<()> {
         let settings = &self.args.serve;
-        let pepper = self.folder.read_pepper()?;
-        let app = setup::open(&self.folder.database(), pepper, wall_clock)?;
+        let files = self.folder.read_key_files()?;
+        let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
         start_background(&app, settings.usage_interval())?;
         let hooks = Hooks {
             on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
@@ -123,8 +123,7 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
     let load = move || {
         while let Err(err) = setup::load_keys(&loading) {
             log::error!(
-                "keys could not be read: {err}; until they can, each is looked up in the database when it is asked \
-                 for, and nothing can be changed"
+                "keys could not be read: {err}; until they can, each is looked up in the database when it is asked for"
             );
             std::thread::sleep(LOAD_AGAIN);
         }

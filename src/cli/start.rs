@@ -3,6 +3,7 @@
 use super::serve::{Doors, say, wall_clock};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{Contents, Folder};
+use crate::dialects::PRESETS;
 use crate::error::{Error, Result};
 use crate::ops::setup::{self, OWNER, Seeds};
 use serde::Serialize;
@@ -10,7 +11,6 @@ use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// One line for scripts. Secrets are null on a later start.
 #[derive(Serialize)]
@@ -103,9 +103,9 @@ struct New<'a> {
 
 impl New<'_> {
     fn make(folder: &Folder) -> Result<New<'_>> {
-        let peppers = Arc::new(folder.make_pepper()?);
+        let files = folder.make_key_files()?;
         let path = folder.new_database()?;
-        let seeds = setup::create(&path, peppers, wall_clock())?;
+        let seeds = setup::create(&path, files, PRESETS, wall_clock())?;
         Ok(New {
             folder,
             path,
@@ -140,7 +140,8 @@ fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
         .open(file)
         .map_err(failed)?;
     let mut out = BufWriter::new(out);
-    let app = setup::open(&folder.database(), folder.read_pepper()?, wall_clock)?;
+    let files = folder.read_key_files()?;
+    let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
     let mut made: u64 = 0;
     setup::fill(&app, count, |secret| {
         made += 1;

@@ -1,16 +1,20 @@
-//! The data folder: who may look into it, who holds it, and the pepper.
+//! The data folder: who may look into it, who holds it, and the key files beside the database.
 
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
 use crate::error::{Error, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const DATABASE: &str = "latchkey.db";
 /// A database that is being made; it gets its name when it is whole.
 const NEW_DATABASE: &str = "latchkey.db.new";
 const PEPPER: &str = "pepper";
+const SEALING_KEY: &str = "sealing-key";
 const LOCK: &str = "latchkey.lock";
 const SOCKET: &str = "latchkey.sock";
 
@@ -130,27 +134,69 @@ impl Folder {
         self.path.join(PEPPER)
     }
 
-    /// Reads the pepper.
-    pub fn read_pepper(&self) -> Result<Peppers> {
-        let path = self.pepper();
-        let shown = path.display();
-        let metadata = fs::metadata(&path)
-            .map_err(|err| refused(format!("the pepper {shown} cannot be read: {err}")))?;
-        check_private(&path, &metadata)?;
-        let text = fs::read_to_string(&path)
-            .map_err(|err| refused(format!("the pepper {shown} cannot be read: {err}")))?;
-        Peppers::parse(&text).ok_or_else(|| {
-            refused(format!("the pepper {shown} is damaged; put the file back from your backup, it was left as it is"))
+    /// Reads pepper and sealing key.
+    pub fn read_key_files(&self) -> Result<KeyFiles> {
+        Ok(KeyFiles {
+            peppers: Arc::new(self.read_pepper()?),
+            sealing: Arc::new(self.read_sealing_keys()?),
         })
     }
 
-    /// Makes a pepper, or takes the one of an interrupted start.
-    pub fn make_pepper(&self) -> Result<Peppers> {
-        if self.pepper().exists() {
-            return self.read_pepper();
+    /// Makes pepper and sealing key, or takes those of an interrupted start.
+    pub fn make_key_files(&self) -> Result<KeyFiles> {
+        Ok(KeyFiles {
+            peppers: Arc::new(self.make_key_file(PEPPER, Peppers::parse, Peppers::generate)?),
+            sealing: Arc::new(self.make_key_file(
+                SEALING_KEY,
+                SealingKeys::parse,
+                SealingKeys::generate,
+            )?),
+        })
+    }
+
+    /// Reads the pepper.
+    fn read_pepper(&self) -> Result<Peppers> {
+        self.read_key_file(PEPPER, Peppers::parse)
+    }
+
+    /// Reads the sealing key. Every database has had one from its first start, so a missing file is a lost one.
+    fn read_sealing_keys(&self) -> Result<SealingKeys> {
+        if !self.path.join(SEALING_KEY).exists() {
+            return Err(refused(format!(
+                "{} is missing, and without it no sealed secret can be shown again; put the file back from your backup \
+                 (a new one would be of no use, so none is made)",
+                self.path.join(SEALING_KEY).display()
+            )));
         }
-        let (peppers, text) = Peppers::generate()?;
-        let new = self.path.join("pepper.new");
+        self.read_key_file(SEALING_KEY, SealingKeys::parse)
+    }
+
+    fn read_key_file<T>(&self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
+        let path = self.path.join(name);
+        let shown = path.display();
+        let unreadable = |err| refused(format!("the {name} {shown} cannot be read: {err}"));
+        let metadata = fs::metadata(&path).map_err(unreadable)?;
+        check_private(&path, &metadata)?;
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        parse(&text).ok_or_else(|| {
+            refused(format!(
+                "the {name} {shown} is damaged; put the file back from your backup, it was left as it is"
+            ))
+        })
+    }
+
+    fn make_key_file<T>(
+        &self,
+        name: &str,
+        parse: fn(&str) -> Option<T>,
+        generate: fn() -> Result<(T, String)>,
+    ) -> Result<T> {
+        let path = self.path.join(name);
+        if path.exists() {
+            return self.read_key_file(name, parse);
+        }
+        let (keys, text) = generate()?;
+        let new = self.path.join(format!("{name}.new"));
         let write = || {
             let mut file = private()
                 .create(true)
@@ -159,16 +205,16 @@ impl Folder {
                 .open(&new)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&new, self.pepper())?;
+            fs::rename(&new, &path)?;
             self.sync()
         };
         write().map_err(|err| {
             refused(format!(
-                "the pepper cannot be written to {}: {err}",
+                "the {name} cannot be written to {}: {err}",
                 self.path.display()
             ))
         })?;
-        Ok(peppers)
+        Ok(keys)
     }
 
     /// Where a new database is made; what an interrupted start left there is removed.

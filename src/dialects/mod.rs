@@ -8,6 +8,10 @@ pub mod native;
 pub mod probes;
 
 use crate::http::route::Surface;
+use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
 pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];
+
+/// The policies and catalogs that dialects bring with them.
+pub const PRESETS: &[Preset] = &[];

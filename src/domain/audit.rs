@@ -188,6 +188,11 @@ impl Changes {
         self.0.is_empty()
     }
 
+    /// Whether this member was changed and no other.
+    pub fn only(&self, member: &str) -> bool {
+        matches!(self.0.as_slice(), [(changed, _, _)] if *changed == member)
+    }
+
     /// The compact JSON of an event; empty if nothing was changed.
     pub fn into_json(self) -> String {
         if self.0.is_empty() {

@@ -20,6 +20,31 @@ pub fn check_name(field: &str, text: &str) -> Result<()> {
     check_line(field, text, NAME_CHARS_MAX)
 }
 
+/// A name that is to be told apart from others: it must not be built with combining characters, so that no two
+/// names that look alike differ in how their letters are written (attacks 152).
+pub fn check_distinct_name(field: &str, text: &str) -> Result<()> {
+    let combining = |c: char| {
+        matches!(c, '\u{300}'..='\u{36f}' | '\u{1100}'..='\u{11ff}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
+            | '\u{20d0}'..='\u{20ff}' | '\u{3099}'..='\u{309a}' | '\u{fe00}'..='\u{fe2f}')
+    };
+    match text.chars().find(|c| combining(*c)) {
+        None => Ok(()),
+        Some(bad) => Err(Error::invalid(
+            field,
+            format!(
+                "must not contain the combining character U+{:04X}; write the composed letter",
+                u32::from(bad)
+            ),
+        )),
+    }
+}
+
+/// The form in which names that must differ are compared: upper and lower case are alike.
+pub fn folded(name: &str) -> String {
+    // Twice over upper case, so that characters with several lower-case forms (final sigma) have one.
+    name.to_uppercase().to_lowercase()
+}
+
 /// A description: up to 500 characters of one line, may be empty.
 pub fn check_description(field: &str, text: &str) -> Result<()> {
     check_line(field, text, DESCRIPTION_CHARS_MAX)
@@ -100,6 +125,22 @@ mod tests {
         ] {
             check(refused, false);
         }
+    }
+
+    // attacks 152
+    #[test]
+    fn names_that_must_differ_have_one_form() {
+        for (a, b) in [
+            ("Billing", "bILLING"),
+            ("\u{c5}", "\u{212b}"),
+            ("ΣΑΣ", "σας"),
+            ("straße", "STRASSE"),
+        ] {
+            assert_eq!(folded(a), folded(b), "{a} {b}");
+        }
+        assert_ne!(folded("a"), folded("b"));
+        assert!(check_distinct_name("name", "é").is_ok());
+        assert!(check_distinct_name("name", "e\u{301}").is_err());
     }
 
     #[test]

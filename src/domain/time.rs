@@ -1,6 +1,8 @@
 //! Points in time. Nothing here reads a clock: "now" is always a parameter.
 
 use crate::error::{Error, Result};
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -32,11 +34,7 @@ impl Timestamp {
                 "must be an RFC 3339 date-time such as 2027-01-31T00:00:00Z",
             )
         };
-        if text.len() > 40 || !text.contains(['T', 't', ' ']) {
-            return Err(refused());
-        }
-        let instant: jiff::Timestamp = text.parse().map_err(|_| refused())?;
-        let at = Timestamp(instant.as_millisecond());
+        let at = read(text).ok_or_else(refused)?;
         if at.0 < 0 || at > LAST {
             return Err(refused());
         }
@@ -49,6 +47,20 @@ impl Timestamp {
             .unwrap_or(i64::MAX)
             .saturating_mul(1000);
         Timestamp(self.0.saturating_add(span_ms)).min(LAST)
+    }
+
+    /// The last millisecond of the same day so many months later, in UTC; of the month's last day where that month
+    /// has no such day (31 January and one month: 28 or 29 February). Saturates at the last writable instant.
+    pub fn end_of_day_after_months(self, months: u32) -> Timestamp {
+        let day = |instant: jiff::Timestamp| {
+            let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
+            let later = date.checked_add(jiff::Span::new().try_months(months).ok()?);
+            let end = later.ok()?.at(23, 59, 59, 999_000_000);
+            end.to_zoned(jiff::tz::TimeZone::UTC).ok()
+        };
+        let end = jiff::Timestamp::from_millisecond(self.0).ok().and_then(day);
+        end.map_or(LAST, |end| Timestamp(end.timestamp().as_millisecond()))
+            .min(LAST)
     }
 
     /// Whole seconds from `self` to `later`, rounded up; 0 if `later` has passed.
@@ -70,11 +82,36 @@ impl Timestamp {
 /// RFC 3339 in UTC; milliseconds appear only when there are any.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(instant) => write!(f, "{instant}"),
-            Err(_) => f.write_str("9999-12-31T23:59:59Z"),
-        }
+        let since = jiff::SignedDuration::from_millis(self.0);
+        let instant = EPOCH.saturating_add(since).min(DateTime::MAX);
+        write!(f, "{instant}Z")
     }
+}
+
+/// Midnight of 1 January 1970. Arithmetic on civil time in UTC goes to the end of the year 9999; jiff's own
+/// instants end a day earlier, to leave room for every offset.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// Reads exactly the shape of RFC 3339, section 5.6: jiff itself takes much more of ISO 8601.
+fn read(text: &str) -> Option<Timestamp> {
+    let shape = b"dddd-dd-ddTdd:dd:dd";
+    let fits = |(byte, wanted): (u8, &u8)| match wanted {
+        b'd' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        wanted => byte == *wanted,
+    };
+    let legal = |b: u8| b.is_ascii_digit() || b".:+-TtZz ".contains(&b);
+    if !(20..=40).contains(&text.len())
+        || !text.bytes().zip(shape).all(fits)
+        || !text.bytes().all(legal)
+    {
+        return None;
+    }
+    let pieces = Pieces::parse(text).ok()?;
+    let local = pieces.date().to_datetime(pieces.time()?);
+    let offset = pieces.to_numeric_offset()?;
+    let since = local.duration_since(EPOCH).as_millis() - i128::from(offset.seconds()) * 1000;
+    i64::try_from(since).ok().map(Timestamp)
 }
 
 #[cfg(test)]
@@ -93,8 +130,15 @@ mod tests {
         check("2027-01-31T01:00:00+01:00", Some("2027-01-31T00:00:00Z"));
         check("2027-01-31T00:00:00.25Z", Some("2027-01-31T00:00:00.25Z"));
         check("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z"));
+        // A favourite way to write "never".
+        check("9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59Z"));
+        check("9999-12-31T14:29:59-09:30", Some("9999-12-31T23:59:59Z"));
         for refused in [
             "",
+            "9999-12-31T23:59:59-00:01",
+            "2027-01-31T00:00:00Z[Europe/Paris]",
+            "2027-01-31T00Z",
+            "20270131T000000Z",
             "2027-01-31",
             "2027-01-31T00:00:00",
             "tomorrow",
@@ -102,6 +146,25 @@ mod tests {
             "1969-12-31T23:59:59Z",
         ] {
             check(refused, None);
+        }
+    }
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        for (from, months, expected) in [
+            ("2026-11-21T10:00:00Z", 12, "2027-11-21T23:59:59.999Z"),
+            ("2026-11-21T23:59:59.999Z", 1, "2026-12-21T23:59:59.999Z"),
+            ("2028-02-29T00:00:00Z", 12, "2029-02-28T23:59:59.999Z"),
+            ("2027-01-31T00:00:00Z", 1, "2027-02-28T23:59:59.999Z"),
+            ("2027-01-31T00:00:00Z", 13, "2028-02-29T23:59:59.999Z"),
+            ("9999-01-01T00:00:00Z", 1200, "9999-12-31T23:59:59Z"),
+        ] {
+            let from = Timestamp::parse("from", from).unwrap();
+            assert_eq!(
+                from.end_of_day_after_months(months).to_string(),
+                expected,
+                "{from} {months}"
+            );
         }
     }
 

@@ -61,6 +61,11 @@ impl Fields {
         format!("{}{member}", self.path)
     }
 
+    /// An error about a member whose value only the reader can judge.
+    pub fn refusal(&self, member: &str, reason: impl Into<String>) -> Error {
+        Error::invalid(self.name(member), reason)
+    }
+
     /// Takes a member out: `None` if it is absent, `Some(None)` if it is null.
     fn take<T>(
         &mut self,
@@ -94,10 +99,20 @@ impl Fields {
             .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
     }
 
+    /// For what has no default to go back to: null is refused.
+    pub fn text_not_null(&mut self, member: &str) -> Result<Option<String>> {
+        match self.text_or_null(member)? {
+            Some(None) => Err(Error::invalid(self.name(member), "must not be null")),
+            taken => Ok(taken.flatten()),
+        }
+    }
+
     pub fn flag(&mut self, member: &str) -> Result<Option<bool>> {
-        Ok(self
-            .take(member, "true or false", |value| value.as_bool())?
-            .flatten())
+        Ok(self.flag_or_null(member)?.flatten())
+    }
+
+    pub fn flag_or_null(&mut self, member: &str) -> Result<Option<Option<bool>>> {
+        self.take(member, "true or false", |value| value.as_bool())
     }
 
     pub fn number(&mut self, member: &str) -> Result<Option<u64>> {
@@ -163,8 +178,12 @@ impl Fields {
 
     /// An object of any content, as compact JSON.
     pub fn free_object(&mut self, member: &str) -> Result<Option<String>> {
-        let taken = self.take(member, "an object", object)?.flatten();
-        Ok(taken.map(|members| Value::Object(members).to_string()))
+        Ok(self.free_object_or_null(member)?.flatten())
+    }
+
+    pub fn free_object_or_null(&mut self, member: &str) -> Result<Option<Option<String>>> {
+        let taken = self.take(member, "an object", object)?;
+        Ok(taken.map(|value| value.map(|members| Value::Object(members).to_string())))
     }
 
     /// Refuses what nobody took.

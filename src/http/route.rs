@@ -39,7 +39,19 @@ pub struct Route {
     pub path: &'static str,
     pub access: Access,
     pub body: BodyRule,
+    pub query: QueryRule,
     pub handler: Handler,
+}
+
+/// What becomes of the query parameters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum QueryRule {
+    /// Nobody minds them.
+    Free,
+    /// The handler reads them, and refuses those that it does not know.
+    Read,
+    /// There are none, and any is refused.
+    Refused,
 }
 
 /// Who may call a route. What the caller may do there is decided in `ops`.
@@ -158,6 +170,7 @@ pub const fn inline(
         path,
         access,
         body,
+        query: QueryRule::Free,
         handler: Handler::Inline(handler),
     }
 }
@@ -168,6 +181,24 @@ impl Route {
         self.body = BodyRule::UpTo(IMPORT_BYTES_MAX);
         self
     }
+
+    /// The same route, whose handler reads the query.
+    pub const fn with_query(mut self) -> Route {
+        self.query = QueryRule::Read;
+        self
+    }
+}
+
+/// The same routes, each of which refuses query parameters unless its handler reads them.
+pub const fn strict<const N: usize>(mut routes: [Route; N]) -> [Route; N] {
+    let mut position = 0;
+    while position < N {
+        if matches!(routes[position].query, QueryRule::Free) {
+            routes[position].query = QueryRule::Refused;
+        }
+        position += 1;
+    }
+    routes
 }
 
 const fn blocking(
@@ -181,6 +212,7 @@ const fn blocking(
         path,
         access,
         body: BodyRule::UpTo(BODY_BYTES_MAX),
+        query: QueryRule::Free,
         handler: Handler::Blocking(handler),
     }
 }
@@ -248,7 +280,7 @@ impl Router {
             Ok(Some(reply)) => reply,
             Err(err) => {
                 if let Error::Internal(cause) = &err {
-                    log::error!("request {}: {cause}", request.id);
+                    log::error!("{} request {}: {cause}", surface.name, request.id);
                 }
                 (surface.render_error)(&err, request)
             }
@@ -282,6 +314,9 @@ impl Router {
             Authenticated::MustWait => return Ok(None),
         };
         let params = params(route.path, below).ok_or(Error::NotFound("path"))?;
+        if route.query == QueryRule::Refused {
+            Query::parse(request.query())?.finish()?;
+        }
         let call = Call {
             app: &self.app,
             trust: &self.trust,
@@ -306,7 +341,7 @@ impl Router {
         if access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let headers = self.app.index.directory().named_headers().to_vec();
+        let headers = self.app.index.directory().named_headers();
         match credential::read(request, &headers) {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(

@@ -18,7 +18,7 @@ pub struct Directory {
     policies: HashMap<String, Arc<Policy>>,
     catalogs: HashMap<String, Arc<Catalog>>,
     /// Headers of their own that some policy names.
-    named_headers: Vec<String>,
+    named_headers: Arc<[String]>,
 }
 
 /// A workspace and where it is in the tree.
@@ -106,8 +106,8 @@ impl Directory {
     }
 
     /// Headers, besides `Authorization`, that may carry a secret; lower case.
-    pub fn named_headers(&self) -> &[String] {
-        &self.named_headers
+    pub fn named_headers(&self) -> Arc<[String]> {
+        self.named_headers.clone()
     }
 
     /// Replaces all workspaces.
@@ -139,16 +139,17 @@ impl Directory {
 
     /// Replaces all policies.
     pub fn put_policies(&mut self, list: Vec<Policy>) {
-        self.named_headers = Vec::new();
+        let mut named: Vec<String> = Vec::new();
         for policy in &list {
             for header in &policy.headers {
                 if let CredentialHeader::Named(name) = header
-                    && !self.named_headers.contains(name)
+                    && !named.contains(name)
                 {
-                    self.named_headers.push(name.clone());
+                    named.push(name.clone());
                 }
             }
         }
+        self.named_headers = named.into();
         self.policies = list
             .into_iter()
             .map(|policy| (policy.name.clone(), Arc::new(policy)))

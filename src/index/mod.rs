@@ -14,7 +14,7 @@ use directory::Directory;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use usage::UsageBook;
 
 /// Parts that the keys are spread over, so that a change holds up few verifications.
@@ -31,11 +31,8 @@ pub struct Index {
     /// Uses that wait to be written.
     pub usage: UsageBook,
     complete: AtomicBool,
-    /// An attempt to fill the index has failed, and none has succeeded yet.
-    incomplete: AtomicBool,
-    /// Held while one of the two is set, so that no waiter misses it.
-    completing: Mutex<()>,
-    completed: Condvar,
+    /// Keys that were deleted while the index was being filled: what was read of them before must not come back.
+    gone: Mutex<HashSet<KeyId>>,
 }
 
 /// The shared parts of keys, each held once.
@@ -61,9 +58,7 @@ impl Index {
             kins: Mutex::default(),
             usage: UsageBook::default(),
             complete: AtomicBool::new(false),
-            incomplete: AtomicBool::new(false),
-            completing: Mutex::new(()),
-            completed: Condvar::new(),
+            gone: Mutex::default(),
         }
     }
 
@@ -96,27 +91,22 @@ impl Index {
         drop(old);
     }
 
-    /// Adds a key that was read from the store while the index fills; what is there already is newer.
+    /// Adds a key that was read from the store while the index fills. What is there already is newer, and what was
+    /// deleted since stays away. Once the index is complete, nothing is added in this way.
     pub fn add_key(&self, key: Live) {
-        self.shard_mut(key.id)
-            .entry(key.id)
-            .or_insert_with(|| Box::new(key));
+        let mut shard = self.shard_mut(key.id);
+        if !self.is_complete() && !lock(&self.gone).contains(&key.id) {
+            shard.entry(key.id).or_insert_with(|| Box::new(key));
+        }
     }
 
     /// Forgets a key: it no longer opens anything.
     pub fn remove_key(&self, id: KeyId) {
-        self.shard_mut(id).remove(&id);
-    }
-
-    /// How many keys live.
-    pub fn key_count(&self) -> usize {
-        let count = |shard: &Shard| {
-            shard
-                .read()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .len()
-        };
-        self.shards.iter().map(count).sum()
+        let mut shard = self.shard_mut(id);
+        if !self.is_complete() {
+            lock(&self.gone).insert(id);
+        }
+        shard.remove(&id);
     }
 
     /// The counters of a key, so that an edit keeps them.
@@ -198,28 +188,8 @@ impl Index {
 
     /// Says that every key has been added.
     pub fn set_complete(&self) {
-        let _held = lock(&self.completing);
         self.complete.store(true, Ordering::Release);
-        self.completed.notify_all();
-    }
-
-    /// Says that not every key could be read.
-    pub fn set_incomplete(&self) {
-        let _held = lock(&self.completing);
-        self.incomplete.store(true, Ordering::Release);
-        self.completed.notify_all();
-    }
-
-    /// Waits until every key has been added; `false` if that has failed. Changes wait here, so that filling never
-    /// brings back what was deleted.
-    #[must_use]
-    pub fn wait_complete(&self) -> bool {
-        if !self.is_complete() {
-            drop(self.completed.wait_while(lock(&self.completing), |()| {
-                !self.is_complete() && !self.incomplete.load(Ordering::Acquire)
-            }));
-        }
-        self.is_complete()
+        *lock(&self.gone) = HashSet::new();
     }
 
     fn shard(&self, id: KeyId) -> &Shard {
@@ -262,4 +232,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key::live::StoredSecret;
+    use crate::domain::key::pepper::Digest;
+    use crate::domain::time::Timestamp;
+    use crate::domain::uid::Uid;
+
+    fn key(id: u64, name: &str) -> Live {
+        let kin = Kin {
+            workspace: Uid(1),
+            owner: None,
+            policy: "standard".into(),
+            catalog: None,
+            scopes: Box::default(),
+            read_only: false,
+        };
+        Live {
+            id: KeyId(id),
+            name: name.into(),
+            kin: Arc::new(kin),
+            secret: StoredSecret {
+                digest: Digest([0; 32]),
+                pepper: 1,
+            },
+            enabled: true,
+            not_before: Timestamp(i64::MIN),
+            expires_at: Timestamp(i64::MAX),
+            rare: None,
+        }
+    }
+
+    #[test]
+    fn filling_never_brings_back_what_a_change_replaced_or_deleted() {
+        let index = Index::new(Directory::default(), Vec::new());
+        let name = |id| index.with_key(KeyId(id), |key| key.name.to_string());
+        index.put_key(key(1, "edited"));
+        index.remove_key(KeyId(2));
+        for id in 1..=3 {
+            index.add_key(key(id, "as it was"));
+        }
+        assert_eq!(name(1).as_deref(), Some("edited"));
+        assert_eq!(name(2), None);
+        assert_eq!(name(3).as_deref(), Some("as it was"));
+
+        index.set_complete();
+        index.add_key(key(2, "late"));
+        assert_eq!(name(2), None);
+    }
 }

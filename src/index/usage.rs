@@ -6,7 +6,9 @@
 use crate::domain::key::KeyId;
 use crate::domain::key::verdict::Code;
 use crate::domain::time::Timestamp;
+use crate::index::IdHasher;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -28,10 +30,13 @@ pub struct Pending {
     pub verdicts: Vec<(i64, Code, u64)>,
 }
 
+/// Ids of keys that exist, so their hashes need no defence.
+type Shard = HashMap<KeyId, Pending, BuildHasherDefault<IdHasher>>;
+
 /// The uses of all keys since they were last written.
 #[derive(Default)]
 pub struct UsageBook {
-    shards: [Mutex<HashMap<KeyId, Pending>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     lost: AtomicU64,
     full: Mutex<bool>,
     wake: Condvar,

@@ -40,6 +40,8 @@ pub enum Identity {
     Key(KeyId),
     /// The machine's own administrator, through the Unix socket or the command line.
     Local,
+    /// A user who has just proved his password, for this one request.
+    Password,
     Session(KeyId),
 }
 
@@ -123,6 +125,12 @@ impl Caller {
             "this credential does not have {}",
             permission.scope()
         )))
+    }
+
+    /// Whether a workspace exists for the caller: it may do something there. What it may not name cannot be told
+    /// apart from what is not there.
+    pub fn knows(&self, directory: &Directory, workspace: Uid) -> bool {
+        self.permissions_in(directory, workspace) != Permissions::default()
     }
 
     /// All that the caller may do in a workspace: what it can pass on.

@@ -32,12 +32,15 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
     let target = Target::new(Kind::Catalog, catalog.name());
     app.change(caller, "catalog.put", target.clone(), move |tx, _| {
         who.require_global(&index.directory(), Permission::CatalogsWrite)?;
-        let created = catalogs::find(tx, catalog.name())?.is_none();
+        let before = catalogs::find(tx, catalog.name())?;
         catalogs::replace(tx, catalog.definition())?;
         let keys_changed = drop_vanished(tx, &catalog)?;
         let mut changes = Changes::default();
-        changes.note("scopes", &0, &catalog.definition().scopes.len());
-        changes.note("operations", &0, &catalog.definition().operations.len());
+        let (old, new) = (before.clone().unwrap_or_default(), catalog.definition());
+        changes.note("scopes", &scope_names(&old), &scope_names(new));
+        changes.note("operations", &old.operations.len(), &new.operations.len());
+        let losers: Vec<String> = keys_changed.iter().map(ToString::to_string).collect();
+        changes.note("keys_changed", &String::new(), &losers.join(" "));
         Ok((
             Some(Record {
                 target,
@@ -45,7 +48,7 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
                 changes,
             }),
             Put {
-                created,
+                created: before.is_none(),
                 keys_changed,
             },
         ))
@@ -97,6 +100,15 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
             Err(err) => Err(err),
         }
     })
+}
+
+fn scope_names(definition: &Definition) -> String {
+    let names: Vec<&str> = definition
+        .scopes
+        .iter()
+        .map(|scope| scope.name.as_str())
+        .collect();
+    names.join(" ")
 }
 
 /// Takes from live keys the scopes that the catalog no longer has.

@@ -9,15 +9,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
+/// A step back that is worth telling; clocks that are kept in step move by less.
+const NOTABLE_MS: i64 = 60_000;
 /// A step ahead that is believed at once.
 const BELIEVED_MS: i64 = 86_400_000;
 /// How much of what was seen may be forgotten between two ticks, so that reading the time seldom writes.
 const FORGOTTEN_MS: i64 = 250;
 /// How long a larger step must last before it is believed.
 const LASTED_MS: u64 = 3_600_000;
-
-/// A wall clock that is further behind the mark is worth a word.
-const BEHIND_MS: i64 = 60_000;
 
 /// Reads the wall clock; given by `main`, fixed in tests.
 pub type Wall = fn() -> Timestamp;
@@ -32,6 +31,36 @@ pub struct Clock {
     behind: AtomicBool,
     /// Since when (steady milliseconds) the wall clock has been far ahead.
     ahead_since: Mutex<Option<u64>>,
+}
+
+/// How the wall clock stands to the mark.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// More than a day ahead, and not for long enough to be believed. "Now" is the wall clock.
+    Ahead,
+    /// More than a minute behind. "Now" is the mark.
+    Behind,
+    InStep,
+}
+
+/// The clock at a moment, for whoever looks after the machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reading {
+    pub state: State,
+    pub wall: Timestamp,
+    /// The latest time that was believed; `None` if there is none yet.
+    pub mark: Option<Timestamp>,
+}
+
+impl State {
+    /// The word that probes use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Ahead => "ahead",
+            State::Behind => "behind",
+            State::InStep => "in_step",
+        }
+    }
 }
 
 impl Clock {
@@ -91,7 +120,7 @@ impl Clock {
 
     /// Says once that the clock has fallen back, and again when it falls back anew.
     fn warn_if_behind(&self, wall: Timestamp, mark: i64) {
-        let behind = wall.0 < mark.saturating_sub(BEHIND_MS);
+        let behind = wall.0 < mark.saturating_sub(NOTABLE_MS);
         if behind && !self.behind.swap(behind, Ordering::Relaxed) {
             log::warn!(
                 "clock: it is {wall}, but {} was recorded earlier; the recorded time counts",
@@ -99,6 +128,21 @@ impl Clock {
             );
         } else if !behind {
             self.behind.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// How the wall clock stands to the mark just now: tells a wrong clock as long as it lasts.
+    pub fn reading(&self) -> Reading {
+        let wall = (self.wall)();
+        let mark = Some(self.mark.load(Ordering::Relaxed)).filter(|mark| *mark != i64::MIN);
+        Reading {
+            state: match mark {
+                Some(mark) if wall.0.saturating_sub(mark) > BELIEVED_MS => State::Ahead,
+                Some(mark) if wall.0 < mark.saturating_sub(NOTABLE_MS) => State::Behind,
+                _ => State::InStep,
+            },
+            wall,
+            mark: mark.map(Timestamp),
         }
     }
 

@@ -6,9 +6,12 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
+#[cfg(test)]
+mod fixture;
 pub mod keys;
 pub mod oversight;
 pub mod people;
+pub mod policies;
 mod publish;
 pub mod setup;
 pub mod upkeep;
@@ -16,7 +19,9 @@ pub mod verify;
 pub mod workspaces;
 
 use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -31,6 +36,7 @@ pub struct App {
     store: Store,
     pub index: Arc<Index>,
     peppers: Arc<Peppers>,
+    sealing: Arc<SealingKeys>,
     pub clock: Clock,
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
@@ -62,7 +68,23 @@ impl App {
         target: Target,
         work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Option<Record>, T)> + Send + 'static,
     ) -> Result<T> {
-        self.wait_complete()?;
+        self.change_all(caller, action, target, move |tx, now| {
+            let (record, value) = work(tx, now)?;
+            let records = record.into_iter().map(|record| (action, record));
+            Ok((records.collect(), value))
+        })
+    }
+
+    /// As [`App::change`], for a change that takes others with it: one event each, in their order.
+    pub fn change_all<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: Target,
+        work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Vec<(&'static str, Record)>, T)>
+        + Send
+        + 'static,
+    ) -> Result<T> {
         let now = self.now().wall;
         let peppers = self.peppers.clone();
         let draft = draft(caller, action, now);
@@ -71,39 +93,48 @@ impl App {
             ..draft.clone()
         };
         let outcome = self.store.write(Durability::Full, move |tx| {
-            let (record, value) = work(tx, now)?;
-            if let Some(record) = record {
+            let (records, value) = work(tx, now)?;
+            for (action, record) in records {
+                let workspace = record.workspace.map(|uid| uid.to_string());
                 let event = Event {
+                    action: action.to_owned(),
                     target: record.target,
-                    workspace: record
-                        .workspace
-                        .map(|uid| uid.to_string())
-                        .unwrap_or_default(),
+                    workspace: workspace.unwrap_or_default(),
                     changes: record.changes.into_json(),
-                    ..draft
+                    ..draft.clone()
                 };
                 audit::append(tx, &peppers, event)?;
             }
             Ok(value)
         });
-        if let Err(Error::Forbidden(reason)) = &outcome {
+        self.record_denied(denied, outcome)
+    }
+
+    /// Passes on a decision that falls before a change begins, because what follows is slow: if it is a refusal, its
+    /// event is written, as [`App::change`] would.
+    fn decided<T>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: Target,
+        decision: Result<T>,
+    ) -> Result<T> {
+        let event = Event {
+            target,
+            ..draft(caller, action, self.now().wall)
+        };
+        self.record_denied(event, decision)
+    }
+
+    fn record_denied<T>(&self, event: Event, decision: Result<T>) -> Result<T> {
+        if let Err(Error::Forbidden(reason)) = &decision {
             self.record(Event {
                 outcome: Outcome::Denied,
                 reason: reason.clone(),
-                ..denied
+                ..event
             })?;
         }
-        outcome
-    }
-
-    /// Waits until the index is filled; what changes a key must not come before that.
-    fn wait_complete(&self) -> Result<()> {
-        if self.index.wait_complete() {
-            return Ok(());
-        }
-        Err(Error::Unavailable(
-            "the keys could not all be read, so nothing can be changed; see the log".to_owned(),
-        ))
+        decision
     }
 
     /// Writes an event that no change goes with: a denied attempt, a failed login.
@@ -117,6 +148,14 @@ impl App {
     /// Runs a query for a caller whose rights the query itself has checked.
     fn read<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
         self.store.read(work)
+    }
+
+    /// What secrets are stored with.
+    fn key_files(&self) -> KeyFiles {
+        KeyFiles {
+            peppers: self.peppers.clone(),
+            sealing: self.sealing.clone(),
+        }
     }
 
     /// Whether a change could be committed now. Writes the clock's mark, which may be written at any time.

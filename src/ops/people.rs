@@ -7,13 +7,13 @@ use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::quota::{RateLimit, Window};
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
 use crate::domain::people::password::{self, PasswordDigest};
-use crate::domain::people::permission::Permission;
+use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, people};
+use crate::store::{Read, people, workspaces};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -65,7 +65,8 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
         .map(|email| normal_email("email", email))
         .transpose()?;
     // Digesting is slow, so rights come first; the transaction checks them again.
-    caller.require_somewhere(Permission::UsersWrite)?;
+    let allowed = caller.require_somewhere(Permission::UsersWrite);
+    app.decided(caller, "user.create", Target::new(Kind::User, ""), allowed)?;
     let digest = match &new.password {
         None => None,
         Some(text) => {
@@ -82,9 +83,13 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
             let directory = index.directory();
             let home = match &new.workspace {
                 None => who.reach,
-                Some(asked) => reachable(&directory, &who, asked)?,
+                Some(asked) => reachable(&directory, &who, "workspace", asked)?,
             };
             who.require(&directory, Permission::UsersWrite, home, None)?;
+            // On the row: the index may not have followed its deletion yet.
+            if workspaces::find(tx, home)?.is_none() {
+                return Err(Error::invalid("workspace", "there is no such workspace"));
+            }
             if people::find_by_name(tx, &user_name)?.is_some() {
                 return Err(Error::Conflict(format!(
                     "there is a user {user_name} already"
@@ -105,6 +110,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
             people::insert(tx, &user, digest.as_ref())?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
+            changes.note_option("email", &None, &user.email);
             changes.note(
                 "roles",
                 &String::new(),
@@ -135,7 +141,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
     Ok(users)
 }
 
-/// Changes a user. Disabling stops the user's keys and sessions at once.
+/// Changes a user. Disabling stops the user's keys at once, and ends his sessions.
 pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Arc<User>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let uid = app.change(
@@ -153,6 +159,10 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Ar
                     .transpose()?;
             }
             after.enabled = edit.enabled.unwrap_or(before.enabled);
+            if !after.enabled {
+                // Sessions end for good: nobody who is let in again finds an old one open.
+                after.generation += 1;
+            }
             let mut changes = Changes::default();
             changes.note_option("email", &before.email, &after.email);
             changes.note("enabled", &before.enabled, &after.enabled);
@@ -212,7 +222,9 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
             let user = manageable(tx, &directory, &who, &text)?;
             people::delete(tx, user.uid, now)?;
             check_owner_left(tx, &directory)?;
-            Ok((Some(record(&user, Changes::default())), ()))
+            let mut changes = Changes::default();
+            changes.note("user_name", &user.user_name, &String::new());
+            Ok((Some(record(&user, changes)), ()))
         },
     )
 }
@@ -237,77 +249,49 @@ pub fn set_password(
         }
     };
     let own = caller.user == Some(user.uid);
-    if own {
-        let current = current.ok_or_else(|| {
-            Error::invalid("current_password", "is needed to change your own password")
-        })?;
-        app.passwords
-            .admit(&user.user_name, None, app.now().steady_ms)?;
-        let stored = app.read(|read| people::find_password(read, user.uid))?;
-        if !app.passwords.matches(stored.as_ref(), current)? {
-            return Err(Error::Forbidden(
-                "the current password is another one".to_owned(),
-            ));
+    let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
+    let allowed = match own {
+        true => check_current(app, &user, current),
+        false => {
+            let directory = app.index.directory();
+            caller.require(&directory, Permission::UsersWrite, user.home, None)
         }
-    } else {
-        caller.require(
-            &app.index.directory(),
-            Permission::UsersWrite,
-            user.home,
-            None,
-        )?;
-    }
+    };
+    app.decided(caller, action, target.clone(), allowed)?;
     password::check("password", new, &user.user_name)?;
     let digest = app.passwords.digest(new)?;
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(
-        caller,
-        "user.password",
-        Target::new(Kind::User, user.uid),
-        move |tx, _| {
-            if !own {
-                manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
-            }
-            people::update_password(tx, user.uid, &digest, user.generation + 1)?;
-            Ok((Some(record(&user, Changes::default())), ()))
-        },
-    )
+    app.change(caller, action, target, move |tx, _| {
+        if !own {
+            manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
+        }
+        let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
+        people::update_password(tx, user.uid, &digest, user.generation + 1)?;
+        Ok((Some(record(&user, Changes::default())), ()))
+    })
+}
+
+/// Whether the user knows his password; counted as an attempt to sign in.
+fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
+    let current = current.ok_or_else(|| {
+        Error::invalid("current_password", "is needed to change your own password")
+    })?;
+    app.passwords
+        .admit(&user.user_name, None, app.now().steady_ms)?;
+    let stored = app.read(|read| people::find_password(read, user.uid))?;
+    if app.passwords.matches(stored.as_ref(), current)? {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "the current password is another one".to_owned(),
+    ))
 }
 
 /// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
 /// and take the same time.
 pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result<SignedIn> {
     let now = app.now();
-    let folded = user_name.to_ascii_lowercase();
-    app.passwords
-        .admit(&folded, origin.address, now.steady_ms)?;
-    let user = app
-        .index
-        .directory()
-        .find_user(&folded)
-        .filter(|user| user.user_name == folded)
-        .cloned();
-    let stored = match &user {
-        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
-        None => None,
-    };
-    let known =
-        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
-    let Some(user) = user.filter(|user| known && user.is_active()) else {
-        let shown: String = folded
-            .chars()
-            .filter(|c| c.is_ascii_graphic())
-            .take(100)
-            .collect();
-        app.record(Event {
-            outcome: Outcome::Denied,
-            reason: "user name or password is not right".to_owned(),
-            source: origin.source,
-            request_id: origin.request_id,
-            ..super::system_event("session.create", Target::new(Kind::User, shown), now.wall)
-        })?;
-        return Err(Error::Unauthenticated);
-    };
+    let user = proven(app, user_name, text, &origin, "session.create")?;
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
@@ -351,6 +335,68 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
     })
 }
 
+/// The user behind a name and a password, as a caller for this one request.
+pub fn prove(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    origin: Origin,
+    action: &'static str,
+) -> Result<Caller> {
+    let user = proven(app, user_name, text, &origin, action)?;
+    Ok(Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Password,
+        permissions: Permissions::all(),
+        reach: super::access::root(&app.index.directory())?,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    })
+}
+
+/// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
+fn proven(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    origin: &Origin,
+    action: &'static str,
+) -> Result<Arc<User>> {
+    let now = app.now();
+    let folded = user_name.to_ascii_lowercase();
+    app.passwords
+        .admit(&folded, origin.address, now.steady_ms)?;
+    let user = app
+        .index
+        .directory()
+        .find_user(&folded)
+        .filter(|user| user.user_name == folded)
+        .cloned();
+    let stored = match &user {
+        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
+        None => None,
+    };
+    let known =
+        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
+    if let Some(user) = user.filter(|user| known && user.is_active()) {
+        return Ok(user);
+    }
+    let shown: String = folded
+        .chars()
+        .filter(|c| c.is_ascii_graphic())
+        .take(100)
+        .collect();
+    app.record(Event {
+        outcome: Outcome::Denied,
+        reason: "user name or password is not right".to_owned(),
+        source: origin.source.clone(),
+        request_id: origin.request_id.clone(),
+        ..super::system_event(action, Target::new(Kind::User, shown), now.wall)
+    })?;
+    Err(Error::Unauthenticated)
+}
+
 /// Ends the session that the caller came with.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     let Identity::Session(id) = caller.identity else {
@@ -374,12 +420,12 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     )
 }
 
-fn reachable(directory: &Directory, caller: &Caller, asked: &str) -> Result<Uid> {
+fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -> Result<Uid> {
     directory
         .find_place(asked)
         .map(|place| place.workspace.uid)
-        .filter(|uid| directory.reaches(caller.reach, *uid))
-        .ok_or_else(|| Error::invalid("workspace", format!("there is no workspace {asked:?}")))
+        .filter(|uid| caller.knows(directory, *uid))
+        .ok_or_else(|| Error::invalid(field, "there is no such workspace"))
 }
 
 /// Roles as asked for, each of which the caller must cover in full.
@@ -389,16 +435,17 @@ fn bindings(
     asked: &[(String, Role)],
 ) -> Result<Vec<Binding>> {
     let mut bindings: Vec<Binding> = Vec::new();
-    for (workspace, role) in asked {
+    for (position, (workspace, role)) in asked.iter().enumerate() {
+        let field = format!("roles[{position}].workspace");
         let binding = Binding {
-            workspace: reachable(directory, caller, workspace)?,
+            workspace: reachable(directory, caller, &field, workspace)?,
             role: *role,
         };
         if bindings
             .iter()
             .any(|known| known.workspace == binding.workspace)
         {
-            return Err(Error::invalid("roles", "has two roles for one workspace"));
+            return Err(Error::invalid(field, "has a role in this list already"));
         }
         require_role(directory, caller, &binding)?;
         bindings.push(binding);

@@ -4,10 +4,11 @@ use super::access::root;
 use super::clock::{Clock, Wall};
 use super::keys::issue;
 use super::people::PasswordGate;
+use super::policies::presets::{self, Preset};
 use super::{App, publish, system_event, verify};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
-use crate::domain::key::pepper::Peppers;
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::key::{ID_CHARS, Key, KeyId};
 use crate::domain::people::password::{self, PasswordDigest};
@@ -30,6 +31,8 @@ use std::sync::{Arc, OnceLock};
 pub const OWNER: &str = "owner";
 /// Keys that are made in one transaction when a store is filled in bulk.
 const KEYS_A_BATCH: u64 = 10_000;
+/// Pages that are kept in memory meanwhile.
+const FILL_CACHE_MIB: u32 = 512;
 /// Threads that read keys at the start.
 const LOADERS: usize = 2;
 
@@ -41,13 +44,21 @@ pub struct Seeds {
 }
 
 /// Makes a new database at `path` with a root workspace, an owner, a management key and a sample key.
-pub fn create(path: &Path, peppers: Arc<Peppers>, now: Timestamp) -> Result<Seeds> {
+pub fn create(
+    path: &Path,
+    files: KeyFiles,
+    presets: &'static [Preset],
+    now: Timestamp,
+) -> Result<Seeds> {
     let password = password::generate()?;
     let digest = PasswordDigest::new(&password)?;
     Store::create(path)?;
     let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
-    let (management, sample) =
-        store.write(Durability::Full, move |tx| seed(tx, &peppers, &digest, now))?;
+    let (management, sample) = store.write(Durability::Full, move |tx| {
+        let seeds = seed(tx, &files, &digest, now)?;
+        presets::install(tx, &files.peppers, presets, now)?;
+        Ok(seeds)
+    })?;
     store.close();
     Ok(Seeds {
         password,
@@ -58,8 +69,12 @@ pub fn create(path: &Path, peppers: Arc<Peppers>, now: Timestamp) -> Result<Seed
 
 /// Opens the database at `path`. Keys are read in the background; until they are all there, a key that is asked
 /// for is looked up in the store.
-pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
-    let peppers = Arc::new(peppers);
+pub fn open(
+    path: &Path,
+    files: KeyFiles,
+    presets: &'static [Preset],
+    wall: Wall,
+) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let publishing = index.clone();
     let store = Store::open(
@@ -67,7 +82,8 @@ pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
         Box::new(move |read, targets| publish::prepare(&publishing, read, targets)),
     )?;
     let mark = store.read(|read| {
-        local::check_peppers(read, &peppers)?;
+        local::check_peppers(read, &files.peppers)?;
+        local::check_sealing_keys(read, &files.sealing)?;
         local::find_mark(read)
     })?;
     let clock = Clock::new(wall, mark);
@@ -79,14 +95,17 @@ pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
         Ok(())
     })?;
     root(&index.directory())?;
-    let known = peppers.clone();
+    let (known, now) = (files.clone(), clock.now().wall);
     store.write(Durability::Full, move |tx| {
-        local::insert_peppers(tx, &known)
+        local::insert_peppers(tx, &known.peppers)?;
+        local::insert_sealing_keys(tx, &known.sealing)?;
+        presets::install(tx, &known.peppers, presets, now)
     })?;
     let app = App {
         store,
         index,
-        peppers,
+        peppers: files.peppers,
+        sealing: files.sealing,
         clock,
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
@@ -95,7 +114,7 @@ pub fn open(path: &Path, peppers: Peppers, wall: Wall) -> Result<Arc<App>> {
 }
 
 /// Reads all keys into the index, with a few threads. Returns the first error; until another attempt succeeds,
-/// verifications go on asking the store and changes are refused.
+/// verifications go on asking the store.
 pub fn load_keys(app: &App) -> Result<()> {
     let failed = OnceLock::new();
     std::thread::scope(|scope| {
@@ -109,10 +128,7 @@ pub fn load_keys(app: &App) -> Result<()> {
         }
     });
     match failed.into_inner() {
-        Some(err) => {
-            app.index.set_incomplete();
-            Err(err)
-        }
+        Some(err) => Err(err),
         None => {
             app.index.set_complete();
             Ok(())
@@ -123,21 +139,24 @@ pub fn load_keys(app: &App) -> Result<()> {
 /// Makes `count` keys without any limits, for measurements, and hands over each secret.
 pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) -> Result<()> {
     let workspace = root(&app.index.directory())?;
+    // Random ids touch every page of the tables; without room for these, each row would be read from the disk.
+    app.store
+        .write(Durability::Relaxed, |tx| tx.widen_cache(FILL_CACHE_MIB))?;
     let mut made = 0;
     while made < count {
         let batch = KEYS_A_BATCH.min(count - made);
-        let (peppers, now) = (app.peppers.clone(), app.now().wall);
+        let (files, now) = (app.key_files(), app.now().wall);
         let secrets = app.store.write(Durability::Relaxed, move |tx| {
             let number = keys::next_number(tx)?;
             let one = |offset: u64| {
                 let mut key = plain_key(&format!("filled {}", made + offset + 1), workspace, now)?;
                 key.number = number + i64::try_from(offset).unwrap_or(0);
-                insert(tx, &peppers, &mut key, now)
+                insert(tx, &files, &mut key, now)
             };
             let secrets = (0..batch).map(one).collect::<Result<Vec<Secret>>>()?;
             audit::append(
                 tx,
-                &peppers,
+                &files.peppers,
                 system_event("server.fill", Target::server(), now),
             )?;
             Ok(secrets)
@@ -150,7 +169,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
 
 fn seed(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    files: &KeyFiles,
     digest: &PasswordDigest,
     now: Timestamp,
 ) -> Result<(Secret, Secret)> {
@@ -176,7 +195,9 @@ fn seed(
             role: Role::Owner,
         }],
     };
+    let peppers = &files.peppers;
     local::insert_peppers(tx, peppers)?;
+    local::insert_sealing_keys(tx, &files.sealing)?;
     workspaces::insert(tx, &workspace)?;
     people::insert(tx, &owner, Some(digest))?;
     policies::insert(tx, &Policy::standard())?;
@@ -200,7 +221,7 @@ fn seed(
     };
     let mut sample = plain_key("sample", workspace.uid, now)?;
     let issue = |key: &mut Key| {
-        let secret = issue::store(tx, peppers, key, PREFIX_DEFAULT, now)?;
+        let secret = issue::store(tx, files, &Policy::standard(), key, PREFIX_DEFAULT, now)?;
         audit::append(
             tx,
             peppers,
@@ -240,11 +261,11 @@ fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
 }
 
 /// As [`issue::store`], with the number given.
-fn insert(tx: &Write<'_>, peppers: &Peppers, key: &mut Key, now: Timestamp) -> Result<Secret> {
+fn insert(tx: &Write<'_>, files: &KeyFiles, key: &mut Key, now: Timestamp) -> Result<Secret> {
     let secret = Secret::generate(PREFIX_DEFAULT, key.id)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
-    keys::insert_secret(tx, key.id, issue::digested(peppers, &secret), now)?;
+    issue::keep(tx, files, &Policy::standard(), &secret, now)?;
     Ok(secret)
 }
 

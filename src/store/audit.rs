@@ -1,4 +1,4 @@
-//! The audit log: appending, reading, and walking the chain.
+//! The audit log: appending, reading, cutting off what is old, and walking the chain.
 
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};
@@ -20,7 +20,10 @@ pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
     };
     insert(tx, &event)?;
     let hash = event.hash();
-    let seal = seal(peppers, event.seq, &hash);
+    let seal = peppers
+        .current()
+        .seal(&sealed_text(HEAD, event.seq, &hash))
+        .0;
     tx.execute(
         "INSERT INTO audit_head (one, seq, hash, seal)
          VALUES (1, $1, $2, $3)
@@ -72,9 +75,64 @@ pub fn list(read: &Read, filter: &Filter, limit: u32) -> Result<Vec<Event>> {
     )
 }
 
-/// Walks the whole chain. `Err` names the first row that is not what it was, or a missing end.
+/// Where a cut ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// Before the first event of this time or later.
+    Before(Timestamp),
+    /// Before the newest so many events.
+    Keep(u64),
+}
+
+/// Cuts off the oldest events and seals the place where the chain now begins. Returns the number and the hash of
+/// the last one that was cut, and how many were; `None` if there was nothing to cut.
+pub fn prune(tx: &Write<'_>, peppers: &Peppers, cut: Cut) -> Result<Option<(Mark, usize)>> {
+    let last = match cut {
+        // Numbers decide the order, and a clock may have fallen back: what comes after a newer event stays.
+        Cut::Before(time) => tx.query_one(
+            "SELECT coalesce((SELECT min(seq) - 1 FROM audit_events WHERE at >= $1),
+                             (SELECT max(seq) FROM audit_events), 0) AS last",
+            &[&time],
+            |row| row.get::<i64>("last"),
+        )?,
+        Cut::Keep(count) => tx.query_one(
+            "SELECT coalesce(max(seq), 0) - $1 AS last FROM audit_events",
+            &[&count],
+            |row| row.get::<i64>("last"),
+        )?,
+    };
+    let Some(event) = find(tx, last.unwrap_or(0))? else {
+        return Ok(None);
+    };
+    let hash = event.hash();
+    let seal = peppers
+        .current()
+        .seal(&sealed_text(CHECKPOINT, event.seq, &hash))
+        .0;
+    tx.execute(
+        "INSERT INTO audit_checkpoint (one, seq, hash, seal)
+         VALUES (1, $1, $2, $3)
+         ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
+        &[&event.seq, &hash, &seal],
+    )?;
+    let count = tx.execute("DELETE FROM audit_events WHERE seq <= $1", &[&event.seq])?;
+    let mark = Mark {
+        seq: event.seq,
+        hash,
+        seal,
+    };
+    Ok(Some((mark, count)))
+}
+
+/// Walks the whole chain, from the place where it was last cut. `Ok` is the number of events there are, `Err` names
+/// the first row that is not what it was, or a missing end.
 pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64, String>> {
-    let mut expected = (1, GENESIS);
+    let start = match checkpoint(read)? {
+        None => (0, GENESIS),
+        Some(mark) if sealed(peppers, CHECKPOINT, &mark) => (mark.seq, mark.hash),
+        Some(_) => return Ok(Err("the checkpoint of the last cut was changed".to_owned())),
+    };
+    let mut last = start;
     let mut broken = None;
     read.each(
         "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
@@ -83,17 +141,11 @@ pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64,
          ORDER BY seq",
         &[],
         |row| {
-            if broken.is_some() {
-                return Ok(());
-            }
-            match from_row(row) {
-                Ok(event) if event.seq != expected.0 => broken = Some(format!("event {} is missing", expected.0)),
-                // The row itself still fits its own number, so what changed is the one it refers to.
-                Ok(event) if event.previous != expected.1 => {
-                    broken = Some(format!("event {} was changed", (event.seq - 1).max(1)));
+            if broken.is_none() {
+                match follow(row, start.0, last) {
+                    Ok(next) => last = next,
+                    Err(why) => broken = Some(why),
                 }
-                Ok(event) => expected = (event.seq + 1, event.hash()),
-                Err(_) => broken = Some(format!("event {} cannot be read", expected.0)),
             }
             Ok(())
         },
@@ -101,57 +153,102 @@ pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64,
     if let Some(why) = broken {
         return Ok(Err(why));
     }
-    let count = expected.0 - 1;
-    match head(read)? {
-        None if count == 0 => Ok(Ok(0)),
-        None => Ok(Err("the head of the chain is missing".to_owned())),
-        Some(head) if !sealed(peppers, &head) => {
-            Ok(Err("the head of the chain was changed".to_owned()))
+    let (seq, hash) = last;
+    Ok(match head(read)? {
+        None if seq == 0 => Ok(0),
+        None => Err("the head of the chain is missing".to_owned()),
+        Some(head) if !sealed(peppers, HEAD, &head) => {
+            Err("the head of the chain was changed".to_owned())
         }
-        Some(head) if head.seq > count => Ok(Err(format!("event {} is missing", count + 1))),
-        Some(head) if (head.seq, head.hash) != (count, expected.1) => {
-            Ok(Err(format!("event {count} was changed")))
+        Some(head) if head.seq > seq => Err(format!("event {} is missing", seq + 1)),
+        Some(head) if (head.seq, head.hash) != (seq, hash) => {
+            Err(format!("event {seq} was changed"))
         }
-        Some(_) => Ok(Ok(count)),
-    }
+        Some(_) => Ok(seq - start.0),
+    })
 }
 
-struct Head {
-    seq: i64,
-    hash: [u8; 32],
+/// The link after `last` in a chain that begins after event `start`, or what is wrong with it.
+fn follow(
+    row: &Row<'_>,
+    start: i64,
+    last: (i64, [u8; 32]),
+) -> std::result::Result<(i64, [u8; 32]), String> {
+    let expected = last.0 + 1;
+    let event = from_row(row).map_err(|_| format!("event {expected} cannot be read"))?;
+    if event.seq <= start {
+        return Err(format!("event {} is there although it was cut", event.seq));
+    }
+    if event.seq != expected {
+        return Err(format!("event {expected} is missing"));
+    }
+    if event.previous != last.1 {
+        // The row itself still fits its own number, so what changed is the one it refers to.
+        return Err(format!("event {} was changed", last.0.max(start + 1)));
+    }
+    Ok((event.seq, event.hash()))
+}
+
+/// An end of the chain: the number and the hash of an event, sealed under the pepper.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub seq: i64,
+    pub hash: [u8; 32],
     seal: [u8; 32],
 }
 
-fn head(read: &Read) -> Result<Option<Head>> {
+/// What a mark is of, so that one cannot be put in the place of the other.
+const HEAD: &str = "audit";
+/// See [`HEAD`].
+const CHECKPOINT: &str = "audit checkpoint";
+
+fn head(read: &Read) -> Result<Option<Mark>> {
     read.query_one(
         "SELECT seq, hash, seal FROM audit_head WHERE one = 1",
         &[],
-        |row| {
-            Ok(Head {
-                seq: row.get("seq")?,
-                hash: row.get("hash")?,
-                seal: row.get("seal")?,
-            })
-        },
+        mark_from_row,
     )
 }
 
-fn seal(peppers: &Peppers, seq: i64, hash: &[u8; 32]) -> [u8; 32] {
-    peppers.current().seal(&sealed_text(seq, hash)).0
+fn checkpoint(read: &Read) -> Result<Option<Mark>> {
+    read.query_one(
+        "SELECT seq, hash, seal FROM audit_checkpoint WHERE one = 1",
+        &[],
+        mark_from_row,
+    )
 }
 
-/// Any version of the pepper will do: the head may be older than the newest.
-fn sealed(peppers: &Peppers, head: &Head) -> bool {
-    let text = sealed_text(head.seq, &head.hash);
+fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
+    read.query_one(
+        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
+                reason, changes, previous
+         FROM audit_events
+         WHERE seq = $1",
+        &[&seq],
+        from_row,
+    )
+}
+
+/// Any version of the pepper will do: a mark may be older than the newest.
+fn sealed(peppers: &Peppers, what: &str, mark: &Mark) -> bool {
+    let text = sealed_text(what, mark.seq, &mark.hash);
     peppers
         .all()
         .iter()
-        .any(|pepper| pepper.seal(&text).0 == head.seal)
+        .any(|pepper| pepper.seal(&text).0 == mark.seal)
 }
 
-fn sealed_text(seq: i64, hash: &[u8; 32]) -> String {
+fn sealed_text(what: &str, seq: i64, hash: &[u8; 32]) -> String {
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("audit {seq} {hex}")
+    format!("{what} {seq} {hex}")
+}
+
+fn mark_from_row(row: &Row<'_>) -> Result<Mark> {
+    Ok(Mark {
+        seq: row.get("seq")?,
+        hash: row.get("hash")?,
+        seal: row.get("seal")?,
+    })
 }
 
 fn insert(tx: &Write<'_>, event: &Event) -> Result<()> {
@@ -206,23 +303,31 @@ mod tests {
     use super::super::sqlite;
     use super::*;
 
+    fn sample() -> Event {
+        Event {
+            seq: 0,
+            at: Timestamp(2000),
+            actor: "system".to_owned(),
+            action: "key.issue".to_owned(),
+            target: Target::new(Kind::Key, "0000000000"),
+            workspace: String::new(),
+            source: String::new(),
+            request_id: String::new(),
+            outcome: Outcome::Allowed,
+            reason: String::new(),
+            changes: String::new(),
+            previous: GENESIS,
+        }
+    }
+
     fn store_with_events(count: i64) -> (Read, Peppers) {
         let read = sqlite::in_memory().unwrap();
         let (peppers, _) = Peppers::generate().unwrap();
         for number in 1..=count {
             let draft = Event {
-                seq: 0,
                 at: Timestamp(1000 - number), // attacks 207: the number decides the order, not the time
-                actor: "system".to_owned(),
-                action: "key.issue".to_owned(),
                 target: Target::new(Kind::Key, format!("{number:010}")),
-                workspace: String::new(),
-                source: String::new(),
-                request_id: String::new(),
-                outcome: Outcome::Allowed,
-                reason: String::new(),
-                changes: String::new(),
-                previous: GENESIS,
+                ..sample()
             };
             append(&read.write(), &peppers, draft).unwrap();
         }
@@ -231,7 +336,28 @@ mod tests {
 
     #[track_caller]
     fn check(tampering: &str, expected: std::result::Result<i64, &str>) {
+        check_after(|_, _| {}, tampering, expected);
+    }
+
+    /// Tampers with five events of which the first three were cut.
+    #[track_caller]
+    fn check_cut(tampering: &str, expected: std::result::Result<i64, &str>) {
+        let cut = |read: &Read, peppers: &Peppers| {
+            prune(&read.write(), peppers, Cut::Keep(2))
+                .unwrap()
+                .unwrap();
+        };
+        check_after(cut, tampering, expected);
+    }
+
+    #[track_caller]
+    fn check_after(
+        before: fn(&Read, &Peppers),
+        tampering: &str,
+        expected: std::result::Result<i64, &str>,
+    ) {
         let (read, peppers) = store_with_events(5);
+        before(&read, &peppers);
         read.batch(tampering).unwrap();
         assert_eq!(
             verify(&read, &peppers).unwrap(),
@@ -277,5 +403,85 @@ mod tests {
             "UPDATE audit_events SET seq = 9 WHERE seq = 2; UPDATE audit_events SET seq = 2 WHERE seq = 3; UPDATE audit_events SET seq = 3 WHERE seq = 9",
             Err("event 1 was changed"),
         );
+    }
+
+    // attacks 206
+    #[test]
+    fn a_cut_chain_is_proven_from_where_it_was_cut() {
+        check_cut("", Ok(2));
+        check_cut(
+            "DELETE FROM audit_events WHERE seq = 4",
+            Err("event 4 is missing"),
+        );
+        check_cut(
+            "UPDATE audit_events SET previous = zeroblob(32) WHERE seq = 4",
+            Err("event 4 was changed"),
+        );
+        check_cut(
+            "UPDATE audit_events SET actor = 'x' WHERE seq = 4",
+            Err("event 4 was changed"),
+        );
+        check_cut("DELETE FROM audit_events", Err("event 4 is missing"));
+        check_cut("DELETE FROM audit_checkpoint", Err("event 1 is missing"));
+        // Somebody without the pepper cuts further, or puts one mark in the place of the other.
+        check_cut(
+            "UPDATE audit_checkpoint SET seq = 4, hash = (SELECT previous FROM audit_events WHERE seq = 5);
+             DELETE FROM audit_events WHERE seq = 4",
+            Err("the checkpoint of the last cut was changed"),
+        );
+        check_cut(
+            "UPDATE audit_checkpoint SET (seq, hash, seal) = (SELECT seq, hash, seal FROM audit_head);
+             DELETE FROM audit_events",
+            Err("the checkpoint of the last cut was changed"),
+        );
+        check_cut(
+            "UPDATE audit_head SET (seq, hash, seal) = (SELECT seq, hash, seal FROM audit_checkpoint);
+             DELETE FROM audit_events",
+            Err("the head of the chain was changed"),
+        );
+        check_cut(
+            "INSERT INTO audit_events
+             SELECT 3, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome, reason,
+                    changes, previous
+             FROM audit_events WHERE seq = 4",
+            Err("event 3 is there although it was cut"),
+        );
+    }
+
+    #[test]
+    fn a_cut_ends_before_the_first_event_that_is_young_enough() {
+        // The events are of 999, 998 … 995: the clock fell.
+        for (cut, left) in [
+            (Cut::Before(Timestamp(995)), 5),
+            (Cut::Before(Timestamp(999)), 5),
+            (Cut::Before(Timestamp(1000)), 0),
+            (Cut::Keep(9), 5),
+            (Cut::Keep(5), 5),
+            (Cut::Keep(2), 2),
+            (Cut::Keep(0), 0),
+        ] {
+            let (read, peppers) = store_with_events(5);
+            let cut_off = prune(&read.write(), &peppers, cut).unwrap();
+            assert_eq!(
+                cut_off.map_or(0, |(_, count)| count),
+                5 - left as usize,
+                "{cut:?}"
+            );
+            assert_eq!(verify(&read, &peppers).unwrap(), Ok(left), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn a_chain_goes_on_after_a_cut_and_can_be_cut_again() {
+        let (read, peppers) = store_with_events(5);
+        let cut = |keep| prune(&read.write(), &peppers, Cut::Keep(keep)).unwrap();
+        assert_eq!(cut(0).map(|(mark, _)| mark.seq), Some(5));
+        for _ in 0..3 {
+            append(&read.write(), &peppers, sample()).unwrap();
+        }
+        assert_eq!(verify(&read, &peppers).unwrap(), Ok(3));
+        assert_eq!(cut(1).map(|(mark, count)| (mark.seq, count)), Some((7, 2)));
+        assert_eq!(verify(&read, &peppers).unwrap(), Ok(1));
+        assert!(cut(1).is_none());
     }
 }

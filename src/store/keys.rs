@@ -5,6 +5,7 @@ use crate::domain::key::address::AddressList;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Digest;
 use crate::domain::key::quota::RateLimit;
+use crate::domain::key::sealing::Sealed;
 use crate::domain::key::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -80,12 +81,20 @@ pub fn insert_secret(
     tx: &Write<'_>,
     id: KeyId,
     secret: StoredSecret,
+    sealed: Option<&Sealed>,
     now: Timestamp,
 ) -> Result<()> {
     tx.execute(
-        "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use)
-         VALUES ($1, $2, $3, $4, NULL, 0)",
-        &[&id, &secret.digest.0, &secret.pepper, &now],
+        "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use, sealed, sealing_key)
+         VALUES ($1, $2, $3, $4, NULL, 0, $5, $6)",
+        &[
+            &id,
+            &secret.digest.0,
+            &secret.pepper,
+            &now,
+            &sealed.map(|sealed| sealed.bytes.clone()),
+            &sealed.map(|sealed| sealed.version),
+        ],
     )?;
     Ok(())
 }
@@ -145,6 +154,37 @@ pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
     )
 }
 
+/// The sealed copy of a key's newest secret, and that secret's digest.
+pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecret)>> {
+    read.query_one(
+        "SELECT sealed, sealing_key, digest, pepper
+         FROM secrets
+         WHERE key_id = $1 AND expires_at IS NULL AND sealed IS NOT NULL",
+        &[&id],
+        |row| {
+            let sealed = Sealed {
+                bytes: row.get("sealed")?,
+                version: row.get("sealing_key")?,
+            };
+            let secret = StoredSecret {
+                digest: Digest(row.get("digest")?),
+                pepper: row.get("pepper")?,
+            };
+            Ok((sealed, secret))
+        },
+    )
+}
+
+/// Drops the sealed copies of all secrets under a policy.
+pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
+    tx.execute(
+        "UPDATE secrets
+         SET sealed = NULL, sealing_key = NULL
+         WHERE sealed IS NOT NULL AND key_id IN (SELECT id FROM keys WHERE policy = $1)",
+        &[&policy],
+    )
+}
+
 /// Hands over every live key whose id is in a range, with one of its secrets a call; keys in a rotation come
 /// twice, the newest secret first.
 pub fn each_live(
@@ -165,12 +205,16 @@ pub fn each_live(
          ORDER BY keys.id, secrets.expires_at IS NOT NULL",
         &[&from, &to],
         |row| {
+            let key = from_row(row)?;
             let secret = SecretRow {
-                secret: StoredSecret { digest: Digest(row.get("digest")?), pepper: row.get("pepper")? },
+                secret: StoredSecret {
+                    digest: Digest(row.get("digest")?),
+                    pepper: row.get("pepper")?,
+                },
                 expires_at: row.get("secret_expires_at")?,
                 until_first_use: row.get("until_first_use")?,
             };
-            take(from_row(row)?, secret)
+            take(key, secret)
         },
     )
 }
@@ -223,7 +267,8 @@ pub fn find_uses(read: &Read, id: KeyId) -> Result<Option<u64>> {
     )
 }
 
-/// Begins a grace period: the newest secret becomes the older one, and one that was older ends.
+/// Begins a grace period: the newest secret becomes the older one and loses its sealed copy, and one that was older
+/// ends.
 /// With `ends_at` in the past or present, no older secret stays.
 pub fn retire_secrets(
     tx: &Write<'_>,
@@ -238,7 +283,9 @@ pub fn retire_secrets(
     match ends_at {
         None => tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?,
         Some(ends_at) => tx.execute(
-            "UPDATE secrets SET expires_at = $1, until_first_use = $2 WHERE key_id = $3",
+            "UPDATE secrets
+             SET expires_at = $1, until_first_use = $2, sealed = NULL, sealing_key = NULL
+             WHERE key_id = $3",
             &[&ends_at, &until_first_use, &id],
         )?,
     };
@@ -282,6 +329,44 @@ pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64>
     Ok(found.unwrap_or(0))
 }
 
+/// Live keys of a policy that one user owns.
+pub fn count_of_owner(read: &Read, policy: &str, owner: Uid) -> Result<u64> {
+    let found = read.query_one(
+        "SELECT count(*) AS live FROM keys WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL",
+        &[&owner, &policy],
+        |row| row.get("live"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Whether any live key follows a policy.
+pub fn any_of_policy(read: &Read, policy: &str) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT EXISTS (SELECT 1 FROM keys WHERE policy = $1 AND deleted_at IS NULL) AS used",
+        &[&policy],
+        |row| row.get::<bool>("used"),
+    )?;
+    Ok(found == Some(true))
+}
+
+/// Names of the live keys of a policy in one workspace.
+pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyId, String)>> {
+    read.query(
+        "SELECT id, name FROM keys WHERE policy = $1 AND workspace_uid = $2 AND deleted_at IS NULL",
+        &[&policy, &workspace],
+        |row| Ok((row.get("id")?, row.get("name")?)),
+    )
+}
+
+/// Live keys of a workspace.
+pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys WHERE workspace_uid = $1 AND deleted_at IS NULL ORDER BY id",
+        &[&workspace],
+        |row| row.get("id"),
+    )
+}
+
 /// Live keys of a catalog.
 pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     read.query(
@@ -291,14 +376,8 @@ pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     )
 }
 
+/// Reads the columns in their order, which is the quickest.
 fn from_row(row: &Row<'_>) -> Result<Key> {
-    let limit: Option<u64> = row.get("rate_limit")?;
-    let window_s: Option<u64> = row.get("rate_window_s")?;
-    let scopes: String = row.get("scopes")?;
-    let addresses: Option<String> = row.get("allowed_ips")?;
-    let allowed_ips = addresses
-        .map(|text| AddressList::parse("allowed_ips", text.split(' ')))
-        .transpose();
     Ok(Key {
         id: row.get("id")?,
         number: row.get("number")?,
@@ -308,28 +387,46 @@ fn from_row(row: &Row<'_>) -> Result<Key> {
         owner: row.get("owner_uid")?,
         policy: row.get("policy")?,
         catalog: row.get("catalog")?,
-        scopes: scopes
-            .split(' ')
-            .filter(|scope| !scope.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        scopes: scopes(row)?,
         read_only: row.get("read_only")?,
         enabled: row.get("enabled")?,
         not_before: row.get("not_before")?,
         expires_at: row.get("expires_at")?,
-        // A list that cannot be read must not become "anywhere".
-        allowed_ips: allowed_ips.map_err(Error::internal)?,
-        rate_limit: limit
-            .zip(window_s)
-            .map(|(limit, window_s)| RateLimit { limit, window_s }),
-        uses_left: row.get("uses_left")?,
+        allowed_ips: addresses(row)?,
+        rate_limit: rate_limit(row)?,
         metadata: row.get("metadata")?,
         created_by: row.get("created_by")?,
         created_at: row.get("created_at")?,
         rotated_at: row.get("rotated_at")?,
         deleted_at: row.get("deleted_at")?,
         hint: row.get("hint")?,
+        uses_left: row.get("uses_left")?,
     })
+}
+
+fn scopes(row: &Row<'_>) -> Result<Vec<String>> {
+    let text: String = row.get("scopes")?;
+    Ok(text
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// A list that cannot be read must not become "anywhere".
+fn addresses(row: &Row<'_>) -> Result<Option<AddressList>> {
+    let text: Option<String> = row.get("allowed_ips")?;
+    text.map(|text| AddressList::parse("allowed_ips", text.split(' ')))
+        .transpose()
+        .map_err(Error::internal)
+}
+
+fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
+    let limit: Option<u64> = row.get("rate_limit")?;
+    let window_s: Option<u64> = row.get("rate_window_s")?;
+    Ok(limit
+        .zip(window_s)
+        .map(|(limit, window_s)| RateLimit { limit, window_s }))
 }
 
 fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {

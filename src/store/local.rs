@@ -1,8 +1,10 @@
-//! Local state of this node and records of requests: usage, the clock's mark, peppers, idempotency keys.
+//! Local state of this node and records of requests: usage, the clock's mark, fingerprints of key files,
+//! idempotency keys.
 
 use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::net::IpAddr;
@@ -131,26 +133,67 @@ pub fn insert_peppers(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
 
 /// Whether the pepper file is the one that this database was made with; says what is wrong otherwise.
 pub fn check_peppers(read: &Read, peppers: &Peppers) -> Result<()> {
-    let stored: Vec<(u32, [u8; 32])> =
-        read.query("SELECT version, fingerprint FROM peppers", &[], |row| {
-            Ok((row.get("version")?, row.get("fingerprint")?))
-        })?;
+    let stored = read.query(
+        "SELECT version, fingerprint FROM peppers",
+        &[],
+        fingerprint_from_row,
+    )?;
+    check_fingerprints("pepper", stored, |version| {
+        peppers
+            .version(version)
+            .map(|pepper| pepper.fingerprint().0)
+    })
+}
+
+/// Records every version of the sealing key that is in use.
+pub fn insert_sealing_keys(tx: &Write<'_>, keys: &SealingKeys) -> Result<()> {
+    for key in keys.all() {
+        tx.execute(
+            "INSERT INTO sealing_keys (version, fingerprint) VALUES ($1, $2) ON CONFLICT (version) DO NOTHING",
+            &[&key.version, &key.fingerprint],
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether the sealing key file is the one that this database was made with; says what is wrong otherwise.
+pub fn check_sealing_keys(read: &Read, keys: &SealingKeys) -> Result<()> {
+    let stored = read.query(
+        "SELECT version, fingerprint FROM sealing_keys",
+        &[],
+        fingerprint_from_row,
+    )?;
+    check_fingerprints("sealing-key", stored, |version| {
+        let known = keys.all().iter().find(|key| key.version == version);
+        known.map(|key| key.fingerprint)
+    })
+}
+
+fn check_fingerprints(
+    file: &str,
+    stored: Vec<(u32, [u8; 32])>,
+    found: impl Fn(u32) -> Option<[u8; 32]>,
+) -> Result<()> {
     for (version, fingerprint) in stored {
-        match peppers.version(version) {
+        match found(version) {
             None => {
                 return Err(Error::internal(format!(
-                    "the pepper file lacks version {version}, with which this database's keys were made; put the right file back"
+                    "the {file} file lacks version {version}, which this database was made with; put the right file back"
                 )));
             }
-            Some(pepper) if pepper.fingerprint().0 != fingerprint => {
+            Some(other) if other != fingerprint => {
                 return Err(Error::internal(format!(
-                    "the pepper file is not the one this database was made with (version {version} differs); put the right file back"
+                    "the {file} file is not the one this database was made with (version {version} differs); put the right file back"
                 )));
             }
             Some(_) => {}
         }
     }
     Ok(())
+}
+
+fn fingerprint_from_row(row: &Row<'_>) -> Result<(u32, [u8; 32])> {
+    Ok((row.get("version")?, row.get("fingerprint")?))
 }
 
 /// What an earlier POST with the same Idempotency-Key did: the digest of its request and what it made.

@@ -146,6 +146,24 @@ pub fn replace_roles(tx: &Write<'_>, uid: Uid, roles: &[Binding]) -> Result<()> 
     Ok(())
 }
 
+/// Takes away every role in a workspace; returns whose.
+pub fn delete_roles_in(tx: &Write<'_>, workspace: Uid) -> Result<Vec<Uid>> {
+    tx.query(
+        "DELETE FROM role_bindings WHERE workspace_uid = $1 RETURNING user_uid",
+        &[&workspace],
+        |row| row.get("user_uid"),
+    )
+}
+
+/// The names of users at home in a workspace, deleted ones not.
+pub fn list_at_home(read: &Read, workspace: Uid) -> Result<Vec<String>> {
+    read.query(
+        "SELECT user_name FROM users WHERE home_uid = $1 AND deleted_at IS NULL ORDER BY user_name",
+        &[&workspace],
+        |row| row.get("user_name"),
+    )
+}
+
 /// How many active users hold the owner's role in a workspace.
 pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
     let found = read.query_one(

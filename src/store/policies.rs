@@ -6,29 +6,27 @@ use crate::domain::policy::{CredentialHeader, Policy, from_word, word};
 use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
-    let headers: Vec<&str> = policy
-        .headers
-        .iter()
-        .map(CredentialHeader::as_str)
-        .collect();
-    let editable: Vec<&str> = policy.editable.iter().map(|field| word(*field)).collect();
     tx.execute(
-        "INSERT INTO policies (name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, addresses,
-                               keys_per_workspace_max, secret_shown, editable, can_disable, can_rotate, confirm_name,
-                               tied_to, rate_limit, rate_window_s, prefix)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "INSERT INTO policies (name, description, issued_by, headers, read_only_by, expiry, expiry_s_max,
+                               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
+                               secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
+                               rate_window_s, prefix)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         &[
             &policy.name,
             &policy.description,
             &word(policy.issued_by),
-            &headers.join(" "),
+            &headers_text(policy),
             &word(policy.read_only_by),
             &word(policy.expiry),
             &policy.expiry_s_max,
+            &policy.expiry_months_max,
             &word(policy.addresses),
             &policy.keys_per_workspace_max,
+            &policy.keys_per_owner_max,
+            &policy.name_unique,
             &word(policy.secret_shown),
-            &editable.join(" "),
+            &editable_text(policy),
             &policy.can_disable,
             &policy.can_rotate,
             &policy.confirm_name,
@@ -41,17 +39,85 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
     Ok(())
 }
 
+/// Writes every member but the name.
+pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE policies
+         SET description = $1, issued_by = $2, headers = $3, read_only_by = $4, expiry = $5, expiry_s_max = $6,
+             expiry_months_max = $7, addresses = $8, keys_per_workspace_max = $9, keys_per_owner_max = $10,
+             name_unique = $11, secret_shown = $12, editable = $13, can_disable = $14, can_rotate = $15,
+             confirm_name = $16, tied_to = $17, rate_limit = $18, rate_window_s = $19, prefix = $20
+         WHERE name = $21",
+        &[
+            &policy.description,
+            &word(policy.issued_by),
+            &headers_text(policy),
+            &word(policy.read_only_by),
+            &word(policy.expiry),
+            &policy.expiry_s_max,
+            &policy.expiry_months_max,
+            &word(policy.addresses),
+            &policy.keys_per_workspace_max,
+            &policy.keys_per_owner_max,
+            &policy.name_unique,
+            &word(policy.secret_shown),
+            &editable_text(policy),
+            &policy.can_disable,
+            &policy.can_rotate,
+            &policy.confirm_name,
+            &word(policy.tied_to),
+            &policy.rate_limit.map(|rate| rate.limit),
+            &policy.rate_limit.map(|rate| rate.window_s),
+            &policy.prefix,
+            &policy.name,
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
+    read.query_one(
+        "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, expiry_months_max, addresses,
+                keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
+                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+         FROM policies
+         WHERE name = $1",
+        &[&name],
+        from_row,
+    )
+}
+
 /// Every policy, by name.
 pub fn list(read: &Read) -> Result<Vec<Policy>> {
     read.query(
-        "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, addresses,
-                keys_per_workspace_max, secret_shown, editable, can_disable, can_rotate, confirm_name,
-                tied_to, rate_limit, rate_window_s, prefix
+        "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, expiry_months_max, addresses,
+                keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
+                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
          FROM policies
          ORDER BY name",
         &[],
         from_row,
     )
+}
+
+/// Removes a policy that no key refers to, dead ones included; a conflict if one does.
+pub fn delete(tx: &Write<'_>, name: &str) -> Result<bool> {
+    let changed = tx.execute("DELETE FROM policies WHERE name = $1", &[&name])?;
+    Ok(changed == 1)
+}
+
+fn headers_text(policy: &Policy) -> String {
+    let headers: Vec<&str> = policy
+        .headers
+        .iter()
+        .map(CredentialHeader::as_str)
+        .collect();
+    headers.join(" ")
+}
+
+fn editable_text(policy: &Policy) -> String {
+    let editable: Vec<&str> = policy.editable.iter().map(|field| word(*field)).collect();
+    editable.join(" ")
 }
 
 fn from_row(row: &Row<'_>) -> Result<Policy> {
@@ -75,8 +141,11 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         read_only_by: from_word(&text("read_only_by")?).ok_or_else(unknown)?,
         expiry: from_word(&text("expiry")?).ok_or_else(unknown)?,
         expiry_s_max: row.get("expiry_s_max")?,
+        expiry_months_max: row.get("expiry_months_max")?,
         addresses: from_word(&text("addresses")?).ok_or_else(unknown)?,
         keys_per_workspace_max: row.get("keys_per_workspace_max")?,
+        keys_per_owner_max: row.get("keys_per_owner_max")?,
+        name_unique: row.get("name_unique")?,
         secret_shown: from_word(&text("secret_shown")?).ok_or_else(unknown)?,
         editable: editable.ok_or_else(unknown)?,
         can_disable: row.get("can_disable")?,
@@ -94,6 +163,9 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
 mod tests {
     use super::super::sqlite;
     use super::*;
+    use crate::domain::policy::{
+        AddressRule, Expiry, Field, IssuedBy, ReadOnlyBy, SecretShown, TiedTo,
+    };
 
     #[test]
     fn a_policy_is_read_back_as_it_was_written() {
@@ -104,9 +176,45 @@ mod tests {
                 window_s: 60,
             }),
             expiry_s_max: Some(5),
+            keys_per_owner_max: Some(7),
             ..Policy::standard()
         };
         insert(&read.write(), &policy).unwrap();
         assert_eq!(list(&read).unwrap(), [policy]);
+    }
+
+    #[test]
+    fn an_update_writes_every_member() {
+        let read = sqlite::in_memory().unwrap();
+        insert(&read.write(), &Policy::standard()).unwrap();
+        let after = Policy {
+            name: Policy::standard().name,
+            description: "d".to_owned(),
+            issued_by: IssuedBy::Password,
+            headers: vec![CredentialHeader::Token],
+            read_only_by: ReadOnlyBy::Scope,
+            expiry: Expiry::Required,
+            expiry_s_max: Some(1),
+            expiry_months_max: Some(2),
+            addresses: AddressRule::Off,
+            keys_per_workspace_max: Some(3),
+            keys_per_owner_max: Some(4),
+            name_unique: true,
+            secret_shown: SecretShown::Sealed,
+            editable: vec![Field::Name],
+            can_disable: false,
+            can_rotate: false,
+            confirm_name: true,
+            tied_to: TiedTo::Workspace,
+            rate_limit: Some(RateLimit {
+                limit: 5,
+                window_s: 6,
+            }),
+            prefix: "ab".to_owned(),
+        };
+        assert!(update(&read.write(), &after).unwrap());
+        assert_eq!(find(&read, &after.name).unwrap(), Some(after.clone()));
+        assert!(delete(&read.write(), &after.name).unwrap());
+        assert!(!delete(&read.write(), &after.name).unwrap());
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ToSqlOutput;
 pub use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -48,12 +48,19 @@ pub struct Write<'a> {
 pub struct Row<'a> {
     row: &'a rusqlite::Row<'a>,
     names: &'a [String],
+    /// Where the column after the last one that was read is: columns are mostly read in their order.
+    next: Cell<usize>,
 }
 
 impl Row<'_> {
     /// The column of this name. A missing column or another type is a defect of ours or of the file.
     pub fn get<T: FromValue>(&self, name: &'static str) -> Result<T> {
-        let position = self.names.iter().position(|known| known == name);
+        let expected = self.next.get();
+        let position = match self.names.get(expected) {
+            Some(known) if known == name => Some(expected),
+            _ => self.names.iter().position(|known| known == name),
+        };
+        self.next.set(position.map_or(0, |position| position + 1));
         position
             .and_then(|position| self.row.get_ref(position).ok())
             .and_then(T::from_value)
@@ -105,9 +112,18 @@ impl Read {
             .query(rusqlite::params_from_iter(values))
             .map_err(from_sqlite)?;
         while let Some(row) = rows.next().map_err(from_sqlite)? {
-            take(&Row { row, names: &names })?;
+            take(&Row {
+                row,
+                names: &names,
+                next: Cell::new(0),
+            })?;
         }
         Ok(())
+    }
+
+    /// Lets this connection keep so many MiB of pages in memory, for work on much of the database.
+    pub fn widen_cache(&self, mib: u32) -> Result<()> {
+        self.batch(&format!("PRAGMA cache_size = -{}", mib * 1024))
     }
 
     /// Runs statements without parameters; the writer's own (BEGIN, COMMIT, …).

@@ -1,6 +1,7 @@
 //! Rows of workspaces.
 
 use super::{Read, Row, Write};
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
 use crate::error::Result;
@@ -21,21 +22,23 @@ pub fn insert(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// A workspace by uid, deleted ones not.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
     read.query_one(
         "SELECT uid, slug, name, parent_uid, enabled, created_at
          FROM workspaces
-         WHERE uid = $1",
+         WHERE uid = $1 AND deleted_at IS NULL",
         &[&uid],
         from_row,
     )
 }
 
-/// Every workspace, parents before their children being no part of the promise.
+/// Every workspace that is not deleted, parents before their children being no part of the promise.
 pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     read.query(
         "SELECT uid, slug, name, parent_uid, enabled, created_at
          FROM workspaces
+         WHERE deleted_at IS NULL
          ORDER BY slug",
         &[],
         from_row,
@@ -47,7 +50,7 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     tx.execute(
         "UPDATE workspaces
          SET slug = $1, name = $2, parent_uid = $3, enabled = $4
-         WHERE uid = $5",
+         WHERE uid = $5 AND deleted_at IS NULL",
         &[
             &workspace.slug,
             &workspace.name,
@@ -59,18 +62,21 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Removes a workspace that nothing refers to any more.
-pub fn delete(tx: &Write<'_>, uid: Uid) -> Result<bool> {
-    let changed = tx.execute("DELETE FROM workspaces WHERE uid = $1", &[&uid])?;
+/// Ends a workspace for good. `false` if it had ended already: the first time stands.
+pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE workspaces SET deleted_at = $1 WHERE uid = $2 AND deleted_at IS NULL",
+        &[&now, &uid],
+    )?;
     Ok(changed == 1)
 }
 
-/// Whether a workspace has workspaces below it, keys that live or died in it, or users at home in it.
+/// Whether a workspace has neither workspaces below it, nor live keys, nor users at home in it.
 pub fn is_empty(read: &Read, uid: Uid) -> Result<bool> {
     let found = read.query_one(
-        "SELECT EXISTS (SELECT 1 FROM workspaces WHERE parent_uid = $1)
-             OR EXISTS (SELECT 1 FROM keys WHERE workspace_uid = $1)
-             OR EXISTS (SELECT 1 FROM users WHERE home_uid = $1) AS used",
+        "SELECT EXISTS (SELECT 1 FROM workspaces WHERE parent_uid = $1 AND deleted_at IS NULL)
+             OR EXISTS (SELECT 1 FROM keys WHERE workspace_uid = $1 AND deleted_at IS NULL)
+             OR EXISTS (SELECT 1 FROM users WHERE home_uid = $1 AND deleted_at IS NULL) AS used",
         &[&uid],
         |row| row.get::<bool>("used"),
     )?;

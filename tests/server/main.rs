@@ -2,9 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod audit;
+mod audit_retention;
+mod clock;
 mod durability;
 mod faults;
 mod folder;
+mod forward_auth;
 mod framing;
+mod input;
+mod keys;
+mod people;
+mod policies;
+mod sealed;
 mod support;
 mod usage;
+mod verify;
+mod workspaces_recursive;

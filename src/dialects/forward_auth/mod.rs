@@ -60,7 +60,7 @@ struct Demands {
 
 fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let head = &call.request.head;
-    let headers = call.app.index.directory().named_headers().to_vec();
+    let headers = call.app.index.directory().named_headers();
     let credential = match credential::read(head, &headers) {
         Presented::None => return Ok(Some(answer::unauthenticated(false))),
         Presented::Faulty | Presented::Many => return Ok(Some(answer::unauthenticated(true))),

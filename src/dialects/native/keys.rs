@@ -177,11 +177,15 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let edit = Edit {
-        name: body.text("name")?,
-        description: body.text("description")?,
+        name: body.text_not_null("name")?,
+        description: body
+            .text_or_null("description")?
+            .map(Option::unwrap_or_default),
         scopes: body.texts_or_null("scopes")?.map(Option::unwrap_or_default),
-        read_only: body.flag("read_only")?,
-        enabled: body.flag("enabled")?,
+        read_only: body
+            .flag_or_null("read_only")?
+            .map(Option::unwrap_or_default),
+        enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
         not_before: body.time_or_null("not_before")?,
         expires_at: body.time_or_null("expires_at")?,
         expires_in_s: body.number("expires_in_s")?,
@@ -191,7 +195,9 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
             Some(fields) => Some(rate_limit(fields)?),
         },
         uses_left: body.number_or_null("uses_left")?,
-        metadata: body.free_object("metadata")?,
+        metadata: body
+            .free_object_or_null("metadata")?
+            .map(Option::unwrap_or_default),
     };
     body.finish()?;
     let view = keys::edit::edit(call.app, call.caller()?, id(call)?, edit)?;
@@ -221,6 +227,13 @@ pub fn disable(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/keys/{id}/enable`
 pub fn enable(call: &Call<'_>) -> Result<Reply> {
     switch(call, true)
+}
+
+/// `POST /v1/keys/{id}/reveal`
+pub fn reveal(call: &Call<'_>) -> Result<Reply> {
+    Fields::of_optional(call.request)?.finish()?;
+    let issued = keys::reveal::reveal(call.app, call.caller()?, id(call)?)?;
+    shown(200, &issued)
 }
 
 /// `GET /v1/whoami`
@@ -259,7 +272,8 @@ fn grace(call: &Call<'_>) -> Result<Grace> {
     Ok(grace)
 }
 
-fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
+/// A rate limit, or none.
+pub fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
     let Some(mut fields) = fields else {
         return Ok(None);
     };

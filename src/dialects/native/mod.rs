@@ -1,17 +1,20 @@
 //! The native dialect: JSON, bearer secrets, RFC 9457 problems. Its contract is in the README.
 
-mod catalogs;
 mod keys;
 mod oauth;
 mod oversight;
 mod people;
 pub mod problem;
+mod rules;
 mod verify;
 mod workspaces;
 
 use crate::http::route::Access::{Caller, Public, Verifier};
-use crate::http::route::{BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put};
+use crate::http::route::{
+    BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put, strict,
+};
 use crate::http::server::BodyRule::UpTo;
+use rules::{catalogs, policies};
 
 pub const SURFACE: Surface = Surface {
     name: "native",
@@ -22,14 +25,14 @@ pub const SURFACE: Surface = Surface {
 };
 
 #[rustfmt::skip] // Columns are the point of this table.
-const ROUTES: &[Route] = &[
+const ROUTES: &[Route] = &strict([
     // Verification
     inline("POST", "/verify",             Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
     post  (        "/verify/batch",       Verifier, verify::batch),
     post  (        "/introspect",         Verifier, oauth::introspect),
     post  (        "/revoke",             Caller,   oauth::revoke),
     // Keys
-    get   (        "/keys",               Caller,   keys::list),
+    get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
     get   (        "/keys/{id}",          Caller,   keys::find),
     patch (        "/keys/{id}",          Caller,   keys::edit),
@@ -37,6 +40,7 @@ const ROUTES: &[Route] = &[
     post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
     post  (        "/keys/{id}/disable",  Caller,   keys::disable),
     post  (        "/keys/{id}/enable",   Caller,   keys::enable),
+    post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
     get   (        "/whoami",             Caller,   keys::whoami),
     post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
     // Where keys live
@@ -44,7 +48,7 @@ const ROUTES: &[Route] = &[
     post  (        "/workspaces",         Caller,   workspaces::create),
     get   (        "/workspaces/{id}",    Caller,   workspaces::find),
     patch (        "/workspaces/{id}",    Caller,   workspaces::edit),
-    delete(        "/workspaces/{id}",    Caller,   workspaces::delete),
+    delete(        "/workspaces/{id}",    Caller,   workspaces::delete).with_query(),
     // People
     get   (        "/users",              Caller,   people::list),
     post  (        "/users",              Caller,   people::create),
@@ -60,9 +64,13 @@ const ROUTES: &[Route] = &[
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
     put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(),
     delete(        "/catalogs/{name}",    Caller,   catalogs::delete),
-    get   (        "/policies",           Caller,   oversight::policies),
-    get   (        "/policies/{name}",    Caller,   oversight::policy),
+    get   (        "/policies",           Caller,   policies::list),
+    post  (        "/policies",           Caller,   policies::create),
+    get   (        "/policies/{name}",    Caller,   policies::find),
+    patch (        "/policies/{name}",    Caller,   policies::edit),
+    delete(        "/policies/{name}",    Caller,   policies::delete),
     // Oversight
-    get   (        "/audit-events",       Caller,   oversight::audit_events),
-    get   (        "/usage",              Caller,   oversight::usage),
-];
+    get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
+    post  (        "/audit-events/prune", Caller,   oversight::prune),
+    get   (        "/usage",              Caller,   oversight::usage).with_query(),
+]);

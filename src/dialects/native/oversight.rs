@@ -1,16 +1,16 @@
-//! The audit log, usage and policies: what can be read about the rest.
+//! The audit log and usage: what can be read about the rest.
 
-use super::keys::{PageBody, RateBody, limit};
+use super::keys::{PageBody, limit};
 use crate::domain::audit::Event;
 use crate::domain::key::KeyId;
-use crate::domain::policy::{CredentialHeader, Policy, word};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::http::fields::Fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::oversight;
-use crate::store::audit::Filter;
+use crate::store::audit::{Cut, Filter};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -34,32 +34,19 @@ struct EventBody<'a> {
     previous: String,
 }
 
+/// What was cut off the audit log.
+#[derive(Serialize)]
+struct PrunedBody {
+    count: usize,
+    /// The oldest event that is left; null if nothing was cut.
+    first_seq: Option<i64>,
+}
+
 #[derive(Serialize)]
 struct HourBody<'a> {
     hour: String,
     code: &'a str,
     count: u64,
-}
-
-#[derive(Serialize)]
-struct PolicyBody<'a> {
-    name: &'a str,
-    description: &'a str,
-    issued_by: &'static str,
-    headers: Vec<&'a str>,
-    read_only_by: &'static str,
-    expiry: &'static str,
-    expiry_s_max: Option<u64>,
-    addresses: &'static str,
-    keys_per_workspace_max: Option<u32>,
-    secret_shown: &'static str,
-    editable: Vec<&'static str>,
-    can_disable: bool,
-    can_rotate: bool,
-    confirm_name: bool,
-    tied_to: &'static str,
-    rate_limit: Option<RateBody>,
-    prefix: &'a str,
 }
 
 /// `GET /v1/audit-events`
@@ -87,6 +74,27 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         &PageBody {
             items,
             next_cursor: next.map(|seq| seq.to_string()),
+        },
+    ))
+}
+
+/// `POST /v1/audit-events/prune`
+pub fn prune(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let (before, keep) = (body.time("before")?, body.number("keep")?);
+    body.finish()?;
+    let cut = match (before, keep) {
+        (Some(time), None) => Cut::Before(time),
+        (None, Some(count)) => Cut::Keep(count),
+        (None, None) => return Err(Error::invalid("before", "is needed, or keep instead")),
+        (Some(_), Some(_)) => return Err(Error::invalid("keep", "must be left out beside before")),
+    };
+    let pruned = oversight::prune(call.app, call.caller()?, cut)?;
+    Ok(Reply::json(
+        200,
+        &PrunedBody {
+            count: pruned.count,
+            first_seq: pruned.first,
         },
     ))
 }
@@ -122,32 +130,6 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
     ))
 }
 
-/// `GET /v1/policies`
-pub fn policies(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
-    let found = oversight::policies(call.app, call.caller()?)?;
-    let items: Vec<_> = found.iter().map(|policy| PolicyBody::of(policy)).collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
-}
-
-/// `GET /v1/policies/{name}`
-pub fn policy(call: &Call<'_>) -> Result<Reply> {
-    let found = oversight::policies(call.app, call.caller()?)?;
-    let policy = found
-        .iter()
-        .find(|policy| policy.name == call.param("name"));
-    Ok(Reply::json(
-        200,
-        &PolicyBody::of(policy.ok_or(Error::NotFound("policy"))?),
-    ))
-}
-
 fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>> {
     query
         .take(name)
@@ -180,36 +162,5 @@ impl<'a> EventBody<'a> {
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
         })
-    }
-}
-
-impl<'a> PolicyBody<'a> {
-    fn of(policy: &'a Policy) -> PolicyBody<'a> {
-        PolicyBody {
-            name: &policy.name,
-            description: &policy.description,
-            issued_by: word(policy.issued_by),
-            headers: policy
-                .headers
-                .iter()
-                .map(CredentialHeader::as_str)
-                .collect(),
-            read_only_by: word(policy.read_only_by),
-            expiry: word(policy.expiry),
-            expiry_s_max: policy.expiry_s_max,
-            addresses: word(policy.addresses),
-            keys_per_workspace_max: policy.keys_per_workspace_max,
-            secret_shown: word(policy.secret_shown),
-            editable: policy.editable.iter().map(|field| word(*field)).collect(),
-            can_disable: policy.can_disable,
-            can_rotate: policy.can_rotate,
-            confirm_name: policy.confirm_name,
-            tied_to: word(policy.tied_to),
-            rate_limit: policy.rate_limit.map(|rate| RateBody {
-                limit: rate.limit,
-                window_s: rate.window_s,
-            }),
-            prefix: &policy.prefix,
-        }
     }
 }

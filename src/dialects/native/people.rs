@@ -35,7 +35,6 @@ struct TokenBody<'a> {
 
 /// `GET /v1/users`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = people::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(|user| shown(call, user)).collect();
     Ok(Reply::json(
@@ -73,7 +72,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let edit = UserEdit {
         email: body.text_or_null("email")?,
-        enabled: body.flag("enabled")?,
+        enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
     };
     body.finish()?;
     let user = people::edit(call.app, call.caller()?, call.param("id"), edit)?;

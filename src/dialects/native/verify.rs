@@ -148,10 +148,7 @@ impl Asked {
         let key = body.required_text("key")?;
         let scopes = body.texts("scopes")?.unwrap_or_default();
         if scopes.len() > SCOPES_MAX {
-            return Err(Error::invalid(
-                "scopes",
-                format!("must have at most {SCOPES_MAX} entries"),
-            ));
+            return Err(body.refusal("scopes", format!("must have at most {SCOPES_MAX} entries")));
         }
         let catalog = body.text("catalog")?;
         let method = body.text("method")?;
@@ -161,33 +158,27 @@ impl Asked {
         let workspace = body.text("workspace")?;
         let cost = body.number("cost")?.unwrap_or(1);
         if cost > COST_MAX {
-            return Err(Error::invalid(
-                "cost",
-                format!("must be at most {COST_MAX}"),
-            ));
+            return Err(body.refusal("cost", format!("must be at most {COST_MAX}")));
         }
         match (&method, &path) {
-            (Some(_), None) => return Err(Error::invalid("path", "is needed beside method")),
-            (None, Some(_)) => return Err(Error::invalid("method", "is needed beside path")),
+            (Some(_), None) => return Err(body.refusal("path", "is needed beside method")),
+            (None, Some(_)) => return Err(body.refusal("method", "is needed beside path")),
             _ => {}
         }
         if host.is_some() && path.is_none() {
-            return Err(Error::invalid("path", "is needed beside host"));
+            return Err(body.refusal("path", "is needed beside host"));
         }
         let ip = ip
             .map(|text| {
                 parse_address(&text)
-                    .ok_or_else(|| Error::invalid("ip", "must be an IPv4 or IPv6 address"))
+                    .ok_or_else(|| body.refusal("ip", "must be an IPv4 or IPv6 address"))
             })
             .transpose()?;
         let directory = call.app.index.directory();
         if let Some(name) = &catalog
             && directory.catalog(name).is_none()
         {
-            return Err(Error::invalid(
-                "catalog",
-                "there is no catalog of this name",
-            ));
+            return Err(body.refusal("catalog", "there is no catalog of this name"));
         }
         let workspace = match workspace {
             None => None,
@@ -195,7 +186,7 @@ impl Asked {
                 let place = directory.find_place(&text);
                 Some(
                     place
-                        .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?
+                        .ok_or_else(|| body.refusal("workspace", "there is no such workspace"))?
                         .workspace
                         .uid,
                 )

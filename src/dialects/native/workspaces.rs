@@ -2,7 +2,7 @@
 
 use super::keys::PageBody;
 use crate::domain::workspace::Workspace;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -34,7 +34,6 @@ impl<'a> WorkspaceBody<'a> {
 
 /// `GET /v1/workspaces`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = workspaces::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(WorkspaceBody::of).collect();
     Ok(Reply::json(
@@ -70,10 +69,10 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let edit = WorkspaceEdit {
-        slug: body.text("slug")?,
-        name: body.text("name")?,
-        parent: body.text("parent")?,
-        enabled: body.flag("enabled")?,
+        slug: body.text_not_null("slug")?,
+        name: body.text_not_null("name")?,
+        parent: body.text_not_null("parent")?,
+        enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
     };
     body.finish()?;
     let workspace = workspaces::edit(call.app, call.caller()?, call.param("id"), edit)?;
@@ -82,7 +81,18 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 
 /// `DELETE /v1/workspaces/{id}`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
-    workspaces::delete(call.app, call.caller()?, call.param("id"))?;
+    let mut query = call.query()?;
+    let recursive = query.take("recursive");
+    query.finish()?;
+    let (caller, id) = (call.caller()?, call.param("id"));
+    match recursive.as_deref() {
+        None | Some("false") => workspaces::delete::delete(call.app, caller, id)?,
+        Some("true") => workspaces::delete::delete_with_contents(call.app, caller, id)?,
+        Some(_) => {
+            return Err(Error::Malformed(
+                "the parameter recursive must be true or false".to_owned(),
+            ));
+        }
+    }
     Ok(Reply::new(204))
 }

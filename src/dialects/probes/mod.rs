@@ -1,10 +1,12 @@
-//! Probes for whatever keeps the server running: is it alive, is it ready. Public, and without any detail.
+//! Probes for whatever keeps the server running: is it alive, is it ready. Public, and
+//! without any detail but for the machine itself.
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
-use crate::http::request::Head;
+use crate::http::request::{Head, Peer};
 use crate::http::route::{Access, Call, Route, Surface, get, inline};
 use crate::http::server::BodyRule;
+use serde::Serialize;
 
 pub const SURFACE: Surface = Surface {
     name: "probes",
@@ -25,16 +27,61 @@ fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
     Ok(Some(Reply::new(200).body("text/plain", b"ok\n".to_vec())))
 }
 
-/// `GET /readyz`: all keys are in memory and the store can be written.
+/// `GET /readyz`: all keys are in memory and the store can be written. Whoever asks through the Unix socket runs the
+/// machine, and is told the details; nobody else is.
 fn ready(call: &Call<'_>) -> Result<Reply> {
-    if !call.app.index.is_complete() {
-        return Err(Error::Unavailable("starting".to_owned()));
+    let loaded = call.app.index.is_complete();
+    let fault = if loaded {
+        call.app.check_writable().err()
+    } else {
+        Some(Error::Unavailable("keys are still being read".to_owned()))
+    };
+    if let Some(err) = &fault {
+        log::warn!("not ready: {err}");
     }
-    match call.app.check_writable() {
-        Ok(()) => Ok(Reply::new(200).body("text/plain", b"ready\n".to_vec())),
-        Err(err) => {
-            log::warn!("not ready: {err}");
-            Err(Error::Unavailable("not ready".to_owned()))
+    if let Peer::Unix { .. } = call.request.peer {
+        let status = if fault.is_none() { 200 } else { 503 };
+        return Ok(Reply::json(status, &ReadyBody::of(call, fault)));
+    }
+    match fault {
+        None => Ok(Reply::new(200).body("text/plain", b"ready\n".to_vec())),
+        Some(_) => Err(Error::Unavailable("not ready".to_owned())),
+    }
+}
+
+/// How the server is, for its own machine.
+#[derive(Serialize)]
+struct ReadyBody {
+    ready: bool,
+    keys_loaded: bool,
+    /// Why it is not ready.
+    fault: Option<String>,
+    clock: ClockBody,
+}
+
+#[derive(Serialize)]
+struct ClockBody {
+    /// `in_step`, `behind` or `ahead` of the latest time that was believed.
+    state: &'static str,
+    wall: String,
+    mark: Option<String>,
+    /// What counts as now.
+    now: String,
+}
+
+impl ReadyBody {
+    fn of(call: &Call<'_>, fault: Option<Error>) -> ReadyBody {
+        let clock = call.app.clock.reading();
+        ReadyBody {
+            ready: fault.is_none(),
+            keys_loaded: call.app.index.is_complete(),
+            fault: fault.map(|err| err.to_string()),
+            clock: ClockBody {
+                state: clock.state.as_str(),
+                wall: clock.wall.to_string(),
+                mark: clock.mark.map(|mark| mark.to_string()),
+                now: call.app.now().wall.to_string(),
+            },
         }
     }
 }

@@ -3,9 +3,11 @@
 //! What verification needs of a key is [`live::Live`]; the rules that decide are in [`verdict`].
 
 pub mod address;
+pub mod keyfile;
 pub mod live;
 pub mod pepper;
 pub mod quota;
+pub mod sealing;
 pub mod secret;
 pub mod verdict;
 
@@ -142,6 +144,37 @@ impl Key {
             State::Expired
         } else {
             State::Active
+        }
+    }
+}
+
+#[cfg(test)]
+impl Key {
+    /// A plain key for the tests of other modules.
+    pub fn sample() -> Key {
+        Key {
+            id: KeyId(1),
+            number: 1,
+            name: "sample".to_owned(),
+            description: String::new(),
+            workspace: Uid(1),
+            owner: None,
+            policy: "standard".to_owned(),
+            catalog: None,
+            scopes: Vec::new(),
+            read_only: false,
+            enabled: true,
+            not_before: None,
+            expires_at: None,
+            allowed_ips: None,
+            rate_limit: None,
+            uses_left: None,
+            metadata: "{}".to_owned(),
+            created_by: "system".to_owned(),
+            created_at: Timestamp(0),
+            rotated_at: None,
+            deleted_at: None,
+            hint: String::new(),
         }
     }
 }

@@ -48,6 +48,15 @@ impl Secret {
         Ok(Secret { text, id })
     }
 
+    /// A secret that was sealed, from its text; `None` if the text is none.
+    pub fn read_back(text: &str) -> Option<Secret> {
+        let id = Presented::parse(text)?.id;
+        Some(Secret {
+            text: text.to_owned(),
+            id,
+        })
+    }
+
     /// The plaintext. The callers of this function are the ways out of the server.
     pub fn expose(&self) -> &str {
         &self.text

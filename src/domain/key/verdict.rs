@@ -21,14 +21,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code, for documents and counters.
-    #[rustfmt::skip]
-    pub const ALL: [Code; 15] = [
-        Code::Malformed, Code::NotFound, Code::OwnerDisabled, Code::WorkspaceDisabled, Code::Disabled,
-        Code::NotYetValid, Code::Expired, Code::WrongHeader, Code::IpNotAllowed, Code::InsufficientScope,
-        Code::ReadOnly, Code::OutsideWorkspace, Code::RateLimited, Code::UsageExceeded, Code::Valid,
-    ];
-
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,11 +40,6 @@ impl Code {
             Code::WorkspaceDisabled => "WORKSPACE_DISABLED",
             Code::WrongHeader => "WRONG_HEADER",
         }
-    }
-
-    /// The code that a stored word means.
-    pub fn parse(text: &str) -> Option<Code> {
-        Code::ALL.into_iter().find(|code| code.as_str() == text)
     }
 }
 
@@ -206,6 +193,13 @@ fn credential(
 
 /// Whether the key opens this very request.
 fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Result<(), Refusal> {
+    let other_catalog = question
+        .catalog
+        .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
+    if other_catalog {
+        // Its own catalog has nothing to say of this request.
+        return Err(Code::InsufficientScope.into());
+    }
     let demand = demand(around, question).map_err(|detail| Refusal {
         code: Code::InsufficientScope,
         detail: Some(detail),
@@ -215,12 +209,8 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         Some(catalog) => catalog.grants(&key.kin.scopes, scope),
         None => key.kin.catalog.is_none() && key.kin.scopes.iter().any(|held| **held == *scope),
     };
-    let other_catalog = question
-        .catalog
-        .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
     let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);
-    if other_catalog
-        || !question.scopes.iter().all(|scope| grants(scope))
+    if !question.scopes.iter().all(|scope| grants(scope))
         || !(any_of.is_empty() || any_of.iter().any(|scope| grants(scope)))
     {
         return Err(Code::InsufficientScope.into());

@@ -95,10 +95,6 @@ impl Permissions {
         Permissions(self.0 | other.0)
     }
 
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     /// The scopes of the set, in the table's order.
     pub fn scopes(self) -> impl Iterator<Item = &'static str> {
         TABLE

@@ -1,6 +1,18 @@
 //! Policies: the rules that keys of a kind are born under and live by. A new kind of key is a row.
+//!
+//! [`definition`] says which policies make sense, [`stricter`] which of two permits less, [`rules`] what a policy
+//! demands of a key.
+//!
+//! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
+//! `read_only_by`, `tied_to`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
+//! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
+//! `expiry` with its bounds, `addresses`, `name_unique` and `rate_limit` are looked at when a key is issued and when
+//! an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
+//! `issued_by`, `prefix` and the greatest numbers of keys concern new keys alone.
 
+pub mod definition;
 pub mod rules;
+pub mod stricter;
 
 use super::key::quota::RateLimit;
 
@@ -19,9 +31,15 @@ pub struct Policy {
     pub expiry: Expiry,
     /// The longest life, counted from the moment of issue or edit.
     pub expiry_s_max: Option<u64>,
+    /// The longest life in months of the calendar: up to the end of the same day, in UTC.
+    pub expiry_months_max: Option<u32>,
     pub addresses: AddressRule,
     /// Keys of this policy that one workspace may hold.
     pub keys_per_workspace_max: Option<u32>,
+    /// Keys of this policy that one user may own.
+    pub keys_per_owner_max: Option<u32>,
+    /// No two live keys of this policy in one workspace have the same name, upper and lower case being alike.
+    pub name_unique: bool,
     pub secret_shown: SecretShown,
     /// The members that an edit may change.
     pub editable: Vec<Field>,
@@ -50,9 +68,11 @@ pub enum CredentialHeader {
 /// Who may issue keys of a policy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IssuedBy {
-    /// Whoever manages keys in the workspace.
+    /// Whoever manages keys in the workspace, for anybody.
     Manager,
-    /// A user, for himself.
+    /// Whoever manages keys in the workspace, and a user for himself.
+    ManagerOrOwner,
+    /// A user, for himself alone.
     Owner,
     /// Whoever knows a user's name and password, for that user.
     Password,
@@ -121,14 +141,15 @@ pub enum Field {
     UsesLeft,
 }
 
-/// Gives an enum its words: `as_str`, `parse` and `ALL` from one table.
-trait Words: Sized + Copy + PartialEq + 'static {
+/// An enum whose values have words, in one table.
+pub trait Words: Sized + Copy + PartialEq + 'static {
     const TABLE: &'static [(Self, &'static str)];
 }
 
 impl Words for IssuedBy {
     const TABLE: &'static [(Self, &'static str)] = &[
         (IssuedBy::Manager, "manager"),
+        (IssuedBy::ManagerOrOwner, "manager_or_owner"),
         (IssuedBy::Owner, "owner"),
         (IssuedBy::Password, "password"),
     ];
@@ -186,7 +207,6 @@ impl Words for Field {
 }
 
 /// The word of a value.
-#[expect(private_bounds, reason = "the tables are this file's own")]
 pub fn word<T: Words>(value: T) -> &'static str {
     T::TABLE
         .iter()
@@ -194,8 +214,12 @@ pub fn word<T: Words>(value: T) -> &'static str {
         .map_or("", |(_, word)| word)
 }
 
+/// Every word of a kind, for refusals.
+pub fn words<T: Words>() -> Vec<&'static str> {
+    T::TABLE.iter().map(|(_, word)| *word).collect()
+}
+
 /// The value of a word.
-#[expect(private_bounds, reason = "the tables are this file's own")]
 pub fn from_word<T: Words>(text: &str) -> Option<T> {
     T::TABLE
         .iter()
@@ -236,7 +260,7 @@ impl Policy {
         Policy {
             name: STANDARD.to_owned(),
             description: "Keys with every option, none of them required.".to_owned(),
-            issued_by: IssuedBy::Manager,
+            issued_by: IssuedBy::ManagerOrOwner,
             headers: vec![
                 CredentialHeader::Bearer,
                 CredentialHeader::Token,
@@ -245,8 +269,11 @@ impl Policy {
             read_only_by: ReadOnlyBy::Operation,
             expiry: Expiry::Optional,
             expiry_s_max: None,
+            expiry_months_max: None,
             addresses: AddressRule::Cidr,
             keys_per_workspace_max: None,
+            keys_per_owner_max: None,
+            name_unique: false,
             secret_shown: SecretShown::Once,
             editable: Field::all().collect(),
             can_disable: true,

@@ -1,6 +1,6 @@
 //! What a policy demands of a key, at issue and at every edit.
 
-use super::{AddressRule, Expiry, Field, Policy, word};
+use super::{AddressRule, Expiry, Field, Policy, SecretShown, word};
 use crate::domain::key::Key;
 use crate::domain::key::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
 use crate::domain::time::Timestamp;
@@ -10,12 +10,12 @@ impl Policy {
     /// Checks a key as it is about to be stored; the error names the member, the policy and the way out.
     pub fn check(&self, key: &Key, now: Timestamp) -> Result<()> {
         self.check_life(key, now)?;
+        self.check_addresses(key)?;
         self.check_limits(key)
     }
 
-    /// The part of [`Policy::check`] that time does not change: a key that has expired may still be renamed.
+    /// The part of [`Policy::check`] that every policy asks of every key.
     pub fn check_limits(&self, key: &Key) -> Result<()> {
-        self.check_addresses(key)?;
         if let Some(rate) = key.rate_limit {
             check_rate_limit("rate_limit", rate)?;
         }
@@ -26,6 +26,50 @@ impl Policy {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses to turn a key off, which then could not be meant.
+    pub fn check_disable(&self) -> Result<()> {
+        if self.can_disable {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "keys of policy {} cannot be disabled; delete the key instead",
+            self.name
+        )))
+    }
+
+    /// Refuses a rotation.
+    pub fn check_rotate(&self) -> Result<()> {
+        if self.can_rotate {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "keys of policy {} cannot be rotated; issue a new key and delete this one",
+            self.name
+        )))
+    }
+
+    /// Refuses a deletion that does not name the key where the policy asks for it.
+    pub fn check_delete(&self, key: &Key, confirm_name: Option<&str>) -> Result<()> {
+        if !self.confirm_name || confirm_name == Some(key.name.as_str()) {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "policy {} asks for the name of a key that is to be deleted: send it as confirm_name",
+            self.name
+        )))
+    }
+
+    /// Refuses to show a secret a second time.
+    pub fn check_reveal(&self) -> Result<()> {
+        if self.secret_shown == SecretShown::Sealed {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "policy {} shows a secret once; rotate the key for a new one, or issue another key",
+            self.name
+        )))
     }
 
     /// Refuses an edit of a member that the policy keeps as it was at birth.
@@ -40,7 +84,8 @@ impl Policy {
         )))
     }
 
-    fn check_life(&self, key: &Key, now: Timestamp) -> Result<()> {
+    /// Refuses an end, or the lack of one, that the policy does not have.
+    pub fn check_life(&self, key: &Key, now: Timestamp) -> Result<()> {
         let name = &self.name;
         let refused = |reason: String| Err(Error::invalid("expires_at", reason));
         match (self.expiry, key.expires_at) {
@@ -63,15 +108,25 @@ impl Policy {
         if key.not_before.is_some_and(|start| start >= end) {
             return Err(Error::invalid("not_before", "must be before expires_at"));
         }
-        match self.expiry_s_max {
-            Some(life_s) if end > now.plus_s(life_s) => refused(format!(
+        if let Some(life_s) = self.expiry_s_max
+            && end > now.plus_s(life_s)
+        {
+            return refused(format!(
                 "must be at most {life_s} seconds from now: policy {name} allows no longer life"
-            )),
-            _ => Ok(()),
+            ));
         }
+        if let Some(months) = self.expiry_months_max
+            && end > now.end_of_day_after_months(months)
+        {
+            return refused(format!(
+                "must be at most {months} months from now: policy {name} allows no longer life"
+            ));
+        }
+        Ok(())
     }
 
-    fn check_addresses(&self, key: &Key) -> Result<()> {
+    /// Refuses an address list that the policy does not have.
+    pub fn check_addresses(&self, key: &Key) -> Result<()> {
         let Some(list) = &key.allowed_ips else {
             return Ok(());
         };
@@ -108,4 +163,89 @@ pub fn check_rate_limit(field: &str, rate: RateLimit) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AddressRule;
+    use super::*;
+    use crate::domain::key::address::AddressList;
+
+    const NOW: &str = "2026-11-21T10:00:00Z";
+
+    #[track_caller]
+    fn check(policy: &Policy, key: &Key, field: Option<&str>) {
+        let now = Timestamp::parse("now", NOW).unwrap();
+        match (policy.check(key, now), field) {
+            (Ok(()), None) => {}
+            (
+                Err(Error::Invalid {
+                    field: named,
+                    reason,
+                }),
+                Some(field),
+            ) => {
+                assert_eq!(named, field);
+                let names_policy = reason.contains(&policy.name) || !reason.contains("policy");
+                assert!(names_policy, "{reason}");
+            }
+            (other, _) => panic!("{field:?}: {other:?}"),
+        }
+    }
+
+    fn ends(at: &str) -> Key {
+        Key {
+            expires_at: Some(Timestamp::parse("at", at).unwrap()),
+            ..Key::sample()
+        }
+    }
+
+    // attacks 148
+    #[test]
+    fn a_life_is_as_long_as_its_policy_allows_and_no_longer() {
+        let standard = Policy::standard();
+        check(&standard, &Key::sample(), None);
+        check(&standard, &ends(NOW), Some("expires_at"));
+        check(&standard, &ends("2026-11-21T10:00:00.001Z"), None);
+        let year = Policy {
+            expiry: Expiry::Required,
+            expiry_months_max: Some(12),
+            ..Policy::standard()
+        };
+        check(&year, &Key::sample(), Some("expires_at"));
+        check(&year, &ends("2027-11-21T23:59:59.999Z"), None);
+        check(&year, &ends("2027-11-22T00:00:00Z"), Some("expires_at"));
+        let hour = Policy {
+            expiry_s_max: Some(3600),
+            ..Policy::standard()
+        };
+        check(&hour, &ends("2026-11-21T11:00:00Z"), None);
+        check(&hour, &ends("2026-11-21T11:00:00.001Z"), Some("expires_at"));
+        let forever = Policy {
+            expiry: Expiry::Forbidden,
+            ..Policy::standard()
+        };
+        check(&forever, &Key::sample(), None);
+        check(&forever, &ends("2027-01-01T00:00:00Z"), Some("expires_at"));
+    }
+
+    #[test]
+    fn address_lists_are_as_the_policy_has_them() {
+        let with = |entries: [&str; 2]| Key {
+            allowed_ips: Some(AddressList::parse("allowed_ips", entries).unwrap()),
+            ..Key::sample()
+        };
+        let policy = |addresses| Policy {
+            addresses,
+            ..Policy::standard()
+        };
+        let (single, range) = (
+            with(["192.0.2.1", "2001:db8::1"]),
+            with(["192.0.2.1", "198.51.100.0/24"]),
+        );
+        check(&policy(AddressRule::Cidr), &range, None);
+        check(&policy(AddressRule::Exact), &single, None);
+        check(&policy(AddressRule::Exact), &range, Some("allowed_ips[1]"));
+        check(&policy(AddressRule::Off), &single, Some("allowed_ips"));
+    }
 }

@@ -111,8 +111,9 @@ impl Stopper {
         Stopper::default()
     }
 
-    /// No new connections from now on; `run` returns when the requests in flight are answered.
+    /// As SIGTERM does: no new connections from now on; `run` returns when the requests in flight are answered.
     /// Called a second time, `run` returns at once.
+    #[cfg(test)]
     pub fn stop(&self) {
         self.0.notify_one();
     }

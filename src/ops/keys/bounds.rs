@@ -90,6 +90,6 @@ pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &
 fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
     match caller.identity {
         Identity::Key(id) => keys::find(read, id),
-        Identity::Local | Identity::Session(_) => Ok(None),
+        Identity::Local | Identity::Password | Identity::Session(_) => Ok(None),
     }
 }

@@ -1,7 +1,8 @@
 //! Editing keys, and their switch.
 
+use super::admission::{check_name, policy_of};
 use super::issue::{addresses, expiry, metadata, scopes};
-use super::{View, bounds, manageable, policy_of, record, view};
+use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
@@ -43,9 +44,12 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
         move |tx, now| {
             let directory = index.directory();
             let before = manageable(tx, &directory, &who, id)?;
-            let policy = policy_of(&directory, &before)?;
+            let policy = policy_of(tx, &before)?;
             let after = apply(&directory, &policy, &before, &edit, now)?;
-            check_reach(tx, &directory, &who, &before, &after)?;
+            if after.name != before.name {
+                check_name(tx, &policy, &after)?;
+            }
+            check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             write(tx, &index, &before, &after, edit.uses_left)
         },
     )?;
@@ -59,24 +63,18 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
         let directory = index.directory();
         let before = manageable(tx, &directory, &who, id)?;
-        check_switch(&*policy_of(&directory, &before)?)?;
+        let policy = policy_of(tx, &before)?;
+        if !enabled {
+            policy.check_disable()?;
+        }
         let after = Key {
             enabled,
             ..before.clone()
         };
+        check_reach(tx, &directory, &who, &before, &after, None)?;
         write(tx, &index, &before, &after, None)
     })?;
     view(app, key)
-}
-
-fn check_switch(policy: &Policy) -> Result<()> {
-    if policy.can_disable {
-        return Ok(());
-    }
-    Err(Error::Conflict(format!(
-        "keys of policy {} cannot be disabled; delete the key instead",
-        policy.name
-    )))
 }
 
 /// The key as it will be, checked against its policy.
@@ -108,7 +106,9 @@ fn apply(
         key.read_only = read_only;
     }
     if let Some(enabled) = edit.enabled {
-        check_switch(policy)?;
+        if !enabled {
+            policy.check_disable()?;
+        }
         key.enabled = enabled;
     }
     if let Some(not_before) = edit.not_before {
@@ -135,38 +135,46 @@ fn apply(
         may(Field::Metadata)?;
         key.metadata = metadata(compact)?;
     }
-    if (before.not_before, before.expires_at) == (key.not_before, key.expires_at) {
-        policy.check_limits(&key)?;
-    } else {
-        policy.check(&key, now)?;
+    // What an edit leaves alone is not judged anew: the policy may have become stricter since.
+    if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
+        policy.check_life(&key, now)?;
     }
+    if before.allowed_ips != key.allowed_ips {
+        policy.check_addresses(&key)?;
+    }
+    policy.check_limits(&key)?;
     Ok(key)
 }
 
-/// An edit that widens a management key needs what a new key of that kind would need, and no key widens itself.
+/// Whoever changes a management key must be allowed all that it is, before and after, and no key changes its own
+/// limits. Only switching it off is open to everybody who manages keys: in need, a mighty key can be stopped.
 fn check_reach(
     tx: &Write<'_>,
     directory: &Directory,
     caller: &Caller,
     before: &Key,
     after: &Key,
+    uses_left: Option<Option<u64>>,
 ) -> Result<()> {
+    let changes = changes(before, after);
+    let only_switched_off = before.enabled && !after.enabled && changes.only("enabled");
+    if !bounds::is_management(after) || only_switched_off && uses_left.is_none() {
+        return Ok(());
+    }
     let limits_unchanged = before.scopes == after.scopes
         && before.read_only == after.read_only
         && before.not_before == after.not_before
         && before.expires_at == after.expires_at
         && before.allowed_ips == after.allowed_ips
         && before.rate_limit == after.rate_limit
-        && before.uses_left == after.uses_left
-        && before.enabled == after.enabled;
-    if limits_unchanged || !bounds::is_management(after) {
-        return Ok(());
-    }
-    if caller.identity == Identity::Key(after.id) {
+        && before.enabled == after.enabled
+        && uses_left.is_none();
+    if caller.identity == Identity::Key(after.id) && !limits_unchanged {
         return Err(Error::Forbidden(
             "a key cannot edit its own limits".to_owned(),
         ));
     }
+    bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
 }
 
@@ -208,7 +216,8 @@ fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64
     Ok(())
 }
 
-fn changes(before: &Key, after: &Key) -> Changes {
+/// What differs between two states of a key, for the audit log.
+pub(super) fn changes(before: &Key, after: &Key) -> Changes {
     let mut changes = Changes::default();
     let rate = |key: &Key| {
         key.rate_limit

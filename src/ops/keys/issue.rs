@@ -1,24 +1,26 @@
 //! Issuing keys.
 
-use super::{Issued, bounds, record, view};
+use super::{Issued, admission, bounds, record, view};
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
 use crate::domain::catalog::check_scope_name;
 use crate::domain::key::address::AddressList;
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::secret::{Secret, check_prefix, generate_id};
 use crate::domain::key::{Key, KeyId, SCOPES_MAX};
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{Policy, STANDARD};
+use crate::domain::policy::{IssuedBy, Policy, STANDARD, SecretShown};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity};
-use crate::store::{Write, keys, local};
+use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::people;
+use crate::store::{Write, keys, local, policies};
 
 /// How long an Idempotency-Key is remembered: 24 hours.
 const IDEMPOTENT_MS: i64 = 86_400_000;
@@ -73,23 +75,48 @@ pub fn issue(
     new: NewKey,
     idempotency: Option<Idempotency>,
 ) -> Result<Issued> {
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    admit(app, caller, new, idempotency)
+}
+
+/// Issues a key to whoever proves a user's name and password, for that user, under a policy that is issued so.
+/// Wrong passwords are told and limited as at sign-in.
+#[cfg_attr(not(test), expect(dead_code, reason = "no way in asks for it yet"))]
+pub fn issue_by_password(
+    app: &App,
+    user_name: &str,
+    password: &str,
+    new: NewKey,
+    origin: Origin,
+) -> Result<Issued> {
+    let caller = people::prove(app, user_name, password, origin, "key.issue")?;
+    admit(app, &caller, new, None)
+}
+
+fn admit(
+    app: &App,
+    caller: &Caller,
+    new: NewKey,
+    idempotency: Option<Idempotency>,
+) -> Result<Issued> {
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let (key, secret) = app.change(
         caller,
         "key.issue",
         Target::new(Kind::Key, ""),
         move |tx, now| {
             let directory = index.directory();
-            who.require_somewhere(Permission::KeysWrite)?;
+            if who.identity != Identity::Password {
+                who.require_somewhere(Permission::KeysWrite)?;
+            }
             if let Some(earlier) = repeated(tx, &who, idempotency.as_ref(), now)? {
                 return Ok((None, (earlier, None)));
             }
-            let (mut key, policy) = plan(&directory, &who, &new, now)?;
+            let (mut key, policy) = plan(tx, &directory, &who, &new, now)?;
             bounds::inherit(tx, &directory, &who, &mut key)?;
             policy.check(&key, now)?;
-            check_count(tx, &policy, key.workspace)?;
+            admission::check_room(tx, &policy, &key)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
-            let secret = store(tx, &peppers, &mut key, prefix, now)?;
+            let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             if let Some(idempotency) = &idempotency {
                 local::insert_idempotent(
                     tx,
@@ -100,7 +127,7 @@ pub fn issue(
                     now,
                 )?;
             }
-            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+            Ok((Some(record(&key, born(&key))), (key, Some(secret))))
         },
     )?;
     Ok(Issued {
@@ -112,7 +139,8 @@ pub fn issue(
 /// Gives a key its number and its secret and stores both. For `issue` and for filling a store in bulk.
 pub fn store(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    files: &KeyFiles,
+    policy: &Policy,
     key: &mut Key,
     prefix: &str,
     now: Timestamp,
@@ -121,8 +149,52 @@ pub fn store(
     key.number = keys::next_number(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
-    keys::insert_secret(tx, key.id, digested(peppers, &secret), now)?;
+    keep(tx, files, policy, &secret, now)?;
     Ok(secret)
+}
+
+/// Stores the newest secret of a key: its digest, and a sealed copy only where the policy shows secrets again.
+pub fn keep(
+    tx: &Write<'_>,
+    files: &KeyFiles,
+    policy: &Policy,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<()> {
+    let id = secret.presented().id;
+    let sealed = match policy.secret_shown {
+        SecretShown::Once => None,
+        SecretShown::Sealed => Some(files.sealing.seal(id, secret)?),
+    };
+    keys::insert_secret(
+        tx,
+        id,
+        digested(&files.peppers, secret),
+        sealed.as_ref(),
+        now,
+    )
+}
+
+/// What the audit log keeps of a new key: every member that is not as it would be by itself.
+fn born(key: &Key) -> Changes {
+    let nothing = Key {
+        name: String::new(),
+        description: String::new(),
+        scopes: Vec::new(),
+        read_only: false,
+        enabled: true,
+        not_before: None,
+        expires_at: None,
+        allowed_ips: None,
+        rate_limit: None,
+        metadata: metadata("").unwrap_or_default(),
+        ..key.clone()
+    };
+    let mut changes = super::edit::changes(&nothing, key);
+    changes.note_option("owner", &None, &key.owner);
+    changes.note_option("catalog", &None, &key.catalog);
+    changes.note_option("uses_left", &None, &key.uses_left);
+    changes
 }
 
 /// What is stored of a secret.
@@ -163,20 +235,23 @@ fn repeated(
 
 /// Checks what was asked for and makes the key of it, still without secret.
 fn plan(
+    tx: &Write<'_>,
     directory: &Directory,
     caller: &Caller,
     new: &NewKey,
     now: Timestamp,
-) -> Result<(Key, std::sync::Arc<Policy>)> {
+) -> Result<(Key, Policy)> {
     text::check_name("name", &new.name)?;
     text::check_description("description", &new.description)?;
     let workspace = workspace(directory, caller, new.workspace.as_deref())?;
-    let owner = owner(directory, caller, workspace, new.owner.as_deref())?;
-    caller.require(directory, Permission::KeysWrite, workspace, owner)?;
     let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
-    let policy = directory.policy(policy_name).cloned();
-    let policy = policy
+    let policy = policies::find(tx, policy_name)?
         .ok_or_else(|| Error::invalid("policy", format!("there is no policy {policy_name:?}")))?;
+    let owner = owner(directory, caller, &policy, workspace, new.owner.as_deref())?;
+    admission::check_issuer(directory, caller, &policy, workspace, owner)?;
+    if new.disabled {
+        policy.check_disable()?;
+    }
     if let Some(prefix) = &new.prefix {
         check_prefix("prefix", prefix)?;
     }
@@ -212,7 +287,7 @@ fn plan(
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
-            Identity::Session(_) => caller
+            Identity::Password | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))
                 .map(|user| user.home),
@@ -220,29 +295,31 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         };
         return Ok(home.unwrap_or(caller.reach));
     };
-    // A workspace that the caller does not reach is not told apart from one that does not exist.
     directory
         .find_place(asked)
         .map(|place| place.workspace.uid)
-        .filter(|uid| directory.reaches(caller.reach, *uid))
+        .filter(|uid| caller.knows(directory, *uid))
         .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
 }
 
-/// The owner asked for. Whoever may manage only his own keys issues them for himself.
+/// The owner asked for. Whoever may manage only his own keys issues them for himself, and so does everybody under a
+/// policy of users' own keys.
 fn owner(
     directory: &Directory,
     caller: &Caller,
+    policy: &Policy,
     workspace: Uid,
     asked: Option<&str>,
 ) -> Result<Option<Uid>> {
     let Some(asked) = asked else {
-        let own_only = !caller.may(directory, Permission::KeysWrite, workspace, None);
+        let own_only = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password)
+            || !caller.may(directory, Permission::KeysWrite, workspace, None);
         return Ok(caller.user.filter(|_| own_only));
     };
     let folded = asked.to_ascii_lowercase();
     directory
         .find_user(&folded)
-        .filter(|user| directory.reaches(caller.reach, user.home) || caller.user == Some(user.uid))
+        .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
         .map(|user| Some(user.uid))
         .ok_or_else(|| Error::invalid("owner", "there is no such user"))
 }
@@ -323,17 +400,4 @@ pub fn metadata(compact: &str) -> Result<String> {
     } else {
         compact.to_owned()
     })
-}
-
-/// In the transaction of the insert, so that two creations at once cannot exceed the number.
-fn check_count(tx: &Write<'_>, policy: &Policy, workspace: Uid) -> Result<()> {
-    match policy.keys_per_workspace_max {
-        Some(most) if keys::count_of_policy(tx, &policy.name, workspace)? >= u64::from(most) => {
-            Err(Error::Conflict(format!(
-                "policy {} allows {most} keys in a workspace; delete one first",
-                policy.name
-            )))
-        }
-        _ => Ok(()),
-    }
 }

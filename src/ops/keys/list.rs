@@ -1,13 +1,12 @@
 //! Lists of keys: filtered, in pages, each caller seeing his own part.
 
-use super::{View, with_names};
+use super::{View, usage, with_names};
 use crate::domain::key::{KeyId, State};
 use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::store::keys::{self, Filter};
-use crate::store::local;
 
 /// Rows that are read at a time while looking for those that fit.
 const BATCH: u32 = 500;
@@ -59,7 +58,7 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
                 ) {
                     continue;
                 }
-                let usage = local::find_usage(read, key.id)?;
+                let usage = usage(app, read, key.id)?;
                 let view = with_names(app, key, usage);
                 let expiring = wanted.expiring_within_s.is_none()
                     || view.key.expires_at.is_some_and(|end| end > now);
@@ -86,7 +85,7 @@ fn filter(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Filter> {
         Some(asked) => {
             let place = directory
                 .find_place(asked)
-                .filter(|place| directory.reaches(caller.reach, place.workspace.uid));
+                .filter(|place| caller.knows(&directory, place.workspace.uid));
             place
                 .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?
                 .workspace
@@ -102,7 +101,9 @@ fn filter(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Filter> {
         Some(asked) => {
             let found = directory
                 .find_user(&asked.to_ascii_lowercase())
-                .filter(|user| directory.reaches(caller.reach, user.home));
+                .filter(|user| {
+                    caller.knows(&directory, user.home) || caller.user == Some(user.uid)
+                });
             Some(
                 found
                     .ok_or_else(|| Error::invalid("owner", "there is no such user"))?

@@ -1,9 +1,11 @@
-//! The life of a key: issue, read, edit, disable, enable, rotate, delete.
+//! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
+mod admission;
 mod bounds;
 pub mod edit;
 pub mod issue;
 pub mod list;
+pub mod reveal;
 pub mod rotate;
 
 use super::access::{Caller, Identity};
@@ -12,13 +14,12 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::secret::Secret;
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::local::Usage;
 use crate::store::{Read, keys, local};
-use std::sync::Arc;
+use admission::policy_of;
 
 /// A key with what is computed or looked up for showing it.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct View {
     pub usage: Usage,
 }
 
-/// A key and, if it was made just now, its secret.
+/// A key and, if it was made just now or revealed, its secret.
 #[derive(Debug)]
 pub struct Issued {
     pub view: View,
@@ -57,18 +58,18 @@ pub fn whoami(app: &App, caller: &Caller) -> Result<View> {
 /// Ends a key for good. Its tombstone stays, its digests do not.
 pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String>) -> Result<()> {
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(caller, "key.delete", Target::new(Kind::Key, id), move |tx, now| {
-        let directory = index.directory();
-        let key = manageable(tx, &directory, &who, id)?;
-        if policy_of(&directory, &key)?.confirm_name && confirm_name.as_deref() != Some(key.name.as_str()) {
-            return Err(Error::Conflict(format!(
-                "policy {} asks for the name of a key that is to be deleted: send it as confirm_name",
-                key.policy
-            )));
-        }
-        keys::delete(tx, id, now)?;
-        Ok((Some(record(&key, Changes::default())), ()))
-    })
+    app.change(
+        caller,
+        "key.delete",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let directory = index.directory();
+            let key = manageable(tx, &directory, &who, id)?;
+            policy_of(tx, &key)?.check_delete(&key, confirm_name.as_deref())?;
+            keys::delete(tx, id, now)?;
+            Ok((Some(record(&key, ended(&key))), ()))
+        },
+    )
 }
 
 /// Ends a key whose secret was presented. A key may end itself; any other takes the right to delete it. Knowing the
@@ -84,8 +85,8 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
                 true => keys::find(tx, id)?.ok_or(Error::NotFound("key"))?,
                 false => manageable(tx, &index.directory(), &who, id)?,
             };
-            let ended = keys::delete(tx, id, now)?;
-            Ok((ended.then(|| record(&key, Changes::default())), ()))
+            let first = keys::delete(tx, id, now)?;
+            Ok((first.then(|| record(&key, ended(&key))), ()))
         },
     )
 }
@@ -97,17 +98,24 @@ pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
         .map(|key| key.created_at))
 }
 
-/// Shows a key as it is after a change, usage that waits to be written included.
+/// Shows a key as it is after a change.
 fn view(app: &App, key: Key) -> Result<View> {
-    let mut usage = app.read(|read| local::find_usage(read, key.id))?;
-    if let Some(pending) = app.index.usage.pending(key.id) {
+    let usage = app.read(|read| usage(app, read, key.id))?;
+    Ok(with_names(app, key, usage))
+}
+
+/// What is known of the use of a key, with what waits to be written. While that is on its way to the store, it is
+/// in neither place, and the count lags behind for the moment.
+fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {
+    let mut usage = local::find_usage(read, id)?;
+    if let Some(pending) = app.index.usage.pending(id) {
         usage.use_count += pending.uses;
         if let Some((at, address)) = pending.last_used {
             usage.last_used_at = Some(at);
             usage.last_used_ip = address.map(|address| address.to_string());
         }
     }
-    Ok(with_names(app, key, usage))
+    Ok(usage)
 }
 
 fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
@@ -162,11 +170,11 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
     Ok(key)
 }
 
-fn policy_of(directory: &Directory, key: &Key) -> Result<Arc<Policy>> {
-    directory
-        .policy(&key.policy)
-        .cloned()
-        .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
+/// What the audit log keeps of a key that ends: its name, and that it opens nothing any more.
+fn ended(key: &Key) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("name", &key.name, &String::new());
+    changes
 }
 
 fn record(key: &Key, changes: Changes) -> Record {

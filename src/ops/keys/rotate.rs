@@ -1,11 +1,12 @@
 //! Rotation: a key gets a new secret and keeps its id, its rights and its place.
 
-use super::issue::digested;
+use super::issue::keep;
 use super::{Issued, bounds, manageable, policy_of, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::pepper::Peppers;
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret};
 use crate::domain::key::{GRACE_S_MAX, Key, KeyId};
+use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
@@ -44,7 +45,7 @@ impl Grace {
 
 /// Gives a key a new secret. Whoever takes over a management key this way must be allowed all that it is.
 pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Issued> {
-    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let (key, secret) = app.change(
         caller,
         "key.rotate",
@@ -53,9 +54,14 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
             let directory = index.directory();
             let key = manageable(tx, &directory, &who, id)?;
             bounds::require_cover(tx, &directory, &who, &key)?;
-            check_policy(policy_of(&directory, &key)?.can_rotate, &key)?;
-            let (key, secret) = replace(tx, &peppers, key, grace, now)?;
-            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+            let policy = policy_of(tx, &key)?;
+            policy.check_rotate()?;
+            let hint = key.hint.clone();
+            let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            Ok((
+                Some(record(&key, replaced(&hint, &key, grace))),
+                (key, Some(secret)),
+            ))
         },
     )?;
     Ok(Issued {
@@ -72,7 +78,7 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
             "only a key can rotate itself; sign in again for a new access token".to_owned(),
         ));
     };
-    let (index, peppers) = (app.index.clone(), app.peppers.clone());
+    let files = app.key_files();
     let (key, secret) = app.change(
         caller,
         "key.rotate",
@@ -85,16 +91,22 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
                 .into_iter()
                 .find(|row| row.expires_at.is_none());
             let still_newest = newest.is_some_and(|row| {
-                peppers
+                files
+                    .peppers
                     .version(row.secret.pepper)
                     .is_some_and(|pepper| pepper.matches(&secret, &row.secret.digest))
             });
             if !still_newest {
                 return Err(Error::Unauthenticated);
             }
-            check_policy(policy_of(&index.directory(), &key)?.can_rotate, &key)?;
-            let (key, secret) = replace(tx, &peppers, key, grace, now)?;
-            Ok((Some(record(&key, Changes::default())), (key, Some(secret))))
+            let policy = policy_of(tx, &key)?;
+            policy.check_rotate()?;
+            let hint = key.hint.clone();
+            let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            Ok((
+                Some(record(&key, replaced(&hint, &key, grace))),
+                (key, Some(secret)),
+            ))
         },
     )?;
     Ok(Issued {
@@ -103,20 +115,26 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
     })
 }
 
-fn check_policy(can_rotate: bool, key: &Key) -> Result<()> {
-    if can_rotate {
-        return Ok(());
+/// What the audit log keeps of a rotation: which secret follows which, and when the old one ends.
+fn replaced(old_hint: &String, key: &Key, grace: Grace) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("hint", old_hint, &key.hint);
+    match grace {
+        Grace::AtOnce => {}
+        Grace::Seconds(seconds) => changes.note("grace_s", &0, &seconds),
+        Grace::UntilFirstUse(seconds) => {
+            changes.note("grace_s", &0, &seconds);
+            changes.note("until_first_use", &false, &true);
+        }
     }
-    Err(Error::Conflict(format!(
-        "keys of policy {} cannot be rotated; issue a new key and delete this one",
-        key.policy
-    )))
+    changes
 }
 
 /// Puts a new secret in the place of the newest. At most two secrets of a key ever work.
 fn replace(
     tx: &Write<'_>,
-    peppers: &Peppers,
+    files: &KeyFiles,
+    policy: &Policy,
     mut key: Key,
     grace: Grace,
     now: Timestamp,
@@ -148,7 +166,7 @@ fn replace(
         .split_once('_')
         .map_or(PREFIX_DEFAULT, |(prefix, _)| prefix);
     let secret = Secret::generate(prefix, key.id)?;
-    keys::insert_secret(tx, key.id, digested(peppers, &secret), now)?;
+    keep(tx, files, policy, &secret, now)?;
     key.hint = secret.hint();
     key.rotated_at = Some(now);
     keys::update_rotated(tx, key.id, &key.hint, now)?;

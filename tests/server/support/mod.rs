@@ -4,12 +4,15 @@
 //! answer is not the expected one, so that a failed test explains itself.
 
 mod client;
+mod problem;
 mod random;
 pub mod refusal;
 mod server;
+mod together;
 mod user;
 
 pub use client::{Address, Connection, Received, Response};
 pub use random::Random;
 pub use server::{Server, executable, fresh_folder};
-pub use user::{Issued, User};
+pub use together::together;
+pub use user::{Issued, PASSWORD, User};

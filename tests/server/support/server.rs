@@ -49,26 +49,37 @@ impl Server {
 
     /// With further arguments behind `quickstart`, and environment variables.
     pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Server {
-        Server::launch(None, args, env)
+        Server::launch(None, "127.0.0.1:0", args, env)
+    }
+
+    /// On another address than loopback.
+    pub fn start_on(listen: &str) -> Server {
+        Server::launch(None, listen, &["--allow-plain-http"], &[])
     }
 
     /// With its data folder in this place; what is there afterwards is the caller's to remove.
     pub fn start_at(data: &Path) -> Server {
-        Server::launch_at(Some(data), None, &[], &[])
+        Server::launch_at(Some(data), None, "127.0.0.1:0", &[], &[])
     }
 
     /// With `RLIMIT_NOFILE` set to `descriptors`.
     pub fn start_limited(descriptors: u32) -> Server {
-        Server::launch(Some(descriptors), &[], &[])
+        Server::launch(Some(descriptors), "127.0.0.1:0", &[], &[])
     }
 
-    fn launch(descriptors: Option<u32>, args: &[&str], env: &[(&str, &str)]) -> Server {
-        Server::launch_at(None, descriptors, args, env)
+    fn launch(
+        descriptors: Option<u32>,
+        listen: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Server {
+        Server::launch_at(None, descriptors, listen, args, env)
     }
 
     fn launch_at(
         data: Option<&Path>,
         descriptors: Option<u32>,
+        listen: &str,
         args: &[&str],
         env: &[(&str, &str)],
     ) -> Server {
@@ -85,7 +96,7 @@ impl Server {
         command
             .args(["quickstart", "--json", "--data"])
             .arg(&data)
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", listen]);
         let (child, hello) = spawn(command, &args, &env, &folder);
         let text = |value: &Value| {
             value

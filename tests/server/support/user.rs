@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::client::{Address, Response};
 
+/// The password of every user that [`User::person`] makes.
+pub const PASSWORD: &str = "seven lanterns over the harbour";
+
 /// See the heading. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -93,10 +96,76 @@ impl User {
             .collect()
     }
 
+    /// A body that is sent as it is, as JSON or not.
+    #[track_caller]
+    pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Response {
+        let mut headers = vec![("Content-Type", content_type)];
+        headers.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        self.address.call(method, path, &headers, Some(body))
+    }
+
     /// Issues a key: 201 or the test fails.
     #[track_caller]
     pub fn issue(&self, key: Value) -> Issued {
         issued(&self.post("/v1/keys", key).expect(201))
+    }
+
+    /// The key object as it is now.
+    #[track_caller]
+    pub fn key(&self, id: &str) -> Value {
+        self.get(&format!("/v1/keys/{id}")).expect(200).json()
+    }
+
+    /// Edits a key: 200 or the test fails. Returns the key object.
+    #[track_caller]
+    pub fn edit(&self, id: &str, edit: Value) -> Value {
+        self.patch(&format!("/v1/keys/{id}"), edit)
+            .expect(200)
+            .json()
+    }
+
+    /// Makes a workspace: 201 or the test fails. Returns its uid.
+    #[track_caller]
+    pub fn workspace(&self, slug: &str, parent: &str) -> String {
+        let body = json!({ "slug": slug, "parent": parent });
+        let made = self.post("/v1/workspaces", body).expect(201).json();
+        made["uid"]
+            .as_str()
+            .expect("a workspace has a uid")
+            .to_owned()
+    }
+
+    /// Makes a user with [`PASSWORD`] and one role in a workspace that is also his home. Returns his uid.
+    #[track_caller]
+    pub fn person(&self, name: &str, role: &str, workspace: &str) -> String {
+        let body = json!({
+            "user_name": name, "password": PASSWORD, "workspace": workspace,
+            "roles": [{ "workspace": workspace, "role": role }],
+        });
+        let made = self.post("/v1/users", body).expect(201).json();
+        made["uid"].as_str().expect("a user has a uid").to_owned()
+    }
+
+    /// Signs in and acts with the access token: 201 or the test fails.
+    #[track_caller]
+    pub fn signed_in(&self, name: &str, password: &str) -> User {
+        let body = json!({ "user_name": name, "password": password });
+        let session = self.post("/v1/sessions", body).expect(201).json();
+        let token = session["access_token"]
+            .as_str()
+            .expect("a session has a token");
+        User::new(self.address.clone()).bearer(token)
+    }
+
+    /// The newest audit event.
+    #[track_caller]
+    pub fn newest_event(&self) -> Value {
+        let page = self.get("/v1/audit-events?limit=1").expect(200).json();
+        page["items"][0].clone()
     }
 
     /// Gives a key a new secret: 200 or the test fails.

@@ -1,6 +1,8 @@
 //! The tree of workspaces.
 
-use super::access::Caller;
+pub mod delete;
+
+use super::access::{self, Caller};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
@@ -9,7 +11,7 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::{DEPTH_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::workspaces;
+use crate::store::{Read, workspaces};
 
 /// What a new workspace is to be.
 #[derive(Clone, Debug)]
@@ -47,6 +49,7 @@ pub fn create(app: &App, caller: &Caller, new: NewWorkspace) -> Result<Workspace
                 Some(asked) => parent(&directory, &who, asked)?,
             };
             who.require(&directory, Permission::WorkspacesWrite, parent, None)?;
+            check_live(tx, parent)?;
             let workspace = Workspace {
                 uid: Uid::generate()?,
                 slug: new.slug,
@@ -61,6 +64,8 @@ pub fn create(app: &App, caller: &Caller, new: NewWorkspace) -> Result<Workspace
             check_tree(&workspaces::list(tx)?)?;
             let mut changes = Changes::default();
             changes.note("slug", &String::new(), &workspace.slug);
+            changes.note("name", &String::new(), &workspace.name);
+            changes.note_option("parent", &None, &workspace.parent);
             Ok((Some(record(&workspace, changes)), workspace))
         },
     )
@@ -107,7 +112,9 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
             after.name = edit.name.unwrap_or(after.name);
             after.enabled = edit.enabled.unwrap_or(after.enabled);
             if let Some(asked) = &edit.parent {
-                after.parent = Some(new_parent(&directory, &who, &before, asked)?);
+                let parent = new_parent(&directory, &who, &before, asked)?;
+                check_live(tx, parent)?;
+                after.parent = Some(parent);
             }
             if before.parent.is_none() && !after.enabled {
                 return Err(Error::Conflict(
@@ -122,27 +129,6 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
             Ok((noted.then(|| record(&after, changes)), after))
         },
     )
-}
-
-/// Removes an empty workspace.
-pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
-    let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
-    app.change(caller, "workspace.delete", Target::new(Kind::Workspace, text), move |tx, _| {
-        let directory = index.directory();
-        let workspace = manageable(&directory, &who, &asked)?;
-        if workspace.parent.is_none() {
-            return Err(Error::Conflict("the root workspace cannot be deleted".to_owned()));
-        }
-        if !workspaces::is_empty(tx, workspace.uid)? {
-            return Err(Error::Conflict(
-                "the workspace is not empty: it has workspaces below it, users at home in it, or keys (the tombstones \
-                 of deleted ones count); disable it instead"
-                    .to_owned(),
-            ));
-        }
-        workspaces::delete(tx, workspace.uid)?;
-        Ok((Some(record(&workspace, Changes::default())), ()))
-    })
 }
 
 fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Workspace> {
@@ -164,7 +150,7 @@ fn manageable(directory: &Directory, caller: &Caller, text: &str) -> Result<Work
 fn parent(directory: &Directory, caller: &Caller, asked: &str) -> Result<Uid> {
     let place = directory
         .find_place(asked)
-        .filter(|place| directory.reaches(caller.reach, place.workspace.uid));
+        .filter(|place| caller.knows(directory, place.workspace.uid));
     Ok(place
         .ok_or_else(|| Error::invalid("parent", "there is no such workspace"))?
         .workspace
@@ -195,6 +181,14 @@ fn new_parent(
     Ok(new)
 }
 
+/// On the row, because the index follows the deletion of a workspace later than another change of the same batch.
+fn check_live(read: &Read, parent: Uid) -> Result<()> {
+    match workspaces::find(read, parent)? {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid("parent", "there is no such workspace")),
+    }
+}
+
 fn check_slug_free(all: &[Workspace], wanted: &Workspace) -> Result<()> {
     if all
         .iter()
@@ -212,7 +206,7 @@ fn check_slug_free(all: &[Workspace], wanted: &Workspace) -> Result<()> {
 fn check_tree(all: &[Workspace]) -> Result<()> {
     let mut directory = Directory::default();
     directory.put_workspaces(all.to_vec());
-    let root = super::access::root(&directory)?;
+    let root = access::root(&directory)?;
     for workspace in all {
         let place = directory.place(workspace.uid);
         if !directory.reaches(root, workspace.uid) {

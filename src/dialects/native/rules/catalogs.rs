@@ -1,6 +1,6 @@
 //! Catalogs: bodies in, bodies out.
 
-use super::keys::PageBody;
+use super::super::keys::PageBody;
 use crate::domain::catalog::{Catalog, Definition, Operation, Scope};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -72,7 +72,6 @@ impl<'a> CatalogBody<'a> {
 
 /// `GET /v1/catalogs`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = catalogs::list(call.app, call.caller()?)?;
     let items: Vec<_> = found
         .iter()

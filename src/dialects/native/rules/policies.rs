@@ -1,0 +1,172 @@
+//! Policies: bodies in, bodies out.
+
+use super::super::keys::{PageBody, RateBody, rate_limit};
+use crate::domain::policy::{
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy, SecretShown,
+    TiedTo, Words, from_word, word, words,
+};
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::policies::{self, PolicyEdit};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct PolicyBody<'a> {
+    name: &'a str,
+    description: &'a str,
+    issued_by: &'static str,
+    headers: Vec<&'a str>,
+    read_only_by: &'static str,
+    expiry: &'static str,
+    expiry_s_max: Option<u64>,
+    expiry_months_max: Option<u32>,
+    addresses: &'static str,
+    keys_per_workspace_max: Option<u32>,
+    keys_per_owner_max: Option<u32>,
+    name_unique: bool,
+    secret_shown: &'static str,
+    editable: Vec<&'static str>,
+    can_disable: bool,
+    can_rotate: bool,
+    confirm_name: bool,
+    tied_to: &'static str,
+    rate_limit: Option<RateBody>,
+    prefix: &'a str,
+}
+
+impl<'a> PolicyBody<'a> {
+    fn of(policy: &'a Policy) -> PolicyBody<'a> {
+        PolicyBody {
+            name: &policy.name,
+            description: &policy.description,
+            issued_by: word(policy.issued_by),
+            headers: policy
+                .headers
+                .iter()
+                .map(CredentialHeader::as_str)
+                .collect(),
+            read_only_by: word(policy.read_only_by),
+            expiry: word(policy.expiry),
+            expiry_s_max: policy.expiry_s_max,
+            expiry_months_max: policy.expiry_months_max,
+            addresses: word(policy.addresses),
+            keys_per_workspace_max: policy.keys_per_workspace_max,
+            keys_per_owner_max: policy.keys_per_owner_max,
+            name_unique: policy.name_unique,
+            secret_shown: word(policy.secret_shown),
+            editable: policy.editable.iter().map(|field| word(*field)).collect(),
+            can_disable: policy.can_disable,
+            can_rotate: policy.can_rotate,
+            confirm_name: policy.confirm_name,
+            tied_to: word(policy.tied_to),
+            rate_limit: policy.rate_limit.map(|rate| RateBody {
+                limit: rate.limit,
+                window_s: rate.window_s,
+            }),
+            prefix: &policy.prefix,
+        }
+    }
+}
+
+/// `GET /v1/policies`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    call.query()?.finish()?;
+    let found = policies::list(call.app, call.caller()?)?;
+    let items: Vec<_> = found.iter().map(|policy| PolicyBody::of(policy)).collect();
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
+}
+
+/// `GET /v1/policies/{name}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let policy = policies::find(call.app, call.caller()?, call.param("name"))?;
+    Ok(Reply::json(200, &PolicyBody::of(&policy)))
+}
+
+/// `POST /v1/policies`
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let name = body.required_text("name")?;
+    let asked = edit_of(body)?;
+    let policy = policies::create(call.app, call.caller()?, name, asked)?;
+    Ok(Reply::json(201, &PolicyBody::of(&policy)))
+}
+
+/// `PATCH /v1/policies/{name}`
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let asked = edit_of(Fields::of(call.request)?)?;
+    let policy = policies::edit(call.app, call.caller()?, call.param("name"), asked)?;
+    Ok(Reply::json(200, &PolicyBody::of(&policy)))
+}
+
+/// `DELETE /v1/policies/{name}`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    policies::delete(call.app, call.caller()?, call.param("name"))?;
+    Ok(Reply::new(204))
+}
+
+fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
+    let edit = PolicyEdit {
+        description: body.text("description")?,
+        issued_by: choice::<IssuedBy>(&mut body, "issued_by")?,
+        headers: body.texts("headers")?.map(headers),
+        read_only_by: choice::<ReadOnlyBy>(&mut body, "read_only_by")?,
+        expiry: choice::<Expiry>(&mut body, "expiry")?,
+        expiry_s_max: body.number_or_null("expiry_s_max")?,
+        expiry_months_max: small(&mut body, "expiry_months_max")?,
+        addresses: choice::<AddressRule>(&mut body, "addresses")?,
+        keys_per_workspace_max: small(&mut body, "keys_per_workspace_max")?,
+        keys_per_owner_max: small(&mut body, "keys_per_owner_max")?,
+        name_unique: body.flag("name_unique")?,
+        secret_shown: choice::<SecretShown>(&mut body, "secret_shown")?,
+        editable: body.texts("editable")?.map(editable).transpose()?,
+        can_disable: body.flag("can_disable")?,
+        can_rotate: body.flag("can_rotate")?,
+        confirm_name: body.flag("confirm_name")?,
+        tied_to: choice::<TiedTo>(&mut body, "tied_to")?,
+        rate_limit: body
+            .object_or_null("rate_limit")?
+            .map(rate_limit)
+            .transpose()?,
+        prefix: body.text("prefix")?,
+    };
+    body.finish()?;
+    Ok(edit)
+}
+
+fn choice<T: Words>(body: &mut Fields, member: &str) -> Result<Option<T>> {
+    body.text(member)?
+        .map(|text| from_word(&text).ok_or_else(|| no_word::<T>(member.to_owned())))
+        .transpose()
+}
+
+fn editable(members: Vec<String>) -> Result<Vec<Field>> {
+    let one = |(position, text): (usize, String)| {
+        from_word(&text).ok_or_else(|| no_word::<Field>(format!("editable[{position}]")))
+    };
+    members.into_iter().enumerate().map(one).collect()
+}
+
+fn headers(names: Vec<String>) -> Vec<CredentialHeader> {
+    names
+        .iter()
+        .map(|name| CredentialHeader::parse(name))
+        .collect()
+}
+
+fn no_word<T: Words>(field: String) -> Error {
+    Error::invalid(field, format!("must be one of {}", words::<T>().join(", ")))
+}
+
+/// A number of 32 bits; what does not fit is beyond every bound that a policy may have, and is refused as that.
+fn small(body: &mut Fields, member: &str) -> Result<Option<Option<u32>>> {
+    let number = body.number_or_null(member)?;
+    Ok(number.map(|number| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX))))
+}

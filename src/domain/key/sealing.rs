@@ -1,0 +1,190 @@
+//! Sealed copies of secrets, for policies that show a secret again.
+//!
+//! ChaCha20-Poly1305 (RFC 8439): fast on machines without AES instructions, and constant in time on all. Every copy
+//! has a nonce of its own, drawn at random (good for 2^32 copies under one key), and is bound to its key's id, so
+//! that a row copied to another key opens nothing. The sealing key lies outside the database, as the pepper does: a
+//! stolen database shows no secret.
+
+use super::KeyId;
+use super::keyfile;
+use super::secret::Secret;
+use crate::error::{Error, Result};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
+
+/// A secret that only the sealing key opens: nonce, ciphertext, tag.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sealed {
+    /// Version of the sealing key.
+    pub version: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// One version of the sealing key.
+pub struct SealingKey {
+    pub version: u32,
+    /// Shows whether a key file is the one that a database was made with, and nothing else.
+    pub fingerprint: [u8; 32],
+    cipher: LessSafeKey,
+}
+
+/// All versions that sealed copies may have been made with, the newest last.
+pub struct SealingKeys(Vec<SealingKey>);
+
+impl SealingKey {
+    /// Cipher key and fingerprint are both derived, so that neither says anything about the other.
+    fn new(version: u32, bytes: &[u8; 32]) -> Result<SealingKey> {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        let derive = |purpose: &str| hmac::sign(&root, purpose.as_bytes());
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(derive("latchkey: fingerprint of the sealing key").as_ref());
+        let cipher = UnboundKey::new(
+            &CHACHA20_POLY1305,
+            derive("latchkey: cipher of sealed secrets").as_ref(),
+        )
+        .map_err(|_| Error::internal("a derived key has the wrong length"))?;
+        Ok(SealingKey {
+            version,
+            fingerprint,
+            cipher: LessSafeKey::new(cipher),
+        })
+    }
+}
+
+impl SealingKeys {
+    /// Draws the first version; also the text of its file.
+    pub fn generate() -> Result<(SealingKeys, String)> {
+        let (bytes, text) = keyfile::draw()?;
+        Ok((SealingKeys(vec![SealingKey::new(1, &bytes)?]), text))
+    }
+
+    /// Reads the file of sealing keys; `None` if it is damaged.
+    pub fn parse(text: &str) -> Option<SealingKeys> {
+        let versions = keyfile::parse(text)?;
+        let keys = versions
+            .iter()
+            .map(|(version, bytes)| SealingKey::new(*version, bytes).ok());
+        keys.collect::<Option<_>>().map(SealingKeys)
+    }
+
+    /// Every version, oldest first.
+    pub fn all(&self) -> &[SealingKey] {
+        &self.0
+    }
+
+    /// Seals the secret of a key, under the newest version.
+    pub fn seal(&self, id: KeyId, secret: &Secret) -> Result<Sealed> {
+        // `parse` and `generate` never leave the list empty.
+        let key = &self.0[self.0.len() - 1];
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(Error::internal)?;
+        let mut sealed = secret.expose().as_bytes().to_vec();
+        key.cipher
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                bound_to(id),
+                &mut sealed,
+            )
+            .map_err(|_| Error::internal("a secret could not be sealed"))?;
+        Ok(Sealed {
+            version: key.version,
+            bytes: [&nonce[..], &sealed].concat(),
+        })
+    }
+
+    /// The secret; `None` if the copy was changed, belongs to another key, or was sealed under a key that is not here.
+    pub fn open(&self, id: KeyId, sealed: &Sealed) -> Option<Secret> {
+        let key = self.0.iter().find(|key| key.version == sealed.version)?;
+        let (nonce, text) = sealed.bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = text.to_vec();
+        let opened = key
+            .cipher
+            .open_in_place(nonce, bound_to(id), &mut text)
+            .ok()?;
+        Secret::read_back(std::str::from_utf8(opened).ok()?)
+            .filter(|secret| secret.presented().id == id)
+    }
+}
+
+/// What a copy is bound to besides its content: its purpose and its key.
+fn bound_to(id: KeyId) -> Aad<Vec<u8>> {
+    Aad::from(format!("latchkey: sealed secret of key {id}").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: KeyId = KeyId(7);
+
+    fn sealed() -> (SealingKeys, String, String, Sealed) {
+        let (keys, file) = SealingKeys::generate().unwrap();
+        let secret = Secret::generate("lk", ID).unwrap();
+        let sealed = keys.seal(ID, &secret).unwrap();
+        (keys, file, secret.expose().to_owned(), sealed)
+    }
+
+    #[test]
+    fn a_sealed_secret_opens_for_its_key_under_its_sealing_key() {
+        let (keys, file, secret, sealed) = sealed();
+        assert_eq!(keys.open(ID, &sealed).unwrap().expose(), secret);
+        let read_back = SealingKeys::parse(&file).unwrap();
+        assert_eq!(read_back.open(ID, &sealed).unwrap().expose(), secret);
+        let newer = SealingKeys::parse(&format!("{file}2 {}\n", "cd".repeat(32))).unwrap();
+        assert_eq!(newer.open(ID, &sealed).unwrap().expose(), secret);
+        let resealed = newer.seal(ID, &newer.open(ID, &sealed).unwrap()).unwrap();
+        assert_eq!(resealed.version, 2);
+    }
+
+    #[test]
+    fn the_secret_is_not_in_its_sealed_copy_and_no_two_copies_are_alike() {
+        let (keys, _, secret, first) = sealed();
+        let again = keys.seal(ID, &keys.open(ID, &first).unwrap()).unwrap();
+        assert_ne!(first.bytes, again.bytes);
+        assert_ne!(first.bytes[..NONCE_LEN], again.bytes[..NONCE_LEN]);
+        let tail = &secret.as_bytes()[secret.len() - 8..];
+        assert!(!first.bytes.windows(8).any(|window| window == tail));
+    }
+
+    // attacks 139
+    #[test]
+    fn another_key_another_sealing_key_and_a_changed_copy_open_nothing() {
+        let (keys, _, _, sealed) = sealed();
+        let (others, _) = SealingKeys::generate().unwrap();
+        assert!(keys.open(KeyId(8), &sealed).is_none());
+        assert!(others.open(ID, &sealed).is_none());
+        assert!(
+            keys.open(
+                ID,
+                &Sealed {
+                    version: 2,
+                    ..sealed.clone()
+                }
+            )
+            .is_none()
+        );
+        for position in 0..sealed.bytes.len() {
+            let mut flipped = sealed.clone();
+            flipped.bytes[position] ^= 1;
+            assert!(keys.open(ID, &flipped).is_none(), "byte {position}");
+            let cut = Sealed {
+                bytes: sealed.bytes[..position].to_vec(),
+                ..sealed.clone()
+            };
+            assert!(keys.open(ID, &cut).is_none(), "cut at {position}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart() {
+        let (one, file) = SealingKeys::generate().unwrap();
+        let (other, _) = SealingKeys::generate().unwrap();
+        assert_ne!(one.all()[0].fingerprint, other.all()[0].fingerprint);
+        assert_eq!(
+            SealingKeys::parse(&file).unwrap().all()[0].fingerprint,
+            one.all()[0].fingerprint
+        );
+        assert!(SealingKeys::parse("1 ab").is_none());
+    }
+}

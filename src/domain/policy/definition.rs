@@ -1,0 +1,239 @@
+//! Which policies make sense: every member checked by its name before a policy is stored.
+
+use super::rules::check_rate_limit;
+use super::{CredentialHeader, Expiry, Policy};
+use crate::domain::key::secret::check_prefix;
+use crate::domain::text;
+use crate::error::{Error, Result};
+
+/// Headers that a policy may name.
+pub const HEADERS_MAX: usize = 8;
+/// The longest life that can be written in seconds or months: a hundred years.
+const LIFE_S_MAX: u64 = 100 * 366 * 86_400;
+/// See [`LIFE_S_MAX`].
+const LIFE_MONTHS_MAX: u32 = 1200;
+/// The greatest number that a policy can limit keys to.
+const KEYS_MAX: u32 = 1_000_000;
+const HEADER_BYTES_MAX: usize = 64;
+
+/// Headers that requests carry anyway: taken for a credential, they would make every request one with two.
+const TAKEN: &[&str] = &[
+    "accept",
+    "authorization",
+    "cache-control",
+    "connection",
+    "cookie",
+    "date",
+    "dnt",
+    "early-data",
+    "expect",
+    "forwarded",
+    "from",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "remote-user",
+    "set-cookie",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "warning",
+    "www-authenticate",
+    "x-http-method-override",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
+];
+/// Families of such headers, and of those that proxies speak to us in.
+const TAKEN_FAMILIES: &[&str] = &[
+    "accept-",
+    "access-control-",
+    "content-",
+    "if-",
+    "proxy-",
+    "sec-",
+    "x-auth-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-original-",
+];
+
+impl Policy {
+    /// Refuses what no policy can be; the error names the member.
+    pub fn check_definition(&self) -> Result<()> {
+        text::check_slug("name", &self.name)?;
+        text::check_description("description", &self.description)?;
+        check_headers(&self.headers)?;
+        self.check_expiry()?;
+        for (member, most) in [
+            ("keys_per_workspace_max", self.keys_per_workspace_max),
+            ("keys_per_owner_max", self.keys_per_owner_max),
+        ] {
+            if most.is_some_and(|most| most > KEYS_MAX) {
+                return Err(Error::invalid(
+                    member,
+                    format!("must be at most {KEYS_MAX}"),
+                ));
+            }
+        }
+        for (position, field) in self.editable.iter().enumerate() {
+            if self.editable[..position].contains(field) {
+                return Err(Error::invalid(
+                    format!("editable[{position}]"),
+                    "is there twice",
+                ));
+            }
+        }
+        if let Some(rate) = self.rate_limit {
+            check_rate_limit("rate_limit", rate)?;
+        }
+        check_prefix("prefix", &self.prefix)
+    }
+
+    fn check_expiry(&self) -> Result<()> {
+        for (member, given) in [
+            ("expiry_s_max", self.expiry_s_max.is_some()),
+            ("expiry_months_max", self.expiry_months_max.is_some()),
+        ] {
+            if given && self.expiry == Expiry::Forbidden {
+                return Err(Error::invalid(
+                    member,
+                    "must be left out where keys do not expire",
+                ));
+            }
+        }
+        if self
+            .expiry_s_max
+            .is_some_and(|life_s| !(1..=LIFE_S_MAX).contains(&life_s))
+        {
+            return Err(Error::invalid(
+                "expiry_s_max",
+                format!("must be 1 to {LIFE_S_MAX}"),
+            ));
+        }
+        if self
+            .expiry_months_max
+            .is_some_and(|months| !(1..=LIFE_MONTHS_MAX).contains(&months))
+        {
+            return Err(Error::invalid(
+                "expiry_months_max",
+                format!("must be 1 to {LIFE_MONTHS_MAX}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_headers(headers: &[CredentialHeader]) -> Result<()> {
+    if headers.is_empty() || headers.len() > HEADERS_MAX {
+        return Err(Error::invalid(
+            "headers",
+            format!("must have 1 to {HEADERS_MAX} entries"),
+        ));
+    }
+    for (position, header) in headers.iter().enumerate() {
+        let refused = |reason: &str| Err(Error::invalid(format!("headers[{position}]"), reason));
+        if headers[..position].contains(header) {
+            return refused("is there twice");
+        }
+        let CredentialHeader::Named(name) = header else {
+            continue;
+        };
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        if !begins || name.len() > HEADER_BYTES_MAX || !name.bytes().all(legal) {
+            return refused(
+                "must be bearer, token, or the name of a header in lower case, such as x-api-key",
+            );
+        }
+        if TAKEN.contains(&name.as_str())
+            || TAKEN_FAMILIES.iter().any(|start| name.starts_with(start))
+        {
+            return refused("is a header with a meaning of its own; choose another one");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Field;
+    use super::*;
+    use crate::domain::key::quota::RateLimit;
+
+    #[track_caller]
+    fn check(field: &str, change: impl FnOnce(&mut Policy)) {
+        let mut policy = Policy::standard();
+        change(&mut policy);
+        match policy.check_definition() {
+            Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+
+    // attacks 153
+    #[test]
+    fn a_refusal_names_the_member() {
+        assert!(Policy::standard().check_definition().is_ok());
+        check("name", |p| p.name = "Upper".to_owned());
+        check("description", |p| p.description = "a\u{202e}b".to_owned());
+        check("headers", |p| p.headers = Vec::new());
+        for bad in [
+            "",
+            "X-Api-Key",
+            "x api",
+            "x_key",
+            "cookie",
+            "user-agent",
+            "x-forwarded-for",
+            "1-key",
+        ] {
+            check("headers[1]", |p| {
+                p.headers = vec![
+                    CredentialHeader::Bearer,
+                    CredentialHeader::Named(bad.to_owned()),
+                ]
+            });
+        }
+        check("headers[1]", |p| {
+            p.headers = vec![CredentialHeader::Token, CredentialHeader::Token]
+        });
+        check("expiry_s_max", |p| p.expiry_s_max = Some(0));
+        check("expiry_s_max", |p| p.expiry_s_max = Some(LIFE_S_MAX + 1));
+        check("expiry_months_max", |p| {
+            p.expiry_months_max = Some(LIFE_MONTHS_MAX + 1)
+        });
+        check("expiry_months_max", |p| {
+            p.expiry = Expiry::Forbidden;
+            p.expiry_months_max = Some(1);
+        });
+        check("keys_per_workspace_max", |p| {
+            p.keys_per_workspace_max = Some(KEYS_MAX + 1)
+        });
+        check("keys_per_owner_max", |p| {
+            p.keys_per_owner_max = Some(KEYS_MAX + 1)
+        });
+        check("editable[1]", |p| {
+            p.editable = vec![Field::Name, Field::Name]
+        });
+        check("rate_limit.window_s", |p| {
+            p.rate_limit = Some(RateLimit {
+                limit: 1,
+                window_s: 0,
+            })
+        });
+        check("prefix", |p| p.prefix = "lks".to_owned());
+    }
+}

@@ -1,0 +1,196 @@
+//! Which of two policies permits less. One rule for every member: whatever the new version permits, the old one
+//! permitted too.
+
+use super::{AddressRule, Expiry, IssuedBy, Policy, ReadOnlyBy, SecretShown, TiedTo};
+
+impl Policy {
+    /// The first member in which this policy permits something that `before` did not; `None` if it is nowhere looser.
+    ///
+    /// Description and prefix permit nothing. What changes sideways (read-only by method instead of by operation)
+    /// permits something new, and so does not count as stricter.
+    pub fn loosened_from(&self, before: &Policy) -> Option<&'static str> {
+        let members = [
+            ("issued_by", issuers(before.issued_by, self.issued_by)),
+            ("headers", within(&self.headers, &before.headers)),
+            (
+                "read_only_by",
+                same_or(before.read_only_by, self.read_only_by, ReadOnlyBy::Scope),
+            ),
+            (
+                "expiry",
+                same_or(before.expiry, self.expiry, Expiry::Optional),
+            ),
+            (
+                "expiry_s_max",
+                at_most(before.expiry_s_max, self.expiry_s_max),
+            ),
+            (
+                "expiry_months_max",
+                at_most(before.expiry_months_max, self.expiry_months_max),
+            ),
+            (
+                "addresses",
+                reach(self.addresses) <= reach(before.addresses),
+            ),
+            (
+                "keys_per_workspace_max",
+                at_most(before.keys_per_workspace_max, self.keys_per_workspace_max),
+            ),
+            (
+                "keys_per_owner_max",
+                at_most(before.keys_per_owner_max, self.keys_per_owner_max),
+            ),
+            ("name_unique", self.name_unique || !before.name_unique),
+            (
+                "secret_shown",
+                same_or(before.secret_shown, self.secret_shown, SecretShown::Sealed),
+            ),
+            ("editable", within(&self.editable, &before.editable)),
+            ("can_disable", before.can_disable || !self.can_disable),
+            ("can_rotate", before.can_rotate || !self.can_rotate),
+            ("confirm_name", self.confirm_name || !before.confirm_name),
+            (
+                "tied_to",
+                same_or(before.tied_to, self.tied_to, TiedTo::Workspace),
+            ),
+            ("rate_limit", slower(before, self)),
+        ];
+        members
+            .into_iter()
+            .find(|(_, kept)| !kept)
+            .map(|(member, _)| member)
+    }
+}
+
+/// Unchanged, or before it was the loosest value there is.
+fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
+    before == after || before == loosest
+}
+
+fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
+    // Proving a password again is more than having a session or a key of one's own.
+    let narrowed = matches!((before, after), (IssuedBy::Owner, IssuedBy::Password));
+    narrowed || same_or(before, after, IssuedBy::ManagerOrOwner)
+}
+
+fn within<T: PartialEq>(after: &[T], before: &[T]) -> bool {
+    after.iter().all(|one| before.contains(one))
+}
+
+/// `None` is no bound at all.
+fn at_most<T: PartialOrd>(before: Option<T>, after: Option<T>) -> bool {
+    match (before, after) {
+        (None, _) => true,
+        (Some(before), Some(after)) => after <= before,
+        (Some(_), None) => false,
+    }
+}
+
+fn reach(rule: AddressRule) -> u8 {
+    match rule {
+        AddressRule::Off => 0,
+        AddressRule::Exact => 1,
+        AddressRule::Cidr => 2,
+    }
+}
+
+fn slower(before: &Policy, after: &Policy) -> bool {
+    match (before.rate_limit, after.rate_limit) {
+        (None, _) => true,
+        (Some(before), Some(after)) => {
+            after.limit <= before.limit && after.window_s >= before.window_s
+        }
+        (Some(_), None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CredentialHeader, Field};
+    use super::*;
+    use crate::domain::key::quota::RateLimit;
+
+    fn strict() -> Policy {
+        Policy {
+            issued_by: IssuedBy::Password,
+            headers: vec![CredentialHeader::Bearer],
+            read_only_by: ReadOnlyBy::Method,
+            expiry: Expiry::Required,
+            expiry_s_max: Some(60),
+            expiry_months_max: Some(1),
+            addresses: AddressRule::Off,
+            keys_per_workspace_max: Some(1),
+            keys_per_owner_max: Some(1),
+            name_unique: true,
+            secret_shown: SecretShown::Once,
+            editable: vec![Field::Name],
+            can_disable: false,
+            can_rotate: false,
+            confirm_name: true,
+            tied_to: TiedTo::OwnerAndWorkspace,
+            rate_limit: Some(RateLimit {
+                limit: 1,
+                window_s: 60,
+            }),
+            prefix: "other".to_owned(),
+            description: "other".to_owned(),
+            ..Policy::standard()
+        }
+    }
+
+    fn loose() -> Policy {
+        Policy {
+            read_only_by: ReadOnlyBy::Scope,
+            secret_shown: SecretShown::Sealed,
+            tied_to: TiedTo::Workspace,
+            ..Policy::standard()
+        }
+    }
+
+    #[test]
+    fn a_policy_is_no_looser_than_itself_or_than_one_that_permits_all() {
+        assert_eq!(strict().loosened_from(&strict()), None);
+        assert_eq!(loose().loosened_from(&loose()), None);
+        assert_eq!(strict().loosened_from(&loose()), None);
+    }
+
+    #[track_caller]
+    fn check(member: &str, loosen: fn(&mut Policy)) {
+        let mut after = strict();
+        loosen(&mut after);
+        assert_eq!(after.loosened_from(&strict()), Some(member));
+    }
+
+    #[test]
+    fn every_member_that_permits_more_is_found() {
+        check("issued_by", |p| p.issued_by = IssuedBy::Owner);
+        check("issued_by", |p| p.issued_by = IssuedBy::ManagerOrOwner);
+        check("headers", |p| p.headers.push(CredentialHeader::Token));
+        check("headers", |p| p.headers = vec![CredentialHeader::Token]);
+        check("read_only_by", |p| p.read_only_by = ReadOnlyBy::Operation);
+        check("expiry", |p| p.expiry = Expiry::Optional);
+        check("expiry", |p| p.expiry = Expiry::Forbidden);
+        check("expiry_s_max", |p| p.expiry_s_max = Some(61));
+        check("expiry_s_max", |p| p.expiry_s_max = None);
+        check("expiry_months_max", |p| p.expiry_months_max = Some(2));
+        check("addresses", |p| p.addresses = AddressRule::Exact);
+        check("keys_per_workspace_max", |p| {
+            p.keys_per_workspace_max = None
+        });
+        check("keys_per_owner_max", |p| p.keys_per_owner_max = Some(2));
+        check("name_unique", |p| p.name_unique = false);
+        check("secret_shown", |p| p.secret_shown = SecretShown::Sealed);
+        check("editable", |p| p.editable.push(Field::Scopes));
+        check("can_disable", |p| p.can_disable = true);
+        check("can_rotate", |p| p.can_rotate = true);
+        check("confirm_name", |p| p.confirm_name = false);
+        check("tied_to", |p| p.tied_to = TiedTo::Workspace);
+        check("rate_limit", |p| p.rate_limit = None);
+        check("rate_limit", |p| {
+            p.rate_limit = Some(RateLimit {
+                limit: 1,
+                window_s: 59,
+            })
+        });
+    }
+}

@@ -1,0 +1,72 @@
+//! A server without sockets, for the tests of this folder: a real database in a folder of its own, a clock that
+//! stands still.
+
+use super::access::{Caller, Origin};
+use super::policies::presets::Preset;
+use super::{App, setup};
+use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
+use crate::domain::time::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// 2026-11-21T10:00:00Z, always.
+pub const NOW: Timestamp = Timestamp(1_795_255_200_000);
+
+/// See the heading.
+pub struct Fixture {
+    pub app: Arc<App>,
+    folder: PathBuf,
+    files: KeyFiles,
+}
+
+impl Fixture {
+    pub fn new() -> Fixture {
+        Fixture::with_presets(&[])
+    }
+
+    pub fn with_presets(presets: &'static [Preset]) -> Fixture {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "latchkey-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let files = KeyFiles {
+            peppers: Arc::new(Peppers::generate().unwrap().0),
+            sealing: Arc::new(SealingKeys::generate().unwrap().0),
+        };
+        let path = folder.join("db");
+        setup::create(&path, files.clone(), presets, NOW).unwrap();
+        let app = open(&path, &files, presets);
+        Fixture { app, folder, files }
+    }
+
+    /// Stops and starts again.
+    pub fn reopen(&mut self, presets: &'static [Preset]) {
+        self.app.close();
+        self.app = open(&self.folder.join("db"), &self.files, presets);
+    }
+
+    /// Who may do everything.
+    pub fn local(&self) -> Caller {
+        Caller::local(&self.app, 0, Origin::default()).unwrap()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.app.close();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn open(path: &std::path::Path, files: &KeyFiles, presets: &'static [Preset]) -> Arc<App> {
+    let app = setup::open(path, files.clone(), presets, || NOW).unwrap();
+    setup::load_keys(&app).unwrap();
+    app
+}

@@ -1,0 +1,200 @@
+//! Whether a policy lets a key in: who issues it, how many there are already, whether its name is taken.
+//!
+//! All of it is decided in the transaction of the change, on rows and not on the index, which follows a commit
+//! later than another change of the same batch.
+
+use crate::domain::key::Key;
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::{IssuedBy, Policy};
+use crate::domain::text;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::access::{Caller, Identity};
+use crate::store::{Read, keys, policies, workspaces};
+
+/// The policy as it is in this transaction.
+pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
+    policies::find(read, &key.policy)?
+        .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
+}
+
+/// Whether the caller may issue keys of this policy, in this workspace, for this owner.
+pub fn check_issuer(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+    owner: Option<Uid>,
+) -> Result<()> {
+    let name = &policy.name;
+    let for_himself = caller.user.is_some() && owner == caller.user;
+    if policy.issued_by == IssuedBy::Password {
+        if caller.identity == Identity::Password && for_himself {
+            return Ok(());
+        }
+        return Err(Error::Conflict(format!(
+            "keys of policy {name} are issued to whoever proves a user name and password, for that user; ask for one \
+             that way, or choose another policy"
+        )));
+    }
+    caller.require(directory, Permission::KeysWrite, workspace, owner)?;
+    match policy.issued_by {
+        IssuedBy::Owner if !for_himself => Err(Error::Conflict(format!(
+            "users issue keys of policy {name} for themselves; sign in as the user who is to own the key, or choose \
+             another policy"
+        ))),
+        IssuedBy::Manager if !caller.may(directory, Permission::KeysWrite, workspace, None) => {
+            Err(Error::Forbidden(format!(
+                "keys of policy {name} are issued by whoever manages the workspace's keys; ask one of them"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone.
+pub fn check_room(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
+    if workspaces::find(read, key.workspace)?.is_none() {
+        return Err(Error::invalid("workspace", "there is no such workspace"));
+    }
+    let name = &policy.name;
+    if let Some(most) = policy.keys_per_workspace_max
+        && keys::count_of_policy(read, name, key.workspace)? >= u64::from(most)
+    {
+        return Err(Error::Conflict(format!(
+            "policy {name} allows {most} keys in a workspace; delete one first"
+        )));
+    }
+    if let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner)
+        && keys::count_of_owner(read, name, owner)? >= u64::from(most)
+    {
+        return Err(Error::Conflict(format!(
+            "policy {name} allows {most} keys of one owner; delete one first"
+        )));
+    }
+    check_name(read, policy, key)
+}
+
+/// Refuses a name that another live key of the policy in the workspace has, where names must differ.
+pub fn check_name(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
+    if !policy.name_unique {
+        return Ok(());
+    }
+    text::check_distinct_name("name", &key.name)?;
+    let wanted = text::folded(&key.name);
+    let others = keys::list_names(read, &policy.name, key.workspace)?;
+    if others
+        .iter()
+        .any(|(id, name)| *id != key.id && text::folded(name) == wanted)
+    {
+        return Err(Error::Conflict(format!(
+            "the workspace has a key of this name already, and policy {} wants names to differ; choose another one",
+            policy.name
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::access::Origin;
+    use crate::ops::fixture::Fixture;
+    use crate::ops::keys::issue::{NewKey, issue, issue_by_password};
+    use crate::ops::people::{self, NewUser};
+    use crate::ops::policies::{PolicyEdit, create};
+
+    const PASSWORD: &str = "a passphrase of some length";
+
+    fn with_policy(asked: PolicyEdit) -> Fixture {
+        let fixture = Fixture::new();
+        create(&fixture.app, &fixture.local(), "tight".to_owned(), asked).unwrap();
+        fixture
+    }
+
+    fn new_key(name: &str) -> NewKey {
+        NewKey {
+            name: name.to_owned(),
+            policy: Some("tight".to_owned()),
+            ..NewKey::default()
+        }
+    }
+
+    #[test]
+    fn a_policy_of_password_holders_admits_them_alone_and_up_to_its_number() {
+        let fixture = with_policy(PolicyEdit {
+            issued_by: Some(IssuedBy::Password),
+            keys_per_owner_max: Some(Some(2)),
+            ..PolicyEdit::default()
+        });
+        let (app, local) = (&fixture.app, fixture.local());
+        let alice = NewUser {
+            user_name: "alice".to_owned(),
+            email: None,
+            workspace: None,
+            password: Some(PASSWORD.to_owned()),
+            roles: Vec::new(),
+        };
+        people::create(app, &local, alice).unwrap();
+
+        let refused = issue(app, &local, new_key("by an administrator"), None).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Conflict(why) if why.contains("tight")),
+            "{refused}"
+        );
+        let wrong = issue_by_password(app, "alice", "not it", new_key("wrong"), Origin::default());
+        assert!(matches!(wrong, Err(Error::Unauthenticated)));
+        for name in ["one", "two"] {
+            let issued =
+                issue_by_password(app, "Alice", PASSWORD, new_key(name), Origin::default())
+                    .unwrap();
+            assert_eq!(issued.view.owner.as_deref(), Some("alice"));
+        }
+        let third = issue_by_password(app, "alice", PASSWORD, new_key("three"), Origin::default());
+        assert!(matches!(third, Err(Error::Conflict(_))));
+    }
+
+    #[test]
+    fn two_creations_at_once_do_not_exceed_the_number() {
+        let fixture = with_policy(PolicyEdit {
+            keys_per_workspace_max: Some(Some(5)),
+            ..PolicyEdit::default()
+        });
+        let issued: usize = std::thread::scope(|scope| {
+            let one = |thread: u32| {
+                let (app, local) = (fixture.app.clone(), fixture.local());
+                move || {
+                    let attempts = (0..5)
+                        .map(|n| issue(&app, &local, new_key(&format!("{thread} {n}")), None));
+                    attempts.filter(Result::is_ok).count()
+                }
+            };
+            let threads: Vec<_> = (0..8).map(|thread| scope.spawn(one(thread))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(issued, 5);
+    }
+
+    // attacks 152
+    #[test]
+    fn names_differ_where_the_policy_wants_it() {
+        let fixture = with_policy(PolicyEdit {
+            name_unique: Some(true),
+            ..PolicyEdit::default()
+        });
+        let (app, local) = (&fixture.app, fixture.local());
+        let first = issue(app, &local, new_key("Nightly"), None).unwrap();
+        assert!(matches!(
+            issue(app, &local, new_key("nightlY"), None),
+            Err(Error::Conflict(_))
+        ));
+        let twin = issue(app, &local, new_key("Nightlye\u{301}"), None);
+        assert!(matches!(twin, Err(Error::Invalid { .. })));
+        super::super::delete(app, &local, first.view.key.id, None).unwrap();
+        issue(app, &local, new_key("nightly"), None).unwrap();
+    }
+}

@@ -1,0 +1,72 @@
+//! Showing a secret again, from its sealed copy.
+
+use super::{Issued, bounds, policy_of, record, view};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::key::secret::Secret;
+use crate::domain::key::{Key, KeyId};
+use crate::domain::people::permission::Permission;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::App;
+use crate::ops::access::Caller;
+use crate::store::{Read, keys};
+
+/// Shows the newest secret of a key whose policy keeps a sealed copy. The event is committed before the secret
+/// leaves: if it cannot be written, there is no answer. Whoever sees the secret of a management key can act as it,
+/// and so must be allowed all that it is.
+pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
+    let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
+    let target = Target::new(Kind::Key, id);
+    let (key, secret) = app.change(caller, "key.reveal", target, move |tx, _| {
+        let directory = index.directory();
+        let key = revealable(tx, &directory, &who, id)?;
+        bounds::require_cover(tx, &directory, &who, &key)?;
+        policy_of(tx, &key)?.check_reveal()?;
+        let secret = unseal(tx, &files, &key)?;
+        Ok((Some(record(&key, Changes::default())), (key, secret)))
+    })?;
+    Ok(Issued {
+        view: view(app, key)?,
+        secret: Some(secret),
+    })
+}
+
+/// A live key whose secret the caller may see.
+fn revealable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
+    caller.require_somewhere(Permission::KeysReveal)?;
+    let may = |permission, key: &Key| caller.may(directory, permission, key.workspace, key.owner);
+    let seen = |key: &Key| may(Permission::KeysReveal, key) || may(Permission::KeysRead, key);
+    let key = keys::find(read, id)?
+        .filter(seen)
+        .ok_or(Error::NotFound("key"))?;
+    caller.require(directory, Permission::KeysReveal, key.workspace, key.owner)?;
+    if key.deleted_at.is_some() {
+        return Err(Error::Conflict(
+            "the key is deleted, and its secret with it; issue a new key".to_owned(),
+        ));
+    }
+    Ok(key)
+}
+
+/// Opens the sealed copy, and checks that it is what the digest beside it was made of.
+fn unseal(read: &Read, files: &KeyFiles, key: &Key) -> Result<Secret> {
+    let Some((sealed, stored)) = keys::find_sealed(read, key.id)? else {
+        return Err(Error::Conflict(format!(
+            "the secret was made before policy {} kept sealed copies; rotate the key for one that can be shown again",
+            key.policy
+        )));
+    };
+    let secret = files.sealing.open(key.id, &sealed);
+    let pepper = files.peppers.version(stored.pepper);
+    secret
+        .zip(pepper)
+        .filter(|(secret, pepper)| pepper.matches(secret.expose(), &stored.digest))
+        .map(|(secret, _)| secret)
+        .ok_or_else(|| {
+            Error::internal(format!(
+                "the sealed copy of key {}'s secret was changed or belongs to another key",
+                key.id
+            ))
+        })
+}

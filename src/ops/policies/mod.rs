@@ -1,0 +1,225 @@
+//! Policies: read, added, made stricter, removed. What an edit means for keys that exist is told in
+//! `domain::policy`.
+
+pub mod presets;
+
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::quota::RateLimit;
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::{
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy, STANDARD,
+    SecretShown, TiedTo, word,
+};
+use crate::error::{Error, Result};
+use crate::ops::access::Caller;
+use crate::ops::{App, Record};
+use crate::store::{keys, policies};
+use std::sync::Arc;
+
+/// What a new policy differs in from `standard`, or an edit from what was there. `Some(None)` takes a bound away.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyEdit {
+    pub description: Option<String>,
+    pub issued_by: Option<IssuedBy>,
+    pub headers: Option<Vec<CredentialHeader>>,
+    pub read_only_by: Option<ReadOnlyBy>,
+    pub expiry: Option<Expiry>,
+    pub expiry_s_max: Option<Option<u64>>,
+    pub expiry_months_max: Option<Option<u32>>,
+    pub addresses: Option<AddressRule>,
+    pub keys_per_workspace_max: Option<Option<u32>>,
+    pub keys_per_owner_max: Option<Option<u32>>,
+    pub name_unique: Option<bool>,
+    pub secret_shown: Option<SecretShown>,
+    pub editable: Option<Vec<Field>>,
+    pub can_disable: Option<bool>,
+    pub can_rotate: Option<bool>,
+    pub confirm_name: Option<bool>,
+    pub tied_to: Option<TiedTo>,
+    pub rate_limit: Option<Option<RateLimit>>,
+    pub prefix: Option<String>,
+}
+
+impl PolicyEdit {
+    /// The policy with what was asked for in place.
+    fn apply(self, before: Policy) -> Policy {
+        Policy {
+            name: before.name,
+            description: self.description.unwrap_or(before.description),
+            issued_by: self.issued_by.unwrap_or(before.issued_by),
+            headers: self.headers.unwrap_or(before.headers),
+            read_only_by: self.read_only_by.unwrap_or(before.read_only_by),
+            expiry: self.expiry.unwrap_or(before.expiry),
+            expiry_s_max: self.expiry_s_max.unwrap_or(before.expiry_s_max),
+            expiry_months_max: self.expiry_months_max.unwrap_or(before.expiry_months_max),
+            addresses: self.addresses.unwrap_or(before.addresses),
+            keys_per_workspace_max: self
+                .keys_per_workspace_max
+                .unwrap_or(before.keys_per_workspace_max),
+            keys_per_owner_max: self.keys_per_owner_max.unwrap_or(before.keys_per_owner_max),
+            name_unique: self.name_unique.unwrap_or(before.name_unique),
+            secret_shown: self.secret_shown.unwrap_or(before.secret_shown),
+            editable: self.editable.unwrap_or(before.editable),
+            can_disable: self.can_disable.unwrap_or(before.can_disable),
+            can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
+            confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
+            tied_to: self.tied_to.unwrap_or(before.tied_to),
+            rate_limit: self.rate_limit.unwrap_or(before.rate_limit),
+            prefix: self.prefix.unwrap_or(before.prefix),
+        }
+    }
+}
+
+/// All policies, by name.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Policy>>> {
+    caller.require_somewhere(Permission::PoliciesRead)?;
+    let mut found: Vec<Arc<Policy>> = app.index.directory().policies().cloned().collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// The policy of a name.
+pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Policy>> {
+    caller.require_somewhere(Permission::PoliciesRead)?;
+    let directory = app.index.directory();
+    directory
+        .policy(name)
+        .cloned()
+        .ok_or(Error::NotFound("policy"))
+}
+
+/// Adds a policy: `standard` but for what is asked.
+pub fn create(app: &App, caller: &Caller, name: String, asked: PolicyEdit) -> Result<Policy> {
+    let policy = asked.apply(Policy {
+        name,
+        description: String::new(),
+        ..Policy::standard()
+    });
+    let (index, who) = (app.index.clone(), caller.clone());
+    let target = Target::new(Kind::Policy, &policy.name);
+    app.change(caller, "policy.create", target, move |tx, _| {
+        who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        policy.check_definition()?;
+        if policies::find(tx, &policy.name)?.is_some() {
+            return Err(Error::Conflict(format!(
+                "there is a policy {} already",
+                policy.name
+            )));
+        }
+        policies::insert(tx, &policy)?;
+        let changes = changes(&Policy::standard(), &policy);
+        Ok((Some(record(&policy.name, changes)), policy))
+    })
+}
+
+/// Edits a policy. While live keys follow it, it can only be made stricter.
+pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<Policy> {
+    let (index, who, name) = (app.index.clone(), caller.clone(), name.to_owned());
+    let target = Target::new(Kind::Policy, &name);
+    app.change(caller, "policy.edit", target, move |tx, _| {
+        who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        let before = policies::find(tx, &name)?.ok_or(Error::NotFound("policy"))?;
+        let after = edit.apply(before.clone());
+        after.check_definition()?;
+        if let Some(member) = after.loosened_from(&before)
+            && keys::any_of_policy(tx, &name)?
+        {
+            return Err(Error::Conflict(format!(
+                "live keys follow policy {name}, so its {member} can only be made stricter; make a new policy for \
+                 keys that need more"
+            )));
+        }
+        policies::update(tx, &after)?;
+        if after.secret_shown == SecretShown::Once {
+            keys::delete_sealed(tx, &name)?;
+        }
+        let changes = changes(&before, &after);
+        let noted = !changes.is_empty();
+        Ok((noted.then(|| record(&name, changes)), after))
+    })
+}
+
+/// Removes a policy that no key has ever followed.
+pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    let (index, who, name) = (app.index.clone(), caller.clone(), name.to_owned());
+    let target = Target::new(Kind::Policy, &name);
+    app.change(caller, "policy.delete", target, move |tx, _| {
+        who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        if name == STANDARD {
+            return Err(Error::Conflict(format!(
+                "policy {STANDARD} is the one of keys whose issuer names none; it has to stay"
+            )));
+        }
+        match policies::delete(tx, &name) {
+            Ok(true) => Ok((Some(record(&name, Changes::default())), ())),
+            Ok(false) => Err(Error::NotFound("policy")),
+            Err(Error::Conflict(_)) => Err(Error::Conflict(format!(
+                "keys of policy {name} exist (deleted ones count, their records stay); it has to stay, but with \
+                 keys_per_workspace_max 0 no new key can follow it"
+            ))),
+            Err(err) => Err(err),
+        }
+    })
+}
+
+fn changes(before: &Policy, after: &Policy) -> Changes {
+    let mut changes = Changes::default();
+    let headers = |policy: &Policy| {
+        let words: Vec<&str> = policy
+            .headers
+            .iter()
+            .map(CredentialHeader::as_str)
+            .collect();
+        words.join(" ")
+    };
+    let editable = |policy: &Policy| {
+        let words: Vec<&str> = policy.editable.iter().map(|field| word(*field)).collect();
+        words.join(" ")
+    };
+    let rate = |policy: &Policy| {
+        policy
+            .rate_limit
+            .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
+    };
+    let (b, a) = (before, after);
+    changes.note("description", &b.description, &a.description);
+    changes.note("issued_by", &word(b.issued_by), &word(a.issued_by));
+    changes.note("headers", &headers(b), &headers(a));
+    changes.note("read_only_by", &word(b.read_only_by), &word(a.read_only_by));
+    changes.note("expiry", &word(b.expiry), &word(a.expiry));
+    changes.note_option("expiry_s_max", &b.expiry_s_max, &a.expiry_s_max);
+    changes.note_option(
+        "expiry_months_max",
+        &b.expiry_months_max,
+        &a.expiry_months_max,
+    );
+    changes.note("addresses", &word(b.addresses), &word(a.addresses));
+    changes.note_option(
+        "keys_per_workspace_max",
+        &b.keys_per_workspace_max,
+        &a.keys_per_workspace_max,
+    );
+    changes.note_option(
+        "keys_per_owner_max",
+        &b.keys_per_owner_max,
+        &a.keys_per_owner_max,
+    );
+    changes.note("name_unique", &b.name_unique, &a.name_unique);
+    changes.note("secret_shown", &word(b.secret_shown), &word(a.secret_shown));
+    changes.note("editable", &editable(b), &editable(a));
+    changes.note("can_disable", &b.can_disable, &a.can_disable);
+    changes.note("can_rotate", &b.can_rotate, &a.can_rotate);
+    changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
+    changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
+    changes.note_option("rate_limit", &rate(b), &rate(a));
+    changes.note("prefix", &b.prefix, &a.prefix);
+    changes
+}
+
+fn record(name: &str, changes: Changes) -> Record {
+    Record {
+        target: Target::new(Kind::Policy, name),
+        workspace: None,
+        changes,
+    }
+}

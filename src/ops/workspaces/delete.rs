@@ -1,0 +1,120 @@
+//! The end of workspaces: an empty one by itself, or one with all that is in it and below.
+
+use super::manageable;
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::people::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::domain::workspace::Workspace;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::access::Caller;
+use crate::ops::{App, Record};
+use crate::store::{Write, keys, people, workspaces};
+
+/// Ends an empty workspace. Roles there vanish, its slug becomes free.
+pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
+    let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
+    let target = Target::new(Kind::Workspace, text);
+    app.change(caller, "workspace.delete", target, move |tx, now| {
+        let (workspace, parent) = deletable(tx, &index.directory(), &who, &asked)?;
+        if !workspaces::is_empty(tx, workspace.uid)? {
+            return Err(Error::Conflict(format!(
+                "workspace {} is not empty: it has workspaces below it, users at home in it, or keys; delete it with \
+                 recursive=true, or disable it instead",
+                workspace.slug
+            )));
+        }
+        end(tx, workspace.uid, now)?;
+        Ok((Some(record(Kind::Workspace, workspace.uid, parent)), ()))
+    })
+}
+
+/// Ends a workspace, all below it and every key in there, in one transaction; the index follows before this returns.
+/// Users who are at home there have to go first: they may have rights elsewhere. Policies that ask for a key's name
+/// at its deletion do not ask here.
+pub fn delete_with_contents(app: &App, caller: &Caller, text: &str) -> Result<()> {
+    let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
+    let target = Target::new(Kind::Workspace, text);
+    app.change_all(caller, "workspace.delete", target, move |tx, now| {
+        let directory = index.directory();
+        let (top, parent) = deletable(tx, &directory, &who, &asked)?;
+        who.require(&directory, Permission::KeysWrite, top.uid, None)?;
+        let doomed = deepest_first(workspaces::list(tx)?, top.uid);
+        for workspace in &doomed {
+            check_nobody_at_home(tx, workspace)?;
+        }
+        let mut records = Vec::new();
+        for workspace in &doomed {
+            for key in keys::list_of_workspace(tx, workspace.uid)? {
+                keys::delete(tx, key, now)?;
+                records.push(("key.delete", record(Kind::Key, key, parent)));
+            }
+            end(tx, workspace.uid, now)?;
+            records.push((
+                "workspace.delete",
+                record(Kind::Workspace, workspace.uid, parent),
+            ));
+        }
+        Ok((records, ()))
+    })
+}
+
+/// The workspace as the transaction sees it, and its parent.
+fn deletable(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    asked: &str,
+) -> Result<(Workspace, Uid)> {
+    let seen = manageable(directory, caller, asked)?;
+    let workspace = workspaces::find(tx, seen.uid)?.ok_or(Error::NotFound("workspace"))?;
+    let parent = workspace
+        .parent
+        .ok_or_else(|| Error::Conflict("the root workspace cannot be deleted".to_owned()))?;
+    Ok((workspace, parent))
+}
+
+/// `top` and all below it, children before their parents.
+fn deepest_first(all: Vec<Workspace>, top: Uid) -> Vec<Workspace> {
+    let mut tree = Directory::default();
+    tree.put_workspaces(all);
+    let mut places: Vec<_> = tree
+        .subtree(top)
+        .filter_map(|uid| tree.place(uid))
+        .collect();
+    places.sort_by_key(|place| std::cmp::Reverse((place.depth(), place.workspace.uid)));
+    places
+        .into_iter()
+        .map(|place| place.workspace.clone())
+        .collect()
+}
+
+fn check_nobody_at_home(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
+    let names = people::list_at_home(tx, workspace.uid)?;
+    let Some(first) = names.first() else {
+        return Ok(());
+    };
+    Err(Error::Conflict(format!(
+        "{} users are at home in workspace {}, such as {first}; delete them first",
+        names.len(),
+        workspace.slug
+    )))
+}
+
+fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
+    for user in people::delete_roles_in(tx, workspace)? {
+        tx.touch(Target::new(Kind::User, user));
+    }
+    workspaces::delete(tx, workspace, now)?;
+    Ok(())
+}
+
+/// Filed under the workspace above, which is still there: whoever oversees that one reads of it.
+fn record(kind: Kind, id: impl ToString, parent: Uid) -> Record {
+    Record {
+        target: Target::new(kind, id),
+        workspace: Some(parent),
+        changes: Changes::default(),
+    }
+}

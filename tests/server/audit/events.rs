@@ -1,0 +1,261 @@
+//! What an event says of a change, and of an attempt that was denied.
+
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, Server, User};
+
+/// Does one thing and returns the one event that it left.
+#[track_caller]
+fn event_of(admin: &User, act: impl FnOnce()) -> Value {
+    let before = admin.newest_event()["seq"].as_i64().unwrap();
+    act();
+    let event = admin.newest_event();
+    assert_eq!(
+        event["seq"].as_i64().unwrap(),
+        before + 1,
+        "exactly one event: {event}"
+    );
+    event
+}
+
+/// attacks 208
+#[test]
+fn every_change_leaves_one_event_with_who_what_where_and_how() {
+    let server = Server::start();
+    let admin = server.admin();
+    let me = admin.get("/v1/whoami").json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let named = admin.clone().with("X-Forwarded-For", "192.0.2.44");
+    let call = |method: &str, path: &str, body: Value| {
+        let response = named.call(method, path, Some(&body).filter(|body| !body.is_null()));
+        assert!(response.status < 300, "{}", response.exchange());
+        response
+    };
+    let key = named.issue(json!({ "name": "k", "scopes": ["a"], "uses_left": 5 }));
+    let path = |rest: &str| format!("/v1/keys/{}{rest}", key.id);
+    let fresh = || admin.issue(json!({ "name": "fresh" }));
+    let doomed = fresh();
+    #[rustfmt::skip]
+    let table: Vec<(&str, String, Value, &str, &str, Value)> = vec![
+        ("PATCH",  path(""),                         json!({ "name": "n", "scopes": ["b", "c"], "rate_limit": { "limit": 1, "window_s": 2 } }),
+            "key.edit", "key", json!({ "name": ["k", "n"], "scopes": ["a", "b c"], "rate_limit": [null, "1 in 2 s"] })),
+        ("PATCH",  path(""),                         json!({ "uses_left": 9 }), "key.edit", "key", json!({ "uses_left": ["5", "9"] })),
+        ("POST",   path("/disable"),                 json!({}), "key.disable", "key", json!({ "enabled": ["true", "false"] })),
+        ("POST",   path("/enable"),                  json!({}), "key.enable", "key", json!({ "enabled": ["false", "true"] })),
+        ("DELETE", format!("/v1/keys/{}", doomed.id), json!(null), "key.delete", "key", json!({ "name": ["fresh", ""] })),
+        ("POST",   "/v1/workspaces".into(),          json!({ "slug": "emea", "name": "E" }), "workspace.create", "workspace", json!({ "slug": ["", "emea"], "name": ["", "E"] })),
+        ("PATCH",  "/v1/workspaces/emea".into(),     json!({ "name": "F", "enabled": false }), "workspace.edit", "workspace", json!({ "name": ["E", "F"], "enabled": ["true", "false"] })),
+        ("DELETE", "/v1/workspaces/emea".into(),     json!(null), "workspace.delete", "workspace", json!({ "slug": ["emea", ""] })),
+        ("POST",   "/v1/users".into(),               json!({ "user_name": "al", "password": PASSWORD, "email": "a@b" }), "user.create", "user", json!({ "user_name": ["", "al"], "email": [null, "a@b"] })),
+        ("PATCH",  "/v1/users/al".into(),            json!({ "email": "c@d", "enabled": false }), "user.edit", "user", json!({ "email": ["a@b", "c@d"], "enabled": ["true", "false"] })),
+        ("PUT",    "/v1/users/al/roles".into(),      json!({ "roles": [{ "workspace": "root", "role": "auditor" }] }), "user.roles", "user", json!({ "roles": ["", "auditor@root"] })),
+        ("POST",   "/v1/users/al/password".into(),   json!({ "password": "nine anchors in the meadow" }), "user.password", "user", json!(null)),
+        ("DELETE", "/v1/users/al".into(),            json!(null), "user.delete", "user", json!({ "user_name": ["al", ""] })),
+        ("PUT",    "/v1/catalogs/shop".into(),       json!({ "scopes": [{ "name": "r" }] }), "catalog.put", "catalog", json!({ "scopes": ["", "r"] })),
+        ("PUT",    "/v1/catalogs/shop".into(),       json!({ "scopes": [{ "name": "r" }, { "name": "w" }] }), "catalog.put", "catalog", json!({ "scopes": ["r", "r w"] })),
+        ("DELETE", "/v1/catalogs/shop".into(),       json!(null), "catalog.delete", "catalog", json!(null)),
+    ];
+    for (method, path, body, action, kind, changes) in table {
+        let mut request = String::new();
+        let event = event_of(&admin, || {
+            request = call(method, &path, body.clone())
+                .header("x-request-id")
+                .unwrap()
+                .to_owned();
+        });
+        assert_eq!(event["action"], action, "{method} {path}");
+        assert_eq!(
+            (&event["outcome"], &event["reason"]),
+            (&json!("allowed"), &json!("")),
+            "{event}"
+        );
+        assert_eq!(event["actor"], format!("key:{me}"), "{event}");
+        assert_eq!(
+            (&event["source"], &event["request_id"]),
+            (&json!("192.0.2.44"), &json!(request)),
+            "{event}"
+        );
+        assert_eq!(event["target_kind"], kind, "{event}");
+        assert!(
+            event["target_id"].as_str().is_some_and(|id| !id.is_empty()),
+            "{event}"
+        );
+        match changes.as_object() {
+            None => assert_eq!(event["changes"], changes, "{action}"),
+            Some(members) => {
+                for (member, expected) in members {
+                    assert_eq!(&event["changes"][member], expected, "{action}: {event}");
+                }
+            }
+        }
+    }
+    let event =
+        event_of(&admin, || {
+            drop(named.issue(
+                json!({ "name": "x", "scopes": ["s"], "expires_at": "2100-01-01T00:00:00Z" }),
+            ))
+        });
+    let changes = json!({ "name": ["", "x"], "scopes": ["", "s"], "expires_at": [null, "2100-01-01T00:00:00Z"] });
+    assert_eq!(
+        (&event["action"], &event["changes"]),
+        (&json!("key.issue"), &changes)
+    );
+    let mut hint = json!(null);
+    let event = event_of(&admin, || {
+        hint = named.rotate(&key.id, json!({ "grace_s": 60 })).key["hint"].clone()
+    });
+    assert_eq!(event["action"], "key.rotate");
+    assert_eq!(
+        event["changes"],
+        json!({ "hint": [key.key["hint"], hint], "grace_s": ["0", "60"] })
+    );
+    let event = event_of(&admin, || {
+        drop(
+            server
+                .local()
+                .post("/v1/workspaces", json!({ "slug": "l" }))
+                .expect(201),
+        )
+    });
+    assert!(
+        event["actor"].as_str().unwrap().starts_with("local:"),
+        "{event}"
+    );
+    assert_eq!(event["source"], "unix");
+    let event = event_of(&admin, || {
+        drop(
+            server
+                .anonymous()
+                .signed_in("owner", &server.owner_password),
+        )
+    });
+    assert_eq!(
+        (&event["action"], &event["actor"]),
+        (&json!("session.create"), &json!("user:owner"))
+    );
+}
+
+/// attacks 208
+#[test]
+fn denied_attempts_are_recorded_with_their_reason() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("mia", "auditor", "root");
+    let mia = server.anonymous().signed_in("mia", PASSWORD);
+    let key = admin.issue(json!({ "name": "k" }));
+    let id = &key.id;
+    for (method, path, body, action) in [
+        (
+            "POST",
+            "/v1/keys".to_owned(),
+            json!({ "name": "x" }),
+            "key.issue",
+        ),
+        (
+            "PATCH",
+            format!("/v1/keys/{id}"),
+            json!({ "name": "x" }),
+            "key.edit",
+        ),
+        ("DELETE", format!("/v1/keys/{id}"), json!({}), "key.delete"),
+        (
+            "POST",
+            format!("/v1/keys/{id}/rotate"),
+            json!({}),
+            "key.rotate",
+        ),
+        (
+            "POST",
+            format!("/v1/keys/{id}/disable"),
+            json!({}),
+            "key.disable",
+        ),
+        (
+            "POST",
+            format!("/v1/keys/{id}/enable"),
+            json!({}),
+            "key.enable",
+        ),
+        (
+            "POST",
+            "/v1/workspaces".to_owned(),
+            json!({ "slug": "x" }),
+            "workspace.create",
+        ),
+        (
+            "PATCH",
+            "/v1/workspaces/root".to_owned(),
+            json!({ "name": "x" }),
+            "workspace.edit",
+        ),
+        (
+            "DELETE",
+            "/v1/workspaces/root".to_owned(),
+            json!({}),
+            "workspace.delete",
+        ),
+        (
+            "POST",
+            "/v1/users".to_owned(),
+            json!({ "user_name": "x" }),
+            "user.create",
+        ),
+        (
+            "PATCH",
+            "/v1/users/owner".to_owned(),
+            json!({ "enabled": false }),
+            "user.edit",
+        ),
+        (
+            "DELETE",
+            "/v1/users/owner".to_owned(),
+            json!({}),
+            "user.delete",
+        ),
+        (
+            "PUT",
+            "/v1/users/mia/roles".to_owned(),
+            json!({ "roles": [] }),
+            "user.roles",
+        ),
+        (
+            "POST",
+            "/v1/users/owner/password".to_owned(),
+            json!({ "password": "nine anchors in the meadow" }),
+            "user.password",
+        ),
+        ("PUT", "/v1/catalogs/x".to_owned(), json!({}), "catalog.put"),
+        (
+            "DELETE",
+            "/v1/catalogs/x".to_owned(),
+            json!({}),
+            "catalog.delete",
+        ),
+    ] {
+        let mut request = String::new();
+        let event = event_of(&admin, || {
+            let refused = mia.call(method, &path, Some(&body));
+            refused.refused(403, "forbidden");
+            request = refused.header("x-request-id").unwrap().to_owned();
+        });
+        assert_eq!(
+            (&event["action"], &event["outcome"]),
+            (&json!(action), &json!("denied")),
+            "{event}"
+        );
+        assert_eq!(
+            (&event["actor"], &event["request_id"]),
+            (&json!("user:mia"), &json!(request)),
+            "{event}"
+        );
+        assert_eq!(event["source"], "127.0.0.1");
+        assert!(
+            event["reason"]
+                .as_str()
+                .is_some_and(|reason| !reason.is_empty()),
+            "{event}"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! Old audit events can be cut off; what is left stays provable, and the cut is on record.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, User};
+
+fn events(user: &User) -> Vec<Value> {
+    let found = user.get("/v1/audit-events?limit=500").expect(200).json();
+    found["items"].as_array().unwrap().clone()
+}
+
+fn prune(user: &User, body: Value) -> crate::support::Response {
+    user.post("/v1/audit-events/prune", body)
+}
+
+fn seq(event: &Value) -> i64 {
+    event["seq"].as_i64().unwrap()
+}
+
+// attacks 206
+#[test]
+fn the_newest_events_stay_and_the_cut_is_one_of_them() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    for n in 0..5 {
+        admin.issue(json!({ "name": format!("k{n}") }));
+    }
+    let before = events(&admin);
+    let newest = seq(&before[0]);
+    let cut = prune(&admin, json!({ "keep": 2 })).expect(200).json();
+    assert_eq!(cut, json!({ "count": newest - 2, "first_seq": newest - 1 }));
+
+    let after = events(&admin);
+    assert_eq!(
+        after.iter().map(seq).collect::<Vec<_>>(),
+        [newest + 1, newest, newest - 1]
+    );
+    assert_eq!(
+        (&after[0]["action"], &after[0]["outcome"]),
+        (&json!("audit.prune"), &json!("allowed"))
+    );
+    assert_eq!(
+        after[0]["changes"]["first_event"],
+        json!(["1", (newest - 1).to_string()])
+    );
+    // The cut says by what the first event that is left can be proven.
+    assert_eq!(
+        after[0]["changes"]["hash_before_first"][1],
+        after[2]["previous"]
+    );
+    assert_eq!(after[1..], before[..2]);
+
+    assert_eq!(
+        prune(&admin, json!({ "keep": 100 })).expect(200).json(),
+        json!({ "count": 0, "first_seq": null })
+    );
+    assert_eq!(events(&admin).len(), 3, "a cut of nothing leaves no event");
+    server.kill9();
+    server.restart();
+    assert_eq!(events(&server.admin()), after);
+    server.admin().issue(json!({ "name": "later" }));
+    assert_eq!(seq(&events(&server.admin())[0]), newest + 2);
+}
+
+#[test]
+fn events_before_a_time_are_cut() {
+    let server = Server::start();
+    let admin = server.admin();
+    let all = events(&admin).len();
+    let none = prune(&admin, json!({ "before": "2020-01-01T00:00:00Z" }))
+        .expect(200)
+        .json();
+    assert_eq!(none["count"], 0);
+    admin.issue(json!({ "name": "k" }));
+    let at = events(&admin)[0]["at"].as_str().unwrap().to_owned();
+    let cut = prune(&admin, json!({ "before": at })).expect(200).json();
+    assert!(cut["count"].as_u64().unwrap() <= all as u64);
+    let left = events(&admin);
+    assert!(
+        left.iter()
+            .any(|event| event["action"] == "key.issue" && event["at"] == at.as_str())
+    );
+}
+
+#[test]
+fn a_cut_is_asked_for_in_one_way() {
+    let server = Server::start();
+    for (body, field) in [
+        (json!({}), "before"),
+        (
+            json!({ "keep": 1, "before": "2020-01-01T00:00:00Z" }),
+            "keep",
+        ),
+        (json!({ "before": "9999-01-01T00:00:00Z" }), "before"),
+        (json!({ "before": "yesterday" }), "before"),
+        (json!({ "keep": -1 }), "keep"),
+        (json!({ "all": true }), "all"),
+    ] {
+        let answer = prune(&server.admin(), body).expect(422).json();
+        assert_eq!(answer["field"], field);
+    }
+}
+
+// attacks 208
+#[test]
+fn only_who_runs_the_server_cuts_and_an_attempt_is_recorded() {
+    let server = Server::start();
+    let admin = server.admin();
+    let auditor =
+        json!({ "name": "a", "catalog": "latchkey", "scopes": ["audit:read", "keys:write"] });
+    let auditor = server.bearer(&admin.issue(auditor).secret);
+    prune(&auditor, json!({ "keep": 0 })).expect(403);
+    prune(&server.anonymous(), json!({ "keep": 0 })).expect(401);
+    admin
+        .post("/v1/workspaces", json!({ "slug": "emea" }))
+        .expect(201);
+    let below = json!({ "name": "b", "catalog": "latchkey", "scopes": ["server:admin"], "workspace": "emea" });
+    prune(
+        &server.bearer(&admin.issue(below).secret),
+        json!({ "keep": 0 }),
+    )
+    .expect(403);
+    let denied = events(&admin)
+        .iter()
+        .filter(|event| event["outcome"] == "denied")
+        .count();
+    assert_eq!(denied, 2);
+    prune(&server.local(), json!({ "keep": 0 })).expect(200);
+    assert_eq!(events(&admin).len(), 1);
+}

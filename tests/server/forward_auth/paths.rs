@@ -1,0 +1,229 @@
+//! Requests that nobody can judge safely are refused, and what a stranger says of a request is not heard.
+
+use super::{PROXIES, ask, shop, verdict};
+
+const UNSAFE: (u16, Option<&str>) = (403, Some("UNSAFE_REQUEST"));
+
+/// attacks 81, 83, 84, 85, 87
+#[test]
+fn a_path_that_can_be_read_in_two_ways_is_refused() {
+    let (_server, user) = shop(&["w"]);
+    for path in [
+        "/items/../items",
+        "/items/%2e%2e",
+        "/items/.%2e/",
+        "/%2e/items",
+        "/items/.",
+        "/items/..",
+        "//items",
+        "/items//7",
+        "/items%2F7",
+        "/items%2f7",
+        "/items%5C7",
+        "/items%252f7",
+        "/items/%25%32%66",
+        "/items;x=1",
+        "/items;/..;/",
+        "/items%3b",
+        "/items%00",
+        "/items%0a",
+        "/items%0d%0a",
+        "/items%7f",
+        "/items%3Fx",
+        "/items%23",
+        "/items/%",
+        "/items/%zz",
+        "/items/%c3%a9",
+        "/items/%ef%bc%8f",
+        "/items/...",
+        "/items/%2e%20",
+    ] {
+        for proxy in PROXIES {
+            let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", path, None);
+            assert_eq!(verdict(&answer), UNSAFE, "{proxy} {path}");
+        }
+    }
+    // What only a header can carry, or a request line cannot.
+    for path in [
+        "",
+        "items",
+        "*",
+        "http://api.example/items",
+        "/items\\7",
+        "/items#a",
+        "/items é",
+        "/items\t7",
+    ] {
+        for proxy in ["nginx", "caddy", "traefik", "haproxy"] {
+            let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", path, None);
+            assert_eq!(answer.status, 403, "{proxy} {path:?}");
+        }
+    }
+    for path in [
+        "/ITEMS",
+        "/items/7/",
+        "/items%20",
+        "/items.",
+        "/admin?",
+        "/items/7/8",
+    ] {
+        for proxy in PROXIES {
+            let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", path, None);
+            assert_eq!(answer.status, 403, "{proxy} {path}");
+        }
+    }
+    for path in [
+        "/items?",
+        "/items?a=/../",
+        "/items?x=%2F%00",
+        "/items/a%20b",
+        "/items/7?#",
+    ] {
+        let answer = ask(&user, "nginx", &[("catalog", "shop")], "GET", path, None);
+        assert_eq!(verdict(&answer), (200, None), "{path}");
+    }
+}
+
+/// attacks 80, 89, 90
+#[test]
+fn what_the_proxy_did_not_say_is_not_guessed() {
+    let (_server, user) = shop(&["w"]);
+    for (proxy, method, uri, host, extra) in [
+        (
+            "nginx",
+            "X-Original-Method",
+            "X-Original-URI",
+            "X-Original-Host",
+            "X-Forwarded-Uri",
+        ),
+        (
+            "caddy",
+            "X-Forwarded-Method",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Host",
+            "X-Original-URI",
+        ),
+        (
+            "traefik",
+            "X-Forwarded-Method",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Host",
+            "X-Forwarded-Prefix",
+        ),
+        (
+            "haproxy",
+            "X-Forwarded-Method",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Host",
+            "X_Forwarded_Uri",
+        ),
+    ] {
+        let path = format!("/auth/{proxy}?catalog=shop");
+        let asked = |headers: &[(&str, &str)]| {
+            let user = headers
+                .iter()
+                .fold(user.clone(), |user, (name, value)| user.with(name, value));
+            let answer = user.get(&path);
+            (
+                answer.status,
+                answer.header("x-auth-code").map(str::to_owned),
+            )
+        };
+        let refused = (403, Some("UNSAFE_REQUEST".to_owned()));
+        assert_eq!(
+            asked(&[(method, "GET"), (uri, "/items")]),
+            (200, None),
+            "{proxy}"
+        );
+        assert_eq!(asked(&[]), refused, "{proxy}: nothing");
+        assert_eq!(asked(&[(method, "GET")]), refused, "{proxy}: no uri");
+        assert_eq!(asked(&[(uri, "/items")]), refused, "{proxy}: no method");
+        assert_eq!(
+            asked(&[(method, "GET"), (extra, "/items")]),
+            refused,
+            "{proxy}: another's header"
+        );
+        // attacks 78
+        assert_eq!(
+            asked(&[(method, "GET"), (uri, "/items"), (uri, "/items")]),
+            refused,
+            "{proxy}: doubled"
+        );
+        assert_eq!(
+            asked(&[(method, "GET"), (method, "GET"), (uri, "/items")]),
+            refused,
+            "{proxy}: doubled"
+        );
+        let listed = asked(&[(method, "GET"), (uri, "/items, /items")]);
+        assert_eq!(listed.0, 403, "{proxy}: a list");
+        for bad in [
+            "a, b",
+            "api.example:x",
+            "user@api.example",
+            "api.example/",
+            "",
+            "[::1",
+        ] {
+            assert_eq!(
+                asked(&[(method, "GET"), (uri, "/only"), (host, bad)]),
+                refused,
+                "{proxy}: host {bad}"
+            );
+        }
+        for good in [
+            "api.example",
+            "API.Example",
+            "api.example.",
+            "api.example:8443",
+        ] {
+            assert_eq!(
+                asked(&[(method, "GET"), (uri, "/only"), (host, good)]),
+                (200, None),
+                "{proxy}: host {good}"
+            );
+        }
+        let spoofed = asked(&[
+            (method, "DELETE"),
+            (uri, "/items"),
+            ("X-HTTP-Method-Override", "GET"),
+        ]);
+        assert_eq!(
+            spoofed,
+            (403, Some("UNKNOWN_OPERATION".to_owned())),
+            "{proxy}"
+        );
+        assert_eq!(
+            asked(&[(method, "GE T"), (uri, "/items")]).0,
+            403,
+            "{proxy}"
+        );
+    }
+    // Envoy asks with the request itself; its demands are headers of its own.
+    let doubled = user
+        .clone()
+        .with("X-Latchkey-Catalog", "shop")
+        .with("X-Latchkey-Catalog", "shop");
+    assert_eq!(verdict(&doubled.get("/auth/envoy/items")), UNSAFE);
+    let with_query = ask(
+        &user,
+        "envoy",
+        &[("catalog", "shop")],
+        "GET",
+        "/items?catalog=none&scope=x",
+        None,
+    );
+    assert_eq!(
+        verdict(&with_query),
+        (200, None),
+        "the query is the client's"
+    );
+    let tricked = ask(
+        &user,
+        "envoy",
+        &[("catalog", "shop")],
+        "GET",
+        "/other?x=/../items",
+        None,
+    );
+    assert_eq!(verdict(&tricked), (403, Some("UNKNOWN_OPERATION")));
+}

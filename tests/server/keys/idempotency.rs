@@ -1,0 +1,115 @@
+//! Retries: the same Idempotency-Key makes one key, and tells its secret once.
+
+use serde_json::json;
+
+use crate::support::{Server, together};
+
+/// attacks 131
+#[test]
+fn a_retry_answers_with_the_same_key_without_its_secret() {
+    let server = Server::start();
+    let admin = server.admin();
+    let once = admin.clone().with("Idempotency-Key", "order-7");
+    let body = json!({ "name": "zebra" });
+    let first = once.post("/v1/keys", body.clone()).expect(201).json();
+    let head = admin.newest_event();
+    let second = once.post("/v1/keys", body.clone()).expect(201).json();
+    assert_eq!(second["key"], first["key"]);
+    assert_eq!(
+        (&first["secret"].is_string(), &second["secret"]),
+        (&true, &json!(null))
+    );
+    assert_eq!(admin.get("/v1/keys?q=zebra").ids().len(), 1);
+    assert_eq!(admin.newest_event(), head, "a retry is no second change");
+
+    once.post("/v1/keys", json!({ "name": "other" }))
+        .refused_field("Idempotency-Key");
+    once.post("/v1/keys", json!({ "name": "zebra", "read_only": false }))
+        .refused_field("Idempotency-Key");
+    let other_name = admin.clone().with("Idempotency-Key", "order-8");
+    assert_ne!(
+        other_name.post("/v1/keys", body.clone()).expect(201).json()["key"]["id"],
+        first["key"]["id"]
+    );
+    // Another caller's name is another name.
+    let scopes = json!(["keys:write"]);
+    let other = admin.issue(json!({ "name": "m", "catalog": "latchkey", "scopes": scopes }));
+    let other = server
+        .bearer(&other.secret)
+        .with("Idempotency-Key", "order-7");
+    let theirs = other.post("/v1/keys", body.clone()).expect(201).json();
+    assert!(theirs["secret"].is_string() && theirs["key"]["id"] != first["key"]["id"]);
+    // A refused request is not remembered.
+    let retried = admin.clone().with("Idempotency-Key", "order-9");
+    retried
+        .post("/v1/keys", json!({ "name": "" }))
+        .refused_field("name");
+    retried.post("/v1/keys", body).expect(201);
+}
+
+#[test]
+fn retries_at_once_make_one_key_and_tell_one_secret() {
+    let server = Server::start();
+    let once = server.admin().with("Idempotency-Key", "storm");
+    let answers = together(16, |_| {
+        once.post("/v1/keys", json!({ "name": "stormy" }))
+            .expect(201)
+            .json()
+    });
+    let secrets = answers
+        .iter()
+        .filter(|answer| answer["secret"].is_string())
+        .count();
+    assert_eq!(secrets, 1, "exactly one answer has the secret");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer["key"]["id"] == answers[0]["key"]["id"])
+    );
+    assert_eq!(server.admin().get("/v1/keys?q=stormy").ids().len(), 1);
+}
+
+#[test]
+fn a_retry_after_a_restart_is_still_a_retry() {
+    let mut server = Server::start();
+    let body = json!({ "name": "k" });
+    let once = |server: &Server| {
+        server
+            .admin()
+            .with("Idempotency-Key", "a")
+            .post("/v1/keys", body.clone())
+            .expect(201)
+            .json()
+    };
+    let first = once(&server);
+    server.kill9();
+    server.restart();
+    let second = once(&server);
+    assert_eq!(
+        (&second["key"]["id"], &second["secret"]),
+        (&first["key"]["id"], &json!(null))
+    );
+}
+
+#[test]
+fn names_of_retries_are_short_visible_and_single() {
+    let server = Server::start();
+    let admin = server.admin();
+    let long = "x".repeat(201);
+    for name in ["", "a b", "é", &long] {
+        let user = admin.clone().with("Idempotency-Key", name);
+        user.post("/v1/keys", json!({ "name": "k" }))
+            .refused_field("Idempotency-Key");
+    }
+    let twice = admin
+        .clone()
+        .with("Idempotency-Key", "a")
+        .with("Idempotency-Key", "a");
+    twice
+        .post("/v1/keys", json!({ "name": "k" }))
+        .refused_field("Idempotency-Key");
+    admin
+        .with("Idempotency-Key", &long[..200])
+        .post("/v1/keys", json!({ "name": "k" }))
+        .expect(201);
+}

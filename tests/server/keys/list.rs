@@ -1,0 +1,210 @@
+//! Lists of keys: every filter, and pages without gap or repeat.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::{Server, User, together};
+
+/// The names on one page, sorted.
+#[track_caller]
+fn names(user: &User, query: &str) -> Vec<String> {
+    let page = user.get(&format!("/v1/keys?{query}")).expect(200).json();
+    let items = page["items"].as_array().unwrap();
+    let mut names: Vec<String> = items
+        .iter()
+        .map(|key| key["name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_list_can_be_narrowed_by_every_filter() {
+    let server = Server::start();
+    let admin = server.admin();
+    let emea = admin.workspace("emea", "root");
+    admin.workspace("paris", "emea");
+    admin.workspace("apac", "root");
+    admin.person("alice", "member", "emea");
+    for key in [
+        json!({ "name": "in emea", "workspace": "emea", "owner": "alice" }),
+        json!({ "name": "in paris", "workspace": "paris", "expires_in_s": 3600 }),
+        json!({ "name": "in apac", "workspace": "apac", "expires_in_s": 7200 }),
+        json!({ "name": "off", "workspace": "apac", "enabled": false }),
+        json!({ "name": "early", "workspace": "apac", "not_before": "2990-01-01T00:00:00Z" }),
+        json!({ "name": "brief", "workspace": "apac", "expires_in_s": 1 }),
+    ] {
+        admin.issue(key);
+    }
+    let gone = admin.issue(json!({ "name": "gone", "workspace": "apac" }));
+    admin.delete(&format!("/v1/keys/{}", gone.id)).expect(204);
+
+    assert_eq!(names(&admin, "workspace=emea"), ["in emea", "in paris"]);
+    assert_eq!(
+        names(&admin, &format!("workspace={emea}")),
+        ["in emea", "in paris"]
+    );
+    assert_eq!(names(&admin, "owner=alice"), ["in emea"]);
+    assert_eq!(names(&admin, "owner=ALICE"), ["in emea"]);
+    assert_eq!(names(&admin, "policy=standard&workspace=emea").len(), 2);
+    assert!(names(&admin, "policy=other").is_empty());
+    assert_eq!(names(&admin, "state=disabled"), ["off"]);
+    assert_eq!(names(&admin, "state=not_yet_valid"), ["early"]);
+    assert_eq!(names(&admin, "state=deleted"), ["gone"]);
+    assert_eq!(names(&admin, "state=owner_disabled").len(), 0);
+    assert_eq!(
+        names(&admin, "expiring_within_s=4000"),
+        ["brief", "in paris"]
+    );
+    assert_eq!(
+        names(&admin, "expiring_within_s=8000&q=in"),
+        ["in apac", "in paris"]
+    );
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(names(&admin, "state=expired"), ["brief"]);
+    assert_eq!(
+        names(&admin, "expiring_within_s=4000"),
+        ["in paris"],
+        "what has ended does not end soon"
+    );
+    assert_eq!(names(&admin, "state=active&workspace=apac"), ["in apac"]);
+    assert!(
+        !names(&admin, "").contains(&"gone".to_owned()),
+        "deleted keys are shown on demand only"
+    );
+
+    admin
+        .patch("/v1/workspaces/emea", json!({ "enabled": false }))
+        .expect(200);
+    admin
+        .patch("/v1/users/alice", json!({ "enabled": false }))
+        .expect(200);
+    assert_eq!(names(&admin, "state=owner_disabled"), ["in emea"]);
+    assert_eq!(names(&admin, "state=workspace_disabled"), ["in paris"]);
+}
+
+/// attacks 126
+#[test]
+fn parameters_that_cannot_be_understood_are_refused() {
+    let server = Server::start();
+    let admin = server.admin();
+    for query in [
+        "limit=0",
+        "limit=501",
+        "limit=-1",
+        "limit=1.5",
+        "limit=",
+        "limit=1&limit=2",
+        "limit=1&%6cimit=1",
+        "state=sleeping",
+        "state=",
+        "cursor=x",
+        "cursor=",
+        "expiring_within_s=soon",
+        "page=2",
+        "q=%ff",
+        "q=%z",
+        "limit[]=1",
+    ] {
+        let response = admin.get(&format!("/v1/keys?{query}"));
+        response.refused(400, "invalid-request");
+    }
+    admin
+        .get("/v1/keys?workspace=nowhere")
+        .refused_field("workspace");
+    admin.get("/v1/keys?owner=nobody").refused_field("owner");
+    admin
+        .get(&format!("/v1/keys?q={}", "%25a".repeat(51)))
+        .refused_field("q");
+}
+
+#[test]
+fn pages_hold_every_key_once() {
+    let server = Server::start();
+    let admin = server.admin();
+    let made: BTreeSet<String> = together(10, |thread| {
+        (0..25)
+            .map(|own| {
+                admin
+                    .issue(json!({ "name": format!("page {thread} {own}") }))
+                    .id
+            })
+            .collect::<Vec<_>>()
+    })
+    .into_iter()
+    .flatten()
+    .collect();
+    assert_eq!(made.len(), 250);
+
+    for limit in [7, 100, 250] {
+        let mut seen: Vec<String> = Vec::new();
+        let mut cursor = String::new();
+        let mut pages = 0;
+        loop {
+            let page = admin
+                .get(&format!("/v1/keys?q=page&limit={limit}{cursor}"))
+                .expect(200);
+            seen.extend(page.ids());
+            pages += 1;
+            // A key that comes or goes behind the cursor disturbs nothing.
+            let passing = admin.issue(json!({ "name": "passing" }));
+            admin
+                .delete(&format!("/v1/keys/{}", passing.id))
+                .expect(204);
+            match page.json()["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        let distinct: BTreeSet<String> = seen.iter().cloned().collect();
+        assert_eq!((seen.len(), &distinct), (250, &made), "pages of {limit}");
+        assert_eq!(pages, 250_usize.div_ceil(limit), "no empty page at the end");
+    }
+    assert_eq!(
+        admin.get("/v1/keys").expect(200).ids().len(),
+        100,
+        "the default page"
+    );
+}
+
+/// attacks 187
+#[test]
+fn a_search_text_is_text_and_no_pattern() {
+    let server = Server::start();
+    let admin = server.admin();
+    for name in [
+        "100% sure",
+        "snake_case",
+        r"back\slash",
+        "o'clock",
+        "Größe",
+        "plain",
+    ] {
+        admin.issue(json!({ "name": name }));
+    }
+    for (query, expected) in [
+        ("%25", "100% sure"),
+        ("e_c", "snake_case"),
+        ("%5C", r"back\slash"),
+        ("'", "o'clock"),
+        ("'%20OR%201=1--", ""),
+        ("%25a%25", ""),
+        ("Gr%C3%B6%C3%9Fe", "Größe"),
+        ("SNAKE", "snake_case"),
+        ("k*", ""),
+    ] {
+        let found = names(&admin, &format!("q={query}"));
+        let expected: Vec<&str> = Some(expected)
+            .filter(|name| !name.is_empty())
+            .into_iter()
+            .collect();
+        assert_eq!(found, expected, "q={query}");
+    }
+    let plain = &admin.get("/v1/keys?q=plain").expect(200).ids()[0];
+    assert_eq!(
+        names(&admin, &format!("q={plain}")),
+        ["plain"],
+        "an id is found too"
+    );
+}

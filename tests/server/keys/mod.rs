@@ -1,0 +1,8 @@
+//! The life of a key through the native API.
+
+mod edit;
+mod idempotency;
+mod issue;
+mod list;
+mod own;
+mod rotation;

@@ -1,0 +1,7 @@
+//! People and places: who may do what where, signing in, and the tree of workspaces.
+
+mod bounds;
+mod roles;
+mod signing_in;
+mod tree;
+mod users;

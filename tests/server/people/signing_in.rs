@@ -1,0 +1,245 @@
+//! Sessions: signing in and out, throttling, and what ends them all at once.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{PASSWORD, Response, Server};
+
+fn sign_in(server: &Server, name: &str, password: &str) -> Response {
+    server.anonymous().post(
+        "/v1/sessions",
+        json!({ "user_name": name, "password": password }),
+    )
+}
+
+/// What of a refusal does not differ from request to request.
+fn shape(response: &Response) -> (u16, Value, Option<String>) {
+    let mut problem = response.json();
+    problem["request_id"] = json!(null);
+    (
+        response.status,
+        problem,
+        response.header("www-authenticate").map(str::to_owned),
+    )
+}
+
+#[test]
+fn a_session_acts_as_its_user_until_it_is_ended() {
+    let server = Server::start();
+    let session = sign_in(
+        &server,
+        &server.owner_user_name.to_uppercase(),
+        &server.owner_password,
+    )
+    .expect(201)
+    .json();
+    assert!(
+        session["expires_in_s"]
+            .as_u64()
+            .is_some_and(|life| life > 0)
+    );
+    assert_eq!(session.as_object().unwrap().len(), 2, "{session}");
+    let owner = server.bearer(session["access_token"].as_str().unwrap());
+    owner.put("/v1/catalogs/shop", json!({})).expect(201);
+    assert_eq!(owner.newest_event()["actor"], "user:owner");
+    let other = server
+        .anonymous()
+        .signed_in("owner", &server.owner_password);
+    owner.delete("/v1/sessions/current").expect(204);
+    owner.get("/v1/keys").refused(401, "unauthenticated");
+    owner
+        .delete("/v1/sessions/current")
+        .refused(401, "unauthenticated");
+    other.get("/v1/keys").expect(200);
+    server
+        .admin()
+        .delete("/v1/sessions/current")
+        .refused(404, "not-found");
+}
+
+#[test]
+fn sessions_survive_a_restart() {
+    let mut server = Server::start();
+    let owner = server
+        .anonymous()
+        .signed_in("owner", &server.owner_password);
+    server.kill9();
+    server.restart();
+    owner.get("/v1/keys").expect(200);
+    owner.delete("/v1/sessions/current").expect(204);
+    server.kill9();
+    server.restart();
+    owner.get("/v1/keys").refused(401, "unauthenticated");
+}
+
+/// attacks 175: unknown, wrong, disabled, deleted and without a password are told alike and take alike long.
+#[test]
+fn nobody_learns_who_exists_by_signing_in() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "member", "root");
+    admin.person("off", "member", "root");
+    admin.person("gone", "member", "root");
+    admin
+        .patch("/v1/users/off", json!({ "enabled": false }))
+        .expect(200);
+    admin.delete("/v1/users/gone").expect(204);
+    admin
+        .post("/v1/users", json!({ "user_name": "bare" }))
+        .expect(201);
+    let reference = sign_in(&server, "alice", "a wrong password of hers");
+    reference.refused(401, "unauthenticated");
+    for (name, password) in [
+        ("nobody", PASSWORD),
+        ("off", PASSWORD),
+        ("gone", PASSWORD),
+        ("bare", ""),
+        ("bare", PASSWORD),
+    ] {
+        assert_eq!(
+            shape(&sign_in(&server, name, password)),
+            shape(&reference),
+            "{name}"
+        );
+    }
+    let mut server = server;
+    server.restart();
+    let best = |name: &str| -> Duration {
+        let times = (0..4).map(|_| {
+            let began = Instant::now();
+            sign_in(&server, name, "a wrong password of hers").expect(401);
+            began.elapsed()
+        });
+        times.min().unwrap()
+    };
+    let (known, unknown) = (best("alice"), best("nobody-else"));
+    assert!(
+        unknown * 5 > known && known * 5 > unknown,
+        "known {known:?}, unknown {unknown:?}"
+    );
+    let event = admin.newest_event();
+    assert_eq!(
+        (&event["action"], &event["outcome"]),
+        (&json!("session.create"), &json!("denied"))
+    );
+}
+
+/// attacks 175
+#[test]
+fn the_eleventh_attempt_in_a_minute_waits() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "member", "root");
+    admin.person("bob", "member", "root");
+    let from = |address: &str, name: &str, password: &str| {
+        let client = server.anonymous().with("X-Forwarded-For", address);
+        client.post(
+            "/v1/sessions",
+            json!({ "user_name": name, "password": password }),
+        )
+    };
+    // One account from many places.
+    for attempt in 0..10 {
+        from(
+            &format!("192.0.2.{attempt}"),
+            if attempt % 2 == 0 { "alice" } else { "ALICE" },
+            "wrong wrong wrong",
+        )
+        .expect(401);
+    }
+    let refused = from("192.0.2.99", "alice", PASSWORD);
+    refused.refused(429, "too-many-requests");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    from("192.0.2.99", "bob", PASSWORD).expect(201);
+    // Many accounts from one place; in IPv6 a place is a /64. attacks 115
+    for attempt in 0..10 {
+        from(
+            &format!("2001:db8::{attempt}"),
+            &format!("user{attempt}"),
+            "wrong wrong wrong",
+        )
+        .expect(401);
+    }
+    from("2001:db8::ffff", "bob", PASSWORD).refused(429, "too-many-requests");
+    from("2001:db8:0:1::1", "bob", PASSWORD).expect(201);
+    server.assert_alive();
+}
+
+#[test]
+fn disabling_a_user_stops_keys_and_sessions_at_once_and_the_sessions_for_good() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "key_manager", "root");
+    let alice = server.anonymous().signed_in("alice", PASSWORD);
+    let key = admin.issue(json!({ "name": "k", "owner": "alice" }));
+    let tool =
+        json!({ "name": "tool", "owner": "alice", "catalog": "latchkey", "scopes": ["keys:read"] });
+    let tool = server.bearer(&admin.issue(tool).secret);
+    tool.get("/v1/keys").expect(200);
+    admin
+        .patch("/v1/users/alice", json!({ "enabled": false }))
+        .expect(200);
+    alice.get("/v1/keys").refused(401, "unauthenticated");
+    tool.get("/v1/keys").refused(401, "unauthenticated");
+    assert_eq!(admin.verdict(&key.secret), "OWNER_DISABLED");
+    assert_eq!(admin.key(&key.id)["state"], "owner_disabled");
+    admin
+        .patch("/v1/users/alice", json!({ "enabled": true }))
+        .expect(200);
+    assert_eq!(admin.verdict(&key.secret), "VALID");
+    tool.get("/v1/keys").expect(200);
+    alice.get("/v1/keys").refused(401, "unauthenticated");
+    let alice = server.anonymous().signed_in("alice", PASSWORD);
+    admin.delete("/v1/users/alice").expect(204);
+    alice.get("/v1/keys").refused(401, "unauthenticated");
+    assert_eq!(admin.verdict(&key.secret), "OWNER_DISABLED");
+}
+
+/// attacks 179
+#[test]
+fn a_new_password_ends_all_sessions_and_takes_the_current_one() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "member", "root");
+    let new = "nine anchors in the meadow";
+    let first = server.anonymous().signed_in("alice", PASSWORD);
+    let second = server.anonymous().signed_in("alice", PASSWORD);
+    let path = "/v1/users/alice/password";
+    first
+        .post(path, json!({ "password": new }))
+        .refused_field("current_password");
+    first
+        .post(
+            path,
+            json!({ "password": new, "current_password": "wrong wrong wrong" }),
+        )
+        .refused(403, "forbidden");
+    let event = admin.newest_event();
+    assert_eq!(
+        (&event["action"], &event["outcome"], &event["actor"]),
+        (
+            &json!("user.password"),
+            &json!("denied"),
+            &json!("user:alice")
+        )
+    );
+    first.get("/v1/keys").expect(200);
+    first
+        .post(
+            path,
+            json!({ "password": new, "current_password": PASSWORD }),
+        )
+        .expect(204);
+    for session in [&first, &second] {
+        session.get("/v1/keys").refused(401, "unauthenticated");
+    }
+    sign_in(&server, "alice", PASSWORD).expect(401);
+    let third = server.anonymous().signed_in("alice", new);
+    admin
+        .post(path, json!({ "password": PASSWORD }))
+        .expect(204);
+    third.get("/v1/keys").refused(401, "unauthenticated");
+    server.anonymous().signed_in("alice", PASSWORD);
+}

@@ -1,0 +1,10 @@
+//! Verification through the native API: verdicts, who may ask, limits, and how soon a change counts.
+
+mod at_once;
+mod callers;
+mod garbage;
+mod limits;
+mod oauth;
+mod questions;
+mod usage;
+mod verdicts;

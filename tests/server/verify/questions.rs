@@ -1,0 +1,184 @@
+//! Questions about requests: operations of a catalog, batches, and methods other than POST.
+
+use serde_json::{Value, json};
+
+use crate::support::Server;
+
+#[test]
+fn the_catalogs_operation_decides_what_a_request_needs() {
+    let server = Server::start();
+    let admin = server.admin();
+    let catalog = json!({
+        "scopes": [{ "name": "r" }, { "name": "w" }],
+        "operations": [
+            { "id": "list", "method": "GET", "path": "/items", "access": "read", "any_of": ["r", "w"] },
+            { "id": "make", "method": "POST", "path": "/items", "access": "write", "any_of": ["w"] },
+            { "id": "host", "method": "GET", "path": "/only", "host": "api.example", "access": "read", "any_of": ["r"] },
+            { "id": "free", "method": "GET", "path": "/free", "access": "read" },
+        ],
+    });
+    admin.put("/v1/catalogs/shop", catalog).expect(201);
+    let key = admin.issue(json!({ "name": "k", "catalog": "shop", "scopes": ["r"] }));
+    for (method, path, host, code, reason) in [
+        ("GET", "/items", None, "VALID", None),
+        ("POST", "/items", None, "INSUFFICIENT_SCOPE", None),
+        ("GET", "/free", None, "VALID", None),
+        ("GET", "/only", Some("API.example:443"), "VALID", None),
+        (
+            "GET",
+            "/only",
+            Some("other.example"),
+            "INSUFFICIENT_SCOPE",
+            Some("UNKNOWN_OPERATION"),
+        ),
+        (
+            "GET",
+            "/only",
+            None,
+            "INSUFFICIENT_SCOPE",
+            Some("UNKNOWN_OPERATION"),
+        ),
+        (
+            "DELETE",
+            "/items",
+            None,
+            "INSUFFICIENT_SCOPE",
+            Some("UNKNOWN_OPERATION"),
+        ),
+        (
+            "get",
+            "/items",
+            None,
+            "INSUFFICIENT_SCOPE",
+            Some("UNKNOWN_OPERATION"),
+        ),
+        (
+            "GET",
+            "/ITEMS",
+            None,
+            "INSUFFICIENT_SCOPE",
+            Some("UNKNOWN_OPERATION"),
+        ),
+        (
+            "GET",
+            "/a/../items",
+            None,
+            "INSUFFICIENT_SCOPE",
+            Some("UNSAFE_REQUEST"),
+        ),
+        (
+            "GET",
+            "items",
+            None,
+            "INSUFFICIENT_SCOPE",
+            Some("UNSAFE_REQUEST"),
+        ),
+    ] {
+        let question = json!({ "key": key.secret, "method": method, "path": path, "host": host, "catalog": "shop" });
+        let verdict = admin.verify(question.clone());
+        assert_eq!(verdict["code"], code, "{question}");
+        assert_eq!(verdict["reason"].as_str(), reason, "{question}");
+    }
+    let plain = admin.verify(json!({ "key": server.secret, "method": "GET", "path": "/items" }));
+    assert_eq!(
+        plain["code"], "INSUFFICIENT_SCOPE",
+        "without a catalog nobody knows what a path needs"
+    );
+}
+
+/// attacks 69
+#[test]
+fn a_batch_answers_each_question_in_its_place() {
+    let server = Server::start();
+    let admin = server.admin();
+    let limited = admin.issue(json!({ "name": "k", "uses_left": 2 }));
+    let items = json!([
+        { "key": server.secret }, { "key": "junk" }, { "key": limited.secret }, { "key": limited.secret },
+        { "key": limited.secret }, { "key": server.secret, "scopes": ["no"] },
+    ]);
+    let answer = admin
+        .post("/v1/verify/batch", json!({ "items": items }))
+        .expect(200)
+        .json();
+    let codes: Vec<&str> = answer["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["code"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "VALID",
+        "MALFORMED",
+        "VALID",
+        "VALID",
+        "USAGE_EXCEEDED",
+        "INSUFFICIENT_SCOPE",
+    ];
+    assert_eq!(codes, expected);
+    assert_eq!(
+        answer["items"][0],
+        admin.verify(json!({ "key": server.secret })),
+        "as asked alone"
+    );
+}
+
+#[test]
+fn a_batch_has_at_most_a_hundred_questions_and_a_bad_one_spends_nothing() {
+    let server = Server::start();
+    let admin = server.admin();
+    let limited = admin.issue(
+        json!({ "name": "k", "uses_left": 1, "rate_limit": { "limit": 1, "window_s": 60 } }),
+    );
+    let batch = |items: Vec<Value>| admin.post("/v1/verify/batch", json!({ "items": items }));
+    let many = |count: usize| vec![json!({ "key": server.secret }); count];
+    assert_eq!(batch(vec![]).expect(200).json()["items"], json!([]));
+    let hundred = batch(many(100)).expect(200).json();
+    assert_eq!(hundred["items"].as_array().unwrap().len(), 100);
+    batch(many(101)).refused_field("items");
+    let good = json!({ "key": limited.secret });
+    for (bad, field) in [
+        (json!({}), "items[1].key"),
+        (json!({ "key": 1 }), "items[1].key"),
+        (json!({ "key": "a", "x": 1 }), "items[1].x"),
+        (json!({ "key": "a", "ip": "x" }), "items[1].ip"),
+        (
+            json!({ "key": "a", "workspace": "nowhere" }),
+            "items[1].workspace",
+        ),
+        (
+            json!({ "key": "a", "catalog": "nothing" }),
+            "items[1].catalog",
+        ),
+        (json!({ "key": "a", "cost": -1 }), "items[1].cost"),
+        (json!({ "key": "a", "cost": 1_000_001 }), "items[1].cost"),
+        (json!({ "key": "a", "path": "/" }), "items[1].method"),
+        (json!({ "key": "a", "method": "GET" }), "items[1].path"),
+        (json!({ "key": "a", "host": "h" }), "items[1].path"),
+        (
+            json!({ "key": "a", "scopes": vec!["s"; 201] }),
+            "items[1].scopes",
+        ),
+    ] {
+        batch(vec![good.clone(), bad]).refused_field(field);
+    }
+    batch(vec![good.clone(), json!("text")]).refused_field("items");
+    assert_eq!(admin.verdict(&limited.secret), "VALID", "nothing was spent");
+}
+
+/// attacks 75
+#[test]
+fn only_post_asks() {
+    let server = Server::start();
+    let admin = server.admin();
+    for path in [
+        "/v1/verify",
+        "/v1/verify/batch",
+        "/v1/introspect",
+        "/v1/revoke",
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "QUERY"] {
+            let response = admin.call(method, path, None).expect(405);
+            assert_eq!(response.header("allow"), Some("POST"), "{method} {path}");
+        }
+    }
+}

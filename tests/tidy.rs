@@ -1,0 +1,272 @@
+//! Tests of the source tree's shape: layers, homes of third-party crates, words, headings, the map.
+//!
+//! The shape is what keeps the security model readable in one sitting; whoever changes it changes these tables first.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module may use those of a lower rank and itself. `main`, `cli` and `config` see all.
+#[rustfmt::skip]
+const RANKS: &[(&str, u8)] = &[
+    ("error", 0), ("domain", 1), ("store", 2), ("index", 2), ("ops", 3), ("http", 4), ("dialects", 5), ("console", 5),
+    ("config", 6), ("cli", 7),
+];
+
+/// Where each third-party crate may be named. `log` is at home everywhere above `domain`.
+#[rustfmt::skip]
+const HOMES: &[(&str, &[&str])] = &[
+    ("argon2",         &["src/domain/people/password.rs"]),
+    ("bytes",          &["src/http/"]),
+    ("clap",           &["src/cli/", "src/config/"]),
+    ("env_logger",     &["src/main.rs"]),
+    ("getrandom",      &["src/domain/"]),
+    ("http_body_util", &["src/http/server/"]),
+    ("hyper",          &["src/http/server/"]),
+    ("jiff",           &["src/domain/time.rs"]),
+    ("ring",           &["src/domain/"]),
+    ("rusqlite",       &["src/store/sqlite.rs"]),
+    ("rustix",         &["src/cli/", "src/config/", "src/http/server/"]),
+    ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
+    ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
+    ("tokio",          &["src/http/server/"]),
+];
+
+/// Words of the systems whose formats dialects speak: nothing below the dialects knows them.
+const DIALECT_WORDS: &[&str] = &["aware", "awaretrain", "adverity", "vspc", "veeam"];
+
+/// The longest file, its unit tests included.
+const LINES_MAX: usize = 500;
+/// Entries of a folder.
+const ENTRIES_MAX: usize = 9;
+
+struct Source {
+    /// With slashes, from the top of the tree.
+    path: String,
+    text: String,
+}
+
+#[test]
+fn modules_use_only_lower_ranks() {
+    for file in sources("src") {
+        let own = module_of(&file.path);
+        let Some(rank) = rank_of(own) else { continue };
+        for other in words_after(&file.text, "crate::") {
+            let lower = rank_of(other).is_some_and(|known| known < rank);
+            assert!(
+                lower || other == own,
+                "{}: {own} must not use {other}",
+                file.path
+            );
+        }
+    }
+}
+
+#[test]
+fn every_module_has_a_rank() {
+    for entry in fs::read_dir("src").unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".rs");
+        assert!(
+            name == "main" || rank_of(name).is_some(),
+            "{name} has no rank"
+        );
+    }
+}
+
+#[test]
+fn dialects_are_strangers_to_one_another() {
+    for file in sources("src/dialects") {
+        let own = file.path.split('/').nth(2).unwrap();
+        for other in words_after(&file.text, "dialects::") {
+            assert!(
+                own == "mod.rs" || other == own,
+                "{} uses {other}",
+                file.path
+            );
+        }
+        let deep = file.path.split('/').count() - 3;
+        assert!(
+            !file.text.contains(&"super::".repeat(deep + 1)),
+            "{} reaches out of its folder",
+            file.path
+        );
+    }
+}
+
+#[test]
+fn third_party_crates_stay_at_home() {
+    for file in sources("src") {
+        for (name, homes) in HOMES {
+            let named = file.text.lines().any(|line| {
+                let code = line.split("//").next().unwrap_or("");
+                mentions(code, &format!("{name}::"))
+            });
+            let at_home = homes.iter().any(|home| file.path.starts_with(home));
+            assert!(
+                !named || at_home,
+                "{}: {name} has its home in {homes:?}",
+                file.path
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_a_home() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let dependencies = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    for line in dependencies.lines().filter(|line| line.contains(" = ")) {
+        let name = line.split(" = ").next().unwrap().replace('-', "_");
+        let known = HOMES.iter().any(|(home, _)| *home == name) || name == "log" || name == "http";
+        assert!(
+            known,
+            "{name} is in Cargo.toml and has no home in tests/tidy.rs"
+        );
+    }
+}
+
+#[test]
+fn nothing_below_the_dialects_knows_their_words() {
+    let below = [
+        "src/domain",
+        "src/store",
+        "src/index",
+        "src/ops",
+        "src/http",
+    ];
+    let schema = Source {
+        path: "schema.sql".to_owned(),
+        text: fs::read_to_string("schema.sql").unwrap(),
+    };
+    for file in below.into_iter().flat_map(sources).chain([schema]) {
+        let text = file.text.to_lowercase();
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
+            assert!(!DIALECT_WORDS.contains(&word), "{} says {word}", file.path);
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_holds() {
+    for file in sources("src").into_iter().chain(sources("tests")) {
+        assert!(
+            file.text.starts_with("//! "),
+            "{} has no heading",
+            file.path
+        );
+    }
+}
+
+#[test]
+fn files_and_folders_stay_small() {
+    for file in sources("src").into_iter().chain(sources("tests")) {
+        let lines = file.text.lines().count();
+        assert!(
+            lines <= LINES_MAX,
+            "{} has {lines} lines; which noun is missing?",
+            file.path
+        );
+    }
+    for folder in folders("src") {
+        let entries = fs::read_dir(&folder).unwrap().count();
+        assert!(
+            entries <= ENTRIES_MAX || folder == Path::new("src"),
+            "{} has {entries} entries",
+            folder.display()
+        );
+    }
+}
+
+#[test]
+fn the_map_names_every_folder() {
+    let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    for folder in folders("src") {
+        let name = format!("`{}/`", folder.display());
+        assert!(map.contains(&name), "ARCHITECTURE.md does not name {name}");
+    }
+}
+
+#[test]
+fn unsafe_code_is_forbidden_and_the_release_unwinds() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    // attacks 260, 261
+    for line in [
+        "unsafe_code = \"forbid\"",
+        "panic = \"unwind\"",
+        "overflow-checks = true",
+    ] {
+        assert!(manifest.contains(line), "Cargo.toml lacks {line}");
+    }
+}
+
+fn rank_of(module: &str) -> Option<u8> {
+    RANKS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, rank)| *rank)
+}
+
+/// `domain` for `src/domain/key/mod.rs`, `error` for `src/error.rs`.
+fn module_of(path: &str) -> &str {
+    path.split('/').nth(1).unwrap().trim_end_matches(".rs")
+}
+
+/// The identifiers that follow a text.
+fn words_after<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(before).skip(1).filter_map(|rest| {
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        (end > 0).then(|| &rest[..end])
+    })
+}
+
+/// Whether code names a path as such, and not as the end of a longer one.
+fn mentions(code: &str, path: &str) -> bool {
+    code.match_indices(path).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders(folder) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source {
+                    path: path.to_str().unwrap().to_owned(),
+                    text,
+                });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} holds no source");
+    found
+}
+
+/// A folder and all below it.
+fn folders(folder: &str) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from(folder)];
+    let mut next = 0;
+    while next < found.len() {
+        for entry in fs::read_dir(&found[next]).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.push(path);
+            }
+        }
+        next += 1;
+    }
+    found
+}
