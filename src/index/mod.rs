@@ -95,7 +95,9 @@ impl Index {
     /// deleted since stays away. Once the index is complete, nothing is added in this way.
     pub fn add_key(&self, key: Live) {
         let mut shard = self.shard_mut(key.id);
-        if !self.is_complete() && !lock(&self.gone).contains(&key.id) {
+        // Held over both questions: completion empties the set of what is gone.
+        let gone = lock(&self.gone);
+        if !self.is_complete() && !gone.contains(&key.id) {
             shard.entry(key.id).or_insert_with(|| Box::new(key));
         }
     }
@@ -188,8 +190,9 @@ impl Index {
 
     /// Says that every key has been added.
     pub fn set_complete(&self) {
+        let mut gone = lock(&self.gone);
         self.complete.store(true, Ordering::Release);
-        *lock(&self.gone) = HashSet::new();
+        *gone = HashSet::new();
     }
 
     fn shard(&self, id: KeyId) -> &Shard {

@@ -141,8 +141,6 @@ impl Store {
         // the writer is told.
         lock(&self.readers).clear();
         lock(&self.jobs).take();
-        // The last connection to close removes the write-ahead log, and only the writer may.
-        lock(&self.readers).clear();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()
         {
