@@ -1,6 +1,7 @@
 //! Users, their roles, and signing in.
 
 use super::access::{Caller, Identity, Origin};
+use super::keys::bounds;
 use super::keys::issue::digested;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
@@ -95,6 +96,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
                     "there is a user {user_name} already"
                 )));
             }
+            bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let user = User {
                 uid: Uid::generate()?,
@@ -190,6 +192,7 @@ pub fn set_roles(
         move |tx, _| {
             let directory = index.directory();
             let user = manageable(tx, &directory, &who, &text)?;
+            bounds::require_unlimited(tx, &who)?;
             let after = bindings(&directory, &who, &roles)?;
             // Roles that the caller could not have given are not his to take away either.
             for binding in user.roles.iter().filter(|binding| !after.contains(binding)) {
@@ -242,13 +245,13 @@ pub fn set_password(
         let directory = app.index.directory();
         let own = directory
             .find_user(&text.to_ascii_lowercase())
-            .filter(|user| caller.user == Some(user.uid));
+            .filter(|user| caller.is_session_of(user.uid));
         match own {
             Some(user) => user.clone(),
             None => visible(&directory, caller, text)?,
         }
     };
-    let own = caller.user == Some(user.uid);
+    let own = caller.is_session_of(user.uid);
     let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
     let allowed = match own {
         true => check_current(app, &user, current),
@@ -263,6 +266,7 @@ pub fn set_password(
     let (index, who) = (app.index.clone(), caller.clone());
     app.change(caller, action, target, move |tx, _| {
         if !own {
+            bounds::require_unlimited(tx, &who)?;
             manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
         }
         let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
@@ -471,7 +475,7 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
     let user = directory
         .find_user(&text.to_ascii_lowercase())
         .filter(|user| {
-            caller.user == Some(user.uid)
+            caller.is_session_of(user.uid)
                 || caller.may(directory, Permission::UsersRead, user.home, None)
         });
     user.cloned().ok_or(Error::NotFound("user"))

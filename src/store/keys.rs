@@ -205,7 +205,14 @@ pub fn each_live(
          ORDER BY keys.id, secrets.expires_at IS NOT NULL",
         &[&from, &to],
         |row| {
-            let key = from_row(row)?;
+            let key = match from_row(row) {
+                Ok(key) => key,
+                Err(err) => {
+                    // It opens nothing; the others must not suffer for it.
+                    log::error!("store: a key cannot be read and is passed over: {err}");
+                    return Ok(());
+                }
+            };
             let secret = SecretRow {
                 secret: StoredSecret {
                     digest: Digest(row.get("digest")?),

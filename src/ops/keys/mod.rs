@@ -1,7 +1,7 @@
 //! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
 mod admission;
-mod bounds;
+pub mod bounds;
 pub mod edit;
 pub mod issue;
 pub mod list;

@@ -26,7 +26,7 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
             )));
         }
         end(tx, workspace.uid, now)?;
-        Ok((Some(record(Kind::Workspace, workspace.uid, parent)), ()))
+        Ok((Some(ended(&workspace, parent)), ()))
     })
 }
 
@@ -51,10 +51,7 @@ pub fn delete_with_contents(app: &App, caller: &Caller, text: &str) -> Result<()
                 records.push(("key.delete", record(Kind::Key, key, parent)));
             }
             end(tx, workspace.uid, now)?;
-            records.push((
-                "workspace.delete",
-                record(Kind::Workspace, workspace.uid, parent),
-            ));
+            records.push(("workspace.delete", ended(workspace, parent)));
         }
         Ok((records, ()))
     })
@@ -108,6 +105,16 @@ fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
     }
     workspaces::delete(tx, workspace, now)?;
     Ok(())
+}
+
+/// What the audit log keeps of a workspace that ends: its slug, which becomes free.
+fn ended(workspace: &Workspace, parent: Uid) -> Record {
+    let mut changes = Changes::default();
+    changes.note("slug", &workspace.slug, &String::new());
+    Record {
+        changes,
+        ..record(Kind::Workspace, workspace.uid, parent)
+    }
 }
 
 /// Filed under the workspace above, which is still there: whoever oversees that one reads of it.
