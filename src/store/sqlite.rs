@@ -102,11 +102,7 @@ impl Read {
         mut take: impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(sql).map_err(from_sqlite)?;
-        let names: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let values = params.iter().map(|param| param.to_value());
         let mut rows = statement
             .query(rusqlite::params_from_iter(values))

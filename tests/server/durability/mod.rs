@@ -4,6 +4,7 @@
 //! compared. The file itself is read past the server ([`file`]).
 
 pub mod file;
+mod list;
 mod stop;
 mod writer;
 
@@ -57,14 +58,14 @@ fn what_was_acknowledged_survives_200_kills() {
     }
 
     let admin = server.admin();
-    let found = writer::all_keys(&admin);
+    let found = list::all_keys(&admin);
     let mut done = 0;
     for writer in &mut writers {
         writer.check_all(&admin, &found);
         done += writer.acknowledged.len();
     }
     assert!(done as u64 > kills(), "only {done} changes were made");
-    writer::check_nothing_doubled(&found);
+    list::check_nothing_doubled(&found);
     assert!(server.stop().is_some_and(|status| status.success()));
     let log = file::check(&server.data);
     for writer in &writers {

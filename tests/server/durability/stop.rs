@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::file;
-use super::writer::{self, Writer};
+use super::list;
+use super::writer::Writer;
 use crate::support::{Server, refusal};
 
 // attacks 43
@@ -42,7 +43,7 @@ fn sigterm_under_writing_load_loses_nothing_and_exits_0() {
 
     server.restart();
     let admin = server.admin();
-    let found = writer::all_keys(&admin);
+    let found = list::all_keys(&admin);
     for writer in &mut writers {
         writer.settle(&admin);
         writer.check_all(&admin, &found);
