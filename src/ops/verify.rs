@@ -143,6 +143,8 @@ fn step<R>(
     let Some(presented) = Presented::parse(secret) else {
         return unknown(Code::Malformed);
     };
+    // Asked before the look-up: a key that comes in between is no key that does not exist.
+    let complete = app.index.is_complete();
     let found = app.index.with_key(presented.id, |key| {
         let Some(newest) = matching(&app.peppers, key, presented, now) else {
             return unknown(Code::NotFound);
@@ -174,7 +176,7 @@ fn step<R>(
     });
     match found {
         Some(step) => step,
-        None if !loaded && !app.index.is_complete() => Step::Errand(Errand::Load(presented.id)),
+        None if !loaded && !complete => Step::Errand(Errand::Load(presented.id)),
         None => {
             // The same work as for a key that exists, so that time does not tell which ids do.
             app.peppers.current().matches(presented.text, &NO_DIGEST);
