@@ -10,6 +10,7 @@ pub mod clock;
 mod fixture;
 pub mod keys;
 pub mod oversight;
+mod pages;
 pub mod people;
 pub mod policies;
 mod publish;
