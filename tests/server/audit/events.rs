@@ -300,7 +300,7 @@ fn keys_that_lose_scopes_with_a_catalog_have_an_event_each() {
     let server = Server::start();
     let admin = server.admin();
     let operation =
-        |id: &str| json!({ "id": id, "method": "GET", "path": format!("/{id}"), "any_of": ["r"] });
+        |id: &str| json!({ "id": id, "method": "GET", "path": format!("/{id}"), "access": "read", "any_of": ["r"] });
     let put = |scopes: Value, operations: Value| {
         let body = json!({ "scopes": scopes, "operations": operations });
         let response = admin.put("/v1/catalogs/shop", body);
