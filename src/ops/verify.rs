@@ -169,9 +169,12 @@ fn step<R>(
             Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };
-        app.index
-            .usage
-            .record(key.id, refusal.code, question.address, now.wall);
+        // Whoever only looks, at no cost, has not used the key.
+        if question.cost > 0 {
+            app.index
+                .usage
+                .record(key.id, refusal.code, question.address, now.wall);
+        }
         Step::Done(told(refusal, allowed, Some(key)))
     });
     match found {

@@ -183,7 +183,7 @@ fn proven(
         .filter(|c| c.is_ascii_graphic())
         .take(100)
         .collect();
-    app.record(Event {
+    app.record_failed_proof(Event {
         outcome: Outcome::Denied,
         reason: "user name or password is not right".to_owned(),
         source: origin.source.clone(),
