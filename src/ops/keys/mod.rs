@@ -17,10 +17,11 @@ use crate::domain::key::secret::{Presented, Secret};
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::local::Usage;
-use crate::store::{Read, keys, local};
+use crate::store::{Read, Write, keys, local};
 use admission::policy_of;
 
 /// A key with what is computed or looked up for showing it.
@@ -42,7 +43,9 @@ pub struct Issued {
 
 /// The key, if the caller may see it.
 pub fn find(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
-    let key = app.read(|read| visible(read, &app.index.directory(), caller, id))?;
+    caller.require_somewhere(Permission::KeysRead)?;
+    let key = app.read(|read| keys::find(read, id))?;
+    let key = seen(key, &app.index.directory(), caller)?;
     view(app, key)
 }
 
@@ -113,6 +116,37 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
     )
 }
 
+/// Ends the keys that a user was issued for proving his password, for when it changes. One record each.
+pub fn end_those_of_password(
+    tx: &Write<'_>,
+    owner: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    end_each(tx, keys::list_of_password(tx, owner)?, now)
+}
+
+/// Ends all keys of a workspace, for when it ends itself. One record each.
+pub fn end_those_of_workspace(
+    tx: &Write<'_>,
+    workspace: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    end_each(tx, keys::list_of_workspace(tx, workspace)?, now)
+}
+
+fn end_each(
+    tx: &Write<'_>,
+    ids: Vec<KeyId>,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let one = |id| {
+        let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+        keys::delete(tx, id, now)?;
+        Ok(("key.delete", record(&key, ended(&key))))
+    };
+    ids.into_iter().map(one).collect()
+}
+
 /// When a key was issued, for answers to whoever holds its secret.
 pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
     Ok(app
@@ -174,7 +208,10 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
 /// The key, deleted or not, if the caller may read it; otherwise there is none.
 fn visible(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysRead)?;
-    let key = keys::find(read, id)?;
+    seen(keys::find(read, id)?, directory, caller)
+}
+
+fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key> {
     key.filter(|key| caller.may(directory, Permission::KeysRead, key.workspace, key.owner))
         .ok_or(Error::NotFound("key"))
 }

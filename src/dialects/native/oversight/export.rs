@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight;
-use crate::store::audit::Filter;
+use crate::ops::oversight::{self, Wanted};
 
 /// Events of one answer, if nobody says fewer.
 const EVENTS_MAX: u64 = 10_000;
@@ -52,18 +51,21 @@ impl Format {
     }
 }
 
-/// Writes one page of an export.
-pub fn answer(call: &Call<'_>, mut query: Query, filter: Filter, format: Format) -> Result<Reply> {
+/// The length of a page: 1 to 10,000, by default all of these.
+pub fn limit(query: &mut Query) -> Result<usize> {
     let limit = query.take_number("limit")?.unwrap_or(EVENTS_MAX);
     if !(1..=EVENTS_MAX).contains(&limit) {
         return Err(Error::Malformed(format!(
             "the parameter limit must be 1 to {EVENTS_MAX} in this format"
         )));
     }
-    query.finish()?;
-    let is_first = filter.before.is_none();
-    let asked = filter.clone();
-    let (events, next) = oversight::export(call.app, call.caller()?, filter, limit as usize)?;
+    Ok(limit as usize)
+}
+
+/// Writes one page of an export.
+pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply> {
+    let is_first = wanted.before.is_none();
+    let (events, next) = oversight::export(call.app, call.caller()?, wanted)?;
     let mut text = String::new();
     if format == Format::Csv && is_first {
         text.push_str(COLUMNS);
@@ -81,16 +83,17 @@ pub fn answer(call: &Call<'_>, mut query: Query, filter: Filter, format: Format)
     let reply = Reply::new(200).body(format.media_type(), text.into_bytes());
     Ok(match next {
         None => reply,
-        Some(before) => reply.with("link", &link(format, limit, &asked, before)),
+        Some(before) => reply.with("link", &link(format, wanted, before)),
     })
 }
 
 /// The address of the page after this one.
-fn link(format: Format, limit: u64, asked: &Filter, before: i64) -> String {
+fn link(format: Format, asked: &Wanted, before: i64) -> String {
     let mut target = format!(
-        "{}?format={}&limit={limit}&cursor={before}",
+        "{}?format={}&limit={}&cursor={before}",
         super::super::AUDIT_EVENTS,
-        format.as_str()
+        format.as_str(),
+        asked.limit
     );
     let times = [asked.since, asked.until].map(|at| at.map(|at| at.to_string()));
     let [since, until] = &times;

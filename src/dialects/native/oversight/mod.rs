@@ -11,8 +11,8 @@ use crate::http::fields::Fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight;
-use crate::store::audit::{Cut, Filter};
+use crate::ops::oversight::{self, Wanted};
+use crate::store::audit::Cut;
 use export::Format;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -65,7 +65,8 @@ struct HourBody<'a> {
 /// `GET /v1/audit-events`
 pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
     let mut query = call.query()?;
-    let filter = Filter {
+    let format = Format::take(&mut query)?;
+    let wanted = Wanted {
         actor: query.take("actor"),
         action: query.take("action"),
         target: query.take("target"),
@@ -74,13 +75,16 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         before: query
             .take_number("cursor")?
             .map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)),
+        limit: match format {
+            None => limit(&mut query)?,
+            Some(_) => export::limit(&mut query)?,
+        },
     };
-    if let Some(format) = Format::take(&mut query)? {
-        return export::answer(call, query, filter, format);
-    }
-    let limit = limit(&mut query)?;
     query.finish()?;
-    let (events, next) = oversight::audit_events(call.app, call.caller()?, filter, limit)?;
+    if let Some(format) = format {
+        return export::answer(call, &wanted, format);
+    }
+    let (events, next) = oversight::audit_events(call.app, call.caller()?, &wanted)?;
     let items = events
         .iter()
         .map(EventBody::of)

@@ -1,35 +1,22 @@
-//! Users, their roles, and signing in.
+//! Users and their roles.
 
-use super::access::{Caller, Identity, Origin};
+mod gate;
+pub mod sessions;
+
+use super::access::{self, Caller};
 use super::keys::bounds;
-use super::keys::issue::digested;
+use super::retry::{self, Retry};
 use super::{App, Record};
-use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
-use crate::domain::key::quota::{RateLimit, Window};
-use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
-use crate::domain::people::password::{self, PasswordDigest};
-use crate::domain::people::permission::{Permission, Permissions};
-use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::people::password;
+use crate::domain::people::permission::Permission;
 use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Read, people, workspaces};
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-
-/// Sign-in attempts of one account or one address.
-const ATTEMPTS: RateLimit = RateLimit {
-    limit: 10,
-    window_s: 60,
-};
-/// Accounts and addresses that are remembered at once.
-const REMEMBERED_MAX: usize = 20_000;
-/// Passwords that are digested at the same time: each takes 19 MiB and a processor.
-const DIGESTING_MAX: u32 = 2;
-/// Sign-ins that may wait for that.
-const WAITING_MAX: u32 = 64;
+pub use gate::PasswordGate;
+use std::sync::Arc;
 
 /// What a new user is to be.
 #[derive(Clone, Debug)]
@@ -50,15 +37,8 @@ pub struct UserEdit {
     pub enabled: Option<bool>,
 }
 
-/// A token that was issued just now.
-#[derive(Debug)]
-pub struct SignedIn {
-    pub token: Secret,
-    pub expires_in_s: u64,
-}
-
 /// Creates a user. Nobody gives roles that they do not have.
-pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
+pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) -> Result<Arc<User>> {
     let user_name = normal_user_name("user_name", &new.user_name)?;
     let email = new
         .email
@@ -75,13 +55,16 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
             Some(app.passwords.digest(text)?)
         }
     };
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let uid = app.change(
         caller,
         "user.create",
         Target::new(Kind::User, ""),
         move |tx, now| {
             let directory = index.directory();
+            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+                return Ok((None, visible(&directory, &who, &earlier)?.uid));
+            }
             let home = match &new.workspace {
                 None => who.reach,
                 Some(asked) => reachable(&directory, &who, "workspace", asked)?,
@@ -110,6 +93,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser) -> Result<Arc<User>> {
                 roles,
             };
             people::insert(tx, &user, digest.as_ref())?;
+            retry::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
             changes.note_option("email", &None, &user.email);
@@ -232,198 +216,6 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
     )
 }
 
-/// Sets a password. The user himself must know the current one; whoever manages users need not. All sessions of
-/// the user end.
-pub fn set_password(
-    app: &App,
-    caller: &Caller,
-    text: &str,
-    new: &str,
-    current: Option<&str>,
-) -> Result<()> {
-    let user = {
-        let directory = app.index.directory();
-        let own = directory
-            .find_user(&text.to_ascii_lowercase())
-            .filter(|user| caller.is_session_of(user.uid));
-        match own {
-            Some(user) => user.clone(),
-            None => visible(&directory, caller, text)?,
-        }
-    };
-    let own = caller.is_session_of(user.uid);
-    let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
-    let allowed = match own {
-        true => check_current(app, &user, current),
-        false => {
-            let directory = app.index.directory();
-            caller.require(&directory, Permission::UsersWrite, user.home, None)
-        }
-    };
-    app.decided(caller, action, target.clone(), allowed)?;
-    password::check("password", new, &user.user_name)?;
-    let digest = app.passwords.digest(new)?;
-    let (index, who) = (app.index.clone(), caller.clone());
-    app.change(caller, action, target, move |tx, _| {
-        if !own {
-            bounds::require_unlimited(tx, &who)?;
-            manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
-        }
-        let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
-        people::update_password(tx, user.uid, &digest, user.generation + 1)?;
-        Ok((Some(record(&user, Changes::default())), ()))
-    })
-}
-
-/// Whether the user knows his password; counted as an attempt to sign in.
-fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
-    let current = current.ok_or_else(|| {
-        Error::invalid("current_password", "is needed to change your own password")
-    })?;
-    app.passwords
-        .admit(&user.user_name, None, app.now().steady_ms)?;
-    let stored = app.read(|read| people::find_password(read, user.uid))?;
-    if app.passwords.matches(stored.as_ref(), current)? {
-        return Ok(());
-    }
-    Err(Error::Forbidden(
-        "the current password is another one".to_owned(),
-    ))
-}
-
-/// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
-/// and take the same time.
-pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result<SignedIn> {
-    let now = app.now();
-    let user = proven(app, user_name, text, &origin, "session.create")?;
-    let id = generate_id()?;
-    let token = Secret::generate(PREFIX_SESSION, id)?;
-    let session = Session {
-        id,
-        secret: digested(&app.peppers, &token),
-        user: user.uid,
-        generation: user.generation,
-        read_only: false,
-        issued_at: now.wall,
-        expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
-    };
-    let caller = Caller {
-        actor: format!("user:{}", user.user_name),
-        identity: Identity::Session(id),
-        permissions: Default::default(),
-        reach: user.home,
-        user: Some(user.uid),
-        source: origin.source,
-        request_id: origin.request_id,
-    };
-    app.change(
-        &caller,
-        "session.create",
-        Target::new(Kind::Session, id),
-        move |tx, now| {
-            people::delete_expired_sessions(tx, now)?;
-            people::insert_session(tx, &session)?;
-            Ok((
-                Some(Record {
-                    target: Target::new(Kind::Session, id),
-                    workspace: None,
-                    changes: Changes::default(),
-                }),
-                (),
-            ))
-        },
-    )?;
-    Ok(SignedIn {
-        token,
-        expires_in_s: ACCESS_TOKEN_S,
-    })
-}
-
-/// The user behind a name and a password, as a caller for this one request.
-pub fn prove(
-    app: &App,
-    user_name: &str,
-    text: &str,
-    origin: Origin,
-    action: &'static str,
-) -> Result<Caller> {
-    let user = proven(app, user_name, text, &origin, action)?;
-    Ok(Caller {
-        actor: format!("user:{}", user.user_name),
-        identity: Identity::Password,
-        permissions: Permissions::all(),
-        reach: super::access::root(&app.index.directory())?,
-        user: Some(user.uid),
-        source: origin.source,
-        request_id: origin.request_id,
-    })
-}
-
-/// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
-fn proven(
-    app: &App,
-    user_name: &str,
-    text: &str,
-    origin: &Origin,
-    action: &'static str,
-) -> Result<Arc<User>> {
-    let now = app.now();
-    let folded = user_name.to_ascii_lowercase();
-    app.passwords
-        .admit(&folded, origin.address, now.steady_ms)?;
-    let user = app
-        .index
-        .directory()
-        .find_user(&folded)
-        .filter(|user| user.user_name == folded)
-        .cloned();
-    let stored = match &user {
-        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
-        None => None,
-    };
-    let known =
-        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
-    if let Some(user) = user.filter(|user| known && user.is_active()) {
-        return Ok(user);
-    }
-    let shown: String = folded
-        .chars()
-        .filter(|c| c.is_ascii_graphic())
-        .take(100)
-        .collect();
-    app.record(Event {
-        outcome: Outcome::Denied,
-        reason: "user name or password is not right".to_owned(),
-        source: origin.source.clone(),
-        request_id: origin.request_id.clone(),
-        ..super::system_event(action, Target::new(Kind::User, shown), now.wall)
-    })?;
-    Err(Error::Unauthenticated)
-}
-
-/// Ends the session that the caller came with.
-pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
-    let Identity::Session(id) = caller.identity else {
-        return Err(Error::NotFound("session: this caller is not one"));
-    };
-    app.change(
-        caller,
-        "session.delete",
-        Target::new(Kind::Session, id),
-        move |tx, _| {
-            people::delete_session(tx, id)?;
-            Ok((
-                Some(Record {
-                    target: Target::new(Kind::Session, id),
-                    workspace: None,
-                    changes: Changes::default(),
-                }),
-                (),
-            ))
-        },
-    )
-}
-
 fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -> Result<Uid> {
     directory
         .find_place(asked)
@@ -496,7 +288,7 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -
 
 /// In the transaction of the change: the root workspace never loses its last active owner.
 fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
-    if people::count_owners(read, super::access::root(directory)?)? > 0 {
+    if people::count_owners(read, access::root(directory)?)? > 0 {
         return Ok(());
     }
     Err(Error::Conflict(
@@ -524,96 +316,4 @@ fn roles_text(directory: &Directory, roles: &[Binding]) -> String {
         format!("{}@{slug}", binding.role.as_str())
     };
     roles.iter().map(one).collect::<Vec<_>>().join(" ")
-}
-
-/// Keeps password work within bounds: how often, and how much at once.
-pub struct PasswordGate {
-    attempts: Mutex<HashMap<String, Window>>,
-    /// (being digested, waiting)
-    busy: Mutex<(u32, u32)>,
-    freed: Condvar,
-    /// What an unknown user's password is compared with, so that it takes as long.
-    nobody: PasswordDigest,
-}
-
-impl PasswordGate {
-    pub fn new() -> Result<PasswordGate> {
-        Ok(PasswordGate {
-            attempts: Mutex::default(),
-            busy: Mutex::default(),
-            freed: Condvar::new(),
-            nobody: PasswordDigest::of_nobody()?,
-        })
-    }
-
-    /// Counts an attempt on an account from an address; refuses the eleventh within a minute.
-    fn admit(&self, account: &str, address: Option<IpAddr>, steady_ms: u64) -> Result<()> {
-        let subjects = [
-            Some(format!("account {account}")),
-            address.map(|address| format!("address {}", network(address))),
-        ];
-        let mut attempts = lock(&self.attempts);
-        if attempts.len() >= REMEMBERED_MAX {
-            attempts.retain(|_, window| window.is_busy(ATTEMPTS, steady_ms));
-        }
-        for subject in subjects.into_iter().flatten() {
-            if attempts.len() >= REMEMBERED_MAX && !attempts.contains_key(&subject) {
-                return Err(Error::TooMany {
-                    retry_after_s: ATTEMPTS.window_s,
-                });
-            }
-            let window = attempts.entry(subject).or_default();
-            window
-                .count(ATTEMPTS, steady_ms)
-                .map_err(|status| Error::TooMany {
-                    retry_after_s: status.reset_s,
-                })?;
-        }
-        Ok(())
-    }
-
-    fn digest(&self, text: &str) -> Result<PasswordDigest> {
-        self.in_turn(|| PasswordDigest::new(text))
-    }
-
-    /// Compares; without a stored digest the answer is no, after the same work.
-    fn matches(&self, stored: Option<&PasswordDigest>, text: &str) -> Result<bool> {
-        let matched = self.in_turn(|| stored.unwrap_or(&self.nobody).matches(text))?;
-        Ok(matched && stored.is_some())
-    }
-
-    fn in_turn<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut busy = lock(&self.busy);
-        if busy.0 >= DIGESTING_MAX {
-            if busy.1 >= WAITING_MAX {
-                return Err(Error::TooMany { retry_after_s: 5 });
-            }
-            busy.1 += 1;
-            busy = self
-                .freed
-                .wait_while(busy, |busy| busy.0 >= DIGESTING_MAX)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            busy.1 -= 1;
-        }
-        busy.0 += 1;
-        drop(busy);
-        let result = work();
-        lock(&self.busy).0 -= 1;
-        self.freed.notify_one();
-        result
-    }
-}
-
-/// An IPv6 client commands a whole /64; an IPv4 client one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
-        v4 => v4,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
