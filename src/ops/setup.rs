@@ -109,6 +109,7 @@ pub fn open(
         clock,
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
+        writable: Default::default(),
     };
     Ok(Arc::new(app))
 }
