@@ -45,10 +45,15 @@ pub enum Identity {
     Session(KeyId),
 }
 
-/// Where a request came from, for the audit log.
+/// Where a request came from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
+    /// What address lists are asked about; `None` if nobody knows.
     pub address: Option<IpAddr>,
+    /// What attempts are counted by: where nobody knows, the address of whoever passed the request on. `None` only
+    /// on the Unix socket.
+    pub counted: Option<IpAddr>,
+    /// For the audit log: the counted address, or `unix`.
     pub source: String,
     pub request_id: String,
 }

@@ -1,221 +1,17 @@
-//! Routes as data, and the way from a request to its handler.
-//!
-//! A dialect exports one [`Surface`]. Read together, the tables are the server's table of contents.
+//! From a request to its route, its caller and its handler.
 
+use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::Trust;
+use crate::http::client::{self, Trust};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
-use crate::http::request::{Head, Peer, Request};
+use crate::http::request::{Head, Request};
 use crate::http::server::{Answerer, BodyRule, Fault, FaultWords, Lane, Plan, Service};
 use crate::ops::App;
 use crate::ops::access::{self, Caller};
 use std::sync::Arc;
-
-/// Body of a verification or a management request: 64 KiB.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Body of an import, a catalog or a restore: 64 MiB.
-pub const IMPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// One way in: a dialect under its mount.
-pub struct Surface {
-    /// For logs.
-    pub name: &'static str,
-    /// The start of all its paths; the longest one that fits a path takes it.
-    pub mount: &'static str,
-    pub routes: &'static [Route],
-    /// Whether requests for a host that this server does not answer for are refused.
-    pub checks_host: bool,
-    pub render_error: fn(&Error, &Head) -> Reply,
-}
-
-/// One line of a table.
-pub struct Route {
-    /// `*` for any.
-    pub method: &'static str,
-    /// Below the mount; `{name}` stands for one segment, a final `{name...}` for all the rest.
-    pub path: &'static str,
-    pub access: Access,
-    pub body: BodyRule,
-    pub query: QueryRule,
-    pub handler: Handler,
-}
-
-/// What becomes of the query parameters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum QueryRule {
-    /// Nobody minds them.
-    Free,
-    /// The handler reads them, and refuses those that it does not know.
-    Read,
-    /// There are none, and any is refused.
-    Refused,
-}
-
-/// Who may call a route. What the caller may do there is decided in `ops`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Access {
-    /// Whoever presents a credential of this server, or comes through the Unix socket.
-    Caller,
-    Public,
-    /// As `Caller`; and from loopback without a credential, where the configuration allows it.
-    Verifier,
-}
-
-/// A function that answers.
-#[derive(Clone, Copy)]
-pub enum Handler {
-    /// May wait for the store; runs on a blocking thread.
-    Blocking(fn(&Call<'_>) -> Result<Reply>),
-    /// Looks at memory only. `None`: this call has to wait after all, run it again on a blocking thread, where it
-    /// is told that it may ([`Call::may_wait`]).
-    Inline(fn(&Call<'_>) -> Result<Option<Reply>>),
-}
-
-/// One request on its way through a handler.
-pub struct Call<'a> {
-    pub app: &'a App,
-    pub trust: &'a Trust,
-    pub request: &'a Request,
-    /// `None` on public routes and for verifications from loopback.
-    caller: Option<Caller>,
-    /// The secret that the caller came with.
-    pub secret: Option<&'a str>,
-    pub may_wait: bool,
-    params: Vec<(&'static str, String)>,
-}
-
-impl<'a> Call<'a> {
-    /// The caller of a route that has one.
-    pub fn caller(&self) -> Result<&Caller> {
-        self.caller.as_ref().ok_or(Error::Unauthenticated)
-    }
-
-    /// The caller, on routes that need none.
-    pub fn optional_caller(&self) -> Option<&Caller> {
-        self.caller.as_ref()
-    }
-
-    /// The decoded segment that stands for `{name}`.
-    pub fn param(&self, name: &str) -> &str {
-        self.params
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or("", |(_, value)| value)
-    }
-
-    /// The decoded query.
-    pub fn query(&self) -> Result<Query> {
-        Query::parse(self.request.query())
-    }
-}
-
-/// `GET`, on a blocking thread.
-pub const fn get(
-    path: &'static str,
-    access: Access,
-    handler: fn(&Call<'_>) -> Result<Reply>,
-) -> Route {
-    blocking("GET", path, access, handler)
-}
-
-/// `POST`, on a blocking thread.
-pub const fn post(
-    path: &'static str,
-    access: Access,
-    handler: fn(&Call<'_>) -> Result<Reply>,
-) -> Route {
-    blocking("POST", path, access, handler)
-}
-
-/// `PATCH`, on a blocking thread.
-pub const fn patch(
-    path: &'static str,
-    access: Access,
-    handler: fn(&Call<'_>) -> Result<Reply>,
-) -> Route {
-    blocking("PATCH", path, access, handler)
-}
-
-/// `PUT`, on a blocking thread.
-pub const fn put(
-    path: &'static str,
-    access: Access,
-    handler: fn(&Call<'_>) -> Result<Reply>,
-) -> Route {
-    blocking("PUT", path, access, handler)
-}
-
-/// `DELETE`, on a blocking thread.
-pub const fn delete(
-    path: &'static str,
-    access: Access,
-    handler: fn(&Call<'_>) -> Result<Reply>,
-) -> Route {
-    blocking("DELETE", path, access, handler)
-}
-
-/// Any method, looking at memory only.
-pub const fn inline(
-    method: &'static str,
-    path: &'static str,
-    access: Access,
-    body: BodyRule,
-    handler: fn(&Call<'_>) -> Result<Option<Reply>>,
-) -> Route {
-    Route {
-        method,
-        path,
-        access,
-        body,
-        query: QueryRule::Free,
-        handler: Handler::Inline(handler),
-    }
-}
-
-impl Route {
-    /// The same route, for bodies of up to 64 MiB.
-    pub const fn large(mut self) -> Route {
-        self.body = BodyRule::UpTo(IMPORT_BYTES_MAX);
-        self
-    }
-
-    /// The same route, whose handler reads the query.
-    pub const fn with_query(mut self) -> Route {
-        self.query = QueryRule::Read;
-        self
-    }
-}
-
-/// The same routes, each of which refuses query parameters unless its handler reads them.
-pub const fn strict<const N: usize>(mut routes: [Route; N]) -> [Route; N] {
-    let mut position = 0;
-    while position < N {
-        if matches!(routes[position].query, QueryRule::Free) {
-            routes[position].query = QueryRule::Refused;
-        }
-        position += 1;
-    }
-    routes
-}
-
-const fn blocking(
-    method: &'static str,
-    path: &'static str,
-    access: Access,
-    handler: fn(&Call<'_>) -> Result<Reply>,
-) -> Route {
-    Route {
-        method,
-        path,
-        access,
-        body: BodyRule::UpTo(BODY_BYTES_MAX),
-        query: QueryRule::Free,
-        handler: Handler::Blocking(handler),
-    }
-}
 
 /// All surfaces together.
 pub struct Router {
@@ -354,26 +150,17 @@ impl Router {
         }
     }
 
-    fn without_credential<'a>(
-        &self,
-        access: Access,
-        request: &'a Request,
-    ) -> Result<Authenticated<'a>> {
-        match request.peer {
-            Peer::Unix { uid } => {
-                let caller = Caller::local(&self.app, uid, self.trust.origin(request))?;
-                Ok(Authenticated::As(None, Some(caller)))
-            }
-            Peer::Tcp { peer, .. }
-                if access == Access::Verifier
-                    && self.trust.verify_from_loopback
-                    && peer.ip().to_canonical().is_loopback()
-                    && !request.headers.contains_key("x-forwarded-for") =>
-            {
-                Ok(Authenticated::As(None, None))
-            }
-            Peer::Tcp { .. } => Err(Error::Unauthenticated),
+    /// What a proxy passes on came from somewhere else, whatever the connection says.
+    fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
+        if let Some(uid) = self.trust.administrator(head) {
+            let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
+            return Ok(Authenticated::As(None, Some(caller)));
         }
+        let may_ask = access == Access::Verifier && self.trust.verify_from_loopback;
+        if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
+            return Ok(Authenticated::As(None, None));
+        }
+        Err(Error::Unauthenticated)
     }
 
     fn with_credential<'a>(
