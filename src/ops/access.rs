@@ -188,6 +188,28 @@ pub fn authenticate(
     }
 }
 
+/// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.
+pub fn foresees(
+    app: &App,
+    secret: &str,
+    header: CredentialHeader,
+    address: Option<IpAddr>,
+) -> bool {
+    let Some(presented) = Presented::parse(secret) else {
+        return false;
+    };
+    if presented.prefix() == PREFIX_SESSION {
+        return session(app, presented, Origin::default()).is_ok();
+    }
+    let question = Question {
+        address,
+        header: Some(header),
+        cost: 0,
+        ..Question::default()
+    };
+    verify::foresees(app, presented, &question)
+}
+
 /// The caller that a key in good standing makes; keys of other catalogs than the built-in one have no permission
 /// here but to look at themselves.
 fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {

@@ -117,6 +117,17 @@ pub fn verify_blocking<R>(
     ))
 }
 
+/// Whether the verdict would be VALID, as far as memory tells; it is not counted. A question of cost 0 spends nothing.
+pub fn foresees(app: &App, presented: Presented<'_>, question: &Question<'_>) -> bool {
+    let now = app.now();
+    let directory = app.index.directory();
+    let found = app.index.with_key(presented.id, |key| {
+        matching(&app.peppers, key, presented, now).is_some()
+            && matches!(decide(&directory, key, question, now), Judged::Allowed(_))
+    });
+    found.unwrap_or(false)
+}
+
 /// One attempt at a verdict. `loaded`: the store has been asked for the key already.
 fn step<R>(
     app: &App,

@@ -58,3 +58,30 @@ fn a_catalog_that_would_take_all_memory_is_refused() {
     assert!(grown < 64 * 1024 * 1024, "{grown} bytes of memory");
     server.assert_alive();
 }
+
+#[test]
+fn only_a_caller_may_send_a_large_body() {
+    let server = Server::start();
+    let large = |user: User| {
+        let label = "x".repeat(70 * 1024);
+        put(
+            &user,
+            &json!({ "scopes": [{ "name": "a", "label": label }] }),
+        )
+    };
+    for user in [
+        server.anonymous(),
+        server.bearer("lk_nobody"),
+        server.anonymous().with("X-Forwarded-For", "203.0.113.9"),
+        server.local().with("X-Forwarded-For", "203.0.113.9"),
+    ] {
+        large(user).refused(413, "too-large");
+    }
+    large(server.admin()).refused_field("scopes[0].label");
+    large(server.local()).refused_field("scopes[0].label");
+    // Looking ahead spends nothing of the credential.
+    let once = json!({ "name": "once", "catalog": "latchkey", "scopes": ["catalogs:write"], "uses_left": 1 });
+    let once = server.bearer(&server.admin().issue(once).secret);
+    large(once.clone()).refused_field("scopes[0].label");
+    large(once).expect(413);
+}

@@ -59,13 +59,40 @@ impl Router {
                     Handler::Blocking(_) => Lane::Blocking,
                     Handler::Inline(_) => Lane::Inline,
                 },
-                body: route.body,
+                body: self.body_rule(route, head),
             },
             // Nothing of the body will be looked at, but what may follow it on the connection is still wanted.
             Found::OtherMethods(_) | Found::Nothing => Plan {
                 lane: Lane::Inline,
                 body: BodyRule::UpTo(BODY_BYTES_MAX),
             },
+        }
+    }
+
+    /// A body beyond the usual is read only for somebody who will be let in, as far as memory tells. Whoever cannot
+    /// be judged without waiting is told that the body is too large.
+    fn body_rule(&self, route: &Route, head: &Head) -> BodyRule {
+        match route.body {
+            BodyRule::UpTo(limit)
+                if limit > BODY_BYTES_MAX && !self.foresees_caller(route, head) =>
+            {
+                BodyRule::UpTo(BODY_BYTES_MAX)
+            }
+            rule => rule,
+        }
+    }
+
+    /// Whether the route will find a caller. Spends nothing of what the credential may spend.
+    fn foresees_caller(&self, route: &Route, head: &Head) -> bool {
+        match credential::read(head, &self.app.index.directory().named_headers()) {
+            Presented::Faulty | Presented::Many => false,
+            Presented::None => self.without_credential(route.access, head).is_ok(),
+            Presented::One(credential) => access::foresees(
+                &self.app,
+                credential.secret,
+                credential.header,
+                self.trust.client_address(head),
+            ),
         }
     }
 
