@@ -1,12 +1,15 @@
 //! Users, their roles, and signing in.
 
+mod gate;
+
+pub use gate::PasswordGate;
+
 use super::access::{Caller, Identity, Origin};
 use super::keys::issue::digested;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
-use crate::domain::key::quota::{RateLimit, Window};
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
-use crate::domain::people::password::{self, PasswordDigest};
+use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name};
@@ -14,21 +17,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Read, people, workspaces};
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-
-/// Sign-in attempts of one account or one address.
-const ATTEMPTS: RateLimit = RateLimit {
-    limit: 10,
-    window_s: 60,
-};
-/// Accounts and addresses that are remembered at once.
-const REMEMBERED_MAX: usize = 20_000;
-/// Passwords that are digested at the same time: each takes 19 MiB and a processor.
-const DIGESTING_MAX: u32 = 2;
-/// Sign-ins that may wait for that.
-const WAITING_MAX: u32 = 64;
+use std::sync::Arc;
 
 /// What a new user is to be.
 #[derive(Clone, Debug)]
@@ -364,14 +353,14 @@ fn proven(
     action: &'static str,
 ) -> Result<Arc<User>> {
     let now = app.now();
-    let folded = user_name.to_ascii_lowercase();
-    app.passwords
-        .admit(&folded, origin.address, now.steady_ms)?;
+    // What cannot be a name is nobody's; all such attempts count as one account's.
+    let name = normal_user_name("user_name", user_name).unwrap_or_default();
+    app.passwords.admit(&name, origin.counted, now.steady_ms)?;
     let user = app
         .index
         .directory()
-        .find_user(&folded)
-        .filter(|user| user.user_name == folded)
+        .find_user(&name)
+        .filter(|user| user.user_name == name)
         .cloned();
     let stored = match &user {
         Some(user) => app.read(|read| people::find_password(read, user.uid))?,
@@ -382,10 +371,11 @@ fn proven(
     if let Some(user) = user.filter(|user| known && user.is_active()) {
         return Ok(user);
     }
-    let shown: String = folded
+    let shown: String = user_name
         .chars()
-        .filter(|c| c.is_ascii_graphic())
+        .filter(char::is_ascii_graphic)
         .take(100)
+        .map(|c| c.to_ascii_lowercase())
         .collect();
     app.record(Event {
         outcome: Outcome::Denied,
@@ -520,96 +510,4 @@ fn roles_text(directory: &Directory, roles: &[Binding]) -> String {
         format!("{}@{slug}", binding.role.as_str())
     };
     roles.iter().map(one).collect::<Vec<_>>().join(" ")
-}
-
-/// Keeps password work within bounds: how often, and how much at once.
-pub struct PasswordGate {
-    attempts: Mutex<HashMap<String, Window>>,
-    /// (being digested, waiting)
-    busy: Mutex<(u32, u32)>,
-    freed: Condvar,
-    /// What an unknown user's password is compared with, so that it takes as long.
-    nobody: PasswordDigest,
-}
-
-impl PasswordGate {
-    pub fn new() -> Result<PasswordGate> {
-        Ok(PasswordGate {
-            attempts: Mutex::default(),
-            busy: Mutex::default(),
-            freed: Condvar::new(),
-            nobody: PasswordDigest::of_nobody()?,
-        })
-    }
-
-    /// Counts an attempt on an account from an address; refuses the eleventh within a minute.
-    fn admit(&self, account: &str, address: Option<IpAddr>, steady_ms: u64) -> Result<()> {
-        let subjects = [
-            Some(format!("account {account}")),
-            address.map(|address| format!("address {}", network(address))),
-        ];
-        let mut attempts = lock(&self.attempts);
-        if attempts.len() >= REMEMBERED_MAX {
-            attempts.retain(|_, window| window.is_busy(ATTEMPTS, steady_ms));
-        }
-        for subject in subjects.into_iter().flatten() {
-            if attempts.len() >= REMEMBERED_MAX && !attempts.contains_key(&subject) {
-                return Err(Error::TooMany {
-                    retry_after_s: ATTEMPTS.window_s,
-                });
-            }
-            let window = attempts.entry(subject).or_default();
-            window
-                .count(ATTEMPTS, steady_ms)
-                .map_err(|status| Error::TooMany {
-                    retry_after_s: status.reset_s,
-                })?;
-        }
-        Ok(())
-    }
-
-    fn digest(&self, text: &str) -> Result<PasswordDigest> {
-        self.in_turn(|| PasswordDigest::new(text))
-    }
-
-    /// Compares; without a stored digest the answer is no, after the same work.
-    fn matches(&self, stored: Option<&PasswordDigest>, text: &str) -> Result<bool> {
-        let matched = self.in_turn(|| stored.unwrap_or(&self.nobody).matches(text))?;
-        Ok(matched && stored.is_some())
-    }
-
-    fn in_turn<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut busy = lock(&self.busy);
-        if busy.0 >= DIGESTING_MAX {
-            if busy.1 >= WAITING_MAX {
-                return Err(Error::TooMany { retry_after_s: 5 });
-            }
-            busy.1 += 1;
-            busy = self
-                .freed
-                .wait_while(busy, |busy| busy.0 >= DIGESTING_MAX)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            busy.1 -= 1;
-        }
-        busy.0 += 1;
-        drop(busy);
-        let result = work();
-        lock(&self.busy).0 -= 1;
-        self.freed.notify_one();
-        result
-    }
-}
-
-/// An IPv6 client commands a whole /64; an IPv4 client one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
-        v4 => v4,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
