@@ -9,17 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
-/// A step back that is worth telling; clocks that are kept in step move by less.
-const NOTABLE_MS: i64 = 60_000;
 /// A step ahead that is believed at once.
 const BELIEVED_MS: i64 = 86_400_000;
 /// How much of what was seen may be forgotten between two ticks, so that reading the time seldom writes.
 const FORGOTTEN_MS: i64 = 250;
 /// How long a larger step must last before it is believed.
 const LASTED_MS: u64 = 3_600_000;
-
-/// A wall clock that is further behind the mark is worth a word.
-const BEHIND_MS: i64 = 60_000;
 
 /// Reads the wall clock; given by `main`, fixed in tests.
 pub type Wall = fn() -> Timestamp;
@@ -62,23 +57,6 @@ impl State {
             State::Ahead => "ahead",
             State::Behind => "behind",
             State::InStep => "in_step",
-        }
-    }
-}
-
-impl Clock {
-    /// How the wall clock stands to the mark just now: tells a wrong clock as long as it lasts.
-    pub fn reading(&self) -> Reading {
-        let wall = (self.wall)();
-        let mark = Some(self.mark.load(Ordering::Relaxed)).filter(|mark| *mark != i64::MIN);
-        Reading {
-            state: match mark {
-                Some(mark) if wall.0.saturating_sub(mark) > BELIEVED_MS => State::Ahead,
-                Some(mark) if wall.0 < mark.saturating_sub(NOTABLE_MS) => State::Behind,
-                _ => State::InStep,
-            },
-            wall,
-            mark: mark.map(Timestamp),
         }
     }
 }
@@ -140,7 +118,7 @@ impl Clock {
 
     /// Says once that the clock has fallen back, and again when it falls back anew.
     fn warn_if_behind(&self, wall: Timestamp, mark: i64) {
-        let behind = wall.0 < mark.saturating_sub(BEHIND_MS);
+        let behind = wall.0 < mark.saturating_sub(NOTABLE_MS);
         if behind && !self.behind.swap(behind, Ordering::Relaxed) {
             log::warn!(
                 "clock: it is {wall}, but {} was recorded earlier; the recorded time counts",
@@ -148,6 +126,21 @@ impl Clock {
             );
         } else if !behind {
             self.behind.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// How the wall clock stands to the mark just now: tells a wrong clock as long as it lasts.
+    pub fn reading(&self) -> Reading {
+        let wall = (self.wall)();
+        let mark = Some(self.mark.load(Ordering::Relaxed)).filter(|mark| *mark != i64::MIN);
+        Reading {
+            state: match mark {
+                Some(mark) if wall.0.saturating_sub(mark) > BELIEVED_MS => State::Ahead,
+                Some(mark) if wall.0 < mark.saturating_sub(NOTABLE_MS) => State::Behind,
+                _ => State::InStep,
+            },
+            wall,
+            mark: mark.map(Timestamp),
         }
     }
 
@@ -258,10 +251,31 @@ mod tests {
         check(&clock, NOON, NOON + 9_000);
     }
 
+    // attacks 237
+    #[test]
+    fn a_wrong_clock_is_told_as_long_as_it_lasts() {
+        let clock = clock();
+        for (wall, state) in [
+            (NOON - 60_000, State::InStep),
+            (NOON - 60_001, State::Behind),
+            (NOON + DAY_MS, State::InStep),
+            (NOON + DAY_MS + 1, State::Ahead),
+        ] {
+            WALL.set(wall);
+            let reading = clock.reading();
+            assert_eq!((reading.state, reading.wall), (state, Timestamp(wall)));
+            assert_eq!(reading.mark, Some(Timestamp(NOON)));
+        }
+        clock.tick_at(0);
+        clock.tick_at(HOUR_MS);
+        assert_eq!(clock.reading().state, State::InStep);
+    }
+
     #[test]
     fn a_new_database_believes_the_clock_at_once() {
         WALL.set(NOON);
         let clock = Clock::new(wall, None);
+        assert_eq!(clock.reading().mark, None);
         assert_eq!(clock.now().wall, Timestamp(NOON));
         assert_eq!(clock.tick_at(0), Timestamp(NOON));
     }

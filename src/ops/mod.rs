@@ -15,6 +15,7 @@ mod pages;
 pub mod people;
 pub mod policies;
 mod publish;
+pub mod retry;
 pub mod setup;
 pub mod upkeep;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! What happens by itself: usage is written, the clock's mark recorded, old rows removed.
 
 use super::App;
+use super::retry::REMEMBERED_MS;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -11,8 +12,6 @@ use std::time::Duration;
 
 /// Hourly totals are kept this long: 92 days.
 const HOURS_KEPT: i64 = 92 * 24;
-/// Idempotency keys are kept this long: 24 hours.
-const IDEMPOTENT_MS: i64 = 86_400_000;
 /// Keys whose usage is written in one transaction, so that changes never wait long behind it.
 const KEYS_A_BATCH: usize = 1_000;
 
@@ -99,7 +98,7 @@ fn sweep(app: &App, mark: Timestamp) -> Result<()> {
     app.store.write(Durability::Relaxed, move |tx| {
         local::raise_mark(tx, mark)?;
         local::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
-        local::delete_idempotent_before(tx, Timestamp(mark.0 - IDEMPOTENT_MS))?;
+        local::delete_idempotent_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
         Ok(())
     })
 }

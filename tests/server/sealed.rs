@@ -65,7 +65,7 @@ fn a_sealed_secret_is_shown_again_and_every_time_is_recorded() {
         );
         assert_eq!(reveals(&server, "allowed"), times);
     }
-    let tail = key.secret[key.secret.len() - 20..].as_bytes();
+    let tail = &key.secret.as_bytes()[key.secret.len() - 20..];
     assert!(
         !stored_bytes(&server)
             .windows(tail.len())

@@ -8,10 +8,11 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::edit::Edit;
-use crate::ops::keys::issue::{Idempotency, NewKey};
+use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::Wanted;
 use crate::ops::keys::rotate::Grace;
 use crate::ops::keys::{self, Issued, View};
+use crate::ops::retry::Retry;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -141,7 +142,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/keys`
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
-    let idempotency = idempotency(call)?;
+    let retry = retry(call)?;
     let mut body = Fields::of(call.request)?;
     let new = NewKey {
         name: body.required_text("name")?,
@@ -163,7 +164,7 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
         prefix: body.text("prefix")?,
     };
     body.finish()?;
-    let issued = keys::issue::issue(call.app, call.caller()?, new, idempotency)?;
+    let issued = keys::issue::issue(call.app, call.caller()?, new, retry)?;
     shown(201, &issued)
 }
 
@@ -327,7 +328,7 @@ pub fn limit(query: &mut Query) -> Result<usize> {
 }
 
 /// The Idempotency-Key, bound to this route and body.
-fn idempotency(call: &Call<'_>) -> Result<Option<Idempotency>> {
+pub fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
     let refused = || {
         Error::invalid(
             "Idempotency-Key",
@@ -347,7 +348,7 @@ fn idempotency(call: &Call<'_>) -> Result<Option<Idempotency>> {
     {
         return Err(refused());
     }
-    Ok(Some(Idempotency::new(
+    Ok(Some(Retry::new(
         name,
         call.request.path(),
         &call.request.body,

@@ -1,12 +1,12 @@
 //! Users and sessions: bodies in, bodies out.
 
-use super::keys::PageBody;
+use super::keys::{PageBody, retry};
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::{self, NewUser, UserEdit};
+use crate::ops::people::{self, NewUser, UserEdit, sessions};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -48,6 +48,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/users`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let retry = retry(call)?;
     let mut body = Fields::of(call.request)?;
     let new = NewUser {
         user_name: body.required_text("user_name")?,
@@ -57,7 +58,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         roles: roles(&mut body)?.unwrap_or_default(),
     };
     body.finish()?;
-    let user = people::create(call.app, call.caller()?, new)?;
+    let user = people::create(call.app, call.caller()?, new, retry)?;
     Ok(Reply::json(201, &shown(call, &user)))
 }
 
@@ -93,7 +94,7 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
         body.text("current_password")?,
     );
     body.finish()?;
-    people::set_password(
+    sessions::set_password(
         call.app,
         call.caller()?,
         call.param("id"),
@@ -121,7 +122,7 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     );
     body.finish()?;
     let origin = call.trust.origin(call.request);
-    let signed_in = people::sign_in(call.app, &user_name, &password, origin)?;
+    let signed_in = sessions::sign_in(call.app, &user_name, &password, origin)?;
     Ok(Reply::json(
         201,
         &TokenBody {
@@ -133,7 +134,7 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
 
 /// `DELETE /v1/sessions/current`
 pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
-    people::sign_out(call.app, call.caller()?)?;
+    sessions::sign_out(call.app, call.caller()?)?;
     Ok(Reply::new(204))
 }
 

@@ -1,6 +1,6 @@
 //! Workspaces: bodies in, bodies out.
 
-use super::keys::PageBody;
+use super::keys::{PageBody, retry};
 use crate::domain::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -47,6 +47,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/workspaces`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let retry = retry(call)?;
     let mut body = Fields::of(call.request)?;
     let slug = body.required_text("slug")?;
     let new = NewWorkspace {
@@ -55,7 +56,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         parent: body.text("parent")?,
     };
     body.finish()?;
-    let workspace = workspaces::create(call.app, call.caller()?, new)?;
+    let workspace = workspaces::create(call.app, call.caller()?, new, retry)?;
     Ok(Reply::json(201, &WorkspaceBody::of(&workspace)))
 }
 

@@ -135,6 +135,14 @@ impl Catalog {
         host: Option<&str>,
     ) -> std::result::Result<Demand<'_>, Detail> {
         let segments = path::segments(path).ok_or(Detail::UnsafeRequest)?;
+        // A host that is missing or unreadable must not fall through to what any host may do.
+        let in_doubt = match host {
+            None => self.matcher.depends_on_host(method, &segments),
+            Some(host) => path::host(host).is_none(),
+        };
+        if in_doubt {
+            return Err(Detail::UnsafeRequest);
+        }
         let index = self
             .matcher
             .find(method, &segments, host)

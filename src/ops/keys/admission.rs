@@ -11,6 +11,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::{Caller, Identity};
+use crate::ops::keys::bounds;
 use crate::store::{Read, keys, policies, workspaces};
 
 /// The policy as it is in this transaction.
@@ -51,6 +52,29 @@ pub fn check_issuer(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the caller may give a key its scopes. They mean something to other services, so a user who issues a key
+/// for himself cannot give himself any, unless that is what the policy is for. The built-in catalog's are judged in
+/// `bounds`.
+pub fn check_scopes(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+) -> Result<()> {
+    let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
+    if self_service
+        || key.scopes.is_empty()
+        || bounds::is_management(key)
+        || caller.may(directory, Permission::KeysWrite, key.workspace, None)
+    {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "scopes are given by whoever manages the workspace's keys; ask for a key without scopes, or ask one of them"
+            .to_owned(),
+    ))
 }
 
 /// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone.
@@ -136,7 +160,7 @@ mod tests {
             password: Some(PASSWORD.to_owned()),
             roles: Vec::new(),
         };
-        people::create(app, &local, alice).unwrap();
+        people::create(app, &local, alice, None).unwrap();
 
         let refused = issue(app, &local, new_key("by an administrator"), None).unwrap_err();
         assert!(
@@ -145,14 +169,29 @@ mod tests {
         );
         let wrong = issue_by_password(app, "alice", "not it", new_key("wrong"), Origin::default());
         assert!(matches!(wrong, Err(Error::Unauthenticated)));
-        for name in ["one", "two"] {
+        let issued = ["one", "two"].map(|name| {
             let issued =
                 issue_by_password(app, "Alice", PASSWORD, new_key(name), Origin::default())
                     .unwrap();
             assert_eq!(issued.view.owner.as_deref(), Some("alice"));
-        }
+            issued.view.key.id
+        });
         let third = issue_by_password(app, "alice", PASSWORD, new_key("three"), Origin::default());
         assert!(matches!(third, Err(Error::Conflict(_))));
+
+        let plain = NewKey {
+            name: "plain".to_owned(),
+            owner: Some("alice".to_owned()),
+            ..NewKey::default()
+        };
+        let plain = issue(app, &local, plain, None).unwrap().view.key.id;
+        people::sessions::set_password(app, &local, "alice", "another passphrase of hers", None).unwrap();
+        let lives = |id| app.index.with_key(id, |_| ()).is_some();
+        assert!(lives(plain));
+        assert!(
+            !issued.into_iter().any(lives),
+            "a new password ends what the old one was good for"
+        );
     }
 
     #[test]

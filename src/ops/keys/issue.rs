@@ -1,7 +1,7 @@
 //! Issuing keys.
 
 use super::{Issued, admission, bounds, record, view};
-use crate::domain::audit::{Changes, Kind, Target, digest_of};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalog::check_scope_name;
 use crate::domain::key::address::AddressList;
 use crate::domain::key::keyfile::KeyFiles;
@@ -19,11 +19,9 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
-use crate::ops::people;
-use crate::store::{Write, keys, local, policies};
-
-/// How long an Idempotency-Key is remembered: 24 hours.
-const IDEMPOTENT_MS: i64 = 86_400_000;
+use crate::ops::people::sessions;
+use crate::ops::retry::{self, Retry};
+use crate::store::{Write, keys, policies};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -51,31 +49,9 @@ pub struct NewKey {
     pub prefix: Option<String>,
 }
 
-/// An Idempotency-Key and the digest of the request that came with it.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    pub name: String,
-    pub request: [u8; 32],
-}
-
-impl Idempotency {
-    /// Binds a client's name to a route and a body.
-    pub fn new(name: &str, route: &str, body: &[u8]) -> Idempotency {
-        Idempotency {
-            name: name.to_owned(),
-            request: digest_of(&[route.as_bytes(), body]),
-        }
-    }
-}
-
 /// Issues a key. A repeat with the same Idempotency-Key answers with the same key, without its secret.
-pub fn issue(
-    app: &App,
-    caller: &Caller,
-    new: NewKey,
-    idempotency: Option<Idempotency>,
-) -> Result<Issued> {
-    admit(app, caller, new, idempotency)
+pub fn issue(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Result<Issued> {
+    admit(app, caller, new, retry)
 }
 
 /// Issues a key to whoever proves a user's name and password, for that user, under a policy that is issued so.
@@ -88,17 +64,13 @@ pub fn issue_by_password(
     new: NewKey,
     origin: Origin,
 ) -> Result<Issued> {
-    let caller = people::prove(app, user_name, password, origin, "key.issue")?;
+    let caller = sessions::prove(app, user_name, password, origin, "key.issue")?;
     admit(app, &caller, new, None)
 }
 
-fn admit(
-    app: &App,
-    caller: &Caller,
-    new: NewKey,
-    idempotency: Option<Idempotency>,
-) -> Result<Issued> {
+fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
+    let peppers = app.peppers.clone();
     let (key, secret) = app.change(
         caller,
         "key.issue",
@@ -108,25 +80,20 @@ fn admit(
             if who.identity != Identity::Password {
                 who.require_somewhere(Permission::KeysWrite)?;
             }
-            if let Some(earlier) = repeated(tx, &who, idempotency.as_ref(), now)? {
-                return Ok((None, (earlier, None)));
+            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+                let id = KeyId::parse(&earlier)
+                    .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
+                let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+                return Ok((None, (key, None)));
             }
             let (mut key, policy) = plan(tx, &directory, &who, &new, now)?;
             bounds::inherit(tx, &directory, &who, &mut key)?;
+            admission::check_scopes(&directory, &who, &policy, &key)?;
             policy.check(&key, now)?;
             admission::check_room(tx, &policy, &key)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
-            if let Some(idempotency) = &idempotency {
-                local::insert_idempotent(
-                    tx,
-                    &who.actor,
-                    &idempotency.name,
-                    &idempotency.request,
-                    &key.id.to_string(),
-                    now,
-                )?;
-            }
+            retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
             Ok((Some(record(&key, born(&key))), (key, Some(secret))))
         },
     )?;
@@ -204,33 +171,6 @@ pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
         digest: pepper.digest(secret.expose()),
         pepper: pepper.version,
     }
-}
-
-/// The key of an earlier request with the same Idempotency-Key, or a refusal if that was another request.
-fn repeated(
-    tx: &Write<'_>,
-    caller: &Caller,
-    idempotency: Option<&Idempotency>,
-    now: Timestamp,
-) -> Result<Option<Key>> {
-    let Some(idempotency) = idempotency else {
-        return Ok(None);
-    };
-    let since = Timestamp(now.0 - IDEMPOTENT_MS);
-    let Some((request, target)) =
-        local::find_idempotent(tx, &caller.actor, &idempotency.name, since)?
-    else {
-        return Ok(None);
-    };
-    if request != idempotency.request {
-        return Err(Error::invalid(
-            "Idempotency-Key",
-            "was used for another request within the last 24 hours; use a new one",
-        ));
-    }
-    let id = KeyId::parse(&target)
-        .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
-    keys::find(tx, id)
 }
 
 /// Checks what was asked for and makes the key of it, still without secret.
@@ -317,9 +257,21 @@ fn owner(
         return Ok(caller.user.filter(|_| own_only));
     };
     let folded = asked.to_ascii_lowercase();
+    let himself = caller
+        .user
+        .and_then(|user| directory.user(user))
+        .is_some_and(|user| user.user_name == folded || user.uid.to_string() == folded);
+    if !himself && caller.user.is_some() {
+        // Asked before the user is looked for: who may not issue for others learns nothing about them.
+        caller.require(directory, Permission::KeysWrite, workspace, None)?;
+    }
     directory
         .find_user(&folded)
-        .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
+        .filter(|user| {
+            // What is allowed in a user's name is told under that name, so the name is not for others to use.
+            caller.user == Some(user.uid)
+                || caller.may(directory, Permission::KeysWrite, user.home, None)
+        })
         .map(|user| Some(user.uid))
         .ok_or_else(|| Error::invalid("owner", "there is no such user"))
 }

@@ -3,6 +3,7 @@
 pub mod delete;
 
 use super::access::{self, Caller};
+use super::retry::{self, Retry};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
@@ -33,10 +34,15 @@ pub struct WorkspaceEdit {
 }
 
 /// Creates a workspace below another one.
-pub fn create(app: &App, caller: &Caller, new: NewWorkspace) -> Result<Workspace> {
+pub fn create(
+    app: &App,
+    caller: &Caller,
+    new: NewWorkspace,
+    retry: Option<Retry>,
+) -> Result<Workspace> {
     text::check_slug("slug", &new.slug)?;
     text::check_name("name", &new.name)?;
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     app.change(
         caller,
         "workspace.create",
@@ -44,6 +50,9 @@ pub fn create(app: &App, caller: &Caller, new: NewWorkspace) -> Result<Workspace
         move |tx, now| {
             let directory = index.directory();
             who.require_somewhere(Permission::WorkspacesWrite)?;
+            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+                return Ok((None, visible(&directory, &who, &earlier)?));
+            }
             let parent = match &new.parent {
                 None => who.reach,
                 Some(asked) => parent(&directory, &who, asked)?,
@@ -62,6 +71,7 @@ pub fn create(app: &App, caller: &Caller, new: NewWorkspace) -> Result<Workspace
             check_slug_free(&all, &workspace)?;
             workspaces::insert(tx, &workspace)?;
             check_tree(&workspaces::list(tx)?)?;
+            retry::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
             let mut changes = Changes::default();
             changes.note("slug", &String::new(), &workspace.slug);
             changes.note("name", &String::new(), &workspace.name);
@@ -111,6 +121,10 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
             after.slug = edit.slug.unwrap_or(after.slug);
             after.name = edit.name.unwrap_or(after.name);
             after.enabled = edit.enabled.unwrap_or(after.enabled);
+            if let (Some(above), true) = (before.parent, after.enabled != before.enabled) {
+                // Whoever is inside must not undo what was done from above.
+                who.require(&directory, Permission::WorkspacesWrite, above, None)?;
+            }
             if let Some(asked) = &edit.parent {
                 let parent = new_parent(&directory, &who, &before, asked)?;
                 check_live(tx, parent)?;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Server, together};
+use crate::support::{PASSWORD, Server, together};
 
 /// attacks 131
 #[test]
@@ -112,4 +112,37 @@ fn names_of_retries_are_short_visible_and_single() {
         .with("Idempotency-Key", &long[..200])
         .post("/v1/keys", json!({ "name": "k" }))
         .expect(201);
+}
+
+#[test]
+fn users_and_workspaces_are_made_once_too() {
+    let server = Server::start();
+    let admin = server.admin();
+    let once = admin.clone().with("Idempotency-Key", "place");
+    let place = json!({ "slug": "emea" });
+    let first = once
+        .post("/v1/workspaces", place.clone())
+        .expect(201)
+        .json();
+    assert_eq!(
+        once.post("/v1/workspaces", place.clone())
+            .expect(201)
+            .json(),
+        first
+    );
+    admin.post("/v1/workspaces", place).refused(409, "conflict");
+    let person = json!({ "user_name": "alice", "password": PASSWORD });
+    once.post("/v1/users", person.clone())
+        .refused_field("Idempotency-Key");
+    let once = admin.clone().with("Idempotency-Key", "person");
+    let first = once.post("/v1/users", person.clone()).expect(201).json();
+    assert_eq!(
+        once.post("/v1/users", person.clone()).expect(201).json(),
+        first
+    );
+    let other = json!({ "user_name": "alice", "password": "nine anchors in the meadow" });
+    once.post("/v1/users", other)
+        .refused_field("Idempotency-Key");
+    admin.delete("/v1/users/alice").expect(204);
+    once.post("/v1/users", person).refused(404, "not-found");
 }

@@ -36,7 +36,7 @@ fn the_catalogs_operation_decides_what_a_request_needs() {
             "/only",
             None,
             "INSUFFICIENT_SCOPE",
-            Some("UNKNOWN_OPERATION"),
+            Some("UNSAFE_REQUEST"),
         ),
         (
             "DELETE",

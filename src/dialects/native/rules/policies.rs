@@ -72,7 +72,6 @@ impl<'a> PolicyBody<'a> {
 
 /// `GET /v1/policies`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    call.query()?.finish()?;
     let found = policies::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(|policy| PolicyBody::of(policy)).collect();
     Ok(Reply::json(

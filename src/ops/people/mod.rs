@@ -1,0 +1,319 @@
+//! Users and their roles.
+
+mod gate;
+pub mod sessions;
+
+use super::access::{self, Caller};
+use super::keys::bounds;
+use super::retry::{self, Retry};
+use super::{App, Record};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::people::password;
+use crate::domain::people::permission::Permission;
+use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::store::{Read, people, workspaces};
+pub use gate::PasswordGate;
+use std::sync::Arc;
+
+/// What a new user is to be.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub user_name: String,
+    pub email: Option<String>,
+    /// Slug or uid of the home workspace; the caller's reach if absent.
+    pub workspace: Option<String>,
+    pub password: Option<String>,
+    /// (workspace by slug or uid, role)
+    pub roles: Vec<(String, Role)>,
+}
+
+/// What an edit changes.
+#[derive(Clone, Debug, Default)]
+pub struct UserEdit {
+    pub email: Option<Option<String>>,
+    pub enabled: Option<bool>,
+}
+
+/// Creates a user. Nobody gives roles that they do not have.
+pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) -> Result<Arc<User>> {
+    let user_name = normal_user_name("user_name", &new.user_name)?;
+    let email = new
+        .email
+        .as_deref()
+        .map(|email| normal_email("email", email))
+        .transpose()?;
+    // Digesting is slow, so rights come first; the transaction checks them again.
+    let allowed = caller.require_somewhere(Permission::UsersWrite);
+    app.decided(caller, "user.create", Target::new(Kind::User, ""), allowed)?;
+    let digest = match &new.password {
+        None => None,
+        Some(text) => {
+            password::check("password", text, &user_name)?;
+            Some(app.passwords.digest(text)?)
+        }
+    };
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let uid = app.change(
+        caller,
+        "user.create",
+        Target::new(Kind::User, ""),
+        move |tx, now| {
+            let directory = index.directory();
+            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+                return Ok((None, visible(&directory, &who, &earlier)?.uid));
+            }
+            let home = match &new.workspace {
+                None => who.reach,
+                Some(asked) => reachable(&directory, &who, "workspace", asked)?,
+            };
+            who.require(&directory, Permission::UsersWrite, home, None)?;
+            // On the row: the index may not have followed its deletion yet.
+            if workspaces::find(tx, home)?.is_none() {
+                return Err(Error::invalid("workspace", "there is no such workspace"));
+            }
+            if people::find_by_name(tx, &user_name)?.is_some() {
+                return Err(Error::Conflict(format!(
+                    "there is a user {user_name} already"
+                )));
+            }
+            bounds::require_unlimited(tx, &who)?;
+            let roles = bindings(&directory, &who, &new.roles)?;
+            let user = User {
+                uid: Uid::generate()?,
+                user_name,
+                email,
+                home,
+                enabled: true,
+                generation: 0,
+                created_at: now,
+                deleted_at: None,
+                roles,
+            };
+            people::insert(tx, &user, digest.as_ref())?;
+            retry::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
+            let mut changes = Changes::default();
+            changes.note("user_name", &String::new(), &user.user_name);
+            changes.note_option("email", &None, &user.email);
+            changes.note(
+                "roles",
+                &String::new(),
+                &roles_text(&directory, &user.roles),
+            );
+            Ok((Some(record(&user, changes)), user.uid))
+        },
+    )?;
+    found(&app.index.directory(), uid)
+}
+
+/// The user, if the caller may see it.
+pub fn find(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
+    let directory = app.index.directory();
+    visible(&directory, caller, text)
+}
+
+/// All users that the caller may see, by name.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
+    caller.require_somewhere(Permission::UsersRead)?;
+    let directory = app.index.directory();
+    let mut users: Vec<Arc<User>> = directory
+        .users()
+        .filter(|user| caller.may(&directory, Permission::UsersRead, user.home, None))
+        .cloned()
+        .collect();
+    users.sort_by(|a, b| a.user_name.cmp(&b.user_name));
+    Ok(users)
+}
+
+/// Changes a user. Disabling stops the user's keys at once, and ends his sessions.
+pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Arc<User>> {
+    let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
+    let uid = app.change(
+        caller,
+        "user.edit",
+        Target::new(Kind::User, &text),
+        move |tx, _| {
+            let directory = index.directory();
+            let before = manageable(tx, &directory, &who, &text)?;
+            let mut after = before.clone();
+            if let Some(email) = &edit.email {
+                after.email = email
+                    .as_deref()
+                    .map(|email| normal_email("email", email))
+                    .transpose()?;
+            }
+            after.enabled = edit.enabled.unwrap_or(before.enabled);
+            if !after.enabled {
+                // Sessions end for good: nobody who is let in again finds an old one open.
+                after.generation += 1;
+            }
+            let mut changes = Changes::default();
+            changes.note_option("email", &before.email, &after.email);
+            changes.note("enabled", &before.enabled, &after.enabled);
+            people::update(tx, &after)?;
+            check_owner_left(tx, &directory)?;
+            let noted = !changes.is_empty();
+            Ok((noted.then(|| record(&after, changes)), after.uid))
+        },
+    )?;
+    found(&app.index.directory(), uid)
+}
+
+/// Replaces a user's roles.
+pub fn set_roles(
+    app: &App,
+    caller: &Caller,
+    text: &str,
+    roles: Vec<(String, Role)>,
+) -> Result<Arc<User>> {
+    let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
+    let uid = app.change(
+        caller,
+        "user.roles",
+        Target::new(Kind::User, &text),
+        move |tx, _| {
+            let directory = index.directory();
+            let user = manageable(tx, &directory, &who, &text)?;
+            bounds::require_unlimited(tx, &who)?;
+            let after = bindings(&directory, &who, &roles)?;
+            // Roles that the caller could not have given are not his to take away either.
+            for binding in user.roles.iter().filter(|binding| !after.contains(binding)) {
+                require_role(&directory, &who, binding)?;
+            }
+            people::replace_roles(tx, user.uid, &after)?;
+            check_owner_left(tx, &directory)?;
+            let mut changes = Changes::default();
+            changes.note(
+                "roles",
+                &roles_text(&directory, &user.roles),
+                &roles_text(&directory, &after),
+            );
+            let noted = !changes.is_empty();
+            Ok((noted.then(|| record(&user, changes)), user.uid))
+        },
+    )?;
+    found(&app.index.directory(), uid)
+}
+
+/// Ends a user for good; keys that he owns open nothing any more.
+pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
+    let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
+    app.change(
+        caller,
+        "user.delete",
+        Target::new(Kind::User, &text),
+        move |tx, now| {
+            let directory = index.directory();
+            let user = manageable(tx, &directory, &who, &text)?;
+            people::delete(tx, user.uid, now)?;
+            check_owner_left(tx, &directory)?;
+            let mut changes = Changes::default();
+            changes.note("user_name", &user.user_name, &String::new());
+            Ok((Some(record(&user, changes)), ()))
+        },
+    )
+}
+
+fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -> Result<Uid> {
+    directory
+        .find_place(asked)
+        .map(|place| place.workspace.uid)
+        .filter(|uid| caller.knows(directory, *uid))
+        .ok_or_else(|| Error::invalid(field, "there is no such workspace"))
+}
+
+/// Roles as asked for, each of which the caller must cover in full.
+fn bindings(
+    directory: &Directory,
+    caller: &Caller,
+    asked: &[(String, Role)],
+) -> Result<Vec<Binding>> {
+    let mut bindings: Vec<Binding> = Vec::new();
+    for (position, (workspace, role)) in asked.iter().enumerate() {
+        let field = format!("roles[{position}].workspace");
+        let binding = Binding {
+            workspace: reachable(directory, caller, &field, workspace)?,
+            role: *role,
+        };
+        if bindings
+            .iter()
+            .any(|known| known.workspace == binding.workspace)
+        {
+            return Err(Error::invalid(field, "has a role in this list already"));
+        }
+        require_role(directory, caller, &binding)?;
+        bindings.push(binding);
+    }
+    Ok(bindings)
+}
+
+fn require_role(directory: &Directory, caller: &Caller, binding: &Binding) -> Result<()> {
+    caller.require(directory, Permission::UsersWrite, binding.workspace, None)?;
+    if caller
+        .permissions_in(directory, binding.workspace)
+        .covers(binding.role.permissions())
+    {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!(
+        "the role {} may do more than you may",
+        binding.role.as_str()
+    )))
+}
+
+fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<User>> {
+    let user = directory
+        .find_user(&text.to_ascii_lowercase())
+        .filter(|user| {
+            caller.is_session_of(user.uid)
+                || caller.may(directory, Permission::UsersRead, user.home, None)
+        });
+    user.cloned().ok_or(Error::NotFound("user"))
+}
+
+/// A user that the caller may change: in his reach, and with no role that he could not give.
+fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -> Result<User> {
+    caller.require_somewhere(Permission::UsersWrite)?;
+    let seen = visible(directory, caller, text)?;
+    caller.require(directory, Permission::UsersWrite, seen.home, None)?;
+    for binding in &seen.roles {
+        require_role(directory, caller, binding)?;
+    }
+    people::find(read, seen.uid)?
+        .filter(|user| user.deleted_at.is_none())
+        .ok_or(Error::NotFound("user"))
+}
+
+/// In the transaction of the change: the root workspace never loses its last active owner.
+fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
+    if people::count_owners(read, access::root(directory)?)? > 0 {
+        return Ok(());
+    }
+    Err(Error::Conflict(
+        "this is the last owner of the root workspace; make another user an owner first".to_owned(),
+    ))
+}
+
+fn found(directory: &Directory, uid: Uid) -> Result<Arc<User>> {
+    directory.user(uid).cloned().ok_or(Error::NotFound("user"))
+}
+
+fn record(user: &User, changes: Changes) -> Record {
+    Record {
+        target: Target::new(Kind::User, user.uid),
+        workspace: Some(user.home),
+        changes,
+    }
+}
+
+fn roles_text(directory: &Directory, roles: &[Binding]) -> String {
+    let one = |binding: &Binding| {
+        let slug = directory
+            .place(binding.workspace)
+            .map_or("?", |place| place.workspace.slug.as_str());
+        format!("{}@{slug}", binding.role.as_str())
+    };
+    roles.iter().map(one).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,217 @@
+//! Signing in and out, and the password that it takes.
+
+use super::{manageable, record, visible};
+use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
+use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
+use crate::domain::people::User;
+use crate::domain::people::password;
+use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
+use crate::error::{Error, Result};
+use crate::ops::access::{Caller, Identity, Origin, root};
+use crate::ops::keys::issue::digested;
+use crate::ops::keys::{self, bounds};
+use crate::ops::{App, Record, system_event};
+use crate::store::people;
+use std::sync::Arc;
+
+/// A token that was issued just now.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub token: Secret,
+    pub expires_in_s: u64,
+}
+
+/// Sets a password. The user himself must know the current one; whoever manages users need not. All sessions of
+/// the user end, and so do keys that were issued to whoever knew the old one.
+pub fn set_password(
+    app: &App,
+    caller: &Caller,
+    text: &str,
+    new: &str,
+    current: Option<&str>,
+) -> Result<()> {
+    let user = {
+        let directory = app.index.directory();
+        let own = directory
+            .find_user(&text.to_ascii_lowercase())
+            .filter(|user| caller.is_session_of(user.uid));
+        match own {
+            Some(user) => user.clone(),
+            None => visible(&directory, caller, text)?,
+        }
+    };
+    let own = caller.is_session_of(user.uid);
+    let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
+    let allowed = match own {
+        true => check_current(app, &user, current),
+        false => {
+            let directory = app.index.directory();
+            caller.require(&directory, Permission::UsersWrite, user.home, None)
+        }
+    };
+    app.decided(caller, action, target.clone(), allowed)?;
+    password::check("password", new, &user.user_name)?;
+    let digest = app.passwords.digest(new)?;
+    let (index, who) = (app.index.clone(), caller.clone());
+    app.change_all(caller, action, target, move |tx, now| {
+        if !own {
+            bounds::require_unlimited(tx, &who)?;
+            manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
+        }
+        let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
+        people::update_password(tx, user.uid, &digest, user.generation + 1)?;
+        let mut records = vec![(action, record(&user, Changes::default()))];
+        records.extend(keys::end_those_of_password(tx, user.uid, now)?);
+        Ok((records, ()))
+    })
+}
+
+/// Whether the user knows his password; counted as an attempt to sign in.
+fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
+    let current = current.ok_or_else(|| {
+        Error::invalid("current_password", "is needed to change your own password")
+    })?;
+    app.passwords
+        .admit(&user.user_name, None, app.now().steady_ms)?;
+    let stored = app.read(|read| people::find_password(read, user.uid))?;
+    if app.passwords.matches(stored.as_ref(), current)? {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "the current password is another one".to_owned(),
+    ))
+}
+
+/// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
+/// and take the same time.
+pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result<SignedIn> {
+    let now = app.now();
+    let user = proven(app, user_name, text, &origin, "session.create")?;
+    let id = generate_id()?;
+    let token = Secret::generate(PREFIX_SESSION, id)?;
+    let session = Session {
+        id,
+        secret: digested(&app.peppers, &token),
+        user: user.uid,
+        generation: user.generation,
+        read_only: false,
+        issued_at: now.wall,
+        expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
+    };
+    let caller = Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Session(id),
+        permissions: Default::default(),
+        reach: user.home,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    };
+    app.change(
+        &caller,
+        "session.create",
+        Target::new(Kind::Session, id),
+        move |tx, now| {
+            people::delete_expired_sessions(tx, now)?;
+            people::insert_session(tx, &session)?;
+            Ok((
+                Some(Record {
+                    target: Target::new(Kind::Session, id),
+                    workspace: None,
+                    changes: Changes::default(),
+                }),
+                (),
+            ))
+        },
+    )?;
+    Ok(SignedIn {
+        token,
+        expires_in_s: ACCESS_TOKEN_S,
+    })
+}
+
+/// The user behind a name and a password, as a caller for this one request.
+pub fn prove(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    origin: Origin,
+    action: &'static str,
+) -> Result<Caller> {
+    let user = proven(app, user_name, text, &origin, action)?;
+    Ok(Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Password,
+        permissions: Permissions::all(),
+        reach: root(&app.index.directory())?,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    })
+}
+
+/// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
+fn proven(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    origin: &Origin,
+    action: &'static str,
+) -> Result<Arc<User>> {
+    let now = app.now();
+    let folded = user_name.to_ascii_lowercase();
+    app.passwords
+        .admit(&folded, origin.address, now.steady_ms)?;
+    let user = app
+        .index
+        .directory()
+        .find_user(&folded)
+        .filter(|user| user.user_name == folded)
+        .cloned();
+    let stored = match &user {
+        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
+        None => None,
+    };
+    let known =
+        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
+    if let Some(user) = user.filter(|user| known && user.is_active()) {
+        return Ok(user);
+    }
+    let shown: String = folded
+        .chars()
+        .filter(|c| c.is_ascii_graphic())
+        .take(100)
+        .collect();
+    app.record_failed_proof(Event {
+        outcome: Outcome::Denied,
+        reason: "user name or password is not right".to_owned(),
+        source: origin.source.clone(),
+        request_id: origin.request_id.clone(),
+        ..system_event(action, Target::new(Kind::User, shown), now.wall)
+    })?;
+    Err(Error::Unauthenticated)
+}
+
+/// Ends the session that the caller came with.
+pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
+    let Identity::Session(id) = caller.identity else {
+        return Err(Error::NotFound("session: this caller is not one"));
+    };
+    app.change(
+        caller,
+        "session.delete",
+        Target::new(Kind::Session, id),
+        move |tx, _| {
+            people::delete_session(tx, id)?;
+            Ok((
+                Some(Record {
+                    target: Target::new(Kind::Session, id),
+                    workspace: None,
+                    changes: Changes::default(),
+                }),
+                (),
+            ))
+        },
+    )
+}
