@@ -13,6 +13,8 @@ use std::time::Instant;
 const BELIEVED_MS: i64 = 86_400_000;
 /// How much of what was seen may be forgotten between two ticks, so that reading the time seldom writes.
 const FORGOTTEN_MS: i64 = 250;
+/// A step back that is worth telling; smaller ones are corrections of a good clock.
+const NOTABLE_MS: i64 = 60_000;
 /// How long a larger step must last before it is believed.
 const LASTED_MS: u64 = 3_600_000;
 

@@ -299,8 +299,7 @@ fn a_wrong_current_password_is_recorded_where_the_user_is_at_home() {
 fn keys_that_lose_scopes_with_a_catalog_have_an_event_each() {
     let server = Server::start();
     let admin = server.admin();
-    let operation =
-        |id: &str| json!({ "id": id, "method": "GET", "path": format!("/{id}"), "access": "read", "any_of": ["r"] });
+    let operation = |id: &str| json!({ "id": id, "method": "GET", "path": format!("/{id}"), "access": "read", "any_of": ["r"] });
     let put = |scopes: Value, operations: Value| {
         let body = json!({ "scopes": scopes, "operations": operations });
         let response = admin.put("/v1/catalogs/shop", body);
