@@ -185,7 +185,8 @@ mod tests {
             ..NewKey::default()
         };
         let plain = issue(app, &local, plain, None).unwrap().view.key.id;
-        people::sessions::set_password(app, &local, "alice", "another passphrase of hers", None).unwrap();
+        people::sessions::set_password(app, &local, "alice", "another passphrase of hers", None)
+            .unwrap();
         let lives = |id| app.index.with_key(id, |_| ()).is_some();
         assert!(lives(plain));
         assert!(
