@@ -1,9 +1,12 @@
 //! What happened: the audit log and usage, read, proven and cut.
 
+pub mod denied;
+
 use super::access::Caller;
-use super::{App, Record, pages};
+use super::{App, Record};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::KeyId;
+use crate::domain::pages;
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
