@@ -212,9 +212,9 @@ CREATE TABLE audit_checkpoint (
 
 -- Answers to POSTs that carried an Idempotency-Key, for 24 hours.
 CREATE TABLE idempotency_keys (
-    actor      TEXT    NOT NULL,
+    actor      TEXT    NOT NULL,                    -- as in audit_events, but user:<uid>
     name       TEXT    NOT NULL,                    -- what the client sent
-    request    BLOB    NOT NULL CHECK (length(request) = 32),           -- SHA-256 of route and body
+    request    BLOB    NOT NULL CHECK (length(request) = 32),           -- route and body, sealed under the pepper
     target_id  TEXT    NOT NULL,                    -- what was created
     created_at INTEGER NOT NULL,
     PRIMARY KEY (actor, name)

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod catalog;
 pub mod key;
+pub mod pages;
 pub mod people;
 pub mod policy;
 pub mod text;

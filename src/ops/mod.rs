@@ -6,12 +6,10 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
-mod denied;
 #[cfg(test)]
 mod fixture;
 pub mod keys;
 pub mod oversight;
-mod pages;
 pub mod people;
 pub mod policies;
 mod publish;
@@ -43,7 +41,7 @@ pub struct App {
     pub clock: Clock,
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
-    denials: denied::Denials,
+    denials: oversight::denied::Denials,
     writable: Mutex<Option<Written>>,
 }
 

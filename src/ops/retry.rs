@@ -1,8 +1,8 @@
 //! Requests that are sent again because their answer was lost: an Idempotency-Key makes one thing of them.
 
-use super::access::Caller;
+use super::access::{Caller, Identity};
 use crate::domain::audit::digest_of;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::key::pepper::{Pepper, Peppers};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::{Read, Write, local};
@@ -27,13 +27,28 @@ impl Retry {
     }
 
     /// What is stored of the request. A body can hold a password, so a plain digest of it must not be on the disk.
-    fn sealed(&self, peppers: &Peppers) -> [u8; 32] {
+    fn sealed(&self, pepper: &Pepper) -> [u8; 32] {
         let hex: String = self
             .request
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        peppers.current().digest(&hex).0
+        pepper.seal(&format!("retry {hex}")).0
+    }
+
+    /// Any version of the pepper will do: a new one may have come since.
+    fn is_of(&self, stored: &[u8; 32], peppers: &Peppers) -> bool {
+        let mut versions = peppers.all().iter();
+        versions.any(|pepper| self.sealed(pepper) == *stored)
+    }
+}
+
+/// Whose names these are. A user's name becomes free with his end, and whoever gets it next must not come upon what
+/// he made.
+fn whose(caller: &Caller) -> String {
+    match (caller.identity, caller.user) {
+        (Identity::Password | Identity::Session(_), Some(user)) => format!("user:{user}"),
+        _ => caller.actor.clone(),
     }
 }
 
@@ -49,9 +64,9 @@ pub fn find(
         return Ok(None);
     };
     let since = Timestamp(now.0 - REMEMBERED_MS);
-    match local::find_idempotent(read, &caller.actor, &retry.name, since)? {
+    match local::find_idempotent(read, &whose(caller), &retry.name, since)? {
         None => Ok(None),
-        Some((request, target)) if request == retry.sealed(peppers) => Ok(Some(target)),
+        Some((request, target)) if retry.is_of(&request, peppers) => Ok(Some(target)),
         Some(_) => Err(Error::invalid(
             "Idempotency-Key",
             "was used for another request within the last 24 hours; use a new one",
@@ -71,10 +86,10 @@ pub fn remember(
     let Some(retry) = retry else {
         return Ok(());
     };
-    let request = retry.sealed(peppers);
+    let request = retry.sealed(peppers.current());
     local::insert_idempotent(
         tx,
-        &caller.actor,
+        &whose(caller),
         &retry.name,
         &request,
         &made.to_string(),

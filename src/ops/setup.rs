@@ -2,8 +2,8 @@
 
 use super::access::root;
 use super::clock::{Clock, Wall};
-use super::denied::Denials;
 use super::keys::issue;
+use super::oversight::denied::Denials;
 use super::people::PasswordGate;
 use super::policies::presets::{self, Preset};
 use super::{App, publish, system_event, verify};

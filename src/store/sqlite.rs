@@ -310,10 +310,8 @@ pub fn in_memory() -> Result<Read> {
 /// How SQLite would run a query, a line a step, for tests.
 #[cfg(test)]
 pub fn plan(read: &Read, sql: &str) -> Vec<String> {
-    let mut statement = read
-        .connection
-        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-        .unwrap();
+    let sql = format!("EXPLAIN QUERY PLAN {sql}");
+    let mut statement = read.connection.prepare(&sql).unwrap();
     let params: Vec<i64> = vec![0; statement.parameter_count()];
     let steps = statement.query_map(rusqlite::params_from_iter(params), |row| row.get("detail"));
     steps.unwrap().map(std::result::Result::unwrap).collect()

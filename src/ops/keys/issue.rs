@@ -1,6 +1,6 @@
 //! Issuing keys.
 
-use super::{Issued, admission, bounds, record, view};
+use super::{Issued, admission, bounds, record, view, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalog::check_scope_name;
 use crate::domain::key::address::AddressList;
@@ -83,7 +83,8 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
                     .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
-                let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+                // Rights may have been lost since.
+                let key = visible(tx, &directory, &who, id)?;
                 return Ok((None, (key, None)));
             }
             let (mut key, policy) = plan(tx, &directory, &who, &new, now)?;

@@ -2,13 +2,14 @@
 
 use super::{View, usage, with_names};
 use crate::domain::key::{Key, KeyId, State};
+use crate::domain::pages;
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::ops::App;
 use crate::ops::access::Caller;
-use crate::ops::{App, pages};
 use crate::store::keys::{self, Source};
 use crate::store::local::Usage;
 

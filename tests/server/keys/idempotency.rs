@@ -146,3 +146,42 @@ fn users_and_workspaces_are_made_once_too() {
     admin.delete("/v1/users/alice").expect(204);
     once.post("/v1/users", person).refused(404, "not-found");
 }
+
+#[test]
+fn a_retry_shows_no_key_that_may_not_be_seen_any_more() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    admin.workspace("apac", "root");
+    admin.person("kim", "key_manager", "emea");
+    let once = server
+        .anonymous()
+        .signed_in("kim", PASSWORD)
+        .with("Idempotency-Key", "a");
+    let body = json!({ "name": "k", "workspace": "emea" });
+    once.post("/v1/keys", body.clone()).expect(201);
+    once.post("/v1/keys", body.clone()).expect(201);
+    let roles = json!({ "roles": [{ "workspace": "apac", "role": "key_manager" }] });
+    admin.put("/v1/users/kim/roles", roles).expect(200);
+    once.post("/v1/keys", body).refused(404, "not-found");
+}
+
+#[test]
+fn whoever_gets_a_name_that_became_free_does_not_get_its_retries() {
+    let server = Server::start();
+    let admin = server.admin();
+    let body = json!({ "name": "k" });
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        admin.person("ann", "administrator", "root");
+        let once = server
+            .anonymous()
+            .signed_in("ann", PASSWORD)
+            .with("Idempotency-Key", "a");
+        let answer = once.post("/v1/keys", body.clone()).expect(201).json();
+        assert!(answer["secret"].is_string(), "{answer}");
+        made.push(answer["key"]["id"].clone());
+        admin.delete("/v1/users/ann").expect(204);
+    }
+    assert_ne!(made[0], made[1]);
+}

@@ -1,9 +1,12 @@
 //! What happened: the audit log and usage, read, proven and cut.
 
+pub mod denied;
+
 use super::access::Caller;
-use super::{App, Record, pages};
+use super::{App, Record};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::KeyId;
+use crate::domain::pages;
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -176,4 +179,45 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
 pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, String>> {
     caller.require_global(&app.index.directory(), Permission::AuditRead)?;
     app.read(|read| audit::verify(read, &app.peppers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::fixture::Fixture;
+    use crate::ops::workspaces::{self, NewWorkspace};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn commits_are_published_while_lists_are_read() {
+        let fixture = Fixture::new();
+        let (app, local) = (&fixture.app, fixture.local());
+        let done = AtomicBool::new(false);
+        let wanted = Wanted {
+            actor: Some("nobody".to_owned()),
+            limit: 1,
+            ..Wanted::default()
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let (events, _) = audit_events(app, &local, &wanted).unwrap();
+                        assert!(events.is_empty());
+                    }
+                });
+            }
+            for number in 0..20 {
+                let new = NewWorkspace {
+                    slug: format!("w{number}"),
+                    name: "w".to_owned(),
+                    parent: None,
+                };
+                workspaces::create(app, &local, new, None).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let sources = visible(&app.index.directory(), &local);
+        assert_eq!(sources, [None], "who sees all needs one source");
+    }
 }

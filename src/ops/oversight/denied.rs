@@ -1,13 +1,13 @@
 //! What the audit log keeps of attempts that were refused: enough to see them, never so much that refusals fill the
 //! disk. An event is for good and costs a sync; an attempt costs whoever makes it nothing.
 
-use super::App;
-use super::access::Caller;
 use crate::domain::audit::{Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::quota::{RateLimit, Window};
 use crate::domain::people::permission::Permissions;
 use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::access::Caller;
 use crate::store::{Durability, audit};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -71,7 +71,7 @@ impl Denials {
 impl App {
     /// Passes on a decision; if it is a refusal, its event is written. Callers without any permission here, such as
     /// the keys of other applications, leave none: they only ever knock at the wrong door.
-    pub(super) fn record_denied<T>(
+    pub(in crate::ops) fn record_denied<T>(
         &self,
         caller: &Caller,
         event: Event,
@@ -93,7 +93,7 @@ impl App {
     }
 
     /// Writes the event of a password that was not right.
-    pub(super) fn record_failed_proof(&self, event: Event) -> Result<()> {
+    pub(in crate::ops) fn record_failed_proof(&self, event: Event) -> Result<()> {
         let now = self.now().steady_ms;
         if lock(&self.denials.proofs).admits(PROOFS, "sign-in", now) {
             self.record(event)?;
