@@ -73,24 +73,30 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
         Contents::Empty | Contents::PepperOnly => Some(New::make(&folder)?),
     };
     let seeds = new.as_ref().map(|new| &new.seeds);
-    let hello = if args.serve.json {
-        json(Some(url), Some(socket), seeds)
-    } else {
-        let made = match seeds {
-            Some(seeds) => made_text(&folder, seeds) + &curl_text(url, seeds),
-            None => format!(
-                "Serving what is in {}; its secrets were shown at the first start.\n",
+    let listening = format!("listening on {url}\nlistening on {socket}");
+    // One line for scripts; for people, the secrets come first and the last lines once requests are answered.
+    let (shown, said) = match (args.serve.json, seeds) {
+        (true, Some(_)) => (Some(json(Some(url), Some(socket), seeds)), None),
+        (true, None) => (None, Some(json(Some(url), Some(socket), None))),
+        (false, Some(seeds)) => {
+            let made = made_text(&folder, seeds) + &curl_text(url, seeds);
+            (Some(made), Some(listening))
+        }
+        (false, None) => {
+            let there = format!(
+                "Serving what is in {}; its secrets were shown at the first start.\n\n",
                 folder.path().display()
-            ),
-        };
-        format!("{made}\nlistening on {url}\nlistening on {socket}")
+            );
+            (None, Some(there + &listening))
+        }
     };
-    let Some(new) = new else {
-        return doors.serve(Some(hello));
-    };
-    show(&hello)?;
-    new.install()?;
-    doors.serve(None)
+    if let Some(shown) = shown {
+        show(&shown)?;
+    }
+    if let Some(new) = new {
+        new.install()?;
+    }
+    doors.serve(said)
 }
 
 /// A database that has been made, but does not have its name yet. It gets it when its secrets have been shown: a

@@ -1,5 +1,6 @@
 //! What a name, a description or metadata may contain.
 
+use super::uid::Uid;
 use crate::error::{Error, Result};
 
 /// Characters in a name (code points).
@@ -51,10 +52,11 @@ pub fn check_description(field: &str, text: &str) -> Result<()> {
 }
 
 /// A name that appears in URLs and settings (workspaces' slugs, policies, catalogs):
-/// `[a-z0-9][a-z0-9_-]{0,62}`.
+/// `[a-z0-9][a-z0-9_-]{0,62}`, but never the form of a uid, so that neither can be taken for the other.
 pub fn check_slug(field: &str, text: &str) -> Result<()> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let fits = (1..=63).contains(&text.len())
+        && Uid::parse(text).is_none()
         && text.bytes().next().is_some_and(legal)
         && text.bytes().all(|b| legal(b) || b == b'-' || b == b'_');
     if fits {
@@ -62,7 +64,7 @@ pub fn check_slug(field: &str, text: &str) -> Result<()> {
     }
     Err(Error::invalid(
         field,
-        "must be 1 to 63 characters of a-z, 0-9, - and _, beginning with a letter or digit",
+        "must be 1 to 63 characters of a-z, 0-9, - and _, beginning with a letter or digit, and no UUID",
     ))
 }
 

@@ -38,7 +38,8 @@ impl Directory {
 
     /// The workspace with this slug or uid.
     pub fn find_place(&self, text: &str) -> Option<&Place> {
-        let uid = self.slugs.get(text).copied().or_else(|| Uid::parse(text))?;
+        // No slug looks like a uid (`check_slug`), so neither can be taken for the other.
+        let uid = Uid::parse(text).or_else(|| self.slugs.get(text).copied())?;
         self.places.get(&uid)
     }
 
@@ -76,11 +77,8 @@ impl Directory {
 
     /// A user by name in its stored form, or by uid.
     pub fn find_user(&self, text: &str) -> Option<&Arc<User>> {
-        let uid = self
-            .user_names
-            .get(text)
-            .copied()
-            .or_else(|| Uid::parse(text))?;
+        // No user name looks like a uid (`normal_user_name`), so neither can be taken for the other.
+        let uid = Uid::parse(text).or_else(|| self.user_names.get(text).copied())?;
         self.users.get(&uid)
     }
 

@@ -9,8 +9,8 @@ use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
-use crate::domain::people::Role;
 use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::people::{Binding, Role};
 use crate::domain::policy::CredentialHeader;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -67,6 +67,11 @@ impl Caller {
         })
     }
 
+    /// Whether the caller is this user, signed in. A key that the user owns is not the user.
+    pub fn is_session_of(&self, user: Uid) -> bool {
+        matches!(self.identity, Identity::Session(_)) && self.user == Some(user)
+    }
+
     /// Whether the caller has a permission in a workspace, on a thing that belongs to `owner`.
     pub fn may(
         &self,
@@ -85,7 +90,7 @@ impl Caller {
             return false;
         };
         user.roles.iter().any(|binding| {
-            let applies = directory.reaches(binding.workspace, workspace);
+            let applies = in_force(directory, binding, workspace);
             let own =
                 binding.role != Role::Member || owner == Some(user.uid) || !about_keys(permission);
             applies && own && binding.role.permissions().contains(permission)
@@ -144,7 +149,7 @@ impl Caller {
         let roles = directory.user(user).map_or(&[][..], |user| &user.roles);
         roles
             .iter()
-            .filter(|binding| directory.reaches(binding.workspace, workspace))
+            .filter(|binding| in_force(directory, binding, workspace))
             .fold(Permissions::default(), |sum, binding| {
                 sum.or(binding.role.permissions())
             })
@@ -269,4 +274,10 @@ fn about_keys(permission: Permission) -> bool {
             | Permission::KeysReveal
             | Permission::KeysVerify
     )
+}
+
+/// Whether a role reaches a workspace. Roles in a disabled workspace rest with it.
+fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
+    let place = directory.place(binding.workspace);
+    place.is_some_and(|place| place.active) && directory.reaches(binding.workspace, workspace)
 }

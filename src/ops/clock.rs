@@ -9,8 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
-/// A step back that is worth telling; clocks that are kept in step move by less.
-const NOTABLE_MS: i64 = 60_000;
 /// A step ahead that is believed at once.
 const BELIEVED_MS: i64 = 86_400_000;
 /// How much of what was seen may be forgotten between two ticks, so that reading the time seldom writes.
@@ -74,7 +72,7 @@ impl Clock {
         Reading {
             state: match mark {
                 Some(mark) if wall.0.saturating_sub(mark) > BELIEVED_MS => State::Ahead,
-                Some(mark) if wall.0 < mark.saturating_sub(NOTABLE_MS) => State::Behind,
+                Some(mark) if wall.0 < mark.saturating_sub(BEHIND_MS) => State::Behind,
                 _ => State::InStep,
             },
             wall,
@@ -258,10 +256,31 @@ mod tests {
         check(&clock, NOON, NOON + 9_000);
     }
 
+    // attacks 237
+    #[test]
+    fn a_wrong_clock_is_told_as_long_as_it_lasts() {
+        let clock = clock();
+        for (wall, state) in [
+            (NOON - 60_000, State::InStep),
+            (NOON - 60_001, State::Behind),
+            (NOON + DAY_MS, State::InStep),
+            (NOON + DAY_MS + 1, State::Ahead),
+        ] {
+            WALL.set(wall);
+            let reading = clock.reading();
+            assert_eq!((reading.state, reading.wall), (state, Timestamp(wall)));
+            assert_eq!(reading.mark, Some(Timestamp(NOON)));
+        }
+        clock.tick_at(0);
+        clock.tick_at(HOUR_MS);
+        assert_eq!(clock.reading().state, State::InStep);
+    }
+
     #[test]
     fn a_new_database_believes_the_clock_at_once() {
         WALL.set(NOON);
         let clock = Clock::new(wall, None);
+        assert_eq!(clock.reading().mark, None);
         assert_eq!(clock.now().wall, Timestamp(NOON));
         assert_eq!(clock.tick_at(0), Timestamp(NOON));
     }

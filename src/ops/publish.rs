@@ -2,7 +2,7 @@
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Catalog};
-use crate::domain::key::live::{Kin, Live, OlderSecret};
+use crate::domain::key::live::{Kin, Live, OlderSecret, StoredSecret};
 use crate::domain::key::quota::{Counters, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
@@ -17,7 +17,7 @@ use crate::index::directory::Directory;
 use crate::store::keys::SecretRow;
 use crate::store::{Read, catalogs, keys, people, policies, workspaces};
 use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// One thing that the index will hold, or no longer hold, once the transaction is committed.
@@ -128,6 +128,15 @@ pub fn fault_in(index: &Index, read: &Read, id: KeyId) -> Result<()> {
     Ok(())
 }
 
+/// Whether this older secret has been ended in memory already: a new state of the key must not revive it.
+fn was_retired(index: &Index, id: KeyId, secret: &StoredSecret) -> bool {
+    let retired = |key: &Live| {
+        let older = key.rare.as_ref().and_then(|rare| rare.older.as_ref());
+        older.is_some_and(|older| older.secret == *secret && older.retired.load(Ordering::Acquire))
+    };
+    index.with_key(id, retired).unwrap_or(false)
+}
+
 /// A key without a secret opens nothing and has no place in the index.
 fn live(
     index: &Index,
@@ -141,7 +150,7 @@ fn live(
             secret: row.secret,
             expires_at: row.expires_at?,
             until_first_use: row.until_first_use,
-            retired: AtomicBool::new(false),
+            retired: AtomicBool::new(was_retired(index, key.id, &row.secret)),
         })
     });
     let limited = key.rate_limit.is_some() || key.uses_left.is_some();

@@ -12,7 +12,7 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateStatus;
 use crate::domain::key::secret::Presented;
 use crate::domain::key::verdict::{
-    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, judge,
+    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, judge, rules,
 };
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
@@ -150,10 +150,19 @@ fn step<R>(
         if within.is_some_and(|within| !directory.reaches(within, key.kin.workspace)) {
             return unknown(Code::NotFound);
         }
-        if newest && is_first_use(key) {
-            return Step::Errand(Errand::Retire(key.id));
-        }
-        let (refusal, allowed) = match decide(&directory, key, question, now) {
+        let around = surroundings(&directory, key, question);
+        let judged = match around {
+            // Every key's policy exists (foreign key); if one does not, the key opens nothing.
+            None => Judged::Refused(Code::Disabled.into()),
+            Some(around) => {
+                let used = newest && question.cost > 0 && is_first_use(key);
+                if used && rules(key, &around, question, now.wall).is_ok() {
+                    return Step::Errand(Errand::Retire(key.id));
+                }
+                judge(key, &around, question, now)
+            }
+        };
+        let (refusal, allowed) = match judged {
             Judged::Allowed(allowed) => (Code::Valid.into(), allowed),
             Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
             Judged::Refused(refusal) => (refusal, Allowed::default()),
@@ -191,32 +200,31 @@ fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment
     (matches(&older.secret) && older.works(now.wall)).then_some(false)
 }
 
-fn decide(directory: &Directory, key: &Live, question: &Question<'_>, now: Moment) -> Judged {
-    let Some(policy) = directory.policy(&key.kin.policy) else {
-        // Every key's policy exists (foreign key); if one does not, the key opens nothing.
-        return Judged::Refused(Code::Disabled.into());
-    };
-    let surroundings = Surroundings {
-        owner: key
-            .kin
+/// What the key is judged against.
+fn surroundings<'a>(
+    directory: &'a Directory,
+    key: &Live,
+    question: &Question<'_>,
+) -> Option<Surroundings<'a>> {
+    let kin = &key.kin;
+    Some(Surroundings {
+        owner: kin
             .owner
             .and_then(|owner| directory.user(owner))
             .map(AsRef::as_ref),
         workspace_active: directory
-            .place(key.kin.workspace)
+            .place(kin.workspace)
             .is_some_and(|place| place.active),
-        policy,
-        catalog: key
-            .kin
+        policy: directory.policy(&kin.policy)?,
+        catalog: kin
             .catalog
             .as_deref()
             .and_then(|name| directory.catalog(name))
             .map(AsRef::as_ref),
         reaches_workspace: question
             .workspace
-            .is_some_and(|wanted| directory.reaches(key.kin.workspace, wanted)),
-    };
-    judge(key, &surroundings, question, now)
+            .is_some_and(|wanted| directory.reaches(kin.workspace, wanted)),
+    })
 }
 
 /// Whether the newest secret is presented for the first time since a rotation that waits for that.

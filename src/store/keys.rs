@@ -205,7 +205,14 @@ pub fn each_live(
          ORDER BY keys.id, secrets.expires_at IS NOT NULL",
         &[&from, &to],
         |row| {
-            let key = from_row(row)?;
+            let key = match from_row(row) {
+                Ok(key) => key,
+                Err(err) => {
+                    // It opens nothing; the others must not suffer for it.
+                    log::error!("store: a key cannot be read and is passed over: {err}");
+                    return Ok(());
+                }
+            };
             let secret = SecretRow {
                 secret: StoredSecret {
                     digest: Digest(row.get("digest")?),
@@ -355,6 +362,18 @@ pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyI
         "SELECT id, name FROM keys WHERE policy = $1 AND workspace_uid = $2 AND deleted_at IS NULL",
         &[&policy, &workspace],
         |row| Ok((row.get("id")?, row.get("name")?)),
+    )
+}
+
+/// Live keys of a user under policies whose keys are issued for a password.
+pub fn list_of_password(read: &Read, owner: Uid) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id
+         FROM keys JOIN policies ON policies.name = keys.policy
+         WHERE owner_uid = $1 AND issued_by = 'password' AND deleted_at IS NULL
+         ORDER BY id",
+        &[&owner],
+        |row| row.get("id"),
     )
 }
 

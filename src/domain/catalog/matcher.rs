@@ -61,6 +61,11 @@ impl Matcher {
         Ok(matcher)
     }
 
+    /// Whether some operations are of a named host.
+    pub fn knows_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// The position of the operation, literal segments before parameters, a named host before any host.
     pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Option<usize> {
         let named = host
@@ -97,7 +102,10 @@ impl Node {
     /// Copies what the parameter allows below each literal, so that `find` never turns back.
     fn complete(&mut self, budget: &mut usize) -> std::result::Result<(), ()> {
         *budget = budget.checked_sub(1).ok_or(())?;
-        for child in self.literals.values_mut() {
+        for (text, child) in &mut self.literals {
+            if text.is_empty() {
+                continue; // a trailing slash is nothing that a parameter or a rest could stand for
+            }
             if let Some(parameter) = &self.parameter {
                 child.add(parameter, budget)?;
             }

@@ -137,13 +137,22 @@ pub fn judge(
     question: &Question<'_>,
     now: Moment,
 ) -> Judged {
-    let rules = state(key, around, now.wall)
-        .and_then(|()| credential(key, around, question))
-        .and_then(|()| request(key, around, question));
-    match rules {
+    match rules(key, around, question, now.wall) {
         Err(refusal) => Judged::Refused(refusal),
         Ok(()) => spend(key, question.cost, now.steady_ms),
     }
+}
+
+/// All that decides but the quota: what is refused here would be refused however little the key was used.
+pub fn rules(
+    key: &Live,
+    around: &Surroundings<'_>,
+    question: &Question<'_>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    state(key, around, now)?;
+    credential(key, around, question)?;
+    request(key, around, question)
 }
 
 /// Whether the key is in force at all.

@@ -117,16 +117,16 @@ impl User {
 }
 
 /// Accepts user names: 1 to 100 characters of ASCII letters, digits and `. _ - + @ \`, and returns the one
-/// form in which they are stored and compared. ASCII only, so that no two names look alike (attacks 196).
+/// form in which they are stored and compared. No name has the form of a uid, and all are ASCII, so that no two names look alike (attacks 196).
 pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
     let legal =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'@' | b'\\');
-    if (1..=100).contains(&text.len()) && text.bytes().all(legal) {
+    if (1..=100).contains(&text.len()) && text.bytes().all(legal) && Uid::parse(text).is_none() {
         return Ok(text.to_ascii_lowercase());
     }
     Err(Error::invalid(
         field,
-        "must be 1 to 100 characters of a-z, 0-9 and . _ - + @ \\",
+        "must be 1 to 100 characters of a-z, 0-9 and . _ - + @ \\, and no UUID",
     ))
 }
 

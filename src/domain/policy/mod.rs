@@ -74,7 +74,7 @@ pub enum IssuedBy {
     ManagerOrOwner,
     /// A user, for himself alone.
     Owner,
-    /// Whoever knows a user's name and password, for that user.
+    /// Whoever knows a user's name and password, for that user; a change of the password ends the keys.
     Password,
 }
 

@@ -145,14 +145,30 @@ mod tests {
         );
         let wrong = issue_by_password(app, "alice", "not it", new_key("wrong"), Origin::default());
         assert!(matches!(wrong, Err(Error::Unauthenticated)));
-        for name in ["one", "two"] {
+        let issued = ["one", "two"].map(|name| {
             let issued =
                 issue_by_password(app, "Alice", PASSWORD, new_key(name), Origin::default())
                     .unwrap();
             assert_eq!(issued.view.owner.as_deref(), Some("alice"));
-        }
+            issued.view.key.id
+        });
         let third = issue_by_password(app, "alice", PASSWORD, new_key("three"), Origin::default());
         assert!(matches!(third, Err(Error::Conflict(_))));
+
+        let plain = NewKey {
+            name: "plain".to_owned(),
+            owner: Some("alice".to_owned()),
+            ..NewKey::default()
+        };
+        let plain = issue(app, &local, plain, None).unwrap().view.key.id;
+        people::sessions::set_password(app, &local, "alice", "another passphrase of hers", None)
+            .unwrap();
+        let lives = |id| app.index.with_key(id, |_| ()).is_some();
+        assert!(lives(plain));
+        assert!(
+            !issued.into_iter().any(lives),
+            "a new password ends what the old one was good for"
+        );
     }
 
     #[test]

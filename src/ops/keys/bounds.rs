@@ -86,6 +86,23 @@ pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &
     Ok(())
 }
 
+/// Refuses a limited management key that would make itself a successor without limits: a user who can sign in.
+pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
+    let own = own_key(read, caller)?;
+    let limited = own.is_some_and(|own| {
+        own.expires_at.is_some()
+            || own.allowed_ips.is_some()
+            || own.rate_limit.is_some()
+            || own.uses_left.is_some()
+    });
+    if limited {
+        return Err(Error::Forbidden(
+            "a key with limits of its own can neither create users nor give them roles or passwords".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// The caller's own key, if it is one.
 fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
     match caller.identity {

@@ -6,7 +6,8 @@ use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
-use crate::domain::policy::{Field, Policy};
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::{Field, IssuedBy, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -50,6 +51,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
                 check_name(tx, &policy, &after)?;
             }
             check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
+            check_own(&directory, &who, &policy, &before, &after, edit.uses_left)?;
             write(tx, &index, &before, &after, edit.uses_left)
         },
     )?;
@@ -72,6 +74,7 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
             ..before.clone()
         };
         check_reach(tx, &directory, &who, &before, &after, None)?;
+        check_own(&directory, &who, &policy, &before, &after, None)?;
         write(tx, &index, &before, &after, None)
     })?;
     view(app, key)
@@ -176,6 +179,37 @@ fn check_reach(
     }
     bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
+}
+
+/// Whoever manages only his own keys may name them and stop them. What they open and their limits are set by
+/// whoever manages the workspace's keys, unless the policy is one of keys that users issue for themselves.
+fn check_own(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    before: &Key,
+    after: &Key,
+    uses_left: Option<Option<u64>>,
+) -> Result<()> {
+    let manages = caller.may(directory, Permission::KeysWrite, before.workspace, None);
+    if manages || policy.issued_by != IssuedBy::Manager {
+        return Ok(());
+    }
+    let named = Key {
+        name: after.name.clone(),
+        description: after.description.clone(),
+        metadata: after.metadata.clone(),
+        enabled: before.enabled && after.enabled,
+        ..before.clone()
+    };
+    if changes(&named, after).is_empty() && uses_left.is_none() {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "what your key opens and its limits are set by whoever manages the workspace's keys; you may name it, rotate it \
+         and disable it"
+            .to_owned(),
+    ))
 }
 
 /// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.

@@ -258,7 +258,11 @@ fn owner(
     let folded = asked.to_ascii_lowercase();
     directory
         .find_user(&folded)
-        .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
+        .filter(|user| {
+            // What is allowed in a user's name is told under that name, so the name is not for others to use.
+            caller.user == Some(user.uid)
+                || caller.may(directory, Permission::KeysWrite, user.home, None)
+        })
         .map(|user| Some(user.uid))
         .ok_or_else(|| Error::invalid("owner", "there is no such user"))
 }

@@ -1,7 +1,7 @@
 //! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
 mod admission;
-mod bounds;
+pub mod bounds;
 pub mod edit;
 pub mod issue;
 pub mod list;
@@ -15,10 +15,11 @@ use crate::domain::key::secret::Secret;
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::local::Usage;
-use crate::store::{Read, keys, local};
+use crate::store::{Read, Write, keys, local};
 use admission::policy_of;
 
 /// A key with what is computed or looked up for showing it.
@@ -89,6 +90,37 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
             Ok((first.then(|| record(&key, ended(&key))), ()))
         },
     )
+}
+
+/// Ends the keys that a user was issued for proving his password, for when it changes. One record each.
+pub fn end_those_of_password(
+    tx: &Write<'_>,
+    owner: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    end_each(tx, keys::list_of_password(tx, owner)?, now)
+}
+
+/// Ends all keys of a workspace, for when it ends itself. One record each.
+pub fn end_those_of_workspace(
+    tx: &Write<'_>,
+    workspace: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    end_each(tx, keys::list_of_workspace(tx, workspace)?, now)
+}
+
+fn end_each(
+    tx: &Write<'_>,
+    ids: Vec<KeyId>,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let one = |id| {
+        let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
+        keys::delete(tx, id, now)?;
+        Ok(("key.delete", record(&key, ended(&key))))
+    };
+    ids.into_iter().map(one).collect()
 }
 
 /// When a key was issued, for answers to whoever holds its secret.

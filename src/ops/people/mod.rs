@@ -4,6 +4,7 @@ mod gate;
 pub mod sessions;
 
 use super::access::{self, Caller};
+use super::keys::bounds;
 use super::retry::{self, Retry};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
@@ -78,6 +79,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
                     "there is a user {user_name} already"
                 )));
             }
+            bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let user = User {
                 uid: Uid::generate()?,
@@ -174,6 +176,7 @@ pub fn set_roles(
         move |tx, _| {
             let directory = index.directory();
             let user = manageable(tx, &directory, &who, &text)?;
+            bounds::require_unlimited(tx, &who)?;
             let after = bindings(&directory, &who, &roles)?;
             // Roles that the caller could not have given are not his to take away either.
             for binding in user.roles.iter().filter(|binding| !after.contains(binding)) {
@@ -264,7 +267,7 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
     let user = directory
         .find_user(&text.to_ascii_lowercase())
         .filter(|user| {
-            caller.user == Some(user.uid)
+            caller.is_session_of(user.uid)
                 || caller.may(directory, Permission::UsersRead, user.home, None)
         });
     user.cloned().ok_or(Error::NotFound("user"))

@@ -10,6 +10,7 @@ use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
+use crate::ops::keys::{bounds, end_those_of_password};
 use crate::ops::{App, Record, system_event};
 use crate::store::people;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct SignedIn {
 }
 
 /// Sets a password. The user himself must know the current one; whoever manages users need not. All sessions of
-/// the user end.
+/// the user end, and so do keys that were issued to whoever knew the old one.
 pub fn set_password(
     app: &App,
     caller: &Caller,
@@ -34,13 +35,13 @@ pub fn set_password(
         let directory = app.index.directory();
         let own = directory
             .find_user(&text.to_ascii_lowercase())
-            .filter(|user| caller.user == Some(user.uid));
+            .filter(|user| caller.is_session_of(user.uid));
         match own {
             Some(user) => user.clone(),
             None => visible(&directory, caller, text)?,
         }
     };
-    let own = caller.user == Some(user.uid);
+    let own = caller.is_session_of(user.uid);
     let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
     let allowed = match own {
         true => check_current(app, &user, current),
@@ -53,13 +54,16 @@ pub fn set_password(
     password::check("password", new, &user.user_name)?;
     let digest = app.passwords.digest(new)?;
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(caller, action, target, move |tx, _| {
+    app.change_all(caller, action, target, move |tx, now| {
         if !own {
+            bounds::require_unlimited(tx, &who)?;
             manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
         }
         let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
-        Ok((Some(record(&user, Changes::default())), ()))
+        let mut records = vec![(action, record(&user, Changes::default()))];
+        records.extend(end_those_of_password(tx, user.uid, now)?);
+        Ok((records, ()))
     })
 }
 

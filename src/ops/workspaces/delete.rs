@@ -9,8 +9,8 @@ use crate::domain::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;
-use crate::ops::{App, Record};
-use crate::store::{Write, keys, people, workspaces};
+use crate::ops::{App, Record, keys};
+use crate::store::{Write, people, workspaces};
 
 /// Ends an empty workspace. Roles there vanish, its slug becomes free.
 pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
@@ -26,7 +26,7 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
             )));
         }
         end(tx, workspace.uid, now)?;
-        Ok((Some(record(Kind::Workspace, workspace.uid, parent)), ()))
+        Ok((Some(record(&workspace, parent)), ()))
     })
 }
 
@@ -46,15 +46,12 @@ pub fn delete_with_contents(app: &App, caller: &Caller, text: &str) -> Result<()
         }
         let mut records = Vec::new();
         for workspace in &doomed {
-            for key in keys::list_of_workspace(tx, workspace.uid)? {
-                keys::delete(tx, key, now)?;
-                records.push(("key.delete", record(Kind::Key, key, parent)));
+            for (action, ended) in keys::end_those_of_workspace(tx, workspace.uid, now)? {
+                let workspace = Some(parent);
+                records.push((action, Record { workspace, ..ended }));
             }
             end(tx, workspace.uid, now)?;
-            records.push((
-                "workspace.delete",
-                record(Kind::Workspace, workspace.uid, parent),
-            ));
+            records.push(("workspace.delete", record(workspace, parent)));
         }
         Ok((records, ()))
     })
@@ -110,11 +107,14 @@ fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Filed under the workspace above, which is still there: whoever oversees that one reads of it.
-fn record(kind: Kind, id: impl ToString, parent: Uid) -> Record {
+/// Keeps the slug, which becomes free. Filed under the workspace above, which is still there: whoever oversees that
+/// one reads of it.
+fn record(ended: &Workspace, parent: Uid) -> Record {
+    let mut changes = Changes::default();
+    changes.note("slug", &ended.slug, &String::new());
     Record {
-        target: Target::new(kind, id),
+        target: Target::new(Kind::Workspace, ended.uid),
         workspace: Some(parent),
-        changes: Changes::default(),
+        changes,
     }
 }

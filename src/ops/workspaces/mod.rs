@@ -121,6 +121,10 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
             after.slug = edit.slug.unwrap_or(after.slug);
             after.name = edit.name.unwrap_or(after.name);
             after.enabled = edit.enabled.unwrap_or(after.enabled);
+            if let (Some(above), true) = (before.parent, after.enabled != before.enabled) {
+                // Whoever is inside must not undo what was done from above.
+                who.require(&directory, Permission::WorkspacesWrite, above, None)?;
+            }
             if let Some(asked) = &edit.parent {
                 let parent = new_parent(&directory, &who, &before, asked)?;
                 check_live(tx, parent)?;

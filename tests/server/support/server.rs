@@ -83,6 +83,8 @@ impl Server {
             .arg(&data)
             .args(["--listen", listen]);
         let (child, hello) = spawn(command, &args, &env, &folder);
+        // A first start shows its secrets before it serves; whoever connects waits until it does.
+        Address::Tcp(address(&hello)).call("GET", "/healthz", &[], None);
         let text = |value: &Value| {
             value
                 .as_str()
