@@ -191,6 +191,7 @@ CREATE TABLE audit_events (
 ) STRICT;
 
 CREATE INDEX audit_events_target ON audit_events (target_kind, target_id);
+CREATE INDEX audit_events_workspace ON audit_events (workspace_uid, seq);
 
 -- The end of the chain, sealed under the pepper: rows cannot be cut off unnoticed.
 CREATE TABLE audit_head (

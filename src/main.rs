@@ -7,12 +7,16 @@ mod domain;
 mod error;
 mod http;
 mod index;
+mod log_line;
 mod ops;
 mod store;
 
+use log_line::LogLine;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .target(env_logger::Target::Pipe(Box::<LogLine>::default()))
+        .init();
     cli::run()
 }

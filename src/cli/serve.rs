@@ -5,9 +5,8 @@ use crate::config::folder::{Contents, Folder};
 use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::http::client::Trust;
 use crate::http::route::Router;
-use crate::http::server::{self, Hooks, Limits, Listener, Stopper};
+use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::{App, setup, upkeep};
 use serde::Serialize;
 use std::fs::{self, Permissions};
@@ -54,6 +53,7 @@ pub struct Doors<'a> {
     folder: &'a Folder,
     tcp: TcpListener,
     unix: UnixListener,
+    engine: Engine,
     pub url: String,
     pub socket: String,
     file: SocketFile,
@@ -84,6 +84,7 @@ impl Doors<'_> {
             folder,
             tcp,
             unix,
+            engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
             url,
             socket: file.0.display().to_string(),
             file,
@@ -101,36 +102,18 @@ impl Doors<'_> {
             on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
         };
         let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
-        let served = serve_until_stopped(
-            &app,
-            settings.trust()?,
-            listeners,
-            settings.workers(),
-            hooks,
-        );
+        let service = Router::new(app.clone(), settings.trust()?, SURFACES).service();
+        let served = self
+            .engine
+            .run(listeners, service, Limits::default(), hooks, Stopper::new());
         app.close();
         drop(self.file);
-        served
+        served.map_err(cannot_run)
     }
 }
 
-fn serve_until_stopped(
-    app: &Arc<App>,
-    trust: Trust,
-    listeners: Vec<Listener>,
-    workers: usize,
-    hooks: Hooks,
-) -> Result<()> {
-    let service = Router::new(app.clone(), trust, SURFACES).service();
-    server::run(
-        listeners,
-        service,
-        Limits::default(),
-        workers,
-        hooks,
-        Stopper::new(),
-    )
-    .map_err(|err| Error::Unavailable(format!("the server cannot run: {err}")))
+fn cannot_run(err: std::io::Error) -> Error {
+    Error::Unavailable(format!("the server cannot run: {err}"))
 }
 
 /// Keys are read and usage is written beside the requests.
@@ -140,8 +123,7 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
     let load = move || {
         while let Err(err) = setup::load_keys(&loading) {
             log::error!(
-                "keys could not be read: {err}; until they can, each is looked up in the database when it is asked \
-                 for, and nothing can be changed"
+                "keys could not be read: {err}; until they can, each is looked up in the database when it is asked for"
             );
             std::thread::sleep(LOAD_AGAIN);
         }

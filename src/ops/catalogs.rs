@@ -4,7 +4,7 @@ use super::access::Caller;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
-use crate::domain::key::{Key, KeyId};
+use crate::domain::key::KeyId;
 use crate::domain::people::permission::Permission;
 use crate::domain::text;
 use crate::error::{Error, Result};
@@ -30,23 +30,26 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
     let catalog = Catalog::compile(definition)?;
     let (index, who) = (app.index.clone(), caller.clone());
     let target = Target::new(Kind::Catalog, catalog.name());
-    app.change(caller, "catalog.put", target.clone(), move |tx, _| {
+    app.change_all(caller, "catalog.put", target.clone(), move |tx, _| {
         who.require_global(&index.directory(), Permission::CatalogsWrite)?;
         let before = catalogs::find(tx, catalog.name())?;
         catalogs::replace(tx, catalog.definition())?;
-        let keys_changed = drop_vanished(tx, &catalog)?;
+        let losers = drop_vanished(tx, &catalog)?;
+        let keys_changed: Vec<KeyId> = losers.iter().map(|(id, _)| *id).collect();
         let mut changes = Changes::default();
         let (old, new) = (before.clone().unwrap_or_default(), catalog.definition());
         changes.note("scopes", &scope_names(&old), &scope_names(new));
         changes.note("operations", &old.operations.len(), &new.operations.len());
-        let losers: Vec<String> = keys_changed.iter().map(ToString::to_string).collect();
-        changes.note("keys_changed", &String::new(), &losers.join(" "));
+        changes.note("keys_changed", &0, &keys_changed.len());
+        let put = Record {
+            target,
+            workspace: None,
+            changes,
+        };
+        let edits = losers.into_iter().map(|(_, record)| ("key.edit", record));
+        let records = std::iter::once(("catalog.put", put)).chain(edits).collect();
         Ok((
-            Some(Record {
-                target,
-                workspace: None,
-                changes,
-            }),
+            records,
             Put {
                 created: before.is_none(),
                 keys_changed,
@@ -111,24 +114,26 @@ fn scope_names(definition: &Definition) -> String {
     names.join(" ")
 }
 
-/// Takes from live keys the scopes that the catalog no longer has.
-fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<KeyId>> {
-    let mut changed = Vec::new();
+/// Takes from live keys the scopes that the catalog no longer has. Each key that loses some has an event of its own.
+fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record)>> {
+    let mut losers = Vec::new();
     for id in keys::list_of_catalog(tx, catalog.name())? {
-        let Some(key) = keys::find(tx, id)? else {
+        let Some(before) = keys::find(tx, id)? else {
             continue;
         };
-        let scopes: Vec<String> = key
-            .scopes
-            .iter()
-            .filter(|scope| catalog.has_scope(scope))
-            .cloned()
-            .collect();
-        if scopes.len() < key.scopes.len() {
-            keys::update(tx, &Key { scopes, ..key })?;
-            tx.touch(Target::new(Kind::Key, id));
-            changed.push(id);
+        let mut after = before.clone();
+        after.scopes.retain(|scope| catalog.has_scope(scope));
+        if after.scopes.len() < before.scopes.len() {
+            keys::update(tx, &after)?;
+            let mut changes = Changes::default();
+            changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
+            let record = Record {
+                target: Target::new(Kind::Key, id),
+                workspace: Some(before.workspace),
+                changes,
+            };
+            losers.push((id, record));
         }
     }
-    Ok(changed)
+    Ok(losers)
 }

@@ -13,11 +13,10 @@ use std::time::Instant;
 const BELIEVED_MS: i64 = 86_400_000;
 /// How much of what was seen may be forgotten between two ticks, so that reading the time seldom writes.
 const FORGOTTEN_MS: i64 = 250;
+/// A step back that is worth telling; smaller ones are corrections of a good clock.
+const NOTABLE_MS: i64 = 60_000;
 /// How long a larger step must last before it is believed.
 const LASTED_MS: u64 = 3_600_000;
-
-/// A wall clock that is further behind the mark is worth a word.
-const BEHIND_MS: i64 = 60_000;
 
 /// Reads the wall clock; given by `main`, fixed in tests.
 pub type Wall = fn() -> Timestamp;
@@ -60,23 +59,6 @@ impl State {
             State::Ahead => "ahead",
             State::Behind => "behind",
             State::InStep => "in_step",
-        }
-    }
-}
-
-impl Clock {
-    /// How the wall clock stands to the mark just now: tells a wrong clock as long as it lasts.
-    pub fn reading(&self) -> Reading {
-        let wall = (self.wall)();
-        let mark = Some(self.mark.load(Ordering::Relaxed)).filter(|mark| *mark != i64::MIN);
-        Reading {
-            state: match mark {
-                Some(mark) if wall.0.saturating_sub(mark) > BELIEVED_MS => State::Ahead,
-                Some(mark) if wall.0 < mark.saturating_sub(BEHIND_MS) => State::Behind,
-                _ => State::InStep,
-            },
-            wall,
-            mark: mark.map(Timestamp),
         }
     }
 }
@@ -138,7 +120,7 @@ impl Clock {
 
     /// Says once that the clock has fallen back, and again when it falls back anew.
     fn warn_if_behind(&self, wall: Timestamp, mark: i64) {
-        let behind = wall.0 < mark.saturating_sub(BEHIND_MS);
+        let behind = wall.0 < mark.saturating_sub(NOTABLE_MS);
         if behind && !self.behind.swap(behind, Ordering::Relaxed) {
             log::warn!(
                 "clock: it is {wall}, but {} was recorded earlier; the recorded time counts",
@@ -146,6 +128,21 @@ impl Clock {
             );
         } else if !behind {
             self.behind.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// How the wall clock stands to the mark just now: tells a wrong clock as long as it lasts.
+    pub fn reading(&self) -> Reading {
+        let wall = (self.wall)();
+        let mark = Some(self.mark.load(Ordering::Relaxed)).filter(|mark| *mark != i64::MIN);
+        Reading {
+            state: match mark {
+                Some(mark) if wall.0.saturating_sub(mark) > BELIEVED_MS => State::Ahead,
+                Some(mark) if wall.0 < mark.saturating_sub(NOTABLE_MS) => State::Behind,
+                _ => State::InStep,
+            },
+            wall,
+            mark: mark.map(Timestamp),
         }
     }
 

@@ -6,10 +6,12 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
+mod denied;
 #[cfg(test)]
 mod fixture;
 pub mod keys;
 pub mod oversight;
+mod pages;
 pub mod people;
 pub mod policies;
 mod publish;
@@ -25,7 +27,7 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::Index;
 use crate::store::{Durability, Read, Store, Write, audit, local};
 use access::Caller;
@@ -41,6 +43,7 @@ pub struct App {
     pub clock: Clock,
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
+    denials: denied::Denials,
 }
 
 /// What a change leaves behind for the audit log.
@@ -108,7 +111,7 @@ impl App {
             }
             Ok(value)
         });
-        self.record_denied(denied, outcome)
+        self.record_denied(caller, denied, outcome)
     }
 
     /// Passes on a decision that falls before a change begins, because what follows is slow: if it is a refusal, its
@@ -124,26 +127,7 @@ impl App {
             target,
             ..draft(caller, action, self.now().wall)
         };
-        self.record_denied(event, decision)
-    }
-
-    fn record_denied<T>(&self, event: Event, decision: Result<T>) -> Result<T> {
-        if let Err(Error::Forbidden(reason)) = &decision {
-            self.record(Event {
-                outcome: Outcome::Denied,
-                reason: reason.clone(),
-                ..event
-            })?;
-        }
-        decision
-    }
-
-    /// Writes an event that no change goes with: a denied attempt, a failed login.
-    fn record(&self, event: Event) -> Result<()> {
-        let peppers = self.peppers.clone();
-        self.store.write(Durability::Full, move |tx| {
-            audit::append(tx, &peppers, event)
-        })
+        self.record_denied(caller, event, decision)
     }
 
     /// Runs a query for a caller whose rights the query itself has checked.

@@ -1,59 +1,81 @@
 //! What happened: the audit log and usage, read, proven and cut.
 
 use super::access::Caller;
-use super::{App, Record};
+use super::{App, Record, pages};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::KeyId;
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::store::audit::{self, Cut, Filter};
+use crate::index::directory::Directory;
+use crate::store::audit::{self, Cut};
 use crate::store::local::{self, HourRow};
+use std::cmp::Reverse;
 
 /// Hours that one answer spans at most: 92 days.
 const HOURS_MAX: i64 = 92 * 24;
-/// Rows that are read at a time while looking for those that the caller may see.
-const BATCH: u32 = 500;
 
-/// A page of events, the newest first, and where the next page begins. Events of other workspaces than the
-/// caller's are left out.
+/// What is asked of the audit log. Absent members restrict nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub target: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Only events with a smaller number: the cursor.
+    pub before: Option<i64>,
+    pub limit: usize,
+}
+
+impl Wanted {
+    fn fits(&self, event: &Event) -> bool {
+        let is = |asked: &Option<String>, found: &str| {
+            asked.as_deref().is_none_or(|asked| asked == found)
+        };
+        is(&self.actor, &event.actor)
+            && is(&self.action, &event.action)
+            && is(&self.target, &event.target.id)
+            && self.since.is_none_or(|since| event.at >= since)
+            && self.until.is_none_or(|until| event.at < until)
+    }
+}
+
+/// A page of events, the newest first, and where the next page begins. Only whoever may read the log of the whole
+/// server sees events without a workspace; everybody else those of the workspaces whose log he may read.
 pub fn audit_events(
     app: &App,
     caller: &Caller,
-    mut filter: Filter,
-    limit: usize,
+    wanted: &Wanted,
 ) -> Result<(Vec<Event>, Option<i64>)> {
     caller.require_somewhere(Permission::AuditRead)?;
-    let directory = app.index.directory();
-    let global = caller
-        .require_global(&directory, Permission::AuditRead)
-        .is_ok();
-    let allowed = |event: &Event| {
-        let workspace = crate::domain::uid::Uid::parse(&event.workspace);
-        global
-            || workspace.is_some_and(|uid| caller.may(&directory, Permission::AuditRead, uid, None))
-    };
+    let sources = visible(&app.index.directory(), caller);
     app.read(|read| {
-        let mut events: Vec<Event> = Vec::new();
-        loop {
-            let rows = audit::list(read, &filter, BATCH)?;
-            let exhausted = rows.len() < BATCH as usize;
-            for event in rows {
-                filter.before = Some(event.seq);
-                if !allowed(&event) {
-                    continue;
-                }
-                if events.len() == limit {
-                    let next = events.last().map(|event| event.seq);
-                    return Ok((events, next));
-                }
-                events.push(event);
-            }
-            if exhausted {
-                return Ok((events, None));
-            }
-        }
+        let numbers = |workspace: &Option<Uid>, after: Option<Reverse<i64>>| {
+            let before = after.map(|Reverse(seq)| seq);
+            let found = audit::list_numbers(read, *workspace, before, pages::BATCH)?;
+            Ok(found.into_iter().map(Reverse).collect())
+        };
+        let look = |Reverse(seq)| Ok(audit::find(read, seq)?.filter(|event| wanted.fits(event)));
+        let start = wanted.before.map(Reverse);
+        let (events, next) = pages::page(&sources, start, wanted.limit, numbers, look)?;
+        Ok((events, next.map(|Reverse(seq)| seq)))
     })
+}
+
+/// The workspaces whose events the caller may see; `None` stands for all there are and for the server itself.
+fn visible(directory: &Directory, caller: &Caller) -> Vec<Option<Uid>> {
+    if caller
+        .require_global(directory, Permission::AuditRead)
+        .is_ok()
+    {
+        return vec![None];
+    }
+    let all = directory.places().map(|place| place.workspace.uid);
+    all.filter(|uid| caller.may(directory, Permission::AuditRead, *uid, None))
+        .map(Some)
+        .collect()
 }
 
 /// Hourly totals of a key by verdict, with what waits to be written.

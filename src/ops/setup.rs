@@ -2,6 +2,7 @@
 
 use super::access::root;
 use super::clock::{Clock, Wall};
+use super::denied::Denials;
 use super::keys::issue;
 use super::people::PasswordGate;
 use super::policies::presets::{self, Preset};
@@ -109,6 +110,7 @@ pub fn open(
         clock,
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
+        denials: Denials::default(),
     };
     Ok(Arc::new(app))
 }

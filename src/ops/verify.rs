@@ -143,6 +143,8 @@ fn step<R>(
     let Some(presented) = Presented::parse(secret) else {
         return unknown(Code::Malformed);
     };
+    // Asked before the look-up: a key that comes in between is no key that does not exist.
+    let complete = app.index.is_complete();
     let found = app.index.with_key(presented.id, |key| {
         let Some(newest) = matching(&app.peppers, key, presented, now) else {
             return unknown(Code::NotFound);
@@ -167,14 +169,17 @@ fn step<R>(
             Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };
-        app.index
-            .usage
-            .record(key.id, refusal.code, question.address, now.wall);
+        // Whoever only looks, at no cost, has not used the key.
+        if question.cost > 0 {
+            app.index
+                .usage
+                .record(key.id, refusal.code, question.address, now.wall);
+        }
         Step::Done(told(refusal, allowed, Some(key)))
     });
     match found {
         Some(step) => step,
-        None if !loaded && !app.index.is_complete() => Step::Errand(Errand::Load(presented.id)),
+        None if !loaded && !complete => Step::Errand(Errand::Load(presented.id)),
         None => {
             // The same work as for a key that exists, so that time does not tell which ids do.
             app.peppers.current().matches(presented.text, &NO_DIGEST);

@@ -4,6 +4,7 @@ use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 
 /// What a new event says; number and previous hash are given when it is appended.
@@ -36,44 +37,24 @@ pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
     Ok(())
 }
 
-/// What a list of events is restricted to.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    pub actor: Option<String>,
-    pub action: Option<String>,
-    pub target: Option<String>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    /// Only events with a smaller number: the cursor.
-    pub before: Option<i64>,
+/// Numbers of events before one, the newest first; of one workspace, or of all.
+pub fn list_numbers(
+    read: &Read,
+    workspace: Option<Uid>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<i64>> {
+    let before = before.unwrap_or(i64::MAX);
+    let seq = |row: &Row<'_>| row.get("seq");
+    match workspace {
+        None => read.query(NUMBERS, &[&before, &limit], seq),
+        Some(uid) => read.query(NUMBERS_OF_WORKSPACE, &[&uid, &before, &limit], seq),
+    }
 }
 
-/// Events, the newest first.
-pub fn list(read: &Read, filter: &Filter, limit: u32) -> Result<Vec<Event>> {
-    read.query(
-        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
-                reason, changes, previous
-         FROM audit_events
-         WHERE ($1 IS NULL OR actor = $1)
-           AND ($2 IS NULL OR action = $2)
-           AND ($3 IS NULL OR target_id = $3)
-           AND ($4 IS NULL OR at >= $4)
-           AND ($5 IS NULL OR at < $5)
-           AND ($6 IS NULL OR seq < $6)
-         ORDER BY seq DESC
-         LIMIT $7",
-        &[
-            &filter.actor,
-            &filter.action,
-            &filter.target,
-            &filter.since,
-            &filter.until,
-            &filter.before,
-            &limit,
-        ],
-        from_row,
-    )
-}
+const NUMBERS: &str = "SELECT seq FROM audit_events WHERE seq < $1 ORDER BY seq DESC LIMIT $2";
+const NUMBERS_OF_WORKSPACE: &str =
+    "SELECT seq FROM audit_events WHERE workspace_uid = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
 
 /// Where a cut ends.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +199,8 @@ fn checkpoint(read: &Read) -> Result<Option<Mark>> {
     )
 }
 
-fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
+/// The event of a number.
+pub fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
     read.query_one(
         "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
                 reason, changes, previous
@@ -483,5 +465,26 @@ mod tests {
         assert_eq!(cut(1).map(|(mark, count)| (mark.seq, count)), Some((7, 2)));
         assert_eq!(verify(&read, &peppers).unwrap(), Ok(1));
         assert!(cut(1).is_none());
+    }
+
+    #[test]
+    fn pages_are_found_by_an_index_and_never_sorted() {
+        let (read, _) = store_with_events(5);
+        for (sql, found) in [
+            (
+                NUMBERS,
+                "SEARCH audit_events USING INTEGER PRIMARY KEY (rowid<?)",
+            ),
+            (
+                NUMBERS_OF_WORKSPACE,
+                "SEARCH audit_events USING COVERING INDEX audit_events_workspace (workspace_uid=? AND seq<?)",
+            ),
+        ] {
+            assert_eq!(sqlite::plan(&read, sql), [found], "{sql}");
+        }
+        assert_eq!(list_numbers(&read, None, None, 2).unwrap(), [5, 4]);
+        assert_eq!(list_numbers(&read, None, Some(3), 9).unwrap(), [2, 1]);
+        let nobody = Some(Uid(7));
+        assert!(list_numbers(&read, nobody, None, 9).unwrap().is_empty());
     }
 }

@@ -20,19 +20,12 @@ pub struct SecretRow {
     pub until_first_use: bool,
 }
 
-/// What a list of keys is restricted to. Absent members restrict nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Only keys of these workspaces, as uids separated by blanks.
-    pub workspaces: Option<String>,
-    pub policy: Option<String>,
-    pub owner: Option<Uid>,
-    /// Part of the name, id or hint, with the wildcards of LIKE escaped by a backslash.
-    pub pattern: Option<String>,
-    pub expires_before: Option<Timestamp>,
-    pub deleted: Option<bool>,
-    /// Only keys with a greater id: the cursor.
-    pub after: Option<KeyId>,
+/// Which keys a list walks through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    All,
+    OfOwner(Uid),
+    OfWorkspace(Uid),
 }
 
 /// The number that the next key gets.
@@ -112,35 +105,27 @@ pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
     )
 }
 
-/// Keys in the order of their ids.
-pub fn list(read: &Read, filter: &Filter, limit: u32) -> Result<Vec<Key>> {
-    read.query(
-        "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
-                not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
-                rotated_at, deleted_at, hint, uses_left
-         FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
-         WHERE ($1 IS NULL OR id > $1)
-           AND ($2 IS NULL OR ' ' || $2 || ' ' LIKE '% ' || workspace_uid || ' %')
-           AND ($3 IS NULL OR policy = $3)
-           AND ($4 IS NULL OR owner_uid = $4)
-           AND ($5 IS NULL OR name LIKE $5 ESCAPE '\\' OR id LIKE $5 ESCAPE '\\' OR hint LIKE $5 ESCAPE '\\')
-           AND ($6 IS NULL OR expires_at < $6)
-           AND ($7 IS NULL OR (deleted_at IS NOT NULL) = $7)
-         ORDER BY id
-         LIMIT $8",
-        &[
-            &filter.after,
-            &filter.workspaces,
-            &filter.policy,
-            &filter.owner,
-            &filter.pattern,
-            &filter.expires_before,
-            &filter.deleted,
-            &limit,
-        ],
-        from_row,
-    )
+/// Ids after one, in their order.
+pub fn list_ids(
+    read: &Read,
+    source: Source,
+    after: Option<KeyId>,
+    limit: u32,
+) -> Result<Vec<KeyId>> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let id = |row: &Row<'_>| row.get("id");
+    match source {
+        Source::All => read.query(IDS, &[&after, &limit], id),
+        Source::OfOwner(owner) => read.query(IDS_OF_OWNER, &[&owner, &after, &limit], id),
+        Source::OfWorkspace(uid) => read.query(IDS_OF_WORKSPACE, &[&uid, &after, &limit], id),
+    }
 }
+
+const IDS: &str = "SELECT id FROM keys WHERE id > $1 ORDER BY id LIMIT $2";
+const IDS_OF_OWNER: &str =
+    "SELECT id FROM keys WHERE owner_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
+const IDS_OF_WORKSPACE: &str =
+    "SELECT id FROM keys WHERE workspace_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
 
 /// The newest secret first.
 pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
@@ -457,4 +442,28 @@ fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {
         expires_at: row.get("expires_at")?,
         until_first_use: row.get("until_first_use")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sqlite;
+    use super::*;
+
+    #[test]
+    fn lists_are_read_in_the_order_of_an_index_and_never_sorted() {
+        let read = sqlite::in_memory().unwrap();
+        for (sql, found) in [
+            (IDS, "SEARCH keys USING PRIMARY KEY (id>?)"),
+            (
+                IDS_OF_OWNER,
+                "SEARCH keys USING COVERING INDEX keys_owner (owner_uid=? AND id>?)",
+            ),
+            (
+                IDS_OF_WORKSPACE,
+                "SEARCH keys USING COVERING INDEX keys_workspace (workspace_uid=? AND id>?)",
+            ),
+        ] {
+            assert_eq!(sqlite::plan(&read, sql), [found], "{sql}");
+        }
+    }
 }

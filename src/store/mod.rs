@@ -137,9 +137,10 @@ impl Store {
 
     /// Finishes the changes that wait and closes the database. Later changes are refused.
     pub fn close(&self) {
-        lock(&self.jobs).take();
-        // The last connection to close removes the write-ahead log, and only the writer may.
+        // The last connection to close removes the write-ahead log, and only the writer may: the readers go before
+        // the writer is told.
         lock(&self.readers).clear();
+        lock(&self.jobs).take();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()
         {

@@ -22,6 +22,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const HEADER_BYTES: usize = 100;
 /// How long a write waits for another program's lock.
 const BUSY_MS: u64 = 5_000;
+const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
 const SCHEMA: &str = include_str!("../../schema.sql");
 /// Steps that databases of this build have taken; see `schema.sql`.
 pub const SCHEMA_VERSION: i64 = 1;
@@ -101,11 +102,7 @@ impl Read {
         mut take: impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(sql).map_err(from_sqlite)?;
-        let names: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let values = params.iter().map(|param| param.to_value());
         let mut rows = statement
             .query(rusqlite::params_from_iter(values))
@@ -267,17 +264,19 @@ pub(super) fn open_writer(path: &Path) -> Result<Read> {
         )));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
-    let keeps_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    let read = settled(connection)?;
+    let read = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
+    let has_log = std::fs::metadata(format!("{}-wal", path.display()))
+        .is_ok_and(|metadata| metadata.len() > 0);
+    let keeps_log = |keep| {
+        let set = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        read.connection
+            .set_db_config(set, keep)
+            .map_err(from_sqlite)
+    };
     // What is refused stays as it is, its log included.
-    read.connection
-        .set_db_config(keeps_log, true)
-        .map_err(from_sqlite)?;
+    keeps_log(has_log)?;
     check_file(&read.connection, path)?;
-    read.connection
-        .set_db_config(keeps_log, false)
-        .map_err(from_sqlite)?;
+    keeps_log(false)?;
     let mode: String = read
         .connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
@@ -306,6 +305,18 @@ pub fn in_memory() -> Result<Read> {
     let read = settled(Connection::open_in_memory().map_err(from_sqlite)?)?;
     read.batch(SCHEMA)?;
     Ok(read)
+}
+
+/// How SQLite would run a query, a line a step, for tests.
+#[cfg(test)]
+pub fn plan(read: &Read, sql: &str) -> Vec<String> {
+    let mut statement = read
+        .connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
+    let params: Vec<i64> = vec![0; statement.parameter_count()];
+    let steps = statement.query_map(rusqlite::params_from_iter(params), |row| row.get("detail"));
+    steps.unwrap().map(std::result::Result::unwrap).collect()
 }
 
 /// Settings of every connection (see "SQLite facts" in ARCHITECTURE.md).
@@ -352,7 +363,9 @@ pub(super) fn check_header(path: &Path) -> Result<()> {
         (number(68), number(60))
     });
     match ours {
-        Some((Some(application), Some(version))) => check_marks(path, application, version),
+        Some((Some(application), Some(version))) if header.len() == HEADER_BYTES => {
+            check_marks(path, application, version)
+        }
         _ => Err(damaged(path, &"its first page is not a database's")),
     }
 }
@@ -434,10 +447,13 @@ fn kind(err: &rusqlite::Error) -> FaultKind {
 
 /// What a failure of SQLite means to a client.
 fn from_sqlite(err: rusqlite::Error) -> Error {
+    let extended = err.sqlite_error().map_or(0, |err| err.extended_code);
     match err.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => Error::Conflict(constraint(&err)),
-        Some(ErrorCode::DiskFull) => {
-            Error::Unavailable("the disk is full; free some space, verification goes on".to_owned())
+        Some(ErrorCode::ConstraintViolation) => Error::Conflict(constraint(extended)),
+        Some(ErrorCode::DiskFull) => Error::Unavailable(DISK_FULL.to_owned()),
+        // The index of the log could not be made; what else should hinder that?
+        Some(_) if extended == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
+            Error::Unavailable(DISK_FULL.to_owned())
         }
         Some(
             ErrorCode::ReadOnly
@@ -446,14 +462,14 @@ fn from_sqlite(err: rusqlite::Error) -> Error {
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::PermissionDenied,
         ) => {
-            log::error!("store: {err}");
-            Error::Unavailable("the database cannot be written just now".to_owned())
+            log::error!("store: {err} ({extended})");
+            Error::Unavailable("the database cannot be read or written just now".to_owned())
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::Unavailable("the database is locked by another program".to_owned())
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            log::error!("store: {err}; restore a backup");
+            log::error!("store: {err} ({extended}); restore a backup");
             Error::Unavailable("the database is damaged; see the log".to_owned())
         }
         _ => Error::internal(err),
@@ -461,13 +477,12 @@ fn from_sqlite(err: rusqlite::Error) -> Error {
 }
 
 /// What a client is told about a violated constraint; operations check first and say it better.
-fn constraint(err: &rusqlite::Error) -> String {
-    let extended = err.sqlite_error().map(|err| err.extended_code);
+fn constraint(extended: i32) -> String {
     match extended {
-        Some(
-            rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
-        ) => "something of that name exists already".to_owned(),
-        Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
+        rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+            "something of that name exists already".to_owned()
+        }
+        rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => {
             "something else still refers to it".to_owned()
         }
         _ => "the database refused the change".to_owned(),

@@ -5,6 +5,9 @@
 mod audit;
 mod audit_retention;
 mod clock;
+mod durability;
+mod faults;
+mod folder;
 mod forward_auth;
 mod framing;
 mod input;
@@ -13,5 +16,6 @@ mod people;
 mod policies;
 mod sealed;
 mod support;
+mod usage;
 mod verify;
 mod workspaces_recursive;

@@ -9,8 +9,8 @@ use crate::http::fields::Fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight;
-use crate::store::audit::{Cut, Filter};
+use crate::ops::oversight::{self, Wanted};
+use crate::store::audit::Cut;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -52,7 +52,7 @@ struct HourBody<'a> {
 /// `GET /v1/audit-events`
 pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
     let mut query = call.query()?;
-    let filter = Filter {
+    let wanted = Wanted {
         actor: query.take("actor"),
         action: query.take("action"),
         target: query.take("target"),
@@ -61,10 +61,10 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         before: query
             .take_number("cursor")?
             .map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)),
+        limit: limit(&mut query)?,
     };
-    let limit = limit(&mut query)?;
     query.finish()?;
-    let (events, next) = oversight::audit_events(call.app, call.caller()?, filter, limit)?;
+    let (events, next) = oversight::audit_events(call.app, call.caller()?, &wanted)?;
     let items = events
         .iter()
         .map(EventBody::of)

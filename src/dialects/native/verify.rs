@@ -75,7 +75,7 @@ struct StatusBody {
 pub fn verify(call: &Call<'_>) -> Result<Option<Reply>> {
     let within = within(call)?;
     let mut body = Fields::of(call.request)?;
-    let asked = Asked::read(call, &mut body)?;
+    let asked = Asked::read(call, &mut body, within)?;
     body.finish()?;
     let render = |verdict: &Verdict<'_>| Reply::new(200).body("application/json", written(verdict));
     let question = asked.question();
@@ -104,7 +104,7 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
     }
     // Every question is read before the first one is decided: a bad one spends nothing of the others.
     let read = |mut item: Fields| {
-        let asked = Asked::read(call, &mut item)?;
+        let asked = Asked::read(call, &mut item, within)?;
         item.finish()?;
         Ok(asked)
     };
@@ -144,7 +144,8 @@ pub fn within(call: &Call<'_>) -> Result<Option<Uid>> {
 }
 
 impl Asked {
-    fn read(call: &Call<'_>, body: &mut Fields) -> Result<Asked> {
+    /// A workspace that the caller does not reach is as good as none.
+    fn read(call: &Call<'_>, body: &mut Fields, within: Option<Uid>) -> Result<Asked> {
         let key = body.required_text("key")?;
         let scopes = body.texts("scopes")?.unwrap_or_default();
         if scopes.len() > SCOPES_MAX {
@@ -184,12 +185,10 @@ impl Asked {
             None => None,
             Some(text) => {
                 let place = directory.find_place(&text);
-                Some(
-                    place
-                        .ok_or_else(|| body.refusal("workspace", "there is no such workspace"))?
-                        .workspace
-                        .uid,
-                )
+                let found = place
+                    .map(|place| place.workspace.uid)
+                    .filter(|uid| within.is_none_or(|within| directory.reaches(within, *uid)));
+                Some(found.ok_or_else(|| body.refusal("workspace", "there is no such workspace"))?)
             }
         };
         Ok(Asked {

@@ -61,9 +61,11 @@ impl Matcher {
         Ok(matcher)
     }
 
-    /// Whether some operations are of a named host.
-    pub fn knows_hosts(&self) -> bool {
-        !self.hosts.is_empty()
+    /// Whether some host has an operation of its own for this request.
+    pub fn depends_on_host(&self, method: &str, segments: &[String]) -> bool {
+        self.hosts
+            .values()
+            .any(|root| root.find(method, segments).is_some())
     }
 
     /// The position of the operation, literal segments before parameters, a named host before any host.

@@ -134,13 +134,15 @@ impl Catalog {
         path: &str,
         host: Option<&str>,
     ) -> std::result::Result<Demand<'_>, Detail> {
-        // A host that is missing or unreadable must not fall through to what any host may do.
-        match host {
-            None if self.matcher.knows_hosts() => return Err(Detail::UnsafeRequest),
-            Some(host) if path::host(host).is_none() => return Err(Detail::UnsafeRequest),
-            _ => {}
-        }
         let segments = path::segments(path).ok_or(Detail::UnsafeRequest)?;
+        // A host that is missing or unreadable must not fall through to what any host may do.
+        let in_doubt = match host {
+            None => self.matcher.depends_on_host(method, &segments),
+            Some(host) => path::host(host).is_none(),
+        };
+        if in_doubt {
+            return Err(Detail::UnsafeRequest);
+        }
         let index = self
             .matcher
             .find(method, &segments, host)

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -120,7 +121,7 @@ impl Stopper {
 
 /// What `run` calls back.
 pub struct Hooks {
-    /// Once everything listens and signals are caught.
+    /// Once everything listens.
     pub on_ready: Box<dyn FnOnce() + Send>,
     /// At each SIGHUP, on the I/O thread of `run`: short work only.
     pub on_hangup: Box<dyn Fn() + Send>,
@@ -135,30 +136,47 @@ impl Default for Hooks {
     }
 }
 
-/// Serves until SIGTERM, SIGINT or [`Stopper::stop`], then drains and returns. Blocks the calling thread.
-///
-/// `workers` is the number of I/O threads. Fails only at the start: a thread, a listener or a signal is not to be had.
-pub fn run(
-    listeners: Vec<Listener>,
-    service: Service,
-    limits: Limits,
-    workers: usize,
-    hooks: Hooks,
-    stopper: Stopper,
-) -> io::Result<()> {
-    let pool = Pool::start(BLOCKING_THREADS, BLOCKING_QUEUE_MAX, connection::work)?;
-    let registry = Arc::new(Registry::new(limits));
-    let front = Arc::new(Front::new(service, registry, pool, random_bits()));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers.max(1))
-        .thread_name("http")
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let outcome = runtime.block_on(serve(listeners, front, hooks, stopper));
-    // What is still connected has had its time.
-    runtime.shutdown_background();
-    outcome
+/// The I/O threads, and signals that are caught from now on: one that comes early is obeyed once `run` is called.
+pub struct Engine {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Engine {
+    /// `workers` is the number of I/O threads.
+    pub fn start(workers: usize) -> io::Result<Engine> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers.max(1))
+            .thread_name("http")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let within = runtime.enter();
+        let signals = Signals::caught()?;
+        drop(within);
+        Ok(Engine { runtime, signals })
+    }
+
+    /// Serves until SIGTERM, SIGINT or [`Stopper::stop`], then drains and returns. Blocks the calling thread.
+    ///
+    /// Fails only at the start: a thread or a listener is not to be had.
+    pub fn run(
+        self,
+        listeners: Vec<Listener>,
+        service: Service,
+        limits: Limits,
+        hooks: Hooks,
+        stopper: Stopper,
+    ) -> io::Result<()> {
+        let pool = Pool::start(BLOCKING_THREADS, BLOCKING_QUEUE_MAX, connection::work)?;
+        let registry = Arc::new(Registry::new(limits));
+        let front = Arc::new(Front::new(service, registry, pool, random_bits()));
+        let serving = serve(listeners, front, hooks, stopper, self.signals);
+        let outcome = self.runtime.block_on(serving);
+        // What is still connected has had its time.
+        self.runtime.shutdown_background();
+        outcome
+    }
 }
 
 async fn serve(
@@ -166,8 +184,8 @@ async fn serve(
     front: Arc<Front>,
     hooks: Hooks,
     stopper: Stopper,
+    mut signals: Signals,
 ) -> io::Result<()> {
-    let mut signals = Signals::caught()?;
     let sweeper = tokio::spawn(sweep(Arc::clone(&front.registry)));
     let doors = listeners
         .into_iter()

@@ -11,6 +11,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::{Caller, Identity};
+use crate::ops::keys::bounds;
 use crate::store::{Read, keys, policies, workspaces};
 
 /// The policy as it is in this transaction.
@@ -51,6 +52,29 @@ pub fn check_issuer(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the caller may give a key its scopes. They mean something to other services, so a user who issues a key
+/// for himself cannot give himself any, unless that is what the policy is for. The built-in catalog's are judged in
+/// `bounds`.
+pub fn check_scopes(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+) -> Result<()> {
+    let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
+    if self_service
+        || key.scopes.is_empty()
+        || bounds::is_management(key)
+        || caller.may(directory, Permission::KeysWrite, key.workspace, None)
+    {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "scopes are given by whoever manages the workspace's keys; ask for a key without scopes, or ask one of them"
+            .to_owned(),
+    ))
 }
 
 /// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone.

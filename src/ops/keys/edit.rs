@@ -181,8 +181,9 @@ fn check_reach(
     bounds::require_cover(tx, directory, caller, after)
 }
 
-/// Whoever manages only his own keys may name them and stop them. What they open and their limits are set by
-/// whoever manages the workspace's keys, unless the policy is one of keys that users issue for themselves.
+/// Whoever manages only his own keys may name them and stop them. What they open is set by whoever manages the
+/// workspace's keys, and so are the limits of keys that were issued to him; unless the policy is one of keys that
+/// users issue for themselves.
 fn check_own(
     directory: &Directory,
     caller: &Caller,
@@ -192,7 +193,9 @@ fn check_own(
     uses_left: Option<Option<u64>>,
 ) -> Result<()> {
     let manages = caller.may(directory, Permission::KeysWrite, before.workspace, None);
-    if manages || policy.issued_by != IssuedBy::Manager {
+    let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
+    let issued_himself = before.created_by == caller.actor && before.scopes == after.scopes;
+    if manages || self_service || issued_himself {
         return Ok(());
     }
     let named = Key {

@@ -88,6 +88,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             }
             let (mut key, policy) = plan(tx, &directory, &who, &new, now)?;
             bounds::inherit(tx, &directory, &who, &mut key)?;
+            admission::check_scopes(&directory, &who, &policy, &key)?;
             policy.check(&key, now)?;
             admission::check_room(tx, &policy, &key)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
@@ -256,6 +257,14 @@ fn owner(
         return Ok(caller.user.filter(|_| own_only));
     };
     let folded = asked.to_ascii_lowercase();
+    let himself = caller
+        .user
+        .and_then(|user| directory.user(user))
+        .is_some_and(|user| user.user_name == folded || user.uid.to_string() == folded);
+    if !himself && caller.user.is_some() {
+        // Asked before the user is looked for: who may not issue for others learns nothing about them.
+        caller.require(directory, Permission::KeysWrite, workspace, None)?;
+    }
     directory
         .find_user(&folded)
         .filter(|user| {

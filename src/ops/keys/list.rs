@@ -1,15 +1,17 @@
 //! Lists of keys: filtered, in pages, each caller seeing his own part.
 
 use super::{View, usage, with_names};
-use crate::domain::key::{KeyId, State};
+use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::App;
+use crate::index::directory::Directory;
 use crate::ops::access::Caller;
-use crate::store::keys::{self, Filter};
+use crate::ops::{App, pages};
+use crate::store::keys::{self, Source};
+use crate::store::local::Usage;
 
-/// Rows that are read at a time while looking for those that fit.
-const BATCH: u32 = 500;
 /// Characters of a search text.
 const QUERY_CHARS_MAX: usize = 100;
 
@@ -41,104 +43,126 @@ pub struct Page {
 /// Lists the keys that the caller may read, in the order of their ids.
 pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
     caller.require_somewhere(Permission::KeysRead)?;
-    let mut filter = filter(app, caller, wanted)?;
-    let now = app.now().wall;
+    let (sources, sieve) = {
+        let directory = app.index.directory();
+        let sieve = Sieve::new(app, &directory, caller, wanted)?;
+        (sources(&directory, caller, &sieve), sieve)
+    };
     app.read(|read| {
-        let mut items = Vec::new();
-        loop {
-            let rows = keys::list(read, &filter, BATCH)?;
-            let exhausted = rows.len() < BATCH as usize;
-            for key in rows {
-                filter.after = Some(key.id);
-                if !caller.may(
-                    &app.index.directory(),
-                    Permission::KeysRead,
-                    key.workspace,
-                    key.owner,
-                ) {
-                    continue;
-                }
-                let usage = usage(app, read, key.id)?;
-                let view = with_names(app, key, usage);
-                let expiring = wanted.expiring_within_s.is_none()
-                    || view.key.expires_at.is_some_and(|end| end > now);
-                if wanted.state.is_some_and(|state| state != view.state) || !expiring {
-                    continue;
-                }
-                if items.len() == wanted.limit {
-                    let next = items.last().map(|view: &View| view.key.id);
-                    return Ok(Page { items, next });
-                }
-                items.push(view);
+        let ids = |source: &Source, after| keys::list_ids(read, *source, after, pages::BATCH);
+        let look = |id| {
+            let Some(key) = keys::find(read, id)?.filter(|key| sieve.passes(key)) else {
+                return Ok(None);
+            };
+            if !may_see(app, caller, &sieve, &key) {
+                return Ok(None);
             }
-            if exhausted {
-                return Ok(Page { items, next: None });
+            let mut view = with_names(app, key, Usage::default());
+            if wanted.state.is_some_and(|state| state != view.state) {
+                return Ok(None);
             }
-        }
+            view.usage = usage(app, read, id)?;
+            Ok(Some(view))
+        };
+        let (items, next) = pages::page(&sources, wanted.after, wanted.limit, ids, look)?;
+        Ok(Page { items, next })
     })
 }
 
-fn filter(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Filter> {
+/// The row decides, whatever source it came from. The directory is asked for this key alone.
+fn may_see(app: &App, caller: &Caller, sieve: &Sieve, key: &Key) -> bool {
     let directory = app.index.directory();
-    let top = match &wanted.workspace {
-        None => caller.reach,
-        Some(asked) => {
-            let place = directory
-                .find_place(asked)
-                .filter(|place| caller.knows(&directory, place.workspace.uid));
-            place
-                .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?
-                .workspace
-                .uid
-        }
-    };
-    let everywhere = directory
-        .root()
-        .is_some_and(|root| root.workspace.uid == top);
-    let workspaces: Vec<String> = directory.subtree(top).map(|uid| uid.to_string()).collect();
-    let owner = match &wanted.owner {
-        None => None,
-        Some(asked) => {
-            let found = directory
-                .find_user(&asked.to_ascii_lowercase())
-                .filter(|user| {
-                    caller.knows(&directory, user.home) || caller.user == Some(user.uid)
-                });
-            Some(
-                found
-                    .ok_or_else(|| Error::invalid("owner", "there is no such user"))?
-                    .uid,
-            )
-        }
-    };
-    Ok(Filter {
-        workspaces: (!everywhere).then(|| workspaces.join(" ")),
-        policy: wanted.policy.clone(),
-        owner,
-        pattern: wanted.query.as_deref().map(pattern).transpose()?,
-        expires_before: wanted
-            .expiring_within_s
-            .map(|seconds| app.now().wall.plus_s(seconds)),
-        deleted: Some(wanted.state == Some(State::Deleted)),
-        after: wanted.after,
-    })
+    directory.reaches(sieve.top, key.workspace)
+        && caller.may(&directory, Permission::KeysRead, key.workspace, key.owner)
 }
 
-/// The text as a LIKE pattern in which nothing but our own `%` is a wildcard (attacks 187).
-fn pattern(query: &str) -> Result<String> {
-    if query.chars().count() > QUERY_CHARS_MAX {
-        return Err(Error::invalid(
-            "q",
-            format!("must have at most {QUERY_CHARS_MAX} characters"),
-        ));
+/// Where to look for keys that the caller may see, so that few others are looked at.
+fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source> {
+    if let Some(owner) = sieve.owner {
+        return vec![Source::OfOwner(owner)];
     }
-    let mut pattern = String::from("%");
-    for c in query.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
+    let may = |uid, owner| caller.may(directory, Permission::KeysRead, uid, owner);
+    let (whole, rest): (Vec<Uid>, Vec<Uid>) = directory
+        .subtree(sieve.top)
+        .partition(|uid| may(*uid, None));
+    if whole.len() == directory.places().count() {
+        return vec![Source::All];
+    }
+    let own = caller
+        .user
+        .filter(|user| rest.iter().any(|uid| may(*uid, Some(*user))));
+    whole
+        .into_iter()
+        .map(Source::OfWorkspace)
+        .chain(own.map(Source::OfOwner))
+        .collect()
+}
+
+/// What a key must be like to be listed.
+struct Sieve {
+    /// The workspace that it is in, or below.
+    top: Uid,
+    policy: Option<String>,
+    owner: Option<Uid>,
+    /// In lower case.
+    query: Option<String>,
+    /// It expires from the first time on and before the second.
+    expires: Option<(Timestamp, Timestamp)>,
+    deleted: bool,
+}
+
+impl Sieve {
+    fn new(app: &App, directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<Sieve> {
+        let query = wanted.query.as_deref();
+        if query.is_some_and(|query| query.chars().count() > QUERY_CHARS_MAX) {
+            return Err(Error::invalid(
+                "q",
+                format!("must have at most {QUERY_CHARS_MAX} characters"),
+            ));
         }
-        pattern.push(c);
+        let top = match &wanted.workspace {
+            None => caller.reach,
+            Some(asked) => directory
+                .find_place(asked)
+                .map(|place| place.workspace.uid)
+                .filter(|uid| caller.knows(directory, *uid))
+                .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?,
+        };
+        let owner = |asked: &String| {
+            directory
+                .find_user(&asked.to_ascii_lowercase())
+                .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
+                .map(|user| user.uid)
+                .ok_or_else(|| Error::invalid("owner", "there is no such user"))
+        };
+        let now = app.now().wall;
+        Ok(Sieve {
+            top,
+            policy: wanted.policy.clone(),
+            owner: wanted.owner.as_ref().map(owner).transpose()?,
+            query: query.map(str::to_ascii_lowercase),
+            expires: wanted
+                .expiring_within_s
+                .map(|seconds| (now, now.plus_s(seconds))),
+            deleted: wanted.state == Some(State::Deleted),
+        })
     }
-    pattern.push('%');
-    Ok(pattern)
+
+    fn passes(&self, key: &Key) -> bool {
+        let policy = self.policy.as_ref();
+        let expires = |(now, until)| key.expires_at.is_some_and(|end| end > now && end < until);
+        key.deleted_at.is_some() == self.deleted
+            && policy.is_none_or(|policy| *policy == key.policy)
+            && self.owner.is_none_or(|owner| key.owner == Some(owner))
+            && self.expires.is_none_or(expires)
+            && self.query.as_deref().is_none_or(|query| has(key, query))
+    }
+}
+
+/// Whether a text is part of the name, the id or the hint, in large or small letters. No character is special
+/// (attacks 187).
+fn has(key: &Key, query: &str) -> bool {
+    [&key.name, &key.id.to_string(), &key.hint]
+        .into_iter()
+        .any(|text| text.to_ascii_lowercase().contains(query))
 }

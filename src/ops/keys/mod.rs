@@ -41,7 +41,9 @@ pub struct Issued {
 
 /// The key, if the caller may see it.
 pub fn find(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
-    let key = app.read(|read| visible(read, &app.index.directory(), caller, id))?;
+    caller.require_somewhere(Permission::KeysRead)?;
+    let key = app.read(|read| keys::find(read, id))?;
+    let key = seen(key, &app.index.directory(), caller)?;
     view(app, key)
 }
 
@@ -184,7 +186,10 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
 /// The key, deleted or not, if the caller may read it; otherwise there is none.
 fn visible(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysRead)?;
-    let key = keys::find(read, id)?;
+    seen(keys::find(read, id)?, directory, caller)
+}
+
+fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key> {
     key.filter(|key| caller.may(directory, Permission::KeysRead, key.workspace, key.owner))
         .ok_or(Error::NotFound("key"))
 }

@@ -10,7 +10,7 @@ use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
-use crate::ops::keys::{bounds, end_those_of_password};
+use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record, system_event};
 use crate::store::people;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub fn set_password(
         let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
-        records.extend(end_those_of_password(tx, user.uid, now)?);
+        records.extend(keys::end_those_of_password(tx, user.uid, now)?);
         Ok((records, ()))
     })
 }
@@ -183,7 +183,7 @@ fn proven(
         .filter(|c| c.is_ascii_graphic())
         .take(100)
         .collect();
-    app.record(Event {
+    app.record_failed_proof(Event {
         outcome: Outcome::Denied,
         reason: "user name or password is not right".to_owned(),
         source: origin.source.clone(),

@@ -19,9 +19,11 @@ const BATCH_MAX: usize = 256;
 /// A change that waits for the writer.
 pub struct Job {
     pub durability: Durability,
-    /// Does the work, or is told why it cannot be done.
-    pub run: Box<dyn FnOnce(Result<&Write<'_>>) -> Ran + Send>,
+    pub run: Work,
 }
+
+/// Does the work, or is told why it cannot be done.
+pub type Work = Box<dyn FnOnce(Result<&Write<'_>>) -> Ran + Send>;
 
 /// What a closure came to, and how to tell its caller.
 pub struct Ran {

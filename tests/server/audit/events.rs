@@ -259,3 +259,94 @@ fn denied_attempts_are_recorded_with_their_reason() {
         );
     }
 }
+
+#[test]
+fn keys_of_applications_cannot_fill_the_log() {
+    let server = Server::start();
+    let admin = server.admin();
+    let before = admin.newest_event();
+    let application = server.bearer(&server.secret);
+    application
+        .post("/v1/keys", json!({ "name": "x" }))
+        .refused(403, "forbidden");
+    application
+        .delete("/v1/keys/0000000000")
+        .refused(403, "forbidden");
+    assert_eq!(admin.newest_event(), before);
+}
+
+#[test]
+fn a_wrong_current_password_is_recorded_where_the_user_is_at_home() {
+    let server = Server::start();
+    let admin = server.admin();
+    let emea = admin.workspace("emea", "root");
+    let uid = admin.person("mia", "member", "emea");
+    let mia = server.anonymous().signed_in("mia", PASSWORD);
+    let event = event_of(&admin, || {
+        let body =
+            json!({ "password": "nine anchors in the meadow", "current_password": "a guess" });
+        mia.post("/v1/users/mia/password", body)
+            .refused(403, "forbidden");
+    });
+    assert_eq!(
+        (&event["action"], &event["outcome"], &event["target_id"]),
+        (&json!("user.password"), &json!("denied"), &json!(uid))
+    );
+    assert_eq!(event["workspace"], json!(emea));
+}
+
+#[test]
+fn keys_that_lose_scopes_with_a_catalog_have_an_event_each() {
+    let server = Server::start();
+    let admin = server.admin();
+    let operation = |id: &str| json!({ "id": id, "method": "GET", "path": format!("/{id}"), "access": "read", "any_of": ["r"] });
+    let put = |scopes: Value, operations: Value| {
+        let body = json!({ "scopes": scopes, "operations": operations });
+        let response = admin.put("/v1/catalogs/shop", body);
+        assert!(response.status < 300, "{}", response.exchange());
+    };
+    put(
+        json!([{ "name": "r" }, { "name": "w" }]),
+        json!([operation("one")]),
+    );
+    let keys: Vec<String> = [json!(["r", "w"]), json!(["w"]), json!(["r"])]
+        .into_iter()
+        .map(|scopes| {
+            admin
+                .issue(json!({ "name": "k", "catalog": "shop", "scopes": scopes }))
+                .id
+        })
+        .collect();
+    put(
+        json!([{ "name": "r" }]),
+        json!([operation("one"), operation("two")]),
+    );
+    let page = admin.get("/v1/audit-events?limit=3").expect(200).json();
+    let events = page["items"].as_array().unwrap();
+    assert_eq!(
+        (&events[2]["action"], &events[2]["changes"]),
+        (
+            &json!("catalog.put"),
+            &json!({ "scopes": ["r w", "r"], "operations": ["1", "2"], "keys_changed": ["0", "2"] })
+        )
+    );
+    let mut edits: Vec<(&Value, &Value)> = events[..2]
+        .iter()
+        .map(|event| {
+            assert_eq!(event["action"], "key.edit", "{event}");
+            assert_eq!(
+                (&event["actor"], &event["request_id"]),
+                (&events[2]["actor"], &events[2]["request_id"])
+            );
+            (&event["target_id"], &event["changes"])
+        })
+        .collect();
+    edits.sort_by_key(|(id, _)| keys.iter().position(|key| json!(key) == **id));
+    assert_eq!(
+        edits,
+        [
+            (&json!(keys[0]), &json!({ "scopes": ["r w", "r"] })),
+            (&json!(keys[1]), &json!({ "scopes": ["w", ""] })),
+        ]
+    );
+}

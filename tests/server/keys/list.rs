@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::{Server, User, together};
+use crate::support::{PASSWORD, Server, User, together};
 
 /// The names on one page, sorted.
 #[track_caller]
@@ -207,4 +207,40 @@ fn a_search_text_is_text_and_no_pattern() {
         ["plain"],
         "an id is found too"
     );
+}
+
+#[test]
+fn everybody_lists_what_he_may_see_wherever_it_is_and_once() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    admin.workspace("paris", "emea");
+    admin.workspace("apac", "root");
+    let roles = json!([
+        { "workspace": "emea", "role": "key_manager" },
+        { "workspace": "apac", "role": "member" },
+    ]);
+    let body =
+        json!({ "user_name": "kim", "password": PASSWORD, "workspace": "apac", "roles": roles });
+    admin.post("/v1/users", body).expect(201);
+    for key in [
+        json!({ "name": "emea", "workspace": "emea" }),
+        json!({ "name": "paris, own", "workspace": "paris", "owner": "kim" }),
+        json!({ "name": "apac", "workspace": "apac" }),
+        json!({ "name": "apac, own", "workspace": "apac", "owner": "kim" }),
+        json!({ "name": "root", "workspace": "root" }),
+    ] {
+        admin.issue(key);
+    }
+    let kim = server.anonymous().signed_in("kim", PASSWORD);
+    assert_eq!(names(&kim, ""), ["apac, own", "emea", "paris, own"]);
+    assert_eq!(names(&kim, "owner=kim"), ["apac, own", "paris, own"]);
+    assert_eq!(names(&kim, "workspace=emea"), ["emea", "paris, own"]);
+    assert_eq!(names(&kim, "workspace=apac"), ["apac, own"]);
+    assert_eq!(names(&kim, "workspace=apac&owner=kim"), ["apac, own"]);
+
+    admin.person("mia", "member", "apac");
+    admin.issue(json!({ "name": "mia's", "workspace": "apac", "owner": "mia" }));
+    let mia = server.anonymous().signed_in("mia", PASSWORD);
+    assert_eq!(names(&mia, ""), ["mia's"]);
 }

@@ -20,11 +20,8 @@ pub enum Address {
 
 impl Address {
     pub fn connect(&self) -> Connection {
-        let connection = match self {
-            Address::Tcp(address) => TcpStream::connect(address).map(Connection::Tcp),
-            Address::Unix(path) => UnixStream::connect(path).map(Connection::Unix),
-        };
-        connection.unwrap_or_else(|err| panic!("no connection to {self:?}: {err}"))
+        self.try_connect()
+            .unwrap_or_else(|err| panic!("no connection to {self:?}: {err}"))
     }
 
     /// Sends one request on a connection of its own and reads the whole answer.
@@ -36,6 +33,47 @@ impl Address {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Response {
+        let bytes = self.request(method, path, headers, body);
+        let received = self.raw(&bytes, Duration::from_secs(ANSWER_S));
+        let sent = String::from_utf8_lossy(&bytes).into_owned();
+        match Response::parse(&sent, &received.bytes) {
+            Some(response) if received.closed => response,
+            _ => panic!(
+                "no whole answer\n--- sent\n{sent}\n--- received\n{}",
+                received.text()
+            ),
+        }
+    }
+
+    /// As [`Address::call`]; `None` if the server is not there, or ends before its answer does.
+    pub fn try_call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Option<Response> {
+        let bytes = self.request(method, path, headers, body);
+        let mut connection = self.try_connect().ok()?;
+        connection.write_all(&bytes).ok()?;
+        let received = connection.receive(Duration::from_secs(ANSWER_S));
+        Response::parse(&String::from_utf8_lossy(&bytes), &received.bytes)
+    }
+
+    fn try_connect(&self) -> io::Result<Connection> {
+        match self {
+            Address::Tcp(address) => TcpStream::connect(address).map(Connection::Tcp),
+            Address::Unix(path) => UnixStream::connect(path).map(Connection::Unix),
+        }
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Vec<u8> {
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
             self.host()
@@ -47,17 +85,7 @@ impl Address {
             request.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         request.push_str("\r\n");
-        let bytes = [request.as_bytes(), body.unwrap_or_default()].concat();
-
-        let received = self.raw(&bytes, Duration::from_secs(ANSWER_S));
-        let sent = String::from_utf8_lossy(&bytes).into_owned();
-        match Response::parse(&sent, &received.bytes) {
-            Some(response) if received.closed => response,
-            _ => panic!(
-                "no whole answer\n--- sent\n{sent}\n--- received\n{}",
-                received.text()
-            ),
-        }
+        [request.as_bytes(), body.unwrap_or_default()].concat()
     }
 
     /// Sends `bytes` as they are and returns what comes until the server closes or the time is over.

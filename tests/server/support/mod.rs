@@ -5,11 +5,14 @@
 
 mod client;
 mod problem;
+mod random;
+pub mod refusal;
 mod server;
 mod together;
 mod user;
 
 pub use client::{Address, Connection, Received, Response};
+pub use random::Random;
 pub use server::{Server, executable, fresh_folder};
 pub use together::together;
 pub use user::{Issued, PASSWORD, User};

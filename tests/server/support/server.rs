@@ -57,6 +57,11 @@ impl Server {
         Server::launch(None, listen, &["--allow-plain-http"], &[])
     }
 
+    /// With its data folder in this place; what is there afterwards is the caller's to remove.
+    pub fn start_at(data: &Path) -> Server {
+        Server::launch_at(Some(data), None, "127.0.0.1:0", &[], &[])
+    }
+
     /// With `RLIMIT_NOFILE` set to `descriptors`.
     pub fn start_limited(descriptors: u32) -> Server {
         Server::launch(Some(descriptors), "127.0.0.1:0", &[], &[])
@@ -68,9 +73,19 @@ impl Server {
         args: &[&str],
         env: &[(&str, &str)],
     ) -> Server {
+        Server::launch_at(None, descriptors, listen, args, env)
+    }
+
+    fn launch_at(
+        data: Option<&Path>,
+        descriptors: Option<u32>,
+        listen: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Server {
         allow_many_connections();
         let folder = fresh_folder();
-        let data = folder.join("data");
+        let data = data.map_or_else(|| folder.join("data"), Path::to_owned);
         let env: Vec<(String, String)> = env
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
@@ -91,7 +106,7 @@ impl Server {
                 .unwrap_or_else(|| panic!("missing in {hello}"))
                 .to_owned()
         };
-        Server {
+        let server = Server {
             address: address(&hello),
             pid: child.id(),
             socket: PathBuf::from(text(&hello["socket"])),
@@ -105,7 +120,10 @@ impl Server {
             env,
             args,
             child,
-        }
+        };
+        // A first start says so before the database has its name.
+        server.wait_until_ready();
+        server
     }
 
     /// Stops the process if it still runs, and serves the same folder on the same port again.
@@ -211,6 +229,16 @@ impl Server {
             "the probe took {:?}",
             began.elapsed()
         );
+    }
+
+    /// Waits for `/readyz` to say yes; at most 20 s.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(START_S);
+        while self.anonymous().get("/readyz").status != 200 {
+            assert!(Instant::now() < deadline, "not ready\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Resident memory of the process in bytes.

@@ -69,17 +69,31 @@ impl User {
     /// Any method, a JSON body or none.
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
-        let mut headers: Vec<(&str, &str)> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
         let body = body.map(Value::to_string);
-        if body.is_some() {
-            headers.push(("Content-Type", "application/json"));
-        }
-        self.address
-            .call(method, path, &headers, body.as_deref().map(str::as_bytes))
+        self.address.call(
+            method,
+            path,
+            &self.headers(body.is_some()),
+            body.as_deref().map(str::as_bytes),
+        )
+    }
+
+    /// As [`User::call`]; `None` if the server ends before its answer does.
+    pub fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Response> {
+        let body = body.map(Value::to_string);
+        self.address.try_call(
+            method,
+            path,
+            &self.headers(body.is_some()),
+            body.as_deref().map(str::as_bytes),
+        )
+    }
+
+    fn headers(&self, has_body: bool) -> Vec<(&str, &str)> {
+        let own = self.headers.iter();
+        let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+        own.chain(has_body.then_some(("Content-Type", "application/json")))
+            .collect()
     }
 
     /// A body that is sent as it is, as JSON or not.

@@ -192,3 +192,27 @@ fn a_callers_own_limits_hold() {
         .post("/v1/verify", question)
         .refused(401, "unauthenticated");
 }
+
+#[test]
+fn a_bound_caller_cannot_tell_a_foreign_workspace_from_none() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    admin.workspace("paris", "emea");
+    let foreign = admin.workspace("apac", "root");
+    let key = admin.issue(json!({ "name": "k", "workspace": "emea" }));
+    let bound = holder(&server, "emea", &["keys:verify"]);
+    let ask = |workspace: &str| {
+        let question = json!({ "key": key.secret, "workspace": workspace });
+        bound.post("/v1/verify", question)
+    };
+    assert_eq!(ask("paris").expect(200).json()["code"], "VALID");
+    let told = |workspace: &str| {
+        let response = ask(workspace);
+        response.refused_field("workspace");
+        response.json()["detail"].clone()
+    };
+    for workspace in ["apac", "root", &foreign] {
+        assert_eq!(told(workspace), told("nowhere"), "{workspace}");
+    }
+}

@@ -37,8 +37,17 @@ fn introspection_describes_a_key_in_force_and_spends_nothing() {
             })
         );
     }
+    let asked = json!({ "key": key.secret, "ip": "10.0.0.1", "cost": 0 });
+    assert_eq!(admin.verify(asked)["code"], "VALID");
+    let shown = admin.key(&key.id);
+    assert_eq!(
+        (&shown["use_count"], &shown["last_used_at"]),
+        (&json!(0), &json!(null)),
+        "looking is no use"
+    );
     let verdict = admin.verify(json!({ "key": key.secret, "ip": "10.0.0.1" }));
     assert_eq!(verdict["code"], "VALID", "nothing was spent");
+    assert_eq!(admin.key(&key.id)["use_count"], 1);
     let plain = introspect(&admin, &format!("token={}", server.secret));
     assert_eq!(
         (&plain["sub"], plain.get("exp"), plain.get("username")),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::server::{
-    BodyRule, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper, run,
+    BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper,
 };
 
 const BIG: usize = 32 * 1024 * 1024;
@@ -30,7 +30,8 @@ impl Running {
         let stopper = Stopper::new();
         let theirs = stopper.clone();
         let listeners = vec![Listener::Tcp(listener)];
-        let serve = move || run(listeners, toy(), limits, 1, Hooks::default(), theirs);
+        let engine = Engine::start(1).unwrap();
+        let serve = move || engine.run(listeners, toy(), limits, Hooks::default(), theirs);
         Running {
             address,
             stopper,

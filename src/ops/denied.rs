@@ -1,0 +1,234 @@
+//! What the audit log keeps of attempts that were refused: enough to see them, never so much that refusals fill the
+//! disk. An event is for good and costs a sync; an attempt costs whoever makes it nothing.
+
+use super::App;
+use super::access::Caller;
+use crate::domain::audit::{Event, Kind, Outcome, Target};
+use crate::domain::key::KeyId;
+use crate::domain::key::quota::{RateLimit, Window};
+use crate::domain::people::permission::Permissions;
+use crate::error::{Error, Result};
+use crate::store::{Durability, audit};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+/// Refusals of one caller that are recorded.
+const OF_CALLER: RateLimit = RateLimit {
+    limit: 20,
+    window_s: 60,
+};
+/// Failed proofs of a password that are recorded, whoever tried. Each account and each address has limits of its own,
+/// but there are many addresses.
+const PROOFS: RateLimit = RateLimit {
+    limit: 100,
+    window_s: 60,
+};
+/// Callers that are remembered at once.
+const REMEMBERED_MAX: usize = 10_000;
+/// Characters of a target, as the client wrote it, that an event keeps.
+const TARGET_CHARS_MAX: usize = 100;
+
+/// How much was recorded of late.
+#[derive(Default)]
+pub struct Denials {
+    callers: Mutex<HashMap<String, Share>>,
+    proofs: Mutex<Share>,
+}
+
+/// What one caller, or all who fail to prove a password, had recorded.
+#[derive(Default)]
+struct Share {
+    window: Window,
+    /// That more is not recorded has been logged.
+    told: bool,
+}
+
+impl Share {
+    fn admits(&mut self, rate: RateLimit, whose: &str, steady_ms: u64) -> bool {
+        let admitted = self.window.count(rate, steady_ms).is_ok();
+        if !admitted && !self.told {
+            log::warn!("audit: {whose}: refusals come too fast, the next are not recorded");
+        }
+        self.told = !admitted;
+        admitted
+    }
+}
+
+impl Denials {
+    fn admit(&self, actor: &str, steady_ms: u64) -> bool {
+        let mut callers = lock(&self.callers);
+        if callers.len() >= REMEMBERED_MAX {
+            callers.retain(|_, share| share.window.is_busy(OF_CALLER, steady_ms));
+        }
+        if callers.len() >= REMEMBERED_MAX && !callers.contains_key(actor) {
+            return false;
+        }
+        let share = callers.entry(actor.to_owned()).or_default();
+        share.admits(OF_CALLER, actor, steady_ms)
+    }
+}
+
+impl App {
+    /// Passes on a decision; if it is a refusal, its event is written. Callers without any permission here, such as
+    /// the keys of other applications, leave none: they only ever knock at the wrong door.
+    pub(super) fn record_denied<T>(
+        &self,
+        caller: &Caller,
+        event: Event,
+        decision: Result<T>,
+    ) -> Result<T> {
+        if let Err(Error::Forbidden(reason)) = &decision
+            && caller.permissions != Permissions::default()
+            && self.denials.admit(&event.actor, self.now().steady_ms)
+        {
+            let workspace = self.workspace_of(&event.target)?;
+            self.record(Event {
+                outcome: Outcome::Denied,
+                reason: reason.clone(),
+                workspace,
+                ..event
+            })?;
+        }
+        decision
+    }
+
+    /// Writes the event of a password that was not right.
+    pub(super) fn record_failed_proof(&self, event: Event) -> Result<()> {
+        let now = self.now().steady_ms;
+        if lock(&self.denials.proofs).admits(PROOFS, "sign-in", now) {
+            self.record(event)?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, event: Event) -> Result<()> {
+        let peppers = self.peppers.clone();
+        let id = event.target.id.chars().take(TARGET_CHARS_MAX).collect();
+        let target = Target { id, ..event.target };
+        let event = Event { target, ..event };
+        self.store.write(Durability::Full, move |tx| {
+            audit::append(tx, &peppers, event)
+        })
+    }
+
+    /// The workspace that a target, as the client wrote it, belongs to; empty if that is not known.
+    fn workspace_of(&self, target: &Target) -> Result<String> {
+        let key = match (target.kind, KeyId::parse(&target.id)) {
+            (Kind::Key, Some(id)) => self.read(|read| crate::store::keys::find(read, id))?,
+            _ => None,
+        };
+        let directory = self.index.directory();
+        let found = match target.kind {
+            Kind::Key => key.map(|key| key.workspace),
+            Kind::User => directory
+                .find_user(&target.id.to_ascii_lowercase())
+                .map(|user| user.home),
+            Kind::Workspace => directory
+                .find_place(&target.id)
+                .map(|place| place.workspace.uid),
+            Kind::Catalog | Kind::Policy | Kind::Server | Kind::Session => None,
+        };
+        Ok(found.map(|uid| uid.to_string()).unwrap_or_default())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::audit::{Event, Kind, Outcome, Target};
+    use crate::domain::people::permission::{Permission, Permissions};
+    use crate::error::Error;
+    use crate::ops::access::Caller;
+    use crate::ops::fixture::{Fixture, NOW};
+    use crate::ops::{keys, oversight, system_event, workspaces};
+
+    fn denied(fixture: &Fixture) -> Vec<Event> {
+        let wanted = oversight::Wanted {
+            limit: 500,
+            ..Default::default()
+        };
+        let (events, _) = oversight::audit_events(&fixture.app, &fixture.local(), &wanted).unwrap();
+        events
+            .into_iter()
+            .filter(|event| event.outcome == Outcome::Denied)
+            .collect()
+    }
+
+    fn knock(fixture: &Fixture, caller: &Caller, target: &str) {
+        let refused = workspaces::edit(&fixture.app, caller, target, Default::default());
+        assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_caller_without_any_permission_leaves_no_event() {
+        let fixture = Fixture::new();
+        let application = Caller {
+            permissions: Permissions::default(),
+            ..fixture.local()
+        };
+        knock(&fixture, &application, "root");
+        assert!(denied(&fixture).is_empty());
+    }
+
+    #[test]
+    fn so_many_refusals_of_one_caller_are_recorded_and_a_target_is_cut() {
+        let fixture = Fixture::new();
+        let reader = |actor: &str| Caller {
+            actor: actor.to_owned(),
+            permissions: Permissions::of(&[Permission::AuditRead]),
+            ..fixture.local()
+        };
+        for _ in 0..30 {
+            knock(&fixture, &reader("key:1"), &"x".repeat(5_000));
+        }
+        knock(&fixture, &reader("key:2"), "root");
+        let events = denied(&fixture);
+        assert_eq!(events.len(), 21);
+        assert_eq!(events[1].target.id, "x".repeat(100));
+        // What is about a workspace can be seen there.
+        let root = workspaces::find(&fixture.app, &fixture.local(), "root").unwrap();
+        assert_eq!(events[0].workspace, root.uid.to_string());
+        assert_eq!(events[1].workspace, "");
+    }
+
+    #[test]
+    fn a_denied_event_is_in_the_workspace_of_the_key_that_it_is_about() {
+        let fixture = Fixture::new();
+        let new = keys::issue::NewKey {
+            name: "k".to_owned(),
+            ..Default::default()
+        };
+        let issued = keys::issue::issue(&fixture.app, &fixture.local(), new, None).unwrap();
+        let key = issued.view.key;
+        let reader = Caller {
+            permissions: Permissions::reading(),
+            ..fixture.local()
+        };
+        let refused = keys::delete(&fixture.app, &reader, key.id, None);
+        assert!(matches!(refused, Err(Error::Forbidden(_))));
+        let events = denied(&fixture);
+        assert_eq!(
+            (&events[0].workspace, &events[0].target.id),
+            (&key.workspace.to_string(), &key.id.to_string())
+        );
+    }
+
+    #[test]
+    fn failed_proofs_from_everywhere_fill_no_more_than_their_share() {
+        let fixture = Fixture::new();
+        for account in 0..110 {
+            let target = Target::new(Kind::User, format!("nobody{account}"));
+            let event = Event {
+                outcome: Outcome::Denied,
+                ..system_event("session.create", target, NOW)
+            };
+            fixture.app.record_failed_proof(event).unwrap();
+        }
+        assert_eq!(denied(&fixture).len(), 100);
+    }
+}

@@ -1,0 +1,101 @@
+//! An orderly end under load, and a second server on the same folder.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::file;
+use super::list;
+use super::writer::Writer;
+use crate::support::{Server, refusal};
+
+// attacks 43
+#[test]
+fn sigterm_under_writing_load_loses_nothing_and_exits_0() {
+    let mut server = Server::start();
+    let mut writers: Vec<Writer> = (0..8)
+        .map(|number| Writer::new(number, number as u64))
+        .collect();
+    let admin = server.admin();
+    let ended = thread::scope(|scope| {
+        for writer in &mut writers {
+            let admin = admin.clone();
+            scope.spawn(move || writer.work(&admin));
+        }
+        thread::sleep(Duration::from_millis(500));
+        server.signal(Signal::TERM);
+        server.wait(Duration::from_secs(15))
+    });
+    assert!(
+        ended.is_some_and(|status| status.success()),
+        "{ended:?}\n{}",
+        server.log()
+    );
+    assert!(
+        !server.data.join("latchkey.db-wal").exists(),
+        "the log was not emptied"
+    );
+
+    server.restart();
+    let admin = server.admin();
+    let found = list::all_keys(&admin);
+    for writer in &mut writers {
+        writer.settle(&admin);
+        writer.check_all(&admin, &found);
+        assert!(!writer.acknowledged.is_empty());
+    }
+    server.stop();
+    file::check(&server.data);
+}
+
+#[test]
+fn sigterm_writes_the_usage_that_waits() {
+    let mut server = Server::start_with(&[], &[("LATCHKEY_USAGE_INTERVAL_S", "3600")]);
+    let id = server.key["id"].as_str().expect("an id").to_owned();
+    for _ in 0..7 {
+        assert_eq!(server.admin().verdict(&server.secret), "VALID");
+    }
+    assert!(server.stop().is_some_and(|status| status.success()));
+    server.restart();
+    let key = server
+        .admin()
+        .get(&format!("/v1/keys/{id}"))
+        .expect(200)
+        .json();
+    assert_eq!(key["use_count"], 7, "{key}");
+}
+
+// attacks 44 and 224
+#[test]
+fn a_second_server_on_the_same_folder_names_the_first_and_harms_nothing() {
+    let server = Server::start();
+    let socket = |server: &Server| fs::metadata(&server.socket).map(|found| found.ino()).ok();
+    let before = socket(&server);
+    let refused = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let ended = refusal::serve(&server.data);
+                let process = format!("process {}", server.pid);
+                ended.expect_refused(&[
+                    process.as_str(),
+                    "in use by another latchkey",
+                    "nothing was changed",
+                ]);
+                refused.fetch_add(1, SeqCst);
+            });
+        }
+        while refused.load(SeqCst) < 4 {
+            server.assert_alive();
+            server.admin().issue(json!({ "name": "meanwhile" }));
+        }
+    });
+    assert!(before.is_some());
+    assert_eq!(socket(&server), before, "the socket is another one");
+    assert_eq!(server.local().verdict(&server.secret), "VALID");
+}

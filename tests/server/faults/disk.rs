@@ -1,0 +1,171 @@
+//! A disk without room: a small file system in memory, and a limit on the size of files.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::{Journal, left_out};
+use crate::durability::file;
+use crate::support::{Server, fresh_folder, refusal};
+
+/// A file system of its own, unmounted on drop.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None` if this machine lets nobody mount anything.
+    fn mount(size: &str) -> Option<Disk> {
+        let place = fresh_folder();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size},mode=700"),
+                "tmpfs",
+            ])
+            .arg(&place)
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Disk(place))
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut filler = File::options()
+            .create(true)
+            .append(true)
+            .open(self.0.join("filler"))
+            .expect("a file can be opened");
+        for size in [65536, 4096, 512, 1] {
+            while filler.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("filler")).expect("it can be removed");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Issues keys until so many in a row are refused.
+#[track_caller]
+fn issue_until_refused(server: &Server, journal: &mut Journal, again: impl Fn()) {
+    let mut in_a_row = 0;
+    for _ in 0..1000 {
+        again();
+        in_a_row = if journal.issue(server) == 503 {
+            in_a_row + 1
+        } else {
+            0
+        };
+        if in_a_row == 20 {
+            return;
+        }
+    }
+    panic!("the fault has no effect");
+}
+
+fn readiness(server: &Server, wanted: u16) -> bool {
+    (0..50).any(|_| server.anonymous().get("/readyz").status == wanted)
+}
+
+// attacks 216 and 251, promise P7
+#[test]
+fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
+    let Some(disk) = Disk::mount("3m") else {
+        return left_out("a full disk: nothing can be mounted here");
+    };
+    let mut server = Server::start_at(&disk.0.join("data"));
+    let mut journal = Journal::default();
+    for _ in 0..3 {
+        assert_eq!(journal.issue(&server), 201);
+    }
+    for round in 0..3 {
+        issue_until_refused(&server, &mut journal, || disk.fill());
+        assert!(
+            readiness(&server, 503),
+            "round {round}: ready although nothing can be written"
+        );
+        assert_eq!(server.anonymous().get("/healthz").status, 200);
+        journal.check(&server);
+
+        disk.free();
+        assert_eq!(
+            journal.issue(&server),
+            201,
+            "round {round}: {}",
+            server.log()
+        );
+        assert!(readiness(&server, 200));
+        journal.check(&server);
+    }
+
+    // A process that ends now is followed by one that verifies, without any room.
+    issue_until_refused(&server, &mut journal, || disk.fill());
+    server.kill9();
+    server.restart();
+    journal.check(&server);
+    disk.free();
+    assert_eq!(journal.issue(&server), 201, "{}", server.log());
+    journal.check(&server);
+    assert!(server.stop().is_some_and(|status| status.success()));
+    file::check(&server.data);
+    drop(server);
+}
+
+/// Not even the index of the log can be made then.
+#[test]
+fn a_start_on_a_full_disk_after_an_orderly_stop_says_so() {
+    let Some(disk) = Disk::mount("3m") else {
+        return left_out("a full disk: nothing can be mounted here");
+    };
+    let mut server = Server::start_at(&disk.0.join("data"));
+    let ended = server.stop();
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+    disk.fill();
+    refusal::serve(&server.data).expect_refused(&["disk is full"]);
+    disk.free();
+    server.restart();
+    server.assert_alive();
+    drop(server);
+}
+
+// attacks 248
+#[test]
+fn a_limit_on_the_size_of_files_is_like_a_full_disk() {
+    let mut server = Server::start();
+    let mut journal = Journal::default();
+    assert_eq!(journal.issue(&server), 201);
+    let size = |name: &str| fs::metadata(server.data.join(name)).map_or(0, |found| found.len());
+    let limit = size("latchkey.db").max(size("latchkey.db-wal")) + 50_000;
+    limit_files(&server, Some(limit));
+    issue_until_refused(&server, &mut journal, || ());
+    assert!(readiness(&server, 503));
+    journal.check(&server);
+
+    limit_files(&server, None);
+    assert_eq!(journal.issue(&server), 201, "{}", server.log());
+    journal.check(&server);
+    server.kill9();
+    server.restart();
+    journal.check(&server);
+}
+
+fn limit_files(server: &Server, bytes: Option<u64>) {
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    let pid = Pid::from_raw(server.pid as i32);
+    prlimit(pid, Resource::Fsize, limit).expect("the limit can be set");
+}

@@ -1,0 +1,172 @@
+//! The data folder: what is refused at the start, in words that help, with every file left as it was.
+
+mod database;
+mod first_start;
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use crate::support::refusal::{self, Ended};
+use crate::support::{Server, executable, fresh_folder};
+
+/// The contents of every file but the lock, which names who tried last, and the log's index, which SQLite makes
+/// anew whenever it looks at a log.
+fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(data).expect("the folder is there");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .filter(|path| !path.ends_with("latchkey.lock") && !path.ends_with("latchkey.db-shm"))
+        .map(|path| {
+            let name = path.display().to_string();
+            (name, fs::read(&path).expect("it can be read"))
+        })
+        .collect()
+}
+
+/// Both ways to serve are refused with these words, and nothing has changed.
+#[track_caller]
+fn check_refused(data: &Path, words: &[&str]) {
+    let before = files(data);
+    for command in ["serve", "quickstart"] {
+        run(command, data).expect_refused(words);
+        let after = files(data);
+        let changed: Vec<&String> = after
+            .keys()
+            .chain(before.keys())
+            .filter(|name| before.get(*name) != after.get(*name))
+            .collect();
+        assert!(changed.is_empty(), "{command} changed {changed:?}");
+    }
+}
+
+fn run(command: &str, data: &Path) -> Ended {
+    let mut process = executable(None);
+    process.args([command, "--listen", "127.0.0.1:0", "--data"]);
+    refusal::ended(process.arg(data))
+}
+
+fn init(data: &Path) -> Ended {
+    refusal::ended(executable(None).args(["init", "--data"]).arg(data))
+}
+
+/// A server that was stopped in order; its folder stays until it is dropped.
+fn stopped() -> Server {
+    let mut server = Server::start();
+    server.stop();
+    server
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("the mode can be set");
+}
+
+// attacks 232
+#[test]
+fn a_folder_or_pepper_that_others_can_read_is_refused() {
+    let mut server = stopped();
+    for mode in [0o755, 0o750, 0o701] {
+        set_mode(&server.data, mode);
+        check_refused(&server.data, &["can be read by other users", "chmod 700"]);
+    }
+    set_mode(&server.data, 0o700);
+    let pepper = server.data.join("pepper");
+    set_mode(&pepper, 0o644);
+    check_refused(
+        &server.data,
+        &["pepper", "can be read by other users", "chmod 600"],
+    );
+    set_mode(&pepper, 0o600);
+    server.restart();
+    server.assert_alive();
+}
+
+// attacks 232
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    let server = stopped();
+    if chown(&server.data, Some(12345), None).is_err() {
+        assert!(
+            std::env::var_os("LATCHKEY_TEST_ALL").is_none(),
+            "only root can give a folder away"
+        );
+        println!("left out: only root can give a folder away");
+        return;
+    }
+    check_refused(
+        &server.data,
+        &["belongs to user 12345", "run it as that user"],
+    );
+    chown(
+        &server.data,
+        Some(rustix::process::geteuid().as_raw()),
+        None,
+    )
+    .expect("it can be taken back");
+}
+
+// attacks 234
+#[test]
+fn a_pepper_that_is_missing_or_damaged_is_refused_and_never_made_anew() {
+    let mut server = stopped();
+    let pepper = server.data.join("pepper");
+    let good = fs::read_to_string(&pepper).expect("a text");
+
+    fs::remove_file(&pepper).expect("it can be removed");
+    check_refused(
+        &server.data,
+        &["pepper is missing", "put the file back from your backup"],
+    );
+    init(&server.data).expect_refused(&["pepper is missing"]);
+    assert!(!pepper.exists());
+
+    let (half, twice) = (&good[..40], format!("{good}{good}"));
+    let no_digit = format!("{}g{}", &good[..20], &good[21..]);
+    for damaged in ["", "\n", "1 \n", half, &twice, &no_digit, "1 é\n"] {
+        fs::write(&pepper, damaged).expect("it can be written");
+        set_mode(&pepper, 0o600);
+        check_refused(
+            &server.data,
+            &["pepper", "put the file back from your backup"],
+        );
+    }
+
+    let other = stopped();
+    fs::copy(other.data.join("pepper"), &pepper).expect("it can be copied");
+    check_refused(
+        &server.data,
+        &[
+            "is not the one this database was made with",
+            "put the right file back",
+        ],
+    );
+
+    fs::write(&pepper, &good).expect("it can be written");
+    server.restart();
+    server.assert_alive();
+}
+
+#[test]
+fn serving_nothing_says_what_to_run() {
+    let folder = fresh_folder();
+    let absent = folder.join("absent");
+    refusal::serve(&absent).expect_refused(&[
+        "is not initialised",
+        "latchkey init --data",
+        "latchkey quickstart",
+    ]);
+    assert!(!absent.exists());
+
+    let empty = folder.join("empty");
+    fs::create_dir(&empty).expect("it can be made");
+    set_mode(&empty, 0o700);
+    refusal::serve(&empty).expect_refused(&["is not initialised", "latchkey init --data"]);
+    assert_eq!(files(&empty), BTreeMap::new());
+
+    let file = folder.join("file");
+    fs::write(&file, "x").expect("it can be written");
+    refusal::serve(&file).expect_refused(&["is not a folder"]);
+    let _ = fs::remove_dir_all(folder);
+}

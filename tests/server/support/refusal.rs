@@ -1,0 +1,76 @@
+//! A start that is refused: what it says, and with which exit code.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::server::executable;
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    /// For the messages of failed tests, as all of this is.
+    #[allow(dead_code)]
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// `latchkey serve` on a folder, which must end by itself within 20 s.
+#[track_caller]
+pub fn serve(data: &Path) -> Ended {
+    let mut command = executable(None);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]);
+    ended(command.arg(data))
+}
+
+/// Runs a command that must end by itself within 20 s.
+#[track_caller]
+pub fn ended(command: &mut Command) -> Ended {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be started");
+    let mut has_ended = false;
+    for _ in 0..1000 {
+        has_ended = child.try_wait().expect("it can be waited for").is_some();
+        if has_ended {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    if !has_ended {
+        let _ = child.kill();
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let ended = Ended {
+        code: output.status.code(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    };
+    assert!(has_ended, "it goes on running: {ended:?}");
+    ended
+}
+
+impl Ended {
+    /// Exit code 1, and a message that holds all of these.
+    #[track_caller]
+    pub fn expect_refused(&self, words: &[&str]) {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        assert!(
+            self.stderr.starts_with("latchkey: ") || self.stderr.contains("\nlatchkey: "),
+            "{self:?}"
+        );
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "{word:?} is not said: {}",
+                self.stderr
+            );
+        }
+    }
+}
