@@ -104,6 +104,7 @@ impl ServeArgs {
             allowed_hosts: self.allowed_hosts.iter().map(host).collect::<Result<_>>()?,
             cors_origins: self.cors_origins.clone(),
             verify_from_loopback: self.verify_from_loopback,
+            own_uid: rustix::process::geteuid().as_raw(),
         })
     }
 

@@ -6,7 +6,7 @@ use crate::http::request::{Head, Peer};
 use crate::ops::access::Origin;
 use std::net::{IpAddr, SocketAddr};
 
-/// Hops of `X-Forwarded-For` that are read.
+/// Hops of `X-Forwarded-For` that are walked, from the right.
 const HOPS_MAX: usize = 64;
 
 /// Whom to believe and for whom to answer; from the configuration.
@@ -18,8 +18,10 @@ pub struct Trust {
     pub allowed_hosts: Vec<String>,
     /// Origins, exactly as browsers send them, that may read answers across sites.
     pub cors_origins: Vec<String>,
-    /// Whether a peer on loopback may verify without a credential of its own.
+    /// Whether a peer on this machine may verify without a credential of its own.
     pub verify_from_loopback: bool,
+    /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
+    pub own_uid: u32,
 }
 
 impl Trust {
@@ -41,46 +43,51 @@ impl Trust {
     }
 
     /// The client's address: the peer's, or behind trusted proxies the right-most address of `X-Forwarded-For`
-    /// that is not a trusted proxy. `None` if a trusted peer forwards something that is no list of addresses: then
-    /// nobody knows where the client is (attacks 105, 106).
+    /// that is not a trusted proxy; what stands to its left is the client's own and not looked at. `None` if a
+    /// trusted peer forwards something else than addresses before that one: then nobody knows where the client is
+    /// (attacks 105, 106).
     pub fn client_address(&self, head: &Head) -> Option<IpAddr> {
-        let peer = match head.peer {
-            Peer::Tcp { peer, .. } => Some(canonical(peer.ip())),
-            Peer::Unix { .. } => None,
-        };
         if !self.trusts(head.peer) || !head.headers.contains_key("x-forwarded-for") {
-            return peer;
+            return peer_address(head);
         }
-        let mut hops: Vec<&str> = Vec::new();
-        for line in head.headers.get_all("x-forwarded-for") {
-            hops.extend(line.to_str().ok()?.split(','));
-        }
-        if hops.len() > HOPS_MAX {
-            return None;
-        }
-        let mut nearest = None;
-        for hop in hops.iter().rev() {
-            let address = parse_address(hop.trim_matches([' ', '\t']))?;
-            nearest = Some(address);
-            if !self.trusts_address(address) {
-                break;
+        let lines = head.headers.get_all("x-forwarded-for").iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut farthest = None;
+        for (position, hop) in hops.enumerate() {
+            if position == HOPS_MAX {
+                return None;
             }
+            let hop = std::str::from_utf8(hop).ok()?;
+            let address = parse_address(hop.trim_matches([' ', '\t']))?;
+            if !self.trusts_address(address) {
+                return Some(address);
+            }
+            farthest = Some(address);
         }
-        nearest
+        farthest
     }
 
-    /// Where the request came from, for the audit log.
+    /// Where the request came from, for the audit log and for what is counted by address. Where nobody knows, it is
+    /// whoever passed it on: a client must not get rid of its address by sending nonsense.
     pub fn origin(&self, head: &Head) -> Origin {
         let address = self.client_address(head);
-        let source = match (address, head.peer) {
-            (Some(address), _) => address.to_string(),
-            (None, Peer::Unix { .. }) => "unix".to_owned(),
-            (None, Peer::Tcp { .. }) => String::new(),
-        };
+        let counted = address.or_else(|| peer_address(head));
         Origin {
             address,
-            source,
+            counted,
+            source: counted.map_or_else(|| "unix".to_owned(), |address| address.to_string()),
             request_id: head.id.to_string(),
+        }
+    }
+
+    /// The uid of this machine's administrator, if the request is his own: it came through the Unix socket, from
+    /// root or the user who runs this server, and nobody passed it on.
+    pub fn administrator(&self, head: &Head) -> Option<u32> {
+        match head.peer {
+            Peer::Unix { uid } if uid == 0 || uid == self.own_uid => {
+                (!is_forwarded(head)).then_some(uid)
+            }
+            Peer::Tcp { .. } | Peer::Unix { .. } => None,
         }
     }
 
@@ -93,6 +100,21 @@ impl Trust {
             return false;
         };
         host == "localhost" || is_address(&host, local) || self.allowed_hosts.contains(&host)
+    }
+}
+
+/// Whether the request bears the mark of a proxy, so that its peer is not the one who asks.
+pub fn is_forwarded(head: &Head) -> bool {
+    head.headers.keys().any(|name| {
+        let name = name.as_str();
+        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    })
+}
+
+fn peer_address(head: &Head) -> Option<IpAddr> {
+    match head.peer {
+        Peer::Tcp { peer, .. } => Some(canonical(peer.ip())),
+        Peer::Unix { .. } => None,
     }
 }
 
@@ -110,7 +132,7 @@ mod tests {
     fn head(peer: &str, headers: &[(&'static str, &str)]) -> Head {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, HeaderValue::from_str(value).unwrap());
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
@@ -181,8 +203,57 @@ mod tests {
             check("127.0.0.1:1", &[garbage], None);
         }
         check("127.0.0.1:1", &["x, 203.0.113.9"], Some("203.0.113.9"));
-        let many = vec!["127.0.0.1"; 1000].join(",");
-        check("127.0.0.1:1", &[&many], None);
+        // What stands left of the client is its own invention.
+        let far = |hops: usize| {
+            format!(
+                "{}203.0.113.9{}",
+                "x,".repeat(1000),
+                ",127.0.0.1".repeat(hops)
+            )
+        };
+        check("127.0.0.1:1", &["é, 203.0.113.9"], Some("203.0.113.9"));
+        check("127.0.0.1:1", &["é", "203.0.113.9"], Some("203.0.113.9"));
+        check("127.0.0.1:1", &["203.0.113.9", "é"], None);
+        check("127.0.0.1:1", &[&far(0)], Some("203.0.113.9"));
+        check("127.0.0.1:1", &[&far(HOPS_MAX - 1)], Some("203.0.113.9"));
+        check("127.0.0.1:1", &[&far(HOPS_MAX)], None);
+    }
+
+    #[test]
+    fn who_hides_an_address_is_counted_by_the_peer() {
+        let origin = Trust::default().origin(&head("127.0.0.1:1", &[("x-forwarded-for", "é")]));
+        assert_eq!(origin.address, None);
+        assert_eq!(origin.counted, Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(origin.source, "127.0.0.1");
+    }
+
+    #[test]
+    fn only_its_own_user_and_root_administrate_and_only_in_person() {
+        let trust = Trust {
+            own_uid: 7,
+            ..Trust::default()
+        };
+        let asked = |peer: Peer, headers: &[(&'static str, &str)]| {
+            let head = Head {
+                peer,
+                ..head("127.0.0.1:1", headers)
+            };
+            trust.administrator(&head)
+        };
+        let unix = |uid: u32| Peer::Unix { uid };
+        assert_eq!(asked(unix(7), &[("x-request-id", "1")]), Some(7));
+        assert_eq!(asked(unix(0), &[]), Some(0));
+        assert_eq!(asked(unix(8), &[]), None);
+        assert_eq!(asked(head("127.0.0.1:1", &[]).peer, &[]), None);
+        for name in [
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+        ] {
+            assert_eq!(asked(unix(7), &[(name, "")]), None, "{name}");
+        }
     }
 
     // attacks 167

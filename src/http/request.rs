@@ -90,6 +90,16 @@ pub enum Peer {
     Unix { uid: u32 },
 }
 
+impl Peer {
+    /// Whether it is a process of this machine: on loopback or on the Unix socket.
+    pub fn is_on_this_machine(self) -> bool {
+        match self {
+            Peer::Tcp { peer, .. } => peer.ip().to_canonical().is_loopback(),
+            Peer::Unix { .. } => true,
+        }
+    }
+}
+
 /// Names one request in answers and logs. Unique in one process, and almost surely among its restarts.
 ///
 /// Not a secret and not hard to guess.

@@ -45,10 +45,15 @@ pub enum Identity {
     Session(KeyId),
 }
 
-/// Where a request came from, for the audit log.
+/// Where a request came from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
+    /// What address lists are asked about; `None` if nobody knows.
     pub address: Option<IpAddr>,
+    /// What attempts are counted by: where nobody knows, the address of whoever passed the request on. `None` only
+    /// on the Unix socket.
+    pub counted: Option<IpAddr>,
+    /// For the audit log: the counted address, or `unix`.
     pub source: String,
     pub request_id: String,
 }
@@ -186,6 +191,28 @@ pub fn authenticate(
         Outcome::Done(caller) => caller.map(Some),
         Outcome::MustWait => Ok(None),
     }
+}
+
+/// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.
+pub fn foresees(
+    app: &App,
+    secret: &str,
+    header: CredentialHeader,
+    address: Option<IpAddr>,
+) -> bool {
+    let Some(presented) = Presented::parse(secret) else {
+        return false;
+    };
+    if presented.prefix() == PREFIX_SESSION {
+        return session(app, presented, Origin::default()).is_ok();
+    }
+    let question = Question {
+        address,
+        header: Some(header),
+        cost: 0,
+        ..Question::default()
+    };
+    verify::foresees(app, presented, &question)
 }
 
 /// The caller that a key in good standing makes; keys of other catalogs than the built-in one have no permission

@@ -19,6 +19,14 @@ pub struct Put {
     pub keys_changed: Vec<KeyId>,
 }
 
+/// Refuses a caller who may not put catalogs. Reading and compiling one is work, so rights come before it;
+/// [`put`] checks them again in its transaction.
+pub fn require_put(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    let allowed = caller.require_global(&app.index.directory(), Permission::CatalogsWrite);
+    let target = Target::new(Kind::Catalog, shown(name));
+    app.decided(caller, "catalog.put", target, allowed)
+}
+
 /// Puts a catalog in the place of what had its name. Keys lose scopes that it no longer has, at once.
 pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
     text::check_slug("name", &definition.name)?;
@@ -103,6 +111,14 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
             Err(err) => Err(err),
         }
     })
+}
+
+/// A name as the audit log may hold it, before anybody has looked at it.
+fn shown(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_graphic)
+        .take(100)
+        .collect()
 }
 
 fn scope_names(definition: &Definition) -> String {

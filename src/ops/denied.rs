@@ -58,7 +58,7 @@ impl Denials {
     fn admit(&self, actor: &str, steady_ms: u64) -> bool {
         let mut callers = lock(&self.callers);
         if callers.len() >= REMEMBERED_MAX {
-            callers.retain(|_, share| share.window.is_busy(OF_CALLER, steady_ms));
+            callers.retain(|_, share| share.window.spent(OF_CALLER, steady_ms) > 0);
         }
         if callers.len() >= REMEMBERED_MAX && !callers.contains_key(actor) {
             return false;

@@ -27,12 +27,12 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::store::{Durability, Read, Store, Write, audit, local};
 use access::Caller;
 use clock::Clock;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The server's state, shared by all threads.
 pub struct App {
@@ -44,7 +44,14 @@ pub struct App {
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
     denials: denied::Denials,
+    writable: Mutex<Option<Written>>,
 }
+
+/// When the store was last tried, on the steady clock, and what was wrong with it.
+type Written = (u64, Option<String>);
+
+/// How long that is believed.
+const WRITABLE_MS: u64 = 1_000;
 
 /// What a change leaves behind for the audit log.
 pub struct Record {
@@ -143,11 +150,30 @@ impl App {
         }
     }
 
-    /// Whether a change could be committed now. Writes the clock's mark, which may be written at any time.
+    /// Whether a change could be committed within the last second. Writes the clock's mark, which may be written at
+    /// any time, and only once a second: whoever is asked by strangers may ask.
     pub fn check_writable(&self) -> Result<()> {
-        let mark = self.clock.tick();
-        self.store
-            .write(Durability::Relaxed, move |tx| local::raise_mark(tx, mark))
+        let mut last = self
+            .writable
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let now = self.now().steady_ms;
+        let fault = match last.take() {
+            Some((at, fault)) if now.saturating_sub(at) < WRITABLE_MS => {
+                *last = Some((at, fault.clone()));
+                fault
+            }
+            _ => {
+                let mark = self.clock.tick();
+                let written = self
+                    .store
+                    .write(Durability::Relaxed, move |tx| local::raise_mark(tx, mark));
+                let fault = written.err().map(|err| err.to_string());
+                *last = Some((now, fault.clone()));
+                fault
+            }
+        };
+        fault.map_or(Ok(()), |fault| Err(Error::Unavailable(fault)))
     }
 
     /// Finishes what waits and closes the store.
@@ -182,5 +208,26 @@ fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
         source: caller.source.clone(),
         request_id: caller.request_id.clone(),
         ..system_event(action, Target::server(), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn the_store_is_tried_once_a_second() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        assert!(app.check_writable().is_ok());
+        app.store.close();
+        assert!(app.check_writable().is_ok());
+        app.writable.lock().unwrap().as_mut().unwrap().0 = 0;
+        while app.now().steady_ms < WRITABLE_MS {
+            std::thread::yield_now();
+        }
+        assert!(app.check_writable().is_err());
+        assert!(app.check_writable().is_err());
     }
 }

@@ -111,6 +111,7 @@ pub fn open(
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
+        writable: Default::default(),
     };
     Ok(Arc::new(app))
 }

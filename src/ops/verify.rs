@@ -117,6 +117,18 @@ pub fn verify_blocking<R>(
     ))
 }
 
+/// Whether the verdict would be VALID, as far as memory tells and leaving quota aside; nothing is counted or spent.
+pub fn foresees(app: &App, presented: Presented<'_>, question: &Question<'_>) -> bool {
+    let now = app.now();
+    let directory = app.index.directory();
+    let found = app.index.with_key(presented.id, |key| {
+        matching(&app.peppers, key, presented, now).is_some()
+            && surroundings(&directory, key, question)
+                .is_some_and(|around| rules(key, &around, question, now.wall).is_ok())
+    });
+    found.unwrap_or(false)
+}
+
 /// One attempt at a verdict. `loaded`: the store has been asked for the key already.
 fn step<R>(
     app: &App,

@@ -4,6 +4,7 @@
 
 mod audit;
 mod audit_retention;
+mod catalogs;
 mod clock;
 mod durability;
 mod faults;

@@ -130,11 +130,11 @@ impl Demands {
         let mut query = Query::parse(query).ok()?;
         let demands = Demands {
             catalog: query.take("catalog"),
-            scopes: words(query.take("scope").as_deref()),
+            scopes: words(query.take("scope").as_deref())?,
             workspace: query.take("workspace"),
         };
         query.finish().ok()?;
-        Some(demands)
+        demands.says_something().then_some(demands)
     }
 
     /// Envoy's query is the original request's, so its demands are headers that Envoy adds by itself. From anybody
@@ -143,19 +143,32 @@ impl Demands {
         let header = |name: &str| head.header(name).ok();
         let demands = Demands {
             catalog: header("x-latchkey-catalog")?.map(str::to_owned),
-            scopes: words(header("x-latchkey-scope")?),
+            scopes: words(header("x-latchkey-scope")?)?,
             workspace: header("x-latchkey-workspace")?.map(str::to_owned),
         };
-        (trusted || demands == Demands::default()).then_some(demands)
+        let believed = trusted || demands == Demands::default();
+        (believed && demands.says_something()).then_some(demands)
+    }
+
+    /// A name that is there but empty is a variable that somebody forgot to fill, and no demand of less.
+    fn says_something(&self) -> bool {
+        [&self.catalog, &self.workspace]
+            .iter()
+            .all(|name| name.as_deref() != Some(""))
     }
 }
 
-fn words(text: Option<&str>) -> Vec<String> {
-    let text = text.unwrap_or("");
-    text.split([',', ' '])
+/// The words of a demand; `None` if it is there but has none.
+fn words(text: Option<&str>) -> Option<Vec<String>> {
+    let Some(text) = text else {
+        return Some(Vec::new());
+    };
+    let words: Vec<String> = text
+        .split([',', ' '])
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
-        .collect()
+        .collect();
+    (!words.is_empty()).then_some(words)
 }
 
 /// Errors of this surface are refusals too; a proxy denies on every one of these.
@@ -210,7 +223,17 @@ mod tests {
             Demands::from_query("catalog=billing&scope=a:read,b:read&workspace=emea").unwrap();
         assert_eq!(read.scopes, ["a:read", "b:read"]);
         assert_eq!(Demands::from_query("scope=a+b").unwrap().scopes, ["a", "b"]);
-        for bad in ["catalogue=x", "catalog=x&catalog=y", "scope=%zz"] {
+        for bad in [
+            "catalogue=x",
+            "catalog=x&catalog=y",
+            "scope=%zz",
+            "scope=",
+            "scope",
+            "scope=,+",
+            "catalog=",
+            "workspace=",
+            "catalog=x&scope=&workspace=y",
+        ] {
             assert_eq!(Demands::from_query(bad), None, "{bad}");
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
-use crate::http::request::{Head, Peer};
+use crate::http::request::Head;
 use crate::http::route::{Access, Call, Route, Surface, get, inline};
 use crate::http::server::BodyRule;
 use serde::Serialize;
@@ -27,8 +27,8 @@ fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
     Ok(Some(Reply::new(200).body("text/plain", b"ok\n".to_vec())))
 }
 
-/// `GET /readyz`: all keys are in memory and the store can be written. Whoever asks through the Unix socket runs the
-/// machine, and is told the details; nobody else is.
+/// `GET /readyz`: all keys are in memory and the store can be written. The machine's administrator on the Unix socket
+/// is told the details; nobody else is.
 fn ready(call: &Call<'_>) -> Result<Reply> {
     let loaded = call.app.index.is_complete();
     let fault = if loaded {
@@ -39,7 +39,7 @@ fn ready(call: &Call<'_>) -> Result<Reply> {
     if let Some(err) = &fault {
         log::warn!("not ready: {err}");
     }
-    if let Peer::Unix { .. } = call.request.peer {
+    if call.trust.administrator(call.request).is_some() {
         let status = if fault.is_none() { 200 } else { 503 };
         return Ok(Reply::json(status, &ReadyBody::of(call, fault)));
     }

@@ -2,14 +2,18 @@
 //!
 //! Templates become a tree of segments. So that no request has to try two branches, what a `{parameter}`
 //! allows is copied below its literal siblings when the tree is built: `/a/{x}/c` beside `/a/b/d` adds
-//! `/a/b/c`. The number of nodes is bounded, and a catalog beyond it is refused when it is put.
+//! `/a/b/c`. What the tree holds in all is bounded, and a catalog beyond it is refused when it is put; so is its
+//! depth, which is that of the longest path that a request may have.
 
 use super::Operation;
+use super::path::SEGMENTS_MAX;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
-/// Nodes of one compiled catalog: keeps a hostile one from filling the memory.
-const NODES_MAX: usize = 200_000;
+/// Nodes and answers that one compiled catalog is made of, copies included: keeps a hostile one from filling the memory.
+const WEIGHT_MAX: usize = 200_000;
+/// So many bytes of a segment's text weigh as much as a node.
+const TEXT_BYTES: usize = 32;
 
 /// One tree for operations of any host, one for each named host.
 #[derive(Debug, Default)]
@@ -28,6 +32,12 @@ struct Node {
     parameter: Option<Box<Node>>,
 }
 
+/// What a catalog may still weigh.
+struct Budget(usize);
+
+/// Why a template or a catalog is refused, as a sentence part.
+type Refusal = String;
+
 /// A segment of a template.
 enum Part<'a> {
     Literal(String),
@@ -41,22 +51,18 @@ impl Matcher {
     /// Builds the trees; an operation that another one already answers is refused with its position.
     pub fn compile(operations: &[Operation]) -> Result<Matcher> {
         let mut matcher = Matcher::default();
+        let mut budget = Budget(WEIGHT_MAX);
         for (position, operation) in operations.iter().enumerate() {
             let root = match &operation.host {
                 None => &mut matcher.any_host,
                 Some(host) => matcher.hosts.entry(host.clone()).or_default(),
             };
-            root.insert(operation, position)
+            root.insert(operation, position, &mut budget)
                 .map_err(|reason| Error::invalid(format!("operations[{position}].path"), reason))?;
         }
-        let mut budget = NODES_MAX;
         for root in matcher.hosts.values_mut().chain([&mut matcher.any_host]) {
-            root.complete(&mut budget).map_err(|()| {
-                Error::invalid(
-                    "operations",
-                    "has too many parameters beside literal segments at the same place",
-                )
-            })?;
+            root.complete(&mut budget)
+                .map_err(|reason| Error::invalid("operations", reason))?;
         }
         Ok(matcher)
     }
@@ -78,22 +84,53 @@ impl Matcher {
     }
 }
 
+impl Budget {
+    fn take(&mut self, weight: usize) -> std::result::Result<(), Refusal> {
+        let left = self.0.checked_sub(weight).ok_or(
+            "has too many segments, or too many parameters beside literal segments at the same place",
+        )?;
+        self.0 = left;
+        Ok(())
+    }
+
+    /// A node reached through a segment of this text.
+    fn take_node(&mut self, text: &str) -> std::result::Result<(), Refusal> {
+        self.take(1 + text.len() / TEXT_BYTES)
+    }
+}
+
 impl Node {
     fn insert(
         &mut self,
         operation: &Operation,
         position: usize,
-    ) -> std::result::Result<(), String> {
+        budget: &mut Budget,
+    ) -> std::result::Result<(), Refusal> {
         let Some(template) = operation.path.strip_prefix('/') else {
             return Err("must begin with a slash".to_owned());
         };
+        // Whatever walks the tree calls itself once a segment, so its depth is the depth of the stack.
+        if template.split('/').count() > SEGMENTS_MAX {
+            return Err(format!("must have at most {SEGMENTS_MAX} segments"));
+        }
+        budget.take(1)?;
         let mut node = self;
         let mut parts = template.split('/').peekable();
         while let Some(part) = parts.next().filter(|_| !template.is_empty()) {
             let last = parts.peek().is_none();
             node = match Part::parse(part, last) {
-                Part::Literal(text) => node.literals.entry(text).or_default(),
-                Part::Parameter => node.parameter.get_or_insert_default(),
+                Part::Literal(text) => {
+                    if !node.literals.contains_key(&text) {
+                        budget.take_node(&text)?;
+                    }
+                    node.literals.entry(text).or_default()
+                }
+                Part::Parameter => {
+                    if node.parameter.is_none() {
+                        budget.take(1)?;
+                    }
+                    node.parameter.get_or_insert_default()
+                }
                 Part::Rest => return taken(node.rest.insert(operation.method.clone(), position)),
                 Part::Faulty(reason) => return Err(reason.to_owned()),
             };
@@ -102,8 +139,7 @@ impl Node {
     }
 
     /// Copies what the parameter allows below each literal, so that `find` never turns back.
-    fn complete(&mut self, budget: &mut usize) -> std::result::Result<(), ()> {
-        *budget = budget.checked_sub(1).ok_or(())?;
+    fn complete(&mut self, budget: &mut Budget) -> std::result::Result<(), Refusal> {
         for (text, child) in &mut self.literals {
             if text.is_empty() {
                 continue; // a trailing slash is nothing that a parameter or a rest could stand for
@@ -111,27 +147,33 @@ impl Node {
             if let Some(parameter) = &self.parameter {
                 child.add(parameter, budget)?;
             }
-            child.add_rest(&self.rest);
+            child.add_rest(&self.rest, budget)?;
             child.complete(budget)?;
         }
         if let Some(parameter) = &mut self.parameter {
-            parameter.add_rest(&self.rest);
+            parameter.add_rest(&self.rest, budget)?;
             parameter.complete(budget)?;
         }
         Ok(())
     }
 
     /// A `{rest...}` above also answers whatever lies deeper and is not answered there.
-    fn add_rest(&mut self, above: &HashMap<String, usize>) {
+    fn add_rest(
+        &mut self,
+        above: &HashMap<String, usize>,
+        budget: &mut Budget,
+    ) -> std::result::Result<(), Refusal> {
+        budget.take(2 * above.len())?;
         for (method, position) in above {
             self.methods.entry(method.clone()).or_insert(*position);
             self.rest.entry(method.clone()).or_insert(*position);
         }
+        Ok(())
     }
 
     /// Adds what `other` answers and this node does not.
-    fn add(&mut self, other: &Node, budget: &mut usize) -> std::result::Result<(), ()> {
-        *budget = budget.checked_sub(1).ok_or(())?;
+    fn add(&mut self, other: &Node, budget: &mut Budget) -> std::result::Result<(), Refusal> {
+        budget.take(1 + other.methods.len() + other.rest.len())?;
         for (method, position) in &other.methods {
             self.methods.entry(method.clone()).or_insert(*position);
         }
@@ -139,6 +181,7 @@ impl Node {
             self.rest.entry(method.clone()).or_insert(*position);
         }
         for (text, child) in &other.literals {
+            budget.take_node(text)?;
             self.literals
                 .entry(text.clone())
                 .or_default()
@@ -319,18 +362,54 @@ mod tests {
         }
     }
 
+    fn compiles(operations: impl IntoIterator<Item = (String, String)>) -> bool {
+        let operations: Vec<Operation> = operations
+            .into_iter()
+            .enumerate()
+            .map(|(n, (method, path))| operation(&n.to_string(), &method, &path, &[]))
+            .collect();
+        Matcher::compile(&operations).is_ok()
+    }
+
+    #[test]
+    fn a_template_is_no_deeper_than_a_path() {
+        for segment in ["/{a}", "/a"] {
+            let of = |count: usize| [("GET".to_owned(), segment.repeat(count))];
+            assert!(compiles(of(SEGMENTS_MAX)), "{segment}");
+            assert!(!compiles(of(SEGMENTS_MAX + 1)), "{segment}");
+            assert!(!compiles(of(20_000)), "{segment}");
+        }
+    }
+
     #[test]
     fn a_catalog_that_would_explode_is_refused() {
-        let mut templates = Vec::new();
-        for depth in 0..18 {
-            templates.push(format!("{}/a", "/{x}".repeat(depth)));
-            templates.push(format!("{}/b/c", "/{x}".repeat(depth)));
+        let get = |path: String| ("GET".to_owned(), path);
+        let deep = (0..18).flat_map(|depth| {
+            let above = "/{x}".repeat(depth);
+            [get(format!("{above}/a")), get(format!("{above}/b/c"))]
+        });
+        assert!(!compiles(deep));
+
+        let of = |methods: usize, literals: usize, path: &'static str| {
+            let method = |n: usize| "M".repeat(n / 20 + 1) + &"-".repeat(n % 20);
+            let methods = (0..methods).map(move |n| (method(n), path.to_owned()));
+            methods.chain((0..literals).map(move |n| get(format!("/l{n}"))))
+        };
+        for path in ["/{a}", "/{a...}"] {
+            assert!(compiles(of(300, 300, path)), "{path}");
+            assert!(!compiles(of(1_500, 1_500, path)), "{path}");
         }
-        let operations: Vec<Operation> = templates
-            .iter()
-            .enumerate()
-            .map(|(n, path)| operation(&n.to_string(), "GET", path, &[]))
-            .collect();
-        assert!(Matcher::compile(&operations).is_err());
+        let long = get(format!("/{{a}}/{}", "x".repeat(100_000)));
+        assert!(compiles([long.clone()]));
+        assert!(!compiles(
+            (0..1_000).map(|n| get(format!("/l{n}"))).chain([long])
+        ));
+    }
+
+    #[test]
+    fn a_large_plain_catalog_is_taken() {
+        let paths =
+            (0..super::super::OPERATIONS_MAX).map(|n| format!("/api/v1/thing{n}/{{id}}/part"));
+        assert!(compiles(paths.map(|path| ("GET".to_owned(), path))));
     }
 }

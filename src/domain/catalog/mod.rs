@@ -15,6 +15,9 @@ pub const BUILT_IN: &str = "latchkey";
 pub const SCOPES_MAX: usize = 1_000;
 /// See [`SCOPES_MAX`].
 pub const OPERATIONS_MAX: usize = 20_000;
+/// Steps from one scope to another that are gone in a catalog to find all that each of its scopes includes: what
+/// keeps a thousand scopes that imply one another from filling the memory.
+const STEPS_MAX: usize = 100_000;
 /// Characters of a scope's name.
 pub const SCOPE_CHARS_MAX: usize = 100;
 
@@ -155,7 +158,7 @@ impl Catalog {
     }
 }
 
-/// Every scope with all that it includes, through any number of steps. Circles are harmless.
+/// Every scope with all that it includes, through any number of scopes. Circles are harmless.
 fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
     let mut direct: HashMap<&str, &Scope> = HashMap::new();
     for (position, scope) in scopes.iter().enumerate() {
@@ -180,22 +183,27 @@ fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
             ));
         }
     }
-    let closure = |start: &str| {
+    let mut steps_left = STEPS_MAX;
+    let mut closure = |start: &str| {
         let mut reached = BTreeSet::from([start.to_owned()]);
         let mut open = vec![start];
         while let Some(name) = open.pop() {
-            for next in &direct[name].implies {
+            let implies = &direct[name].implies;
+            steps_left = steps_left
+                .checked_sub(implies.len())
+                .ok_or_else(|| Error::invalid("scopes", "imply one another in too many ways"))?;
+            for next in implies {
                 if reached.insert(next.clone()) {
                     open.push(next);
                 }
             }
         }
-        reached
+        Ok(reached)
     };
-    Ok(scopes
+    scopes
         .iter()
-        .map(|scope| (scope.name.clone(), closure(&scope.name)))
-        .collect())
+        .map(|scope| Ok((scope.name.clone(), closure(&scope.name)?)))
+        .collect()
 }
 
 fn check_operations(
@@ -302,6 +310,18 @@ mod tests {
                 other => panic!("{field}: {other:?}"),
             }
         }
+        let ring = |count: usize| -> Vec<Scope> {
+            let name = |n: usize| format!("s{}", n % count);
+            (0..count)
+                .map(|n| scope(&name(n), &[&name(n + 1)]))
+                .collect()
+        };
+        let small = Definition {
+            scopes: ring(300),
+            ..Definition::default()
+        };
+        assert!(Catalog::compile(small).is_ok());
+        check(|d| d.scopes = ring(SCOPES_MAX), "scopes");
         check(|d| d.scopes[1].name = "i:read".to_owned(), "scopes[1].name");
         check(|d| d.scopes[0].name = "a b".to_owned(), "scopes[0].name");
         check(

@@ -4,8 +4,8 @@
 //! read in two ways (dot segments, doubled slashes, encoded separators, path parameters, control and
 //! non-ASCII bytes) is refused, not cleaned (attacks, area 4).
 
-/// Segments that a path may have.
-const SEGMENTS_MAX: usize = 64;
+/// Segments that a path may have, and so a template.
+pub const SEGMENTS_MAX: usize = 64;
 
 /// Splits a path (without query) into its decoded segments; `None` if it cannot be judged safely.
 ///

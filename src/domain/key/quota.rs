@@ -112,10 +112,10 @@ impl Window {
         Ok(())
     }
 
-    /// Whether anything in the window still counts.
-    pub fn is_busy(&mut self, rate: RateLimit, steady_ms: u64) -> bool {
+    /// What still counts in the window.
+    pub fn spent(&mut self, rate: RateLimit, steady_ms: u64) -> u64 {
         self.forget(rate, steady_ms);
-        self.spent > 0
+        self.spent
     }
 
     fn fits(&mut self, rate: RateLimit, cost: u64, steady_ms: u64) -> Result<(), RateStatus> {

@@ -3,6 +3,7 @@
 pub mod password;
 pub mod permission;
 pub mod session;
+pub mod throttle;
 
 use super::time::Timestamp;
 use super::uid::Uid;

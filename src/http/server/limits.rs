@@ -3,6 +3,8 @@
 /// What one server bears. All spans are whole seconds, kept with an accuracy of two clock ticks (0.2 s).
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// What all bodies under way may take together, their first 64 KiB each not counted; more is `Fault::Busy`.
+    pub bodies_bytes_max: usize,
     /// A body may take this long for each 64 KiB; then 408.
     pub body_s: u64,
     /// Connections at one time over all listeners. One more per listener may wait for its place.
@@ -24,6 +26,9 @@ pub struct Limits {
 /// The longest request line in bytes, its CRLF not counted; more is 414.
 pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 
+/// The first bytes of every body, which the bound on connections bounds.
+pub const SMALL_BODY_BYTES: usize = 64 * 1024;
+
 /// The bytes that a client must send, or take, before a body or write deadline starts anew.
 pub const PROGRESS_BYTES: usize = 64 * 1024;
 
@@ -44,6 +49,7 @@ const CONNECTIONS_MIN: usize = 16;
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            bodies_bytes_max: 256 * 1024 * 1024,
             body_s: 10,
             connections_max: connections_max(),
             drain_s: 10,

@@ -86,7 +86,7 @@ pub enum Fault {
     BadFraming(&'static str),
     /// 408
     BodyTimeout,
-    /// 503: too many requests wait for a blocking thread.
+    /// 503: too many requests wait for a blocking thread, or too many large bodies are under way.
     Busy,
     /// 417: an `Expect` that is not `100-continue`.
     ExpectationFailed,

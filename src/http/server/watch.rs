@@ -20,8 +20,8 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// During the drain a connection without a request in flight may still bring one that was under way, for so long.
 const DRAIN_IDLE_TICKS: u32 = 3;
 
-/// A head that takes longer than this may lose its place to a newcomer if no connection is idle.
-const SLOW_HEAD_TICKS: u32 = 10;
+/// A head, or 64 KiB of a body, that takes longer than this may lose its place to a newcomer if no connection is idle.
+const SLOW_TICKS: u32 = 10;
 
 const TICKS_PER_S: u64 = 10;
 
@@ -78,7 +78,7 @@ impl Watch {
             .store((since.phase as u64) << 32 | u64::from(since.tick), Relaxed);
     }
 
-    /// Whether the connection was asked to make room. It does so only if it still waits for a request.
+    /// Whether the connection was asked to make room. It does so only if it still waits for a request or its body.
     pub fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
     }
@@ -230,7 +230,7 @@ impl Registry {
         self.evict_one(&self.guests());
     }
 
-    /// The longest-idle connection goes first; if all are busy, the head that dawdles longest.
+    /// The longest-idle connection goes first; if all are busy, the request that dawdles longest on its way in.
     fn evict_one(&self, guests: &Guests) {
         let now = self.now();
         let spared_best = guests
@@ -241,10 +241,10 @@ impl Registry {
                 let since = watch.since();
                 match since.phase {
                     Phase::Idle | Phase::Linger => Some(((0, since.tick, *number), watch)),
-                    Phase::Head if now.saturating_sub(since.tick) >= SLOW_HEAD_TICKS => {
+                    Phase::Body | Phase::Head if now.saturating_sub(since.tick) >= SLOW_TICKS => {
                         Some(((1, since.tick, *number), watch))
                     }
-                    _ => None,
+                    Phase::Answer | Phase::Body | Phase::Head | Phase::Write => None,
                 }
             })
             .min_by_key(|(order, _)| *order);
@@ -269,7 +269,7 @@ impl Watch {
         }
         let leaves = matches!(
             self.since().phase,
-            Phase::Idle | Phase::Head | Phase::Linger
+            Phase::Body | Phase::Head | Phase::Idle | Phase::Linger
         );
         if !leaves {
             self.evicted.store(false, Relaxed);
@@ -350,6 +350,27 @@ mod tests {
         assert!(older.watch.leaves() && !newer.watch.leaves() && !busy.watch.leaves());
         drop(older);
         assert!(registry.enter().is_some());
+    }
+
+    #[test]
+    fn a_full_house_asks_the_slowest_request_to_leave() {
+        let registry = registry(3);
+        let [answered, head, body] = std::array::from_fn(|_| registry.enter().unwrap());
+        for (place, phase, tick) in [
+            (&answered, Phase::Answer, 0),
+            (&head, Phase::Head, 2),
+            (&body, Phase::Body, 1),
+        ] {
+            place.watch.set(Since { phase, tick });
+        }
+        at(&registry, SLOW_TICKS);
+        assert!(registry.enter().is_none());
+        assert!(!body.watch.leaves());
+
+        at(&registry, SLOW_TICKS + 1);
+        assert!(registry.enter().is_none());
+
+        assert!(body.watch.leaves() && !head.watch.leaves() && !answered.watch.leaves());
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! The gate before passwords: how often they are tried, and how many are digested at once.
+//! The gate before all password work: how often, and how much at once.
 
-use crate::domain::key::quota::{RateLimit, Window};
+use crate::domain::key::quota::RateLimit;
 use crate::domain::people::password::PasswordDigest;
+use crate::domain::people::throttle::Throttle;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
@@ -16,48 +16,48 @@ const ATTEMPTS: RateLimit = RateLimit {
 const REMEMBERED_MAX: usize = 20_000;
 /// Passwords that are digested at the same time: each takes 19 MiB and a processor.
 const DIGESTING_MAX: u32 = 2;
-/// Sign-ins that may wait for that.
-const WAITING_MAX: u32 = 64;
+/// Sign-ins that may wait for that. Each holds a blocking thread, of which there are 16 for everything.
+const WAITING_MAX: u32 = 4;
 
-/// Keeps password work within bounds: how often, and how much at once.
+/// Keeps password work within bounds.
 pub struct PasswordGate {
-    attempts: Mutex<HashMap<String, Window>>,
-    /// (being digested, waiting)
-    busy: Mutex<(u32, u32)>,
+    attempts: Mutex<Throttle>,
+    busy: Mutex<Busy>,
     freed: Condvar,
     /// What an unknown user's password is compared with, so that it takes as long.
     nobody: PasswordDigest,
 }
 
+#[derive(Default)]
+struct Busy {
+    digesting: u32,
+    waiting: u32,
+}
+
+/// A place among those who digest; dropping it lets the next one in.
+struct Turn<'a>(&'a PasswordGate);
+
 impl PasswordGate {
     pub fn new() -> Result<PasswordGate> {
         Ok(PasswordGate {
-            attempts: Mutex::default(),
+            attempts: Mutex::new(Throttle::new(ATTEMPTS, REMEMBERED_MAX)),
             busy: Mutex::default(),
             freed: Condvar::new(),
             nobody: PasswordDigest::of_nobody()?,
         })
     }
 
-    /// Counts an attempt on an account from an address; refuses the eleventh within a minute.
+    /// Counts an attempt on an account from an address; refuses the eleventh within a minute. The address comes
+    /// first: an address that is refused uses up nobody's attempts, and nobody's room in the table.
     pub fn admit(&self, account: &str, address: Option<IpAddr>, steady_ms: u64) -> Result<()> {
         let subjects = [
-            Some(format!("account {account}")),
             address.map(|address| format!("address {}", network(address))),
+            Some(format!("account {account}")),
         ];
         let mut attempts = lock(&self.attempts);
-        if attempts.len() >= REMEMBERED_MAX {
-            attempts.retain(|_, window| window.is_busy(ATTEMPTS, steady_ms));
-        }
         for subject in subjects.into_iter().flatten() {
-            if attempts.len() >= REMEMBERED_MAX && !attempts.contains_key(&subject) {
-                return Err(Error::TooMany {
-                    retry_after_s: ATTEMPTS.window_s,
-                });
-            }
-            let window = attempts.entry(subject).or_default();
-            window
-                .count(ATTEMPTS, steady_ms)
+            attempts
+                .count(&subject, steady_ms)
                 .map_err(|status| Error::TooMany {
                     retry_after_s: status.reset_s,
                 })?;
@@ -76,24 +76,32 @@ impl PasswordGate {
     }
 
     fn in_turn<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _turn = self.turn()?;
+        work()
+    }
+
+    fn turn(&self) -> Result<Turn<'_>> {
         let mut busy = lock(&self.busy);
-        if busy.0 >= DIGESTING_MAX {
-            if busy.1 >= WAITING_MAX {
+        if busy.digesting >= DIGESTING_MAX {
+            if busy.waiting >= WAITING_MAX {
                 return Err(Error::TooMany { retry_after_s: 5 });
             }
-            busy.1 += 1;
+            busy.waiting += 1;
             busy = self
                 .freed
-                .wait_while(busy, |busy| busy.0 >= DIGESTING_MAX)
+                .wait_while(busy, |busy| busy.digesting >= DIGESTING_MAX)
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
-            busy.1 -= 1;
+            busy.waiting -= 1;
         }
-        busy.0 += 1;
-        drop(busy);
-        let result = work();
-        lock(&self.busy).0 -= 1;
-        self.freed.notify_one();
-        result
+        busy.digesting += 1;
+        Ok(Turn(self))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.busy).digesting -= 1;
+        self.0.freed.notify_one();
     }
 }
 
@@ -109,4 +117,53 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn few_wait_and_the_others_are_sent_away() {
+        let gate = PasswordGate::new().unwrap();
+        let turns = [gate.turn().unwrap(), gate.turn().unwrap()];
+        std::thread::scope(|scope| {
+            for _ in 0..WAITING_MAX {
+                scope.spawn(|| gate.in_turn(|| Ok(())).unwrap());
+            }
+            while lock(&gate.busy).waiting < WAITING_MAX {
+                std::thread::yield_now();
+            }
+            assert!(matches!(gate.turn(), Err(Error::TooMany { .. })));
+            drop(turns);
+        });
+        assert!(gate.turn().is_ok());
+    }
+
+    #[test]
+    fn a_panic_gives_its_turn_back() {
+        let gate = PasswordGate::new().unwrap();
+        for _ in 0..=DIGESTING_MAX {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                gate.in_turn(|| -> Result<()> { panic!("on purpose") })
+            }));
+            assert!(panicked.is_err());
+        }
+        assert_eq!(lock(&gate.busy).digesting, 0);
+    }
+
+    #[test]
+    fn an_address_that_is_refused_uses_up_no_account() {
+        let gate = PasswordGate::new().unwrap();
+        let address = |text: &str| Some(text.parse().unwrap());
+        for n in 0..100 {
+            let admitted = gate.admit(&format!("user{n}"), address("192.0.2.1"), 0);
+            assert_eq!(admitted.is_ok(), n < 10, "{n}");
+        }
+        for _ in 0..10 {
+            gate.admit("user50", address("192.0.2.1"), 0).unwrap_err();
+        }
+        gate.admit("user50", address("192.0.2.2"), 0).unwrap();
+    }
 }

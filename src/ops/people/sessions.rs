@@ -3,10 +3,10 @@
 use super::{manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
-use crate::domain::people::User;
 use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
+use crate::domain::people::{User, normal_user_name};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
@@ -160,14 +160,14 @@ fn proven(
     action: &'static str,
 ) -> Result<Arc<User>> {
     let now = app.now();
-    let folded = user_name.to_ascii_lowercase();
-    app.passwords
-        .admit(&folded, origin.address, now.steady_ms)?;
+    // What cannot be a name is nobody's; all such attempts count as one account's.
+    let name = normal_user_name("user_name", user_name).unwrap_or_default();
+    app.passwords.admit(&name, origin.counted, now.steady_ms)?;
     let user = app
         .index
         .directory()
-        .find_user(&folded)
-        .filter(|user| user.user_name == folded)
+        .find_user(&name)
+        .filter(|user| user.user_name == name)
         .cloned();
     let stored = match &user {
         Some(user) => app.read(|read| people::find_password(read, user.uid))?,
@@ -178,10 +178,11 @@ fn proven(
     if let Some(user) = user.filter(|user| known && user.is_active()) {
         return Ok(user);
     }
-    let shown: String = folded
+    let shown: String = user_name
         .chars()
-        .filter(|c| c.is_ascii_graphic())
+        .filter(char::is_ascii_graphic)
         .take(100)
+        .map(|c| c.to_ascii_lowercase())
         .collect();
     app.record_failed_proof(Event {
         outcome: Outcome::Denied,

@@ -152,6 +152,15 @@ fn a_good_key_for_another_request_is_403_with_its_reason() {
             "/items",
             (403, Some("UNSAFE_REQUEST")),
         );
+        for empty in ["catalog", "scope", "workspace"] {
+            check(
+                &reader,
+                &[(empty, "")],
+                "GET",
+                "/items",
+                (403, Some("UNSAFE_REQUEST")),
+            );
+        }
         if proxy != "envoy" {
             check(
                 &reader,

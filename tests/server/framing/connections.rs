@@ -43,6 +43,31 @@ fn silent_connections_give_way_to_those_that_speak() {
     check_unharmed(&server);
 }
 
+// attacks 6: a body that never comes is no better than a head that never ends
+#[test]
+fn unsent_bodies_give_way_to_those_that_speak() {
+    let server = Server::start_limited(96);
+    let head = format!("{}Content-Length: 5\r\n\r\n", verify_head(&server));
+    let unsent: Vec<Connection> = (0..40)
+        .map(|_| {
+            let mut connection = server.tcp().connect();
+            connection
+                .write_all(head.as_bytes())
+                .expect("the connection is open");
+            connection
+        })
+        .collect();
+    let began = Instant::now();
+    server.call("GET", "/healthz", &[], None).expect(200);
+    assert!(
+        began.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(unsent);
+    check_unharmed(&server);
+}
+
 // attacks 6: who keeps speaking is never the longest idle
 #[test]
 fn a_busy_member_is_not_disturbed_by_silent_newcomers() {

@@ -92,6 +92,8 @@ fn nobody_learns_who_exists_by_signing_in() {
     reference.refused(401, "unauthenticated");
     for (name, password) in [
         ("nobody", PASSWORD),
+        ("no name at all!", PASSWORD),
+        (&"n".repeat(10_000), PASSWORD),
         ("off", PASSWORD),
         ("gone", PASSWORD),
         ("bare", ""),
@@ -165,6 +167,26 @@ fn the_eleventh_attempt_in_a_minute_waits() {
     from("2001:db8::ffff", "bob", PASSWORD).refused(429, "too-many-requests");
     from("2001:db8:0:1::1", "bob", PASSWORD).expect(201);
     server.assert_alive();
+}
+
+/// attacks 105: a list of addresses that nobody can read hides nobody from the count.
+#[test]
+fn an_address_that_cannot_be_read_is_counted_as_the_proxys() {
+    let server = Server::start();
+    let hops = "127.0.0.1, ".repeat(100) + "127.0.0.1";
+    let from = |garbage: &str, attempt: usize| {
+        let client = server.anonymous().with("X-Forwarded-For", garbage);
+        let body =
+            json!({ "user_name": format!("user{attempt}"), "password": "wrong wrong wrong" });
+        client.post("/v1/sessions", body)
+    };
+    for attempt in 0..10 {
+        from(["é", &hops][attempt % 2], attempt).expect(401);
+    }
+    assert_eq!(server.admin().newest_event()["source"], "127.0.0.1");
+    from("é", 10).refused(429, "too-many-requests");
+    from(&hops, 11).refused(429, "too-many-requests");
+    from("é, 203.0.113.9", 12).expect(401);
 }
 
 #[test]

@@ -26,13 +26,31 @@ fn without_a_credential_only_this_machine_may_ask() {
         .post("/v1/verify/batch", batch.clone())
         .expect(200);
     // Behind a proxy on this machine, loopback is the proxy and not the client. attacks 66
-    let proxied = anonymous.with("X-Forwarded-For", "192.0.2.1");
-    proxied
-        .post("/v1/verify", question.clone())
-        .refused(401, "unauthenticated");
-    proxied
-        .post("/v1/verify/batch", batch)
-        .refused(401, "unauthenticated");
+    // Nor is the Unix socket, whoever's the proxy is.
+    for (name, value) in [
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("Forwarded", "for=192.0.2.1"),
+        ("Via", "1.1 proxy"),
+        ("X-Real-IP", "192.0.2.1"),
+    ] {
+        for direct in [server.anonymous(), server.local()] {
+            let proxied = direct.with(name, value);
+            proxied
+                .post("/v1/verify", question.clone())
+                .refused(401, "unauthenticated");
+            proxied
+                .post("/v1/verify/batch", batch.clone())
+                .refused(401, "unauthenticated");
+            proxied.get("/v1/keys").refused(401, "unauthenticated");
+            assert_eq!(
+                proxied.get("/readyz").expect(200).text(),
+                "ready\n",
+                "{name}"
+            );
+        }
+    }
+    server.local().get("/v1/keys").expect(200);
     for credential in ["lk_bad", &server.secret.replace("lk_", "sk_"), "", "null"] {
         // A bad credential is never better than none.
         let caller = server

@@ -94,8 +94,9 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 
 /// `PUT /v1/catalogs/{name}`
 pub fn put(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of(call.request)?;
     let name = call.param("name").to_owned();
+    catalogs::require_put(call.app, call.caller()?, &name)?;
+    let mut body = Fields::of(call.request)?;
     if let Some(other) = body.text("name")?
         && other != name
     {

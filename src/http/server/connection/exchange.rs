@@ -7,6 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
@@ -22,6 +23,7 @@ use super::{Front, Line};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request, RequestId};
 use crate::http::server::guard::BodyFault;
+use crate::http::server::limits::SMALL_BODY_BYTES;
 use crate::http::server::watch::Phase;
 use crate::http::server::{BodyRule, Fault, Lane, Service};
 
@@ -75,13 +77,14 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Answer {
     let has_body = !body.is_end_stream();
     // The guard counts chunks separately from hyper; no request may stand behind them.
     let mut closes = has_body && body.size_hint().exact().is_none();
+    let mut share = Share::new(&line.front);
     let body = match plan.body {
         _ if !has_body => Bytes::new(),
         BodyRule::Ignore => {
             closes = true;
             Bytes::new()
         }
-        BodyRule::UpTo(limit_bytes) => match whole(line, body, limit_bytes).await {
+        BodyRule::UpTo(limit_bytes) => match whole(line, body, limit_bytes, &mut share).await {
             Ok(body) => body,
             Err(fault) => return Answer::last((service.fault)(fault, &head)),
         },
@@ -93,36 +96,77 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Answer {
     };
     let reply = match inline {
         Some(reply) => reply,
-        None => answer_on_pool(&line.front, request).await,
+        None => answer_on_pool(&line.front, request, share).await,
     };
     Answer { reply, closes }
 }
 
 /// The body in one piece.
-async fn whole(line: &Line, mut body: Incoming, limit_bytes: usize) -> Result<Bytes, Fault> {
+async fn whole(
+    line: &Line,
+    mut body: Incoming,
+    limit_bytes: usize,
+    share: &mut Share,
+) -> Result<Bytes, Fault> {
     let too_large = Fault::TooLarge { limit_bytes };
     if body.size_hint().lower() > limit_bytes as u64 {
         return Err(too_large);
     }
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut all = BytesMut::new();
     while let Some(piece) = next_piece(line, &mut body).await? {
-        if first.len() + rest.len() + piece.len() > limit_bytes {
+        let length = first.len() + all.len() + piece.len();
+        if length > limit_bytes {
             return Err(too_large);
         }
-        if first.is_empty() {
+        share.grow_to(length.saturating_sub(SMALL_BODY_BYTES))?;
+        if length == piece.len() {
             first = piece;
         } else {
-            rest.extend_from_slice(&piece);
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&piece);
         }
     }
-    if rest.is_empty() {
+    if all.is_empty() {
         return Ok(first); // nearly always: one piece, not copied
     }
-    let mut body = BytesMut::with_capacity(first.len() + rest.len());
-    body.extend_from_slice(&first);
-    body.extend_from_slice(&rest);
-    Ok(body.freeze())
+    Ok(all.freeze())
+}
+
+/// What one body takes of the bytes that all large bodies may take together, until its request is answered.
+struct Share {
+    front: Arc<Front>,
+    bytes: usize,
+}
+
+impl Share {
+    fn new(front: &Arc<Front>) -> Share {
+        Share {
+            front: Arc::clone(front),
+            bytes: 0,
+        }
+    }
+
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Fault> {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return Ok(());
+        }
+        self.bytes += more;
+        let taken = self.front.bodies_bytes.fetch_add(more, Relaxed) + more;
+        if taken > self.front.registry.limits().bodies_bytes_max {
+            return Err(Fault::Busy);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.front.bodies_bytes.fetch_sub(self.bytes, Relaxed);
+        }
+    }
 }
 
 async fn next_piece(line: &Line, body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
@@ -165,10 +209,10 @@ fn answer_caught(service: &Service, request: &Request, lane: Lane) -> Option<Rep
     })
 }
 
-async fn answer_on_pool(front: &Arc<Front>, request: Request) -> Reply {
+async fn answer_on_pool(front: &Arc<Front>, request: Request, share: Share) -> Reply {
     let (done, reply) = oneshot::channel();
     let job = Job {
-        front: Arc::clone(front),
+        share,
         request,
         done,
     };
@@ -180,14 +224,15 @@ async fn answer_on_pool(front: &Arc<Front>, request: Request) -> Reply {
 
 /// A request on its way to a blocking thread.
 pub struct Job {
-    front: Arc<Front>,
+    /// Goes with the request: the connection may end before it is answered.
+    share: Share,
     request: Request,
     done: oneshot::Sender<Reply>,
 }
 
 /// What a blocking thread does with a job.
 pub fn work(job: Job) {
-    let reply = answer_caught(&job.front.service, &job.request, Lane::Blocking);
+    let reply = answer_caught(&job.share.front.service, &job.request, Lane::Blocking);
     let reply = reply.unwrap_or_else(|| Reply::new(500)); // only the inline lane may pass a request on
     // The client may have gone; its request has been carried out all the same.
     let _ = job.done.send(reply);

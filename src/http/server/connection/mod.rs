@@ -7,7 +7,7 @@ mod tests;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 
 use http::StatusCode;
@@ -39,6 +39,8 @@ pub struct Front {
     tls_log: Seldom,
     process: u32,
     id_blocks: AtomicU64,
+    /// What the large bodies under way take; see [`exchange`].
+    bodies_bytes: AtomicUsize,
 }
 
 impl Front {
@@ -52,6 +54,7 @@ impl Front {
             tls_log: Seldom::default(),
             process,
             id_blocks: AtomicU64::new(0),
+            bodies_bytes: AtomicUsize::new(0),
         }
     }
 

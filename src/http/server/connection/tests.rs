@@ -68,6 +68,7 @@ impl Drop for Running {
 fn toy() -> Service {
     let body = |head: &Head| match head.path() {
         "/body" => BodyRule::UpTo(8),
+        "/large" => BodyRule::UpTo(BIG),
         "/plan" => panic!("on purpose"),
         _ => BodyRule::Ignore,
     };
@@ -384,4 +385,45 @@ fn every_answer_carries_its_id_and_is_not_stored() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 3, "{ids:?}");
+}
+
+/// The start of a request whose body is half sent.
+fn half_sent(server: &Running, bytes: usize) -> TcpStream {
+    let mut stream = server.connect();
+    let head = format!("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&vec![b'x'; bytes / 2]).unwrap();
+    stream
+}
+
+#[test]
+fn large_bodies_share_what_there_is_and_give_it_back() {
+    let half = 2 * 1024 * 1024;
+    let server = Running::start(Limits {
+        bodies_bytes_max: 3 * half,
+        body_s: 8,
+        ..short()
+    });
+    let post = |bytes: usize| {
+        let head = format!(
+            "POST /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n"
+        );
+        server.ask(&(head + &"x".repeat(bytes)))[..12].to_owned()
+    };
+    assert_eq!(post(2 * half), "HTTP/1.1 200");
+    let held = [half_sent(&server, 2 * half), half_sent(&server, 2 * half)];
+    let began = Instant::now();
+    // As soon as both halves have arrived, there is not enough left.
+    while post(2 * half) == "HTTP/1.1 200" {
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    assert_eq!(
+        post(64 * 1024),
+        "HTTP/1.1 200",
+        "a small body is never refused"
+    );
+    drop(held);
+    while post(2 * half) != "HTTP/1.1 200" {
+        assert!(began.elapsed() < Duration::from_secs(8));
+    }
 }

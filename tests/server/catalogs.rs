@@ -1,0 +1,87 @@
+//! Catalogs that are put to harm the server, by whoever may and whoever may not.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, User};
+
+/// A catalog of operations with these methods and paths.
+fn of(operations: impl IntoIterator<Item = (String, String)>) -> Value {
+    let operation = |(n, (method, path)): (usize, (String, String))| json!({ "id": format!("o{n}"), "method": method, "path": path, "access": "read" });
+    let operations: Vec<Value> = operations.into_iter().enumerate().map(operation).collect();
+    json!({ "operations": operations })
+}
+
+fn deep() -> Value {
+    of([("GET".to_owned(), "/{a}".repeat(20_000))])
+}
+
+#[track_caller]
+fn put(user: &User, body: &Value) -> crate::support::Response {
+    user.put("/v1/catalogs/z", body.clone())
+}
+
+#[test]
+fn whoever_may_not_put_catalogs_has_none_read() {
+    let server = Server::start();
+    let reader = json!({ "name": "reader", "catalog": "latchkey", "scopes": ["catalogs:read", "keys:read"] });
+    let reader = server.admin().issue(reader).secret;
+    for secret in [&server.secret, &reader] {
+        let user = server.bearer(secret);
+        put(&user, &deep()).refused(403, "forbidden");
+        user.send("PUT", "/v1/catalogs/z", "application/json", b"no JSON")
+            .refused(403, "forbidden");
+    }
+    server.assert_alive();
+}
+
+#[test]
+fn a_catalog_that_would_take_all_memory_is_refused() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &deep()).refused_field("operations[0].path");
+    let before = server.resident_bytes();
+    let letters = |n: usize| -> String {
+        [n / 676, n / 26 % 26, n % 26]
+            .iter()
+            .map(|digit| char::from(b'A' + *digit as u8))
+            .collect()
+    };
+    let wide = (0..1_500)
+        .map(|n| (letters(n), "/{a}".to_owned()))
+        .chain((0..1_500).map(|n| ("GET".to_owned(), format!("/l{n}"))));
+    put(&admin, &of(wide)).refused_field("operations");
+    let ring: Vec<Value> = (0..1_000)
+        .map(|n| json!({ "name": format!("s{n}"), "implies": [format!("s{}", (n + 1) % 1_000)] }))
+        .collect();
+    put(&admin, &json!({ "scopes": ring })).refused_field("scopes");
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 * 1024 * 1024, "{grown} bytes of memory");
+    server.assert_alive();
+}
+
+#[test]
+fn only_a_caller_may_send_a_large_body() {
+    let server = Server::start();
+    let large = |user: User| {
+        let label = "x".repeat(70 * 1024);
+        put(
+            &user,
+            &json!({ "scopes": [{ "name": "a", "label": label }] }),
+        )
+    };
+    for user in [
+        server.anonymous(),
+        server.bearer("lk_nobody"),
+        server.anonymous().with("X-Forwarded-For", "203.0.113.9"),
+        server.local().with("X-Forwarded-For", "203.0.113.9"),
+    ] {
+        large(user).refused(413, "too-large");
+    }
+    large(server.admin()).refused_field("scopes[0].label");
+    large(server.local()).refused_field("scopes[0].label");
+    // Looking ahead spends nothing of the credential.
+    let once = json!({ "name": "once", "catalog": "latchkey", "scopes": ["catalogs:write"], "uses_left": 1 });
+    let once = server.bearer(&server.admin().issue(once).secret);
+    large(once.clone()).refused_field("scopes[0].label");
+    large(once).expect(413);
+}
