@@ -78,13 +78,28 @@ fn shop(scopes: &[&str]) -> (Server, User) {
             { "id": "list", "method": "GET", "path": "/items", "access": "read", "any_of": ["r"] },
             { "id": "find", "method": "GET", "path": "/items/{id}", "access": "read", "any_of": ["r"] },
             { "id": "make", "method": "POST", "path": "/items", "access": "write", "any_of": ["w"] },
-            { "id": "host", "method": "GET", "path": "/only", "host": "api.example", "access": "read", "any_of": ["r"] },
         ],
     });
     server.admin().put("/v1/catalogs/shop", catalog).expect(201);
     let key = json!({ "name": "shopper", "catalog": "shop", "scopes": scopes });
     let user = server.bearer(&server.admin().issue(key).secret);
     (server, user)
+}
+
+/// A key of the catalog `hosted`, whose one operation is of one host.
+fn hosted(server: &Server) -> User {
+    let catalog = json!({
+        "scopes": [{ "name": "r" }],
+        "operations": [
+            { "id": "only", "method": "GET", "path": "/only", "host": "api.example", "access": "read", "any_of": ["r"] },
+        ],
+    });
+    server
+        .admin()
+        .put("/v1/catalogs/hosted", catalog)
+        .expect(201);
+    let key = json!({ "name": "hosted", "catalog": "hosted", "scopes": ["r"] });
+    server.bearer(&server.admin().issue(key).secret)
 }
 
 /// The status and the reason of a refusal.

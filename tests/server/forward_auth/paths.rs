@@ -1,6 +1,7 @@
 //! Requests that nobody can judge safely are refused, and what a stranger says of a request is not heard.
 
-use super::{PROXIES, ask, shop, verdict};
+use super::{PROXIES, ask, hosted, shop, verdict};
+use crate::support::User;
 
 const UNSAFE: (u16, Option<&str>) = (403, Some("UNSAFE_REQUEST"));
 
@@ -87,7 +88,8 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
 /// attacks 80, 89, 90
 #[test]
 fn what_the_proxy_did_not_say_is_not_guessed() {
-    let (_server, user) = shop(&["w"]);
+    let (server, user) = shop(&["w"]);
+    let hosted = hosted(&server);
     for (proxy, method, uri, host, extra) in [
         (
             "nginx",
@@ -119,15 +121,19 @@ fn what_the_proxy_did_not_say_is_not_guessed() {
         ),
     ] {
         let path = format!("/auth/{proxy}?catalog=shop");
-        let asked = |headers: &[(&str, &str)]| {
+        let ask_as = |user: &User, path: &str, headers: &[(&str, &str)]| {
             let user = headers
                 .iter()
                 .fold(user.clone(), |user, (name, value)| user.with(name, value));
-            let answer = user.get(&path);
+            let answer = user.get(path);
             (
                 answer.status,
                 answer.header("x-auth-code").map(str::to_owned),
             )
+        };
+        let asked = |headers: &[(&str, &str)]| ask_as(&user, &path, headers);
+        let of_host = |headers: &[(&str, &str)]| {
+            ask_as(&hosted, &format!("/auth/{proxy}?catalog=hosted"), headers)
         };
         let refused = (403, Some("UNSAFE_REQUEST".to_owned()));
         assert_eq!(
@@ -165,7 +171,7 @@ fn what_the_proxy_did_not_say_is_not_guessed() {
             "[::1",
         ] {
             assert_eq!(
-                asked(&[(method, "GET"), (uri, "/only"), (host, bad)]),
+                of_host(&[(method, "GET"), (uri, "/only"), (host, bad)]),
                 refused,
                 "{proxy}: host {bad}"
             );
@@ -177,11 +183,16 @@ fn what_the_proxy_did_not_say_is_not_guessed() {
             "api.example:8443",
         ] {
             assert_eq!(
-                asked(&[(method, "GET"), (uri, "/only"), (host, good)]),
+                of_host(&[(method, "GET"), (uri, "/only"), (host, good)]),
                 (200, None),
                 "{proxy}: host {good}"
             );
         }
+        assert_eq!(
+            of_host(&[(method, "GET"), (uri, "/only")]),
+            refused,
+            "{proxy}: no host"
+        );
         let spoofed = asked(&[
             (method, "DELETE"),
             (uri, "/items"),
