@@ -7,11 +7,10 @@ mod domain;
 mod error;
 mod http;
 mod index;
-mod log_line;
 mod ops;
 mod store;
 
-use log_line::LogLine;
+use cli::log_line::LogLine;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A module may use those of a lower rank and itself. `main`, `cli` and `config` see all.
 #[rustfmt::skip]
@@ -20,17 +20,21 @@ const HOMES: &[(&str, &[&str])] = &[
     ("argon2",         &["src/domain/people/password.rs"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
+    ("clap_complete",  &["src/cli/completions.rs"]),
     ("env_logger",     &["src/main.rs"]),
     ("getrandom",      &["src/domain/"]),
     ("http_body_util", &["src/http/server/"]),
     ("hyper",          &["src/http/server/"]),
+    ("ignore",         &["src/cli/scan/"]),
     ("jiff",           &["src/domain/time.rs"]),
+    ("memchr",         &["src/cli/scan/"]),
     ("ring",           &["src/domain/"]),
-    ("rusqlite",       &["src/store/sqlite.rs"]),
+    ("rusqlite",       &["src/store/sqlite/"]),
     ("rustix",         &["src/cli/", "src/config/", "src/http/server/"]),
     ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("tokio",          &["src/http/server/"]),
+    ("yaml_rust2",     &["src/cli/catalog/"]),
 ];
 
 /// Words of the systems whose formats dialects speak: nothing below the dialects knows them.
@@ -38,8 +42,8 @@ const DIALECT_WORDS: &[&str] = &["aware", "awaretrain", "adverity", "vspc", "vee
 
 /// The longest file, its unit tests included.
 const LINES_MAX: usize = 500;
-/// Entries of a folder.
-const ENTRIES_MAX: usize = 9;
+/// Files of a folder, folders in it not counted.
+const FILES_MAX: usize = 9;
 
 struct Source {
     /// With slashes, from the top of the tree.
@@ -176,12 +180,11 @@ fn files_and_folders_stay_small() {
         );
     }
     for folder in folders("src") {
-        let entries = fs::read_dir(&folder).unwrap().count();
-        assert!(
-            entries <= ENTRIES_MAX || folder == Path::new("src"),
-            "{} has {entries} entries",
-            folder.display()
-        );
+        let entries = fs::read_dir(&folder).unwrap();
+        let files = entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_file())
+            .count();
+        assert!(files <= FILES_MAX, "{} has {files} files", folder.display());
     }
 }
 

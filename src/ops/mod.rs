@@ -6,8 +6,6 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
-#[cfg(test)]
-mod fixture;
 pub mod keys;
 pub mod oversight;
 pub mod people;
@@ -211,7 +209,7 @@ fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use super::fixture::Fixture;
+    use super::setup::fixture::Fixture;
     use super::*;
 
     #[test]

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 /// One thing that the index will hold, or no longer hold, once the transaction is committed.
 enum News {
     Catalog(String, Option<Arc<Catalog>>),
-    Key(KeyId, Option<(Key, Vec<SecretRow>)>),
+    Key(KeyId, Option<Box<(Key, Vec<SecretRow>)>>),
     Policies(Vec<Policy>),
     Session(KeyId, Option<Session>),
     User(Uid, Option<User>),
@@ -63,7 +63,7 @@ fn look(read: &Read, target: &Target) -> Result<Option<News>> {
         Kind::Catalog => News::Catalog(target.id.clone(), catalog(read, &target.id)?),
         Kind::Key => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Key(id, live_key(read, id)?)
+            News::Key(id, live_key(read, id)?.map(Box::new))
         }
         Kind::Policy => News::Policies(policies::list(read)?),
         Kind::Server => return Ok(None),
@@ -82,7 +82,7 @@ fn look(read: &Read, target: &Target) -> Result<Option<News>> {
 fn install(index: &Index, news: News) {
     match news {
         News::Catalog(name, catalog) => index.directory_mut().put_catalog(&name, catalog),
-        News::Key(_, Some((key, secrets))) => put_key(index, &key, &secrets),
+        News::Key(_, Some(found)) => put_key(index, &found.0, &found.1),
         News::Key(id, None) => index.remove_key(id),
         News::Policies(list) => index.directory_mut().put_policies(list),
         News::Session(id, session) => index.put_session(id, session),

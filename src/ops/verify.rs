@@ -129,14 +129,15 @@ pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool>
     Ok(found.unwrap_or(false))
 }
 
-/// Whether the verdict would be VALID, as far as memory tells and leaving quota aside; nothing is counted or spent.
+/// Whether the verdict would be VALID, as far as memory tells; it is not counted. A question of cost 0 spends nothing.
 pub fn foresees(app: &App, presented: Presented<'_>, question: &Question<'_>) -> bool {
     let now = app.now();
     let directory = app.index.directory();
     let found = app.index.with_key(presented.id, |key| {
         matching(&app.peppers, key, presented, now).is_some()
-            && surroundings(&directory, key, question)
-                .is_some_and(|around| rules(key, &around, question, now.wall).is_ok())
+            && surroundings(&directory, key, question).is_some_and(|around| {
+                matches!(judge(key, &around, question, now), Judged::Allowed(_))
+            })
     });
     found.unwrap_or(false)
 }

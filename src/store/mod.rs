@@ -15,7 +15,6 @@ pub mod local;
 pub mod people;
 pub mod policies;
 mod sqlite;
-mod values;
 pub mod workspaces;
 mod writer;
 

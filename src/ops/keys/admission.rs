@@ -124,10 +124,10 @@ pub fn check_name(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
 mod tests {
     use super::*;
     use crate::ops::access::Origin;
-    use crate::ops::fixture::Fixture;
     use crate::ops::keys::issue::{NewKey, issue, issue_by_password};
     use crate::ops::people::{self, NewUser};
     use crate::ops::policies::{PolicyEdit, create};
+    use crate::ops::setup::fixture::Fixture;
 
     const PASSWORD: &str = "a passphrase of some length";
 

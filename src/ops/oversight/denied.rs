@@ -144,7 +144,7 @@ mod tests {
     use crate::domain::people::permission::{Permission, Permissions};
     use crate::error::Error;
     use crate::ops::access::Caller;
-    use crate::ops::fixture::{Fixture, NOW};
+    use crate::ops::setup::fixture::{Fixture, NOW};
     use crate::ops::{keys, oversight, system_event, workspaces};
 
     fn denied(fixture: &Fixture) -> Vec<Event> {

@@ -184,7 +184,7 @@ pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::fixture::Fixture;
+    use crate::ops::setup::fixture::Fixture;
     use crate::ops::workspaces::{self, NewWorkspace};
     use std::sync::atomic::{AtomicBool, Ordering};
 

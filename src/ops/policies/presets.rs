@@ -52,8 +52,8 @@ pub fn install(
 mod tests {
     use super::*;
     use crate::domain::catalog::Scope;
-    use crate::ops::fixture::Fixture;
     use crate::ops::policies::{PolicyEdit, edit};
+    use crate::ops::setup::fixture::Fixture;
 
     const PRESETS: &[Preset] = &[
         Preset {

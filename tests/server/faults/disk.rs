@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::{Journal, left_out};
+use super::{Journal, left_out, readiness};
 use crate::durability::file;
 use crate::support::{Server, fresh_folder, refusal};
 
@@ -73,10 +73,6 @@ fn issue_until_refused(server: &Server, journal: &mut Journal, again: impl Fn())
         }
     }
     panic!("the fault has no effect");
-}
-
-fn readiness(server: &Server, wanted: u16) -> bool {
-    (0..50).any(|_| server.anonymous().get("/readyz").status == wanted)
 }
 
 // attacks 216 and 251, promise P7

@@ -10,9 +10,24 @@ mod disk;
 mod locked;
 mod process;
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::{Issued, Server};
+
+/// Whether `/readyz` comes to say this: it believes what it found for a second.
+fn readiness(server: &Server, wanted: u16) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        if server.anonymous().get("/readyz").status == wanted {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
 
 /// Keys whose issue was acknowledged, and names whose issue was refused.
 #[derive(Default)]

@@ -1,18 +1,19 @@
 //! The seam to SQLite: opening, settings, values, rows and errors. Nothing else names rusqlite.
 
-use super::values::{FromValue, ToValue, Value};
+mod values;
+
 use crate::domain::audit::Target;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::types::ToSqlOutput;
-pub use rusqlite::types::ValueRef;
+
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
+use values::{FromValue, ToValue};
 
 /// "Ltky": marks a file as Latchkey's.
 const APPLICATION_ID: i64 = 0x4c74_6b79;
@@ -23,7 +24,7 @@ const HEADER_BYTES: usize = 100;
 /// How long a write waits for another program's lock.
 const BUSY_MS: u64 = 5_000;
 const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
-const SCHEMA: &str = include_str!("../../schema.sql");
+const SCHEMA: &str = include_str!("../../../schema.sql");
 /// Steps that databases of this build have taken; see `schema.sql`.
 pub const SCHEMA_VERSION: i64 = 1;
 
@@ -484,16 +485,5 @@ fn constraint(extended: i32) -> String {
             "something else still refers to it".to_owned()
         }
         _ => "the database refused the change".to_owned(),
-    }
-}
-
-impl rusqlite::ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Value::Blob(bytes) => ValueRef::Blob(bytes),
-            Value::Int(number) => ValueRef::Integer(*number),
-            Value::Null => ValueRef::Null,
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
     }
 }

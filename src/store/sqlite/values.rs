@@ -1,9 +1,9 @@
 //! Plain values, in and out of statements, and which of our types are stored as which of them.
 
-use super::sqlite::ValueRef;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 /// A plain value, in or out.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,5 +169,16 @@ impl<T: FromValue> FromValue for Option<T> {
             ValueRef::Null => Some(None),
             value => T::from_value(value).map(Some),
         }
+    }
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+            Value::Int(number) => ValueRef::Integer(*number),
+            Value::Null => ValueRef::Null,
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
     }
 }

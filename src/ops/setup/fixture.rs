@@ -1,13 +1,13 @@
 //! A server without sockets, for the tests of this folder: a real database in a folder of its own, a clock that
 //! stands still.
 
-use super::access::{Caller, Origin};
-use super::policies::presets::Preset;
-use super::{App, setup};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
+use crate::ops::access::{Caller, Origin};
+use crate::ops::policies::presets::Preset;
+use crate::ops::{App, setup};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

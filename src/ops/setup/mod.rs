@@ -1,12 +1,8 @@
 //! The first start: what an empty database is given, and opening one that is there.
 
-use super::access::root;
-use super::clock::{Clock, Wall};
-use super::keys::issue;
-use super::oversight::denied::Denials;
-use super::people::PasswordGate;
-use super::policies::presets::{self, Preset};
-use super::{App, publish, system_event, verify};
+#[cfg(test)]
+pub mod fixture;
+
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
 use crate::domain::key::keyfile::KeyFiles;
@@ -22,6 +18,13 @@ use crate::domain::workspace::{ROOT_SLUG, Workspace};
 use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
+use crate::ops::access::root;
+use crate::ops::clock::{Clock, Wall};
+use crate::ops::keys::issue;
+use crate::ops::oversight::denied::Denials;
+use crate::ops::people::PasswordGate;
+use crate::ops::policies::presets::{self, Preset};
+use crate::ops::{App, publish, system_event, verify};
 use crate::store::{
     Durability, Store, Write, audit, catalogs, keys, local, people, policies, workspaces,
 };
