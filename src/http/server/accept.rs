@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::Listener;
 use super::connection::{self, Front};
@@ -59,18 +59,24 @@ impl Door {
                 stream.set_nodelay(true)?;
                 let place = place(front).await;
                 let peer = Peer::Tcp { peer, local };
-                tokio::spawn(connection::serve(stream, peer, place, Arc::clone(front)));
+                let (stream, owner) = (stream.into_std()?, Arc::clone(front));
+                front.lanes.give(async move {
+                    // Registered anew, with the thread that will serve it.
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        connection::serve(stream, peer, place, owner).await;
+                    }
+                });
             }
             Door::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
                 let place = place(front).await;
-                tokio::spawn(connection::serve(
-                    stream,
-                    Peer::Unix { uid },
-                    place,
-                    Arc::clone(front),
-                ));
+                let (stream, owner) = (stream.into_std()?, Arc::clone(front));
+                front.lanes.give(async move {
+                    if let Ok(stream) = UnixStream::from_std(stream) {
+                        connection::serve(stream, Peer::Unix { uid }, place, owner).await;
+                    }
+                });
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod chunked;
 mod connection;
 mod guard;
 mod head;
+mod lanes;
 mod limits;
 mod pool;
 mod watch;
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 
 use self::accept::Door;
 use self::connection::Front;
+use self::lanes::Lanes;
 use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
 use self::pool::Pool;
 use self::watch::{Registry, TICK};
@@ -138,7 +140,9 @@ impl Default for Hooks {
 
 /// The I/O threads, and signals that are caught from now on: one that comes early is obeyed once `run` is called.
 pub struct Engine {
+    /// Accepts, keeps the deadlines and hears signals.
     runtime: Runtime,
+    lanes: Lanes,
     signals: Signals,
 }
 
@@ -146,15 +150,20 @@ impl Engine {
     /// `workers` is the number of I/O threads.
     pub fn start(workers: usize) -> io::Result<Engine> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers.max(1))
-            .thread_name("http")
+            .worker_threads(1)
+            .thread_name("http door")
             .enable_io()
             .enable_time()
             .build()?;
         let within = runtime.enter();
         let signals = Signals::caught()?;
         drop(within);
-        Ok(Engine { runtime, signals })
+        let lanes = Lanes::start(workers)?;
+        Ok(Engine {
+            runtime,
+            lanes,
+            signals,
+        })
     }
 
     /// Serves until SIGTERM, SIGINT or [`Stopper::stop`], then drains and returns. Blocks the calling thread.
@@ -170,7 +179,13 @@ impl Engine {
     ) -> io::Result<()> {
         let pool = Pool::start(BLOCKING_THREADS, BLOCKING_QUEUE_MAX, connection::work)?;
         let registry = Arc::new(Registry::new(limits));
-        let front = Arc::new(Front::new(service, registry, pool, random_bits()));
+        let front = Arc::new(Front::new(
+            service,
+            registry,
+            pool,
+            self.lanes,
+            random_bits(),
+        ));
         let serving = serve(listeners, front, hooks, stopper, self.signals);
         let outcome = self.runtime.block_on(serving);
         // What is still connected has had its time.

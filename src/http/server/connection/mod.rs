@@ -20,6 +20,7 @@ pub use self::exchange::{Job, work};
 use super::Service;
 use super::guard::Guard;
 use super::head::Refusal;
+use super::lanes::Lanes;
 use super::pool::Pool;
 use super::watch::{Place, Registry, Seldom};
 use crate::http::request::{Peer, RequestId};
@@ -35,6 +36,7 @@ pub struct Front {
     pub service: Service,
     pub registry: Arc<Registry>,
     pub pool: Pool<Job>,
+    pub lanes: Lanes,
     pub accept_log: Seldom,
     tls_log: Seldom,
     process: u32,
@@ -45,11 +47,18 @@ pub struct Front {
 
 impl Front {
     /// `process` are the random bits of all request ids.
-    pub fn new(service: Service, registry: Arc<Registry>, pool: Pool<Job>, process: u32) -> Front {
+    pub fn new(
+        service: Service,
+        registry: Arc<Registry>,
+        pool: Pool<Job>,
+        lanes: Lanes,
+        process: u32,
+    ) -> Front {
         Front {
             service,
             registry,
             pool,
+            lanes,
             accept_log: Seldom::default(),
             tls_log: Seldom::default(),
             process,

@@ -1,0 +1,57 @@
+//! The I/O threads: each runs the connections that it was given, and no other.
+//!
+//! A connection never moves to another thread, so threads wake one another only to hand over a new connection or an
+//! answer from the pool.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Notify;
+
+/// Dropping it ends the threads and whatever connections they still have.
+pub struct Lanes {
+    handles: Vec<Handle>,
+    next: AtomicUsize,
+    ended: Arc<Notify>,
+}
+
+impl Lanes {
+    /// Fails if a thread or its reactor is not to be had.
+    pub fn start(count: usize) -> io::Result<Lanes> {
+        let lanes = Lanes {
+            handles: Vec::with_capacity(count),
+            next: AtomicUsize::new(0),
+            ended: Arc::default(),
+        };
+        (0..count.max(1)).try_fold(lanes, |mut lanes, number| {
+            let runtime = Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .build()?;
+            lanes.handles.push(runtime.handle().clone());
+            let ended = Arc::clone(&lanes.ended);
+            thread::Builder::new()
+                .name(format!("http-{number}"))
+                .spawn(move || runtime.block_on(ended.notified()))?;
+            Ok(lanes)
+        })
+    }
+
+    /// Gives a connection to the next thread in turn.
+    pub fn give(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.handles[turn % self.handles.len()].spawn(connection);
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        // The permit is for a thread that has not come to wait yet.
+        self.ended.notify_waiters();
+        self.ended.notify_one();
+    }
+}
