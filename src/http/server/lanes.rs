@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 /// Dropping it ends the threads and whatever connections they still have.
 pub struct Lanes {
     handles: Vec<Handle>,
     next: AtomicUsize,
-    ended: Arc<Notify>,
+    /// Closed at the end: whoever waits then, or comes to wait later, ends.
+    ended: Arc<Semaphore>,
 }
 
 impl Lanes {
@@ -25,7 +26,7 @@ impl Lanes {
         let lanes = Lanes {
             handles: Vec::with_capacity(count),
             next: AtomicUsize::new(0),
-            ended: Arc::default(),
+            ended: Arc::new(Semaphore::new(0)),
         };
         (0..count.max(1)).try_fold(lanes, |mut lanes, number| {
             let runtime = Builder::new_current_thread()
@@ -36,7 +37,7 @@ impl Lanes {
             let ended = Arc::clone(&lanes.ended);
             thread::Builder::new()
                 .name(format!("http-{number}"))
-                .spawn(move || runtime.block_on(ended.notified()))?;
+                .spawn(move || drop(runtime.block_on(ended.acquire())))?;
             Ok(lanes)
         })
     }
@@ -50,8 +51,6 @@ impl Lanes {
 
 impl Drop for Lanes {
     fn drop(&mut self) {
-        // The permit is for a thread that has not come to wait yet.
-        self.ended.notify_waiters();
-        self.ended.notify_one();
+        self.ended.close();
     }
 }
