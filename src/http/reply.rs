@@ -44,17 +44,17 @@ impl Reply {
     ///
     /// A value that may not stand in a header (a line break, NUL, another control byte) becomes empty: text of
     /// others must neither split the answer nor stop the server. A name that is none is left out.
-    pub fn with(mut self, name: &str, value: &str) -> Reply {
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Reply {
         self.headers.remove(name);
         self.also(name, value)
     }
 
     /// Adds a header beside its former values, for `Set-Cookie` and `WWW-Authenticate`.
-    pub fn also(mut self, name: &str, value: &str) -> Reply {
-        let legal = value.bytes().all(headers::is_value_byte);
+    pub fn also(mut self, name: &str, value: impl AsRef<[u8]>) -> Reply {
         if headers::is_name(name.as_bytes()) {
-            let value = if legal { value } else { "" };
-            self.headers.append(name.as_bytes(), value.as_bytes());
+            let legal = Some(value.as_ref()).filter(|value| headers::is_value(value));
+            self.headers
+                .append(name.as_bytes(), legal.unwrap_or_default());
         } else {
             log::error!("an answer names an illegal header");
         }

@@ -5,18 +5,23 @@ use crate::domain::people::User;
 use crate::domain::policy::{CredentialHeader, Policy};
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
-use std::collections::HashMap;
+use crate::index::IdHasher;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+
+/// Uids are drawn by us at random, as ids of keys are.
+type ByUid<T> = HashMap<Uid, T, BuildHasherDefault<IdHasher>>;
 
 /// One consistent state of all four.
 #[derive(Default)]
 pub struct Directory {
-    places: HashMap<Uid, Place>,
+    places: ByUid<Place>,
     slugs: HashMap<String, Uid>,
-    users: HashMap<Uid, Arc<User>>,
+    users: ByUid<Arc<User>>,
     user_names: HashMap<String, Uid>,
-    policies: HashMap<String, Arc<Policy>>,
-    catalogs: HashMap<String, Arc<Catalog>>,
+    policies: BTreeMap<String, Arc<Policy>>,
+    catalogs: BTreeMap<String, Arc<Catalog>>,
     /// Headers of their own that some policy names.
     named_headers: Arc<[String]>,
 }

@@ -94,12 +94,12 @@ impl Scan {
         {
             return Err(bad("A request begins with a method in capital letters."));
         }
-        while self.at < bytes.len() {
-            let byte = bytes[self.at];
-            if TEXT[usize::from(byte)] {
-                self.at += 1;
-                continue;
-            }
+        while let Some(rest) = bytes.get(self.at..) {
+            let text = rest.iter().position(|&byte| !TEXT[usize::from(byte)]);
+            self.at += text.unwrap_or(rest.len());
+            let Some(&byte) = bytes.get(self.at) else {
+                break;
+            };
             match (byte, bytes.get(self.at + 1)) {
                 (b'\r', None) => break,
                 (b'\r', Some(b'\n')) => {
