@@ -3,7 +3,7 @@
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, Trust};
+use crate::http::client::{self, LiveTrust};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
-    trust: Trust,
+    trust: LiveTrust,
     surfaces: &'static [&'static Surface],
 }
 
@@ -30,10 +30,14 @@ enum Found {
 
 impl Router {
     /// `surfaces`: the first one words the errors of paths that belong to none.
-    pub fn new(app: Arc<App>, trust: Trust, surfaces: &'static [&'static Surface]) -> Router {
+    pub fn new(
+        app: Arc<App>,
+        trust: impl Into<LiveTrust>,
+        surfaces: &'static [&'static Surface],
+    ) -> Router {
         Router {
             app,
-            trust,
+            trust: trust.into(),
             surfaces,
         }
     }
@@ -91,7 +95,7 @@ impl Router {
                 &self.app,
                 credential.secret,
                 credential.header,
-                self.trust.client_address(head),
+                self.trust.now().client_address(head),
             ),
         }
     }
@@ -118,7 +122,7 @@ impl Router {
         request: &Request,
         lane: Lane,
     ) -> Result<Option<Reply>> {
-        if surface.checks_host && !self.trust.answers_for(request) {
+        if surface.checks_host && !self.trust.now().answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match find(surface, &request.method, below) {
@@ -140,9 +144,10 @@ impl Router {
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
+        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
-            trust: &self.trust,
+            trust: &trust,
             request,
             caller,
             secret,
@@ -179,11 +184,11 @@ impl Router {
 
     /// What a proxy passes on came from somewhere else, whatever the connection says.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
+        if let Some(uid) = self.trust.now().administrator(head) {
+            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
-        let may_ask = access == Access::Verifier && self.trust.verify_from_loopback;
+        let may_ask = access == Access::Verifier && self.trust.now().verify_from_loopback;
         if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
             return Ok(Authenticated::As(None, None));
         }
@@ -197,7 +202,7 @@ impl Router {
         request: &Request,
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
-        let origin = self.trust.origin(request);
+        let origin = self.trust.now().origin(request);
         match access::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(Some(secret), Some(caller))),
             None => Ok(Authenticated::MustWait),
@@ -250,6 +255,7 @@ impl Router {
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {
         let origin = head.header("origin").ok().flatten()?;
         self.trust
+            .now()
             .cors_origins
             .iter()
             .any(|known| known == origin)
