@@ -114,7 +114,8 @@ impl Doors<'_> {
             }),
         };
         let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
-        let service = Router::new(app.clone(), trust, SURFACES).service();
+        let mounts = settings.mounts()?;
+        let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());
