@@ -88,6 +88,9 @@ fn a_refused_member_is_named() {
     for (field, value) in [
         ("name", json!("Not A Slug")),
         ("issued_by", json!("nobody")),
+        ("owner", json!("perhaps")),
+        ("catalog", json!("nowhere")),
+        ("scopes", json!([])),
         ("headers", json!([])),
         ("headers[0]", json!("cookie")),
         ("read_only_by", json!("guess")),
