@@ -2,6 +2,7 @@
 
 mod keys;
 mod oauth;
+pub mod openapi;
 mod oversight;
 mod people;
 pub mod problem;
@@ -81,4 +82,5 @@ const ROUTES: &[Route] = &strict([
     get   (        "/audit-events/chain", Caller,   oversight::chain),
     post  (        "/audit-events/prune", Caller,   oversight::prune),
     get   (        "/usage",              Caller,   oversight::usage).with_query(),
+    get   (        "/openapi.json",       Public,   openapi::document),
 ]);
