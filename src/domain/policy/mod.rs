@@ -76,6 +76,8 @@ pub enum IssuedBy {
     Owner,
     /// Whoever knows a user's name and password, for that user; a change of the password ends the keys.
     Password,
+    /// Whoever administers the root workspace, for any; nobody else may take such a key over by rotating it.
+    RootAdministrator,
 }
 
 /// What makes a request a write, for keys that only read.
@@ -152,6 +154,7 @@ impl Words for IssuedBy {
         (IssuedBy::ManagerOrOwner, "manager_or_owner"),
         (IssuedBy::Owner, "owner"),
         (IssuedBy::Password, "password"),
+        (IssuedBy::RootAdministrator, "root_administrator"),
     ];
 }
 

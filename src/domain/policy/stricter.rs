@@ -68,8 +68,12 @@ fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
 }
 
 fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
-    // Proving a password again is more than having a session or a key of one's own.
-    let narrowed = matches!((before, after), (IssuedBy::Owner, IssuedBy::Password));
+    // Proving a password again is more than having a session or a key of one's own; whoever administers the root
+    // manages keys everywhere.
+    let narrowed = matches!(
+        (before, after),
+        (IssuedBy::Owner, IssuedBy::Password) | (IssuedBy::Manager, IssuedBy::RootAdministrator)
+    );
     narrowed || same_or(before, after, IssuedBy::ManagerOrOwner)
 }
 
@@ -165,6 +169,7 @@ mod tests {
     fn every_member_that_permits_more_is_found() {
         check("issued_by", |p| p.issued_by = IssuedBy::Owner);
         check("issued_by", |p| p.issued_by = IssuedBy::ManagerOrOwner);
+        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("headers", |p| p.headers.push(CredentialHeader::Token));
         check("headers", |p| p.headers = vec![CredentialHeader::Token]);
         check("read_only_by", |p| p.read_only_by = ReadOnlyBy::Operation);

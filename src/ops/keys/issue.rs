@@ -91,7 +91,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             bounds::inherit(tx, &directory, &who, &mut key)?;
             admission::check_scopes(&directory, &who, &policy, &key)?;
             policy.check(&key, now)?;
-            admission::check_room(tx, &policy, &key)?;
+            admission::check_room(tx, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
