@@ -75,6 +75,7 @@ impl Doors<'_> {
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
         args.serve.check_listen()?;
         args.serve.trust()?;
+        args.serve.mounts()?;
         let tcp = bind(args.serve.listen)?;
         let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
         let unix = bind_socket(&folder.socket())?;
@@ -102,7 +103,8 @@ impl Doors<'_> {
             on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
         };
         let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
-        let service = Router::new(app.clone(), settings.trust()?, SURFACES).service();
+        let mounts = settings.mounts()?;
+        let service = Router::new(app.clone(), settings.trust()?, SURFACES, &mounts).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());
