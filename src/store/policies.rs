@@ -10,8 +10,8 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
         "INSERT INTO policies (name, description, issued_by, headers, read_only_by, expiry, expiry_s_max,
                                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
                                secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
-                               rate_window_s, prefix)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+                               rate_window_s, prefix, acts_for_owner)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
         &[
             &policy.name,
             &policy.description,
@@ -34,6 +34,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
             &policy.rate_limit.map(|rate| rate.limit),
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
+            &policy.acts_for_owner,
         ],
     )?;
     Ok(())
@@ -46,8 +47,9 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
          SET description = $1, issued_by = $2, headers = $3, read_only_by = $4, expiry = $5, expiry_s_max = $6,
              expiry_months_max = $7, addresses = $8, keys_per_workspace_max = $9, keys_per_owner_max = $10,
              name_unique = $11, secret_shown = $12, editable = $13, can_disable = $14, can_rotate = $15,
-             confirm_name = $16, tied_to = $17, rate_limit = $18, rate_window_s = $19, prefix = $20
-         WHERE name = $21",
+             confirm_name = $16, tied_to = $17, rate_limit = $18, rate_window_s = $19, prefix = $20,
+             acts_for_owner = $21
+         WHERE name = $22",
         &[
             &policy.description,
             &word(policy.issued_by),
@@ -69,6 +71,7 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
             &policy.rate_limit.map(|rate| rate.limit),
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
+            &policy.acts_for_owner,
             &policy.name,
         ],
     )?;
@@ -79,7 +82,8 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
     read.query_one(
         "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, expiry_months_max, addresses,
                 keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                acts_for_owner
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -92,7 +96,8 @@ pub fn list(read: &Read) -> Result<Vec<Policy>> {
     read.query(
         "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, expiry_months_max, addresses,
                 keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                acts_for_owner
          FROM policies
          ORDER BY name",
         &[],
@@ -156,6 +161,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
             .zip(window_s)
             .map(|(limit, window_s)| RateLimit { limit, window_s }),
         prefix: text("prefix")?,
+        acts_for_owner: row.get("acts_for_owner")?,
     })
 }
 
@@ -210,6 +216,7 @@ mod tests {
                 limit: 5,
                 window_s: 6,
             }),
+            acts_for_owner: true,
             prefix: "ab".to_owned(),
         };
         assert!(update(&read.write(), &after).unwrap());

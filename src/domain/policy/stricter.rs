@@ -53,6 +53,10 @@ impl Policy {
                 "tied_to",
                 same_or(before.tied_to, self.tied_to, TiedTo::Workspace),
             ),
+            (
+                "acts_for_owner",
+                before.acts_for_owner || !self.acts_for_owner,
+            ),
             ("rate_limit", slower(before, self)),
         ];
         members

@@ -167,7 +167,7 @@ fn check_reach(
 ) -> Result<()> {
     let changes = changes(before, after);
     let only_switched_off = before.enabled && !after.enabled && changes.only("enabled");
-    if !bounds::is_management(after) || only_switched_off && uses_left.is_none() {
+    if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
     let limits_unchanged = before.scopes == after.scopes
@@ -178,7 +178,8 @@ fn check_reach(
         && before.rate_limit == after.rate_limit
         && before.enabled == after.enabled
         && uses_left.is_none();
-    if caller.identity == Identity::Key(after.id) && !limits_unchanged {
+    let own = [Identity::ForOwner(after.id), Identity::Key(after.id)];
+    if own.contains(&caller.identity) && !limits_unchanged {
         return Err(Error::Forbidden(
             "a key cannot edit its own limits".to_owned(),
         ));

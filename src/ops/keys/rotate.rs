@@ -5,7 +5,7 @@ use super::admission::check_takeover;
 use super::{Issued, bounds, manageable, policy_of, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::secret::{PREFIX_DEFAULT, Secret};
+use crate::domain::key::secret::{Secret, prefix_of_hint};
 use crate::domain::key::{GRACE_S_MAX, Key, KeyId};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
@@ -201,11 +201,7 @@ fn replace(
             keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), true)?
         }
     }
-    let prefix = key
-        .hint
-        .split_once('_')
-        .map_or(PREFIX_DEFAULT, |(prefix, _)| prefix);
-    let secret = Secret::generate(prefix, key.id)?;
+    let secret = Secret::generate(prefix_of_hint(&key.hint), key.id)?;
     keep(tx, files, policy, &secret, now)?;
     key.hint = secret.hint();
     key.rotated_at = Some(now);
