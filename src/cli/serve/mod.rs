@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http::route::Router;
+use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::{App, setup, upkeep};
 use reload::InForce;
@@ -57,6 +58,7 @@ pub struct Doors<'a> {
     args: &'a RunArgs,
     folder: &'a Folder,
     tcp: TcpListener,
+    tls: Option<LiveTls>,
     unix: UnixListener,
     engine: Engine,
     pub url: String,
@@ -81,13 +83,17 @@ impl Doors<'_> {
         args.serve.check()?;
         reload::set_log_level(&args.serve);
         let tcp = bind(args.serve.listen)?;
-        let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
+        let tls = args.serve.tls()?.map(|files| Identity::load(&files));
+        let tls = tls.transpose()?.map(LiveTls::new);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", tcp.local_addr().map_err(Error::internal)?);
         let unix = bind_socket(&folder.socket())?;
         let file = SocketFile(folder.socket());
         Ok(Doors {
             args,
             folder,
             tcp,
+            tls,
             unix,
             engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
             url,
@@ -106,6 +112,7 @@ impl Doors<'_> {
         let reloading = reload::start(InForce {
             settings: self.args.settings.clone(),
             trust: trust.clone(),
+            tls: self.tls.clone().zip(settings.tls()?),
         })?;
         let hooks = Hooks {
             on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
@@ -113,7 +120,11 @@ impl Doors<'_> {
                 let _ = reloading.send(());
             }),
         };
-        let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
+        let tcp = match self.tls {
+            Some(tls) => Listener::Tls(self.tcp, tls),
+            None => Listener::Tcp(self.tcp),
+        };
+        let listeners = vec![tcp, Listener::Unix(self.unix)];
         let mounts = settings.mounts()?;
         let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
         let served = self

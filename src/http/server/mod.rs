@@ -1,7 +1,7 @@
 //! The HTTP front: sockets, connections, deadlines, framing, and the crossing from async to plain Rust.
 //!
 //! This folder is the only home of hyper and tokio. What it serves is three closures in a [`Service`]; it knows no
-//! route and no credential. A byte travels `accept` → `guard` (strict framing by `head` and `chunked`) → hyper →
+//! route and no credential. A byte travels `accept` → `tls`, where there is a certificate → `guard` (strict framing by `head` and `chunked`) → hyper →
 //! `connection` → the service, inline or on the `pool`; `watch` keeps the deadlines.
 
 mod accept;
@@ -12,6 +12,7 @@ mod head;
 mod lanes;
 mod limits;
 mod pool;
+pub mod tls;
 mod watch;
 
 use std::future::poll_fn;
@@ -31,6 +32,7 @@ use self::connection::Front;
 use self::lanes::Lanes;
 use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
 use self::pool::Pool;
+use self::tls::LiveTls;
 use self::watch::{Registry, TICK};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
@@ -102,6 +104,7 @@ pub enum Fault {
 /// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
 pub enum Listener {
     Tcp(std::net::TcpListener),
+    Tls(std::net::TcpListener, LiveTls),
     Unix(std::os::unix::net::UnixListener),
 }
 
