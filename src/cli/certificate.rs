@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -97,6 +98,16 @@ pub fn run(command: &TlsCommand) -> Result<End> {
         return Ok(End::Done);
     }
     let (path, key_path) = (path.display(), key_path.display());
+    // A name has to be allowed; addresses and localhost always are.
+    let names: Vec<&str> = hosts
+        .iter()
+        .map(String::as_str)
+        .filter(|host| *host != "localhost" && host.parse::<IpAddr>().is_err())
+        .collect();
+    let allowed = match names.as_slice() {
+        [] => String::new(),
+        names => format!(" --allowed-hosts {}", names.join(",")),
+    };
     show::print(&format!(
         "certificate  {path}\n\
          private key  {key_path}\n\
@@ -104,7 +115,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
          until        {not_after}\n\
          SHA-256      {sha256}\n\n\
          Serve with it:\n  \
-         latchkey serve --data {} --tls-certificate {path} --tls-key {key_path}\n\
+         latchkey serve --data {} --tls-certificate {path} --tls-key {key_path}{allowed}\n\
          Trust it on a client that has a copy:\n  \
          curl --cacert {path} https://{}:8420/healthz",
         hosts.join(", "),
@@ -122,7 +133,7 @@ fn hosts(args: &SelfSignedArgs) -> Result<Vec<String>> {
         hosts.extend(system.nodename().to_str().ok().map(str::to_owned));
     }
     for host in &hosts {
-        let is_host = host.parse::<std::net::IpAddr>().is_ok()
+        let is_host = host.parse::<IpAddr>().is_ok()
             || path::host(host).is_some_and(|known| known == host.to_ascii_lowercase());
         if !is_host {
             return Err(Failure::Usage(format!(
