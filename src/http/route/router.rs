@@ -44,13 +44,14 @@ impl Router {
     /// What the server runs.
     pub fn service(self) -> Service {
         let router = Arc::new(self);
-        let (planner, answerer) = (router.clone(), router.clone());
+        let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
         let answer: Answerer = Box::new(move |request, lane| answerer.answer(request, lane));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
             plan: Box::new(move |head| planner.plan(head)),
             answer,
             fault,
+            now: Box::new(move || clock.app.now().wall),
         }
     }
 
@@ -130,6 +131,9 @@ impl Router {
             Target::Nothing => return Err(Error::NotFound("path")),
         };
         let may_wait = lane == Lane::Blocking;
+        if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
+            return Ok(None);
+        }
         let (secret, caller) = match self.authenticate(route.access, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
