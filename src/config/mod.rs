@@ -152,7 +152,7 @@ impl ServeArgs {
 
     /// Refuses settings that make no sense together.
     pub fn check(&self) -> Result<()> {
-        self.check_listen()?;
+        self.check_plain(self.listen)?;
         if let Some(files) = self.tls()? {
             Identity::load(&files)?;
         }
@@ -187,9 +187,8 @@ impl ServeArgs {
     }
 
     /// Refuses to send secrets readable across a network unless told to.
-    fn check_listen(&self) -> Result<()> {
-        if self.listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some()
-        {
+    pub fn check_plain(&self, listen: SocketAddr) -> Result<()> {
+        if listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some() {
             return Ok(());
         }
         Err(Error::invalid(
@@ -198,7 +197,7 @@ impl ServeArgs {
                 "{} is reached by other machines, and plain HTTP would send secrets readable to the network; name a \
                  certificate with --tls-certificate and --tls-key (latchkey tls self-signed makes one), listen on 127.0.0.1 \
                  behind a proxy with TLS, or say --allow-plain-http",
-                self.listen
+                listen
             ),
         ))
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::{spawn, wall_clock};
+use super::{spawn, systemd, wall_clock};
 use crate::cli::settled;
 use crate::config::sources::Setting;
 use crate::config::{RELOADED, ServeArgs};
@@ -79,7 +79,10 @@ fn run_with_tls(mut in_force: InForce, asking: &Receiver<()>) {
 
 impl InForce {
     fn hang_up(&mut self) {
-        match self.reload() {
+        systemd::reloading();
+        let reloaded = self.reload();
+        systemd::ready();
+        match reloaded {
             Ok(()) => log::info!("SIGHUP: the settings were read again"),
             Err(err) => log::error!("SIGHUP: all settings stay as they were: {err}"),
         }

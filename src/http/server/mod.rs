@@ -134,6 +134,8 @@ pub struct Hooks {
     pub on_ready: Box<dyn FnOnce() + Send>,
     /// At each SIGHUP, on the I/O thread of `run`: short work only.
     pub on_hangup: Box<dyn Fn() + Send>,
+    /// Once the drain begins.
+    pub on_stop: Box<dyn FnOnce() + Send>,
 }
 
 impl Default for Hooks {
@@ -141,6 +143,7 @@ impl Default for Hooks {
         Hooks {
             on_ready: Box::new(|| ()),
             on_hangup: Box::new(|| ()),
+            on_stop: Box::new(|| ()),
         }
     }
 }
@@ -221,6 +224,7 @@ async fn serve(
     (hooks.on_ready)();
 
     signals.stop_asked(&stopper, &hooks.on_hangup).await;
+    (hooks.on_stop)();
     front.registry.drain();
     for task in accepting {
         task.abort();
