@@ -157,6 +157,7 @@ mod tests {
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
             local: "10.0.0.5:8420".parse().unwrap(),
+            is_tls: false,
         };
         Head {
             method: Method::GET,
