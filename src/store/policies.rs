@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
     tx.execute(
-        "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
-                               secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
-                               rate_window_s, prefix)
+        "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry,
+                               expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
+                               name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
+                               rate_window_s, prefix, acts_for_owner)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24)",
+                 $24, $25)",
         &[
             &policy.name,
             &policy.description,
@@ -38,6 +38,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
             &policy.rate_limit.map(|rate| rate.limit),
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
+            &policy.acts_for_owner,
         ],
     )?;
     Ok(())
@@ -50,8 +51,9 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
          SET description = $1, issued_by = $2, owner = $3, catalog = $4, scopes = $5, headers = $6, read_only_by = $7,
              expiry = $8, expiry_s_max = $9, expiry_months_max = $10, addresses = $11, keys_per_workspace_max = $12,
              keys_per_owner_max = $13, name_unique = $14, secret_shown = $15, editable = $16, can_disable = $17,
-             can_rotate = $18, confirm_name = $19, tied_to = $20, rate_limit = $21, rate_window_s = $22, prefix = $23
-         WHERE name = $24",
+             can_rotate = $18, confirm_name = $19, tied_to = $20, rate_limit = $21, rate_window_s = $22, prefix = $23,
+             acts_for_owner = $24
+         WHERE name = $25",
         &[
             &policy.description,
             &word(policy.issued_by),
@@ -76,6 +78,7 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
             &policy.rate_limit.map(|rate| rate.limit),
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
+            &policy.acts_for_owner,
             &policy.name,
         ],
     )?;
@@ -85,8 +88,9 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
     read.query_one(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
+                editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                acts_for_owner
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -98,8 +102,9 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
 pub fn list(read: &Read) -> Result<Vec<Policy>> {
     read.query(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
+                editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                acts_for_owner
          FROM policies
          ORDER BY name",
         &[],
@@ -166,6 +171,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
             .zip(window_s)
             .map(|(limit, window_s)| RateLimit { limit, window_s }),
         prefix: text("prefix")?,
+        acts_for_owner: row.get("acts_for_owner")?,
     })
 }
 
@@ -229,6 +235,7 @@ mod tests {
                 limit: 5,
                 window_s: 6,
             }),
+            acts_for_owner: true,
             prefix: "ab".to_owned(),
         };
         assert!(update(&read.write(), &after).unwrap());

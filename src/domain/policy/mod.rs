@@ -4,7 +4,7 @@
 //! demands of a key.
 //!
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
+//! `read_only_by`, `tied_to`, `acts_for_owner`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
 //! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
@@ -53,9 +53,11 @@ pub struct Policy {
     /// Deleting asks for the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
+    /// A key of this policy may be let in as its owner by a dialect whose keys are meant so (`ops::access::as_owner`).
+    pub acts_for_owner: bool,
     /// For keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
-    /// The start of the secrets.
+    /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
     pub prefix: String,
 }
 
@@ -89,6 +91,8 @@ pub enum IssuedBy {
     Owner,
     /// Whoever knows a user's name and password, for that user; a change of the password ends the keys.
     Password,
+    /// Whoever administers the root workspace, for any; nobody else may take such a key over by rotating it.
+    RootAdministrator,
 }
 
 /// What makes a request a write, for keys that only read.
@@ -165,6 +169,7 @@ impl Words for IssuedBy {
         (IssuedBy::ManagerOrOwner, "manager_or_owner"),
         (IssuedBy::Owner, "owner"),
         (IssuedBy::Password, "password"),
+        (IssuedBy::RootAdministrator, "root_administrator"),
     ];
 }
 
@@ -304,6 +309,7 @@ impl Policy {
             can_rotate: true,
             confirm_name: false,
             tied_to: TiedTo::OwnerAndWorkspace,
+            acts_for_owner: false,
             rate_limit: None,
             prefix: crate::domain::key::secret::PREFIX_DEFAULT.to_owned(),
         }

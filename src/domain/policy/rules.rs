@@ -174,6 +174,14 @@ impl Policy {
         Ok(())
     }
 
+    /// The end of the longest life that the policy allows; `None` for any.
+    pub fn latest_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let by_seconds = self.expiry_s_max.map(|life_s| now.plus_s(life_s));
+        let months = self.expiry_months_max;
+        let by_months = months.map(|months| now.end_of_day_after_months(months));
+        by_seconds.into_iter().chain(by_months).min()
+    }
+
     /// Refuses an address list that the policy does not have.
     pub fn check_addresses(&self, key: &Key) -> Result<()> {
         let Some(list) = &key.allowed_ips else {

@@ -65,6 +65,10 @@ impl Policy {
                 "tied_to",
                 same_or(before.tied_to, self.tied_to, TiedTo::Workspace),
             ),
+            (
+                "acts_for_owner",
+                before.acts_for_owner || !self.acts_for_owner,
+            ),
             ("rate_limit", slower(before, self)),
         ];
         members
@@ -80,8 +84,12 @@ fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
 }
 
 fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
-    // Proving a password again is more than having a session or a key of one's own.
-    let narrowed = matches!((before, after), (IssuedBy::Owner, IssuedBy::Password));
+    // Proving a password again is more than having a session or a key of one's own; whoever administers the root
+    // manages keys everywhere.
+    let narrowed = matches!(
+        (before, after),
+        (IssuedBy::Owner, IssuedBy::Password) | (IssuedBy::Manager, IssuedBy::RootAdministrator)
+    );
     narrowed || same_or(before, after, IssuedBy::ManagerOrOwner)
 }
 
@@ -180,6 +188,7 @@ mod tests {
     fn every_member_that_permits_more_is_found() {
         check("issued_by", |p| p.issued_by = IssuedBy::Owner);
         check("issued_by", |p| p.issued_by = IssuedBy::ManagerOrOwner);
+        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("owner", |p| p.owner = Presence::Forbidden);
         check("catalog", |p| p.catalog = Some("other".to_owned()));
         check("catalog", |p| p.catalog = None);

@@ -21,7 +21,7 @@ use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::people::sessions;
 use crate::ops::retry::{self, Retry};
-use crate::store::{Write, keys, policies};
+use crate::store::{Write, keys, people, policies};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             bounds::inherit(tx, &directory, &who, &mut key)?;
             admission::check_scopes(&directory, &who, &policy, &key)?;
             policy.check(&key, now)?;
-            admission::check_room(tx, &policy, &key)?;
+            admission::check_room(tx, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
@@ -114,7 +114,7 @@ pub fn store(
     now: Timestamp,
 ) -> Result<Secret> {
     let secret = Secret::generate(prefix, key.id)?;
-    key.number = keys::next_number(tx)?;
+    key.number = people::next_number(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
     keep(tx, files, policy, &secret, now)?;
@@ -229,7 +229,7 @@ fn plan(
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
-            Identity::Password | Identity::Session(_) => caller
+            Identity::ForOwner(_) | Identity::Password | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))
                 .map(|user| user.home),

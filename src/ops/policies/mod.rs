@@ -39,6 +39,7 @@ pub struct PolicyEdit {
     pub can_rotate: Option<bool>,
     pub confirm_name: Option<bool>,
     pub tied_to: Option<TiedTo>,
+    pub acts_for_owner: Option<bool>,
     pub rate_limit: Option<Option<RateLimit>>,
     pub prefix: Option<String>,
 }
@@ -70,6 +71,7 @@ impl PolicyEdit {
             can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
             confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
+            acts_for_owner: self.acts_for_owner.unwrap_or(before.acts_for_owner),
             rate_limit: self.rate_limit.unwrap_or(before.rate_limit),
             prefix: self.prefix.unwrap_or(before.prefix),
         }
@@ -233,6 +235,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("can_rotate", &b.can_rotate, &a.can_rotate);
     changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
+    changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);
     changes.note_option("rate_limit", &rate(b), &rate(a));
     changes.note("prefix", &b.prefix, &a.prefix);
     changes

@@ -35,6 +35,7 @@ struct PolicyBody<'a> {
     can_rotate: bool,
     confirm_name: bool,
     tied_to: &'static str,
+    acts_for_owner: bool,
     rate_limit: Option<RateBody>,
     prefix: &'a str,
 }
@@ -67,6 +68,7 @@ impl<'a> PolicyBody<'a> {
             can_rotate: policy.can_rotate,
             confirm_name: policy.confirm_name,
             tied_to: word(policy.tied_to),
+            acts_for_owner: policy.acts_for_owner,
             rate_limit: policy.rate_limit.map(|rate| RateBody {
                 limit: rate.limit,
                 window_s: rate.window_s,
@@ -139,6 +141,7 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
         can_rotate: body.flag("can_rotate")?,
         confirm_name: body.flag("confirm_name")?,
         tied_to: choice::<TiedTo>(&mut body, "tied_to")?,
+        acts_for_owner: body.flag("acts_for_owner")?,
         rate_limit: body
             .object_or_null("rate_limit")?
             .map(rate_limit)
