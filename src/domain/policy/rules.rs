@@ -116,8 +116,12 @@ impl Policy {
             return Ok(());
         }
         Err(Error::Conflict(format!(
-            "policy {} shows a secret once; rotate the key for a new one, or issue another key",
-            self.name
+            "policy {} shows a secret once; {}",
+            self.name,
+            match self.can_rotate {
+                true => "rotate the key for a new one, or issue another key",
+                false => "issue another key and delete this one",
+            }
         )))
     }
 
