@@ -19,6 +19,7 @@ mod people;
 mod policies;
 mod sealed;
 mod support;
+mod surfaces;
 mod transcripts;
 mod usage;
 mod verify;
