@@ -4,7 +4,10 @@ use crate::domain::catalog::path;
 use crate::domain::key::address::{AddressList, canonical, parse_address};
 use crate::http::request::{Head, Peer};
 use crate::ops::access::Origin;
+use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Hops of `X-Forwarded-For` that are walked, from the right.
 const HOPS_MAX: usize = 64;
@@ -22,6 +25,28 @@ pub struct Trust {
     pub verify_from_loopback: bool,
     /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
     pub own_uid: u32,
+}
+
+/// The trust in force: read by every request, replaced while they run.
+#[derive(Clone)]
+pub struct LiveTrust(Arc<ArcSwap<Trust>>);
+
+impl From<Trust> for LiveTrust {
+    fn from(trust: Trust) -> LiveTrust {
+        LiveTrust(Arc::new(ArcSwap::from_pointee(trust)))
+    }
+}
+
+impl LiveTrust {
+    /// What holds for the request at hand.
+    pub fn now(&self) -> impl Deref<Target = Arc<Trust>> {
+        self.0.load()
+    }
+
+    /// From the next request on this holds.
+    pub fn replace(&self, trust: Trust) {
+        self.0.store(Arc::new(trust));
+    }
 }
 
 impl Trust {
@@ -132,6 +157,7 @@ mod tests {
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
             local: "10.0.0.5:8420".parse().unwrap(),
+            is_tls: false,
         };
         Head {
             method: Method::GET,

@@ -56,25 +56,39 @@ impl Headers {
         &self.text
     }
 
-    /// Adds a line behind the others. The caller answers for it that the name is a token ([`is_token_byte`]) and the
-    /// value legal ([`is_value`]).
+    /// Adds a line behind the others. The caller answers for it that the name is a token ([`is_name`]) and the value
+    /// legal ([`is_value`]).
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        if self.lines.is_empty() {
-            self.text.reserve(TEXT_BYTES.max(name.len() + value.len()));
-            self.lines.reserve(LINES);
+        let start = self.text.len();
+        self.push(name, value);
+        self.text[start..start + name.len()].make_ascii_lowercase();
+    }
+
+    /// As [`Headers::append`], for names that are written in lower case ([`is_own_name`]).
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let bytes = name.len() + value.len() + 4;
+        if self.lines.capacity() == 0 {
+            self.text = Vec::with_capacity(TEXT_BYTES.max(bytes));
+            self.lines = Vec::with_capacity(LINES);
         }
         let start = self.text.len();
+        self.text.reserve(bytes);
         self.text.extend_from_slice(name);
-        self.text[start..].make_ascii_lowercase();
         self.text.extend_from_slice(b": ");
-        let value_start = self.text.len();
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(b"\r\n");
         self.lines.push(Line {
             start,
-            value: value_start,
-            end: self.text.len(),
+            value: start + name.len() + 2,
+            end: start + bytes,
         });
+    }
+
+    /// Takes all lines away and keeps their memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(TEXT_BYTES);
+        self.lines.clear();
     }
 
     /// Takes all lines of this name away.
@@ -131,6 +145,13 @@ impl fmt::Debug for Headers {
 /// A `token` (RFC 9110, 5.6.2).
 pub fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// Whether a name has the form of those that this server sends. Always inlined: of a literal the compiler knows.
+#[inline(always)]
+pub fn is_own_name(name: &str) -> bool {
+    let odd = |byte: u8| !(byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-'));
+    !name.is_empty() & !name.bytes().fold(false, |found, byte| found | odd(byte))
 }
 
 /// `tchar` (RFC 9110, 5.6.2).

@@ -23,7 +23,7 @@ pub struct Directory {
     policies: BTreeMap<String, Arc<Policy>>,
     catalogs: BTreeMap<String, Arc<Catalog>>,
     /// Headers of their own that some policy names.
-    named_headers: Arc<[String]>,
+    named_headers: Vec<String>,
 }
 
 /// A workspace and where it is in the tree.
@@ -109,8 +109,8 @@ impl Directory {
     }
 
     /// Headers, besides `Authorization`, that may carry a secret; lower case.
-    pub fn named_headers(&self) -> Arc<[String]> {
-        self.named_headers.clone()
+    pub fn named_headers(&self) -> &[String] {
+        &self.named_headers
     }
 
     /// Replaces all workspaces.
@@ -152,7 +152,7 @@ impl Directory {
                 }
             }
         }
-        self.named_headers = named.into();
+        self.named_headers = named;
         self.policies = list
             .into_iter()
             .map(|policy| (policy.name.clone(), Arc::new(policy)))
@@ -205,11 +205,13 @@ mod tests {
     fn workspace(uid: u128, parent: Option<u128>, enabled: bool) -> Workspace {
         Workspace {
             uid: Uid(uid),
+            number: 1,
             slug: format!("w{uid}"),
             name: String::new(),
             parent: parent.map(Uid),
             enabled,
             created_at: Timestamp(0),
+            updated_at: Timestamp(0),
         }
     }
 

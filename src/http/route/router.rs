@@ -4,7 +4,7 @@ use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, Trust};
+use crate::http::client::{self, LiveTrust};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
@@ -20,7 +20,7 @@ const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
-    trust: Trust,
+    trust: LiveTrust,
     surfaces: &'static [&'static Surface],
     table: Table,
 }
@@ -29,13 +29,13 @@ impl Router {
     /// `surfaces`: the first one words the errors of paths that belong to none.
     pub fn new(
         app: Arc<App>,
-        trust: Trust,
+        trust: impl Into<LiveTrust>,
         surfaces: &'static [&'static Surface],
         mounts: &Mounts,
     ) -> Router {
         Router {
             app,
-            trust,
+            trust: trust.into(),
             surfaces,
             table: Table::new(surfaces, mounts),
         }
@@ -87,14 +87,15 @@ impl Router {
 
     /// Whether the route will find a caller. Spends nothing of what the credential may spend.
     fn foresees_caller(&self, route: &Route, head: &Head) -> bool {
-        match credential::read(head, &self.app.index.directory().named_headers()) {
+        let presented = credential::read(head, self.app.index.directory().named_headers());
+        match presented {
             Presented::Faulty | Presented::Many => false,
             Presented::None => self.without_credential(route.access, head).is_ok(),
             Presented::One(credential) => access::foresees(
                 &self.app,
                 credential.secret,
                 credential.header,
-                self.trust.client_address(head),
+                self.trust.now().client_address(head),
             ),
         }
     }
@@ -117,7 +118,7 @@ impl Router {
 
     fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
         let checks_host = found.surface.checks_host && !found.by_host;
-        if checks_host && !self.trust.answers_for(request) {
+        if checks_host && !self.trust.now().answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match found.target {
@@ -142,9 +143,10 @@ impl Router {
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
+        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
-            trust: &self.trust,
+            trust: &trust,
             request,
             caller,
             secret,
@@ -168,8 +170,8 @@ impl Router {
         if access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let headers = self.app.index.directory().named_headers();
-        match credential::read(request, &headers) {
+        let presented = credential::read(request, self.app.index.directory().named_headers());
+        match presented {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(
                 "there is more than one credential in the request; send one".to_owned(),
@@ -183,11 +185,11 @@ impl Router {
 
     /// What a proxy passes on came from somewhere else, whatever the connection says.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
+        if let Some(uid) = self.trust.now().administrator(head) {
+            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
-        let may_ask = access == Access::Verifier && self.trust.verify_from_loopback;
+        let may_ask = access == Access::Verifier && self.trust.now().verify_from_loopback;
         if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
             return Ok(Authenticated::As(None, None));
         }
@@ -201,7 +203,7 @@ impl Router {
         request: &Request,
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
-        let origin = self.trust.origin(request);
+        let origin = self.trust.now().origin(request);
         match access::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(Some(secret), Some(caller))),
             None => Ok(Authenticated::MustWait),
@@ -229,6 +231,7 @@ impl Router {
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {
         let origin = head.header("origin").ok().flatten()?;
         self.trust
+            .now()
             .cors_origins
             .iter()
             .any(|known| known == origin)
@@ -262,8 +265,11 @@ fn preflight(allow: &str) -> Reply {
 
 /// The decoded values of a template's single-segment parameters; `None` if an escape is bad.
 fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
-    let path = path.strip_suffix('/').unwrap_or(path);
     let mut values = Vec::new();
+    if !template.contains('{') {
+        return Some(values);
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
     for (part, segment) in template.split('/').zip(path.split('/')) {
         if let Some(name) = part
             .strip_prefix('{')
