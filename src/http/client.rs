@@ -91,6 +91,26 @@ impl Trust {
         }
     }
 
+    /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of
+    /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
+    /// is then a path.
+    pub fn base_url(&self, head: &Head) -> String {
+        let forwarded = |name: &str| {
+            let value = head.header(name).ok().flatten()?;
+            self.trusts(head.peer).then(|| value.to_ascii_lowercase())
+        };
+        let scheme = match forwarded("x-forwarded-proto").as_deref() {
+            Some("https") => "https",
+            _ => "http",
+        };
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b);
+        let host = forwarded("x-forwarded-host").or_else(|| head.host().map(str::to_owned));
+        match host.filter(|host| !host.is_empty() && host.bytes().all(legal)) {
+            Some(host) => format!("{scheme}://{host}"),
+            None => String::new(),
+        }
+    }
+
     /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).
     pub fn answers_for(&self, head: &Head) -> bool {
         let (Peer::Tcp { local, .. }, Some(host)) = (head.peer, head.host()) else {

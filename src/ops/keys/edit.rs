@@ -50,7 +50,9 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             if after.name != before.name {
                 check_name(tx, &policy, &after)?;
             }
-            if before.expires_at.is_some_and(|end| end <= now) && after.expires_at != before.expires_at {
+            if before.expires_at.is_some_and(|end| end <= now)
+                && after.expires_at != before.expires_at
+            {
                 check_owners_room(tx, &policy, &after, now)?;
             }
             if (&before.scopes, before.read_only) != (&after.scopes, after.read_only) {

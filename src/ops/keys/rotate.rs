@@ -1,7 +1,7 @@
 //! Rotation: a key gets a new secret and keeps its id, its rights and its place.
 
-use super::issue::keep;
 use super::admission::check_takeover;
+use super::issue::keep;
 use super::{Issued, bounds, manageable, policy_of, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::keyfile::KeyFiles;
