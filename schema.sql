@@ -50,6 +50,9 @@ CREATE TABLE policies (
     name                   TEXT    NOT NULL PRIMARY KEY,
     description            TEXT    NOT NULL,
     issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password', 'root_administrator')),
+    owner                  TEXT    NOT NULL CHECK (owner IN ('forbidden', 'optional', 'required')),
+    catalog                TEXT    REFERENCES catalogs (name),  -- of the keys' scopes; NULL for any
+    scopes                 TEXT    NOT NULL CHECK (scopes IN ('forbidden', 'optional', 'required')),
     headers                TEXT    NOT NULL,        -- 'bearer', 'token' or names of headers, separated by blanks
     read_only_by           TEXT    NOT NULL CHECK (read_only_by IN ('method', 'operation', 'scope')),
     expiry                 TEXT    NOT NULL CHECK (expiry IN ('forbidden', 'optional', 'required')),

@@ -4,6 +4,8 @@
 //! its line here.
 
 pub mod adverity;
+pub mod aware;
+pub mod awaretrain;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
@@ -15,9 +17,16 @@ use crate::ops::policies::presets::Preset;
 pub const SURFACES: &[&Surface] = &[
     &native::SURFACE,
     &forward_auth::SURFACE,
-    &probes::SURFACE,
     &adverity::SURFACE,
+    &aware::SURFACE,
+    &awaretrain::SURFACE,
+    &probes::SURFACE,
 ];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[adverity::PRESET_TOKEN, adverity::PRESET_UI];
+pub const PRESETS: &[Preset] = &[
+    adverity::PRESET_TOKEN,
+    adverity::PRESET_UI,
+    aware::PRESET,
+    awaretrain::PRESET,
+];

@@ -59,9 +59,8 @@ pub fn fault(status: u16, why: &str, _: &Head) -> Reply {
 pub fn refusal(refused: &Refused<'_>, reply: Reply) -> Reply {
     let text = match refused.status {
         401 => INVALID_TOKEN.to_owned(),
+        404 => "Not found.".to_owned(),
         429 => throttling(refused.retry_after_s.unwrap_or(1).max(1)),
-        // What is outside of a key's workspaces is not there for it (1C-31).
-        _ if refused.code == "OUTSIDE_WORKSPACE" => "Not found.".to_owned(),
         _ => NO_PERMISSION.to_owned(),
     };
     reply.json_body("application/json", &json!({ "detail": text }))
@@ -92,14 +91,14 @@ fn throttling(seconds: u64) -> String {
 
 /// A credential of another scheme than `Token` and `Bearer` is none of this API's.
 fn unauthenticated(head: &Head) -> &'static str {
-    let known = |value: &http::HeaderValue| {
-        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+    let known = |value: &[u8]| {
+        let scheme = value.split(|byte| *byte == b' ').next();
         scheme.is_some_and(|scheme| {
             scheme.eq_ignore_ascii_case(b"token") || scheme.eq_ignore_ascii_case(b"bearer")
         })
     };
-    let presented = head.headers.get_all("authorization").iter().any(known);
-    match presented || head.headers.contains_key("x-api-key") {
+    let presented = head.headers.all("authorization").any(known);
+    match presented || head.headers.contains("x-api-key") {
         true => INVALID_TOKEN,
         false => NO_CREDENTIAL,
     }

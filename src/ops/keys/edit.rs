@@ -150,6 +150,9 @@ fn apply(
     if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
         policy.check_life(&key, now)?;
     }
+    if before.scopes != key.scopes {
+        policy.check_scopes(&key)?;
+    }
     if before.allowed_ips != key.allowed_ips {
         policy.check_addresses(&key)?;
     }
