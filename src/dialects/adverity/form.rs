@@ -11,6 +11,8 @@ use crate::http::request::{HeaderFault, Request};
 const FORM: &str = "application/x-www-form-urlencoded";
 /// What a missing member is told (1C-41).
 const REQUIRED: &str = "This field is required.";
+const INTEGER: &str = "A valid integer is required.";
+const LEAST: &str = "Ensure this value is greater than or equal to 1.";
 /// Parts of a multipart body.
 const PARTS_MAX: usize = 100;
 
@@ -58,7 +60,7 @@ impl Asked {
     }
 }
 
-/// Whole seconds above 0; empty is never. What no number can hold is as long as possible.
+/// Whole seconds above 0, up to 2^64; empty is never.
 fn seconds(text: &str) -> Result<Option<u64>> {
     let refused = |why: &str| Err(Error::invalid("expires_in", why));
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -66,15 +68,13 @@ fn seconds(text: &str) -> Result<Option<u64>> {
         return Ok(None);
     }
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return refused("A valid integer is required.");
+        return refused(INTEGER);
     }
     match text.parse() {
-        Ok(0) => refused("Ensure this value is greater than or equal to 1."),
+        Ok(0) => refused(LEAST),
         Ok(seconds) => Ok(Some(seconds)),
-        Err(_) if text.starts_with('-') => {
-            refused("Ensure this value is greater than or equal to 1.")
-        }
-        Err(_) => Ok(Some(u64::MAX)),
+        Err(_) if text.starts_with('-') => refused(LEAST),
+        Err(_) => refused(INTEGER),
     }
 }
 
@@ -100,9 +100,7 @@ fn json(body: &[u8]) -> Result<Members> {
             _ => fields.text(name),
         };
         *value = read.map_err(|err| match (name, err) {
-            ("expires_in", Error::Invalid { .. }) => {
-                Error::invalid(name, "A valid integer is required.")
-            }
+            ("expires_in", Error::Invalid { .. }) => Error::invalid(name, INTEGER),
             (_, Error::Invalid { .. }) => Error::invalid(name, "Not a valid string."),
             (_, other) => other,
         })?;
@@ -254,7 +252,8 @@ mod tests {
             ("", Some(None)),
             ("1", Some(Some(1))),
             ("007", Some(Some(7))),
-            ("99999999999999999999", Some(Some(u64::MAX))),
+            ("18446744073709551615", Some(Some(u64::MAX))),
+            ("18446744073709551616", None),
             ("0", None),
             ("-1", None),
             ("-99999999999999999999", None),

@@ -1,7 +1,7 @@
 //! Keys: made with a password, rotated by themselves, inspected by whoever holds them.
 
 use super::form::Asked;
-use super::preset;
+use super::{caller, preset};
 use crate::domain::key::Key;
 use crate::domain::policy::IssuedBy;
 use crate::domain::time::Timestamp;
@@ -73,6 +73,7 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /api/v1/auth/keys/current/rotate/`: 1C-23 to 1C-25, 1C-40. A body is not looked at.
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
+    caller(call)?;
     let secret = call.secret.ok_or(Error::Unauthenticated)?.to_owned();
     let issued = rotate_own(call.app, call.caller()?, secret, Grace::AtOnce, Life::Anew)?;
     let by_password = {
