@@ -18,6 +18,7 @@ const RANKS: &[(&str, u8)] = &[
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
     ("argon2",         &["src/domain/people/password.rs"]),
+    ("askama",         &["src/dialects/console/"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/completions.rs"]),

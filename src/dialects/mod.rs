@@ -3,6 +3,7 @@
 //! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
 //! its line here.
 
+pub mod console;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
@@ -11,7 +12,13 @@ use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
-pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];
+pub const SURFACES: &[&Surface] = &[
+    &native::SURFACE,
+    &forward_auth::SURFACE,
+    &probes::SURFACE,
+    &console::SURFACE,
+    &console::FRONT,
+];
 
 /// The policies and catalogs that dialects bring with them.
 pub const PRESETS: &[Preset] = &[];

@@ -40,6 +40,7 @@ pub struct App {
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
+    first_run: setup::first_run::FirstRun,
     writable: Mutex<Option<Written>>,
 }
 

@@ -15,6 +15,8 @@ pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 pub const PREFIX_DEFAULT: &str = "lk";
 /// The prefix of access tokens. No key may have it, so the two cannot be mistaken for each other.
 pub const PREFIX_SESSION: &str = "lks";
+/// The prefix of console sessions, for the same reason.
+pub const PREFIX_CONSOLE: &str = "lkc";
 
 const RANDOM_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
@@ -132,10 +134,10 @@ pub fn random_text(count: usize) -> Result<String> {
     Ok(text)
 }
 
-/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefix of access tokens.
+/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of sessions.
 pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
-    if prefix == PREFIX_SESSION {
-        return Err(Error::invalid(field, "is reserved for access tokens"));
+    if matches!(prefix, PREFIX_SESSION | PREFIX_CONSOLE) {
+        return Err(Error::invalid(field, "is reserved for sessions"));
     }
     if is_prefix(prefix) {
         return Ok(());

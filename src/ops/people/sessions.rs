@@ -98,6 +98,7 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
         read_only: false,
         issued_at: now.wall,
         expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
+        console: None,
     };
     let caller = Caller {
         actor: format!("user:{}", user.user_name),
@@ -152,7 +153,7 @@ pub fn prove(
 }
 
 /// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
-fn proven(
+pub(super) fn proven(
     app: &App,
     user_name: &str,
     text: &str,
