@@ -18,15 +18,18 @@ const MOUNT: &str = "/console";
 pub const SURFACE: Surface = Surface {
     name: "console",
     mount: MOUNT,
+    movable: false,
     routes: ROUTES,
     checks_host: true,
     render_error: shell::error::render,
+    render_fault: shell::error::fault,
+    refusals: None,
 };
 
 /// The server's front page leads to the console.
 pub const FRONT: Surface = Surface {
     name: "front",
-    mount: "/",
+    mount: "",
     routes: &[inline("GET", "", Public, BodyRule::Ignore, door::front)],
     ..SURFACE
 };

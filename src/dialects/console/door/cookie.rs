@@ -32,9 +32,9 @@ impl Cookie {
 
     /// The value that the browser sent. Two of one name are none: one of them is somebody else's (attacks 170).
     pub fn read(self, head: &Head, channel: Channel) -> Option<&str> {
-        let lines = head.headers.get_all("cookie").iter();
+        let lines = head.headers.all("cookie");
         let pairs = lines
-            .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
+            .filter_map(|line| std::str::from_utf8(line).ok())
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='));
         let mut values = pairs
@@ -72,13 +72,7 @@ mod tests {
 
     #[track_caller]
     fn check(cookies: &[&str], expected: Option<&str>) {
-        let mut headers = http::HeaderMap::new();
-        for line in cookies {
-            headers.append(
-                "cookie",
-                http::HeaderValue::from_bytes(line.as_bytes()).unwrap(),
-            );
-        }
+        let headers = cookies.iter().map(|line| ("cookie", *line)).collect();
         let head = Head {
             method: http::Method::GET,
             uri: "/".parse().unwrap(),

@@ -34,6 +34,17 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     written(Shell::bare(head, title), status, err, head)
 }
 
+/// What HTTP itself forbids: the request was not even read.
+pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
+    let page = ErrorPage {
+        s: Shell::bare(head, "error.malformed"),
+        status,
+        detail: sentence(why),
+        request_id: head.id.to_string(),
+    };
+    html(status, &page).unwrap_or_else(|_| Reply::new(status))
+}
+
 fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
     let detail = match err {
         // The cause is in the log under the request id.
