@@ -6,6 +6,7 @@
 pub mod adverity;
 pub mod aware;
 pub mod awaretrain;
+pub mod console;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
@@ -21,6 +22,8 @@ pub const SURFACES: &[&Surface] = &[
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &probes::SURFACE,
+    &console::SURFACE,
+    &console::FRONT,
 ];
 
 /// The policies and catalogs that dialects bring with them.

@@ -116,23 +116,25 @@ impl Trust {
         }
     }
 
+    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    pub fn is_secure(&self, head: &Head) -> bool {
+        let forwarded = head.header("x-forwarded-proto").ok().flatten();
+        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+
     /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of
     /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
     /// is then a path.
     pub fn base_url(&self, head: &Head) -> String {
-        let forwarded = |name: &str| {
-            let value = head.header(name).ok().flatten()?;
-            self.trusts(head.peer).then(|| value.to_ascii_lowercase())
-        };
-        let scheme = match forwarded("x-forwarded-proto").as_deref() {
-            Some("https") => "https",
-            _ => "http",
-        };
+        let scheme = if self.is_secure(head) { "https" } else { "http" };
+        let forwarded = head.header("x-forwarded-host").ok().flatten();
+        let forwarded = forwarded.filter(|_| self.trusts(head.peer));
         let legal = |b: u8| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b);
-        let host = forwarded("x-forwarded-host").or_else(|| head.host().map(str::to_owned));
-        match host.filter(|host| !host.is_empty() && host.bytes().all(legal)) {
-            Some(host) => format!("{scheme}://{host}"),
-            None => String::new(),
+        match forwarded.or(head.host()) {
+            Some(host) if !host.is_empty() && host.bytes().all(legal) => {
+                format!("{scheme}://{host}")
+            }
+            _ => String::new(),
         }
     }
 
@@ -177,6 +179,7 @@ mod tests {
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
             local: "10.0.0.5:8420".parse().unwrap(),
+            is_tls: false,
         };
         Head {
             method: Method::GET,

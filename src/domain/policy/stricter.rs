@@ -199,11 +199,11 @@ mod tests {
     fn every_member_that_permits_more_is_found() {
         check("issued_by", |p| p.issued_by = IssuedBy::Owner);
         check("issued_by", |p| p.issued_by = IssuedBy::ManagerOrOwner);
+        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("owner", |p| p.owner = Presence::Forbidden);
         check("catalog", |p| p.catalog = Some("other".to_owned()));
         check("catalog", |p| p.catalog = None);
         check("scopes", |p| p.scopes = Presence::Optional);
-        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("headers", |p| p.headers.push(CredentialHeader::Token));
         check("headers", |p| p.headers = vec![CredentialHeader::Token]);
         check("read_only_by", |p| p.read_only_by = ReadOnlyBy::Operation);

@@ -7,6 +7,7 @@ mod exchange;
 mod tests;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,6 +74,19 @@ impl Front {
     pub fn log_tls(&self) {
         if self.tls_log.may(self.registry.now()) {
             log::warn!("a client speaks TLS to a plain HTTP port");
+        }
+    }
+
+    /// Whoever goes away without a word, as probes of ports do, is not worth a line.
+    pub fn log_handshake(&self, err: &io::Error) {
+        let is_silent = matches!(
+            err.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+        );
+        if is_silent || !self.tls_log.may(self.registry.now()) {
+            log::debug!("a TLS handshake failed: {err}");
+        } else {
+            log::warn!("a TLS handshake failed: {err}");
         }
     }
 }
