@@ -128,7 +128,7 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
     };
     let reply = match refused.status {
         // RFC 9110, 15.5.2 wants a challenge; the scheme is ours, since the header is no Authorization.
-        401 if !reply.headers.contains_key("www-authenticate") => {
+        401 if !reply.headers.contains("www-authenticate") => {
             reply.with("www-authenticate", "ApiKey realm=\"aware\"")
         }
         _ => reply,
