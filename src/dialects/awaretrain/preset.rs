@@ -86,7 +86,6 @@ fn policy() -> Policy {
         }),
         acts_for_owner: false,
         prefix: NAME.to_owned(),
-        acts_for_owner: false,
     }
 }
 
