@@ -5,6 +5,7 @@
 
 pub mod aware;
 pub mod awaretrain;
+pub mod console;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
@@ -19,6 +20,8 @@ pub const SURFACES: &[&Surface] = &[
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &probes::SURFACE,
+    &console::SURFACE,
+    &console::FRONT,
 ];
 
 /// The policies and catalogs that dialects bring with them.

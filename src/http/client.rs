@@ -116,6 +116,12 @@ impl Trust {
         }
     }
 
+    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    pub fn is_secure(&self, head: &Head) -> bool {
+        let forwarded = head.header("x-forwarded-proto").ok().flatten();
+        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+
     /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).
     pub fn answers_for(&self, head: &Head) -> bool {
         let (Peer::Tcp { local, .. }, Some(host)) = (head.peer, head.host()) else {

@@ -10,6 +10,7 @@ use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::people::session::Session;
 use crate::domain::people::{Binding, Role};
 use crate::domain::policy::CredentialHeader;
 use crate::domain::uid::Uid;
@@ -168,6 +169,14 @@ impl Caller {
     /// apart from what is not there.
     pub fn knows(&self, directory: &Directory, workspace: Uid) -> bool {
         self.permissions_in(directory, workspace) != Permissions::default()
+    }
+
+    /// All that the caller may do in some workspace or other: what is worth offering to him.
+    pub fn permissions_somewhere(&self, directory: &Directory) -> Permissions {
+        let places = directory.places().map(|place| place.workspace.uid);
+        places.fold(Permissions::default(), |sum, uid| {
+            sum.or(self.permissions_in(directory, uid))
+        })
     }
 
     /// All that the caller may do in a workspace: what it can pass on.
@@ -338,7 +347,17 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
     })
 }
 
+/// The caller behind an access token. A session of the console is none.
 fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
+    let session = session_of(app, presented)?;
+    if session.console.is_some() {
+        return Err(Error::Unauthenticated);
+    }
+    caller_of_session(app, &session, origin)
+}
+
+/// The session that a secret belongs to, if it is not over.
+pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
     let session = app
         .index
         .session(presented.id)
@@ -347,11 +366,14 @@ fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller
         .peppers
         .version(session.secret.pepper)
         .ok_or(Error::Unauthenticated)?;
-    if !pepper.matches(presented.text, &session.secret.digest)
-        || session.expires_at <= app.now().wall
-    {
+    if !pepper.matches(presented.text, &session.secret.digest) || session.is_over(app.now().wall) {
         return Err(Error::Unauthenticated);
     }
+    Ok(session)
+}
+
+/// The user of a session, as long as he may sign in and has the password that he had then.
+pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
     let directory = app.index.directory();
     let user = directory
         .user(session.user)

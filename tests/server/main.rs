@@ -7,6 +7,7 @@ mod audit_retention;
 mod catalogs;
 mod clock;
 mod command_line;
+mod console;
 mod durability;
 mod faults;
 mod folder;
