@@ -6,12 +6,18 @@
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
+pub mod vspc;
 
 use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
-pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];
+pub const SURFACES: &[&Surface] = &[
+    &native::SURFACE,
+    &forward_auth::SURFACE,
+    &probes::SURFACE,
+    &vspc::SURFACE,
+];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[];
+pub const PRESETS: &[Preset] = &[vspc::PRESET];
