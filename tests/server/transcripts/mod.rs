@@ -8,6 +8,7 @@ mod pattern;
 mod player;
 mod reader;
 mod table;
+mod vspc;
 
 use std::fs;
 use std::path::{Path, PathBuf};
