@@ -7,11 +7,13 @@
 -- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; the slug becomes free.
 CREATE TABLE workspaces (
     uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
+    number     INTEGER NOT NULL UNIQUE,             -- for clients that want a small number; given in order, from 1
     slug       TEXT    NOT NULL CHECK (length(slug) BETWEEN 1 AND 63),
     name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     parent_uid TEXT    REFERENCES workspaces (uid) CHECK (parent_uid <> uid),  -- NULL only for the root
     enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
     deleted_at INTEGER                              -- once set, never cleared
 ) STRICT;
 
@@ -47,7 +49,10 @@ CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
 CREATE TABLE policies (
     name                   TEXT    NOT NULL PRIMARY KEY,
     description            TEXT    NOT NULL,
-    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password')),
+    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password', 'root_administrator')),
+    owner                  TEXT    NOT NULL CHECK (owner IN ('forbidden', 'optional', 'required')),
+    catalog                TEXT    REFERENCES catalogs (name),  -- of the keys' scopes; NULL for any
+    scopes                 TEXT    NOT NULL CHECK (scopes IN ('forbidden', 'optional', 'required')),
     headers                TEXT    NOT NULL,        -- 'bearer', 'token' or names of headers, separated by blanks
     read_only_by           TEXT    NOT NULL CHECK (read_only_by IN ('method', 'operation', 'scope')),
     expiry                 TEXT    NOT NULL CHECK (expiry IN ('forbidden', 'optional', 'required')),

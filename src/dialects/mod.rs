@@ -3,6 +3,8 @@
 //! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
 //! its line here.
 
+pub mod aware;
+pub mod awaretrain;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
@@ -15,9 +17,11 @@ use crate::ops::policies::presets::Preset;
 pub const SURFACES: &[&Surface] = &[
     &native::SURFACE,
     &forward_auth::SURFACE,
+    &aware::SURFACE,
+    &awaretrain::SURFACE,
     &probes::SURFACE,
     &vspc::SURFACE,
 ];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[vspc::PRESET];
+pub const PRESETS: &[Preset] = &[aware::PRESET, awaretrain::PRESET, vspc::PRESET];

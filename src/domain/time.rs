@@ -73,6 +73,15 @@ impl Timestamp {
         self.0.div_euclid(HOUR_MS)
     }
 
+    /// The second as the `Date` of an answer writes it (RFC 9110, 5.6.7); 1970 before that and after the year 9999.
+    pub fn http_date(self) -> String {
+        let instant = jiff::Timestamp::from_second(self.unix_s()).unwrap_or_default();
+        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+        printer
+            .timestamp_to_rfc9110_string(&instant)
+            .unwrap_or_else(|_| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned())
+    }
+
     /// ISO 8601 in UTC with an offset and seven digits of the second's fraction, whose last four are 0:
     /// `2020-08-18T16:02:26.0130000+00:00`.
     pub fn to_seven_digits(self) -> String {

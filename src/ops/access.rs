@@ -139,6 +139,20 @@ impl Caller {
         self.require(directory, permission, root(directory)?, None)
     }
 
+    /// For what only an administrator of the root workspace may do: whoever manages both keys and workspaces there.
+    pub fn require_root_administrator(&self, directory: &Directory) -> Result<()> {
+        let both = Permissions::of(&[Permission::KeysWrite, Permission::WorkspacesWrite]);
+        if self
+            .permissions_in(directory, root(directory)?)
+            .covers(both)
+        {
+            return Ok(());
+        }
+        Err(Error::Forbidden(
+            "this takes an administrator of the root workspace".to_owned(),
+        ))
+    }
+
     /// For lists: the permission as such. What is listed is decided row by row.
     pub fn require_somewhere(&self, permission: Permission) -> Result<()> {
         if self.permissions.contains(permission) {

@@ -318,11 +318,13 @@ pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64>
     Ok(found.unwrap_or(0))
 }
 
-/// Live keys of a policy that one user owns.
-pub fn count_of_owner(read: &Read, policy: &str, owner: Uid) -> Result<u64> {
+/// Live keys of a policy that one user owns, expired ones not: whoever asks for a key an hour deletes none.
+pub fn count_of_owner(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> Result<u64> {
     let found = read.query_one(
-        "SELECT count(*) AS live FROM keys WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL",
-        &[&owner, &policy],
+        "SELECT count(*) AS live FROM keys
+         WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL
+           AND (expires_at IS NULL OR expires_at > $3)",
+        &[&owner, &policy, &now],
         |row| row.get("live"),
     )?;
     Ok(found.unwrap_or(0))

@@ -14,6 +14,7 @@ mod forward_auth;
 mod framing;
 mod input;
 mod keys;
+mod operations;
 mod people;
 mod policies;
 mod sealed;

@@ -1,6 +1,6 @@
 //! Errors as this system words them: `{"errors":[…]}`, each with message, type and code; 5xx is sent as 520 (1D-39).
 
-use super::json;
+use super::{CONTENT_TYPE, json};
 use crate::error::Error;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
@@ -94,7 +94,8 @@ pub fn fault(status: u16, why: &str, _head: &Head) -> Reply {
 }
 
 /// Gives a refusal of forward-auth its body.
-pub fn word(refused: &Refused<'_>, mut reply: Reply) -> Reply {
+pub fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+    let scopes = refused.needed.iter().map(|scope| scope.name.as_str());
     let (kind, message) = match refused.status {
         401 => (
             Kind::Security,
@@ -108,8 +109,8 @@ pub fn word(refused: &Refused<'_>, mut reply: Reply) -> Reply {
         _ => (
             Kind::Security,
             format!(
-                "Access is denied: the key needs one of: {}.",
-                refused.needed.join(", ")
+                "Access is denied: the key needs the scope {}.",
+                scopes.collect::<Vec<_>>().join(" or ")
             ),
         ),
     };
@@ -118,9 +119,7 @@ pub fn word(refused: &Refused<'_>, mut reply: Reply) -> Reply {
         ..plain(kind, refused.status, message)
     };
     let worded = json(refused.status, &ErrorsBody { errors: [body] });
-    reply.headers.extend(worded.headers);
-    reply.body = worded.body;
-    reply
+    reply.body(CONTENT_TYPE, worded.body)
 }
 
 /// The operation of a JSON Patch that names a property which cannot be changed so (1D-20).

@@ -116,8 +116,10 @@ fn header<'a>(call: &Call<'a>, name: &str) -> Result<Option<&'a str>> {
 }
 
 /// JSON as this system sends it.
+const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
 fn json<T: Serialize>(status: u16, value: &T) -> Reply {
-    Reply::new(status).json_body("application/json; charset=utf-8", value)
+    Reply::new(status).json_body(CONTENT_TYPE, value)
 }
 
 /// `{"data": …}`

@@ -75,6 +75,9 @@ impl Policy {
     pub fn check_definition(&self) -> Result<()> {
         text::check_slug("name", &self.name)?;
         text::check_description("description", &self.description)?;
+        if let Some(catalog) = &self.catalog {
+            text::check_slug("catalog", catalog)?;
+        }
         check_headers(&self.headers)?;
         self.check_expiry()?;
         for (member, most) in [
@@ -198,6 +201,7 @@ mod tests {
         assert!(Policy::standard().check_definition().is_ok());
         check("name", |p| p.name = "Upper".to_owned());
         check("description", |p| p.description = "a\u{202e}b".to_owned());
+        check("catalog", |p| p.catalog = Some("a b".to_owned()));
         check("headers", |p| p.headers = Vec::new());
         for bad in [
             "",

@@ -4,7 +4,7 @@ use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, Trust};
+use crate::http::client::{self, LiveTrust};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
@@ -20,7 +20,7 @@ const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
-    trust: Trust,
+    trust: LiveTrust,
     surfaces: &'static [&'static Surface],
     table: Table,
 }
@@ -29,13 +29,13 @@ impl Router {
     /// `surfaces`: the first one words the errors of paths that belong to none.
     pub fn new(
         app: Arc<App>,
-        trust: Trust,
+        trust: impl Into<LiveTrust>,
         surfaces: &'static [&'static Surface],
         mounts: &Mounts,
     ) -> Router {
         Router {
             app,
-            trust,
+            trust: trust.into(),
             surfaces,
             table: Table::new(surfaces, mounts),
         }
@@ -44,13 +44,14 @@ impl Router {
     /// What the server runs.
     pub fn service(self) -> Service {
         let router = Arc::new(self);
-        let (planner, answerer) = (router.clone(), router.clone());
+        let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
         let answer: Answerer = Box::new(move |request, lane| answerer.answer(request, lane));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
             plan: Box::new(move |head| planner.plan(head)),
             answer,
             fault,
+            now: Box::new(move || clock.app.now().wall),
         }
     }
 
@@ -93,7 +94,7 @@ impl Router {
                 &self.app,
                 credential.secret,
                 credential.header,
-                self.trust.client_address(head),
+                self.trust.now().client_address(head),
             ),
         }
     }
@@ -116,7 +117,7 @@ impl Router {
 
     fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
         let checks_host = found.surface.checks_host && !found.by_host;
-        if checks_host && !self.trust.answers_for(request) {
+        if checks_host && !self.trust.now().answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match found.target {
@@ -130,6 +131,9 @@ impl Router {
             Target::Nothing => return Err(Error::NotFound("path")),
         };
         let may_wait = lane == Lane::Blocking;
+        if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
+            return Ok(None);
+        }
         let (secret, caller) = match self.authenticate(route.access, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
@@ -138,9 +142,10 @@ impl Router {
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
+        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
-            trust: &self.trust,
+            trust: &trust,
             request,
             caller,
             secret,
@@ -179,11 +184,11 @@ impl Router {
 
     /// What a proxy passes on came from somewhere else, whatever the connection says.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
+        if let Some(uid) = self.trust.now().administrator(head) {
+            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
-        let may_ask = access == Access::Verifier && self.trust.verify_from_loopback;
+        let may_ask = access == Access::Verifier && self.trust.now().verify_from_loopback;
         if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
             return Ok(Authenticated::As(None, None));
         }
@@ -197,7 +202,7 @@ impl Router {
         request: &Request,
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
-        let origin = self.trust.origin(request);
+        let origin = self.trust.now().origin(request);
         match access::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(Some(secret), Some(caller))),
             None => Ok(Authenticated::MustWait),
@@ -225,6 +230,7 @@ impl Router {
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {
         let origin = head.header("origin").ok().flatten()?;
         self.trust
+            .now()
             .cors_origins
             .iter()
             .any(|known| known == origin)

@@ -3,6 +3,7 @@
 mod admission;
 pub mod bounds;
 pub mod edit;
+pub mod inspect;
 pub mod issue;
 pub mod list;
 pub mod reveal;

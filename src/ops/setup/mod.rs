@@ -114,6 +114,7 @@ pub fn open(
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
+        inspections: Default::default(),
         writable: Default::default(),
     };
     Ok(Arc::new(app))
@@ -181,11 +182,13 @@ fn seed(
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {
         uid: Uid::generate()?,
+        number: workspaces::next_number(tx)?,
         slug: ROOT_SLUG.to_owned(),
         name: "Root".to_owned(),
         parent: None,
         enabled: true,
         created_at: now,
+        updated_at: now,
     };
     let owner = User {
         number: people::next_number(tx)?,

@@ -2,8 +2,8 @@
 
 use super::super::keys::{PageBody, RateBody, rate_limit};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy, SecretShown,
-    TiedTo, Words, from_word, word, words,
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -17,6 +17,9 @@ struct PolicyBody<'a> {
     name: &'a str,
     description: &'a str,
     issued_by: &'static str,
+    owner: &'static str,
+    catalog: Option<&'a str>,
+    scopes: &'static str,
     headers: Vec<&'a str>,
     read_only_by: &'static str,
     expiry: &'static str,
@@ -43,6 +46,9 @@ impl<'a> PolicyBody<'a> {
             name: &policy.name,
             description: &policy.description,
             issued_by: word(policy.issued_by),
+            owner: word(policy.owner),
+            catalog: policy.catalog.as_deref(),
+            scopes: word(policy.scopes),
             headers: policy
                 .headers
                 .iter()
@@ -117,6 +123,9 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
     let edit = PolicyEdit {
         description: body.text("description")?,
         issued_by: choice::<IssuedBy>(&mut body, "issued_by")?,
+        owner: choice::<Presence>(&mut body, "owner")?,
+        catalog: body.text_or_null("catalog")?,
+        scopes: choice::<Presence>(&mut body, "scopes")?,
         headers: body.texts("headers")?.map(headers),
         read_only_by: choice::<ReadOnlyBy>(&mut body, "read_only_by")?,
         expiry: choice::<Expiry>(&mut body, "expiry")?,
