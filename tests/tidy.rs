@@ -19,6 +19,7 @@ const RANKS: &[(&str, u8)] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
     ("argon2",         &["src/domain/people/password.rs"]),
+    ("askama",         &["src/dialects/console/"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/generate/"]),

@@ -131,6 +131,9 @@ pub struct InitArgs {
     /// Also make so many keys without limits, for measurements
     #[arg(long, value_name = "N", requires = "secrets")]
     pub keys: Option<u64>,
+    /// Give the owner no password: `serve` prints a code with which it is set in the console
+    #[arg(long)]
+    pub setup: bool,
     /// Where to write the secrets of those keys, one a line
     #[arg(long, value_name = "FILE", requires = "keys")]
     pub secrets: Option<PathBuf>,
