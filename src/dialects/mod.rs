@@ -10,6 +10,7 @@ pub mod console;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
+pub mod vspc;
 
 use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
@@ -22,6 +23,7 @@ pub const SURFACES: &[&Surface] = &[
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &probes::SURFACE,
+    &vspc::SURFACE,
     &console::SURFACE,
     &console::FRONT,
 ];
@@ -32,4 +34,5 @@ pub const PRESETS: &[Preset] = &[
     adverity::PRESET_UI,
     aware::PRESET,
     awaretrain::PRESET,
+    vspc::PRESET,
 ];

@@ -80,6 +80,7 @@ fn policy() -> Policy {
         rate_limit: None,
         acts_for_owner: false,
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 

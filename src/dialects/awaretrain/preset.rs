@@ -86,6 +86,7 @@ fn policy() -> Policy {
         }),
         acts_for_owner: false,
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 
