@@ -22,4 +22,5 @@ mod support;
 mod transcripts;
 mod usage;
 mod verify;
+mod vspc;
 mod workspaces_recursive;
