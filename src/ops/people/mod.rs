@@ -1,5 +1,6 @@
 //! Users and their roles.
 
+pub mod console;
 mod gate;
 pub mod sessions;
 pub mod tokens;
