@@ -10,7 +10,7 @@ pub mod forward_auth;
 pub mod native;
 pub mod probes;
 
-use crate::http::route::Surface;
+use crate::http::route::{Section, Surface};
 use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
@@ -23,6 +23,9 @@ pub const SURFACES: &[&Surface] = &[
     &console::SURFACE,
     &console::FRONT,
 ];
+
+/// What the console says of the keys of dialects that have words of their own for it.
+pub const SECTIONS: &[&Section] = &[];
 
 /// The policies and catalogs that dialects bring with them.
 pub const PRESETS: &[Preset] = &[aware::PRESET, awaretrain::PRESET];

@@ -1,6 +1,6 @@
 //! Forms as browsers send them: `application/x-www-form-urlencoded`, in the order of the page.
 
-use super::query::decode;
+use super::query::{decode, encode};
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 
@@ -79,6 +79,15 @@ impl Form {
     /// Sets a field that is not there yet.
     pub fn put(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// The form as [`Form::parse`] reads it.
+    pub fn encoded(&self) -> String {
+        let pairs = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// All fields in their order.

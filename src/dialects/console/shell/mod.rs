@@ -36,8 +36,11 @@ pub struct Shell {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Nav {
     Account,
+    Keys,
     None,
     Overview,
+    /// The keys of one policy, where a dialect has words for them.
+    Section(&'static str),
 }
 
 /// One line of the navigation.
@@ -52,7 +55,8 @@ pub struct NavItem {
 /// The navigation: what each line takes to be worth showing.
 #[rustfmt::skip] // Columns are the point of this table.
 const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
-    (Nav::Overview, "", "nav.overview", None, "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
+    (Nav::Overview, "",      "nav.overview", None,                       "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
+    (Nav::Keys,     "/keys", "nav.keys",     Some(Permission::KeysRead), "M8 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm4-4h9m-3 0v4m-3-4v3"),
 ];
 
 impl Shell {
