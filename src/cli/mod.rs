@@ -5,6 +5,7 @@
 
 mod ask;
 mod catalog;
+mod certificate;
 mod completions;
 mod failure;
 mod key;
@@ -52,7 +53,7 @@ enum Command {
     /// and a variable the file. SIGHUP reads them again: TLS files, trusted proxies, allowed hosts, origins and the
     /// log level change at once, the others at the next start.
     #[command(
-        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
+        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
     )]
     Serve(RunArgs),
     /// Check the settings, and show each with where it comes from, without serving
@@ -90,6 +91,9 @@ enum Command {
                       git diff --cached | latchkey scan -"
     )]
     Scan(scan::ScanArgs),
+    /// Make a TLS certificate for the first day
+    #[command(subcommand)]
+    Tls(certificate::TlsCommand),
     /// Write a script that lets a shell complete commands
     #[command(
         after_help = "Examples:\n  latchkey completions bash > /etc/bash_completion.d/latchkey\n  \
@@ -170,6 +174,7 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Audit(command) => return oversight::audit::run(&command),
         Command::Usage(args) => return oversight::usage::run(&args),
         Command::Scan(args) => return scan::run(&args),
+        Command::Tls(command) => return certificate::run(&command),
         Command::Completions(args) => return completions::run(&args, Cli::command()),
     }
     Ok(End::Done)

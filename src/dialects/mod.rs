@@ -3,6 +3,7 @@
 //! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
 //! its line here.
 
+pub mod adverity;
 pub mod aware;
 pub mod awaretrain;
 pub mod console;
@@ -17,6 +18,7 @@ use crate::ops::policies::presets::Preset;
 pub const SURFACES: &[&Surface] = &[
     &native::SURFACE,
     &forward_auth::SURFACE,
+    &adverity::SURFACE,
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &probes::SURFACE,
@@ -28,4 +30,9 @@ pub const SURFACES: &[&Surface] = &[
 pub const SECTIONS: &[&Section] = &[];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[aware::PRESET, awaretrain::PRESET];
+pub const PRESETS: &[Preset] = &[
+    adverity::PRESET_TOKEN,
+    adverity::PRESET_UI,
+    aware::PRESET,
+    awaretrain::PRESET,
+];

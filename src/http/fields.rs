@@ -37,7 +37,8 @@ impl Fields {
         Fields::of(request)
     }
 
-    fn parse(body: &[u8]) -> Result<Fields> {
+    /// Reads text that is said to be a JSON object somewhere else than in a content type.
+    pub fn parse(body: &[u8]) -> Result<Fields> {
         match serde_json::from_slice::<Strict>(body) {
             Ok(Strict(Value::Object(members))) => Ok(Fields::nested(members, String::new())),
             Ok(_) => Err(Error::Malformed(
@@ -97,6 +98,15 @@ impl Fields {
     pub fn required_text(&mut self, member: &str) -> Result<String> {
         self.text(member)?
             .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
+    }
+
+    /// A string, or a number as it is written.
+    pub fn text_or_number(&mut self, member: &str) -> Result<Option<String>> {
+        let read = |value: Value| match value {
+            Value::Number(number) => Some(number.to_string()),
+            other => text(other),
+        };
+        Ok(self.take(member, "a string or a number", read)?.flatten())
     }
 
     /// For what has no default to go back to: null is refused.

@@ -25,7 +25,12 @@ const SHARDS: usize = 64;
 /// See [`Index::each_of_part`].
 pub const PARTS: usize = SHARDS;
 
-type Shard = RwLock<HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>>;
+type Keys = HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>;
+
+/// A part of the keys, on cache lines of its own: threads that look into different parts must not meet.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(RwLock<Keys>);
 
 /// All live keys and what they are judged against.
 pub struct Index {
@@ -120,6 +125,7 @@ impl Index {
     /// too takes it first, and lets go of it before the next part.
     pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
         let shard = self.shards[part % SHARDS]
+            .0
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         shard.values().map(|key| &**key).for_each(look);
@@ -138,6 +144,7 @@ impl Index {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let shard = shard
+                .0
                 .read()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             for key in shard.values() {
@@ -234,14 +241,11 @@ impl Index {
         *gone = HashSet::new();
     }
 
-    fn shard(&self, id: KeyId) -> &Shard {
-        &self.shards[(id.0 % SHARDS as u64) as usize]
+    fn shard(&self, id: KeyId) -> &RwLock<Keys> {
+        &self.shards[(id.0 % SHARDS as u64) as usize].0
     }
 
-    fn shard_mut(
-        &self,
-        id: KeyId,
-    ) -> RwLockWriteGuard<'_, HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>> {
+    fn shard_mut(&self, id: KeyId) -> RwLockWriteGuard<'_, Keys> {
         self.shard(id)
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -262,6 +266,10 @@ impl Hasher for IdHasher {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
+    }
+
+    fn write_u128(&mut self, uid: u128) {
+        self.write_u64((uid >> 64) as u64 ^ uid as u64);
     }
 
     fn write_u64(&mut self, id: u64) {

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod oversight;
 pub mod people;
 pub mod policies;
+pub mod probe;
 mod publish;
 pub mod retry;
 pub mod setup;

@@ -20,6 +20,7 @@ mod people;
 mod policies;
 mod sealed;
 mod support;
+mod surfaces;
 mod transcripts;
 mod usage;
 mod verify;

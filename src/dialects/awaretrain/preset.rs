@@ -84,7 +84,6 @@ fn policy() -> Policy {
             limit: 60,
             window_s: 60,
         }),
-        acts_for_owner: false,
         prefix: NAME.to_owned(),
     }
 }

@@ -74,10 +74,16 @@ pub struct RequestLine {
 
 impl Scan {
     pub fn new() -> Scan {
+        Scan::reusing(Headers::default())
+    }
+
+    /// A new scan, in the memory of headers that are not needed any more.
+    pub fn reusing(mut headers: Headers) -> Scan {
+        headers.clear();
         Scan {
             at: 0,
             line: 0,
-            headers: Headers::default(),
+            headers,
             count: 0,
             request_line: None,
             host_seen: false,
@@ -94,12 +100,11 @@ impl Scan {
         {
             return Err(bad("A request begins with a method in capital letters."));
         }
-        while self.at < bytes.len() {
-            let byte = bytes[self.at];
-            if TEXT[usize::from(byte)] {
-                self.at += 1;
-                continue;
-            }
+        while let Some(rest) = bytes.get(self.at..) {
+            self.at += text_bytes(rest);
+            let Some(&byte) = bytes.get(self.at) else {
+                break;
+            };
             match (byte, bytes.get(self.at + 1)) {
                 (b'\r', None) => break,
                 (b'\r', Some(b'\n')) => {
@@ -330,6 +335,20 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
 /// Host name, IPv4, `[IPv6]` (with a zone), port. Neither user info nor anything that needs quoting.
 fn is_host_byte(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte)
+}
+
+/// How many bytes there are until one needs thought.
+fn text_bytes(bytes: &[u8]) -> usize {
+    // Sixteen at a time, of which none may even be TAB; then one by one.
+    let plain = |found: bool, byte: &u8| found & (*byte >= b' ') & (*byte != 0x7f);
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let chunks = chunks
+        .iter()
+        .take_while(|chunk| chunk.iter().fold(true, plain));
+    let start = 16 * chunks.count();
+    let rest = &bytes[start..];
+    let end = rest.iter().position(|&byte| !TEXT[usize::from(byte)]);
+    start + end.unwrap_or(rest.len())
 }
 
 fn trim(value: &[u8]) -> &[u8] {
