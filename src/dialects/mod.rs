@@ -10,6 +10,7 @@ pub mod console;
 pub mod forward_auth;
 pub mod native;
 pub mod probes;
+pub mod vspc;
 
 use crate::http::route::{Section, Surface};
 use crate::ops::policies::presets::Preset;
@@ -22,12 +23,18 @@ pub const SURFACES: &[&Surface] = &[
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &probes::SURFACE,
+    &vspc::SURFACE,
     &console::SURFACE,
     &console::FRONT,
 ];
 
 /// What the console says of the keys of dialects that have words of their own for it.
-pub const SECTIONS: &[&Section] = &[];
+pub const SECTIONS: &[&Section] = &[
+    &adverity::SECTION,
+    &aware::SECTION,
+    &awaretrain::SECTION,
+    &vspc::SECTION,
+];
 
 /// The policies and catalogs that dialects bring with them.
 pub const PRESETS: &[Preset] = &[
@@ -35,4 +42,5 @@ pub const PRESETS: &[Preset] = &[
     adverity::PRESET_UI,
     aware::PRESET,
     awaretrain::PRESET,
+    vspc::PRESET,
 ];

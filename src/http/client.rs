@@ -126,7 +126,11 @@ impl Trust {
     /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
     /// is then a path.
     pub fn base_url(&self, head: &Head) -> String {
-        let scheme = if self.is_secure(head) { "https" } else { "http" };
+        let scheme = if self.is_secure(head) {
+            "https"
+        } else {
+            "http"
+        };
         let forwarded = head.header("x-forwarded-host").ok().flatten();
         let forwarded = forwarded.filter(|_| self.trusts(head.peer));
         let legal = |b: u8| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b);

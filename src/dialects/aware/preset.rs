@@ -79,6 +79,7 @@ fn policy() -> Policy {
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 

@@ -85,6 +85,7 @@ fn policy() -> Policy {
             window_s: 60,
         }),
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Orders that lists for people have, and memory does not know.
 
-use super::{Read, Row};
+use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
 use crate::domain::key::verdict::Code;
 use crate::error::Result;
@@ -47,6 +47,42 @@ pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
             })
         },
     )
+}
+
+/// Whether keys of a policy have a page of their own in the console: it is switched on, or there are some.
+pub fn has_page(read: &Read, policy: &str) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT EXISTS (SELECT 1 FROM console_pages WHERE policy = $1)
+             OR EXISTS (SELECT 1 FROM keys WHERE policy = $1 AND deleted_at IS NULL) AS shown",
+        &[&policy],
+        |row| row.get("shown"),
+    )?;
+    Ok(found.unwrap_or(false))
+}
+
+/// Whether the page is switched on, with or without keys.
+pub fn is_page_on(read: &Read, policy: &str) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT 1 AS is_on FROM console_pages WHERE policy = $1",
+        &[&policy],
+        |row| row.get::<i64>("is_on"),
+    )?;
+    Ok(found.is_some())
+}
+
+/// Switches the page on. `false` if it was.
+pub fn insert_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
+    let changed = tx.execute(
+        "INSERT INTO console_pages (policy) VALUES ($1) ON CONFLICT DO NOTHING",
+        &[&policy],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Switches the page off. `false` if it was.
+pub fn delete_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
+    let changed = tx.execute("DELETE FROM console_pages WHERE policy = $1", &[&policy])?;
+    Ok(changed == 1)
 }
 
 fn id(row: &Row<'_>) -> Result<KeyId> {

@@ -10,6 +10,7 @@ mod pattern;
 mod player;
 mod reader;
 mod table;
+mod vspc;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -292,7 +292,16 @@ fn input(
         }
         "scopes" => {
             required = policy.scopes == Presence::Required;
+            let one_of = words.section().and_then(|section| section.scopes);
             match scope_choices(visit, policy, typed)? {
+                Some(mut choices) if one_of.is_some() => {
+                    choices.retain(|choice| one_of.is_some_and(|of| of.contains(&&*choice.value)));
+                    for choice in &mut choices {
+                        choice.chosen = typed.text("scopes") == choice.value;
+                    }
+                    hint = texts.get("hint.scopes_one").to_owned();
+                    Kind::Radios(choices)
+                }
                 Some(choices) => Kind::Boxes(choices),
                 None => {
                     hint = texts.get("hint.scopes_free").to_owned();
@@ -439,6 +448,7 @@ impl Typed {
         let mut scopes = form.all("scopes[]");
         let free = form.text("scopes_free").split_whitespace();
         scopes.extend(free.map(str::to_owned));
+        scopes.extend(form.some("scopes"));
         Ok(Typed {
             expires_at: day(form, "expires_on", "T23:59:59.999Z")?,
             not_before: day(form, "starts_on", "T00:00:00Z")?,
