@@ -86,6 +86,7 @@ CREATE TABLE catalog_scopes (
     name     TEXT    NOT NULL,
     label    TEXT    NOT NULL,
     implies  TEXT    NOT NULL,                      -- names of scopes, separated by blanks
+    root_only INTEGER NOT NULL CHECK (root_only IN (0, 1)),             -- counts on keys of the root workspace alone
     PRIMARY KEY (catalog, position),
     UNIQUE (catalog, name)
 ) STRICT, WITHOUT ROWID;
@@ -136,6 +137,11 @@ CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
 
+-- Policies that somebody has switched on: their keys have a page of their own in the console's navigation.
+CREATE TABLE console_pages (
+    policy TEXT NOT NULL PRIMARY KEY REFERENCES policies (name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 -- Digests of live secrets. During a rotation two of one key live: the newest, whose expires_at is NULL,
 -- and the one before it. Deleting a key deletes its secrets.
 CREATE TABLE secrets (
@@ -164,7 +170,7 @@ CREATE TABLE sealing_keys (
     fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
 ) STRICT;
 
--- Access tokens of users who signed in.
+-- Access tokens of users who signed in, and their sessions in the console.
 CREATE TABLE sessions (
     id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
     digest     BLOB    NOT NULL CHECK (length(digest) = 32),
@@ -173,7 +179,11 @@ CREATE TABLE sessions (
     generation INTEGER NOT NULL,                    -- the user's at sign-in
     read_only  INTEGER NOT NULL CHECK (read_only IN (0, 1)),
     issued_at  INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    used_at    INTEGER,                             -- console sessions only: at most a minute behind
+    source     TEXT,                                -- console sessions only: the address that signed in
+    agent      TEXT,                                -- console sessions only: what the browser said it is
+    CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL))
 ) STRICT;
 
 CREATE INDEX sessions_user ON sessions (user_uid);

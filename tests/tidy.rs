@@ -19,9 +19,11 @@ const RANKS: &[(&str, u8)] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
     ("argon2",         &["src/domain/people/password.rs"]),
+    ("askama",         &["src/dialects/console/"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
-    ("clap_complete",  &["src/cli/completions.rs"]),
+    ("clap_complete",  &["src/cli/generate/"]),
+    ("clap_mangen",    &["src/cli/generate/"]),
     ("env_logger",     &["src/main.rs"]),
     ("getrandom",      &["src/domain/"]),
     ("http_body_util", &["src/http/server/"]),

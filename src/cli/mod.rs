@@ -6,8 +6,8 @@
 mod ask;
 mod catalog;
 mod certificate;
-mod completions;
 mod failure;
+mod generate;
 mod key;
 pub mod log_line;
 mod manage;
@@ -100,7 +100,12 @@ enum Command {
                       latchkey completions zsh > /usr/local/share/zsh/site-functions/_latchkey\n  \
                       latchkey completions fish > ~/.config/fish/completions/latchkey.fish"
     )]
-    Completions(completions::CompletionsArgs),
+    Completions(generate::completions::CompletionsArgs),
+    /// Write the man pages
+    #[command(
+        after_help = "Examples:\n  latchkey man | man -l -\n  latchkey man --out /usr/local/share/man/man1"
+    )]
+    Man(generate::man::ManArgs),
 }
 
 /// What serving takes.
@@ -126,6 +131,9 @@ pub struct InitArgs {
     /// Also make so many keys without limits, for measurements
     #[arg(long, value_name = "N", requires = "secrets")]
     pub keys: Option<u64>,
+    /// Give the owner no password: `serve` prints a code with which it is set in the console
+    #[arg(long)]
+    pub setup: bool,
     /// Where to write the secrets of those keys, one a line
     #[arg(long, value_name = "FILE", requires = "keys")]
     pub secrets: Option<PathBuf>,
@@ -172,7 +180,8 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Usage(args) => return oversight::usage::run(&args),
         Command::Scan(args) => return scan::run(&args),
         Command::Tls(command) => return certificate::run(&command),
-        Command::Completions(args) => return completions::run(&args, Cli::command()),
+        Command::Completions(args) => return generate::completions::run(&args, Cli::command()),
+        Command::Man(args) => return generate::man::run(&args, Cli::command()),
     }
     Ok(End::Done)
 }

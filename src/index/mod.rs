@@ -10,6 +10,8 @@ use crate::domain::key::KeyId;
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::quota::Counters;
 use crate::domain::people::session::Session;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use directory::Directory;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -19,6 +21,9 @@ use usage::UsageBook;
 
 /// Parts that the keys are spread over, so that a change holds up few verifications.
 const SHARDS: usize = 64;
+
+/// See [`Index::each_of_part`].
+pub const PARTS: usize = SHARDS;
 
 type Keys = HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>;
 
@@ -116,6 +121,16 @@ impl Index {
         shard.remove(&id);
     }
 
+    /// Looks at the keys of one part of [`PARTS`]; changes to that part wait meanwhile. Whoever needs the directory
+    /// too takes it first, and lets go of it before the next part.
+    pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
+        let shard = self.shards[part % SHARDS]
+            .0
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        shard.values().map(|key| &**key).for_each(look);
+    }
+
     /// The counters of a key, so that an edit keeps them.
     pub fn counters(&self, id: KeyId) -> Option<Arc<Mutex<Counters>>> {
         self.with_key(id, |key| {
@@ -167,6 +182,31 @@ impl Index {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .get(&id)
             .cloned()
+    }
+
+    /// The sessions of a user, over or not.
+    pub fn sessions_of(&self, user: Uid) -> Vec<Session> {
+        let sessions = self
+            .sessions
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        sessions
+            .values()
+            .filter(|session| session.user == user)
+            .cloned()
+            .collect()
+    }
+
+    /// Notes a request of a console session; when the one before was.
+    pub fn touch_session(&self, id: KeyId, now: Timestamp) -> Option<Timestamp> {
+        let mut sessions = self
+            .sessions
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let browser = sessions.get_mut(&id)?.console.as_mut()?;
+        let before = browser.used_at;
+        browser.used_at = before.max(now);
+        Some(before)
     }
 
     /// Adds a session, or removes it with `None`.

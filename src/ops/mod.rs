@@ -41,6 +41,7 @@ pub struct App {
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
+    first_run: setup::first_run::FirstRun,
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
 }

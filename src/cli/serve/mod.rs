@@ -7,13 +7,14 @@ mod systemd;
 
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder, not_initialised};
-use crate::dialects::{PRESETS, SURFACES};
+use crate::dialects::{PRESETS, SECTIONS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
+use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 use reload::InForce;
 use serde::Serialize;
@@ -32,6 +33,8 @@ const LOAD_AGAIN: Duration = Duration::from_secs(10);
 struct ServingBody<'a> {
     url: &'a str,
     socket: &'a str,
+    /// Sets the first owner's password in the console; null once an owner has one.
+    setup_code: Option<&'a str>,
 }
 
 /// Serves a folder that has been initialised.
@@ -44,13 +47,32 @@ pub fn serve(args: &RunArgs) -> Result<()> {
         return Err(not_initialised(&args.data.data));
     }
     let doors = Doors::open(args, &folder)?;
-    let (url, socket) = (doors.url.as_str(), doors.socket.as_str());
-    let hello = if args.serve.json {
-        serde_json::to_string(&ServingBody { url, socket }).unwrap_or_default()
-    } else {
-        format!("listening on {url}\nlistening on {socket}")
-    };
-    doors.serve(Some(hello))
+    let (url, socket) = (doors.url.clone(), doors.socket.clone());
+    let json = args.serve.json;
+    doors.serve(move |setup_code| {
+        let (url, socket) = (url.as_str(), socket.as_str());
+        Some(if json {
+            let body = ServingBody {
+                url,
+                socket,
+                setup_code,
+            };
+            serde_json::to_string(&body).unwrap_or_default()
+        } else {
+            let hello = format!("listening on {url}\nlistening on {socket}");
+            setup_text(url, setup_code) + &hello
+        })
+    })
+}
+
+/// How to set the first owner's password, if there is a code for it.
+pub fn setup_text(url: &str, code: Option<&str>) -> String {
+    code.map_or_else(String::new, |code| {
+        format!(
+            "Nobody can sign in yet. Set the owner's password at {url}/console/setup with this code,\n\
+             which is good until then or until the server stops:\n\n  {code}\n\n"
+        )
+    })
 }
 
 /// Listeners that clients may knock at already; they are answered once [`Doors::serve`] runs.
@@ -101,11 +123,13 @@ impl Doors<'_> {
         })
     }
 
-    /// Serves until told to stop, and says `hello` once requests are answered.
-    pub fn serve(self, hello: Option<String>) -> Result<()> {
+    /// Serves until told to stop, and says `hello` once requests are answered. It is given the code with which the
+    /// first owner's password is set, if he has none.
+    pub fn serve(self, hello: impl FnOnce(Option<&str>) -> Option<String>) -> Result<()> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        let hello = hello(first_run::begin(&app)?.as_deref());
         start_background(&app, settings.usage_interval())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
         let trust = LiveTrust::from(settings.trust()?);
@@ -127,7 +151,8 @@ impl Doors<'_> {
         let mut listeners = self.listeners;
         listeners.push(Listener::Unix(self.unix));
         let mounts = settings.mounts()?;
-        let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
+        let router = Router::new(app.clone(), trust, SURFACES, &mounts);
+        let service = router.with_sections(SECTIONS).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());

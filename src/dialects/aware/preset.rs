@@ -78,8 +78,8 @@ fn policy() -> Policy {
         confirm_name: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
-        acts_for_owner: false,
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 
@@ -89,6 +89,7 @@ fn catalog() -> Definition {
         name: name.to_owned(),
         label: label.to_owned(),
         implies: implies.map(str::to_owned).into_iter().collect(),
+        root_only: false,
     };
     let operation =
         |(id, method, path, writes, any_of): (&str, &str, &str, bool, &[&str])| Operation {

@@ -18,6 +18,8 @@ pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 pub const PREFIX_DEFAULT: &str = "lk";
 /// The prefix of access tokens. No key may have it, so the two cannot be mistaken for each other.
 pub const PREFIX_SESSION: &str = "lks";
+/// The prefix of console sessions, for the same reason.
+pub const PREFIX_CONSOLE: &str = "lkc";
 /// The prefix of refresh tokens; reserved like that of access tokens.
 pub const PREFIX_REFRESH: &str = "lkr";
 
@@ -174,10 +176,10 @@ pub fn random_text(count: usize) -> Result<String> {
     Ok(text)
 }
 
-/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of access and refresh tokens.
+/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of sessions.
 pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
-    if matches!(prefix, PREFIX_SESSION | PREFIX_REFRESH) {
-        return Err(Error::invalid(field, "is reserved for access tokens"));
+    if matches!(prefix, PREFIX_SESSION | PREFIX_REFRESH | PREFIX_CONSOLE) {
+        return Err(Error::invalid(field, "is reserved for sessions"));
     }
     if is_prefix(prefix) {
         return Ok(());

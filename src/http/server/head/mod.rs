@@ -298,7 +298,12 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
 
 /// Origin form, absolute form of http and https, or `OPTIONS *` (RFC 9112, 3.2).
 fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
-    if !target.iter().all(|&byte| TARGET[usize::from(byte)]) {
+    let mut in_query = false;
+    let legal = |&byte: &u8| {
+        in_query |= byte == b'?';
+        TARGET[usize::from(byte)] || in_query && matches!(byte, b'{' | b'}')
+    };
+    if !target.iter().all(legal) {
         return Err(bad(
             "The request target contains a character that must be percent-encoded.",
         ));
@@ -383,7 +388,8 @@ const TEXT: [bool; 256] = {
     table
 };
 
-/// What RFC 3986 lets stand in a path and a query. No `#`: a fragment is never sent.
+/// What RFC 3986 lets stand in a path and a query. No `#`: a fragment is never sent. Braces are taken in a query too:
+/// clients that send JSON there leave them as they are, and everybody reads them alike.
 const TARGET: [bool; 256] = with_alphanumeric(b"-._~:/?[]@!$&'()*+,;=%");
 
 const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
