@@ -16,6 +16,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
         .target(env_logger::Target::Pipe(Box::<LogLine>::default()))
+        .format(cli::log_format::write)
         .init();
     cli::run()
 }

@@ -8,6 +8,7 @@ mod catalog;
 mod completions;
 mod failure;
 mod key;
+pub mod log_format;
 pub mod log_line;
 mod manage;
 mod oversight;

@@ -1,6 +1,7 @@
 //! `latchkey serve`: listeners, threads, and an orderly end.
 
-use super::RunArgs;
+use super::{RunArgs, log_format};
+use crate::config::LogFormat;
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
@@ -20,6 +21,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long to wait before keys that could not be read are read again.
 const LOAD_AGAIN: Duration = Duration::from_secs(10);
+
+/// Between two looks at what may go wrong by itself.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// What is said once the server answers.
 #[derive(Serialize)]
@@ -52,6 +56,7 @@ pub struct Doors<'a> {
     args: &'a RunArgs,
     folder: &'a Folder,
     tcp: TcpListener,
+    metrics: Option<TcpListener>,
     unix: UnixListener,
     engine: Engine,
     pub url: String,
@@ -73,9 +78,19 @@ impl Drop for SocketFile {
 impl Doors<'_> {
     /// Takes the addresses, so that one in use is reported before anything is made or shown.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
+        log_format::set_json(args.serve.log_format == LogFormat::Json);
         args.serve.check_listen()?;
         args.serve.trust()?;
         let tcp = bind(args.serve.listen)?;
+        let metrics = args.serve.metrics_listen.map(bind).transpose()?;
+        if let Some(metrics) = &metrics
+            && port_of(metrics)? == port_of(&tcp)?
+        {
+            return Err(Error::invalid(
+                "metrics-listen",
+                "must have another port than listen",
+            ));
+        }
         let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
         let unix = bind_socket(&folder.socket())?;
         let file = SocketFile(folder.socket());
@@ -83,6 +98,7 @@ impl Doors<'_> {
             args,
             folder,
             tcp,
+            metrics,
             unix,
             engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
             url,
@@ -101,8 +117,13 @@ impl Doors<'_> {
             on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
             on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
         };
-        let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
-        let service = Router::new(app.clone(), settings.trust()?, SURFACES).service();
+        let mut trust = settings.trust()?;
+        let mut listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
+        if let Some(metrics) = self.metrics {
+            trust.metrics_port = Some(port_of(&metrics)?);
+            listeners.push(Listener::Tcp(metrics));
+        }
+        let service = Router::new(app.clone(), trust, SURFACES).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());
@@ -129,6 +150,14 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
         }
     };
     spawn("key loader", load)?;
+    let watched = app.clone();
+    spawn("watch", move || {
+        loop {
+            std::thread::sleep(WATCH);
+            watched.watch();
+            log_format::tell_folded();
+        }
+    })?;
     spawn("upkeep", move || upkeep::run(&keeping, interval))
 }
 
@@ -139,6 +168,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     started
         .map(drop)
         .map_err(|err| Error::Unavailable(format!("no thread can be started: {err}")))
+}
+
+fn port_of(listener: &TcpListener) -> Result<u16> {
+    let address = listener.local_addr().map_err(Error::internal)?;
+    Ok(address.port())
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener> {

@@ -66,15 +66,28 @@ pub struct ServeArgs {
     /// Whether programs on this machine may verify keys without a credential of their own
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
+    /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Seconds between writes of usage; what is newer is lost with a crash
     #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub usage_interval_s: u64,
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
+    /// How log lines on standard error are written: text, or one JSON object an event
+    #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
     /// Print one JSON line instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// See [`ServeArgs::log_format`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
 }
 
 impl ServeArgs {
@@ -104,6 +117,7 @@ impl ServeArgs {
             allowed_hosts: self.allowed_hosts.iter().map(host).collect::<Result<_>>()?,
             cors_origins: self.cors_origins.clone(),
             verify_from_loopback: self.verify_from_loopback,
+            metrics_port: None,
             own_uid: rustix::process::geteuid().as_raw(),
         })
     }

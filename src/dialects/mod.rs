@@ -4,6 +4,7 @@
 //! its line here.
 
 pub mod forward_auth;
+pub mod metrics;
 pub mod native;
 pub mod probes;
 
@@ -11,7 +12,12 @@ use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
-pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];
+pub const SURFACES: &[&Surface] = &[
+    &native::SURFACE,
+    &forward_auth::SURFACE,
+    &metrics::SURFACE,
+    &probes::SURFACE,
+];
 
 /// The policies and catalogs that dialects bring with them.
 pub const PRESETS: &[Preset] = &[];

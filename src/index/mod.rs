@@ -111,6 +111,17 @@ impl Index {
         shard.remove(&id);
     }
 
+    /// Shows every key, a shard at a time, with what it is judged against; for counting.
+    pub fn each_key(&self, mut look: impl FnMut(&Directory, &Live)) {
+        for shard in &self.shards {
+            let directory = self.directory();
+            let shard = shard
+                .read()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            shard.values().for_each(|key| look(&directory, key));
+        }
+    }
+
     /// The counters of a key, so that an edit keeps them.
     pub fn counters(&self, id: KeyId) -> Option<Arc<Mutex<Counters>>> {
         self.with_key(id, |key| {

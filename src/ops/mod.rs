@@ -6,6 +6,7 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
+pub mod keeping;
 pub mod keys;
 pub mod oversight;
 pub mod people;
@@ -41,6 +42,7 @@ pub struct App {
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
     writable: Mutex<Option<Written>>,
+    keeping: keeping::Keeping,
 }
 
 /// When the store was last tried, on the steady clock, and what was wrong with it.

@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod catalogs;
+mod files;
 pub mod keys;
 pub mod local;
 pub mod people;
@@ -18,14 +19,17 @@ mod sqlite;
 pub mod workspaces;
 mod writer;
 
+use files::place::Place;
 pub use sqlite::{Read, Row, Write};
 use writer::{Job, Ran, Writer};
 
 use crate::domain::audit::Target;
+use crate::domain::keeping::figures::Figures;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 /// Changes that may wait for the writer; beyond that the answer is "unavailable, try again".
@@ -52,6 +56,11 @@ pub struct Store {
     jobs: Mutex<Option<SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Read>>,
+    /// A connection that reads and is open from the start: should the file vanish, its contents can still be saved.
+    anchor: Mutex<Option<Read>>,
+    place: Arc<Place>,
+    /// What this store counts, and all else that is counted of its server.
+    pub figures: Arc<Figures>,
 }
 
 impl Store {
@@ -64,7 +73,11 @@ impl Store {
     pub fn open(path: &Path, publish: Publish) -> Result<Store> {
         // Before any connection: closing a file of ours would drop the locks of one.
         sqlite::check_header(path)?;
-        let writer = Writer::open(path, publish)?;
+        let figures = Arc::new(Figures::default());
+        let connection = sqlite::open_writer(path)?;
+        let place = Arc::new(Place::of(path));
+        let anchor = sqlite::open_reader(path)?;
+        let writer = Writer::new(path, connection, publish, place.clone(), figures.clone());
         let (jobs, waiting) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("store writer".to_owned())
@@ -75,6 +88,9 @@ impl Store {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::default(),
+            anchor: Mutex::new(Some(anchor)),
+            place,
+            figures,
         })
     }
 
@@ -99,7 +115,9 @@ impl Store {
         });
         let sender = lock(&self.jobs).clone().ok_or_else(stopped)?;
         match sender.try_send(Job { durability, run }) {
-            Ok(()) => {}
+            Ok(()) => {
+                self.figures.changes_waiting.fetch_add(1, Relaxed);
+            }
             Err(TrySendError::Full(_)) => {
                 return Err(Error::Unavailable(
                     "too many changes are waiting; try again".to_owned(),
@@ -120,7 +138,10 @@ impl Store {
         let idle = lock(&self.readers).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => sqlite::open_reader(&self.path)?,
+            None => {
+                self.place.check()?;
+                sqlite::open_reader(&self.path)?
+            }
         };
         // Lists that take two queries see one state of the database.
         connection.batch("BEGIN")?;
@@ -134,11 +155,24 @@ impl Store {
         result
     }
 
+    /// Looks whether the database in the folder is still the one that is open, and logs it if not.
+    pub fn watch(&self) {
+        self.place.watch();
+    }
+
+    /// Bytes that are free to this process where the database is; `None` if the system does not tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let room = rustix::fs::statvfs(folder).ok()?;
+        Some(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
     /// Finishes the changes that wait and closes the database. Later changes are refused.
     pub fn close(&self) {
         // The last connection to close removes the write-ahead log, and only the writer may: the readers go before
         // the writer is told.
         lock(&self.readers).clear();
+        lock(&self.anchor).take();
         lock(&self.jobs).take();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()

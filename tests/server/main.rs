@@ -13,6 +13,7 @@ mod folder;
 mod forward_auth;
 mod framing;
 mod input;
+mod keeping;
 mod keys;
 mod people;
 mod policies;

@@ -13,6 +13,9 @@ use crate::ops::App;
 use crate::ops::access::{self, Caller};
 use std::sync::Arc;
 
+/// The one mount that is served on the address for figures.
+const FIGURES: &str = "/metrics";
+
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
@@ -118,6 +121,9 @@ impl Router {
         request: &Request,
         lane: Lane,
     ) -> Result<Option<Reply>> {
+        if self.trust.is_for_figures(request) && surface.mount != FIGURES {
+            return Err(Error::NotFound("path"));
+        }
         if surface.checks_host && !self.trust.answers_for(request) {
             return Err(Error::Misdirected);
         }
@@ -183,8 +189,14 @@ impl Router {
             let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
-        let may_ask = access == Access::Verifier && self.trust.verify_from_loopback;
-        if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
+        let on_this_machine = head.peer.is_on_this_machine() && !client::is_forwarded(head);
+        let may_ask = match access {
+            Access::Caller | Access::Public => false,
+            Access::Machine if self.trust.metrics_port.is_some() => self.trust.is_for_figures(head),
+            Access::Machine => on_this_machine,
+            Access::Verifier => on_this_machine && self.trust.verify_from_loopback,
+        };
+        if may_ask {
             return Ok(Authenticated::As(None, None));
         }
         Err(Error::Unauthenticated)

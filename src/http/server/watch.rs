@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::limits::{LINGER_S, Limits};
+use crate::domain::keeping::figures::TRAFFIC;
 
 /// The accuracy of all deadlines.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -122,6 +123,7 @@ pub struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.registry.guests().watches.remove(&self.number);
+        TRAFFIC.connections.fetch_sub(1, Relaxed);
         self.registry.left.notify_waiters();
     }
 }
@@ -218,6 +220,8 @@ impl Registry {
             tick: self.now(),
         });
         guests.watches.insert(number, Arc::clone(&watch));
+        TRAFFIC.connections.fetch_add(1, Relaxed);
+        TRAFFIC.accepted.fetch_add(1, Relaxed);
         Some(Place {
             number,
             watch,

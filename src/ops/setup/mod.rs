@@ -115,6 +115,7 @@ pub fn open(
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         writable: Default::default(),
+        keeping: Default::default(),
     };
     Ok(Arc::new(app))
 }

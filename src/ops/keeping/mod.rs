@@ -1,0 +1,13 @@
+//! Looking after a server: its figures, its backups, and whether all is well with it.
+
+pub mod figures;
+
+use figures::KeyFigures;
+use std::sync::Mutex;
+
+/// What this folder remembers between two questions.
+#[derive(Default)]
+pub struct Keeping {
+    /// The last count of keys, and when it was made on the steady clock.
+    counted: Mutex<Option<(u64, KeyFigures)>>,
+}
