@@ -81,6 +81,7 @@ impl Doors<'_> {
         log_format::set_json(args.serve.log_format == LogFormat::Json);
         args.serve.check_listen()?;
         args.serve.trust()?;
+        args.serve.mounts()?;
         let tcp = bind(args.serve.listen)?;
         let metrics = args.serve.metrics_listen.map(bind).transpose()?;
         if let Some(metrics) = &metrics
@@ -117,13 +118,14 @@ impl Doors<'_> {
             on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
             on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
         };
+        let mounts = settings.mounts()?;
         let mut trust = settings.trust()?;
         let mut listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
         if let Some(metrics) = self.metrics {
             trust.metrics_port = Some(port_of(&metrics)?);
             listeners.push(Listener::Tcp(metrics));
         }
-        let service = Router::new(app.clone(), trust, SURFACES).service();
+        let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());

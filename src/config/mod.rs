@@ -3,10 +3,12 @@
 
 pub mod folder;
 
+use crate::dialects::SURFACES;
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
+use crate::http::route::Mounts;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,6 +65,14 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
+    /// Where to put a dialect, or `off`; several times for several places [default: each at its own paths]
+    #[arg(
+        long = "mount",
+        env = "LATCHKEY_MOUNTS",
+        value_delimiter = ',',
+        value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
+    )]
+    pub mounts: Vec<String>,
     /// Whether programs on this machine may verify keys without a credential of their own
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
@@ -120,6 +130,11 @@ impl ServeArgs {
             metrics_port: None,
             own_uid: rustix::process::geteuid().as_raw(),
         })
+    }
+
+    /// Where the dialects are to be found.
+    pub fn mounts(&self) -> Result<Mounts> {
+        Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
     }
 
     /// Refuses to send secrets readable across a network unless told to.

@@ -19,6 +19,7 @@ mod people;
 mod policies;
 mod sealed;
 mod support;
+mod transcripts;
 mod usage;
 mod verify;
 mod workspaces_recursive;

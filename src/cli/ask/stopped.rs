@@ -8,7 +8,7 @@ use crate::dialects::{PRESETS, SURFACES};
 use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
-use crate::http::route::Router;
+use crate::http::route::{Mounts, Router};
 use crate::http::server::{BodyRule, Fault, Lane, Service};
 use crate::ops::{App, setup};
 use std::cell::Cell;
@@ -34,7 +34,8 @@ impl Stopped {
         let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
         // Every change, and every verification, waits until the keys are in memory.
         setup::load_keys(&app)?;
-        let service = Router::new(app.clone(), Trust::default(), SURFACES).service();
+        let service =
+            Router::new(app.clone(), Trust::default(), SURFACES, &Mounts::default()).service();
         Ok(Stopped {
             app,
             service,

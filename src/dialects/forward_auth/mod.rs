@@ -21,10 +21,13 @@ use original::Original;
 pub const SURFACE: Surface = Surface {
     name: "forward-auth",
     mount: "/auth",
+    movable: false,
     routes: ROUTES,
     // Proxies ask with the host of the request that they ask about.
     checks_host: false,
     render_error: render,
+    render_fault: |status, _, _| Reply::new(status),
+    refusals: None,
 };
 
 /// The mount of the route for Envoy, which asks with the original request itself.

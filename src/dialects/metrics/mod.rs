@@ -14,9 +14,14 @@ use crate::http::route::{Access, Call, Route, Surface, get};
 pub const SURFACE: Surface = Surface {
     name: "metrics",
     mount: "/metrics",
+    movable: false,
     routes: ROUTES,
     checks_host: false,
     render_error: render,
+    render_fault: |status, why, _| {
+        Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
+    },
+    refusals: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

@@ -2,6 +2,7 @@
 
 mod keys;
 mod oauth;
+pub mod openapi;
 mod oversight;
 mod people;
 pub mod problem;
@@ -19,9 +20,12 @@ use rules::{catalogs, policies};
 pub const SURFACE: Surface = Surface {
     name: "native",
     mount: "/v1",
+    movable: false,
     routes: ROUTES,
     checks_host: true,
     render_error: problem::render,
+    render_fault: problem::fault,
+    refusals: None,
 };
 
 /// The whole path of the audit log, for links to it.
@@ -78,4 +82,5 @@ const ROUTES: &[Route] = &strict([
     get   (        "/audit-events/chain", Caller,   oversight::chain),
     post  (        "/audit-events/prune", Caller,   oversight::prune),
     get   (        "/usage",              Caller,   oversight::usage).with_query(),
+    get   (        "/openapi.json",       Public,   openapi::document),
 ]);

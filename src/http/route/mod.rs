@@ -2,8 +2,10 @@
 //!
 //! A dialect exports one [`Surface`]. Read together, the tables are the server's table of contents.
 
+mod mounts;
 mod router;
 
+pub use mounts::Mounts;
 pub use router::Router;
 
 use crate::error::{Error, Result};
@@ -22,14 +24,41 @@ pub const IMPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One way in: a dialect under its mount.
 pub struct Surface {
-    /// For logs.
+    /// For logs, and for settings that place a movable one.
     pub name: &'static str,
-    /// The start of all its paths; the longest one that fits a path takes it.
+    /// The start of all its paths; the longest one that fits a path takes it. Empty: it takes only paths that it has.
     pub mount: &'static str,
+    /// Whether the configuration may put it elsewhere, or nowhere.
+    pub movable: bool,
     pub routes: &'static [Route],
-    /// Whether requests for a host that this server does not answer for are refused.
+    /// Whether requests for a host that this server does not answer for are refused; a host that the surface is
+    /// mounted at is answered for.
     pub checks_host: bool,
     pub render_error: fn(&Error, &Head) -> Reply,
+    /// Words what HTTP itself forbids, with the status that says so: 400, 405, 408, 414, 417, 431 or 505. Of the head
+    /// nothing is certain but what chose the surface.
+    pub render_fault: fn(u16, &str, &Head) -> Reply,
+    /// Its own words for refusals that a proxy passes on to clients of one catalog.
+    pub refusals: Option<CatalogWords>,
+}
+
+/// How a dialect words refusals of requests that the operations of its catalog describe.
+pub struct CatalogWords {
+    pub catalog: &'static str,
+    /// Gives a refusal its body, and headers if it needs some. Status and headers that are there stay.
+    pub word: fn(&Refused<'_>, Reply) -> Reply,
+}
+
+/// A request that a proxy will not let through.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// What the client is to see: 401, 403 or 429.
+    pub status: u16,
+    /// Why: a code of a verdict or of its detail; empty where it is about the credential.
+    pub code: &'a str,
+    pub retry_after_s: Option<u64>,
+    /// What people call the scopes of which the operation needs one; empty where it is not about scopes.
+    pub needed: Vec<&'a str>,
 }
 
 /// One line of a table.
@@ -87,7 +116,10 @@ pub struct Call<'a> {
     /// The secret that the caller came with.
     pub secret: Option<&'a str>,
     pub may_wait: bool,
+    /// The rest of the path, below the mount, as it was sent.
+    pub below: &'a str,
     params: Vec<(&'static str, String)>,
+    surfaces: &'static [&'static Surface],
 }
 
 impl<'a> Call<'a> {
@@ -107,6 +139,14 @@ impl<'a> Call<'a> {
             .iter()
             .find(|(known, _)| *known == name)
             .map_or("", |(_, value)| value)
+    }
+
+    /// The words for refusals of keys of a catalog, if a surface has some of its own.
+    pub fn refusals(&self, catalog: &str) -> Option<&'static CatalogWords> {
+        self.surfaces
+            .iter()
+            .filter_map(|surface| surface.refusals.as_ref())
+            .find(|words| words.catalog == catalog)
     }
 
     /// The decoded query.

@@ -1,5 +1,6 @@
 //! From a request to its route, its caller and its handler.
 
+use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
@@ -13,6 +14,9 @@ use crate::ops::App;
 use crate::ops::access::{self, Caller};
 use std::sync::Arc;
 
+/// The methods that this server speaks anywhere.
+const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+
 /// The one mount that is served on the address for figures.
 const FIGURES: &str = "/metrics";
 
@@ -21,23 +25,22 @@ pub struct Router {
     app: Arc<App>,
     trust: Trust,
     surfaces: &'static [&'static Surface],
-}
-
-/// Where a path leads.
-enum Found {
-    Route(&'static Route),
-    /// The path is known with other methods.
-    OtherMethods(String),
-    Nothing,
+    table: Table,
 }
 
 impl Router {
     /// `surfaces`: the first one words the errors of paths that belong to none.
-    pub fn new(app: Arc<App>, trust: Trust, surfaces: &'static [&'static Surface]) -> Router {
+    pub fn new(
+        app: Arc<App>,
+        trust: Trust,
+        surfaces: &'static [&'static Surface],
+        mounts: &Mounts,
+    ) -> Router {
         Router {
             app,
             trust,
             surfaces,
+            table: Table::new(surfaces, mounts),
         }
     }
 
@@ -55,9 +58,8 @@ impl Router {
     }
 
     fn plan(&self, head: &Head) -> Plan {
-        let (surface, below) = self.surface(head.path());
-        match find(surface, &head.method, below) {
-            Found::Route(route) => Plan {
+        match self.table.find(head).target {
+            Target::Route(route) => Plan {
                 lane: match route.handler {
                     Handler::Blocking(_) => Lane::Blocking,
                     Handler::Inline(_) => Lane::Inline,
@@ -65,7 +67,7 @@ impl Router {
                 body: self.body_rule(route, head),
             },
             // Nothing of the body will be looked at, but what may follow it on the connection is still wanted.
-            Found::OtherMethods(_) | Found::Nothing => Plan {
+            Target::OtherMethods(_) | Target::Nothing => Plan {
                 lane: Lane::Inline,
                 body: BodyRule::UpTo(BODY_BYTES_MAX),
             },
@@ -100,8 +102,9 @@ impl Router {
     }
 
     fn answer(&self, request: &Request, lane: Lane) -> Option<Reply> {
-        let (surface, below) = self.surface(request.path());
-        let reply = match self.route(surface, below, request, lane) {
+        let found = self.table.find(request);
+        let surface = found.surface;
+        let reply = match self.route(found, request, lane) {
             Ok(None) => return None,
             Ok(Some(reply)) => reply,
             Err(err) => {
@@ -114,35 +117,30 @@ impl Router {
         Some(self.with_cors(request, reply))
     }
 
-    fn route(
-        &self,
-        surface: &'static Surface,
-        below: &str,
-        request: &Request,
-        lane: Lane,
-    ) -> Result<Option<Reply>> {
-        if self.trust.is_for_figures(request) && surface.mount != FIGURES {
+    fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
+        if self.trust.is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
         }
-        if surface.checks_host && !self.trust.answers_for(request) {
+        let checks_host = found.surface.checks_host && !found.by_host;
+        if checks_host && !self.trust.answers_for(request) {
             return Err(Error::Misdirected);
         }
-        let route = match find(surface, &request.method, below) {
-            Found::Route(route) => route,
-            Found::OtherMethods(allow)
+        let route = match found.target {
+            Target::Route(route) => route,
+            Target::OtherMethods(allow)
                 if request.method == "OPTIONS" && self.cors_origin(request).is_some() =>
             {
                 return Ok(Some(preflight(&allow)));
             }
-            Found::OtherMethods(allow) => return Err(Error::MethodNotAllowed { allow }),
-            Found::Nothing => return Err(Error::NotFound("path")),
+            Target::OtherMethods(allow) => return Err(Error::MethodNotAllowed { allow }),
+            Target::Nothing => return Err(Error::NotFound("path")),
         };
         let may_wait = lane == Lane::Blocking;
         let (secret, caller) = match self.authenticate(route.access, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
         };
-        let params = params(route.path, below).ok_or(Error::NotFound("path"))?;
+        let params = params(route.path, found.below).ok_or(Error::NotFound("path"))?;
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
@@ -153,7 +151,9 @@ impl Router {
             caller,
             secret,
             may_wait,
+            below: found.below,
             params,
+            surfaces: self.surfaces,
         };
         match route.handler {
             Handler::Blocking(handler) => handler(&call).map(Some),
@@ -216,46 +216,21 @@ impl Router {
         }
     }
 
-    /// The surface of a path, and the rest of the path below its mount.
-    fn surface<'p>(&self, path: &'p str) -> (&'static Surface, &'p str) {
-        let mut best = (self.surfaces[0], path);
-        let mut longest = 0;
-        for surface in self.surfaces {
-            if let Some(below) = path.strip_prefix(surface.mount)
-                && (below.is_empty() || below.starts_with('/'))
-                && surface.mount.len() >= longest
-            {
-                longest = surface.mount.len();
-                best = (*surface, below);
-            }
-        }
-        best
-    }
-
     fn fault(&self, fault: Fault, head: &Head) -> Reply {
-        let render = self.surface(head.path()).0.render_error;
+        let surface = self.table.find(head).surface;
+        let error = |err: Error| (surface.render_error)(&err, head);
+        let refused = |status: u16, why: &str| (surface.render_fault)(status, why, head);
         match fault {
-            Fault::BadFraming(why) => render(&Error::Malformed(why.to_owned()), head),
-            Fault::BodyTimeout => with_status(
-                render(
-                    &Error::Malformed("the body did not arrive in time".to_owned()),
-                    head,
-                ),
-                408,
-            ),
-            Fault::Busy => render(
-                &Error::Unavailable("too many requests are waiting; try again".to_owned()),
-                head,
-            ),
-            Fault::ExpectationFailed => with_status(
-                render(
-                    &Error::Malformed("only Expect: 100-continue is understood".to_owned()),
-                    head,
-                ),
-                417,
-            ),
-            Fault::Panicked => render(&Error::internal("a handler panicked"), head),
-            Fault::TooLarge { limit_bytes } => render(&Error::TooLarge { limit_bytes }, head),
+            Fault::BadFraming(why) => refused(400, why),
+            Fault::BodyTimeout => refused(408, "The body did not arrive in time."),
+            Fault::Busy => error(Error::Unavailable(
+                "too many requests are waiting; try again".to_owned(),
+            )),
+            Fault::ExpectationFailed => refused(417, "Only Expect: 100-continue is understood."),
+            Fault::Panicked => error(Error::internal("a handler panicked")),
+            Fault::Refused { status: 405, why } => refused(405, why).with("allow", METHODS),
+            Fault::Refused { status, why } => refused(status, why),
+            Fault::TooLarge { limit_bytes } => error(Error::TooLarge { limit_bytes }),
         }
     }
 
@@ -283,11 +258,6 @@ enum Authenticated<'a> {
     MustWait,
 }
 
-fn with_status(mut reply: Reply, status: u16) -> Reply {
-    reply.status = status;
-    reply
-}
-
 fn preflight(allow: &str) -> Reply {
     Reply::new(204)
         .with("access-control-allow-methods", allow)
@@ -296,45 +266,6 @@ fn preflight(allow: &str) -> Reply {
             "Authorization, Content-Type, Idempotency-Key, X-API-Key",
         )
         .with("access-control-max-age", "600")
-}
-
-fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Found {
-    let mut others: Vec<&str> = Vec::new();
-    for route in surface.routes {
-        if !fits(route.path, below) {
-            continue;
-        }
-        let head = method == http::Method::HEAD && route.method == "GET";
-        if route.method == "*" || route.method == method.as_str() || head {
-            return Found::Route(route);
-        }
-        others.push(route.method);
-    }
-    if others.is_empty() {
-        return Found::Nothing;
-    }
-    if others.contains(&"GET") {
-        others.push("HEAD");
-    }
-    others.sort_unstable();
-    others.dedup();
-    Found::OtherMethods(others.join(", "))
-}
-
-/// Whether a path is one of a template, trailing slash or not.
-fn fits(template: &str, path: &str) -> bool {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let mut wanted = template.split('/');
-    let mut found = path.split('/');
-    loop {
-        match (wanted.next(), found.next()) {
-            (None, None) => return true,
-            (Some(part), Some(_)) if part.ends_with("...}") => return true,
-            (Some(part), Some(segment))
-                if part == segment || part.starts_with('{') && !segment.is_empty() => {}
-            _ => return false,
-        }
-    }
 }
 
 /// The decoded values of a template's single-segment parameters; `None` if an escape is bad.
@@ -353,27 +284,4 @@ fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, Strin
         }
     }
     Some(values)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_fits_segment_by_segment() {
-        for (template, path, expected) in [
-            ("/keys", "/keys", true),
-            ("/keys", "/keys/", true),
-            ("/keys", "/keysx", false),
-            ("/keys/{id}", "/keys/a", true),
-            ("/keys/{id}", "/keys/", false),
-            ("/keys/{id}", "/keys/a/b", false),
-            ("/keys/{id}/rotate", "/keys/a/rotate", true),
-            ("/envoy/{path...}", "/envoy/a/b/c", true),
-            ("", "", true),
-            ("", "/", true),
-        ] {
-            assert_eq!(fits(template, path), expected, "{template} {path}");
-        }
-    }
 }

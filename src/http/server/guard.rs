@@ -225,7 +225,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.stage = Stage::Ended;
         self.cut_short = true;
         self.farewell = Farewell::Refuse {
-            answer: self.line.refusal(refusal),
+            answer: self
+                .line
+                .refusal(refusal, &self.buffer[self.start..self.end]),
             written: 0,
         };
     }

@@ -79,9 +79,7 @@ pub enum BodyRule {
     UpTo(usize),
 }
 
-/// What goes wrong after a head was accepted and before, or instead of, an answer.
-///
-/// A head that breaks the framing rules never gets here: `guard` refuses it by itself.
+/// What goes wrong before, or instead of, an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// 400: the body breaks the framing rules; the text says how, as one sentence.
@@ -94,6 +92,9 @@ pub enum Fault {
     ExpectationFailed,
     /// 500: the program has a bug; it is in the log under the request id.
     Panicked,
+    /// The head breaks the framing rules. All that the [`Head`] beside this has is what could be seen of method, path
+    /// and host.
+    Refused { status: u16, why: &'static str },
     /// 413
     TooLarge { limit_bytes: usize },
 }

@@ -44,8 +44,9 @@ pub async fn exchange(
         id: line.draw_id(),
     };
     let id = head.id;
-    let answer = answer(&line, head, body).await;
-    Ok(response(answer, id, line.front.registry.is_draining()))
+    let Answer { reply, closes } = answer(&line, head, body).await;
+    let closes = closes || line.front.registry.is_draining();
+    Ok(finished(reply, id, closes).map(Full::from))
 }
 
 /// An answer, and whether the connection ends with it.
@@ -244,13 +245,13 @@ pub fn work(job: Job) {
     let _ = job.done.send(reply);
 }
 
-/// Puts a reply on the wire with what every answer carries.
-fn response(answer: Answer, id: RequestId, is_draining: bool) -> Response<Full<Bytes>> {
+/// A reply with what every answer carries.
+pub fn finished(reply: Reply, id: RequestId, closes: bool) -> Response<Bytes> {
     let Reply {
         status,
         mut headers,
         body,
-    } = answer.reply;
+    } = reply;
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         headers.insert(X_REQUEST_ID.clone(), id);
     }
@@ -260,10 +261,10 @@ fn response(answer: Answer, id: RequestId, is_draining: bool) -> Response<Full<B
     headers
         .entry(X_CONTENT_TYPE_OPTIONS)
         .or_insert(HeaderValue::from_static("nosniff"));
-    if answer.closes || is_draining {
+    if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = match StatusCode::from_u16(status) {
         Ok(status) if !status.is_informational() => status,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

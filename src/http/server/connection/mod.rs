@@ -10,20 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::exchange::exchange;
 pub use self::exchange::{Job, work};
-use super::Service;
 use super::guard::Guard;
-use super::head::Refusal;
+use super::head::{Glimpse, Refusal, glimpse};
 use super::lanes::Lanes;
 use super::pool::Pool;
 use super::watch::{Place, Registry, Seldom};
-use crate::http::request::{Peer, RequestId};
+use super::{Fault, Service};
+use crate::http::request::{Head, Peer, RequestId};
 
 /// hyper's buffer: room for one head and a good piece of a body.
 const HYPER_BUFFER_BYTES: usize = 32 * 1024;
@@ -93,34 +94,44 @@ impl Line {
         RequestId::new(self.front.process, count)
     }
 
-    /// The whole answer to what `guard` refuses. Its words are ours and never hold a byte of the request.
-    pub fn refusal(&self, refusal: Refusal) -> Vec<u8> {
+    /// The whole answer to what `guard` refuses, in the words of the path as far as `bytes` show one.
+    pub fn refusal(&self, refusal: Refusal, bytes: &[u8]) -> Vec<u8> {
         let Refusal { status, detail } = refusal;
-        let reason = StatusCode::from_u16(status)
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .unwrap_or("");
-        let code = match status {
-            405 => "method-not-allowed",
-            414 | 431 => "too-large",
-            _ => "invalid-request",
+        let Glimpse {
+            method,
+            uri,
+            headers,
+        } = glimpse(bytes);
+        let head = Head {
+            method,
+            uri,
+            headers,
+            peer: self.peer,
+            id: self.draw_id(),
         };
-        let allow = match status {
-            405 => "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n",
-            _ => "",
+        let fault = Fault::Refused {
+            status,
+            why: detail,
         };
-        let id = self.draw_id();
-        let body = format!(
-            "{{\"type\":\"urn:latchkey:problem:{code}\",\"title\":\"{reason}\",\"status\":{status},\
-             \"code\":\"{code}\",\"detail\":\"{detail}\",\"request_id\":\"{id}\"}}"
-        );
-        format!(
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n{allow}\
-             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
+        let reply = (self.front.service.fault)(fault, &head);
+        written(&exchange::finished(reply, head.id, true))
     }
+}
+
+/// An answer as bytes, for when hyper is not asked.
+fn written(answer: &Response<Bytes>) -> Vec<u8> {
+    let status = answer.status();
+    let reason = status.canonical_reason().unwrap_or("");
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in answer.headers() {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", answer.body().len()).as_bytes());
+    bytes.extend_from_slice(answer.body());
+    bytes
 }
 
 /// Serves one connection to its end. `io` may as well be a TLS stream.

@@ -98,6 +98,7 @@ fn toy() -> Service {
             Fault::Busy => Reply::new(503),
             Fault::ExpectationFailed => Reply::new(417),
             Fault::Panicked => Reply::new(500),
+            Fault::Refused { status, why } => Reply::new(status).body("text/plain", why.into()),
             Fault::TooLarge { .. } => Reply::new(413),
         }),
     }

@@ -4,8 +4,11 @@
 //! a length beside a transfer coding. Whatever two readers may understand differently is refused here, so that
 //! nobody can hide a second request inside a first (attacks 9 to 27). No I/O in this file.
 
+mod glimpse;
 #[cfg(test)]
 mod tests;
+
+pub use glimpse::{Glimpse, glimpse};
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
 
