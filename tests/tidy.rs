@@ -17,7 +17,7 @@ const RANKS: &[(&str, u8)] = &[
 /// Where each third-party crate may be named. `log` is at home everywhere above `domain`.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
-    ("argon2",         &["src/domain/people/password.rs"]),
+    ("argon2",         &["src/domain/keeping/locked.rs", "src/domain/people/password.rs"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/completions.rs"]),

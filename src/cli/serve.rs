@@ -8,6 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::route::Router;
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
+use crate::ops::keeping::backup::Schedule;
 use crate::ops::{App, setup, upkeep};
 use serde::Serialize;
 use std::fs::{self, Permissions};
@@ -113,6 +114,12 @@ impl Doors<'_> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        if let Some(every_s) = settings.backup_every {
+            app.schedule_backups(Schedule {
+                every_s,
+                keep: usize::from(settings.backup_keep),
+            });
+        }
         start_background(&app, settings.usage_interval())?;
         let hooks = Hooks {
             on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
@@ -152,6 +159,13 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
         }
     };
     spawn("key loader", load)?;
+    let backed_up = app.clone();
+    spawn("backups", move || {
+        loop {
+            std::thread::sleep(WATCH);
+            backed_up.back_up_if_due();
+        }
+    })?;
     let watched = app.clone();
     spawn("watch", move || {
         loop {

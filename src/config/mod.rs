@@ -2,6 +2,7 @@
 //! sees raw input.
 
 pub mod folder;
+mod restore;
 
 use crate::dialects::SURFACES;
 use crate::domain::catalog::path;
@@ -79,6 +80,12 @@ pub struct ServeArgs {
     /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Make a backup by itself every so often, such as 24h or 7d, in the folder `backups` beside the database
+    #[arg(long, env = "LATCHKEY_BACKUP_EVERY", value_parser = span_s, value_name = "SPAN")]
+    pub backup_every: Option<u64>,
+    /// How many of these backups are kept; older ones are removed
+    #[arg(long, env = "LATCHKEY_BACKUP_KEEP", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub backup_keep: u16,
     /// Seconds between writes of usage; what is newer is lost with a crash
     #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub usage_interval_s: u64,
@@ -98,6 +105,23 @@ pub struct ServeArgs {
 pub enum LogFormat {
     Json,
     Text,
+}
+
+/// A span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
+fn span_s(text: &str) -> std::result::Result<u64, String> {
+    let refused = || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
+    let (number, unit) = text
+        .split_at_checked(text.len().wrapping_sub(1))
+        .ok_or_else(refused)?;
+    let unit_s: u64 = match unit {
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(refused()),
+    };
+    let number: u64 = number.parse().map_err(|_| refused())?;
+    let span_s = number.checked_mul(unit_s).filter(|span| *span > 0);
+    span_s.ok_or_else(refused)
 }
 
 impl ServeArgs {

@@ -10,7 +10,7 @@
 
 pub mod audit;
 pub mod catalogs;
-mod files;
+pub mod keeping;
 pub mod keys;
 pub mod local;
 pub mod people;
@@ -19,12 +19,14 @@ mod sqlite;
 pub mod workspaces;
 mod writer;
 
-use files::place::Place;
+use keeping::place::Place;
+use keeping::tombstones::{self, Book};
 pub use sqlite::{Read, Row, Write};
 use writer::{Job, Ran, Writer};
 
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
+use crate::domain::keeping::tombstone::Tombstones;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -59,6 +61,7 @@ pub struct Store {
     /// A connection that reads and is open from the start: should the file vanish, its contents can still be saved.
     anchor: Mutex<Option<Read>>,
     place: Arc<Place>,
+    book: Arc<Book>,
     /// What this store counts, and all else that is counted of its server.
     pub figures: Arc<Figures>,
 }
@@ -77,7 +80,17 @@ impl Store {
         let connection = sqlite::open_writer(path)?;
         let place = Arc::new(Place::of(path));
         let anchor = sqlite::open_reader(path)?;
-        let writer = Writer::new(path, connection, publish, place.clone(), figures.clone());
+        // Only a connection that has read has the log open too.
+        anchor.batch("SELECT count(*) FROM sqlite_schema")?;
+        let book = Arc::new(Book::default());
+        let writer = Writer::new(
+            path,
+            connection,
+            publish,
+            place.clone(),
+            book.clone(),
+            figures.clone(),
+        );
         let (jobs, waiting) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("store writer".to_owned())
@@ -90,6 +103,7 @@ impl Store {
             readers: Mutex::default(),
             anchor: Mutex::new(Some(anchor)),
             place,
+            book,
             figures,
         })
     }
@@ -153,6 +167,47 @@ impl Store {
             }
         }
         result
+    }
+
+    /// Copies the database into an empty file; see [`Read::copy_to`]. Uses the connection that is open from the start,
+    /// so that even a database whose file is gone can be saved. One copy at a time.
+    pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
+        let Ok(anchor) = self.anchor.try_lock() else {
+            return Err(Error::Conflict(
+                "a backup is being made already; wait for its end".to_owned(),
+            ));
+        };
+        let anchor = anchor.as_ref().ok_or_else(stopped)?;
+        anchor.copy_to(path, progress)
+    }
+
+    /// What the file of tombstones says; `None` if there is no such file.
+    pub fn tombstones(&self) -> Result<Option<Tombstones>> {
+        self.book.read()
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses if the database in the folder is not the one that is open.
+    pub fn check_place(&self) -> Result<()> {
+        self.place.check()
+    }
+
+    /// Refuses a file that is not wholly a database of ours, and brings it to the current schema.
+    pub fn check_backup(path: &Path) -> Result<()> {
+        sqlite::check_backup(path)
+    }
+
+    /// Notes from now on what ends, in a file of its own, and what has ended since the file was last written.
+    ///
+    /// Returns what the file holds if the database is not the one that it was written for: an older copy has been put
+    /// in its place, and lets in whom it should not until all of that is closed again.
+    pub fn keep_tombstones(&self, path: &Path) -> Result<Option<Tombstones>> {
+        let (file, known) = tombstones::TombstoneFile::open(path)?;
+        self.read(|read| self.book.open(file, known, read))
     }
 
     /// Looks whether the database in the folder is still the one that is open, and logs it if not.

@@ -5,8 +5,9 @@
 //! the next time without the data. So nothing is tried again; the connection is opened anew, the database is
 //! checked, the whole log is moved into it, the index loads what the file says, and only then is written on.
 
-use super::files::place::Place;
-use super::sqlite::{AfterCommit, Fault, FaultKind, Read, Write};
+use super::keeping::place::Place;
+use super::keeping::tombstones::Book;
+use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::{Durability, Publish, sqlite};
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::{COMMIT_BOUNDS_NS, Figures};
@@ -45,6 +46,7 @@ pub struct Writer {
     /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
     doubtful: Vec<Target>,
     place: Arc<Place>,
+    book: Arc<Book>,
     figures: Arc<Figures>,
 }
 
@@ -55,6 +57,7 @@ impl Writer {
         connection: Read,
         publish: Publish,
         place: Arc<Place>,
+        book: Arc<Book>,
         figures: Arc<Figures>,
     ) -> Writer {
         Writer {
@@ -63,6 +66,7 @@ impl Writer {
             publish,
             doubtful: Vec::new(),
             place,
+            book,
             figures,
         }
     }
@@ -76,6 +80,9 @@ impl Writer {
             self.figures.changes_waiting.fetch_sub(taken, Relaxed);
             self.commit_together(batch, waiting);
         }
+        if let Some(connection) = &self.connection {
+            self.book.close(connection);
+        }
         if let Some(connection) = &self.connection
             && let Err(err) = connection.empty_log()
         {
@@ -84,7 +91,7 @@ impl Writer {
     }
 
     fn commit_together(&mut self, mut batch: Vec<Job>, waiting: &Receiver<Job>) {
-        if let Err(err) = self.place.check() {
+        if let Err(err) = self.place.check().and_then(|()| self.book.check()) {
             self.figures.commits_failed.fetch_add(1, Relaxed);
             return refuse(batch, &err.to_string());
         }
@@ -112,9 +119,10 @@ impl Writer {
         for job in batch {
             answers.extend(run_alone(connection, job));
         }
-        let (touched, after) = connection.take_effects();
+        let effects = connection.take_effects();
+        let touched = effects.touched.clone();
         let began = Instant::now();
-        let finishing = || finish(connection, &self.publish, &touched, after);
+        let finishing = || finish(connection, &self.publish, &self.book, effects);
         let committed = catch_unwind(AssertUnwindSafe(finishing)).unwrap_or_else(|_| {
             let error = Error::internal("the index could not follow a change; see the log");
             Err(Fault::new(FaultKind::Unknown, error))
@@ -175,6 +183,7 @@ impl Writer {
         let follow = || (self.publish)(&connection, &self.doubtful).map(|install| install());
         catch_unwind(AssertUnwindSafe(follow))
             .unwrap_or_else(|_| Err(Error::internal("the index could not follow the database")))?;
+        self.book.catch_up(&connection)?;
         self.doubtful.clear();
         self.connection = Some(connection);
         Ok(())
@@ -216,12 +225,12 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     }
 }
 
-/// Prepares the index, commits, and puts the index in place.
+/// Prepares the index, commits, puts the index in place, and notes what has ended.
 fn finish(
     connection: &Read,
     publish: &Publish,
-    touched: &[Target],
-    after: Vec<AfterCommit>,
+    book: &Book,
+    effects: Effects,
 ) -> std::result::Result<(), Fault> {
     if connection.is_idle() {
         return Err(Fault::new(
@@ -229,14 +238,16 @@ fn finish(
             Error::Unavailable("the database ended the transaction; try again".to_owned()),
         ));
     }
-    let install =
-        publish(connection, touched).map_err(|err| Fault::new(FaultKind::Refused, err))?;
+    let refused = |err| Fault::new(FaultKind::Refused, err);
+    let install = publish(connection, &effects.touched).map_err(refused)?;
+    let no_room = |err| Fault::new(FaultKind::NoRoom, err);
+    book.make_room(&effects.tombstones).map_err(no_room)?;
     connection.commit()?;
     install();
-    for step in after {
+    for step in effects.after {
         step();
     }
-    Ok(())
+    book.write(&effects.tombstones, connection).map_err(refused)
 }
 
 /// Tells the callers of changes that were not begun why.

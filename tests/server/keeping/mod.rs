@@ -1,7 +1,11 @@
 //! Looking after a server: figures, logs, a database that vanishes, backups, `doctor`, upgrades.
 
+mod backup;
+mod doctor;
+mod kill;
 mod logs;
 mod metrics;
+mod restore;
 mod vanished;
 
 use crate::support::Server;
