@@ -17,7 +17,9 @@ const RANKS: &[(&str, u8)] = &[
 /// Where each third-party crate may be named. `log` is at home everywhere above `domain`.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
+    ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
     ("argon2",         &["src/domain/keeping/locked.rs", "src/domain/people/password.rs"]),
+    ("askama",         &["src/dialects/console/"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/completions.rs"]),
@@ -27,14 +29,22 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper",          &["src/http/server/"]),
     ("ignore",         &["src/cli/scan/"]),
     ("jiff",           &["src/domain/time.rs"]),
+    ("listenfd",       &["src/cli/serve/systemd.rs"]),
     ("memchr",         &["src/cli/scan/"]),
     ("prometheus_client", &["src/dialects/metrics/"]),
-    ("ring",           &["src/domain/"]),
+    ("ring",           &["src/domain/", "src/http/server/tls/"]),
+    ("rcgen",          &["src/cli/certificate.rs"]),
     ("rusqlite",       &["src/store/sqlite/"]),
+    ("rustls",         &["src/http/server/tls/"]),
     ("rustix",         &["src/cli/", "src/config/", "src/http/server/", "src/store/"]),
+    ("sd_notify",      &["src/cli/serve/systemd.rs"]),
     ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
+    ("strsim",         &["src/config/sources.rs"]),
     ("tokio",          &["src/http/server/"]),
+    ("tokio_rustls",   &["src/http/server/tls/"]),
+    ("toml",           &["src/config/file.rs"]),
+    ("x509_cert",      &["src/http/server/tls/"]),
     ("yaml_rust2",     &["src/cli/catalog/"]),
 ];
 

@@ -1,8 +1,10 @@
-//! Settings: what flags and environment variables say, turned into what they mean. The rest of the program never
-//! sees raw input.
+//! Settings: what flags, environment variables and the settings file say, turned into what they mean. The rest of
+//! the program never sees raw input.
 
+mod file;
 pub mod folder;
 mod restore;
+pub mod sources;
 
 use crate::dialects::SURFACES;
 use crate::domain::catalog::path;
@@ -10,7 +12,9 @@ use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
-use clap::Args;
+use crate::http::server::tls::{Identity, TlsFiles};
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::{ArgAction, Args};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +32,11 @@ pub struct DataArgs {
     pub data: PathBuf,
 }
 
-/// How to serve.
+/// How to serve: the table of all settings.
+///
+/// Every field with a variable is a setting: a flag, a variable, and a line of the settings file under the field's
+/// name. Another field here is all that another setting needs; one that SIGHUP puts in force is named in
+/// [`RELOADED`] too.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// The address to listen on; port 0 takes any free one
@@ -40,13 +48,23 @@ pub struct ServeArgs {
     )]
     pub listen: SocketAddr,
     /// Allow plain HTTP on addresses that other machines reach; secrets then cross the network readable
-    #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP")]
+    #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_http: bool,
+    /// The TLS certificate in PEM, followed by those that lead to its authority; with it, TLS alone is spoken
+    #[arg(long, env = "LATCHKEY_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of the certificate in PEM; read again, as the certificate is, when the file changes
+    #[arg(long, env = "LATCHKEY_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities in PEM; only clients with a certificate of one of them are let in
+    #[arg(long, env = "LATCHKEY_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Addresses or ranges of reverse proxies whose forwarded data counts, besides loopback and the socket
     #[arg(
         long,
         env = "LATCHKEY_TRUSTED_PROXIES",
         value_delimiter = ',',
+        value_parser = proxies,
         value_name = "CIDR"
     )]
     pub trusted_proxies: Vec<String>,
@@ -55,6 +73,7 @@ pub struct ServeArgs {
         long,
         env = "LATCHKEY_ALLOWED_HOSTS",
         value_delimiter = ',',
+        value_parser = host,
         value_name = "HOST"
     )]
     pub allowed_hosts: Vec<String>,
@@ -63,6 +82,7 @@ pub struct ServeArgs {
         long,
         env = "LATCHKEY_CORS_ORIGINS",
         value_delimiter = ',',
+        value_parser = origin,
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
@@ -75,7 +95,7 @@ pub struct ServeArgs {
     )]
     pub mounts: Vec<String>,
     /// Whether programs on this machine may verify keys without a credential of their own
-    #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
     /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
@@ -95,6 +115,9 @@ pub struct ServeArgs {
     /// How log lines on standard error are written: text, or one JSON object an event
     #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
+    /// How much is logged; `RUST_LOG`, if it is set, decides instead
+    #[arg(long, env = "LATCHKEY_LOG_LEVEL", default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS), value_name = "LEVEL")]
+    pub log_level: String,
     /// Print one JSON line instead of text
     #[arg(long)]
     pub json: bool,
@@ -123,6 +146,19 @@ fn span_s(text: &str) -> std::result::Result<u64, String> {
     let span_s = number.checked_mul(unit_s).filter(|span| *span > 0);
     span_s.ok_or_else(refused)
 }
+/// The settings that SIGHUP puts in force; all others wait for the next start.
+pub const RELOADED: &[&str] = &[
+    "allowed_hosts",
+    "cors_origins",
+    "log_level",
+    "tls_certificate",
+    "tls_client_ca",
+    "tls_key",
+    "trusted_proxies",
+    "verify_from_loopback",
+];
+
+const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 impl ServeArgs {
     /// Whom to believe and for whom to answer; warns about settings that open more than they seem to.
@@ -141,19 +177,33 @@ impl ServeArgs {
                 );
             }
         }
-        let host = |text: &String| {
-            let known = path::host(text);
-            known
-                .ok_or_else(|| Error::invalid("allowed-hosts", format!("{text:?} is no host name")))
-        };
         Ok(Trust {
             proxies,
-            allowed_hosts: self.allowed_hosts.iter().map(host).collect::<Result<_>>()?,
+            allowed_hosts: self.allowed_hosts.clone(),
             cors_origins: self.cors_origins.clone(),
             verify_from_loopback: self.verify_from_loopback,
-            metrics_port: None,
+            metrics_port: self.metrics_listen.map(|address| address.port()),
             own_uid: rustix::process::geteuid().as_raw(),
         })
+    }
+
+    /// Refuses settings that make no sense together.
+    pub fn check(&self) -> Result<()> {
+        self.check_plain(self.listen)?;
+        if let Some(files) = self.tls()? {
+            Identity::load(&files)?;
+        }
+        self.trust()?;
+        self.mounts()?;
+        // A port is what the address for figures is told by.
+        match self.metrics_listen.map(|address| address.port()) {
+            Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
+            Some(port) if port == self.listen.port() => Err(Error::invalid(
+                "metrics-listen",
+                "must have another port than listen",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Where the dialects are to be found.
@@ -161,17 +211,38 @@ impl ServeArgs {
         Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
     }
 
+    /// Where certificate and key are, if TLS is spoken.
+    pub fn tls(&self) -> Result<Option<TlsFiles>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: self.tls_client_ca.clone(),
+            })),
+            (None, None) if self.tls_client_ca.is_none() => Ok(None),
+            (Some(_), None) => Err(Error::invalid(
+                "tls-certificate",
+                "it is of no use without --tls-key",
+            )),
+            (None, _) => Err(Error::invalid(
+                "tls-key and tls-client-ca",
+                "they are of no use without --tls-certificate",
+            )),
+        }
+    }
+
     /// Refuses to send secrets readable across a network unless told to.
-    pub fn check_listen(&self) -> Result<()> {
-        if self.listen.ip().is_loopback() || self.allow_plain_http {
+    pub fn check_plain(&self, listen: SocketAddr) -> Result<()> {
+        if listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some() {
             return Ok(());
         }
         Err(Error::invalid(
             "listen",
             format!(
-                "{} is reached by other machines, and plain HTTP would send secrets readable to the network; listen on \
-                 127.0.0.1 behind a proxy with TLS, or say --allow-plain-http",
-                self.listen
+                "{} is reached by other machines, and plain HTTP would send secrets readable to the network; name a \
+                 certificate with --tls-certificate and --tls-key (latchkey tls self-signed makes one), listen on 127.0.0.1 \
+                 behind a proxy with TLS, or say --allow-plain-http",
+                listen
             ),
         ))
     }
@@ -188,4 +259,36 @@ impl ServeArgs {
             usize::from,
         )
     }
+}
+
+/// One address or range. Checked alone, so that a complaint can name its line.
+fn proxies(text: &str) -> std::result::Result<String, String> {
+    match AddressList::parse("trusted-proxies", [text]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{text:?} is no address or range; write 10.0.0.4, 10.0.0.0/24 or 2001:db8::/64"
+        )),
+    }
+}
+
+/// A host in the form in which hosts are compared.
+fn host(text: &str) -> std::result::Result<String, String> {
+    path::host(text)
+        .ok_or_else(|| format!("{text:?} is no host name; write latchkey.example, without http://"))
+}
+
+/// An origin exactly as a browser sends it (RFC 6454, section 6.2).
+fn origin(text: &str) -> std::result::Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_origin = rest.is_some_and(|rest| {
+        path::host(rest).is_some_and(|host| rest.starts_with(&host)) && !rest.ends_with('.')
+    });
+    if is_origin {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is no web origin; write https://app.example or https://app.example:8443, in lower case, without a path"
+    ))
 }

@@ -3,6 +3,9 @@
 //! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
 //! its line here.
 
+pub mod aware;
+pub mod awaretrain;
+pub mod console;
 pub mod forward_auth;
 pub mod metrics;
 pub mod native;
@@ -15,9 +18,13 @@ use crate::ops::policies::presets::Preset;
 pub const SURFACES: &[&Surface] = &[
     &native::SURFACE,
     &forward_auth::SURFACE,
+    &aware::SURFACE,
+    &awaretrain::SURFACE,
     &metrics::SURFACE,
     &probes::SURFACE,
+    &console::SURFACE,
+    &console::FRONT,
 ];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[];
+pub const PRESETS: &[Preset] = &[aware::PRESET, awaretrain::PRESET];

@@ -4,7 +4,10 @@ use crate::domain::catalog::path;
 use crate::domain::key::address::{AddressList, canonical, parse_address};
 use crate::http::request::{Head, Peer};
 use crate::ops::access::Origin;
+use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Hops of `X-Forwarded-For` that are walked, from the right.
 const HOPS_MAX: usize = 64;
@@ -24,6 +27,28 @@ pub struct Trust {
     pub metrics_port: Option<u16>,
     /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
     pub own_uid: u32,
+}
+
+/// The trust in force: read by every request, replaced while they run.
+#[derive(Clone)]
+pub struct LiveTrust(Arc<ArcSwap<Trust>>);
+
+impl From<Trust> for LiveTrust {
+    fn from(trust: Trust) -> LiveTrust {
+        LiveTrust(Arc::new(ArcSwap::from_pointee(trust)))
+    }
+}
+
+impl LiveTrust {
+    /// What holds for the request at hand.
+    pub fn now(&self) -> impl Deref<Target = Arc<Trust>> {
+        self.0.load()
+    }
+
+    /// From the next request on this holds.
+    pub fn replace(&self, trust: Trust) {
+        self.0.store(Arc::new(trust));
+    }
 }
 
 impl Trust {
@@ -49,11 +74,11 @@ impl Trust {
     /// trusted peer forwards something else than addresses before that one: then nobody knows where the client is
     /// (attacks 105, 106).
     pub fn client_address(&self, head: &Head) -> Option<IpAddr> {
-        if !self.trusts(head.peer) || !head.headers.contains_key("x-forwarded-for") {
+        if !self.trusts(head.peer) || !head.headers.contains("x-forwarded-for") {
             return peer_address(head);
         }
-        let lines = head.headers.get_all("x-forwarded-for").iter().rev();
-        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let lines = head.headers.all("x-forwarded-for").rev();
+        let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
         let mut farthest = None;
         for (position, hop) in hops.enumerate() {
             if position == HOPS_MAX {
@@ -101,6 +126,12 @@ impl Trust {
         }
     }
 
+    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    pub fn is_secure(&self, head: &Head) -> bool {
+        let forwarded = head.header("x-forwarded-proto").ok().flatten();
+        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+
     /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).
     pub fn answers_for(&self, head: &Head) -> bool {
         let (Peer::Tcp { local, .. }, Some(host)) = (head.peer, head.host()) else {
@@ -115,9 +146,8 @@ impl Trust {
 
 /// Whether the request bears the mark of a proxy, so that its peer is not the one who asks.
 pub fn is_forwarded(head: &Head) -> bool {
-    head.headers.keys().any(|name| {
-        let name = name.as_str();
-        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    head.headers.iter().any(|(name, _)| {
+        matches!(name, b"forwarded" | b"via" | b"x-real-ip") || name.starts_with(b"x-forwarded-")
     })
 }
 
@@ -137,21 +167,18 @@ fn is_address(host: &str, local: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use crate::http::request::RequestId;
-    use http::{HeaderMap, HeaderValue, Method};
+    use http::Method;
 
-    fn head(peer: &str, headers: &[(&'static str, &str)]) -> Head {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
+    fn head(peer: &str, headers: &[(&str, &str)]) -> Head {
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
             local: "10.0.0.5:8420".parse().unwrap(),
+            is_tls: false,
         };
         Head {
             method: Method::GET,
             uri: "/".parse().unwrap(),
-            headers: map,
+            headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),
         }
@@ -243,7 +270,7 @@ mod tests {
             own_uid: 7,
             ..Trust::default()
         };
-        let asked = |peer: Peer, headers: &[(&'static str, &str)]| {
+        let asked = |peer: Peer, headers: &[(&str, &str)]| {
             let head = Head {
                 peer,
                 ..head("127.0.0.1:1", headers)

@@ -10,6 +10,8 @@ use crate::domain::key::KeyId;
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::quota::Counters;
 use crate::domain::people::session::Session;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use directory::Directory;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -172,6 +174,31 @@ impl Index {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .get(&id)
             .cloned()
+    }
+
+    /// The sessions of a user, over or not.
+    pub fn sessions_of(&self, user: Uid) -> Vec<Session> {
+        let sessions = self
+            .sessions
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        sessions
+            .values()
+            .filter(|session| session.user == user)
+            .cloned()
+            .collect()
+    }
+
+    /// Notes a request of a console session; when the one before was.
+    pub fn touch_session(&self, id: KeyId, now: Timestamp) -> Option<Timestamp> {
+        let mut sessions = self
+            .sessions
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let browser = sessions.get_mut(&id)?.console.as_mut()?;
+        let before = browser.used_at;
+        browser.used_at = before.max(now);
+        Some(before)
     }
 
     /// Adds a session, or removes it with `None`.

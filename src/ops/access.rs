@@ -10,6 +10,7 @@ use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::people::session::Session;
 use crate::domain::people::{Binding, Role};
 use crate::domain::policy::CredentialHeader;
 use crate::domain::uid::Uid;
@@ -37,6 +38,8 @@ pub struct Caller {
 /// The kind of credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
+    /// A key that was let in as the user who owns it ([`as_owner`]).
+    ForOwner(KeyId),
     Key(KeyId),
     /// The machine's own administrator, through the Unix socket or the command line.
     Local,
@@ -75,6 +78,17 @@ impl Caller {
     /// Whether the caller is this user, signed in. A key that the user owns is not the user.
     pub fn is_session_of(&self, user: Uid) -> bool {
         matches!(self.identity, Identity::Session(_)) && self.user == Some(user)
+    }
+
+    /// Whether the caller is this user, signed in or through a key that acts for him.
+    pub fn is_himself(&self, user: Uid) -> bool {
+        let for_him = matches!(self.identity, Identity::ForOwner(_)) && self.user == Some(user);
+        for_him || self.is_session_of(user)
+    }
+
+    /// Whether the credential permits nothing but reading.
+    pub fn only_reads(&self) -> bool {
+        Permissions::reading().covers(self.permissions)
     }
 
     /// Whether the caller has a permission in a workspace, on a thing that belongs to `owner`.
@@ -126,6 +140,20 @@ impl Caller {
         self.require(directory, permission, root(directory)?, None)
     }
 
+    /// For what only an administrator of the root workspace may do: whoever manages both keys and workspaces there.
+    pub fn require_root_administrator(&self, directory: &Directory) -> Result<()> {
+        let both = Permissions::of(&[Permission::KeysWrite, Permission::WorkspacesWrite]);
+        if self
+            .permissions_in(directory, root(directory)?)
+            .covers(both)
+        {
+            return Ok(());
+        }
+        Err(Error::Forbidden(
+            "this takes an administrator of the root workspace".to_owned(),
+        ))
+    }
+
     /// For lists: the permission as such. What is listed is decided row by row.
     pub fn require_somewhere(&self, permission: Permission) -> Result<()> {
         if self.permissions.contains(permission) {
@@ -141,6 +169,14 @@ impl Caller {
     /// apart from what is not there.
     pub fn knows(&self, directory: &Directory, workspace: Uid) -> bool {
         self.permissions_in(directory, workspace) != Permissions::default()
+    }
+
+    /// All that the caller may do in some workspace or other: what is worth offering to him.
+    pub fn permissions_somewhere(&self, directory: &Directory) -> Permissions {
+        let places = directory.places().map(|place| place.workspace.uid);
+        places.fold(Permissions::default(), |sum, uid| {
+            sum.or(self.permissions_in(directory, uid))
+        })
     }
 
     /// All that the caller may do in a workspace: what it can pass on.
@@ -191,6 +227,67 @@ pub fn authenticate(
         Outcome::Done(caller) => caller.map(Some),
         Outcome::MustWait => Ok(None),
     }
+}
+
+/// The caller as a user of the server, for a way in that is used by users: whoever signed in passes as he is, and a
+/// key passes as its owner if its policy says that it acts for him and it holds `scope` of `catalog`. Only its owner
+/// can have issued such a key (`domain::policy::definition`), with all that he may (`ops::keys::bounds`).
+///
+/// # Errors
+/// `Unauthenticated` for a key of another kind, which is no credential here. `Forbidden` for a key that lacks the
+/// scope, and for a credential that only reads where the request `writes`.
+pub fn as_owner(
+    app: &App,
+    caller: &Caller,
+    catalog: &str,
+    scope: &str,
+    writes: bool,
+) -> Result<Caller> {
+    let caller = match caller.identity {
+        Identity::Key(id) => key_as_owner(app, caller, id, catalog, scope)?,
+        _ => caller.clone(),
+    };
+    if writes && caller.only_reads() {
+        return Err(Error::Forbidden(
+            "this credential has read access only".to_owned(),
+        ));
+    }
+    Ok(caller)
+}
+
+fn key_as_owner(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    catalog: &str,
+    scope: &str,
+) -> Result<Caller> {
+    let kin = app.index.with_key(id, |key| key.kin.clone());
+    let kin = kin.ok_or(Error::Unauthenticated)?;
+    let directory = app.index.directory();
+    let acts = directory
+        .policy(&kin.policy)
+        .is_some_and(|policy| policy.acts_for_owner);
+    let owner = kin.owner.and_then(|owner| directory.user(owner));
+    let owner = owner.filter(|owner| acts && owner.is_active());
+    let owner = owner.filter(|_| kin.catalog.as_deref() == Some(catalog));
+    let owner = owner.ok_or(Error::Unauthenticated)?;
+    if !kin.scopes.iter().any(|held| **held == *scope) {
+        return Err(Error::Forbidden(format!(
+            "this key does not have the scope {scope}"
+        )));
+    }
+    Ok(Caller {
+        identity: Identity::ForOwner(id),
+        permissions: if kin.read_only {
+            Permissions::reading()
+        } else {
+            Permissions::all()
+        },
+        reach: root(&directory)?,
+        user: Some(owner.uid),
+        ..caller.clone()
+    })
 }
 
 /// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.
@@ -250,7 +347,17 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
     })
 }
 
+/// The caller behind an access token. A session of the console is none.
 fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
+    let session = session_of(app, presented)?;
+    if session.console.is_some() {
+        return Err(Error::Unauthenticated);
+    }
+    caller_of_session(app, &session, origin)
+}
+
+/// The session that a secret belongs to, if it is not over.
+pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
     let session = app
         .index
         .session(presented.id)
@@ -259,11 +366,14 @@ fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller
         .peppers
         .version(session.secret.pepper)
         .ok_or(Error::Unauthenticated)?;
-    if !pepper.matches(presented.text, &session.secret.digest)
-        || session.expires_at <= app.now().wall
-    {
+    if !pepper.matches(presented.text, &session.secret.digest) || session.is_over(app.now().wall) {
         return Err(Error::Unauthenticated);
     }
+    Ok(session)
+}
+
+/// The user of a session, as long as he may sign in and has the password that he had then.
+pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
     let directory = app.index.directory();
     let user = directory
         .user(session.user)

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod oversight;
 pub mod people;
 pub mod policies;
+pub mod probe;
 mod publish;
 pub mod retry;
 pub mod setup;
@@ -41,6 +42,8 @@ pub struct App {
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
+    first_run: setup::first_run::FirstRun,
+    inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
     keeping: keeping::Keeping,
 }

@@ -5,20 +5,32 @@ use crate::domain::key::KeyId;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Digest;
 use crate::domain::people::password::PasswordDigest;
-use crate::domain::people::session::Session;
+use crate::domain::people::session::{Browser, Session};
 use crate::domain::people::{Binding, Role, User};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
+/// The number that the next user or key gets.
+pub fn next_number(read: &Read) -> Result<i64> {
+    let found = read.query_one(
+        "SELECT coalesce(max(number), 0) + 1 AS next
+         FROM (SELECT max(number) AS number FROM keys UNION ALL SELECT max(number) FROM users) AS numbers",
+        &[],
+        |row| row.get("next"),
+    )?;
+    Ok(found.unwrap_or(1))
+}
+
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
     let digest = password.map(|digest| digest.0.clone());
     tx.execute(
-        "INSERT INTO users (uid, user_name, email, home_uid, password_digest, enabled, generation, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
             &user.uid,
+            &user.number,
             &user.user_name,
             &user.email,
             &user.home,
@@ -34,7 +46,7 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
 /// A user by uid, deleted ones too.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
          FROM users
          WHERE uid = $1",
         &[&uid],
@@ -46,7 +58,7 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
 /// A user by name in its stored form; deleted ones have no name any more.
 pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
          FROM users
          WHERE user_name = $1 AND deleted_at IS NULL",
         &[&user_name],
@@ -80,7 +92,7 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
         },
     )?;
     let mut users = read.query(
-        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
          FROM users
          WHERE deleted_at IS NULL
          ORDER BY user_name",
@@ -177,9 +189,14 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
 }
 
 pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
+    let browser = session.console.as_ref();
+    let used_at = browser.map(|browser| browser.used_at);
+    let source = browser.map(|browser| browser.source.clone());
+    let agent = browser.map(|browser| browser.agent.clone());
     tx.execute(
-        "INSERT INTO sessions (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO sessions
+             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             &session.id,
             &session.secret.digest.0,
@@ -189,14 +206,38 @@ pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
             &session.read_only,
             &session.issued_at,
             &session.expires_at,
+            &used_at,
+            &source,
+            &agent,
         ],
     )?;
     Ok(())
 }
 
+/// Notes a request of a console session.
+pub fn touch_session(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE sessions SET used_at = $1 WHERE id = $2 AND used_at < $3",
+        &[&now, &id, &now],
+    )?;
+    Ok(())
+}
+
+/// Whether a user who holds the owner's role in a workspace can sign in.
+pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT count(*) AS owners
+         FROM role_bindings JOIN users ON users.uid = role_bindings.user_uid
+         WHERE workspace_uid = $1 AND role = 'owner' AND deleted_at IS NULL AND password_digest IS NOT NULL",
+        &[&workspace],
+        |row| row.get::<i64>("owners"),
+    )?;
+    Ok(found.unwrap_or(0) > 0)
+}
+
 pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
     read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent
          FROM sessions
          WHERE id = $1",
         &[&id],
@@ -207,7 +248,7 @@ pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
 /// Sessions that have not expired.
 pub fn list_sessions(read: &Read, now: Timestamp) -> Result<Vec<Session>> {
     read.query(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent
          FROM sessions
          WHERE expires_at > $1",
         &[&now],
@@ -247,6 +288,7 @@ fn binding(row: &Row<'_>) -> Result<Binding> {
 fn from_row(row: &Row<'_>) -> Result<User> {
     Ok(User {
         uid: row.get("uid")?,
+        number: row.get("number")?,
         user_name: row.get("user_name")?,
         email: row.get("email")?,
         home: row.get("home_uid")?,
@@ -270,5 +312,13 @@ fn session_from_row(row: &Row<'_>) -> Result<Session> {
         read_only: row.get("read_only")?,
         issued_at: row.get("issued_at")?,
         expires_at: row.get("expires_at")?,
+        console: match row.get("used_at")? {
+            None => None,
+            Some(used_at) => Some(Browser {
+                used_at,
+                source: row.get("source")?,
+                agent: row.get("agent")?,
+            }),
+        },
     })
 }

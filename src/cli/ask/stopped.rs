@@ -54,13 +54,10 @@ impl Stopped {
         let request = Request::in_process(method, target, body, uid, id)
             .ok_or_else(|| Failure::refused("this cannot be put into a request"))?;
         let reply = self.route(&request)?;
-        let link = reply
-            .headers
-            .get("link")
-            .and_then(|value| value.to_str().ok());
+        let link = reply.headers.get("link");
         Ok(Answer {
             status: reply.status,
-            link: link.map(str::to_owned),
+            link: link.map(|value| String::from_utf8_lossy(value).into_owned()),
             body: reply.body,
         })
     }

@@ -97,7 +97,7 @@ fn problem(
 
 /// RFC 6750, section 3.1: no error code where no credential was sent.
 fn challenge(head: &Head) -> &'static str {
-    if head.headers.contains_key("authorization") || head.headers.contains_key("x-api-key") {
+    if head.headers.contains("authorization") || head.headers.contains("x-api-key") {
         "Bearer realm=\"latchkey\", error=\"invalid_token\""
     } else {
         "Bearer realm=\"latchkey\""

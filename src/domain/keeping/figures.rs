@@ -173,7 +173,6 @@ impl Figures {
     }
 
     /// Says when the certificate that is served ends; whoever loads one calls this.
-    #[allow(dead_code)] // Called by the part that serves TLS.
     pub fn set_certificate_end(&self, ends_at: Option<Timestamp>) {
         let ends_at = ends_at.map_or(i64::MAX, |at| at.0);
         self.certificate_ends_at.store(ends_at, Relaxed);

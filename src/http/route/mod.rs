@@ -3,9 +3,11 @@
 //! A dialect exports one [`Surface`]. Read together, the tables are the server's table of contents.
 
 mod mounts;
+mod refused;
 mod router;
 
 pub use mounts::Mounts;
+pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
 
 use crate::error::{Error, Result};
@@ -40,25 +42,6 @@ pub struct Surface {
     pub render_fault: fn(u16, &str, &Head) -> Reply,
     /// Its own words for refusals that a proxy passes on to clients of one catalog.
     pub refusals: Option<CatalogWords>,
-}
-
-/// How a dialect words refusals of requests that the operations of its catalog describe.
-pub struct CatalogWords {
-    pub catalog: &'static str,
-    /// Gives a refusal its body, and headers if it needs some. Status and headers that are there stay.
-    pub word: fn(&Refused<'_>, Reply) -> Reply,
-}
-
-/// A request that a proxy will not let through.
-#[derive(Debug)]
-pub struct Refused<'a> {
-    /// What the client is to see: 401, 403 or 429.
-    pub status: u16,
-    /// Why: a code of a verdict or of its detail; empty where it is about the credential.
-    pub code: &'a str,
-    pub retry_after_s: Option<u64>,
-    /// What people call the scopes of which the operation needs one; empty where it is not about scopes.
-    pub needed: Vec<&'a str>,
 }
 
 /// One line of a table.

@@ -287,7 +287,6 @@ mod tests {
     use crate::http::reply::Reply;
     use crate::http::request::{Peer, RequestId};
     use crate::http::route::{Access, get, post};
-    use http::{HeaderMap, HeaderValue};
 
     #[test]
     fn a_template_fits_segment_by_segment() {
@@ -359,12 +358,10 @@ mod tests {
     #[track_caller]
     fn check(settings: &[&str], method: &str, host: &str, path: &str, expected: &str) {
         let table = Table::new(ALL, &Mounts::parse(settings.iter().copied(), ALL).unwrap());
-        let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_str(host).unwrap());
         let head = Head {
             method: method.parse().unwrap(),
             uri: path.parse().unwrap(),
-            headers,
+            headers: [("host", host)].into_iter().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),
         };

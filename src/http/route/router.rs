@@ -4,7 +4,7 @@ use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, Trust};
+use crate::http::client::{self, LiveTrust};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
@@ -23,7 +23,7 @@ const FIGURES: &str = "/metrics";
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
-    trust: Trust,
+    trust: LiveTrust,
     surfaces: &'static [&'static Surface],
     table: Table,
 }
@@ -32,13 +32,13 @@ impl Router {
     /// `surfaces`: the first one words the errors of paths that belong to none.
     pub fn new(
         app: Arc<App>,
-        trust: Trust,
+        trust: impl Into<LiveTrust>,
         surfaces: &'static [&'static Surface],
         mounts: &Mounts,
     ) -> Router {
         Router {
             app,
-            trust,
+            trust: trust.into(),
             surfaces,
             table: Table::new(surfaces, mounts),
         }
@@ -47,13 +47,14 @@ impl Router {
     /// What the server runs.
     pub fn service(self) -> Service {
         let router = Arc::new(self);
-        let (planner, answerer) = (router.clone(), router.clone());
+        let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
         let answer: Answerer = Box::new(move |request, lane| answerer.answer(request, lane));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
             plan: Box::new(move |head| planner.plan(head)),
             answer,
             fault,
+            now: Box::new(move || clock.app.now().wall),
         }
     }
 
@@ -96,7 +97,7 @@ impl Router {
                 &self.app,
                 credential.secret,
                 credential.header,
-                self.trust.client_address(head),
+                self.trust.now().client_address(head),
             ),
         }
     }
@@ -118,11 +119,11 @@ impl Router {
     }
 
     fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
-        if self.trust.is_for_figures(request) && found.surface.mount != FIGURES {
+        if self.trust.now().is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
         }
         let checks_host = found.surface.checks_host && !found.by_host;
-        if checks_host && !self.trust.answers_for(request) {
+        if checks_host && !self.trust.now().answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match found.target {
@@ -136,6 +137,9 @@ impl Router {
             Target::Nothing => return Err(Error::NotFound("path")),
         };
         let may_wait = lane == Lane::Blocking;
+        if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
+            return Ok(None);
+        }
         let (secret, caller) = match self.authenticate(route.access, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
@@ -144,9 +148,10 @@ impl Router {
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
+        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
-            trust: &self.trust,
+            trust: &trust,
             request,
             caller,
             secret,
@@ -185,16 +190,17 @@ impl Router {
 
     /// What a proxy passes on came from somewhere else, whatever the connection says.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
+        if let Some(uid) = self.trust.now().administrator(head) {
+            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
+        let trust = self.trust.now();
         let on_this_machine = head.peer.is_on_this_machine() && !client::is_forwarded(head);
         let may_ask = match access {
             Access::Caller | Access::Public => false,
-            Access::Machine if self.trust.metrics_port.is_some() => self.trust.is_for_figures(head),
+            Access::Machine if trust.metrics_port.is_some() => trust.is_for_figures(head),
             Access::Machine => on_this_machine,
-            Access::Verifier => on_this_machine && self.trust.verify_from_loopback,
+            Access::Verifier => on_this_machine && trust.verify_from_loopback,
         };
         if may_ask {
             return Ok(Authenticated::As(None, None));
@@ -209,7 +215,7 @@ impl Router {
         request: &Request,
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
-        let origin = self.trust.origin(request);
+        let origin = self.trust.now().origin(request);
         match access::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(Some(secret), Some(caller))),
             None => Ok(Authenticated::MustWait),
@@ -237,6 +243,7 @@ impl Router {
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {
         let origin = head.header("origin").ok().flatten()?;
         self.trust
+            .now()
             .cors_origins
             .iter()
             .any(|known| known == origin)

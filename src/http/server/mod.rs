@@ -1,7 +1,7 @@
 //! The HTTP front: sockets, connections, deadlines, framing, and the crossing from async to plain Rust.
 //!
 //! This folder is the only home of hyper and tokio. What it serves is three closures in a [`Service`]; it knows no
-//! route and no credential. A byte travels `accept` → `guard` (strict framing by `head` and `chunked`) → hyper →
+//! route and no credential. A byte travels `accept` → `tls`, where there is a certificate → `guard` (strict framing by `head` and `chunked`) → hyper →
 //! `connection` → the service, inline or on the `pool`; `watch` keeps the deadlines.
 
 mod accept;
@@ -12,6 +12,7 @@ mod head;
 mod lanes;
 mod limits;
 mod pool;
+pub mod tls;
 mod watch;
 
 use std::future::poll_fn;
@@ -31,7 +32,9 @@ use self::connection::Front;
 use self::lanes::Lanes;
 use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
 use self::pool::Pool;
+use self::tls::LiveTls;
 use self::watch::{Registry, TICK};
+use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 
@@ -45,6 +48,8 @@ pub struct Service {
     pub answer: Answerer,
     /// Words a fault in the dialect of the path.
     pub fault: FaultWords,
+    /// The time of day.
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Answers a request. `None`, on the inline lane only: this one needs to wait for something after all, ask again
@@ -102,6 +107,7 @@ pub enum Fault {
 /// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
 pub enum Listener {
     Tcp(std::net::TcpListener),
+    Tls(std::net::TcpListener, LiveTls),
     Unix(std::os::unix::net::UnixListener),
 }
 
@@ -128,6 +134,8 @@ pub struct Hooks {
     pub on_ready: Box<dyn FnOnce() + Send>,
     /// At each SIGHUP, on the I/O thread of `run`: short work only.
     pub on_hangup: Box<dyn Fn() + Send>,
+    /// Once the drain begins.
+    pub on_stop: Box<dyn FnOnce() + Send>,
 }
 
 impl Default for Hooks {
@@ -135,6 +143,7 @@ impl Default for Hooks {
         Hooks {
             on_ready: Box::new(|| ()),
             on_hangup: Box::new(|| ()),
+            on_stop: Box::new(|| ()),
         }
     }
 }
@@ -202,7 +211,8 @@ async fn serve(
     stopper: Stopper,
     mut signals: Signals,
 ) -> io::Result<()> {
-    let sweeper = tokio::spawn(sweep(Arc::clone(&front.registry)));
+    front.registry.sweep((front.service.now)());
+    let sweeper = tokio::spawn(sweep(Arc::clone(&front)));
     let doors = listeners
         .into_iter()
         .map(Door::open)
@@ -214,6 +224,7 @@ async fn serve(
     (hooks.on_ready)();
 
     signals.stop_asked(&stopper, &hooks.on_hangup).await;
+    (hooks.on_stop)();
     front.registry.drain();
     for task in accepting {
         task.abort();
@@ -228,12 +239,12 @@ async fn serve(
 }
 
 /// Keeps the clock of all deadlines.
-async fn sweep(registry: Arc<Registry>) {
+async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        registry.sweep();
+        front.registry.sweep((front.service.now)());
     }
 }
 

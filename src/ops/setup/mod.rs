@@ -1,5 +1,6 @@
 //! The first start: what an empty database is given, and opening one that is there.
 
+pub mod first_run;
 #[cfg(test)]
 pub mod fixture;
 
@@ -42,9 +43,19 @@ const FILL_CACHE_MIB: u32 = 512;
 /// Threads that read keys at the start.
 const LOADERS: usize = 2;
 
+/// How the first owner comes by a password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OwnerPassword {
+    /// It is drawn, and shown once.
+    Generated,
+    /// It is set in the console, with a code that the server prints ([`first_run`]).
+    SetUp,
+}
+
 /// The secrets of a new store: to be shown once.
 pub struct Seeds {
-    pub password: String,
+    /// Absent where the owner is to be set up in the console.
+    pub password: Option<String>,
     pub management: Secret,
     pub sample: Secret,
 }
@@ -54,14 +65,18 @@ pub fn create(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
+    owner: OwnerPassword,
     now: Timestamp,
 ) -> Result<Seeds> {
-    let password = password::generate()?;
-    let digest = PasswordDigest::new(&password)?;
+    let password = match owner {
+        OwnerPassword::Generated => Some(password::generate()?),
+        OwnerPassword::SetUp => None,
+    };
+    let digest = password.as_deref().map(PasswordDigest::new).transpose()?;
     Store::create(path)?;
     let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
-        let seeds = seed(tx, &files, &digest, now)?;
+        let seeds = seed(tx, &files, digest.as_ref(), now)?;
         presets::install(tx, &files.peppers, presets, now)?;
         Ok(seeds)
     })?;
@@ -118,6 +133,8 @@ pub fn open(
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
+        first_run: Default::default(),
+        inspections: Default::default(),
         writable: Default::default(),
         keeping: Default::default(),
     };
@@ -192,7 +209,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
         let batch = KEYS_A_BATCH.min(count - made);
         let (files, now) = (app.key_files(), app.now().wall);
         let secrets = app.store.write(Durability::Relaxed, move |tx| {
-            let number = keys::next_number(tx)?;
+            let number = people::next_number(tx)?;
             let one = |offset: u64| {
                 let mut key = plain_key(&format!("filled {}", made + offset + 1), workspace, now)?;
                 key.number = number + i64::try_from(offset).unwrap_or(0);
@@ -215,18 +232,21 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
 fn seed(
     tx: &Write<'_>,
     files: &KeyFiles,
-    digest: &PasswordDigest,
+    digest: Option<&PasswordDigest>,
     now: Timestamp,
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {
         uid: Uid::generate()?,
+        number: workspaces::next_number(tx)?,
         slug: ROOT_SLUG.to_owned(),
         name: "Root".to_owned(),
         parent: None,
         enabled: true,
         created_at: now,
+        updated_at: now,
     };
     let owner = User {
+        number: people::next_number(tx)?,
         uid: Uid::generate()?,
         user_name: OWNER.to_owned(),
         email: None,
@@ -244,7 +264,7 @@ fn seed(
     local::insert_peppers(tx, peppers)?;
     local::insert_sealing_keys(tx, &files.sealing)?;
     workspaces::insert(tx, &workspace)?;
-    people::insert(tx, &owner, Some(digest))?;
+    people::insert(tx, &owner, digest)?;
     policies::insert(tx, &Policy::standard())?;
     catalogs::replace(
         tx,

@@ -64,8 +64,9 @@ pub fn disable_workspace(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Ends every session; how many there were.
+/// Ends every session, and takes away what could renew one; how many there were.
 pub fn delete_sessions(tx: &Write<'_>) -> Result<usize> {
+    tx.execute("DELETE FROM refresh_tokens", &[])?;
     tx.execute("DELETE FROM sessions", &[])
 }
 

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::application::{self, Seen};
-use super::client::{Reply, Request};
+use super::client::{Reply, Request, get};
 use super::latchkey::{Key, Latchkey};
 use super::process::Process;
 use super::proxy::Proxy;
@@ -20,6 +21,8 @@ pub struct Stage {
     _proxy: Process,
     pub latchkey: Latchkey,
     pub port: u16,
+    /// How long the proxy waits for an answer to its question.
+    pub patience: Duration,
     /// May do nothing in the catalog.
     pub bare: Key,
     pub reader: Key,
@@ -35,15 +38,18 @@ impl Stage {
         let lock = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("proxies")
-            .join(proxy.name);
+            .join(proxy.name.replace(" ", "-"));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
 
         application::start();
         let latchkey = Latchkey::start(&folder);
+        let process = proxy.start(&program, &folder);
+        await_rules(proxy.port);
         Some(Stage {
-            _proxy: proxy.start(&program, &folder),
+            _proxy: process,
             port: proxy.port,
+            patience: proxy.patience,
             bare: latchkey.issue("bare", &[], json!({})),
             reader: latchkey.issue("reader", &["invoices:read"], json!({})),
             writer: latchkey.issue("writer", &["invoices:write"], json!({})),
@@ -86,5 +92,17 @@ impl Stage {
         assert_eq!(reply.status, status, "{}", reply.text());
         assert_eq!(reply.header("X-Auth-Code"), code, "{}", reply.text());
         reply
+    }
+}
+
+/// Traefik listens before it has read its rules, and knows no path until then.
+fn await_rules(port: u16) {
+    let started = Instant::now();
+    while get("/").send(port).status == 404 {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the proxy finds no rules"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

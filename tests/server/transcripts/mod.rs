@@ -3,6 +3,8 @@
 //! A dialect has a folder here with its transcripts and a `mod.rs` that calls [`play_all`] and [`table::check`].
 
 mod adverity;
+mod aware;
+mod awaretrain;
 mod names;
 mod pattern;
 mod player;

@@ -1,29 +1,32 @@
 //! One connection: hyper over the guard, from its first byte to its last.
 
+mod answer;
+mod at_once;
 mod exchange;
 #[cfg(test)]
 mod tests;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use bytes::Bytes;
-use http::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::answer::Answer;
 use self::exchange::exchange;
 pub use self::exchange::{Job, work};
 use super::guard::Guard;
-use super::head::{Glimpse, Refusal, glimpse};
+use super::head::{Glimpse, Refusal, RequestLine, glimpse};
 use super::lanes::Lanes;
 use super::pool::Pool;
 use super::watch::{Place, Registry, Seldom};
 use super::{Fault, Service};
+use crate::http::headers::Headers;
 use crate::http::request::{Head, Peer, RequestId};
 
 /// hyper's buffer: room for one head and a good piece of a body.
@@ -73,6 +76,19 @@ impl Front {
             log::warn!("a client speaks TLS to a plain HTTP port");
         }
     }
+
+    /// Whoever goes away without a word, as probes of ports do, is not worth a line.
+    pub fn log_handshake(&self, err: &io::Error) {
+        let is_silent = matches!(
+            err.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+        );
+        if is_silent || !self.tls_log.may(self.registry.now()) {
+            log::debug!("a TLS handshake failed: {err}");
+        } else {
+            log::warn!("a TLS handshake failed: {err}");
+        }
+    }
 }
 
 /// One connection as its guard and its requests know it.
@@ -82,9 +98,36 @@ pub struct Line {
     peer: Peer,
     /// The next request id. Only this connection's task draws from it.
     next_id: AtomicU64,
+    /// The head that hyper is being given, as the guard has read it.
+    passed: Mutex<Option<Head>>,
 }
 
 impl Line {
+    /// What the guard has read, as a request of this connection.
+    pub fn head(&self, request: RequestLine, headers: Headers) -> Head {
+        Head {
+            method: request.method,
+            uri: request.uri,
+            headers,
+            peer: self.peer,
+            id: self.draw_id(),
+        }
+    }
+
+    /// Appends the answer to a request without a body to `out`, if it is to be had at once.
+    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<(), Head> {
+        at_once::answer(self, head, out)
+    }
+
+    /// Keeps the head of what hyper is given next.
+    pub fn pass(&self, head: Head) {
+        *self.passed() = Some(head);
+    }
+
+    fn passed(&self) -> MutexGuard<'_, Option<Head>> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn draw_id(&self) -> RequestId {
         let mut count = self.next_id.load(Relaxed);
         if count.is_multiple_of(ID_BLOCK) {
@@ -114,24 +157,10 @@ impl Line {
             why: detail,
         };
         let reply = (self.front.service.fault)(fault, &head);
-        written(&exchange::finished(reply, head.id, true))
+        let mut bytes = Vec::new();
+        Answer::new(reply, head.id, self, true).write_to(&mut bytes);
+        bytes
     }
-}
-
-/// An answer as bytes, for when hyper is not asked.
-fn written(answer: &Response<Bytes>) -> Vec<u8> {
-    let status = answer.status();
-    let reason = status.canonical_reason().unwrap_or("");
-    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-    for (name, value) in answer.headers() {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", answer.body().len()).as_bytes());
-    bytes.extend_from_slice(answer.body());
-    bytes
 }
 
 /// Serves one connection to its end. `io` may as well be a TLS stream.
@@ -144,6 +173,7 @@ where
         place,
         peer,
         next_id: AtomicU64::new(0),
+        passed: Mutex::new(None),
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -155,7 +185,10 @@ where
             .writev(false)
             .serve_connection(
                 Guard::new(io, Arc::clone(&line)),
-                service_fn(|request| exchange(Arc::clone(&line), request)),
+                service_fn(|request| {
+                    let head = line.passed().take();
+                    exchange(Arc::clone(&line), head, request.into_body())
+                }),
             )
     );
     poll_fn(|cx| {

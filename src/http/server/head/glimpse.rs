@@ -1,7 +1,7 @@
 //! What can be seen of a head that was refused: enough to choose the words of the answer, and good for nothing else.
 
-use super::{TARGET, TOKEN, is_host_byte, trim};
-use http::header::{HOST, HeaderMap, HeaderValue};
+use super::{TARGET, is_host_byte, is_token_byte, trim};
+use crate::http::headers::Headers;
 use http::{Method, Uri};
 
 /// Bytes of a target that are looked at: more than any start of paths has.
@@ -13,7 +13,7 @@ pub struct Glimpse {
     /// Without its query; `*` if there is none to be seen.
     pub uri: Uri,
     /// `Host` alone, or nothing.
-    pub headers: HeaderMap,
+    pub headers: Headers,
 }
 
 /// Reads what there is, and minds no fault.
@@ -21,18 +21,21 @@ pub fn glimpse(bytes: &[u8]) -> Glimpse {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let mut parts = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next());
-    let host = lines.find_map(host);
+    let mut headers = Headers::default();
+    if let Some(host) = lines.find_map(host) {
+        headers.append(b"host", host);
+    }
     Glimpse {
         method: method_of(method).unwrap_or_default(),
         uri: target
             .and_then(path)
             .unwrap_or_else(|| Uri::from_static("*")),
-        headers: host.into_iter().map(|host| (HOST, host)).collect(),
+        headers,
     }
 }
 
 fn method_of(word: &[u8]) -> Option<Method> {
-    let legal = word.iter().all(|&byte| TOKEN[usize::from(byte)]);
+    let legal = word.iter().all(|&byte| is_token_byte(byte));
     legal.then(|| Method::from_bytes(word).ok()).flatten()
 }
 
@@ -45,12 +48,12 @@ fn path(target: &[u8]) -> Option<Uri> {
     Uri::try_from(&seen[..end]).ok()
 }
 
-fn host(line: &[u8]) -> Option<HeaderValue> {
+fn host(line: &[u8]) -> Option<&[u8]> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let value = trim(value.strip_suffix(b"\r").unwrap_or(value));
     let fits = name.eq_ignore_ascii_case(b"host") && value.iter().all(is_host_byte);
-    fits.then(|| HeaderValue::from_bytes(value).ok()).flatten()
+    fits.then_some(value)
 }
 
 #[cfg(test)]
@@ -65,8 +68,11 @@ mod tests {
             (method, path),
             "{bytes:?}"
         );
-        let found = seen.headers.get("host").map(|host| host.to_str().unwrap());
-        assert_eq!(found, host, "{bytes:?}");
+        assert_eq!(
+            seen.headers.get("host"),
+            host.map(str::as_bytes),
+            "{bytes:?}"
+        );
     }
 
     #[test]
