@@ -6,6 +6,7 @@ mod kill;
 mod logs;
 mod metrics;
 mod restore;
+mod upgrade;
 mod vanished;
 
 use crate::support::Server;
