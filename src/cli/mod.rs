@@ -6,8 +6,8 @@
 mod ask;
 mod catalog;
 mod certificate;
-mod completions;
 mod failure;
+mod generate;
 mod keeping;
 mod key;
 pub mod log_format;
@@ -130,7 +130,12 @@ enum Command {
                       latchkey completions zsh > /usr/local/share/zsh/site-functions/_latchkey\n  \
                       latchkey completions fish > ~/.config/fish/completions/latchkey.fish"
     )]
-    Completions(completions::CompletionsArgs),
+    Completions(generate::completions::CompletionsArgs),
+    /// Write the man pages
+    #[command(
+        after_help = "Examples:\n  latchkey man | man -l -\n  latchkey man --out /usr/local/share/man/man1"
+    )]
+    Man(generate::man::ManArgs),
 }
 
 /// What serving takes.
@@ -210,7 +215,8 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Secrets(command) => return keeping::secrets::run(&command),
         Command::Scan(args) => return scan::run(&args),
         Command::Tls(command) => return certificate::run(&command),
-        Command::Completions(args) => return completions::run(&args, Cli::command()),
+        Command::Completions(args) => return generate::completions::run(&args, Cli::command()),
+        Command::Man(args) => return generate::man::run(&args, Cli::command()),
     }
     Ok(End::Done)
 }

@@ -126,10 +126,33 @@ impl Trust {
         }
     }
 
-    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    /// Whether the client's connection is encrypted: as a trusted proxy says or, if none says anything, as it came here.
     pub fn is_secure(&self, head: &Head) -> bool {
         let forwarded = head.header("x-forwarded-proto").ok().flatten();
-        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+        match forwarded.filter(|_| self.trusts(head.peer)) {
+            Some(proto) => proto.eq_ignore_ascii_case("https"),
+            None => matches!(head.peer, Peer::Tcp { is_tls: true, .. }),
+        }
+    }
+
+    /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of
+    /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
+    /// is then a path.
+    pub fn base_url(&self, head: &Head) -> String {
+        let scheme = if self.is_secure(head) {
+            "https"
+        } else {
+            "http"
+        };
+        let forwarded = head.header("x-forwarded-host").ok().flatten();
+        let forwarded = forwarded.filter(|_| self.trusts(head.peer));
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b);
+        match forwarded.or(head.host()) {
+            Some(host) if !host.is_empty() && host.bytes().all(legal) => {
+                format!("{scheme}://{host}")
+            }
+            _ => String::new(),
+        }
     }
 
     /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).

@@ -22,7 +22,15 @@ use usage::UsageBook;
 /// Parts that the keys are spread over, so that a change holds up few verifications.
 const SHARDS: usize = 64;
 
-type Shard = RwLock<HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>>;
+/// See [`Index::each_of_part`].
+pub const PARTS: usize = SHARDS;
+
+type Keys = HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>;
+
+/// A part of the keys, on cache lines of its own: threads that look into different parts must not meet.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(RwLock<Keys>);
 
 /// All live keys and what they are judged against.
 pub struct Index {
@@ -113,15 +121,22 @@ impl Index {
         shard.remove(&id);
     }
 
-    /// Shows every key, a shard at a time, with what it is judged against; for counting.
+    /// Shows every key, a part at a time, with what it is judged against; for counting.
     pub fn each_key(&self, mut look: impl FnMut(&Directory, &Live)) {
-        for shard in &self.shards {
+        for part in 0..PARTS {
             let directory = self.directory();
-            let shard = shard
-                .read()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            shard.values().for_each(|key| look(&directory, key));
+            self.each_of_part(part, |key| look(&directory, key));
         }
+    }
+
+    /// Looks at the keys of one part of [`PARTS`]; changes to that part wait meanwhile. Whoever needs the directory
+    /// too takes it first, and lets go of it before the next part.
+    pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
+        let shard = self.shards[part % SHARDS]
+            .0
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        shard.values().map(|key| &**key).for_each(look);
     }
 
     /// The counters of a key, so that an edit keeps them.
@@ -137,6 +152,7 @@ impl Index {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let shard = shard
+                .0
                 .read()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             for key in shard.values() {
@@ -233,14 +249,11 @@ impl Index {
         *gone = HashSet::new();
     }
 
-    fn shard(&self, id: KeyId) -> &Shard {
-        &self.shards[(id.0 % SHARDS as u64) as usize]
+    fn shard(&self, id: KeyId) -> &RwLock<Keys> {
+        &self.shards[(id.0 % SHARDS as u64) as usize].0
     }
 
-    fn shard_mut(
-        &self,
-        id: KeyId,
-    ) -> RwLockWriteGuard<'_, HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>> {
+    fn shard_mut(&self, id: KeyId) -> RwLockWriteGuard<'_, Keys> {
         self.shard(id)
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -261,6 +274,10 @@ impl Hasher for IdHasher {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
+    }
+
+    fn write_u128(&mut self, uid: u128) {
+        self.write_u64((uid >> 64) as u64 ^ uid as u64);
     }
 
     fn write_u64(&mut self, id: u64) {

@@ -12,7 +12,7 @@ use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::Session;
 use crate::domain::people::{Binding, Role};
-use crate::domain::policy::CredentialHeader;
+use crate::domain::policy::{CredentialHeader, IssuedBy};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -286,6 +286,41 @@ fn key_as_owner(
         },
         reach: root(&directory)?,
         user: Some(owner.uid),
+        ..caller.clone()
+    })
+}
+
+/// The caller with what the scopes of its key stand for, for a way in whose keys act on it in their own right: each
+/// scope of `catalog` that the key grants adds its permissions, in the key's workspace and below. `None` if the caller
+/// is no key of `catalog` that only an administrator of the root workspace can have issued, or come to hold since
+/// (`ops::keys::admission`): from whomever else such a key is, it must not be more than its issuer.
+pub fn as_granted(
+    app: &App,
+    caller: &Caller,
+    catalog: &str,
+    grants: &[(&str, &[Permission])],
+) -> Option<Caller> {
+    let Identity::Key(id) = caller.identity else {
+        return None;
+    };
+    let kin = app.index.with_key(id, |key| key.kin.clone())?;
+    let directory = app.index.directory();
+    let policy = directory.policy(&kin.policy)?;
+    if policy.issued_by != IssuedBy::RootAdministrator || kin.catalog.as_deref() != Some(catalog) {
+        return None;
+    }
+    let catalog = directory.catalog(catalog)?;
+    let granted = grants
+        .iter()
+        .filter(|(scope, _)| catalog.grants(&kin.scopes, directory.is_root(kin.workspace), scope))
+        .fold(Permissions::default(), |sum, (_, permissions)| {
+            sum.or(Permissions::of(permissions))
+        });
+    Some(Caller {
+        permissions: match kin.read_only {
+            true => granted.and(Permissions::reading()),
+            false => granted,
+        },
         ..caller.clone()
     })
 }

@@ -77,6 +77,15 @@ pub fn find_password(read: &Read, uid: Uid) -> Result<Option<PasswordDigest>> {
     Ok(found.flatten().map(PasswordDigest))
 }
 
+/// Users who have a password.
+pub fn list_with_password(read: &Read) -> Result<Vec<Uid>> {
+    read.query(
+        "SELECT uid FROM users WHERE password_digest IS NOT NULL AND deleted_at IS NULL",
+        &[],
+        |row| row.get("uid"),
+    )
+}
+
 /// Every user that is not deleted, with roles, by name.
 pub fn list(read: &Read) -> Result<Vec<User>> {
     let mut roles: HashMap<Uid, Vec<Binding>> = HashMap::new();

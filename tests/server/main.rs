@@ -25,4 +25,5 @@ mod surfaces;
 mod transcripts;
 mod usage;
 mod verify;
+mod vspc;
 mod workspaces_recursive;

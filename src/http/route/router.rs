@@ -1,7 +1,7 @@
 //! From a request to its route, its caller and its handler.
 
 use super::mounts::{Found, Mounts, Table, Target};
-use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
+use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::http::client::{self, LiveTrust};
@@ -25,6 +25,7 @@ pub struct Router {
     app: Arc<App>,
     trust: LiveTrust,
     surfaces: &'static [&'static Surface],
+    sections: &'static [&'static Section],
     table: Table,
 }
 
@@ -40,8 +41,15 @@ impl Router {
             app,
             trust: trust.into(),
             surfaces,
+            sections: &[],
             table: Table::new(surfaces, mounts),
         }
+    }
+
+    /// The same, with the words that dialects have for the console's pages about their keys.
+    pub fn with_sections(mut self, sections: &'static [&'static Section]) -> Router {
+        self.sections = sections;
+        self
     }
 
     /// What the server runs.
@@ -90,7 +98,8 @@ impl Router {
 
     /// Whether the route will find a caller. Spends nothing of what the credential may spend.
     fn foresees_caller(&self, route: &Route, head: &Head) -> bool {
-        match credential::read(head, &self.app.index.directory().named_headers()) {
+        let presented = credential::read(head, self.app.index.directory().named_headers());
+        match presented {
             Presented::Faulty | Presented::Many => false,
             Presented::None => self.without_credential(route.access, head).is_ok(),
             Presented::One(credential) => access::foresees(
@@ -159,6 +168,7 @@ impl Router {
             below: found.below,
             params,
             surfaces: self.surfaces,
+            sections: self.sections,
         };
         match route.handler {
             Handler::Blocking(handler) => handler(&call).map(Some),
@@ -175,8 +185,8 @@ impl Router {
         if access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let headers = self.app.index.directory().named_headers();
-        match credential::read(request, &headers) {
+        let presented = credential::read(request, self.app.index.directory().named_headers());
+        match presented {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(
                 "there is more than one credential in the request; send one".to_owned(),
@@ -277,8 +287,11 @@ fn preflight(allow: &str) -> Reply {
 
 /// The decoded values of a template's single-segment parameters; `None` if an escape is bad.
 fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
-    let path = path.strip_suffix('/').unwrap_or(path);
     let mut values = Vec::new();
+    if !template.contains('{') {
+        return Some(values);
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
     for (part, segment) in template.split('/').zip(path.split('/')) {
         if let Some(name) = part
             .strip_prefix('{')

@@ -114,6 +114,10 @@ async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::T
 
 /// A place for a connection that has been accepted. Meanwhile further ones wait in the kernel's queue.
 async fn place(front: &Arc<Front>) -> Place {
+    if front.registry.is_empty() {
+        // The clock has stood still while nobody was there.
+        front.registry.sweep((front.service.now)());
+    }
     loop {
         if let Some(place) = front.registry.enter() {
             return place;

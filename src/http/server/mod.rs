@@ -238,13 +238,16 @@ async fn serve(
     Ok(())
 }
 
-/// Keeps the clock of all deadlines.
+/// Keeps the clock of all deadlines, as long as there is a connection that has one: an idle server does not wake.
 async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         front.registry.sweep((front.service.now)());
+        if front.registry.is_empty() {
+            front.registry.entered.notified().await;
+        }
     }
 }
 

@@ -103,6 +103,8 @@ pub struct Registry {
     guests: Mutex<Guests>,
     /// A place became free.
     pub left: Notify,
+    /// A place was taken: the clock is needed.
+    pub entered: Notify,
 }
 
 #[repr(align(64))]
@@ -147,6 +149,7 @@ impl Registry {
             drain_tick: AtomicU32::new(0),
             guests: Mutex::default(),
             left: Notify::new(),
+            entered: Notify::new(),
         }
     }
 
@@ -237,6 +240,7 @@ impl Registry {
         guests.watches.insert(number, Arc::clone(&watch));
         TRAFFIC.connections.fetch_add(1, Relaxed);
         TRAFFIC.accepted.fetch_add(1, Relaxed);
+        self.entered.notify_one();
         Some(Place {
             number,
             watch,

@@ -130,11 +130,16 @@ impl Proxy {
         program
     }
 
-    pub fn start(&self, program: &Path, folder: &Path) -> Process {
-        let example = tree().join("examples").join(self.folder);
+    /// Where its example is.
+    pub fn example(&self) -> PathBuf {
+        tree().join("examples").join(self.folder)
+    }
+
+    /// Starts it with its example, or with a copy that a test has changed.
+    pub fn start(&self, program: &Path, folder: &Path, example: &Path) -> Process {
         // Traefik finds its second file from where it is started. It writes none.
         let place = if self.folder == "traefik" {
-            &example
+            example
         } else {
             folder
         };

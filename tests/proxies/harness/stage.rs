@@ -1,7 +1,7 @@
 //! Client, proxy, Latchkey and application together, for one proxy at a time.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,31 @@ pub struct Stage {
     _lock: MutexGuard<'static, ()>,
 }
 
+/// Copies an example and changes its text. Each change must find its place.
+fn changed_copy(example: &Path, copy: &Path, changes: &[(&str, &str)]) -> PathBuf {
+    fs::create_dir_all(copy).unwrap();
+    let mut made = vec![false; changes.len()];
+    for entry in fs::read_dir(example).unwrap() {
+        let path = entry.unwrap().path();
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (made, (from, to)) in made.iter_mut().zip(changes) {
+            *made |= text.contains(from);
+            text = text.replace(from, to);
+        }
+        fs::write(copy.join(path.file_name().unwrap()), text).unwrap();
+    }
+    assert!(made.iter().all(|made| *made), "{changes:?}: {made:?}");
+    copy.to_owned()
+}
+
 impl Stage {
     /// `None` if the proxy is not installed.
     pub fn set(proxy: &Proxy) -> Option<Stage> {
+        Stage::set_changed(proxy, &[])
+    }
+
+    /// With a copy of the example in which these texts stand in the place of others.
+    pub fn set_changed(proxy: &Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
         let program = proxy.find()?;
         let lock = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -44,7 +66,11 @@ impl Stage {
 
         application::start();
         let latchkey = Latchkey::start(&folder);
-        let process = proxy.start(&program, &folder);
+        let example = match changes {
+            [] => proxy.example(),
+            changes => changed_copy(&proxy.example(), &folder.join("example"), changes),
+        };
+        let process = proxy.start(&program, &folder, &example);
         await_rules(proxy.port);
         Some(Stage {
             _proxy: process,

@@ -2,6 +2,7 @@
 
 mod backup;
 mod doctor;
+mod full;
 mod kill;
 mod logs;
 mod metrics;

@@ -114,8 +114,9 @@ impl Line {
         }
     }
 
-    /// Appends the answer to a request without a body to `out`, if it is to be had at once.
-    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<(), Head> {
+    /// Appends the answer to a request without a body to `out`, if it is to be had at once, and gives back the headers
+    /// that are spent.
+    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<Headers, Head> {
         at_once::answer(self, head, out)
     }
 
