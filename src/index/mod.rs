@@ -121,14 +121,6 @@ impl Index {
         shard.remove(&id);
     }
 
-    /// Shows every key, a part at a time, with what it is judged against; for counting.
-    pub fn each_key(&self, mut look: impl FnMut(&Directory, &Live)) {
-        for part in 0..PARTS {
-            let directory = self.directory();
-            self.each_of_part(part, |key| look(&directory, key));
-        }
-    }
-
     /// Looks at the keys of one part of [`PARTS`]; changes to that part wait meanwhile. Whoever needs the directory
     /// too takes it first, and lets go of it before the next part.
     pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
@@ -137,6 +129,14 @@ impl Index {
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         shard.values().map(|key| &**key).for_each(look);
+    }
+
+    /// Shows every key, a shard at a time, with what it is judged against; for counting.
+    pub fn each_key(&self, mut look: impl FnMut(&Directory, &Live)) {
+        for part in 0..PARTS {
+            let directory = self.directory();
+            self.each_of_part(part, |key| look(&directory, key));
+        }
     }
 
     /// The counters of a key, so that an edit keeps them.

@@ -122,7 +122,7 @@ impl UsageBook {
 
     /// Keys whose usage waits to be written.
     pub fn waiting(&self) -> usize {
-        self.shards.iter().map(|shard| lock(&shard.0).len()).sum()
+        self.shards.iter().map(|Shard(uses)| lock(uses).len()).sum()
     }
 
     /// Verdicts that were not counted because too many keys waited.

@@ -238,9 +238,9 @@ impl Registry {
             tick: self.now(),
         });
         guests.watches.insert(number, Arc::clone(&watch));
+        self.entered.notify_one();
         TRAFFIC.connections.fetch_add(1, Relaxed);
         TRAFFIC.accepted.fetch_add(1, Relaxed);
-        self.entered.notify_one();
         Some(Place {
             number,
             watch,
