@@ -48,6 +48,7 @@ fn catalog() -> Definition {
         name: name.to_owned(),
         label: label.to_owned(),
         implies: Vec::new(),
+        root_only: false,
     };
     let operation = |method: &str| Operation {
         id: format!("{}Rest", method.to_lowercase()),
