@@ -86,6 +86,7 @@ CREATE TABLE catalog_scopes (
     name     TEXT    NOT NULL,
     label    TEXT    NOT NULL,
     implies  TEXT    NOT NULL,                      -- names of scopes, separated by blanks
+    root_only INTEGER NOT NULL CHECK (root_only IN (0, 1)),             -- counts on keys of the root workspace alone
     PRIMARY KEY (catalog, position),
     UNIQUE (catalog, name)
 ) STRICT, WITHOUT ROWID;
@@ -135,6 +136,11 @@ CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Policies that somebody has switched on: their keys have a page of their own in the console's navigation.
+CREATE TABLE console_pages (
+    policy TEXT NOT NULL PRIMARY KEY REFERENCES policies (name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
 
 -- Digests of live secrets. During a rotation two of one key live: the newest, whose expires_at is NULL,
 -- and the one before it. Deleting a key deletes its secrets.

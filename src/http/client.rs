@@ -116,10 +116,13 @@ impl Trust {
         }
     }
 
-    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    /// Whether the client's connection is encrypted: as a trusted proxy says or, if none says anything, as it came here.
     pub fn is_secure(&self, head: &Head) -> bool {
         let forwarded = head.header("x-forwarded-proto").ok().flatten();
-        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+        match forwarded.filter(|_| self.trusts(head.peer)) {
+            Some(proto) => proto.eq_ignore_ascii_case("https"),
+            None => matches!(head.peer, Peer::Tcp { is_tls: true, .. }),
+        }
     }
 
     /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of

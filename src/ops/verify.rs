@@ -237,14 +237,14 @@ fn surroundings<'a>(
     question: &Question<'_>,
 ) -> Option<Surroundings<'a>> {
     let kin = &key.kin;
+    let place = directory.place(kin.workspace);
     Some(Surroundings {
         owner: kin
             .owner
             .and_then(|owner| directory.user(owner))
             .map(AsRef::as_ref),
-        workspace_active: directory
-            .place(kin.workspace)
-            .is_some_and(|place| place.active),
+        workspace_active: place.is_some_and(|place| place.active),
+        in_root: place.is_some_and(|place| place.workspace.parent.is_none()),
         policy: directory.policy(&kin.policy)?,
         catalog: kin
             .catalog

@@ -196,7 +196,7 @@ fn plan(
         check_prefix("prefix", prefix)?;
     }
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
-    let scopes = scopes(directory, catalog.as_deref(), &new.scopes)?;
+    let scopes = scopes(directory, catalog.as_deref(), workspace, &new.scopes)?;
     let key = Key {
         id: generate_id()?,
         number: 0,
@@ -282,6 +282,7 @@ fn owner(
 pub fn scopes(
     directory: &Directory,
     catalog: Option<&str>,
+    workspace: Uid,
     asked: &[String],
 ) -> Result<Vec<String>> {
     let catalog = match catalog {
@@ -303,13 +304,15 @@ pub fn scopes(
     for (position, scope) in asked.iter().enumerate() {
         let field = format!("scopes[{position}]");
         check_scope_name(&field, scope)?;
-        if let Some(catalog) = catalog
-            && !catalog.has_scope(scope)
-        {
-            return Err(Error::invalid(
-                field,
-                format!("is no scope of catalog {}", catalog.name()),
-            ));
+        if let Some(catalog) = catalog {
+            let refused = |why: String| Err(Error::invalid(&field, why));
+            match catalog.scope(scope) {
+                None => return refused(format!("is no scope of catalog {}", catalog.name())),
+                Some(found) if found.root_only && !directory.is_root(workspace) => {
+                    return refused("counts on keys of the root workspace alone".to_owned());
+                }
+                Some(_) => {}
+            }
         }
         if !kept.contains(scope) {
             kept.push(scope.clone());
