@@ -137,6 +137,11 @@ CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
 
+-- Policies that somebody has switched on: their keys have a page of their own in the console's navigation.
+CREATE TABLE console_pages (
+    policy TEXT NOT NULL PRIMARY KEY REFERENCES policies (name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
 -- Digests of live secrets. During a rotation two of one key live: the newest, whose expires_at is NULL,
 -- and the one before it. Deleting a key deletes its secrets.
 CREATE TABLE secrets (

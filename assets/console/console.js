@@ -2,3 +2,65 @@
 "use strict";
 
 document.documentElement.classList.add("scripted");
+
+// A dialog that is open without a script becomes one that keeps the focus.
+for (const dialog of document.querySelectorAll("dialog[data-modal]")) {
+  dialog.close();
+  dialog.showModal();
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+}
+
+function select(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const selection = getSelection();
+  selection.removeAllRanges();
+  selection.addRange(range);
+}
+
+async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch {
+    // Over plain HTTP there is no clipboard but the selection's.
+    select(element);
+    return document.execCommand("copy");
+  }
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const copied = await copy(document.getElementById(button.dataset.copy));
+    const status = document.getElementById("copied");
+    if (copied && status) status.textContent = button.dataset.copied;
+  });
+}
+
+// Leaving loses the secret: the browser asks, unless the way out is the one that says that it is stored.
+const shown = document.querySelector("[data-warn-leave]");
+if (shown) {
+  const warn = (event) => event.preventDefault();
+  addEventListener("beforeunload", warn);
+  for (const link of document.querySelectorAll("[data-leave]")) {
+    link.addEventListener("click", () => removeEventListener("beforeunload", warn));
+  }
+}
+// Nothing of a secret stays behind in a page that is kept for going back.
+addEventListener("pagehide", () => {
+  for (const id of ["secret", "curl"]) document.getElementById(id)?.replaceChildren();
+});
+
+for (const field of document.querySelectorAll("[data-filter]")) {
+  const rows = document.getElementById(field.dataset.filter).querySelectorAll("[data-text]");
+  field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    for (const row of rows) {
+      row.classList.toggle("hide", !row.dataset.text.toLowerCase().includes(wanted));
+    }
+  });
+  // Return would send the form.
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") event.preventDefault();
+  });
+}

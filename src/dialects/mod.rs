@@ -12,7 +12,7 @@ pub mod native;
 pub mod probes;
 pub mod vspc;
 
-use crate::http::route::Surface;
+use crate::http::route::{Section, Surface};
 use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
@@ -26,6 +26,14 @@ pub const SURFACES: &[&Surface] = &[
     &vspc::SURFACE,
     &console::SURFACE,
     &console::FRONT,
+];
+
+/// What the console says of the keys of dialects that have words of their own for it.
+pub const SECTIONS: &[&Section] = &[
+    &adverity::SECTION,
+    &aware::SECTION,
+    &awaretrain::SECTION,
+    &vspc::SECTION,
 ];
 
 /// The policies and catalogs that dialects bring with them.

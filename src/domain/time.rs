@@ -169,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn dates_of_answers_are_in_the_form_of_http() {
+        for (ms, expected) in [
+            (784_111_777_999, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (i64::MAX, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ] {
+            assert_eq!(Timestamp(ms).http_date(), expected);
+        }
+    }
+
+    #[test]
     fn times_are_normalised_to_utc_or_refused() {
         check("2027-01-31T00:00:00Z", Some("2027-01-31T00:00:00Z"));
         check("2027-01-31T01:00:00+01:00", Some("2027-01-31T00:00:00Z"));

@@ -1,7 +1,7 @@
 //! Form bodies: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) of texts. No files.
 
 use crate::error::{Error, Result};
-use crate::http::query::{Query, decode};
+use crate::http::query::{Query, decode, encode};
 use crate::http::request::Request;
 
 /// The media type of the forms that most clients send.
@@ -183,6 +183,15 @@ impl Form {
     /// Sets a field that is not there yet.
     pub fn put(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// The form as [`Form::parse`] reads it.
+    pub fn encoded(&self) -> String {
+        let pairs = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// All fields in their order.

@@ -22,6 +22,9 @@ use usage::UsageBook;
 /// Parts that the keys are spread over, so that a change holds up few verifications.
 const SHARDS: usize = 64;
 
+/// See [`Index::each_of_part`].
+pub const PARTS: usize = SHARDS;
+
 type Keys = HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>;
 
 /// A part of the keys, on cache lines of its own: threads that look into different parts must not meet.
@@ -116,6 +119,16 @@ impl Index {
             lock(&self.gone).insert(id);
         }
         shard.remove(&id);
+    }
+
+    /// Looks at the keys of one part of [`PARTS`]; changes to that part wait meanwhile. Whoever needs the directory
+    /// too takes it first, and lets go of it before the next part.
+    pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
+        let shard = self.shards[part % SHARDS]
+            .0
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        shard.values().map(|key| &**key).for_each(look);
     }
 
     /// The counters of a key, so that an edit keeps them.

@@ -9,6 +9,7 @@
 //! answered. So whatever was acknowledged is durable and in force.
 
 pub mod audit;
+pub mod browse;
 pub mod catalogs;
 pub mod keys;
 pub mod local;

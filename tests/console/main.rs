@@ -5,6 +5,7 @@
 
 mod door;
 mod harness;
+mod keys;
 #[path = "../server/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;

@@ -24,4 +24,5 @@ mod surfaces;
 mod transcripts;
 mod usage;
 mod verify;
+mod vspc;
 mod workspaces_recursive;

@@ -7,7 +7,7 @@ mod systemd;
 
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder, not_initialised};
-use crate::dialects::{PRESETS, SURFACES};
+use crate::dialects::{PRESETS, SECTIONS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
@@ -151,7 +151,8 @@ impl Doors<'_> {
         let mut listeners = self.listeners;
         listeners.push(Listener::Unix(self.unix));
         let mounts = settings.mounts()?;
-        let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
+        let router = Router::new(app.clone(), trust, SURFACES, &mounts);
+        let service = router.with_sections(SECTIONS).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());

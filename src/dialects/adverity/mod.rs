@@ -6,8 +6,10 @@ mod form;
 mod keys;
 mod preset;
 mod stacks;
+mod words;
 
 pub use preset::{PRESET_TOKEN, PRESET_UI};
+pub use words::SECTION;
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

@@ -11,6 +11,8 @@ use crate::ops::policies::presets::Preset;
 pub const CATALOG: &str = "adverity";
 /// The policy of keys made with user name and password.
 pub const TOKEN: &str = "adverity-token";
+/// The policy of keys made for a workspace.
+pub const UI: &str = "adverity-ui";
 /// The scope of keys made with a password: all that the user may, but for other users (1C-26, 1C-28).
 pub const ACCOUNT: &str = "account:write";
 /// Scopes of this start stand for several others: the two choices that people have.
@@ -109,7 +111,7 @@ fn token() -> Policy {
 /// Keys of a workspace, made by administrators of the root workspace: 1C-12 to 1C-22.
 fn ui() -> Policy {
     Policy {
-        name: "adverity-ui".to_owned(),
+        name: UI.to_owned(),
         description: "Adverity keys of a workspace and those below it; used as Bearer.".to_owned(),
         issued_by: IssuedBy::RootAdministrator,
         owner: Presence::Forbidden,

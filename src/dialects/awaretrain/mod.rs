@@ -6,8 +6,10 @@
 //! Awaretrain's client expects. Numbers such as 1B-25 are those of the table in `README.md`.
 
 mod preset;
+mod words;
 
 pub use preset::PRESET;
+pub use words::SECTION;
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

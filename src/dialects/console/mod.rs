@@ -2,7 +2,9 @@
 //! as it is for every other way in.
 
 mod assets;
+mod chart;
 mod door;
+mod keys;
 mod overview;
 mod shell;
 mod text;
@@ -11,6 +13,7 @@ use crate::http::route::Access::Public;
 use crate::http::route::{Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;
 use door::{account, confirm, setup, sign_in};
+use keys::{change, create, detail, edit, list};
 
 /// Where the console is.
 const MOUNT: &str = "/console";
@@ -49,6 +52,21 @@ const ROUTES: &[Route] = &[
     get   ("/account",                  Public, account::show),
     post  ("/account/password",         Public, account::set_password),
     post  ("/account/sessions/{id}/end",Public, account::end_session),
+    // Keys
+    get   ("/keys",                     Public, list::show),
+    get   ("/keys/new",                 Public, create::show),
+    post  ("/keys/new",                 Public, create::act),
+    get   ("/keys/{id}",                Public, detail::show),
+    get   ("/keys/{id}/edit",           Public, edit::show),
+    post  ("/keys/{id}/edit",           Public, edit::act),
+    get   ("/keys/{id}/disable",        Public, change::ask_disable),
+    post  ("/keys/{id}/disable",        Public, change::disable),
+    post  ("/keys/{id}/enable",         Public, change::enable),
+    get   ("/keys/{id}/rotate",         Public, change::ask_rotate),
+    post  ("/keys/{id}/rotate",         Public, change::rotate),
+    post  ("/keys/{id}/reveal",         Public, change::reveal),
+    get   ("/keys/{id}/delete",         Public, change::ask_delete),
+    post  ("/keys/{id}/delete",         Public, change::delete),
     // What pages load
     inline("GET", "/assets/{name}",     Public, BodyRule::Ignore, assets::send),
 ];

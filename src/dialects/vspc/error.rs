@@ -210,3 +210,49 @@ fn after<'h>(head: &'h Head, name: &str) -> &'h str {
 fn short(segment: &str) -> &str {
     segment.get(..100).unwrap_or(segment)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::headers::Headers;
+    use crate::http::request::{Peer, RequestId};
+
+    #[track_caller]
+    fn check(err: &Error, status: u16, kind: &str, code: u16) {
+        let head = Head {
+            method: Method::GET,
+            uri: "/api/v3/users/7/logins/12".parse().unwrap(),
+            headers: Headers::default(),
+            peer: Peer::Unix { uid: 0 },
+            id: RequestId::new(0, 0),
+        };
+        let reply = render(err, &head);
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        let error = &body["errors"][0];
+        assert_eq!(reply.status, status, "{body}");
+        assert_eq!(error["type"], kind, "{body}");
+        assert_eq!(error["code"], code, "{body}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|it| it.ends_with('.')),
+            "{body}"
+        );
+        assert!(!body.to_string().contains("the cause"), "{body}");
+    }
+
+    // 1D-39
+    #[test]
+    fn faults_of_the_server_are_520() {
+        check(&Error::internal("the cause"), 520, "unspecified", 520);
+        check(
+            &Error::Unavailable("the disk is full".to_owned()),
+            520,
+            "retryableLogical",
+            503,
+        );
+        check(&Error::Conflict("no".to_owned()), 409, "logical", 409);
+        check(&Error::NotFound("key"), 404, "logical", 404);
+        check(&Error::TooLarge { limit_bytes: 1 }, 413, "transport", 413);
+    }
+}

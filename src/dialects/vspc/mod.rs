@@ -12,8 +12,10 @@ mod preset;
 mod token;
 mod users;
 mod version;
+mod words;
 
 pub use preset::PRESET;
+pub use words::SECTION;
 
 use crate::domain::people::User;
 use crate::domain::uid::Uid;

@@ -55,13 +55,13 @@ fn catalog() -> Definition {
         method: method.to_owned(),
         path: "/api/v3/{path...}".to_owned(),
         host: None,
-        writes: method != "GET",
+        writes: !matches!(method, "GET" | "HEAD"),
         any_of: vec!["rest".to_owned()],
     };
     Definition {
         name: CATALOG.to_owned(),
         scopes: SCOPES.into_iter().map(scope).collect(),
-        operations: ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        operations: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
             .map(operation)
             .into(),
     }

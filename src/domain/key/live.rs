@@ -3,7 +3,7 @@
 use super::address::AddressList;
 use super::pepper::Digest;
 use super::quota::{Counters, RateLimit};
-use super::{Key, KeyId};
+use super::{Key, KeyId, State};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,6 +111,23 @@ impl Live {
             not_before: key.not_before.unwrap_or(Timestamp(i64::MIN)),
             expires_at: key.expires_at.unwrap_or(Timestamp(i64::MAX)),
             rare: (!plain).then(|| Box::new(rare)),
+        }
+    }
+
+    /// The state at `now`, given whether owner and workspace are in force; as [`Key::state`].
+    pub fn state(&self, owner_active: bool, workspace_active: bool, now: Timestamp) -> State {
+        if !owner_active {
+            State::OwnerDisabled
+        } else if !workspace_active {
+            State::WorkspaceDisabled
+        } else if !self.enabled {
+            State::Disabled
+        } else if now < self.not_before {
+            State::NotYetValid
+        } else if self.expires_at <= now {
+            State::Expired
+        } else {
+            State::Active
         }
     }
 

@@ -5,10 +5,12 @@
 mod mounts;
 mod refused;
 mod router;
+mod section;
 
 pub use mounts::Mounts;
 pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
+pub use section::Section;
 
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
@@ -101,6 +103,8 @@ pub struct Call<'a> {
     pub below: &'a str,
     params: Vec<(&'static str, String)>,
     surfaces: &'static [&'static Surface],
+    /// The words of the console's pages about the keys of one system each.
+    pub sections: &'static [&'static Section],
 }
 
 impl<'a> Call<'a> {

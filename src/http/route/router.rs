@@ -1,7 +1,7 @@
 //! From a request to its route, its caller and its handler.
 
 use super::mounts::{Found, Mounts, Table, Target};
-use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
+use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::http::client::{self, LiveTrust};
@@ -22,6 +22,7 @@ pub struct Router {
     app: Arc<App>,
     trust: LiveTrust,
     surfaces: &'static [&'static Surface],
+    sections: &'static [&'static Section],
     table: Table,
 }
 
@@ -37,8 +38,15 @@ impl Router {
             app,
             trust: trust.into(),
             surfaces,
+            sections: &[],
             table: Table::new(surfaces, mounts),
         }
+    }
+
+    /// The same, with the words that dialects have for the console's pages about their keys.
+    pub fn with_sections(mut self, sections: &'static [&'static Section]) -> Router {
+        self.sections = sections;
+        self
     }
 
     /// What the server runs.
@@ -154,6 +162,7 @@ impl Router {
             below: found.below,
             params,
             surfaces: self.surfaces,
+            sections: self.sections,
         };
         match route.handler {
             Handler::Blocking(handler) => handler(&call).map(Some),

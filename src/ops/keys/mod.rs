@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod bounds;
+pub mod browse;
 pub mod edit;
 pub mod inspect;
 pub mod issue;

@@ -1,6 +1,7 @@
 //! Policies: read, added, made stricter, removed. What an edit means for keys that exist is told in
 //! `domain::policy`.
 
+pub mod pages;
 pub mod presets;
 
 use crate::domain::audit::{Changes, Kind, Target};

@@ -100,6 +100,13 @@ impl Browser {
         self.driver.find_path(&path).click();
     }
 
+    /// Follows the first link in the page whose words contain these.
+    #[track_caller]
+    pub fn press_containing(&self, words: &str) {
+        let path = format!("//main//a[contains(., {})]", quoted(words));
+        self.driver.find_path(&path).click();
+    }
+
     /// Follows a line of the navigation by its words.
     #[track_caller]
     pub fn navigate(&self, words: &str) {

@@ -216,11 +216,17 @@ impl Element<'_> {
             .command("POST", &path, Some(json!({ "text": text })));
     }
 
+    /// Empties a field.
+    #[track_caller]
+    pub fn clear(&self) {
+        let path = format!("/element/{}/clear", self.id);
+        self.driver.command("POST", &path, Some(json!({})));
+    }
+
     /// Empties a field and types.
     #[track_caller]
     pub fn fill(&self, text: &str) {
-        let path = format!("/element/{}/clear", self.id);
-        self.driver.command("POST", &path, Some(json!({})));
+        self.clear();
         self.type_in(text);
     }
 

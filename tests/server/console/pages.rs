@@ -33,7 +33,10 @@ fn pages_load_nothing_from_elsewhere_and_are_kept_nowhere() {
         assert!(
             !page.contains(" style=") && !page.contains("<style") && !page.contains(" onclick")
         );
-        let addresses = page.split("href=\"").chain(page.split("src=\"")).skip(1);
+        let addresses = page
+            .split("href=\"")
+            .skip(1)
+            .chain(page.split("src=\"").skip(1));
         for address in addresses {
             assert!(
                 address.starts_with('/') || address.starts_with('#'),

@@ -12,7 +12,8 @@ use crate::domain::people::permission::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
-use crate::http::route::Call;
+use crate::http::route::{Call, Section};
+use crate::ops::policies::pages;
 use askama::Template;
 
 /// Nothing is loaded from elsewhere, nothing inline is run, nobody frames us (attacks 181, 182).
@@ -36,8 +37,11 @@ pub struct Shell {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Nav {
     Account,
+    Keys,
     None,
     Overview,
+    /// The keys of one policy, where a dialect has words for them.
+    Section(&'static str),
 }
 
 /// One line of the navigation.
@@ -47,12 +51,18 @@ pub struct NavItem {
     /// An SVG path in a square of 24.
     pub icon: &'static str,
     pub current: bool,
+    /// The menu that begins with this line; empty within one.
+    pub menu: &'static str,
 }
+
+/// A key.
+const KEY: &str = "M8 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm4-4h9m-3 0v4m-3-4v3";
 
 /// The navigation: what each line takes to be worth showing.
 #[rustfmt::skip] // Columns are the point of this table.
 const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
-    (Nav::Overview, "", "nav.overview", None, "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
+    (Nav::Overview, "",      "nav.overview", None,                       "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
+    (Nav::Keys,     "/keys", "nav.keys",     Some(Permission::KeysRead), KEY),
 ];
 
 impl Shell {
@@ -67,7 +77,7 @@ impl Shell {
         Shell {
             texts: visit.texts,
             title,
-            nav: navigation(visit.texts, nav, permissions),
+            nav: navigation(visit, nav, permissions),
             user: visit.user_name(),
             form_token,
             done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
@@ -130,17 +140,44 @@ impl Visit<'_> {
     }
 }
 
-fn navigation(texts: &Texts, current: Nav, permissions: Permissions) -> Vec<NavItem> {
-    NAVIGATION
+fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<NavItem> {
+    let own = NAVIGATION
         .iter()
         .filter(|line| line.3.is_none_or(|needed| permissions.contains(needed)))
         .map(|(nav, path, label, _, icon)| NavItem {
             href: format!("{MOUNT}{path}"),
-            label: texts.get(label).to_owned(),
+            label: visit.texts.get(label).to_owned(),
             icon,
             current: *nav == current,
+            menu: "",
+        });
+    let mut items: Vec<NavItem> = own.collect();
+    if permissions.contains(Permission::KeysRead) {
+        items.extend(sections(visit, current));
+    }
+    items
+}
+
+/// The pages of systems whose policy is in use or switched on, under the names of their menus.
+fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
+    let app = visit.call.app;
+    let shown = visit.call.sections.iter().filter(|section| {
+        pages::is_shown(app, section.policy).unwrap_or_else(|err| {
+            log::warn!(
+                "the console does not know whether {} is in use: {err}",
+                section.policy
+            );
+            false
         })
-        .collect()
+    });
+    let item = |section: &&Section| NavItem {
+        href: format!("{MOUNT}/keys?policy={}", section.policy),
+        label: section.page.to_owned(),
+        icon: KEY,
+        current: current == Nav::Section(section.policy),
+        menu: section.menu,
+    };
+    shown.map(item).collect()
 }
 
 /// A page as an answer.

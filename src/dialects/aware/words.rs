@@ -1,0 +1,30 @@
+//! What Aware's menus and buttons say (1A-5 to 1A-8, 1A-29), for the console's pages.
+
+use super::NAME;
+use crate::http::route::Section;
+
+pub const SECTION: Section = Section {
+    policy: NAME,
+    menu: "System Settings",
+    page: "Integrations",
+    heading: "API Tokens",
+    new: "+ API Token",
+    new_kind: None,
+    create_title: "New API Token",
+    create: "Create",
+    fields: &[("name", "Name"), ("scopes", "Permissions")],
+    scopes: None,
+    access: ("Read-only", "Full Access"),
+    copy: "Copy",
+    close: "Done",
+    advice: &[
+        "Send it in the header X-Aware-Api-Key.",
+        "The permissions of a token never change: for others, create another token.",
+        "Whoever has the token may do all that its permissions allow. Delete it as soon as it may have leaked.",
+    ],
+    actions: None,
+    delete: "Delete",
+    delete_title: "Delete this API token?",
+    delete_button: "Delete",
+    disable: None,
+};

@@ -1,0 +1,202 @@
+//! What is done to a key with a button: copied, switched, rotated, deleted.
+
+use super::secret::{self, Occasion};
+use super::words::Words;
+use super::{address, id, list_address};
+use crate::dialects::console::door::{Visit, page, submit};
+use crate::dialects::console::shell::error::sentence;
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::policy::Policy;
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::keys::rotate::{self, Grace};
+use crate::ops::keys::{self, View, edit, reveal};
+use askama::Template;
+use std::sync::Arc;
+
+#[derive(Template)]
+#[template(path = "console/key_rotate.html")]
+struct RotatePage {
+    s: Shell,
+    name: String,
+    hint: String,
+    href: String,
+    graces: Vec<(&'static str, &'static str, bool)>,
+}
+
+#[derive(Template)]
+#[template(path = "console/key_delete.html")]
+struct DeletePage {
+    s: Shell,
+    w: Words,
+    name: String,
+    href: String,
+    confirm_name: bool,
+    typed: String,
+    refusal: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "console/key_disable.html")]
+struct DisablePage {
+    s: Shell,
+    name: String,
+    href: String,
+    answer: &'static str,
+}
+
+/// How long an old secret goes on working: the value of the choice, its text, and what it means.
+#[rustfmt::skip] // Columns are the point of this table.
+const GRACES: &[(&str, &str, Option<u64>, bool)] = &[
+    ("first_use", "rotate.first_use", None,          true),
+    ("hour",      "rotate.hour",      Some(3_600),   false),
+    ("day",       "rotate.day",       Some(86_400),  false),
+    ("week",      "rotate.week",      Some(604_800), false),
+    ("none",      "rotate.none",      Some(0),       false),
+];
+
+/// `POST /console/keys/{id}/reveal`
+pub fn reveal(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, _| {
+        let issued = reveal::reveal(call.app, &visit.caller, id(call)?)?;
+        let policy = policy(visit, &issued.view)?;
+        secret::shown(visit, &policy, &issued, Occasion::Revealed)
+    })
+}
+
+/// `GET /console/keys/{id}/disable`: asks, where the key's system does.
+pub fn ask_disable(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let words = Words::of(visit, Some(&view.key.policy));
+        let (title, answer) = words.disable().unwrap_or((
+            visit.texts.get("disable.title"),
+            visit.texts.get("disable.button"),
+        ));
+        let disable = DisablePage {
+            s: visit.shell(title, nav(words)),
+            name: view.key.name.clone(),
+            href: address(view.key.id),
+            answer,
+        };
+        html(200, &disable)
+    })
+}
+
+/// `POST /console/keys/{id}/disable`
+pub fn disable(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, _| {
+        let view = edit::switch(call.app, &visit.caller, id(call)?, false)?;
+        Ok(visit.done("key_disabled", &address(view.key.id)))
+    })
+}
+
+/// `POST /console/keys/{id}/enable`
+pub fn enable(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, _| {
+        let view = edit::switch(call.app, &visit.caller, id(call)?, true)?;
+        Ok(visit.done("key_enabled", &address(view.key.id)))
+    })
+}
+
+/// `GET /console/keys/{id}/rotate`
+pub fn ask_rotate(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let words = Words::of(visit, Some(&view.key.policy));
+        let graces = GRACES.iter().enumerate();
+        let rotate = RotatePage {
+            s: visit.shell(visit.texts.with("rotate.title", &view.key.name), nav(words)),
+            name: view.key.name.clone(),
+            hint: view.key.hint.clone(),
+            href: address(view.key.id),
+            graces: graces
+                .map(|(at, (value, text, _, _))| (*value, visit.texts.get(text), at == 2))
+                .collect(),
+        };
+        html(200, &rotate)
+    })
+}
+
+/// `POST /console/keys/{id}/rotate`
+pub fn rotate(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        // A page that is loaded again must not rotate once more and end the secret that it has just shown.
+        if form.text("hint") != view.key.hint {
+            return Err(Error::Conflict(
+                visit.texts.get("rotate.done_already").to_owned(),
+            ));
+        }
+        let (_, _, seconds, until_first_use) = GRACES
+            .iter()
+            .find(|grace| grace.0 == form.text("grace"))
+            .ok_or_else(|| Error::invalid("grace", "must be one of those that are offered"))?;
+        let grace = Grace::parse(*seconds, *until_first_use)?;
+        let issued = rotate::rotate(call.app, &visit.caller, view.key.id, grace)?;
+        let policy = policy(visit, &issued.view)?;
+        secret::shown(visit, &policy, &issued, Occasion::Rotated)
+    })
+}
+
+/// `GET /console/keys/{id}/delete`
+pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        deleting(visit, 200, &view, "", None)
+    })
+}
+
+/// `POST /console/keys/{id}/delete`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let typed = form.text("confirm_name");
+        let confirmed = (!typed.is_empty()).then(|| typed.to_owned());
+        match keys::delete(call.app, &visit.caller, view.key.id, confirmed) {
+            Ok(()) => Ok(visit.done("key_deleted", &list_address(visit, &view.key.policy))),
+            Err(Error::Conflict(_))
+                if policy(visit, &view)?.confirm_name && typed != view.key.name =>
+            {
+                let refusal = visit.texts.get("delete.other_name").to_owned();
+                deleting(visit, 409, &view, typed, Some(refusal))
+            }
+            Err(Error::Conflict(why)) => deleting(visit, 409, &view, typed, Some(sentence(&why))),
+            Err(err) => Err(err),
+        }
+    })
+}
+
+fn deleting(
+    visit: &Visit<'_>,
+    status: u16,
+    view: &View,
+    typed: &str,
+    refusal: Option<String>,
+) -> Result<Reply> {
+    let words = Words::of(visit, Some(&view.key.policy));
+    let delete = DeletePage {
+        s: visit.shell(words.delete_title(), nav(words)),
+        w: words,
+        name: view.key.name.clone(),
+        href: address(view.key.id),
+        confirm_name: policy(visit, view)?.confirm_name,
+        typed: typed.to_owned(),
+        refusal,
+    };
+    html(status, &delete)
+}
+
+fn nav(words: Words) -> Nav {
+    match words.section() {
+        Some(section) => Nav::Section(section.policy),
+        None => Nav::Keys,
+    }
+}
+
+fn policy(visit: &Visit<'_>, view: &View) -> Result<Arc<Policy>> {
+    let directory = visit.call.app.index.directory();
+    let policy = directory.policy(&view.key.policy).cloned();
+    policy.ok_or_else(|| Error::internal("the key's policy is missing"))
+}

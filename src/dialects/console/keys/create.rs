@@ -1,0 +1,193 @@
+//! A new key: which policy, what it asks for, and the secret once.
+
+use super::fields::{KeyForm, Kind, Typed};
+use super::secret;
+use super::words::Words;
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::{Visit, confirm, page, submit};
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::key::secret::random_text;
+use crate::domain::policy::{IssuedBy, Policy};
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::http::query::encode;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::keys::issue::{self, NewKey};
+use crate::ops::policies;
+use crate::ops::retry::Retry;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/key_choose.html")]
+struct ChoosePage {
+    s: Shell,
+    kinds: Vec<KindOfKey>,
+}
+
+/// A policy to choose.
+struct KindOfKey {
+    href: String,
+    name: String,
+    description: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/key_create.html")]
+struct CreatePage {
+    s: Shell,
+    w: Words,
+    policy: String,
+    description: String,
+    form: KeyForm,
+    /// Makes one key of a form that is sent twice.
+    nonce: String,
+    back: String,
+}
+
+/// Characters of the name under which a form is remembered.
+const NONCE_CHARS: usize = 20;
+
+/// `GET /console/keys/new`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let mut query = call.query()?;
+        match query.take("policy").filter(|name| !name.is_empty()) {
+            None => choose(visit),
+            Some(name) => {
+                let mut typed = Form::default();
+                for field in ["catalog", "workspace", "owner", "name"] {
+                    if let Some(value) = query.take(field) {
+                        typed.put(field, value);
+                    }
+                }
+                let policy = policies::find(call.app, &visit.caller, &name)?;
+                asked(visit, 200, &policy, &typed, None)
+            }
+        }
+    })
+}
+
+/// `POST /console/keys/new`
+pub fn act(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let policy = policies::find(call.app, &visit.caller, form.text("policy"))?;
+        if form.has("choose_catalog") {
+            return asked(visit, 200, &policy, form, None);
+        }
+        let now = call.app.now().wall;
+        let opens_this_server = form.text("catalog") == BUILT_IN;
+        if opens_this_server && !visit.session.is_fresh(now) {
+            return confirm::ask(visit, call.request.path(), form, None);
+        }
+        let retry = form
+            .some("nonce")
+            .map(|nonce| Retry::new(&nonce, call.request.path(), &call.request.body));
+        let issued = wanted(&policy, visit, form)
+            .and_then(|new| issue::issue(call.app, &visit.caller, new, retry));
+        match issued {
+            Ok(issued) => secret::shown(visit, &policy, &issued, secret::Occasion::Created),
+            Err(err @ (Error::Invalid { .. } | Error::Conflict(_) | Error::Forbidden(_))) => {
+                let status = match &err {
+                    Error::Invalid { .. } => 422,
+                    Error::Conflict(_) => 409,
+                    _ => 403,
+                };
+                asked(visit, status, &policy, form, Some(&err))
+            }
+            Err(err) => Err(err),
+        }
+    })
+}
+
+fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
+    let typed = Typed::read(form)?;
+    let words = Words::of(visit, Some(&policy.name));
+    let named = words
+        .section()
+        .is_none_or(|section| section.fields.iter().any(|(name, _)| *name == "name"));
+    // Where people only describe a key, the description is its name too.
+    let name = match named {
+        true => form.text("name").to_owned(),
+        false => form.text("description").chars().take(100).collect(),
+    };
+    Ok(NewKey {
+        name,
+        description: form.text("description").to_owned(),
+        workspace: form.some("workspace"),
+        owner: form.some("owner"),
+        policy: Some(policy.name.clone()),
+        catalog: form.some("catalog"),
+        scopes: typed.scopes,
+        read_only: typed.read_only,
+        disabled: false,
+        not_before: typed.not_before,
+        expires_at: typed.expires_at,
+        expires_in_s: None,
+        allowed_ips: typed.allowed_ips,
+        rate_limit: typed.rate_limit,
+        uses_left: typed.uses_left,
+        metadata: metadata(form)?,
+        prefix: form.some("prefix"),
+    })
+}
+
+/// A JSON object, compact.
+pub fn metadata(form: &Form) -> Result<String> {
+    let Some(text) = form.some("metadata") else {
+        return Ok(String::new());
+    };
+    let refused = || {
+        Error::invalid(
+            "metadata",
+            "must be a JSON object such as {\"team\": \"billing\"}",
+        )
+    };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
+    match value.is_object() {
+        true => Ok(value.to_string()),
+        false => Err(refused()),
+    }
+}
+
+fn choose(visit: &Visit<'_>) -> Result<Reply> {
+    let found = policies::list(visit.call.app, &visit.caller)?;
+    let kind = |policy: &std::sync::Arc<Policy>| KindOfKey {
+        href: format!("{MOUNT}/keys/new?policy={}", encode(&policy.name)),
+        name: policy.name.clone(),
+        description: policy.description.clone(),
+    };
+    let kinds: Vec<KindOfKey> = found
+        .iter()
+        .filter(|policy| policy.issued_by != IssuedBy::Password)
+        .map(kind)
+        .collect();
+    let s = visit.shell(visit.texts.get("choose.title"), Nav::Keys);
+    html(200, &ChoosePage { s, kinds })
+}
+
+fn asked(
+    visit: &Visit<'_>,
+    status: u16,
+    policy: &Policy,
+    typed: &Form,
+    err: Option<&Error>,
+) -> Result<Reply> {
+    let words = Words::of(visit, Some(&policy.name));
+    let nav = match words.section() {
+        Some(section) => Nav::Section(section.policy),
+        None => Nav::Keys,
+    };
+    let form = KeyForm::create(visit, policy, words, typed, err)?;
+    let create = CreatePage {
+        s: visit.shell(words.create_title(), nav),
+        policy: policy.name.clone(),
+        description: policy.description.clone(),
+        form,
+        nonce: random_text(NONCE_CHARS)?,
+        back: super::list_address(visit, &policy.name),
+        w: words,
+    };
+    html(status, &create)
+}

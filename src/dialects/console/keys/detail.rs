@@ -1,0 +1,210 @@
+//! All about one key.
+
+use super::list::label;
+use super::words::Words;
+use super::{Badge, End, badge, end, id};
+use crate::dialects::console::chart::{Chart, Hour};
+use crate::dialects::console::door::{Visit, page};
+use crate::dialects::console::shell::moment::{When, span};
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::text::grouped;
+use crate::domain::key::verdict::Code;
+use crate::domain::policy::Policy;
+use crate::domain::time::{HOUR_MS, Timestamp};
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::keys::{self, View};
+use crate::ops::oversight;
+use askama::Template;
+
+/// Hours of the chart: two days.
+const CHART_HOURS: i64 = 48;
+/// Events of the key that the page shows.
+const EVENTS: usize = 20;
+
+#[derive(Template)]
+#[template(path = "console/key.html")]
+struct KeyPage {
+    s: Shell,
+    w: Words,
+    id: String,
+    name: String,
+    badge: Badge,
+    deleted: bool,
+    enabled: bool,
+    end: Option<End>,
+    facts: Vec<(&'static str, String)>,
+    created: When,
+    rotated: Option<When>,
+    starts: Option<When>,
+    used: Option<When>,
+    used_from: String,
+    used_count: String,
+    scopes: Vec<(String, String)>,
+    addresses: Vec<String>,
+    metadata: String,
+    chart: Option<Chart>,
+    events: Vec<Event>,
+    can_edit: bool,
+    can_disable: bool,
+    can_rotate: bool,
+    can_copy: bool,
+    back: String,
+}
+
+struct Event {
+    at: When,
+    actor: String,
+    action: String,
+    denied: bool,
+    source: String,
+}
+
+/// `GET /console/keys/{id}`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let policy = call.app.index.directory().policy(&view.key.policy).cloned();
+        let policy = policy.ok_or_else(|| Error::internal("the key's policy is missing"))?;
+        shown(visit, &view, &policy)
+    })
+}
+
+fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
+    let (key, texts) = (&view.key, visit.texts);
+    let now = visit.call.app.now().wall;
+    let when = |at: Timestamp| When::new(texts, at, now);
+    let words = Words::of(visit, Some(&key.policy));
+    let nav = match words.section() {
+        Some(section) => Nav::Section(section.policy),
+        None => Nav::Keys,
+    };
+    let directory = visit.call.app.index.directory();
+    let catalog = key
+        .catalog
+        .as_ref()
+        .and_then(|name| directory.catalog(name));
+    let scopes = key.scopes.iter().map(|scope| {
+        let words = label(catalog.map(|catalog| &**catalog), scope);
+        (words, scope.clone())
+    });
+    let scopes = scopes.collect();
+    drop(directory);
+    let live = key.deleted_at.is_none();
+    let key_page = KeyPage {
+        s: visit.shell(key.name.clone(), nav),
+        w: words,
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        badge: badge(texts, view.state),
+        deleted: !live,
+        enabled: key.enabled,
+        end: end(visit, view),
+        facts: facts(visit, view, words),
+        created: when(key.created_at),
+        rotated: key.rotated_at.map(when),
+        starts: key.not_before.map(when),
+        used: view.usage.last_used_at.map(when),
+        used_from: view.usage.last_used_ip.clone().unwrap_or_default(),
+        used_count: grouped(view.usage.use_count),
+        scopes,
+        addresses: key
+            .allowed_ips
+            .as_ref()
+            .map(|list| list.blocks().iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
+        metadata: match key.metadata.as_str() {
+            "{}" => String::new(),
+            text => text.to_owned(),
+        },
+        chart: chart(visit, view)?,
+        events: events(visit, view)?,
+        can_edit: live && !policy.editable.is_empty(),
+        can_disable: live && policy.can_disable,
+        can_rotate: live && policy.can_rotate,
+        can_copy: live && policy.check_reveal().is_ok(),
+        back: super::list_address(visit, &key.policy),
+    };
+    html(200, &key_page)
+}
+
+/// What has a name and a short value.
+fn facts(visit: &Visit<'_>, view: &View, words: Words) -> Vec<(&'static str, String)> {
+    let (key, texts) = (&view.key, visit.texts);
+    let (read, write) = words.access();
+    let mut facts = vec![
+        (texts.get("field.id"), key.id.to_string()),
+        (texts.get("field.hint"), key.hint.clone()),
+        (words.field("description"), key.description.clone()),
+        (words.field("workspace"), view.workspace.clone()),
+        (words.field("owner"), view.owner.clone().unwrap_or_default()),
+        (texts.get("field.policy"), key.policy.clone()),
+        (
+            words.field("catalog"),
+            key.catalog.clone().unwrap_or_default(),
+        ),
+        (
+            words.field("read_only"),
+            if key.read_only { read } else { write }.to_owned(),
+        ),
+        (texts.get("field.created_by"), key.created_by.clone()),
+    ];
+    if let Some(rate) = key.rate_limit {
+        let limit = texts.count("key.rate", rate.limit);
+        let window = span(texts, rate.window_s);
+        facts.push((
+            texts.get("field.rate_limit"),
+            limit.replacen("{}", &window, 1),
+        ));
+    }
+    if let Some(uses) = key.uses_left {
+        facts.push((texts.get("field.uses_left"), grouped(uses)));
+    }
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}
+
+/// Verdicts of the last two days; nothing for a key that is gone.
+fn chart(visit: &Visit<'_>, view: &View) -> Result<Option<Chart>> {
+    if view.key.deleted_at.is_some() {
+        return Ok(None);
+    }
+    let now = visit.call.app.now().wall;
+    let since = Timestamp(now.0 - (CHART_HOURS - 1) * HOUR_MS);
+    let rows = oversight::usage(visit.call.app, &visit.caller, view.key.id, since, now)?;
+    let mut hours = vec![Hour::default(); CHART_HOURS as usize];
+    for row in rows {
+        let position = usize::try_from(row.hour - since.hour()).unwrap_or(usize::MAX);
+        if let Some(hour) = hours.get_mut(position) {
+            match row.code == Code::Valid.as_str() {
+                true => hour.valid += row.count,
+                false => hour.refused += row.count,
+            }
+        }
+    }
+    Ok(Some(Chart::new(visit.texts, &hours, now)))
+}
+
+/// What happened to the key, as far as the caller may read it.
+fn events(visit: &Visit<'_>, view: &View) -> Result<Vec<Event>> {
+    let wanted = oversight::Wanted {
+        target: Some(view.key.id.to_string()),
+        limit: EVENTS,
+        ..oversight::Wanted::default()
+    };
+    let found = match oversight::audit_events(visit.call.app, &visit.caller, &wanted) {
+        Ok((found, _)) => found,
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    let now = visit.call.app.now().wall;
+    let event = |event: crate::domain::audit::Event| Event {
+        at: When::new(visit.texts, event.at, now),
+        actor: event.actor,
+        denied: event.outcome == crate::domain::audit::Outcome::Denied,
+        action: event.action,
+        source: event.source,
+    };
+    Ok(found.into_iter().map(event).collect())
+}

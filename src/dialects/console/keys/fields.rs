@@ -1,0 +1,537 @@
+//! The fields of a key's form: which of them a policy has, what stands in them, and what they come to.
+
+use super::words::Words;
+use crate::dialects::console::door::Visit;
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::key::quota::RateLimit;
+use crate::domain::policy::{AddressRule, Expiry, Field, Policy, Presence, ReadOnlyBy};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::ops::keys::View;
+use crate::ops::{catalogs, people, workspaces};
+
+/// A form, ready to be shown.
+pub struct KeyForm {
+    /// In their order.
+    pub fields: Vec<Input>,
+    /// Those that few need.
+    pub more: Vec<Input>,
+    /// Whether one of the latter is refused, or set.
+    pub more_open: bool,
+    /// What is wrong with the whole of it.
+    pub refusal: Option<String>,
+}
+
+/// One field.
+pub struct Input {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub hint: String,
+    pub kind: Kind,
+    pub value: String,
+    pub required: bool,
+    /// Empty if nothing is wrong.
+    pub refusal: String,
+}
+
+/// What a field looks like.
+pub enum Kind {
+    /// Of these, any number.
+    Boxes(Vec<Choice>),
+    Date {
+        least: String,
+        most: String,
+    },
+    Lines,
+    Number,
+    /// Of these, one; all of them are seen.
+    Radios(Vec<Choice>),
+    /// Of these, one.
+    Select(Vec<Choice>),
+    Text,
+}
+
+/// Something to choose.
+pub struct Choice {
+    pub value: String,
+    pub label: String,
+    pub hint: String,
+    pub chosen: bool,
+}
+
+/// What a form comes to.
+#[derive(Debug, Default)]
+pub struct Typed {
+    pub expires_at: Option<Timestamp>,
+    pub not_before: Option<Timestamp>,
+    pub allowed_ips: Option<Vec<String>>,
+    pub rate_limit: Option<RateLimit>,
+    pub uses_left: Option<u64>,
+    pub scopes: Vec<String>,
+    pub read_only: bool,
+}
+
+/// All fields there are, in the order of a form; those that few need come last.
+const ALL: &[&str] = &[
+    "name",
+    "description",
+    "workspace",
+    "owner",
+    "catalog",
+    "scopes",
+    "read_only",
+    "expires_on",
+];
+const MORE: &[&str] = &[
+    "allowed_ips",
+    "rate_limit",
+    "rate_window",
+    "uses_left",
+    "starts_on",
+    "metadata",
+    "prefix",
+];
+
+impl KeyForm {
+    /// The form for a new key of a policy.
+    pub fn create(
+        visit: &Visit<'_>,
+        policy: &Policy,
+        words: Words,
+        typed: &Form,
+        err: Option<&Error>,
+    ) -> Result<KeyForm> {
+        let has = |name: &str| match name {
+            "owner" => policy.owner != Presence::Forbidden,
+            "catalog" => policy.catalog.is_none(),
+            "scopes" => policy.scopes != Presence::Forbidden,
+            "read_only" => policy.read_only_by != ReadOnlyBy::Scope,
+            "expires_on" => policy.expiry != Expiry::Forbidden,
+            "allowed_ips" => policy.addresses != AddressRule::Off,
+            _ => true,
+        };
+        build(visit, policy, words, typed, err, &has)
+    }
+
+    /// The form for what a policy lets be changed of a key.
+    pub fn edit(
+        visit: &Visit<'_>,
+        policy: &Policy,
+        words: Words,
+        typed: &Form,
+        err: Option<&Error>,
+    ) -> Result<KeyForm> {
+        let has = |name: &str| {
+            field_of(name).is_some_and(|field| policy.editable.contains(&field))
+                && match name {
+                    "expires_on" => policy.expiry != Expiry::Forbidden,
+                    "allowed_ips" => policy.addresses != AddressRule::Off,
+                    "scopes" => policy.scopes != Presence::Forbidden,
+                    "read_only" => policy.read_only_by != ReadOnlyBy::Scope,
+                    _ => true,
+                }
+        };
+        build(visit, policy, words, typed, err, &has)
+    }
+}
+
+/// The member of a key that a field edits.
+pub fn field_of(name: &str) -> Option<Field> {
+    Some(match name {
+        "name" => Field::Name,
+        "description" => Field::Description,
+        "scopes" => Field::Scopes,
+        "read_only" => Field::ReadOnly,
+        "expires_on" => Field::ExpiresAt,
+        "starts_on" => Field::NotBefore,
+        "allowed_ips" => Field::AllowedIps,
+        "rate_limit" | "rate_window" => Field::RateLimit,
+        "uses_left" => Field::UsesLeft,
+        "metadata" => Field::Metadata,
+        _ => return None,
+    })
+}
+
+fn build(
+    visit: &Visit<'_>,
+    policy: &Policy,
+    words: Words,
+    typed: &Form,
+    err: Option<&Error>,
+    has: &dyn Fn(&str) -> bool,
+) -> Result<KeyForm> {
+    let refused = err.map(|err| refusal(visit, err));
+    let (field, reason) = match &refused {
+        Some((Some(field), reason)) => (field.as_str(), reason.as_str()),
+        _ => ("", ""),
+    };
+    let make = |name: &&'static str| -> Option<Result<Input>> {
+        has(name).then(|| {
+            let mut input = input(visit, policy, words, typed, name)?;
+            if field == *name {
+                reason.clone_into(&mut input.refusal);
+            }
+            Ok(input)
+        })
+    };
+    let (fields, more): (Vec<Input>, Vec<Input>) = match words.section() {
+        Some(section) => {
+            let named = section.fields.iter().map(|(name, _)| name);
+            (named.filter_map(make).collect::<Result<_>>()?, Vec::new())
+        }
+        None => (
+            ALL.iter().filter_map(make).collect::<Result<_>>()?,
+            MORE.iter().filter_map(make).collect::<Result<_>>()?,
+        ),
+    };
+    let shown = fields
+        .iter()
+        .chain(&more)
+        .any(|input| !input.refusal.is_empty());
+    let set = |input: &Input| !input.refusal.is_empty() || !input.value.is_empty();
+    Ok(KeyForm {
+        more_open: more.iter().any(set),
+        fields,
+        more,
+        refusal: match refused {
+            Some((_, reason)) if !shown => Some(reason),
+            _ => None,
+        },
+    })
+}
+
+/// The field that an error is about, by its name on the page, and what to say.
+fn refusal(visit: &Visit<'_>, err: &Error) -> (Option<String>, String) {
+    let Error::Invalid { field, reason } = err else {
+        return (
+            None,
+            crate::dialects::console::shell::error::sentence(&err.to_string()),
+        );
+    };
+    let bare = field.split(['[', '.']).next().unwrap_or(field);
+    let place = field
+        .split(['[', ']'])
+        .nth(1)
+        .and_then(|position| position.parse::<u64>().ok());
+    let name = match (bare, field.as_str()) {
+        ("expires_at" | "expires_in_s", _) => "expires_on",
+        ("not_before", _) => "starts_on",
+        (_, "rate_limit.window_s") => "rate_window",
+        (bare, _) => bare,
+    };
+    let reason = match place {
+        Some(position) if name == "allowed_ips" => {
+            let line = visit.texts.with("form.line", &(position + 1).to_string());
+            format!("{line} {reason}")
+        }
+        _ => reason.clone(),
+    };
+    (
+        Some(name.to_owned()),
+        crate::dialects::console::shell::error::sentence(&reason),
+    )
+}
+
+fn input(
+    visit: &Visit<'_>,
+    policy: &Policy,
+    words: Words,
+    typed: &Form,
+    name: &'static str,
+) -> Result<Input> {
+    let texts = visit.texts;
+    let mut hint = texts.get(&format!("hint.{name}")).to_owned();
+    let mut required = matches!(name, "name");
+    let kind = match name {
+        "allowed_ips" => {
+            hint = match policy.addresses {
+                AddressRule::Exact => texts.get("hint.allowed_ips_exact"),
+                _ => texts.get("hint.allowed_ips"),
+            }
+            .to_owned();
+            Kind::Lines
+        }
+        "catalog" => Kind::Select(catalog_choices(visit, typed)?),
+        "expires_on" => {
+            required = policy.expiry == Expiry::Required;
+            let now = visit.call.app.now().wall;
+            let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
+            let latest = policy
+                .expiry_months_max
+                .map(|months| now.end_of_day_after_months(months));
+            let most = latest
+                .into_iter()
+                .chain(policy.expiry_s_max.map(|s| now.plus_s(s)))
+                .min();
+            hint = match (most, required) {
+                (Some(most), _) => texts.with("hint.expires_by", &day(most)),
+                (None, true) => texts.get("hint.expires_required").to_owned(),
+                (None, false) => hint,
+            };
+            Kind::Date {
+                least: day(now),
+                most: most.map(day).unwrap_or_default(),
+            }
+        }
+        "metadata" => Kind::Lines,
+        "owner" => Kind::Select(owner_choices(visit, policy, typed)?),
+        "read_only" => {
+            let (read, write) = words.access();
+            let choice = |value: &str, label: &str, hint: &str, chosen| Choice {
+                value: value.to_owned(),
+                label: label.to_owned(),
+                hint: hint.to_owned(),
+                chosen,
+            };
+            let on = typed.text("read_only") == "yes";
+            Kind::Radios(vec![
+                choice("yes", read, texts.get("hint.access_read"), on),
+                choice("no", write, texts.get("hint.access_write"), !on),
+            ])
+        }
+        "scopes" => {
+            required = policy.scopes == Presence::Required;
+            let one_of = words.section().and_then(|section| section.scopes);
+            match scope_choices(visit, policy, typed)? {
+                Some(mut choices) if one_of.is_some() => {
+                    choices.retain(|choice| one_of.is_some_and(|of| of.contains(&&*choice.value)));
+                    for choice in &mut choices {
+                        choice.chosen = typed.text("scopes") == choice.value;
+                    }
+                    hint = texts.get("hint.scopes_one").to_owned();
+                    Kind::Radios(choices)
+                }
+                Some(choices) => Kind::Boxes(choices),
+                None => {
+                    hint = texts.get("hint.scopes_free").to_owned();
+                    Kind::Lines
+                }
+            }
+        }
+        "starts_on" => Kind::Date {
+            least: String::new(),
+            most: String::new(),
+        },
+        "rate_limit" | "rate_window" | "uses_left" => Kind::Number,
+        "workspace" => Kind::Select(workspace_choices(visit, typed)?),
+        _ => Kind::Text,
+    };
+    let value = match (&kind, name) {
+        (Kind::Boxes(_) | Kind::Radios(_) | Kind::Select(_), _) => String::new(),
+        (_, "scopes") => typed.text("scopes_free").to_owned(),
+        _ => typed.text(name).to_owned(),
+    };
+    Ok(Input {
+        name,
+        label: words.field(name),
+        hint,
+        kind,
+        value,
+        required,
+        refusal: String::new(),
+    })
+}
+
+fn catalog_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
+    let found = match catalogs::list(visit.call.app, &visit.caller) {
+        Ok(found) => found,
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    let none = (String::new(), visit.texts.get("catalog.none").to_owned());
+    let named = found.iter().map(|catalog| {
+        let label = match catalog.name() {
+            BUILT_IN => visit.texts.get("catalog.built_in").to_owned(),
+            name => name.to_owned(),
+        };
+        (catalog.name().to_owned(), label)
+    });
+    let all = std::iter::once(none).chain(named);
+    Ok(all
+        .map(|(value, label)| Choice::of(value, label, typed.text("catalog")))
+        .collect())
+}
+
+fn workspace_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
+    let found = match workspaces::list(visit.call.app, &visit.caller) {
+        Ok(found) => found,
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    let one = |workspace: &crate::domain::workspace::Workspace| {
+        let label = match workspace.name.is_empty() {
+            true => workspace.slug.clone(),
+            false => format!("{} ({})", workspace.name, workspace.slug),
+        };
+        Choice::of(workspace.slug.clone(), label, typed.text("workspace"))
+    };
+    Ok(found.iter().map(|found| one(found)).collect())
+}
+
+fn owner_choices(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Choice>> {
+    let own = visit.user_name();
+    let mut names = match people::list(visit.call.app, &visit.caller) {
+        Ok(found) => found.iter().map(|user| user.user_name.clone()).collect(),
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    if !names.contains(&own) {
+        names.insert(0, own.clone());
+    }
+    let chosen = match (typed.has("owner"), policy.owner) {
+        (true, _) => typed.text("owner").to_owned(),
+        (false, Presence::Required) => own,
+        (false, _) => String::new(),
+    };
+    let none = (policy.owner != Presence::Required)
+        .then(|| (String::new(), visit.texts.get("owner.none").to_owned()));
+    let all = none
+        .into_iter()
+        .chain(names.into_iter().map(|name| (name.clone(), name)));
+    Ok(all
+        .map(|(value, label)| Choice::of(value, label, &chosen))
+        .collect())
+}
+
+/// The scopes of the catalog that is chosen; `None` if none is, so that scopes are free words.
+fn scope_choices(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Option<Vec<Choice>>> {
+    let name = match &policy.catalog {
+        Some(name) => name.clone(),
+        None => match typed.some("catalog") {
+            Some(name) => name,
+            None => return Ok(None),
+        },
+    };
+    let directory = visit.call.app.index.directory();
+    let Some(catalog) = directory.catalog(&name) else {
+        return Ok(None);
+    };
+    let held = typed.all("scopes[]");
+    let choices = catalog.definition().scopes.iter().map(|scope| Choice {
+        value: scope.name.clone(),
+        label: match scope.label.is_empty() {
+            true => scope.name.clone(),
+            false => scope.label.clone(),
+        },
+        hint: match scope.label.is_empty() {
+            true => String::new(),
+            false => scope.name.clone(),
+        },
+        chosen: held.contains(&scope.name),
+    });
+    Ok(Some(choices.collect()))
+}
+
+impl Choice {
+    fn of(value: String, label: String, chosen: &str) -> Choice {
+        Choice {
+            chosen: value == chosen,
+            value,
+            label,
+            hint: String::new(),
+        }
+    }
+}
+
+impl Typed {
+    /// Reads what is more than text.
+    pub fn read(form: &Form) -> Result<Typed> {
+        let lines = |name: &str| -> Option<Vec<String>> {
+            let lines = form.text(name).lines().map(str::trim);
+            let lines: Vec<String> = lines
+                .filter(|line| !line.is_empty())
+                .map(str::to_owned)
+                .collect();
+            (!lines.is_empty()).then_some(lines)
+        };
+        let mut scopes = form.all("scopes[]");
+        let free = form.text("scopes_free").split_whitespace();
+        scopes.extend(free.map(str::to_owned));
+        scopes.extend(form.some("scopes"));
+        Ok(Typed {
+            expires_at: day(form, "expires_on", "T23:59:59.999Z")?,
+            not_before: day(form, "starts_on", "T00:00:00Z")?,
+            allowed_ips: lines("allowed_ips"),
+            rate_limit: match (number(form, "rate_limit")?, number(form, "rate_window")?) {
+                (None, _) => None,
+                (Some(limit), window) => Some(RateLimit {
+                    limit,
+                    window_s: window.unwrap_or(60),
+                }),
+            },
+            uses_left: number(form, "uses_left")?,
+            scopes,
+            read_only: form.text("read_only") == "yes",
+        })
+    }
+}
+
+/// A day as browsers send it, at a time of that day in UTC.
+fn day(form: &Form, name: &str, time: &str) -> Result<Option<Timestamp>> {
+    let Some(text) = form.some(name) else {
+        return Ok(None);
+    };
+    let refused = |_| Error::invalid(name, "must be a day such as 2027-01-31");
+    Timestamp::parse(name, &format!("{text}{time}"))
+        .map(Some)
+        .map_err(refused)
+}
+
+fn number(form: &Form, name: &str) -> Result<Option<u64>> {
+    let Some(text) = form.some(name) else {
+        return Ok(None);
+    };
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|_| Error::invalid(name, "must be a whole number"))
+}
+
+/// What stands in the form of a key that is there.
+pub fn filled(view: &View) -> Form {
+    let key = &view.key;
+    let mut form = Form::default();
+    form.put("name", &*key.name);
+    form.put("description", &*key.description);
+    form.put("workspace", &*view.workspace);
+    form.put("owner", view.owner.as_deref().unwrap_or(""));
+    form.put("catalog", key.catalog.as_deref().unwrap_or(""));
+    match key.catalog {
+        None => form.put("scopes_free", key.scopes.join("\n")),
+        Some(_) => key
+            .scopes
+            .iter()
+            .for_each(|scope| form.put("scopes[]", &**scope)),
+    }
+    form.put("read_only", if key.read_only { "yes" } else { "no" });
+    let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
+    // An end at midnight is the end of the day before.
+    let last = |end: Timestamp| day(Timestamp(end.0 - 1));
+    form.put("expires_on", key.expires_at.map(last).unwrap_or_default());
+    form.put("starts_on", key.not_before.map(day).unwrap_or_default());
+    let addresses = key.allowed_ips.as_ref().map(|list| {
+        let lines: Vec<String> = list.blocks().iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    });
+    form.put("allowed_ips", addresses.unwrap_or_default());
+    let rate = key.rate_limit;
+    form.put(
+        "rate_limit",
+        rate.map(|rate| rate.limit.to_string()).unwrap_or_default(),
+    );
+    form.put(
+        "rate_window",
+        rate.map(|rate| rate.window_s.to_string())
+            .unwrap_or_default(),
+    );
+    form.put(
+        "uses_left",
+        key.uses_left
+            .map(|uses| uses.to_string())
+            .unwrap_or_default(),
+    );
+    let metadata = Some(&key.metadata).filter(|text| *text != "{}");
+    form.put("metadata", metadata.cloned().unwrap_or_default());
+    form
+}

@@ -1,0 +1,319 @@
+//! The list of keys: searched, filtered, sorted, in pages.
+
+use super::words::Words;
+use super::{Badge, End, SOON_S, address, badge, end};
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::{Visit, page};
+use crate::dialects::console::shell::moment::When;
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::catalog::Catalog;
+use crate::domain::key::State;
+use crate::error::{Error, Result};
+use crate::http::query::{Query, encode};
+use crate::http::reply::Reply;
+use crate::http::route::{Call, Section};
+use crate::ops::keys::View;
+use crate::ops::keys::browse::{self, Sort, Wanted};
+use crate::ops::{people, policies, workspaces};
+use askama::Template;
+
+/// Keys on a page.
+const PAGE_KEYS: usize = 50;
+/// Scopes that a row names; the others are counted.
+const SCOPES_SHOWN: usize = 4;
+
+#[derive(Template)]
+#[template(path = "console/keys.html")]
+struct KeysPage {
+    s: Shell,
+    w: Words,
+    section: Option<&'static Section>,
+    rows: Vec<Row>,
+    total: String,
+    filters: Filters,
+    sorts: Vec<Link>,
+    earlier: String,
+    later: String,
+    /// Which page of how many.
+    place: String,
+    new: String,
+    refusal: Option<String>,
+}
+
+/// One key.
+struct Row {
+    href: String,
+    name: String,
+    hint: String,
+    badge: Badge,
+    workspace: String,
+    owner: Option<String>,
+    scopes: Vec<String>,
+    scopes_more: usize,
+    used: Option<When>,
+    end: Option<End>,
+    can_disable: bool,
+    enabled: bool,
+    can_copy: bool,
+    can_edit: bool,
+}
+
+/// What is asked for, to be shown again.
+#[derive(Default)]
+struct Filters {
+    q: String,
+    sort: String,
+    states: Vec<(String, String, bool)>,
+    workspaces: Vec<(String, String, bool)>,
+    policies: Vec<(String, String, bool)>,
+    owners: Vec<(String, String, bool)>,
+    expiring: bool,
+    set: bool,
+}
+
+struct Link {
+    label: &'static str,
+    href: String,
+    current: bool,
+}
+
+/// `GET /console/keys`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let mut query = call.query()?;
+        let asked = Asked::take(&mut query);
+        query.finish()?;
+        shown(visit, &asked)
+    })
+}
+
+/// The query, as it came.
+#[derive(Default)]
+struct Asked {
+    q: Option<String>,
+    workspace: Option<String>,
+    policy: Option<String>,
+    owner: Option<String>,
+    state: Option<String>,
+    expiring: Option<String>,
+    sort: Option<String>,
+    page: usize,
+}
+
+impl Asked {
+    fn take(query: &mut Query) -> Asked {
+        let mut some = |name: &str| query.take(name).filter(|text| !text.is_empty());
+        Asked {
+            q: some("q"),
+            workspace: some("workspace"),
+            policy: some("policy"),
+            owner: some("owner"),
+            state: some("state"),
+            expiring: some("expiring"),
+            sort: some("sort"),
+            page: some("page")
+                .and_then(|text| text.parse::<usize>().ok())
+                .map_or(0, |page| page.saturating_sub(1)),
+        }
+    }
+
+    /// The address of the same list with another order or page.
+    fn address(&self, sort: Option<&str>, page: usize) -> String {
+        let page = (page > 0).then(|| (page + 1).to_string());
+        let pairs = [
+            ("q", self.q.as_deref()),
+            ("workspace", self.workspace.as_deref()),
+            ("policy", self.policy.as_deref()),
+            ("owner", self.owner.as_deref()),
+            ("state", self.state.as_deref()),
+            ("expiring", self.expiring.as_deref()),
+            ("sort", sort),
+            ("page", page.as_deref()),
+        ];
+        let pairs: Vec<String> = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", encode(value?))))
+            .collect();
+        match pairs.is_empty() {
+            true => format!("{MOUNT}/keys"),
+            false => format!("{MOUNT}/keys?{}", pairs.join("&")),
+        }
+    }
+
+    fn sort(&self) -> Sort {
+        let known = SORTS
+            .iter()
+            .find(|(name, _, _)| Some(*name) == self.sort.as_deref());
+        known.map_or(Sort::Newest, |(_, sort, _)| *sort)
+    }
+}
+
+const SORTS: &[(&str, Sort, &str)] = &[
+    ("newest", Sort::Newest, "sort.newest"),
+    ("name", Sort::Name, "sort.name"),
+    ("expiry", Sort::Expiry, "sort.expiry"),
+    ("used", Sort::Used, "sort.used"),
+];
+
+fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
+    let words = Words::of(visit, asked.policy.as_deref());
+    let wanted = Wanted {
+        workspace: asked.workspace.clone(),
+        policy: asked.policy.clone(),
+        owner: asked.owner.clone(),
+        state: asked
+            .state
+            .as_deref()
+            .and_then(|text| State::ALL.into_iter().find(|state| state.as_str() == text)),
+        query: asked.q.clone(),
+        expiring_within_s: asked.expiring.as_ref().map(|_| SOON_S),
+        sort: asked.sort(),
+        page: asked.page,
+        size: PAGE_KEYS,
+    };
+    let (found, refusal) = match browse::browse(visit.call.app, &visit.caller, &wanted) {
+        Ok(found) => (found, None),
+        Err(err @ Error::Invalid { .. }) => {
+            let none = browse::Found {
+                items: Vec::new(),
+                total: 0,
+            };
+            (none, Some(err.to_string()))
+        }
+        Err(err) => return Err(err),
+    };
+    let pages = found.total.div_ceil(PAGE_KEYS).max(1);
+    let (at, of) = (asked.page.min(pages - 1) + 1, pages);
+    let sort = asked.sort.as_deref();
+    let link = |go: bool, page: usize| match go {
+        true => asked.address(sort, page),
+        false => String::new(),
+    };
+    let nav = match words.section() {
+        Some(section) => Nav::Section(section.policy),
+        None => Nav::Keys,
+    };
+    let new = match &asked.policy {
+        Some(policy) => format!("{MOUNT}/keys/new?policy={}", encode(policy)),
+        None => format!("{MOUNT}/keys/new"),
+    };
+    let s = visit.shell(words.page(), nav);
+    let keys = KeysPage {
+        section: words.section(),
+        rows: found.items.iter().map(|view| row(visit, view)).collect(),
+        total: s.tn("keys.count", found.total as u64),
+        filters: filters(visit, asked)?,
+        sorts: SORTS
+            .iter()
+            .map(|(name, sort, label)| Link {
+                label: s.t(label),
+                href: asked.address(Some(name), 0),
+                current: *sort == asked.sort(),
+            })
+            .collect(),
+        earlier: link(asked.page > 0, asked.page.saturating_sub(1)),
+        later: link(asked.page + 1 < pages, asked.page + 1),
+        place: s
+            .t1("keys.page", &at.to_string())
+            .replacen("{}", &of.to_string(), 1),
+        new,
+        refusal,
+        w: words,
+        s,
+    };
+    html(200, &keys)
+}
+
+fn row(visit: &Visit<'_>, view: &View) -> Row {
+    let key = &view.key;
+    let now = visit.call.app.now().wall;
+    let directory = visit.call.app.index.directory();
+    let catalog = key
+        .catalog
+        .as_ref()
+        .and_then(|name| directory.catalog(name));
+    let policy = directory.policy(&key.policy);
+    let shown = key.scopes.iter().take(SCOPES_SHOWN);
+    Row {
+        href: address(key.id),
+        name: key.name.clone(),
+        hint: key.hint.clone(),
+        badge: badge(visit.texts, view.state),
+        workspace: view.workspace.clone(),
+        owner: view.owner.clone(),
+        scopes: shown
+            .map(|scope| label(catalog.map(|catalog| &**catalog), scope))
+            .collect(),
+        scopes_more: key.scopes.len().saturating_sub(SCOPES_SHOWN),
+        used: view
+            .usage
+            .last_used_at
+            .map(|at| When::new(visit.texts, at, now)),
+        end: end(visit, view),
+        can_disable: policy.is_some_and(|policy| policy.can_disable),
+        enabled: key.enabled,
+        can_copy: policy.is_some_and(|policy| policy.check_reveal().is_ok()),
+        can_edit: policy.is_some_and(|policy| !policy.editable.is_empty()),
+    }
+}
+
+/// A scope by the words that its catalog has for it.
+pub fn label(catalog: Option<&Catalog>, scope: &str) -> String {
+    let known = catalog.and_then(|catalog| {
+        let mut scopes = catalog.definition().scopes.iter();
+        scopes.find(|known| known.name == scope && !known.label.is_empty())
+    });
+    known.map_or_else(|| scope.to_owned(), |known| known.label.clone())
+}
+
+fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {
+    let (app, caller) = (visit.call.app, &visit.caller);
+    // Whoever may not list these filters by none of them.
+    fn allowed<T>(list: Result<Vec<T>>) -> Result<Vec<T>> {
+        match list {
+            Err(Error::Forbidden(_)) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+    let options = |names: Vec<(String, String)>, chosen: &Option<String>| {
+        names
+            .into_iter()
+            .map(|(value, label)| {
+                let is = chosen.as_ref() == Some(&value);
+                (value, label, is)
+            })
+            .collect()
+    };
+    let same = |name: String| (name.clone(), name);
+    let workspaces = allowed(workspaces::list(app, caller))?;
+    let workspaces = workspaces.iter().map(|found| same(found.slug.clone()));
+    let policies = allowed(policies::list(app, caller))?;
+    let policies = policies.iter().map(|found| same(found.name.clone()));
+    let owners = allowed(people::list(app, caller))?;
+    let owners = owners.iter().map(|found| same(found.user_name.clone()));
+    let live = State::ALL
+        .into_iter()
+        .filter(|state| *state != State::Deleted);
+    let states = live.map(|state| {
+        let label = badge(visit.texts, state).label.to_owned();
+        (state.as_str().to_owned(), label)
+    });
+    Ok(Filters {
+        q: asked.q.clone().unwrap_or_default(),
+        sort: asked.sort.clone().unwrap_or_default(),
+        states: options(states.collect(), &asked.state),
+        workspaces: options(workspaces.collect(), &asked.workspace),
+        policies: options(policies.collect(), &asked.policy),
+        owners: options(owners.collect(), &asked.owner),
+        expiring: asked.expiring.is_some(),
+        set: [
+            &asked.q,
+            &asked.state,
+            &asked.workspace,
+            &asked.owner,
+            &asked.expiring,
+        ]
+        .iter()
+        .any(|asked| asked.is_some()),
+    })
+}

@@ -1,0 +1,78 @@
+//! Keys: found, made, looked at and changed.
+
+pub mod change;
+pub mod create;
+pub mod detail;
+pub mod edit;
+pub mod fields;
+pub mod list;
+pub mod secret;
+pub mod words;
+
+use super::MOUNT;
+use super::door::Visit;
+use super::shell::moment::When;
+use super::text::Texts;
+use crate::domain::key::{KeyId, State};
+use crate::error::{Error, Result};
+use crate::http::route::Call;
+use crate::ops::keys::View;
+
+/// A state as a page shows it.
+pub struct Badge {
+    pub class: &'static str,
+    pub label: &'static str,
+}
+
+/// How each state looks.
+pub fn badge(texts: &Texts, state: State) -> Badge {
+    let (class, name) = match state {
+        State::Active => ("badge-good", "state.active"),
+        State::Deleted => ("badge-bad", "state.deleted"),
+        State::Disabled => ("", "state.disabled"),
+        State::Expired => ("badge-bad", "state.expired"),
+        State::NotYetValid => ("badge-warn", "state.not_yet_valid"),
+        State::OwnerDisabled => ("badge-warn", "state.owner_disabled"),
+        State::WorkspaceDisabled => ("badge-warn", "state.workspace_disabled"),
+    };
+    Badge {
+        class,
+        label: texts.get(name),
+    }
+}
+
+/// The address of a key's page.
+pub fn address(id: KeyId) -> String {
+    format!("{MOUNT}/keys/{id}")
+}
+
+/// The key that a path names.
+pub fn id(call: &Call<'_>) -> Result<KeyId> {
+    KeyId::parse(call.param("id")).ok_or(Error::NotFound("key"))
+}
+
+/// Where the list of a key's kind is.
+pub fn list_address(visit: &Visit<'_>, policy: &str) -> String {
+    match words::section(visit, policy) {
+        Some(_) => format!("{MOUNT}/keys?policy={policy}"),
+        None => format!("{MOUNT}/keys"),
+    }
+}
+
+/// When a key ends, and whether that is soon.
+pub struct End {
+    pub when: When,
+    pub soon: bool,
+}
+
+/// Seconds before its end from which on a key is said to end soon: 14 days.
+pub const SOON_S: u64 = 14 * 86_400;
+
+/// The end of a key, if it has one.
+pub fn end(visit: &Visit<'_>, view: &View) -> Option<End> {
+    let now = visit.call.app.now().wall;
+    view.key.expires_at.map(|end| End {
+        when: When::new(visit.texts, end, now),
+        soon: end > now && end <= now.plus_s(SOON_S),
+    })
+}

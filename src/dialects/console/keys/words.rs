@@ -1,0 +1,112 @@
+//! What things are called: by the console itself, or by the system whose keys a page is about.
+
+use crate::dialects::console::door::Visit;
+use crate::dialects::console::text::Texts;
+use crate::http::route::Section;
+
+/// The words of one page.
+#[derive(Clone, Copy)]
+pub struct Words {
+    texts: &'static Texts,
+    section: Option<&'static Section>,
+}
+
+/// The section of a policy, if a dialect has words for it.
+pub fn section(visit: &Visit<'_>, policy: &str) -> Option<&'static Section> {
+    let mut sections = visit.call.sections.iter();
+    sections.find(|section| section.policy == policy).copied()
+}
+
+impl Words {
+    pub fn of(visit: &Visit<'_>, policy: Option<&str>) -> Words {
+        Words {
+            texts: visit.texts,
+            section: policy.and_then(|policy| section(visit, policy)),
+        }
+    }
+
+    pub fn section(&self) -> Option<&'static Section> {
+        self.section
+    }
+
+    fn or(&self, own: impl Fn(&'static Section) -> &'static str, name: &str) -> &'static str {
+        match self.section {
+            Some(section) => own(section),
+            None => self.texts.get(name),
+        }
+    }
+
+    pub fn page(&self) -> &'static str {
+        self.or(|section| section.page, "keys.title")
+    }
+
+    pub fn new(&self) -> &'static str {
+        self.or(|section| section.new, "keys.new")
+    }
+
+    pub fn create_title(&self) -> &'static str {
+        self.or(|section| section.create_title, "create.title")
+    }
+
+    pub fn create(&self) -> &'static str {
+        self.or(|section| section.create, "create.button")
+    }
+
+    pub fn copy(&self) -> &'static str {
+        self.or(|section| section.copy, "secret.copy")
+    }
+
+    pub fn close(&self) -> &'static str {
+        self.or(|section| section.close, "secret.close")
+    }
+
+    pub fn delete(&self) -> &'static str {
+        self.or(|section| section.delete, "delete.action")
+    }
+
+    pub fn delete_title(&self) -> &'static str {
+        self.or(|section| section.delete_title, "delete.title")
+    }
+
+    pub fn delete_button(&self) -> &'static str {
+        self.or(|section| section.delete_button, "delete.button")
+    }
+
+    /// The title of the question before a key is disabled, and the answer.
+    pub fn disable(&self) -> Option<(&'static str, &'static str)> {
+        self.section.and_then(|section| section.disable)
+    }
+
+    /// Both values of `read_only`, the reading one first.
+    pub fn access(&self) -> (&'static str, &'static str) {
+        match self.section {
+            Some(section) => section.access,
+            None => (
+                self.texts.get("access.read"),
+                self.texts.get("access.write"),
+            ),
+        }
+    }
+
+    /// What a field is called.
+    pub fn field(&self, name: &str) -> &'static str {
+        let own = self.section.and_then(|section| {
+            let mut fields = section.fields.iter();
+            fields.find(|(known, _)| *known == name)
+        });
+        match own {
+            Some((_, label)) => label,
+            None => self.texts.get(&format!("field.{name}")),
+        }
+    }
+
+    /// How a secret is to be kept.
+    pub fn advice(&self) -> Vec<&'static str> {
+        match self.section {
+            Some(section) if !section.advice.is_empty() => section.advice.to_vec(),
+            _ => ["secret.advice_1", "secret.advice_2", "secret.advice_3"]
+                .map(|name| self.texts.get(name))
+                .to_vec(),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the menus, windows and buttons of Veeam Service Provider Console say (1D-26), for the console's pages.
+
+use super::preset::POLICY;
+use crate::http::route::Section;
+
+pub const SECTION: Section = Section {
+    policy: POLICY,
+    menu: "Configuration",
+    page: "Access Management",
+    heading: "REST API Keys",
+    new: "New",
+    new_kind: Some("Simple Key (Recommended)"),
+    create_title: "Create Key",
+    create: "Create",
+    fields: &[
+        ("description", "Description"),
+        ("scopes", "Scopes"),
+        ("read_only", "Access"),
+    ],
+    scopes: None,
+    access: ("Read-only", "Full access"),
+    copy: "Copy key to clipboard",
+    close: "OK",
+    advice: &[
+        "Send it as Authorization: Bearer.",
+        "The key works until it, or its user, is disabled or deleted. It is shown only now.",
+    ],
+    actions: None,
+    delete: "Remove",
+    delete_title: "Delete API Key",
+    delete_button: "Yes",
+    disable: Some(("Disable Key", "Yes")),
+};

@@ -1,0 +1,41 @@
+//! What a page of the console says where it is about the keys of one system: a dialect brings its own words, and
+//! whoever knows that system's menus and buttons finds them again.
+
+/// The words of one policy's pages. All of them are shown as they stand here.
+#[derive(Debug)]
+pub struct Section {
+    /// The policy whose keys the pages are about.
+    pub policy: &'static str,
+    /// The menu, and the line in it that leads to the list.
+    pub menu: &'static str,
+    pub page: &'static str,
+    /// The heading of the list, where the page has another one.
+    pub heading: &'static str,
+    /// The button that leads to a new key.
+    pub new: &'static str,
+    /// A second button, where there is a choice of kinds with one that is recommended.
+    pub new_kind: Option<&'static str>,
+    /// The title of the form for a new key, and the button that sends it.
+    pub create_title: &'static str,
+    pub create: &'static str,
+    /// The fields of the form in their order: the name of a field of the console, and what it is called here. What is
+    /// not listed is not asked for.
+    pub fields: &'static [(&'static str, &'static str)],
+    /// The scopes of which one is chosen; `None`: any number of those that the catalog has.
+    pub scopes: Option<&'static [&'static str]>,
+    /// What the two values of `read_only` are called, the reading one first.
+    pub access: (&'static str, &'static str),
+    /// The buttons below a new secret.
+    pub copy: &'static str,
+    pub close: &'static str,
+    /// How a secret is to be kept.
+    pub advice: &'static [&'static str],
+    /// What a row's actions are behind, if they are.
+    pub actions: Option<&'static str>,
+    /// The action that ends a key, the title of the question, and the button that does it.
+    pub delete: &'static str,
+    pub delete_title: &'static str,
+    pub delete_button: &'static str,
+    /// The title of the question before a key is disabled, and its answer; `None`: nothing is asked.
+    pub disable: Option<(&'static str, &'static str)>,
+}

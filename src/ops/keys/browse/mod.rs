@@ -1,0 +1,259 @@
+//! Live keys as people look for them: sorted, counted, in numbered pages. All of it is found in memory; only what a
+//! page shows is read from the store.
+
+use super::{View, seen, usage, with_names};
+use crate::domain::key::live::{Kin, Live};
+use crate::domain::key::{KeyId, State};
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::TiedTo;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::index::PARTS;
+use crate::index::directory::Directory;
+use crate::ops::App;
+use crate::ops::access::Caller;
+use crate::store::{browse, keys};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Characters of a search text.
+const QUERY_CHARS_MAX: usize = 100;
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Sort {
+    /// What ends first; what never ends comes last.
+    Expiry,
+    Name,
+    #[default]
+    Newest,
+    /// What was used last; what never was comes last.
+    Used,
+}
+
+/// What a caller asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Slug or uid; keys below it are listed too.
+    pub workspace: Option<String>,
+    pub policy: Option<String>,
+    /// User name or uid.
+    pub owner: Option<String>,
+    /// Any but [`State::Deleted`].
+    pub state: Option<State>,
+    /// Part of a name or an id.
+    pub query: Option<String>,
+    pub expiring_within_s: Option<u64>,
+    pub sort: Sort,
+    /// From 0.
+    pub page: usize,
+    pub size: usize,
+}
+
+/// A page of what was found.
+#[derive(Debug)]
+pub struct Found {
+    pub items: Vec<View>,
+    /// Of all pages.
+    pub total: usize,
+}
+
+/// How many live keys the caller may see are in each state.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub states: Vec<(State, usize)>,
+    /// Those that work and end within the time asked for.
+    pub expiring: usize,
+}
+
+/// What all keys of one kin have in common, decided once.
+#[derive(Clone, Copy)]
+struct Standing {
+    seen: bool,
+    owner_active: bool,
+    workspace_active: bool,
+}
+
+/// Lists live keys that the caller may read.
+pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let query = wanted.query.as_deref().map(str::to_lowercase);
+    if query
+        .as_ref()
+        .is_some_and(|query| query.chars().count() > QUERY_CHARS_MAX)
+    {
+        return Err(Error::invalid(
+            "q",
+            format!("must have at most {QUERY_CHARS_MAX} characters"),
+        ));
+    }
+    let now = app.now().wall;
+    let until = wanted.expiring_within_s.map(|seconds| now.plus_s(seconds));
+    let (top, owner) = places(&app.index.directory(), caller, wanted)?;
+    let mut found: Vec<(KeyId, Box<str>, Timestamp)> = Vec::new();
+    walk(app, caller, |directory, key, state| {
+        let kin = &key.kin;
+        let fits = directory.reaches(top, kin.workspace)
+            && wanted
+                .policy
+                .as_deref()
+                .is_none_or(|policy| *policy == *kin.policy)
+            && owner.is_none_or(|owner| kin.owner == Some(owner))
+            && wanted.state.is_none_or(|asked| asked == state)
+            && until.is_none_or(|until| key.expires_at > now && key.expires_at < until)
+            && query.as_deref().is_none_or(|query| has(key, query));
+        if fits {
+            // Only that order needs names.
+            let name = match wanted.sort {
+                Sort::Name => key.name.clone(),
+                _ => Box::default(),
+            };
+            found.push((key.id, name, key.expires_at));
+        }
+    })?;
+    let total = found.len();
+    let skipped = wanted.page.saturating_mul(wanted.size);
+    let ids = in_order(app, wanted.sort, found)?;
+    app.read(|read| {
+        let shown = ids.into_iter().skip(skipped).take(wanted.size);
+        let mut items = Vec::new();
+        for id in shown {
+            // The row decides: the key, or the right to see it, may have gone meanwhile.
+            let key = keys::find(read, id)?.filter(|key| key.deleted_at.is_none());
+            let key = seen(key, &app.index.directory(), caller);
+            if let Ok(key) = key {
+                let usage = usage(app, read, id)?;
+                items.push(with_names(app, key, usage));
+            }
+        }
+        Ok(Found { items, total })
+    })
+}
+
+/// Counts the live keys that the caller may read, by state.
+pub fn summary(app: &App, caller: &Caller, expiring_within_s: u64) -> Result<Summary> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let until = app.now().wall.plus_s(expiring_within_s);
+    let live = State::ALL
+        .into_iter()
+        .filter(|state| *state != State::Deleted);
+    let mut summary = Summary {
+        states: live.map(|state| (state, 0)).collect(),
+        expiring: 0,
+    };
+    walk(app, caller, |_, key, state| {
+        for (known, count) in &mut summary.states {
+            *count += usize::from(*known == state);
+        }
+        summary.expiring += usize::from(state == State::Active && key.expires_at < until);
+    })?;
+    Ok(summary)
+}
+
+/// Shows every live key that the caller may read, with its state.
+fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, State)) -> Result<()> {
+    if !app.index.is_complete() {
+        return Err(Error::Unavailable(
+            "keys are still being read; try again in a few seconds".to_owned(),
+        ));
+    }
+    let now = app.now().wall;
+    // By where they are: whatever is in the map stays there.
+    let mut known: HashMap<*const Kin, (Arc<Kin>, Standing)> = HashMap::new();
+    for part in 0..PARTS {
+        let directory = app.index.directory();
+        app.index.each_of_part(part, |key| {
+            let (_, standing) = &*known
+                .entry(Arc::as_ptr(&key.kin))
+                .or_insert_with(|| (key.kin.clone(), standing(&directory, caller, key)));
+            if standing.seen {
+                let state = key.state(standing.owner_active, standing.workspace_active, now);
+                look(&directory, key, state);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn standing(directory: &Directory, caller: &Caller, key: &Live) -> Standing {
+    let kin = &key.kin;
+    let tied = directory.policy(&kin.policy).map(|policy| policy.tied_to);
+    let active = |owner: Uid| directory.user(owner).is_some_and(|user| user.is_active());
+    Standing {
+        seen: caller.may(directory, Permission::KeysRead, kin.workspace, kin.owner),
+        owner_active: kin.owner.is_none_or(active) || tied == Some(TiedTo::Workspace),
+        workspace_active: directory
+            .place(kin.workspace)
+            .is_some_and(|place| place.active),
+    }
+}
+
+/// The workspace to look below, and the owner to look for.
+fn places(directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<(Uid, Option<Uid>)> {
+    let top = match &wanted.workspace {
+        None => caller.reach,
+        Some(asked) => directory
+            .find_place(asked)
+            .map(|place| place.workspace.uid)
+            .filter(|uid| caller.knows(directory, *uid))
+            .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?,
+    };
+    let owner = wanted.owner.as_deref().map(|asked| {
+        directory
+            .find_user(&asked.to_ascii_lowercase())
+            .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
+            .map(|user| user.uid)
+            .ok_or_else(|| Error::invalid("owner", "there is no such user"))
+    });
+    Ok((top, owner.transpose()?))
+}
+
+fn in_order(
+    app: &App,
+    sort: Sort,
+    mut keys: Vec<(KeyId, Box<str>, Timestamp)>,
+) -> Result<Vec<KeyId>> {
+    let ids = |keys: Vec<(KeyId, Box<str>, Timestamp)>| keys.into_iter().map(|key| key.0).collect();
+    match sort {
+        Sort::Expiry => {
+            keys.sort_unstable_by_key(|key| (key.2, key.0));
+            Ok(ids(keys))
+        }
+        Sort::Name => {
+            keys.sort_by_cached_key(|key| (key.1.to_lowercase(), key.0));
+            Ok(ids(keys))
+        }
+        Sort::Newest => {
+            let wanted: HashSet<KeyId> = keys.iter().map(|key| key.0).collect();
+            let mut all = app.read(browse::list_newest)?;
+            all.retain(|id| wanted.contains(id));
+            Ok(all)
+        }
+        Sort::Used => {
+            let mut left: HashSet<KeyId> = keys.iter().map(|key| key.0).collect();
+            let mut sorted = app.read(browse::list_last_used)?;
+            sorted.retain(|id| left.remove(id));
+            let mut never: Vec<KeyId> = left.into_iter().collect();
+            never.sort_unstable();
+            sorted.extend(never);
+            Ok(sorted)
+        }
+    }
+}
+
+/// Whether a text, in lower case, is part of the name or the id. No character is special (attacks 187).
+fn has(key: &Live, query: &str) -> bool {
+    let name = match key.name.is_ascii() && query.is_ascii() {
+        // Most names, without an allocation.
+        true => {
+            let (name, query) = (key.name.as_bytes(), query.as_bytes());
+            query.is_empty()
+                || name
+                    .windows(query.len())
+                    .any(|part| part.eq_ignore_ascii_case(query))
+        }
+        false => key.name.to_lowercase().contains(query),
+    };
+    name || key.id.to_string().to_lowercase().contains(query)
+}

@@ -1,0 +1,90 @@
+//! Orders that lists for people have, and memory does not know.
+
+use super::{Read, Row, Write};
+use crate::domain::key::KeyId;
+use crate::domain::key::verdict::Code;
+use crate::error::Result;
+
+/// The ids of all live keys, the newest first.
+pub fn list_newest(read: &Read) -> Result<Vec<KeyId>> {
+    read.query("SELECT id FROM keys ORDER BY number DESC", &[], id)
+}
+
+/// The ids of all keys that were ever used, the one used last first.
+pub fn list_last_used(read: &Read) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT key_id AS id FROM key_usage WHERE last_used_at IS NOT NULL ORDER BY last_used_at DESC, key_id",
+        &[],
+        id,
+    )
+}
+
+/// Verdicts of all keys in one hour: how many let in, how many refused.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HourTotal {
+    /// Hours since 1970.
+    pub hour: i64,
+    pub valid: u64,
+    pub refused: u64,
+}
+
+/// Totals by hour, oldest first, from an hour on; hours without any are left out.
+pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
+    read.query(
+        "SELECT hour,
+                sum(CASE WHEN code = $1 THEN count ELSE 0 END) AS valid,
+                sum(CASE WHEN code = $1 THEN 0 ELSE count END) AS refused
+         FROM usage_hours
+         WHERE hour >= $2
+         GROUP BY hour
+         ORDER BY hour",
+        &[&Code::Valid.as_str(), &since_hour],
+        |row| {
+            Ok(HourTotal {
+                hour: row.get("hour")?,
+                valid: row.get("valid")?,
+                refused: row.get("refused")?,
+            })
+        },
+    )
+}
+
+/// Whether keys of a policy have a page of their own in the console: it is switched on, or there are some.
+pub fn has_page(read: &Read, policy: &str) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT EXISTS (SELECT 1 FROM console_pages WHERE policy = $1)
+             OR EXISTS (SELECT 1 FROM keys WHERE policy = $1 AND deleted_at IS NULL) AS shown",
+        &[&policy],
+        |row| row.get("shown"),
+    )?;
+    Ok(found.unwrap_or(false))
+}
+
+/// Whether the page is switched on, with or without keys.
+pub fn is_page_on(read: &Read, policy: &str) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT 1 AS is_on FROM console_pages WHERE policy = $1",
+        &[&policy],
+        |row| row.get::<i64>("is_on"),
+    )?;
+    Ok(found.is_some())
+}
+
+/// Switches the page on. `false` if it was.
+pub fn insert_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
+    let changed = tx.execute(
+        "INSERT INTO console_pages (policy) VALUES ($1) ON CONFLICT DO NOTHING",
+        &[&policy],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Switches the page off. `false` if it was.
+pub fn delete_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
+    let changed = tx.execute("DELETE FROM console_pages WHERE policy = $1", &[&policy])?;
+    Ok(changed == 1)
+}
+
+fn id(row: &Row<'_>) -> Result<KeyId> {
+    row.get("id")
+}
