@@ -145,7 +145,7 @@ impl UsageBook {
     }
 
     /// Keys whose usage waits to be written.
-    pub fn waiting(&self) -> usize {
+    pub fn keys_waiting(&self) -> usize {
         self.shards.iter().map(|Shard(uses)| lock(uses).len()).sum()
     }
 
