@@ -145,7 +145,7 @@ impl UsageBook {
     }
 
     /// Keys whose usage waits to be written.
-    pub fn keys_waiting(&self) -> usize {
+    pub fn waiting_keys(&self) -> usize {
         self.shards.iter().map(|Shard(uses)| lock(uses).len()).sum()
     }
 
