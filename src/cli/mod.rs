@@ -55,7 +55,7 @@ enum Command {
     /// and a variable the file. SIGHUP reads them again: TLS files, trusted proxies, allowed hosts, origins and the
     /// log level change at once, the others at the next start.
     #[command(
-        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
+        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4\n  latchkey serve --mount vspc=console.example --mount awaretrain=/train --mount aware=off"
     )]
     Serve(RunArgs),
     /// Check the settings, and show each with where it comes from, without serving

@@ -86,7 +86,7 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
-    /// Where to put a dialect, or `off`; several times for several places [default: each at its own paths]
+    /// Where to put a dialect (a wrong NAME is told the right ones), or `off`; several times for several places [default: each at its own paths]
     #[arg(
         long = "mount",
         env = "LATCHKEY_MOUNTS",
