@@ -144,13 +144,8 @@ impl Folder {
         self.key_file(PEPPER)
     }
 
-    /// Where a key file is: handed over by systemd (`LoadCredential=`, systemd.exec(5)), or in the folder.
     fn key_file(&self, name: &str) -> PathBuf {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-        let credential = credentials.map(|folder| Path::new(&folder).join(name));
-        credential
-            .filter(|credential| credential.exists())
-            .unwrap_or_else(|| self.path.join(name))
+        key_file_of(&self.path, name)
     }
 
     /// Reads pepper and sealing key.
@@ -283,6 +278,15 @@ impl Folder {
     }
 }
 
+/// Where a key file is: handed over by systemd (`LoadCredential=`, systemd.exec(5)), or in the folder.
+pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let credential = credentials.map(|folder| Path::new(&folder).join(name));
+    credential
+        .filter(|credential| credential.exists())
+        .unwrap_or_else(|| folder.join(name))
+}
+
 /// Where the server of a folder listens.
 pub fn socket_of(path: &Path) -> PathBuf {
     path.join(SOCKET)
@@ -330,7 +334,7 @@ pub(super) fn refused(sentence: String) -> Error {
 
 /// Whether a key file can be read as one; says what is wrong. Writes nothing and takes no lock.
 pub fn check_key_file(folder: &Path, name: &str) -> std::result::Result<(), String> {
-    let path = folder.join(name);
+    let path = key_file_of(folder, name);
     let text = fs::read_to_string(&path)
         .map_err(|err| format!("{} cannot be read: {err}", path.display()))?;
     let is_good = match name {

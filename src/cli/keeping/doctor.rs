@@ -133,7 +133,8 @@ fn key_files(data: &Path) -> Check {
             return Check::failed(
                 name,
                 &why,
-                "put the file back: latchkey secrets restore FILE. A server that runs goes on with what it has read",
+                "put the file back: latchkey secrets restore FILE; a server that runs goes on with what it has read. If systemd hands \
+                 it over, set CREDENTIALS_DIRECTORY to its folder and ask again",
             );
         }
     }

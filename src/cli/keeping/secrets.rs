@@ -5,7 +5,7 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::print;
 use crate::cli::typed;
 use crate::config::DataArgs;
-use crate::config::folder::{Folder, KEY_FILES};
+use crate::config::folder::{Folder, KEY_FILES, key_file_of};
 use crate::domain::keeping::locked;
 use clap::Subcommand;
 use serde_json::json;
@@ -20,7 +20,9 @@ pub enum SecretsCommand {
     /// Write pepper and sealing key to a file that only the passphrase opens
     #[command(
         after_help = "Once is enough, as long as neither changes. Keep the file apart from backups of the database: \
-                      together they are everything.\n\n\
+                      together they are everything. Where systemd hands \
+                      pepper and sealing key to the server, name their folder: CREDENTIALS_DIRECTORY=/etc/latchkey latchkey \
+                      secrets backup FILE\n\n\
                       Examples:\n  latchkey secrets backup /media/usb/latchkey-secrets\n  \
                       latchkey secrets backup secrets.locked --passphrase-file /run/passphrase"
     )]
@@ -62,7 +64,7 @@ fn backup(args: &SecretsArgs) -> Result<End> {
     let passphrase = typed::new_secret("New passphrase", args.passphrase_file.as_deref())?;
     let mut text = String::new();
     for name in KEY_FILES {
-        let path = data.join(name);
+        let path = key_file_of(data, name);
         let content = fs::read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
         text.push_str(&format!("[{name}]\n{}\n", content.trim_end()));
     }

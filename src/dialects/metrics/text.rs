@@ -187,7 +187,7 @@ fn families(app: &App) -> Vec<Family> {
             values: vec![
                 ("writer", count(&figures.changes_waiting)),
                 ("thread", count(&TRAFFIC.requests_waiting)),
-                ("usage", app.index.usage.waiting() as u64),
+                ("usage", app.index.usage.waiting_keys() as u64),
             ],
         },
         Family {

@@ -65,7 +65,7 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
     app.decided(caller, "backup.create", Target::server(), permitted)?;
     let now = app.now().wall;
     let path = match file {
-        None => own_folder(app)?.join(format!("{ASKED}{}{EXTENSION}", now.compact())),
+        None => free_name(&own_folder(app)?, ASKED, now),
         Some(path) if caller.identity == Identity::Local && path.is_absolute() => path,
         Some(_) if caller.identity == Identity::Local => {
             return Err(Error::invalid("file", "must be an absolute path"));
@@ -150,8 +150,7 @@ impl App {
             return;
         }
         let made = system(self).and_then(|caller| {
-            let name = format!("{SCHEDULED}{}{EXTENSION}", now.compact());
-            let path = own_folder(self)?.join(name);
+            let path = free_name(&own_folder(self)?, SCHEDULED, now);
             make(self, &caller, path, now)
         });
         match made {
@@ -290,6 +289,18 @@ fn own_folder(app: &App) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A name that is not taken; several backups may be asked for in one second.
+fn free_name(folder: &Path, start: &str, now: Timestamp) -> PathBuf {
+    let stamp = now.compact();
+    let mut path = folder.join(format!("{start}{stamp}{EXTENSION}"));
+    let mut number = 1;
+    while path.exists() {
+        number += 1;
+        path = folder.join(format!("{start}{stamp}-{number}{EXTENSION}"));
+    }
+    path
+}
+
 fn listed(folder: &Path) -> Vec<Backup> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -300,7 +311,7 @@ fn listed(folder: &Path) -> Vec<Backup> {
             .strip_prefix(ASKED)
             .or_else(|| name.strip_prefix(SCHEDULED))?;
         Some(Backup {
-            at: Timestamp::parse_compact(stamp.strip_suffix(EXTENSION)?)?,
+            at: Timestamp::parse_compact(stamp.strip_suffix(EXTENSION)?.split('-').next()?)?,
             bytes: fs::metadata(&path).ok()?.len(),
             is_scheduled: is_named(&path, SCHEDULED),
             path,

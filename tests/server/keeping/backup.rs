@@ -50,7 +50,7 @@ fn a_backup_is_a_private_file_and_replaces_nothing() {
     });
 }
 
-// attacks 208
+// attacks 117, 208
 #[test]
 fn only_owners_back_up_and_only_the_machine_says_where() {
     let server = Server::start();
@@ -121,7 +121,6 @@ fn a_backup_under_load_holds_all_that_was_acknowledged_before() {
                 .expect(201)
                 .json();
             check_holds(made["file"].as_str().unwrap(), &marker);
-            std::thread::sleep(Duration::from_millis(1_050));
         }
         stop.store(true, Relaxed);
     });

@@ -56,7 +56,7 @@ fn verdicts_keys_and_commits_are_counted() {
     assert!(metric(&server, "latchkey_disk_free_bytes") > 0.0);
 }
 
-// attacks 132 and ASVS 13.4.5
+// attacks 117, 132 and ASVS 13.4.5
 #[test]
 fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {
     let server = Server::start();

@@ -2,10 +2,12 @@
 
 mod backup;
 mod doctor;
+mod full;
 mod kill;
 mod logs;
 mod metrics;
 mod restore;
+mod upgrade;
 mod vanished;
 
 use crate::support::Server;

@@ -177,7 +177,6 @@ fn a_second_restore_from_another_history_brings_nobody_back_either() {
     let admin = server.admin();
     let first = back_up(&server);
     let key = admin.issue(json!({ "name": "k" }));
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
     let second = back_up(&server);
     admin.delete(&format!("/v1/keys/{}", key.id)).expect(204);
     restore(&mut server, &first, &[]);
