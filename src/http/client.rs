@@ -23,6 +23,8 @@ pub struct Trust {
     pub cors_origins: Vec<String>,
     /// Whether a peer on this machine may verify without a credential of its own.
     pub verify_from_loopback: bool,
+    /// The port of the address that is there for figures alone, if there is one.
+    pub metrics_port: Option<u16>,
     /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
     pub own_uid: u32,
 }
@@ -113,6 +115,14 @@ impl Trust {
                 (!is_forwarded(head)).then_some(uid)
             }
             Peer::Tcp { .. } | Peer::Unix { .. } => None,
+        }
+    }
+
+    /// Whether the request came in on the address that is there for figures alone.
+    pub fn is_for_figures(&self, head: &Head) -> bool {
+        match head.peer {
+            Peer::Tcp { local, .. } => self.metrics_port == Some(local.port()),
+            Peer::Unix { .. } => false,
         }
     }
 

@@ -69,7 +69,31 @@ impl Pending {
     }
 }
 
+/// Verdicts of one hour that wait to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    pub valid: u64,
+    pub refused: u64,
+}
+
 impl UsageBook {
+    /// What waits, by hour, of all keys.
+    pub fn waiting(&self) -> HashMap<i64, Waiting> {
+        let mut hours: HashMap<i64, Waiting> = HashMap::new();
+        for shard in &self.shards {
+            for pending in lock(&shard.0).values() {
+                for (hour, code, count) in &pending.verdicts {
+                    let waiting = hours.entry(*hour).or_default();
+                    match code {
+                        Code::Valid => waiting.valid += count,
+                        _ => waiting.refused += count,
+                    }
+                }
+            }
+        }
+        hours
+    }
+
     /// Counts a verdict on a key whose secret matched.
     pub fn record(&self, key: KeyId, code: Code, address: Option<IpAddr>, now: Timestamp) {
         let mut shard = lock(self.shard(key));
@@ -118,6 +142,11 @@ impl UsageBook {
                 self.lost.fetch_add(verdicts, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Keys whose usage waits to be written.
+    pub fn waiting_keys(&self) -> usize {
+        self.shards.iter().map(|Shard(uses)| lock(uses).len()).sum()
     }
 
     /// Verdicts that were not counted because too many keys waited.

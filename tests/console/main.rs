@@ -5,7 +5,11 @@
 
 mod door;
 mod harness;
+mod hostile;
 mod keys;
+mod looking;
+mod people;
+mod seeds;
 #[path = "../server/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;

@@ -14,6 +14,7 @@ mod folder;
 mod forward_auth;
 mod framing;
 mod input;
+mod keeping;
 mod keys;
 mod operations;
 mod people;

@@ -17,6 +17,7 @@ pub const SECTION: Section = Section {
         ("workspace", "Select workspace"),
         ("scopes", "Permissions"),
     ],
+    catalog: None,
     scopes: Some(&["all:read", "all:write"]),
     access: ("Read-only", "Write"),
     copy: "Copy",

@@ -13,6 +13,7 @@ pub const SECTION: Section = Section {
     create_title: "New API Token",
     create: "Create",
     fields: &[("name", "Name"), ("scopes", "Permissions")],
+    catalog: None,
     scopes: None,
     access: ("Read-only", "Full Access"),
     copy: "Copy",

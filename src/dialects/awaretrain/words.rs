@@ -19,6 +19,7 @@ pub const SECTION: Section = Section {
         ("scopes", "Scope"),
         ("allowed_ips", "IP whitelist"),
     ],
+    catalog: None,
     scopes: None,
     access: ("Read", "Read and write"),
     copy: "Copy",

@@ -6,6 +6,8 @@ mod chart;
 mod door;
 mod keys;
 mod overview;
+mod people;
+mod rules;
 mod shell;
 mod text;
 
@@ -14,6 +16,8 @@ use crate::http::route::{Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;
 use door::{account, confirm, setup, sign_in};
 use keys::{change, create, detail, edit, list};
+use people::{audit, users, workspaces};
+use rules::{catalogs, policies};
 
 /// Where the console is.
 const MOUNT: &str = "/console";
@@ -67,6 +71,29 @@ const ROUTES: &[Route] = &[
     post  ("/keys/{id}/reveal",         Public, change::reveal),
     get   ("/keys/{id}/delete",         Public, change::ask_delete),
     post  ("/keys/{id}/delete",         Public, change::delete),
+    // What keys live by
+    get   ("/policies",                 Public, policies::show),
+    post  ("/policies/{name}/page",     Public, policies::switch),
+    get   ("/catalogs",                 Public, catalogs::show_all),
+    get   ("/catalogs/{name}",          Public, catalogs::show),
+    // Who and where
+    get   ("/users",                    Public, users::show_all),
+    get   ("/users/new",                Public, users::show_new),
+    post  ("/users/new",                Public, users::create),
+    get   ("/users/{name}",             Public, users::show),
+    post  ("/users/{name}",             Public, users::edit),
+    post  ("/users/{name}/roles",       Public, users::set_roles),
+    post  ("/users/{name}/password",    Public, users::set_password),
+    post  ("/users/{name}/delete",      Public, users::delete),
+    get   ("/workspaces",               Public, workspaces::show_all),
+    get   ("/workspaces/new",           Public, workspaces::show_new),
+    post  ("/workspaces/new",           Public, workspaces::create),
+    get   ("/workspaces/{slug}",        Public, workspaces::show),
+    post  ("/workspaces/{slug}",        Public, workspaces::edit),
+    post  ("/workspaces/{slug}/delete", Public, workspaces::delete),
+    get   ("/audit",                    Public, audit::show),
+    post  ("/audit/chain",              Public, audit::prove),
+    post  ("/audit/export",             Public, audit::export),
     // What pages load
     inline("GET", "/assets/{name}",     Public, BodyRule::Ignore, assets::send),
 ];

@@ -1,22 +1,159 @@
-//! The first page: how things are.
+//! The first page: how things are, and what wants looking at.
 
-use super::door::page;
+use super::MOUNT;
+use super::chart::{Chart, Hour};
+use super::door::{Visit, page};
+use super::keys::{End, SOON_S, address, badge, end};
+use super::shell::error::sentence;
 use super::shell::{Nav, Shell, html};
-use crate::error::Result;
+use super::text::grouped;
+use crate::domain::key::State;
+use crate::domain::time::{HOUR_MS, Timestamp};
+use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::clock;
+use crate::ops::keys::browse::{self, Sort, Wanted};
+use crate::ops::oversight;
 use askama::Template;
+
+/// Hours of the chart: two days.
+const CHART_HOURS: i64 = 48;
+/// Keys that are named because they end soon.
+const EXPIRING_SHOWN: usize = 5;
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
 struct OverviewPage {
     s: Shell,
+    warnings: Vec<String>,
+    tiles: Vec<Tile>,
+    expiring: Vec<Expiring>,
+    expiring_more: String,
+    chart: Option<Chart>,
+    version: &'static str,
+    empty: bool,
+}
+
+struct Tile {
+    label: &'static str,
+    class: &'static str,
+    count: String,
+    href: String,
+}
+
+struct Expiring {
+    name: String,
+    href: String,
+    end: End,
 }
 
 /// `GET /console`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
-        let s = visit.shell(visit.texts.get("overview.title"), Nav::Overview);
-        html(200, &OverviewPage { s })
-    })
+    page(call, shown)
+}
+
+fn shown(visit: &Visit<'_>) -> Result<Reply> {
+    let (app, caller) = (visit.call.app, &visit.caller);
+    let mut warnings = warnings(visit);
+    let summary = match browse::summary(app, caller, SOON_S) {
+        Ok(summary) => summary,
+        Err(Error::Unavailable(why)) => {
+            warnings.push(sentence(&why));
+            browse::Summary::default()
+        }
+        Err(err) => return Err(err),
+    };
+    let tile = |(state, count): &(State, usize)| {
+        let badge = badge(visit.texts, *state);
+        Tile {
+            label: badge.label,
+            class: badge.class,
+            count: grouped(*count as u64),
+            href: format!("{MOUNT}/keys?state={}", state.as_str()),
+        }
+    };
+    let shown = |(state, count): &&(State, usize)| *state == State::Active || *count > 0;
+    let tiles = summary.states.iter().filter(shown).map(tile).collect();
+    let overview = OverviewPage {
+        s: visit.shell(visit.texts.get("overview.title"), Nav::Overview),
+        tiles,
+        expiring: match summary.expiring {
+            0 => Vec::new(),
+            _ => expiring(visit)?,
+        },
+        expiring_more: match summary.expiring > EXPIRING_SHOWN {
+            true => visit
+                .texts
+                .count("overview.all_expiring", summary.expiring as u64),
+            false => String::new(),
+        },
+        empty: summary.states.iter().all(|(_, count)| *count == 0),
+        chart: chart(visit)?,
+        version: env!("CARGO_PKG_VERSION"),
+        warnings,
+    };
+    html(200, &overview)
+}
+
+/// What an administrator should know before anything else.
+fn warnings(visit: &Visit<'_>) -> Vec<String> {
+    let app = visit.call.app;
+    let mut warnings = Vec::new();
+    if let Err(err) = app.check_writable() {
+        warnings.push(format!(
+            "{} {}",
+            visit.texts.get("overview.unwritable"),
+            sentence(&err.to_string())
+        ));
+    }
+    let reading = app.clock.reading();
+    let told = match reading.state {
+        clock::State::InStep => return warnings,
+        clock::State::Behind => "overview.clock_behind",
+        clock::State::Ahead => "overview.clock_ahead",
+    };
+    warnings.push(visit.texts.with(told, &reading.wall.to_string()));
+    warnings
+}
+
+fn expiring(visit: &Visit<'_>) -> Result<Vec<Expiring>> {
+    let wanted = Wanted {
+        expiring_within_s: Some(SOON_S),
+        state: Some(State::Active),
+        sort: Sort::Expiry,
+        size: EXPIRING_SHOWN,
+        ..Wanted::default()
+    };
+    let found = browse::browse(visit.call.app, &visit.caller, &wanted)?;
+    let row = |view: &crate::ops::keys::View| {
+        Some(Expiring {
+            name: view.key.name.clone(),
+            href: address(view.key.id),
+            end: end(visit, view)?,
+        })
+    };
+    Ok(found.items.iter().filter_map(row).collect())
+}
+
+/// Verdicts on all keys; only for whoever may read all of them.
+fn chart(visit: &Visit<'_>) -> Result<Option<Chart>> {
+    let now = visit.call.app.now().wall;
+    let since = Timestamp(now.0 - (CHART_HOURS - 1) * HOUR_MS);
+    let rows = match oversight::totals(visit.call.app, &visit.caller, since) {
+        Ok(rows) => rows,
+        Err(Error::Forbidden(_)) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    let mut hours = vec![Hour::default(); CHART_HOURS as usize];
+    for row in rows {
+        let position = usize::try_from(row.hour - since.hour()).unwrap_or(usize::MAX);
+        if let Some(hour) = hours.get_mut(position) {
+            *hour = Hour {
+                valid: row.valid,
+                refused: row.refused,
+            };
+        }
+    }
+    Ok(Some(Chart::new(visit.texts, &hours, now)))
 }

@@ -69,7 +69,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::Invalid { field, .. } if reads_body(head) => {
             body.property_name = Some(field.clone())
         }
-        Error::Invalid { field, .. } => body.parameter_name = Some(field.clone()),
+        Error::Invalid { field, .. } => body.parameter_name = Some(named(field).to_owned()),
         Error::TooMany { retry_after_s } => body.retry_after = Some(*retry_after_s.max(&1)),
         Error::Unavailable(_) => (body.code, body.retry_after) = (503, Some(5)),
         _ => {}
@@ -77,7 +77,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     let retry_after = body.retry_after;
     let reply = json(status, &ErrorsBody { errors: [body] });
     let reply = match retry_after {
-        Some(seconds) => reply.with("retry-after", &seconds.to_string()),
+        Some(seconds) => reply.with("retry-after", seconds.to_string()),
         None => reply,
     };
     match err {
@@ -159,7 +159,7 @@ fn message(err: &Error, head: &Head) -> String {
             )
         }
         Error::Invalid { field, reason } => {
-            format!("The value of '{field}' is refused: it {reason}.")
+            format!("The value of '{}' is refused: it {reason}.", named(field))
         }
         Error::NotFound("key") => format!("User identity {} was not found.", last(head)),
         Error::NotFound("user") => format!("User {} was not found.", after(head, "users")),
@@ -171,6 +171,14 @@ fn message(err: &Error, head: &Head) -> String {
         }
         Error::NotFound(_) => "The resource was not found.".to_owned(),
         other => sentence(&other.to_string()),
+    }
+}
+
+/// A parameter under the name that it has here.
+fn named(field: &str) -> &str {
+    match field {
+        "Idempotency-Key" => "X-Request-id",
+        other => other,
     }
 }
 

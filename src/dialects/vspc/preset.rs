@@ -2,7 +2,7 @@
 
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy,
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -30,6 +30,9 @@ fn policy() -> Policy {
         description: "REST API keys of Veeam Service Provider Console: issued by a user for himself, without an end."
             .to_owned(),
         issued_by: IssuedBy::Owner,
+        owner: Presence::Required,
+        catalog: Some(CATALOG.to_owned()),
+        scopes: Presence::Required,
         headers: vec![CredentialHeader::Bearer],
         read_only_by: ReadOnlyBy::Method,
         expiry: Expiry::Forbidden,

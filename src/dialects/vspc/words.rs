@@ -1,6 +1,6 @@
 //! What the menus, windows and buttons of Veeam Service Provider Console say (1D-26), for the console's pages.
 
-use super::preset::POLICY;
+use super::preset::{CATALOG, POLICY};
 use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
@@ -17,6 +17,7 @@ pub const SECTION: Section = Section {
         ("scopes", "Scopes"),
         ("read_only", "Access"),
     ],
+    catalog: Some(CATALOG),
     scopes: None,
     access: ("Read-only", "Full access"),
     copy: "Copy key to clipboard",

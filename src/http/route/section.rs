@@ -21,6 +21,8 @@ pub struct Section {
     /// The fields of the form in their order: the name of a field of the console, and what it is called here. What is
     /// not listed is not asked for.
     pub fields: &'static [(&'static str, &'static str)],
+    /// The catalog of the scopes, where the policy names none.
+    pub catalog: Option<&'static str>,
     /// The scopes of which one is chosen; `None`: any number of those that the catalog has.
     pub scopes: Option<&'static [&'static str]>,
     /// What the two values of `read_only` are called, the reading one first.

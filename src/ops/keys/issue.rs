@@ -143,7 +143,7 @@ pub fn keep(
 }
 
 /// What the audit log keeps of a new key: every member that is not as it would be by itself.
-fn born(key: &Key) -> Changes {
+pub fn born(key: &Key) -> Changes {
     let nothing = Key {
         name: String::new(),
         description: String::new(),
@@ -158,6 +158,7 @@ fn born(key: &Key) -> Changes {
         ..key.clone()
     };
     let mut changes = super::edit::changes(&nothing, key);
+    changes.note("policy", &STANDARD.to_owned(), &key.policy);
     changes.note_option("owner", &None, &key.owner);
     changes.note_option("catalog", &None, &key.catalog);
     changes.note_option("uses_left", &None, &key.uses_left);

@@ -13,6 +13,7 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::audit::{self, Cut};
+use crate::store::browse::{self, HourTotal};
 use crate::store::local::{self, HourRow};
 use std::cmp::Reverse;
 
@@ -132,6 +133,27 @@ pub fn usage(
         }
     }
     rows.sort_by(|a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
+    Ok(rows)
+}
+
+/// Verdicts on all keys by hour, oldest first, with what waits to be written. Only for whoever may read every key.
+pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTotal>> {
+    caller.require_global(&app.index.directory(), Permission::KeysRead)?;
+    let mut rows = app.read(|read| browse::list_totals(read, since.hour()))?;
+    for (hour, waiting) in app.index.usage.waiting() {
+        match rows.iter_mut().find(|row| row.hour == hour) {
+            Some(row) => {
+                row.valid += waiting.valid;
+                row.refused += waiting.refused;
+            }
+            None => rows.push(HourTotal {
+                hour,
+                valid: waiting.valid,
+                refused: waiting.refused,
+            }),
+        }
+    }
+    rows.sort_by_key(|row| row.hour);
     Ok(rows)
 }
 

@@ -25,6 +25,11 @@ pub struct Browser {
 impl Browser {
     /// `None` if Chromium is not installed, or what else this takes; says so.
     pub fn open(server: &Server) -> Option<Browser> {
+        Browser::open_at(server.address.port())
+    }
+
+    /// As [`Browser::open`], by the server's port.
+    pub fn open_at(port: u16) -> Option<Browser> {
         if !is_there() {
             return None;
         }
@@ -32,7 +37,7 @@ impl Browser {
         Some(Browser {
             driver: Driver::start(&profile),
             // A name: cookies and hosts are then as they are for people.
-            base: format!("http://localhost:{}", server.address.port()),
+            base: format!("http://localhost:{port}"),
             profile,
         })
     }
@@ -70,7 +75,8 @@ impl Browser {
 
     #[track_caller]
     pub fn fill(&self, name: &str, text: &str) {
-        self.find(&format!("main [name='{name}']")).fill(text);
+        let seen = format!("main [name='{name}']:not([type=hidden], [hidden])");
+        self.find(&seen).fill(text);
     }
 
     /// Sets the value of a field that the browser draws itself, such as a date.

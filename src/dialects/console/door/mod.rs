@@ -142,7 +142,14 @@ fn enter<'a>(call: &'a Call<'a>) -> Result<Visit<'a>> {
 
 /// What went wrong is told in the frame of the visit.
 fn answered(visit: &Visit<'_>, outcome: Result<Reply>) -> Reply {
+    let said = Cookie::Done
+        .read(visit.call.request, channel(visit.call))
+        .is_some();
     match outcome {
+        // It is said once.
+        Ok(reply) if said && reply.status != 303 => {
+            reply.also("set-cookie", &Cookie::Done.clear(channel(visit.call)))
+        }
         Ok(reply) => reply,
         // The session may have ended with what was done.
         Err(Error::Unauthenticated) => redirect(&entrance(visit.call)),

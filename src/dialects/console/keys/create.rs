@@ -118,7 +118,7 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
         workspace: form.some("workspace"),
         owner: form.some("owner"),
         policy: Some(policy.name.clone()),
-        catalog: form.some("catalog"),
+        catalog: form.some("catalog").or_else(|| words.catalog()),
         scopes: typed.scopes,
         read_only: typed.read_only,
         disabled: false,

@@ -72,6 +72,9 @@ pub struct Typed {
     pub read_only: bool,
 }
 
+/// A key that expires on a day works through all of it.
+const DAY_S: u64 = 86_400;
+
 /// All fields there are, in the order of a form; those that few need come last.
 const ALL: &[&str] = &[
     "name",
@@ -265,13 +268,13 @@ fn input(
                 .chain(policy.expiry_s_max.map(|s| now.plus_s(s)))
                 .min();
             hint = match (most, required) {
-                (Some(most), _) => texts.with("hint.expires_by", &day(most)),
+                (Some(most), _) => texts.with("hint.expires_by", &last_day(most)),
                 (None, true) => texts.get("hint.expires_required").to_owned(),
                 (None, false) => hint,
             };
             Kind::Date {
                 least: day(now),
-                most: most.map(day).unwrap_or_default(),
+                most: most.map(last_day).unwrap_or_default(),
             }
         }
         "metadata" => Kind::Lines,
@@ -293,7 +296,7 @@ fn input(
         "scopes" => {
             required = policy.scopes == Presence::Required;
             let one_of = words.section().and_then(|section| section.scopes);
-            match scope_choices(visit, policy, typed)? {
+            match scope_choices(visit, policy, words, typed)? {
                 Some(mut choices) if one_of.is_some() => {
                     choices.retain(|choice| one_of.is_some_and(|of| of.contains(&&*choice.value)));
                     for choice in &mut choices {
@@ -395,10 +398,15 @@ fn owner_choices(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec
 }
 
 /// The scopes of the catalog that is chosen; `None` if none is, so that scopes are free words.
-fn scope_choices(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Option<Vec<Choice>>> {
+fn scope_choices(
+    visit: &Visit<'_>,
+    policy: &Policy,
+    words: Words,
+    typed: &Form,
+) -> Result<Option<Vec<Choice>>> {
     let name = match &policy.catalog {
         Some(name) => name.clone(),
-        None => match typed.some("catalog") {
+        None => match typed.some("catalog").or_else(|| words.catalog()) {
             Some(name) => name,
             None => return Ok(None),
         },
@@ -450,8 +458,8 @@ impl Typed {
         scopes.extend(free.map(str::to_owned));
         scopes.extend(form.some("scopes"));
         Ok(Typed {
-            expires_at: day(form, "expires_on", "T23:59:59.999Z")?,
-            not_before: day(form, "starts_on", "T00:00:00Z")?,
+            expires_at: day(form, "expires_on")?.map(|day| day.plus_s(DAY_S)),
+            not_before: day(form, "starts_on")?,
             allowed_ips: lines("allowed_ips"),
             rate_limit: match (number(form, "rate_limit")?, number(form, "rate_window")?) {
                 (None, _) => None,
@@ -467,13 +475,19 @@ impl Typed {
     }
 }
 
-/// A day as browsers send it, at a time of that day in UTC.
-fn day(form: &Form, name: &str, time: &str) -> Result<Option<Timestamp>> {
+/// The last day through which something works that ends at `end`.
+fn last_day(end: Timestamp) -> String {
+    let last = Timestamp(end.0 - 1).to_string();
+    last.chars().take(10).collect()
+}
+
+/// The beginning of a day as browsers send it, in UTC.
+fn day(form: &Form, name: &str) -> Result<Option<Timestamp>> {
     let Some(text) = form.some(name) else {
         return Ok(None);
     };
     let refused = |_| Error::invalid(name, "must be a day such as 2027-01-31");
-    Timestamp::parse(name, &format!("{text}{time}"))
+    Timestamp::parse(name, &format!("{text}T00:00:00Z"))
         .map(Some)
         .map_err(refused)
 }
@@ -506,9 +520,10 @@ pub fn filled(view: &View) -> Form {
     }
     form.put("read_only", if key.read_only { "yes" } else { "no" });
     let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
-    // An end at midnight is the end of the day before.
-    let last = |end: Timestamp| day(Timestamp(end.0 - 1));
-    form.put("expires_on", key.expires_at.map(last).unwrap_or_default());
+    form.put(
+        "expires_on",
+        key.expires_at.map(last_day).unwrap_or_default(),
+    );
     form.put("starts_on", key.not_before.map(day).unwrap_or_default());
     let addresses = key.allowed_ips.as_ref().map(|list| {
         let lines: Vec<String> = list.blocks().iter().map(ToString::to_string).collect();

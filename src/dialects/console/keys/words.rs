@@ -100,6 +100,12 @@ impl Words {
         }
     }
 
+    /// The catalog of the scopes, where the policy names none.
+    pub fn catalog(&self) -> Option<String> {
+        let named = self.section.and_then(|section| section.catalog);
+        named.map(str::to_owned)
+    }
+
     /// How a secret is to be kept.
     pub fn advice(&self) -> Vec<&'static str> {
         match self.section {

@@ -37,11 +37,16 @@ pub struct Shell {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Nav {
     Account,
+    Audit,
+    Catalogs,
     Keys,
     None,
     Overview,
+    Policies,
     /// The keys of one policy, where a dialect has words for them.
     Section(&'static str),
+    Users,
+    Workspaces,
 }
 
 /// One line of the navigation.
@@ -63,6 +68,11 @@ const KEY: &str = "M8 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm4-4h9m-3 0v4m-3-4v3";
 const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
     (Nav::Overview, "",      "nav.overview", None,                       "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
     (Nav::Keys,     "/keys", "nav.keys",     Some(Permission::KeysRead), KEY),
+    (Nav::Workspaces, "/workspaces", "nav.workspaces", Some(Permission::WorkspacesRead), "M9 4h6v5H9zM3 15h6v5H3zm12 0h6v5h-6zM12 9v3M6 15v-3h12v3"),
+    (Nav::Users, "/users", "nav.users", Some(Permission::UsersRead), "M9 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zm-6 9c0-4 3-6 6-6s6 2 6 6zm13-9a3 3 0 1 0 0-6m1 9c2.500.500 4 2.500 4 6h-3"),
+    (Nav::Policies, "/policies", "nav.policies", Some(Permission::PoliciesRead), "M6 3h9l4 4v14H6zm8 0v5h5M9 12h7m-7 4h7"),
+    (Nav::Catalogs, "/catalogs", "nav.catalogs", Some(Permission::CatalogsRead), "M4 5h7v15H4zm9 0h7v15h-7zM6.5 9h2m-2 3h2m7-3h2m-2 3h2"),
+    (Nav::Audit, "/audit", "nav.audit", Some(Permission::AuditRead), "M5 4h14v16H5zm3 4h8m-8 4h8m-8 4h5"),
 ];
 
 impl Shell {

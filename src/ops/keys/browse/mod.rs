@@ -2,6 +2,7 @@
 //! page shows is read from the store.
 
 use super::{View, seen, usage, with_names};
+use crate::domain::catalog::{Catalog, Demand};
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::{KeyId, State};
 use crate::domain::people::permission::Permission;
@@ -115,10 +116,18 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
     let total = found.len();
     let skipped = wanted.page.saturating_mul(wanted.size);
     let ids = in_order(app, wanted.sort, found)?;
+    let shown = ids.into_iter().skip(skipped).take(wanted.size);
+    Ok(Found {
+        items: read_page(app, caller, shown)?,
+        total,
+    })
+}
+
+/// What is shown, out of the store.
+fn read_page(app: &App, caller: &Caller, ids: impl Iterator<Item = KeyId>) -> Result<Vec<View>> {
     app.read(|read| {
-        let shown = ids.into_iter().skip(skipped).take(wanted.size);
         let mut items = Vec::new();
-        for id in shown {
+        for id in ids {
             // The row decides: the key, or the right to see it, may have gone meanwhile.
             let key = keys::find(read, id)?.filter(|key| key.deleted_at.is_none());
             let key = seen(key, &app.index.directory(), caller);
@@ -127,7 +136,41 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
                 items.push(with_names(app, key, usage));
             }
         }
-        Ok(Found { items, total })
+        Ok(items)
+    })
+}
+
+/// Keys that work and would pass where a catalog's operation asks for something; by name.
+pub fn passing(
+    app: &App,
+    caller: &Caller,
+    catalog: &Catalog,
+    demand: &Demand<'_>,
+    size: usize,
+) -> Result<Found> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let mut found: Vec<(KeyId, Box<str>, Timestamp)> = Vec::new();
+    walk(app, caller, |directory, key, state| {
+        let kin = &key.kin;
+        let in_root = directory.is_root(kin.workspace);
+        let granted = demand.any_of.is_empty()
+            || demand
+                .any_of
+                .iter()
+                .any(|wanted| catalog.grants(&kin.scopes, in_root, wanted));
+        let fits = state == State::Active
+            && kin.catalog.as_deref() == Some(catalog.name())
+            && granted
+            && !(kin.read_only && demand.writes);
+        if fits {
+            found.push((key.id, key.name.clone(), key.expires_at));
+        }
+    })?;
+    let total = found.len();
+    let ids = in_order(app, Sort::Name, found)?;
+    Ok(Found {
+        items: read_page(app, caller, ids.into_iter().take(size))?,
+        total,
     })
 }
 

@@ -1,0 +1,39 @@
+//! Who and where: users with their roles, workspaces, and the log of what they did.
+
+pub mod audit;
+pub mod users;
+pub mod workspaces;
+
+use super::door::Visit;
+use crate::error::{Error, Result};
+use crate::ops::workspaces as ops;
+
+/// A value, its label, and whether it is chosen.
+type Option3 = (String, String, bool);
+
+/// The workspaces that can be chosen.
+fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
+    let found = match ops::list(visit.call.app, &visit.caller) {
+        Err(Error::Forbidden(_)) => Vec::new(),
+        other => other?,
+    };
+    let one = |place: &crate::domain::workspace::Workspace| {
+        let label = format!("{} ({})", place.name, place.slug);
+        (place.slug.clone(), label, place.slug == chosen)
+    };
+    Ok(found.iter().map(one).collect())
+}
+
+/// The status of a form that is shown again because it was refused; `None` for errors that have a page of their own.
+fn refused(err: &Error) -> Option<(u16, String, String)> {
+    let sentence = crate::dialects::console::shell::error::sentence;
+    match err {
+        Error::Invalid { field, reason } => {
+            let bare = field.split(['[', '.']).next().unwrap_or(field);
+            Some((422, bare.to_owned(), sentence(reason)))
+        }
+        Error::Conflict(why) => Some((409, String::new(), sentence(why))),
+        Error::Forbidden(why) => Some((403, String::new(), sentence(why))),
+        _ => None,
+    }
+}

@@ -1,0 +1,269 @@
+//! Users and their roles.
+
+use super::{Option3, places, refused};
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::{Visit, page, submit, submit_fresh};
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::people::{Role, User};
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::http::query::encode;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::people::{self, NewUser, UserEdit, sessions};
+use askama::Template;
+
+/// Every role, the mightiest first.
+const ROLES: &[Role] = &[
+    Role::Owner,
+    Role::Administrator,
+    Role::KeyManager,
+    Role::Auditor,
+    Role::Member,
+];
+
+#[derive(Template)]
+#[template(path = "console/users.html")]
+struct UsersPage {
+    s: Shell,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    href: String,
+    name: String,
+    email: String,
+    home: String,
+    enabled: bool,
+    roles: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "console/user_create.html")]
+struct CreatePage {
+    s: Shell,
+    user_name: String,
+    email: String,
+    homes: Vec<Option3>,
+    roles: Vec<Option3>,
+    places: Vec<Option3>,
+    /// The field that is refused, and why.
+    refused: (String, String),
+}
+
+#[derive(Template)]
+#[template(path = "console/user.html")]
+struct UserPage {
+    s: Shell,
+    href: String,
+    name: String,
+    email: String,
+    enabled: bool,
+    keys: String,
+    roles: Vec<Bound>,
+    choices: Vec<Option3>,
+    places: Vec<Option3>,
+    refused: (String, String),
+}
+
+/// A role in a workspace.
+struct Bound {
+    role: String,
+    label: String,
+    place: String,
+}
+
+/// `GET /console/users`
+pub fn show_all(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let found = people::list(call.app, &visit.caller)?;
+        let s = visit.shell(visit.texts.get("users.title"), Nav::Users);
+        let row = |user: &std::sync::Arc<User>| Row {
+            href: address(&user.uid.to_string()),
+            name: user.user_name.clone(),
+            email: user.email.clone().unwrap_or_default(),
+            home: slug(visit, user.home),
+            enabled: user.enabled,
+            roles: bound(visit, user)
+                .into_iter()
+                .map(|bound| format!("{} @ {}", bound.role, bound.place))
+                .collect(),
+        };
+        let rows = found.iter().map(row).collect();
+        html(200, &UsersPage { s, rows })
+    })
+}
+
+/// `GET /console/users/new`
+pub fn show_new(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        asked(visit, 200, &Form::default(), Default::default())
+    })
+}
+
+/// `POST /console/users/new`
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let role = Role::parse(form.text("role"));
+        let place = form.text("role_place").to_owned();
+        let new = NewUser {
+            user_name: form.text("user_name").to_owned(),
+            email: form.some("email"),
+            workspace: form.some("workspace"),
+            password: form.some("password"),
+            roles: role.map(|role| (place, role)).into_iter().collect(),
+        };
+        match people::create(call.app, &visit.caller, new, None) {
+            Ok(user) => Ok(visit.done("user_created", &address(&user.uid.to_string()))),
+            Err(err) => match refused(&err) {
+                Some((status, field, why)) => asked(visit, status, form, (field, why)),
+                None => Err(err),
+            },
+        }
+    })
+}
+
+/// `GET /console/users/{name}`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let user = people::find(call.app, &visit.caller, call.param("name"))?;
+        shown(visit, 200, &user, Default::default())
+    })
+}
+
+/// `POST /console/users/{name}`: e-mail, or the switch.
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    changed(call, "user_changed", |visit, form, name| {
+        let edit = UserEdit {
+            email: form.has("email").then(|| form.some("email")),
+            enabled: form.some("enabled").map(|on| on == "yes"),
+        };
+        people::edit(call.app, &visit.caller, name, edit).map(|_| ())
+    })
+}
+
+/// `POST /console/users/{name}/roles`: one more, or one less.
+pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
+    changed(call, "user_changed", |visit, form, name| {
+        let user = people::find(call.app, &visit.caller, name)?;
+        let mut roles: Vec<(String, Role)> = user
+            .roles
+            .iter()
+            .map(|binding| (slug(visit, binding.workspace), binding.role))
+            .collect();
+        match form.some("remove") {
+            Some(place) => roles.retain(|(known, _)| *known != place),
+            None => {
+                let role = Role::parse(form.text("role"))
+                    .ok_or_else(|| Error::invalid("role", "must be chosen"))?;
+                let place = form.text("role_place").to_owned();
+                roles.retain(|(known, _)| *known != place);
+                roles.push((place, role));
+            }
+        }
+        people::set_roles(call.app, &visit.caller, name, roles).map(|_| ())
+    })
+}
+
+/// `POST /console/users/{name}/password`
+pub fn set_password(call: &Call<'_>) -> Result<Reply> {
+    changed(call, "user_password", |visit, form, name| {
+        let new = form.text("password");
+        sessions::set_password(call.app, &visit.caller, name, new, None)
+    })
+}
+
+/// `POST /console/users/{name}/delete`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    submit_fresh(call, |visit, _| {
+        let name = call.param("name");
+        match people::delete(call.app, &visit.caller, name) {
+            Ok(()) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
+            Err(err) => told(visit, name, err),
+        }
+    })
+}
+
+fn changed(
+    call: &Call<'_>,
+    done: &str,
+    act: impl FnOnce(&Visit<'_>, &Form, &str) -> Result<()>,
+) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let name = call.param("name");
+        match act(visit, form, name) {
+            Ok(()) => Ok(visit.done(done, &address(name))),
+            Err(err) => told(visit, name, err),
+        }
+    })
+}
+
+/// The user's page, with what was refused.
+fn told(visit: &Visit<'_>, name: &str, err: Error) -> Result<Reply> {
+    let Some((status, field, why)) = refused(&err) else {
+        return Err(err);
+    };
+    let user = people::find(visit.call.app, &visit.caller, name)?;
+    shown(visit, status, &user, (field, why))
+}
+
+fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String)) -> Result<Reply> {
+    let create = CreatePage {
+        s: visit.shell(visit.texts.get("users.create_title"), Nav::Users),
+        user_name: form.text("user_name").to_owned(),
+        email: form.text("email").to_owned(),
+        homes: places(visit, form.text("workspace"))?,
+        roles: roles(visit, form.text("role")),
+        places: places(visit, form.text("role_place"))?,
+        refused,
+    };
+    html(status, &create)
+}
+
+fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String)) -> Result<Reply> {
+    let one = UserPage {
+        s: visit.shell(user.user_name.clone(), Nav::Users),
+        href: address(&user.uid.to_string()),
+        name: user.user_name.clone(),
+        email: user.email.clone().unwrap_or_default(),
+        enabled: user.enabled,
+        keys: format!("{MOUNT}/keys?owner={}", encode(&user.user_name)),
+        roles: bound(visit, user),
+        choices: roles(visit, ""),
+        places: places(visit, "")?,
+        refused,
+    };
+    html(status, &one)
+}
+
+fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
+    let label = |role: &Role| visit.texts.get(&format!("role.{}", role.as_str()));
+    let one = |role: &Role| {
+        let word = role.as_str().to_owned();
+        let is = word == chosen;
+        (word, label(role).to_owned(), is)
+    };
+    ROLES.iter().map(one).collect()
+}
+
+fn bound(visit: &Visit<'_>, user: &User) -> Vec<Bound> {
+    let one = |binding: &crate::domain::people::Binding| Bound {
+        role: binding.role.as_str().to_owned(),
+        label: visit
+            .texts
+            .get(&format!("role.{}", binding.role.as_str()))
+            .to_owned(),
+        place: slug(visit, binding.workspace),
+    };
+    user.roles.iter().map(one).collect()
+}
+
+fn slug(visit: &Visit<'_>, uid: crate::domain::uid::Uid) -> String {
+    let directory = visit.call.app.index.directory();
+    let place = directory.place(uid);
+    place.map_or_else(String::new, |place| place.workspace.slug.clone())
+}
+
+fn address(name: &str) -> String {
+    format!("{MOUNT}/users/{}", encode(name))
+}

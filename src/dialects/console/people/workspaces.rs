@@ -1,0 +1,204 @@
+//! The tree of workspaces.
+
+use super::{Option3, places, refused};
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::{Visit, page, submit};
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::workspace::Workspace;
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::http::query::encode;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/workspaces.html")]
+struct TreePage {
+    s: Shell,
+    rows: Vec<Row>,
+}
+
+/// One line of the tree.
+struct Row {
+    href: String,
+    keys: String,
+    name: String,
+    slug: String,
+    enabled: bool,
+    /// Steps below the topmost one that is shown.
+    depth: usize,
+}
+
+#[derive(Template)]
+#[template(path = "console/workspace_create.html")]
+struct CreatePage {
+    s: Shell,
+    name: String,
+    slug: String,
+    parents: Vec<Option3>,
+    refused: (String, String),
+}
+
+#[derive(Template)]
+#[template(path = "console/workspace.html")]
+struct OnePage {
+    s: Shell,
+    href: String,
+    keys: String,
+    name: String,
+    slug: String,
+    enabled: bool,
+    /// Empty for the root, which is nowhere else.
+    parents: Vec<Option3>,
+    refused: (String, String),
+}
+
+/// `GET /console/workspaces`
+pub fn show_all(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let found = workspaces::list(call.app, &visit.caller)?;
+        let seen = |workspace: &Workspace| {
+            let parent = workspace.parent;
+            found.iter().any(|other| Some(other.uid) == parent)
+        };
+        let mut rows = Vec::new();
+        for top in found.iter().filter(|workspace| !seen(workspace)) {
+            grow(&found, top, 0, &mut rows);
+        }
+        let s = visit.shell(visit.texts.get("workspaces.title"), Nav::Workspaces);
+        html(200, &TreePage { s, rows })
+    })
+}
+
+/// The tree has at most 16 levels.
+fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<Row>) {
+    rows.push(Row {
+        href: address(&from.uid.to_string()),
+        keys: format!("{MOUNT}/keys?workspace={}", encode(&from.slug)),
+        name: from.name.clone(),
+        slug: from.slug.clone(),
+        enabled: from.enabled,
+        depth,
+    });
+    for child in all.iter().filter(|child| child.parent == Some(from.uid)) {
+        grow(all, child, depth + 1, rows);
+    }
+}
+
+/// `GET /console/workspaces/new`
+pub fn show_new(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let mut form = Form::default();
+        form.put("parent", call.query()?.take("below").unwrap_or_default());
+        asked(visit, 200, &form, Default::default())
+    })
+}
+
+/// `POST /console/workspaces/new`
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let new = NewWorkspace {
+            slug: form.some("slug"),
+            name: form.text("name").to_owned(),
+            parent: form.some("parent"),
+        };
+        match workspaces::create(call.app, &visit.caller, new, None) {
+            Ok(made) => Ok(visit.done("workspace_created", &address(&made.uid.to_string()))),
+            Err(err) => match refused(&err) {
+                Some((status, field, why)) => asked(visit, status, form, (field, why)),
+                None => Err(err),
+            },
+        }
+    })
+}
+
+/// `GET /console/workspaces/{slug}`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
+        shown(visit, 200, &found, Default::default())
+    })
+}
+
+/// `POST /console/workspaces/{slug}`
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, form| {
+        let slug = call.param("slug");
+        let before = workspaces::find(call.app, &visit.caller, slug)?;
+        let edit = WorkspaceEdit {
+            slug: form.some("slug").filter(|new| *new != before.slug),
+            name: form.has("name").then(|| form.text("name").to_owned()),
+            parent: form.some("parent"),
+            enabled: form.some("enabled").map(|on| on == "yes"),
+        };
+        match workspaces::edit(call.app, &visit.caller, slug, edit) {
+            Ok(after) => Ok(visit.done("workspace_changed", &address(&after.uid.to_string()))),
+            Err(err) => told(visit, slug, err),
+        }
+    })
+}
+
+/// `POST /console/workspaces/{slug}/delete`
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    submit(call, |visit, _| {
+        let slug = call.param("slug");
+        match workspaces::delete::delete(call.app, &visit.caller, slug) {
+            Ok(()) => Ok(visit.done("workspace_deleted", &format!("{MOUNT}/workspaces"))),
+            Err(err) => told(visit, slug, err),
+        }
+    })
+}
+
+fn told(visit: &Visit<'_>, slug: &str, err: Error) -> Result<Reply> {
+    let Some((status, field, why)) = refused(&err) else {
+        return Err(err);
+    };
+    let found = workspaces::find(visit.call.app, &visit.caller, slug)?;
+    shown(visit, status, &found, (field, why))
+}
+
+fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String)) -> Result<Reply> {
+    let create = CreatePage {
+        s: visit.shell(visit.texts.get("workspaces.create_title"), Nav::Workspaces),
+        name: form.text("name").to_owned(),
+        slug: form.text("slug").to_owned(),
+        parents: places(visit, form.text("parent"))?,
+        refused,
+    };
+    html(status, &create)
+}
+
+fn shown(
+    visit: &Visit<'_>,
+    status: u16,
+    found: &Workspace,
+    refused: (String, String),
+) -> Result<Reply> {
+    let parent = {
+        let directory = visit.call.app.index.directory();
+        let place = found.parent.and_then(|uid| directory.place(uid));
+        place.map(|place| place.workspace.slug.clone())
+    };
+    let mut parents = match &parent {
+        None => Vec::new(),
+        Some(parent) => places(visit, parent)?,
+    };
+    parents.retain(|(slug, _, _)| *slug != found.slug);
+    let one = OnePage {
+        s: visit.shell(found.name.clone(), Nav::Workspaces),
+        href: address(&found.uid.to_string()),
+        keys: format!("{MOUNT}/keys?workspace={}", encode(&found.slug)),
+        name: found.name.clone(),
+        slug: found.slug.clone(),
+        enabled: found.enabled,
+        parents,
+        refused,
+    };
+    html(status, &one)
+}
+
+fn address(slug: &str) -> String {
+    format!("{MOUNT}/workspaces/{}", encode(slug))
+}

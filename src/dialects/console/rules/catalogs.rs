@@ -1,0 +1,193 @@
+//! Catalogs: which scopes there are, what they open, and which request takes what.
+
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::{Visit, page};
+use crate::dialects::console::keys::address;
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::catalog::Catalog;
+use crate::domain::key::verdict::Detail;
+use crate::error::Result;
+use crate::http::query::encode;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::catalogs;
+use crate::ops::keys::browse;
+use askama::Template;
+
+/// Operations that one page shows.
+const OPERATIONS_SHOWN: usize = 500;
+/// Keys that are named as those which would pass.
+const KEYS_SHOWN: usize = 20;
+/// The methods to try.
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+
+#[derive(Template)]
+#[template(path = "console/catalogs.html")]
+struct CatalogsPage {
+    s: Shell,
+    catalogs: Vec<Row>,
+}
+
+struct Row {
+    href: String,
+    name: String,
+    scopes: String,
+    operations: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/catalog.html")]
+struct CatalogPage {
+    s: Shell,
+    name: String,
+    scopes: Vec<(String, String, String)>,
+    operations: Vec<Operation>,
+    operations_more: String,
+    methods: Vec<(&'static str, bool)>,
+    path: String,
+    host: String,
+    tried: Option<Tried>,
+}
+
+struct Operation {
+    id: String,
+    method: String,
+    path: String,
+    writes: bool,
+    any_of: String,
+}
+
+/// What trying a request came to.
+struct Tried {
+    sentence: String,
+    good: bool,
+    scopes: Vec<String>,
+    keys: Vec<(String, String)>,
+    total: String,
+}
+
+/// `GET /console/catalogs`
+pub fn show_all(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let s = visit.shell(visit.texts.get("catalogs.title"), Nav::Catalogs);
+        let found = catalogs::list(call.app, &visit.caller)?;
+        let row = |catalog: &std::sync::Arc<Catalog>| {
+            let definition = catalog.definition();
+            Row {
+                href: format!("{MOUNT}/catalogs/{}", encode(catalog.name())),
+                name: catalog.name().to_owned(),
+                scopes: s.tn("catalogs.scopes", definition.scopes.len() as u64),
+                operations: s.tn("catalogs.operations", definition.operations.len() as u64),
+            }
+        };
+        let catalogs = found.iter().map(row).collect();
+        html(200, &CatalogsPage { s, catalogs })
+    })
+}
+
+/// `GET /console/catalogs/{name}`, with `method`, `path` and `host` of a request to try.
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let catalog = catalogs::find(call.app, &visit.caller, call.param("name"))?;
+        let mut query = call.query()?;
+        let mut some = |name: &str| query.take(name).unwrap_or_default();
+        let (method, path, host) = (some("method"), some("path"), some("host"));
+        query.finish()?;
+        let tried = match path.is_empty() {
+            true => None,
+            false => Some(tried(visit, &catalog, &method, &path, &host)?),
+        };
+        let definition = catalog.definition();
+        let operations = definition.operations.iter().take(OPERATIONS_SHOWN);
+        let more = definition.operations.len().saturating_sub(OPERATIONS_SHOWN);
+        let shown = CatalogPage {
+            s: visit.shell(catalog.name().to_owned(), Nav::Catalogs),
+            name: catalog.name().to_owned(),
+            scopes: definition
+                .scopes
+                .iter()
+                .map(|scope| {
+                    let implies = scope.implies.join(", ");
+                    (scope.name.clone(), scope.label.clone(), implies)
+                })
+                .collect(),
+            operations: operations
+                .map(|operation| Operation {
+                    id: operation.id.clone(),
+                    method: operation.method.clone(),
+                    path: match &operation.host {
+                        Some(host) => format!("{host}{}", operation.path),
+                        None => operation.path.clone(),
+                    },
+                    writes: operation.writes,
+                    any_of: operation.any_of.join(", "),
+                })
+                .collect(),
+            operations_more: match more {
+                0 => String::new(),
+                more => visit.texts.count("catalogs.more", more as u64),
+            },
+            methods: METHODS
+                .iter()
+                .map(|known| (*known, *known == method))
+                .collect(),
+            path,
+            host,
+            tried,
+        };
+        html(200, &shown)
+    })
+}
+
+fn tried(
+    visit: &Visit<'_>,
+    catalog: &Catalog,
+    method: &str,
+    path: &str,
+    host: &str,
+) -> Result<Tried> {
+    let host = Some(host).filter(|host| !host.is_empty());
+    let bare = path.split('?').next().unwrap_or(path);
+    let told = |name: &str| Tried {
+        sentence: visit.texts.get(name).to_owned(),
+        good: false,
+        scopes: Vec::new(),
+        keys: Vec::new(),
+        total: String::new(),
+    };
+    let demand = match catalog.demand(method, bare, host) {
+        Ok(demand) => demand,
+        Err(Detail::UnsafeRequest) => return Ok(told("try.unsafe")),
+        Err(_) => return Ok(told("try.unknown")),
+    };
+    let opening = |scope: &&crate::domain::catalog::Scope| {
+        let held = [Box::from(scope.name.as_str())];
+        // Some scopes count in the root workspace alone; there is a key that could hold them.
+        demand
+            .any_of
+            .iter()
+            .any(|wanted| catalog.grants(&held, true, wanted))
+    };
+    let scopes = catalog.definition().scopes.iter().filter(opening);
+    let scopes = scopes.map(|scope| scope.name.clone()).collect();
+    let passing = browse::passing(visit.call.app, &visit.caller, catalog, &demand, KEYS_SHOWN)?;
+    Ok(Tried {
+        sentence: visit
+            .texts
+            .get(match (demand.writes, demand.any_of.is_empty()) {
+                (true, false) => "try.write",
+                (true, true) => "try.write_any",
+                (false, false) => "try.read",
+                (false, true) => "try.read_any",
+            })
+            .to_owned(),
+        good: true,
+        scopes,
+        total: visit.texts.count("try.keys", passing.total as u64),
+        keys: passing
+            .items
+            .iter()
+            .map(|view| (view.key.name.clone(), address(view.key.id)))
+            .collect(),
+    })
+}

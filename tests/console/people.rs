@@ -1,0 +1,102 @@
+//! Who may do what, where, and the log of it.
+
+use crate::harness::browser::Browser;
+use crate::support::{PASSWORD, Server};
+
+#[test]
+fn users_workspaces_and_the_log_are_managed() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.navigate("Workspaces");
+    browser.inspect("workspaces");
+    browser.press("New workspace");
+    browser.fill("name", "Europe");
+    browser.inspect("workspace-create");
+    browser.press("Create workspace");
+    browser.sees("The workspace is created.");
+    browser.inspect("workspace");
+    browser.press("Disable");
+    browser.sees("The workspace is changed.");
+    browser.press("Enable");
+
+    browser.navigate("Users");
+    browser.press("New user");
+    browser.fill("user_name", "Grace");
+    browser.fill("password", "short");
+    browser.press("Create user");
+    browser.sees("at least 12");
+    browser.driver.complaints();
+    browser.inspect("user-create-refused");
+    browser.fill("user_name", "grace");
+    browser.fill("password", PASSWORD);
+    browser.find("#role option[value=key_manager]").click();
+    browser.find("#role_place option[value=europe]").click();
+    browser.press("Create user");
+    browser.sees("The user is created.");
+    browser.sees("Key manager: keys");
+    browser.inspect("user");
+    browser.find("#role option[value=auditor]").click();
+    browser.press("Add a role");
+    browser.sees("Auditor: reads");
+    browser.press("Disable");
+    browser.sees("The user is changed.");
+    browser.press("Enable");
+    browser.navigate("Users");
+    browser.sees("grace");
+    browser.inspect("users");
+
+    browser.navigate("Audit log");
+    browser.sees("user.create");
+    browser.inspect("audit");
+    browser.press("Check the chain");
+    browser.sees("The chain is whole");
+    browser.fill("action", "user.roles");
+    browser.press("Apply");
+    browser.sees("user.roles");
+    browser.sees_not("workspace.create");
+
+    // What others may see and do is theirs alone.
+    browser
+        .driver
+        .find_path("//button[normalize-space()='Sign out']")
+        .click();
+    browser.sign_in("grace", PASSWORD);
+    browser.go("/console/users");
+    browser.sees_not("New workspace");
+    browser.go("/console/keys/new?policy=standard");
+    browser.driver.complaints();
+    browser.fill("name", "hers");
+    browser.find("#workspace option[value=europe]").click();
+    browser.press("Create key");
+    browser.sees("Key created");
+}
+
+#[test]
+fn a_user_is_deleted_after_the_password_was_given_again() {
+    let mut server = Server::start();
+    server.admin().person("leaver", "member", "root");
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    // Twenty minutes later.
+    server.stop();
+    let database = rusqlite::Connection::open(server.data.join("latchkey.db")).unwrap();
+    let sql = "UPDATE sessions SET issued_at = issued_at - 1200000";
+    assert!(database.execute(sql, []).unwrap() > 0);
+    drop(database);
+    server.restart();
+    browser.go("/console/users");
+    browser.press("leaver");
+    browser.press("Delete for good");
+    browser.sees("Confirm that it is you");
+    browser.driver.complaints();
+    browser.inspect("confirm");
+    browser.fill("password", &server.owner_password);
+    browser.press("Confirm");
+    browser.sees("Go on where you were");
+    browser.inspect("resume");
+    browser.press("Go on");
+    browser.sees("The user is deleted.");
+}

@@ -1,0 +1,195 @@
+//! What the documents of four systems tell people to click, followed word by word.
+
+use crate::harness::browser::Browser;
+use crate::support::Server;
+use serde_json::json;
+
+/// A browser whose navigation has the page of a policy.
+fn with_page(server: &Server, policy: &str) -> Option<Browser> {
+    let browser = Browser::signed_in(server)?;
+    browser.go("/console/policies");
+    let form = format!("form[action='/console/policies/{policy}/page'] button");
+    browser.find(&form).click();
+    browser.sees("The page is in the navigation.");
+    Some(browser)
+}
+
+// 1A-5 to 1A-8, 1A-11, 1A-17, 1A-19, 1A-29
+#[test]
+fn awares_tokens_are_created_copied_and_deleted() {
+    let server = Server::start();
+    let Some(browser) = with_page(&server, "aware") else {
+        return;
+    };
+    browser.sees("System Settings");
+    browser.navigate("Integrations");
+    browser.sees("API Tokens");
+    browser.press("+ API Token");
+    browser.fill("name", "archive");
+    browser.choose("Data Holds Read-only");
+    browser.choose("Data Holds Full Access");
+    browser.inspect("aware-create");
+    browser.press("Create");
+    browser.sees("Key created");
+    let secret = browser.find("#secret").text();
+    assert!(secret.starts_with("aware_"));
+    browser.inspect("aware-created");
+    browser.press("Copy");
+    browser.sees("Copied.");
+    browser.press("Done");
+    // The permissions stand next to each token.
+    browser.sees("Data Holds Full Access");
+    browser.inspect("aware");
+    // It can be copied again, any time.
+    browser.press("Copy");
+    browser.sees("The secret once more");
+    assert_eq!(browser.find("#secret").text(), secret);
+    browser.press("Done");
+    assert_eq!(server.admin().newest_event()["action"], "key.reveal");
+    let headers = [
+        ("X-Aware-Api-Key", secret.as_str()),
+        ("X-Original-Method", "GET"),
+        ("X-Original-URI", "/external/dataholds/v1"),
+    ];
+    server
+        .call("GET", "/auth/nginx?catalog=aware", &headers, None)
+        .expect(200);
+    browser.press("Delete");
+    browser.sees("Delete this API token?");
+    browser.press("Delete");
+    browser.sees("The key is deleted for good.");
+    server
+        .call("GET", "/auth/nginx?catalog=aware", &headers, None)
+        .expect(401);
+}
+
+// 1B-4 to 1B-19
+#[test]
+fn awaretrains_keys_are_created_edited_and_deleted() {
+    let server = Server::start();
+    let Some(browser) = with_page(&server, "awaretrain") else {
+        return;
+    };
+    browser.sees("Settings");
+    browser.navigate("API Keys");
+    browser.press("New API Key");
+    browser.sees("Create API Key");
+    browser.fill("name", "HR sync");
+    let now = server.anonymous().get("/healthz");
+    assert_eq!(now.status, 200);
+    let most = browser.find("[name=expires_on]").property("max");
+    let most = most.as_str().unwrap().to_owned();
+    browser.set("expires_on", &most);
+    browser.choose("List users, user details");
+    browser.fill("allowed_ips", "10.0.0.0/8");
+    browser.press("Save");
+    browser.sees("Line 1 must be a single address");
+    browser.driver.complaints();
+    assert_eq!(browser.find("[name=name]").property("value"), "HR sync");
+    assert_eq!(browser.find("[name=expires_on]").property("value"), most);
+    assert_eq!(browser.find("#scopes-0").property("checked"), true);
+    browser.fill("allowed_ips", "192.0.2.7\n2001:db8::7");
+    browser.inspect("awaretrain-create");
+    browser.press("Save");
+    // A dialog shows the key, and this is the only time.
+    browser.find("dialog #secret");
+    browser.sees("This is the only time");
+    let secret = browser.find("#secret").text();
+    let verdict = server
+        .admin()
+        .verify(json!({ "key": secret, "ip": "192.0.2.7" }));
+    assert_eq!(verdict["valid"], true, "{verdict}");
+    browser.press("Close");
+    browser.sees("HR sync");
+    browser.inspect("awaretrain");
+    browser.press("Edit");
+    browser.fill("name", "HR sync 2");
+    browser.press("Save");
+    browser.sees("HR sync 2");
+    browser.navigate("API Keys");
+    browser.press("Delete");
+    browser.sees("Delete this API key?");
+    browser.press("Delete");
+    browser.sees("The key is deleted for good.");
+}
+
+// 1C-12 to 1C-22
+#[test]
+fn adveritys_keys_are_created_and_revoked_by_name() {
+    let server = Server::start();
+    server.admin().workspace("emea", "root");
+    let Some(browser) = with_page(&server, "adverity-ui") else {
+        return;
+    };
+    browser.sees("Administration");
+    browser.navigate("Management API keys");
+    browser.press("Create key");
+    browser.fill("name", "reporting");
+    browser.find("#workspace option[value=emea]").click();
+    browser.choose("Read-only");
+    browser.inspect("adverity-create");
+    browser.press("Create API key");
+    let secret = browser.find("dialog #secret").text();
+    browser.press("Copy");
+    browser.sees("Copied.");
+    browser.press("Close");
+    let verdict = server
+        .admin()
+        .verify(json!({ "key": secret, "workspace": "emea" }));
+    assert_eq!(verdict["scopes"], json!(["all:read"]));
+    browser.press("Select an action");
+    browser.inspect("adverity");
+    if !browser.driver.has("details[open] summary") {
+        browser.press("Select an action");
+    }
+    browser.press("Revoke");
+    browser.fill("confirm_name", "reportin");
+    browser.press("Delete API key");
+    browser.sees("That is not the name of this key.");
+    browser.driver.complaints();
+    browser.inspect("adverity-revoke");
+    browser.fill("confirm_name", "reporting");
+    browser.press("Delete API key");
+    browser.sees("The key is deleted for good.");
+    assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
+}
+
+// 1D-4 to 1D-9, 1D-14, 1D-15, 1D-26
+#[test]
+fn vspcs_keys_are_created_disabled_enabled_and_removed() {
+    let server = Server::start();
+    let Some(browser) = with_page(&server, "vspc") else {
+        return;
+    };
+    browser.sees("Configuration");
+    browser.navigate("Access Management");
+    browser.sees("REST API Keys");
+    browser.press("New");
+    browser.press("Simple Key (Recommended)");
+    browser.sees("Create Key");
+    browser.fill("description", "Nightly billing");
+    browser.choose("REST API requests");
+    browser.choose("Read-only");
+    browser.inspect("vspc-create");
+    browser.press("Create");
+    let secret = browser.find("dialog #secret").text();
+    browser.press("Copy key to clipboard");
+    browser.sees("Copied.");
+    browser.press("OK");
+    browser.sees("Nightly billing");
+    browser.inspect("vspc");
+    assert_eq!(server.admin().verdict(&secret), "VALID");
+    browser.press("Disable");
+    browser.sees("Disable Key");
+    browser.press("Yes");
+    browser.sees("The key is disabled.");
+    assert_eq!(server.admin().verdict(&secret), "DISABLED");
+    browser.press("Enable");
+    browser.sees("The key is enabled.");
+    assert_eq!(server.admin().verdict(&secret), "VALID");
+    browser.press("Remove");
+    browser.sees("Delete API Key");
+    browser.press("Yes");
+    browser.sees("The key is deleted for good.");
+    assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
+}
