@@ -86,6 +86,7 @@ CREATE TABLE catalog_scopes (
     name     TEXT    NOT NULL,
     label    TEXT    NOT NULL,
     implies  TEXT    NOT NULL,                      -- names of scopes, separated by blanks
+    root_only INTEGER NOT NULL CHECK (root_only IN (0, 1)),             -- counts on keys of the root workspace alone
     PRIMARY KEY (catalog, position),
     UNIQUE (catalog, name)
 ) STRICT, WITHOUT ROWID;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let finely = std::env::var_os("RUST_LOG").is_some();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("trace"))
         .target(env_logger::Target::Pipe(Box::<LogLine>::default()))
+        .format(cli::log_format::write)
         .init();
     if !finely {
         log::set_max_level(log::LevelFilter::Info);

@@ -187,6 +187,10 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
             "{} is there already and is left as it is; move it away, or name another file",
             path.display()
         )),
+        std::io::ErrorKind::NotFound => Failure::refused(format!(
+            "{} cannot be written, because its folder is not there; latchkey init makes a data folder",
+            path.display()
+        )),
         _ => Failure::refused(format!("{} cannot be written: {err}", path.display())),
     })
 }

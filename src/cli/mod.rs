@@ -8,7 +8,9 @@ mod catalog;
 mod certificate;
 mod failure;
 mod generate;
+mod keeping;
 mod key;
+pub mod log_format;
 pub mod log_line;
 mod manage;
 mod oversight;
@@ -53,7 +55,7 @@ enum Command {
     /// and a variable the file. SIGHUP reads them again: TLS files, trusted proxies, allowed hosts, origins and the
     /// log level change at once, the others at the next start.
     #[command(
-        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
+        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4\n  latchkey serve --mount vspc=console.example --mount awaretrain=/train --mount aware=off"
     )]
     Serve(RunArgs),
     /// Check the settings, and show each with where it comes from, without serving
@@ -84,6 +86,34 @@ enum Command {
         after_help = "Examples:\n  latchkey usage k3J9aQ0xZb\n  latchkey usage k3J9aQ0xZb --since 2027-01-01T00:00:00Z --json"
     )]
     Usage(oversight::usage::UsageArgs),
+    /// Make a whole copy of the database, while the server runs or not
+    #[command(
+        after_help = "Examples:\n  latchkey backup\n  latchkey backup /mnt/backups/latchkey-monday.db --data /var/lib/latchkey"
+    )]
+    Backup(keeping::backup::BackupArgs),
+    /// Put a backup in the place of the database; what was deleted or disabled since stays so
+    #[command(
+        after_help = "The server must be stopped. The old database is kept beside; sessions end. What was narrowed since the \
+                      backup is closed until you have looked at it, and is listed.\n\n\
+                      Examples:\n  latchkey restore /mnt/backups/latchkey-monday.db --data /var/lib/latchkey\n  \
+                      latchkey restore monday.db --tombstones /mnt/backups/tombstones --yes --json"
+    )]
+    Restore(keeping::restore::RestoreArgs),
+    /// Ask whether all is well: one line a question, with what to do; exits 1 if something is wrong
+    #[command(
+        after_help = "Reads the whole database and every event. Works while the server runs and while it does not.\n\n\
+                      Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
+    )]
+    Doctor(keeping::doctor::DoctorArgs),
+    /// Write a file for whoever helps: findings, figures, recent events; no secret and no digest
+    #[command(
+        after_help = "Names of users, keys and workspaces are not in it; ids, addresses and times of events are. Read it before \
+                      you send it: it is text.\n\nExamples:\n  latchkey support-bundle bundle.json --data /var/lib/latchkey"
+    )]
+    SupportBundle(keeping::support::SupportArgs),
+    /// Save pepper and sealing key under a passphrase, and put them back
+    #[command(subcommand)]
+    Secrets(keeping::secrets::SecretsCommand),
     /// Find secrets in files, and whose they are; exits 1 if there are any
     #[command(
         after_help = "Secrets are known by their shape and checksum; they are never printed.\n\n\
@@ -178,6 +208,11 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Catalog(command) => return catalog::run(&command),
         Command::Audit(command) => return oversight::audit::run(&command),
         Command::Usage(args) => return oversight::usage::run(&args),
+        Command::Backup(args) => return keeping::backup::run(&args),
+        Command::Restore(args) => return keeping::restore::run(&args),
+        Command::Doctor(args) => return keeping::doctor::run(&args),
+        Command::SupportBundle(args) => return keeping::support::run(&args),
+        Command::Secrets(command) => return keeping::secrets::run(&command),
         Command::Scan(args) => return scan::run(&args),
         Command::Tls(command) => return certificate::run(&command),
         Command::Completions(args) => return generate::completions::run(&args, Cli::command()),

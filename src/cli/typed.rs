@@ -49,13 +49,16 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
 
 /// A new password; on a terminal it is asked for twice.
 pub fn new_password(file: Option<&Path>) -> Result<String> {
-    let password = secret("New password", file)?;
-    if file.is_none() && stdin().is_terminal() && secret("The same again", None)? != password {
-        return Err(Failure::refused(
-            "the two passwords differ; nothing was changed",
-        ));
+    new_secret("New password", file)
+}
+
+/// As [`new_password`], called otherwise.
+pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
+    let secret_text = secret(what, file)?;
+    if file.is_none() && stdin().is_terminal() && secret("The same again", None)? != secret_text {
+        return Err(Failure::refused("the two differ; nothing was changed"));
     }
-    Ok(password)
+    Ok(secret_text)
 }
 
 /// A whole file, or standard input for `-`.

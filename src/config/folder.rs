@@ -1,5 +1,6 @@
 //! The data folder: who may look into it, who holds it, and the key files beside the database.
 
+use super::restore;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
@@ -10,11 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const DATABASE: &str = "latchkey.db";
+pub(super) const DATABASE: &str = "latchkey.db";
 /// A database that is being made; it gets its name when it is whole.
 const NEW_DATABASE: &str = "latchkey.db.new";
 const PEPPER: &str = "pepper";
 const SEALING_KEY: &str = "sealing-key";
+/// The files that a database is of no use without.
+pub const KEY_FILES: [&str; 2] = [PEPPER, SEALING_KEY];
 const LOCK: &str = "latchkey.lock";
 const SOCKET: &str = "latchkey.sock";
 
@@ -103,6 +106,7 @@ impl Folder {
             path: path.to_owned(),
             _lock: lock,
         };
+        restore::finish(path)?;
         if folder.database().exists() {
             // A first start that was interrupted while the database got its name left the other one.
             folder.remove_new_database()?;
@@ -140,13 +144,8 @@ impl Folder {
         self.key_file(PEPPER)
     }
 
-    /// Where a key file is: handed over by systemd (`LoadCredential=`, systemd.exec(5)), or in the folder.
     fn key_file(&self, name: &str) -> PathBuf {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-        let credential = credentials.map(|folder| Path::new(&folder).join(name));
-        credential
-            .filter(|credential| credential.exists())
-            .unwrap_or_else(|| self.path.join(name))
+        key_file_of(&self.path, name)
     }
 
     /// Reads pepper and sealing key.
@@ -214,6 +213,13 @@ impl Folder {
             return self.read_key_file(name, parse);
         }
         let (keys, text) = generate()?;
+        self.put_key_file(name, &text)?;
+        Ok(keys)
+    }
+
+    /// Writes a key file that is not there, whole or not at all.
+    pub fn put_key_file(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path.join(name);
         let new = self.path.join(format!("{name}.new"));
         let write = || {
             let mut file = private()
@@ -231,8 +237,7 @@ impl Folder {
                 "the {name} cannot be written to {}: {err}",
                 self.path.display()
             ))
-        })?;
-        Ok(keys)
+        })
     }
 
     /// Where a new database is made; what an interrupted start left there is removed.
@@ -273,6 +278,15 @@ impl Folder {
     }
 }
 
+/// Where a key file is: handed over by systemd (`LoadCredential=`, systemd.exec(5)), or in the folder.
+pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let credential = credentials.map(|folder| Path::new(&folder).join(name));
+    credential
+        .filter(|credential| credential.exists())
+        .unwrap_or_else(|| folder.join(name))
+}
+
 /// Where the server of a folder listens.
 pub fn socket_of(path: &Path) -> PathBuf {
     path.join(SOCKET)
@@ -308,12 +322,27 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
 }
 
 /// Files of the folder are for its owner alone.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
 }
 
-fn refused(sentence: String) -> Error {
+pub(super) fn refused(sentence: String) -> Error {
     Error::Unavailable(sentence)
+}
+
+/// Whether a key file can be read as one; says what is wrong. Writes nothing and takes no lock.
+pub fn check_key_file(folder: &Path, name: &str) -> std::result::Result<(), String> {
+    let path = key_file_of(folder, name);
+    let text = fs::read_to_string(&path)
+        .map_err(|err| format!("{} cannot be read: {err}", path.display()))?;
+    let is_good = match name {
+        PEPPER => Peppers::parse(&text).is_some(),
+        _ => SealingKeys::parse(&text).is_some(),
+    };
+    match is_good {
+        true => Ok(()),
+        false => Err(format!("{} is damaged", path.display())),
+    }
 }

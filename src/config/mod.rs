@@ -3,6 +3,7 @@
 
 mod file;
 pub mod folder;
+mod restore;
 pub mod sources;
 
 use crate::dialects::SURFACES;
@@ -85,7 +86,7 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
-    /// Where to put a dialect, or `off`; several times for several places [default: each at its own paths]
+    /// Where to put a dialect (a wrong NAME is told the right ones), or `off`; several times for several places [default: each at its own paths]
     #[arg(
         long = "mount",
         env = "LATCHKEY_MOUNTS",
@@ -96,12 +97,24 @@ pub struct ServeArgs {
     /// Whether programs on this machine may verify keys without a credential of their own
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
+    /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
+    #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Make a backup by itself every so often, such as 24h or 7d, in the folder `backups` beside the database
+    #[arg(long, env = "LATCHKEY_BACKUP_EVERY", value_parser = span_s, value_name = "SPAN")]
+    pub backup_every: Option<u64>,
+    /// How many of these backups are kept; older ones are removed
+    #[arg(long, env = "LATCHKEY_BACKUP_KEEP", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub backup_keep: u16,
     /// Seconds between writes of usage; what is newer is lost with a crash
     #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub usage_interval_s: u64,
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
+    /// How log lines on standard error are written: text, or one JSON object an event
+    #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
     /// How much is logged; `RUST_LOG`, if it is set, decides instead
     #[arg(long, env = "LATCHKEY_LOG_LEVEL", default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS), value_name = "LEVEL")]
     pub log_level: String,
@@ -110,6 +123,29 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
+/// See [`ServeArgs::log_format`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// A span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
+fn span_s(text: &str) -> std::result::Result<u64, String> {
+    let refused = || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
+    let (number, unit) = text
+        .split_at_checked(text.len().wrapping_sub(1))
+        .ok_or_else(refused)?;
+    let unit_s: u64 = match unit {
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(refused()),
+    };
+    let number: u64 = number.parse().map_err(|_| refused())?;
+    let span_s = number.checked_mul(unit_s).filter(|span| *span > 0);
+    span_s.ok_or_else(refused)
+}
 /// The settings that SIGHUP puts in force; all others wait for the next start.
 pub const RELOADED: &[&str] = &[
     "allowed_hosts",
@@ -146,6 +182,7 @@ impl ServeArgs {
             allowed_hosts: self.allowed_hosts.clone(),
             cors_origins: self.cors_origins.clone(),
             verify_from_loopback: self.verify_from_loopback,
+            metrics_port: self.metrics_listen.map(|address| address.port()),
             own_uid: rustix::process::geteuid().as_raw(),
         })
     }
@@ -158,7 +195,15 @@ impl ServeArgs {
         }
         self.trust()?;
         self.mounts()?;
-        Ok(())
+        // A port is what the address for figures is told by.
+        match self.metrics_listen.map(|address| address.port()) {
+            Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
+            Some(port) if port == self.listen.port() => Err(Error::invalid(
+                "metrics-listen",
+                "must have another port than listen",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Where the dialects are to be found.

@@ -8,6 +8,7 @@ pub mod aware;
 pub mod awaretrain;
 pub mod console;
 pub mod forward_auth;
+pub mod metrics;
 pub mod native;
 pub mod probes;
 pub mod vspc;
@@ -22,6 +23,7 @@ pub const SURFACES: &[&Surface] = &[
     &adverity::SURFACE,
     &aware::SURFACE,
     &awaretrain::SURFACE,
+    &metrics::SURFACE,
     &probes::SURFACE,
     &vspc::SURFACE,
     &console::SURFACE,

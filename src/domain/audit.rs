@@ -193,6 +193,11 @@ impl Changes {
         matches!(self.0.as_slice(), [(changed, _, _)] if *changed == member)
     }
 
+    /// The members that were changed, each with its value afterwards, as an event keeps them.
+    pub fn into_json_and_back(self) -> Vec<(String, Option<String>)> {
+        super::keeping::changes::parse(&self.into_json()).unwrap_or_default()
+    }
+
     /// The compact JSON of an event; empty if nothing was changed.
     pub fn into_json(self) -> String {
         if self.0.is_empty() {

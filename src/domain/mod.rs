@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod keeping;
 pub mod key;
 pub mod pages;
 pub mod people;

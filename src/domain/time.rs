@@ -81,6 +81,23 @@ impl Timestamp {
         u64::try_from(later.0.saturating_sub(self.0)).map_or(0, |ms| ms.div_ceil(1000))
     }
 
+    /// For names of files: `20270131T235959Z`.
+    pub fn compact(self) -> String {
+        let text = Timestamp(self.0.div_euclid(1000) * 1000).to_string();
+        text.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+    }
+
+    /// Reads what [`Timestamp::compact`] writes.
+    pub fn parse_compact(text: &str) -> Option<Timestamp> {
+        let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+        if !text.is_ascii() || day.len() != 8 || time.len() != 6 {
+            return None;
+        }
+        let day = format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]);
+        let time = format!("{}:{}:{}", &time[..2], &time[2..4], &time[4..]);
+        Timestamp::parse("", &format!("{day}T{time}Z")).ok()
+    }
+
     /// The start of the hour, in hours since 1970.
     pub fn hour(self) -> i64 {
         self.0.div_euclid(HOUR_MS)
@@ -166,6 +183,17 @@ mod tests {
     fn check(text: &str, expected: Option<&str>) {
         let parsed = Timestamp::parse("at", text).ok().map(|at| at.to_string());
         assert_eq!(parsed.as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn dates_of_answers_are_in_the_form_of_http() {
+        for (ms, expected) in [
+            (784_111_777_999, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (i64::MAX, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ] {
+            assert_eq!(Timestamp(ms).http_date(), expected);
+        }
     }
 
     #[test]

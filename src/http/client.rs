@@ -23,6 +23,8 @@ pub struct Trust {
     pub cors_origins: Vec<String>,
     /// Whether a peer on this machine may verify without a credential of its own.
     pub verify_from_loopback: bool,
+    /// The port of the address that is there for figures alone, if there is one.
+    pub metrics_port: Option<u16>,
     /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
     pub own_uid: u32,
 }
@@ -116,10 +118,21 @@ impl Trust {
         }
     }
 
-    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    /// Whether the request came in on the address that is there for figures alone.
+    pub fn is_for_figures(&self, head: &Head) -> bool {
+        match head.peer {
+            Peer::Tcp { local, .. } => self.metrics_port == Some(local.port()),
+            Peer::Unix { .. } => false,
+        }
+    }
+
+    /// Whether the client's connection is encrypted: as a trusted proxy says or, if none says anything, as it came here.
     pub fn is_secure(&self, head: &Head) -> bool {
         let forwarded = head.header("x-forwarded-proto").ok().flatten();
-        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+        match forwarded.filter(|_| self.trusts(head.peer)) {
+            Some(proto) => proto.eq_ignore_ascii_case("https"),
+            None => matches!(head.peer, Peer::Tcp { is_tls: true, .. }),
+        }
     }
 
     /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of

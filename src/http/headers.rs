@@ -65,6 +65,7 @@ impl Headers {
     }
 
     /// As [`Headers::append`], for names that are written in lower case ([`is_own_name`]).
+    #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let bytes = name.len() + value.len() + 4;
         if self.lines.capacity() == 0 {

@@ -53,18 +53,21 @@ impl Reply {
     /// Adds a header beside its former values if there are any, such as `Set-Cookie` and `WWW-Authenticate`.
     #[inline]
     pub fn also(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
-        if headers::is_own_name(name) {
-            self.push(name, value.as_ref());
-        } else {
-            log::error!("an answer names an illegal header");
-        }
+        self.add(name, value);
         self
     }
 
-    fn push(&mut self, name: &'static str, value: &[u8]) {
-        let legal = headers::is_value(value);
-        self.headers
-            .push(name.as_bytes(), if legal { value } else { b"" });
+    /// As [`Reply::also`], in place: an answer with many headers is not moved for each of them.
+    #[inline]
+    pub fn add(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        if headers::is_own_name(name) {
+            let legal = headers::is_value(value);
+            self.headers
+                .push(name.as_bytes(), if legal { value } else { b"" });
+        } else {
+            log::error!("an answer names an illegal header");
+        }
     }
 
     /// Sets the body and its media type.

@@ -155,8 +155,16 @@ impl RequestId {
     /// The 24 lowercase hexadecimal digits of the id, without an allocation.
     pub fn digits(&self) -> [u8; 24] {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let bits = (u128::from(self.process) << 64) | u128::from(self.count);
-        std::array::from_fn(|at| HEX[((bits >> (4 * (23 - at))) & 15) as usize])
+        let mut digits = [0; 24];
+        let bytes = self.process.to_be_bytes().into_iter();
+        for (pair, byte) in digits
+            .chunks_exact_mut(2)
+            .zip(bytes.chain(self.count.to_be_bytes()))
+        {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        digits
     }
 }
 

@@ -53,6 +53,12 @@ impl Directory {
         self.places.values()
     }
 
+    /// Whether this is the workspace without a parent.
+    pub fn is_root(&self, uid: Uid) -> bool {
+        let place = self.places.get(&uid);
+        place.is_some_and(|place| place.workspace.parent.is_none())
+    }
+
     /// The workspace without a parent.
     pub fn root(&self) -> Option<&Place> {
         self.places

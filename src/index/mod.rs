@@ -131,6 +131,14 @@ impl Index {
         shard.values().map(|key| &**key).for_each(look);
     }
 
+    /// Shows every key, a shard at a time, with what it is judged against; for counting.
+    pub fn each_key(&self, mut look: impl FnMut(&Directory, &Live)) {
+        for part in 0..PARTS {
+            let directory = self.directory();
+            self.each_of_part(part, |key| look(&directory, key));
+        }
+    }
+
     /// The counters of a key, so that an edit keeps them.
     pub fn counters(&self, id: KeyId) -> Option<Arc<Mutex<Counters>>> {
         self.with_key(id, |key| {

@@ -144,6 +144,11 @@ impl UsageBook {
         }
     }
 
+    /// Keys whose usage waits to be written.
+    pub fn waiting_keys(&self) -> usize {
+        self.shards.iter().map(|Shard(uses)| lock(uses).len()).sum()
+    }
+
     /// Verdicts that were not counted because too many keys waited.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

@@ -312,7 +312,7 @@ pub fn as_granted(
     let catalog = directory.catalog(catalog)?;
     let granted = grants
         .iter()
-        .filter(|(scope, _)| catalog.grants(&kin.scopes, scope))
+        .filter(|(scope, _)| catalog.grants(&kin.scopes, directory.is_root(kin.workspace), scope))
         .fold(Permissions::default(), |sum, (_, permissions)| {
             sum.or(Permissions::of(permissions))
         });

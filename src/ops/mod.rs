@@ -6,6 +6,7 @@
 pub mod access;
 pub mod catalogs;
 pub mod clock;
+pub mod keeping;
 pub mod keys;
 pub mod oversight;
 pub mod people;
@@ -44,6 +45,7 @@ pub struct App {
     first_run: setup::first_run::FirstRun,
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
+    keeping: keeping::Keeping,
 }
 
 /// When the store was last tried, on the steady clock, and what was wrong with it.

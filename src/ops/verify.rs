@@ -19,9 +19,11 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Durability, audit, keys};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Instant;
 
 /// Uses that are reserved at once: a sixteenth of what is left, within these bounds. What a crash loses is at
 /// most one block.
@@ -83,8 +85,12 @@ pub fn verify<R>(
     within: Option<Uid>,
     render: impl Fn(&Verdict<'_>) -> R,
 ) -> Outcome<R> {
-    match step(app, secret, question, within, false, &render) {
-        Step::Done(answer) => Outcome::Done(answer),
+    let watched = Watched::begin();
+    match step(app, secret, question, within, false, &watched.over(&render)) {
+        Step::Done(answer) => {
+            watched.count(app);
+            Outcome::Done(answer)
+        }
         Step::Errand(_) => Outcome::MustWait,
     }
 }
@@ -100,10 +106,21 @@ pub fn verify_blocking<R>(
     within: Option<Uid>,
     render: impl Fn(&Verdict<'_>) -> R,
 ) -> Result<R> {
+    let watched = Watched::begin();
     let mut loaded = false;
     for _ in 0..ROUNDS_MAX {
-        match step(app, secret, question, within, loaded, &render) {
-            Step::Done(answer) => return Ok(answer),
+        match step(
+            app,
+            secret,
+            question,
+            within,
+            loaded,
+            &watched.over(&render),
+        ) {
+            Step::Done(answer) => {
+                watched.count(app);
+                return Ok(answer);
+            }
             Step::Errand(Errand::Load(id)) => {
                 app.read(|read| publish::fault_in(&app.index, read, id))?;
                 loaded = true;
@@ -115,6 +132,37 @@ pub fn verify_blocking<R>(
     Err(Error::Unavailable(
         "this key is used faster than its uses can be reserved".to_owned(),
     ))
+}
+
+/// A verification that is timed.
+struct Watched {
+    began: Instant,
+    code: Cell<Code>,
+}
+
+impl Watched {
+    fn begin() -> Watched {
+        Watched {
+            began: Instant::now(),
+            code: Cell::new(Code::NotFound),
+        }
+    }
+
+    /// The same step to an answer, which notes the code on the way.
+    fn over<'a, R>(
+        &'a self,
+        render: &'a impl Fn(&Verdict<'_>) -> R,
+    ) -> impl Fn(&Verdict<'_>) -> R + 'a {
+        |verdict| {
+            self.code.set(verdict.code);
+            render(verdict)
+        }
+    }
+
+    fn count(&self, app: &App) {
+        app.figures()
+            .count_verdict(self.code.get(), self.began.elapsed());
+    }
 }
 
 /// Whether a text is a secret of the key whose id it holds, and works. Counts as no use and ends no rotation.
@@ -237,14 +285,14 @@ fn surroundings<'a>(
     question: &Question<'_>,
 ) -> Option<Surroundings<'a>> {
     let kin = &key.kin;
+    let place = directory.place(kin.workspace);
     Some(Surroundings {
         owner: kin
             .owner
             .and_then(|owner| directory.user(owner))
             .map(AsRef::as_ref),
-        workspace_active: directory
-            .place(kin.workspace)
-            .is_some_and(|place| place.active),
+        workspace_active: place.is_some_and(|place| place.active),
+        in_root: place.is_some_and(|place| place.workspace.parent.is_none()),
         policy: directory.policy(&kin.policy)?,
         catalog: kin
             .catalog
@@ -297,6 +345,7 @@ fn retire_in_any_case(app: &App, id: KeyId) {
     let Err(err) = retire(app, id) else {
         return;
     };
+    app.figures().events_lost.fetch_add(1, Ordering::Relaxed);
     log::error!("verify: the old secret of key {id} is ended in memory only: {err}");
     app.index.with_key(id, |key| {
         if let Some(older) = key.rare.as_ref().and_then(|rare| rare.older.as_ref()) {

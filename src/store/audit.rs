@@ -2,6 +2,7 @@
 
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};
+use crate::domain::keeping::tombstone;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -31,6 +32,7 @@ pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
         &[&event.seq, &hash, &seal],
     )?;
+    tx.entomb(tombstone::of(&event));
     if event.outcome == Outcome::Allowed {
         tx.touch(event.target);
     }
@@ -183,7 +185,7 @@ const HEAD: &str = "audit";
 /// See [`HEAD`].
 const CHECKPOINT: &str = "audit checkpoint";
 
-fn head(read: &Read) -> Result<Option<Mark>> {
+pub(super) fn head(read: &Read) -> Result<Option<Mark>> {
     read.query_one(
         "SELECT seq, hash, seal FROM audit_head WHERE one = 1",
         &[],
@@ -257,7 +259,7 @@ fn insert(tx: &Write<'_>, event: &Event) -> Result<()> {
     Ok(())
 }
 
-fn from_row(row: &Row<'_>) -> Result<Event> {
+pub(super) fn from_row(row: &Row<'_>) -> Result<Event> {
     let kind: String = row.get("target_kind")?;
     let outcome: String = row.get("outcome")?;
     let unknown = || Error::internal("an audit event has an unknown word");

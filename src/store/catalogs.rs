@@ -15,14 +15,15 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     tx.execute("DELETE FROM catalog_operations WHERE catalog = $1", &[name])?;
     for (position, scope) in definition.scopes.iter().enumerate() {
         tx.execute(
-            "INSERT INTO catalog_scopes (catalog, position, name, label, implies)
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO catalog_scopes (catalog, position, name, label, implies, root_only)
+             VALUES ($1, $2, $3, $4, $5, $6)",
             &[
                 name,
                 &(position as u64),
                 &scope.name,
                 &scope.label,
                 &scope.implies.join(" "),
+                &scope.root_only,
             ],
         )?;
     }
@@ -69,13 +70,14 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
     };
     let name: String = name;
     let scopes = read.query(
-        "SELECT name, label, implies FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
+        "SELECT name, label, implies, root_only FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
         &[&name],
         |row| {
             Ok(Scope {
                 name: row.get("name")?,
                 label: row.get("label")?,
                 implies: words(row, "implies")?,
+                root_only: row.get("root_only")?,
             })
         },
     )?;

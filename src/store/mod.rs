@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod browse;
 pub mod catalogs;
+pub mod keeping;
 pub mod keys;
 pub mod local;
 pub mod people;
@@ -20,14 +21,19 @@ pub mod tokens;
 pub mod workspaces;
 mod writer;
 
+use keeping::place::Place;
+use keeping::tombstones::{self, Book};
 pub use sqlite::{Read, Row, Write};
 use writer::{Job, Ran, Writer};
 
 use crate::domain::audit::Target;
+use crate::domain::keeping::figures::Figures;
+use crate::domain::keeping::tombstone::Tombstones;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 /// Changes that may wait for the writer; beyond that the answer is "unavailable, try again".
@@ -54,6 +60,12 @@ pub struct Store {
     jobs: Mutex<Option<SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Read>>,
+    /// A connection that reads and is open from the start: should the file vanish, its contents can still be saved.
+    anchor: Mutex<Option<Read>>,
+    place: Arc<Place>,
+    book: Arc<Book>,
+    /// What this store counts, and all else that is counted of its server.
+    pub figures: Arc<Figures>,
 }
 
 impl Store {
@@ -66,7 +78,21 @@ impl Store {
     pub fn open(path: &Path, publish: Publish) -> Result<Store> {
         // Before any connection: closing a file of ours would drop the locks of one.
         sqlite::check_header(path)?;
-        let writer = Writer::open(path, publish)?;
+        let figures = Arc::new(Figures::default());
+        let connection = sqlite::open_writer(path)?;
+        let place = Arc::new(Place::of(path));
+        let anchor = sqlite::open_reader(path)?;
+        // Only a connection that has read has the log open too.
+        anchor.batch("SELECT count(*) FROM sqlite_schema")?;
+        let book = Arc::new(Book::default());
+        let writer = Writer::new(
+            path,
+            connection,
+            publish,
+            place.clone(),
+            book.clone(),
+            figures.clone(),
+        );
         let (jobs, waiting) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("store writer".to_owned())
@@ -77,6 +103,10 @@ impl Store {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::default(),
+            anchor: Mutex::new(Some(anchor)),
+            place,
+            book,
+            figures,
         })
     }
 
@@ -101,7 +131,9 @@ impl Store {
         });
         let sender = lock(&self.jobs).clone().ok_or_else(stopped)?;
         match sender.try_send(Job { durability, run }) {
-            Ok(()) => {}
+            Ok(()) => {
+                self.figures.changes_waiting.fetch_add(1, Relaxed);
+            }
             Err(TrySendError::Full(_)) => {
                 return Err(Error::Unavailable(
                     "too many changes are waiting; try again".to_owned(),
@@ -122,7 +154,10 @@ impl Store {
         let idle = lock(&self.readers).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => sqlite::open_reader(&self.path)?,
+            None => {
+                self.place.check()?;
+                sqlite::open_reader(&self.path)?
+            }
         };
         // Lists that take two queries see one state of the database.
         connection.batch("BEGIN")?;
@@ -136,11 +171,65 @@ impl Store {
         result
     }
 
+    /// Copies the database into an empty file; see [`Read::copy_to`]. Uses the connection that is open from the start,
+    /// so that even a database whose file is gone can be saved. One copy at a time.
+    pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
+        let Ok(anchor) = self.anchor.try_lock() else {
+            return Err(Error::Conflict(
+                "a backup is being made already; wait for its end".to_owned(),
+            ));
+        };
+        let anchor = anchor.as_ref().ok_or_else(stopped)?;
+        anchor.copy_to(path, progress)
+    }
+
+    /// What the file of tombstones says; `None` if there is no such file.
+    pub fn tombstones(&self) -> Result<Option<Tombstones>> {
+        self.book.read()
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses if the database in the folder is not the one that is open.
+    pub fn check_place(&self) -> Result<()> {
+        self.place.check()
+    }
+
+    /// Refuses a file that is not wholly a database of ours, and brings it to the current schema.
+    pub fn check_backup(path: &Path) -> Result<()> {
+        sqlite::check_backup(path)
+    }
+
+    /// Notes from now on what ends, in a file of its own, and what has ended since the file was last written.
+    ///
+    /// Returns what the file holds if the database is not the one that it was written for: an older copy has been put
+    /// in its place, and lets in whom it should not until all of that is closed again.
+    pub fn keep_tombstones(&self, path: &Path) -> Result<Option<Tombstones>> {
+        let (file, known) = tombstones::TombstoneFile::open(path)?;
+        self.read(|read| self.book.open(file, known, read))
+    }
+
+    /// Looks whether the database in the folder is still the one that is open, and logs it if not.
+    pub fn watch(&self) {
+        self.place.watch();
+    }
+
+    /// Bytes that are free to this process where the database is; `None` if the system does not tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let room = rustix::fs::statvfs(folder).ok()?;
+        Some(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
     /// Finishes the changes that wait and closes the database. Later changes are refused.
     pub fn close(&self) {
         // The last connection to close removes the write-ahead log, and only the writer may: the readers go before
         // the writer is told.
         lock(&self.readers).clear();
+        lock(&self.anchor).take();
         lock(&self.jobs).take();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()

@@ -84,7 +84,7 @@ fn document(path: &Path) -> Result<Value> {
 }
 
 fn body(definition: &Definition) -> Value {
-    let scope = |it: &Scope| json!({"name": it.name, "label": it.label, "implies": it.implies});
+    let scope = |it: &Scope| json!({"name": it.name, "label": it.label, "implies": it.implies, "root_only": it.root_only});
     let operation = |it: &Operation| {
         json!({
             "id": it.id,

@@ -62,6 +62,7 @@ pub fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Read, S
         name,
         label,
         implies: Vec::new(),
+        root_only: false,
     };
     Ok(Read {
         definition: Definition {

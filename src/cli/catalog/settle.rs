@@ -62,6 +62,7 @@ mod tests {
             name: name.to_owned(),
             label: "x".repeat(1000),
             implies: Vec::new(),
+            root_only: false,
         };
         let operation = |id: &str, path: &str, scope: &str| Operation {
             id: id.to_owned(),

@@ -1,16 +1,18 @@
-//! Finding secrets in bytes: `[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{59}` with the right checksum.
+//! Finding secrets in bytes: `[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{59}` and `[0-9A-Za-z]{128}`, with the right checksum.
 //!
 //! Looks at each underscore, which a vector instruction finds, and first at the byte where the secret would end:
 //! in ordinary text that is nearly always enough to go on. Because of the checksum there is no need to insist on a
 //! word's boundary before the prefix, so that a secret after `\n` in a JSON string or after `KEY_` is found too.
+//! Secrets without an underscore are looked for in steps of their own length: one byte of each must be in them.
 
-use crate::domain::key::secret::{PREFIX_CHARS_MAX, Presented, TAIL_CHARS};
+use crate::domain::key::secret::{PLAIN_CHARS, PREFIX_CHARS_MAX, Presented, TAIL_CHARS};
 use memchr::memchr_iter;
 
-/// Bytes around an underscore that belong to one secret, and the one after it.
+/// Bytes around a secret that are needed to tell: before its underscore, and from there, or from the start of a secret
+/// without one, up to the one after it.
 pub const BEFORE: usize = PREFIX_CHARS_MAX;
 /// See [`BEFORE`].
-pub const AFTER: usize = TAIL_CHARS + 1;
+pub const AFTER: usize = PLAIN_CHARS + 1;
 
 /// Whether more bytes follow those that are looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,30 +22,65 @@ pub enum Rest {
     Nothing,
 }
 
-/// Hands over each secret whose underscore is at `from` or behind it, with its place.
+/// Hands over each secret whose underscore, or whose start without one, is at `from` or behind it, with its place, in
+/// the order of their places.
 pub fn find<'b>(
     bytes: &'b [u8],
     from: usize,
     rest: Rest,
     mut take: impl FnMut(usize, Presented<'b>),
 ) {
-    let Some(searched) = bytes.get(from..) else {
+    let until = match rest {
+        Rest::Follows => bytes.len().saturating_sub(AFTER),
+        Rest::Nothing => bytes.len(),
+    };
+    let Some(searched) = bytes.get(from..until) else {
         return;
     };
-    for underscore in memchr_iter(b'_', searched).map(|at| at + from) {
-        let end = underscore + AFTER;
-        match bytes.get(end) {
-            None if rest == Rest::Follows || end > bytes.len() => return,
-            Some(next) if next.is_ascii_alphanumeric() => continue,
-            _ => {}
+    let mut found: Vec<_> = memchr_iter(b'_', searched)
+        .filter_map(|at| with_underscore(bytes, at + from))
+        .collect();
+    let prefixed = found.len();
+    plain(bytes, from, until, &mut found);
+    if prefixed > 0 && found.len() > prefixed {
+        found.sort_by_key(|(start, _)| *start);
+    }
+    for (start, secret) in found {
+        take(start, secret);
+    }
+}
+
+fn with_underscore(bytes: &[u8], underscore: usize) -> Option<(usize, Presented<'_>)> {
+    let end = underscore + 1 + TAIL_CHARS;
+    if bytes.get(end).is_some_and(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let tail = bytes.get(underscore + 1..end)?;
+    if !tail.iter().rev().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    with_prefix(bytes, underscore, end)
+}
+
+/// Adds the secrets without underscore that begin from `from` on and before `until`. Each is the end of a run of
+/// letters and digits, whatever else the run begins with.
+fn plain<'b>(bytes: &'b [u8], from: usize, until: usize, found: &mut Vec<(usize, Presented<'b>)>) {
+    let mut at = from + PLAIN_CHARS - 1;
+    while bytes.get(at).is_some() {
+        let run = bytes[at..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphanumeric())
+            .count();
+        let end = at + run;
+        if run > 0
+            && let Some(start) = end.checked_sub(PLAIN_CHARS)
+            && (from..until).contains(&start)
+            && let Ok(text) = std::str::from_utf8(&bytes[start..end])
+            && let Some(secret) = Presented::parse(text)
+        {
+            found.push((start, secret));
         }
-        let tail = &bytes[underscore + 1..end];
-        if !tail.iter().rev().all(u8::is_ascii_alphanumeric) {
-            continue;
-        }
-        if let Some((start, found)) = with_prefix(bytes, underscore, end) {
-            take(start, found);
-        }
+        at = end + PLAIN_CHARS;
     }
 }
 
@@ -118,8 +155,81 @@ mod tests {
         ] {
             assert!(found(bad.as_bytes(), Rest::Nothing).is_empty(), "{bad}");
         }
-        // At the end of a part nobody knows yet what follows.
+        // At the end of a part nobody knows yet what follows, nor what is found with the next part.
         assert!(found(good.as_bytes(), Rest::Follows).is_empty());
-        assert_eq!(found(format!("{good} ").as_bytes(), Rest::Follows).len(), 1);
+        let follows = format!("{good} {}", " ".repeat(AFTER));
+        assert_eq!(found(follows.as_bytes(), Rest::Follows).len(), 1);
+    }
+
+    #[test]
+    fn a_secret_without_underscore_is_found_wherever_it_stands() {
+        let (good, other) = (secret(""), secret("lk"));
+        for (before, after) in [
+            ("", ""),
+            ("\"", "\""),
+            ("\\n", "\\n"),
+            ("é", "é"),
+            ("Bearer ", "\r\n"),
+        ] {
+            for padding in [0, 1, 100, 127, 128, 129, 1000] {
+                let all = format!(
+                    "{}{before}{good}{after}{other} {good}",
+                    "- ".repeat(padding)
+                );
+                let at = 2 * padding + before.len();
+                let third = all.len() - good.len();
+                let texts = found(all.as_bytes(), Rest::Nothing);
+                let expected = [
+                    (at, good.clone()),
+                    (at + good.len() + after.len(), other.clone()),
+                    (third, good.clone()),
+                ];
+                if after.ends_with('n') || after.is_empty() {
+                    assert!(texts.contains(&expected[2]), "{all}");
+                } else {
+                    assert_eq!(texts, expected, "{all}");
+                }
+            }
+        }
+        let mut changed = good.clone().into_bytes();
+        changed[60] = if changed[60] == b'a' { b'b' } else { b'a' };
+        for bad in [
+            &changed[..],
+            &good.as_bytes()[1..],
+            format!("{good}x").as_bytes(),
+            &[b'a'; 5000],
+        ] {
+            assert!(found(bad, Rest::Nothing).is_empty());
+        }
+    }
+
+    #[test]
+    fn parts_that_overlap_find_each_secret_once() {
+        let secrets = [
+            secret("lk"),
+            secret(""),
+            secret("abcdefghijklmnop"),
+            secret(""),
+        ];
+        let text = format!("{}\n", secrets.join(" ")).repeat(20);
+        let bytes = text.as_bytes();
+        for part in [400, 401, 517] {
+            let (mut start, mut from, mut all) = (0, 0, Vec::new());
+            loop {
+                let end = (start + part).min(bytes.len());
+                let rest = if end < bytes.len() {
+                    Rest::Follows
+                } else {
+                    Rest::Nothing
+                };
+                find(&bytes[start..end], from, rest, |at, _| all.push(start + at));
+                if rest == Rest::Nothing {
+                    break;
+                }
+                (start, from) = (end - BEFORE - AFTER, BEFORE);
+            }
+            assert_eq!(all.len(), 80, "{part}");
+            assert!(all.is_sorted_by(|a, b| a < b));
+        }
     }
 }

@@ -23,14 +23,19 @@ pub fn open(
         Some(tls) => Listener::Tls(listener, tls.clone()),
         None => Listener::Tcp(listener),
     };
+    let mut listeners = Vec::new();
+    if let Some(metrics) = settings.metrics_listen {
+        // Figures are no secrets: their address may speak plain HTTP anywhere.
+        listeners.push(Listener::Tcp(bind(metrics)?));
+    }
     if inherited.is_empty() {
         settings.check_plain(settings.listen)?;
         let listener = bind(settings.listen)?;
         let url = format!("{scheme}://{}", address(&listener)?);
-        return Ok((vec![of_tcp(listener)], url));
+        listeners.push(of_tcp(listener));
+        return Ok((listeners, url));
     }
     let mut url = None;
-    let mut listeners = Vec::new();
     for one in inherited {
         listeners.push(match one {
             Inherited::Tcp(listener) => {

@@ -5,7 +5,8 @@ mod listen;
 mod reload;
 mod systemd;
 
-use super::RunArgs;
+use super::{RunArgs, log_format};
+use crate::config::LogFormat;
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SECTIONS, SURFACES};
 use crate::domain::time::Timestamp;
@@ -14,6 +15,7 @@ use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
+use crate::ops::keeping::backup::Schedule;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 use reload::InForce;
@@ -27,6 +29,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long to wait before keys that could not be read are read again.
 const LOAD_AGAIN: Duration = Duration::from_secs(10);
+
+/// Between two looks at what may go wrong by itself.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// What is said once the server answers.
 #[derive(Serialize)]
@@ -102,6 +107,7 @@ impl Drop for SocketFile {
 impl Doors<'_> {
     /// Takes the addresses, so that one in use is reported before anything is made or shown.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
+        log_format::set_json(args.serve.log_format == LogFormat::Json);
         args.serve.check()?;
         reload::set_log_level(&args.serve);
         let inherited = systemd::inherited()?;
@@ -130,7 +136,14 @@ impl Doors<'_> {
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
         let hello = hello(first_run::begin(&app)?.as_deref());
+        if let Some(every_s) = settings.backup_every {
+            app.schedule_backups(Schedule {
+                every_s,
+                keep: usize::from(settings.backup_keep),
+            });
+        }
         start_background(&app, settings.usage_interval())?;
+        start_watching(&app, self.tls.clone())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
         let trust = LiveTrust::from(settings.trust()?);
         let reloading = reload::start(InForce {
@@ -180,6 +193,26 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
     };
     spawn("key loader", load)?;
     spawn("upkeep", move || upkeep::run(&keeping, interval))
+}
+
+/// Looks once a second at what may go wrong by itself, and makes backups that are due, which may take longer.
+fn start_watching(app: &Arc<App>, tls: Option<LiveTls>) -> Result<()> {
+    let (watched, backed_up) = (app.clone(), app.clone());
+    spawn("backups", move || {
+        loop {
+            std::thread::sleep(WATCH);
+            backed_up.back_up_if_due();
+        }
+    })?;
+    spawn("watch", move || {
+        loop {
+            let end = tls.as_ref().map(|tls| tls.now().not_after);
+            watched.figures().set_certificate_end(end);
+            std::thread::sleep(WATCH);
+            watched.watch();
+            log_format::tell_folded();
+        }
+    })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

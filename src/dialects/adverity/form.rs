@@ -16,8 +16,7 @@ const LEAST: &str = "Ensure this value is greater than or equal to 1.";
 /// Parts of a multipart body.
 const PARTS_MAX: usize = 100;
 
-/// The members of the request. Others beside them are not minded.
-#[derive(Debug)]
+/// The members of the request. Others beside them are not minded. Not `Debug`: a password must not wander.
 pub struct Asked {
     pub username: String,
     pub password: String,

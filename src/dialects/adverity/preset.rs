@@ -52,6 +52,9 @@ const RESOURCES: &[(&str, &str, bool, bool)] = &[
     ("user",            "User",           false, true),
 ];
 
+/// Scopes that are given in the root workspace alone (1C-29).
+const ROOT_ONLY: &[&str] = &["destination:write", "user:write"];
+
 /// Groups of endpoints, the resource whose scopes open them, and further methods that take `account:write` alone
 /// (1C-32, 1C-33; the rest from Adverity's table of endpoints).
 #[rustfmt::skip]
@@ -149,6 +152,7 @@ fn scopes() -> Vec<Scope> {
         name: name.to_owned(),
         label: label.to_owned(),
         implies,
+        root_only: ROOT_ONLY.contains(&name),
     };
     let write = |also: &str, which: fn(&str) -> bool| {
         let mut implied = of("write", which);
@@ -236,11 +240,11 @@ mod tests {
     use super::*;
     use crate::domain::catalog::Catalog;
 
-    fn opens(held: &str, method: &str, path: &str) -> bool {
+    fn opens(held: &str, in_root: bool, method: &str, path: &str) -> bool {
         let catalog = Catalog::compile(catalog()).unwrap();
         let held: Vec<Box<str>> = vec![held.into()];
         let demand = catalog.demand(method, path, None).unwrap();
-        let granted = |scope: &String| catalog.grants(&held, scope);
+        let granted = |scope: &String| catalog.grants(&held, in_root, scope);
         demand.any_of.is_empty() || demand.any_of.iter().any(granted)
     }
 
@@ -250,6 +254,25 @@ mod tests {
             (preset.policy)().check_definition().unwrap();
         }
         assert!(Catalog::compile(catalog()).is_ok());
+    }
+
+    // 1C-29
+    #[test]
+    fn some_scopes_are_for_the_root_alone() {
+        for (held, method, path, elsewhere) in [
+            ("all:write", "POST", "/api/target-types/", false),
+            ("all:write", "GET", "/api/target-types/", true),
+            ("all:write", "GET", "/api/v1/users/", false),
+            ("all:write", "POST", "/api/datastreams/", true),
+            ("destination:write", "POST", "/api/target-types/", false),
+        ] {
+            assert!(opens(held, true, method, path), "{held} {method} {path}");
+            assert_eq!(
+                opens(held, false, method, path),
+                elsewhere,
+                "{held} {method} {path}"
+            );
+        }
     }
 
     // 1C-28, 1C-29, 1C-33
@@ -272,7 +295,7 @@ mod tests {
             ("usage:read", "GET", "/api/", true),
         ] {
             assert_eq!(
-                opens(held, method, path),
+                opens(held, true, method, path),
                 expected,
                 "{held} {method} {path}"
             );

@@ -89,6 +89,7 @@ fn catalog() -> Definition {
         name: name.to_owned(),
         label: label.to_owned(),
         implies: implies.map(str::to_owned).into_iter().collect(),
+        root_only: false,
     };
     let operation =
         |(id, method, path, writes, any_of): (&str, &str, &str, bool, &[&str])| Operation {

@@ -94,6 +94,7 @@ fn catalog() -> Definition {
         name: name.to_owned(),
         label: label.to_owned(),
         implies: Vec::new(),
+        root_only: false,
     };
     let operation = |(id, method, path, writes, scope): (&str, &str, &str, bool, &str)| Operation {
         id: id.to_owned(),

@@ -43,25 +43,22 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
     let expires_in = key
         .ends_at()
         .map(|end| verdict.now.seconds_until(end).to_string());
-    // None of them is there yet, so none has to be looked for.
-    let reply = Reply::new(200)
-        .also(
-            "remote-user",
-            owner.map_or(&*name, |owner| &owner.user_name),
-        )
-        .also("x-auth-key-id", key.id.digits())
-        .also("x-auth-key-name", &*name)
-        .also(
-            "x-auth-workspace",
-            place.map_or("", |place| &place.workspace.slug),
-        )
-        .also("x-auth-scopes", &*scopes)
-        .also("x-auth-expires-in", expires_in.as_deref().unwrap_or(""));
-    let reply = if complete {
-        reply
-    } else {
-        reply.with("x-auth-scopes-truncated", "true")
-    };
+    let mut reply = Reply::new(200);
+    reply.add(
+        "remote-user",
+        owner.map_or(&*name, |owner| &owner.user_name),
+    );
+    reply.add("x-auth-key-id", key.id.digits());
+    reply.add("x-auth-key-name", &*name);
+    reply.add(
+        "x-auth-workspace",
+        place.map_or("", |place| &place.workspace.slug),
+    );
+    reply.add("x-auth-scopes", &*scopes);
+    reply.add("x-auth-expires-in", expires_in.as_deref().unwrap_or(""));
+    if !complete {
+        reply.add("x-auth-scopes-truncated", "true");
+    }
     match verdict.rate {
         Some(status) => with_rate(reply, status),
         None => reply,

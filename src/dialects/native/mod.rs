@@ -1,5 +1,6 @@
 //! The native dialect: JSON, bearer secrets, RFC 9457 problems. Its contract is in the README.
 
+mod keeping;
 mod keys;
 mod oauth;
 pub mod openapi;
@@ -15,6 +16,7 @@ use crate::http::route::{
     BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put, strict,
 };
 use crate::http::server::BodyRule::UpTo;
+use keeping::{backups, doctor};
 use rules::{catalogs, policies};
 
 pub const SURFACE: Surface = Surface {
@@ -81,6 +83,13 @@ const ROUTES: &[Route] = &strict([
     get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,   oversight::chain),
     post  (        "/audit-events/prune", Caller,   oversight::prune),
+    // The server itself
+    get   (        "/doctor",             Caller,   doctor::examine),
+    post  (        "/doctor/bundle",      Caller,   doctor::bundle),
+    get   (        "/backups",            Caller,   backups::list),
+    post  (        "/backups",            Caller,   backups::create),
+    get   (        "/backups/progress",   Caller,   backups::progress),
+    post  (        "/backups/secrets",    Caller,   backups::note_secrets),
     get   (        "/usage",              Caller,   oversight::usage).with_query(),
     get   (        "/openapi.json",       Public,   openapi::document),
 ]);

@@ -18,6 +18,7 @@ const PARTS: &[&str] = &[
     include_str!("../../../assets/openapi/people.json"),
     include_str!("../../../assets/openapi/rules.json"),
     include_str!("../../../assets/openapi/oversight.json"),
+    include_str!("../../../assets/openapi/keeping.json"),
     include_str!("../../../assets/openapi/forward-auth.json"),
     include_str!("../../../assets/openapi/server.json"),
 ];

@@ -69,7 +69,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::Invalid { field, .. } if reads_body(head) => {
             body.property_name = Some(field.clone())
         }
-        Error::Invalid { field, .. } => body.parameter_name = Some(field.clone()),
+        Error::Invalid { field, .. } => body.parameter_name = Some(named(field).to_owned()),
         Error::TooMany { retry_after_s } => body.retry_after = Some(*retry_after_s.max(&1)),
         Error::Unavailable(_) => (body.code, body.retry_after) = (503, Some(5)),
         _ => {}
@@ -77,7 +77,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     let retry_after = body.retry_after;
     let reply = json(status, &ErrorsBody { errors: [body] });
     let reply = match retry_after {
-        Some(seconds) => reply.with("retry-after", &seconds.to_string()),
+        Some(seconds) => reply.with("retry-after", seconds.to_string()),
         None => reply,
     };
     match err {
@@ -159,7 +159,7 @@ fn message(err: &Error, head: &Head) -> String {
             )
         }
         Error::Invalid { field, reason } => {
-            format!("The value of '{field}' is refused: it {reason}.")
+            format!("The value of '{}' is refused: it {reason}.", named(field))
         }
         Error::NotFound("key") => format!("User identity {} was not found.", last(head)),
         Error::NotFound("user") => format!("User {} was not found.", after(head, "users")),
@@ -171,6 +171,14 @@ fn message(err: &Error, head: &Head) -> String {
         }
         Error::NotFound(_) => "The resource was not found.".to_owned(),
         other => sentence(&other.to_string()),
+    }
+}
+
+/// A parameter under the name that it has here.
+fn named(field: &str) -> &str {
+    match field {
+        "Idempotency-Key" => "X-Request-id",
+        other => other,
     }
 }
 
@@ -209,4 +217,50 @@ fn after<'h>(head: &'h Head, name: &str) -> &'h str {
 /// Paths are ASCII.
 fn short(segment: &str) -> &str {
     segment.get(..100).unwrap_or(segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::headers::Headers;
+    use crate::http::request::{Peer, RequestId};
+
+    #[track_caller]
+    fn check(err: &Error, status: u16, kind: &str, code: u16) {
+        let head = Head {
+            method: Method::GET,
+            uri: "/api/v3/users/7/logins/12".parse().unwrap(),
+            headers: Headers::default(),
+            peer: Peer::Unix { uid: 0 },
+            id: RequestId::new(0, 0),
+        };
+        let reply = render(err, &head);
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        let error = &body["errors"][0];
+        assert_eq!(reply.status, status, "{body}");
+        assert_eq!(error["type"], kind, "{body}");
+        assert_eq!(error["code"], code, "{body}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|it| it.ends_with('.')),
+            "{body}"
+        );
+        assert!(!body.to_string().contains("the cause"), "{body}");
+    }
+
+    // 1D-39
+    #[test]
+    fn faults_of_the_server_are_520() {
+        check(&Error::internal("the cause"), 520, "unspecified", 520);
+        check(
+            &Error::Unavailable("the disk is full".to_owned()),
+            520,
+            "retryableLogical",
+            503,
+        );
+        check(&Error::Conflict("no".to_owned()), 409, "logical", 409);
+        check(&Error::NotFound("key"), 404, "logical", 404);
+        check(&Error::TooLarge { limit_bytes: 1 }, 413, "transport", 413);
+    }
 }

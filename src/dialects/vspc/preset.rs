@@ -2,7 +2,7 @@
 
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy,
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -30,6 +30,9 @@ fn policy() -> Policy {
         description: "REST API keys of Veeam Service Provider Console: issued by a user for himself, without an end."
             .to_owned(),
         issued_by: IssuedBy::Owner,
+        owner: Presence::Required,
+        catalog: Some(CATALOG.to_owned()),
+        scopes: Presence::Required,
         headers: vec![CredentialHeader::Bearer],
         read_only_by: ReadOnlyBy::Method,
         expiry: Expiry::Forbidden,
@@ -48,19 +51,20 @@ fn catalog() -> Definition {
         name: name.to_owned(),
         label: label.to_owned(),
         implies: Vec::new(),
+        root_only: false,
     };
     let operation = |method: &str| Operation {
         id: format!("{}Rest", method.to_lowercase()),
         method: method.to_owned(),
         path: "/api/v3/{path...}".to_owned(),
         host: None,
-        writes: method != "GET",
+        writes: !matches!(method, "GET" | "HEAD"),
         any_of: vec!["rest".to_owned()],
     };
     Definition {
         name: CATALOG.to_owned(),
         scopes: SCOPES.into_iter().map(scope).collect(),
-        operations: ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        operations: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
             .map(operation)
             .into(),
     }

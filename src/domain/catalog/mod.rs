@@ -6,7 +6,7 @@ pub mod path;
 use super::key::verdict::Detail;
 use crate::error::{Error, Result};
 use matcher::Matcher;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The built-in catalog that holds this server's own permissions.
 pub const BUILT_IN: &str = "latchkey";
@@ -27,6 +27,8 @@ pub struct Scope {
     pub name: String,
     pub label: String,
     pub implies: Vec<String>,
+    /// It counts on keys of the root workspace alone.
+    pub root_only: bool,
 }
 
 /// A request that scopes can open.
@@ -58,6 +60,8 @@ pub struct Catalog {
     definition: Definition,
     /// Each scope with all that it includes, itself too.
     closures: HashMap<String, BTreeSet<String>>,
+    /// Scopes that count in the root workspace alone.
+    root_only: HashSet<String>,
     matcher: Matcher,
 }
 
@@ -99,7 +103,9 @@ impl Catalog {
         let closures = closures(&definition.scopes)?;
         check_operations(&definition.operations, &closures)?;
         let matcher = Matcher::compile(&definition.operations)?;
+        let root_only = definition.scopes.iter().filter(|scope| scope.root_only);
         Ok(Catalog {
+            root_only: root_only.map(|scope| scope.name.clone()).collect(),
             definition,
             closures,
             matcher,
@@ -136,13 +142,15 @@ impl Catalog {
             .collect()
     }
 
-    /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing.
-    pub fn grants(&self, held: &[Box<str>], wanted: &str) -> bool {
-        held.iter().any(|scope| {
-            self.closures
-                .get(&**scope)
-                .is_some_and(|closure| closure.contains(wanted))
-        })
+    /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing, and those
+    /// for the root workspace neither give nor are given on a key elsewhere.
+    pub fn grants(&self, held: &[Box<str>], in_root: bool, wanted: &str) -> bool {
+        let counts = |scope: &str| in_root || !self.root_only.contains(scope);
+        counts(wanted)
+            && held.iter().any(|scope| {
+                let closure = self.closures.get(&**scope).filter(|_| counts(scope));
+                closure.is_some_and(|closure| closure.contains(wanted))
+            })
     }
 
     /// What a request needs. `path` is as it came, without the query; it is checked here.
@@ -285,6 +293,7 @@ mod tests {
             name: name.to_owned(),
             label: String::new(),
             implies,
+            root_only: name == "i:root",
         }
     }
 
@@ -294,7 +303,8 @@ mod tests {
             scopes: vec![
                 scope("i:read", &[]),
                 scope("i:write", &["i:read"]),
-                scope("all", &["i:write", "all"]),
+                scope("all", &["i:write", "i:root", "all"]),
+                scope("i:root", &["i:read"]),
             ],
             operations: vec![operation("list", "GET", "/i", &["i:read"])],
         }
@@ -304,7 +314,7 @@ mod tests {
     #[test]
     fn a_scope_grants_itself_and_what_it_implies_and_nothing_alike() {
         let catalog = Catalog::compile(billing()).unwrap();
-        let grants = |held: &str, wanted: &str| catalog.grants(&[held.into()], wanted);
+        let grants = |held: &str, wanted: &str| catalog.grants(&[held.into()], true, wanted);
         assert!(grants("i:read", "i:read"));
         assert!(grants("all", "i:read"));
         assert!(!grants("i:read", "i:write"));
@@ -312,6 +322,21 @@ mod tests {
             assert!(!grants("all", wanted), "{wanted}");
         }
         assert!(!grants("stranger", "stranger"));
+    }
+
+    #[test]
+    fn a_scope_for_the_root_counts_nowhere_else() {
+        let catalog = Catalog::compile(billing()).unwrap();
+        for (held, wanted, elsewhere) in [
+            ("i:root", "i:root", false),
+            ("i:root", "i:read", false),
+            ("all", "i:root", false),
+            ("all", "i:read", true),
+        ] {
+            let held = [held.into()];
+            assert!(catalog.grants(&held, true, wanted));
+            assert_eq!(catalog.grants(&held, false, wanted), elsewhere, "{wanted}");
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl<'a> Presented<'a> {
             return None;
         }
         // The checksum covers every character, but only base62 ones make a secret.
-        if !tail.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if !is_alphanumeric(tail) {
             return None;
         }
         let id = KeyId::parse(tail.get(..ID_CHARS)?)?;
@@ -124,7 +124,7 @@ impl<'a> Presented<'a> {
 
     /// The layout without prefix.
     fn parse_plain(text: &'a str) -> Option<Presented<'a>> {
-        if text.len() != PLAIN_CHARS || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if text.len() != PLAIN_CHARS || !is_alphanumeric(text) {
             return None;
         }
         let (covered, checksum) = text.split_at_checked(PLAIN_CHARS - CHECKSUM_CHARS)?;
@@ -211,6 +211,12 @@ const BASE62_WORTH: [u8; 256] = {
     }
     worth
 };
+
+/// All bytes are looked at, good or bad: so sixteen go into one instruction.
+fn is_alphanumeric(text: &str) -> bool {
+    let found = |found: bool, byte: u8| found & byte.is_ascii_alphanumeric();
+    text.bytes().fold(true, found)
+}
 
 fn is_prefix(text: &str) -> bool {
     (2..=PREFIX_CHARS_MAX).contains(&text.len())

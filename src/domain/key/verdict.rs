@@ -90,6 +90,8 @@ pub struct Surroundings<'a> {
     pub owner: Option<&'a User>,
     /// The key's workspace and all above it are enabled.
     pub workspace_active: bool,
+    /// The key's workspace is the root.
+    pub in_root: bool,
     pub policy: &'a Policy,
     /// The key's catalog, if it has one.
     pub catalog: Option<&'a Catalog>,
@@ -236,7 +238,7 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         rate: None,
     })?;
     let grants = |scope: &str| match around.catalog {
-        Some(catalog) => catalog.grants(&key.kin.scopes, scope),
+        Some(catalog) => catalog.grants(&key.kin.scopes, around.in_root, scope),
         None => key.kin.catalog.is_none() && key.kin.scopes.iter().any(|held| **held == *scope),
     };
     let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);

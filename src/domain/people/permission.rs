@@ -114,6 +114,7 @@ pub fn built_in_catalog() -> Definition {
             .map(|read| read.scope().to_owned())
             .into_iter()
             .collect(),
+        root_only: false,
     };
     Definition {
         name: BUILT_IN.to_owned(),

@@ -8,7 +8,8 @@
 //! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
-//! `issued_by`, `owner`, `catalog`, `prefix` and the greatest numbers of keys concern new keys alone.
+//! `issued_by`, `owner`, `catalog`, `prefix` and the greatest numbers of keys concern new keys alone; but `root_administrator`
+//! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
 
 pub mod definition;
 pub mod rules;

@@ -74,6 +74,8 @@ pub enum QueryRule {
 pub enum Access {
     /// Whoever presents a credential of this server, or is its administrator on the Unix socket.
     Caller,
+    /// As `Caller`; and without a credential from this machine, or on the address that is there for figures alone.
+    Machine,
     Public,
     /// As `Caller`; and from this machine without a credential, where the configuration allows it.
     Verifier,

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// The methods that this server speaks anywhere.
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
+/// The one mount that is served on the address for figures.
+const FIGURES: &str = "/metrics";
+
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
@@ -125,6 +128,9 @@ impl Router {
     }
 
     fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
+        if self.trust.now().is_for_figures(request) && found.surface.mount != FIGURES {
+            return Err(Error::NotFound("path"));
+        }
         let checks_host = found.surface.checks_host && !found.by_host;
         if checks_host && !self.trust.now().answers_for(request) {
             return Err(Error::Misdirected);
@@ -198,8 +204,15 @@ impl Router {
             let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
-        let may_ask = access == Access::Verifier && self.trust.now().verify_from_loopback;
-        if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
+        let trust = self.trust.now();
+        let on_this_machine = head.peer.is_on_this_machine() && !client::is_forwarded(head);
+        let may_ask = match access {
+            Access::Caller | Access::Public => false,
+            Access::Machine if trust.metrics_port.is_some() => trust.is_for_figures(head),
+            Access::Machine => on_this_machine,
+            Access::Verifier => on_this_machine && trust.verify_from_loopback,
+        };
+        if may_ask {
             return Ok(Authenticated::As(None, None));
         }
         Err(Error::Unauthenticated)

@@ -1,8 +1,9 @@
 //! The HTTP front: sockets, connections, deadlines, framing, and the crossing from async to plain Rust.
 //!
-//! This folder is the only home of hyper and tokio. What it serves is three closures in a [`Service`]; it knows no
-//! route and no credential. A byte travels `accept` → `tls`, where there is a certificate → `guard` (strict framing by `head` and `chunked`) → hyper →
-//! `connection` → the service, inline or on the `pool`; `watch` keeps the deadlines.
+//! This folder is the only home of hyper and tokio. What it serves is the closures of a [`Service`]; it knows no route
+//! and no credential. A byte travels `accept` → `tls`, where there is a certificate → `guard` (strict framing by
+//! `head` and `chunked`), and from there the short way to the service, or hyper → `connection` → the service, inline
+//! or on the `pool`; `watch` keeps the deadlines.
 
 mod accept;
 mod chunked;

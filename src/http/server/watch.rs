@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::limits::{LINGER_S, Limits};
+use crate::domain::keeping::figures::TRAFFIC;
 use crate::domain::time::Timestamp;
 
 /// The accuracy of all deadlines.
@@ -130,6 +131,7 @@ pub struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.registry.guests().watches.remove(&self.number);
+        TRAFFIC.connections.fetch_sub(1, Relaxed);
         self.registry.left.notify_waiters();
     }
 }
@@ -237,6 +239,8 @@ impl Registry {
         });
         guests.watches.insert(number, Arc::clone(&watch));
         self.entered.notify_one();
+        TRAFFIC.connections.fetch_add(1, Relaxed);
+        TRAFFIC.accepted.fetch_add(1, Relaxed);
         Some(Place {
             number,
             watch,

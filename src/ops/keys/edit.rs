@@ -110,7 +110,7 @@ fn apply(
     }
     if let Some(asked) = &edit.scopes {
         may(Field::Scopes)?;
-        key.scopes = scopes(directory, key.catalog.as_deref(), asked)?;
+        key.scopes = scopes(directory, key.catalog.as_deref(), key.workspace, asked)?;
     }
     if let Some(read_only) = edit.read_only {
         may(Field::ReadOnly)?;

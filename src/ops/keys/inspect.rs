@@ -90,6 +90,7 @@ pub fn inspect(
 fn in_force(verdict: &Verdict<'_>) -> Option<(KeyId, Vec<String>)> {
     let key = verdict.key.filter(|_| verdict.code == Code::Valid)?;
     let held = &key.kin.scopes;
+    let in_root = verdict.directory.is_root(key.kin.workspace);
     let catalog = key
         .kin
         .catalog
@@ -100,7 +101,7 @@ fn in_force(verdict: &Verdict<'_>) -> Option<(KeyId, Vec<String>)> {
         Some(catalog) => {
             let scopes = catalog.definition().scopes.iter();
             scopes
-                .filter(|scope| catalog.grants(held, &scope.name))
+                .filter(|scope| catalog.grants(held, in_root, &scope.name))
                 .map(|scope| scope.name.clone())
                 .collect()
         }

@@ -143,7 +143,7 @@ pub fn keep(
 }
 
 /// What the audit log keeps of a new key: every member that is not as it would be by itself.
-fn born(key: &Key) -> Changes {
+pub fn born(key: &Key) -> Changes {
     let nothing = Key {
         name: String::new(),
         description: String::new(),
@@ -158,6 +158,7 @@ fn born(key: &Key) -> Changes {
         ..key.clone()
     };
     let mut changes = super::edit::changes(&nothing, key);
+    changes.note("policy", &STANDARD.to_owned(), &key.policy);
     changes.note_option("owner", &None, &key.owner);
     changes.note_option("catalog", &None, &key.catalog);
     changes.note_option("uses_left", &None, &key.uses_left);
@@ -196,7 +197,7 @@ fn plan(
         check_prefix("prefix", prefix)?;
     }
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
-    let scopes = scopes(directory, catalog.as_deref(), &new.scopes)?;
+    let scopes = scopes(directory, catalog.as_deref(), workspace, &new.scopes)?;
     let key = Key {
         id: generate_id()?,
         number: 0,
@@ -282,6 +283,7 @@ fn owner(
 pub fn scopes(
     directory: &Directory,
     catalog: Option<&str>,
+    workspace: Uid,
     asked: &[String],
 ) -> Result<Vec<String>> {
     let catalog = match catalog {
@@ -303,13 +305,15 @@ pub fn scopes(
     for (position, scope) in asked.iter().enumerate() {
         let field = format!("scopes[{position}]");
         check_scope_name(&field, scope)?;
-        if let Some(catalog) = catalog
-            && !catalog.has_scope(scope)
-        {
-            return Err(Error::invalid(
-                field,
-                format!("is no scope of catalog {}", catalog.name()),
-            ));
+        if let Some(catalog) = catalog {
+            let refused = |why: String| Err(Error::invalid(&field, why));
+            match catalog.scope(scope) {
+                None => return refused(format!("is no scope of catalog {}", catalog.name())),
+                Some(found) if found.root_only && !directory.is_root(workspace) => {
+                    return refused("counts on keys of the root workspace alone".to_owned());
+                }
+                Some(_) => {}
+            }
         }
         if !kept.contains(scope) {
             kept.push(scope.clone());

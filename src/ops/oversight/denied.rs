@@ -10,6 +10,7 @@ use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::store::{Durability, audit};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard};
 
 /// Refusals of one caller that are recorded.
@@ -79,8 +80,11 @@ impl App {
     ) -> Result<T> {
         if let Err(Error::Forbidden(reason)) = &decision
             && caller.permissions != Permissions::default()
-            && self.denials.admit(&event.actor, self.now().steady_ms)
         {
+            if !self.denials.admit(&event.actor, self.now().steady_ms) {
+                self.figures().events_lost.fetch_add(1, Relaxed);
+                return decision;
+            }
             let workspace = self.workspace_of(&event.target)?;
             self.record(Event {
                 outcome: Outcome::Denied,
@@ -96,8 +100,9 @@ impl App {
     pub(in crate::ops) fn record_failed_proof(&self, event: Event) -> Result<()> {
         let now = self.now().steady_ms;
         if lock(&self.denials.proofs).admits(PROOFS, "sign-in", now) {
-            self.record(event)?;
+            return self.record(event);
         }
+        self.figures().events_lost.fetch_add(1, Relaxed);
         Ok(())
     }
 

@@ -89,6 +89,7 @@ mod tests {
                 name: "rooms:read".to_owned(),
                 label: String::new(),
                 implies: Vec::new(),
+                root_only: false,
             }],
             operations: Vec::new(),
         }

@@ -4,7 +4,7 @@ pub mod first_run;
 #[cfg(test)]
 pub mod fixture;
 
-use crate::domain::audit::{Kind, Target};
+use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
@@ -21,11 +21,13 @@ use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::access::root;
 use crate::ops::clock::{Clock, Wall};
+use crate::ops::keeping::closing::Closing;
 use crate::ops::keys::issue;
 use crate::ops::oversight::denied::Denials;
 use crate::ops::people::PasswordGate;
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, system_event, verify};
+use crate::store::keeping::events;
 use crate::store::{
     Durability, Store, Write, audit, catalogs, keys, local, people, policies, workspaces,
 };
@@ -106,6 +108,8 @@ pub fn open(
         local::find_mark(read)
     })?;
     let clock = Clock::new(wall, mark);
+    close_older_copy(&store, path, &files, clock.now().wall)?;
+    let clock = Clock::new(wall, store.read(local::find_mark)?);
     store.read(|read| {
         *index.directory_mut() = publish::load_directory(read)?;
         for session in people::list_sessions(read, clock.now().wall)? {
@@ -132,8 +136,43 @@ pub fn open(
         first_run: Default::default(),
         inspections: Default::default(),
         writable: Default::default(),
+        keeping: Default::default(),
     };
     Ok(Arc::new(app))
+}
+
+/// The name of the file of tombstones, beside the database.
+pub const TOMBSTONES: &str = "tombstones";
+
+/// Begins to note what ends. If somebody has put an older copy in the place of the database, without
+/// `latchkey restore`, what has ended since ends again before anybody is let in.
+fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
+    let Some(tombstones) = store.keep_tombstones(&path.with_file_name(TOMBSTONES))? else {
+        return Ok(());
+    };
+    let peppers = files.peppers.clone();
+    let closed = store.write(Durability::Full, move |tx| {
+        let closing = Closing {
+            peppers: &peppers,
+            tombstones: &tombstones,
+            copied_at: events::newest(tx)?.map_or(now, |mark| mark.at),
+            now,
+            template: system_event("", Target::server(), now),
+            keeps_uses: false,
+        };
+        let closed = closing.run(tx)?;
+        let event = Event {
+            changes: closed.changes().into_json(),
+            ..system_event("server.close_older_copy", Target::server(), now)
+        };
+        audit::append(tx, &peppers, event)?;
+        Ok(closed)
+    })?;
+    log::warn!(
+        "the database is an older copy than the file {TOMBSTONES} beside it knows; what has ended since was ended again"
+    );
+    closed.lines().iter().for_each(|line| log::warn!("{line}"));
+    Ok(())
 }
 
 /// Reads all keys into the index, with a few threads. Returns the first error; until another attempt succeeds,
@@ -251,7 +290,11 @@ fn seed(
         audit::append(
             tx,
             peppers,
-            system_event("key.issue", Target::new(Kind::Key, key.id), now),
+            Event {
+                workspace: key.workspace.to_string(),
+                changes: issue::born(key).into_json(),
+                ..system_event("key.issue", Target::new(Kind::Key, key.id), now)
+            },
         )?;
         Ok(secret)
     };

@@ -1,16 +1,20 @@
 //! The seam to SQLite: opening, settings, values, rows and errors. Nothing else names rusqlite.
 
+mod backup;
+mod checks;
+mod migrate;
 mod values;
 
 use crate::domain::audit::Target;
+use crate::domain::keeping::tombstone::Tombstone;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
+use checks::check_file;
+pub(super) use checks::{check_backup, check_header};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 use values::{FromValue, ToValue};
@@ -19,8 +23,6 @@ use values::{FromValue, ToValue};
 const APPLICATION_ID: i64 = 0x4c74_6b79;
 /// The oldest SQLite that is trusted with keys.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
-/// The first bytes of a database file, which say what it is.
-const HEADER_BYTES: usize = 100;
 /// How long a write waits for another program's lock.
 const BUSY_MS: u64 = 5_000;
 const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
@@ -35,6 +37,15 @@ pub struct Read {
     touched: RefCell<Vec<Target>>,
     /// What is to be done in memory once it is committed.
     after: RefCell<Vec<AfterCommit>>,
+    /// What is to be noted outside the database once it is committed.
+    tombstones: RefCell<Vec<Tombstone>>,
+}
+
+/// What a transaction brings about beside the database.
+pub(super) struct Effects {
+    pub touched: Vec<Target>,
+    pub after: Vec<AfterCommit>,
+    pub tombstones: Vec<Tombstone>,
 }
 
 /// A step in memory that follows a commit and cannot fail.
@@ -169,21 +180,6 @@ impl Read {
         Ok(stood_in_the_way == 0)
     }
 
-    /// Refuses a database whose pages do not fit together.
-    pub(super) fn check_whole(&self) -> Result<()> {
-        let found: String = self
-            .connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(from_sqlite)?;
-        if found == "ok" {
-            return Ok(());
-        }
-        log::error!("store: {found}");
-        Err(Error::Unavailable(
-            "the database is damaged; restore a backup".to_owned(),
-        ))
-    }
-
     /// Whether no transaction is open: SQLite ends one by itself after some faults.
     pub(super) fn is_idle(&self) -> bool {
         self.connection.is_autocommit()
@@ -195,8 +191,12 @@ impl Read {
     }
 
     /// Empties and returns what was changed and what is to follow the commit.
-    pub(super) fn take_effects(&self) -> (Vec<Target>, Vec<AfterCommit>) {
-        (self.touched.take(), self.after.take())
+    pub(super) fn take_effects(&self) -> Effects {
+        Effects {
+            touched: self.touched.take(),
+            after: self.after.take(),
+            tombstones: self.tombstones.take(),
+        }
     }
 }
 
@@ -230,17 +230,24 @@ impl Write<'_> {
     }
 
     /// How much has been noted so far.
-    pub(super) fn mark(&self) -> (usize, usize) {
-        (
+    pub(super) fn mark(&self) -> [usize; 3] {
+        [
             self.read.touched.borrow().len(),
             self.read.after.borrow().len(),
-        )
+            self.read.tombstones.borrow().len(),
+        ]
     }
 
     /// Forgets what was noted since a mark: for a change that is undone.
-    pub(super) fn cut(&self, (touched, after): (usize, usize)) {
+    pub(super) fn cut(&self, [touched, after, tombstones]: [usize; 3]) {
         self.read.touched.borrow_mut().truncate(touched);
         self.read.after.borrow_mut().truncate(after);
+        self.read.tombstones.borrow_mut().truncate(tombstones);
+    }
+
+    /// Has something noted outside the database when this transaction is committed, before it is acknowledged.
+    pub fn entomb(&self, tombstones: Vec<Tombstone>) {
+        self.read.tombstones.borrow_mut().extend(tombstones);
     }
 }
 
@@ -276,7 +283,10 @@ pub(super) fn open_writer(path: &Path) -> Result<Read> {
     };
     // What is refused stays as it is, its log included.
     keeps_log(has_log)?;
-    check_file(&read.connection, path)?;
+    let version = check_file(&read.connection, path)?;
+    if version < SCHEMA_VERSION {
+        migrate::run(&read.connection, path, migrate::STEPS)?;
+    }
     keeps_log(false)?;
     let mode: String = read
         .connection
@@ -344,67 +354,8 @@ fn settled(connection: Connection) -> Result<Read> {
         connection,
         touched: RefCell::default(),
         after: RefCell::default(),
+        tombstones: RefCell::default(),
     })
-}
-
-/// Refuses what is no database, not ours, or newer than this build, before SQLite touches it.
-pub(super) fn check_header(path: &Path) -> Result<()> {
-    let mut header = Vec::with_capacity(HEADER_BYTES);
-    File::open(path)
-        .and_then(|file| file.take(HEADER_BYTES as u64).read_to_end(&mut header))
-        .map_err(|err| Error::Unavailable(format!("{} cannot be read: {err}", path.display())))?;
-    let number = |at: usize| -> Option<i64> {
-        let bytes = header.get(at..at + 4)?.try_into().ok()?;
-        Some(i64::from(i32::from_be_bytes(bytes)))
-    };
-    let ours = header.starts_with(b"SQLite format 3\0").then(|| {
-        // Where SQLite keeps them (https://sqlite.org/fileformat.html, 1.3).
-        (number(68), number(60))
-    });
-    match ours {
-        Some((Some(application), Some(version))) if header.len() == HEADER_BYTES => {
-            check_marks(path, application, version)
-        }
-        _ => Err(damaged(path, &"its first page is not a database's")),
-    }
-}
-
-/// As [`check_header`], with what may still be in the log.
-fn check_file(connection: &Connection, path: &Path) -> Result<()> {
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let marks = number("PRAGMA application_id")
-        .and_then(|application| Ok((application, number("PRAGMA user_version")?)));
-    match marks {
-        Ok((application, version)) => check_marks(path, application, version),
-        Err(err) => match err.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Err(damaged(path, &err)),
-            _ => Err(from_sqlite(err)),
-        },
-    }
-}
-
-fn check_marks(path: &Path, application: i64, version: i64) -> Result<()> {
-    let path = path.display();
-    let why = if application != APPLICATION_ID {
-        format!("{path} is not a Latchkey database; it was left as it is")
-    } else if version > SCHEMA_VERSION {
-        format!(
-            "{path} was written by a newer Latchkey (schema {version}, this build knows {SCHEMA_VERSION}); \
-             start that version, the file was left as it is"
-        )
-    } else if version < SCHEMA_VERSION {
-        format!("{path} has schema {version}, which no release ever wrote; restore a backup")
-    } else {
-        return Ok(());
-    };
-    Err(Error::Unavailable(why))
-}
-
-fn damaged(path: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::Unavailable(format!(
-        "{} is damaged or no database ({why}); restore a backup, the file was left as it is",
-        path.display()
-    ))
 }
 
 /// A BEGIN or COMMIT that failed.

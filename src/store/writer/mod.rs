@@ -5,13 +5,19 @@
 //! the next time without the data. So nothing is tried again; the connection is opened anew, the database is
 //! checked, the whole log is moved into it, the index loads what the file says, and only then is written on.
 
-use super::sqlite::{AfterCommit, Fault, FaultKind, Read, Write};
+use super::keeping::place::Place;
+use super::keeping::tombstones::Book;
+use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::{Durability, Publish, sqlite};
 use crate::domain::audit::Target;
+use crate::domain::keeping::figures::{COMMIT_BOUNDS_NS, Figures};
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 /// Changes that are committed together at most.
 const BATCH_MAX: usize = 256;
@@ -39,17 +45,30 @@ pub struct Writer {
     publish: Publish,
     /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
     doubtful: Vec<Target>,
+    place: Arc<Place>,
+    book: Arc<Book>,
+    figures: Arc<Figures>,
 }
 
 impl Writer {
-    /// Opens the database.
-    pub fn open(path: &Path, publish: Publish) -> Result<Writer> {
-        Ok(Writer {
+    /// Writes to a database that has just been opened.
+    pub fn new(
+        path: &Path,
+        connection: Read,
+        publish: Publish,
+        place: Arc<Place>,
+        book: Arc<Book>,
+        figures: Arc<Figures>,
+    ) -> Writer {
+        Writer {
             path: path.to_owned(),
-            connection: Some(sqlite::open_writer(path)?),
+            connection: Some(connection),
             publish,
             doubtful: Vec::new(),
-        })
+            place,
+            book,
+            figures,
+        }
     }
 
     /// Works until nobody can hand in changes any more, then empties the log.
@@ -57,7 +76,12 @@ impl Writer {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
             batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
+            let taken = i64::try_from(batch.len()).unwrap_or(0);
+            self.figures.changes_waiting.fetch_sub(taken, Relaxed);
             self.commit_together(batch, waiting);
+        }
+        if let Some(connection) = &self.connection {
+            self.book.close(connection);
         }
         if let Some(connection) = &self.connection
             && let Err(err) = connection.empty_log()
@@ -67,6 +91,10 @@ impl Writer {
     }
 
     fn commit_together(&mut self, mut batch: Vec<Job>, waiting: &Receiver<Job>) {
+        if let Err(err) = self.place.check().and_then(|()| self.book.check()) {
+            self.figures.commits_failed.fetch_add(1, Relaxed);
+            return refuse(batch, &err.to_string());
+        }
         if self.connection.is_none()
             && let Err(err) = self.reopen()
         {
@@ -79,7 +107,11 @@ impl Writer {
         drop(connection.take_effects());
         if let Err(fault) = connection.begin(syncs) {
             // Whoever came while this waited for the lock has waited long enough too.
+            let late = batch.len();
             batch.extend(waiting.try_iter());
+            let late = i64::try_from(batch.len() - late).unwrap_or(0);
+            self.figures.changes_waiting.fetch_sub(late, Relaxed);
+            self.figures.commits_failed.fetch_add(1, Relaxed);
             refuse(batch, &fault.error.to_string());
             return self.settle(&fault, Vec::new());
         }
@@ -87,13 +119,24 @@ impl Writer {
         for job in batch {
             answers.extend(run_alone(connection, job));
         }
-        let (touched, after) = connection.take_effects();
-        let finishing = || finish(connection, &self.publish, &touched, after);
+        let effects = connection.take_effects();
+        let touched = effects.touched.clone();
+        let began = Instant::now();
+        let finishing = || finish(connection, &self.publish, &self.book, effects);
         let committed = catch_unwind(AssertUnwindSafe(finishing)).unwrap_or_else(|_| {
             let error = Error::internal("the index could not follow a change; see the log");
             Err(Fault::new(FaultKind::Unknown, error))
         });
+        // What was written to a file that is in the folder no more is not saved, whatever SQLite says.
+        let committed = committed.and_then(|()| {
+            let lost = |error| Fault::new(FaultKind::NoRoom, error);
+            self.place.check().map_err(lost)
+        });
+        self.figures
+            .commits
+            .count(&COMMIT_BOUNDS_NS, began.elapsed());
         if let Err(fault) = &committed {
+            self.figures.commits_failed.fetch_add(1, Relaxed);
             log::error!("store: {} changes failed: {}", answers.len(), fault.error);
             self.settle(fault, touched);
         }
@@ -128,6 +171,8 @@ impl Writer {
 
     /// Opens the database after a fault, as the heading says.
     fn reopen(&mut self) -> Result<()> {
+        self.place.check()?;
+        self.place.forget_log();
         let connection = sqlite::open_writer(&self.path)?;
         connection.check_whole()?;
         if !connection.empty_log()? {
@@ -138,6 +183,7 @@ impl Writer {
         let follow = || (self.publish)(&connection, &self.doubtful).map(|install| install());
         catch_unwind(AssertUnwindSafe(follow))
             .unwrap_or_else(|_| Err(Error::internal("the index could not follow the database")))?;
+        self.book.catch_up(&connection)?;
         self.doubtful.clear();
         self.connection = Some(connection);
         Ok(())
@@ -179,12 +225,12 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     }
 }
 
-/// Prepares the index, commits, and puts the index in place.
+/// Prepares the index, commits, puts the index in place, and notes what has ended.
 fn finish(
     connection: &Read,
     publish: &Publish,
-    touched: &[Target],
-    after: Vec<AfterCommit>,
+    book: &Book,
+    effects: Effects,
 ) -> std::result::Result<(), Fault> {
     if connection.is_idle() {
         return Err(Fault::new(
@@ -192,14 +238,16 @@ fn finish(
             Error::Unavailable("the database ended the transaction; try again".to_owned()),
         ));
     }
-    let install =
-        publish(connection, touched).map_err(|err| Fault::new(FaultKind::Refused, err))?;
+    let refused = |err| Fault::new(FaultKind::Refused, err);
+    let install = publish(connection, &effects.touched).map_err(refused)?;
+    let no_room = |err| Fault::new(FaultKind::NoRoom, err);
+    book.make_room(&effects.tombstones).map_err(no_room)?;
     connection.commit()?;
     install();
-    for step in after {
+    for step in effects.after {
         step();
     }
-    Ok(())
+    book.write(&effects.tombstones, connection).map_err(refused)
 }
 
 /// Tells the callers of changes that were not begun why.

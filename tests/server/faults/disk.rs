@@ -12,11 +12,11 @@ use crate::durability::file;
 use crate::support::{Server, fresh_folder, refusal};
 
 /// A file system of its own, unmounted on drop.
-struct Disk(PathBuf);
+pub struct Disk(pub PathBuf);
 
 impl Disk {
     /// `None` if this machine lets nobody mount anything.
-    fn mount(size: &str) -> Option<Disk> {
+    pub fn mount(size: &str) -> Option<Disk> {
         let place = fresh_folder();
         let mounted = Command::new("mount")
             .args([
@@ -34,7 +34,7 @@ impl Disk {
     }
 
     /// Takes all the room that is left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut filler = File::options()
             .create(true)
             .append(true)
@@ -45,7 +45,7 @@ impl Disk {
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.0.join("filler")).expect("it can be removed");
     }
 }

@@ -6,7 +6,7 @@
 //! `src/store/writer`.
 
 mod device;
-mod disk;
+pub mod disk;
 mod locked;
 mod process;
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::support::{Issued, Server};
 
 /// Whether `/readyz` comes to say this: it believes what it found for a second.
-fn readiness(server: &Server, wanted: u16) -> bool {
+pub fn readiness(server: &Server, wanted: u16) -> bool {
     let deadline = Instant::now() + Duration::from_secs(5);
     while Instant::now() < deadline {
         if server.anonymous().get("/readyz").status == wanted {
@@ -107,7 +107,7 @@ impl Journal {
 }
 
 /// What a test that cannot run here says; fails where every test must run.
-fn left_out(why: &str) {
+pub fn left_out(why: &str) {
     assert!(std::env::var_os("LATCHKEY_TEST_ALL").is_none(), "{why}");
     println!("left out: {why}");
 }

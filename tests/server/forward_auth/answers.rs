@@ -54,6 +54,36 @@ fn a_good_key_is_allowed_and_always_described_in_full() {
 }
 
 #[test]
+fn an_answer_does_not_depend_on_its_way_through_the_server() {
+    let server = Server::start();
+    let admin = server.admin();
+    let issue = |key: serde_json::Value| admin.issue(key).secret;
+    let plain = issue(json!({ "name": "plain", "scopes": ["a"], "expires_in_s": 100_000 }));
+    let limit = json!({ "limit": 1_000, "window_s": 3_600 });
+    let limited = issue(json!({ "name": "limited", "rate_limit": limit }));
+    let spent = issue(json!({ "name": "spent", "uses_left": 1 }));
+    server.bearer(&spent).get("/auth/nginx").expect(200);
+    for secret in [&plain, &limited, &spent, "lk_unknown", ""] {
+        for proxy in PROXIES {
+            let path = format!("/auth/{proxy}");
+            let user = server.bearer(secret);
+            let told = |user: &crate::support::User| {
+                let mut answer = user.get(&path);
+                // What differs from one request to the next.
+                let passing = ["date", "x-request-id", "ratelimit", "x-auth-expires-in"];
+                answer
+                    .headers
+                    .retain(|(name, _)| !passing.contains(&name.as_str()));
+                (answer.status, answer.headers, answer.body)
+            };
+            // Other connection options than `close` have no meaning here, but are hyper's business.
+            let long = user.clone().with("Connection", "x");
+            assert_eq!(told(&user), told(&long), "{secret} {proxy}");
+        }
+    }
+}
+
+#[test]
 fn a_good_key_for_another_request_is_403_with_its_reason() {
     let (server, reader) = shop(&["r"]);
     let admin = server.admin();

@@ -1,7 +1,7 @@
 //! A tiny blocking HTTP/1.1 client over TCP and Unix sockets, which also sends what no proper client would.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,7 +34,11 @@ impl Address {
         body: Option<&[u8]>,
     ) -> Response {
         let bytes = self.request(method, path, headers, body);
-        let received = self.raw(&bytes, Duration::from_secs(ANSWER_S));
+        let mut connection = self.connect();
+        connection.set_write_timeout(Duration::from_secs(ANSWER_S));
+        let _ = connection.write_all(&bytes);
+        connection.end_writing();
+        let received = connection.receive(Duration::from_secs(ANSWER_S));
         let sent = String::from_utf8_lossy(&bytes).into_owned();
         match Response::parse(&sent, &received.bytes) {
             Some(response) if received.closed => response,
@@ -56,6 +60,7 @@ impl Address {
         let bytes = self.request(method, path, headers, body);
         let mut connection = self.try_connect().ok()?;
         connection.write_all(&bytes).ok()?;
+        connection.end_writing();
         let received = connection.receive(Duration::from_secs(ANSWER_S));
         Response::parse(&String::from_utf8_lossy(&bytes), &received.bytes)
     }
@@ -74,10 +79,7 @@ impl Address {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Vec<u8> {
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-            self.host()
-        );
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host());
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -169,6 +171,15 @@ impl Connection {
                 _ => return None,
             }
         }
+    }
+
+    /// Says that no further request comes, as `Connection: close` would; but that goes another way through the server
+    /// than what real clients send.
+    pub fn end_writing(&self) {
+        let _ = match self {
+            Connection::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Connection::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
     }
 
     pub fn set_read_timeout(&self, within: Duration) {

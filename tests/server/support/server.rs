@@ -147,6 +147,12 @@ impl Server {
         self.child = child;
     }
 
+    /// The same server, which is given other arguments when it starts again.
+    pub fn with_args(mut self, args: &[&str]) -> Server {
+        self.args = args.iter().map(|arg| arg.to_string()).collect();
+        self
+    }
+
     /// SIGKILL: the process gets no chance to tidy up.
     pub fn kill9(&mut self) {
         self.child.kill().expect("the server can be killed");

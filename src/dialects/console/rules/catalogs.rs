@@ -162,10 +162,11 @@ fn tried(
     };
     let opening = |scope: &&crate::domain::catalog::Scope| {
         let held = [Box::from(scope.name.as_str())];
+        // Some scopes count in the root workspace alone; there is a key that could hold them.
         demand
             .any_of
             .iter()
-            .any(|wanted| catalog.grants(&held, wanted))
+            .any(|wanted| catalog.grants(&held, true, wanted))
     };
     let scopes = catalog.definition().scopes.iter().filter(opening);
     let scopes = scopes.map(|scope| scope.name.clone()).collect();

@@ -21,6 +21,9 @@ struct ScopeBody<'a> {
     name: &'a str,
     label: &'a str,
     implies: &'a [String],
+    /// Left out where it is false, as in most catalogs it is everywhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    root_only: bool,
 }
 
 #[derive(Serialize)]
@@ -53,6 +56,7 @@ impl<'a> CatalogBody<'a> {
             name: &scope.name,
             label: &scope.label,
             implies: &scope.implies,
+            root_only: scope.root_only,
         };
         let operation = |operation: &'a Operation| OperationBody {
             id: &operation.id,
@@ -140,6 +144,7 @@ fn scope(mut fields: Fields) -> Result<Scope> {
         name: fields.required_text("name")?,
         label: fields.text("label")?.unwrap_or_default(),
         implies: fields.texts("implies")?.unwrap_or_default(),
+        root_only: fields.flag("root_only")?.unwrap_or(false),
     };
     fields.finish()?;
     Ok(scope)

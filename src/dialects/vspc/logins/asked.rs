@@ -17,7 +17,9 @@ pub struct Asked {
 
 impl Asked {
     pub fn read(call: &Call<'_>, known: &[&str]) -> Result<Asked> {
-        if !call.request.body.is_empty() {
+        // Clients that say they send JSON fill an empty body in.
+        let body = call.request.body.trim_ascii();
+        if !matches!(body, b"" | b"{}" | b"null") {
             return Err(Error::Malformed(
                 "the parameters belong into the query, and there is no body".to_owned(),
             ));

@@ -6,7 +6,7 @@ mod identity;
 use super::lists::{Page, Picked, Wanted};
 use super::patch::{self, Verdict};
 use super::version::Version;
-use super::{caller, data, preset, retry, user};
+use super::{caller, data, header, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
 use crate::domain::uid::Uid;
@@ -41,6 +41,7 @@ enum Place {
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let version = Version::of(call)?;
+    header(call, "content-type")?;
     let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
     if caller.user != Some(uid) {
         let why = "users make API keys for themselves; sign in as the user who is to have it";

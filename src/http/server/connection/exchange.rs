@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::{Front, Line};
+use crate::domain::keeping::figures::TRAFFIC;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 use crate::http::server::guard::BodyFault;
@@ -208,9 +209,13 @@ async fn answer_on_pool(front: &Arc<Front>, request: Request, share: Share) -> R
         request,
         done,
     };
+    TRAFFIC.requests_waiting.fetch_add(1, Relaxed);
     match front.pool.offer(job) {
         Ok(()) => reply.await.unwrap_or_else(|_| Reply::new(500)),
-        Err(job) => (front.service.fault)(Fault::Busy, &job.request.head),
+        Err(job) => {
+            TRAFFIC.requests_waiting.fetch_sub(1, Relaxed);
+            (front.service.fault)(Fault::Busy, &job.request.head)
+        }
     }
 }
 
@@ -224,6 +229,7 @@ pub struct Job {
 
 /// What a blocking thread does with a job.
 pub fn work(job: Job) {
+    TRAFFIC.requests_waiting.fetch_sub(1, Relaxed);
     let reply = answer_caught(&job.share.front.service, &job.request, Lane::Blocking);
     let reply = reply.unwrap_or_else(|| Reply::new(500)); // only the inline lane may pass a request on
     // The client may have gone; its request has been carried out all the same.

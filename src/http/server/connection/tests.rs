@@ -93,6 +93,10 @@ fn toy() -> Service {
                 "/100" => Reply::new(100),
                 "/204" => Reply::new(204),
                 "/304" => Reply::new(304),
+                "/name" => {
+                    let name = request.header("x-name").ok().flatten();
+                    Reply::new(200).with("x-name", name.unwrap_or("none"))
+                }
                 "/text" => Reply::new(200).body("text/plain", b"x".to_vec()),
                 "/big" => Reply::new(200).body("text/plain", vec![b'x'; BIG]),
                 _ => Reply::new(200).body("text/plain", request.body.to_vec()),
@@ -352,6 +356,82 @@ fn answers_without_a_body_are_framed_as_such() {
             !matches!(status, 204 | 304),
             "{first}"
         );
+    }
+}
+
+/// An answer without its id, which is always another.
+fn without_id(answer: &str) -> String {
+    let lines = answer.split_inclusive("\r\n");
+    lines
+        .filter(|line| !line.starts_with("x-request-id: "))
+        .collect()
+}
+
+#[test]
+fn the_short_way_and_the_long_way_give_the_same_answers() {
+    let server = Running::start(short());
+    for path in [
+        "/", "/name", "/204", "/304", "/text", "/100", "/panic", "/?q", "*",
+    ] {
+        let request = GET.replace("GET / ", &format!("GET {path} "));
+        let short = format!("{request}BAD\r\n");
+        let kept = short.replace("\r\n\r\n", "\r\nConnection: Keep-Alive\r\n\r\n");
+        // What only hyper understands, and nothing comes of it here.
+        let long = short.replace("\r\n\r\n", "\r\nConnection: x\r\n\r\n");
+        let answers = [short, kept, long].map(|request| without_id(&server.ask(&request)));
+        assert!(
+            answers[0].contains("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+            "{answers:?}"
+        );
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(answers[0], answers[2]);
+    }
+}
+
+#[test]
+fn requests_of_both_ways_are_answered_in_their_order() {
+    let server = Running::start(short());
+    let kinds = [
+        "GET /name HTTP/1.1\r\nHost: a\r\nX-Name: NAME\r\n\r\n",
+        "GET /name?blocking HTTP/1.1\r\nHost: a\r\nX-Name: NAME\r\n\r\n",
+        "POST /name HTTP/1.1\r\nHost: a\r\nX-Name: NAME\r\nContent-Length: 0\r\n\r\n",
+        "GET /name HTTP/1.1\r\nHost: a\r\nX-Name: NAME\r\nConnection: x\r\n\r\n",
+    ];
+    let kind = |number: usize| kinds[number * number % 7 % kinds.len()];
+    let requests: String = (0..200)
+        .map(|number| kind(number).replace("NAME", &number.to_string()))
+        .collect();
+    let answers = server.ask(&format!("{requests}{GET}BAD\r\n"));
+    let names: Vec<&str> = answers
+        .lines()
+        .filter_map(|line| line.strip_prefix("x-name: "))
+        .collect();
+    let expected: Vec<String> = (0..200).map(|number: usize| number.to_string()).collect();
+    assert_eq!(names, expected);
+    check(&answers, &[[200; 201].as_slice(), &[400]].concat());
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_is_held_up_and_then_cut_off() {
+    let server = Running::start(Limits {
+        write_s: 3,
+        ..short()
+    });
+    let mut stream = server.connect();
+    let requests = GET.repeat(100);
+    stream
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    // What the kernel holds of answers, and then of requests, is a few megabytes on either side.
+    let mut sent = 0;
+    while stream.write_all(requests.as_bytes()).is_ok() {
+        sent += requests.len();
+        assert!(sent < 64 * 1024 * 1024, "nobody holds this client up");
+    }
+    let began = Instant::now();
+    while stream.write_all(b"G").is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(12), "still connected");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

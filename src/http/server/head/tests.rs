@@ -201,6 +201,17 @@ fn header_lines() {
 }
 
 #[test]
+fn a_control_byte_is_found_wherever_it_stands() {
+    for position in 0..50 {
+        let line = |byte: &str| format!("X: {}{byte}{}", "a".repeat(position), "\tb".repeat(20));
+        check_header(200, line("\t"));
+        check_header(400, line("\x01"));
+        check_header(400, line("\x7f"));
+        check_header(400, line("\n"));
+    }
+}
+
+#[test]
 fn hosts() {
     for good in ["a", "a.example:8080", "[::1]:80", "127.0.0.1", ""] {
         check(200, format!("GET / HTTP/1.1\r\nHost: {good}\r\n\r\n"));

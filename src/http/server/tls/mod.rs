@@ -166,7 +166,7 @@ fn verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Client
     }
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
-    Ok(verifier.map_err(|err| refused(path, &format!("cannot be used: {err}")))?)
+    verifier.map_err(|err| refused(path, &format!("cannot be used: {err}")))
 }
 
 fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>> {

@@ -150,13 +150,14 @@ pub fn passing(
 ) -> Result<Found> {
     caller.require_somewhere(Permission::KeysRead)?;
     let mut found: Vec<(KeyId, Box<str>, Timestamp)> = Vec::new();
-    walk(app, caller, |_, key, state| {
+    walk(app, caller, |directory, key, state| {
         let kin = &key.kin;
+        let in_root = directory.is_root(kin.workspace);
         let granted = demand.any_of.is_empty()
             || demand
                 .any_of
                 .iter()
-                .any(|wanted| catalog.grants(&kin.scopes, wanted));
+                .any(|wanted| catalog.grants(&kin.scopes, in_root, wanted));
         let fits = state == State::Active
             && kin.catalog.as_deref() == Some(catalog.name())
             && granted

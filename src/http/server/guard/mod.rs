@@ -2,12 +2,15 @@
 //!
 //! Bytes reach hyper only after they were checked, one head at a time and never beyond the end of the body that
 //! follows it, so that hyper and we cannot disagree about where a request ends. What can be answered at once is
-//! answered here: hyper asks for a next head only when it has written all its answers, so it may as well wait a
-//! little longer for one. What is refused never reaches hyper either: it sees an end of stream, finishes what it was answering, and shuts the stream down; the refusal is
-//! written then. The end of every connection is here too: an answer that comes before the request was read whole is
-//! followed by a bounded wait, because closing at once would reset the connection and lose the answer.
+//! answered here: hyper asks for a next head only when it has written all its answers, and so waits a little longer
+//! for one. What is refused never reaches hyper either: it sees an end of stream, finishes what it was answering,
+//! and shuts the stream down; the refusal is written then. The end of every connection is in `outgoing`: an answer
+//! that comes before the request was read whole is followed by a bounded wait, because closing at once would reset
+//! the connection and lose the answer.
 //!
-//! Memory is one buffer of at most `head_bytes_max`, and the header lines in it once more.
+//! Memory is one buffer of at most `head_bytes_max`, the header lines in it once more, and one answer.
+
+mod outgoing;
 
 use std::fmt;
 use std::io;
@@ -20,14 +23,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::chunked;
 use super::connection::Line;
 use super::head::{self, Bounds, Framing, Refusal, refusal};
-use super::limits::{LINGER_BYTES_MAX, PROGRESS_BYTES};
+use super::limits::PROGRESS_BYTES;
 use super::watch::{Phase, Since};
 
 /// Enough for nearly every request; a connection that never speaks costs no more.
 const BUFFER_BYTES: usize = 2 * 1024;
-
-/// What an outbox keeps of its memory between two answers.
-const OUTBOX_BYTES: usize = 2 * 1024;
 
 /// See the heading. `S` is a plain socket or a TLS stream.
 pub struct Guard<S> {
@@ -156,8 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Back-pressure: who does not read answers may not send requests (attacks 32).
-            ready!(self.poll_outbox(cx))?;
-            if self.blocked.is_some() {
+            if self.poll_outbox(cx)?.is_pending() || self.blocked.is_some() {
                 self.stalled = true;
                 return Poll::Pending;
             }
@@ -238,26 +237,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             _ => Phase::Body,
         });
         false
-    }
-
-    /// Sends what was answered at once. Ready when there is none of it left.
-    fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.outbox.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while self.sent < self.outbox.len() {
-            let outbox = std::mem::take(&mut self.outbox);
-            let taken = self.poll_send(cx, &outbox[self.sent..]);
-            self.outbox = outbox;
-            match ready!(taken)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.sent += bytes,
-            }
-        }
-        self.sent = 0;
-        self.outbox.clear();
-        self.outbox.shrink_to(OUTBOX_BYTES);
-        self.poll_sent(cx)
     }
 
     fn head_is_late(&mut self) {
@@ -385,111 +364,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         Poll::Ready(Ok(()))
     }
-
-    /// Whether the client may still be sending, so that closing at once would lose the answer.
-    fn has_unread(&self) -> bool {
-        let within_request = !matches!(self.stage, Stage::Head(_) | Stage::Ended);
-        self.start < self.end || self.cut_short || within_request
-    }
-
-    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.line.place.watch.since().phase != Phase::Linger {
-            self.enter(Phase::Linger);
-        } else if self.is_overdue() {
-            self.farewell = Farewell::Done;
-        }
-        loop {
-            match &mut self.farewell {
-                Farewell::Refuse { answer, written } => {
-                    if *written < answer.len() {
-                        *written +=
-                            ready!(Pin::new(&mut self.io).poll_write(cx, &answer[*written..]))?;
-                    } else {
-                        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-                        self.farewell = Farewell::HalfClose;
-                    }
-                }
-                Farewell::HalfClose => {
-                    ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-                    self.farewell = if self.has_unread() {
-                        Farewell::Drain {
-                            left: LINGER_BYTES_MAX,
-                        }
-                    } else {
-                        Farewell::Done
-                    };
-                }
-                Farewell::Drain { left } => {
-                    let left = *left;
-                    (self.start, self.end) = (0, 0);
-                    let bytes = ready!(self.poll_fill(cx))?;
-                    self.farewell = match left.checked_sub(bytes) {
-                        Some(left) if bytes > 0 => Farewell::Drain { left },
-                        _ => Farewell::Done,
-                    };
-                }
-                Farewell::Done => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.io).poll_write(cx, bytes) {
-            Poll::Pending => {
-                self.is_blocked()?;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(taken)) => {
-                if self.blocked.is_some() {
-                    self.progress += taken;
-                    if self.progress >= PROGRESS_BYTES {
-                        self.progress = 0;
-                        self.enter(Phase::Write);
-                    }
-                }
-                Poll::Ready(Ok(taken))
-            }
-            failed => failed,
-        }
-    }
-
-    /// Ready when what was sent has left this process.
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.io).poll_flush(cx) {
-            Poll::Pending => {
-                self.is_blocked()?;
-                Poll::Pending
-            }
-            flushed => {
-                self.is_free_again(cx);
-                flushed
-            }
-        }
-    }
-
-    fn is_blocked(&mut self) -> io::Result<()> {
-        if self.blocked.is_none() {
-            self.blocked = Some(self.line.place.watch.since());
-            self.progress = 0;
-            self.enter(Phase::Write);
-        } else if self.is_overdue() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the client does not read",
-            ));
-        }
-        Ok(())
-    }
-
-    fn is_free_again(&mut self, cx: &mut Context<'_>) {
-        if let Some(before) = self.blocked.take() {
-            self.progress = 0;
-            self.enter(before.phase);
-            if std::mem::take(&mut self.stalled) {
-                cx.waker().wake_by_ref();
-            }
-        }
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Guard<S> {
@@ -518,24 +392,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Guard<S> {
                 Stage::Ended => return Poll::Ready(Ok(())),
             }
         }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Guard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_outbox(cx))?;
-        self.poll_sent(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_farewell(cx)
     }
 }

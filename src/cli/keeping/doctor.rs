@@ -1,0 +1,182 @@
+//! `latchkey doctor`: what can be seen of the files from here, and what the server says of itself.
+
+use crate::cli::ask::{Server, Target};
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::show;
+use crate::cli::show::Common;
+use crate::config::folder::{KEY_FILES, check_key_file};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The server's answer, and ours.
+#[derive(Deserialize, Serialize)]
+pub struct Doctor {
+    healthy: bool,
+    checks: Vec<Check>,
+    unseen: Vec<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Check {
+    name: String,
+    finding: String,
+    text: String,
+    advice: String,
+}
+
+pub fn run(args: &DoctorArgs) -> Result<End> {
+    let doctor = examine(&args.common.data.data);
+    if args.common.json {
+        show::print(&serde_json::to_string(&doctor).unwrap_or_default())?;
+    } else {
+        show::print(&doctor.written())?;
+    }
+    Ok(if doctor.healthy {
+        End::Done
+    } else {
+        End::Found
+    })
+}
+
+/// All findings. A server that cannot be asked is a finding itself.
+fn examine(data: &Path) -> Doctor {
+    let mut checks = files(data);
+    let target = Target::of(&["doctor"]);
+    let told = Server::reach(data)
+        .and_then(|server| server.get(&target))
+        .and_then(|answer| answer.json::<Doctor>());
+    let unseen = match told {
+        Ok(told) => {
+            checks.extend(told.checks);
+            told.unseen
+        }
+        Err(failure) => {
+            let why = match failure {
+                Failure::Refused(why) | Failure::Usage(why) => why,
+            };
+            checks.push(Check::failed(
+                "server",
+                &why,
+                "mend what it says and ask again",
+            ));
+            vec!["the database was not looked into".to_owned()]
+        }
+    };
+    Doctor {
+        healthy: checks.iter().all(|check| check.finding != "failed"),
+        checks,
+        unseen,
+    }
+}
+
+/// What the folder shows to whoever may look into it.
+fn files(data: &Path) -> Vec<Check> {
+    vec![modes(data), key_files(data)]
+}
+
+/// Who else could read or change the files.
+fn modes(data: &Path) -> Check {
+    let name = "file modes";
+    let mut open = Vec::new();
+    let mut foreign = Vec::new();
+    let own = rustix::process::geteuid().as_raw();
+    let mut look = |path: &Path| {
+        // The socket may be looked at, but not followed if it is something else.
+        if let Ok(found) = fs::symlink_metadata(path) {
+            let mode = found.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 && !found.is_symlink() {
+                open.push(format!("{} ({mode:03o})", path.display()));
+            }
+            if found.uid() != own && own != 0 {
+                foreign.push(path.display().to_string());
+            }
+        }
+    };
+    look(data);
+    let folders = [data.to_owned(), data.join("backups")];
+    for entry in folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten()
+    {
+        look(&entry.path());
+    }
+    if !open.is_empty() {
+        let text = format!("others can read {}", open.join(", "));
+        return Check::failed(name, &text, "close them with: chmod go= FILE");
+    }
+    if !foreign.is_empty() {
+        let text = format!("{} belong to another user", foreign.join(", "));
+        return Check::failed(
+            name,
+            &text,
+            "run latchkey, and this command, as the user whom the data folder belongs to",
+        );
+    }
+    Check::ok(name, "only the owner can read the data folder")
+}
+
+/// Whether pepper and sealing key are there and can be read as such; whether they fit is asked at the server's start.
+fn key_files(data: &Path) -> Check {
+    let name = "pepper and sealing key";
+    for file in KEY_FILES {
+        if let Err(why) = check_key_file(data, file) {
+            return Check::failed(
+                name,
+                &why,
+                "put the file back: latchkey secrets restore FILE; a server that runs goes on with what it has read. If systemd hands \
+                 it over, set CREDENTIALS_DIRECTORY to its folder and ask again",
+            );
+        }
+    }
+    Check::ok(name, "both can be read")
+}
+
+impl Check {
+    fn ok(name: &str, text: &str) -> Check {
+        Check {
+            name: name.to_owned(),
+            finding: "ok".to_owned(),
+            text: text.to_owned(),
+            advice: String::new(),
+        }
+    }
+
+    fn failed(name: &str, text: &str, advice: &str) -> Check {
+        Check {
+            finding: "failed".to_owned(),
+            advice: advice.to_owned(),
+            ..Check::ok(name, text)
+        }
+    }
+}
+
+impl Doctor {
+    /// One line a question; what to do below what needs doing.
+    fn written(&self) -> String {
+        let mut text = String::new();
+        for check in &self.checks {
+            text.push_str(&format!(
+                "{:<8} {:<22}  {}\n",
+                check.finding, check.name, check.text
+            ));
+            if !check.advice.is_empty() {
+                text.push_str(&format!("{:<8} {:<22}  → {}\n", "", "", check.advice));
+            }
+        }
+        text.push_str("\nNot seen by this:\n");
+        for unseen in &self.unseen {
+            text.push_str(&format!("  {unseen}\n"));
+        }
+        text.trim_end().to_owned()
+    }
+}

@@ -1,0 +1,235 @@
+//! `latchkey restore`: a backup takes the place of the database, and lets nobody in who has been shut out since.
+
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::serve::wall_clock;
+use crate::cli::show::print;
+use crate::cli::typed;
+use crate::config::DataArgs;
+use crate::config::folder::{Contents, Folder, socket_of};
+use crate::domain::keeping::tombstone::Tombstones;
+use crate::domain::key::keyfile::KeyFiles;
+use crate::ops::keeping::restore::{self, Restored, Wanted};
+use crate::ops::setup::TOMBSTONES;
+use serde::Serialize;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct RestoreArgs {
+    /// The backup
+    file: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// The file of tombstones to go by, if the one in the data folder is lost and there is a copy of it
+    #[arg(long, value_name = "FILE")]
+    tombstones: Option<PathBuf>,
+    /// Leave counted keys the uses that the backup gives them, although some may have been spent since
+    #[arg(long)]
+    keep_uses: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done, for scripts.
+#[derive(Serialize)]
+struct RestoredBody<'a> {
+    backup: String,
+    backup_latest_event_at: String,
+    backup_events: i64,
+    /// Whether it was known what has ended since.
+    tombstones: bool,
+    closed: &'a [String],
+    old_database: Option<String>,
+}
+
+pub fn run(args: &RestoreArgs) -> Result<End> {
+    let data = &args.data.data;
+    let folder = open(data)?;
+    let files = keys_of(&folder)?;
+    check_file(&args.file, &folder)?;
+    let (tombstones, known) = tombstones(args, &folder)?;
+    if !known && folder.database().exists() {
+        eprintln!(
+            "There is no file of tombstones, so it is not known what was deleted or disabled since the backup."
+        );
+    }
+    typed::confirm(
+        &format!(
+            "Put {} in the place of the database in {}?",
+            args.file.display(),
+            data.display()
+        ),
+        args.yes,
+    )?;
+    let staged = folder.stage(&args.file)?;
+    let now = wall_clock();
+    let uid = rustix::process::geteuid().as_raw();
+    let prepared = restore::prepare(
+        &staged,
+        &files,
+        Wanted {
+            tombstones: tombstones.clone(),
+            keeps_uses: args.keep_uses,
+            actor: format!("local:{uid}"),
+            backup: args.file.display().to_string(),
+            now,
+        },
+    );
+    let restored = match prepared {
+        Ok(restored) => restored,
+        Err(err) => {
+            folder.unstage();
+            return Err(told(err, &args.file, &staged));
+        }
+    };
+    let kept = format!("latchkey.db.before-{}", now.compact());
+    let old = folder.install_staged(&kept)?;
+    restore::settle(&folder.path().join(TOMBSTONES), &tombstones, &restored)?;
+    tell(args, &restored, known, old.as_deref())?;
+    Ok(End::Done)
+}
+
+/// A folder to restore into: one without a server. One that is not there yet is made by `latchkey secrets restore`.
+fn open(data: &Path) -> Result<Folder> {
+    if !data.exists() {
+        return Err(Failure::refused(format!(
+            "the data folder {} is not there; on a new machine put pepper and sealing key back first: latchkey secrets \
+             restore FILE --data {}",
+            data.display(),
+            data.display()
+        )));
+    }
+    match Folder::open_unless_locked(data)? {
+        Some(folder) => Ok(folder),
+        None => Err(Failure::refused(format!(
+            "a server or another command uses {} (its socket is {}); stop it first, nothing was changed",
+            data.display(),
+            socket_of(data).display()
+        ))),
+    }
+}
+
+fn keys_of(folder: &Folder) -> Result<KeyFiles> {
+    if folder.contents()? == Contents::Empty {
+        return Err(Failure::refused(format!(
+            "{} has no pepper, and without the right one no key of a backup can be verified; put it back first: \
+             latchkey secrets restore FILE --data {}",
+            folder.path().display(),
+            folder.path().display()
+        )));
+    }
+    Ok(folder.read_key_files()?)
+}
+
+/// Refuses what cannot be a backup as `latchkey backup` makes them.
+fn check_file(file: &Path, folder: &Folder) -> Result<()> {
+    let shown = file.display();
+    let found = fs::metadata(file).map_err(|err| {
+        Failure::refused(format!(
+            "{shown} cannot be read: {err}; nothing was changed"
+        ))
+    })?;
+    if !found.is_file() {
+        return Err(Failure::refused(format!(
+            "{shown} is not a file; nothing was changed"
+        )));
+    }
+    if let Ok(database) = fs::metadata(folder.database())
+        && (database.dev(), database.ino()) == (found.dev(), found.ino())
+    {
+        return Err(Failure::refused(format!(
+            "{shown} is the database itself; nothing was changed"
+        )));
+    }
+    for suffix in ["-wal", "-journal"] {
+        let beside = format!("{shown}{suffix}");
+        if fs::metadata(&beside).is_ok_and(|log| log.len() > 0) {
+            return Err(Failure::refused(format!(
+                "{beside} lies beside it: this is a copy of a database in use and not whole; make backups with: latchkey \
+                 backup FILE. Nothing was changed"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What is known to have ended, and whether anything is known.
+fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)> {
+    let path = args
+        .tombstones
+        .clone()
+        .unwrap_or_else(|| folder.path().join(TOMBSTONES));
+    let read = match fs::read(&path) {
+        Ok(bytes) => Tombstones::parse(&bytes),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound && args.tombstones.is_none() => {
+            return Ok((Tombstones::default(), false));
+        }
+        Err(err) => {
+            return Err(Failure::refused(format!(
+                "{} cannot be read: {err}; nothing was changed",
+                path.display()
+            )));
+        }
+    };
+    if read.damaged > 0 {
+        eprintln!(
+            "{}: {} of {} lines are damaged and were passed over",
+            path.display(),
+            read.damaged,
+            read.lines + read.damaged
+        );
+    }
+    Ok((read, true))
+}
+
+/// The sentence names the backup, not the copy of it that was looked at.
+fn told(err: crate::error::Error, file: &Path, staged: &Path) -> Failure {
+    let staged = staged.display().to_string();
+    match Failure::from(err) {
+        Failure::Refused(sentence) => Failure::Refused(format!(
+            "{}; the database is as it was",
+            sentence.replace(&staged, &file.display().to_string())
+        )),
+        other => other,
+    }
+}
+
+fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>) -> Result<()> {
+    let closed = restored.closed.lines();
+    if args.json {
+        let body = RestoredBody {
+            backup: args.file.display().to_string(),
+            backup_latest_event_at: restored.at.to_string(),
+            backup_events: restored.events,
+            tombstones: known,
+            closed: &closed,
+            old_database: old.map(|path| path.display().to_string()),
+        };
+        return print(&serde_json::to_string(&body).unwrap_or_default());
+    }
+    let mut text = format!(
+        "Restored {}: {} events, the latest of {}.\n",
+        args.file.display(),
+        restored.events,
+        restored.at
+    );
+    for line in &closed {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if !known {
+        text.push_str("  what was deleted or disabled since the backup is not known: look through users and keys\n");
+    }
+    if let Some(old) = old {
+        text.push_str(&format!("The old database is kept as {}.\n", old.display()));
+    }
+    text.push_str(&format!(
+        "Serve it with:\n  latchkey serve --data {}",
+        args.data.data.display()
+    ));
+    print(&text)
+}

@@ -1,0 +1,95 @@
+//! `latchkey support-bundle`: what somebody who helps needs, as one file of JSON.
+
+use crate::cli::ask::{Server, Target};
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::show::print;
+use crate::config::DataArgs;
+use serde_json::{Value, json};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct SupportArgs {
+    /// Where to write it
+    file: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+pub fn run(args: &SupportArgs) -> Result<End> {
+    let data = &args.data.data;
+    let failed = |err: &dyn std::fmt::Display| {
+        Failure::refused(format!("{} cannot be written: {err}", args.file.display()))
+    };
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&args.file)
+        .map_err(|err| failed(&err))?;
+    let told = Server::reach(data).and_then(|server| {
+        let running = matches!(server, Server::Running(_));
+        let answer = server.ask("POST", &Target::of(&["doctor", "bundle"]), Some(&json!({})))?;
+        Ok((running, answer.json::<Value>()?))
+    });
+    // A server that cannot be asked is what help is needed for.
+    let (running, server) = match told {
+        Ok((running, server)) => (Some(running), server),
+        Err(Failure::Refused(why) | Failure::Usage(why)) => (None, json!({ "failed": why })),
+    };
+    let bundle = json!({
+        "latchkey": env!("CARGO_PKG_VERSION"),
+        "running": running,
+        "server": server,
+        "files": files(data),
+        "system": system(),
+    });
+    let text = serde_json::to_string_pretty(&bundle).unwrap_or_default();
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all())
+        .map_err(|err| failed(&err))?;
+    print(&format!(
+        "{}: no secrets, digests or names in it; read it before you send it",
+        args.file.display()
+    ))?;
+    Ok(End::Done)
+}
+
+/// Names, sizes and modes of what is in the data folder, never a content.
+fn files(data: &Path) -> Vec<Value> {
+    let folders = [data.to_owned(), data.join("backups")];
+    let entries = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten();
+    let one = |entry: fs::DirEntry| {
+        let found = entry.metadata().ok()?;
+        Some(json!({
+            "name": entry.file_name().to_string_lossy(),
+            "bytes": found.len(),
+            "mode": format!("{:o}", found.mode()),
+            "uid": found.uid(),
+        }))
+    };
+    entries.filter_map(one).collect()
+}
+
+/// The kernel and the file system, as far as they tell.
+fn system() -> Value {
+    let read = |path: &str| {
+        fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    json!({
+        "kernel": read("/proc/version"),
+        "uid": rustix::process::geteuid().as_raw(),
+        "processors": std::thread::available_parallelism().map_or(0, usize::from),
+    })
+}

@@ -1,0 +1,65 @@
+//! `GET /metrics`: the server's figures in the OpenMetrics text format, for Prometheus and whatever reads it.
+//!
+//! From this machine, or from anywhere on the address of `--metrics-listen`, without a credential; else with
+//! `audit:read` in the root workspace. No metric has a label whose values come from clients: the number of series is
+//! fixed.
+
+mod text;
+
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::{Access, Call, Route, Surface, get};
+
+pub const SURFACE: Surface = Surface {
+    name: "metrics",
+    mount: "/metrics",
+    movable: false,
+    routes: ROUTES,
+    checks_host: false,
+    render_error: render,
+    render_fault: |status, why, _| {
+        Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
+    },
+    refusals: None,
+};
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    get("", Access::Machine, metrics),
+];
+
+/// OpenMetrics 1.0, section 4.1.1.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /metrics`
+fn metrics(call: &Call<'_>) -> Result<Reply> {
+    if let Some(caller) = call.optional_caller() {
+        call.app.require_figures(caller)?;
+    }
+    let text = text::written(call.app).map_err(Error::internal)?;
+    Ok(Reply::new(200).body(CONTENT_TYPE, text.into_bytes()))
+}
+
+/// A status and a word; a scraper shows the first line of it.
+fn render(err: &Error, _: &Head) -> Reply {
+    let (status, word) = match err {
+        Error::MethodNotAllowed { allow } => return Reply::new(405).with("allow", allow),
+        Error::Unauthenticated => {
+            let reply = Reply::new(401).with("www-authenticate", "Bearer realm=\"latchkey\"");
+            return reply.body(
+                "text/plain",
+                b"a credential with audit:read is needed\n".to_vec(),
+            );
+        }
+        Error::Forbidden(_) => (403, "this credential does not have audit:read everywhere"),
+        Error::Malformed(_) | Error::Invalid { .. } => (400, "this request cannot be read"),
+        Error::Misdirected => (421, "wrong host"),
+        Error::NotFound(_) => (404, "not found"),
+        Error::TooLarge { .. } => (413, "too large"),
+        Error::TooMany { .. } => (429, "too many requests"),
+        Error::Unavailable(_) => (503, "not available"),
+        Error::Conflict(_) | Error::Internal(_) | Error::UnsupportedMediaType(_) => (500, "failed"),
+    };
+    Reply::new(status).body("text/plain", format!("{word}\n").into_bytes())
+}

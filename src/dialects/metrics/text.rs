@@ -1,0 +1,254 @@
+//! The figures as text. Names are `latchkey_…`, units base units, as Prometheus' naming conventions ask.
+
+use crate::domain::keeping::figures::{
+    CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIFY_BOUNDS_NS,
+};
+use crate::domain::key::State;
+use crate::domain::time::Timestamp;
+use crate::ops::App;
+use crate::ops::keeping::figures::LIFETIMES;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+/// Everything that is told, taken at one moment.
+#[derive(Debug)]
+struct Snapshot {
+    counters: Vec<(&'static str, &'static str, u64)>,
+    gauges: Vec<(&'static str, &'static str, f64)>,
+    /// Name, help, label, and a value for each of its words.
+    families: Vec<Family>,
+    spans: Vec<(&'static str, &'static str, &'static [u64; 12], SpanTotals)>,
+}
+
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    counts_up: bool,
+    values: Vec<(&'static str, u64)>,
+}
+
+/// The whole text, `# EOF` included.
+pub fn written(app: &App) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot::take(app)));
+    let mut written = String::with_capacity(8 * 1024);
+    text::encode(&mut written, &registry)?;
+    Ok(written)
+}
+
+impl Snapshot {
+    fn take(app: &App) -> Snapshot {
+        let figures = app.figures();
+        let loaded = app.index.is_complete();
+        let ready = loaded && app.check_writable().is_ok();
+        let now = app.now().wall;
+        let clock = app.clock.reading();
+        let behind_ms = clock.mark.map_or(0, |mark| clock.wall.0 - mark.0);
+        let mut snapshot = Snapshot {
+            counters: vec![
+                (
+                    "latchkey_commit_failures",
+                    "Transactions that could not be begun or committed",
+                    figures.commits_failed.load(Relaxed),
+                ),
+                (
+                    "latchkey_connections_accepted",
+                    "Connections accepted since the start",
+                    TRAFFIC.accepted.load(Relaxed),
+                ),
+                (
+                    "latchkey_audit_events_lost",
+                    "Refused attempts that came too fast to be recorded, and changes recorded in memory only",
+                    figures.events_lost.load(Relaxed),
+                ),
+                (
+                    "latchkey_usage_lost",
+                    "Verdicts missing from the usage of keys because too many keys were in use at once",
+                    app.index.usage.lost(),
+                ),
+                (
+                    "latchkey_backup_failures",
+                    "Backups that could not be made",
+                    figures.backups_failed.load(Relaxed),
+                ),
+            ],
+            gauges: vec![
+                (
+                    "latchkey_ready",
+                    "1 if keys are loaded and the database can be written",
+                    flag(ready),
+                ),
+                (
+                    "latchkey_keys_loaded",
+                    "1 if every key is in memory",
+                    flag(loaded),
+                ),
+                (
+                    "latchkey_connections",
+                    "Open connections",
+                    level(&TRAFFIC.connections),
+                ),
+                (
+                    "latchkey_clock_offset_seconds",
+                    "The wall clock less the latest time that was believed; below zero it has fallen back",
+                    behind_ms as f64 / 1000.0,
+                ),
+            ],
+            families: Vec::new(),
+            spans: vec![
+                (
+                    "latchkey_verify_duration_seconds",
+                    "Time from a presented secret to its verdict",
+                    &VERIFY_BOUNDS_NS,
+                    figures.verify_spans(),
+                ),
+                (
+                    "latchkey_commit_duration_seconds",
+                    "Time to commit a batch of changes, the sync of the disk included",
+                    &COMMIT_BOUNDS_NS,
+                    figures.commits.totals(),
+                ),
+            ],
+        };
+        if let Some(free) = app.disk_free() {
+            let help = "Bytes that are free where the database is";
+            snapshot
+                .gauges
+                .push(("latchkey_disk_free_bytes", help, free as f64));
+        }
+        if let Some(end) = figures.certificate_end() {
+            snapshot.gauges.push((
+                "latchkey_certificate_expires_seconds",
+                "Seconds until the certificate that is served ends; below zero it has ended",
+                (end.0 - now.0) as f64 / 1000.0,
+            ));
+        }
+        let backup = Timestamp(figures.backup_at.load(Relaxed));
+        if backup.0 != i64::MIN {
+            snapshot.gauges.push((
+                "latchkey_backup_age_seconds",
+                "Seconds since a backup was last finished",
+                (now.0 - backup.0) as f64 / 1000.0,
+            ));
+        }
+        snapshot.families = families(app);
+        snapshot
+    }
+}
+
+fn families(app: &App) -> Vec<Family> {
+    let figures = app.figures();
+    let keys = app.key_figures();
+    let clock = app.clock.reading().state.as_str();
+    let codes = CODES.iter().map(|code| code.as_str());
+    let states = State::ALL.iter().zip(keys.states);
+    let states = states.filter(|(state, _)| **state != State::Deleted);
+    let spans = LIFETIMES.iter().map(|(word, _)| *word);
+    let spans = std::iter::once("ended")
+        .chain(spans)
+        .chain(["later", "never"]);
+    vec![
+        Family {
+            name: "latchkey_verdicts",
+            help: "Presented secrets by verdict",
+            label: "code",
+            counts_up: true,
+            values: codes.zip(figures.verdicts()).collect(),
+        },
+        Family {
+            name: "latchkey_keys",
+            help: "Keys by state",
+            label: "state",
+            counts_up: false,
+            values: states
+                .map(|(state, count)| (state.as_str(), count))
+                .collect(),
+        },
+        Family {
+            name: "latchkey_keys_by_lifetime",
+            help: "Keys by what is left of their lives; each key is counted once, in the shortest span that holds it",
+            label: "within",
+            counts_up: false,
+            values: spans.zip(keys.lifetimes).collect(),
+        },
+        Family {
+            name: "latchkey_waiting",
+            help: "What waits: changes for the writer, requests for a thread, keys whose usage is not written yet",
+            label: "for",
+            counts_up: false,
+            values: vec![
+                ("writer", count(&figures.changes_waiting)),
+                ("thread", count(&TRAFFIC.requests_waiting)),
+                ("usage", app.index.usage.waiting_keys() as u64),
+            ],
+        },
+        Family {
+            name: "latchkey_clock",
+            help: "1 for what the clock is: in step, behind or ahead of the latest time that was believed",
+            label: "state",
+            counts_up: false,
+            values: ["in_step", "behind", "ahead"]
+                .map(|word| (word, u64::from(word == clock)))
+                .to_vec(),
+        },
+    ]
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, value) in &self.counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(*value).encode(metric)?;
+        }
+        for (name, help, value) in &self.gauges {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(*value).encode(metric)?;
+        }
+        for family in &self.families {
+            let kind = match family.counts_up {
+                true => MetricType::Counter,
+                false => MetricType::Gauge,
+            };
+            let mut metric = encoder.encode_descriptor(family.name, family.help, None, kind)?;
+            for (word, value) in &family.values {
+                let labels = [(family.label, *word)];
+                let one = metric.encode_family(&labels)?;
+                match family.counts_up {
+                    true => ConstCounter::new(*value).encode(one)?,
+                    false => ConstGauge::new(*value as i64).encode(one)?,
+                }
+            }
+        }
+        for (name, help, bounds_ns, totals) in &self.spans {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            let bounds = bounds_ns.iter().map(|ns| *ns as f64 / 1e9);
+            let buckets: Vec<(f64, u64)> =
+                bounds.chain([f64::INFINITY]).zip(totals.buckets).collect();
+            let count = totals.buckets.iter().sum();
+            let sum = totals.sum_ns as f64 / 1e9;
+            metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+fn level(gauge: &AtomicI64) -> f64 {
+    count(gauge) as f64
+}
+
+/// Two threads may count the coming and the going of one thing in the wrong order.
+fn count(gauge: &AtomicI64) -> u64 {
+    u64::try_from(gauge.load(Relaxed)).unwrap_or(0)
+}

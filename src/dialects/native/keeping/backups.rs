@@ -1,0 +1,77 @@
+//! Backups of the database. They lie on the server's disk and are not sent: who may read the disk may take them away.
+
+use crate::dialects::native::keys::PageBody;
+use crate::error::Result;
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::keeping::backup::{self, Backup};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A backup that is there.
+#[derive(Serialize)]
+struct BackupBody {
+    file: String,
+    bytes: u64,
+    made_at: String,
+    scheduled: bool,
+}
+
+/// How far the backup that is being made has come.
+#[derive(Serialize)]
+struct ProgressBody {
+    /// Pages of the database that are copied, and all there are; null if no backup is being made.
+    pages_done: Option<u64>,
+    pages: Option<u64>,
+}
+
+impl From<Backup> for BackupBody {
+    fn from(backup: Backup) -> BackupBody {
+        BackupBody {
+            file: backup.path.display().to_string(),
+            bytes: backup.bytes,
+            made_at: backup.at.to_string(),
+            scheduled: backup.is_scheduled,
+        }
+    }
+}
+
+/// `POST /v1/backups`
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of_optional(call.request)?;
+    let file = body.text("file")?.map(PathBuf::from);
+    body.finish()?;
+    let made = backup::create(call.app, call.caller()?, file)?;
+    Ok(Reply::json(201, &BackupBody::from(made)))
+}
+
+/// `GET /v1/backups`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    let items = backup::list(call.app, call.caller()?)?;
+    let items = items.into_iter().map(BackupBody::from).collect();
+    let page: PageBody<BackupBody> = PageBody {
+        items,
+        next_cursor: None,
+    };
+    Ok(Reply::json(200, &page))
+}
+
+/// `GET /v1/backups/progress`
+pub fn progress(call: &Call<'_>) -> Result<Reply> {
+    backup::require(call.app, call.caller()?)?;
+    let progress = call.app.backup_progress();
+    let body = ProgressBody {
+        pages_done: progress.map(|(done, _)| done),
+        pages: progress.map(|(_, all)| all),
+    };
+    Ok(Reply::json(200, &body))
+}
+
+/// `POST /v1/backups/secrets`: notes that the machine's administrator takes a copy of pepper and sealing key. The
+/// files themselves never leave through HTTP.
+pub fn note_secrets(call: &Call<'_>) -> Result<Reply> {
+    Fields::of_optional(call.request)?.finish()?;
+    backup::note_secrets(call.app, call.caller()?)?;
+    Ok(Reply::new(204))
+}

@@ -1,0 +1,146 @@
+//! Whether all is well with the server, and what somebody who helps needs to know of it.
+
+use crate::domain::audit::Event;
+use crate::domain::keeping::figures::CODES;
+use crate::domain::key::State;
+use crate::error::Result;
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::keeping::doctor::{self, Check, Finding, UNSEEN};
+use crate::ops::oversight::{self, Wanted};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Events that a support bundle holds.
+const EVENTS: usize = 500;
+
+/// All findings together.
+#[derive(Serialize)]
+struct DoctorBody {
+    /// Whether nothing failed; warnings are none.
+    healthy: bool,
+    checks: Vec<CheckBody>,
+    /// What these checks cannot find out.
+    unseen: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct CheckBody {
+    name: &'static str,
+    /// `ok`, `warning` or `failed`.
+    finding: &'static str,
+    text: String,
+    advice: String,
+}
+
+/// What a support bundle holds. No name, no secret, no digest.
+#[derive(Serialize)]
+struct BundleBody {
+    made_at: String,
+    version: &'static str,
+    doctor: DoctorBody,
+    clock: &'static str,
+    keys: BTreeMap<&'static str, u64>,
+    verdicts: BTreeMap<&'static str, u64>,
+    commit_failures: u64,
+    audit_events_lost: u64,
+    usage_lost: u64,
+    disk_free_bytes: Option<u64>,
+    events: Vec<EventBody>,
+}
+
+/// An event without who and without the values of what changed.
+#[derive(Serialize)]
+struct EventBody {
+    seq: i64,
+    at: String,
+    /// The kind of actor: `key`, `user`, `local` or `system`.
+    actor: String,
+    action: String,
+    target_kind: &'static str,
+    /// Ids of keys are public; names of other things stay here.
+    target_id: Option<String>,
+    source: String,
+    request_id: String,
+    outcome: &'static str,
+}
+
+/// `GET /v1/doctor`
+pub fn examine(call: &Call<'_>) -> Result<Reply> {
+    let checks = doctor::examine(call.app, call.caller()?)?;
+    Ok(Reply::json(200, &DoctorBody::of(checks)))
+}
+
+/// `POST /v1/doctor/bundle`
+pub fn bundle(call: &Call<'_>) -> Result<Reply> {
+    use std::sync::atomic::Ordering::Relaxed;
+    Fields::of_optional(call.request)?.finish()?;
+    let (app, caller) = (call.app, call.caller()?);
+    doctor::note_bundle(app, caller)?;
+    let checks = doctor::examine(app, caller)?;
+    let wanted = Wanted {
+        limit: EVENTS,
+        ..Wanted::default()
+    };
+    let (events, _) = oversight::audit_events(app, caller, &wanted)?;
+    let figures = app.figures();
+    let codes = CODES.iter().map(|code| code.as_str());
+    let states = State::ALL.iter().map(|state| state.as_str());
+    let body = BundleBody {
+        made_at: app.now().wall.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        doctor: DoctorBody::of(checks),
+        clock: app.clock.reading().state.as_str(),
+        keys: states.zip(app.key_figures().states).collect(),
+        verdicts: codes.zip(figures.verdicts()).collect(),
+        commit_failures: figures.commits_failed.load(Relaxed),
+        audit_events_lost: figures.events_lost.load(Relaxed),
+        usage_lost: app.index.usage.lost(),
+        disk_free_bytes: app.disk_free(),
+        events: events.iter().map(EventBody::of).collect(),
+    };
+    Ok(Reply::json(200, &body))
+}
+
+impl DoctorBody {
+    fn of(checks: Vec<Check>) -> DoctorBody {
+        DoctorBody {
+            healthy: checks.iter().all(|check| check.finding != Finding::Failed),
+            checks: checks.into_iter().map(CheckBody::from).collect(),
+            unseen: UNSEEN,
+        }
+    }
+}
+
+impl From<Check> for CheckBody {
+    fn from(check: Check) -> CheckBody {
+        CheckBody {
+            name: check.name,
+            finding: check.finding.as_str(),
+            text: check.text,
+            advice: check.advice,
+        }
+    }
+}
+
+impl EventBody {
+    fn of(event: &Event) -> EventBody {
+        use crate::domain::audit::Kind;
+        let kind = event.actor.split(':').next().unwrap_or_default();
+        let has_public_id = matches!(event.target.kind, Kind::Key | Kind::Server);
+        // What a refused caller named may be anything.
+        let is_named = has_public_id && event.outcome == crate::domain::audit::Outcome::Allowed;
+        EventBody {
+            seq: event.seq,
+            at: event.at.to_string(),
+            actor: kind.to_owned(),
+            action: event.action.clone(),
+            target_kind: event.target.kind.as_str(),
+            target_id: is_named.then(|| event.target.id.clone()),
+            source: event.source.clone(),
+            request_id: event.request_id.clone(),
+            outcome: event.outcome.as_str(),
+        }
+    }
+}

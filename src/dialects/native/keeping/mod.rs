@@ -1,0 +1,4 @@
+//! Looking after the server: backups, and whether all is well.
+
+pub mod backups;
+pub mod doctor;

@@ -1,0 +1,74 @@
+//! Reading what an audit event says has changed: the compact JSON that `domain::audit` writes, and no other.
+
+/// The members in their order, each with its value afterwards; `None` if the text is not of that form.
+pub fn parse(text: &str) -> Option<Vec<(String, Option<String>)>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut rest = text.strip_prefix('{')?;
+    let mut members = Vec::new();
+    loop {
+        let (name, after) = value(rest)?;
+        let (_, after) = value(after.strip_prefix(":[")?)?;
+        let (new, after) = value(after.strip_prefix(',')?)?;
+        members.push((name?, new));
+        rest = after.strip_prefix(']')?;
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None => return (rest == "}").then_some(members),
+        }
+    }
+}
+
+/// A JSON string or null, and what follows it.
+fn value(text: &str) -> Option<(Option<String>, &str)> {
+    if let Some(rest) = text.strip_prefix("null") {
+        return Some((None, rest));
+    }
+    let inside = text.strip_prefix('"')?;
+    let mut read = String::new();
+    let mut chars = inside.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((Some(read), &inside[at + 1..])),
+            '\\' => match chars.next()?.1 {
+                'u' => {
+                    let digits: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
+                    read.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
+                }
+                plain => read.push(plain),
+            },
+            c => read.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Changes;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let mut changes = Changes::default();
+        changes.note("name", &"a\"],\"x\":[", &"c\n\\\u{1}é");
+        changes.note_option("expires_at", &Some(5), &None);
+        let expected = [
+            ("name".to_owned(), Some("c\n\\\u{1}é".to_owned())),
+            ("expires_at".to_owned(), None),
+        ];
+        assert_eq!(parse(&changes.into_json()).unwrap(), expected);
+        assert_eq!(parse("").unwrap(), []);
+        for bad in [
+            "{",
+            "{}",
+            "[]",
+            r#"{"a":["b"]}"#,
+            r#"{"a":["b","c"]"#,
+            r#"{"a":["b","c"]}x"#,
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

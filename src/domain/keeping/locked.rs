@@ -1,0 +1,131 @@
+//! Pepper and sealing key in one file under a passphrase: Argon2id (RFC 9106; 64 MiB, 3 passes, 1 lane) makes the key of
+//! ChaCha20-Poly1305 (RFC 8439), which binds the file's own first lines too.
+
+use crate::error::{Error, Result};
+use argon2::{Algorithm, Argon2, Params, Version};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+/// Bytes of the shortest passphrase: the file may be attacked for years, at leisure.
+pub const PASSPHRASE_BYTES_MIN: usize = 12;
+
+/// The first line. Other parameters would be another number.
+const FIRST: &str = "latchkey-secrets 1: argon2id m=65536 t=3 p=1, chacha20-poly1305";
+const MEMORY_KIB: u32 = 64 * 1024;
+const PASSES: u32 = 3;
+const SALT_BYTES: usize = 16;
+/// Hexadecimal digits a line.
+const LINE_CHARS: usize = 64;
+
+/// Seals a text; the file as text.
+pub fn lock(passphrase: &str, text: &str) -> Result<String> {
+    if passphrase.len() < PASSPHRASE_BYTES_MIN {
+        return Err(Error::invalid(
+            "passphrase",
+            format!("must be at least {PASSPHRASE_BYTES_MIN} bytes long"),
+        ));
+    }
+    let mut drawn = [0; SALT_BYTES + NONCE_LEN];
+    getrandom::fill(&mut drawn).map_err(Error::internal)?;
+    let (salt, nonce) = drawn.split_at(SALT_BYTES);
+    let head = format!("{FIRST}\n{}\n", hex(&drawn));
+    let mut sealed = text.as_bytes().to_vec();
+    let unique = Nonce::try_assume_unique_for_key(nonce).map_err(impossible)?;
+    cipher(passphrase, salt)?
+        .seal_in_place_append_tag(unique, Aad::from(head.as_bytes()), &mut sealed)
+        .map_err(impossible)?;
+    let digits = hex(&sealed);
+    let lines = digits.as_bytes().chunks(LINE_CHARS);
+    let lines: String = lines
+        .map(|line| format!("{}\n", String::from_utf8_lossy(line)))
+        .collect();
+    Ok(head + &lines)
+}
+
+/// Opens what [`lock`] has made; `None` if it is damaged, or the passphrase is another one.
+pub fn unlock(passphrase: &str, file: &str) -> Result<Option<String>> {
+    let mut lines = file.lines();
+    let (Some(FIRST), Some(second)) = (lines.next(), lines.next()) else {
+        return Ok(None);
+    };
+    let rest: String = lines.collect();
+    let (Some(drawn), Some(mut sealed)) = (unhex(second), unhex(&rest)) else {
+        return Ok(None);
+    };
+    let Some((salt, nonce)) = drawn.split_at_checked(SALT_BYTES) else {
+        return Ok(None);
+    };
+    let Ok(nonce) = Nonce::try_assume_unique_for_key(nonce) else {
+        return Ok(None);
+    };
+    let head = format!("{FIRST}\n{second}\n");
+    let cipher = cipher(passphrase, salt)?;
+    let opened = cipher.open_in_place(nonce, Aad::from(head.as_bytes()), &mut sealed);
+    Ok(opened
+        .ok()
+        .and_then(|text| String::from_utf8(text.to_vec()).ok()))
+}
+
+fn cipher(passphrase: &str, salt: &[u8]) -> Result<LessSafeKey> {
+    let failed = |err: argon2::Error| Error::internal(err.to_string());
+    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).map_err(failed)?;
+    let mut key = [0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.as_bytes(), salt, &mut key)
+        .map_err(failed)?;
+    let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(impossible)?;
+    Ok(LessSafeKey::new(key))
+}
+
+/// ring tells no reasons.
+fn impossible(_: ring::error::Unspecified) -> Error {
+    Error::internal("the cipher refused")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_passphrase_opens_the_file_and_only_as_it_was() {
+        let text = "pepper\nsealing key\n";
+        let file = lock("correct horse battery", text).unwrap();
+        assert!(!file.contains("pepper"));
+        let open = |passphrase: &str, file: &str| unlock(passphrase, file).unwrap();
+        assert_eq!(open("correct horse battery", &file).as_deref(), Some(text));
+        assert_eq!(open("correct horse batterY", &file), None);
+        let mut bytes = file.clone().into_bytes();
+        for at in [70, FIRST.len() + 60, bytes.len() - 3] {
+            let was = bytes[at];
+            bytes[at] = if was == b'0' { b'1' } else { b'0' };
+            assert_eq!(
+                open("correct horse battery", &String::from_utf8_lossy(&bytes)),
+                None
+            );
+            bytes[at] = was;
+        }
+        for bad in [
+            "",
+            "x",
+            FIRST,
+            &file[..file.len() / 2],
+            &format!("{file}\u{e9}"),
+        ] {
+            assert_eq!(open("correct horse battery", bad), None, "{bad}");
+        }
+        assert!(lock("short", text).is_err());
+    }
+}

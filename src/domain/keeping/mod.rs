@@ -1,0 +1,6 @@
+//! What whoever looks after a server needs to know of it: figures, and what has ended for good.
+
+pub mod changes;
+pub mod figures;
+pub mod locked;
+pub mod tombstone;

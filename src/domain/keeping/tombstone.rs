@@ -1,0 +1,418 @@
+//! What has ended, noted outside the database: so that a backup that is restored never lets anyone in again.
+//!
+//! A tombstone follows from an audit event alone. The file of them can therefore be made again from the audit log,
+//! and outlives it. One line each: `<milliseconds> <verb> <kind> <id> <check>`, the check being the first 16 digits of
+//! the SHA-256 of what stands before it. A line `<milliseconds> mark <number> <hash> <check>` says up to which event
+//! the audit log had been looked at; the hash tells whether it still is the same log.
+
+use crate::domain::audit::{Event, Kind, Outcome, digest_of};
+use crate::domain::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// What happened to a thing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Its limits were edited, so an older state may open more.
+    Changed,
+    Deleted,
+    Off,
+    On,
+    /// A user's password is another one.
+    Password,
+    /// Secrets that the key had before have been replaced.
+    Rotated,
+}
+
+const VERBS: [(Verb, &str); 6] = [
+    (Verb::Changed, "changed"),
+    (Verb::Deleted, "deleted"),
+    (Verb::Off, "off"),
+    (Verb::On, "on"),
+    (Verb::Password, "password"),
+    (Verb::Rotated, "rotated"),
+];
+
+/// One line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tombstone {
+    pub at: Timestamp,
+    pub verb: Verb,
+    pub kind: Kind,
+    pub id: String,
+}
+
+/// An event that had been looked at, and with it all before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    pub at: Timestamp,
+    pub seq: i64,
+    /// The start of the event's hash, in hexadecimal digits.
+    pub hash: u64,
+}
+
+/// What all lines about one thing come to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Fate {
+    pub deleted: Option<Timestamp>,
+    /// When and how it was switched last.
+    pub switched: Option<(Timestamp, bool)>,
+    pub rotated: Option<Timestamp>,
+    pub changed: Option<Timestamp>,
+    pub password: Option<Timestamp>,
+}
+
+/// What a file of tombstones comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Tombstones {
+    pub fates: BTreeMap<(&'static str, String), Fate>,
+    pub mark: Option<Mark>,
+    /// The latest time of any line.
+    pub latest: Option<Timestamp>,
+    /// Lines that were read, and lines that could not be.
+    pub lines: usize,
+    pub damaged: usize,
+}
+
+/// Members of a key whose edit may narrow what it opens.
+const LIMITS: [&str; 7] = [
+    "scopes",
+    "read_only",
+    "not_before",
+    "expires_at",
+    "allowed_ips",
+    "rate_limit",
+    "uses_left",
+];
+
+/// The tombstone that an event asks for. What an unknown action did to a thing counts as a change of its limits.
+pub fn of(event: &Event) -> Vec<Tombstone> {
+    if event.outcome != Outcome::Allowed {
+        return Vec::new();
+    }
+    let kind = event.target.kind;
+    let verb = event.action.split_once('.').map_or("", |(_, verb)| verb);
+    let switched = |on: bool| {
+        let words = if on {
+            r#"["false","true"]"#
+        } else {
+            r#"["true","false"]"#
+        };
+        event.changes.contains(&format!("\"enabled\":{words}"))
+    };
+    let edited = |member: &&str| event.changes.contains(&format!("\"{member}\":["));
+    let switch = [(switched(false), Verb::Off), (switched(true), Verb::On)];
+    let switch = switch
+        .into_iter()
+        .filter_map(|(is, verb)| is.then_some(verb));
+    let verbs: Vec<Verb> = match (kind, verb) {
+        (Kind::Server | Kind::Session, _) => Vec::new(),
+        (_, "create" | "install" | "issue" | "reveal") => Vec::new(),
+        (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
+        (Kind::Policy, "delete") => Vec::new(),
+        (_, "delete" | "revoke") => vec![Verb::Deleted],
+        (_, "disable") => vec![Verb::Off],
+        (_, "enable") => vec![Verb::On],
+        (Kind::Key, "rotate" | "rotation_complete") => vec![Verb::Rotated],
+        (Kind::Key, "edit") => {
+            let narrower = LIMITS.iter().any(edited).then_some(Verb::Changed);
+            switch.chain(narrower).collect()
+        }
+        (Kind::User, "edit") => switch.collect(),
+        (Kind::User, "password" | "set_up") => vec![Verb::Password],
+        (Kind::Workspace, "edit") => {
+            let moved = edited(&"parent").then_some(Verb::Changed);
+            switch.chain(moved).collect()
+        }
+        _ => vec![Verb::Changed],
+    };
+    let one = |verb| Tombstone {
+        at: event.at,
+        verb,
+        kind,
+        id: event.target.id.clone(),
+    };
+    verbs.into_iter().map(one).collect()
+}
+
+impl Tombstone {
+    /// The line with its end.
+    pub fn line(&self) -> String {
+        let verb = VERBS.iter().find(|(verb, _)| *verb == self.verb);
+        let verb = verb.map_or("changed", |(_, word)| word);
+        checked(&format!(
+            "{} {verb} {} {}",
+            self.at.0,
+            self.kind.as_str(),
+            self.id
+        ))
+    }
+}
+
+impl Mark {
+    /// After an event.
+    pub fn of(event: &Event) -> Mark {
+        Mark {
+            at: event.at,
+            seq: event.seq,
+            hash: short(&event.hash()),
+        }
+    }
+
+    /// The line with its end.
+    pub fn line(&self) -> String {
+        checked(&format!(
+            "{} mark {} {:016x}",
+            self.at.0, self.seq, self.hash
+        ))
+    }
+}
+
+impl Tombstones {
+    /// Reads a file. A line that is damaged is counted and passed over: each stands for itself.
+    pub fn parse(bytes: &[u8]) -> Tombstones {
+        let mut all = Tombstones::default();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if line.is_empty() {
+                continue;
+            }
+            let read = std::str::from_utf8(line)
+                .ok()
+                .and_then(|line| all.take(line));
+            match read {
+                Some(()) => all.lines += 1,
+                None => all.damaged += 1,
+            }
+        }
+        all
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        let (text, _) = line.rsplit_once(' ')?;
+        if checked(text).trim_end() != line {
+            return None;
+        }
+        let words: Vec<&str> = text.split(' ').collect();
+        let [at, verb, kind, id] = words.as_slice() else {
+            return None;
+        };
+        let at = Timestamp(at.parse().ok()?);
+        if *verb == "mark" {
+            self.mark = Some(Mark {
+                at,
+                seq: kind.parse().ok()?,
+                hash: u64::from_str_radix(id, 16).ok()?,
+            });
+        } else {
+            let (verb, _) = VERBS.iter().find(|(_, word)| word == verb)?;
+            self.add(&Tombstone {
+                at,
+                verb: *verb,
+                kind: Kind::parse(kind)?,
+                id: (*id).to_owned(),
+            });
+        }
+        self.latest = self.latest.max(Some(at));
+        Some(())
+    }
+
+    /// Adds what came later.
+    pub fn add(&mut self, one: &Tombstone) {
+        let name = (one.kind.as_str(), one.id.clone());
+        let fate = self.fates.entry(name).or_default();
+        let at = Some(one.at);
+        match one.verb {
+            Verb::Changed => fate.changed = fate.changed.max(at),
+            Verb::Deleted => fate.deleted = fate.deleted.max(at),
+            Verb::Off => fate.switched = Some((one.at, false)),
+            Verb::On => fate.switched = Some((one.at, true)),
+            Verb::Password => fate.password = fate.password.max(at),
+            Verb::Rotated => fate.rotated = fate.rotated.max(at),
+        }
+    }
+
+    /// The fewest lines that come to the same.
+    pub fn compact(&self) -> String {
+        let mut text = String::new();
+        for ((kind, id), fate) in &self.fates {
+            let Some(kind) = Kind::parse(kind) else {
+                continue;
+            };
+            let mut write = |at: Option<Timestamp>, verb| {
+                if let Some(at) = at {
+                    let id = id.clone();
+                    text.push_str(&Tombstone { at, verb, kind, id }.line());
+                }
+            };
+            if fate.deleted.is_some() {
+                write(fate.deleted, Verb::Deleted);
+                continue;
+            }
+            let switch = fate.switched;
+            let verb = if switch.is_some_and(|(_, on)| on) {
+                Verb::On
+            } else {
+                Verb::Off
+            };
+            write(switch.map(|(at, _)| at), verb);
+            write(fate.rotated, Verb::Rotated);
+            write(fate.changed, Verb::Changed);
+            write(fate.password, Verb::Password);
+        }
+        if let Some(mark) = self.mark {
+            text.push_str(&mark.line());
+        }
+        text
+    }
+}
+
+/// The start of a hash.
+pub fn short(hash: &[u8; 32]) -> u64 {
+    let first = hash.first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(first)
+}
+
+fn checked(text: &str) -> String {
+    let check = short(&digest_of(&[text.as_bytes()]));
+    format!("{text} {check:016x}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{GENESIS, Target};
+
+    fn event(action: &str, kind: Kind, changes: &str) -> Event {
+        Event {
+            seq: 7,
+            at: Timestamp(1_000),
+            actor: String::new(),
+            action: action.to_owned(),
+            target: Target::new(kind, "x"),
+            workspace: String::new(),
+            source: String::new(),
+            request_id: String::new(),
+            outcome: Outcome::Allowed,
+            reason: String::new(),
+            changes: changes.to_owned(),
+            previous: GENESIS,
+        }
+    }
+
+    #[track_caller]
+    fn check(action: &str, kind: Kind, changes: &str, expected: &[Verb]) {
+        let found = of(&event(action, kind, changes));
+        let verbs: Vec<Verb> = found.iter().map(|one| one.verb).collect();
+        assert_eq!(verbs, expected, "{action} {changes}");
+    }
+
+    #[test]
+    fn whatever_takes_something_away_leaves_a_tombstone() {
+        let off = r#"{"enabled":["true","false"]}"#;
+        let on = r#"{"enabled":["false","true"]}"#;
+        check("key.issue", Kind::Key, r#"{"scopes":["","a"]}"#, &[]);
+        check("key.delete", Kind::Key, "", &[Verb::Deleted]);
+        check("key.revoke", Kind::Key, "", &[Verb::Deleted]);
+        check("key.disable", Kind::Key, off, &[Verb::Off]);
+        check("key.enable", Kind::Key, on, &[Verb::On]);
+        check("key.rotate", Kind::Key, "", &[Verb::Rotated]);
+        check("key.edit", Kind::Key, off, &[Verb::Off]);
+        check("key.edit", Kind::Key, r#"{"name":["a","b"]}"#, &[]);
+        check(
+            "key.edit",
+            Kind::Key,
+            r#"{"expires_at":[null,"1"]}"#,
+            &[Verb::Changed],
+        );
+        // A value that looks like a member is none.
+        check(
+            "key.edit",
+            Kind::Key,
+            r#"{"name":["\"scopes\":[","b"]}"#,
+            &[],
+        );
+        check("user.edit", Kind::User, off, &[Verb::Off]);
+        check("user.edit", Kind::User, r#"{"email":[null,"a"]}"#, &[]);
+        check("user.roles", Kind::User, "", &[Verb::Changed]);
+        check("user.password", Kind::User, "", &[Verb::Password]);
+        check(
+            "workspace.edit",
+            Kind::Workspace,
+            r#"{"parent":["a","b"]}"#,
+            &[Verb::Changed],
+        );
+        check("policy.edit", Kind::Policy, "", &[Verb::Changed]);
+        check("catalog.put", Kind::Catalog, "", &[Verb::Changed]);
+        check("key.something_new", Kind::Key, "", &[Verb::Changed]);
+        check("server.init", Kind::Server, "", &[]);
+        check("session.create", Kind::Session, "", &[]);
+        let denied = Event {
+            outcome: Outcome::Denied,
+            ..event("key.delete", Kind::Key, "")
+        };
+        assert!(of(&denied).is_empty());
+    }
+
+    /// An action that this file does not know closes what it was done to at the next restore: say here that it is meant.
+    #[test]
+    fn every_action_is_known() {
+        #[rustfmt::skip]
+        const KNOWN: [&str; 28] = [
+            "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
+            "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
+            "policy.delete", "policy.edit", "policy.install", "user.create", "user.delete", "user.edit",
+            "user.password", "user.roles", "user.set_up", "workspace.create", "workspace.delete", "workspace.edit",
+            "session.create", "session.delete", "session.refresh",
+        ];
+        let mut folders = vec![std::path::PathBuf::from("src/ops")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                for word in text.split('"').filter(|word| word.len() < 40) {
+                    let noun = word.split_once('.').map_or("", |(noun, _)| noun);
+                    let about = ["catalog", "key", "policy", "user", "workspace"].contains(&noun);
+                    let plain = word
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || ".-_".contains(c));
+                    if about && plain {
+                        assert!(KNOWN.contains(&word), "{word} in {}", path.display());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_what_is_damaged_is_counted() {
+        let mark = Mark::of(&event("key.delete", Kind::Key, ""));
+        let mut text = String::new();
+        for (action, changes) in [("key.disable", ""), ("key.rotate", ""), ("key.enable", "")] {
+            let event = event(action, Kind::Key, changes);
+            text.extend(of(&event).iter().map(Tombstone::line));
+        }
+        text.push_str(&mark.line());
+        let read = Tombstones::parse(text.as_bytes());
+        assert_eq!((read.lines, read.damaged, read.mark), (4, 0, Some(mark)));
+        let fate = read.fates[&("key", "x".to_owned())];
+        assert_eq!(fate.switched, Some((Timestamp(1_000), true)));
+        assert_eq!(fate.rotated, Some(Timestamp(1_000)));
+        assert_eq!(
+            Tombstones::parse(read.compact().as_bytes()).fates,
+            read.fates
+        );
+
+        // Cut anywhere, whole lines count and the last one is missed or damaged; a flipped byte costs its line.
+        for cut in 0..text.len() {
+            let read = Tombstones::parse(&text.as_bytes()[..cut]);
+            assert!(read.lines + read.damaged <= 4 && read.damaged <= 1, "{cut}");
+        }
+        let mut flipped = text.clone().into_bytes();
+        flipped[3] ^= 1;
+        let read = Tombstones::parse(&flipped);
+        assert_eq!((read.lines, read.damaged), (3, 1));
+    }
+}

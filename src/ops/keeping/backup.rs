@@ -1,0 +1,344 @@
+//! Backups: whole copies of the database while it is in use, asked for or made every so often.
+
+use crate::domain::audit::{Changes, Target};
+use crate::domain::people::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::{App, Record};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// The folder of backups, beside the database.
+const FOLDER: &str = "backups";
+/// Names of backups begin with who asked for them.
+const ASKED: &str = "asked-";
+const SCHEDULED: &str = "scheduled-";
+const EXTENSION: &str = ".db";
+/// How long after a scheduled backup that failed the next one is tried: ten minutes.
+const AGAIN_MS: i64 = 600_000;
+
+/// How often, and how many of these backups stay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Schedule {
+    pub every_s: u64,
+    pub keep: usize,
+}
+
+/// Backups of one server.
+pub struct Backups {
+    schedule: OnceLock<Schedule>,
+    /// When a scheduled one failed last, in milliseconds since 1970.
+    failed_at: AtomicI64,
+    /// How far the one that is being made has come, in pages; 0 of 0 if there is none.
+    done: AtomicU64,
+    all: AtomicU64,
+}
+
+impl Default for Backups {
+    fn default() -> Backups {
+        Backups {
+            schedule: OnceLock::new(),
+            failed_at: AtomicI64::new(i64::MIN),
+            done: AtomicU64::new(0),
+            all: AtomicU64::new(0),
+        }
+    }
+}
+
+/// A backup that is there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Backup {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub at: Timestamp,
+    pub is_scheduled: bool,
+}
+
+/// Makes a backup. Without `file` it lands among the others, in the folder `backups` beside the database; only the
+/// machine's administrator may name another place, which must not be there yet.
+pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backup> {
+    let permitted = caller.require_global(&app.index.directory(), Permission::ServerAdmin);
+    app.decided(caller, "backup.create", Target::server(), permitted)?;
+    let now = app.now().wall;
+    let path = match file {
+        None => free_name(&own_folder(app)?, ASKED, now),
+        Some(path) if caller.identity == Identity::Local && path.is_absolute() => path,
+        Some(_) if caller.identity == Identity::Local => {
+            return Err(Error::invalid("file", "must be an absolute path"));
+        }
+        Some(_) => {
+            return Err(Error::Forbidden(
+                "only the administrator of the machine chooses where a backup lands; leave file out".to_owned(),
+            ));
+        }
+    };
+    make(app, caller, path, now)
+}
+
+/// The backups beside the database, the newest first.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<Backup>> {
+    caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
+    let mut found = listed(&folder(app));
+    found.sort_by_key(|backup| std::cmp::Reverse(backup.at));
+    Ok(found)
+}
+
+/// Refuses a caller who has nothing to do with backups.
+pub fn require(app: &App, caller: &Caller) -> Result<()> {
+    caller.require_global(&app.index.directory(), Permission::ServerAdmin)
+}
+
+/// Records that the machine's administrator takes a copy of pepper and sealing key.
+pub fn note_secrets(app: &App, caller: &Caller) -> Result<()> {
+    let permitted = match caller.identity {
+        Identity::Local => Ok(()),
+        _ => Err(Error::Forbidden(
+            "only the administrator of the machine takes a copy of pepper and sealing key"
+                .to_owned(),
+        )),
+    };
+    app.decided(caller, "secrets.backup", Target::server(), permitted)?;
+    app.change(caller, "secrets.backup", Target::server(), |_, _| {
+        let record = Record {
+            target: Target::server(),
+            workspace: None,
+            changes: Changes::default(),
+        };
+        Ok((Some(record), ()))
+    })
+}
+
+impl App {
+    /// How far the backup that is being made has come, in pages; `None` if there is none.
+    pub fn backup_progress(&self) -> Option<(u64, u64)> {
+        let backups = &self.keeping.backups;
+        let all = backups.all.load(Relaxed);
+        (all > 0).then(|| (backups.done.load(Relaxed), all))
+    }
+
+    /// The newest backup beside the database.
+    pub fn latest_backup(&self) -> Option<Backup> {
+        listed(&folder(self))
+            .into_iter()
+            .max_by_key(|backup| backup.at)
+    }
+
+    /// Makes backups by itself from now on.
+    pub fn schedule_backups(&self, schedule: Schedule) {
+        let _ = self.keeping.backups.schedule.set(schedule);
+    }
+
+    /// Makes a backup if one is due, and removes the oldest of those that were made so. Called every second.
+    pub fn back_up_if_due(&self) {
+        let Some(schedule) = self.keeping.backups.schedule.get() else {
+            return;
+        };
+        let now = self.now().wall;
+        let every_ms = i64::try_from(schedule.every_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000);
+        let latest = listed(&folder(self))
+            .into_iter()
+            .filter(|backup| backup.is_scheduled);
+        let latest = latest.map(|backup| backup.at.0).max().unwrap_or(i64::MIN);
+        let failed_at = self.keeping.backups.failed_at.load(Relaxed);
+        if now.0 < latest.saturating_add(every_ms) || now.0 < failed_at.saturating_add(AGAIN_MS) {
+            return;
+        }
+        let made = system(self).and_then(|caller| {
+            let path = free_name(&own_folder(self)?, SCHEDULED, now);
+            make(self, &caller, path, now)
+        });
+        match made {
+            Ok(made) => {
+                self.keeping.backups.failed_at.store(i64::MIN, Relaxed);
+                log::info!(
+                    "backup: {} was made, {} bytes",
+                    made.path.display(),
+                    made.bytes
+                );
+                forget_oldest(&folder(self), schedule.keep);
+            }
+            // One that was asked for is under way; this one comes after it.
+            Err(Error::Conflict(_)) => {}
+            Err(err) => {
+                self.keeping.backups.failed_at.store(now.0, Relaxed);
+                log::error!("backup: the scheduled backup failed: {err}");
+            }
+        }
+    }
+}
+
+/// Records the backup, then makes it: the copy holds its own event.
+fn make(app: &App, caller: &Caller, path: PathBuf, now: Timestamp) -> Result<Backup> {
+    let now = Timestamp::parse_compact(&now.compact()).unwrap_or(now);
+    let made = record(app, caller, &path).and_then(|()| copy(app, &path));
+    match made {
+        Ok(bytes) => {
+            app.figures().backup_at.store(now.0, Relaxed);
+            Ok(Backup {
+                is_scheduled: is_named(&path, SCHEDULED),
+                path,
+                bytes,
+                at: now,
+            })
+        }
+        Err(err) => {
+            if !matches!(err, Error::Conflict(_)) {
+                app.figures().backups_failed.fetch_add(1, Relaxed);
+            }
+            Err(err)
+        }
+    }
+}
+
+fn record(app: &App, caller: &Caller, path: &Path) -> Result<()> {
+    if app.store.check_place().is_err() && caller.identity == Identity::Local {
+        log::warn!("backup: the database is gone from its place, so its rescue cannot be recorded");
+        return Ok(());
+    }
+    let shown = path.display().to_string();
+    app.change(caller, "backup.create", Target::server(), move |_, _| {
+        let mut changes = Changes::default();
+        changes.note("file", &String::new(), &shown);
+        let record = Record {
+            target: Target::server(),
+            workspace: None,
+            changes,
+        };
+        Ok((Some(record), ()))
+    })
+}
+
+/// A copy beside its place, synced, then put there: whoever sees the file sees a whole backup.
+fn copy(app: &App, path: &Path) -> Result<u64> {
+    let failed = |err: std::io::Error| {
+        Error::Unavailable(format!(
+            "the backup {} cannot be written: {err}",
+            path.display()
+        ))
+    };
+    if path.exists() {
+        return Err(Error::Conflict(format!(
+            "{} is there already; a backup replaces nothing, name another file",
+            path.display()
+        )));
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let write = || {
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(true).write(true).mode(0o600);
+        options.open(&partial).map_err(failed)?;
+        let progress = &app.keeping.backups;
+        let copied = app.store.copy_to(&partial, |done, all| {
+            progress.done.store(done, Relaxed);
+            progress.all.store(all, Relaxed);
+        });
+        if !matches!(copied, Err(Error::Conflict(_))) {
+            progress.all.store(0, Relaxed);
+        }
+        copied?;
+        let file = File::open(&partial).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        fs::rename(&partial, path).map_err(failed)?;
+        let folder = path.parent().unwrap_or(path);
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(bytes)
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+/// The server itself, as a caller.
+fn system(app: &App) -> Result<Caller> {
+    let caller = Caller::local(app, 0, Origin::default())?;
+    Ok(Caller {
+        actor: "system".to_owned(),
+        ..caller
+    })
+}
+
+fn folder(app: &App) -> PathBuf {
+    app.store.path().with_file_name(FOLDER)
+}
+
+fn own_folder(app: &App) -> Result<PathBuf> {
+    let folder = folder(app);
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder);
+    made.map_err(|err| {
+        Error::Unavailable(format!(
+            "the folder {} cannot be made: {err}",
+            folder.display()
+        ))
+    })?;
+    Ok(folder)
+}
+
+/// A name that is not taken; several backups may be asked for in one second.
+fn free_name(folder: &Path, start: &str, now: Timestamp) -> PathBuf {
+    let stamp = now.compact();
+    let mut path = folder.join(format!("{start}{stamp}{EXTENSION}"));
+    let mut number = 1;
+    while path.exists() {
+        number += 1;
+        path = folder.join(format!("{start}{stamp}-{number}{EXTENSION}"));
+    }
+    path
+}
+
+fn listed(folder: &Path) -> Vec<Backup> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let one = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        let stamp = name
+            .strip_prefix(ASKED)
+            .or_else(|| name.strip_prefix(SCHEDULED))?;
+        Some(Backup {
+            at: Timestamp::parse_compact(stamp.strip_suffix(EXTENSION)?.split('-').next()?)?,
+            bytes: fs::metadata(&path).ok()?.len(),
+            is_scheduled: is_named(&path, SCHEDULED),
+            path,
+        })
+    };
+    entries
+        .filter_map(|entry| one(entry.ok()?.path()))
+        .collect()
+}
+
+fn is_named(path: &Path, start: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(start))
+}
+
+/// Removes scheduled backups beyond the newest so many. Those that somebody asked for stay.
+fn forget_oldest(folder: &Path, keep: usize) {
+    let mut scheduled = listed(folder);
+    scheduled.retain(|backup| backup.is_scheduled);
+    scheduled.sort_by_key(|backup| std::cmp::Reverse(backup.at));
+    for old in scheduled.iter().skip(keep) {
+        match fs::remove_file(&old.path) {
+            Ok(()) => log::info!(
+                "backup: {} was removed, newer ones are kept",
+                old.path.display()
+            ),
+            Err(err) => log::warn!("backup: {} was not removed: {err}", old.path.display()),
+        }
+    }
+}

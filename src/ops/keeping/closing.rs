@@ -1,0 +1,297 @@
+//! After a database was replaced by an older copy of itself: closing what it lets in and should not.
+//!
+//! Deleted and disabled things stay so. What was narrowed since the copy cannot be told from what was widened, so
+//! whatever changed since is closed until somebody has looked at it: keys, users and workspaces are disabled, secrets
+//! that were replaced are dropped, passwords that were changed are taken away, catalogs are emptied, and the keys of
+//! policies are disabled. The administrator of the machine can open all of it again.
+
+use crate::domain::audit::{Changes, Event, Kind, Target};
+use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::keeping::tombstone::{Fate, Tombstones};
+use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::Result;
+use crate::store::keeping::closing;
+use crate::store::{Write, audit, catalogs, keys, local, people, workspaces};
+
+/// Why, in the audit log.
+const REASON: &str = "closed: the database was replaced by an older copy";
+
+/// What was closed, by id or name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Closed {
+    pub keys_deleted: Vec<String>,
+    pub keys_disabled: Vec<String>,
+    /// Keys that have lost secrets, and need a rotation if none is left.
+    pub keys_without_old_secrets: Vec<String>,
+    pub users_deleted: Vec<String>,
+    pub users_disabled: Vec<String>,
+    pub users_without_password: Vec<String>,
+    pub workspaces_deleted: Vec<String>,
+    pub workspaces_disabled: Vec<String>,
+    pub catalogs_emptied: Vec<String>,
+    pub policies_changed: Vec<String>,
+    pub sessions_ended: usize,
+    /// Counted keys whose uses were taken.
+    pub uses_taken: usize,
+}
+
+impl Closed {
+    /// What was closed, in words: one line each that something can be said of.
+    pub fn lines(&self) -> Vec<String> {
+        let lists = [
+            ("keys deleted again", &self.keys_deleted),
+            ("keys disabled", &self.keys_disabled),
+            (
+                "keys without their replaced secrets, to be rotated",
+                &self.keys_without_old_secrets,
+            ),
+            ("users deleted again", &self.users_deleted),
+            ("users disabled", &self.users_disabled),
+            (
+                "users without a password, to be given a new one",
+                &self.users_without_password,
+            ),
+            ("workspaces deleted again", &self.workspaces_deleted),
+            ("workspaces disabled", &self.workspaces_disabled),
+            ("catalogs emptied, to be put anew", &self.catalogs_emptied),
+            (
+                "policies edited since, to be checked; their keys were disabled",
+                &self.policies_changed,
+            ),
+        ];
+        let mut lines: Vec<String> = lists
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(what, list)| {
+                let shown: Vec<&str> = list.iter().take(SHOWN_MAX).map(String::as_str).collect();
+                let more = if list.len() > SHOWN_MAX { ", …" } else { "" };
+                format!("{what} ({}): {}{more}", list.len(), shown.join(", "))
+            })
+            .collect();
+        for (count, what) in [
+            (self.sessions_ended, "sessions ended"),
+            (
+                self.uses_taken,
+                "counted keys without uses, to be given new ones",
+            ),
+        ] {
+            if count > 0 {
+                lines.push(format!("{what} ({count})"));
+            }
+        }
+        lines
+    }
+
+    /// The same for the audit log.
+    pub fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        for (member, count) in [
+            ("keys_deleted", self.keys_deleted.len()),
+            ("keys_disabled", self.keys_disabled.len()),
+            (
+                "keys_without_old_secrets",
+                self.keys_without_old_secrets.len(),
+            ),
+            ("users_deleted", self.users_deleted.len()),
+            ("users_disabled", self.users_disabled.len()),
+            ("users_without_password", self.users_without_password.len()),
+            ("workspaces_deleted", self.workspaces_deleted.len()),
+            ("workspaces_disabled", self.workspaces_disabled.len()),
+            ("catalogs_emptied", self.catalogs_emptied.len()),
+            ("policies_changed", self.policies_changed.len()),
+            ("sessions_ended", self.sessions_ended),
+            ("uses_taken", self.uses_taken),
+        ] {
+            changes.note(member, &0, &count);
+        }
+        changes
+    }
+}
+
+/// Ids of one kind that are shown.
+const SHOWN_MAX: usize = 20;
+
+/// One closing of a database.
+pub struct Closing<'a> {
+    pub peppers: &'a Peppers,
+    pub tombstones: &'a Tombstones,
+    /// The latest event of the copy: what changed then or later is not in it.
+    pub copied_at: Timestamp,
+    pub now: Timestamp,
+    /// Who does it, and through what, as in the audit log.
+    pub template: Event,
+    /// Whether counted keys keep the uses that the copy gives them.
+    pub keeps_uses: bool,
+}
+
+impl Closing<'_> {
+    /// Closes everything, with an event each.
+    pub fn run(&self, tx: &Write<'_>) -> Result<Closed> {
+        let mut closed = Closed::default();
+        for ((kind, id), fate) in &self.tombstones.fates {
+            match Kind::parse(kind) {
+                Some(Kind::Key) => self.key(tx, id, fate, &mut closed)?,
+                Some(Kind::User) => self.user(tx, id, fate, &mut closed)?,
+                Some(Kind::Workspace) => self.workspace(tx, id, fate, &mut closed)?,
+                Some(Kind::Catalog) => self.catalog(tx, id, fate, &mut closed)?,
+                Some(Kind::Policy) => self.policy(tx, id, fate, &mut closed)?,
+                Some(Kind::Server | Kind::Session) | None => {}
+            }
+        }
+        closed.sessions_ended = closing::delete_sessions(tx)?;
+        if !self.keeps_uses {
+            closed.uses_taken = closing::spend_uses(tx)?;
+        }
+        // What was "now" before stays in the past.
+        let latest = self.tombstones.latest.unwrap_or(self.now);
+        local::raise_mark(tx, latest.max(self.copied_at))?;
+        Ok(closed)
+    }
+
+    fn key(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+        let Some(key) = KeyId::parse(id) else {
+            return Ok(());
+        };
+        if fate.deleted.is_some() {
+            if keys::delete(tx, key, self.now)? {
+                closed.keys_deleted.push(id.to_owned());
+                self.note(
+                    tx,
+                    "key.delete",
+                    Target::new(Kind::Key, id),
+                    Changes::default(),
+                )?;
+            }
+            return Ok(());
+        }
+        if let Some(rotated) = fate.rotated
+            && closing::delete_secrets_before(tx, key, rotated)?
+        {
+            closed.keys_without_old_secrets.push(id.to_owned());
+            let target = Target::new(Kind::Key, id);
+            self.note(tx, "key.rotation_complete", target, Changes::default())?;
+        }
+        if is_off(fate) || self.is_newer(fate.changed) {
+            self.disable_key(tx, key, closed)?;
+        }
+        Ok(())
+    }
+
+    fn disable_key(&self, tx: &Write<'_>, id: KeyId, closed: &mut Closed) -> Result<()> {
+        if closing::disable_key(tx, id)? {
+            closed.keys_disabled.push(id.to_string());
+            self.note(
+                tx,
+                "key.disable",
+                Target::new(Kind::Key, id),
+                switched_off(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn user(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+        let Some(uid) = Uid::parse(id) else {
+            return Ok(());
+        };
+        let target = || Target::new(Kind::User, id);
+        let name = people::find(tx, uid)?.map_or(id.to_owned(), |user| user.user_name);
+        if fate.deleted.is_some() {
+            if people::delete(tx, uid, self.now)? {
+                closed.users_deleted.push(name);
+                self.note(tx, "user.delete", target(), Changes::default())?;
+            }
+            return Ok(());
+        }
+        if self.is_newer(fate.password) && closing::delete_password(tx, uid)? {
+            closed.users_without_password.push(name.clone());
+            self.note(tx, "user.password", target(), Changes::default())?;
+        }
+        if (is_off(fate) || self.is_newer(fate.changed)) && closing::disable_user(tx, uid)? {
+            closed.users_disabled.push(name);
+            self.note(tx, "user.edit", target(), switched_off())?;
+        }
+        Ok(())
+    }
+
+    fn workspace(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+        let Some(uid) = Uid::parse(id) else {
+            return Ok(());
+        };
+        let target = || Target::new(Kind::Workspace, id);
+        let found = workspaces::find(tx, uid)?;
+        let slug = found.map_or(id.to_owned(), |workspace| workspace.slug);
+        if fate.deleted.is_some() {
+            if workspaces::delete(tx, uid, self.now)? {
+                for user in people::delete_roles_in(tx, uid)? {
+                    tx.touch(Target::new(Kind::User, user));
+                }
+                closed.workspaces_deleted.push(slug);
+                self.note(tx, "workspace.delete", target(), Changes::default())?;
+            }
+        } else if (is_off(fate) || self.is_newer(fate.changed))
+            && closing::disable_workspace(tx, uid)?
+        {
+            closed.workspaces_disabled.push(slug);
+            self.note(tx, "workspace.edit", target(), switched_off())?;
+        }
+        Ok(())
+    }
+
+    fn catalog(&self, tx: &Write<'_>, name: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+        if name == BUILT_IN || !self.is_newer(fate.changed) {
+            return Ok(());
+        }
+        if catalogs::find(tx, name)?.is_some() {
+            let empty = Definition {
+                name: name.to_owned(),
+                ..Definition::default()
+            };
+            catalogs::replace(tx, &empty)?;
+            closed.catalogs_emptied.push(name.to_owned());
+            let target = Target::new(Kind::Catalog, name);
+            self.note(tx, "catalog.put", target, Changes::default())?;
+        }
+        Ok(())
+    }
+
+    fn policy(&self, tx: &Write<'_>, name: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
+        if !self.is_newer(fate.changed) {
+            return Ok(());
+        }
+        closed.policies_changed.push(name.to_owned());
+        for key in closing::enabled_of_policy(tx, name)? {
+            self.disable_key(tx, key, closed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether something happened since the copy was made; in the same millisecond counts.
+    fn is_newer(&self, at: Option<Timestamp>) -> bool {
+        at.is_some_and(|at| at >= self.copied_at)
+    }
+
+    fn note(&self, tx: &Write<'_>, action: &str, target: Target, changes: Changes) -> Result<()> {
+        let event = Event {
+            action: action.to_owned(),
+            target,
+            reason: REASON.to_owned(),
+            changes: changes.into_json(),
+            ..self.template.clone()
+        };
+        audit::append(tx, self.peppers, event)
+    }
+}
+
+fn is_off(fate: &Fate) -> bool {
+    fate.switched.is_some_and(|(_, on)| !on)
+}
+
+fn switched_off() -> Changes {
+    let mut changes = Changes::default();
+    changes.note("enabled", &true, &false);
+    changes
+}

@@ -1,0 +1,309 @@
+//! Whether all is well with a server: one finding a question, each with what to do.
+
+use super::rows;
+use crate::domain::audit::{Changes, Target};
+use crate::domain::people::permission::Permission;
+use crate::error::Result;
+use crate::ops::access::Caller;
+use crate::ops::clock::State;
+use crate::ops::{App, Record};
+use crate::store::audit;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Finding {
+    /// Something is wrong.
+    Failed,
+    Ok,
+    /// Nothing is wrong yet.
+    Warning,
+}
+
+/// The answer to one question.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub name: &'static str,
+    pub finding: Finding,
+    /// What was found.
+    pub text: String,
+    /// What to do; empty where nothing is to be done.
+    pub advice: String,
+}
+
+/// What no question here can find out.
+pub const UNSEEN: &[&str] = &[
+    "digests of secrets and passwords carry no seal of their own: whoever can write the database file can put others there",
+    "roles, policies and catalogs are not compared with the audit log, only keys are",
+    "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
+];
+
+/// Below this much room something will soon go wrong.
+const FREE_BYTES_MIN: u64 = 200 * 1024 * 1024;
+/// A certificate that ends within so many days is worth a word.
+const CERTIFICATE_DAYS: i64 = 14;
+const DAY_MS: i64 = 86_400_000;
+/// A backup that is older than so many days is worth one too.
+const BACKUP_DAYS: i64 = 8;
+
+impl Check {
+    pub fn ok(name: &'static str, text: impl Into<String>) -> Check {
+        Check {
+            name,
+            finding: Finding::Ok,
+            text: text.into(),
+            advice: String::new(),
+        }
+    }
+
+    pub fn warning(
+        name: &'static str,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Check {
+        Check {
+            name,
+            finding: Finding::Warning,
+            text: text.into(),
+            advice: advice.into(),
+        }
+    }
+
+    pub fn failed(name: &'static str, text: impl Into<String>, advice: impl Into<String>) -> Check {
+        Check {
+            finding: Finding::Failed,
+            ..Check::warning(name, text, advice)
+        }
+    }
+}
+
+impl Finding {
+    /// The word that answers use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Finding::Failed => "failed",
+            Finding::Ok => "ok",
+            Finding::Warning => "warning",
+        }
+    }
+}
+
+/// Asks everything. Reads the whole database.
+pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
+    let permitted = caller.require_global(&app.index.directory(), Permission::ServerAdmin);
+    app.decided(caller, "server.examine", Target::server(), permitted)?;
+    let checks: [(&'static str, fn(&App) -> Result<Check>); 10] = [
+        ("database", database),
+        ("schema", schema),
+        ("audit log", audit_log),
+        ("keys and audit log", keys_and_log),
+        ("keys in memory", keys_in_memory),
+        ("writing", writing),
+        ("tombstones", tombstones),
+        ("clock", clock),
+        ("backups", backups),
+        ("certificate", certificate),
+    ];
+    let look = |(name, check): (&'static str, fn(&App) -> Result<Check>)| {
+        check(app).unwrap_or_else(|err| {
+            Check::failed(name, err.to_string(), "look into the log of the server")
+        })
+    };
+    let mut found: Vec<Check> = checks.into_iter().map(look).collect();
+    found.insert(6, room(app));
+    Ok(found)
+}
+
+/// Records that somebody takes a support bundle.
+pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
+    let who = caller.clone();
+    let index = app.index.clone();
+    app.change(
+        caller,
+        "server.support_bundle",
+        Target::server(),
+        move |_, _| {
+            who.require_global(&index.directory(), Permission::ServerAdmin)?;
+            let record = Record {
+                target: Target::server(),
+                workspace: None,
+                changes: Changes::default(),
+            };
+            Ok((Some(record), ()))
+        },
+    )
+}
+
+const RESTORE: &str = "stop the server and restore a backup: latchkey restore FILE";
+
+fn database(app: &App) -> Result<Check> {
+    let faults = app.read(|read| read.faults())?;
+    Ok(match faults.is_empty() {
+        true => Check::ok("database", "pages, indexes and references are whole"),
+        false => Check::failed("database", faults.join("; "), RESTORE),
+    })
+}
+
+fn schema(app: &App) -> Result<Check> {
+    let faults = app.read(|read| read.foreign_schema())?;
+    Ok(match faults.is_empty() {
+        true => Check::ok("schema", "as this version makes it"),
+        false => Check::failed("schema", faults.join("; "), RESTORE),
+    })
+}
+
+fn audit_log(app: &App) -> Result<Check> {
+    let walked = app.read(|read| audit::verify(read, &app.peppers))?;
+    Ok(match walked {
+        Ok(events) => Check::ok("audit log", format!("intact, {events} events")),
+        Err(why) => Check::failed(
+            "audit log",
+            format!("tampered with: {why}"),
+            "find out who could write to the data folder; compare with exports and backups",
+        ),
+    })
+}
+
+fn keys_and_log(app: &App) -> Result<Check> {
+    let name = "keys and audit log";
+    let found = app.read(rows::against_the_log)?;
+    Ok(match found.is_empty() {
+        true => Check::ok(name, "every key is what the audit log last said of it"),
+        false => Check::failed(
+            name,
+            format!("rows differ from what was recorded: {}", found.join("; ")),
+            "somebody has changed the database past the server: disable or delete these keys, then find out who could \
+             write to the data folder",
+        ),
+    })
+}
+
+fn keys_in_memory(app: &App) -> Result<Check> {
+    let name = "keys in memory";
+    if !app.index.is_complete() {
+        return Ok(Check::warning(
+            name,
+            "keys are still being read",
+            "ask again later",
+        ));
+    }
+    let read = |look: &mut dyn FnMut(&crate::store::Read) -> Result<()>| app.read(look);
+    let found = rows::against_the_index(read, &app.index)?;
+    Ok(match found.is_empty() {
+        true => Check::ok(name, "memory and database agree"),
+        false => {
+            let ids: Vec<String> = found.iter().map(ToString::to_string).collect();
+            Check::failed(
+                name,
+                format!("memory and database disagree on {}", ids.join(", ")),
+                "somebody has changed the database while the server ran, or this is a defect: keep a support bundle, then \
+                 start the server anew",
+            )
+        }
+    })
+}
+
+fn writing(app: &App) -> Result<Check> {
+    Ok(
+        match app.store.check_place().and_then(|()| app.check_writable()) {
+            Ok(()) => Check::ok("writing", "changes can be saved"),
+            Err(err) => Check::failed(
+                "writing",
+                err.to_string(),
+                "free some space or mend what it says; verification goes on, and changes do by themselves afterwards",
+            ),
+        },
+    )
+}
+
+fn room(app: &App) -> Check {
+    let name = "free space";
+    match app.disk_free() {
+        None => Check::warning(name, "the system does not tell", "look with df"),
+        Some(free) if free < FREE_BYTES_MIN => Check::warning(
+            name,
+            format!("{} MiB are free", free >> 20),
+            "free some space before changes are refused; old backups and exports are candidates",
+        ),
+        Some(free) => Check::ok(name, format!("{} MiB are free", free >> 20)),
+    }
+}
+
+fn tombstones(app: &App) -> Result<Check> {
+    let name = "tombstones";
+    Ok(match app.store.tombstones()? {
+        Some(known) if known.damaged == 0 => Check::ok(
+            name,
+            format!(
+                "{} things are known to have ended or changed",
+                known.fates.len()
+            ),
+        ),
+        Some(known) => Check::warning(
+            name,
+            format!(
+                "{} lines are damaged, {} are good",
+                known.damaged, known.lines
+            ),
+            "a restore passes damaged lines over; to make the file again from the audit log, stop the server, move the file \
+             away and start it",
+        ),
+        None => Check::failed(
+            name,
+            "the file is not there, so a restore would not know what was deleted or disabled",
+            "start the server anew, which makes it again from the audit log",
+        ),
+    })
+}
+
+fn clock(app: &App) -> Result<Check> {
+    let reading = app.clock.reading();
+    let wall = reading.wall;
+    Ok(match (reading.state, reading.mark) {
+        (State::InStep, _) | (_, None) => Check::ok("clock", format!("{wall}")),
+        (State::Behind, Some(mark)) => Check::failed(
+            "clock",
+            format!("it says {wall}, and {mark} was recorded before; the recorded time counts"),
+            "set the clock; keys expire no earlier and no later meanwhile",
+        ),
+        (State::Ahead, Some(mark)) => Check::failed(
+            "clock",
+            format!("it says {wall}, more than a day after the last recorded time {mark}"),
+            "set the clock; if it is right, it is believed after an hour",
+        ),
+    })
+}
+
+fn backups(app: &App) -> Result<Check> {
+    let name = "backups";
+    let advice = "make one with latchkey backup, or have them made with --backup-every 24h; and once: latchkey secrets backup FILE";
+    let Some(latest) = app.latest_backup() else {
+        return Ok(Check::warning(
+            name,
+            "there is none beside the database",
+            advice,
+        ));
+    };
+    let days = (app.now().wall.0 - latest.at.0) / DAY_MS;
+    let text = format!("the latest is {} of {}", latest.path.display(), latest.at);
+    Ok(match days > BACKUP_DAYS {
+        true => Check::warning(name, text, advice),
+        false => Check::ok(name, text),
+    })
+}
+
+fn certificate(app: &App) -> Result<Check> {
+    let name = "certificate";
+    let Some(end) = app.figures().certificate_end() else {
+        return Ok(Check::ok(
+            name,
+            "this server speaks plain HTTP and has none",
+        ));
+    };
+    let days = (end.0 - app.now().wall.0).div_euclid(DAY_MS);
+    let advice = "put a new certificate in its place and send SIGHUP to the server";
+    Ok(match days {
+        ..0 => Check::failed(name, format!("it ended on {end}"), advice),
+        0..CERTIFICATE_DAYS => Check::warning(name, format!("it ends on {end}"), advice),
+        _ => Check::ok(name, format!("it ends on {end}")),
+    })
+}

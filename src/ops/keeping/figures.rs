@@ -1,0 +1,157 @@
+//! Figures that take a look at every key, and the state of the machine.
+
+use crate::domain::keeping::figures::Figures;
+use crate::domain::key::State;
+use crate::domain::key::live::Live;
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::TiedTo;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::index::directory::Directory;
+use crate::ops::App;
+use crate::ops::access::Caller;
+
+/// How long a count of all keys is good for.
+const COUNT_MS: u64 = 10_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// By how many days are left: the word, and the most days that it stands for.
+pub const LIFETIMES: [(&str, i64); 5] =
+    [("1d", 1), ("7d", 7), ("14d", 14), ("30d", 30), ("90d", 90)];
+
+/// How many keys there are, by state and by what is left of their lives. Deleted keys are not counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct KeyFigures {
+    /// In the order of [`State::ALL`].
+    pub states: [u64; State::ALL.len()],
+    /// Keys that have ended; then by [`LIFETIMES`], each key once; then later; then never.
+    pub lifetimes: [u64; LIFETIMES.len() + 3],
+}
+
+impl App {
+    /// What was counted since the start.
+    pub fn figures(&self) -> &Figures {
+        &self.store.figures
+    }
+
+    /// Refuses a caller who may not read the figures of the whole server: that takes `audit:read` in the root
+    /// workspace.
+    pub fn require_figures(&self, caller: &Caller) -> Result<()> {
+        caller.require_global(&self.index.directory(), Permission::AuditRead)
+    }
+
+    /// How many keys there are just now; at most ten seconds old, so that nobody can keep the server counting.
+    pub fn key_figures(&self) -> KeyFigures {
+        let now = self.now();
+        let mut counted = self
+            .keeping
+            .counted
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((at, figures)) = *counted
+            && now.steady_ms.saturating_sub(at) < COUNT_MS
+        {
+            return figures;
+        }
+        let mut figures = KeyFigures::default();
+        self.index.each_key(|directory, key| {
+            let state = state(directory, key, now.wall);
+            figures.states[State::ALL
+                .iter()
+                .position(|known| *known == state)
+                .unwrap_or(0)] += 1;
+            figures.lifetimes[lifetime(key.ends_at(), now.wall)] += 1;
+        });
+        *counted = Some((now.steady_ms, figures));
+        figures
+    }
+
+    /// Looks for what may go wrong by itself; called about once a second.
+    pub fn watch(&self) {
+        self.store.watch();
+    }
+
+    /// Bytes that are free where the database is.
+    pub fn disk_free(&self) -> Option<u64> {
+        self.store.free_bytes()
+    }
+}
+
+/// The state of a key in memory, as the API would tell it.
+fn state(directory: &Directory, key: &Live, now: Timestamp) -> State {
+    let kin = &key.kin;
+    let tied = directory.policy(&kin.policy).map(|policy| policy.tied_to);
+    let owner = kin.owner.map(|owner| directory.user(owner));
+    let owner_active = owner.is_none_or(|owner| owner.is_some_and(|owner| owner.is_active()));
+    let workspace_active = directory
+        .place(kin.workspace)
+        .is_some_and(|place| place.active);
+    if !owner_active && tied != Some(TiedTo::Workspace) {
+        State::OwnerDisabled
+    } else if !workspace_active {
+        State::WorkspaceDisabled
+    } else if !key.enabled {
+        State::Disabled
+    } else if now < key.not_before {
+        State::NotYetValid
+    } else if key.expires_at <= now {
+        State::Expired
+    } else {
+        State::Active
+    }
+}
+
+/// The place in [`KeyFigures::lifetimes`].
+fn lifetime(ends_at: Option<Timestamp>, now: Timestamp) -> usize {
+    let Some(ends_at) = ends_at else {
+        return LIFETIMES.len() + 2;
+    };
+    if ends_at <= now {
+        return 0;
+    }
+    let left_ms = ends_at.0.saturating_sub(now.0);
+    let span = LIFETIMES
+        .iter()
+        .position(|(_, days)| left_ms <= days * DAY_MS);
+    span.map_or(LIFETIMES.len() + 1, |span| span + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keeping::figures::CODES;
+    use crate::domain::key::verdict::Question;
+    use crate::ops::setup::fixture::Fixture;
+    use crate::ops::verify;
+
+    #[test]
+    fn a_key_is_counted_by_what_is_left_of_its_life() {
+        let now = Timestamp(1_000);
+        for (left_ms, expected) in [
+            (Some(-1), 0),
+            (Some(0), 0),
+            (Some(1), 1),
+            (Some(DAY_MS), 1),
+            (Some(DAY_MS + 1), 2),
+            (Some(90 * DAY_MS), 5),
+            (Some(90 * DAY_MS + 1), 6),
+            (None, 7),
+        ] {
+            let ends_at = left_ms.map(|left| Timestamp(now.0 + left));
+            assert_eq!(lifetime(ends_at, now), expected, "{left_ms:?}");
+        }
+    }
+
+    #[test]
+    fn verdicts_and_keys_are_counted() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let _ = verify::verify(app, "nonsense", &Question::default(), None, |_| ());
+        let place = CODES.iter().position(|code| code.as_str() == "MALFORMED");
+        assert_eq!(app.figures().verdicts()[place.unwrap()], 1);
+        let keys = app.key_figures();
+        assert_eq!(keys.states[0], 2, "the management key and the sample");
+        assert_eq!(keys.lifetimes[LIFETIMES.len() + 2], 2);
+        assert!(app.disk_free().is_some());
+    }
+}

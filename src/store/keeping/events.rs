@@ -1,0 +1,28 @@
+//! The audit log as the file of tombstones and `doctor` read it.
+
+use crate::domain::audit::Event;
+use crate::domain::keeping::tombstone;
+use crate::error::Result;
+use crate::store::Read;
+use crate::store::audit::{find, from_row, head};
+
+/// The newest event, as a mark for the file of tombstones.
+pub fn newest(read: &Read) -> Result<Option<tombstone::Mark>> {
+    let Some(head) = head(read)? else {
+        return Ok(None);
+    };
+    Ok(find(read, head.seq)?.map(|event| tombstone::Mark::of(&event)))
+}
+
+/// Hands over every event after a number, in order.
+pub fn each_after(read: &Read, seq: i64, mut take: impl FnMut(Event) -> Result<()>) -> Result<()> {
+    read.each(
+        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
+                reason, changes, previous
+         FROM audit_events
+         WHERE seq > $1
+         ORDER BY seq",
+        &[&seq],
+        |row| take(from_row(row)?),
+    )
+}

@@ -1,0 +1,294 @@
+//! The file of tombstones beside the database: lines are appended and synced before the change is acknowledged.
+//!
+//! They are written after the commit, so the file never knows of a change that did not happen. Should the process end
+//! in between, the next start finds the events in the audit log and adds their lines. Room for them is taken before
+//! the commit, so that a full disk refuses the change and not its tombstone.
+
+use super::events;
+use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
+use crate::error::{Error, Result};
+use crate::store::{Read, audit};
+use rustix::fs::{FallocateFlags, fallocate};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+/// A file with so many lines more than it needs is written anew at the next start.
+const SUPERFLUOUS_MAX: usize = 10_000;
+
+/// Room for a mark.
+const MARK_BYTES_MAX: usize = 128;
+
+/// The open file.
+pub struct TombstoneFile {
+    path: PathBuf,
+    file: File,
+    id: (u64, u64),
+    /// Bytes up to which lines are whole.
+    length: u64,
+    /// Lines of a commit that could not be written yet: no other change comes before them.
+    owed: Vec<u8>,
+}
+
+impl TombstoneFile {
+    /// Opens the file, made if it is not there, and reads it.
+    pub fn open(path: &Path) -> Result<(TombstoneFile, Tombstones)> {
+        let failed = |err| unusable(path, &err);
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(err) => return Err(failed(err)),
+        };
+        let known = Tombstones::parse(&bytes);
+        let needed = known.compact();
+        if known.lines > needed.lines().count() + SUPERFLUOUS_MAX && known.damaged == 0 {
+            replace(path, needed.as_bytes()).map_err(failed)?;
+        }
+        let mut options = OpenOptions::new();
+        let options = options.create(true).append(true).mode(0o600);
+        let mut file = options.open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let mut length = metadata.len();
+        // A line that a crash has cut stays, as a damaged one; the next one begins on a line of its own.
+        if length > 0 && !ends_with_a_line(path).map_err(failed)? {
+            file.write_all(b"\n").map_err(failed)?;
+            length += 1;
+        }
+        if length == 0 {
+            sync_folder(path).map_err(failed)?;
+        }
+        let opened = TombstoneFile {
+            path: path.to_owned(),
+            id: (metadata.dev(), metadata.ino()),
+            file,
+            length,
+            owed: Vec::new(),
+        };
+        Ok((opened, known))
+    }
+
+    /// Takes room for so many bytes, and writes what is owed from before.
+    pub fn prepare(&mut self, bytes: usize) -> Result<()> {
+        let there = fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if there.ok() != Some(self.id) {
+            return Err(Error::Unavailable(format!(
+                "{} was deleted or replaced while the server runs, so changes are refused; put the file back or start \
+                 the server anew, which makes it again from the audit log",
+                self.path.display()
+            )));
+        }
+        if !self.owed.is_empty() {
+            let owed = std::mem::take(&mut self.owed);
+            self.append(&owed)?;
+        }
+        if bytes == 0 {
+            return Ok(());
+        }
+        match fallocate(
+            &self.file,
+            FallocateFlags::KEEP_SIZE,
+            self.length,
+            bytes as u64,
+        ) {
+            // Not every file system can; then a full disk is met when the lines are written.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(err) => Err(unusable(&self.path, &err.into())),
+        }
+    }
+
+    /// Appends whole lines and syncs them. What fails is owed from now on.
+    pub fn append(&mut self, lines: &[u8]) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(lines);
+        let written = written.and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.length += lines.len() as u64;
+                Ok(())
+            }
+            Err(err) => {
+                let _ = self.file.set_len(self.length);
+                self.owed.extend_from_slice(lines);
+                Err(unusable(&self.path, &err))
+            }
+        }
+    }
+}
+
+/// The file, once there is one: shared by the store and its writer.
+#[derive(Default)]
+pub struct Book(Mutex<Option<Open>>);
+
+/// A file and how far it has come.
+struct Open {
+    file: TombstoneFile,
+    /// The number of the last event that was looked at.
+    seq: i64,
+    /// The database is an older copy, and has not been closed up yet.
+    is_stale: bool,
+}
+
+impl Book {
+    /// Begins to write, after the events that the file has missed. Returns what is known if the database is another
+    /// one than the file is about.
+    pub fn open(
+        &self,
+        file: TombstoneFile,
+        known: Tombstones,
+        read: &Read,
+    ) -> Result<Option<Tombstones>> {
+        let newest = events::newest(read)?.map_or(0, |mark| mark.seq);
+        let is_stale = match known.mark {
+            None => false,
+            Some(mark) if mark.seq > newest => true,
+            // An event that was cut off cannot be compared; cuts are marked themselves.
+            Some(mark) => audit::find(read, mark.seq)?
+                .is_some_and(|event| tombstone::short(&event.hash()) != mark.hash),
+        };
+        // The marks of another log say nothing of this one.
+        let seq = known.mark.filter(|_| !is_stale).map_or(0, |mark| mark.seq);
+        *self.lock() = Some(Open {
+            file,
+            seq,
+            is_stale,
+        });
+        if is_stale {
+            return Ok(Some(known));
+        }
+        self.catch_up(read)?;
+        Ok(None)
+    }
+
+    /// What the file says now; `None` if it is not there.
+    pub fn read(&self) -> Result<Option<Tombstones>> {
+        let path = self.lock().as_ref().map(|open| open.file.path.clone());
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(Tombstones::parse(&bytes))),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(unusable(&path, &err)),
+        }
+    }
+
+    /// Writes the tombstones of events that are in the audit log and not in the file.
+    pub fn catch_up(&self, read: &Read) -> Result<()> {
+        match self.lock().as_mut() {
+            Some(open) if !open.is_stale => open.catch_up(read),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses if the file has vanished, or if it owes a line that still cannot be written.
+    pub fn check(&self) -> Result<()> {
+        match self.lock().as_mut() {
+            Some(open) => open.file.prepare(0),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes room for what a commit will note.
+    pub fn make_room(&self, tombstones: &[Tombstone]) -> Result<()> {
+        match self.lock().as_mut() {
+            Some(open) if !tombstones.is_empty() => {
+                let bytes: usize = tombstones.iter().map(|one| one.line().len()).sum();
+                open.file.prepare(bytes + MARK_BYTES_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes what a commit has ended, durably.
+    pub fn write(&self, tombstones: &[Tombstone], read: &Read) -> Result<()> {
+        match self.lock().as_mut() {
+            Some(open) if open.is_stale || !tombstones.is_empty() => {
+                open.is_stale = false;
+                let lines = tombstones.iter().map(Tombstone::line).collect();
+                open.write(lines, read)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks how far the file has come, so that the next start need not look.
+    pub fn close(&self, read: &Read) {
+        if let Some(open) = self.lock().as_mut()
+            && !open.is_stale
+            && let Err(err) = open.write(String::new(), read)
+        {
+            log::warn!("store: {err}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Open {
+    fn catch_up(&mut self, read: &Read) -> Result<()> {
+        let mut lines = String::new();
+        events::each_after(read, self.seq, |event| {
+            lines.extend(tombstone::of(&event).iter().map(Tombstone::line));
+            Ok(())
+        })?;
+        self.file.prepare(lines.len() + MARK_BYTES_MAX)?;
+        self.write(lines, read)
+    }
+
+    fn write(&mut self, mut lines: String, read: &Read) -> Result<()> {
+        let mark = events::newest(read)?.filter(|mark| mark.seq != self.seq);
+        if let Some(mark) = mark {
+            lines.push_str(&mark.line());
+            self.seq = mark.seq;
+        }
+        self.file.append(lines.as_bytes())
+    }
+}
+
+/// Notes that a database has been closed by what the file knows; a file that is not there is made of `known`.
+pub fn settle(path: &Path, known: &Tombstones, mark: Mark) -> Result<()> {
+    let (mut file, there) = TombstoneFile::open(path)?;
+    let lines = match there.lines {
+        0 => Tombstones {
+            mark: Some(mark),
+            ..known.clone()
+        }
+        .compact(),
+        _ => mark.line(),
+    };
+    file.append(lines.as_bytes())
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    let options = options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path)
+}
+
+fn ends_with_a_line(path: &Path) -> io::Result<bool> {
+    fs::read(path).map(|bytes| bytes.ends_with(b"\n"))
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+fn unusable(path: &Path, err: &io::Error) -> Error {
+    Error::Unavailable(format!(
+        "{} cannot be read or written ({err}), so nothing can be deleted or disabled safely",
+        path.display()
+    ))
+}

@@ -1,0 +1,58 @@
+//! A copy of a database that is in use, through SQLite's backup API.
+
+use super::{Read, from_sqlite, settled};
+use crate::error::{Error, Result};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+
+/// Pages that are copied between two looks at how far it has come: 4 MiB.
+const STEP_PAGES: i32 = 1024;
+
+impl Read {
+    /// Copies the database as it is at this moment into an empty file, which becomes a database without a log beside
+    /// it. Writers go on meanwhile. `progress` is told the pages that are copied and all there are.
+    pub(in crate::store) fn copy_to(
+        &self,
+        path: &Path,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
+        // It gets its name when it is whole and synced; until then nobody relies on it.
+        copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+            .map_err(from_sqlite)?;
+        // One state for all steps: without it, every commit would make the copy begin anew.
+        self.batch("BEGIN; SELECT count(*) FROM sqlite_schema;")?;
+        let copied = self.copy_pages(&mut copy, &mut progress);
+        self.end();
+        copied?;
+        let mode: String = copy
+            .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+            .map_err(from_sqlite)?;
+        if mode != "delete" {
+            return Err(Error::internal("the copy could not be closed"));
+        }
+        let copy = settled(copy)?;
+        copy.check_whole()
+    }
+
+    fn copy_pages(&self, copy: &mut Connection, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
+        let backup = Backup::new(&self.connection, copy).map_err(from_sqlite)?;
+        loop {
+            let step = backup.step(STEP_PAGES).map_err(from_sqlite)?;
+            let at = backup.progress();
+            let (all, left) = (at.pagecount.max(0) as u64, at.remaining.max(0) as u64);
+            progress(all - left.min(all), all);
+            match step {
+                StepResult::Done => return Ok(()),
+                StepResult::More => {}
+                _ => {
+                    return Err(Error::Unavailable(
+                        "the database is locked by another program".to_owned(),
+                    ));
+                }
+            }
+        }
+    }
+}

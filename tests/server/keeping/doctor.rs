@@ -1,0 +1,246 @@
+//! `latchkey doctor` and the support bundle. Attacks 137, 139, 202, 206, 232.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::command_line::{Line, Ran, running_and_stopped};
+use crate::support::{PASSWORD, Server, fresh_folder};
+
+fn doctor(line: &Line) -> (Ran, Value) {
+    let ran = line.run(&["doctor", "--json"]);
+    let told = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+    (ran, told)
+}
+
+/// The findings of one check.
+#[track_caller]
+fn finding<'a>(told: &'a Value, name: &str) -> &'a Value {
+    let checks = told["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == name);
+    check.unwrap_or_else(|| panic!("no {name} in {told}"))
+}
+
+#[track_caller]
+fn check_failed(data: &Path, name: &str, words: &str) {
+    let (ran, told) = doctor(&Line::at(data));
+    let check = finding(&told, name);
+    assert_eq!(ran.code, Some(1), "{told}");
+    assert_eq!(check["finding"], "failed", "{told}");
+    assert!(check["text"].as_str().unwrap().contains(words), "{check}");
+    assert!(!check["advice"].as_str().unwrap().is_empty(), "{check}");
+}
+
+#[test]
+fn a_healthy_server_is_told_so_running_or_not() {
+    running_and_stopped(|line| {
+        line.ok(&[
+            "key",
+            "issue",
+            "k",
+            "--allow-ip",
+            "192.0.2.0/24",
+            "--expires-in",
+            "30d",
+        ]);
+        let edited = line.ok(&["key", "issue", "other", "--secret-only"]);
+        line.ok(&["key", "edit", &edited[3..13], "--name", "new"]);
+        line.ok(&["key", "disable", &edited[3..13]]);
+        line.ok(&["key", "rotate", &edited[3..13]]);
+        line.ok(&["key", "delete", &edited[3..13], "--yes"]);
+        let (ran, told) = doctor(line);
+        assert_eq!(ran.code, Some(0), "{told}");
+        assert_eq!(told["healthy"], true, "{told}");
+        for check in told["checks"].as_array().unwrap() {
+            let is_backup = check["name"] == "backups";
+            let wanted = if is_backup { "warning" } else { "ok" };
+            assert_eq!(check["finding"], wanted, "{check}");
+        }
+        let text = line.ok(&["doctor"]);
+        assert!(
+            text.contains("ok       audit log") && text.contains("Not seen by this"),
+            "{text}"
+        );
+    });
+}
+
+// attacks 139, 206
+#[test]
+fn rows_that_were_changed_past_the_server_are_named() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    let issue = |name: &str| admin.issue(json!({ "name": name }));
+    let (off, ended, moved, gone) = (issue("off"), issue("ended"), issue("moved"), issue("gone"));
+    admin.workspace("below", "root");
+    let disable = format!("/v1/keys/{}/disable", off.id);
+    admin.post(&disable, json!({})).expect(200);
+    let end = json!({ "expires_in_s": 60 });
+    admin
+        .patch(&format!("/v1/keys/{}", ended.id), end)
+        .expect(200);
+    admin.delete(&format!("/v1/keys/{}", gone.id)).expect(204);
+    server.stop();
+    let database = Connection::open(server.data.join("latchkey.db")).unwrap();
+    for (sql, id) in [
+        ("UPDATE keys SET enabled = 1 WHERE id = ?1", &off.id),
+        ("UPDATE keys SET expires_at = NULL WHERE id = ?1", &ended.id),
+        (
+            "UPDATE keys SET workspace_uid = (SELECT uid FROM workspaces WHERE slug = 'below') WHERE id = ?1",
+            &moved.id,
+        ),
+        ("UPDATE keys SET deleted_at = NULL WHERE id = ?1", &gone.id),
+    ] {
+        assert_eq!(database.execute(sql, [id]).unwrap(), 1, "{sql}");
+    }
+    drop(database);
+    for (id, member) in [
+        (&off.id, "enabled"),
+        (&ended.id, "expires_at"),
+        (&moved.id, "workspace"),
+        (&gone.id, "deleted"),
+    ] {
+        check_failed(
+            &server.data,
+            "keys and audit log",
+            &format!("key {id}: {member}"),
+        );
+    }
+}
+
+#[test]
+fn a_row_that_was_planted_is_named() {
+    let mut server = Server::start();
+    server.stop();
+    let database = Connection::open(server.data.join("latchkey.db")).unwrap();
+    let columns = "number, name, description, workspace_uid, policy, scopes, read_only, enabled, metadata, created_by, created_at, hint";
+    let sql = format!(
+        "INSERT INTO keys (id, {columns}) SELECT 'plantedkey', number + 100, {} FROM keys LIMIT 1",
+        columns.trim_start_matches("number, ")
+    );
+    assert_eq!(database.execute(&sql, []).unwrap(), 1);
+    drop(database);
+    check_failed(
+        &server.data,
+        "keys and audit log",
+        "key plantedkey was never issued",
+    );
+}
+
+#[test]
+fn each_fault_is_told_with_what_to_do() {
+    let mut server = Server::start();
+    let data = server.data.clone();
+    fs::write(data.join("note"), "x").unwrap();
+    fs::set_permissions(data.join("note"), Permissions::from_mode(0o644)).unwrap();
+    check_failed(&data, "file modes", "note (644)");
+    fs::remove_file(data.join("note")).unwrap();
+
+    let pepper = fs::read(data.join("pepper")).unwrap();
+    fs::remove_file(data.join("pepper")).unwrap();
+    check_failed(&data, "pepper and sealing key", "cannot be read");
+    fs::write(data.join("pepper"), &pepper).unwrap();
+    fs::set_permissions(data.join("pepper"), Permissions::from_mode(0o600)).unwrap();
+
+    fs::rename(data.join("tombstones"), data.join("elsewhere")).unwrap();
+    check_failed(&data, "tombstones", "is not there");
+    fs::rename(data.join("elsewhere"), data.join("tombstones")).unwrap();
+
+    fs::rename(data.join("latchkey.db"), data.join("elsewhere")).unwrap();
+    check_failed(&data, "writing", "deleted or replaced");
+    fs::rename(data.join("elsewhere"), data.join("latchkey.db")).unwrap();
+
+    // While the server runs, memory and rows are compared.
+    let database = Connection::open(data.join("latchkey.db")).unwrap();
+    database
+        .execute("UPDATE keys SET read_only = 1 WHERE name = 'sample'", [])
+        .unwrap();
+    drop(database);
+    check_failed(&data, "keys in memory", "disagree");
+
+    server.stop();
+    let database = Connection::open(data.join("latchkey.db")).unwrap();
+    database
+        .execute("UPDATE audit_events SET actor = 'x' WHERE seq = 2", [])
+        .unwrap();
+    drop(database);
+    check_failed(&data, "audit log", "tampered with: event 2");
+    let mut bytes = fs::read(data.join("latchkey.db")).unwrap();
+    bytes[..16].copy_from_slice(b"no database here");
+    fs::write(data.join("latchkey.db"), bytes).unwrap();
+    check_failed(&data, "server", "damaged or no database");
+}
+
+// attacks 137, 138, 202
+#[test]
+fn a_support_bundle_holds_no_secret_no_digest_and_no_name() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    admin.person("alicia", "key_manager", "root");
+    let user = server.anonymous().signed_in("alicia", PASSWORD);
+    let mut hidden = vec![
+        server.management_key.clone(),
+        server.secret.clone(),
+        server.owner_password.clone(),
+        PASSWORD.to_owned(),
+    ];
+    for number in 0..10 {
+        let key = user.issue(json!({ "name": format!("payroll {number}") }));
+        hidden.push(admin.rotate(&key.id, json!({ "grace_s": 60 })).secret);
+        hidden.push(key.secret);
+        server
+            .anonymous()
+            .bearer(hidden.last().unwrap())
+            .get("/v1/keys");
+        // What a client names may be a secret.
+        admin.get(&format!("/v1/keys/{}", hidden[hidden.len() - 1]));
+    }
+    for name in ["pepper", "sealing-key"] {
+        let text = fs::read_to_string(server.data.join(name)).unwrap();
+        hidden.push(text.trim().split_once(' ').unwrap().1.to_owned());
+    }
+    let check = |server: &Server, hidden: &[String]| {
+        let path = fresh_folder().join("bundle.json");
+        Line::of(server).ok(&["support-bundle", path.to_str().unwrap()]);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        let bundle: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(bundle["server"]["doctor"]["healthy"], true, "{bundle}");
+        assert!(bundle["server"]["events"].as_array().unwrap().len() > 20);
+        for secret in hidden {
+            let part = secret.get(13..).unwrap_or(secret);
+            assert!(!text.contains(part), "{part} is in the bundle");
+        }
+        for name in ["alicia", "payroll"] {
+            assert!(!text.contains(name), "{name} is in the bundle");
+        }
+        text
+    };
+    check(&server, &hidden);
+    server.stop();
+    let text = check(&server, &hidden);
+    // Digests of secrets and passwords, sealed copies and seals of the log.
+    let database = Connection::open(server.data.join("latchkey.db")).unwrap();
+    let mut digests = 0;
+    for sql in [
+        "SELECT digest FROM secrets",
+        "SELECT password_digest FROM users WHERE password_digest IS NOT NULL",
+        "SELECT fingerprint FROM peppers",
+        "SELECT seal FROM audit_head",
+        "SELECT previous FROM audit_events WHERE seq > 1",
+    ] {
+        let mut statement = database.prepare(sql).unwrap();
+        let rows = statement
+            .query_map([], |row| row.get::<_, Vec<u8>>(0))
+            .unwrap();
+        for digest in rows.map(Result::unwrap) {
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(!text.to_lowercase().contains(&hex[..16]), "{sql}");
+            digests += 1;
+        }
+    }
+    assert!(digests > 20);
+}

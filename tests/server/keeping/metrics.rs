@@ -1,0 +1,128 @@
+//! `GET /metrics`: what it tells, and whom. Attacks 132.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::metric;
+use crate::support::Server;
+
+#[test]
+fn verdicts_keys_and_commits_are_counted() {
+    let server = Server::start();
+    let admin = server.admin();
+    let key = admin.issue(json!({ "name": "soon", "expires_in_s": 3600 }));
+    for _ in 0..7 {
+        assert_eq!(server.anonymous().verdict(&key.secret), "VALID");
+    }
+    assert_eq!(server.anonymous().verdict("nonsense"), "MALFORMED");
+    admin
+        .post(&format!("/v1/keys/{}/disable", key.id), json!({}))
+        .expect(200);
+    assert_eq!(server.anonymous().verdict(&key.secret), "DISABLED");
+
+    // Callers of the API present secrets too.
+    assert!(metric(&server, "latchkey_verdicts_total{code=\"VALID\"}") >= 7.0);
+    assert_eq!(
+        metric(&server, "latchkey_verdicts_total{code=\"MALFORMED\"}"),
+        1.0
+    );
+    assert_eq!(
+        metric(&server, "latchkey_verdicts_total{code=\"DISABLED\"}"),
+        1.0
+    );
+    assert_eq!(metric(&server, "latchkey_keys{state=\"disabled\"}"), 1.0);
+    assert_eq!(metric(&server, "latchkey_keys{state=\"active\"}"), 2.0);
+    assert_eq!(
+        metric(&server, "latchkey_keys_by_lifetime{within=\"1d\"}"),
+        1.0
+    );
+    assert_eq!(
+        metric(&server, "latchkey_keys_by_lifetime{within=\"never\"}"),
+        2.0
+    );
+    let verdicts = metric(&server, "latchkey_verify_duration_seconds_count");
+    assert!(verdicts >= 9.0, "{verdicts}");
+    assert_eq!(
+        metric(
+            &server,
+            "latchkey_verify_duration_seconds_bucket{le=\"+Inf\"}"
+        ),
+        verdicts
+    );
+    assert!(metric(&server, "latchkey_commit_duration_seconds_count") >= 2.0);
+    assert_eq!(metric(&server, "latchkey_ready"), 1.0);
+    assert!(metric(&server, "latchkey_connections") >= 1.0);
+    assert!(metric(&server, "latchkey_disk_free_bytes") > 0.0);
+}
+
+// attacks 117, 132 and ASVS 13.4.5
+#[test]
+fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {
+    let server = Server::start();
+    let forwarded = server.anonymous().with("X-Forwarded-For", "203.0.113.7");
+    assert_eq!(forwarded.get("/metrics").status, 401);
+    assert_eq!(
+        forwarded.clone().bearer("nonsense").get("/metrics").status,
+        401
+    );
+    assert_eq!(server.bearer(&server.secret).get("/metrics").status, 403);
+    let scraper = server
+        .admin()
+        .issue(json!({ "name": "prometheus", "catalog": "latchkey", "scopes": ["audit:read"] }));
+    forwarded
+        .bearer(&scraper.secret)
+        .get("/metrics")
+        .expect(200);
+    server.anonymous().get("/metrics").expect(200);
+    server.local().get("/metrics").expect(200);
+    assert_eq!(server.anonymous().post("/metrics", json!({})).status, 405);
+}
+
+#[test]
+fn an_address_for_figures_serves_nothing_else() {
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let server = Server::start_with(&["--metrics-listen", &address], &[]);
+    let there = crate::support::User::new(crate::support::Address::Tcp(address.parse().unwrap()));
+    there.get("/metrics").expect(200);
+    // Whoever comes through a proxy may read there too: the address is for that.
+    there
+        .clone()
+        .with("Via", "1.1 proxy")
+        .get("/metrics")
+        .expect(200);
+    for path in ["/healthz", "/v1/keys", "/auth/nginx", "/"] {
+        let answer = there.clone().bearer(&server.management_key).get(path);
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    assert_eq!(server.anonymous().get("/metrics").status, 401);
+    server.admin().get("/metrics").expect(200);
+}
+
+/// No client can make a series of its own.
+#[test]
+fn the_series_are_always_the_same() {
+    let server = Server::start();
+    let series = || -> BTreeSet<String> {
+        let text = server.anonymous().get("/metrics").expect(200).text();
+        let names = text.lines().filter(|line| !line.starts_with('#'));
+        names
+            .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+            .collect()
+    };
+    let before = series();
+    let admin = server.admin();
+    for number in 0..20 {
+        let key = admin.issue(json!({ "name": format!("k{number}") }));
+        server.anonymous().verdict(&key.secret);
+        server.anonymous().get(&format!("/nowhere/{number}"));
+    }
+    assert_eq!(series(), before);
+    assert!(before.len() < 120, "{}", before.len());
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}

@@ -1,0 +1,75 @@
+//! A database that is deleted or replaced under the running server.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::metric;
+use crate::support::Server;
+
+/// What the issue allows for noticing.
+const NOTICED: Duration = Duration::from_secs(5);
+
+#[track_caller]
+fn check_noticed(server: &Server, since: Instant, name: &str) {
+    while server.anonymous().get("/readyz").status != 503 {
+        assert!(since.elapsed() < NOTICED, "{name}: still ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    while !server.log().contains("was deleted or replaced") {
+        assert!(since.elapsed() < NOTICED, "{name}: nothing is logged");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(metric(server, "latchkey_ready"), 0.0);
+    let detail = server.local().get("/readyz").json();
+    let fault = detail["fault"].as_str().unwrap_or_default().to_owned();
+    assert!(fault.contains(name), "{fault}");
+    server.assert_alive();
+}
+
+fn issue(server: &Server) -> u16 {
+    server
+        .admin()
+        .post("/v1/keys", json!({ "name": "k" }))
+        .status
+}
+
+#[test]
+fn a_database_that_was_moved_away_is_noticed_and_welcome_back() {
+    let server = Server::start();
+    assert_eq!(issue(&server), 201);
+    let database = server.data.join("latchkey.db");
+    let elsewhere = server.data.join("elsewhere");
+    fs::rename(&database, &elsewhere).expect("it can be moved");
+    // Not one change is acknowledged from now on.
+    assert_eq!(issue(&server), 503);
+    check_noticed(&server, Instant::now(), "latchkey.db");
+
+    fs::rename(&elsewhere, &database).expect("it can be moved back");
+    assert_eq!(issue(&server), 201);
+    server.wait_until_ready();
+    assert_eq!(metric(&server, "latchkey_ready"), 1.0);
+}
+
+#[test]
+fn a_database_that_was_replaced_is_never_written_to() {
+    let server = Server::start();
+    let other = Server::start();
+    let database = server.data.join("latchkey.db");
+    let foreign = fs::read(other.data.join("latchkey.db")).expect("it can be read");
+    fs::remove_file(&database).expect("it can be deleted");
+    fs::write(&database, &foreign).expect("another can be put there");
+    assert_eq!(issue(&server), 503);
+    check_noticed(&server, Instant::now(), "latchkey.db");
+    assert_eq!(fs::read(&database).expect("it can be read"), foreign);
+}
+
+#[test]
+fn a_log_that_was_deleted_is_noticed() {
+    let server = Server::start();
+    assert_eq!(issue(&server), 201);
+    fs::remove_file(server.data.join("latchkey.db-wal")).expect("it can be deleted");
+    assert_eq!(issue(&server), 503);
+    check_noticed(&server, Instant::now(), "latchkey.db-wal");
+}
