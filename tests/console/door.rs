@@ -36,8 +36,7 @@ fn the_owner_signs_in_looks_around_and_signs_out() {
     browser.inspect("account");
     browser
         .driver
-        .find_path("//button[normalize-space()='Sign out']")
-        .click();
+        .click_path("//button[normalize-space()='Sign out']");
     browser.find("[name=password]");
     browser.go("/console/account");
     browser.find("[name=password]");

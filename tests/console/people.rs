@@ -38,6 +38,7 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.sees("Key manager: keys");
     browser.inspect("user");
     browser.find("#role option[value=auditor]").click();
+    browser.find("#role_place option[value=root]").click();
     browser.press("Add a role");
     browser.sees("Auditor: reads");
     browser.press("Disable");
@@ -60,8 +61,7 @@ fn users_workspaces_and_the_log_are_managed() {
     // What others may see and do is theirs alone.
     browser
         .driver
-        .find_path("//button[normalize-space()='Sign out']")
-        .click();
+        .click_path("//button[normalize-space()='Sign out']");
     browser.sign_in("grace", PASSWORD);
     browser.go("/console/users");
     browser.sees_not("New workspace");

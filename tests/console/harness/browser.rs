@@ -93,7 +93,7 @@ impl Browser {
     #[track_caller]
     pub fn choose(&self, words: &str) {
         let path = format!("//main//label[normalize-space()={}]", quoted(words));
-        self.driver.find_path(&path).click();
+        self.driver.click_path(&path);
     }
 
     /// Presses a button, or follows a link, by its words.
@@ -103,21 +103,21 @@ impl Browser {
         let path = format!(
             "//main//button[normalize-space()={words}] | //main//a[normalize-space()={words}] | //main//summary[normalize-space()={words}]"
         );
-        self.driver.find_path(&path).click();
+        self.driver.click_path(&path);
     }
 
     /// Follows the first link in the page whose words contain these.
     #[track_caller]
     pub fn press_containing(&self, words: &str) {
         let path = format!("//main//a[contains(., {})]", quoted(words));
-        self.driver.find_path(&path).click();
+        self.driver.click_path(&path);
     }
 
     /// Follows a line of the navigation by its words.
     #[track_caller]
     pub fn navigate(&self, words: &str) {
         let path = format!("//nav//a[normalize-space()={}]", quoted(words));
-        self.driver.find_path(&path).click();
+        self.driver.click_path(&path);
     }
 
     /// Waits until the page says something.

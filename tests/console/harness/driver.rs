@@ -177,6 +177,22 @@ impl Driver {
         }
     }
 
+    /// Clicks the first element of an XPath, however often the page changes below the pointer.
+    #[track_caller]
+    pub fn click_path(&self, path: &str) {
+        let began = Instant::now();
+        loop {
+            let element = self.find_path(path);
+            let click = format!("/element/{}/click", element.id);
+            match self.try_command("POST", &click, Some(json!({}))) {
+                Ok(_) => return,
+                Err(err) if err["error"] == "stale element reference" => {}
+                Err(err) => panic!("{path} cannot be clicked: {err:#}"),
+            }
+            assert!(began.elapsed() < PATIENCE, "{path} never stands still");
+        }
+    }
+
     /// Whether there is an element of a CSS selector just now.
     pub fn has(&self, selector: &str) -> bool {
         let body = json!({ "using": "css selector", "value": selector });
