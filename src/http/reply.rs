@@ -45,14 +45,14 @@ impl Reply {
     /// A value that may not stand in a header (a line break, NUL, another control byte) becomes empty: text of
     /// others must neither split the answer nor stop the server. A name that is none is left out.
     #[inline]
-    pub fn with(mut self, name: &'static str, value: &str) -> Reply {
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
         self.headers.remove(name);
         self.also(name, value)
     }
 
     /// Adds a header beside its former values if there are any, such as `Set-Cookie` and `WWW-Authenticate`.
     #[inline]
-    pub fn also(mut self, name: &'static str, value: &str) -> Reply {
+    pub fn also(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
         self.add(name, value);
         self
     }

@@ -81,7 +81,7 @@ fn invalid(field: &str, message: &str) -> Reply {
 }
 
 fn throttled(seconds: u64) -> Reply {
-    detail(429, &throttling(seconds)).with("retry-after", &seconds.to_string())
+    detail(429, &throttling(seconds)).with("retry-after", seconds.to_string())
 }
 
 fn throttling(seconds: u64) -> String {

@@ -77,7 +77,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     let retry_after = body.retry_after;
     let reply = json(status, &ErrorsBody { errors: [body] });
     let reply = match retry_after {
-        Some(seconds) => reply.with("retry-after", &seconds.to_string()),
+        Some(seconds) => reply.with("retry-after", seconds.to_string()),
         None => reply,
     };
     match err {

@@ -60,7 +60,7 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
         Failure::Server(err) => Err(err),
         Failure::TooMany(seconds) => {
             let why = format!("Too many attempts; try again in {seconds} seconds.");
-            Ok(failed("invalid_request", why).with("retry-after", &seconds.to_string()))
+            Ok(failed("invalid_request", why).with("retry-after", seconds.to_string()))
         }
         Failure::Word(word, why) => Ok(failed(word, why)),
     }

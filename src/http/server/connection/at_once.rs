@@ -18,9 +18,9 @@ use crate::http::server::Lane;
     clippy::result_large_err,
     reason = "a box for every head would cost more than the move"
 )]
-pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<Headers, Head> {
+pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box<Head>> {
     if !is_plain(&head) || line.front.registry.is_draining() {
-        return Err(head);
+        return Err(Box::new(head));
     }
     let body = Bytes::new();
     let request = Request { head, body };
@@ -29,7 +29,7 @@ pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<Headers, Hea
             Answer::new(reply, request.head.id, line, false).write_to(out);
             Ok(request.head.headers)
         }
-        None => Err(request.head),
+        None => Err(Box::new(request.head)),
     }
 }
 

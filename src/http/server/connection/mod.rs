@@ -120,7 +120,7 @@ impl Line {
         clippy::result_large_err,
         reason = "a box for every head would cost more than the move"
     )]
-    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<Headers, Head> {
+    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box<Head>> {
         at_once::answer(self, head, out)
     }
 

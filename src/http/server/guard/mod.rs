@@ -218,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let mut head = self.line.head(request_line, headers);
         if may_answer {
             head = match self.line.answer_at_once(head, &mut self.outbox) {
-                Err(head) => head,
+                Err(head) => *head,
                 Ok(spent) => {
                     self.start += head_bytes;
                     self.stage = Stage::Head(head::Scan::reusing(spent));
