@@ -174,6 +174,7 @@ fn the_package_installs_serves_upgrades_and_goes() {
         ("etc/latchkey/latchkey.toml", 0o644),
         ("var/lib/latchkey", 0o700),
         ("usr/lib/sysusers.d/latchkey.conf", 0o644),
+        ("usr/lib/systemd/system/latchkey.socket", 0o644),
         ("usr/share/man/man1/latchkey.1.gz", 0o644),
         ("usr/share/man/man1/latchkey-key-issue.1.gz", 0o644),
         ("usr/share/bash-completion/completions/latchkey", 0o644),

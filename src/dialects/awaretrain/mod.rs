@@ -119,7 +119,7 @@ fn render(err: &Error, head: &Head) -> Reply {
         Error::NotFound(_) => told(Reply::new(404), "Not found."),
         Error::TooLarge { .. } => with(413),
         Error::TooMany { retry_after_s } => {
-            with(429).with("retry-after", &retry_after_s.max(&1).to_string())
+            with(429).with("retry-after", retry_after_s.max(&1).to_string())
         }
         Error::Unauthenticated => word(&Refused::credential(), Reply::new(401)),
         Error::Unavailable(_) => with(503).with("retry-after", "5"),

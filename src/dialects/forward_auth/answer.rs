@@ -74,7 +74,7 @@ pub fn refusal(refused: &Refused<'_>, rate: Option<RateStatus>, for_nginx: bool)
             // nginx would turn 429 into 500; what it gets instead says the same in a header.
             let reply = Reply::new(if for_nginx { 403 } else { status })
                 .with("x-auth-code", refused.code)
-                .with("retry-after", &retry_after_s.to_string());
+                .with("retry-after", retry_after_s.to_string());
             match rate {
                 Some(status) => with_rate(reply, status),
                 None => reply,
@@ -88,14 +88,14 @@ fn with_rate(reply: Reply, status: RateStatus) -> Reply {
     reply
         .with(
             "ratelimit-policy",
-            &format!(
+            format!(
                 "\"default\";q={};w={}",
                 status.rate.limit, status.rate.window_s
             ),
         )
         .with(
             "ratelimit",
-            &format!("\"default\";r={};t={}", status.remaining, status.reset_s),
+            format!("\"default\";r={};t={}", status.remaining, status.reset_s),
         )
 }
 

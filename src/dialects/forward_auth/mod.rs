@@ -227,7 +227,7 @@ fn render(err: &Error, _: &Head) -> Reply {
         Error::NotFound(_) => Reply::new(404),
         Error::MethodNotAllowed { allow } => Reply::new(405).with("allow", allow),
         Error::TooMany { retry_after_s } => {
-            Reply::new(429).with("retry-after", &retry_after_s.to_string())
+            Reply::new(429).with("retry-after", retry_after_s.to_string())
         }
         Error::Unavailable(_) => Reply::new(503).with("retry-after", "5"),
         Error::Conflict(_)

@@ -53,7 +53,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     match err {
         Error::MethodNotAllowed { allow } => reply.with("allow", allow),
         Error::TooMany { retry_after_s } => {
-            reply.with("retry-after", &retry_after_s.max(&1).to_string())
+            reply.with("retry-after", retry_after_s.max(&1).to_string())
         }
         Error::Unauthenticated => reply.with("www-authenticate", challenge(head)),
         Error::Unavailable(_) => reply.with("retry-after", "5"),

@@ -106,7 +106,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         .filter_map(|(is, verb)| is.then_some(verb));
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
-        (_, "create" | "install" | "issue" | "reveal") => Vec::new(),
+        (_, "create" | "install" | "issue" | "page" | "reveal") => Vec::new(),
         (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
         (Kind::Policy, "delete") => Vec::new(),
         (_, "delete" | "revoke") => vec![Verb::Deleted],
@@ -356,10 +356,10 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 28] = [
+        const KNOWN: [&str; 29] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
             "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
-            "policy.delete", "policy.edit", "policy.install", "user.create", "user.delete", "user.edit",
+            "policy.delete", "policy.page", "policy.edit", "policy.install", "user.create", "user.delete", "user.edit",
             "user.password", "user.roles", "user.set_up", "workspace.create", "workspace.delete", "workspace.edit",
             "session.create", "session.delete", "session.refresh",
         ];

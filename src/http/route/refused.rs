@@ -115,7 +115,7 @@ pub fn judge(call: &Call<'_>, words: &CatalogWords, path: &str) -> Result<Option
         }
         let reply = words.refusal(&refused);
         match refused.status {
-            405 => reply.with("allow", &allow.join(", ")),
+            405 => reply.with("allow", allow.join(", ")),
             _ => reply,
         }
     };
@@ -134,7 +134,7 @@ impl CatalogWords {
         let reply = Reply::new(refused.status);
         let reply = match refused.retry_after_s {
             None => reply,
-            Some(seconds) => reply.with("retry-after", &seconds.to_string()),
+            Some(seconds) => reply.with("retry-after", seconds.to_string()),
         };
         (self.word)(refused, reply)
     }

@@ -87,11 +87,14 @@ impl Finding {
     }
 }
 
+/// A name, and what finds the answer.
+type Question = (&'static str, fn(&App) -> Result<Check>);
+
 /// Asks everything. Reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     let permitted = caller.require_global(&app.index.directory(), Permission::ServerAdmin);
     app.decided(caller, "server.examine", Target::server(), permitted)?;
-    let checks: [(&'static str, fn(&App) -> Result<Check>); 10] = [
+    let checks: [Question; 10] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -103,7 +106,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("backups", backups),
         ("certificate", certificate),
     ];
-    let look = |(name, check): (&'static str, fn(&App) -> Result<Check>)| {
+    let look = |(name, check): Question| {
         check(app).unwrap_or_else(|err| {
             Check::failed(name, err.to_string(), "look into the log of the server")
         })

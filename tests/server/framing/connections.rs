@@ -152,7 +152,7 @@ fn http_1_0_and_head_are_framed_correctly() {
     let head = server.call("HEAD", "/healthz", &[], None);
     assert!(head.body.is_empty(), "{}", head.exchange());
 
-    let closing = server.call("GET", "/healthz", &[], None);
+    let closing = server.call("GET", "/healthz", &[("Connection", "close")], None);
     assert_eq!(
         closing.header("connection"),
         Some("close"),

@@ -83,7 +83,7 @@ pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply>
     let reply = Reply::new(200).body(format.media_type(), text.into_bytes());
     Ok(match next {
         None => reply,
-        Some(before) => reply.with("link", &link(format, wanted, before)),
+        Some(before) => reply.with("link", link(format, wanted, before)),
     })
 }
 

@@ -1,0 +1,48 @@
+//! A server that nobody asks: it sleeps, and wakes at once when somebody comes.
+
+use std::fs;
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::Server;
+
+/// How often threads of the server have gone to sleep since its start.
+fn sleeps(server: &Server) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid)).expect("it runs");
+    let count = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok())
+            .unwrap_or_default()
+    };
+    tasks.map(|task| count(task.expect("a task"))).sum()
+}
+
+#[test]
+fn an_idle_server_does_not_wake_and_is_there_at_once() {
+    let server = Server::start_with(&[], &[("LATCHKEY_USAGE_INTERVAL_S", "3600")]);
+    server.assert_alive();
+    // What is left of the start and of those requests ends first.
+    thread::sleep(Duration::from_secs(2));
+    let before = sleeps(&server);
+    thread::sleep(Duration::from_secs(4));
+    // A clock that ticks ten times a second would wake forty times.
+    let woke = sleeps(&server) - before;
+    assert!(woke < 10, "it woke {woke} times");
+    server.assert_alive();
+
+    // The clock of deadlines, which stood still meanwhile, is right again: what comes now is not overdue.
+    let mut kept = server.tcp().connect();
+    thread::sleep(Duration::from_millis(500));
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("it is open");
+    let received = kept.receive(Duration::from_secs(10));
+    assert!(
+        received.text().starts_with("HTTP/1.1 200"),
+        "{}",
+        received.text()
+    );
+}
