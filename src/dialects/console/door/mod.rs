@@ -45,7 +45,7 @@ impl Visit<'_> {
 
     /// Leads to another page, which says what was done.
     pub fn done(&self, done: &str, to: &str) -> Reply {
-        redirect(to).also("set-cookie", &Cookie::Done.set(channel(self.call), done))
+        redirect(to).also("set-cookie", Cookie::Done.set(channel(self.call), done))
     }
 }
 
@@ -148,7 +148,7 @@ fn answered(visit: &Visit<'_>, outcome: Result<Reply>) -> Reply {
     match outcome {
         // It is said once.
         Ok(reply) if said && reply.status != 303 => {
-            reply.also("set-cookie", &Cookie::Done.clear(channel(visit.call)))
+            reply.also("set-cookie", Cookie::Done.clear(channel(visit.call)))
         }
         Ok(reply) => reply,
         // The session may have ended with what was done.

@@ -50,7 +50,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
             let reply = asked(call, status, user_name, &next, carried, Some(refusal))?;
             return Ok(match err {
                 Error::TooMany { retry_after_s } => {
-                    reply.with("retry-after", &retry_after_s.max(1).to_string())
+                    reply.with("retry-after", retry_after_s.max(1).to_string())
                 }
                 _ => reply,
             });
@@ -81,7 +81,7 @@ pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
     })?;
     Ok(match reply.status {
         303 => reply
-            .also("set-cookie", &Cookie::Session.clear(channel(call)))
+            .also("set-cookie", Cookie::Session.clear(channel(call)))
             .with("clear-site-data", "\"cache\", \"storage\""),
         _ => reply,
     })

@@ -40,7 +40,7 @@ impl Words {
         self.or(|section| section.page, "keys.title")
     }
 
-    pub fn new(&self) -> &'static str {
+    pub fn make(&self) -> &'static str {
         self.or(|section| section.new, "keys.new")
     }
 

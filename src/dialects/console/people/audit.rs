@@ -91,7 +91,7 @@ pub fn export(call: &Call<'_>) -> Result<Reply> {
         Ok(Reply::new(200)
             .with(
                 "content-disposition",
-                &format!("attachment; filename=\"{name}\""),
+                format!("attachment; filename=\"{name}\""),
             )
             .body(kind, text.into_bytes()))
     })

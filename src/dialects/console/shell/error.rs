@@ -68,7 +68,7 @@ fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
     match err {
         Error::MethodNotAllowed { allow } => reply.with("allow", allow),
         Error::TooMany { retry_after_s } => {
-            reply.with("retry-after", &retry_after_s.max(&1).to_string())
+            reply.with("retry-after", retry_after_s.max(&1).to_string())
         }
         Error::Unavailable(_) => reply.with("retry-after", "5"),
         _ => reply,

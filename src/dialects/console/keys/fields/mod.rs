@@ -1,15 +1,15 @@
 //! The fields of a key's form: which of them a policy has, what stands in them, and what they come to.
 
+mod choices;
+
 use super::words::Words;
 use crate::dialects::console::door::Visit;
-use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{AddressRule, Expiry, Field, Policy, Presence, ReadOnlyBy};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::ops::keys::View;
-use crate::ops::{catalogs, people, workspaces};
 
 /// A form, ready to be shown.
 pub struct KeyForm {
@@ -255,7 +255,7 @@ fn input(
             .to_owned();
             Kind::Lines
         }
-        "catalog" => Kind::Select(catalog_choices(visit, typed)?),
+        "catalog" => Kind::Select(choices::catalogs(visit, typed)?),
         "expires_on" => {
             required = policy.expiry == Expiry::Required;
             let now = visit.call.app.now().wall;
@@ -278,7 +278,7 @@ fn input(
             }
         }
         "metadata" => Kind::Lines,
-        "owner" => Kind::Select(owner_choices(visit, policy, typed)?),
+        "owner" => Kind::Select(choices::owners(visit, policy, typed)?),
         "read_only" => {
             let (read, write) = words.access();
             let choice = |value: &str, label: &str, hint: &str, chosen| Choice {
@@ -296,7 +296,7 @@ fn input(
         "scopes" => {
             required = policy.scopes == Presence::Required;
             let one_of = words.section().and_then(|section| section.scopes);
-            match scope_choices(visit, policy, words, typed)? {
+            match choices::scopes(visit, policy, words, typed)? {
                 Some(mut choices) if one_of.is_some() => {
                     choices.retain(|choice| one_of.is_some_and(|of| of.contains(&&*choice.value)));
                     for choice in &mut choices {
@@ -317,7 +317,7 @@ fn input(
             most: String::new(),
         },
         "rate_limit" | "rate_window" | "uses_left" => Kind::Number,
-        "workspace" => Kind::Select(workspace_choices(visit, typed)?),
+        "workspace" => Kind::Select(choices::workspaces(visit, typed)?),
         _ => Kind::Text,
     };
     let value = match (&kind, name) {
@@ -334,112 +334,6 @@ fn input(
         required,
         refusal: String::new(),
     })
-}
-
-fn catalog_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
-    let found = match catalogs::list(visit.call.app, &visit.caller) {
-        Ok(found) => found,
-        Err(Error::Forbidden(_)) => Vec::new(),
-        Err(err) => return Err(err),
-    };
-    let none = (String::new(), visit.texts.get("catalog.none").to_owned());
-    let named = found.iter().map(|catalog| {
-        let label = match catalog.name() {
-            BUILT_IN => visit.texts.get("catalog.built_in").to_owned(),
-            name => name.to_owned(),
-        };
-        (catalog.name().to_owned(), label)
-    });
-    let all = std::iter::once(none).chain(named);
-    Ok(all
-        .map(|(value, label)| Choice::of(value, label, typed.text("catalog")))
-        .collect())
-}
-
-fn workspace_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
-    let found = match workspaces::list(visit.call.app, &visit.caller) {
-        Ok(found) => found,
-        Err(Error::Forbidden(_)) => Vec::new(),
-        Err(err) => return Err(err),
-    };
-    let one = |workspace: &crate::domain::workspace::Workspace| {
-        let label = match workspace.name.is_empty() {
-            true => workspace.slug.clone(),
-            false => format!("{} ({})", workspace.name, workspace.slug),
-        };
-        Choice::of(workspace.slug.clone(), label, typed.text("workspace"))
-    };
-    Ok(found.iter().map(|found| one(found)).collect())
-}
-
-fn owner_choices(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Choice>> {
-    let own = visit.user_name();
-    let mut names = match people::list(visit.call.app, &visit.caller) {
-        Ok(found) => found.iter().map(|user| user.user_name.clone()).collect(),
-        Err(Error::Forbidden(_)) => Vec::new(),
-        Err(err) => return Err(err),
-    };
-    if !names.contains(&own) {
-        names.insert(0, own.clone());
-    }
-    let chosen = match (typed.has("owner"), policy.owner) {
-        (true, _) => typed.text("owner").to_owned(),
-        (false, Presence::Required) => own,
-        (false, _) => String::new(),
-    };
-    let none = (policy.owner != Presence::Required)
-        .then(|| (String::new(), visit.texts.get("owner.none").to_owned()));
-    let all = none
-        .into_iter()
-        .chain(names.into_iter().map(|name| (name.clone(), name)));
-    Ok(all
-        .map(|(value, label)| Choice::of(value, label, &chosen))
-        .collect())
-}
-
-/// The scopes of the catalog that is chosen; `None` if none is, so that scopes are free words.
-fn scope_choices(
-    visit: &Visit<'_>,
-    policy: &Policy,
-    words: Words,
-    typed: &Form,
-) -> Result<Option<Vec<Choice>>> {
-    let name = match &policy.catalog {
-        Some(name) => name.clone(),
-        None => match typed.some("catalog").or_else(|| words.catalog()) {
-            Some(name) => name,
-            None => return Ok(None),
-        },
-    };
-    let directory = visit.call.app.index.directory();
-    let Some(catalog) = directory.catalog(&name) else {
-        return Ok(None);
-    };
-    let held = typed.all("scopes[]");
-    let choices = catalog.definition().scopes.iter().map(|scope| Choice {
-        value: scope.name.clone(),
-        label: match scope.label.is_empty() {
-            true => scope.name.clone(),
-            false => scope.label.clone(),
-        },
-        hint: match scope.label.is_empty() {
-            true => String::new(),
-            false => scope.name.clone(),
-        },
-        chosen: held.contains(&scope.name),
-    });
-    Ok(Some(choices.collect()))
-}
-
-impl Choice {
-    fn of(value: String, label: String, chosen: &str) -> Choice {
-        Choice {
-            chosen: value == chosen,
-            value,
-            label,
-            hint: String::new(),
-        }
-    }
 }
 
 impl Typed {

@@ -1,0 +1,116 @@
+//! What can be chosen in the form of a key: catalogs, workspaces, owners, scopes, as far as the caller may see them.
+
+use super::Choice;
+use crate::dialects::console::door::Visit;
+use crate::dialects::console::keys::words::Words;
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::policy::{Policy, Presence};
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::ops::{catalogs, people, workspaces};
+
+pub fn catalogs(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
+    let found = match catalogs::list(visit.call.app, &visit.caller) {
+        Ok(found) => found,
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    let none = (String::new(), visit.texts.get("catalog.none").to_owned());
+    let named = found.iter().map(|catalog| {
+        let label = match catalog.name() {
+            BUILT_IN => visit.texts.get("catalog.built_in").to_owned(),
+            name => name.to_owned(),
+        };
+        (catalog.name().to_owned(), label)
+    });
+    let all = std::iter::once(none).chain(named);
+    Ok(all
+        .map(|(value, label)| Choice::of(value, label, typed.text("catalog")))
+        .collect())
+}
+
+pub fn workspaces(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
+    let found = match workspaces::list(visit.call.app, &visit.caller) {
+        Ok(found) => found,
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    let one = |workspace: &crate::domain::workspace::Workspace| {
+        let label = match workspace.name.is_empty() {
+            true => workspace.slug.clone(),
+            false => format!("{} ({})", workspace.name, workspace.slug),
+        };
+        Choice::of(workspace.slug.clone(), label, typed.text("workspace"))
+    };
+    Ok(found.iter().map(one).collect())
+}
+
+pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Choice>> {
+    let own = visit.user_name();
+    let mut names = match people::list(visit.call.app, &visit.caller) {
+        Ok(found) => found.iter().map(|user| user.user_name.clone()).collect(),
+        Err(Error::Forbidden(_)) => Vec::new(),
+        Err(err) => return Err(err),
+    };
+    if !names.contains(&own) {
+        names.insert(0, own.clone());
+    }
+    let chosen = match (typed.has("owner"), policy.owner) {
+        (true, _) => typed.text("owner").to_owned(),
+        (false, Presence::Required) => own,
+        (false, _) => String::new(),
+    };
+    let none = (policy.owner != Presence::Required)
+        .then(|| (String::new(), visit.texts.get("owner.none").to_owned()));
+    let all = none
+        .into_iter()
+        .chain(names.into_iter().map(|name| (name.clone(), name)));
+    Ok(all
+        .map(|(value, label)| Choice::of(value, label, &chosen))
+        .collect())
+}
+
+/// The scopes of the catalog that is chosen; `None` if none is, so that scopes are free words.
+pub fn scopes(
+    visit: &Visit<'_>,
+    policy: &Policy,
+    words: Words,
+    typed: &Form,
+) -> Result<Option<Vec<Choice>>> {
+    let name = match &policy.catalog {
+        Some(name) => name.clone(),
+        None => match typed.some("catalog").or_else(|| words.catalog()) {
+            Some(name) => name,
+            None => return Ok(None),
+        },
+    };
+    let directory = visit.call.app.index.directory();
+    let Some(catalog) = directory.catalog(&name) else {
+        return Ok(None);
+    };
+    let held = typed.all("scopes[]");
+    let choices = catalog.definition().scopes.iter().map(|scope| Choice {
+        value: scope.name.clone(),
+        label: match scope.label.is_empty() {
+            true => scope.name.clone(),
+            false => scope.label.clone(),
+        },
+        hint: match scope.label.is_empty() {
+            true => String::new(),
+            false => scope.name.clone(),
+        },
+        chosen: held.contains(&scope.name),
+    });
+    Ok(Some(choices.collect()))
+}
+
+impl Choice {
+    fn of(value: String, label: String, chosen: &str) -> Choice {
+        Choice {
+            chosen: value == chosen,
+            value,
+            label,
+            hint: String::new(),
+        }
+    }
+}
