@@ -4,6 +4,8 @@
 //! its line here.
 
 pub mod forward_auth;
+#[cfg(test)]
+mod matrix;
 pub mod native;
 pub mod probes;
 
