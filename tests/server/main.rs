@@ -14,6 +14,7 @@ mod forward_auth;
 mod framing;
 mod input;
 mod keys;
+mod openapi;
 mod people;
 mod policies;
 mod sealed;

@@ -14,6 +14,7 @@
 //! come with a cookie, say) names the test file that does: `Needs::Elsewhere("tests/…")`, which has to name case 117.
 
 mod callers;
+mod described;
 mod forward_auth;
 mod native;
 mod probes;
