@@ -7,11 +7,13 @@
 -- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; the slug becomes free.
 CREATE TABLE workspaces (
     uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
+    number     INTEGER NOT NULL UNIQUE,             -- for clients that want a small number; given in order, from 1
     slug       TEXT    NOT NULL CHECK (length(slug) BETWEEN 1 AND 63),
     name       TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     parent_uid TEXT    REFERENCES workspaces (uid) CHECK (parent_uid <> uid),  -- NULL only for the root
     enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
     deleted_at INTEGER                              -- once set, never cleared
 ) STRICT;
 
@@ -20,6 +22,7 @@ CREATE UNIQUE INDEX workspaces_slug ON workspaces (slug) WHERE deleted_at IS NUL
 -- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
 CREATE TABLE users (
     uid             TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
+    number          INTEGER NOT NULL UNIQUE,        -- from the same series as the numbers of keys
     user_name       TEXT    NOT NULL CHECK (user_name = lower(user_name) AND length(user_name) BETWEEN 1 AND 100),
     email           TEXT    CHECK (email = lower(email)),
     home_uid        TEXT    NOT NULL REFERENCES workspaces (uid),
@@ -46,7 +49,10 @@ CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
 CREATE TABLE policies (
     name                   TEXT    NOT NULL PRIMARY KEY,
     description            TEXT    NOT NULL,
-    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password')),
+    issued_by              TEXT    NOT NULL CHECK (issued_by IN ('manager', 'manager_or_owner', 'owner', 'password', 'root_administrator')),
+    owner                  TEXT    NOT NULL CHECK (owner IN ('forbidden', 'optional', 'required')),
+    catalog                TEXT    REFERENCES catalogs (name),  -- of the keys' scopes; NULL for any
+    scopes                 TEXT    NOT NULL CHECK (scopes IN ('forbidden', 'optional', 'required')),
     headers                TEXT    NOT NULL,        -- 'bearer', 'token' or names of headers, separated by blanks
     read_only_by           TEXT    NOT NULL CHECK (read_only_by IN ('method', 'operation', 'scope')),
     expiry                 TEXT    NOT NULL CHECK (expiry IN ('forbidden', 'optional', 'required')),
@@ -64,7 +70,8 @@ CREATE TABLE policies (
     tied_to                TEXT    NOT NULL CHECK (tied_to IN ('owner_and_workspace', 'workspace')),
     rate_limit             INTEGER CHECK (rate_limit >= 0),
     rate_window_s          INTEGER CHECK (rate_window_s > 0),
-    prefix                 TEXT    NOT NULL,
+    prefix                 TEXT    NOT NULL,        -- of secrets; '' for secrets of letters and digits alone
+    acts_for_owner         INTEGER NOT NULL CHECK (acts_for_owner IN (0, 1)),
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 
@@ -99,7 +106,7 @@ CREATE TABLE catalog_operations (
 -- A key is a name with scopes. Its secrets come and go; its id never changes and is never used again.
 CREATE TABLE keys (
     id            TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
-    number        INTEGER NOT NULL UNIQUE,          -- for clients that want a small number; given in order, from 1
+    number        INTEGER NOT NULL UNIQUE,          -- for clients that want a small number; no user has the same one
     name          TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     description   TEXT    NOT NULL CHECK (length(description) <= 500),
     workspace_uid TEXT    NOT NULL REFERENCES workspaces (uid),
@@ -171,6 +178,27 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_user ON sessions (user_uid);
 CREATE INDEX sessions_expires_at ON sessions (expires_at);
+
+-- What access tokens are renewed with, once each. A used one stays until it expires, so that its second use is
+-- noticed and ends the family: everything that came of one sign-in.
+CREATE TABLE refresh_tokens (
+    id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
+    digest     BLOB    NOT NULL CHECK (length(digest) = 32),
+    pepper     INTEGER NOT NULL,
+    user_uid   TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,                    -- the user's at sign-in
+    read_only  INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+    issued_at  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    family     TEXT    NOT NULL CHECK (length(family) = 10),    -- session_id of the family's first
+    session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
+    used_at    INTEGER                              -- once set, never cleared
+) STRICT;
+
+CREATE INDEX refresh_tokens_user ON refresh_tokens (user_uid);
+CREATE INDEX refresh_tokens_family ON refresh_tokens (family, issued_at);
+CREATE INDEX refresh_tokens_session ON refresh_tokens (session_id);
+CREATE INDEX refresh_tokens_expires_at ON refresh_tokens (expires_at);
 
 -- Who did what: gap-free, each row bound to the one before it. Also the feed of the index: what a
 -- committed row names is what has to be loaded again.

@@ -14,8 +14,13 @@ use cli::log_line::LogLine;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+    // Without RUST_LOG the level alone decides, which the settings say and can change.
+    let finely = std::env::var_os("RUST_LOG").is_some();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("trace"))
         .target(env_logger::Target::Pipe(Box::<LogLine>::default()))
         .init();
+    if !finely {
+        log::set_max_level(log::LevelFilter::Info);
+    }
     cli::run()
 }

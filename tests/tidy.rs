@@ -17,6 +17,7 @@ const RANKS: &[(&str, u8)] = &[
 /// Where each third-party crate may be named. `log` is at home everywhere above `domain`.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
+    ("arc_swap",       &["src/http/client.rs"]),
     ("argon2",         &["src/domain/people/password.rs"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
@@ -33,7 +34,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix",         &["src/cli/", "src/config/", "src/http/server/"]),
     ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
+    ("strsim",         &["src/config/sources.rs"]),
     ("tokio",          &["src/http/server/"]),
+    ("toml",           &["src/config/file.rs"]),
     ("yaml_rust2",     &["src/cli/catalog/"]),
 ];
 

@@ -18,8 +18,10 @@ mod start;
 mod typed;
 mod words;
 
+use crate::config::sources::{Setting, settle};
 use crate::config::{DataArgs, ServeArgs};
-use clap::{CommandFactory, Parser, Subcommand};
+use crate::error::Error;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{End, Result, tell};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,10 +47,19 @@ enum Command {
     )]
     Quickstart(RunArgs),
     /// Serve a data folder that `init` or `quickstart` has made
+    ///
+    /// Each setting is a flag, a variable LATCHKEY_… or a line of the settings file; a flag outranks a variable,
+    /// and a variable the file. SIGHUP reads them again: TLS files, trusted proxies, allowed hosts, origins and the
+    /// log level change at once, the others at the next start.
     #[command(
-        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
+        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
     )]
     Serve(RunArgs),
+    /// Check the settings, and show each with where it comes from, without serving
+    #[command(
+        after_help = "Examples:\n  latchkey check-config --config /etc/latchkey/latchkey.toml\n  LATCHKEY_LISTEN=10.0.0.5:8420 latchkey check-config --json"
+    )]
+    CheckConfig(RunArgs),
     /// Issue, list, edit, rotate, disable, delete and verify keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -93,8 +104,14 @@ enum Command {
 pub struct RunArgs {
     #[command(flatten)]
     pub data: DataArgs,
+    /// The settings file, in TOML; by default latchkey.toml in the data folder, if it is there
+    #[arg(long, env = "LATCHKEY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArgs,
+    /// Each setting in force, and where it comes from.
+    #[arg(skip)]
+    pub settings: Vec<Setting>,
 }
 
 /// What making a data folder takes.
@@ -118,11 +135,30 @@ pub fn run() -> ExitCode {
     tell(carried_out(Cli::parse().command))
 }
 
+/// The arguments with which a server runs.
+///
+/// Reads flags, variables and the settings file again each time.
+fn settled() -> crate::error::Result<RunArgs> {
+    let typed: Vec<_> = std::env::args_os().collect();
+    let settled = settle(&Cli::command(), &typed)?;
+    match Cli::from_arg_matches(&settled.matches) {
+        Ok(Cli {
+            command: Command::Serve(args) | Command::Quickstart(args) | Command::CheckConfig(args),
+        }) => Ok(RunArgs {
+            settings: settled.settings,
+            ..args
+        }),
+        Ok(_) => Err(Error::Malformed("this command does not serve".to_owned())),
+        Err(err) => Err(Error::Malformed(err.to_string())),
+    }
+}
+
 fn carried_out(command: Command) -> Result<End> {
     match command {
         Command::Init(args) => start::init(&args)?,
-        Command::Quickstart(args) => start::quickstart(&args)?,
-        Command::Serve(args) => serve::serve(&args)?,
+        Command::Quickstart(_) => start::quickstart(&settled()?)?,
+        Command::Serve(_) => serve::serve(&settled()?)?,
+        Command::CheckConfig(_) => serve::check::run(&settled()?)?,
         Command::Key(command) => return key::run(&command),
         Command::User(command) => return manage::user::run(&command),
         Command::Workspace(command) => return manage::workspace::run(&command),

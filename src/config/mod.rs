@@ -1,13 +1,18 @@
-//! Settings: what flags and environment variables say, turned into what they mean. The rest of the program never
-//! sees raw input.
+//! Settings: what flags, environment variables and the settings file say, turned into what they mean. The rest of
+//! the program never sees raw input.
 
+mod file;
 pub mod folder;
+pub mod sources;
 
+use crate::dialects::SURFACES;
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
-use clap::Args;
+use crate::http::route::Mounts;
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::{ArgAction, Args};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +30,11 @@ pub struct DataArgs {
     pub data: PathBuf,
 }
 
-/// How to serve.
+/// How to serve: the table of all settings.
+///
+/// Every field with a variable is a setting: a flag, a variable, and a line of the settings file under the field's
+/// name. Another field here is all that another setting needs; one that SIGHUP puts in force is named in
+/// [`RELOADED`] too.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// The address to listen on; port 0 takes any free one
@@ -37,13 +46,14 @@ pub struct ServeArgs {
     )]
     pub listen: SocketAddr,
     /// Allow plain HTTP on addresses that other machines reach; secrets then cross the network readable
-    #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP")]
+    #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_http: bool,
     /// Addresses or ranges of reverse proxies whose forwarded data counts, besides loopback and the socket
     #[arg(
         long,
         env = "LATCHKEY_TRUSTED_PROXIES",
         value_delimiter = ',',
+        value_parser = proxies,
         value_name = "CIDR"
     )]
     pub trusted_proxies: Vec<String>,
@@ -52,6 +62,7 @@ pub struct ServeArgs {
         long,
         env = "LATCHKEY_ALLOWED_HOSTS",
         value_delimiter = ',',
+        value_parser = host,
         value_name = "HOST"
     )]
     pub allowed_hosts: Vec<String>,
@@ -60,11 +71,20 @@ pub struct ServeArgs {
         long,
         env = "LATCHKEY_CORS_ORIGINS",
         value_delimiter = ',',
+        value_parser = origin,
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
+    /// Where to put a dialect, or `off`; several times for several places [default: each at its own paths]
+    #[arg(
+        long = "mount",
+        env = "LATCHKEY_MOUNTS",
+        value_delimiter = ',',
+        value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
+    )]
+    pub mounts: Vec<String>,
     /// Whether programs on this machine may verify keys without a credential of their own
-    #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
     /// Seconds between writes of usage; what is newer is lost with a crash
     #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
@@ -72,10 +92,24 @@ pub struct ServeArgs {
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
+    /// How much is logged; `RUST_LOG`, if it is set, decides instead
+    #[arg(long, env = "LATCHKEY_LOG_LEVEL", default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS), value_name = "LEVEL")]
+    pub log_level: String,
     /// Print one JSON line instead of text
     #[arg(long)]
     pub json: bool,
 }
+
+/// The settings that SIGHUP puts in force; all others wait for the next start.
+pub const RELOADED: &[&str] = &[
+    "allowed_hosts",
+    "cors_origins",
+    "log_level",
+    "trusted_proxies",
+    "verify_from_loopback",
+];
+
+const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 impl ServeArgs {
     /// Whom to believe and for whom to answer; warns about settings that open more than they seem to.
@@ -94,22 +128,30 @@ impl ServeArgs {
                 );
             }
         }
-        let host = |text: &String| {
-            let known = path::host(text);
-            known
-                .ok_or_else(|| Error::invalid("allowed-hosts", format!("{text:?} is no host name")))
-        };
         Ok(Trust {
             proxies,
-            allowed_hosts: self.allowed_hosts.iter().map(host).collect::<Result<_>>()?,
+            allowed_hosts: self.allowed_hosts.clone(),
             cors_origins: self.cors_origins.clone(),
             verify_from_loopback: self.verify_from_loopback,
             own_uid: rustix::process::geteuid().as_raw(),
         })
     }
 
+    /// Refuses settings that make no sense together.
+    pub fn check(&self) -> Result<()> {
+        self.check_listen()?;
+        self.trust()?;
+        self.mounts()?;
+        Ok(())
+    }
+
+    /// Where the dialects are to be found.
+    pub fn mounts(&self) -> Result<Mounts> {
+        Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
+    }
+
     /// Refuses to send secrets readable across a network unless told to.
-    pub fn check_listen(&self) -> Result<()> {
+    fn check_listen(&self) -> Result<()> {
         if self.listen.ip().is_loopback() || self.allow_plain_http {
             return Ok(());
         }
@@ -135,4 +177,36 @@ impl ServeArgs {
             usize::from,
         )
     }
+}
+
+/// One address or range. Checked alone, so that a complaint can name its line.
+fn proxies(text: &str) -> std::result::Result<String, String> {
+    match AddressList::parse("trusted-proxies", [text]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{text:?} is no address or range; write 10.0.0.4, 10.0.0.0/24 or 2001:db8::/64"
+        )),
+    }
+}
+
+/// A host in the form in which hosts are compared.
+fn host(text: &str) -> std::result::Result<String, String> {
+    path::host(text)
+        .ok_or_else(|| format!("{text:?} is no host name; write latchkey.example, without http://"))
+}
+
+/// An origin exactly as a browser sends it (RFC 6454, section 6.2).
+fn origin(text: &str) -> std::result::Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_origin = rest.is_some_and(|rest| {
+        path::host(rest).is_some_and(|host| rest.starts_with(&host)) && !rest.ends_with('.')
+    });
+    if is_origin {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is no web origin; write https://app.example or https://app.example:8443, in lower case, without a path"
+    ))
 }

@@ -3,6 +3,8 @@
 //! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
 //! its line here.
 
+pub mod aware;
+pub mod awaretrain;
 pub mod forward_auth;
 #[cfg(test)]
 mod matrix;
@@ -13,7 +15,13 @@ use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
 
 /// Every dialect; the first one words the errors of paths that belong to none.
-pub const SURFACES: &[&Surface] = &[&native::SURFACE, &forward_auth::SURFACE, &probes::SURFACE];
+pub const SURFACES: &[&Surface] = &[
+    &native::SURFACE,
+    &forward_auth::SURFACE,
+    &aware::SURFACE,
+    &awaretrain::SURFACE,
+    &probes::SURFACE,
+];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[];
+pub const PRESETS: &[Preset] = &[aware::PRESET, awaretrain::PRESET];

@@ -68,6 +68,22 @@ pub fn check_slug(field: &str, text: &str) -> Result<()> {
     ))
 }
 
+/// A slug that tells what a name says: its ASCII letters and digits in lower case, hyphens for all that is between.
+/// At most 50 characters, so that a number can follow.
+pub fn slug_of(name: &str) -> String {
+    let words: Vec<String> = name
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let slug: String = words.join("-").chars().take(50).collect();
+    match slug.trim_end_matches('-') {
+        "" => "workspace".to_owned(),
+        slug if Uid::parse(slug).is_some() => format!("w-{slug}"),
+        slug => slug.to_owned(),
+    }
+}
+
 fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
     if text.chars().count() > chars_max {
         return Err(Error::invalid(
@@ -103,6 +119,22 @@ mod tests {
     #[track_caller]
     fn check(text: &str, accepted: bool) {
         assert_eq!(check_name("name", text).is_ok(), accepted, "{text:?}");
+    }
+
+    #[test]
+    fn a_slug_tells_what_the_name_says() {
+        let uid = "00000000-0000-0000-0000-000000000001";
+        for (name, slug) in [
+            ("Acme, Inc. (EMEA)", "acme-inc-emea"),
+            ("ACME", "acme"),
+            ("Grüße", "gr-e"),
+            ("日本", "workspace"),
+            (uid, &format!("w-{uid}")),
+            (&"a-".repeat(50), &"a-".repeat(25)[..49]),
+        ] {
+            assert_eq!(slug_of(name), slug, "{name}");
+            assert!(check_slug("slug", slug).is_ok(), "{slug}");
+        }
     }
 
     // attacks 152

@@ -73,6 +73,31 @@ impl Timestamp {
         self.0.div_euclid(HOUR_MS)
     }
 
+    /// The second as the `Date` of an answer writes it (RFC 9110, 5.6.7); 1970 before that and after the year 9999.
+    pub fn http_date(self) -> String {
+        let instant = jiff::Timestamp::from_second(self.unix_s()).unwrap_or_default();
+        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+        printer
+            .timestamp_to_rfc9110_string(&instant)
+            .unwrap_or_else(|_| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned())
+    }
+
+    /// ISO 8601 in UTC with an offset and seven digits of the second's fraction, whose last four are 0:
+    /// `2020-08-18T16:02:26.0130000+00:00`.
+    pub fn to_seven_digits(self) -> String {
+        let instant = self.civil();
+        format!(
+            "{}.{:07}+00:00",
+            instant.strftime("%Y-%m-%dT%H:%M:%S"),
+            instant.subsec_nanosecond() / 100
+        )
+    }
+
+    fn civil(self) -> DateTime {
+        let since = jiff::SignedDuration::from_millis(self.0);
+        EPOCH.saturating_add(since).min(DateTime::MAX)
+    }
+
     /// Whole seconds since 1970, as RFC 7662 wants them.
     pub fn unix_s(self) -> i64 {
         self.0.div_euclid(1000)
@@ -82,9 +107,7 @@ impl Timestamp {
 /// RFC 3339 in UTC; milliseconds appear only when there are any.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let since = jiff::SignedDuration::from_millis(self.0);
-        let instant = EPOCH.saturating_add(since).min(DateTime::MAX);
-        write!(f, "{instant}Z")
+        write!(f, "{}Z", self.civil())
     }
 }
 
@@ -146,6 +169,17 @@ mod tests {
             "1969-12-31T23:59:59Z",
         ] {
             check(refused, None);
+        }
+    }
+
+    #[test]
+    fn seven_digits_are_written_in_full() {
+        for (at, expected) in [
+            (0, "1970-01-01T00:00:00.0000000+00:00"),
+            (1_597_766_546_013, "2020-08-18T16:02:26.0130000+00:00"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.9990000+00:00"),
+        ] {
+            assert_eq!(Timestamp(at).to_seven_digits(), expected);
         }
     }
 

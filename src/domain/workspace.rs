@@ -12,6 +12,8 @@ pub const ROOT_SLUG: &str = "root";
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Workspace {
     pub uid: Uid,
+    /// A small number for clients that want one.
+    pub number: i64,
     /// Unique; for URLs and settings.
     pub slug: String,
     pub name: String,
@@ -19,4 +21,6 @@ pub struct Workspace {
     pub parent: Option<Uid>,
     pub enabled: bool,
     pub created_at: Timestamp,
+    /// When it was last edited.
+    pub updated_at: Timestamp,
 }

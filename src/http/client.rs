@@ -4,7 +4,10 @@ use crate::domain::catalog::path;
 use crate::domain::key::address::{AddressList, canonical, parse_address};
 use crate::http::request::{Head, Peer};
 use crate::ops::access::Origin;
+use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// Hops of `X-Forwarded-For` that are walked, from the right.
 const HOPS_MAX: usize = 64;
@@ -22,6 +25,28 @@ pub struct Trust {
     pub verify_from_loopback: bool,
     /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
     pub own_uid: u32,
+}
+
+/// The trust in force: read by every request, replaced while they run.
+#[derive(Clone)]
+pub struct LiveTrust(Arc<ArcSwap<Trust>>);
+
+impl From<Trust> for LiveTrust {
+    fn from(trust: Trust) -> LiveTrust {
+        LiveTrust(Arc::new(ArcSwap::from_pointee(trust)))
+    }
+}
+
+impl LiveTrust {
+    /// What holds for the request at hand.
+    pub fn now(&self) -> impl Deref<Target = Arc<Trust>> {
+        self.0.load()
+    }
+
+    /// From the next request on this holds.
+    pub fn replace(&self, trust: Trust) {
+        self.0.store(Arc::new(trust));
+    }
 }
 
 impl Trust {
@@ -47,11 +72,11 @@ impl Trust {
     /// trusted peer forwards something else than addresses before that one: then nobody knows where the client is
     /// (attacks 105, 106).
     pub fn client_address(&self, head: &Head) -> Option<IpAddr> {
-        if !self.trusts(head.peer) || !head.headers.contains_key("x-forwarded-for") {
+        if !self.trusts(head.peer) || !head.headers.contains("x-forwarded-for") {
             return peer_address(head);
         }
-        let lines = head.headers.get_all("x-forwarded-for").iter().rev();
-        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let lines = head.headers.all("x-forwarded-for").rev();
+        let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
         let mut farthest = None;
         for (position, hop) in hops.enumerate() {
             if position == HOPS_MAX {
@@ -105,9 +130,8 @@ impl Trust {
 
 /// Whether the request bears the mark of a proxy, so that its peer is not the one who asks.
 pub fn is_forwarded(head: &Head) -> bool {
-    head.headers.keys().any(|name| {
-        let name = name.as_str();
-        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    head.headers.iter().any(|(name, _)| {
+        matches!(name, b"forwarded" | b"via" | b"x-real-ip") || name.starts_with(b"x-forwarded-")
     })
 }
 
@@ -127,13 +151,9 @@ fn is_address(host: &str, local: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use crate::http::request::RequestId;
-    use http::{HeaderMap, HeaderValue, Method};
+    use http::Method;
 
-    fn head(peer: &str, headers: &[(&'static str, &str)]) -> Head {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
+    fn head(peer: &str, headers: &[(&str, &str)]) -> Head {
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
             local: "10.0.0.5:8420".parse().unwrap(),
@@ -141,7 +161,7 @@ mod tests {
         Head {
             method: Method::GET,
             uri: "/".parse().unwrap(),
-            headers: map,
+            headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),
         }
@@ -233,7 +253,7 @@ mod tests {
             own_uid: 7,
             ..Trust::default()
         };
-        let asked = |peer: Peer, headers: &[(&'static str, &str)]| {
+        let asked = |peer: Peer, headers: &[(&str, &str)]| {
             let head = Head {
                 peer,
                 ..head("127.0.0.1:1", headers)

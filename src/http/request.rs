@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{Method, Uri};
+
+use crate::http::headers::Headers;
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
@@ -28,15 +29,14 @@ impl Request {
         uid: u32,
         id: RequestId,
     ) -> Option<Request> {
-        let mut headers = HeaderMap::new();
-        if !body.is_empty() {
-            let json = HeaderValue::from_static("application/json");
-            headers.insert(CONTENT_TYPE, json);
-        }
+        let json = ("content-type", "application/json");
         let head = Head {
             method: method.parse().ok()?,
             uri: target.parse().ok()?,
-            headers,
+            headers: Some(json)
+                .filter(|_| !body.is_empty())
+                .into_iter()
+                .collect(),
             peer: Peer::Unix { uid },
             id,
         };
@@ -61,7 +61,7 @@ pub struct Head {
     pub method: Method,
     /// Origin form, or absolute form as the client sent it; see [`Head::host`].
     pub uri: Uri,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub peer: Peer,
     pub id: RequestId,
 }
@@ -82,14 +82,14 @@ impl Head {
     /// A repeated header is a fault even if both values agree: whoever takes the first and whoever takes the last
     /// must never disagree about a credential (attacks 46).
     pub fn header(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
-        let mut values = self.headers.get_all(name).iter();
+        let mut values = self.headers.all(name);
         let Some(value) = values.next() else {
             return Ok(None);
         };
         if values.next().is_some() {
             return Err(HeaderFault::Repeated);
         }
-        std::str::from_utf8(value.as_bytes())
+        std::str::from_utf8(value)
             .map(Some)
             .map_err(|_| HeaderFault::NotText)
     }
@@ -165,15 +165,15 @@ impl fmt::Display for RequestId {
 mod tests {
     use super::*;
 
-    fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> Head {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+    fn head(uri: &str, lines: &[(&str, &[u8])]) -> Head {
+        let mut headers = Headers::default();
+        for (name, value) in lines {
+            headers.append(name.as_bytes(), value);
         }
         Head {
             method: Method::GET,
             uri: uri.parse().unwrap(),
-            headers: map,
+            headers,
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(1, 2),
         }

@@ -200,11 +200,13 @@ mod tests {
     fn workspace(uid: u128, parent: Option<u128>, enabled: bool) -> Workspace {
         Workspace {
             uid: Uid(uid),
+            number: 1,
             slug: format!("w{uid}"),
             name: String::new(),
             parent: parent.map(Uid),
             enabled,
             created_at: Timestamp(0),
+            updated_at: Timestamp(0),
         }
     }
 

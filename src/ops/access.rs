@@ -37,6 +37,8 @@ pub struct Caller {
 /// The kind of credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
+    /// A key that was let in as the user who owns it ([`as_owner`]).
+    ForOwner(KeyId),
     Key(KeyId),
     /// The machine's own administrator, through the Unix socket or the command line.
     Local,
@@ -75,6 +77,17 @@ impl Caller {
     /// Whether the caller is this user, signed in. A key that the user owns is not the user.
     pub fn is_session_of(&self, user: Uid) -> bool {
         matches!(self.identity, Identity::Session(_)) && self.user == Some(user)
+    }
+
+    /// Whether the caller is this user, signed in or through a key that acts for him.
+    pub fn is_himself(&self, user: Uid) -> bool {
+        let for_him = matches!(self.identity, Identity::ForOwner(_)) && self.user == Some(user);
+        for_him || self.is_session_of(user)
+    }
+
+    /// Whether the credential permits nothing but reading.
+    pub fn only_reads(&self) -> bool {
+        Permissions::reading().covers(self.permissions)
     }
 
     /// Whether the caller has a permission in a workspace, on a thing that belongs to `owner`.
@@ -124,6 +137,20 @@ impl Caller {
     /// For what belongs to the whole server: the permission in the root workspace.
     pub fn require_global(&self, directory: &Directory, permission: Permission) -> Result<()> {
         self.require(directory, permission, root(directory)?, None)
+    }
+
+    /// For what only an administrator of the root workspace may do: whoever manages both keys and workspaces there.
+    pub fn require_root_administrator(&self, directory: &Directory) -> Result<()> {
+        let both = Permissions::of(&[Permission::KeysWrite, Permission::WorkspacesWrite]);
+        if self
+            .permissions_in(directory, root(directory)?)
+            .covers(both)
+        {
+            return Ok(());
+        }
+        Err(Error::Forbidden(
+            "this takes an administrator of the root workspace".to_owned(),
+        ))
     }
 
     /// For lists: the permission as such. What is listed is decided row by row.
@@ -191,6 +218,67 @@ pub fn authenticate(
         Outcome::Done(caller) => caller.map(Some),
         Outcome::MustWait => Ok(None),
     }
+}
+
+/// The caller as a user of the server, for a way in that is used by users: whoever signed in passes as he is, and a
+/// key passes as its owner if its policy says that it acts for him and it holds `scope` of `catalog`. Only its owner
+/// can have issued such a key (`domain::policy::definition`), with all that he may (`ops::keys::bounds`).
+///
+/// # Errors
+/// `Unauthenticated` for a key of another kind, which is no credential here. `Forbidden` for a key that lacks the
+/// scope, and for a credential that only reads where the request `writes`.
+pub fn as_owner(
+    app: &App,
+    caller: &Caller,
+    catalog: &str,
+    scope: &str,
+    writes: bool,
+) -> Result<Caller> {
+    let caller = match caller.identity {
+        Identity::Key(id) => key_as_owner(app, caller, id, catalog, scope)?,
+        _ => caller.clone(),
+    };
+    if writes && caller.only_reads() {
+        return Err(Error::Forbidden(
+            "this credential has read access only".to_owned(),
+        ));
+    }
+    Ok(caller)
+}
+
+fn key_as_owner(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    catalog: &str,
+    scope: &str,
+) -> Result<Caller> {
+    let kin = app.index.with_key(id, |key| key.kin.clone());
+    let kin = kin.ok_or(Error::Unauthenticated)?;
+    let directory = app.index.directory();
+    let acts = directory
+        .policy(&kin.policy)
+        .is_some_and(|policy| policy.acts_for_owner);
+    let owner = kin.owner.and_then(|owner| directory.user(owner));
+    let owner = owner.filter(|owner| acts && owner.is_active());
+    let owner = owner.filter(|_| kin.catalog.as_deref() == Some(catalog));
+    let owner = owner.ok_or(Error::Unauthenticated)?;
+    if !kin.scopes.iter().any(|held| **held == *scope) {
+        return Err(Error::Forbidden(format!(
+            "this key does not have the scope {scope}"
+        )));
+    }
+    Ok(Caller {
+        identity: Identity::ForOwner(id),
+        permissions: if kin.read_only {
+            Permissions::reading()
+        } else {
+            Permissions::all()
+        },
+        reach: root(&directory)?,
+        user: Some(owner.uid),
+        ..caller.clone()
+    })
 }
 
 /// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.

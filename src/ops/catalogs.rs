@@ -106,7 +106,7 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
             )),
             Ok(false) => Err(Error::NotFound("catalog")),
             Err(Error::Conflict(_)) => Err(Error::Conflict(format!(
-                "keys of catalog {name} exist (deleted ones count); it has to stay"
+                "keys of catalog {name} exist (deleted ones count), or a policy names it; it has to stay"
             ))),
             Err(err) => Err(err),
         }

@@ -40,6 +40,7 @@ pub struct App {
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
+    inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
 }
 

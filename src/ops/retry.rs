@@ -15,6 +15,7 @@ pub const REMEMBERED_MS: i64 = 86_400_000;
 pub struct Retry {
     name: String,
     request: [u8; 32],
+    remembered_ms: i64,
 }
 
 impl Retry {
@@ -23,7 +24,14 @@ impl Retry {
         Retry {
             name: name.to_owned(),
             request: digest_of(&[route.as_bytes(), body]),
+            remembered_ms: REMEMBERED_MS,
         }
+    }
+
+    /// The same, good for a shorter time.
+    pub fn for_ms(mut self, span_ms: i64) -> Retry {
+        self.remembered_ms = span_ms.min(REMEMBERED_MS);
+        self
     }
 
     /// What is stored of the request. A body can hold a password, so a plain digest of it must not be on the disk.
@@ -63,13 +71,16 @@ pub fn find(
     let Some(retry) = retry else {
         return Ok(None);
     };
-    let since = Timestamp(now.0 - REMEMBERED_MS);
+    let since = Timestamp(now.0 - retry.remembered_ms);
     match local::find_idempotent(read, &whose(caller), &retry.name, since)? {
         None => Ok(None),
         Some((request, target)) if retry.is_of(&request, peppers) => Ok(Some(target)),
         Some(_) => Err(Error::invalid(
             "Idempotency-Key",
-            "was used for another request within the last 24 hours; use a new one",
+            format!(
+                "was used for another request within the last {} minutes; use a new one",
+                retry.remembered_ms / 60_000
+            ),
         )),
     }
 }

@@ -28,16 +28,6 @@ pub enum Source {
     OfWorkspace(Uid),
 }
 
-/// The number that the next key gets.
-pub fn next_number(tx: &Write<'_>) -> Result<i64> {
-    let found = tx.query_one(
-        "SELECT coalesce(max(number), 0) + 1 AS next FROM keys",
-        &[],
-        |row| row.get("next"),
-    )?;
-    Ok(found.unwrap_or(1))
-}
-
 pub fn insert(tx: &Write<'_>, key: &Key) -> Result<()> {
     tx.execute(
         "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes,
@@ -103,6 +93,13 @@ pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
         &[&id],
         from_row,
     )
+}
+
+/// The id of the key that has a number, deleted ones too.
+pub fn find_id_by_number(read: &Read, number: i64) -> Result<Option<KeyId>> {
+    read.query_one("SELECT id FROM keys WHERE number = $1", &[&number], |row| {
+        row.get("id")
+    })
 }
 
 /// Ids after one, in their order.
@@ -321,11 +318,13 @@ pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64>
     Ok(found.unwrap_or(0))
 }
 
-/// Live keys of a policy that one user owns.
-pub fn count_of_owner(read: &Read, policy: &str, owner: Uid) -> Result<u64> {
+/// Live keys of a policy that one user owns, expired ones not: whoever asks for a key an hour deletes none.
+pub fn count_of_owner(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> Result<u64> {
     let found = read.query_one(
-        "SELECT count(*) AS live FROM keys WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL",
-        &[&owner, &policy],
+        "SELECT count(*) AS live FROM keys
+         WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL
+           AND (expires_at IS NULL OR expires_at > $3)",
+        &[&owner, &policy, &now],
         |row| row.get("live"),
     )?;
     Ok(found.unwrap_or(0))

@@ -15,6 +15,7 @@ pub mod local;
 pub mod people;
 pub mod policies;
 mod sqlite;
+pub mod tokens;
 pub mod workspaces;
 mod writer;
 

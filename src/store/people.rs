@@ -12,13 +12,25 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
+/// The number that the next user or key gets.
+pub fn next_number(read: &Read) -> Result<i64> {
+    let found = read.query_one(
+        "SELECT coalesce(max(number), 0) + 1 AS next
+         FROM (SELECT max(number) AS number FROM keys UNION ALL SELECT max(number) FROM users) AS numbers",
+        &[],
+        |row| row.get("next"),
+    )?;
+    Ok(found.unwrap_or(1))
+}
+
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
     let digest = password.map(|digest| digest.0.clone());
     tx.execute(
-        "INSERT INTO users (uid, user_name, email, home_uid, password_digest, enabled, generation, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
             &user.uid,
+            &user.number,
             &user.user_name,
             &user.email,
             &user.home,
@@ -34,7 +46,7 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
 /// A user by uid, deleted ones too.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
          FROM users
          WHERE uid = $1",
         &[&uid],
@@ -46,7 +58,7 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
 /// A user by name in its stored form; deleted ones have no name any more.
 pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
     let user = read.query_one(
-        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
          FROM users
          WHERE user_name = $1 AND deleted_at IS NULL",
         &[&user_name],
@@ -80,7 +92,7 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
         },
     )?;
     let mut users = read.query(
-        "SELECT uid, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
          FROM users
          WHERE deleted_at IS NULL
          ORDER BY user_name",
@@ -247,6 +259,7 @@ fn binding(row: &Row<'_>) -> Result<Binding> {
 fn from_row(row: &Row<'_>) -> Result<User> {
     Ok(User {
         uid: row.get("uid")?,
+        number: row.get("number")?,
         user_name: row.get("user_name")?,
         email: row.get("email")?,
         home: row.get("home_uid")?,

@@ -7,15 +7,19 @@ use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
     tx.execute(
-        "INSERT INTO policies (name, description, issued_by, headers, read_only_by, expiry, expiry_s_max,
+        "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
                                secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
-                               rate_window_s, prefix)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+                               rate_window_s, prefix, acts_for_owner)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+                 $24, $25)",
         &[
             &policy.name,
             &policy.description,
             &word(policy.issued_by),
+            &word(policy.owner),
+            &policy.catalog,
+            &word(policy.scopes),
             &headers_text(policy),
             &word(policy.read_only_by),
             &word(policy.expiry),
@@ -34,6 +38,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
             &policy.rate_limit.map(|rate| rate.limit),
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
+            &policy.acts_for_owner,
         ],
     )?;
     Ok(())
@@ -43,14 +48,18 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
 pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE policies
-         SET description = $1, issued_by = $2, headers = $3, read_only_by = $4, expiry = $5, expiry_s_max = $6,
-             expiry_months_max = $7, addresses = $8, keys_per_workspace_max = $9, keys_per_owner_max = $10,
-             name_unique = $11, secret_shown = $12, editable = $13, can_disable = $14, can_rotate = $15,
-             confirm_name = $16, tied_to = $17, rate_limit = $18, rate_window_s = $19, prefix = $20
-         WHERE name = $21",
+         SET description = $1, issued_by = $2, owner = $3, catalog = $4, scopes = $5, headers = $6, read_only_by = $7,
+             expiry = $8, expiry_s_max = $9, expiry_months_max = $10, addresses = $11, keys_per_workspace_max = $12,
+             keys_per_owner_max = $13, name_unique = $14, secret_shown = $15, editable = $16, can_disable = $17,
+             can_rotate = $18, confirm_name = $19, tied_to = $20, rate_limit = $21, rate_window_s = $22, prefix = $23,
+             acts_for_owner = $24
+         WHERE name = $25",
         &[
             &policy.description,
             &word(policy.issued_by),
+            &word(policy.owner),
+            &policy.catalog,
+            &word(policy.scopes),
             &headers_text(policy),
             &word(policy.read_only_by),
             &word(policy.expiry),
@@ -69,6 +78,7 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
             &policy.rate_limit.map(|rate| rate.limit),
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
+            &policy.acts_for_owner,
             &policy.name,
         ],
     )?;
@@ -77,9 +87,10 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
     read.query_one(
-        "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, expiry_months_max, addresses,
-                keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+        "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
+                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
+                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                acts_for_owner
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -90,9 +101,10 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
 /// Every policy, by name.
 pub fn list(read: &Read) -> Result<Vec<Policy>> {
     read.query(
-        "SELECT name, description, issued_by, headers, read_only_by, expiry, expiry_s_max, expiry_months_max, addresses,
-                keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix
+        "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
+                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
+                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                acts_for_owner
          FROM policies
          ORDER BY name",
         &[],
@@ -134,6 +146,9 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         name: text("name")?,
         description: text("description")?,
         issued_by: from_word(&text("issued_by")?).ok_or_else(unknown)?,
+        owner: from_word(&text("owner")?).ok_or_else(unknown)?,
+        catalog: row.get("catalog")?,
+        scopes: from_word(&text("scopes")?).ok_or_else(unknown)?,
         headers: text("headers")?
             .split(' ')
             .map(CredentialHeader::parse)
@@ -156,15 +171,17 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
             .zip(window_s)
             .map(|(limit, window_s)| RateLimit { limit, window_s }),
         prefix: text("prefix")?,
+        acts_for_owner: row.get("acts_for_owner")?,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::{catalogs, sqlite};
     use super::*;
+    use crate::domain::catalog::Definition;
     use crate::domain::policy::{
-        AddressRule, Expiry, Field, IssuedBy, ReadOnlyBy, SecretShown, TiedTo,
+        AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, TiedTo,
     };
 
     #[test]
@@ -186,11 +203,19 @@ mod tests {
     #[test]
     fn an_update_writes_every_member() {
         let read = sqlite::in_memory().unwrap();
+        let rooms = Definition {
+            name: "rooms".to_owned(),
+            ..Definition::default()
+        };
+        catalogs::replace(&read.write(), &rooms).unwrap();
         insert(&read.write(), &Policy::standard()).unwrap();
         let after = Policy {
             name: Policy::standard().name,
             description: "d".to_owned(),
             issued_by: IssuedBy::Password,
+            owner: Presence::Required,
+            catalog: Some("rooms".to_owned()),
+            scopes: Presence::Forbidden,
             headers: vec![CredentialHeader::Token],
             read_only_by: ReadOnlyBy::Scope,
             expiry: Expiry::Required,
@@ -210,6 +235,7 @@ mod tests {
                 limit: 5,
                 window_s: 6,
             }),
+            acts_for_owner: true,
             prefix: "ab".to_owned(),
         };
         assert!(update(&read.write(), &after).unwrap());

@@ -6,17 +6,29 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
 use crate::error::Result;
 
+/// The number of the next workspace; deleted ones keep theirs.
+pub fn next_number(tx: &Write<'_>) -> Result<i64> {
+    let found = tx.query_one(
+        "SELECT coalesce(max(number), 0) + 1 AS next FROM workspaces",
+        &[],
+        |row| row.get("next"),
+    )?;
+    Ok(found.unwrap_or(1))
+}
+
 pub fn insert(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     tx.execute(
-        "INSERT INTO workspaces (uid, slug, name, parent_uid, enabled, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO workspaces (uid, number, slug, name, parent_uid, enabled, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
             &workspace.uid,
+            &workspace.number,
             &workspace.slug,
             &workspace.name,
             &workspace.parent,
             &workspace.enabled,
             &workspace.created_at,
+            &workspace.updated_at,
         ],
     )?;
     Ok(())
@@ -25,7 +37,7 @@ pub fn insert(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
 /// A workspace by uid, deleted ones not.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
     read.query_one(
-        "SELECT uid, slug, name, parent_uid, enabled, created_at
+        "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
          FROM workspaces
          WHERE uid = $1 AND deleted_at IS NULL",
         &[&uid],
@@ -36,7 +48,7 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
 /// Every workspace that is not deleted, parents before their children being no part of the promise.
 pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     read.query(
-        "SELECT uid, slug, name, parent_uid, enabled, created_at
+        "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
          FROM workspaces
          WHERE deleted_at IS NULL
          ORDER BY slug",
@@ -49,13 +61,14 @@ pub fn list(read: &Read) -> Result<Vec<Workspace>> {
 pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     tx.execute(
         "UPDATE workspaces
-         SET slug = $1, name = $2, parent_uid = $3, enabled = $4
-         WHERE uid = $5 AND deleted_at IS NULL",
+         SET slug = $1, name = $2, parent_uid = $3, enabled = $4, updated_at = $5
+         WHERE uid = $6 AND deleted_at IS NULL",
         &[
             &workspace.slug,
             &workspace.name,
             &workspace.parent,
             &workspace.enabled,
+            &workspace.updated_at,
             &workspace.uid,
         ],
     )?;
@@ -86,10 +99,12 @@ pub fn is_empty(read: &Read, uid: Uid) -> Result<bool> {
 fn from_row(row: &Row<'_>) -> Result<Workspace> {
     Ok(Workspace {
         uid: row.get("uid")?,
+        number: row.get("number")?,
         slug: row.get("slug")?,
         name: row.get("name")?,
         parent: row.get("parent_uid")?,
         enabled: row.get("enabled")?,
         created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
     })
 }

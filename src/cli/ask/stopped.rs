@@ -8,7 +8,7 @@ use crate::dialects::{PRESETS, SURFACES};
 use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
-use crate::http::route::Router;
+use crate::http::route::{Mounts, Router};
 use crate::http::server::{BodyRule, Fault, Lane, Service};
 use crate::ops::{App, setup};
 use std::cell::Cell;
@@ -34,7 +34,8 @@ impl Stopped {
         let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
         // Every change, and every verification, waits until the keys are in memory.
         setup::load_keys(&app)?;
-        let service = Router::new(app.clone(), Trust::default(), SURFACES).service();
+        let service =
+            Router::new(app.clone(), Trust::default(), SURFACES, &Mounts::default()).service();
         Ok(Stopped {
             app,
             service,
@@ -53,13 +54,10 @@ impl Stopped {
         let request = Request::in_process(method, target, body, uid, id)
             .ok_or_else(|| Failure::refused("this cannot be put into a request"))?;
         let reply = self.route(&request)?;
-        let link = reply
-            .headers
-            .get("link")
-            .and_then(|value| value.to_str().ok());
+        let link = reply.headers.get("link");
         Ok(Answer {
             status: reply.status,
-            link: link.map(str::to_owned),
+            link: link.map(|value| String::from_utf8_lossy(value).into_owned()),
             body: reply.body,
         })
     }

@@ -4,7 +4,7 @@ mod object;
 mod table;
 
 pub use object::Object;
-pub use table::{Column, text_of};
+pub use table::{Column, aligned, text_of};
 
 use super::ask::Answer;
 use super::failure::{Failure, Result};

@@ -1,32 +1,14 @@
 //! Verdicts as answers to a proxy: a status, and headers for the application behind it.
 
-use super::is_about_the_key;
 use crate::domain::key::live::Live;
 use crate::domain::key::quota::RateStatus;
-use crate::domain::key::verdict::Code;
 use crate::http::reply::Reply;
+use crate::http::route::Refused;
 use crate::ops::verify::Verdict;
 use std::fmt::Write as _;
 
 /// Bytes of `X-Auth-Scopes`: proxies hold all headers of an answer in 4 KiB.
 const SCOPES_BYTES_MAX: usize = 2048;
-/// When to ask again for a key whose uses are spent: somebody has to give it more.
-const USES_RETRY_S: u64 = 3600;
-
-/// The answer to a verdict.
-pub fn of(verdict: &Verdict<'_>, for_nginx: bool) -> Reply {
-    match (verdict.code, verdict.key) {
-        (Code::Valid, Some(key)) => allowed(verdict, key),
-        (Code::RateLimited, _) => limited(verdict, for_nginx, verdict.retry_after_s()),
-        (Code::UsageExceeded, _) => limited(verdict, for_nginx, USES_RETRY_S),
-        (code, _) if is_about_the_key(code) => unauthenticated(true),
-        (code, _) => refused(
-            verdict
-                .detail
-                .map_or(code.as_str(), |detail| detail.as_str()),
-        ),
-    }
-}
 
 /// No credential, or one that is no good here (RFC 6750, section 3).
 pub fn unauthenticated(presented: bool) -> Reply {
@@ -45,7 +27,11 @@ pub fn refused(code: &str) -> Reply {
 
 /// Every identity header is always there, empty where nothing is known: a proxy that copies only what it gets would
 /// let the client's forged ones through.
-fn allowed(verdict: &Verdict<'_>, key: &Live) -> Reply {
+pub fn allowed(verdict: &Verdict<'_>) -> Reply {
+    let Some(key) = verdict.key else {
+        // No verdict in favour is without its key; if one were, nobody would know whom it is about.
+        return unauthenticated(true);
+    };
     let owner = key
         .kin
         .owner
@@ -78,14 +64,21 @@ fn allowed(verdict: &Verdict<'_>, key: &Live) -> Reply {
     }
 }
 
-/// nginx would turn 429 into 500; what it gets instead says the same in a header.
-fn limited(verdict: &Verdict<'_>, for_nginx: bool, retry_after_s: u64) -> Reply {
-    let reply = Reply::new(if for_nginx { 403 } else { 429 })
-        .with("x-auth-code", verdict.code.as_str())
-        .with("retry-after", &retry_after_s.max(1).to_string());
-    match verdict.rate {
-        Some(status) => with_rate(reply, status),
-        None => reply,
+/// A refusal after a verdict.
+pub fn refusal(refused: &Refused<'_>, rate: Option<RateStatus>, for_nginx: bool) -> Reply {
+    match (refused.status, refused.retry_after_s) {
+        (401, _) => unauthenticated(true),
+        (_, None) => self::refused(refused.code),
+        (status, Some(retry_after_s)) => {
+            // nginx would turn 429 into 500; what it gets instead says the same in a header.
+            let reply = Reply::new(if for_nginx { 403 } else { status })
+                .with("x-auth-code", refused.code)
+                .with("retry-after", &retry_after_s.to_string());
+            match rate {
+                Some(status) => with_rate(reply, status),
+                None => reply,
+            }
+        }
     }
 }
 

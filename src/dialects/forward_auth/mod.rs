@@ -6,14 +6,14 @@
 mod answer;
 mod original;
 
-use crate::domain::key::verdict::{Code, Detail, Question};
+use crate::domain::key::verdict::{Detail, Question};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
-use crate::http::route::{Access::Public, Call, Route, Surface, inline};
+use crate::http::route::{Access::Public, Call, Refused, Route, Surface, inline};
 use crate::http::server::BodyRule::Ignore;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
 use original::Original;
@@ -21,14 +21,20 @@ use original::Original;
 pub const SURFACE: Surface = Surface {
     name: "forward-auth",
     mount: "/auth",
+    movable: false,
     routes: ROUTES,
     // Proxies ask with the host of the request that they ask about.
     checks_host: false,
     render_error: render,
+    render_fault: |status, _, _| Reply::new(status),
+    refusals: None,
 };
 
 /// The mount of the route for Envoy, which asks with the original request itself.
 const ENVOY: &str = "/auth/envoy";
+
+/// Bytes of `X-Auth-Body`: nginx holds all headers of an answer in 4 KiB, and denies with 500 what has more.
+const BODY_HEADER_BYTES_MAX: usize = 2048;
 
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
@@ -61,24 +67,38 @@ struct Demands {
 fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let head = &call.request.head;
     let headers = call.app.index.directory().named_headers();
+    let demands = demands(call, proxy);
+    let catalog = demands
+        .as_ref()
+        .and_then(|(demands, _)| demands.catalog.as_deref());
+    let refuse = |refused: &Refused<'_>, reply: Reply| worded(call, proxy, catalog, refused, reply);
+    let unauthenticated = |presented: bool| {
+        let reply = answer::unauthenticated(presented);
+        Ok(Some(refuse(&Refused::credential(), reply)))
+    };
+    let unsafe_request = || {
+        let refused = Refused::request(Detail::UnsafeRequest.as_str());
+        let reply = answer::refused(refused.code);
+        Ok(Some(refuse(&refused, reply)))
+    };
     let credential = match credential::read(head, &headers) {
-        Presented::None => return Ok(Some(answer::unauthenticated(false))),
-        Presented::Faulty | Presented::Many => return Ok(Some(answer::unauthenticated(true))),
+        Presented::None => return unauthenticated(false),
+        Presented::Faulty | Presented::Many => return unauthenticated(true),
         Presented::One(credential) => credential,
     };
-    let Some((demands, workspace)) = demands(call, proxy) else {
+    let Some((demands, workspace)) = &demands else {
         log::warn!(
             "forward-auth: the question has other parameters than catalog, scope and workspace, or unknown values; \
              check the proxy's configuration (in a Caddyfile, end the uri with ? to keep the client's query out)"
         );
-        return Ok(Some(answer::refused(Detail::UnsafeRequest.as_str())));
+        return unsafe_request();
     };
     let original = Original::of(head, proxy, call.trust.trusts(head.peer));
     if demands.catalog.is_some() && !original.is_judgeable() {
         log::warn!(
             "forward-auth: the original request is missing, doubled or unreadable; check the proxy's headers"
         );
-        return Ok(Some(answer::refused(Detail::UnsafeRequest.as_str())));
+        return unsafe_request();
     }
     let question = Question {
         scopes: demands.scopes.iter().map(String::as_str).collect(),
@@ -88,11 +108,17 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         path: original.path.filter(|_| demands.catalog.is_some()),
         host: original.host,
         address: call.trust.client_address(head),
-        workspace,
+        workspace: *workspace,
         header: Some(credential.header),
         cost: 1,
     };
-    let told = |verdict: &Verdict<'_>| answer::of(verdict, proxy == Proxy::Nginx);
+    let told = |verdict: &Verdict<'_>| match Refused::of(verdict, &question) {
+        None => answer::allowed(verdict),
+        Some(refused) => {
+            let reply = answer::refusal(&refused, verdict.rate, proxy == Proxy::Nginx);
+            refuse(&refused, reply)
+        }
+    };
     if call.may_wait {
         return verify_blocking(call.app, credential.secret, &question, None, told).map(Some);
     }
@@ -100,6 +126,26 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         Outcome::Done(reply) => Ok(Some(reply)),
         Outcome::MustWait => Ok(None),
     }
+}
+
+/// A refusal in the words of the catalog's dialect, if it has some. nginx keeps the body of an answer to itself but can
+/// read its headers, so it is told there once more.
+fn worded(
+    call: &Call<'_>,
+    proxy: Proxy,
+    catalog: Option<&str>,
+    refused: &Refused<'_>,
+    reply: Reply,
+) -> Reply {
+    let Some(words) = catalog.and_then(|name| call.refusals(name)) else {
+        return reply;
+    };
+    let reply = (words.word)(refused, reply);
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    if proxy == Proxy::Nginx && text.len() <= BODY_HEADER_BYTES_MAX {
+        return reply.with("x-auth-body", &text);
+    }
+    reply
 }
 
 /// The demands, and the workspace that they name. `None` if they cannot be understood: then nothing is allowed.
@@ -189,27 +235,6 @@ fn render(err: &Error, _: &Head) -> Reply {
         | Error::TooLarge { .. }
         | Error::UnsupportedMediaType(_) => answer::refused(Detail::UnsafeRequest.as_str()),
         Error::Internal(_) => Reply::new(500),
-    }
-}
-
-/// Whether a refusal says that the key itself is no good here, whatever the request.
-fn is_about_the_key(code: Code) -> bool {
-    match code {
-        Code::Disabled
-        | Code::Expired
-        | Code::Malformed
-        | Code::NotFound
-        | Code::NotYetValid
-        | Code::OwnerDisabled
-        | Code::WorkspaceDisabled
-        | Code::WrongHeader => true,
-        Code::InsufficientScope
-        | Code::IpNotAllowed
-        | Code::OutsideWorkspace
-        | Code::RateLimited
-        | Code::ReadOnly
-        | Code::UsageExceeded
-        | Code::Valid => false,
     }
 }
 

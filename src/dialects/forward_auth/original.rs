@@ -64,18 +64,14 @@ impl<'a> Original<'a> {
 mod tests {
     use super::*;
     use crate::http::request::{Peer, RequestId};
-    use http::{HeaderMap, HeaderValue, Method};
+    use http::Method;
 
-    fn head(uri: &str, headers: &[(&'static str, &str)]) -> Head {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_str(value).unwrap());
-        }
+    fn head(uri: &str, headers: &[(&str, &str)]) -> Head {
         let peer = Peer::Unix { uid: 0 };
         Head {
             method: Method::POST,
             uri: uri.parse().unwrap(),
-            headers: map,
+            headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),
         }

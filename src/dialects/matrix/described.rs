@@ -126,7 +126,7 @@ fn what_a_caller_needs_is_described_as_it_is_asked() {
         let scopes = |all: &[Permission]| all.iter().map(|one| one.scope()).collect();
         let needed: Option<BTreeSet<&str>> = match line.needs {
             Needs::Nothing | Needs::Password => None,
-            Needs::Credential | Needs::Key => Some(BTreeSet::new()),
+            Needs::Credential | Needs::Key | Needs::OwnKey => Some(BTreeSet::new()),
             Needs::AtHome(one)
             | Needs::Everywhere(one)
             | Needs::Held(one)

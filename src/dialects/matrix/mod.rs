@@ -18,6 +18,7 @@ mod described;
 mod forward_auth;
 mod native;
 mod probes;
+mod products;
 mod world;
 
 use crate::dialects::SURFACES;
@@ -27,6 +28,8 @@ use world::World;
 
 /// The lines of each surface.
 const TABLES: &[(&str, &[Line])] = &[
+    ("aware", products::CHECKED),
+    ("awaretrain", products::CHECKED),
     ("forward-auth", forward_auth::LINES),
     ("native", native::LINES),
     ("probes", probes::LINES),
@@ -54,6 +57,8 @@ pub enum Needs {
     Key,
     /// Nothing: whoever asks is answered.
     Nothing,
+    /// A key of the surface's own catalog; no caller here has one, so that all are refused.
+    OwnKey,
     /// A user's name and password in the request; no credential takes their place.
     Password,
     /// The permission, wherever; the thing is shown to those who have it there.
@@ -148,6 +153,7 @@ fn told(needs: Needs, caller: &Caller) -> Told {
         Needs::Nothing => Told::Done,
         Needs::Password => Told::Unknown,
         Needs::Elsewhere(_) => unreachable!("left out before"),
+        Needs::OwnKey => Told::Denied,
         Needs::Key => match caller.is_key() {
             true => Told::Done,
             false => Told::Denied,

@@ -5,10 +5,10 @@ use crate::dialects::SURFACES;
 use crate::domain::time::Timestamp;
 use crate::http::client::Trust;
 use crate::http::request::{Head, Peer, Request, RequestId};
-use crate::http::route::Router;
+use crate::http::route::{Mounts, Router};
 use crate::http::server::{Lane, Service};
 use crate::ops::setup::fixture::{Fixture, NOW};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -57,7 +57,7 @@ impl World {
             verify_from_loopback: true,
             ..Trust::default()
         };
-        let router = Router::new(fixture.app.clone(), trust, SURFACES);
+        let router = Router::new(fixture.app.clone(), trust, SURFACES, &Mounts::default());
         let mut world = World {
             service: router.service(),
             _fixture: fixture,
@@ -143,18 +143,16 @@ impl World {
         body: &str,
         secret: Option<&str>,
     ) -> (u16, String) {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_static("192.0.2.1:8443"));
+        let mut headers = vec![("host", "192.0.2.1:8443".to_owned())];
         if let Some(secret) = secret {
-            let value = HeaderValue::try_from(format!("Bearer {secret}")).unwrap();
-            headers.insert("authorization", value);
+            headers.push(("authorization", format!("Bearer {secret}")));
         }
         if !body.is_empty() {
             let media_type = match body.starts_with('{') {
                 true => "application/json",
                 false => "application/x-www-form-urlencoded",
             };
-            headers.insert("content-type", HeaderValue::from_static(media_type));
+            headers.push(("content-type", media_type.to_owned()));
         }
         self.count += 1;
         // A client of its own each time, so that attempts to sign in are not counted together.
@@ -163,7 +161,10 @@ impl World {
             head: Head {
                 method: Method::try_from(method).unwrap(),
                 uri: path.parse().unwrap(),
-                headers,
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect(),
                 peer: Peer::Tcp {
                     peer: client.parse().unwrap(),
                     local: "192.0.2.1:8443".parse().unwrap(),

@@ -10,7 +10,7 @@ use crate::http::route::Call;
 use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::Wanted;
-use crate::ops::keys::rotate::Grace;
+use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued, View};
 use crate::ops::retry::Retry;
 use serde::Serialize;
@@ -246,8 +246,8 @@ pub fn whoami(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/whoami/rotate`
 pub fn rotate_own(call: &Call<'_>) -> Result<Reply> {
     let secret = call.secret.ok_or(Error::Unauthenticated)?;
-    let issued =
-        keys::rotate::rotate_own(call.app, call.caller()?, secret.to_owned(), grace(call)?)?;
+    let (caller, grace) = (call.caller()?, grace(call)?);
+    let issued = rotate_own_key(call.app, caller, secret.to_owned(), grace, Life::Kept)?;
     shown(200, &issued)
 }
 

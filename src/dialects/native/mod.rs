@@ -20,9 +20,12 @@ use rules::{catalogs, policies};
 pub const SURFACE: Surface = Surface {
     name: "native",
     mount: "/v1",
+    movable: false,
     routes: ROUTES,
     checks_host: true,
     render_error: problem::render,
+    render_fault: problem::fault,
+    refusals: None,
 };
 
 /// The whole path of the audit log, for links to it.

@@ -49,16 +49,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::Invalid { field, .. } => Some(field.as_str()),
         _ => None,
     };
-    let problem = Problem {
-        r#type: format!("urn:latchkey:problem:{code}"),
-        title,
-        status,
-        code,
-        detail,
-        request_id: head.id.to_string(),
-        field,
-    };
-    let reply = Reply::new(status).json_body("application/problem+json", &problem);
+    let reply = problem(status, code, title, detail, field, head);
     match err {
         Error::MethodNotAllowed { allow } => reply.with("allow", allow),
         Error::TooMany { retry_after_s } => {
@@ -70,9 +61,43 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     }
 }
 
+/// Writes what HTTP itself forbids as problem details.
+pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
+    let code = match status {
+        405 => "method-not-allowed",
+        414 | 431 => "too-large",
+        _ => "invalid-request",
+    };
+    let title = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("The request cannot be read");
+    problem(status, code, title, why.to_owned(), None, head)
+}
+
+fn problem(
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    field: Option<&str>,
+    head: &Head,
+) -> Reply {
+    let problem = Problem {
+        r#type: format!("urn:latchkey:problem:{code}"),
+        title,
+        status,
+        code,
+        detail,
+        request_id: head.id.to_string(),
+        field,
+    };
+    Reply::new(status).json_body("application/problem+json", &problem)
+}
+
 /// RFC 6750, section 3.1: no error code where no credential was sent.
 fn challenge(head: &Head) -> &'static str {
-    if head.headers.contains_key("authorization") || head.headers.contains_key("x-api-key") {
+    if head.headers.contains("authorization") || head.headers.contains("x-api-key") {
         "Bearer realm=\"latchkey\", error=\"invalid_token\""
     } else {
         "Bearer realm=\"latchkey\""

@@ -52,7 +52,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     let slug = body.required_text("slug")?;
     let new = NewWorkspace {
         name: body.text("name")?.unwrap_or_else(|| slug.clone()),
-        slug,
+        slug: Some(slug),
         parent: body.text("parent")?,
     };
     body.finish()?;

@@ -11,9 +11,14 @@ use serde::Serialize;
 pub const SURFACE: Surface = Surface {
     name: "probes",
     mount: "",
+    movable: false,
     routes: ROUTES,
     checks_host: false,
     render_error: render,
+    render_fault: |status, why, _| {
+        Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
+    },
+    refusals: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

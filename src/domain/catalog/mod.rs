@@ -121,6 +121,21 @@ impl Catalog {
         self.closures.contains_key(name)
     }
 
+    /// The scope of a name.
+    pub fn scope(&self, name: &str) -> Option<&Scope> {
+        let mut scopes = self.definition.scopes.iter();
+        scopes.find(|scope| scope.name == name)
+    }
+
+    /// The methods that a path has operations for, sorted; none if it cannot be judged.
+    pub fn methods(&self, path: &str, host: Option<&str>) -> Vec<&str> {
+        let all = self.definition.operations.iter();
+        let all: BTreeSet<&str> = all.map(|operation| operation.method.as_str()).collect();
+        all.into_iter()
+            .filter(|method| self.demand(method, path, host).is_ok())
+            .collect()
+    }
+
     /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing.
     pub fn grants(&self, held: &[Box<str>], wanted: &str) -> bool {
         held.iter().any(|scope| {

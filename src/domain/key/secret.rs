@@ -4,6 +4,9 @@
 //! the 43 characters are drawn without bias from the operating system (256 bits); the checksum is the
 //! CRC-32 of everything before it, so that typing errors and garbage are refused before any look-up
 //! and scanners can tell a leaked key from a random word. The checksum is not a security check.
+//!
+//! A second layout, for clients that take nothing but letters and digits: `{id:16}{random:106}{checksum:6}`, the id
+//! in lower-case hexadecimal. It has no underscore, so neither can be taken for the other.
 
 use super::{ID_CHARS, KeyId};
 use crate::error::{Error, Result};
@@ -15,11 +18,19 @@ pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 pub const PREFIX_DEFAULT: &str = "lk";
 /// The prefix of access tokens. No key may have it, so the two cannot be mistaken for each other.
 pub const PREFIX_SESSION: &str = "lks";
+/// The prefix of refresh tokens; reserved like that of access tokens.
+pub const PREFIX_REFRESH: &str = "lkr";
 
 const RANDOM_CHARS: usize = 43;
+/// The first number that ten base62 characters cannot write.
+const ID_END: u64 = 62_u64.pow(ID_CHARS as u32);
 const CHECKSUM_CHARS: usize = 6;
 /// Characters after the underscore.
 pub const TAIL_CHARS: usize = ID_CHARS + RANDOM_CHARS + CHECKSUM_CHARS;
+/// Characters of a secret without prefix.
+pub const PLAIN_CHARS: usize = PLAIN_ID_CHARS + PLAIN_RANDOM_CHARS + CHECKSUM_CHARS;
+const PLAIN_ID_CHARS: usize = 16;
+const PLAIN_RANDOM_CHARS: usize = 106;
 /// Characters before the underscore, at most.
 pub const PREFIX_CHARS_MAX: usize = 16;
 /// Characters of the checksum that lists may show.
@@ -42,10 +53,13 @@ pub struct Presented<'a> {
 }
 
 impl Secret {
-    /// Draws a new secret for a key that exists.
+    /// Draws a new secret for a key that exists; in the layout without prefix if `prefix` is empty.
     pub fn generate(prefix: &str, id: KeyId) -> Result<Secret> {
-        let mut text = format!("{prefix}_{id}");
-        push_random(&mut text, RANDOM_CHARS)?;
+        let (mut text, random) = match prefix {
+            "" => (format!("{:016x}", id.0), PLAIN_RANDOM_CHARS),
+            prefix => (format!("{prefix}_{id}"), RANDOM_CHARS),
+        };
+        push_random(&mut text, random)?;
         push_checksum(&mut text);
         Ok(Secret { text, id })
     }
@@ -87,7 +101,9 @@ impl std::fmt::Debug for Secret {
 impl<'a> Presented<'a> {
     /// `None` if the text cannot be ours, so that junk never reaches a look-up.
     pub fn parse(text: &'a str) -> Option<Presented<'a>> {
-        let (prefix, tail) = text.split_once('_')?;
+        let Some((prefix, tail)) = text.split_once('_') else {
+            return Presented::parse_plain(text);
+        };
         if tail.len() != TAIL_CHARS || !is_prefix(prefix) {
             return None;
         }
@@ -103,17 +119,42 @@ impl<'a> Presented<'a> {
         Some(Presented { text, id })
     }
 
+    /// The layout without prefix.
+    fn parse_plain(text: &'a str) -> Option<Presented<'a>> {
+        if text.len() != PLAIN_CHARS || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let (covered, checksum) = text.split_at_checked(PLAIN_CHARS - CHECKSUM_CHARS)?;
+        if base62_value(checksum.as_bytes())? != u64::from(crc32(covered.as_bytes())) {
+            return None;
+        }
+        let hex = covered.get(..PLAIN_ID_CHARS)?;
+        let id = KeyId(u64::from_str_radix(hex, 16).ok()?);
+        // One spelling of an id, and only of ids that there can be.
+        let canonical = !hex.bytes().any(|b| b.is_ascii_uppercase());
+        (canonical && id.0 < ID_END).then_some(Presented { text, id })
+    }
+
     /// As [`Secret::hint`].
     pub fn hint(&self) -> String {
-        let shown = self.text.len() - RANDOM_CHARS - CHECKSUM_CHARS;
+        let random = match self.prefix() {
+            "" => PLAIN_RANDOM_CHARS,
+            _ => RANDOM_CHARS,
+        };
+        let shown = self.text.len() - random - CHECKSUM_CHARS;
         let tail = self.text.len() - HINT_CHARS;
         format!("{}…{}", &self.text[..shown], &self.text[tail..])
     }
 
-    /// The part before the underscore.
+    /// The part before the underscore; empty without one.
     pub fn prefix(&self) -> &'a str {
         self.text.split_once('_').map_or("", |(prefix, _)| prefix)
     }
+}
+
+/// The prefix of the secret that a hint shows; empty for one without.
+pub fn prefix_of_hint(hint: &str) -> &str {
+    hint.split_once('_').map_or("", |(prefix, _)| prefix)
 }
 
 /// Draws a new key id.
@@ -132,9 +173,9 @@ pub fn random_text(count: usize) -> Result<String> {
     Ok(text)
 }
 
-/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefix of access tokens.
+/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of access and refresh tokens.
 pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
-    if prefix == PREFIX_SESSION {
+    if matches!(prefix, PREFIX_SESSION | PREFIX_REFRESH) {
         return Err(Error::invalid(field, "is reserved for access tokens"));
     }
     if is_prefix(prefix) {
@@ -243,6 +284,31 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_without_prefix_is_letters_and_digits_alone() {
+        let id = generate_id().unwrap();
+        let secret = Secret::generate("", id).unwrap();
+        let text = secret.expose();
+        assert_eq!(text.len(), 128);
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let presented = Presented::parse(text).unwrap();
+        assert_eq!((presented.id, presented.prefix()), (id, ""));
+        assert_eq!(secret.hint(), format!("{}…{}", &text[..16], &text[124..]));
+        assert_eq!(prefix_of_hint(&secret.hint()), "");
+        for position in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[position] = if bytes[position] == b'a' { b'b' } else { b'a' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(Presented::parse(&changed).is_none(), "{position}");
+        }
+        // An id that no key can have, and another spelling of one, with the right checksum.
+        for start in [format!("{:016x}", ID_END), format!("{:016X}", 0xabcdef)] {
+            let mut forged = format!("{start}{}", "a".repeat(PLAIN_RANDOM_CHARS));
+            push_checksum(&mut forged);
+            assert!(Presented::parse(&forged).is_none(), "{start}");
+        }
+    }
+
+    #[test]
     fn debug_output_does_not_hold_the_secret() {
         let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
         let random = &secret.expose()[13..56];
@@ -290,6 +356,7 @@ mod tests {
             "LK",
             "sk_",
             "lks",
+            "lkr",
             "a.b",
             "a*",
             "abcdefghijklmnopq",

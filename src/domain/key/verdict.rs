@@ -21,6 +21,27 @@ pub enum Code {
 }
 
 impl Code {
+    /// Whether it says that the key itself is no good here, whatever the request.
+    pub fn is_about_the_key(self) -> bool {
+        match self {
+            Code::Disabled
+            | Code::Expired
+            | Code::Malformed
+            | Code::NotFound
+            | Code::NotYetValid
+            | Code::OwnerDisabled
+            | Code::WorkspaceDisabled
+            | Code::WrongHeader => true,
+            Code::InsufficientScope
+            | Code::IpNotAllowed
+            | Code::OutsideWorkspace
+            | Code::RateLimited
+            | Code::ReadOnly
+            | Code::UsageExceeded
+            | Code::Valid => false,
+        }
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

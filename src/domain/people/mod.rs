@@ -2,6 +2,7 @@
 
 pub mod password;
 pub mod permission;
+pub mod refresh;
 pub mod session;
 pub mod throttle;
 
@@ -14,6 +15,8 @@ use permission::{Permission, Permissions};
 #[derive(Clone, Debug)]
 pub struct User {
     pub uid: Uid,
+    /// A small number for clients that want one; no key has the same.
+    pub number: i64,
     /// Unique, in lower case.
     pub user_name: String,
     pub email: Option<String>,

@@ -3,9 +3,18 @@
 use crate::domain::key::quota::{RateLimit, RateStatus, Window};
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// A subject in the form in which it is remembered: short, however long its name.
 type Mark = [u8; 16];
+
+/// What an address is counted as: an IPv6 client commands a whole /64; an IPv4 client one address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
+        v4 => v4,
+    }
+}
 
 /// The attempts of many subjects, each within the same limit.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Which policies make sense: every member checked by its name before a policy is stored.
 
 use super::rules::check_rate_limit;
-use super::{CredentialHeader, Expiry, Policy};
+use super::{CredentialHeader, Expiry, IssuedBy, Policy};
 use crate::domain::key::secret::check_prefix;
 use crate::domain::text;
 use crate::error::{Error, Result};
@@ -75,6 +75,9 @@ impl Policy {
     pub fn check_definition(&self) -> Result<()> {
         text::check_slug("name", &self.name)?;
         text::check_description("description", &self.description)?;
+        if let Some(catalog) = &self.catalog {
+            text::check_slug("catalog", catalog)?;
+        }
         check_headers(&self.headers)?;
         self.check_expiry()?;
         for (member, most) in [
@@ -98,6 +101,15 @@ impl Policy {
         }
         if let Some(rate) = self.rate_limit {
             check_rate_limit("rate_limit", rate)?;
+        }
+        if self.acts_for_owner && !matches!(self.issued_by, IssuedBy::Owner | IssuedBy::Password) {
+            return Err(Error::invalid(
+                "acts_for_owner",
+                "must be false unless issued_by is owner or password: nobody else may make a key that acts for a user",
+            ));
+        }
+        if self.prefix.is_empty() {
+            return Ok(());
         }
         check_prefix("prefix", &self.prefix)
     }
@@ -189,6 +201,7 @@ mod tests {
         assert!(Policy::standard().check_definition().is_ok());
         check("name", |p| p.name = "Upper".to_owned());
         check("description", |p| p.description = "a\u{202e}b".to_owned());
+        check("catalog", |p| p.catalog = Some("a b".to_owned()));
         check("headers", |p| p.headers = Vec::new());
         for bad in [
             "",
@@ -234,6 +247,7 @@ mod tests {
                 window_s: 0,
             })
         });
+        check("acts_for_owner", |p| p.acts_for_owner = true);
         check("prefix", |p| p.prefix = "lks".to_owned());
     }
 }

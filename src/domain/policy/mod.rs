@@ -4,11 +4,11 @@
 //! demands of a key.
 //!
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
+//! `read_only_by`, `tied_to`, `acts_for_owner`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
 //! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
-//! `expiry` with its bounds, `addresses`, `name_unique` and `rate_limit` are looked at when a key is issued and when
-//! an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
-//! `issued_by`, `prefix` and the greatest numbers of keys concern new keys alone.
+//! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
+//! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
+//! `issued_by`, `owner`, `catalog`, `prefix` and the greatest numbers of keys concern new keys alone.
 
 pub mod definition;
 pub mod rules;
@@ -25,6 +25,11 @@ pub struct Policy {
     pub name: String,
     pub description: String,
     pub issued_by: IssuedBy,
+    /// Whether a key belongs to a user; where it must and nobody is named, it is the issuer's.
+    pub owner: Presence,
+    /// The catalog of the keys' scopes, also where the issuer names none; `None` for any.
+    pub catalog: Option<String>,
+    pub scopes: Presence,
     /// The headers that a secret of such a key may come in.
     pub headers: Vec<CredentialHeader>,
     pub read_only_by: ReadOnlyBy,
@@ -48,9 +53,11 @@ pub struct Policy {
     /// Deleting asks for the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
+    /// A key of this policy may be let in as its owner by a dialect whose keys are meant so (`ops::access::as_owner`).
+    pub acts_for_owner: bool,
     /// For keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
-    /// The start of the secrets.
+    /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
     pub prefix: String,
 }
 
@@ -65,6 +72,14 @@ pub enum CredentialHeader {
     Token,
 }
 
+/// Whether keys have a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Presence {
+    Forbidden,
+    Optional,
+    Required,
+}
+
 /// Who may issue keys of a policy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IssuedBy {
@@ -76,6 +91,8 @@ pub enum IssuedBy {
     Owner,
     /// Whoever knows a user's name and password, for that user; a change of the password ends the keys.
     Password,
+    /// Whoever administers the root workspace, for any; nobody else may take such a key over by rotating it.
+    RootAdministrator,
 }
 
 /// What makes a request a write, for keys that only read.
@@ -152,6 +169,15 @@ impl Words for IssuedBy {
         (IssuedBy::ManagerOrOwner, "manager_or_owner"),
         (IssuedBy::Owner, "owner"),
         (IssuedBy::Password, "password"),
+        (IssuedBy::RootAdministrator, "root_administrator"),
+    ];
+}
+
+impl Words for Presence {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (Presence::Forbidden, "forbidden"),
+        (Presence::Optional, "optional"),
+        (Presence::Required, "required"),
     ];
 }
 
@@ -261,6 +287,9 @@ impl Policy {
             name: STANDARD.to_owned(),
             description: "Keys with every option, none of them required.".to_owned(),
             issued_by: IssuedBy::ManagerOrOwner,
+            owner: Presence::Optional,
+            catalog: None,
+            scopes: Presence::Optional,
             headers: vec![
                 CredentialHeader::Bearer,
                 CredentialHeader::Token,
@@ -280,6 +309,7 @@ impl Policy {
             can_rotate: true,
             confirm_name: false,
             tied_to: TiedTo::OwnerAndWorkspace,
+            acts_for_owner: false,
             rate_limit: None,
             prefix: crate::domain::key::secret::PREFIX_DEFAULT.to_owned(),
         }

@@ -1,6 +1,6 @@
 //! What a policy demands of a key, at issue and at every edit.
 
-use super::{AddressRule, Expiry, Field, Policy, SecretShown, word};
+use super::{AddressRule, Expiry, Field, Policy, Presence, SecretShown, word};
 use crate::domain::key::Key;
 use crate::domain::key::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
 use crate::domain::time::Timestamp;
@@ -10,8 +10,57 @@ impl Policy {
     /// Checks a key as it is about to be stored; the error names the member, the policy and the way out.
     pub fn check(&self, key: &Key, now: Timestamp) -> Result<()> {
         self.check_life(key, now)?;
+        self.check_owner(key)?;
+        self.check_catalog(key)?;
+        self.check_scopes(key)?;
         self.check_addresses(key)?;
         self.check_limits(key)
+    }
+
+    /// Refuses an owner, or the lack of one, that the policy does not have.
+    fn check_owner(&self, key: &Key) -> Result<()> {
+        let name = &self.name;
+        match (self.owner, key.owner) {
+            (Presence::Forbidden, Some(_)) => Err(Error::invalid(
+                "owner",
+                format!("must be left out: keys of policy {name} belong to their workspace"),
+            )),
+            (Presence::Required, None) => Err(Error::invalid(
+                "owner",
+                format!("is needed: keys of policy {name} belong to a user"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a catalog that is not the policy's.
+    fn check_catalog(&self, key: &Key) -> Result<()> {
+        match &self.catalog {
+            Some(wanted) if key.catalog.as_ref() != Some(wanted) => Err(Error::invalid(
+                "catalog",
+                format!(
+                    "must be {wanted} or be left out: keys of policy {} have their scopes from it",
+                    self.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses scopes, or the lack of them, that the policy does not have.
+    pub fn check_scopes(&self, key: &Key) -> Result<()> {
+        let refused = |reason: String| Err(Error::invalid("scopes", reason));
+        match (self.scopes, key.scopes.is_empty()) {
+            (Presence::Forbidden, false) => refused(format!(
+                "must be left out: keys of policy {} have none",
+                self.name
+            )),
+            (Presence::Required, true) => refused(format!(
+                "are needed: a key of policy {} has at least one",
+                self.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The part of [`Policy::check`] that every policy asks of every key.
@@ -125,6 +174,14 @@ impl Policy {
         Ok(())
     }
 
+    /// The end of the longest life that the policy allows; `None` for any.
+    pub fn latest_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let by_seconds = self.expiry_s_max.map(|life_s| now.plus_s(life_s));
+        let months = self.expiry_months_max;
+        let by_months = months.map(|months| now.end_of_day_after_months(months));
+        by_seconds.into_iter().chain(by_months).min()
+    }
+
     /// Refuses an address list that the policy does not have.
     pub fn check_addresses(&self, key: &Key) -> Result<()> {
         let Some(list) = &key.allowed_ips else {
@@ -227,6 +284,43 @@ mod tests {
         };
         check(&forever, &Key::sample(), None);
         check(&forever, &ends("2027-01-01T00:00:00Z"), Some("expires_at"));
+    }
+
+    #[test]
+    fn owner_catalog_and_scopes_are_there_as_the_policy_has_them() {
+        let policy = |owner, scopes| Policy {
+            owner,
+            scopes,
+            catalog: Some("rooms".to_owned()),
+            ..Policy::standard()
+        };
+        let key = Key {
+            catalog: Some("rooms".to_owned()),
+            owner: None,
+            scopes: Vec::new(),
+            ..Key::sample()
+        };
+        let owned = Key {
+            owner: Some(crate::domain::uid::Uid(1)),
+            ..key.clone()
+        };
+        let scoped = Key {
+            scopes: vec!["rooms:read".to_owned()],
+            ..key.clone()
+        };
+        let elsewhere = Key {
+            catalog: None,
+            ..key.clone()
+        };
+        use Presence::{Forbidden, Optional, Required};
+        check(&policy(Optional, Optional), &key, None);
+        check(&policy(Optional, Optional), &elsewhere, Some("catalog"));
+        check(&policy(Required, Optional), &key, Some("owner"));
+        check(&policy(Required, Optional), &owned, None);
+        check(&policy(Forbidden, Optional), &owned, Some("owner"));
+        check(&policy(Optional, Required), &key, Some("scopes"));
+        check(&policy(Optional, Required), &scoped, None);
+        check(&policy(Optional, Forbidden), &scoped, Some("scopes"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which of two policies permits less. One rule for every member: whatever the new version permits, the old one
 //! permitted too.
 
-use super::{AddressRule, Expiry, IssuedBy, Policy, ReadOnlyBy, SecretShown, TiedTo};
+use super::{AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, TiedTo};
 
 impl Policy {
     /// The first member in which this policy permits something that `before` did not; `None` if it is nowhere looser.
@@ -11,6 +11,18 @@ impl Policy {
     pub fn loosened_from(&self, before: &Policy) -> Option<&'static str> {
         let members = [
             ("issued_by", issuers(before.issued_by, self.issued_by)),
+            (
+                "owner",
+                same_or(before.owner, self.owner, Presence::Optional),
+            ),
+            (
+                "catalog",
+                before.catalog.is_none() || before.catalog == self.catalog,
+            ),
+            (
+                "scopes",
+                same_or(before.scopes, self.scopes, Presence::Optional),
+            ),
             ("headers", within(&self.headers, &before.headers)),
             (
                 "read_only_by",
@@ -53,6 +65,10 @@ impl Policy {
                 "tied_to",
                 same_or(before.tied_to, self.tied_to, TiedTo::Workspace),
             ),
+            (
+                "acts_for_owner",
+                before.acts_for_owner || !self.acts_for_owner,
+            ),
             ("rate_limit", slower(before, self)),
         ];
         members
@@ -68,8 +84,12 @@ fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
 }
 
 fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
-    // Proving a password again is more than having a session or a key of one's own.
-    let narrowed = matches!((before, after), (IssuedBy::Owner, IssuedBy::Password));
+    // Proving a password again is more than having a session or a key of one's own; whoever administers the root
+    // manages keys everywhere.
+    let narrowed = matches!(
+        (before, after),
+        (IssuedBy::Owner, IssuedBy::Password) | (IssuedBy::Manager, IssuedBy::RootAdministrator)
+    );
     narrowed || same_or(before, after, IssuedBy::ManagerOrOwner)
 }
 
@@ -113,6 +133,9 @@ mod tests {
     fn strict() -> Policy {
         Policy {
             issued_by: IssuedBy::Password,
+            owner: Presence::Required,
+            catalog: Some("one".to_owned()),
+            scopes: Presence::Forbidden,
             headers: vec![CredentialHeader::Bearer],
             read_only_by: ReadOnlyBy::Method,
             expiry: Expiry::Required,
@@ -165,6 +188,11 @@ mod tests {
     fn every_member_that_permits_more_is_found() {
         check("issued_by", |p| p.issued_by = IssuedBy::Owner);
         check("issued_by", |p| p.issued_by = IssuedBy::ManagerOrOwner);
+        check("owner", |p| p.owner = Presence::Forbidden);
+        check("catalog", |p| p.catalog = Some("other".to_owned()));
+        check("catalog", |p| p.catalog = None);
+        check("scopes", |p| p.scopes = Presence::Optional);
+        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("headers", |p| p.headers.push(CredentialHeader::Token));
         check("headers", |p| p.headers = vec![CredentialHeader::Token]);
         check("read_only_by", |p| p.read_only_by = ReadOnlyBy::Operation);

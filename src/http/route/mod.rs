@@ -2,8 +2,12 @@
 //!
 //! A dialect exports one [`Surface`]. Read together, the tables are the server's table of contents.
 
+mod mounts;
+mod refused;
 mod router;
 
+pub use mounts::Mounts;
+pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
 
 use crate::error::{Error, Result};
@@ -22,14 +26,22 @@ pub const IMPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One way in: a dialect under its mount.
 pub struct Surface {
-    /// For logs.
+    /// For logs, and for settings that place a movable one.
     pub name: &'static str,
-    /// The start of all its paths; the longest one that fits a path takes it.
+    /// The start of all its paths; the longest one that fits a path takes it. Empty: it takes only paths that it has.
     pub mount: &'static str,
+    /// Whether the configuration may put it elsewhere, or nowhere.
+    pub movable: bool,
     pub routes: &'static [Route],
-    /// Whether requests for a host that this server does not answer for are refused.
+    /// Whether requests for a host that this server does not answer for are refused; a host that the surface is
+    /// mounted at is answered for.
     pub checks_host: bool,
     pub render_error: fn(&Error, &Head) -> Reply,
+    /// Words what HTTP itself forbids, with the status that says so: 400, 405, 408, 414, 417, 431 or 505. Of the head
+    /// nothing is certain but what chose the surface.
+    pub render_fault: fn(u16, &str, &Head) -> Reply,
+    /// Its own words for refusals that a proxy passes on to clients of one catalog.
+    pub refusals: Option<CatalogWords>,
 }
 
 /// One line of a table.
@@ -85,7 +97,10 @@ pub struct Call<'a> {
     /// The secret that the caller came with.
     pub secret: Option<&'a str>,
     pub may_wait: bool,
+    /// The rest of the path, below the mount, as it was sent.
+    pub below: &'a str,
     params: Vec<(&'static str, String)>,
+    surfaces: &'static [&'static Surface],
 }
 
 impl<'a> Call<'a> {
@@ -105,6 +120,14 @@ impl<'a> Call<'a> {
             .iter()
             .find(|(known, _)| *known == name)
             .map_or("", |(_, value)| value)
+    }
+
+    /// The words for refusals of keys of a catalog, if a surface has some of its own.
+    pub fn refusals(&self, catalog: &str) -> Option<&'static CatalogWords> {
+        self.surfaces
+            .iter()
+            .filter_map(|surface| surface.refusals.as_ref())
+            .find(|words| words.catalog == catalog)
     }
 
     /// The decoded query.

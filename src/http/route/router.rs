@@ -1,9 +1,10 @@
 //! From a request to its route, its caller and its handler.
 
+use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, Trust};
+use crate::http::client::{self, LiveTrust};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
@@ -13,48 +14,50 @@ use crate::ops::App;
 use crate::ops::access::{self, Caller};
 use std::sync::Arc;
 
+/// The methods that this server speaks anywhere.
+const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+
 /// All surfaces together.
 pub struct Router {
     app: Arc<App>,
-    trust: Trust,
+    trust: LiveTrust,
     surfaces: &'static [&'static Surface],
-}
-
-/// Where a path leads.
-enum Found {
-    Route(&'static Route),
-    /// The path is known with other methods.
-    OtherMethods(String),
-    Nothing,
+    table: Table,
 }
 
 impl Router {
     /// `surfaces`: the first one words the errors of paths that belong to none.
-    pub fn new(app: Arc<App>, trust: Trust, surfaces: &'static [&'static Surface]) -> Router {
+    pub fn new(
+        app: Arc<App>,
+        trust: impl Into<LiveTrust>,
+        surfaces: &'static [&'static Surface],
+        mounts: &Mounts,
+    ) -> Router {
         Router {
             app,
-            trust,
+            trust: trust.into(),
             surfaces,
+            table: Table::new(surfaces, mounts),
         }
     }
 
     /// What the server runs.
     pub fn service(self) -> Service {
         let router = Arc::new(self);
-        let (planner, answerer) = (router.clone(), router.clone());
+        let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
         let answer: Answerer = Box::new(move |request, lane| answerer.answer(request, lane));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
             plan: Box::new(move |head| planner.plan(head)),
             answer,
             fault,
+            now: Box::new(move || clock.app.now().wall),
         }
     }
 
     fn plan(&self, head: &Head) -> Plan {
-        let (surface, below) = self.surface(head.path());
-        match find(surface, &head.method, below) {
-            Found::Route(route) => Plan {
+        match self.table.find(head).target {
+            Target::Route(route) => Plan {
                 lane: match route.handler {
                     Handler::Blocking(_) => Lane::Blocking,
                     Handler::Inline(_) => Lane::Inline,
@@ -62,7 +65,7 @@ impl Router {
                 body: self.body_rule(route, head),
             },
             // Nothing of the body will be looked at, but what may follow it on the connection is still wanted.
-            Found::OtherMethods(_) | Found::Nothing => Plan {
+            Target::OtherMethods(_) | Target::Nothing => Plan {
                 lane: Lane::Inline,
                 body: BodyRule::UpTo(BODY_BYTES_MAX),
             },
@@ -91,14 +94,15 @@ impl Router {
                 &self.app,
                 credential.secret,
                 credential.header,
-                self.trust.client_address(head),
+                self.trust.now().client_address(head),
             ),
         }
     }
 
     fn answer(&self, request: &Request, lane: Lane) -> Option<Reply> {
-        let (surface, below) = self.surface(request.path());
-        let reply = match self.route(surface, below, request, lane) {
+        let found = self.table.find(request);
+        let surface = found.surface;
+        let reply = match self.route(found, request, lane) {
             Ok(None) => return None,
             Ok(Some(reply)) => reply,
             Err(err) => {
@@ -111,43 +115,44 @@ impl Router {
         Some(self.with_cors(request, reply))
     }
 
-    fn route(
-        &self,
-        surface: &'static Surface,
-        below: &str,
-        request: &Request,
-        lane: Lane,
-    ) -> Result<Option<Reply>> {
-        if surface.checks_host && !self.trust.answers_for(request) {
+    fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
+        let checks_host = found.surface.checks_host && !found.by_host;
+        if checks_host && !self.trust.now().answers_for(request) {
             return Err(Error::Misdirected);
         }
-        let route = match find(surface, &request.method, below) {
-            Found::Route(route) => route,
-            Found::OtherMethods(allow)
+        let route = match found.target {
+            Target::Route(route) => route,
+            Target::OtherMethods(allow)
                 if request.method == "OPTIONS" && self.cors_origin(request).is_some() =>
             {
                 return Ok(Some(preflight(&allow)));
             }
-            Found::OtherMethods(allow) => return Err(Error::MethodNotAllowed { allow }),
-            Found::Nothing => return Err(Error::NotFound("path")),
+            Target::OtherMethods(allow) => return Err(Error::MethodNotAllowed { allow }),
+            Target::Nothing => return Err(Error::NotFound("path")),
         };
         let may_wait = lane == Lane::Blocking;
+        if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
+            return Ok(None);
+        }
         let (secret, caller) = match self.authenticate(route.access, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
         };
-        let params = params(route.path, below).ok_or(Error::NotFound("path"))?;
+        let params = params(route.path, found.below).ok_or(Error::NotFound("path"))?;
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
+        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
-            trust: &self.trust,
+            trust: &trust,
             request,
             caller,
             secret,
             may_wait,
+            below: found.below,
             params,
+            surfaces: self.surfaces,
         };
         match route.handler {
             Handler::Blocking(handler) => handler(&call).map(Some),
@@ -179,11 +184,11 @@ impl Router {
 
     /// What a proxy passes on came from somewhere else, whatever the connection says.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.origin(head))?;
+        if let Some(uid) = self.trust.now().administrator(head) {
+            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
             return Ok(Authenticated::As(None, Some(caller)));
         }
-        let may_ask = access == Access::Verifier && self.trust.verify_from_loopback;
+        let may_ask = access == Access::Verifier && self.trust.now().verify_from_loopback;
         if may_ask && head.peer.is_on_this_machine() && !client::is_forwarded(head) {
             return Ok(Authenticated::As(None, None));
         }
@@ -197,59 +202,35 @@ impl Router {
         request: &Request,
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
-        let origin = self.trust.origin(request);
+        let origin = self.trust.now().origin(request);
         match access::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(Some(secret), Some(caller))),
             None => Ok(Authenticated::MustWait),
         }
     }
 
-    /// The surface of a path, and the rest of the path below its mount.
-    fn surface<'p>(&self, path: &'p str) -> (&'static Surface, &'p str) {
-        let mut best = (self.surfaces[0], path);
-        let mut longest = 0;
-        for surface in self.surfaces {
-            if let Some(below) = path.strip_prefix(surface.mount)
-                && (below.is_empty() || below.starts_with('/'))
-                && surface.mount.len() >= longest
-            {
-                longest = surface.mount.len();
-                best = (*surface, below);
-            }
-        }
-        best
-    }
-
     fn fault(&self, fault: Fault, head: &Head) -> Reply {
-        let render = self.surface(head.path()).0.render_error;
+        let surface = self.table.find(head).surface;
+        let error = |err: Error| (surface.render_error)(&err, head);
+        let refused = |status: u16, why: &str| (surface.render_fault)(status, why, head);
         match fault {
-            Fault::BadFraming(why) => render(&Error::Malformed(why.to_owned()), head),
-            Fault::BodyTimeout => with_status(
-                render(
-                    &Error::Malformed("the body did not arrive in time".to_owned()),
-                    head,
-                ),
-                408,
-            ),
-            Fault::Busy => render(
-                &Error::Unavailable("too many requests are waiting; try again".to_owned()),
-                head,
-            ),
-            Fault::ExpectationFailed => with_status(
-                render(
-                    &Error::Malformed("only Expect: 100-continue is understood".to_owned()),
-                    head,
-                ),
-                417,
-            ),
-            Fault::Panicked => render(&Error::internal("a handler panicked"), head),
-            Fault::TooLarge { limit_bytes } => render(&Error::TooLarge { limit_bytes }, head),
+            Fault::BadFraming(why) => refused(400, why),
+            Fault::BodyTimeout => refused(408, "The body did not arrive in time."),
+            Fault::Busy => error(Error::Unavailable(
+                "too many requests are waiting; try again".to_owned(),
+            )),
+            Fault::ExpectationFailed => refused(417, "Only Expect: 100-continue is understood."),
+            Fault::Panicked => error(Error::internal("a handler panicked")),
+            Fault::Refused { status: 405, why } => refused(405, why).with("allow", METHODS),
+            Fault::Refused { status, why } => refused(status, why),
+            Fault::TooLarge { limit_bytes } => error(Error::TooLarge { limit_bytes }),
         }
     }
 
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {
         let origin = head.header("origin").ok().flatten()?;
         self.trust
+            .now()
             .cors_origins
             .iter()
             .any(|known| known == origin)
@@ -271,11 +252,6 @@ enum Authenticated<'a> {
     MustWait,
 }
 
-fn with_status(mut reply: Reply, status: u16) -> Reply {
-    reply.status = status;
-    reply
-}
-
 fn preflight(allow: &str) -> Reply {
     Reply::new(204)
         .with("access-control-allow-methods", allow)
@@ -284,52 +260,6 @@ fn preflight(allow: &str) -> Reply {
             "Authorization, Content-Type, Idempotency-Key, X-API-Key",
         )
         .with("access-control-max-age", "600")
-}
-
-/// A path that a table spells out belongs to those lines alone: `/keys/identify` is no `/keys/{id}`.
-fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Found {
-    let spelt_out = |route: &&Route| !route.path.contains('{') && fits(route.path, below);
-    let only = surface
-        .routes
-        .iter()
-        .find(spelt_out)
-        .map(|route| route.path);
-    let mut others: Vec<&str> = Vec::new();
-    for route in surface.routes {
-        if only.is_some_and(|only| only != route.path) || !fits(route.path, below) {
-            continue;
-        }
-        let head = method == http::Method::HEAD && route.method == "GET";
-        if route.method == "*" || route.method == method.as_str() || head {
-            return Found::Route(route);
-        }
-        others.push(route.method);
-    }
-    if others.is_empty() {
-        return Found::Nothing;
-    }
-    if others.contains(&"GET") {
-        others.push("HEAD");
-    }
-    others.sort_unstable();
-    others.dedup();
-    Found::OtherMethods(others.join(", "))
-}
-
-/// Whether a path is one of a template, trailing slash or not.
-fn fits(template: &str, path: &str) -> bool {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let mut wanted = template.split('/');
-    let mut found = path.split('/');
-    loop {
-        match (wanted.next(), found.next()) {
-            (None, None) => return true,
-            (Some(part), Some(_)) if part.ends_with("...}") => return true,
-            (Some(part), Some(segment))
-                if part == segment || part.starts_with('{') && !segment.is_empty() => {}
-            _ => return false,
-        }
-    }
 }
 
 /// The decoded values of a template's single-segment parameters; `None` if an escape is bad.
@@ -348,27 +278,4 @@ fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, Strin
         }
     }
     Some(values)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_fits_segment_by_segment() {
-        for (template, path, expected) in [
-            ("/keys", "/keys", true),
-            ("/keys", "/keys/", true),
-            ("/keys", "/keysx", false),
-            ("/keys/{id}", "/keys/a", true),
-            ("/keys/{id}", "/keys/", false),
-            ("/keys/{id}", "/keys/a/b", false),
-            ("/keys/{id}/rotate", "/keys/a/rotate", true),
-            ("/envoy/{path...}", "/envoy/a/b/c", true),
-            ("", "", true),
-            ("", "/", true),
-        ] {
-            assert_eq!(fits(template, path), expected, "{template} {path}");
-        }
-    }
 }

@@ -1,12 +1,13 @@
 //! The stream that hyper reads and writes: a socket behind a strict gate.
 //!
 //! Bytes reach hyper only after they were checked, one head at a time and never beyond the end of the body that
-//! follows it, so that hyper and we cannot disagree about where a request ends. What is refused never reaches hyper
-//! at all: it sees an end of stream, finishes what it was answering, and shuts the stream down; the refusal is
+//! follows it, so that hyper and we cannot disagree about where a request ends. What can be answered at once is
+//! answered here: hyper asks for a next head only when it has written all its answers, so it may as well wait a
+//! little longer for one. What is refused never reaches hyper either: it sees an end of stream, finishes what it was answering, and shuts the stream down; the refusal is
 //! written then. The end of every connection is here too: an answer that comes before the request was read whole is
 //! followed by a bounded wait, because closing at once would reset the connection and lose the answer.
 //!
-//! Memory is one buffer of at most `head_bytes_max`.
+//! Memory is one buffer of at most `head_bytes_max`, and the header lines in it once more.
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,9 @@ use super::watch::{Phase, Since};
 /// Enough for nearly every request; a connection that never speaks costs no more.
 const BUFFER_BYTES: usize = 2 * 1024;
 
+/// What an outbox keeps of its memory between two answers.
+const OUTBOX_BYTES: usize = 2 * 1024;
+
 /// See the heading. `S` is a plain socket or a TLS stream.
 pub struct Guard<S> {
     io: S,
@@ -37,6 +41,9 @@ pub struct Guard<S> {
     stage: Stage,
     /// An empty line before a request line is forgiven once (RFC 9112, 2.2).
     may_skip_line: bool,
+    /// Answers of ours, of which `sent` bytes have been taken.
+    outbox: Vec<u8>,
+    sent: usize,
     /// Body bytes passed on, or answer bytes taken, since the deadline began.
     progress: usize,
     /// While the client does not take our bytes: what the connection did before.
@@ -109,6 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             end: 0,
             stage: Stage::Head(head::Scan::new()),
             may_skip_line: true,
+            outbox: Vec::new(),
+            sent: 0,
             progress: 0,
             blocked: None,
             stalled: false,
@@ -132,35 +141,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Starts the deadline of the next request once the former is answered.
     fn begin_head(&mut self) {
         if self.line.place.watch.since().phase == Phase::Answer {
-            self.enter(if self.start == self.end {
-                Phase::Idle
-            } else {
-                Phase::Head
-            });
+            self.enter(self.phase_between());
         }
     }
 
-    /// Awaits a whole head and checks it. Ready when the stage has changed.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.blocked.is_some() {
-            // Back-pressure: who does not read answers may not send requests (attacks 32).
-            self.stalled = true;
-            return Poll::Pending;
+    fn phase_between(&self) -> Phase {
+        match self.start == self.end {
+            true => Phase::Idle,
+            false => Phase::Head,
         }
+    }
+
+    /// Awaits a whole head that is for hyper, and checks it. Ready when the stage has changed.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
+            // Back-pressure: who does not read answers may not send requests (attacks 32).
+            ready!(self.poll_outbox(cx))?;
+            if self.blocked.is_some() {
+                self.stalled = true;
+                return Poll::Pending;
+            }
             self.skip_line();
             let Stage::Head(scan) = &mut self.stage else {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             };
             match scan.advance(&self.buffer[self.start..self.end], self.bounds) {
-                Ok(Some(complete)) => {
-                    self.accept(complete);
-                    return Poll::Ready(());
-                }
+                Ok(Some(complete)) => match self.answered(complete) {
+                    true => continue,
+                    false => return Poll::Ready(Ok(())),
+                },
                 Ok(None) => (),
                 Err(refusal) => {
                     self.refuse(refusal);
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
                 }
             }
             let was_empty = self.start == self.end;
@@ -192,17 +205,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    fn accept(&mut self, complete: head::Complete) {
-        self.stage = Stage::Pass {
-            left: complete.head_bytes,
-            framing: complete.framing,
-        };
+    /// Whether a request was answered at once; if it cannot be, it is passed on to hyper from now on.
+    fn answered(&mut self, complete: head::Complete) -> bool {
+        let head::Complete {
+            head_bytes,
+            framing,
+            request_line,
+            headers,
+        } = complete;
         self.may_skip_line = true;
         self.progress = 0;
-        self.enter(match complete.framing {
+        let may_answer = request_line.is_http_11 && framing == Framing::Sized(0);
+        let mut head = self.line.head(request_line, headers);
+        if may_answer {
+            head = match self.line.answer_at_once(head, &mut self.outbox) {
+                Err(head) => head,
+                Ok(()) => {
+                    self.start += head_bytes;
+                    self.stage = Stage::Head(head::Scan::new());
+                    self.enter(self.phase_between());
+                    return true;
+                }
+            };
+        }
+        self.line.pass(head);
+        self.stage = Stage::Pass {
+            left: head_bytes,
+            framing,
+        };
+        self.enter(match framing {
             Framing::Sized(0) => Phase::Answer,
             _ => Phase::Body,
         });
+        false
+    }
+
+    /// Sends what was answered at once. Ready when there is none of it left.
+    fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.sent < self.outbox.len() {
+            let outbox = std::mem::take(&mut self.outbox);
+            let taken = self.poll_send(cx, &outbox[self.sent..]);
+            self.outbox = outbox;
+            match ready!(taken)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.sent += bytes,
+            }
+        }
+        self.sent = 0;
+        self.outbox.clear();
+        self.outbox.shrink_to(OUTBOX_BYTES);
+        self.poll_sent(cx)
     }
 
     fn head_is_late(&mut self) {
@@ -225,7 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.stage = Stage::Ended;
         self.cut_short = true;
         self.farewell = Farewell::Refuse {
-            answer: self.line.refusal(refusal),
+            answer: self
+                .line
+                .refusal(refusal, &self.buffer[self.start..self.end]),
             written: 0,
         };
     }
@@ -376,6 +433,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Pending => {
+                self.is_blocked()?;
+                Poll::Pending
+            }
+            Poll::Ready(Ok(taken)) => {
+                if self.blocked.is_some() {
+                    self.progress += taken;
+                    if self.progress >= PROGRESS_BYTES {
+                        self.progress = 0;
+                        self.enter(Phase::Write);
+                    }
+                }
+                Poll::Ready(Ok(taken))
+            }
+            failed => failed,
+        }
+    }
+
+    /// Ready when what was sent has left this process.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => {
+                self.is_blocked()?;
+                Poll::Pending
+            }
+            flushed => {
+                self.is_free_again(cx);
+                flushed
+            }
+        }
+    }
+
     fn is_blocked(&mut self) -> io::Result<()> {
         if self.blocked.is_none() {
             self.blocked = Some(self.line.place.watch.since());
@@ -412,7 +503,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Guard<S> {
             match guard.stage {
                 Stage::Head(_) => {
                     guard.begin_head();
-                    ready!(guard.poll_head(cx));
+                    ready!(guard.poll_head(cx))?;
                 }
                 Stage::Pass { left, framing } => {
                     let left = left - guard.pass(left as u64, &mut cursor);
@@ -436,38 +527,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Guard<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let guard = &mut *self;
-        match Pin::new(&mut guard.io).poll_write(cx, bytes) {
-            Poll::Pending => {
-                guard.is_blocked()?;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(taken)) => {
-                if guard.blocked.is_some() {
-                    guard.progress += taken;
-                    if guard.progress >= PROGRESS_BYTES {
-                        guard.progress = 0;
-                        guard.enter(Phase::Write);
-                    }
-                }
-                Poll::Ready(Ok(taken))
-            }
-            failed => failed,
-        }
+        self.poll_send(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let guard = &mut *self;
-        match Pin::new(&mut guard.io).poll_flush(cx) {
-            Poll::Pending => {
-                guard.is_blocked()?;
-                Poll::Pending
-            }
-            flushed => {
-                guard.is_free_again(cx);
-                flushed
-            }
-        }
+        ready!(self.poll_outbox(cx))?;
+        self.poll_sent(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

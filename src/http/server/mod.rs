@@ -32,6 +32,7 @@ use self::lanes::Lanes;
 use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
 use self::pool::Pool;
 use self::watch::{Registry, TICK};
+use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 
@@ -45,6 +46,8 @@ pub struct Service {
     pub answer: Answerer,
     /// Words a fault in the dialect of the path.
     pub fault: FaultWords,
+    /// The time of day.
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Answers a request. `None`, on the inline lane only: this one needs to wait for something after all, ask again
@@ -79,9 +82,7 @@ pub enum BodyRule {
     UpTo(usize),
 }
 
-/// What goes wrong after a head was accepted and before, or instead of, an answer.
-///
-/// A head that breaks the framing rules never gets here: `guard` refuses it by itself.
+/// What goes wrong before, or instead of, an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// 400: the body breaks the framing rules; the text says how, as one sentence.
@@ -94,6 +95,9 @@ pub enum Fault {
     ExpectationFailed,
     /// 500: the program has a bug; it is in the log under the request id.
     Panicked,
+    /// The head breaks the framing rules. All that the [`Head`] beside this has is what could be seen of method, path
+    /// and host.
+    Refused { status: u16, why: &'static str },
     /// 413
     TooLarge { limit_bytes: usize },
 }
@@ -201,7 +205,8 @@ async fn serve(
     stopper: Stopper,
     mut signals: Signals,
 ) -> io::Result<()> {
-    let sweeper = tokio::spawn(sweep(Arc::clone(&front.registry)));
+    front.registry.sweep((front.service.now)());
+    let sweeper = tokio::spawn(sweep(Arc::clone(&front)));
     let doors = listeners
         .into_iter()
         .map(Door::open)
@@ -227,12 +232,12 @@ async fn serve(
 }
 
 /// Keeps the clock of all deadlines.
-async fn sweep(registry: Arc<Registry>) {
+async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        registry.sweep();
+        front.registry.sweep((front.service.now)());
     }
 }
 

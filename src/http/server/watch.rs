@@ -5,7 +5,7 @@
 //! overdue. These then find out by themselves what is overdue, so a late wake-up can never hit a later request.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::limits::{LINGER_S, Limits};
+use crate::domain::time::Timestamp;
 
 /// The accuracy of all deadlines.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -92,7 +93,7 @@ impl Watch {
 
 /// All connections of a server, and its clock.
 pub struct Registry {
-    /// Ticks since the start. On a cache line of its own: every request reads it.
+    /// On a cache line of its own: every request reads it.
     clock: Clock,
     started: Instant,
     limits: Limits,
@@ -104,7 +105,12 @@ pub struct Registry {
 }
 
 #[repr(align(64))]
-struct Clock(AtomicU32);
+struct Clock {
+    /// Ticks since the start.
+    ticks: AtomicU32,
+    /// Milliseconds since 1970.
+    wall: AtomicI64,
+}
 
 #[derive(Default)]
 struct Guests {
@@ -129,7 +135,10 @@ impl Drop for Place {
 impl Registry {
     pub fn new(limits: Limits) -> Registry {
         Registry {
-            clock: Clock(AtomicU32::new(0)),
+            clock: Clock {
+                ticks: AtomicU32::new(0),
+                wall: AtomicI64::new(0),
+            },
             started: Instant::now(),
             limits,
             draining: AtomicBool::new(false),
@@ -145,7 +154,7 @@ impl Registry {
 
     /// The tick that began last. Up to one tick old: no system call.
     pub fn now(&self) -> u32 {
-        self.clock.0.load(Relaxed)
+        self.clock.ticks.load(Relaxed)
     }
 
     /// Whether `since` has lasted too long.
@@ -174,10 +183,16 @@ impl Registry {
         Some(u32::try_from(seconds.saturating_mul(TICKS_PER_S)).unwrap_or(u32::MAX))
     }
 
-    /// Advances the clock and wakes whoever is overdue. Called once a tick.
-    pub fn sweep(&self) {
+    /// The time of day when the last tick began, for the dates of answers.
+    pub fn wall(&self) -> Timestamp {
+        Timestamp(self.clock.wall.load(Relaxed))
+    }
+
+    /// Advances the clock and wakes whoever is overdue. Called once a tick, with the time of day.
+    pub fn sweep(&self, wall: Timestamp) {
         let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
-        self.clock.0.store(ticks as u32, Relaxed);
+        self.clock.ticks.store(ticks as u32, Relaxed);
+        self.clock.wall.store(wall.0, Relaxed);
         for watch in self.guests().watches.values() {
             if self.is_overdue(watch.since()) {
                 watch.wake();
@@ -302,7 +317,7 @@ mod tests {
     }
 
     fn at(registry: &Registry, tick: u32) {
-        registry.clock.0.store(tick, Relaxed);
+        registry.clock.ticks.store(tick, Relaxed);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{IssuedBy, Policy};
 use crate::domain::text;
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -41,6 +42,7 @@ pub fn check_issuer(
     }
     caller.require(directory, Permission::KeysWrite, workspace, owner)?;
     match policy.issued_by {
+        IssuedBy::RootAdministrator => caller.require_root_administrator(directory),
         IssuedBy::Owner if !for_himself => Err(Error::Conflict(format!(
             "users issue keys of policy {name} for themselves; sign in as the user who is to own the key, or choose \
              another policy"
@@ -77,8 +79,19 @@ pub fn check_scopes(
     ))
 }
 
+/// Whether the caller may say what a key opens, or come to hold the secret of one that others issued, as far as the
+/// policy is concerned.
+pub fn check_takeover(directory: &Directory, caller: &Caller, policy: &Policy) -> Result<()> {
+    match policy.issued_by {
+        IssuedBy::RootAdministrator => caller.require_root_administrator(directory),
+        IssuedBy::Manager | IssuedBy::ManagerOrOwner | IssuedBy::Owner | IssuedBy::Password => {
+            Ok(())
+        }
+    }
+}
+
 /// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone.
-pub fn check_room(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
+pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
     if workspaces::find(read, key.workspace)?.is_none() {
         return Err(Error::invalid("workspace", "there is no such workspace"));
     }
@@ -90,14 +103,21 @@ pub fn check_room(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
             "policy {name} allows {most} keys in a workspace; delete one first"
         )));
     }
+    check_owners_room(read, policy, key, now)?;
+    check_name(read, policy, key)
+}
+
+/// Refuses a key, new or come back to life, that is one too many for its owner.
+pub fn check_owners_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
+    let name = &policy.name;
     if let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner)
-        && keys::count_of_owner(read, name, owner)? >= u64::from(most)
+        && keys::count_of_owner(read, name, owner, now)? >= u64::from(most)
     {
         return Err(Error::Conflict(format!(
             "policy {name} allows {most} keys of one owner; delete one first"
         )));
     }
-    check_name(read, policy, key)
+    Ok(())
 }
 
 /// Refuses a name that another live key of the policy in the workspace has, where names must differ.

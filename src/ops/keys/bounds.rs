@@ -1,7 +1,8 @@
 //! Nobody can issue, widen or take over a key that may do more than they may.
 //!
-//! This concerns keys of the built-in catalog, the ones that act on this server. Scopes of other catalogs say
-//! what other services permit; whoever manages keys in a workspace may give those out.
+//! This concerns keys that act on this server: those of the built-in catalog, and those whose policy lets them act
+//! for their owner. Scopes of other keys say what other services permit; whoever manages keys in a workspace may give
+//! those out.
 
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::Key;
@@ -9,17 +10,27 @@ use crate::domain::people::permission::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::{Caller, Identity};
-use crate::store::{Read, keys};
+use crate::store::{Read, keys, people, policies};
 
-/// Whether the key acts on this server.
+/// Whether the key's scopes are permissions on this server.
 pub fn is_management(key: &Key) -> bool {
     key.catalog.as_deref() == Some(BUILT_IN)
 }
 
-/// Refuses a management key that the caller's own rights and limits do not cover. For a new key, limits that
+/// Whether the key acts on this server, in its own right or for its owner. Asked of the row: another change of the
+/// same batch may have come first.
+pub fn acts_here(read: &Read, key: &Key) -> Result<bool> {
+    Ok(is_management(key) || acts_for_owner(read, key)?)
+}
+
+fn acts_for_owner(read: &Read, key: &Key) -> Result<bool> {
+    Ok(policies::find(read, &key.policy)?.is_some_and(|policy| policy.acts_for_owner))
+}
+
+/// Refuses a key that acts here and that the caller's own rights and limits do not cover. For a new key, limits that
 /// were left out are taken over from the caller's key first.
 pub fn inherit(read: &Read, directory: &Directory, caller: &Caller, key: &mut Key) -> Result<()> {
-    if !is_management(key) {
+    if !acts_here(read, key)? {
         return Ok(());
     }
     if let Some(own) = own_key(read, caller)? {
@@ -33,25 +44,12 @@ pub fn inherit(read: &Read, directory: &Directory, caller: &Caller, key: &mut Ke
 
 /// Refuses what the caller's own rights and limits do not cover.
 pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
-    if !is_management(key) {
-        return Ok(());
-    }
-    let asked = Permissions::from_scopes(key.scopes.iter().map(String::as_str));
-    let asked = if key.read_only {
-        asked.and(Permissions::reading())
+    if is_management(key) {
+        require_permissions(directory, caller, key)?;
+    } else if acts_for_owner(read, key)? {
+        require_owner(read, directory, caller, key)?;
     } else {
-        asked
-    };
-    let own = caller.permissions_in(directory, key.workspace);
-    if !own.covers(asked) {
-        let missing: Vec<&str> = asked
-            .scopes()
-            .filter(|scope| !own.covers(Permissions::from_scopes([*scope])))
-            .collect();
-        return Err(Error::Forbidden(format!(
-            "nobody can give what they do not have: {}",
-            missing.join(" ")
-        )));
+        return Ok(());
     }
     let Some(own) = own_key(read, caller)? else {
         return Ok(());
@@ -86,6 +84,72 @@ pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &
     Ok(())
 }
 
+/// Refuses a management key that permits more than the caller may.
+fn require_permissions(directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
+    let asked = within(
+        key,
+        Permissions::from_scopes(key.scopes.iter().map(String::as_str)),
+    );
+    let own = caller.permissions_in(directory, key.workspace);
+    if own.covers(asked) {
+        return Ok(());
+    }
+    let missing: Vec<&str> = asked
+        .scopes()
+        .filter(|scope| !own.covers(Permissions::from_scopes([*scope])))
+        .collect();
+    Err(Error::Forbidden(format!(
+        "nobody can give what they do not have: {}",
+        missing.join(" ")
+    )))
+}
+
+/// Refuses a key that acts for its owner to everybody who may not do all that he may through it.
+fn require_owner(read: &Read, directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
+    let owner = key
+        .owner
+        .map(|owner| people::find(read, owner))
+        .transpose()?;
+    let Some(owner) = owner.flatten() else {
+        return Err(Error::invalid(
+            "owner",
+            "is needed: the key acts for its owner",
+        ));
+    };
+    let covered = if caller.user == Some(owner.uid) {
+        caller.permissions.covers(within(key, Permissions::all()))
+    } else {
+        owner.roles.iter().all(|binding| {
+            caller
+                .permissions_in(directory, binding.workspace)
+                .covers(within(key, binding.role.permissions()))
+        })
+    };
+    if !covered {
+        return Err(Error::Forbidden(format!(
+            "the key acts for {}, who may do more than this credential",
+            owner.user_name
+        )));
+    }
+    // What a key of this kind hands on is never more than it has itself.
+    if let (Identity::ForOwner(_), Some(own)) = (caller.identity, own_key(read, caller)?)
+        && let Some(more) = key.scopes.iter().find(|scope| !own.scopes.contains(scope))
+    {
+        return Err(Error::Forbidden(format!(
+            "this credential does not have the scope {more}, and so cannot give it"
+        )));
+    }
+    Ok(())
+}
+
+/// What is left of permissions if the key only reads.
+fn within(key: &Key, permissions: Permissions) -> Permissions {
+    match key.read_only {
+        true => permissions.and(Permissions::reading()),
+        false => permissions,
+    }
+}
+
 /// Refuses a limited management key that would make itself a successor without limits: a user who can sign in.
 pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
     let own = own_key(read, caller)?;
@@ -106,7 +170,7 @@ pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
 /// The caller's own key, if it is one.
 fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
     match caller.identity {
-        Identity::Key(id) => keys::find(read, id),
+        Identity::ForOwner(id) | Identity::Key(id) => keys::find(read, id),
         Identity::Local | Identity::Password | Identity::Session(_) => Ok(None),
     }
 }

@@ -1,6 +1,6 @@
 //! Editing keys, and their switch.
 
-use super::admission::{check_name, policy_of};
+use super::admission::{check_name, check_owners_room, check_takeover, policy_of};
 use super::issue::{addresses, expiry, metadata, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
@@ -49,6 +49,14 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             let after = apply(&directory, &policy, &before, &edit, now)?;
             if after.name != before.name {
                 check_name(tx, &policy, &after)?;
+            }
+            if before.expires_at.is_some_and(|end| end <= now)
+                && after.expires_at != before.expires_at
+            {
+                check_owners_room(tx, &policy, &after, now)?;
+            }
+            if (&before.scopes, before.read_only) != (&after.scopes, after.read_only) {
+                check_takeover(&directory, &who, &policy)?;
             }
             check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             check_own(&directory, &who, &policy, &before, &after, edit.uses_left)?;
@@ -142,6 +150,9 @@ fn apply(
     if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
         policy.check_life(&key, now)?;
     }
+    if before.scopes != key.scopes {
+        policy.check_scopes(&key)?;
+    }
     if before.allowed_ips != key.allowed_ips {
         policy.check_addresses(&key)?;
     }
@@ -161,7 +172,7 @@ fn check_reach(
 ) -> Result<()> {
     let changes = changes(before, after);
     let only_switched_off = before.enabled && !after.enabled && changes.only("enabled");
-    if !bounds::is_management(after) || only_switched_off && uses_left.is_none() {
+    if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
     let limits_unchanged = before.scopes == after.scopes
@@ -172,7 +183,8 @@ fn check_reach(
         && before.rate_limit == after.rate_limit
         && before.enabled == after.enabled
         && uses_left.is_none();
-    if caller.identity == Identity::Key(after.id) && !limits_unchanged {
+    let own = [Identity::ForOwner(after.id), Identity::Key(after.id)];
+    if own.contains(&caller.identity) && !limits_unchanged {
         return Err(Error::Forbidden(
             "a key cannot edit its own limits".to_owned(),
         ));

@@ -11,7 +11,7 @@ use crate::domain::key::quota::RateLimit;
 use crate::domain::key::secret::{Secret, check_prefix, generate_id};
 use crate::domain::key::{Key, KeyId, SCOPES_MAX};
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{IssuedBy, Policy, STANDARD, SecretShown};
+use crate::domain::policy::{IssuedBy, Policy, Presence, STANDARD, SecretShown};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -21,7 +21,7 @@ use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::people::sessions;
 use crate::ops::retry::{self, Retry};
-use crate::store::{Write, keys, policies};
+use crate::store::{Write, keys, people, policies};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             bounds::inherit(tx, &directory, &who, &mut key)?;
             admission::check_scopes(&directory, &who, &policy, &key)?;
             policy.check(&key, now)?;
-            admission::check_room(tx, &policy, &key)?;
+            admission::check_room(tx, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
@@ -114,7 +114,7 @@ pub fn store(
     now: Timestamp,
 ) -> Result<Secret> {
     let secret = Secret::generate(prefix, key.id)?;
-    key.number = keys::next_number(tx)?;
+    key.number = people::next_number(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
     keep(tx, files, policy, &secret, now)?;
@@ -196,7 +196,8 @@ fn plan(
     if let Some(prefix) = &new.prefix {
         check_prefix("prefix", prefix)?;
     }
-    let scopes = scopes(directory, new.catalog.as_deref(), &new.scopes)?;
+    let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
+    let scopes = scopes(directory, catalog.as_deref(), &new.scopes)?;
     let key = Key {
         id: generate_id()?,
         number: 0,
@@ -205,7 +206,7 @@ fn plan(
         workspace,
         owner,
         policy: policy.name.clone(),
-        catalog: new.catalog.clone(),
+        catalog,
         scopes,
         read_only: new.read_only,
         enabled: !new.disabled,
@@ -228,7 +229,7 @@ fn plan(
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
-            Identity::Password | Identity::Session(_) => caller
+            Identity::ForOwner(_) | Identity::Password | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))
                 .map(|user| user.home),
@@ -244,7 +245,7 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
 }
 
 /// The owner asked for. Whoever may manage only his own keys issues them for himself, and so does everybody under a
-/// policy of users' own keys.
+/// policy of users' own keys, or of keys that belong to a user.
 fn owner(
     directory: &Directory,
     caller: &Caller,
@@ -254,6 +255,7 @@ fn owner(
 ) -> Result<Option<Uid>> {
     let Some(asked) = asked else {
         let own_only = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password)
+            || policy.owner == Presence::Required
             || !caller.may(directory, Permission::KeysWrite, workspace, None);
         return Ok(caller.user.filter(|_| own_only));
     };

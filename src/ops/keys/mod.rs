@@ -3,12 +3,14 @@
 mod admission;
 pub mod bounds;
 pub mod edit;
+pub mod inspect;
 pub mod issue;
 pub mod list;
 pub mod reveal;
 pub mod rotate;
 
 use super::access::{Caller, Identity};
+use super::retry::{self, Retry};
 use super::verify::is_secret_of_its_key;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
@@ -49,6 +51,13 @@ pub fn find(app: &App, caller: &Caller, id: KeyId) -> Result<View> {
     view(app, key)
 }
 
+/// The key that has a number, if the caller may see it.
+pub fn find_by_number(app: &App, caller: &Caller, number: i64) -> Result<View> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let id = app.read(|read| keys::find_id_by_number(read, number))?;
+    find(app, caller, id.ok_or(Error::NotFound("key"))?)
+}
+
 /// The key that a text found somewhere names by its id, if the caller may see it, and whether the text is a secret
 /// of it that works. Nothing is counted, spent or ended by this.
 pub fn identify(app: &App, caller: &Caller, text: &str) -> Result<Option<(View, bool)>> {
@@ -82,16 +91,31 @@ pub fn whoami(app: &App, caller: &Caller) -> Result<View> {
 
 /// Ends a key for good. Its tombstone stays, its digests do not.
 pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String>) -> Result<()> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    delete_once(app, caller, id, confirm_name, None)
+}
+
+/// As [`delete`]; a repeat of the same request finds it done.
+pub fn delete_once(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    confirm_name: Option<String>,
+    retry: Option<Retry>,
+) -> Result<()> {
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     app.change(
         caller,
         "key.delete",
         Target::new(Kind::Key, id),
         move |tx, now| {
             let directory = index.directory();
+            if retry::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
+                return Ok((None, ()));
+            }
             let key = manageable(tx, &directory, &who, id)?;
             policy_of(tx, &key)?.check_delete(&key, confirm_name.as_deref())?;
             keys::delete(tx, id, now)?;
+            retry::remember(tx, &peppers, &who, retry.as_ref(), id, now)?;
             Ok((Some(record(&key, ended(&key))), ()))
         },
     )

@@ -1,5 +1,6 @@
 //! Showing a secret again, from its sealed copy.
 
+use super::admission::check_takeover;
 use super::{Issued, bounds, policy_of, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::keyfile::KeyFiles;
@@ -22,7 +23,9 @@ pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
         let directory = index.directory();
         let key = revealable(tx, &directory, &who, id)?;
         bounds::require_cover(tx, &directory, &who, &key)?;
-        policy_of(tx, &key)?.check_reveal()?;
+        let policy = policy_of(tx, &key)?;
+        check_takeover(&directory, &who, &policy)?;
+        policy.check_reveal()?;
         let secret = unseal(tx, &files, &key)?;
         Ok((Some(record(&key, Changes::default())), (key, secret)))
     })?;

@@ -1,10 +1,11 @@
 //! Rotation: a key gets a new secret and keeps its id, its rights and its place.
 
+use super::admission::check_takeover;
 use super::issue::keep;
 use super::{Issued, bounds, manageable, policy_of, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::secret::{PREFIX_DEFAULT, Secret};
+use crate::domain::key::secret::{Secret, prefix_of_hint};
 use crate::domain::key::{GRACE_S_MAX, Key, KeyId};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
@@ -43,6 +44,15 @@ impl Grace {
     }
 }
 
+/// What a rotation does to the end of a key's life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Life {
+    /// It stays where it was.
+    Kept,
+    /// A key that was issued for a time, or rotated so, has as much time again.
+    Anew,
+}
+
 /// Gives a key a new secret. Whoever takes over a management key this way must be allowed all that it is.
 pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
@@ -55,11 +65,12 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
             let key = manageable(tx, &directory, &who, id)?;
             bounds::require_cover(tx, &directory, &who, &key)?;
             let policy = policy_of(tx, &key)?;
+            check_takeover(&directory, &who, &policy)?;
             policy.check_rotate()?;
-            let hint = key.hint.clone();
+            let before = key.clone();
             let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
             Ok((
-                Some(record(&key, replaced(&hint, &key, grace))),
+                Some(record(&key, replaced(&before, &key, grace))),
                 (key, Some(secret)),
             ))
         },
@@ -72,7 +83,13 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
 
 /// Gives the caller's own key a new secret; needs no other right than the secret itself. Of two rotations with
 /// the same secret at once, one wins and the other finds its secret replaced.
-pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> Result<Issued> {
+pub fn rotate_own(
+    app: &App,
+    caller: &Caller,
+    secret: String,
+    grace: Grace,
+    life: Life,
+) -> Result<Issued> {
     let Identity::Key(id) = caller.identity else {
         return Err(Error::Forbidden(
             "only a key can rotate itself; sign in again for a new access token".to_owned(),
@@ -101,10 +118,13 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
             }
             let policy = policy_of(tx, &key)?;
             policy.check_rotate()?;
-            let hint = key.hint.clone();
-            let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            let before = key.clone();
+            let (mut key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            if life == Life::Anew {
+                renew(tx, &policy, &before, &mut key, now)?;
+            }
             Ok((
-                Some(record(&key, replaced(&hint, &key, grace))),
+                Some(record(&key, replaced(&before, &key, grace))),
                 (key, Some(secret)),
             ))
         },
@@ -116,9 +136,10 @@ pub fn rotate_own(app: &App, caller: &Caller, secret: String, grace: Grace) -> R
 }
 
 /// What the audit log keeps of a rotation: which secret follows which, and when the old one ends.
-fn replaced(old_hint: &String, key: &Key, grace: Grace) -> Changes {
+fn replaced(before: &Key, key: &Key, grace: Grace) -> Changes {
     let mut changes = Changes::default();
-    changes.note("hint", old_hint, &key.hint);
+    changes.note("hint", &before.hint, &key.hint);
+    changes.note_option("expires_at", &before.expires_at, &key.expires_at);
     match grace {
         Grace::AtOnce => {}
         Grace::Seconds(seconds) => changes.note("grace_s", &0, &seconds),
@@ -128,6 +149,25 @@ fn replaced(old_hint: &String, key: &Key, grace: Grace) -> Changes {
         }
     }
     changes
+}
+
+/// Moves the end of a rotated key as far from now as it was from the key's issue or its last rotation, or as far as
+/// its policy allows.
+fn renew(
+    tx: &Write<'_>,
+    policy: &Policy,
+    before: &Key,
+    key: &mut Key,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(end) = before.expires_at else {
+        return Ok(());
+    };
+    let began = before.rotated_at.unwrap_or(before.created_at);
+    let again = now.plus_s(began.seconds_until(end));
+    key.expires_at = Some(policy.latest_end(now).map_or(again, |last| again.min(last)));
+    keys::update(tx, key)?;
+    Ok(())
 }
 
 /// Puts a new secret in the place of the newest. At most two secrets of a key ever work.
@@ -161,11 +201,7 @@ fn replace(
             keys::retire_secrets(tx, key.id, Some(now.plus_s(seconds)), true)?
         }
     }
-    let prefix = key
-        .hint
-        .split_once('_')
-        .map_or(PREFIX_DEFAULT, |(prefix, _)| prefix);
-    let secret = Secret::generate(prefix, key.id)?;
+    let secret = Secret::generate(prefix_of_hint(&key.hint), key.id)?;
     keep(tx, files, policy, &secret, now)?;
     key.hint = secret.hint();
     key.rotated_at = Some(now);

@@ -209,7 +209,7 @@ mod tests {
             }
             for number in 0..20 {
                 let new = NewWorkspace {
-                    slug: format!("w{number}"),
+                    slug: Some(format!("w{number}")),
                     name: "w".to_owned(),
                     parent: None,
                 };

@@ -2,7 +2,7 @@
 
 use crate::domain::key::quota::RateLimit;
 use crate::domain::people::password::PasswordDigest;
-use crate::domain::people::throttle::Throttle;
+use crate::domain::people::throttle::{Throttle, network};
 use crate::error::{Error, Result};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -102,14 +102,6 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         lock(&self.0.busy).digesting -= 1;
         self.0.freed.notify_one();
-    }
-}
-
-/// An IPv6 client commands a whole /64; an IPv4 client one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
-        v4 => v4,
     }
 }
 

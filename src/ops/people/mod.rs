@@ -2,6 +2,7 @@
 
 mod gate;
 pub mod sessions;
+pub mod tokens;
 
 use super::access::{self, Caller};
 use super::keys::bounds;
@@ -82,6 +83,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let user = User {
+                number: people::next_number(tx)?,
                 uid: Uid::generate()?,
                 user_name,
                 email,
@@ -114,13 +116,16 @@ pub fn find(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     visible(&directory, caller, text)
 }
 
-/// All users that the caller may see, by name.
+/// All users that the caller may see, himself among them, by name.
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
     caller.require_somewhere(Permission::UsersRead)?;
     let directory = app.index.directory();
     let mut users: Vec<Arc<User>> = directory
         .users()
-        .filter(|user| caller.may(&directory, Permission::UsersRead, user.home, None))
+        .filter(|user| {
+            caller.is_himself(user.uid)
+                || caller.may(&directory, Permission::UsersRead, user.home, None)
+        })
         .cloned()
         .collect();
     users.sort_by(|a, b| a.user_name.cmp(&b.user_name));
@@ -267,7 +272,7 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
     let user = directory
         .find_user(&text.to_ascii_lowercase())
         .filter(|user| {
-            caller.is_session_of(user.uid)
+            caller.is_himself(user.uid)
                 || caller.may(directory, Permission::UsersRead, user.home, None)
         });
     user.cloned().ok_or(Error::NotFound("user"))

@@ -2,6 +2,7 @@
 
 use super::{manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
+use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
 use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
@@ -12,7 +13,7 @@ use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record, system_event};
-use crate::store::people;
+use crate::store::{people, tokens};
 use std::sync::Arc;
 
 /// A token that was issued just now.
@@ -152,7 +153,7 @@ pub fn prove(
 }
 
 /// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
-fn proven(
+pub(super) fn proven(
     app: &App,
     user_name: &str,
     text: &str,
@@ -194,25 +195,34 @@ fn proven(
     Err(Error::Unauthenticated)
 }
 
-/// Ends the session that the caller came with.
+/// Ends the session that the caller came with, and what it could be renewed with.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     let Identity::Session(id) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
     };
-    app.change(
+    app.change_all(
         caller,
         "session.delete",
         Target::new(Kind::Session, id),
         move |tx, _| {
-            people::delete_session(tx, id)?;
-            Ok((
-                Some(Record {
-                    target: Target::new(Kind::Session, id),
-                    workspace: None,
-                    changes: Changes::default(),
-                }),
-                (),
-            ))
+            let ended = match tokens::find_family(tx, id)? {
+                Some(family) => tokens::delete_family(tx, family)?,
+                None => {
+                    people::delete_session(tx, id)?;
+                    vec![id]
+                }
+            };
+            Ok((each(ended, "session.delete"), ()))
         },
     )
+}
+
+/// One record for each token.
+pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, Record)> {
+    let one = |id| Record {
+        target: Target::new(Kind::Session, id),
+        workspace: None,
+        changes: Changes::default(),
+    };
+    ids.into_iter().map(|id| (action, one(id))).collect()
 }

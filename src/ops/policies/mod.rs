@@ -7,14 +7,14 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy, STANDARD,
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
     SecretShown, TiedTo, word,
 };
 use crate::error::{Error, Result};
 use crate::ops::access::Caller;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
-use crate::store::{keys, policies};
+use crate::store::{Read, catalogs, keys, policies};
 use std::sync::Arc;
 
 /// What a new policy differs in from `standard`, or an edit from what was there. `Some(None)` takes a bound away.
@@ -22,6 +22,9 @@ use std::sync::Arc;
 pub struct PolicyEdit {
     pub description: Option<String>,
     pub issued_by: Option<IssuedBy>,
+    pub owner: Option<Presence>,
+    pub catalog: Option<Option<String>>,
+    pub scopes: Option<Presence>,
     pub headers: Option<Vec<CredentialHeader>>,
     pub read_only_by: Option<ReadOnlyBy>,
     pub expiry: Option<Expiry>,
@@ -37,6 +40,7 @@ pub struct PolicyEdit {
     pub can_rotate: Option<bool>,
     pub confirm_name: Option<bool>,
     pub tied_to: Option<TiedTo>,
+    pub acts_for_owner: Option<bool>,
     pub rate_limit: Option<Option<RateLimit>>,
     pub prefix: Option<String>,
 }
@@ -48,6 +52,9 @@ impl PolicyEdit {
             name: before.name,
             description: self.description.unwrap_or(before.description),
             issued_by: self.issued_by.unwrap_or(before.issued_by),
+            owner: self.owner.unwrap_or(before.owner),
+            catalog: self.catalog.unwrap_or(before.catalog),
+            scopes: self.scopes.unwrap_or(before.scopes),
             headers: self.headers.unwrap_or(before.headers),
             read_only_by: self.read_only_by.unwrap_or(before.read_only_by),
             expiry: self.expiry.unwrap_or(before.expiry),
@@ -65,6 +72,7 @@ impl PolicyEdit {
             can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
             confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
+            acts_for_owner: self.acts_for_owner.unwrap_or(before.acts_for_owner),
             rate_limit: self.rate_limit.unwrap_or(before.rate_limit),
             prefix: self.prefix.unwrap_or(before.prefix),
         }
@@ -118,6 +126,7 @@ pub fn create(
                 policy.name
             )));
         }
+        check_catalog(tx, &policy)?;
         policies::insert(tx, &policy)?;
         retry::remember(tx, &peppers, &who, retry.as_ref(), &policy.name, now)?;
         let changes = changes(&Policy::standard(), &policy);
@@ -142,6 +151,7 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<
                  keys that need more"
             )));
         }
+        check_catalog(tx, &after)?;
         policies::update(tx, &after)?;
         if after.secret_shown == SecretShown::Once {
             keys::delete_sealed(tx, &name)?;
@@ -175,6 +185,17 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     })
 }
 
+/// Refuses a catalog that is not there.
+fn check_catalog(read: &Read, policy: &Policy) -> Result<()> {
+    match &policy.catalog {
+        Some(name) if catalogs::find(read, name)?.is_none() => Err(Error::invalid(
+            "catalog",
+            format!("there is no catalog {name:?}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn changes(before: &Policy, after: &Policy) -> Changes {
     let mut changes = Changes::default();
     let headers = |policy: &Policy| {
@@ -197,6 +218,9 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     let (b, a) = (before, after);
     changes.note("description", &b.description, &a.description);
     changes.note("issued_by", &word(b.issued_by), &word(a.issued_by));
+    changes.note("owner", &word(b.owner), &word(a.owner));
+    changes.note_option("catalog", &b.catalog, &a.catalog);
+    changes.note("scopes", &word(b.scopes), &word(a.scopes));
     changes.note("headers", &headers(b), &headers(a));
     changes.note("read_only_by", &word(b.read_only_by), &word(a.read_only_by));
     changes.note("expiry", &word(b.expiry), &word(a.expiry));
@@ -224,6 +248,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("can_rotate", &b.can_rotate, &a.can_rotate);
     changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
+    changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);
     changes.note_option("rate_limit", &rate(b), &rate(a));
     changes.note("prefix", &b.prefix, &a.prefix);
     changes

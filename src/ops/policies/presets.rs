@@ -27,22 +27,22 @@ pub fn install(
 ) -> Result<()> {
     let note = |action, target| audit::append(tx, peppers, system_event(action, target, now));
     for preset in presets {
-        let policy = (preset.policy)();
-        if policies::find(tx, &policy.name)?.is_none() {
-            policy.check_definition()?;
-            policies::insert(tx, &policy)?;
-            note("policy.install", Target::new(Kind::Policy, &policy.name))?;
-        }
-        let Some(definition) = preset.catalog.map(|catalog| catalog()) else {
-            continue;
-        };
-        if catalogs::find(tx, &definition.name)?.is_none() {
+        // The catalog first: the policy may name it.
+        if let Some(definition) = preset.catalog.map(|catalog| catalog())
+            && catalogs::find(tx, &definition.name)?.is_none()
+        {
             let catalog = Catalog::compile(definition)?;
             catalogs::replace(tx, catalog.definition())?;
             note(
                 "catalog.install",
                 Target::new(Kind::Catalog, catalog.name()),
             )?;
+        }
+        let policy = (preset.policy)();
+        if policies::find(tx, &policy.name)?.is_none() {
+            policy.check_definition()?;
+            policies::insert(tx, &policy)?;
+            note("policy.install", Target::new(Kind::Policy, &policy.name))?;
         }
     }
     Ok(())
@@ -70,6 +70,7 @@ mod tests {
         Policy {
             name: "short".to_owned(),
             expiry_s_max: Some(60),
+            catalog: Some("rooms".to_owned()),
             ..Policy::standard()
         }
     }

@@ -114,6 +114,7 @@ pub fn open(
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
+        inspections: Default::default(),
         writable: Default::default(),
     };
     Ok(Arc::new(app))
@@ -153,7 +154,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
         let batch = KEYS_A_BATCH.min(count - made);
         let (files, now) = (app.key_files(), app.now().wall);
         let secrets = app.store.write(Durability::Relaxed, move |tx| {
-            let number = keys::next_number(tx)?;
+            let number = people::next_number(tx)?;
             let one = |offset: u64| {
                 let mut key = plain_key(&format!("filled {}", made + offset + 1), workspace, now)?;
                 key.number = number + i64::try_from(offset).unwrap_or(0);
@@ -181,13 +182,16 @@ fn seed(
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {
         uid: Uid::generate()?,
+        number: workspaces::next_number(tx)?,
         slug: ROOT_SLUG.to_owned(),
         name: "Root".to_owned(),
         parent: None,
         enabled: true,
         created_at: now,
+        updated_at: now,
     };
     let owner = User {
+        number: people::next_number(tx)?,
         uid: Uid::generate()?,
         user_name: OWNER.to_owned(),
         email: None,

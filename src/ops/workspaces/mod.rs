@@ -17,7 +17,8 @@ use crate::store::{Read, workspaces};
 /// What a new workspace is to be.
 #[derive(Clone, Debug)]
 pub struct NewWorkspace {
-    pub slug: String,
+    /// Made from the name, and unlike any other, if absent.
+    pub slug: Option<String>,
     pub name: String,
     /// Slug or uid; the caller's reach if absent.
     pub parent: Option<String>,
@@ -40,7 +41,9 @@ pub fn create(
     new: NewWorkspace,
     retry: Option<Retry>,
 ) -> Result<Workspace> {
-    text::check_slug("slug", &new.slug)?;
+    if let Some(slug) = &new.slug {
+        text::check_slug("slug", slug)?;
+    }
     text::check_name("name", &new.name)?;
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     app.change(
@@ -59,15 +62,17 @@ pub fn create(
             };
             who.require(&directory, Permission::WorkspacesWrite, parent, None)?;
             check_live(tx, parent)?;
+            let all = workspaces::list(tx)?;
             let workspace = Workspace {
                 uid: Uid::generate()?,
-                slug: new.slug,
+                number: workspaces::next_number(tx)?,
+                slug: new.slug.unwrap_or_else(|| free_slug(&all, &new.name)),
                 name: new.name,
                 parent: Some(parent),
                 enabled: true,
                 created_at: now,
+                updated_at: now,
             };
-            let all = workspaces::list(tx)?;
             check_slug_free(&all, &workspace)?;
             workspaces::insert(tx, &workspace)?;
             check_tree(&workspaces::list(tx)?)?;
@@ -113,7 +118,7 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
         caller,
         "workspace.edit",
         Target::new(Kind::Workspace, text),
-        move |tx, _| {
+        move |tx, now| {
             let directory = index.directory();
             let seen = manageable(&directory, &who, &asked)?;
             let before = workspaces::find(tx, seen.uid)?.ok_or(Error::NotFound("workspace"))?;
@@ -135,12 +140,15 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
                     "the root workspace cannot be disabled; disable the ones below it".to_owned(),
                 ));
             }
+            let changes = changes(&before, &after);
+            if changes.is_empty() {
+                return Ok((None, before));
+            }
+            after.updated_at = now;
             check_slug_free(&workspaces::list(tx)?, &after)?;
             workspaces::update(tx, &after)?;
             check_tree(&workspaces::list(tx)?)?;
-            let changes = changes(&before, &after);
-            let noted = !changes.is_empty();
-            Ok((noted.then(|| record(&after, changes)), after))
+            Ok((Some(record(&after, changes)), after))
         },
     )
 }
@@ -201,6 +209,18 @@ fn check_live(read: &Read, parent: Uid) -> Result<()> {
         Some(_) => Ok(()),
         None => Err(Error::invalid("parent", "there is no such workspace")),
     }
+}
+
+/// A slug from a name, with a number behind it if another workspace has it.
+fn free_slug(all: &[Workspace], name: &str) -> String {
+    let first = text::slug_of(name);
+    let taken = |slug: &String| all.iter().any(|workspace| workspace.slug == *slug);
+    // One of so many different ones is free.
+    let numbered = (2..=all.len() + 2).map(|number| format!("{first}-{number}"));
+    std::iter::once(first.clone())
+        .chain(numbered)
+        .find(|slug| !taken(slug))
+        .unwrap_or(first)
 }
 
 fn check_slug_free(all: &[Workspace], wanted: &Workspace) -> Result<()> {

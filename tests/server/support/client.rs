@@ -245,7 +245,7 @@ pub struct Response {
 
 impl Response {
     /// `None` if `bytes` hold no whole answer. An answer to HEAD, a 204 and a 304 have no body.
-    fn parse(sent: &str, bytes: &[u8]) -> Option<Response> {
+    pub fn parse(sent: &str, bytes: &[u8]) -> Option<Response> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&bytes[..end]);
         let mut lines = head.split("\r\n");

@@ -2,8 +2,8 @@
 
 use super::super::keys::{PageBody, RateBody, rate_limit, retry};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy, SecretShown,
-    TiedTo, Words, from_word, word, words,
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -17,6 +17,9 @@ struct PolicyBody<'a> {
     name: &'a str,
     description: &'a str,
     issued_by: &'static str,
+    owner: &'static str,
+    catalog: Option<&'a str>,
+    scopes: &'static str,
     headers: Vec<&'a str>,
     read_only_by: &'static str,
     expiry: &'static str,
@@ -32,6 +35,7 @@ struct PolicyBody<'a> {
     can_rotate: bool,
     confirm_name: bool,
     tied_to: &'static str,
+    acts_for_owner: bool,
     rate_limit: Option<RateBody>,
     prefix: &'a str,
 }
@@ -42,6 +46,9 @@ impl<'a> PolicyBody<'a> {
             name: &policy.name,
             description: &policy.description,
             issued_by: word(policy.issued_by),
+            owner: word(policy.owner),
+            catalog: policy.catalog.as_deref(),
+            scopes: word(policy.scopes),
             headers: policy
                 .headers
                 .iter()
@@ -61,6 +68,7 @@ impl<'a> PolicyBody<'a> {
             can_rotate: policy.can_rotate,
             confirm_name: policy.confirm_name,
             tied_to: word(policy.tied_to),
+            acts_for_owner: policy.acts_for_owner,
             rate_limit: policy.rate_limit.map(|rate| RateBody {
                 limit: rate.limit,
                 window_s: rate.window_s,
@@ -116,6 +124,9 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
     let edit = PolicyEdit {
         description: body.text("description")?,
         issued_by: choice::<IssuedBy>(&mut body, "issued_by")?,
+        owner: choice::<Presence>(&mut body, "owner")?,
+        catalog: body.text_or_null("catalog")?,
+        scopes: choice::<Presence>(&mut body, "scopes")?,
         headers: body.texts("headers")?.map(headers),
         read_only_by: choice::<ReadOnlyBy>(&mut body, "read_only_by")?,
         expiry: choice::<Expiry>(&mut body, "expiry")?,
@@ -131,6 +142,7 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
         can_rotate: body.flag("can_rotate")?,
         confirm_name: body.flag("confirm_name")?,
         tied_to: choice::<TiedTo>(&mut body, "tied_to")?,
+        acts_for_owner: body.flag("acts_for_owner")?,
         rate_limit: body
             .object_or_null("rate_limit")?
             .map(rate_limit)

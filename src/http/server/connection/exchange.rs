@@ -11,68 +11,60 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    CACHE_CONTROL, CONNECTION, EXPECT, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
-};
-use http::{Response, StatusCode};
+use http::Response;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
 
+use super::answer::Answer;
 use super::{Front, Line};
 use crate::http::reply::Reply;
-use crate::http::request::{Head, Request, RequestId};
+use crate::http::request::{Head, Request};
 use crate::http::server::guard::BodyFault;
 use crate::http::server::limits::SMALL_BODY_BYTES;
 use crate::http::server::watch::Phase;
 use crate::http::server::{BodyRule, Fault, Lane, Service};
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// Answers one request. Never fails: whatever goes wrong is an answer too.
+///
+/// What the request says is what `head` has read of it, and not read anew by hyper, whose part is the body.
 pub async fn exchange(
     line: Arc<Line>,
-    request: http::Request<Incoming>,
+    head: Option<Head>,
+    body: Incoming,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (parts, body) = request.into_parts();
-    let head = Head {
-        method: parts.method,
-        uri: parts.uri,
-        headers: parts.headers,
-        peer: line.peer,
-        id: line.draw_id(),
+    let (id, ending) = match head {
+        Some(head) => (head.id, answer(&line, head, body).await),
+        // hyper has seen a request that the guard has not.
+        None => (line.draw_id(), Ending::last(Reply::new(500))),
     };
-    let id = head.id;
-    let answer = answer(&line, head, body).await;
-    Ok(response(answer, id, line.front.registry.is_draining()))
+    let closes = ending.closes || line.front.registry.is_draining();
+    Ok(Answer::new(ending.reply, id, &line, closes).into_response())
 }
 
-/// An answer, and whether the connection ends with it.
-struct Answer {
+/// A reply, and whether the connection ends with it.
+struct Ending {
     reply: Reply,
     closes: bool,
 }
 
-impl Answer {
-    fn last(reply: Reply) -> Answer {
-        Answer {
+impl Ending {
+    fn last(reply: Reply) -> Ending {
+        Ending {
             reply,
             closes: true,
         }
     }
 }
 
-async fn answer(line: &Line, head: Head, body: Incoming) -> Answer {
+async fn answer(line: &Line, head: Head, body: Incoming) -> Ending {
     let service = &line.front.service;
-    if head
-        .headers
-        .get(EXPECT)
-        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
-        return Answer::last((service.fault)(Fault::ExpectationFailed, &head));
+    let unknown = |value: &[u8]| !value.eq_ignore_ascii_case(b"100-continue");
+    if head.headers.get("expect").is_some_and(unknown) {
+        return Ending::last((service.fault)(Fault::ExpectationFailed, &head));
     }
     let Ok(plan) = catch_unwind(AssertUnwindSafe(|| (service.plan)(&head))) else {
-        return Answer::last((service.fault)(Fault::Panicked, &head));
+        return Ending::last((service.fault)(Fault::Panicked, &head));
     };
     let has_body = !body.is_end_stream();
     // The guard counts chunks separately from hyper; no request may stand behind them.
@@ -86,7 +78,7 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Answer {
         }
         BodyRule::UpTo(limit_bytes) => match whole(line, body, limit_bytes, &mut share).await {
             Ok(body) => body,
-            Err(fault) => return Answer::last((service.fault)(fault, &head)),
+            Err(fault) => return Ending::last((service.fault)(fault, &head)),
         },
     };
     let request = Request { head, body };
@@ -98,7 +90,7 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Answer {
         Some(reply) => reply,
         None => answer_on_pool(&line.front, request, share).await,
     };
-    Answer { reply, closes }
+    Ending { reply, closes }
 }
 
 /// The body in one piece.
@@ -201,7 +193,7 @@ fn body_fault(err: &hyper::Error) -> &'static str {
 }
 
 /// Runs the handler; a panic in it is one failed request and nothing more (attacks 42).
-fn answer_caught(service: &Service, request: &Request, lane: Lane) -> Option<Reply> {
+pub fn answer_caught(service: &Service, request: &Request, lane: Lane) -> Option<Reply> {
     let answered = catch_unwind(AssertUnwindSafe(|| (service.answer)(request, lane)));
     answered.unwrap_or_else(|_| {
         log::error!("request {} ended in a panic", request.head.id);
@@ -236,32 +228,4 @@ pub fn work(job: Job) {
     let reply = reply.unwrap_or_else(|| Reply::new(500)); // only the inline lane may pass a request on
     // The client may have gone; its request has been carried out all the same.
     let _ = job.done.send(reply);
-}
-
-/// Puts a reply on the wire with what every answer carries.
-fn response(answer: Answer, id: RequestId, is_draining: bool) -> Response<Full<Bytes>> {
-    let Reply {
-        status,
-        mut headers,
-        body,
-    } = answer.reply;
-    if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
-        headers.insert(X_REQUEST_ID.clone(), id);
-    }
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers
-        .entry(X_CONTENT_TYPE_OPTIONS)
-        .or_insert(HeaderValue::from_static("nosniff"));
-    if answer.closes || is_draining {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = match StatusCode::from_u16(status) {
-        Ok(status) if !status.is_informational() => status,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    *response.headers_mut() = headers;
-    response
 }

@@ -1,29 +1,32 @@
 //! One connection: hyper over the guard, from its first byte to its last.
 
+mod answer;
+mod at_once;
 mod exchange;
 #[cfg(test)]
 mod tests;
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::answer::Answer;
 use self::exchange::exchange;
 pub use self::exchange::{Job, work};
-use super::Service;
 use super::guard::Guard;
-use super::head::Refusal;
+use super::head::{Glimpse, Refusal, RequestLine, glimpse};
 use super::lanes::Lanes;
 use super::pool::Pool;
 use super::watch::{Place, Registry, Seldom};
-use crate::http::request::{Peer, RequestId};
+use super::{Fault, Service};
+use crate::http::headers::Headers;
+use crate::http::request::{Head, Peer, RequestId};
 
 /// hyper's buffer: room for one head and a good piece of a body.
 const HYPER_BUFFER_BYTES: usize = 32 * 1024;
@@ -81,9 +84,36 @@ pub struct Line {
     peer: Peer,
     /// The next request id. Only this connection's task draws from it.
     next_id: AtomicU64,
+    /// The head that hyper is being given, as the guard has read it.
+    passed: Mutex<Option<Head>>,
 }
 
 impl Line {
+    /// What the guard has read, as a request of this connection.
+    pub fn head(&self, request: RequestLine, headers: Headers) -> Head {
+        Head {
+            method: request.method,
+            uri: request.uri,
+            headers,
+            peer: self.peer,
+            id: self.draw_id(),
+        }
+    }
+
+    /// Appends the answer to a request without a body to `out`, if it is to be had at once.
+    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<(), Head> {
+        at_once::answer(self, head, out)
+    }
+
+    /// Keeps the head of what hyper is given next.
+    pub fn pass(&self, head: Head) {
+        *self.passed() = Some(head);
+    }
+
+    fn passed(&self) -> MutexGuard<'_, Option<Head>> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn draw_id(&self) -> RequestId {
         let mut count = self.next_id.load(Relaxed);
         if count.is_multiple_of(ID_BLOCK) {
@@ -93,33 +123,29 @@ impl Line {
         RequestId::new(self.front.process, count)
     }
 
-    /// The whole answer to what `guard` refuses. Its words are ours and never hold a byte of the request.
-    pub fn refusal(&self, refusal: Refusal) -> Vec<u8> {
+    /// The whole answer to what `guard` refuses, in the words of the path as far as `bytes` show one.
+    pub fn refusal(&self, refusal: Refusal, bytes: &[u8]) -> Vec<u8> {
         let Refusal { status, detail } = refusal;
-        let reason = StatusCode::from_u16(status)
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .unwrap_or("");
-        let code = match status {
-            405 => "method-not-allowed",
-            414 | 431 => "too-large",
-            _ => "invalid-request",
+        let Glimpse {
+            method,
+            uri,
+            headers,
+        } = glimpse(bytes);
+        let head = Head {
+            method,
+            uri,
+            headers,
+            peer: self.peer,
+            id: self.draw_id(),
         };
-        let allow = match status {
-            405 => "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n",
-            _ => "",
+        let fault = Fault::Refused {
+            status,
+            why: detail,
         };
-        let id = self.draw_id();
-        let body = format!(
-            "{{\"type\":\"urn:latchkey:problem:{code}\",\"title\":\"{reason}\",\"status\":{status},\
-             \"code\":\"{code}\",\"detail\":\"{detail}\",\"request_id\":\"{id}\"}}"
-        );
-        format!(
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n{allow}\
-             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
+        let reply = (self.front.service.fault)(fault, &head);
+        let mut bytes = Vec::new();
+        Answer::new(reply, head.id, self, true).write_to(&mut bytes);
+        bytes
     }
 }
 
@@ -133,6 +159,7 @@ where
         place,
         peer,
         next_id: AtomicU64::new(0),
+        passed: Mutex::new(None),
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -144,7 +171,10 @@ where
             .writev(false)
             .serve_connection(
                 Guard::new(io, Arc::clone(&line)),
-                service_fn(|request| exchange(Arc::clone(&line), request)),
+                service_fn(|request| {
+                    let head = line.passed().take();
+                    exchange(Arc::clone(&line), head, request.into_body())
+                }),
             )
     );
     poll_fn(|cx| {

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::server::{
@@ -81,7 +82,12 @@ fn toy() -> Service {
             lane: lane(head),
             body: body(head),
         }),
-        answer: Box::new(|request, _| {
+        now: Box::new(|| Timestamp(784_111_777_000)),
+        answer: Box::new(|request, lane| {
+            let waits = request.query() == "blocking" || request.path() == "/plan";
+            if lane == Lane::Inline && waits {
+                return None;
+            }
             Some(match request.path() {
                 "/panic" => panic!("on purpose"),
                 "/100" => Reply::new(100),
@@ -98,6 +104,7 @@ fn toy() -> Service {
             Fault::Busy => Reply::new(503),
             Fault::ExpectationFailed => Reply::new(417),
             Fault::Panicked => Reply::new(500),
+            Fault::Refused { status, why } => Reply::new(status).body("text/plain", why.into()),
             Fault::TooLarge { .. } => Reply::new(413),
         }),
     }

@@ -4,10 +4,16 @@
 //! a length beside a transfer coding. Whatever two readers may understand differently is refused here, so that
 //! nobody can hide a second request inside a first (attacks 9 to 27). No I/O in this file.
 
+mod glimpse;
 #[cfg(test)]
 mod tests;
 
+pub use glimpse::{Glimpse, glimpse};
+
+use http::{Method, Uri};
+
 use super::limits::REQUEST_LINE_BYTES_MAX;
+use crate::http::headers::{self, Headers, is_token_byte};
 
 /// Reads one head, as often as more of it has arrived. Every byte is looked at once.
 pub struct Scan {
@@ -15,20 +21,23 @@ pub struct Scan {
     at: usize,
     /// Where the unfinished line began.
     line: usize,
-    /// Header lines so far.
-    headers: usize,
+    /// Header lines so far, and how many these are.
+    headers: Headers,
+    count: usize,
     request_line: Option<RequestLine>,
     host_seen: bool,
     length: Option<u64>,
     chunked: bool,
 }
 
-/// A head that may go to hyper.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A head that is accepted.
+#[derive(Debug, Eq, PartialEq)]
 pub struct Complete {
     /// Length of the head with its final empty line.
     pub head_bytes: usize,
     pub framing: Framing,
+    pub request_line: RequestLine,
+    pub headers: Headers,
 }
 
 /// Where the body of a request ends.
@@ -54,9 +63,13 @@ pub struct Bounds {
     pub headers_max: usize,
 }
 
-#[derive(Clone, Copy)]
-struct RequestLine {
-    is_http_11: bool,
+/// What a request begins with.
+#[derive(Debug, Eq, PartialEq)]
+pub struct RequestLine {
+    pub method: Method,
+    pub uri: Uri,
+    /// Else it is HTTP/1.0.
+    pub is_http_11: bool,
 }
 
 impl Scan {
@@ -64,7 +77,8 @@ impl Scan {
         Scan {
             at: 0,
             line: 0,
-            headers: 0,
+            headers: Headers::default(),
+            count: 0,
             request_line: None,
             host_seen: false,
             length: None,
@@ -122,15 +136,15 @@ impl Scan {
     }
 
     fn end_of_line(&mut self, line: &[u8], bounds: Bounds) -> Result<Option<Complete>, Refusal> {
-        let Some(request_line) = self.request_line else {
+        if self.request_line.is_none() {
             self.request_line = Some(request_line(line)?);
             return Ok(None);
-        };
-        if line.is_empty() {
-            return self.complete(request_line).map(Some);
         }
-        self.headers += 1;
-        if self.headers > bounds.headers_max {
+        if line.is_empty() {
+            return self.complete();
+        }
+        self.count += 1;
+        if self.count > bounds.headers_max {
             return Err(refusal(
                 431,
                 "The request has more headers than this server accepts.",
@@ -140,7 +154,10 @@ impl Scan {
         Ok(None)
     }
 
-    fn complete(&self, request_line: RequestLine) -> Result<Complete, Refusal> {
+    fn complete(&mut self) -> Result<Option<Complete>, Refusal> {
+        let Some(request_line) = self.request_line.take() else {
+            return Ok(None);
+        };
         if request_line.is_http_11 && !self.host_seen {
             return Err(bad("A request of HTTP/1.1 needs a Host header."));
         }
@@ -156,10 +173,12 @@ impl Scan {
             (true, None) => Framing::Chunked,
             (false, length) => Framing::Sized(length.unwrap_or(0)),
         };
-        Ok(Complete {
+        Ok(Some(Complete {
             head_bytes: self.at,
             framing,
-        })
+            request_line,
+            headers: std::mem::take(&mut self.headers),
+        }))
     }
 
     fn header(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -172,11 +191,12 @@ impl Scan {
             return Err(bad("A header line has no colon."));
         };
         let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
-        if name.is_empty() || !name.iter().all(|&byte| TOKEN[usize::from(byte)]) {
+        if !headers::is_name(name) {
             return Err(bad(
                 "A header name is empty or contains a character that it may not.",
             ));
         }
+        self.headers.append(name, value);
         if name.eq_ignore_ascii_case(b"host") {
             self.host(value)
         } else if name.eq_ignore_ascii_case(b"content-length") {
@@ -261,7 +281,14 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
         ));
     }
     target_form(method, target)?;
-    Ok(RequestLine { is_http_11 })
+    let (Ok(method), Ok(uri)) = (Method::from_bytes(method), Uri::try_from(target)) else {
+        return Err(bad("The request target cannot be read."));
+    };
+    Ok(RequestLine {
+        method,
+        uri,
+        is_http_11,
+    })
 }
 
 /// Origin form, absolute form of http and https, or `OPTIONS *` (RFC 9112, 3.2).
@@ -336,9 +363,6 @@ const TEXT: [bool; 256] = {
     table[0x7f] = false;
     table
 };
-
-/// `tchar` (RFC 9110, 5.6.2).
-const TOKEN: [bool; 256] = with_alphanumeric(b"!#$%&'*+-.^_`|~");
 
 /// What RFC 3986 lets stand in a path and a query. No `#`: a fragment is never sent.
 const TARGET: [bool; 256] = with_alphanumeric(b"-._~:/?[]@!$&'()*+,;=%");

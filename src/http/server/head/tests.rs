@@ -233,11 +233,18 @@ fn sizes_on_both_sides_of_their_limit() {
 }
 
 #[test]
-fn the_end_of_a_head_is_exact() {
-    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+fn a_head_is_read_to_its_exact_end() {
+    let head = b"POST /p?q HTTP/1.1\r\nHOST: a\r\nContent-Length: \t3 \r\nhost-of: \r\n\r\n";
+    let lines = [("host", "a"), ("content-length", "3"), ("host-of", "")];
     let complete = Complete {
         head_bytes: head.len(),
         framing: Framing::Sized(3),
+        request_line: RequestLine {
+            method: Method::POST,
+            uri: Uri::from_static("/p?q"),
+            is_http_11: true,
+        },
+        headers: lines.into_iter().collect(),
     };
     let with_more = [head.as_slice(), b"abcGET"].concat();
     assert_eq!(Scan::new().advance(&with_more, BOUNDS), Ok(Some(complete)));

@@ -1,13 +1,18 @@
 //! `latchkey serve`: listeners, threads, and an orderly end.
 
+pub mod check;
+mod reload;
+
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SURFACES};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::{App, setup, upkeep};
+use reload::InForce;
 use serde::Serialize;
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -73,8 +78,8 @@ impl Drop for SocketFile {
 impl Doors<'_> {
     /// Takes the addresses, so that one in use is reported before anything is made or shown.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
-        args.serve.check_listen()?;
-        args.serve.trust()?;
+        args.serve.check()?;
+        reload::set_log_level(&args.serve);
         let tcp = bind(args.serve.listen)?;
         let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
         let unix = bind_socket(&folder.socket())?;
@@ -97,12 +102,20 @@ impl Doors<'_> {
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
         start_background(&app, settings.usage_interval())?;
+        let trust = LiveTrust::from(settings.trust()?);
+        let reloading = reload::start(InForce {
+            settings: self.args.settings.clone(),
+            trust: trust.clone(),
+        })?;
         let hooks = Hooks {
             on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
-            on_hangup: Box::new(|| log::info!("SIGHUP: nothing to reload")),
+            on_hangup: Box::new(move || {
+                let _ = reloading.send(());
+            }),
         };
         let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
-        let service = Router::new(app.clone(), settings.trust()?, SURFACES).service();
+        let mounts = settings.mounts()?;
+        let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
         let served = self
             .engine
             .run(listeners, service, Limits::default(), hooks, Stopper::new());

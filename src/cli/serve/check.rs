@@ -1,0 +1,51 @@
+//! `latchkey check-config`: what a start would be refused for, and what every setting is.
+
+use serde::Serialize;
+
+use crate::cli::RunArgs;
+use crate::cli::failure::Result;
+use crate::cli::show;
+use crate::config::sources::{Setting, Source};
+
+#[derive(Serialize)]
+struct SettingBody<'a> {
+    name: &'a str,
+    value: &'a str,
+    source: String,
+}
+
+/// Shows the settings, once they are known to be good.
+pub fn run(args: &RunArgs) -> Result<()> {
+    args.serve.check()?;
+    if args.serve.json {
+        let bodies: Vec<SettingBody<'_>> = args.settings.iter().map(body).collect();
+        let text = serde_json::to_string(&bodies).unwrap_or_default();
+        return show::print(&text);
+    }
+    let heading = ["SETTING", "VALUE", "FROM"].map(str::to_owned).to_vec();
+    let lines: Vec<Vec<String>> = std::iter::once(heading)
+        .chain(args.settings.iter().map(line))
+        .collect();
+    show::print(&show::aligned(&lines))?;
+    show::print("\nA server would start with these settings.")
+}
+
+fn body(setting: &Setting) -> SettingBody<'_> {
+    SettingBody {
+        name: &setting.name,
+        value: &setting.value,
+        source: setting.source.to_string(),
+    }
+}
+
+fn line(setting: &Setting) -> Vec<String> {
+    let value = match setting.value.as_str() {
+        "" => "-",
+        value => value,
+    };
+    let source = match &setting.source {
+        Source::BuiltIn => "-".to_owned(),
+        other => other.to_string(),
+    };
+    vec![setting.name.clone(), value.to_owned(), source]
+}

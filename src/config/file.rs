@@ -1,0 +1,203 @@
+//! The settings file: TOML, one setting a line, read without knowing which settings there are.
+//!
+//! Every complaint says the line and what to write instead. What a value means is decided by whoever knows the
+//! setting (`sources`).
+
+use std::fmt::Write;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Result};
+
+/// A file that is larger is no settings file.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// A settings file that could be read.
+pub struct SettingsFile {
+    pub path: PathBuf,
+    pub entries: Vec<Entry>,
+}
+
+/// One setting as it was written.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Entry {
+    pub name: String,
+    pub written: Written,
+    /// From 1.
+    pub line: usize,
+}
+
+/// A value, as far as TOML tells its kind.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Written {
+    List(Vec<String>),
+    /// Neither text nor number nor switch, nor a list of texts; the text says what.
+    Other(&'static str),
+    Number(String),
+    Switch(bool),
+    Text(String),
+}
+
+impl SettingsFile {
+    pub fn read(path: &Path) -> Result<SettingsFile> {
+        let shown = path.display();
+        let unreadable = |err: std::io::Error| {
+            Error::Unavailable(format!("the settings file {shown} cannot be read: {err}"))
+        };
+        let file = fs::File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.mode() & 0o002 != 0 {
+            return Err(Error::Unavailable(format!(
+                "the settings file {shown} can be changed by every user (mode {:03o}); close it with: chmod o-w {shown}",
+                metadata.mode() & 0o777
+            )));
+        }
+        let mut bytes = Vec::new();
+        file.take(BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if bytes.len() as u64 > BYTES_MAX {
+            return Err(Error::Unavailable(format!(
+                "the settings file {shown} is larger than {BYTES_MAX} bytes"
+            )));
+        }
+        let text = String::from_utf8(bytes).map_err(|err| {
+            let before = err.utf8_error().valid_up_to();
+            let line = line_at(err.as_bytes(), before);
+            Error::Unavailable(format!("{shown}:{line}: this is not UTF-8 text"))
+        })?;
+        Ok(SettingsFile {
+            path: path.to_owned(),
+            entries: entries(&text, &shown.to_string())?,
+        })
+    }
+}
+
+/// All settings of a text; `shown` names it in complaints.
+fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
+    let (table, faults) = DeTable::parse_recoverable(text);
+    if !faults.is_empty() {
+        let mut sentences = String::new();
+        for fault in faults {
+            let at = fault.span().map_or(0, |span| span.start);
+            let line = line_at(text.as_bytes(), at);
+            let advice = match fault.message() {
+                "duplicate key" => doubled(text, at, line),
+                message => message.replace('\n', "; "),
+            };
+            let _ = writeln!(sentences, "{shown}:{line}: {advice}");
+        }
+        return Err(Error::Unavailable(sentences.trim_end().to_owned()));
+    }
+    let mut entries: Vec<Entry> = table
+        .get_ref()
+        .iter()
+        .map(|(name, value)| Entry {
+            name: name.get_ref().to_string(),
+            written: written(value),
+            line: line_at(text.as_bytes(), name.span().start),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.line);
+    Ok(entries)
+}
+
+fn written(value: &Spanned<DeValue<'_>>) -> Written {
+    match value.get_ref() {
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                _ => None,
+            })
+            .collect::<Option<_>>()
+            .map_or(Written::Other("a list of something else"), Written::List),
+        DeValue::Boolean(on) => Written::Switch(*on),
+        DeValue::Datetime(_) => Written::Other("a time"),
+        DeValue::Float(_) => Written::Other("a fraction"),
+        DeValue::Integer(number) if number.radix() == 10 => {
+            Written::Number(number.as_str().to_owned())
+        }
+        DeValue::Integer(_) => Written::Other("a number that is not decimal"),
+        DeValue::String(text) => Written::Text(text.to_string()),
+        DeValue::Table(_) => Written::Other("a table"),
+    }
+}
+
+/// Says where a name stands for the first time.
+fn doubled(text: &str, at: usize, line: usize) -> String {
+    let rest = text.get(at..).unwrap_or_default();
+    let name = rest
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+        .next()
+        .unwrap_or_default();
+    let first = text
+        .lines()
+        .take(line - 1)
+        .position(|line| line.split('=').next().map(str::trim) == Some(name));
+    match first {
+        Some(before) => format!(
+            "{name} stands in line {} already; keep one of the two",
+            before + 1
+        ),
+        None => format!("{name} stands here twice; keep one"),
+    }
+}
+
+fn line_at(text: &[u8], at: usize) -> usize {
+    let before = &text[..at.min(text.len())];
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refusal(text: &str) -> String {
+        match entries(text, "x.toml") {
+            Err(err) => err.to_string(),
+            Ok(entries) => panic!("accepted: {entries:?}"),
+        }
+    }
+
+    #[test]
+    fn a_setting_keeps_its_kind_and_line() {
+        let text = "# heading\nlisten = \"127.0.0.1:1\"\nthreads = 4\n\nhosts = [\n \"a\",\n \"b\"]\nplain = true\nat = 1.5\n";
+        let found = entries(text, "x.toml").unwrap();
+        let entry = |name: &str, written, line| Entry {
+            name: name.to_owned(),
+            written,
+            line,
+        };
+        assert_eq!(
+            found,
+            [
+                entry("listen", Written::Text("127.0.0.1:1".to_owned()), 2),
+                entry("threads", Written::Number("4".to_owned()), 3),
+                entry("hosts", Written::List(vec!["a".into(), "b".into()]), 5),
+                entry("plain", Written::Switch(true), 8),
+                entry("at", Written::Other("a fraction"), 9),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_doubled_setting_names_both_lines() {
+        assert_eq!(
+            refusal("a = 1\nlisten = \"x\"\n\nlisten = \"y\"\n"),
+            "x.toml:4: listen stands in line 2 already; keep one of the two"
+        );
+    }
+
+    #[test]
+    fn broken_toml_names_its_line() {
+        let said = refusal("a = 1\nb = \n");
+        assert!(said.starts_with("x.toml:2: "), "{said}");
+    }
+}

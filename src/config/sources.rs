@@ -1,0 +1,287 @@
+//! Where settings come from: a flag outranks a variable, a variable the file, the file what is built in.
+//!
+//! The table of settings is `ServeArgs`: each of its fields that has a variable is a setting, with the name, kind
+//! and bounds that stand there. The file's values become the defaults of the flags, so that there is one table, one
+//! parser and one order of precedence.
+
+use std::any::TypeId;
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{OsStr, ValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::file::{Entry, SettingsFile, Written};
+use crate::error::{Error, Result};
+
+/// The file that is read if none is named, in the data folder.
+const FILE: &str = "latchkey.toml";
+/// Variables of this program begin with it.
+const VARIABLES: &str = "LATCHKEY_";
+/// How alike a name must be to be suggested, from 0 to 1; a common beginning counts most.
+const ALIKE: f64 = 0.85;
+
+/// A setting in force.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setting {
+    pub name: String,
+    /// As it would be typed; several values joined by commas, none as nothing.
+    pub value: String,
+    pub source: Source,
+}
+
+/// Where a setting's value stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    BuiltIn,
+    File { path: PathBuf, line: usize },
+    Flag,
+    Variable(String),
+}
+
+/// What all sources together say.
+pub struct Settled {
+    /// For the whole program, as if everything had been typed.
+    pub matches: ArgMatches,
+    pub settings: Vec<Setting>,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::BuiltIn => f.write_str("built in"),
+            Source::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Source::Flag => f.write_str("flag"),
+            Source::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Reads everything that the typed command takes settings from.
+pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
+    let first = matches(program.clone(), typed)?;
+    let (name, asked) = first
+        .subcommand()
+        .ok_or_else(|| Error::Malformed("there is no command".to_owned()))?;
+    let command = program
+        .find_subcommand(name)
+        .ok_or_else(|| Error::Malformed(format!("there is no command {name}")))?;
+    let mut complaints = unknown_variables(program);
+    let file = find_file(asked)?;
+    let is_named = asked.get_one::<PathBuf>("config").is_some();
+    for entry in file.iter().flat_map(|file| &file.entries) {
+        if let Err(complaint) = check(command, entry, is_named) {
+            let path = file.as_ref().map(|file| file.path.as_path());
+            let path = path.unwrap_or(Path::new(FILE)).display();
+            complaints.push(format!("{path}:{}: {complaint}", entry.line));
+        }
+    }
+    if !complaints.is_empty() {
+        return Err(Error::Unavailable(complaints.join("\n")));
+    }
+    let entries = file.as_ref().map_or(&[][..], |file| &file.entries);
+    let filled = program
+        .clone()
+        .mut_subcommand(name, |command| with_defaults(command, entries));
+    let matches = matches(filled, typed)?;
+    let settings = match matches.subcommand() {
+        Some((_, found)) => settings(command, found, file.as_ref()),
+        None => Vec::new(),
+    };
+    Ok(Settled { matches, settings })
+}
+
+fn matches(program: Command, typed: &[OsString]) -> Result<ArgMatches> {
+    program
+        .try_get_matches_from(typed)
+        .map_err(|err| Error::Malformed(first_line(&err)))
+}
+
+/// The file that was named, or the one in the data folder if there is one.
+fn find_file(asked: &ArgMatches) -> Result<Option<SettingsFile>> {
+    if let Some(path) = asked.get_one::<PathBuf>("config") {
+        return SettingsFile::read(path).map(Some);
+    }
+    let data = asked.get_one::<PathBuf>("data");
+    let path = data.map(|data| data.join(FILE));
+    match path.filter(|path| path.exists()) {
+        Some(path) => SettingsFile::read(&path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The flags that are settings too.
+fn table(command: &Command) -> impl Iterator<Item = &Arg> {
+    let flags = command.get_arguments();
+    flags.filter(|arg| arg.get_env().is_some() && arg.get_id() != "config")
+}
+
+/// Whether a line of the file says something that its setting takes; else what to write.
+fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Result<(), String> {
+    let name = entry.name.as_str();
+    let Some(arg) = table(command).find(|arg| arg.get_id() == name) else {
+        let known = table(command).map(|arg| arg.get_id().as_str());
+        return Err(match nearest(&name.replace('-', "_"), known) {
+            Some(near) => format!("there is no setting {name}; did you mean {near}?"),
+            None => format!("there is no setting {name}; `latchkey check-config` lists them all"),
+        });
+    };
+    if name == "data" && !is_named {
+        return Err(
+            "data cannot be set here, because this file was found in the data folder; name the file with --config, \
+             or take the line away"
+                .to_owned(),
+        );
+    }
+    let values = values(arg, &entry.written)?;
+    let flag = arg.get_long().unwrap_or(name);
+    let typed = values.iter().map(|value| format!("--{flag}={value}"));
+    // The flag's own parser decides; whatever else the command wants is not the question here.
+    let alone = command.clone().no_binary_name(true);
+    match alone.try_get_matches_from(typed) {
+        Err(err) if err.kind() == ErrorKind::InvalidValue => {
+            let possible = arg.get_possible_values();
+            let names: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
+            let said = first_line(&err);
+            Err(format!("{name}: {said}; write one of {}", names.join(", ")))
+        }
+        Err(err) if err.kind() == ErrorKind::ValueValidation => Err(match err.source() {
+            Some(why) => format!("{name}: {why}"),
+            None => format!("{name}: {}", first_line(&err)),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The values of a line as they would be typed, if its kind is the setting's.
+fn values(arg: &Arg, written: &Written) -> std::result::Result<Vec<String>, String> {
+    let name = arg.get_id();
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    let kind = arg.get_value_parser();
+    match (is_list, written) {
+        (true, Written::List(items)) => Ok(items.clone()),
+        (true, _) => Err(format!("{name} is a list; write {name} = [\"…\", \"…\"]")),
+        (false, Written::Switch(on)) if is_switch(kind) => Ok(vec![on.to_string()]),
+        (false, _) if is_switch(kind) => Err(format!(
+            "{name} is a switch; write {name} = true or {name} = false"
+        )),
+        (false, Written::Number(digits)) if is_number(kind) => Ok(vec![digits.clone()]),
+        (false, _) if is_number(kind) => Err(format!(
+            "{name} is a number; write it in digits, without quotes"
+        )),
+        (false, Written::Text(text)) => Ok(vec![text.clone()]),
+        (false, _) => Err(format!("{name} is a text; write {name} = \"…\"")),
+    }
+}
+
+fn is_switch(kind: &ValueParser) -> bool {
+    kind.type_id() == TypeId::of::<bool>()
+}
+
+fn is_number(kind: &ValueParser) -> bool {
+    let numbers = [
+        TypeId::of::<u8>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<usize>(),
+    ];
+    numbers.iter().any(|number| kind.type_id() == *number)
+}
+
+/// The command with the file's values in place of those that are built in.
+fn with_defaults(command: Command, entries: &[Entry]) -> Command {
+    entries.iter().fold(command, |command, entry| {
+        command.mut_arg(&entry.name, |arg| {
+            let values = values(&arg, &entry.written).unwrap_or_default();
+            arg.default_values(values.into_iter().map(OsStr::from))
+        })
+    })
+}
+
+fn settings(command: &Command, found: &ArgMatches, file: Option<&SettingsFile>) -> Vec<Setting> {
+    let setting = |arg: &Arg| {
+        let name = arg.get_id().as_str();
+        let values = found.get_raw(name).into_iter().flatten();
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        let line = file.and_then(|file| {
+            let entry = file.entries.iter().find(|entry| entry.name == name)?;
+            Some((file.path.clone(), entry.line))
+        });
+        let source = match (found.value_source(name), line) {
+            (Some(ValueSource::CommandLine), _) => Source::Flag,
+            (Some(ValueSource::EnvVariable), _) => Source::Variable(variable(arg)),
+            (_, Some((path, line))) => Source::File { path, line },
+            _ => Source::BuiltIn,
+        };
+        Setting {
+            name: name.to_owned(),
+            value: values.join(","),
+            source,
+        }
+    };
+    table(command).map(setting).collect()
+}
+
+fn variable(arg: &Arg) -> String {
+    let name = arg.get_env().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// A variable that nothing reads is a setting that somebody believes in.
+fn unknown_variables(program: &Command) -> Vec<String> {
+    let mut known = Vec::new();
+    gather_variables(program, &mut known);
+    let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let unknown = given
+        .filter(|name| name.starts_with(VARIABLES) && !known.contains(name) && !is_foreign(name));
+    unknown
+        .map(
+            |name| match nearest(&name, known.iter().map(String::as_str)) {
+                Some(near) => format!("the variable {name} is no setting; did you mean {near}?"),
+                None => format!("the variable {name} is no setting; take it away"),
+            },
+        )
+        .collect()
+}
+
+fn gather_variables(command: &Command, into: &mut Vec<String>) {
+    into.extend(
+        command
+            .get_arguments()
+            .filter(|arg| arg.get_env().is_some())
+            .map(variable),
+    );
+    for command in command.get_subcommands() {
+        gather_variables(command, into);
+    }
+}
+
+/// Variables that others set: the tests of this project, and Kubernetes for a service named latchkey.
+fn is_foreign(name: &str) -> bool {
+    name.starts_with("LATCHKEY_TEST_")
+        || name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.contains("_PORT_")
+}
+
+/// The name that was probably meant.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let score = |known: &'a str| (strsim::jaro_winkler(name, known), known);
+    known
+        .map(score)
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, near)| near)
+}
+
+/// What clap has to say, without its advice on how to ask for help.
+fn first_line(err: &clap::Error) -> String {
+    let text = err.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}

@@ -1,0 +1,177 @@
+//! Aware: API tokens with permissions, in the header `X-Aware-Api-Key`.
+//!
+//! Aware has no API to manage tokens with: that is done by the console, the native API and the command line, under the
+//! policy `aware`. What this folder speaks is the use of a token. A proxy asks with `?catalog=aware`; and whoever sends
+//! a request of Aware's API here is told whether its token opens it: 204, or the refusal that Aware's client expects.
+//! Numbers such as 1A-24 are those of the table in `README.md`.
+
+mod preset;
+
+pub use preset::PRESET;
+
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::{
+    Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
+};
+use crate::http::server::BodyRule::Ignore;
+use serde::Serialize;
+
+pub const SURFACE: Surface = Surface {
+    name: NAME,
+    mount: MOUNT,
+    movable: true,
+    routes: ROUTES,
+    // A gateway may ask with the host of its own client.
+    checks_host: false,
+    render_error: render,
+    render_fault: |status, why, _| Refusal::new(status, why).on(Reply::new(status)),
+    refusals: Some(WORDS),
+};
+
+/// The name of the dialect, its policy and its catalog.
+const NAME: &str = "aware";
+/// The start of the paths of Aware's API (1A-25).
+const MOUNT: &str = "/external";
+
+const WORDS: CatalogWords = CatalogWords {
+    catalog: NAME,
+    word,
+};
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    inline("*", "",           Public, Ignore, check),
+    inline("*", "/{path...}", Public, Ignore, check),
+];
+
+/// Any request of Aware's API: may its token make it? With or without a slash at its end.
+fn check(call: &Call<'_>) -> Result<Option<Reply>> {
+    let below = call.below.strip_suffix('/').unwrap_or(call.below);
+    judge(call, &WORDS, &format!("{MOUNT}{below}"))
+}
+
+/// The body of every refusal (1A-38: nobody says what Aware's own looks like).
+#[derive(Serialize)]
+struct Refusal<'a> {
+    error: &'static str,
+    message: &'a str,
+    /// The permissions of which the endpoint asks for one (1A-32).
+    #[serde(
+        rename = "requiredPermissions",
+        skip_serializing_if = "Option::is_none"
+    )]
+    required_permissions: Option<Vec<&'a str>>,
+}
+
+impl<'a> Refusal<'a> {
+    fn new(status: u16, message: &'a str) -> Refusal<'a> {
+        Refusal {
+            error: match status {
+                400 => "bad_request",
+                401 => "unauthorized",
+                403 => "forbidden",
+                404 => "not_found",
+                405 => "method_not_allowed",
+                408 => "request_timeout",
+                409 => "conflict",
+                413 => "payload_too_large",
+                414 => "uri_too_long",
+                415 => "unsupported_media_type",
+                417 => "expectation_failed",
+                421 => "misdirected_request",
+                422 => "unprocessable_content",
+                429 => "too_many_requests",
+                431 => "headers_too_large",
+                500 => "internal_error",
+                503 => "unavailable",
+                _ => "refused",
+            },
+            message,
+            required_permissions: None,
+        }
+    }
+
+    fn on(&self, reply: Reply) -> Reply {
+        reply.json_body("application/json", self)
+    }
+}
+
+fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+    let limited;
+    let message = match (refused.status, refused.code) {
+        (401, _) => "A valid API token is needed in the header X-Aware-Api-Key.",
+        (429, _) => {
+            limited = format!(
+                "Too many requests; try again in {} seconds.",
+                refused.retry_after_s.unwrap_or(1)
+            );
+            &limited
+        }
+        (405, _) => "The endpoint has other methods.",
+        (_, "INSUFFICIENT_SCOPE") => "The token lacks the permission for this endpoint.",
+        (_, "UNKNOWN_OPERATION") => "There is no such endpoint.",
+        (_, "UNSAFE_REQUEST") => "The request cannot be read without doubt.",
+        _ => "The token may not make this request.",
+    };
+    let labels = refused
+        .needed
+        .iter()
+        .map(|scope| match scope.label.as_str() {
+            "" => scope.name.as_str(),
+            label => label,
+        });
+    let body = Refusal {
+        required_permissions: (!refused.needed.is_empty()).then(|| labels.collect()),
+        ..Refusal::new(refused.status, message)
+    };
+    let reply = match refused.status {
+        // RFC 9110, 15.5.2 wants a challenge; the scheme is ours, since the header is no Authorization.
+        401 if !reply.headers.contains("www-authenticate") => {
+            reply.with("www-authenticate", "ApiKey realm=\"aware\"")
+        }
+        _ => reply,
+    };
+    body.on(reply)
+}
+
+/// Errors of this surface. Some cannot happen here, where nothing is read but the head.
+fn render(err: &Error, head: &Head) -> Reply {
+    let told = |status: u16| Refusal::new(status, &sentence(err)).on(Reply::new(status));
+    match err {
+        Error::Conflict(_) => told(409),
+        Error::Forbidden(_) => told(403),
+        Error::Internal(_) => {
+            let message = format!("Something went wrong; it is in the log under {}.", head.id);
+            Refusal::new(500, &message).on(Reply::new(500))
+        }
+        Error::Invalid { .. } => told(422),
+        Error::Malformed(_) => told(400),
+        Error::MethodNotAllowed { allow } => told(405).with("allow", allow),
+        Error::Misdirected => told(421),
+        Error::NotFound(_) => word(
+            &Refused {
+                status: 404,
+                code: "UNKNOWN_OPERATION",
+                ..Refused::default()
+            },
+            Reply::new(404),
+        ),
+        Error::TooLarge { .. } => told(413),
+        Error::TooMany { retry_after_s } => {
+            told(429).with("retry-after", &retry_after_s.max(&1).to_string())
+        }
+        Error::Unauthenticated => word(&Refused::credential(), Reply::new(401)),
+        Error::Unavailable(_) => told(503).with("retry-after", "5"),
+        Error::UnsupportedMediaType(_) => told(415),
+    }
+}
+
+/// An error as a sentence.
+fn sentence(err: &Error) -> String {
+    let text = err.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).chain(['.']).collect()
+}

@@ -1,0 +1,134 @@
+//! Awaretrain: API keys with scopes and an end, as `Authorization: Bearer`.
+//!
+//! Awaretrain has no API to manage keys with: that is done by the console, the native API and the command line, under
+//! the policy `awaretrain`. What this folder speaks is the use of a key. A proxy asks with `?catalog=awaretrain`; and
+//! whoever sends a request of Awaretrain's API here is told whether its key opens it: 204, or the refusal that
+//! Awaretrain's client expects. Numbers such as 1B-25 are those of the table in `README.md`.
+
+mod preset;
+
+pub use preset::PRESET;
+
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::{
+    Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
+};
+use crate::http::server::BodyRule::Ignore;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+pub const SURFACE: Surface = Surface {
+    name: NAME,
+    mount: MOUNT,
+    movable: true,
+    routes: ROUTES,
+    // A gateway may ask with the host of its own client.
+    checks_host: false,
+    render_error: render,
+    render_fault: |status, why, _| told(Reply::new(status), why),
+    refusals: Some(WORDS),
+};
+
+/// The name of the dialect, its policy and its catalog.
+const NAME: &str = "awaretrain";
+/// The start of the paths of Awaretrain's API (1B-26).
+const MOUNT: &str = "/public/v1";
+
+const WORDS: CatalogWords = CatalogWords {
+    catalog: NAME,
+    word,
+};
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    inline("*", "",           Public, Ignore, check),
+    inline("*", "/{path...}", Public, Ignore, check),
+];
+
+/// Any request of Awaretrain's API: may its key make it? With or without a slash at its end.
+fn check(call: &Call<'_>) -> Result<Option<Reply>> {
+    let below = call.below.strip_suffix('/').unwrap_or(call.below);
+    judge(call, &WORDS, &format!("{MOUNT}{below}"))
+}
+
+/// The body of every refusal (1B-33: nobody says what Awaretrain's own looks like).
+#[derive(Serialize)]
+struct Refusal<'a> {
+    message: &'a str,
+    /// What is wrong with which field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    errors: BTreeMap<&'a str, [&'a str; 1]>,
+}
+
+fn told(reply: Reply, message: &str) -> Reply {
+    let errors = BTreeMap::new();
+    reply.json_body("application/json", &Refusal { message, errors })
+}
+
+fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+    let lacking;
+    let message = match (refused.status, refused.code) {
+        (401, _) => "Unauthenticated.",
+        (429, _) => "Too many requests.",
+        (405, _) => "The endpoint has other methods.",
+        (_, "INSUFFICIENT_SCOPE") if !refused.needed.is_empty() => {
+            let names: Vec<&str> = refused.needed.iter().map(|scope| &*scope.name).collect();
+            lacking = format!("The API key lacks the scope {}.", names.join(" or "));
+            &lacking
+        }
+        (_, "INSUFFICIENT_SCOPE") => "The API key lacks the scope for this request.",
+        (_, "IP_NOT_ALLOWED") => "The API key may not be used from this IP address.",
+        (_, "UNKNOWN_OPERATION") => "Not found.",
+        (_, "UNSAFE_REQUEST") => "The request cannot be read without doubt.",
+        _ => "The API key may not make this request.",
+    };
+    let reply = match refused.status {
+        // RFC 9110, 15.5.2
+        401 if !reply.headers.contains("www-authenticate") => {
+            reply.with("www-authenticate", "Bearer")
+        }
+        _ => reply,
+    };
+    told(reply, message)
+}
+
+/// Errors of this surface. Some cannot happen here, where nothing is read but the head.
+fn render(err: &Error, head: &Head) -> Reply {
+    let with = |status: u16| told(Reply::new(status), &sentence(err));
+    match err {
+        Error::Conflict(_) => with(409),
+        Error::Forbidden(_) => with(403),
+        Error::Internal(_) => {
+            let message = format!("Server error; it is in the log under {}.", head.id);
+            told(Reply::new(500), &message)
+        }
+        Error::Invalid { field, reason } => {
+            let refusal = Refusal {
+                message: &sentence(err),
+                errors: BTreeMap::from([(field.as_str(), [reason.as_str()])]),
+            };
+            Reply::json(422, &refusal)
+        }
+        Error::Malformed(_) => with(400),
+        Error::MethodNotAllowed { allow } => with(405).with("allow", allow),
+        Error::Misdirected => with(421),
+        Error::NotFound(_) => told(Reply::new(404), "Not found."),
+        Error::TooLarge { .. } => with(413),
+        Error::TooMany { retry_after_s } => {
+            with(429).with("retry-after", &retry_after_s.max(&1).to_string())
+        }
+        Error::Unauthenticated => word(&Refused::credential(), Reply::new(401)),
+        Error::Unavailable(_) => with(503).with("retry-after", "5"),
+        Error::UnsupportedMediaType(_) => with(415),
+    }
+}
+
+/// An error as a sentence.
+fn sentence(err: &Error) -> String {
+    let text = err.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).chain(['.']).collect()
+}

@@ -1,0 +1,111 @@
+//! What keys of Awaretrain are: named, at most a year old, with scopes of which none includes another.
+
+use super::NAME;
+use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::key::quota::RateLimit;
+use crate::domain::policy::{
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, TiedTo,
+};
+use crate::ops::policies::presets::Preset;
+
+pub const PRESET: Preset = Preset {
+    policy,
+    catalog: Some(catalog),
+};
+
+/// The scopes (1B-28). Writing does not include reading (1B-29).
+#[rustfmt::skip]
+const SCOPES: [(&str, &str); 6] = [
+    ("user:read",            "List users, user details"),
+    ("user:write",           "Create, update, soft-delete and recover users"),
+    ("license:read",         "License details"),
+    ("group:read",           "List groups, users of a group, group details"),
+    ("group:write",          "Create, update and delete groups"),
+    ("report_training:read", "Dump of the training report"),
+];
+
+/// The operations that the scopes tell of: id, method, path, whether it changes something, and its scope. Only the path
+/// of `ListUsers` is known (1B-26); the others are our own reading of 1B-28, and a catalog can be replaced.
+#[rustfmt::skip]
+const OPERATIONS: [(&str, &str, &str, bool, &str); 16] = [
+    ("ListUsers",         "GET",    "/public/v1/users",                  false, "user:read"),
+    ("GetUser",           "GET",    "/public/v1/users/{user}",           false, "user:read"),
+    ("CreateUser",        "POST",   "/public/v1/users",                  true,  "user:write"),
+    ("UpdateUser",        "PUT",    "/public/v1/users/{user}",           true,  "user:write"),
+    ("PatchUser",         "PATCH",  "/public/v1/users/{user}",           true,  "user:write"),
+    ("DeleteUser",        "DELETE", "/public/v1/users/{user}",           true,  "user:write"),
+    ("RecoverUser",       "POST",   "/public/v1/users/{user}/recover",   true,  "user:write"),
+    ("GetLicense",        "GET",    "/public/v1/license",                false, "license:read"),
+    ("ListGroups",        "GET",    "/public/v1/groups",                 false, "group:read"),
+    ("GetGroup",          "GET",    "/public/v1/groups/{group}",         false, "group:read"),
+    ("ListGroupUsers",    "GET",    "/public/v1/groups/{group}/users",   false, "group:read"),
+    ("CreateGroup",       "POST",   "/public/v1/groups",                 true,  "group:write"),
+    ("UpdateGroup",       "PUT",    "/public/v1/groups/{group}",         true,  "group:write"),
+    ("PatchGroup",        "PATCH",  "/public/v1/groups/{group}",         true,  "group:write"),
+    ("DeleteGroup",       "DELETE", "/public/v1/groups/{group}",         true,  "group:write"),
+    ("GetTrainingReport", "GET",    "/public/v1/reports/training",       false, "report_training:read"),
+];
+
+fn policy() -> Policy {
+    Policy {
+        name: NAME.to_owned(),
+        description: "API keys as Awaretrain has them: made by key managers, with scopes, for a year at most.".to_owned(),
+        // The super manager alone (1B-3).
+        issued_by: IssuedBy::Manager,
+        // Keys are the organisation's (1B-31).
+        owner: Presence::Forbidden,
+        catalog: Some(NAME.to_owned()),
+        scopes: Presence::Required,
+        headers: vec![CredentialHeader::Bearer],
+        read_only_by: ReadOnlyBy::Scope,
+        expiry: Expiry::Required,
+        expiry_s_max: None,
+        // 1B-36: to the end of the same day next year.
+        expiry_months_max: Some(12),
+        addresses: AddressRule::Exact,
+        keys_per_workspace_max: None,
+        keys_per_owner_max: None,
+        name_unique: false,
+        secret_shown: SecretShown::Once,
+        // 1B-34
+        editable: vec![
+            Field::Name,
+            Field::ExpiresAt,
+            Field::Scopes,
+            Field::AllowedIps,
+        ],
+        can_disable: false,
+        can_rotate: false,
+        confirm_name: false,
+        tied_to: TiedTo::Workspace,
+        // 1B-30
+        rate_limit: Some(RateLimit {
+            limit: 60,
+            window_s: 60,
+        }),
+        acts_for_owner: false,
+        prefix: NAME.to_owned(),
+    }
+}
+
+fn catalog() -> Definition {
+    let scope = |(name, label): (&str, &str)| Scope {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        implies: Vec::new(),
+    };
+    let operation = |(id, method, path, writes, scope): (&str, &str, &str, bool, &str)| Operation {
+        id: id.to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        host: None,
+        writes,
+        any_of: vec![scope.to_owned()],
+    };
+    Definition {
+        name: NAME.to_owned(),
+        scopes: SCOPES.into_iter().map(scope).collect(),
+        operations: OPERATIONS.into_iter().map(operation).collect(),
+    }
+}

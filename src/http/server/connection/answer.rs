@@ -1,0 +1,96 @@
+//! Answers on their way out: what every answer carries, and its bytes.
+
+use std::cell::RefCell;
+use std::io::Write as _;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::Full;
+
+use super::Line;
+use crate::http::reply::Reply;
+use crate::http::request::RequestId;
+
+thread_local! {
+    /// The second that was written last, and its text: writing it costs more than all the rest of an answer.
+    static DATE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// An answer that has all its headers.
+pub struct Answer {
+    status: StatusCode,
+    reply: Reply,
+}
+
+impl Answer {
+    /// Adds what every answer carries. `closes`: the connection ends with it.
+    pub fn new(reply: Reply, id: RequestId, line: &Line, closes: bool) -> Answer {
+        let status = match StatusCode::from_u16(reply.status) {
+            Ok(status) if !status.is_informational() => status,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut reply = reply;
+        let headers = &mut reply.headers;
+        headers.remove("x-request-id");
+        headers.append(b"x-request-id", &id.digits());
+        if !headers.contains("cache-control") {
+            headers.append(b"cache-control", b"no-store");
+        }
+        if !headers.contains("x-content-type-options") {
+            headers.append(b"x-content-type-options", b"nosniff");
+        }
+        if closes {
+            headers.append(b"connection", b"close");
+        }
+        let wall = line.front.registry.wall();
+        DATE.with_borrow_mut(|(second, text)| {
+            if *second != wall.unix_s() {
+                (*second, *text) = (wall.unix_s(), wall.http_date());
+            }
+            headers.append(b"date", text.as_bytes());
+        });
+        Answer { status, reply }
+    }
+
+    /// For hyper, which adds the length.
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        let mut headers = HeaderMap::with_capacity(12);
+        for (name, value) in self.reply.headers.iter() {
+            // `Reply` takes nothing that these would refuse.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                headers.append(name, value);
+            }
+        }
+        let mut response = Response::new(Full::from(self.reply.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Appends the whole answer, as hyper would write it, to `out`. Not for HEAD.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        let reason = self.status.canonical_reason().unwrap_or("<none>");
+        out.reserve(64 + self.reply.headers.text().len() + self.reply.body.len());
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(self.status.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(reason.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.reply.headers.text());
+        match self.reply.body.len() {
+            _ if matches!(self.status.as_u16(), 204 | 304) => (),
+            0 => out.extend_from_slice(b"content-length: 0\r\n"),
+            bytes => {
+                // Writing to memory cannot fail.
+                let _ = write!(out, "content-length: {bytes}\r\n");
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        if !matches!(self.status.as_u16(), 204 | 304) {
+            out.extend_from_slice(&self.reply.body);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The short way: requests that need nothing of hyper are answered as soon as their head is checked.
+//!
+//! These are requests without a body whose answer is found in memory, which is to say nearly all verifications. They
+//! go through the same [`Service`](crate::http::server::Service) as all others and get the same bytes.
+
+use bytes::Bytes;
+use http::Method;
+
+use super::Line;
+use super::answer::Answer;
+use super::exchange::answer_caught;
+use crate::http::request::{Head, Request};
+use crate::http::server::Lane;
+
+/// Appends the answer to `out`, or gives the head back to be taken the long way.
+pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<(), Head> {
+    if !is_plain(&head) || line.front.registry.is_draining() {
+        return Err(head);
+    }
+    let body = Bytes::new();
+    let request = Request { head, body };
+    match answer_caught(&line.front.service, &request, Lane::Inline) {
+        Some(reply) => {
+            Answer::new(reply, request.head.id, line, false).write_to(out);
+            Ok(())
+        }
+        None => Err(request.head),
+    }
+}
+
+/// Whether the request asks for nothing that is not done here: no end of the connection, nothing before its answer.
+fn is_plain(head: &Head) -> bool {
+    let stays = |value: &[u8]| value.eq_ignore_ascii_case(b"keep-alive");
+    head.method == Method::GET
+        && head.headers.all("connection").all(stays)
+        && !head.headers.contains("expect")
+}

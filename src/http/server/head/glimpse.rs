@@ -1,0 +1,114 @@
+//! What can be seen of a head that was refused: enough to choose the words of the answer, and good for nothing else.
+
+use super::{TARGET, is_host_byte, is_token_byte, trim};
+use crate::http::headers::Headers;
+use http::{Method, Uri};
+
+/// Bytes of a target that are looked at: more than any start of paths has.
+const TARGET_BYTES_MAX: usize = 512;
+
+/// Method, path and host, as far as they arrived and can be read.
+pub struct Glimpse {
+    pub method: Method,
+    /// Without its query; `*` if there is none to be seen.
+    pub uri: Uri,
+    /// `Host` alone, or nothing.
+    pub headers: Headers,
+}
+
+/// Reads what there is, and minds no fault.
+pub fn glimpse(bytes: &[u8]) -> Glimpse {
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let mut parts = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
+    let (method, target) = (parts.next().unwrap_or_default(), parts.next());
+    let mut headers = Headers::default();
+    if let Some(host) = lines.find_map(host) {
+        headers.append(b"host", host);
+    }
+    Glimpse {
+        method: method_of(method).unwrap_or_default(),
+        uri: target
+            .and_then(path)
+            .unwrap_or_else(|| Uri::from_static("*")),
+        headers,
+    }
+}
+
+fn method_of(word: &[u8]) -> Option<Method> {
+    let legal = word.iter().all(|&byte| is_token_byte(byte));
+    legal.then(|| Method::from_bytes(word).ok()).flatten()
+}
+
+fn path(target: &[u8]) -> Option<Uri> {
+    let seen = &target[..target.len().min(TARGET_BYTES_MAX)];
+    let end = seen
+        .iter()
+        .position(|&byte| byte == b'?' || !TARGET[usize::from(byte)])
+        .unwrap_or(seen.len());
+    Uri::try_from(&seen[..end]).ok()
+}
+
+fn host(line: &[u8]) -> Option<&[u8]> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let value = trim(value.strip_suffix(b"\r").unwrap_or(value));
+    let fits = name.eq_ignore_ascii_case(b"host") && value.iter().all(is_host_byte);
+    fits.then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &str, method: &str, path: &str, host: Option<&str>) {
+        let seen = glimpse(bytes.as_bytes());
+        assert_eq!(
+            (seen.method.as_str(), seen.uri.path()),
+            (method, path),
+            "{bytes:?}"
+        );
+        assert_eq!(
+            seen.headers.get("host"),
+            host.map(str::as_bytes),
+            "{bytes:?}"
+        );
+    }
+
+    #[test]
+    fn what_arrived_is_seen_whatever_is_wrong_with_it() {
+        check(
+            "POST /a/b?c HTTP/1.1\r\nHost: h\r\n",
+            "POST",
+            "/a/b",
+            Some("h"),
+        );
+        check(
+            "GET /a HTTP/1.1\r\nX: 1\nhOST:\th:1 \r\n\r\n",
+            "GET",
+            "/a",
+            Some("h:1"),
+        );
+        check("GET /a\"b HTTP/1.1\r\nHost: a b\r\n\r\n", "GET", "/a", None);
+        check("GET http://h/a?b HTTP/1.1\r\n", "GET", "/a", None);
+        check("GET /a", "GET", "/a", None);
+        check(
+            &format!("GET /{}", "a".repeat(9000)),
+            "GET",
+            &format!("/{}", "a".repeat(511)),
+            None,
+        );
+        for nothing in [
+            "",
+            "\r\n",
+            "\u{16}\u{3}\u{1}",
+            "GET",
+            "GET ",
+            " /a",
+            "GET a",
+        ] {
+            let seen = glimpse(nothing.as_bytes());
+            assert_ne!(seen.uri.path(), "/", "{nothing:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What whoever holds a secret may learn of its key without being let in anywhere.
+
+use super::{View, view};
+use crate::domain::key::KeyId;
+use crate::domain::key::quota::RateLimit;
+use crate::domain::key::verdict::{Code, Question};
+use crate::domain::people::throttle::{Throttle, network};
+use crate::domain::policy::CredentialHeader;
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::access::Origin;
+use crate::ops::verify::{Verdict, verify_blocking};
+use crate::store::keys;
+use std::sync::Mutex;
+
+/// Questions from one address: anybody may ask, and each costs a look into the store.
+const QUESTIONS: RateLimit = RateLimit {
+    limit: 60,
+    window_s: 60,
+};
+/// Addresses that are remembered at once.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// How often each address has asked of late.
+pub struct Inspections(Mutex<Throttle>);
+
+/// A key in force.
+#[derive(Debug)]
+pub struct Inspected {
+    pub view: View,
+    /// The key's scopes with all that they include, in the order of its catalog; without one, as they are.
+    pub granted: Vec<String>,
+}
+
+impl Default for Inspections {
+    fn default() -> Inspections {
+        Inspections(Mutex::new(Throttle::new(QUESTIONS, REMEMBERED_MAX)))
+    }
+}
+
+impl Inspections {
+    fn admit(&self, origin: &Origin, steady_ms: u64) -> Result<()> {
+        let Some(address) = origin.counted else {
+            return Ok(());
+        };
+        let mut asked = self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        asked
+            .count(&network(address).to_string(), steady_ms)
+            .map_err(|status| Error::TooMany {
+                retry_after_s: status.reset_s,
+            })
+    }
+}
+
+/// The key of a secret if it is in force and came in a header of its policy; `None` never says why. Spends nothing,
+/// counts as no use. The sixty-first question of an address within a minute is refused.
+pub fn inspect(
+    app: &App,
+    presented: Option<(&str, CredentialHeader)>,
+    origin: &Origin,
+) -> Result<Option<Inspected>> {
+    app.inspections.admit(origin, app.now().steady_ms)?;
+    let Some((secret, header)) = presented else {
+        return Ok(None);
+    };
+    let question = Question {
+        address: origin.address,
+        header: Some(header),
+        cost: 0,
+        ..Question::default()
+    };
+    let found = verify_blocking(app, secret, &question, None, in_force)?;
+    let Some((id, granted)) = found else {
+        return Ok(None);
+    };
+    // Whatever ended the key in between: it is no longer in force.
+    let key = app.read(|read| keys::find(read, id))?;
+    match key.filter(|key| key.deleted_at.is_none()) {
+        None => Ok(None),
+        Some(key) => Ok(Some(Inspected {
+            view: view(app, key)?,
+            granted,
+        })),
+    }
+}
+
+fn in_force(verdict: &Verdict<'_>) -> Option<(KeyId, Vec<String>)> {
+    let key = verdict.key.filter(|_| verdict.code == Code::Valid)?;
+    let held = &key.kin.scopes;
+    let catalog = key
+        .kin
+        .catalog
+        .as_deref()
+        .and_then(|name| verdict.directory.catalog(name));
+    let granted = match catalog {
+        None => held.iter().map(ToString::to_string).collect(),
+        Some(catalog) => {
+            let scopes = catalog.definition().scopes.iter();
+            scopes
+                .filter(|scope| catalog.grants(held, &scope.name))
+                .map(|scope| scope.name.clone())
+                .collect()
+        }
+    };
+    Some((key.id, granted))
+}

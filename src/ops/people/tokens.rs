@@ -1,0 +1,198 @@
+//! Access tokens that are renewed without the password: pairs, and the exchange of a refresh token for a new one.
+//!
+//! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
+//! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
+
+use super::{manageable, sessions, visible};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::KeyId;
+use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
+use crate::domain::people::User;
+use crate::domain::people::refresh::{REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken};
+use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
+use crate::domain::time::{HOUR_MS, Timestamp};
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::keys::issue::digested;
+use crate::store::{Write, people, tokens};
+
+/// What a sign-in or an exchange gives.
+#[derive(Debug)]
+pub struct Pair {
+    pub access: Secret,
+    pub refresh: Secret,
+    /// Of the access token.
+    pub expires_in_s: u64,
+}
+
+/// A pair and its rows, before they are stored.
+struct Drawn {
+    pair: Pair,
+    session: Session,
+    token: RefreshToken,
+}
+
+/// Signs a user in and issues a pair. Failures are told and limited as in [`sessions::sign_in`].
+pub fn sign_in(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    read_only: bool,
+    origin: Origin,
+) -> Result<Pair> {
+    let user = sessions::proven(app, user_name, text, &origin, "session.create")?;
+    let Drawn {
+        pair,
+        session,
+        token,
+    } = draw(app, &user, None, read_only)?;
+    let id = session.id;
+    let caller = signing_in(&user, id, origin);
+    let target = Target::new(Kind::Session, id);
+    app.change_all(&caller, "session.create", target, move |tx, now| {
+        insert(tx, &session, &token, now)?;
+        Ok((sessions::each(vec![id], "session.create"), ()))
+    })?;
+    Ok(pair)
+}
+
+/// Exchanges a refresh token for a new pair. `read_only` can only be added, never taken away.
+///
+/// # Errors
+/// `Unauthenticated` for every token that is no good, whatever the reason; `TooMany` for a family that is renewed
+/// all the time.
+pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result<Pair> {
+    let old = presented(app, text)?.ok_or(Error::Unauthenticated)?;
+    let user = app.index.directory().user(old.user).cloned();
+    let user = user.ok_or(Error::Unauthenticated)?;
+    let Drawn {
+        pair,
+        session,
+        token,
+    } = draw(app, &user, Some(old.family), read_only || old.read_only)?;
+    let caller = signing_in(&user, old.family, origin);
+    let id = session.id;
+    let target = Target::new(Kind::Session, old.family);
+    let exchanged = app.change_all(&caller, "session.refresh", target, move |tx, now| {
+        // The row decides: another exchange may have come first.
+        let Some(old) = tokens::find(tx, old.id)? else {
+            return Ok((Vec::new(), false));
+        };
+        if old.used_at.is_some() {
+            // One event at least: somebody has a token that is not his.
+            let mut ended = tokens::delete_family(tx, old.family)?;
+            if ended.is_empty() {
+                ended.push(old.session);
+            }
+            return Ok((sessions::each(ended, "session.reuse"), false));
+        }
+        let user = people::find(tx, old.user)?;
+        let current =
+            user.is_some_and(|user| user.is_active() && user.generation == old.generation);
+        if !current || old.expires_at <= now {
+            return Ok((Vec::new(), false));
+        }
+        let since = Timestamp(now.0 - HOUR_MS);
+        if tokens::count_issued(tx, old.family, since)? >= REFRESHES_AN_HOUR_MAX {
+            return Err(Error::TooMany {
+                retry_after_s: (HOUR_MS / 1000).unsigned_abs(),
+            });
+        }
+        tokens::update_used(tx, old.id, now)?;
+        insert(tx, &session, &token, now)?;
+        Ok((sessions::each(vec![id], "session.refresh"), true))
+    })?;
+    if exchanged {
+        return Ok(pair);
+    }
+    Err(Error::Unauthenticated)
+}
+
+/// Ends all sessions of a user: his own, or those of one whom the caller may manage.
+pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
+    let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
+    let target = Target::new(Kind::User, &text);
+    app.change_all(caller, "session.delete", target, move |tx, _| {
+        let directory = index.directory();
+        let seen = visible(&directory, &who, &text)?;
+        let user = match who.is_himself(seen.uid) {
+            true => seen.uid,
+            false => manageable(tx, &directory, &who, &text)?.uid,
+        };
+        let ended = tokens::delete_of_user(tx, user)?;
+        Ok((sessions::each(ended, "session.delete"), ()))
+    })
+}
+
+/// The refresh token behind a text, used or not, if the text is one.
+fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
+    let Some(presented) = Presented::parse(text).filter(|it| it.prefix() == PREFIX_REFRESH) else {
+        return Ok(None);
+    };
+    let found = app.read(|read| tokens::find(read, presented.id))?;
+    let matches = |row: &RefreshToken| {
+        let pepper = app.peppers.version(row.secret.pepper);
+        pepper.is_some_and(|pepper| pepper.matches(presented.text, &row.secret.digest))
+    };
+    Ok(found.filter(matches))
+}
+
+fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Result<Drawn> {
+    let now = app.now().wall;
+    let (session_id, token_id) = (generate_id()?, generate_id()?);
+    let access = Secret::generate(PREFIX_SESSION, session_id)?;
+    let refresh = Secret::generate(PREFIX_REFRESH, token_id)?;
+    let session = Session {
+        id: session_id,
+        secret: digested(&app.peppers, &access),
+        user: user.uid,
+        generation: user.generation,
+        read_only,
+        issued_at: now,
+        expires_at: now.plus_s(ACCESS_TOKEN_S),
+    };
+    let token = RefreshToken {
+        id: token_id,
+        secret: digested(&app.peppers, &refresh),
+        user: user.uid,
+        generation: user.generation,
+        read_only,
+        issued_at: now,
+        expires_at: now.plus_s(REFRESH_TOKEN_S),
+        family: family.unwrap_or(session_id),
+        session: session_id,
+        used_at: None,
+    };
+    let pair = Pair {
+        access,
+        refresh,
+        expires_in_s: ACCESS_TOKEN_S,
+    };
+    Ok(Drawn {
+        pair,
+        session,
+        token,
+    })
+}
+
+/// Stores a pair, and removes what has expired.
+fn insert(tx: &Write<'_>, session: &Session, token: &RefreshToken, now: Timestamp) -> Result<()> {
+    people::delete_expired_sessions(tx, now)?;
+    tokens::delete_expired(tx, now)?;
+    people::insert_session(tx, session)?;
+    tokens::insert(tx, token)
+}
+
+/// The user, for the one change that lets him in: he has no permission in it.
+fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
+    Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Session(session),
+        permissions: Default::default(),
+        reach: user.home,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    }
+}

@@ -1,0 +1,116 @@
+//! Rows of refresh tokens, and the ends that they share with sessions.
+
+use super::{Read, Row, Write};
+use crate::domain::key::KeyId;
+use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Digest;
+use crate::domain::people::refresh::RefreshToken;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::Result;
+
+pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
+    tx.execute(
+        "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
+                                     session_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        &[
+            &token.id,
+            &token.secret.digest.0,
+            &token.secret.pepper,
+            &token.user,
+            &token.generation,
+            &token.read_only,
+            &token.issued_at,
+            &token.expires_at,
+            &token.family,
+            &token.session,
+        ],
+    )?;
+    Ok(())
+}
+
+/// A refresh token by id, used ones too.
+pub fn find(read: &Read, id: KeyId) -> Result<Option<RefreshToken>> {
+    read.query_one(
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, session_id, used_at
+         FROM refresh_tokens
+         WHERE id = $1",
+        &[&id],
+        from_row,
+    )
+}
+
+/// The family that an access token belongs to, if it can be renewed.
+pub fn find_family(read: &Read, session: KeyId) -> Result<Option<KeyId>> {
+    read.query_one(
+        "SELECT family FROM refresh_tokens WHERE session_id = $1",
+        &[&session],
+        |row| row.get("family"),
+    )
+}
+
+/// Tokens of a family that were issued after a time.
+pub fn count_issued(read: &Read, family: KeyId, since: Timestamp) -> Result<u64> {
+    let found = read.query_one(
+        "SELECT count(*) AS issued FROM refresh_tokens WHERE family = $1 AND issued_at > $2",
+        &[&family, &since],
+        |row| row.get("issued"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Marks a token as exchanged; `false` if it was before: the first time stands.
+pub fn update_used(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE refresh_tokens SET used_at = $1 WHERE id = $2 AND used_at IS NULL",
+        &[&now, &id],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Ends a sign-in with all that came of it; the ids of its access tokens.
+pub fn delete_family(tx: &Write<'_>, family: KeyId) -> Result<Vec<KeyId>> {
+    let ended = tx.query(
+        "DELETE FROM sessions
+         WHERE id IN (SELECT session_id FROM refresh_tokens WHERE family = $1)
+         RETURNING id",
+        &[&family],
+        |row| row.get("id"),
+    )?;
+    tx.execute("DELETE FROM refresh_tokens WHERE family = $1", &[&family])?;
+    Ok(ended)
+}
+
+/// Ends all sessions of a user, and what they could be renewed with; the ids of the sessions.
+pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<Vec<KeyId>> {
+    tx.execute("DELETE FROM refresh_tokens WHERE user_uid = $1", &[&user])?;
+    tx.query(
+        "DELETE FROM sessions WHERE user_uid = $1 RETURNING id",
+        &[&user],
+        |row| row.get("id"),
+    )
+}
+
+/// Removes what has expired; nothing refers to it.
+pub fn delete_expired(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
+    tx.execute("DELETE FROM refresh_tokens WHERE expires_at <= $1", &[&now])
+}
+
+fn from_row(row: &Row<'_>) -> Result<RefreshToken> {
+    Ok(RefreshToken {
+        id: row.get("id")?,
+        secret: StoredSecret {
+            digest: Digest(row.get("digest")?),
+            pepper: row.get("pepper")?,
+        },
+        user: row.get("user_uid")?,
+        generation: row.get("generation")?,
+        read_only: row.get("read_only")?,
+        issued_at: row.get("issued_at")?,
+        expires_at: row.get("expires_at")?,
+        family: row.get("family")?,
+        session: row.get("session_id")?,
+        used_at: row.get("used_at")?,
+    })
+}

@@ -1,0 +1,4 @@
+//! Running Latchkey: its settings, and what an administrator does to a server that serves.
+
+mod configuration;
+mod reload;

@@ -1,0 +1,11 @@
+//! Adverity: its numbered behaviours on the wire. What they are is in `src/dialects/adverity/README.md`.
+
+#[test]
+fn the_transcripts_hold() {
+    super::play_all("adverity");
+}
+
+#[test]
+fn the_table_is_complete() {
+    super::table::check("adverity", "1C", 44);
+}
