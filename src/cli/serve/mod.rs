@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
+use crate::ops::oversight::retention::Retention;
 use crate::ops::{App, setup, upkeep};
 use reload::InForce;
 use serde::Serialize;
@@ -101,7 +102,7 @@ impl Doors<'_> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
-        start_background(&app, settings.usage_interval())?;
+        start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         let trust = LiveTrust::from(settings.trust()?);
         let reloading = reload::start(InForce {
             settings: self.args.settings.clone(),
@@ -130,7 +131,7 @@ fn cannot_run(err: std::io::Error) -> Error {
 }
 
 /// Keys are read and usage is written beside the requests.
-fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
+fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) -> Result<()> {
     let loading = app.clone();
     let keeping = app.clone();
     let load = move || {
@@ -142,7 +143,7 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
         }
     };
     spawn("key loader", load)?;
-    spawn("upkeep", move || upkeep::run(&keeping, interval))
+    spawn("upkeep", move || upkeep::run(&keeping, interval, retention))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

@@ -26,6 +26,9 @@ enabled = false
 [checks.object_level_authorization]
 # src/dialects/matrix does that for every pair of caller and route.
 enabled = false
+[checks.use_after_free]
+# A key that was deleted stays to be read, in the state `deleted`.
+enabled = false
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429]
 ";
@@ -99,7 +102,7 @@ fn no_request_gets_an_answer_that_is_not_described() {
             .current_dir(&folder)
             .args(["--config-file", "schemathesis.toml", "run", "openapi.json"])
             .args(["--url", &url, "--phases", phases, "--no-color"])
-            .args(["--seed", "1", "--max-examples", "30", "--workers", "1"])
+            .args(["--seed", "1", "--max-examples", "20", "--workers", "1"])
             .args(["--continue-on-failure", "--request-timeout", "20"])
             .args(["--header", &format!("Authorization: {credential}")])
             .args(filters)
