@@ -9,6 +9,7 @@ mod clock;
 mod command_line;
 mod durability;
 mod faults;
+mod flooding;
 mod folder;
 mod forward_auth;
 mod framing;
