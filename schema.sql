@@ -164,7 +164,7 @@ CREATE TABLE sealing_keys (
     fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32)
 ) STRICT;
 
--- Access tokens of users who signed in.
+-- Access tokens of users who signed in, and their sessions in the console.
 CREATE TABLE sessions (
     id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
     digest     BLOB    NOT NULL CHECK (length(digest) = 32),
@@ -173,7 +173,11 @@ CREATE TABLE sessions (
     generation INTEGER NOT NULL,                    -- the user's at sign-in
     read_only  INTEGER NOT NULL CHECK (read_only IN (0, 1)),
     issued_at  INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    used_at    INTEGER,                             -- console sessions only: at most a minute behind
+    source     TEXT,                                -- console sessions only: the address that signed in
+    agent      TEXT,                                -- console sessions only: what the browser said it is
+    CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL))
 ) STRICT;
 
 CREATE INDEX sessions_user ON sessions (user_uid);

@@ -17,26 +17,34 @@ const RANKS: &[(&str, u8)] = &[
 /// Where each third-party crate may be named. `log` is at home everywhere above `domain`.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
-    ("arc_swap",       &["src/http/client.rs"]),
+    ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
     ("argon2",         &["src/domain/people/password.rs"]),
+    ("askama",         &["src/dialects/console/"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
-    ("clap_complete",  &["src/cli/completions.rs"]),
+    ("clap_complete",  &["src/cli/generate/"]),
+    ("clap_mangen",    &["src/cli/generate/"]),
     ("env_logger",     &["src/main.rs"]),
     ("getrandom",      &["src/domain/"]),
     ("http_body_util", &["src/http/server/"]),
     ("hyper",          &["src/http/server/"]),
     ("ignore",         &["src/cli/scan/"]),
     ("jiff",           &["src/domain/time.rs"]),
+    ("listenfd",       &["src/cli/serve/systemd.rs"]),
     ("memchr",         &["src/cli/scan/"]),
-    ("ring",           &["src/domain/"]),
+    ("ring",           &["src/domain/", "src/http/server/tls/"]),
+    ("rcgen",          &["src/cli/certificate.rs"]),
     ("rusqlite",       &["src/store/sqlite/"]),
+    ("rustls",         &["src/http/server/tls/"]),
     ("rustix",         &["src/cli/", "src/config/", "src/http/server/"]),
+    ("sd_notify",      &["src/cli/serve/systemd.rs"]),
     ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("strsim",         &["src/config/sources.rs"]),
     ("tokio",          &["src/http/server/"]),
+    ("tokio_rustls",   &["src/http/server/tls/"]),
     ("toml",           &["src/config/file.rs"]),
+    ("x509_cert",      &["src/http/server/tls/"]),
     ("yaml_rust2",     &["src/cli/catalog/"]),
 ];
 
@@ -211,6 +219,42 @@ fn unsafe_code_is_forbidden_and_the_release_unwinds() {
     ] {
         assert!(manifest.contains(line), "Cargo.toml lacks {line}");
     }
+}
+
+/// A file that is said to cover a case names its number behind the word "attacks".
+#[test]
+fn attacks_are_covered_where_the_list_says() {
+    let list = fs::read_to_string("tests/server/ATTACKS.md").unwrap();
+    let rows = list
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let Ok(number) = cells[0].parse::<u32>() else {
+            continue;
+        };
+        seen += 1;
+        let paths: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+        let explained = cells[2].starts_with("– ") && paths.is_empty();
+        assert!(
+            explained || !paths.is_empty(),
+            "{number} is neither covered nor explained"
+        );
+        for path in paths {
+            let text = fs::read_to_string(path).unwrap_or_else(|err| panic!("{path}: {err}"));
+            let named = text.lines().any(|line| {
+                let after = line.to_lowercase();
+                let numbers = after.split_once("attacks").map(|(_, rest)| rest.to_owned());
+                numbers.is_some_and(|rest| {
+                    let mut words = rest.split(|c: char| !c.is_ascii_digit());
+                    words.any(|word| word.parse() == Ok(number))
+                })
+            });
+            assert!(named, "{path} names no attack {number}");
+        }
+    }
+    assert!(seen > 80, "only {seen} numbers");
 }
 
 fn rank_of(module: &str) -> Option<u8> {

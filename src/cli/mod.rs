@@ -5,8 +5,9 @@
 
 mod ask;
 mod catalog;
-mod completions;
+mod certificate;
 mod failure;
+mod generate;
 mod key;
 pub mod log_line;
 mod manage;
@@ -52,7 +53,7 @@ enum Command {
     /// and a variable the file. SIGHUP reads them again: TLS files, trusted proxies, allowed hosts, origins and the
     /// log level change at once, the others at the next start.
     #[command(
-        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
+        after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4"
     )]
     Serve(RunArgs),
     /// Check the settings, and show each with where it comes from, without serving
@@ -90,13 +91,21 @@ enum Command {
                       git diff --cached | latchkey scan -"
     )]
     Scan(scan::ScanArgs),
+    /// Make a TLS certificate for the first day
+    #[command(subcommand)]
+    Tls(certificate::TlsCommand),
     /// Write a script that lets a shell complete commands
     #[command(
         after_help = "Examples:\n  latchkey completions bash > /etc/bash_completion.d/latchkey\n  \
                       latchkey completions zsh > /usr/local/share/zsh/site-functions/_latchkey\n  \
                       latchkey completions fish > ~/.config/fish/completions/latchkey.fish"
     )]
-    Completions(completions::CompletionsArgs),
+    Completions(generate::completions::CompletionsArgs),
+    /// Write the man pages
+    #[command(
+        after_help = "Examples:\n  latchkey man | man -l -\n  latchkey man --out /usr/local/share/man/man1"
+    )]
+    Man(generate::man::ManArgs),
 }
 
 /// What serving takes.
@@ -122,6 +131,9 @@ pub struct InitArgs {
     /// Also make so many keys without limits, for measurements
     #[arg(long, value_name = "N", requires = "secrets")]
     pub keys: Option<u64>,
+    /// Give the owner no password: `serve` prints a code with which it is set in the console
+    #[arg(long)]
+    pub setup: bool,
     /// Where to write the secrets of those keys, one a line
     #[arg(long, value_name = "FILE", requires = "keys")]
     pub secrets: Option<PathBuf>,
@@ -167,7 +179,9 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Audit(command) => return oversight::audit::run(&command),
         Command::Usage(args) => return oversight::usage::run(&args),
         Command::Scan(args) => return scan::run(&args),
-        Command::Completions(args) => return completions::run(&args, Cli::command()),
+        Command::Tls(command) => return certificate::run(&command),
+        Command::Completions(args) => return generate::completions::run(&args, Cli::command()),
+        Command::Man(args) => return generate::man::run(&args, Cli::command()),
     }
     Ok(End::Done)
 }

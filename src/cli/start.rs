@@ -1,11 +1,11 @@
 //! `latchkey init` and `latchkey quickstart`: the first start, and what is shown of it once.
 
-use super::serve::{Doors, say, wall_clock};
+use super::serve::{Doors, say, setup_text, wall_clock};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{Contents, Folder};
 use crate::dialects::PRESETS;
 use crate::error::{Error, Result};
-use crate::ops::setup::{self, OWNER, Seeds};
+use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
@@ -45,7 +45,11 @@ pub fn init(args: &InitArgs) -> Result<()> {
             "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
         )));
     }
-    let new = New::make(&folder)?;
+    let owner = match args.setup {
+        true => OwnerPassword::SetUp,
+        false => OwnerPassword::Generated,
+    };
+    let new = New::make(&folder, owner)?;
     if args.json {
         show(&json(None, None, Some(&new.seeds)))?;
     } else {
@@ -70,24 +74,29 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     let (url, socket) = (doors.url.as_str(), doors.socket.as_str());
     let new = match contents {
         Contents::Ready => None,
-        Contents::Empty | Contents::PepperOnly => Some(New::make(&folder)?),
+        Contents::Empty | Contents::PepperOnly => {
+            Some(New::make(&folder, OwnerPassword::Generated)?)
+        }
     };
     let seeds = new.as_ref().map(|new| &new.seeds);
-    let listening = format!("listening on {url}\nlistening on {socket}");
     // One line for scripts; for people, the secrets come first and the last lines once requests are answered.
-    let (shown, said) = match (args.serve.json, seeds) {
-        (true, Some(_)) => (Some(json(Some(url), Some(socket), seeds)), None),
-        (true, None) => (None, Some(json(Some(url), Some(socket), None))),
-        (false, Some(seeds)) => {
-            let made = made_text(&folder, seeds) + &curl_text(url, seeds);
-            (Some(made), Some(listening))
-        }
-        (false, None) => {
-            let there = format!(
-                "Serving what is in {}; its secrets were shown at the first start.\n\n",
-                folder.path().display()
-            );
-            (None, Some(there + &listening))
+    let shown = seeds.map(|seeds| match args.serve.json {
+        true => json(Some(url), Some(socket), Some(seeds)),
+        false => made_text(&folder, seeds) + &curl_text(url, seeds),
+    });
+    let said = {
+        let (url, socket) = (url.to_owned(), socket.to_owned());
+        let listening = format!("listening on {url}\nlistening on {socket}");
+        let there = format!(
+            "Serving what is in {}; its secrets were shown at the first start.\n\n",
+            folder.path().display()
+        );
+        let (is_new, is_json) = (new.is_some(), args.serve.json);
+        move |setup_code: Option<&str>| match (is_json, is_new) {
+            (true, true) => None,
+            (true, false) => Some(json(Some(&url), Some(&socket), None)),
+            (false, true) => Some(listening),
+            (false, false) => Some(there + &setup_text(&url, setup_code) + &listening),
         }
     };
     if let Some(shown) = shown {
@@ -108,10 +117,10 @@ struct New<'a> {
 }
 
 impl New<'_> {
-    fn make(folder: &Folder) -> Result<New<'_>> {
+    fn make(folder: &Folder, owner: OwnerPassword) -> Result<New<'_>> {
         let files = folder.make_key_files()?;
         let path = folder.new_database()?;
-        let seeds = setup::create(&path, files, PRESETS, wall_clock())?;
+        let seeds = setup::create(&path, files, PRESETS, owner, wall_clock())?;
         Ok(New {
             folder,
             path,
@@ -166,7 +175,7 @@ fn json(url: Option<&str>, socket: Option<&str>, seeds: Option<&Seeds>) -> Strin
         socket,
         owner: OwnerBody {
             user_name: OWNER,
-            password: seeds.map(|seeds| seeds.password.as_str()),
+            password: seeds.and_then(|seeds| seeds.password.as_deref()),
         },
         management_key: seeds.map(|seeds| seeds.management.expose()),
         key: seeds.map(|seeds| SampleBody {
@@ -180,6 +189,7 @@ fn json(url: Option<&str>, socket: Option<&str>, seeds: Option<&Seeds>) -> Strin
 }
 
 fn made_text(folder: &Folder, seeds: &Seeds) -> String {
+    let password = seeds.password.as_deref();
     format!(
         "Made {}. Each of these is shown this once; keep them safe.\n\n  \
          owner           {OWNER}\n  \
@@ -187,7 +197,7 @@ fn made_text(folder: &Folder, seeds: &Seeds) -> String {
          management key  {}\n  \
          sample key      {}\n",
         folder.path().display(),
-        seeds.password,
+        password.unwrap_or("to be set in the console, with the code that serve prints"),
         seeds.management.expose(),
         seeds.sample.expose(),
     )

@@ -1,5 +1,6 @@
 //! Words that arguments are made of: spans of time, rates, roles, and the members of a request.
 
+use crate::domain::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 
@@ -26,6 +27,19 @@ impl FromStr for Span {
         }
         let count: u64 = digits.parse().map_err(|_| refused())?;
         count.checked_mul(seconds).map(Span).ok_or_else(refused)
+    }
+}
+
+/// When something ends. A date alone means its whole day in UTC; what else it may be is for the server to say.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Until(pub String);
+
+impl FromStr for Until {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Until, Self::Err> {
+        let end = Timestamp::end_of_date(text).map(|end| end.to_string());
+        Ok(Until(end.unwrap_or_else(|| text.to_owned())))
     }
 }
 
@@ -206,6 +220,9 @@ mod tests {
             assert!(bad.parse::<RoleAt>().is_err(), "{bad}");
         }
         assert_eq!("none".parse(), Ok(OrNone::<Span>::None));
+        let until = |text: &str| text.parse::<Until>().unwrap().0;
+        assert_eq!(until("2027-01-31"), "2027-02-01T00:00:00Z");
+        assert_eq!(until("soon"), "soon");
         assert_eq!("1d".parse(), Ok(OrNone::Some(Span(86_400))));
     }
 }

@@ -137,7 +137,16 @@ impl Folder {
     }
 
     fn pepper(&self) -> PathBuf {
-        self.path.join(PEPPER)
+        self.key_file(PEPPER)
+    }
+
+    /// Where a key file is: handed over by systemd (`LoadCredential=`, systemd.exec(5)), or in the folder.
+    fn key_file(&self, name: &str) -> PathBuf {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+        let credential = credentials.map(|folder| Path::new(&folder).join(name));
+        credential
+            .filter(|credential| credential.exists())
+            .unwrap_or_else(|| self.path.join(name))
     }
 
     /// Reads pepper and sealing key.
@@ -167,22 +176,25 @@ impl Folder {
 
     /// Reads the sealing key. Every database has had one from its first start, so a missing file is a lost one.
     fn read_sealing_keys(&self) -> Result<SealingKeys> {
-        if !self.path.join(SEALING_KEY).exists() {
+        if !self.key_file(SEALING_KEY).exists() {
             return Err(refused(format!(
                 "{} is missing, and without it no sealed secret can be shown again; put the file back from your backup \
                  (a new one would be of no use, so none is made)",
-                self.path.join(SEALING_KEY).display()
+                self.key_file(SEALING_KEY).display()
             )));
         }
         self.read_key_file(SEALING_KEY, SealingKeys::parse)
     }
 
     fn read_key_file<T>(&self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
-        let path = self.path.join(name);
+        let path = self.key_file(name);
         let shown = path.display();
         let unreadable = |err| refused(format!("the {name} {shown} cannot be read: {err}"));
         let metadata = fs::metadata(&path).map_err(unreadable)?;
-        check_private(&path, &metadata)?;
+        // What systemd hands over it has closed to others by its own means.
+        if path.starts_with(&self.path) {
+            check_private(&path, &metadata)?;
+        }
         let text = fs::read_to_string(&path).map_err(unreadable)?;
         parse(&text).ok_or_else(|| {
             refused(format!(
@@ -197,7 +209,7 @@ impl Folder {
         parse: fn(&str) -> Option<T>,
         generate: fn() -> Result<(T, String)>,
     ) -> Result<T> {
-        let path = self.path.join(name);
+        let path = self.key_file(name);
         if path.exists() {
             return self.read_key_file(name, parse);
         }

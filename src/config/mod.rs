@@ -11,6 +11,7 @@ use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
+use crate::http::server::tls::{Identity, TlsFiles};
 use crate::ops::oversight::retention::Retention;
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
@@ -49,6 +50,15 @@ pub struct ServeArgs {
     /// Allow plain HTTP on addresses that other machines reach; secrets then cross the network readable
     #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_http: bool,
+    /// The TLS certificate in PEM, followed by those that lead to its authority; with it, TLS alone is spoken
+    #[arg(long, env = "LATCHKEY_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of the certificate in PEM; read again, as the certificate is, when the file changes
+    #[arg(long, env = "LATCHKEY_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities in PEM; only clients with a certificate of one of them are let in
+    #[arg(long, env = "LATCHKEY_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Addresses or ranges of reverse proxies whose forwarded data counts, besides loopback and the socket
     #[arg(
         long,
@@ -112,6 +122,9 @@ pub const RELOADED: &[&str] = &[
     "allowed_hosts",
     "cors_origins",
     "log_level",
+    "tls_certificate",
+    "tls_client_ca",
+    "tls_key",
     "trusted_proxies",
     "verify_from_loopback",
 ];
@@ -146,7 +159,10 @@ impl ServeArgs {
 
     /// Refuses settings that make no sense together.
     pub fn check(&self) -> Result<()> {
-        self.check_listen()?;
+        self.check_plain(self.listen)?;
+        if let Some(files) = self.tls()? {
+            Identity::load(&files)?;
+        }
         self.trust()?;
         self.mounts()?;
         Ok(())
@@ -157,17 +173,38 @@ impl ServeArgs {
         Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
     }
 
+    /// Where certificate and key are, if TLS is spoken.
+    pub fn tls(&self) -> Result<Option<TlsFiles>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: self.tls_client_ca.clone(),
+            })),
+            (None, None) if self.tls_client_ca.is_none() => Ok(None),
+            (Some(_), None) => Err(Error::invalid(
+                "tls-certificate",
+                "it is of no use without --tls-key",
+            )),
+            (None, _) => Err(Error::invalid(
+                "tls-key and tls-client-ca",
+                "they are of no use without --tls-certificate",
+            )),
+        }
+    }
+
     /// Refuses to send secrets readable across a network unless told to.
-    fn check_listen(&self) -> Result<()> {
-        if self.listen.ip().is_loopback() || self.allow_plain_http {
+    pub fn check_plain(&self, listen: SocketAddr) -> Result<()> {
+        if listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some() {
             return Ok(());
         }
         Err(Error::invalid(
             "listen",
             format!(
-                "{} is reached by other machines, and plain HTTP would send secrets readable to the network; listen on \
-                 127.0.0.1 behind a proxy with TLS, or say --allow-plain-http",
-                self.listen
+                "{} is reached by other machines, and plain HTTP would send secrets readable to the network; name a \
+                 certificate with --tls-certificate and --tls-key (latchkey tls self-signed makes one), listen on 127.0.0.1 \
+                 behind a proxy with TLS, or say --allow-plain-http",
+                listen
             ),
         ))
     }

@@ -3,13 +3,16 @@
 //! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
 //! its line here.
 
+pub mod adverity;
 pub mod aware;
 pub mod awaretrain;
+pub mod console;
 pub mod forward_auth;
 #[cfg(test)]
 mod matrix;
 pub mod native;
 pub mod probes;
+pub mod vspc;
 
 use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
@@ -18,10 +21,20 @@ use crate::ops::policies::presets::Preset;
 pub const SURFACES: &[&Surface] = &[
     &native::SURFACE,
     &forward_auth::SURFACE,
+    &adverity::SURFACE,
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &probes::SURFACE,
+    &vspc::SURFACE,
+    &console::SURFACE,
+    &console::FRONT,
 ];
 
 /// The policies and catalogs that dialects bring with them.
-pub const PRESETS: &[Preset] = &[aware::PRESET, awaretrain::PRESET];
+pub const PRESETS: &[Preset] = &[
+    adverity::PRESET_TOKEN,
+    adverity::PRESET_UI,
+    aware::PRESET,
+    awaretrain::PRESET,
+    vspc::PRESET,
+];

@@ -1,7 +1,7 @@
 //! Points in time. Nothing here reads a clock: "now" is always a parameter.
 
 use crate::error::{Error, Result};
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::fmt::temporal::Pieces;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -49,18 +49,31 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(span_ms)).min(LAST)
     }
 
-    /// The last millisecond of the same day so many months later, in UTC; of the month's last day where that month
-    /// has no such day (31 January and one month: 28 or 29 February). Saturates at the last writable instant.
+    /// The midnight that ends the same day so many months later, in UTC; of the month's last day where that month has
+    /// no such day (31 January and one month: 28 or 29 February). Saturates at the last writable instant.
     pub fn end_of_day_after_months(self, months: u32) -> Timestamp {
         let day = |instant: jiff::Timestamp| {
             let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
             let later = date.checked_add(jiff::Span::new().try_months(months).ok()?);
-            let end = later.ok()?.at(23, 59, 59, 999_000_000);
-            end.to_zoned(jiff::tz::TimeZone::UTC).ok()
+            Some(midnight_after(later.ok()?))
         };
         let end = jiff::Timestamp::from_millisecond(self.0).ok().and_then(day);
-        end.map_or(LAST, |end| Timestamp(end.timestamp().as_millisecond()))
-            .min(LAST)
+        end.unwrap_or(LAST)
+    }
+
+    /// The midnight that ends a day, in UTC: what holds until `2027-01-31` holds that whole day. `None` if the text is no
+    /// date in just this form.
+    pub fn end_of_date(text: &str) -> Option<Timestamp> {
+        let shaped = text.len() == 10
+            && text
+                .bytes()
+                .zip(b"dddd-dd-dd")
+                .all(|(byte, wanted)| match wanted {
+                    b'd' => byte.is_ascii_digit(),
+                    wanted => byte == *wanted,
+                });
+        let date: Date = shaped.then(|| text.parse().ok())??;
+        Some(midnight_after(date)).filter(|end| end.0 > 0)
     }
 
     /// Whole seconds from `self` to `later`, rounded up; 0 if `later` has passed.
@@ -114,6 +127,14 @@ impl std::fmt::Display for Timestamp {
 /// Midnight of 1 January 1970. Arithmetic on civil time in UTC goes to the end of the year 9999; jiff's own
 /// instants end a day earlier, to leave room for every offset.
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+fn midnight_after(date: Date) -> Timestamp {
+    let since = date
+        .to_datetime(jiff::civil::Time::midnight())
+        .duration_since(EPOCH);
+    let ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(ms.saturating_add(24 * HOUR_MS)).min(LAST)
+}
 
 /// Reads exactly the shape of RFC 3339, section 5.6: jiff itself takes much more of ISO 8601.
 fn read(text: &str) -> Option<Timestamp> {
@@ -186,11 +207,11 @@ mod tests {
     #[test]
     fn months_are_those_of_the_calendar() {
         for (from, months, expected) in [
-            ("2026-11-21T10:00:00Z", 12, "2027-11-21T23:59:59.999Z"),
-            ("2026-11-21T23:59:59.999Z", 1, "2026-12-21T23:59:59.999Z"),
-            ("2028-02-29T00:00:00Z", 12, "2029-02-28T23:59:59.999Z"),
-            ("2027-01-31T00:00:00Z", 1, "2027-02-28T23:59:59.999Z"),
-            ("2027-01-31T00:00:00Z", 13, "2028-02-29T23:59:59.999Z"),
+            ("2026-11-21T10:00:00Z", 12, "2027-11-22T00:00:00Z"),
+            ("2026-11-21T23:59:59.999Z", 1, "2026-12-22T00:00:00Z"),
+            ("2028-02-29T00:00:00Z", 12, "2029-03-01T00:00:00Z"),
+            ("2027-01-31T00:00:00Z", 1, "2027-03-01T00:00:00Z"),
+            ("2027-01-31T00:00:00Z", 13, "2028-03-01T00:00:00Z"),
             ("9999-01-01T00:00:00Z", 1200, "9999-12-31T23:59:59Z"),
         ] {
             let from = Timestamp::parse("from", from).unwrap();
@@ -199,6 +220,25 @@ mod tests {
                 expected,
                 "{from} {months}"
             );
+        }
+    }
+
+    #[test]
+    fn a_date_ends_with_its_day() {
+        for (date, expected) in [
+            ("2027-01-31", Some("2027-02-01T00:00:00Z")),
+            ("2028-02-29", Some("2028-03-01T00:00:00Z")),
+            ("9999-12-31", Some("9999-12-31T23:59:59Z")),
+            ("2027-02-29", None),
+            ("2027-1-31", None),
+            ("20270131", None),
+            ("2027-01-31T00:00:00Z", None),
+            ("1969-12-30", None),
+            ("31.01.2027", None),
+            ("", None),
+        ] {
+            let end = Timestamp::end_of_date(date).map(|end| end.to_string());
+            assert_eq!(end.as_deref(), expected, "{date}");
         }
     }
 

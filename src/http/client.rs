@@ -116,6 +116,32 @@ impl Trust {
         }
     }
 
+    /// Whether the client's connection is encrypted, as far as a trusted proxy says.
+    pub fn is_secure(&self, head: &Head) -> bool {
+        let forwarded = head.header("x-forwarded-proto").ok().flatten();
+        self.trusts(head.peer) && forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+
+    /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of
+    /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
+    /// is then a path.
+    pub fn base_url(&self, head: &Head) -> String {
+        let scheme = if self.is_secure(head) {
+            "https"
+        } else {
+            "http"
+        };
+        let forwarded = head.header("x-forwarded-host").ok().flatten();
+        let forwarded = forwarded.filter(|_| self.trusts(head.peer));
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b);
+        match forwarded.or(head.host()) {
+            Some(host) if !host.is_empty() && host.bytes().all(legal) => {
+                format!("{scheme}://{host}")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).
     pub fn answers_for(&self, head: &Head) -> bool {
         let (Peer::Tcp { local, .. }, Some(host)) = (head.peer, head.host()) else {
@@ -157,6 +183,7 @@ mod tests {
         let peer = Peer::Tcp {
             peer: peer.parse().unwrap(),
             local: "10.0.0.5:8420".parse().unwrap(),
+            is_tls: false,
         };
         Head {
             method: Method::GET,

@@ -10,6 +10,20 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value};
 use std::fmt;
 
+/// A JSON value in which no member occurs twice.
+pub fn value(text: &[u8]) -> Result<Value> {
+    match serde_json::from_slice::<Strict>(text) {
+        Ok(Strict(value)) => Ok(value),
+        Err(err) => Err(match err.to_string().strip_prefix(TWICE) {
+            Some(rest) => {
+                let name = rest.split('\n').next().unwrap_or_default();
+                Error::invalid(name, "is there twice")
+            }
+            None => Error::Malformed(format!("the body is not JSON: {err}")),
+        }),
+    }
+}
+
 /// The members of one JSON object; what is taken out is gone, and what is left is unknown.
 #[derive(Debug)]
 pub struct Fields {
@@ -37,19 +51,13 @@ impl Fields {
         Fields::of(request)
     }
 
-    fn parse(body: &[u8]) -> Result<Fields> {
-        match serde_json::from_slice::<Strict>(body) {
-            Ok(Strict(Value::Object(members))) => Ok(Fields::nested(members, String::new())),
-            Ok(_) => Err(Error::Malformed(
+    /// Reads text that is said to be a JSON object somewhere else than in a content type.
+    pub fn parse(body: &[u8]) -> Result<Fields> {
+        match value(body)? {
+            Value::Object(members) => Ok(Fields::nested(members, String::new())),
+            _ => Err(Error::Malformed(
                 "the body must be a JSON object".to_owned(),
             )),
-            Err(err) => Err(match err.to_string().strip_prefix(TWICE) {
-                Some(rest) => {
-                    let name = rest.split('\n').next().unwrap_or_default();
-                    Error::invalid(name, "is there twice")
-                }
-                None => Error::Malformed(format!("the body is not JSON: {err}")),
-            }),
         }
     }
 
@@ -97,6 +105,15 @@ impl Fields {
     pub fn required_text(&mut self, member: &str) -> Result<String> {
         self.text(member)?
             .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
+    }
+
+    /// A string, or a number as it is written.
+    pub fn text_or_number(&mut self, member: &str) -> Result<Option<String>> {
+        let read = |value: Value| match value {
+            Value::Number(number) => Some(number.to_string()),
+            other => text(other),
+        };
+        Ok(self.take(member, "a string or a number", read)?.flatten())
     }
 
     /// For what has no default to go back to: null is refused.

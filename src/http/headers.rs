@@ -34,9 +34,10 @@ impl Headers {
 
     /// The values of all lines of this name, in their order.
     pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.lines
+            .iter()
+            .filter(move |line| self.has_name(line, name))
+            .map(|line| &self.text[line.value()])
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -55,32 +56,44 @@ impl Headers {
         &self.text
     }
 
-    /// Adds a line behind the others. The caller answers for it that the name is a token ([`is_token_byte`]) and the
-    /// value legal ([`is_value_byte`]).
+    /// Adds a line behind the others. The caller answers for it that the name is a token ([`is_name`]) and the value
+    /// legal ([`is_value`]).
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        if self.lines.is_empty() {
-            self.text.reserve(TEXT_BYTES.max(name.len() + value.len()));
-            self.lines.reserve(LINES);
+        let start = self.text.len();
+        self.push(name, value);
+        self.text[start..start + name.len()].make_ascii_lowercase();
+    }
+
+    /// As [`Headers::append`], for names that are written in lower case ([`is_own_name`]).
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let bytes = name.len() + value.len() + 4;
+        if self.lines.capacity() == 0 {
+            self.text = Vec::with_capacity(TEXT_BYTES.max(bytes));
+            self.lines = Vec::with_capacity(LINES);
         }
         let start = self.text.len();
+        self.text.reserve(bytes);
         self.text.extend_from_slice(name);
-        self.text[start..].make_ascii_lowercase();
         self.text.extend_from_slice(b": ");
-        let value_start = self.text.len();
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(b"\r\n");
         self.lines.push(Line {
             start,
-            value: value_start,
-            end: self.text.len(),
+            value: start + name.len() + 2,
+            end: start + bytes,
         });
+    }
+
+    /// Takes all lines away and keeps their memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(TEXT_BYTES);
+        self.lines.clear();
     }
 
     /// Takes all lines of this name away.
     pub fn remove(&mut self, name: &str) {
-        let named =
-            |line: &Line, text: &[u8]| text[line.name()].eq_ignore_ascii_case(name.as_bytes());
-        while let Some(at) = self.lines.iter().position(|line| named(line, &self.text)) {
+        while let Some(at) = self.lines.iter().position(|line| self.has_name(line, name)) {
             let Line { start, end, .. } = self.lines.remove(at);
             self.text.drain(start..end);
             for line in &mut self.lines[at..] {
@@ -89,6 +102,12 @@ impl Headers {
                 line.end -= end - start;
             }
         }
+    }
+
+    /// Nearly always the length tells that it has not.
+    fn has_name(&self, line: &Line, name: &str) -> bool {
+        let known = line.name();
+        known.len() == name.len() && self.text[known].eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
@@ -107,7 +126,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(lines: I) -> Headers {
         let mut headers = Headers::default();
         for (name, value) in lines {
-            if is_name(name.as_bytes()) && value.bytes().all(is_value_byte) {
+            if is_name(name.as_bytes()) && is_value(value.as_bytes()) {
                 headers.append(name.as_bytes(), value.as_bytes());
             }
         }
@@ -128,14 +147,25 @@ pub fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
 }
 
+/// Whether a name has the form of those that this server sends. Always inlined: of a literal the compiler knows.
+#[inline(always)]
+pub fn is_own_name(name: &str) -> bool {
+    let odd = |byte: u8| !(byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-'));
+    !name.is_empty() & !name.bytes().fold(false, |found, byte| found | odd(byte))
+}
+
 /// `tchar` (RFC 9110, 5.6.2).
 pub const fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
-/// What may stand in a value: no control byte but TAB (RFC 9110, 5.5).
-pub const fn is_value_byte(byte: u8) -> bool {
-    byte >= b' ' && byte != 0x7f || byte == b'\t'
+/// A `field-value` (RFC 9110, 5.5): no control byte but TAB.
+pub fn is_value(value: &[u8]) -> bool {
+    // All bytes are looked at, good or bad: so many go into one instruction.
+    let illegal = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
+    !value
+        .iter()
+        .fold(false, |found, byte| found | illegal(*byte))
 }
 
 const TOKEN: [bool; 256] = {

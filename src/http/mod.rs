@@ -4,6 +4,7 @@
 pub mod client;
 pub mod credential;
 pub mod fields;
+pub mod form;
 pub mod headers;
 pub mod query;
 pub mod reply;

@@ -12,23 +12,18 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads `a=1&b=2`, percent-encoded, `+` for a blank. A repeated name is refused (attacks 126).
     pub fn parse(text: &str) -> Result<Query> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decoded = decode(name, true).zip(decode(value, true));
-            let (name, value) = decoded.ok_or_else(|| {
-                Error::Malformed("a parameter is not UTF-8 in percent-encoding".to_owned())
-            })?;
-            if pairs.iter().any(|(known, _)| *known == name) {
+        Query::of(pairs(text)?)
+    }
+
+    /// Takes pairs that were decoded elsewhere.
+    pub fn of(pairs: Vec<(String, String)>) -> Result<Query> {
+        for (position, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..position].iter().any(|(known, _)| known == name) {
                 return Err(Error::Malformed(format!(
                     "the parameter {} is there twice",
-                    shown(&name)
+                    shown(name)
                 )));
             }
-            if pairs.len() == PAIRS_MAX {
-                return Err(Error::Malformed("there are too many parameters".to_owned()));
-            }
-            pairs.push((name, value));
         }
         Ok(Query(pairs))
     }
@@ -62,6 +57,23 @@ impl Query {
             ))),
         }
     }
+}
+
+/// The decoded pairs of `a=1&b=2` as they come, at most 100, for where a name may be repeated.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = decode(name, true).zip(decode(value, true));
+        let decoded = decoded.ok_or_else(|| {
+            Error::Malformed("a parameter is not UTF-8 in percent-encoding".to_owned())
+        })?;
+        if pairs.len() == PAIRS_MAX {
+            return Err(Error::Malformed("there are too many parameters".to_owned()));
+        }
+        pairs.push(decoded);
+    }
+    Ok(pairs)
 }
 
 /// Decodes percent-escapes; `None` if they are bad or the result is no UTF-8.

@@ -40,25 +40,31 @@ impl Reply {
         }
     }
 
-    /// Sets a header, in place of any former value.
+    /// Sets a header, in place of any former value. Its name is a literal in lower case.
     ///
     /// A value that may not stand in a header (a line break, NUL, another control byte) becomes empty: text of
     /// others must neither split the answer nor stop the server. A name that is none is left out.
-    pub fn with(mut self, name: &str, value: &str) -> Reply {
+    #[inline]
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
         self.headers.remove(name);
         self.also(name, value)
     }
 
-    /// Adds a header beside its former values, for `Set-Cookie` and `WWW-Authenticate`.
-    pub fn also(mut self, name: &str, value: &str) -> Reply {
-        let legal = value.bytes().all(headers::is_value_byte);
-        if headers::is_name(name.as_bytes()) {
-            let value = if legal { value } else { "" };
-            self.headers.append(name.as_bytes(), value.as_bytes());
+    /// Adds a header beside its former values if there are any, such as `Set-Cookie` and `WWW-Authenticate`.
+    #[inline]
+    pub fn also(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
+        if headers::is_own_name(name) {
+            self.push(name, value.as_ref());
         } else {
             log::error!("an answer names an illegal header");
         }
         self
+    }
+
+    fn push(&mut self, name: &'static str, value: &[u8]) {
+        let legal = headers::is_value(value);
+        self.headers
+            .push(name.as_bytes(), if legal { value } else { b"" });
     }
 
     /// Sets the body and its media type.
@@ -88,7 +94,10 @@ mod tests {
 
     #[test]
     fn an_illegal_header_name_is_left_out() {
-        let reply = Reply::new(204).with("x y", "1").with("", "2");
+        let reply = Reply::new(204)
+            .with("x y", "1")
+            .with("", "2")
+            .also("X", "3");
         assert_eq!(reply.headers.text(), b"");
     }
 

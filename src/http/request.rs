@@ -116,8 +116,15 @@ pub enum HeaderFault {
 /// The other end of the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peer {
-    Tcp { peer: SocketAddr, local: SocketAddr },
-    Unix { uid: u32 },
+    Tcp {
+        peer: SocketAddr,
+        local: SocketAddr,
+        /// Whether it is encrypted from here to this peer, who may be a proxy.
+        is_tls: bool,
+    },
+    Unix {
+        uid: u32,
+    },
 }
 
 impl Peer {

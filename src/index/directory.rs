@@ -5,20 +5,25 @@ use crate::domain::people::User;
 use crate::domain::policy::{CredentialHeader, Policy};
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
-use std::collections::HashMap;
+use crate::index::IdHasher;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+
+/// Uids are drawn by us at random, as ids of keys are.
+type ByUid<T> = HashMap<Uid, T, BuildHasherDefault<IdHasher>>;
 
 /// One consistent state of all four.
 #[derive(Default)]
 pub struct Directory {
-    places: HashMap<Uid, Place>,
+    places: ByUid<Place>,
     slugs: HashMap<String, Uid>,
-    users: HashMap<Uid, Arc<User>>,
+    users: ByUid<Arc<User>>,
     user_names: HashMap<String, Uid>,
-    policies: HashMap<String, Arc<Policy>>,
-    catalogs: HashMap<String, Arc<Catalog>>,
+    policies: BTreeMap<String, Arc<Policy>>,
+    catalogs: BTreeMap<String, Arc<Catalog>>,
     /// Headers of their own that some policy names.
-    named_headers: Arc<[String]>,
+    named_headers: Vec<String>,
 }
 
 /// A workspace and where it is in the tree.
@@ -104,8 +109,8 @@ impl Directory {
     }
 
     /// Headers, besides `Authorization`, that may carry a secret; lower case.
-    pub fn named_headers(&self) -> Arc<[String]> {
-        self.named_headers.clone()
+    pub fn named_headers(&self) -> &[String] {
+        &self.named_headers
     }
 
     /// Replaces all workspaces.
@@ -147,7 +152,7 @@ impl Directory {
                 }
             }
         }
-        self.named_headers = named.into();
+        self.named_headers = named;
         self.policies = list
             .into_iter()
             .map(|policy| (policy.name.clone(), Arc::new(policy)))

@@ -10,6 +10,8 @@ use crate::domain::key::KeyId;
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::quota::Counters;
 use crate::domain::people::session::Session;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use directory::Directory;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -20,7 +22,12 @@ use usage::UsageBook;
 /// Parts that the keys are spread over, so that a change holds up few verifications.
 const SHARDS: usize = 64;
 
-type Shard = RwLock<HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>>;
+type Keys = HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>;
+
+/// A part of the keys, on cache lines of its own: threads that look into different parts must not meet.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(RwLock<Keys>);
 
 /// All live keys and what they are judged against.
 pub struct Index {
@@ -124,6 +131,7 @@ impl Index {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let shard = shard
+                .0
                 .read()
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             for key in shard.values() {
@@ -163,6 +171,31 @@ impl Index {
             .cloned()
     }
 
+    /// The sessions of a user, over or not.
+    pub fn sessions_of(&self, user: Uid) -> Vec<Session> {
+        let sessions = self
+            .sessions
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        sessions
+            .values()
+            .filter(|session| session.user == user)
+            .cloned()
+            .collect()
+    }
+
+    /// Notes a request of a console session; when the one before was.
+    pub fn touch_session(&self, id: KeyId, now: Timestamp) -> Option<Timestamp> {
+        let mut sessions = self
+            .sessions
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let browser = sessions.get_mut(&id)?.console.as_mut()?;
+        let before = browser.used_at;
+        browser.used_at = before.max(now);
+        Some(before)
+    }
+
     /// Adds a session, or removes it with `None`.
     pub fn put_session(&self, id: KeyId, session: Option<Session>) {
         let mut sessions = self
@@ -195,14 +228,11 @@ impl Index {
         *gone = HashSet::new();
     }
 
-    fn shard(&self, id: KeyId) -> &Shard {
-        &self.shards[(id.0 % SHARDS as u64) as usize]
+    fn shard(&self, id: KeyId) -> &RwLock<Keys> {
+        &self.shards[(id.0 % SHARDS as u64) as usize].0
     }
 
-    fn shard_mut(
-        &self,
-        id: KeyId,
-    ) -> RwLockWriteGuard<'_, HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>> {
+    fn shard_mut(&self, id: KeyId) -> RwLockWriteGuard<'_, Keys> {
         self.shard(id)
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -223,6 +253,10 @@ impl Hasher for IdHasher {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
+    }
+
+    fn write_u128(&mut self, uid: u128) {
+        self.write_u64((uid >> 64) as u64 ^ uid as u64);
     }
 
     fn write_u64(&mut self, id: u64) {

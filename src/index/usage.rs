@@ -31,12 +31,17 @@ pub struct Pending {
 }
 
 /// Ids of keys that exist, so their hashes need no defence.
-type Shard = HashMap<KeyId, Pending, BuildHasherDefault<IdHasher>>;
+type Uses = HashMap<KeyId, Pending, BuildHasherDefault<IdHasher>>;
+
+/// A part of the book, on cache lines of its own: threads that use different parts must not meet.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Uses>);
 
 /// The uses of all keys since they were last written.
 #[derive(Default)]
 pub struct UsageBook {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Shard; SHARDS],
     lost: AtomicU64,
     full: Mutex<bool>,
     wake: Condvar,
@@ -67,7 +72,7 @@ impl Pending {
 impl UsageBook {
     /// Counts a verdict on a key whose secret matched.
     pub fn record(&self, key: KeyId, code: Code, address: Option<IpAddr>, now: Timestamp) {
-        let mut shard = lock(&self.shards[(key.0 / 64) as usize % SHARDS]);
+        let mut shard = lock(self.shard(key));
         let waiting = shard.len();
         if waiting >= KEYS_MAX && !shard.contains_key(&key) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -85,25 +90,27 @@ impl UsageBook {
         }
     }
 
+    fn shard(&self, key: KeyId) -> &Mutex<Uses> {
+        &self.shards[(key.0 / 64) as usize % SHARDS].0
+    }
+
     /// What waits for one key, to be added to what is written.
     pub fn pending(&self, key: KeyId) -> Option<Pending> {
-        lock(&self.shards[(key.0 / 64) as usize % SHARDS])
-            .get(&key)
-            .cloned()
+        lock(self.shard(key)).get(&key).cloned()
     }
 
     /// Takes everything out.
     pub fn take(&self) -> Vec<(KeyId, Pending)> {
         self.shards
             .iter()
-            .flat_map(|shard| std::mem::take(&mut *lock(shard)))
+            .flat_map(|Shard(uses)| std::mem::take(&mut *lock(uses)))
             .collect()
     }
 
     /// Puts back what could not be written.
     pub fn put_back(&self, unwritten: &[(KeyId, Pending)]) {
         for (key, older) in unwritten {
-            let mut shard = lock(&self.shards[(key.0 / 64) as usize % SHARDS]);
+            let mut shard = lock(self.shard(*key));
             if shard.len() < KEYS_MAX || shard.contains_key(key) {
                 shard.entry(*key).or_default().add(older);
             } else {

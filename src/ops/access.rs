@@ -10,8 +10,9 @@ use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::people::session::Session;
 use crate::domain::people::{Binding, Role};
-use crate::domain::policy::CredentialHeader;
+use crate::domain::policy::{CredentialHeader, IssuedBy};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -170,6 +171,14 @@ impl Caller {
         self.permissions_in(directory, workspace) != Permissions::default()
     }
 
+    /// All that the caller may do in some workspace or other: what is worth offering to him.
+    pub fn permissions_somewhere(&self, directory: &Directory) -> Permissions {
+        let places = directory.places().map(|place| place.workspace.uid);
+        places.fold(Permissions::default(), |sum, uid| {
+            sum.or(self.permissions_in(directory, uid))
+        })
+    }
+
     /// All that the caller may do in a workspace: what it can pass on.
     pub fn permissions_in(&self, directory: &Directory, workspace: Uid) -> Permissions {
         if !directory.reaches(self.reach, workspace) {
@@ -281,6 +290,41 @@ fn key_as_owner(
     })
 }
 
+/// The caller with what the scopes of its key stand for, for a way in whose keys act on it in their own right: each
+/// scope of `catalog` that the key grants adds its permissions, in the key's workspace and below. `None` if the caller
+/// is no key of `catalog` that only an administrator of the root workspace can have issued, or come to hold since
+/// (`ops::keys::admission`): from whomever else such a key is, it must not be more than its issuer.
+pub fn as_granted(
+    app: &App,
+    caller: &Caller,
+    catalog: &str,
+    grants: &[(&str, &[Permission])],
+) -> Option<Caller> {
+    let Identity::Key(id) = caller.identity else {
+        return None;
+    };
+    let kin = app.index.with_key(id, |key| key.kin.clone())?;
+    let directory = app.index.directory();
+    let policy = directory.policy(&kin.policy)?;
+    if policy.issued_by != IssuedBy::RootAdministrator || kin.catalog.as_deref() != Some(catalog) {
+        return None;
+    }
+    let catalog = directory.catalog(catalog)?;
+    let granted = grants
+        .iter()
+        .filter(|(scope, _)| catalog.grants(&kin.scopes, scope))
+        .fold(Permissions::default(), |sum, (_, permissions)| {
+            sum.or(Permissions::of(permissions))
+        });
+    Some(Caller {
+        permissions: match kin.read_only {
+            true => granted.and(Permissions::reading()),
+            false => granted,
+        },
+        ..caller.clone()
+    })
+}
+
 /// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.
 pub fn foresees(
     app: &App,
@@ -338,7 +382,17 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
     })
 }
 
+/// The caller behind an access token. A session of the console is none.
 fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
+    let session = session_of(app, presented)?;
+    if session.console.is_some() {
+        return Err(Error::Unauthenticated);
+    }
+    caller_of_session(app, &session, origin)
+}
+
+/// The session that a secret belongs to, if it is not over.
+pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
     let session = app
         .index
         .session(presented.id)
@@ -347,11 +401,14 @@ fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller
         .peppers
         .version(session.secret.pepper)
         .ok_or(Error::Unauthenticated)?;
-    if !pepper.matches(presented.text, &session.secret.digest)
-        || session.expires_at <= app.now().wall
-    {
+    if !pepper.matches(presented.text, &session.secret.digest) || session.is_over(app.now().wall) {
         return Err(Error::Unauthenticated);
     }
+    Ok(session)
+}
+
+/// The user of a session, as long as he may sign in and has the password that he had then.
+pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
     let directory = app.index.directory();
     let user = directory
         .user(session.user)

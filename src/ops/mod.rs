@@ -10,6 +10,7 @@ pub mod keys;
 pub mod oversight;
 pub mod people;
 pub mod policies;
+pub mod probe;
 mod publish;
 pub mod retry;
 pub mod setup;
@@ -40,6 +41,7 @@ pub struct App {
     passwords: people::PasswordGate,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
+    first_run: setup::first_run::FirstRun,
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
 }

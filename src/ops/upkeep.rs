@@ -33,8 +33,7 @@ fn round(app: &App) {
     if let Err(err) = sweep(app, mark) {
         log::warn!("upkeep: {err}");
     }
-    app.index
-        .retain_sessions(|session| session.expires_at > mark);
+    app.index.retain_sessions(|session| !session.is_over(mark));
     let lost = app.index.usage.lost() - before;
     if lost > 0 {
         log::warn!("upkeep: {lost} verdicts were not counted, too many keys were in use at once");

@@ -379,6 +379,24 @@ pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     )
 }
 
+/// Live keys of a catalog with an owner, by number; those of one owner if one is named.
+pub fn list_numbers(read: &Read, catalog: &str, owner: Option<Uid>) -> Result<Vec<(i64, KeyId)>> {
+    let pair = |row: &Row<'_>| Ok((row.get("number")?, row.get("id")?));
+    match owner {
+        None => read.query(
+            "SELECT number, id FROM keys
+             WHERE catalog = $1 AND owner_uid IS NOT NULL AND deleted_at IS NULL",
+            &[&catalog],
+            pair,
+        ),
+        Some(owner) => read.query(
+            "SELECT number, id FROM keys WHERE owner_uid = $1 AND catalog = $2 AND deleted_at IS NULL",
+            &[&owner, &catalog],
+            pair,
+        ),
+    }
+}
+
 /// Reads the columns in their order, which is the quickest.
 fn from_row(row: &Row<'_>) -> Result<Key> {
     Ok(Key {

@@ -5,7 +5,7 @@ use crate::domain::key::KeyId;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Digest;
 use crate::domain::people::password::PasswordDigest;
-use crate::domain::people::session::Session;
+use crate::domain::people::session::{Browser, Session};
 use crate::domain::people::{Binding, Role, User};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -75,6 +75,15 @@ pub fn find_password(read: &Read, uid: Uid) -> Result<Option<PasswordDigest>> {
         |row| row.get::<Option<Vec<u8>>>("password_digest"),
     )?;
     Ok(found.flatten().map(PasswordDigest))
+}
+
+/// Users who have a password.
+pub fn list_with_password(read: &Read) -> Result<Vec<Uid>> {
+    read.query(
+        "SELECT uid FROM users WHERE password_digest IS NOT NULL AND deleted_at IS NULL",
+        &[],
+        |row| row.get("uid"),
+    )
 }
 
 /// Every user that is not deleted, with roles, by name.
@@ -189,9 +198,14 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
 }
 
 pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
+    let browser = session.console.as_ref();
+    let used_at = browser.map(|browser| browser.used_at);
+    let source = browser.map(|browser| browser.source.clone());
+    let agent = browser.map(|browser| browser.agent.clone());
     tx.execute(
-        "INSERT INTO sessions (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO sessions
+             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             &session.id,
             &session.secret.digest.0,
@@ -201,14 +215,38 @@ pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
             &session.read_only,
             &session.issued_at,
             &session.expires_at,
+            &used_at,
+            &source,
+            &agent,
         ],
     )?;
     Ok(())
 }
 
+/// Notes a request of a console session.
+pub fn touch_session(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE sessions SET used_at = $1 WHERE id = $2 AND used_at < $3",
+        &[&now, &id, &now],
+    )?;
+    Ok(())
+}
+
+/// Whether a user who holds the owner's role in a workspace can sign in.
+pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
+    let found = read.query_one(
+        "SELECT count(*) AS owners
+         FROM role_bindings JOIN users ON users.uid = role_bindings.user_uid
+         WHERE workspace_uid = $1 AND role = 'owner' AND deleted_at IS NULL AND password_digest IS NOT NULL",
+        &[&workspace],
+        |row| row.get::<i64>("owners"),
+    )?;
+    Ok(found.unwrap_or(0) > 0)
+}
+
 pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
     read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent
          FROM sessions
          WHERE id = $1",
         &[&id],
@@ -219,7 +257,7 @@ pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
 /// Sessions that have not expired.
 pub fn list_sessions(read: &Read, now: Timestamp) -> Result<Vec<Session>> {
     read.query(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent
          FROM sessions
          WHERE expires_at > $1",
         &[&now],
@@ -283,5 +321,13 @@ fn session_from_row(row: &Row<'_>) -> Result<Session> {
         read_only: row.get("read_only")?,
         issued_at: row.get("issued_at")?,
         expires_at: row.get("expires_at")?,
+        console: match row.get("used_at")? {
+            None => None,
+            Some(used_at) => Some(Browser {
+                used_at,
+                source: row.get("source")?,
+                agent: row.get("agent")?,
+            }),
+        },
     })
 }

@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
     tx.execute(
-        "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
-                               secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
+        "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry,
+                               expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
+                               name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                                rate_window_s, prefix, acts_for_owner)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
                  $24, $25)",
@@ -88,8 +88,8 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
     read.query_one(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
+                editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
                 acts_for_owner
          FROM policies
          WHERE name = $1",
@@ -102,8 +102,8 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
 pub fn list(read: &Read) -> Result<Vec<Policy>> {
     read.query(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable, can_disable,
-                can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
+                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
+                editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
                 acts_for_owner
          FROM policies
          ORDER BY name",

@@ -102,15 +102,18 @@ fn forged_address(stage: &mut Stage) {
     assert_eq!(seen.values("X-Forwarded-For"), ["127.0.0.1"]);
 }
 
-/// 31.
+/// 31. A proxy may also refuse such a request, as Envoy does.
 fn hidden_by_connection(stage: &mut Stage) {
     let hidden = "close, X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-For, X-Forwarded-Host, \
                   X-Original-Method, X-Original-URI";
     let pay = post("/billing/invoices/7/pay")
         .header("Connection", hidden)
         .body(b"");
-    let pay = pay.bearer(&stage.reader.secret);
-    stage.refuses(&pay, 403, Some("INSUFFICIENT_SCOPE"));
+    let reply = stage.stops(&pay.bearer(&stage.reader.secret));
+    if reply.status != 400 {
+        assert_eq!(reply.status, 403, "{}", reply.text());
+        assert_eq!(reply.header("X-Auth-Code"), Some("INSUFFICIENT_SCOPE"));
+    }
 }
 
 /// 77, 89.

@@ -1,5 +1,5 @@
-//! The files of `examples/`, as they are, with the real nginx, Caddy and HAProxy
-//! before the real server: what passes, what does not, and what the application
+//! The files of `examples/`, as they are, with the real nginx, Caddy, HAProxy,
+//! Envoy and Traefik before the real server: what passes, what does not, and what the application
 //! behind learns. Each behaviour holds for each proxy.
 //!
 //! The examples listen on fixed ports, so one proxy is tested at a time. Numbers
@@ -16,10 +16,11 @@ mod harness;
 mod identity;
 mod paths;
 mod revocation;
+mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use harness::proxy::{CADDY, HAPROXY, NGINX, Proxy};
+use harness::proxy::{CADDY, CURRENT_CADDY, ENVOY, HAPROXY, NGINX, Proxy, TRAEFIK};
 use harness::stage::Stage;
 
 /// A sentence, and the function that finds out whether it is true.
@@ -47,8 +48,23 @@ fn caddy_guards_the_application() {
 }
 
 #[test]
+fn the_current_caddy_guards_the_application() {
+    check(&CURRENT_CADDY);
+}
+
+#[test]
+fn envoy_guards_the_application() {
+    check(&ENVOY);
+}
+
+#[test]
 fn haproxy_guards_the_application() {
     check(&HAPROXY);
+}
+
+#[test]
+fn traefik_guards_the_application() {
+    check(&TRAEFIK);
 }
 
 /// Goes through all behaviours even if one fails, and then names those that did.

@@ -5,7 +5,7 @@
 //! router: one way in, one authorisation, one audit log, in which both are `local:<uid>`.
 
 mod answer;
-mod socket;
+pub mod socket;
 mod stopped;
 mod target;
 

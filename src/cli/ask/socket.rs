@@ -36,6 +36,17 @@ pub fn answers(path: &Path) -> Result<bool> {
 
 /// Sends a request and reads its whole answer.
 pub fn exchange(path: &Path, method: &str, target: &str, body: &[u8]) -> Result<Answer> {
+    exchange_within(path, ANSWER, method, target, body)
+}
+
+/// As [`exchange`], for an answer that must come soon.
+pub fn exchange_within(
+    path: &Path,
+    patience: Duration,
+    method: &str,
+    target: &str,
+    body: &[u8],
+) -> Result<Answer> {
     let mut head = format!(
         "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
@@ -44,7 +55,7 @@ pub fn exchange(path: &Path, method: &str, target: &str, body: &[u8]) -> Result<
         head.push_str("Content-Type: application/json\r\n");
     }
     head.push_str("\r\n");
-    let received = transfer(path, head.as_bytes(), body).map_err(|err| {
+    let received = transfer(path, patience, head.as_bytes(), body).map_err(|err| {
         Failure::refused(format!(
             "the server at {} did not answer: {err}; whether it did what was asked is not known",
             path.display()
@@ -58,10 +69,10 @@ pub fn exchange(path: &Path, method: &str, target: &str, body: &[u8]) -> Result<
     })
 }
 
-fn transfer(path: &Path, head: &[u8], body: &[u8]) -> std::io::Result<Vec<u8>> {
+fn transfer(path: &Path, patience: Duration, head: &[u8], body: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.set_write_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     // A server that refuses early stops reading: its answer counts, not the failed write.
     let written = stream.write_all(head).and_then(|()| stream.write_all(body));
     let mut received = Vec::new();

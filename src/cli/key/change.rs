@@ -5,7 +5,7 @@ use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Common, Object, text_of};
 use crate::cli::typed;
-use crate::cli::words::{Body, JsonObject, OrNone, Rate, Span};
+use crate::cli::words::{Body, JsonObject, OrNone, Rate, Span, Until};
 use serde_json::Value;
 
 /// What an edit changes. What is not said stays.
@@ -26,9 +26,9 @@ pub struct EditArgs {
     /// When it begins to work, or none
     #[arg(long, value_name = "TIME")]
     not_before: Option<OrNone<String>>,
-    /// When it ends, or none
+    /// When it ends, or none; a date alone means its whole day in UTC
     #[arg(long, value_name = "TIME")]
-    expires_at: Option<OrNone<String>>,
+    expires_at: Option<OrNone<Until>>,
     /// How long it lives from now on
     #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
     expires_in: Option<Span>,
@@ -65,13 +65,14 @@ pub struct DeleteArgs {
 
 pub fn edit(args: &EditArgs) -> Result<End> {
     let text = |it: &OrNone<String>| it.body(|text| text.as_str().into());
+    let until = |it: &OrNone<Until>| it.body(|until| until.0.as_str().into());
     let body = Body::default()
         .with("name", args.name.as_deref())
         .with("description", args.description.as_deref())
         .with("scopes", list_or_none(&args.scopes))
         .with("read_only", args.read_only)
         .with("not_before", args.not_before.as_ref().map(text))
-        .with("expires_at", args.expires_at.as_ref().map(text))
+        .with("expires_at", args.expires_at.as_ref().map(until))
         .with("expires_in_s", args.expires_in.map(|span| span.0))
         .with("allowed_ips", list_or_none(&args.allowed_ips))
         .with(

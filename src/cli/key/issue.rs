@@ -3,7 +3,7 @@
 use crate::cli::ask::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{Common, Object, print, text_of};
-use crate::cli::words::{Body, JsonObject, Rate, Span};
+use crate::cli::words::{Body, JsonObject, Rate, Span, Until};
 use serde::Deserialize;
 
 /// How a secret is shown.
@@ -47,9 +47,9 @@ pub struct IssueArgs {
     /// When it begins to work, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     not_before: Option<String>,
-    /// When it ends
+    /// When it ends; a date alone, such as 2027-01-31, means its whole day in UTC
     #[arg(long, value_name = "TIME")]
-    expires_at: Option<String>,
+    expires_at: Option<Until>,
     /// How long it lives, such as 90d
     #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
     expires_in: Option<Span>,
@@ -115,7 +115,10 @@ pub fn issue(args: &IssueArgs) -> Result<End> {
         .flag("read_only", args.read_only)
         .with("enabled", args.disabled.then_some(false))
         .with("not_before", args.not_before.as_deref())
-        .with("expires_at", args.expires_at.as_deref())
+        .with(
+            "expires_at",
+            args.expires_at.as_ref().map(|it| it.0.as_str()),
+        )
         .with("expires_in_s", args.expires_in.map(|span| span.0))
         .list("allowed_ips", &args.allowed_ips)
         .with("rate_limit", args.rate_limit.map(Rate::body))

@@ -1,7 +1,9 @@
 //! `latchkey serve`: listeners, threads, and an orderly end.
 
 pub mod check;
+mod listen;
 mod reload;
+mod systemd;
 
 use super::RunArgs;
 use crate::config::folder::{Contents, Folder, not_initialised};
@@ -10,17 +12,17 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http::route::Router;
+use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::oversight::retention::Retention;
+use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 use reload::InForce;
 use serde::Serialize;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +34,8 @@ const LOAD_AGAIN: Duration = Duration::from_secs(10);
 struct ServingBody<'a> {
     url: &'a str,
     socket: &'a str,
+    /// Sets the first owner's password in the console; null once an owner has one.
+    setup_code: Option<&'a str>,
 }
 
 /// Serves a folder that has been initialised.
@@ -44,20 +48,40 @@ pub fn serve(args: &RunArgs) -> Result<()> {
         return Err(not_initialised(&args.data.data));
     }
     let doors = Doors::open(args, &folder)?;
-    let (url, socket) = (doors.url.as_str(), doors.socket.as_str());
-    let hello = if args.serve.json {
-        serde_json::to_string(&ServingBody { url, socket }).unwrap_or_default()
-    } else {
-        format!("listening on {url}\nlistening on {socket}")
-    };
-    doors.serve(Some(hello))
+    let (url, socket) = (doors.url.clone(), doors.socket.clone());
+    let json = args.serve.json;
+    doors.serve(move |setup_code| {
+        let (url, socket) = (url.as_str(), socket.as_str());
+        Some(if json {
+            let body = ServingBody {
+                url,
+                socket,
+                setup_code,
+            };
+            serde_json::to_string(&body).unwrap_or_default()
+        } else {
+            let hello = format!("listening on {url}\nlistening on {socket}");
+            setup_text(url, setup_code) + &hello
+        })
+    })
+}
+
+/// How to set the first owner's password, if there is a code for it.
+pub fn setup_text(url: &str, code: Option<&str>) -> String {
+    code.map_or_else(String::new, |code| {
+        format!(
+            "Nobody can sign in yet. Set the owner's password at {url}/console/setup with this code,\n\
+             which is good until then or until the server stops:\n\n  {code}\n\n"
+        )
+    })
 }
 
 /// Listeners that clients may knock at already; they are answered once [`Doors::serve`] runs.
 pub struct Doors<'a> {
     args: &'a RunArgs,
     folder: &'a Folder,
-    tcp: TcpListener,
+    listeners: Vec<Listener>,
+    tls: Option<LiveTls>,
     unix: UnixListener,
     engine: Engine,
     pub url: String,
@@ -81,14 +105,17 @@ impl Doors<'_> {
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
         args.serve.check()?;
         reload::set_log_level(&args.serve);
-        let tcp = bind(args.serve.listen)?;
-        let url = format!("http://{}", tcp.local_addr().map_err(Error::internal)?);
-        let unix = bind_socket(&folder.socket())?;
+        let inherited = systemd::inherited()?;
+        let tls = args.serve.tls()?.map(|files| Identity::load(&files));
+        let tls = tls.transpose()?.map(LiveTls::new);
+        let (listeners, url) = listen::open(&args.serve, inherited, tls.as_ref())?;
+        let unix = listen::bind_socket(&folder.socket())?;
         let file = SocketFile(folder.socket());
         Ok(Doors {
             args,
             folder,
-            tcp,
+            listeners,
+            tls,
             unix,
             engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
             url,
@@ -97,24 +124,33 @@ impl Doors<'_> {
         })
     }
 
-    /// Serves until told to stop, and says `hello` once requests are answered.
-    pub fn serve(self, hello: Option<String>) -> Result<()> {
+    /// Serves until told to stop, and says `hello` once requests are answered. It is given the code with which the
+    /// first owner's password is set, if he has none.
+    pub fn serve(self, hello: impl FnOnce(Option<&str>) -> Option<String>) -> Result<()> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        let hello = hello(first_run::begin(&app)?.as_deref());
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
+        systemd::start_watchdog(&app, self.folder.socket())?;
         let trust = LiveTrust::from(settings.trust()?);
         let reloading = reload::start(InForce {
             settings: self.args.settings.clone(),
             trust: trust.clone(),
+            tls: self.tls.clone().zip(settings.tls()?),
         })?;
         let hooks = Hooks {
-            on_ready: Box::new(move || hello.iter().for_each(|hello| say_if_possible(hello))),
+            on_ready: Box::new(move || {
+                systemd::ready();
+                hello.iter().for_each(|hello| say_if_possible(hello));
+            }),
             on_hangup: Box::new(move || {
                 let _ = reloading.send(());
             }),
+            on_stop: Box::new(systemd::stopping),
         };
-        let listeners = vec![Listener::Tcp(self.tcp), Listener::Unix(self.unix)];
+        let mut listeners = self.listeners;
+        listeners.push(Listener::Unix(self.unix));
         let mounts = settings.mounts()?;
         let service = Router::new(app.clone(), trust, SURFACES, &mounts).service();
         let served = self
@@ -153,37 +189,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     started
         .map(drop)
         .map_err(|err| Error::Unavailable(format!("no thread can be started: {err}")))
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).map_err(|err| {
-        Error::Unavailable(format!(
-            "{address} cannot be listened on: {err}; choose another address with --listen"
-        ))
-    })
-}
-
-/// The folder's lock is held, so a socket that is there belongs to nobody any more.
-fn bind_socket(path: &Path) -> Result<UnixListener> {
-    let failed = |err: std::io::Error| {
-        Error::Unavailable(format!(
-            "the socket {} cannot be made: {err}",
-            path.display()
-        ))
-    };
-    match fs::symlink_metadata(path) {
-        Ok(stale) if stale.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
-        Ok(_) => {
-            return Err(Error::Unavailable(format!(
-                "{} is there and is no socket; move it away",
-                path.display()
-            )));
-        }
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
 }
 
 /// Prints at once.

@@ -1,67 +1,190 @@
-//! SIGHUP: the settings are read again, and what can change while the server runs changes.
+//! SIGHUP: the settings are read again, and what can change while the server runs changes. Renewed TLS files are
+//! noticed without it.
 //!
 //! Whatever is wrong keeps all as it is and says so in the log.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
-use super::spawn;
+use super::{spawn, systemd, wall_clock};
 use crate::cli::settled;
 use crate::config::sources::Setting;
 use crate::config::{RELOADED, ServeArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
+use crate::http::server::tls::{Identity, LiveTls, TlsFiles};
+
+/// Between two looks at the TLS files. What has changed is read at the second look that finds it the same, so that
+/// a certificate and its key are not caught half renewed.
+const LOOK: Duration = Duration::from_secs(5);
+/// Between two warnings about a certificate that ends.
+const WARN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is in force and can be replaced.
 pub struct InForce {
     pub settings: Vec<Setting>,
     pub trust: LiveTrust,
+    pub tls: Option<(LiveTls, TlsFiles)>,
 }
+
+/// What tells one state of the TLS files from another: change time, inode and length of each.
+type Stamps = Vec<Option<(i64, i64, u64, u64)>>;
 
 /// Starts the thread that reloads; each message is one SIGHUP.
 pub fn start(in_force: InForce) -> Result<Sender<()>> {
     let (asked, asking) = channel();
-    spawn("settings", move || run(in_force, &asking))?;
+    spawn("settings", move || match in_force.tls {
+        Some(_) => run_with_tls(in_force, &asking),
+        None => run(in_force, &asking),
+    })?;
     Ok(asked)
 }
 
 fn run(mut in_force: InForce, asking: &Receiver<()>) {
     while asking.recv().is_ok() {
-        match in_force.reload() {
-            Ok(()) => log::info!("SIGHUP: the settings were read again"),
-            Err(err) => log::error!("SIGHUP: all settings stay as they were: {err}"),
+        in_force.hang_up();
+    }
+}
+
+fn run_with_tls(mut in_force: InForce, asking: &Receiver<()>) {
+    let mut read = in_force.stamps();
+    let mut seen = read.clone();
+    let mut warned = Instant::now();
+    in_force.warn();
+    loop {
+        match asking.recv_timeout(LOOK) {
+            Ok(()) => {
+                read = in_force.stamps();
+                in_force.hang_up();
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let now = in_force.stamps();
+                if now != read && now == seen {
+                    read.clone_from(&now);
+                    in_force.renew();
+                }
+                seen = now;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if warned.elapsed() >= WARN {
+            warned = Instant::now();
+            in_force.warn();
         }
     }
 }
 
 impl InForce {
+    fn hang_up(&mut self) {
+        systemd::reloading();
+        let reloaded = self.reload();
+        systemd::ready();
+        match reloaded {
+            Ok(()) => log::info!("SIGHUP: the settings were read again"),
+            Err(err) => log::error!("SIGHUP: all settings stay as they were: {err}"),
+        }
+    }
+
     fn reload(&mut self) -> Result<()> {
         let args = settled()?;
         args.serve.check()?;
         let trust = args.serve.trust()?;
+        match (&mut self.tls, args.serve.tls()?) {
+            (Some((tls, files)), Some(new)) => {
+                replace(tls, &new)?;
+                *files = new;
+            }
+            (None, None) => {}
+            _ => {
+                return Err(Error::Unavailable(
+                    "TLS begins or ends only with a start; restart the server".to_owned(),
+                ));
+            }
+        }
         self.trust.replace(trust);
         set_log_level(&args.serve);
-        for new in &args.settings {
-            let old = self.settings.iter().find(|old| old.name == new.name);
-            if old.is_none_or(|old| old.value == new.value) {
-                continue;
-            }
-            let name = &new.name;
-            let from = &new.source;
-            if RELOADED.contains(&name.as_str()) {
-                log::info!("SIGHUP: {name} is {:?} now ({from})", new.value);
-            } else {
-                log::warn!("SIGHUP: {name} changes at the next start, not now ({from})");
-            }
-        }
-        // What waits for the next start keeps its old value here, so that it is said again each time.
-        for old in &mut self.settings {
-            let new = args.settings.iter().find(|new| new.name == old.name);
-            if let Some(new) = new.filter(|_| RELOADED.contains(&old.name.as_str())) {
-                *old = new.clone();
-            }
-        }
+        self.tell(&args.settings);
         Ok(())
     }
+
+    /// Says what has changed and what waits for the next start. The latter keeps its old value here, so that it is
+    /// said again each time.
+    fn tell(&mut self, new: &[Setting]) {
+        for (old, new) in self.settings.iter_mut().zip(new) {
+            if old.value == new.value {
+                continue;
+            }
+            let Setting {
+                name,
+                value,
+                source,
+            } = new;
+            if RELOADED.contains(&name.as_str()) {
+                log::info!("SIGHUP: {name} is {value:?} now ({source})");
+                *old = new.clone();
+            } else {
+                log::warn!("SIGHUP: {name} changes at the next start, not now ({source})");
+            }
+        }
+    }
+
+    fn renew(&self) {
+        let Some((tls, files)) = &self.tls else {
+            return;
+        };
+        if let Err(err) = replace(tls, files) {
+            log::error!("the TLS files have changed, and the old ones stay in force: {err}");
+        }
+    }
+
+    fn warn(&self) {
+        let identity = self.tls.as_ref().map(|(tls, _)| tls.now());
+        if let Some(warning) = identity.and_then(|identity| identity.warning(wall_clock())) {
+            log::warn!("{warning}");
+        }
+    }
+
+    fn stamps(&self) -> Stamps {
+        let Some((_, files)) = &self.tls else {
+            return Vec::new();
+        };
+        let paths = [Some(&files.certificate), Some(&files.key)];
+        let paths = paths.into_iter().chain([files.client_ca.as_ref()]);
+        paths.flatten().map(|path| stamp(path)).collect()
+    }
+}
+
+/// A certificate that is over never takes the place of one that is not.
+fn replace(tls: &LiveTls, files: &TlsFiles) -> Result<()> {
+    let (old, new, now) = (tls.now(), Identity::load(files)?, wall_clock());
+    if new.days_left(now) < 0 && old.days_left(now) >= 0 {
+        return Err(Error::Unavailable(format!(
+            "the certificate {} ended at {}",
+            files.certificate.display(),
+            new.not_after
+        )));
+    }
+    if new.fingerprint != old.fingerprint {
+        log::info!(
+            "the TLS certificate is {} now, good until {}",
+            new.fingerprint,
+            new.not_after
+        );
+    }
+    let warning = new.warning(now);
+    tls.replace(new);
+    if let Some(warning) = warning {
+        log::warn!("{warning}");
+    }
+    Ok(())
+}
+
+fn stamp(path: &Path) -> Option<(i64, i64, u64, u64)> {
+    let of = fs::metadata(path).ok()?;
+    Some((of.ctime(), of.ctime_nsec(), of.ino(), of.len()))
 }
 
 /// `RUST_LOG` has its own, finer rules, which a level must not cut off.

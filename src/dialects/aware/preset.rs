@@ -78,8 +78,8 @@ fn policy() -> Policy {
         confirm_name: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
-        acts_for_owner: false,
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 

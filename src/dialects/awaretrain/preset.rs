@@ -84,8 +84,8 @@ fn policy() -> Policy {
             limit: 60,
             window_s: 60,
         }),
-        acts_for_owner: false,
         prefix: NAME.to_owned(),
+        acts_for_owner: false,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::domain::key::quota::RateStatus;
 use crate::http::reply::Reply;
 use crate::http::route::Refused;
 use crate::ops::verify::Verdict;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Bytes of `X-Auth-Scopes`: proxies hold all headers of an answer in 4 KiB.
@@ -39,20 +40,23 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
     let name = visible(&key.name);
     let place = verdict.directory.place(key.kin.workspace);
     let (scopes, complete) = scopes(key);
-    let expires_in = match key.ends_at() {
-        None => String::new(),
-        Some(end) => verdict.now.seconds_until(end).to_string(),
-    };
+    let expires_in = key
+        .ends_at()
+        .map(|end| verdict.now.seconds_until(end).to_string());
+    // None of them is there yet, so none has to be looked for.
     let reply = Reply::new(200)
-        .with("remote-user", owner.map_or(&name, |owner| &owner.user_name))
-        .with("x-auth-key-id", &key.id.to_string())
-        .with("x-auth-key-name", &name)
-        .with(
+        .also(
+            "remote-user",
+            owner.map_or(&*name, |owner| &owner.user_name),
+        )
+        .also("x-auth-key-id", key.id.digits())
+        .also("x-auth-key-name", &*name)
+        .also(
             "x-auth-workspace",
             place.map_or("", |place| &place.workspace.slug),
         )
-        .with("x-auth-scopes", &scopes)
-        .with("x-auth-expires-in", &expires_in);
+        .also("x-auth-scopes", &*scopes)
+        .also("x-auth-expires-in", expires_in.as_deref().unwrap_or(""));
     let reply = if complete {
         reply
     } else {
@@ -99,34 +103,41 @@ fn with_rate(reply: Reply, status: RateStatus) -> Reply {
 }
 
 /// The scopes separated by blanks: as many whole ones as fit, and whether that is all.
-fn scopes(key: &Live) -> (String, bool) {
+fn scopes(key: &Live) -> (Cow<'_, str>, bool) {
+    if let [scope] = &*key.kin.scopes
+        && scope.len() < SCOPES_BYTES_MAX
+    {
+        return (Cow::Borrowed(scope), true);
+    }
     let mut text = String::new();
     for scope in &key.kin.scopes {
         if text.len() + 1 + scope.len() > SCOPES_BYTES_MAX {
-            return (text, false);
+            return (text.into(), false);
         }
         if !text.is_empty() {
             text.push(' ');
         }
         text.push_str(scope);
     }
-    (text, true)
+    (text.into(), true)
 }
 
 /// A name as visible ASCII; whatever else it holds is percent-encoded as UTF-8.
-fn visible(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
+fn visible(name: &str) -> Cow<'_, str> {
+    let stays = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
+    if name.bytes().all(stays) {
+        return Cow::Borrowed(name);
+    }
+    let mut text = String::with_capacity(3 * name.len());
     for byte in name.bytes() {
-        match byte {
-            b'%' => text.push_str("%25"),
-            b' '..=b'~' => text.push(char::from(byte)),
-            byte => {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "%{byte:02X}");
-            }
+        if stays(byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 #[cfg(test)]

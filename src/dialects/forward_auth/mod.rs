@@ -66,7 +66,7 @@ struct Demands {
 
 fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let head = &call.request.head;
-    let headers = call.app.index.directory().named_headers();
+    let presented = credential::read(head, call.app.index.directory().named_headers());
     let demands = demands(call, proxy);
     let catalog = demands
         .as_ref()
@@ -81,7 +81,7 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         let reply = answer::refused(refused.code);
         Ok(Some(refuse(&refused, reply)))
     };
-    let credential = match credential::read(head, &headers) {
+    let credential = match presented {
         Presented::None => return unauthenticated(false),
         Presented::Faulty | Presented::Many => return unauthenticated(true),
         Presented::One(credential) => credential,
@@ -156,6 +156,9 @@ fn demands(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
         }
         Proxy::Forwarding | Proxy::Nginx => Demands::from_query(call.request.query())?,
     };
+    if demands == Demands::default() {
+        return Some((demands, None));
+    }
     let directory = call.app.index.directory();
     if let Some(name) = &demands.catalog {
         directory.catalog(name)?;

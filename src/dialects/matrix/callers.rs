@@ -49,6 +49,11 @@ impl Caller {
         !matches!(self.is, Is::Nobody)
     }
 
+    /// Whether the credential is an access token in force.
+    pub fn is_session(&self) -> bool {
+        matches!(&self.is, Is::Manager(manager) if manager.key.is_none())
+    }
+
     /// Whether the credential is a key in force that does not only read.
     pub fn is_key(&self) -> bool {
         match &self.is {

@@ -28,16 +28,22 @@ use world::World;
 
 /// The lines of each surface.
 const TABLES: &[(&str, &[Line])] = &[
+    ("adverity", products::ADVERITY),
     ("aware", products::CHECKED),
     ("awaretrain", products::CHECKED),
+    ("console", products::CONSOLE),
+    ("front", products::FRONT),
     ("forward-auth", forward_auth::LINES),
     ("native", native::LINES),
     ("probes", probes::LINES),
+    ("vspc", products::VSPC),
 ];
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Needs {
+    /// A cookie of the surface's own, which no caller here has: nobody gets a 2xx.
+    Cookie,
     /// Any credential in force.
     Credential,
     /// The permission in the caller's own place.
@@ -65,8 +71,13 @@ pub enum Needs {
     Rows(Permission),
     /// As `Rows` with the first; whoever would be shown the thing needs the second there too.
     RowsWith(Permission, Permission),
+    /// An access token, or a key of the surface's own catalog, which no caller here has; other keys are refused.
+    /// What each token may do there is shown by the surface's own tests.
+    Session,
     /// As `Here`, but whether it was done is told to nobody.
     Silently(Permission),
+    /// A key in force is told what it is itself; everybody else is told `"active":false`.
+    Introspection,
 }
 
 /// What a path is about. The test makes one for each request.
@@ -89,6 +100,7 @@ pub struct Line {
     /// `{id}` and `{secret}` are the thing's, `{new}` is a name that is not taken.
     body: &'static str,
     query: &'static str,
+    spends: bool,
 }
 
 /// A line without a thing and without a body.
@@ -100,6 +112,7 @@ pub const fn line(method: &'static str, path: &'static str, needs: Needs) -> Lin
         thing: Thing::Nothing,
         body: "",
         query: "",
+        spends: false,
     }
 }
 
@@ -115,6 +128,12 @@ impl Line {
         self
     }
 
+    /// The request may end the credential that it comes with.
+    pub const fn spending(mut self) -> Line {
+        self.spends = true;
+        self
+    }
+
     pub const fn asking(mut self, query: &'static str) -> Line {
         self.query = query;
         self
@@ -124,6 +143,12 @@ impl Line {
 /// What a caller has to be told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Told {
+    /// 200, and `"active":false`.
+    Inactive,
+    /// 400 or 401, and nothing has changed.
+    Unproven,
+    /// Sent elsewhere or refused, and nothing has changed.
+    Closed,
     /// 401 or 403, and nothing has changed.
     Denied,
     /// 2xx, and the thing is in the answer.
@@ -151,8 +176,17 @@ fn told(needs: Needs, caller: &Caller) -> Told {
     let rows = |there: bool| if there { Told::Shown } else { Told::Hidden };
     match needs {
         Needs::Nothing => Told::Done,
-        Needs::Password => Told::Unknown,
+        Needs::Password => Told::Unproven,
+        Needs::Session => match caller.is_session() {
+            true => Told::NotUnknown,
+            false => Told::Denied,
+        },
+        Needs::Introspection => match caller.is_known() && !caller.is_session() {
+            true => Told::Done,
+            false => Told::Inactive,
+        },
         Needs::Elsewhere(_) => unreachable!("left out before"),
+        Needs::Cookie => Told::Closed,
         Needs::OwnKey => Told::Denied,
         Needs::Key => match caller.is_key() {
             true => Told::Done,
@@ -201,14 +235,16 @@ fn every_route_refuses_whoever_lacks_what_its_line_names() {
             }
             for caller in &callers {
                 let expected = told(line.needs, caller);
-                // What ends a credential gets one of its own.
-                let secret = match line.needs {
-                    Needs::Credential => caller.renewed(&mut world),
-                    _ => caller.secret.clone(),
+                let secret = match line.spends {
+                    true => caller.renewed(&mut world),
+                    false => caller.secret.clone(),
                 };
                 let seen = world.ask(mount, line, secret.as_deref());
                 asked += 1;
                 let as_expected = match expected {
+                    Told::Inactive => seen.status == 200 && seen.text.contains("\"active\":false"),
+                    Told::Unproven => matches!(seen.status, 400 | 401) && !seen.changed,
+                    Told::Closed => (300..500).contains(&seen.status) && !seen.changed,
                     Told::Denied => matches!(seen.status, 401 | 403) && !seen.changed,
                     Told::Shown => seen.is_success() && seen.shows_thing,
                     Told::Hidden => seen.is_success() && !seen.shows_thing,

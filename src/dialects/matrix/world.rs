@@ -109,11 +109,18 @@ impl World {
         let filled = |text: &str| {
             text.replace("{id}", &id)
                 .replace("{name}", &id)
+                .replace("{slug}", &id)
+                .replace("{userUid}", &id)
+                .replace("{userLoginId}", "7")
+                .replace("{organizationUid}", "7")
                 .replace("{path...}", "a/b")
                 .replace("{secret}", &thing_secret)
                 .replace("{new}", &new)
         };
-        let path = format!("{mount}{}?{}", filled(line.path), filled(line.query));
+        let path = match (mount, line.path) {
+            ("", "") => "/".to_owned(),
+            _ => format!("{mount}{}?{}", filled(line.path), filled(line.query)),
+        };
         let method = if line.method == "*" {
             "GET"
         } else {
@@ -148,7 +155,7 @@ impl World {
             headers.push(("authorization", format!("Bearer {secret}")));
         }
         if !body.is_empty() {
-            let media_type = match body.starts_with('{') {
+            let media_type = match body.starts_with(['{', '[']) {
                 true => "application/json",
                 false => "application/x-www-form-urlencoded",
             };
@@ -168,6 +175,7 @@ impl World {
                 peer: Peer::Tcp {
                     peer: client.parse().unwrap(),
                     local: "192.0.2.1:8443".parse().unwrap(),
+                    is_tls: true,
                 },
                 id: RequestId::new(0, self.count),
             },

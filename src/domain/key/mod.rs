@@ -43,15 +43,22 @@ impl KeyId {
     }
 }
 
-impl std::fmt::Display for KeyId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl KeyId {
+    /// The ten characters, without an allocation.
+    pub fn digits(self) -> [u8; ID_CHARS] {
         let mut digits = [b'0'; ID_CHARS];
         let mut rest = self.0;
         for digit in digits.iter_mut().rev() {
             *digit = BASE62[(rest % 62) as usize];
             rest /= 62;
         }
-        f.write_str(&String::from_utf8_lossy(&digits))
+        digits
+    }
+}
+
+impl std::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.digits()))
     }
 }
 

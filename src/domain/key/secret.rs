@@ -18,6 +18,8 @@ pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 pub const PREFIX_DEFAULT: &str = "lk";
 /// The prefix of access tokens. No key may have it, so the two cannot be mistaken for each other.
 pub const PREFIX_SESSION: &str = "lks";
+/// The prefix of console sessions, for the same reason.
+pub const PREFIX_CONSOLE: &str = "lkc";
 /// The prefix of refresh tokens; reserved like that of access tokens.
 pub const PREFIX_REFRESH: &str = "lkr";
 
@@ -101,9 +103,10 @@ impl std::fmt::Debug for Secret {
 impl<'a> Presented<'a> {
     /// `None` if the text cannot be ours, so that junk never reaches a look-up.
     pub fn parse(text: &'a str) -> Option<Presented<'a>> {
-        let Some((prefix, tail)) = text.split_once('_') else {
+        let Some(underscore) = text.bytes().position(|byte| byte == b'_') else {
             return Presented::parse_plain(text);
         };
+        let (prefix, tail) = (&text[..underscore], &text[underscore + 1..]);
         if tail.len() != TAIL_CHARS || !is_prefix(prefix) {
             return None;
         }
@@ -173,10 +176,10 @@ pub fn random_text(count: usize) -> Result<String> {
     Ok(text)
 }
 
-/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of access and refresh tokens.
+/// Accepts `[a-z][a-z0-9]{1,15}` other than the reserved prefixes of sessions.
 pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
-    if matches!(prefix, PREFIX_SESSION | PREFIX_REFRESH) {
-        return Err(Error::invalid(field, "is reserved for access tokens"));
+    if matches!(prefix, PREFIX_SESSION | PREFIX_REFRESH | PREFIX_CONSOLE) {
+        return Err(Error::invalid(field, "is reserved for sessions"));
     }
     if is_prefix(prefix) {
         return Ok(());
@@ -189,18 +192,25 @@ pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
 
 /// The number that base62 digits write; `None` if a byte is none or the number is too large.
 pub(super) fn base62_value(digits: &[u8]) -> Option<u64> {
-    let mut value: u64 = 0;
-    for digit in digits {
-        let worth = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'A'..=b'Z' => digit - b'A' + 10,
-            b'a'..=b'z' => digit - b'a' + 36,
-            _ => return None,
-        };
-        value = value.checked_mul(62)?.checked_add(u64::from(worth))?;
-    }
-    Some(value)
+    digits.iter().try_fold(0_u64, |value, digit| {
+        let worth = BASE62_WORTH[usize::from(*digit)];
+        let value = value.checked_mul(62)?.checked_add(u64::from(worth))?;
+        (worth != NO_DIGIT).then_some(value)
+    })
 }
+
+const NO_DIGIT: u8 = u8::MAX;
+
+/// What each byte is worth as a digit.
+const BASE62_WORTH: [u8; 256] = {
+    let mut worth = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < BASE62.len() {
+        worth[BASE62[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    worth
+};
 
 fn is_prefix(text: &str) -> bool {
     (2..=PREFIX_CHARS_MAX).contains(&text.len())
@@ -236,14 +246,21 @@ fn push_checksum(text: &mut String) {
     text.extend(digits.map(char::from));
 }
 
-/// CRC-32 as in ISO 3309 and zlib, reflected, with the polynomial 0xEDB88320.
+/// CRC-32 as in ISO 3309 and zlib, reflected, with the polynomial 0xEDB88320; eight bytes a step.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
-    !bytes.iter().fold(u32::MAX, step)
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let step = |crc: u32, byte: &u8| CRC[0][usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
+    let leap = |crc: u32, chunk: &[u8; 8]| {
+        let mixed = u64::from_le_bytes(*chunk) ^ u64::from(crc);
+        let byte = |position: usize| usize::from((mixed >> (8 * position)) as u8);
+        (0..8).fold(0, |crc, position| crc ^ CRC[7 - position][byte(position)])
+    };
+    !rest.iter().fold(chunks.iter().fold(u32::MAX, leap), step)
 }
 
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
+/// What a byte adds to the sum, by the number of bytes that follow it.
+static CRC: [[u32; 256]; 8] = {
+    let mut tables = [[0; 256]; 8];
     let mut index = 0;
     while index < 256 {
         let mut crc = index as u32;
@@ -256,10 +273,20 @@ const CRC_TABLE: [u32; 256] = {
             };
             bit += 1;
         }
-        table[index] = crc;
+        tables[0][index] = crc;
         index += 1;
     }
-    table
+    let mut table = 1;
+    while table < 8 {
+        index = 0;
+        while index < 256 {
+            let before = tables[table - 1][index];
+            tables[table][index] = tables[0][(before & 0xff) as usize] ^ (before >> 8);
+            index += 1;
+        }
+        table += 1;
+    }
+    tables
 };
 
 #[cfg(test)]
@@ -270,6 +297,11 @@ mod tests {
     #[test]
     fn the_checksum_is_the_crc_32_of_zlib() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(
+            crc32(b"The quick brown fox jumps over the lazy dog"),
+            0x414F_A339
+        );
+        assert_eq!(crc32(b""), 0);
     }
 
     #[test]

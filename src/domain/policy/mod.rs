@@ -36,7 +36,7 @@ pub struct Policy {
     pub expiry: Expiry,
     /// The longest life, counted from the moment of issue or edit.
     pub expiry_s_max: Option<u64>,
-    /// The longest life in months of the calendar: up to the end of the same day, in UTC.
+    /// The longest life in months of the calendar: up to the midnight that ends the same day, in UTC.
     pub expiry_months_max: Option<u32>,
     pub addresses: AddressRule,
     /// Keys of this policy that one workspace may hold.

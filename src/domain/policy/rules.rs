@@ -116,8 +116,12 @@ impl Policy {
             return Ok(());
         }
         Err(Error::Conflict(format!(
-            "policy {} shows a secret once; rotate the key for a new one, or issue another key",
-            self.name
+            "policy {} shows a secret once; {}",
+            self.name,
+            match self.can_rotate {
+                true => "rotate the key for a new one, or issue another key",
+                false => "issue another key and delete this one",
+            }
         )))
     }
 
@@ -270,8 +274,8 @@ mod tests {
             ..Policy::standard()
         };
         check(&year, &Key::sample(), Some("expires_at"));
-        check(&year, &ends("2027-11-21T23:59:59.999Z"), None);
-        check(&year, &ends("2027-11-22T00:00:00Z"), Some("expires_at"));
+        check(&year, &ends("2027-11-22T00:00:00Z"), None);
+        check(&year, &ends("2027-11-22T00:00:00.001Z"), Some("expires_at"));
         let hour = Policy {
             expiry_s_max: Some(3600),
             ..Policy::standard()

@@ -84,12 +84,12 @@ fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
 }
 
 fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
-    // Proving a password again is more than having a session or a key of one's own; whoever administers the root
-    // manages keys everywhere.
-    let narrowed = matches!(
-        (before, after),
-        (IssuedBy::Owner, IssuedBy::Password) | (IssuedBy::Manager, IssuedBy::RootAdministrator)
-    );
+    if after == IssuedBy::RootAdministrator {
+        // What such keys may do rests on who issued them (`ops::access::as_granted`): others must not become like them.
+        return before == after;
+    }
+    // Proving a password again is more than having a session or a key of one's own.
+    let narrowed = matches!((before, after), (IssuedBy::Owner, IssuedBy::Password));
     narrowed || same_or(before, after, IssuedBy::ManagerOrOwner)
 }
 
@@ -177,6 +177,17 @@ mod tests {
         assert_eq!(strict().loosened_from(&loose()), None);
     }
 
+    #[test]
+    fn keys_of_managers_do_not_become_an_administrators() {
+        let root = Policy {
+            issued_by: IssuedBy::RootAdministrator,
+            ..loose()
+        };
+        assert_eq!(root.loosened_from(&root), None);
+        assert_eq!(root.loosened_from(&loose()), Some("issued_by"));
+        assert_eq!(loose().loosened_from(&root), Some("issued_by"));
+    }
+
     #[track_caller]
     fn check(member: &str, loosen: fn(&mut Policy)) {
         let mut after = strict();
@@ -188,11 +199,11 @@ mod tests {
     fn every_member_that_permits_more_is_found() {
         check("issued_by", |p| p.issued_by = IssuedBy::Owner);
         check("issued_by", |p| p.issued_by = IssuedBy::ManagerOrOwner);
+        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("owner", |p| p.owner = Presence::Forbidden);
         check("catalog", |p| p.catalog = Some("other".to_owned()));
         check("catalog", |p| p.catalog = None);
         check("scopes", |p| p.scopes = Presence::Optional);
-        check("issued_by", |p| p.issued_by = IssuedBy::RootAdministrator);
         check("headers", |p| p.headers.push(CredentialHeader::Token));
         check("headers", |p| p.headers = vec![CredentialHeader::Token]);
         check("read_only_by", |p| p.read_only_by = ReadOnlyBy::Operation);

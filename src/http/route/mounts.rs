@@ -273,6 +273,9 @@ fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target
 
 /// Whether a path is one of a template, trailing slash or not.
 fn fits(template: &str, path: &str) -> bool {
+    if template == path {
+        return true;
+    }
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut wanted = template.split('/');
     let mut found = path.split('/');

@@ -84,8 +84,8 @@ fn needed<'a>(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Vec<&
 /// these words. The methods that the catalog has for a path are told to whoever has a good key.
 pub fn judge(call: &Call<'_>, words: &CatalogWords, path: &str) -> Result<Option<Reply>> {
     let head = &call.request.head;
-    let headers = call.app.index.directory().named_headers();
-    let Presented::One(credential) = credential::read(head, &headers) else {
+    let presented = credential::read(head, call.app.index.directory().named_headers());
+    let Presented::One(credential) = presented else {
         return Ok(Some(words.refusal(&Refused::credential())));
     };
     let question = Question {

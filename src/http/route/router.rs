@@ -87,7 +87,8 @@ impl Router {
 
     /// Whether the route will find a caller. Spends nothing of what the credential may spend.
     fn foresees_caller(&self, route: &Route, head: &Head) -> bool {
-        match credential::read(head, &self.app.index.directory().named_headers()) {
+        let presented = credential::read(head, self.app.index.directory().named_headers());
+        match presented {
             Presented::Faulty | Presented::Many => false,
             Presented::None => self.without_credential(route.access, head).is_ok(),
             Presented::One(credential) => access::foresees(
@@ -176,8 +177,8 @@ impl Router {
         if access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let headers = self.app.index.directory().named_headers();
-        match credential::read(request, &headers) {
+        let presented = credential::read(request, self.app.index.directory().named_headers());
+        match presented {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(
                 "there is more than one credential in the request; send one".to_owned(),
@@ -271,8 +272,11 @@ fn preflight(allow: &str) -> Reply {
 
 /// The decoded values of a template's single-segment parameters; `None` if an escape is bad.
 fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
-    let path = path.strip_suffix('/').unwrap_or(path);
     let mut values = Vec::new();
+    if !template.contains('{') {
+        return Some(values);
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
     for (part, segment) in template.split('/').zip(path.split('/')) {
         if let Some(name) = part
             .strip_prefix('{')

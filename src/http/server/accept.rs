@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::Listener;
 use super::connection::{self, Front};
+use super::tls::{LiveTls, shake_hands};
 use super::watch::{Place, TICK};
 use crate::http::request::Peer;
 
@@ -17,6 +18,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A listener that belongs to the runtime.
 pub enum Door {
     Tcp(TcpListener),
+    Tls(TcpListener, LiveTls),
     Unix(UnixListener),
 }
 
@@ -27,6 +29,10 @@ impl Door {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 Door::Tcp(TcpListener::from_std(listener)?)
+            }
+            Listener::Tls(listener, tls) => {
+                listener.set_nonblocking(true)?;
+                Door::Tls(TcpListener::from_std(listener)?, tls)
             }
             Listener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
@@ -54,15 +60,25 @@ impl Door {
     async fn serve_next(&self, front: &Arc<Front>) -> io::Result<()> {
         match self {
             Door::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                let local = stream.local_addr()?;
-                stream.set_nodelay(true)?;
+                let (stream, peer) = accept(listener, false).await?;
                 let place = place(front).await;
-                let peer = Peer::Tcp { peer, local };
-                let (stream, owner) = (stream.into_std()?, Arc::clone(front));
+                let owner = Arc::clone(front);
                 front.lanes.give(async move {
                     // Registered anew, with the thread that will serve it.
                     if let Ok(stream) = TcpStream::from_std(stream) {
+                        connection::serve(stream, peer, place, owner).await;
+                    }
+                });
+            }
+            Door::Tls(listener, tls) => {
+                let (stream, peer) = accept(listener, true).await?;
+                let place = place(front).await;
+                let (owner, identity) = (Arc::clone(front), tls.now());
+                front.lanes.give(async move {
+                    let Ok(stream) = TcpStream::from_std(stream) else {
+                        return;
+                    };
+                    if let Some(stream) = shake_hands(stream, identity, &place, &owner).await {
                         connection::serve(stream, peer, place, owner).await;
                     }
                 });
@@ -83,8 +99,25 @@ impl Door {
     }
 }
 
+/// The next connection, ready to be registered with another thread.
+async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::TcpStream, Peer)> {
+    let (stream, peer) = listener.accept().await?;
+    let local = stream.local_addr()?;
+    stream.set_nodelay(true)?;
+    let peer = Peer::Tcp {
+        peer,
+        local,
+        is_tls,
+    };
+    Ok((stream.into_std()?, peer))
+}
+
 /// A place for a connection that has been accepted. Meanwhile further ones wait in the kernel's queue.
 async fn place(front: &Arc<Front>) -> Place {
+    if front.registry.is_empty() {
+        // The clock has stood still while nobody was there.
+        front.registry.sweep((front.service.now)());
+    }
     loop {
         if let Some(place) = front.registry.enter() {
             return place;

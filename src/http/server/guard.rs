@@ -220,9 +220,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         if may_answer {
             head = match self.line.answer_at_once(head, &mut self.outbox) {
                 Err(head) => head,
-                Ok(()) => {
+                Ok(spent) => {
                     self.start += head_bytes;
-                    self.stage = Stage::Head(head::Scan::new());
+                    self.stage = Stage::Head(head::Scan::reusing(spent));
                     self.enter(self.phase_between());
                     return true;
                 }

@@ -1,7 +1,7 @@
 //! The HTTP front: sockets, connections, deadlines, framing, and the crossing from async to plain Rust.
 //!
 //! This folder is the only home of hyper and tokio. What it serves is three closures in a [`Service`]; it knows no
-//! route and no credential. A byte travels `accept` → `guard` (strict framing by `head` and `chunked`) → hyper →
+//! route and no credential. A byte travels `accept` → `tls`, where there is a certificate → `guard` (strict framing by `head` and `chunked`) → hyper →
 //! `connection` → the service, inline or on the `pool`; `watch` keeps the deadlines.
 
 mod accept;
@@ -12,6 +12,7 @@ mod head;
 mod lanes;
 mod limits;
 mod pool;
+pub mod tls;
 mod watch;
 
 use std::future::poll_fn;
@@ -31,6 +32,7 @@ use self::connection::Front;
 use self::lanes::Lanes;
 use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
 use self::pool::Pool;
+use self::tls::LiveTls;
 use self::watch::{Registry, TICK};
 use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
@@ -105,6 +107,7 @@ pub enum Fault {
 /// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
 pub enum Listener {
     Tcp(std::net::TcpListener),
+    Tls(std::net::TcpListener, LiveTls),
     Unix(std::os::unix::net::UnixListener),
 }
 
@@ -131,6 +134,8 @@ pub struct Hooks {
     pub on_ready: Box<dyn FnOnce() + Send>,
     /// At each SIGHUP, on the I/O thread of `run`: short work only.
     pub on_hangup: Box<dyn Fn() + Send>,
+    /// Once the drain begins.
+    pub on_stop: Box<dyn FnOnce() + Send>,
 }
 
 impl Default for Hooks {
@@ -138,6 +143,7 @@ impl Default for Hooks {
         Hooks {
             on_ready: Box::new(|| ()),
             on_hangup: Box::new(|| ()),
+            on_stop: Box::new(|| ()),
         }
     }
 }
@@ -218,6 +224,7 @@ async fn serve(
     (hooks.on_ready)();
 
     signals.stop_asked(&stopper, &hooks.on_hangup).await;
+    (hooks.on_stop)();
     front.registry.drain();
     for task in accepting {
         task.abort();
@@ -231,13 +238,16 @@ async fn serve(
     Ok(())
 }
 
-/// Keeps the clock of all deadlines.
+/// Keeps the clock of all deadlines, as long as there is a connection that has one: an idle server does not wake.
 async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         front.registry.sweep((front.service.now)());
+        if front.registry.is_empty() {
+            front.registry.entered.notified().await;
+        }
     }
 }
 

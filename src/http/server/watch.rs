@@ -102,6 +102,8 @@ pub struct Registry {
     guests: Mutex<Guests>,
     /// A place became free.
     pub left: Notify,
+    /// A place was taken: the clock is needed.
+    pub entered: Notify,
 }
 
 #[repr(align(64))]
@@ -145,6 +147,7 @@ impl Registry {
             drain_tick: AtomicU32::new(0),
             guests: Mutex::default(),
             left: Notify::new(),
+            entered: Notify::new(),
         }
     }
 
@@ -233,6 +236,7 @@ impl Registry {
             tick: self.now(),
         });
         guests.watches.insert(number, Arc::clone(&watch));
+        self.entered.notify_one();
         Some(Place {
             number,
             watch,

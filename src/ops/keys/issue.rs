@@ -56,7 +56,6 @@ pub fn issue(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> R
 
 /// Issues a key to whoever proves a user's name and password, for that user, under a policy that is issued so.
 /// Wrong passwords are told and limited as at sign-in.
-#[cfg_attr(not(test), expect(dead_code, reason = "no way in asks for it yet"))]
 pub fn issue_by_password(
     app: &App,
     user_name: &str,

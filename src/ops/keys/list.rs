@@ -70,6 +70,31 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
     })
 }
 
+/// Numbers and ids of the live keys of a catalog that have an owner, in no order; those of one owner if one is named.
+/// Which of them the caller may see is decided when he looks at each ([`super::find`]); whoever may see nobody's keys
+/// but his own gets his own alone.
+pub fn numbers(
+    app: &App,
+    caller: &Caller,
+    catalog: &str,
+    owner: Option<Uid>,
+) -> Result<Vec<(i64, KeyId)>> {
+    caller.require_somewhere(Permission::KeysRead)?;
+    let sees_others = {
+        let directory = app.index.directory();
+        let mut places = directory.subtree(caller.reach);
+        places.any(|uid| caller.may(&directory, Permission::KeysRead, uid, None))
+    };
+    let owner = match (owner, sees_others) {
+        (None, false) => match caller.user {
+            None => return Ok(Vec::new()),
+            own => own,
+        },
+        (owner, _) => owner,
+    };
+    app.read(|read| keys::list_numbers(read, catalog, owner))
+}
+
 /// The row decides, whatever source it came from. The directory is asked for this key alone.
 fn may_see(app: &App, caller: &Caller, sieve: &Sieve, key: &Key) -> bool {
     let directory = app.index.directory();

@@ -1,5 +1,6 @@
 //! Users and their roles.
 
+pub mod console;
 mod gate;
 pub mod sessions;
 pub mod tokens;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Read, people, workspaces};
 pub use gate::PasswordGate;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What a new user is to be.
@@ -130,6 +132,17 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
         .collect();
     users.sort_by(|a, b| a.user_name.cmp(&b.user_name));
     Ok(users)
+}
+
+/// Which of some users can sign in with a password.
+pub fn with_password(app: &App, users: &[Arc<User>]) -> Result<Vec<Arc<User>>> {
+    if let [user] = users {
+        let password = app.read(|read| people::find_password(read, user.uid))?;
+        return Ok(password.map(|_| user.clone()).into_iter().collect());
+    }
+    let holders: HashSet<Uid> = app.read(people::list_with_password)?.into_iter().collect();
+    let can = |user: &&Arc<User>| holders.contains(&user.uid);
+    Ok(users.iter().filter(can).cloned().collect())
 }
 
 /// Changes a user. Disabling stops the user's keys at once, and ends his sessions.

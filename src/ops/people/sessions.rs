@@ -99,6 +99,7 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
         read_only: false,
         issued_at: now.wall,
         expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
+        console: None,
     };
     let caller = Caller {
         actor: format!("user:{}", user.user_name),

@@ -151,6 +151,7 @@ fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Resul
         read_only,
         issued_at: now,
         expires_at: now.plus_s(ACCESS_TOKEN_S),
+        console: None,
     };
     let token = RefreshToken {
         id: token_id,

@@ -8,6 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::ops::access::{Caller, Origin};
 use crate::ops::clock::Wall;
 use crate::ops::policies::presets::Preset;
+use crate::ops::setup::OwnerPassword;
 use crate::ops::{App, setup};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Fixture {
             sealing: Arc::new(SealingKeys::generate().unwrap().0),
         };
         let path = folder.join("db");
-        setup::create(&path, files.clone(), presets, NOW).unwrap();
+        setup::create(&path, files.clone(), presets, OwnerPassword::Generated, NOW).unwrap();
         let app = open(&path, &files, presets, wall);
         Fixture {
             app,

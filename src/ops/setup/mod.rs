@@ -1,5 +1,6 @@
 //! The first start: what an empty database is given, and opening one that is there.
 
+pub mod first_run;
 #[cfg(test)]
 pub mod fixture;
 
@@ -40,9 +41,19 @@ const FILL_CACHE_MIB: u32 = 512;
 /// Threads that read keys at the start.
 const LOADERS: usize = 2;
 
+/// How the first owner comes by a password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OwnerPassword {
+    /// It is drawn, and shown once.
+    Generated,
+    /// It is set in the console, with a code that the server prints ([`first_run`]).
+    SetUp,
+}
+
 /// The secrets of a new store: to be shown once.
 pub struct Seeds {
-    pub password: String,
+    /// Absent where the owner is to be set up in the console.
+    pub password: Option<String>,
     pub management: Secret,
     pub sample: Secret,
 }
@@ -52,14 +63,18 @@ pub fn create(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
+    owner: OwnerPassword,
     now: Timestamp,
 ) -> Result<Seeds> {
-    let password = password::generate()?;
-    let digest = PasswordDigest::new(&password)?;
+    let password = match owner {
+        OwnerPassword::Generated => Some(password::generate()?),
+        OwnerPassword::SetUp => None,
+    };
+    let digest = password.as_deref().map(PasswordDigest::new).transpose()?;
     Store::create(path)?;
     let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
-        let seeds = seed(tx, &files, &digest, now)?;
+        let seeds = seed(tx, &files, digest.as_ref(), now)?;
         presets::install(tx, &files.peppers, presets, now)?;
         Ok(seeds)
     })?;
@@ -114,6 +129,7 @@ pub fn open(
         passwords: PasswordGate::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
+        first_run: Default::default(),
         inspections: Default::default(),
         writable: Default::default(),
     };
@@ -177,7 +193,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
 fn seed(
     tx: &Write<'_>,
     files: &KeyFiles,
-    digest: &PasswordDigest,
+    digest: Option<&PasswordDigest>,
     now: Timestamp,
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {
@@ -209,7 +225,7 @@ fn seed(
     local::insert_peppers(tx, peppers)?;
     local::insert_sealing_keys(tx, &files.sealing)?;
     workspaces::insert(tx, &workspace)?;
-    people::insert(tx, &owner, Some(digest))?;
+    people::insert(tx, &owner, digest)?;
     policies::insert(tx, &Policy::standard())?;
     catalogs::replace(
         tx,

@@ -1,6 +1,6 @@
 //! The end of workspaces: an empty one by itself, or one with all that is in it and below.
 
-use super::manageable;
+use super::{manageable, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
@@ -44,16 +44,47 @@ pub fn delete_with_contents(app: &App, caller: &Caller, text: &str) -> Result<()
         for workspace in &doomed {
             check_nobody_at_home(tx, workspace)?;
         }
-        let mut records = Vec::new();
-        for workspace in &doomed {
-            for (action, ended) in keys::end_those_of_workspace(tx, workspace.uid, now)? {
-                let workspace = Some(parent);
-                records.push((action, Record { workspace, ..ended }));
-            }
-            end(tx, workspace.uid, now)?;
-            records.push(("workspace.delete", record(workspace, parent)));
+        Ok((end_all(tx, &doomed, parent, now)?, ()))
+    })
+}
+
+/// Ends workspaces, children before their parents, and all keys in them; `parent` is the one above that stays.
+fn end_all(
+    tx: &Write<'_>,
+    doomed: &[Workspace],
+    parent: Uid,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let mut records = Vec::new();
+    for workspace in doomed {
+        for (action, ended) in keys::end_those_of_workspace(tx, workspace.uid, now)? {
+            let workspace = Some(parent);
+            records.push((action, Record { workspace, ..ended }));
         }
-        Ok((records, ()))
+        end(tx, workspace.uid, now)?;
+        records.push(("workspace.delete", record(workspace, parent)));
+    }
+    Ok(records)
+}
+
+/// Ends a workspace without others below it, and every key in it, for administrators of the root workspace alone.
+pub fn delete_with_keys(app: &App, caller: &Caller, text: &str) -> Result<()> {
+    let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
+    let target = Target::new(Kind::Workspace, text);
+    app.change_all(caller, "workspace.delete", target, move |tx, now| {
+        let directory = index.directory();
+        let seen = visible(&directory, &who, &asked)?;
+        who.require_root_administrator(&directory)?;
+        let (top, parent) = deletable(tx, &directory, &who, &asked)?;
+        let doomed = deepest_first(workspaces::list(tx)?, top.uid);
+        if doomed.len() > 1 {
+            return Err(Error::Conflict(format!(
+                "workspace {} has others below it; delete those first",
+                seen.slug
+            )));
+        }
+        check_nobody_at_home(tx, &top)?;
+        Ok((end_all(tx, &doomed, parent, now)?, ()))
     })
 }
 

@@ -68,12 +68,19 @@ impl Request {
     pub fn send(&self, port: u16) -> Reply {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(40)))
             .unwrap();
         // A proxy that has refused may close before it has read all.
         let _ = stream.write_all(&self.bytes(port));
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
+        let mut piece = [0; 16_384];
+        while let Ok(length @ 1..) = stream.read(&mut piece) {
+            answer.extend(&piece[..length]);
+            // Envoy waits a second before it closes after a refusal.
+            if Reply::parse(&answer).is_whole() {
+                break;
+            }
+        }
         Reply::parse(&answer)
     }
 
@@ -109,6 +116,15 @@ impl Reply {
             head,
             body: body.to_owned(),
         }
+    }
+
+    /// Whether nothing more can follow. Without a Content-Length only the end of the connection tells.
+    fn is_whole(&self) -> bool {
+        let length = self
+            .header("Content-Length")
+            .and_then(|text| text.parse().ok());
+        self.head.ends_with("\r\n\r\n")
+            && length.is_some_and(|length: usize| self.body.len() >= length)
     }
 
     pub fn is_success(&self) -> bool {

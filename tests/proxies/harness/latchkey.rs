@@ -55,7 +55,7 @@ impl Latchkey {
 
     /// The process stands still, with its sockets open, until `resume`.
     pub fn suspend(&self) {
-        self.process.as_ref().unwrap().signal("STOP");
+        self.process.as_ref().unwrap().suspend();
     }
 
     pub fn resume(&self) {

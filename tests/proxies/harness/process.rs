@@ -23,6 +23,17 @@ pub struct Process {
 impl Process {
     /// Starts `program` in `folder` and waits until it listens on `port`.
     pub fn start(program: &Path, args: &[&str], folder: &Path, port: u16) -> Process {
+        Process::start_in(folder, program, args, folder, port)
+    }
+
+    /// The same, in another `place` than that of what it writes.
+    pub fn start_in(
+        place: &Path,
+        program: &Path,
+        args: &[&str],
+        folder: &Path,
+        port: u16,
+    ) -> Process {
         await_silence(port);
         let name = program.file_name().unwrap().to_string_lossy();
         let log = folder.join(format!("{name}.log"));
@@ -30,7 +41,7 @@ impl Process {
             .args(["-c", WATCHED])
             .arg(program)
             .args(args)
-            .current_dir(folder)
+            .current_dir(place)
             .env("HOME", folder)
             .env("XDG_CONFIG_HOME", folder)
             .env("XDG_DATA_HOME", folder)
@@ -72,6 +83,37 @@ impl Process {
             .status()
             .unwrap();
         assert!(done.success(), "kill -{name} {group}");
+    }
+
+    /// Stops all threads of the program until `signal("CONT")`. Signals take a moment, in which a thread could still answer.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+        let started = Instant::now();
+        while !self.threads().all(|state| state == "T") {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the program does not stand still"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The states of all threads of the process group (proc_pid_stat(5), fields 3 and 5).
+    fn threads(&self) -> impl Iterator<Item = String> {
+        let group = self.child.id().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let threads = processes.flat_map(|process| {
+            fs::read_dir(process.path().join("task"))
+                .into_iter()
+                .flatten()
+                .flatten()
+        });
+        threads.filter_map(move |thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+            let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+            let state = fields.next()?;
+            (fields.nth(1)? == group).then(|| state.to_owned())
+        })
     }
 }
 

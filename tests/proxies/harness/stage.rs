@@ -1,13 +1,14 @@
 //! Client, proxy, Latchkey and application together, for one proxy at a time.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::application::{self, Seen};
-use super::client::{Reply, Request};
+use super::client::{Reply, Request, get};
 use super::latchkey::{Key, Latchkey};
 use super::process::Process;
 use super::proxy::Proxy;
@@ -20,6 +21,8 @@ pub struct Stage {
     _proxy: Process,
     pub latchkey: Latchkey,
     pub port: u16,
+    /// How long the proxy waits for an answer to its question.
+    pub patience: Duration,
     /// May do nothing in the catalog.
     pub bare: Key,
     pub reader: Key,
@@ -28,22 +31,51 @@ pub struct Stage {
     _lock: MutexGuard<'static, ()>,
 }
 
+/// Copies an example and changes its text. Each change must find its place.
+fn changed_copy(example: &Path, copy: &Path, changes: &[(&str, &str)]) -> PathBuf {
+    fs::create_dir_all(copy).unwrap();
+    let mut made = vec![false; changes.len()];
+    for entry in fs::read_dir(example).unwrap() {
+        let path = entry.unwrap().path();
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (made, (from, to)) in made.iter_mut().zip(changes) {
+            *made |= text.contains(from);
+            text = text.replace(from, to);
+        }
+        fs::write(copy.join(path.file_name().unwrap()), text).unwrap();
+    }
+    assert!(made.iter().all(|made| *made), "{changes:?}: {made:?}");
+    copy.to_owned()
+}
+
 impl Stage {
     /// `None` if the proxy is not installed.
     pub fn set(proxy: &Proxy) -> Option<Stage> {
+        Stage::set_changed(proxy, &[])
+    }
+
+    /// With a copy of the example in which these texts stand in the place of others.
+    pub fn set_changed(proxy: &Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
         let program = proxy.find()?;
         let lock = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("proxies")
-            .join(proxy.name);
+            .join(proxy.name.replace(" ", "-"));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
 
         application::start();
         let latchkey = Latchkey::start(&folder);
+        let example = match changes {
+            [] => proxy.example(),
+            changes => changed_copy(&proxy.example(), &folder.join("example"), changes),
+        };
+        let process = proxy.start(&program, &folder, &example);
+        await_rules(proxy.port);
         Some(Stage {
-            _proxy: proxy.start(&program, &folder),
+            _proxy: process,
             port: proxy.port,
+            patience: proxy.patience,
             bare: latchkey.issue("bare", &[], json!({})),
             reader: latchkey.issue("reader", &["invoices:read"], json!({})),
             writer: latchkey.issue("writer", &["invoices:write"], json!({})),
@@ -86,5 +118,17 @@ impl Stage {
         assert_eq!(reply.status, status, "{}", reply.text());
         assert_eq!(reply.header("X-Auth-Code"), code, "{}", reply.text());
         reply
+    }
+}
+
+/// Traefik listens before it has read its rules, and knows no path until then.
+fn await_rules(port: u16) {
+    let started = Instant::now();
+    while get("/").send(port).status == 404 {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the proxy finds no rules"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -2,3 +2,5 @@
 
 mod configuration;
 mod reload;
+mod systemd;
+mod tls;

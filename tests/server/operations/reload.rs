@@ -1,27 +1,11 @@
 //! SIGHUP: what changes at once, what waits, and that a mistake changes nothing.
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{Server, fresh_folder};
-
-/// Waits until the log holds so many lines with these words.
-#[track_caller]
-fn wait_for_log(server: &Server, words: &str, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while server.log().matches(words).count() < count {
-        assert!(
-            Instant::now() < deadline,
-            "{words:?} is not in\n{}",
-            server.log()
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 // attacks 253
 #[test]
@@ -47,7 +31,7 @@ fn sighup_puts_trusted_proxies_in_force_and_keeps_them_on_a_mistake() {
     )
     .expect("it can be written");
     server.signal(Signal::HUP);
-    wait_for_log(&server, "SIGHUP: the settings were read again", 1);
+    server.wait_for_log("SIGHUP: the settings were read again", 1);
     assert_eq!(status(), 200);
     let log = server.log();
     assert!(log.contains("trusted_proxies is \"10.1.2.3\" now"), "{log}");
@@ -66,17 +50,13 @@ fn sighup_puts_trusted_proxies_in_force_and_keeps_them_on_a_mistake() {
     {
         fs::write(&file, broken).expect("it can be written");
         server.signal(Signal::HUP);
-        wait_for_log(
-            &server,
-            "SIGHUP: all settings stay as they were",
-            number + 1,
-        );
+        server.wait_for_log("SIGHUP: all settings stay as they were", number + 1);
         assert_eq!(status(), 200, "{broken}");
     }
 
     fs::write(&file, "").expect("it can be written");
     server.signal(Signal::HUP);
-    wait_for_log(&server, "SIGHUP: the settings were read again", 2);
+    server.wait_for_log("SIGHUP: the settings were read again", 2);
     assert_eq!(status(), 403);
     server.assert_alive();
     let _ = fs::remove_dir_all(folder);
@@ -92,13 +72,13 @@ fn sighup_changes_the_log_level() {
     refused();
     fs::write(&file, "log_level = \"debug\"\n").expect("it can be written");
     server.signal(Signal::HUP);
-    wait_for_log(&server, "log_level is \"debug\" now", 1);
+    server.wait_for_log("log_level is \"debug\" now", 1);
     assert!(
         !server.log().contains("a request was refused"),
         "{}",
         server.log()
     );
     refused();
-    wait_for_log(&server, "a request was refused", 1);
+    server.wait_for_log("a request was refused", 1);
     let _ = fs::remove_dir_all(folder);
 }

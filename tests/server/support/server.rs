@@ -67,6 +67,11 @@ impl Server {
         Server::launch(Some(descriptors), "127.0.0.1:0", &[], &[])
     }
 
+    /// As [`Server::start_limited`], with further arguments.
+    pub fn start_limited_with(descriptors: u32, args: &[&str]) -> Server {
+        Server::launch(Some(descriptors), "127.0.0.1:0", args, &[])
+    }
+
     fn launch(
         descriptors: Option<u32>,
         listen: &str,
@@ -99,7 +104,9 @@ impl Server {
             .args(["--listen", listen]);
         let (child, hello) = spawn(command, &args, &env, &folder);
         // A first start shows its secrets before it serves; whoever connects waits until it does.
-        Address::Tcp(address(&hello)).call("GET", "/healthz", &[], None);
+        let socket = hello["socket"].as_str().map(PathBuf::from);
+        let socket = socket.unwrap_or_else(|| panic!("no socket in {hello}"));
+        Address::Unix(socket).call("GET", "/healthz", &[], None);
         let text = |value: &Value| {
             value
                 .as_str()
@@ -235,7 +242,7 @@ impl Server {
     #[track_caller]
     pub fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(START_S);
-        while self.anonymous().get("/readyz").status != 200 {
+        while self.local().get("/readyz").status != 200 {
             assert!(Instant::now() < deadline, "not ready\n{}", self.log());
             thread::sleep(Duration::from_millis(10));
         }
@@ -255,6 +262,20 @@ impl Server {
             .and_then(|kib| kib.parse().ok())
             .expect("a number of KiB");
         kib * 1024
+    }
+
+    /// Waits until the log holds so many lines with these words; at most 20 s.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(START_S);
+        while self.log().matches(words).count() < count {
+            assert!(
+                Instant::now() < deadline,
+                "{words:?} is not in\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What the server has written to stderr since its first start.
@@ -337,9 +358,10 @@ fn spawn(
 }
 
 fn address(hello: &Value) -> SocketAddr {
-    let url = hello["url"]
-        .as_str()
-        .and_then(|url| url.strip_prefix("http://"));
+    let url = hello["url"].as_str().unwrap_or_default();
+    let url = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
     let address = url.and_then(|url| url.trim_end_matches('/').parse().ok());
     address.unwrap_or_else(|| panic!("no URL with an address in {hello}"))
 }

@@ -3,13 +3,17 @@
 //! A dialect has a folder here with its transcripts and a `mod.rs` that calls [`play_all`] and [`table::check`].
 
 mod adverity;
+mod aware;
+mod awaretrain;
 mod names;
 mod pattern;
 mod player;
 mod reader;
 mod table;
+mod vspc;
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -26,7 +30,9 @@ pub fn play_all(dialect: &str) {
         for _ in 0..threads() {
             scope.spawn(|| {
                 while let Some(path) = next() {
-                    if let Err(failure) = play(&path) {
+                    let played = catch_unwind(AssertUnwindSafe(|| play(&path)));
+                    let panicked = |_| Err(format!("=== {}\nit panicked", path.display()));
+                    if let Err(failure) = played.unwrap_or_else(panicked) {
                         failures.lock().unwrap().push(failure);
                     }
                 }
@@ -59,9 +65,9 @@ fn folder(dialect: &str) -> PathBuf {
     Path::new("tests/server/transcripts").join(dialect)
 }
 
-/// The transcripts of a dialect. `LATCHKEY_TRANSCRIPT=1C-4` plays those alone whose names contain the text.
+/// The transcripts of a dialect. `TRANSCRIPT=1C-4` plays those alone whose names contain the text.
 fn files(dialect: &str) -> Vec<PathBuf> {
-    let wanted = std::env::var("LATCHKEY_TRANSCRIPT").unwrap_or_default();
+    let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
     let entries = fs::read_dir(folder(dialect)).expect("a dialect has a folder of transcripts");
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.expect("the folder can be read").path())

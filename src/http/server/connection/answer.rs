@@ -33,22 +33,22 @@ impl Answer {
         let mut reply = reply;
         let headers = &mut reply.headers;
         headers.remove("x-request-id");
-        headers.append(b"x-request-id", &id.digits());
+        headers.push(b"x-request-id", &id.digits());
         if !headers.contains("cache-control") {
-            headers.append(b"cache-control", b"no-store");
+            headers.push(b"cache-control", b"no-store");
         }
         if !headers.contains("x-content-type-options") {
-            headers.append(b"x-content-type-options", b"nosniff");
+            headers.push(b"x-content-type-options", b"nosniff");
         }
         if closes {
-            headers.append(b"connection", b"close");
+            headers.push(b"connection", b"close");
         }
         let wall = line.front.registry.wall();
         DATE.with_borrow_mut(|(second, text)| {
             if *second != wall.unix_s() {
                 (*second, *text) = (wall.unix_s(), wall.http_date());
             }
-            headers.append(b"date", text.as_bytes());
+            headers.push(b"date", text.as_bytes());
         });
         Answer { status, reply }
     }

@@ -7,6 +7,7 @@ mod exchange;
 mod tests;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,6 +76,19 @@ impl Front {
             log::warn!("a client speaks TLS to a plain HTTP port");
         }
     }
+
+    /// Whoever goes away without a word, as probes of ports do, is not worth a line.
+    pub fn log_handshake(&self, err: &io::Error) {
+        let is_silent = matches!(
+            err.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+        );
+        if is_silent || !self.tls_log.may(self.registry.now()) {
+            log::debug!("a TLS handshake failed: {err}");
+        } else {
+            log::warn!("a TLS handshake failed: {err}");
+        }
+    }
 }
 
 /// One connection as its guard and its requests know it.
@@ -100,8 +114,9 @@ impl Line {
         }
     }
 
-    /// Appends the answer to a request without a body to `out`, if it is to be had at once.
-    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<(), Head> {
+    /// Appends the answer to a request without a body to `out`, if it is to be had at once, and gives back the headers
+    /// that are spent.
+    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<Headers, Head> {
         at_once::answer(self, head, out)
     }
 

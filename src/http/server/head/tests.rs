@@ -269,6 +269,8 @@ fn every_accepted_target_is_one_for_hyper_too() {
             );
         }
     }
+    check_line(200, "GET /a?b={c}&d={ HTTP/1.1");
+    check_line(400, "GET /{a}?b HTTP/1.1");
     check_line(400, "GET http://[::1/ HTTP/1.1");
     check_line(400, "GET http://a:b:c/ HTTP/1.1");
 }

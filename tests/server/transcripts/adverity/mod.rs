@@ -1,5 +1,8 @@
 //! Adverity: its numbered behaviours on the wire. What they are is in `src/dialects/adverity/README.md`.
 
+mod at_once;
+mod bad_input;
+
 #[test]
 fn the_transcripts_hold() {
     super::play_all("adverity");

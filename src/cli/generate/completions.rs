@@ -1,7 +1,7 @@
 //! `latchkey completions`: scripts that let a shell complete what is typed.
 
-use super::failure::{End, Result};
-use super::show::print_bytes;
+use crate::cli::failure::{End, Result};
+use crate::cli::show::print_bytes;
 use clap::Command;
 use clap_complete::Shell;
 

@@ -1,0 +1,84 @@
+//! Where the server listens: what systemd hands over, or what the settings say; and the Unix socket of the folder.
+
+use std::fs::{self, Permissions};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use super::systemd::Inherited;
+use crate::config::ServeArgs;
+use crate::error::{Error, Result};
+use crate::http::server::Listener;
+use crate::http::server::tls::LiveTls;
+
+/// The listeners, and the URL of the first that speaks TCP.
+pub fn open(
+    settings: &ServeArgs,
+    inherited: Vec<Inherited>,
+    tls: Option<&LiveTls>,
+) -> Result<(Vec<Listener>, String)> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let of_tcp = |listener| match tls {
+        Some(tls) => Listener::Tls(listener, tls.clone()),
+        None => Listener::Tcp(listener),
+    };
+    if inherited.is_empty() {
+        settings.check_plain(settings.listen)?;
+        let listener = bind(settings.listen)?;
+        let url = format!("{scheme}://{}", address(&listener)?);
+        return Ok((vec![of_tcp(listener)], url));
+    }
+    let mut url = None;
+    let mut listeners = Vec::new();
+    for one in inherited {
+        listeners.push(match one {
+            Inherited::Tcp(listener) => {
+                let address = address(&listener)?;
+                settings.check_plain(address)?;
+                url.get_or_insert_with(|| format!("{scheme}://{address}"));
+                of_tcp(listener)
+            }
+            Inherited::Unix(listener) => Listener::Unix(listener),
+        });
+    }
+    Ok((
+        listeners,
+        url.unwrap_or_else(|| "a socket of systemd".to_owned()),
+    ))
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(Error::internal)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).map_err(|err| {
+        Error::Unavailable(format!(
+            "{address} cannot be listened on: {err}; choose another address with --listen"
+        ))
+    })
+}
+
+/// The folder's lock is held, so a socket that is there belongs to nobody any more.
+pub fn bind_socket(path: &Path) -> Result<UnixListener> {
+    let failed = |err: std::io::Error| {
+        Error::Unavailable(format!(
+            "the socket {} cannot be made: {err}",
+            path.display()
+        ))
+    };
+    match fs::symlink_metadata(path) {
+        Ok(stale) if stale.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+        Ok(_) => {
+            return Err(Error::Unavailable(format!(
+                "{} is there and is no socket; move it away",
+                path.display()
+            )));
+        }
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}

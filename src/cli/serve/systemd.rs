@@ -1,0 +1,114 @@
+//! systemd: sockets that it has opened, and what it is told. Without systemd all of this does nothing.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::spawn;
+use crate::cli::ask::socket;
+use crate::error::{Error, Result};
+use crate::ops::{App, probe};
+
+/// Probes in the time after which the watchdog bites.
+const PROBES: u32 = 3;
+
+/// A listener that was open before this process began, and stays open when it ends.
+pub enum Inherited {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The sockets of `latchkey.socket` (`$LISTEN_FDS`, sd_listen_fds(3)); none without it.
+///
+/// Must run before there are threads.
+pub fn inherited() -> Result<Vec<Inherited>> {
+    let mut handed = ListenFd::from_env();
+    (0..handed.len())
+        .map(|number| {
+            if let Ok(Some(listener)) = handed.take_tcp_listener(number) {
+                return Ok(Inherited::Tcp(listener));
+            }
+            match handed.take_unix_listener(number) {
+                Ok(Some(listener)) => Ok(Inherited::Unix(listener)),
+                _ => Err(Error::Unavailable(format!(
+                    "socket {number} that systemd hands over is no stream listener; write ListenStream= in latchkey.socket"
+                ))),
+            }
+        })
+        .collect()
+}
+
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Nobody listens where `$NOTIFY_SOCKET` is not set.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(err) = sd_notify::notify(state) {
+        log::warn!("systemd could not be told: {err}");
+    }
+}
+
+/// Feeds the watchdog (`$WATCHDOG_USEC`), as long as the server verifies: whoever does not is started anew.
+pub fn start_watchdog(app: &Arc<App>, socket: PathBuf) -> Result<()> {
+    let Some(patience) = sd_notify::watchdog_enabled() else {
+        return Ok(());
+    };
+    let app = app.clone();
+    spawn("watchdog", move || {
+        loop {
+            match verifies(&app, &socket, patience) {
+                Ok(()) => tell(&[NotifyState::Watchdog]),
+                Err(why) => log::error!("the server does not verify as it should: {why}"),
+            }
+            std::thread::sleep(patience / PROBES);
+        }
+    })
+}
+
+/// The part of a verdict that only a secret that matched has.
+#[derive(Deserialize)]
+struct VerdictBody {
+    valid: bool,
+    key_id: Option<String>,
+}
+
+/// Asks through the socket, as a client does: a key that is in force must be known, and the same one, once it is
+/// removed, must not.
+fn verifies(app: &App, socket: &Path, patience: Duration) -> std::result::Result<(), String> {
+    let ask = |secret: &str| {
+        let body = json!({ "key": secret }).to_string();
+        let target = "/v1/verify";
+        socket::exchange_within(socket, patience, "POST", target, body.as_bytes())
+            .and_then(|answer| answer.json::<VerdictBody>())
+            .map_err(|failure| format!("{failure:?}"))
+    };
+    let asked = probe::with_key(app, |secret| ask(secret.expose()));
+    let (known, secret) = asked.map_err(|err| err.to_string())?;
+    if known?.key_id.is_none() {
+        return Err("a good key is unknown".to_owned());
+    }
+    let removed = ask(secret.expose())?;
+    if removed.valid || removed.key_id.is_some() {
+        return Err("a removed key is known".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Refusals in the words of this API: always `detail`; where members are at fault, also `errors` by member, and the
+//! same members once more at the top (1C-35, 1C-41). The API says so of `/api/` alone and nothing of `/api/v1/`: it is
+//! the same there.
+
+use crate::error::Error;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::Refused;
+use serde_json::{Map, Value, json};
+
+/// Of a credential that is no good.
+const INVALID_TOKEN: &str = "Invalid token.";
+const NO_CREDENTIAL: &str = "Authentication credentials were not provided.";
+const NO_PERMISSION: &str = "You do not have permission to perform this action.";
+const FAILED: &str = "A server error occurred.";
+
+/// Writes an error, with the headers that its status needs.
+pub fn render(err: &Error, head: &Head) -> Reply {
+    match err {
+        Error::Conflict(why) => detail(400, &sentence(why)),
+        Error::Forbidden(_) => detail(403, NO_PERMISSION),
+        // The cause is in the log under the request id.
+        Error::Internal(_) => detail(500, FAILED),
+        Error::Invalid { field, reason } => invalid(field, &sentence(reason)),
+        Error::Malformed(why) => detail(400, &sentence(why)),
+        Error::MethodNotAllowed { allow } => {
+            let method = head.method.as_str();
+            detail(405, &format!("Method \"{method}\" not allowed.")).with("allow", allow)
+        }
+        Error::Misdirected => detail(421, "This server does not answer for that host."),
+        Error::NotFound("page") => detail(404, "Invalid page."),
+        Error::NotFound(_) => detail(404, "Not found."),
+        Error::TooLarge { limit_bytes } => detail(
+            413,
+            &format!("Request body is larger than {limit_bytes} bytes."),
+        ),
+        Error::TooMany { retry_after_s } => throttled((*retry_after_s).max(1)),
+        Error::Unauthenticated => {
+            detail(401, unauthenticated(head)).with("www-authenticate", "Token")
+        }
+        Error::Unavailable(_) => detail(503, "Service temporarily unavailable, try again later.")
+            .with("retry-after", "5"),
+        Error::UnsupportedMediaType(_) => {
+            let media_type = head.header("content-type").ok().flatten().unwrap_or("");
+            detail(
+                415,
+                &format!("Unsupported media type \"{media_type}\" in request."),
+            )
+        }
+    }
+}
+
+/// Writes what HTTP itself forbids.
+pub fn fault(status: u16, why: &str, _: &Head) -> Reply {
+    detail(status, why)
+}
+
+/// Gives its body to the refusal of a request that a proxy asked about.
+pub fn refusal(refused: &Refused<'_>, reply: Reply) -> Reply {
+    let text = match refused.status {
+        401 => INVALID_TOKEN.to_owned(),
+        404 => "Not found.".to_owned(),
+        429 => throttling(refused.retry_after_s.unwrap_or(1).max(1)),
+        _ => NO_PERMISSION.to_owned(),
+    };
+    reply.json_body("application/json", &json!({ "detail": text }))
+}
+
+fn detail(status: u16, text: &str) -> Reply {
+    Reply::json(status, &json!({ "detail": text }))
+}
+
+fn invalid(field: &str, message: &str) -> Reply {
+    // Members keep their order here: detail, errors, and what is at fault.
+    let messages = Value::from(vec![message]);
+    let mut errors = Map::new();
+    errors.insert(field.to_owned(), messages.clone());
+    let (errors, field) = (Value::Object(errors), Value::from(field));
+    let body = format!(r#"{{"detail":"Validation failed","errors":{errors},{field}:{messages}}}"#);
+    Reply::new(400).body("application/json", body.into_bytes())
+}
+
+fn throttled(seconds: u64) -> Reply {
+    detail(429, &throttling(seconds)).with("retry-after", &seconds.to_string())
+}
+
+fn throttling(seconds: u64) -> String {
+    let unit = if seconds == 1 { "second" } else { "seconds" };
+    format!("Request was throttled. Expected available in {seconds} {unit}.")
+}
+
+/// A credential of another scheme than `Token` and `Bearer` is none of this API's.
+fn unauthenticated(head: &Head) -> &'static str {
+    let known = |value: &[u8]| {
+        let scheme = value.split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case(b"token") || scheme.eq_ignore_ascii_case(b"bearer")
+        })
+    };
+    let presented = head.headers.all("authorization").any(known);
+    match presented || head.headers.contains("x-api-key") {
+        true => INVALID_TOKEN,
+        false => NO_CREDENTIAL,
+    }
+}
+
+/// A sentence part as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    let end = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{end}", first.unwrap_or_default(), letters.as_str())
+}

@@ -1,0 +1,269 @@
+//! What clients send to make a key with user name and password, in all the forms in which they do.
+//!
+//! Besides a form as it should be: JSON, multipart, and what the documented `curl` line really sends under the content
+//! type of a form, which is neither (1C-8): braces around `"name"="value"` and `"name":"value"`.
+
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::query::Query;
+use crate::http::request::{HeaderFault, Request};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+/// What a missing member is told (1C-41).
+const REQUIRED: &str = "This field is required.";
+const INTEGER: &str = "A valid integer is required.";
+const LEAST: &str = "Ensure this value is greater than or equal to 1.";
+/// Parts of a multipart body.
+const PARTS_MAX: usize = 100;
+
+/// The members of the request. Others beside them are not minded.
+#[derive(Debug)]
+pub struct Asked {
+    pub username: String,
+    pub password: String,
+    /// At least 1; `None` for a key that does not expire (1C-7, 1C-39).
+    pub expires_in_s: Option<u64>,
+}
+
+/// The three members as text, none of them checked.
+type Members = [Option<String>; 3];
+
+const NAMES: [&str; 3] = ["username", "password", "expires_in"];
+
+impl Asked {
+    pub fn read(request: &Request) -> Result<Asked> {
+        let content_type = match request.header("content-type") {
+            Ok(content_type) => content_type.unwrap_or(FORM),
+            Err(HeaderFault::Repeated) => return Err(malformed("there are two content types")),
+            Err(HeaderFault::NotText) => return Err(malformed("the content type is not text")),
+        };
+        let media_type = content_type.split(';').next().unwrap_or("").trim();
+        let members = match media_type.to_ascii_lowercase().as_str() {
+            FORM => form(&request.body)?,
+            "application/json" => json(&request.body)?,
+            "multipart/form-data" => multipart(content_type, &request.body)?,
+            _ => return Err(Error::UnsupportedMediaType(FORM)),
+        };
+        let [username, password, expires_in] = members;
+        let needed = |name: &str, value: Option<String>| match value {
+            None => Err(Error::invalid(name, REQUIRED)),
+            Some(text) if text.is_empty() => {
+                Err(Error::invalid(name, "This field may not be blank."))
+            }
+            Some(text) => Ok(text),
+        };
+        Ok(Asked {
+            username: needed("username", username)?,
+            password: needed("password", password)?,
+            expires_in_s: expires_in.map_or(Ok(None), |text| seconds(&text))?,
+        })
+    }
+}
+
+/// Whole seconds above 0, up to 2^64; empty is never.
+fn seconds(text: &str) -> Result<Option<u64>> {
+    let refused = |why: &str| Err(Error::invalid("expires_in", why));
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return refused(INTEGER);
+    }
+    match text.parse() {
+        Ok(0) => refused(LEAST),
+        Ok(seconds) => Ok(Some(seconds)),
+        Err(_) if text.starts_with('-') => refused(LEAST),
+        Err(_) => refused(INTEGER),
+    }
+}
+
+/// A form, or what is in braces instead. Nothing is percent-decoded between braces.
+fn form(body: &[u8]) -> Result<Members> {
+    let text = utf8(body)?;
+    if text.trim_start().starts_with('{') {
+        return json(body).or_else(|err| match err {
+            Error::Malformed(_) => json(with_colons(text).as_bytes()).map_err(|_| err),
+            other => Err(other),
+        });
+    }
+    let mut form = Query::parse(text)?;
+    Ok(NAMES.map(|name| form.take(name)))
+}
+
+fn json(body: &[u8]) -> Result<Members> {
+    let mut fields = Fields::parse(body)?;
+    let mut taken: Members = [None, None, None];
+    for (name, value) in NAMES.into_iter().zip(&mut taken) {
+        let read = match name {
+            "expires_in" => fields.text_or_number(name),
+            _ => fields.text(name),
+        };
+        *value = read.map_err(|err| match (name, err) {
+            ("expires_in", Error::Invalid { .. }) => Error::invalid(name, INTEGER),
+            (_, Error::Invalid { .. }) => Error::invalid(name, "Not a valid string."),
+            (_, other) => other,
+        })?;
+    }
+    Ok(taken)
+}
+
+/// The text with `:` for each `=` that is not in a string. JSON has no `=` there, so nothing else changes.
+fn with_colons(text: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let one = |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_string,
+            '"' => in_string = !in_string,
+            '=' if !in_string => return ':',
+            _ => {}
+        }
+        c
+    };
+    text.chars().map(one).collect()
+}
+
+/// The named parts of a multipart body (RFC 7578). Files are not minded.
+fn multipart(content_type: &str, body: &[u8]) -> Result<Members> {
+    let refused = || malformed("the multipart body cannot be read");
+    let boundary = parameter(content_type, "boundary").ok_or_else(refused)?;
+    let text = utf8(body)?;
+    let delimiter = format!("\r\n--{boundary}");
+    // The first delimiter may stand at the very beginning.
+    let text = format!("\r\n{text}");
+    let mut pieces = text.split(delimiter.as_str()).skip(1);
+    let mut members: Members = [None, None, None];
+    for piece in pieces.by_ref().take(PARTS_MAX) {
+        if piece.starts_with("--") {
+            return Ok(members);
+        }
+        let piece = piece.trim_start_matches([' ', '\t']);
+        let part = piece.strip_prefix("\r\n").ok_or_else(refused)?;
+        let (head, value) = part.split_once("\r\n\r\n").ok_or_else(refused)?;
+        let disposition = head.split("\r\n").find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-disposition")
+                .then_some(value)
+        });
+        let name = parameter(disposition.ok_or_else(refused)?, "name").ok_or_else(refused)?;
+        if let Some(position) = NAMES.iter().position(|known| *known == name) {
+            if members[position].is_some() {
+                return Err(malformed(&format!("the parameter {name} is there twice")));
+            }
+            members[position] = Some(value.to_owned());
+        }
+    }
+    // The closing delimiter never came, or came too late.
+    Err(refused())
+}
+
+/// A parameter of a header's value: `; name=value` or `; name="value"`.
+fn parameter(value: &str, wanted: &str) -> Option<String> {
+    let found = value.split(';').skip(1).find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case(wanted)
+            .then_some(value.trim())
+    })?;
+    let bare = found
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let bare = bare.unwrap_or(found);
+    (!bare.is_empty() && !bare.contains('"')).then(|| bare.to_owned())
+}
+
+fn utf8(body: &[u8]) -> Result<&str> {
+    std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))
+}
+
+fn malformed(why: &str) -> Error {
+    Error::Malformed(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(read: Result<Members>, expected: Option<(&str, &str, Option<&str>)>) {
+        let read = read
+            .ok()
+            .map(|[name, password, life]| (name.unwrap(), password.unwrap(), life));
+        let read = read
+            .as_ref()
+            .map(|(n, p, l)| (n.as_str(), p.as_str(), l.as_deref()));
+        assert_eq!(read, expected);
+    }
+
+    // 1C-8
+    #[test]
+    fn what_the_documented_line_sends_is_read() {
+        let seed = "{\n\t\"username\"=\"a@example.com\",\n\t\"password\"=\"x=y%41+\",\n\t\"expires_in\":\"3600\"\n}";
+        check(
+            form(seed.as_bytes()),
+            Some(("a@example.com", "x=y%41+", Some("3600"))),
+        );
+        let json = r#" {"username":"a","password":"q\"=","expires_in":60} "#;
+        check(form(json.as_bytes()), Some(("a", "q\"=", Some("60"))));
+        let null = r#"{"username"="a","password"="b","expires_in"=null,"other"=[1]}"#;
+        check(form(null.as_bytes()), Some(("a", "b", None)));
+        let plain = "username=a%40b&password=p+w%2B&expires_in=";
+        check(form(plain.as_bytes()), Some(("a@b", "p w+", Some(""))));
+        for bad in [
+            "{\"username\"=\"a\"",
+            "{\"username\"==\"a\",\"password\"=\"b\"}",
+            "{username=a}",
+            "{\"username\"=\"a\",\"username\"=\"b\"}",
+            "username=a&username=b",
+            "username=%ff",
+        ] {
+            check(form(bad.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn a_multipart_body_is_read_whole_or_not_at_all() {
+        let kind = "multipart/form-data; boundary=\"x y\"";
+        let part = |name: &str, value: &str| {
+            format!("--x y\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let two = format!("{}{}", part("username", "a"), part("password", "p\r\nq"));
+        let whole = format!("{two}--x y--\r\n");
+        check(
+            multipart(kind, whole.as_bytes()),
+            Some(("a", "p\r\nq", None)),
+        );
+        for bad in [
+            two.clone(),
+            format!("{two}{}--x y--", part("username", "b")),
+            "--x y--".replace("x y", "z"),
+            "--x y\r\n\r\n\r\n--x y--".to_owned(),
+        ] {
+            assert!(multipart(kind, bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(multipart("multipart/form-data", whole.as_bytes()).is_err());
+    }
+
+    // 1C-39
+    #[test]
+    fn a_life_is_whole_seconds() {
+        for (text, expected) in [
+            ("", Some(None)),
+            ("1", Some(Some(1))),
+            ("007", Some(Some(7))),
+            ("18446744073709551615", Some(Some(u64::MAX))),
+            ("18446744073709551616", None),
+            ("0", None),
+            ("-1", None),
+            ("-99999999999999999999", None),
+            ("1.5", None),
+            ("1h", None),
+            ("-", None),
+            ("+1", None),
+            (" 1", None),
+        ] {
+            assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+    }
+}

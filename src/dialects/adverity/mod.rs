@@ -1,0 +1,80 @@
+//! Adverity's Management API: its keys, and the workspaces that they reach. What it promises, and what shows it, is in
+//! the README of this folder; the numbers in comments (1C-…) are those of its table.
+
+mod error;
+mod form;
+mod keys;
+mod preset;
+mod stacks;
+
+pub use preset::{PRESET_TOKEN, PRESET_UI};
+
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::route::Access::{Caller, Public};
+use crate::http::route::{Call, CatalogWords, Route, Surface, delete, get, patch, post};
+use crate::ops::access;
+use std::collections::BTreeMap;
+
+pub const SURFACE: Surface = Surface {
+    name: "adverity",
+    mount: "/api",
+    movable: true,
+    routes: ROUTES,
+    checks_host: true,
+    render_error: error::render,
+    render_fault: error::fault,
+    refusals: Some(CatalogWords {
+        catalog: preset::CATALOG,
+        word: error::refusal,
+    }),
+};
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    get   ("",                             Caller, index),
+    // Keys
+    post  ("/auth/token",                  Public, keys::issue),
+    post  ("/v1/auth/keys/current/rotate", Caller, keys::rotate),
+    get   ("/v1/auth/keys/introspect",     Public, keys::introspect),
+    // Workspaces, which this API calls stacks
+    get   ("/stacks",                      Caller, stacks::list),
+    post  ("/stacks",                      Caller, stacks::create),
+    get   ("/stacks/{slug}",               Caller, stacks::find),
+    patch ("/stacks/{slug}",               Caller, stacks::edit),
+    delete("/stacks/{slug}",               Caller, stacks::delete),
+    get   ("/v1/workspaces",               Caller, stacks::list),
+];
+
+/// `GET /api/`: names and addresses of what is there (1C-32).
+fn index(call: &Call<'_>) -> Result<Reply> {
+    caller(call)?;
+    let top = top(call);
+    let routes = ROUTES.iter().map(|route| route.path);
+    let named = routes.filter(|path| !path.is_empty() && !path.contains('{'));
+    let map: BTreeMap<&str, String> = named
+        .map(|path| (&path[1..], format!("{top}{path}/")))
+        .collect();
+    Ok(Reply::json(200, &map))
+}
+
+/// The address of `/api`, wherever this dialect is mounted.
+fn top(call: &Call<'_>) -> String {
+    let path = call.request.path();
+    let mount = path.strip_suffix(call.below).unwrap_or(path);
+    format!("{}{mount}", call.trust.base_url(call.request))
+}
+
+/// Who asks, with what this dialect's keys permit here: a key of a workspace what its scopes stand for, a key made with
+/// a password whatever its user may (1C-26). Whoever signed in on the console is himself; other keys are no good here.
+fn caller(call: &Call<'_>) -> Result<access::Caller> {
+    let caller = call.caller()?;
+    if let Some(caller) = access::as_granted(call.app, caller, preset::CATALOG, preset::GRANTS) {
+        return Ok(caller);
+    }
+    let caller = access::as_owner(call.app, caller, preset::CATALOG, preset::ACCOUNT, false);
+    caller.map_err(|err| match err {
+        Error::Forbidden(_) => Error::Unauthenticated,
+        other => other,
+    })
+}

@@ -1,0 +1,279 @@
+//! The two kinds of key, and what their scopes open.
+
+use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::{
+    AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, TiedTo,
+};
+use crate::ops::policies::presets::Preset;
+
+/// The catalog of both kinds.
+pub const CATALOG: &str = "adverity";
+/// The policy of keys made with user name and password.
+pub const TOKEN: &str = "adverity-token";
+/// The scope of keys made with a password: all that the user may, but for other users (1C-26, 1C-28).
+pub const ACCOUNT: &str = "account:write";
+/// Scopes of this start stand for several others: the two choices that people have.
+pub const ALL: &str = "all:";
+
+/// Live keys of one user: more would only be leaks.
+const TOKENS_MAX: u32 = 100;
+/// Keys of one workspace (1C-15).
+const KEYS_MAX: u32 = 5;
+
+pub const PRESET_TOKEN: Preset = Preset {
+    policy: token,
+    catalog: Some(catalog),
+};
+/// Its catalog comes with the other preset.
+pub const PRESET_UI: Preset = Preset {
+    policy: ui,
+    catalog: None,
+};
+
+/// What the scopes of a workspace's key stand for on this server.
+pub const GRANTS: &[(&str, &[Permission])] = &[
+    ("workspace:read", &[Permission::WorkspacesRead]),
+    ("workspace:write", &[Permission::WorkspacesWrite]),
+];
+
+/// Resources, what people call them, and whether their scopes have `write`, and `read` (1C-29).
+#[rustfmt::skip]
+const RESOURCES: &[(&str, &str, bool, bool)] = &[
+    ("workspace",       "Workspace",      true,  true),
+    ("authorization",   "Authorization",  true,  true),
+    ("datastream",      "Datastream",     true,  true),
+    ("destination",     "Destination",    true,  true),
+    ("transformations", "Transformation", true,  true),
+    ("monitor",         "Monitor",        true,  true),
+    ("usage",           "Usage",          true,  false),
+    ("user",            "User",           false, true),
+];
+
+/// Groups of endpoints, the resource whose scopes open them, and further methods that take `account:write` alone
+/// (1C-32, 1C-33; the rest from Adverity's table of endpoints).
+#[rustfmt::skip]
+const ENDPOINTS: &[(&str, &str)] = &[
+    ("stacks",              "workspace"),
+    ("storage",             "workspace"),
+    ("v1/workspaces",       "workspace"),
+    ("connections",         "authorization"),
+    ("connection-types",    "authorization"),
+    ("connection-invite",   "authorization"),
+    ("datastreams",         "datastream"),
+    ("datastream-types",    "datastream"),
+    ("columns",             "datastream"),
+    ("jobs",                "datastream"),
+    ("errors",              "datastream"),
+    ("extracts",            "datastream"),
+    ("v1/datastreams",      "datastream"),
+    ("v2/datastreams",      "datastream"),
+    ("v1/extracts/requeue", "destination"),
+    ("v1/bindings",         "destination"),
+    ("target-types",        "destination"),
+    ("target-columns",      "destination"),
+    ("transformer",         "transformations"),
+    ("mapping-tables",      "transformations"),
+    ("value-tables",        "transformations"),
+    ("billing-objects",     "usage"),
+    ("billings",            "usage"),
+    ("notifications",       "user"),
+    ("v1/users",            "user"),
+];
+
+/// Keys from `POST /api/auth/token/`: 1C-4 to 1C-11, 1C-26 to 1C-28.
+fn token() -> Policy {
+    Policy {
+        name: TOKEN.to_owned(),
+        description: "Adverity keys made with user name and password; used as Token.".to_owned(),
+        issued_by: IssuedBy::Password,
+        owner: Presence::Required,
+        catalog: Some(CATALOG.to_owned()),
+        scopes: Presence::Required,
+        headers: vec![CredentialHeader::Token],
+        read_only_by: ReadOnlyBy::Operation,
+        expiry: Expiry::Optional,
+        addresses: AddressRule::Off,
+        keys_per_owner_max: Some(TOKENS_MAX),
+        editable: Vec::new(),
+        can_disable: false,
+        tied_to: TiedTo::OwnerAndWorkspace,
+        acts_for_owner: true,
+        ..Policy::standard()
+    }
+}
+
+/// Keys of a workspace, made by administrators of the root workspace: 1C-12 to 1C-22.
+fn ui() -> Policy {
+    Policy {
+        name: "adverity-ui".to_owned(),
+        description: "Adverity keys of a workspace and those below it; used as Bearer.".to_owned(),
+        issued_by: IssuedBy::RootAdministrator,
+        owner: Presence::Forbidden,
+        catalog: Some(CATALOG.to_owned()),
+        scopes: Presence::Required,
+        headers: vec![CredentialHeader::Bearer],
+        read_only_by: ReadOnlyBy::Operation,
+        expiry: Expiry::Forbidden,
+        addresses: AddressRule::Off,
+        keys_per_workspace_max: Some(KEYS_MAX),
+        name_unique: true,
+        editable: Vec::new(),
+        can_disable: false,
+        confirm_name: true,
+        tied_to: TiedTo::Workspace,
+        ..Policy::standard()
+    }
+}
+
+fn catalog() -> Definition {
+    Definition {
+        name: CATALOG.to_owned(),
+        scopes: scopes(),
+        operations: operations(),
+    }
+}
+
+/// `all:read` and `all:write` are the seed's Read-only and Write; the others are what newer keys choose from.
+fn scopes() -> Vec<Scope> {
+    let of = |action: &str, wanted: fn(&str) -> bool| -> Vec<String> {
+        let has = |row: &&(&str, &str, bool, bool)| if action == "read" { row.2 } else { row.3 };
+        let rows = RESOURCES.iter().filter(has).filter(|row| wanted(row.0));
+        rows.map(|row| format!("{}:{action}", row.0)).collect()
+    };
+    let everything = |resource: &str| !resource.is_empty();
+    let but_users = |resource: &str| resource != "user";
+    let scope = |name: &str, label: &str, implies: Vec<String>| Scope {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        implies,
+    };
+    let write = |also: &str, which: fn(&str) -> bool| {
+        let mut implied = of("write", which);
+        implied.push(also.to_owned());
+        implied
+    };
+    let mut scopes = vec![
+        scope("all:read", "Read-only", of("read", everything)),
+        scope("all:write", "Write", write("all:read", everything)),
+        scope(
+            ACCOUNT,
+            "All rights of the user",
+            write("all:read", but_users),
+        ),
+    ];
+    for (resource, label, read, written) in RESOURCES {
+        let reading = format!("{resource}:read");
+        if *read {
+            scopes.push(scope(&reading, &format!("{label}: Read-only"), Vec::new()));
+        }
+        if *written {
+            let implied = read.then_some(reading).into_iter().collect();
+            let name = format!("{resource}:write");
+            scopes.push(scope(&name, &format!("{label}: Write"), implied));
+        }
+    }
+    scopes
+}
+
+/// Every endpoint with and without its slash, and all below it.
+fn operations() -> Vec<Operation> {
+    let mut operations = Vec::new();
+    let mut add = |method: &str, path: String, any_of: Vec<String>| {
+        let writes = !matches!(method, "GET" | "HEAD" | "OPTIONS");
+        operations.push(Operation {
+            id: format!("{method} {path}"),
+            method: method.to_owned(),
+            path,
+            host: None,
+            writes,
+            any_of,
+        });
+    };
+    for path in ["/api", "/api/"] {
+        add("GET", path.to_owned(), Vec::new());
+    }
+    for (endpoint, resource) in ENDPOINTS {
+        for tail in ["", "/", "/{rest...}"] {
+            for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] {
+                let any_of = opened_by(endpoint, resource, method);
+                add(method, format!("/api/{endpoint}{tail}"), any_of);
+            }
+        }
+    }
+    operations
+}
+
+fn opened_by(endpoint: &str, resource: &str, method: &str) -> Vec<String> {
+    let reads = matches!(method, "GET" | "HEAD" | "OPTIONS");
+    let scope = match (endpoint, method) {
+        // Not covered by `workspace:write` (1C-33).
+        ("stacks", "DELETE") => return vec![ACCOUNT.to_owned()],
+        // Subscriptions are also open to keys made with a password.
+        ("notifications", _) => return vec!["user:write".to_owned(), ACCOUNT.to_owned()],
+        // There is no way to only read users.
+        ("v1/users", _) => "user:write".to_owned(),
+        _ if reads => format!("{resource}:read"),
+        ("billings", _) => return vec![ACCOUNT.to_owned(), "all:write".to_owned()],
+        _ => format!("{resource}:write"),
+    };
+    let known = |name: &str| {
+        let (resource, action) = name.split_once(':').unwrap_or_default();
+        let row = RESOURCES.iter().find(|row| row.0 == resource);
+        row.is_some_and(|row| if action == "read" { row.2 } else { row.3 })
+    };
+    match known(&scope) {
+        true => vec![scope],
+        // What no scope of the resource opens is open to whoever may write everything.
+        false => vec!["all:write".to_owned(), ACCOUNT.to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::Catalog;
+
+    fn opens(held: &str, method: &str, path: &str) -> bool {
+        let catalog = Catalog::compile(catalog()).unwrap();
+        let held: Vec<Box<str>> = vec![held.into()];
+        let demand = catalog.demand(method, path, None).unwrap();
+        let granted = |scope: &String| catalog.grants(&held, scope);
+        demand.any_of.is_empty() || demand.any_of.iter().any(granted)
+    }
+
+    #[test]
+    fn the_presets_make_sense() {
+        for preset in [PRESET_TOKEN, PRESET_UI] {
+            (preset.policy)().check_definition().unwrap();
+        }
+        assert!(Catalog::compile(catalog()).is_ok());
+    }
+
+    // 1C-28, 1C-29, 1C-33
+    #[test]
+    fn scopes_open_what_they_name() {
+        for (held, method, path, expected) in [
+            ("all:read", "GET", "/api/datastreams/7/", true),
+            ("all:read", "POST", "/api/datastreams/", false),
+            ("all:read", "GET", "/api/v1/users/", false),
+            ("all:write", "POST", "/api/datastreams/", true),
+            ("all:write", "GET", "/api/v1/users/", true),
+            ("all:write", "DELETE", "/api/stacks/emea/", false),
+            ("account:write", "DELETE", "/api/stacks/emea/", true),
+            ("account:write", "GET", "/api/v1/users/", false),
+            ("account:write", "POST", "/api/notifications/", true),
+            ("datastream:read", "GET", "/api/stacks/", false),
+            ("workspace:write", "GET", "/api/stacks", true),
+            ("usage:read", "GET", "/api/billings/", true),
+            ("usage:read", "PATCH", "/api/billings/3/", false),
+            ("usage:read", "GET", "/api/", true),
+        ] {
+            assert_eq!(
+                opens(held, method, path),
+                expected,
+                "{held} {method} {path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Workspaces, which this API calls stacks (1C-33, 1C-34). What the caller does not reach is not there for it (1C-31).
+
+use super::keys::time;
+use super::{caller, top};
+use crate::domain::people::permission::Permission;
+use crate::domain::workspace::Workspace;
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::query::{self, Query};
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::access::Caller;
+use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
+use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// Rows of a page: by default, and at most.
+const PAGE_SIZE_DEFAULT: u64 = 100;
+/// See [`PAGE_SIZE_DEFAULT`].
+const PAGE_SIZE_MAX: u64 = 500;
+
+#[derive(Serialize)]
+struct StackBody<'a> {
+    id: i64,
+    name: &'a str,
+    slug: &'a str,
+    url: String,
+    /// The address of the workspace above; null at the top, and where that one is out of reach.
+    parent: Option<String>,
+    parent_id: Option<i64>,
+    created: String,
+    updated: String,
+    counts: CountsBody,
+    permissions: PermissionsBody,
+}
+
+/// What a workspace holds besides keys: in this server nothing.
+#[derive(Serialize)]
+struct CountsBody {
+    connections: u64,
+    datastreams: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PermissionsBody {
+    is_creator: bool,
+    is_datastream_manager: bool,
+    is_viewer: bool,
+}
+
+#[derive(Serialize)]
+struct ListBody<'a> {
+    count: usize,
+    next: Option<String>,
+    previous: Option<String>,
+    results: Vec<StackBody<'a>>,
+}
+
+/// One request's view of the tree.
+struct Shown<'c> {
+    call: &'c Call<'c>,
+    caller: Caller,
+    /// Where the stacks are.
+    at: String,
+}
+
+/// `GET /api/stacks/`, `GET /api/v1/workspaces/`
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    let shown = Shown::of(call)?;
+    let mut query = call.query()?;
+    let size = page_size(&mut query)?;
+    let page = match query.take_number("page") {
+        Ok(page) => page.unwrap_or(1),
+        Err(_) => 0,
+    };
+    let ordering = query.take("ordering");
+    let mut all = workspaces::list(call.app, &shown.caller)?;
+    sort(&mut all, ordering.as_deref().unwrap_or("id"))?;
+    let pages = (all.len() as u64).div_ceil(size).max(1);
+    if page == 0 || page > pages {
+        return Err(Error::NotFound("page"));
+    }
+    let link = |page: u64| shown.page_link(page, ordering.as_deref(), size);
+    let first = ((page - 1) * size) as usize;
+    let rows = all.iter().skip(first).take(size as usize);
+    let by_uid: HashMap<_, _> = all.iter().map(|one| (one.uid, one)).collect();
+    let above = |one: &Workspace| one.parent.and_then(|uid| by_uid.get(&uid).copied());
+    let body = ListBody {
+        count: all.len(),
+        next: (page < pages).then(|| link(page + 1)),
+        previous: (page > 1).then(|| link(page - 1)),
+        results: rows.map(|one| shown.stack(one, above(one))).collect(),
+    };
+    Ok(Reply::json(200, &body))
+}
+
+/// `POST /api/stacks/`. A `datalake_id` and other members are for what this server does not have.
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let shown = Shown::of(call)?;
+    let mut body = Fields::of(call.request)?;
+    let new = NewWorkspace {
+        slug: None,
+        name: name(&mut body)?.ok_or_else(|| Error::invalid("name", "This field is required."))?,
+        parent: shown.parent(&mut body)?,
+    };
+    let made = workspaces::create(call.app, &shown.caller, new, None).map_err(in_its_words)?;
+    shown.answer(201, &made)
+}
+
+/// `GET /api/stacks/{slug}/`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let shown = Shown::of(call)?;
+    let found = workspaces::find(call.app, &shown.caller, call.param("slug"))?;
+    shown.answer(200, &found)
+}
+
+/// `PATCH /api/stacks/{slug}/`: its name, and where it is.
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let shown = Shown::of(call)?;
+    // Whoever does not see it learns nothing of what is wrong with the body.
+    workspaces::find(call.app, &shown.caller, call.param("slug"))?;
+    let mut body = Fields::of(call.request)?;
+    let edit = WorkspaceEdit {
+        name: name(&mut body)?,
+        parent: shown.parent(&mut body)?,
+        ..WorkspaceEdit::default()
+    };
+    let edited = workspaces::edit(call.app, &shown.caller, call.param("slug"), edit);
+    shown.answer(200, &edited.map_err(in_its_words)?)
+}
+
+/// `DELETE /api/stacks/{slug}/`: for administrators of the root workspace; its keys end with it.
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    workspaces::delete::delete_with_keys(call.app, &caller, call.param("slug"))?;
+    Ok(Reply::new(204))
+}
+
+impl<'c> Shown<'c> {
+    fn of(call: &'c Call<'c>) -> Result<Shown<'c>> {
+        Ok(Shown {
+            call,
+            caller: caller(call)?,
+            at: format!("{}/stacks", top(call)),
+        })
+    }
+
+    fn answer(&self, status: u16, one: &Workspace) -> Result<Reply> {
+        let uid = one.parent.map(|uid| uid.to_string());
+        let above = uid.and_then(|uid| workspaces::find(self.call.app, &self.caller, &uid).ok());
+        Ok(Reply::json(status, &self.stack(one, above.as_ref())))
+    }
+
+    fn stack<'a>(&self, one: &'a Workspace, above: Option<&Workspace>) -> StackBody<'a> {
+        let directory = self.call.app.index.directory();
+        let may = |permission| self.caller.may(&directory, permission, one.uid, None);
+        let writes = may(Permission::WorkspacesWrite);
+        StackBody {
+            id: one.number,
+            name: &one.name,
+            slug: &one.slug,
+            url: self.url(one),
+            parent: above.map(|above| self.url(above)),
+            parent_id: above.map(|above| above.number),
+            created: time(one.created_at),
+            updated: time(one.updated_at),
+            counts: CountsBody {
+                connections: 0,
+                datastreams: 0,
+            },
+            permissions: PermissionsBody {
+                is_creator: writes,
+                is_datastream_manager: writes,
+                is_viewer: may(Permission::WorkspacesRead),
+            },
+        }
+    }
+
+    fn url(&self, one: &Workspace) -> String {
+        format!("{}/{}/", self.at, one.slug)
+    }
+
+    /// The uid of the workspace whose number is `parent_id`.
+    fn parent(&self, body: &mut Fields) -> Result<Option<String>> {
+        let number = body
+            .number("parent_id")
+            .map_err(|_| Error::invalid("parent_id", "Incorrect type. Expected pk value."))?;
+        let Some(number) = number else {
+            return Ok(None);
+        };
+        let all = workspaces::list(self.call.app, &self.caller)?;
+        let found = all.into_iter().find(|one| one.number as u64 == number);
+        match found {
+            Some(found) => Ok(Some(found.uid.to_string())),
+            None => Err(Error::invalid(
+                "parent_id",
+                format!("Invalid pk \"{number}\" - object does not exist."),
+            )),
+        }
+    }
+
+    /// The address of another page of the same list.
+    fn page_link(&self, page: u64, ordering: Option<&str>, size: u64) -> String {
+        let ordering = ordering.map(|field| format!("ordering={}&", query::encode(field)));
+        let (base, path) = (
+            self.call.trust.base_url(self.call.request),
+            self.call.request.path(),
+        );
+        format!(
+            "{base}{path}?{}page={page}&page_size={size}",
+            ordering.unwrap_or_default()
+        )
+    }
+}
+
+fn name(body: &mut Fields) -> Result<Option<String>> {
+    let name = body.text_or_null("name");
+    match name.map_err(|_| Error::invalid("name", "Not a valid string."))? {
+        None => Ok(None),
+        Some(None) => Err(Error::invalid("name", "This field may not be null.")),
+        Some(Some(text)) if text.trim().is_empty() => {
+            Err(Error::invalid("name", "This field may not be blank."))
+        }
+        Some(name) => Ok(name),
+    }
+}
+
+/// Members as this API names them.
+fn in_its_words(err: Error) -> Error {
+    match err {
+        Error::Invalid { field, reason } if field == "parent" => {
+            Error::invalid("parent_id", reason)
+        }
+        other => other,
+    }
+}
+
+fn page_size(query: &mut Query) -> Result<u64> {
+    let asked = query.take_number("page_size");
+    let asked = asked.map_err(|_| Error::invalid("page_size", "A valid integer is required."))?;
+    match asked {
+        Some(0) => Err(Error::invalid(
+            "page_size",
+            "Ensure this value is greater than or equal to 1.",
+        )),
+        asked => Ok(asked.unwrap_or(PAGE_SIZE_DEFAULT).min(PAGE_SIZE_MAX)),
+    }
+}
+
+fn sort(all: &mut [Workspace], ordering: &str) -> Result<()> {
+    let (field, descends) = match ordering.strip_prefix('-') {
+        Some(field) => (field, true),
+        None => (ordering, false),
+    };
+    let by: fn(&Workspace, &Workspace) -> Ordering = match field {
+        "created" => |a, b| a.created_at.cmp(&b.created_at),
+        "id" => |a, b| a.number.cmp(&b.number),
+        "name" => |a, b| a.name.cmp(&b.name),
+        "slug" => |a, b| a.slug.cmp(&b.slug),
+        "updated" => |a, b| a.updated_at.cmp(&b.updated_at),
+        _ => {
+            return Err(Error::invalid(
+                "ordering",
+                "Must be one of created, id, name, slug and updated, or one of these behind a -.",
+            ));
+        }
+    };
+    all.sort_by(|a, b| {
+        let order = by(a, b).then(a.number.cmp(&b.number));
+        if descends { order.reverse() } else { order }
+    });
+    Ok(())
+}

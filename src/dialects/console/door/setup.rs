@@ -1,0 +1,74 @@
+//! The first run: whoever can read the server's output sets the owner's password.
+
+use super::cookie::Cookie;
+use super::{agent, channel, own_form, redirect};
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::shell::{Shell, html};
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::setup::{OWNER, first_run};
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/setup.html")]
+struct SetupPage {
+    s: Shell,
+    code: String,
+    user_name: String,
+    /// The field that is refused, and why.
+    refused: (String, String),
+}
+
+/// `GET /console/setup`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    if !first_run::is_open(call.app) {
+        return Ok(redirect(&format!("{MOUNT}/sign-in")));
+    }
+    asked(call, 200, &Form::default(), None)
+}
+
+/// `POST /console/setup`
+pub fn submit(call: &Call<'_>) -> Result<Reply> {
+    let form = own_form(call)?;
+    let (name, password) = (form.text("user_name"), form.text("password"));
+    if first_run::is_open(call.app) && password != form.text("password_again") {
+        let s = Shell::bare(call.request, "setup.title");
+        let refused = Error::invalid("password_again", s.t("password.differs"));
+        return asked(call, 422, &form, Some(refused));
+    }
+    let origin = call.trust.origin(call.request);
+    match first_run::finish(
+        call.app,
+        form.text("code"),
+        name,
+        password,
+        origin,
+        agent(call),
+    ) {
+        Ok(signed_in) => {
+            let set = Cookie::Session.set(channel(call), signed_in.token.expose());
+            let done = Cookie::Done.set(channel(call), "set_up");
+            Ok(redirect(MOUNT)
+                .also("set-cookie", &set)
+                .also("set-cookie", &done))
+        }
+        Err(err @ Error::Invalid { .. }) => asked(call, 422, &form, Some(err)),
+        Err(err) => Err(err),
+    }
+}
+
+fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Result<Reply> {
+    let refused = match err {
+        Some(Error::Invalid { field, reason }) => (field, reason),
+        _ => Default::default(),
+    };
+    let page = SetupPage {
+        s: Shell::bare(call.request, "setup.title"),
+        code: form.text("code").to_owned(),
+        user_name: form.some("user_name").unwrap_or_else(|| OWNER.to_owned()),
+        refused,
+    };
+    html(status, &page)
+}

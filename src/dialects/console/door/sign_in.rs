@@ -1,0 +1,121 @@
+//! Signing in and out.
+
+use super::carry::{self, Carried};
+use super::cookie::Cookie;
+use super::{agent, channel, local_path, own_form, redirect};
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::shell::{Shell, html};
+use crate::domain::people::session::form_token;
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::people::{console, sessions};
+use crate::ops::setup::first_run;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/sign_in.html")]
+struct SignInPage {
+    s: Shell,
+    user_name: String,
+    next: String,
+    carried: Option<Carried>,
+    refusal: Option<String>,
+}
+
+/// `GET /console/sign-in`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    let mut query = call.query()?;
+    let next = query.take("next").unwrap_or_default();
+    if first_run::is_open(call.app) {
+        return Ok(redirect(&format!("{MOUNT}/setup")));
+    }
+    asked(call, 200, "", local_path(&next), None, None)
+}
+
+/// `POST /console/sign-in`
+pub fn submit(call: &Call<'_>) -> Result<Reply> {
+    let form = own_form(call)?;
+    let (user_name, password) = (form.text("user_name"), form.text("password"));
+    let next = local_path(form.text("next")).to_owned();
+    let carried = Carried::take(&form);
+    let origin = call.trust.origin(call.request);
+    let former = super::enter(call).ok().map(|visit| visit.session.id);
+    let signed_in = console::open(call.app, user_name, password, origin, agent(call), former);
+    let token = match signed_in {
+        Ok(signed_in) => signed_in.token,
+        Err(err) => {
+            let (status, refusal) = refusal(call, &err)?;
+            let reply = asked(call, status, user_name, &next, carried, Some(refusal))?;
+            return Ok(match err {
+                Error::TooMany { retry_after_s } => {
+                    reply.with("retry-after", &retry_after_s.max(1).to_string())
+                }
+                _ => reply,
+            });
+        }
+    };
+    let set = Cookie::Session.set(channel(call), token.expose());
+    let reply = match carried {
+        None => redirect(&next),
+        Some(carried) => {
+            let s = Shell::resumed(call, form_token(token.expose()));
+            carry::shown(s, 200, &carried)?
+        }
+    };
+    Ok(reply.also("set-cookie", &set))
+}
+
+/// Asks whoever sent a form to sign in, and keeps what was typed.
+pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
+    let carried = Carried::new(call.request.path(), form);
+    asked(call, 403, "", MOUNT, Some(carried), None)
+}
+
+/// `POST /console/sign-out`
+pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
+    let reply = super::submit(call, |visit, _| {
+        sessions::sign_out(call.app, &visit.caller)?;
+        Ok(redirect(&format!("{MOUNT}/sign-in")))
+    })?;
+    Ok(match reply.status {
+        303 => reply
+            .also("set-cookie", &Cookie::Session.clear(channel(call)))
+            .with("clear-site-data", "\"cache\", \"storage\""),
+        _ => reply,
+    })
+}
+
+/// What the page says of a sign-in that failed. Names, passwords and disabled users are not told apart.
+fn refusal(call: &Call<'_>, err: &Error) -> Result<(u16, String)> {
+    let s = Shell::bare(call.request, "sign_in.title");
+    match err {
+        Error::Unauthenticated => Ok((403, s.t("sign_in.refused").to_owned())),
+        Error::TooMany { retry_after_s } => {
+            Ok((429, s.tn("sign_in.too_many", (*retry_after_s).max(1))))
+        }
+        Error::Unavailable(_) => Ok((503, s.t("sign_in.unavailable").to_owned())),
+        other => Err(Error::internal(other.to_string())),
+    }
+}
+
+fn asked(
+    call: &Call<'_>,
+    status: u16,
+    user_name: &str,
+    next: &str,
+    carried: Option<Carried>,
+    refusal: Option<String>,
+) -> Result<Reply> {
+    html(
+        status,
+        &SignInPage {
+            s: Shell::bare(call.request, "sign_in.title"),
+            user_name: user_name.to_owned(),
+            next: next.to_owned(),
+            carried,
+            refusal,
+        },
+    )
+}

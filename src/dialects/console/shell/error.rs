@@ -1,0 +1,105 @@
+//! What went wrong, in words for people and in the console's own look.
+
+use super::{Nav, Shell, html};
+use crate::dialects::console::door::Visit;
+use crate::error::Error;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/error.html")]
+struct ErrorPage {
+    s: Shell,
+    status: u16,
+    /// One sentence; what can be done stands in it.
+    detail: String,
+    request_id: String,
+}
+
+/// An error in the frame of somebody who is signed in.
+pub fn within(visit: &Visit<'_>, err: &Error) -> Reply {
+    let request = visit.call.request;
+    if let Error::Internal(cause) = err {
+        log::error!("console request {}: {cause}", request.id);
+    }
+    let (status, title) = words(err);
+    let shell = visit.shell(visit.texts.get(title), Nav::None);
+    written(shell, status, err, request)
+}
+
+/// An error for whoever is not signed in, or could not be recognised.
+pub fn render(err: &Error, head: &Head) -> Reply {
+    let (status, title) = words(err);
+    written(Shell::bare(head, title), status, err, head)
+}
+
+/// What HTTP itself forbids: the request was not even read.
+pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
+    let page = ErrorPage {
+        s: Shell::bare(head, "error.malformed"),
+        status,
+        detail: sentence(why),
+        request_id: head.id.to_string(),
+    };
+    html(status, &page).unwrap_or_else(|_| Reply::new(status))
+}
+
+fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
+    let detail = match err {
+        // The cause is in the log under the request id.
+        Error::Internal(_) => s.t("error.internal_detail").to_owned(),
+        Error::Misdirected => s.t("error.misdirected_detail").to_owned(),
+        Error::NotFound(_) => s.t("error.not_found_detail").to_owned(),
+        Error::TooMany { retry_after_s } => s.tn("error.too_many_detail", *retry_after_s),
+        Error::Unauthenticated => s.t("error.unauthenticated_detail").to_owned(),
+        other => sentence(&other.to_string()),
+    };
+    let page = ErrorPage {
+        s,
+        status,
+        detail,
+        request_id: head.id.to_string(),
+    };
+    let reply = html(status, &page).unwrap_or_else(|err| {
+        log::error!("a page could not be written: {err}");
+        Reply::new(500)
+    });
+    match err {
+        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
+        Error::TooMany { retry_after_s } => {
+            reply.with("retry-after", &retry_after_s.max(&1).to_string())
+        }
+        Error::Unavailable(_) => reply.with("retry-after", "5"),
+        _ => reply,
+    }
+}
+
+fn words(err: &Error) -> (u16, &'static str) {
+    match err {
+        Error::Conflict(_) => (409, "error.conflict"),
+        Error::Forbidden(_) => (403, "error.forbidden"),
+        Error::Internal(_) => (500, "error.internal"),
+        Error::Invalid { .. } => (422, "error.invalid"),
+        Error::Malformed(_) => (400, "error.malformed"),
+        Error::MethodNotAllowed { .. } => (405, "error.method"),
+        Error::Misdirected => (421, "error.misdirected"),
+        Error::NotFound(_) => (404, "error.not_found"),
+        Error::TooLarge { .. } => (413, "error.too_large"),
+        Error::TooMany { .. } => (429, "error.too_many"),
+        Error::Unauthenticated => (403, "error.unauthenticated"),
+        Error::Unavailable(_) => (503, "error.unavailable"),
+        Error::UnsupportedMediaType(_) => (415, "error.media_type"),
+    }
+}
+
+/// An error's text as a sentence: with a capital and a full stop.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    let mut sentence: String = first.chain(chars).collect();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}

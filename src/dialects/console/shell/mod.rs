@@ -1,0 +1,179 @@
+//! What every page has: the frame with its navigation, the words, the headers.
+
+pub mod error;
+pub mod moment;
+
+use super::MOUNT;
+use super::assets;
+use super::door::Visit;
+use super::door::cookie::Cookie;
+use super::text::{Texts, english};
+use crate::domain::people::permission::{Permission, Permissions};
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::Call;
+use askama::Template;
+
+/// Nothing is loaded from elsewhere, nothing inline is run, nobody frames us (attacks 181, 182).
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+/// The frame of one page.
+pub struct Shell {
+    texts: &'static Texts,
+    pub title: String,
+    /// Empty where nobody is signed in.
+    pub nav: Vec<NavItem>,
+    /// Whoever is signed in.
+    pub user: String,
+    pub form_token: String,
+    /// What was done just now.
+    pub done: Option<&'static str>,
+}
+
+/// A place in the navigation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nav {
+    Account,
+    None,
+    Overview,
+}
+
+/// One line of the navigation.
+pub struct NavItem {
+    pub href: String,
+    pub label: String,
+    /// An SVG path in a square of 24.
+    pub icon: &'static str,
+    pub current: bool,
+}
+
+/// The navigation: what each line takes to be worth showing.
+#[rustfmt::skip] // Columns are the point of this table.
+const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
+    (Nav::Overview, "", "nav.overview", None, "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
+];
+
+impl Shell {
+    /// The frame for somebody who is signed in.
+    pub fn of(visit: &Visit<'_>, title: String, nav: Nav, form_token: String) -> Shell {
+        let call = visit.call;
+        let permissions = visit
+            .caller
+            .permissions_somewhere(&call.app.index.directory());
+        let channel = super::door::channel(call);
+        let done = Cookie::Done.read(call.request, channel);
+        Shell {
+            texts: visit.texts,
+            title,
+            nav: navigation(visit.texts, nav, permissions),
+            user: visit.user_name(),
+            form_token,
+            done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
+        }
+    }
+
+    /// The frame without navigation, for whoever is not signed in.
+    pub fn bare(_: &Head, title: &str) -> Shell {
+        let texts = english();
+        Shell {
+            texts,
+            title: texts.get(title).to_owned(),
+            nav: Vec::new(),
+            user: String::new(),
+            form_token: String::new(),
+            done: None,
+        }
+    }
+
+    /// The frame for somebody who has signed in with this very request.
+    pub fn resumed(call: &Call<'_>, form_token: String) -> Shell {
+        Shell {
+            form_token,
+            ..Shell::bare(call.request, "resume.title")
+        }
+    }
+
+    /// The text of a name.
+    pub fn t(&self, name: &str) -> &'static str {
+        self.texts.get(name)
+    }
+
+    /// The text of a name that need not have one.
+    pub fn find(&self, name: &str) -> Option<&'static str> {
+        self.texts.find(name)
+    }
+
+    /// A text with a value in it.
+    pub fn t1(&self, name: &str, value: &str) -> String {
+        self.texts.with(name, value)
+    }
+
+    /// A text with a number in it.
+    pub fn tn(&self, name: &str, number: u64) -> String {
+        self.texts.count(name, number)
+    }
+
+    /// The address of a file that pages load.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+impl Visit<'_> {
+    /// The name of whoever is signed in.
+    pub fn user_name(&self) -> String {
+        let directory = self.call.app.index.directory();
+        let user = self.caller.user.and_then(|uid| directory.user(uid));
+        user.map_or_else(String::new, |user| user.user_name.clone())
+    }
+}
+
+fn navigation(texts: &Texts, current: Nav, permissions: Permissions) -> Vec<NavItem> {
+    NAVIGATION
+        .iter()
+        .filter(|line| line.3.is_none_or(|needed| permissions.contains(needed)))
+        .map(|(nav, path, label, _, icon)| NavItem {
+            href: format!("{MOUNT}{path}"),
+            label: texts.get(label).to_owned(),
+            icon,
+            current: *nav == current,
+        })
+        .collect()
+}
+
+/// A page as an answer.
+pub fn html(status: u16, page: &impl Template) -> Result<Reply> {
+    let text = page.render().map_err(Error::internal)?;
+    Ok(Reply::new(status)
+        .with("content-security-policy", POLICY)
+        .with("referrer-policy", "same-origin")
+        .with("x-frame-options", "DENY")
+        .with("cross-origin-opener-policy", "same-origin")
+        .with("cross-origin-resource-policy", "same-origin")
+        .body("text/html; charset=utf-8", text.into_bytes()))
+}
+
+/// Whether a link elsewhere led here, so that the browser has kept its cookie to itself (`SameSite=Strict`).
+pub fn is_from_elsewhere(head: &Head) -> bool {
+    let site = head.header("sec-fetch-site").ok().flatten();
+    head.method == "GET" && matches!(site, Some("cross-site" | "same-site"))
+}
+
+#[derive(Template)]
+#[template(path = "console/again.html")]
+struct AgainPage {
+    s: Shell,
+}
+
+/// A page that loads itself once more: then it is this server that asks, and the cookie comes along.
+pub fn again(head: &Head) -> Reply {
+    let page = AgainPage {
+        s: Shell::bare(head, "again.title"),
+    };
+    html(200, &page).unwrap_or_else(|err| {
+        log::error!("a page could not be written: {err}");
+        Reply::new(500)
+    })
+}

@@ -1,0 +1,212 @@
+//! Errors as this system words them: `{"errors":[…]}`, each with message, type and code; 5xx is sent as 520 (1D-39).
+
+use super::{CONTENT_TYPE, json};
+use crate::error::Error;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::Refused;
+use http::Method;
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Serialize)]
+struct ErrorsBody {
+    errors: [ErrorBody; 1],
+}
+
+/// Generated clients want the first three in every error.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorBody {
+    message: String,
+    r#type: Kind,
+    /// The status, or a code of its own such as 1001.
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    property_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_json_patch: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+/// What went wrong, in the words of the schema; `retryableLogical` is spelled so, clients throw at anything else.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Kind {
+    Logical,
+    RetryableLogical,
+    Security,
+    Transport,
+    Unspecified,
+}
+
+/// A property that a JSON Patch cannot change (1D-20).
+const CODE_NOT_UPDATED: u16 = 1001;
+/// Every 5xx.
+const STATUS_SERVER: u16 = 520;
+
+/// Writes an error, with the headers that its status needs.
+pub fn render(err: &Error, head: &Head) -> Reply {
+    let (status, kind) = match err {
+        Error::Conflict(_) => (409, Kind::Logical),
+        Error::Forbidden(_) => (403, Kind::Security),
+        Error::Internal(_) => (STATUS_SERVER, Kind::Unspecified),
+        Error::Invalid { .. } | Error::Malformed(_) => (400, Kind::Logical),
+        Error::MethodNotAllowed { .. } => (405, Kind::Transport),
+        Error::Misdirected => (421, Kind::Transport),
+        Error::NotFound(_) => (404, Kind::Logical),
+        Error::TooLarge { .. } => (413, Kind::Transport),
+        Error::TooMany { .. } => (429, Kind::Transport),
+        Error::Unauthenticated => (401, Kind::Security),
+        Error::Unavailable(_) => (STATUS_SERVER, Kind::RetryableLogical),
+        Error::UnsupportedMediaType(_) => (415, Kind::Transport),
+    };
+    let mut body = plain(kind, status, message(err, head));
+    match err {
+        Error::Invalid { field, .. } if reads_body(head) => {
+            body.property_name = Some(field.clone())
+        }
+        Error::Invalid { field, .. } => body.parameter_name = Some(field.clone()),
+        Error::TooMany { retry_after_s } => body.retry_after = Some(*retry_after_s.max(&1)),
+        Error::Unavailable(_) => (body.code, body.retry_after) = (503, Some(5)),
+        _ => {}
+    }
+    let retry_after = body.retry_after;
+    let reply = json(status, &ErrorsBody { errors: [body] });
+    let reply = match retry_after {
+        Some(seconds) => reply.with("retry-after", &seconds.to_string()),
+        None => reply,
+    };
+    match err {
+        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
+        Error::Unauthenticated => reply.with("www-authenticate", "Bearer"),
+        _ => reply,
+    }
+}
+
+/// Writes what HTTP itself forbids.
+pub fn fault(status: u16, why: &str, _head: &Head) -> Reply {
+    let body = plain(Kind::Transport, status, sentence(why));
+    json(status, &ErrorsBody { errors: [body] })
+}
+
+/// Gives a refusal of forward-auth its body.
+pub fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
+    let scopes = refused.needed.iter().map(|scope| scope.name.as_str());
+    let (kind, message) = match refused.status {
+        401 => (
+            Kind::Security,
+            "The credential is missing or not accepted.".to_owned(),
+        ),
+        429 => (Kind::Transport, "Too many requests.".to_owned()),
+        _ if refused.needed.is_empty() => (
+            Kind::Security,
+            format!("Access is denied: {}.", refused.code),
+        ),
+        _ => (
+            Kind::Security,
+            format!(
+                "Access is denied: the key needs the scope {}.",
+                scopes.collect::<Vec<_>>().join(" or ")
+            ),
+        ),
+    };
+    let body = ErrorBody {
+        retry_after: refused.retry_after_s,
+        ..plain(kind, refused.status, message)
+    };
+    let worded = json(refused.status, &ErrorsBody { errors: [body] });
+    reply.body(CONTENT_TYPE, worded.body)
+}
+
+/// The operation of a JSON Patch that names a property which cannot be changed so (1D-20).
+pub fn not_updated(path: &str, operation: Value) -> Reply {
+    let message = format!("The property at path '{path}' could not be updated.");
+    patch_failed(400, CODE_NOT_UPDATED, message, operation)
+}
+
+/// The operation of a JSON Patch that failed for another reason.
+pub fn patch_failed(status: u16, code: u16, message: String, operation: Value) -> Reply {
+    let body = ErrorBody {
+        failed_json_patch: Some(operation),
+        ..plain(Kind::Logical, code, message)
+    };
+    json(status, &ErrorsBody { errors: [body] })
+}
+
+fn plain(r#type: Kind, code: u16, message: String) -> ErrorBody {
+    ErrorBody {
+        message,
+        r#type,
+        code,
+        parameter_name: None,
+        property_name: None,
+        failed_json_patch: None,
+        retry_after: None,
+    }
+}
+
+fn message(err: &Error, head: &Head) -> String {
+    match err {
+        // The cause is in the log under the request id.
+        Error::Internal(_) => {
+            format!(
+                "An internal error; the server's log names it under {}.",
+                head.id
+            )
+        }
+        Error::Invalid { field, reason } => {
+            format!("The value of '{field}' is refused: it {reason}.")
+        }
+        Error::NotFound("key") => format!("User identity {} was not found.", last(head)),
+        Error::NotFound("user") => format!("User {} was not found.", after(head, "users")),
+        Error::NotFound("workspace") => {
+            format!(
+                "Organization {} was not found.",
+                after(head, "organizations")
+            )
+        }
+        Error::NotFound(_) => "The resource was not found.".to_owned(),
+        other => sentence(&other.to_string()),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        None => String::new(),
+        Some(first) => {
+            let rest = chars.as_str().trim_end_matches('.');
+            format!("{}{rest}.", first.to_uppercase())
+        }
+    }
+}
+
+/// Whether what is refused came in the body rather than in the query.
+fn reads_body(head: &Head) -> bool {
+    let creates_user = head.method == Method::POST && last(head) == "users";
+    head.method == Method::PATCH || creates_user
+}
+
+/// The last segment of the path, as it came.
+fn last(head: &Head) -> &str {
+    let path = head.path().trim_end_matches('/');
+    short(path.rsplit('/').next().unwrap_or(""))
+}
+
+/// The segment behind another one.
+fn after<'h>(head: &'h Head, name: &str) -> &'h str {
+    let mut segments = head
+        .path()
+        .split('/')
+        .skip_while(|segment| *segment != name);
+    short(segments.nth(1).unwrap_or(""))
+}
+
+/// Paths are ASCII.
+fn short(segment: &str) -> &str {
+    segment.get(..100).unwrap_or(segment)
+}

@@ -1,0 +1,123 @@
+//! What `POST …/logins/apikey` asks for, all of it in the query (1D-5 to 1D-8, 1D-17).
+
+use super::super::lists::Picked;
+use super::super::preset;
+use crate::domain::text;
+use crate::error::{Error, Result};
+use crate::http::query::{self, Query};
+use crate::http::route::Call;
+
+pub struct Asked {
+    pub description: String,
+    /// In the order given, each once.
+    pub scopes: Vec<String>,
+    pub read_only: bool,
+    pub picked: Picked,
+}
+
+impl Asked {
+    pub fn read(call: &Call<'_>, known: &[&str]) -> Result<Asked> {
+        if !call.request.body.is_empty() {
+            return Err(Error::Malformed(
+                "the parameters belong into the query, and there is no body".to_owned(),
+            ));
+        }
+        let (scopes, others): (Vec<_>, Vec<_>) = query::pairs(call.request.query())?
+            .into_iter()
+            .partition(|(name, _)| matches!(name.as_str(), "scopes" | "scopes[]"));
+        let scopes = scopes_of(scopes.iter().map(|(_, value)| value.as_str()))?;
+        let mut query = Query::of(others)?;
+        let description = query.take("description").unwrap_or_default();
+        if description.trim().is_empty() {
+            return Err(Error::invalid(
+                "description",
+                "is needed: it says what the key is for",
+            ));
+        }
+        text::check_description("description", &description)?;
+        let read_only = flag(&mut query, "isReadAccessOnly")?;
+        Ok(Asked {
+            description,
+            scopes,
+            read_only,
+            picked: Picked::take(query, known)?,
+        })
+    }
+}
+
+/// Every form that clients send: a JSON array, the same without quotes (a shell has eaten them), the parameter
+/// repeated, or names with commas between them.
+fn scopes_of<'a>(values: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
+    let mut scopes: Vec<String> = Vec::new();
+    for value in values {
+        for name in names(value.trim()) {
+            let known = preset::SCOPES.iter().any(|(known, _)| *known == name);
+            if !known {
+                return Err(refused());
+            }
+            if !scopes.contains(&name) {
+                scopes.push(name);
+            }
+        }
+    }
+    if scopes.is_empty() {
+        return Err(refused());
+    }
+    Ok(scopes)
+}
+
+fn names(value: &str) -> Vec<String> {
+    if let Ok(names) = serde_json::from_str::<Vec<String>>(value) {
+        return names;
+    }
+    let bare = value
+        .strip_prefix('[')
+        .and_then(|value| value.strip_suffix(']'));
+    let list = bare.unwrap_or(value).split(',');
+    list.map(|name| name.trim().to_owned()).collect()
+}
+
+fn flag(query: &mut Query, name: &str) -> Result<bool> {
+    match query.take(name) {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(_) => Err(Error::invalid(name, "must be true or false")),
+    }
+}
+
+fn refused() -> Error {
+    let known = preset::SCOPES.map(|(name, _)| name).join(", ");
+    Error::invalid("scopes", format!("must be one or more of {known}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_read_in_every_form_that_clients_send() {
+        for (values, expected) in [
+            (vec!["[\"integration\",\"rest\"]"], Some("integration rest")),
+            (vec!["[ \"rest\" , \"ui\" ]"], Some("rest ui")),
+            (vec!["[integration,rest]"], Some("integration rest")),
+            (vec!["integration", "rest"], Some("integration rest")),
+            (vec!["rest,integration"], Some("rest integration")),
+            (vec!["rest, rest", "rest"], Some("rest")),
+            (vec![], None),
+            (vec![""], None),
+            (vec!["[]"], None),
+            (vec!["[\"rest\""], None),
+            (vec!["rest,"], None),
+            (vec!["unknown"], None),
+            (vec!["Rest"], None),
+            (vec!["rest ui"], None),
+            (vec!["[1]"], None),
+            (vec!["{\"rest\":1}"], None),
+        ] {
+            let scopes = scopes_of(values.iter().copied()).ok();
+            let scopes = scopes.map(|scopes| scopes.join(" "));
+            assert_eq!(scopes.as_deref(), expected, "{values:?}");
+        }
+    }
+}

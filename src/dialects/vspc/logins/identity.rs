@@ -1,0 +1,126 @@
+//! The identity object, member for member as the seed shows it (1D-11). What is not set is left out, never null.
+
+use super::super::lists::Item;
+use super::super::preset;
+use super::super::version::Version;
+use crate::domain::key::{KeyId, State};
+use crate::domain::people::User;
+use crate::index::directory::Directory;
+use crate::ops::keys::View;
+use serde_json::Value;
+
+/// What lists can be filtered and sorted by.
+pub const PROPERTIES: &[&str] = &[
+    "id",
+    "userUid",
+    "userName",
+    "companyId",
+    "companyName",
+    "identityProviderName",
+    "description",
+    "isReadAccessOnly",
+    "scopes",
+    "status",
+    "identifierInProvider",
+    "creationDate",
+];
+
+/// What `identifierInProvider` begins at: as in the seed it is beyond 2^63, and fits 64 bits (1D-11).
+const IDENTIFIERS_FROM: u64 = 1 << 63;
+/// Before this version clients do not know `disabledDueToTenant` (1D-22).
+const TENANTS_SINCE: &[u32] = &[3, 6];
+
+/// A key as an identity.
+pub fn of_key(directory: &Directory, view: &View, user: &User, version: Option<&Version>) -> Item {
+    let key = &view.key;
+    let mut members = begin(directory, user, key.number, "AK", &key.description);
+    members.extend([
+        ("isReadAccessOnly", key.read_only.into()),
+        ("scopes", key.scopes.clone().into()),
+        ("status", status(directory, view, version).into()),
+        ("identifierInProvider", identifier(key.id).into()),
+        ("creationDate", key.created_at.to_seven_digits().into()),
+    ]);
+    Item(members)
+}
+
+/// The identity of a user who signs in with a password (1D-48).
+pub fn of_password(directory: &Directory, user: &User) -> Item {
+    let status = match directory.place(user.home) {
+        _ if !user.is_active() => "disabledDueToUser",
+        Some(place) if place.active => "enabled",
+        _ => "disabledDueToCompany",
+    };
+    let scopes: Vec<&str> = preset::SCOPES.iter().map(|(name, _)| *name).collect();
+    let mut members = begin(
+        directory,
+        user,
+        user.number,
+        "Local",
+        "User name and password",
+    );
+    // The upper half of the uid, of which no two users have the same.
+    let identifier = IDENTIFIERS_FROM | (user.uid.0 >> 64) as u64;
+    members.extend([
+        ("isReadAccessOnly", false.into()),
+        ("scopes", scopes.into()),
+        ("status", status.into()),
+        ("identifierInProvider", identifier.into()),
+        ("creationDate", user.created_at.to_seven_digits().into()),
+    ]);
+    Item(members)
+}
+
+/// Puts the secret of a new key where the seed has it: behind the status, or at the end if that was not selected.
+pub fn put_secret(item: &mut Item, secret: &str) {
+    let behind = item.0.iter().position(|(name, _)| *name == "status");
+    let at = behind.map_or(item.0.len(), |position| position + 1);
+    item.0.insert(at, ("parameters", secret.into()));
+}
+
+fn begin(
+    directory: &Directory,
+    user: &User,
+    number: i64,
+    provider: &str,
+    description: &str,
+) -> Vec<(&'static str, Value)> {
+    let mut members = vec![
+        ("id", number.into()),
+        ("userUid", user.uid.to_string().into()),
+        ("userName", user.user_name.as_str().into()),
+        ("companyId", user.home.to_string().into()),
+    ];
+    if let Some(place) = directory.place(user.home) {
+        members.push(("companyName", place.workspace.name.as_str().into()));
+    }
+    members.push(("identityProviderName", provider.into()));
+    members.push(("description", description.into()));
+    members
+}
+
+/// The key's own switch, or what else keeps it from working. That is computed, never stored: a key that was
+/// disabled by hand stays so when its user is let in again (1D-22).
+fn status(directory: &Directory, view: &View, version: Option<&Version>) -> &'static str {
+    match view.state {
+        State::OwnerDisabled => "disabledDueToUser",
+        State::WorkspaceDisabled => {
+            let place = directory.place(view.key.workspace);
+            let itself = place.is_some_and(|place| !place.workspace.enabled);
+            let knows_tenants = version.is_none_or(|version| version.knows(TENANTS_SINCE));
+            match (itself, knows_tenants) {
+                (true, _) => "disabledDueToCompany",
+                (false, true) => "disabledDueToTenant",
+                (false, false) => "Unknown",
+            }
+        }
+        State::Deleted | State::Disabled => "disabled",
+        // Not under the preset's policy, but under one that was made after it.
+        State::Expired | State::NotYetValid => "disabledDueToSystem",
+        State::Active => "enabled",
+    }
+}
+
+fn identifier(id: KeyId) -> u64 {
+    IDENTIFIERS_FROM | id.0
+}

@@ -1,0 +1,314 @@
+//! User identities: the API keys of users, and their passwords as far as there are any (1D-9 to 1D-25).
+
+mod asked;
+mod identity;
+
+use super::lists::{Page, Picked, Wanted};
+use super::patch::{self, Verdict};
+use super::version::Version;
+use super::{caller, data, preset, retry, user};
+use crate::domain::key::{Key, KeyId};
+use crate::domain::people::User;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::index::directory::Directory;
+use crate::ops::access::Caller;
+use crate::ops::keys::edit::Edit;
+use crate::ops::keys::issue::{self, NewKey};
+use crate::ops::keys::list::numbers;
+use crate::ops::keys::{self, View};
+use crate::ops::people;
+use asked::Asked;
+use identity::{PROPERTIES, of_key, of_password};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One identity, by the number that it is known under.
+pub enum Login {
+    Key(Box<View>),
+    Password(Arc<User>),
+}
+
+/// Where a list looks.
+enum Place {
+    Key(KeyId),
+    Password(Arc<User>),
+}
+
+/// `POST /users/{userUid}/logins/apikey`: the only answer that shows a key's secret (1D-4 to 1D-12).
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let version = Version::of(call)?;
+    let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
+    if caller.user != Some(uid) {
+        let why = "users make API keys for themselves; sign in as the user who is to have it";
+        return Err(Error::Forbidden(why.to_owned()));
+    }
+    let asked = Asked::read(call, PROPERTIES)?;
+    let new = NewKey {
+        name: label(&asked.description),
+        description: asked.description,
+        policy: Some(preset::POLICY.to_owned()),
+        catalog: Some(preset::CATALOG.to_owned()),
+        scopes: asked.scopes,
+        read_only: asked.read_only,
+        ..NewKey::default()
+    };
+    let issued = issue::issue(call.app, &caller, new, retry(call)?)?;
+    let user = user(call, &caller)?;
+    let directory = call.app.index.directory();
+    let shown = of_key(&directory, &issued.view, &user, version.as_ref());
+    let mut shown = asked.picked.of(shown);
+    if let Some(secret) = &issued.secret {
+        identity::put_secret(&mut shown, secret.expose());
+    }
+    Ok(data(shown))
+}
+
+/// `GET /users/logins`: every identity that the caller may see.
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let users = people::list(call.app, &caller)?;
+    let passwords = people::with_password(call.app, &users)?;
+    let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
+    page(call, &caller, passwords, keys, |_| true)
+}
+
+/// `GET /users/{userUid}/logins`
+pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let user = user(call, &caller)?;
+    let keys = numbers(call.app, &caller, preset::CATALOG, Some(user.uid))?;
+    let passwords = people::with_password(call.app, std::slice::from_ref(&user))?;
+    page(call, &caller, passwords, keys, |owner| {
+        owner.uid == user.uid
+    })
+}
+
+/// `GET /organizations/{organizationUid}/keys`: API keys of the users at home there.
+pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let missing = Error::NotFound("workspace");
+    let Some(organization) = Uid::parse(call.param("organizationUid")) else {
+        return Err(missing);
+    };
+    {
+        let directory = call.app.index.directory();
+        if directory.place(organization).is_none() || !caller.knows(&directory, organization) {
+            return Err(missing);
+        }
+    }
+    let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
+    page(call, &caller, Vec::new(), keys, |owner| {
+        owner.home == organization
+    })
+}
+
+/// `GET /users/{userUid}/logins/{userLoginId}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let version = Version::of(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let (user, login) = named(call, &caller)?;
+    let directory = call.app.index.directory();
+    Ok(data(picked.of(login.item(
+        &directory,
+        &user,
+        version.as_ref(),
+    ))))
+}
+
+/// `PATCH /users/{userUid}/logins/{userLoginId}`: the status and the description of a key (1D-14, 1D-18 to 1D-20).
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let version = Version::of(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let operations = patch::read(call)?;
+    let (user, login) = named(call, &caller)?;
+    let before = {
+        let directory = call.app.index.directory();
+        login.item(&directory, &user, version.as_ref())
+    };
+    let mut document = before
+        .0
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    let view = match &login {
+        Login::Key(view) => view,
+        Login::Password(_) => {
+            // A password is changed where users are managed.
+            let refused = patch::apply(&operations, &mut document, |_, _| Verdict::Fixed)?;
+            return Ok(refused.unwrap_or_else(|| data(picked.of(before))));
+        }
+    };
+    if let Some(refused) = patch::apply(&operations, &mut document, check)? {
+        return Ok(refused);
+    }
+    // What no operation touched stays, whatever is shown of it: a status can be that of the user or the company.
+    let text = |name: &str| {
+        let value = document
+            .get(name)
+            .filter(|value| before.get(name) != Some(value));
+        value.and_then(Value::as_str).map(str::to_owned)
+    };
+    let touched = operations
+        .iter()
+        .any(|operation| patch::sets(operation, "status"));
+    let status = document.get("status").and_then(Value::as_str);
+    let description = text("description");
+    let edit = Edit {
+        enabled: status.filter(|_| touched).map(|status| status == "enabled"),
+        name: description.as_deref().map(label),
+        description,
+        ..Edit::default()
+    };
+    let view = keys::edit::edit(call.app, &caller, view.key.id, edit)?;
+    let directory = call.app.index.directory();
+    Ok(data(picked.of(of_key(
+        &directory,
+        &view,
+        &user,
+        version.as_ref(),
+    ))))
+}
+
+/// `DELETE /users/{userUid}/logins/{userLoginId}`: for good (1D-15, 1D-21).
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    Picked::take(call.query()?, PROPERTIES)?;
+    let retry = retry(call)?;
+    let user = user(call, &caller)?;
+    let number = number(call.param("userLoginId"))?;
+    if number == user.number {
+        let why = "the identity of a password goes with its user; delete the user instead";
+        return Err(Error::Forbidden(why.to_owned()));
+    }
+    let view = keys::find_by_number(call.app, &caller, number)?;
+    let deleted = view.key.deleted_at.is_some();
+    if !is_identity(&call.app.index.directory(), &view.key, user.uid) {
+        return Err(Error::NotFound("key"));
+    }
+    match keys::delete_once(call.app, &caller, view.key.id, None, retry) {
+        // A repeat of the request that deleted it passes; anybody else finds nothing.
+        Err(Error::Conflict(_)) if deleted => Err(Error::NotFound("key")),
+        done => done.map(|()| data(true)),
+    }
+}
+
+/// The identity that the path names, and its user; deleted ones are not found.
+pub fn named(call: &Call<'_>, caller: &Caller) -> Result<(Arc<User>, Login)> {
+    let user = user(call, caller)?;
+    let login = of_number(call, caller, &user, number(call.param("userLoginId"))?)?;
+    Ok((user, login))
+}
+
+/// The identity of a user that has a number.
+pub fn of_number(call: &Call<'_>, caller: &Caller, user: &Arc<User>, number: i64) -> Result<Login> {
+    if number == user.number {
+        let password = people::with_password(call.app, std::slice::from_ref(user))?.pop();
+        return password.map(Login::Password).ok_or(Error::NotFound("key"));
+    }
+    let view = keys::find_by_number(call.app, caller, number)?;
+    let here = is_identity(&call.app.index.directory(), &view.key, user.uid);
+    if !here || view.key.deleted_at.is_some() {
+        return Err(Error::NotFound("key"));
+    }
+    Ok(Login::Key(Box::new(view)))
+}
+
+/// A number of an identity; what is none names nothing.
+pub fn number(text: &str) -> Result<i64> {
+    let plain = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|_| plain)
+        .ok_or(Error::NotFound("key"))
+}
+
+/// Goes through identities in the order of their numbers.
+fn page(
+    call: &Call<'_>,
+    caller: &Caller,
+    passwords: Vec<Arc<User>>,
+    keys: Vec<(i64, KeyId)>,
+    of: impl Fn(&User) -> bool,
+) -> Result<Reply> {
+    let version = Version::of(call)?;
+    let mut page: Page = Wanted::take(call.query()?, PROPERTIES)?.page();
+    let passwords = passwords
+        .into_iter()
+        .map(|user| (user.number, Place::Password(user)));
+    let keys = keys
+        .into_iter()
+        .map(|(number, id)| (number, Place::Key(id)));
+    let mut places: Vec<(i64, Place)> = passwords.chain(keys).collect();
+    places.sort_by_key(|(number, _)| *number);
+    for (_, place) in places {
+        let view = match place {
+            Place::Password(user) => {
+                let directory = call.app.index.directory();
+                page.add(of_password(&directory, &user))?;
+                continue;
+            }
+            Place::Key(id) => match keys::find(call.app, caller, id) {
+                Ok(view) if view.key.deleted_at.is_none() => view,
+                Ok(_) | Err(Error::NotFound(_)) => continue,
+                Err(err) => return Err(err),
+            },
+        };
+        let directory = call.app.index.directory();
+        let owner = view.key.owner.and_then(|owner| directory.user(owner));
+        if let Some(owner) = owner.filter(|owner| of(owner))
+            && is_identity(&directory, &view.key, owner.uid)
+        {
+            page.add(of_key(&directory, &view, owner, version.as_ref()))?;
+        }
+    }
+    Ok(page.reply())
+}
+
+/// Whether a key stands for this user here.
+fn is_identity(directory: &Directory, key: &Key, user: Uid) -> bool {
+    let acts = directory
+        .policy(&key.policy)
+        .is_some_and(|policy| policy.acts_for_owner);
+    acts && key.owner == Some(user) && key.catalog.as_deref() == Some(preset::CATALOG)
+}
+
+/// What a JSON Patch may make of a property of a key.
+fn check(name: &str, value: &Value) -> Verdict {
+    match (name, value.as_str()) {
+        ("status", Some("enabled" | "disabled")) => Verdict::Fine,
+        ("status", _) => Verdict::Refused("must be enabled or disabled"),
+        ("description", Some(text)) if !text.trim().is_empty() => Verdict::Fine,
+        ("description", _) => Verdict::Refused("must be a text that is not empty"),
+        _ => Verdict::Fixed,
+    }
+}
+
+/// The name that the key has elsewhere on this server: the beginning of its description.
+fn label(description: &str) -> String {
+    let start: String = description
+        .trim()
+        .chars()
+        .take(crate::domain::text::NAME_CHARS_MAX)
+        .collect();
+    start.trim_end().to_owned()
+}
+
+impl Login {
+    fn item(
+        &self,
+        directory: &Directory,
+        user: &User,
+        version: Option<&Version>,
+    ) -> super::lists::Item {
+        match self {
+            Login::Key(view) => of_key(directory, view, user, version),
+            Login::Password(user) => of_password(directory, user),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Veeam Service Provider Console: OAuth tokens, user identities, and API keys that stand for their users.
+//!
+//! The numbers 1D-… in this folder are those of the table in its README. A key is a user identity here, its secret the
+//! `parameters` of that, and a workspace is a company.
+
+mod about;
+mod error;
+mod lists;
+mod logins;
+mod patch;
+mod preset;
+mod token;
+mod users;
+mod version;
+
+pub use preset::PRESET;
+
+use crate::domain::people::User;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::request::HeaderFault;
+use crate::http::route::Access::{Caller as Known, Public};
+use crate::http::route::{Call, CatalogWords, Route, Surface, delete, get, patch, post};
+use crate::ops::access::{Caller, as_owner};
+use crate::ops::people;
+use crate::ops::retry::Retry;
+use http::Method;
+use serde::Serialize;
+use std::sync::Arc;
+
+pub const SURFACE: Surface = Surface {
+    name: "vspc",
+    mount: "/api/v3",
+    movable: true,
+    routes: ROUTES,
+    checks_host: true,
+    render_error: error::render,
+    render_fault: error::fault,
+    refusals: Some(CatalogWords {
+        catalog: preset::CATALOG,
+        word: error::word,
+    }),
+};
+
+#[rustfmt::skip] // Columns are the point of this table.
+const ROUTES: &[Route] = &[
+    // Signing in
+    post  ("/token",                                  Public, token::issue).with_query(),
+    delete("/users/{userUid}/tokens",                 Known,  users::end_tokens).with_query(),
+    // Identities
+    get   ("/users/logins",                           Known,  logins::list).with_query(),
+    get   ("/users/{userUid}/logins",                 Known,  logins::list_of_user).with_query(),
+    post  ("/users/{userUid}/logins/apikey",          Known,  logins::create).with_query(),
+    get   ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::find).with_query(),
+    patch ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::edit).with_query(),
+    delete("/users/{userUid}/logins/{userLoginId}",   Known,  logins::delete).with_query(),
+    get   ("/organizations/{organizationUid}/keys",   Known,  logins::list_of_organization).with_query(),
+    // Users
+    get   ("/users/me",                               Known,  users::me).with_query(),
+    get   ("/users",                                  Known,  users::list).with_query(),
+    post  ("/users",                                  Known,  users::create).with_query(),
+    get   ("/users/{userUid}",                        Known,  users::find).with_query(),
+    patch ("/users/{userUid}",                        Known,  users::edit).with_query(),
+    delete("/users/{userUid}",                        Known,  users::delete).with_query(),
+    // The server
+    get   ("/about",                                  Known,  about::find).with_query(),
+];
+
+/// How long an `X-Request-id` makes one thing of a request and its repeats: 5 minutes (1D-40).
+const REPEAT_MS: i64 = 5 * 60 * 1000;
+
+/// A single answer (1D-37).
+#[derive(Serialize)]
+struct DataBody<T> {
+    data: T,
+}
+
+/// Who asks, as a user of the server: signed in, or through a key with the scope `rest` (1D-13, 1D-43). Whatever is
+/// neither GET nor HEAD is refused to a credential that only reads (1D-8, 1D-47).
+fn caller(call: &Call<'_>) -> Result<Caller> {
+    let method = &call.request.method;
+    let writes = *method != Method::GET && *method != Method::HEAD;
+    as_owner(call.app, call.caller()?, preset::CATALOG, "rest", writes)
+}
+
+/// The user that the path names by his uid, if the caller may see him.
+fn user(call: &Call<'_>, caller: &Caller) -> Result<Arc<User>> {
+    let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
+    people::find(call.app, caller, &uid.to_string())
+}
+
+/// The `X-Request-id` of a request that changes something. What is no UUID comes from a proxy and names nothing.
+fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
+    let Some(name) = header(call, "x-request-id")? else {
+        return Ok(None);
+    };
+    let Some(uid) = Uid::parse(name) else {
+        return Ok(None);
+    };
+    let request = call.request;
+    let route = format!("{} {}?{}", request.method, request.path(), request.query());
+    Ok(Some(
+        Retry::new(&uid.to_string(), &route, &request.body).for_ms(REPEAT_MS),
+    ))
+}
+
+/// A header that may be there once.
+fn header<'a>(call: &Call<'a>, name: &str) -> Result<Option<&'a str>> {
+    call.request.header(name).map_err(|fault| {
+        Error::Malformed(match fault {
+            HeaderFault::NotText => format!("the header {name} is not UTF-8"),
+            HeaderFault::Repeated => format!("the header {name} is there twice"),
+        })
+    })
+}
+
+/// JSON as this system sends it.
+const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+
+fn json<T: Serialize>(status: u16, value: &T) -> Reply {
+    Reply::new(status).json_body(CONTENT_TYPE, value)
+}
+
+/// `{"data": …}`
+fn data<T: Serialize>(value: T) -> Reply {
+    json(200, &DataBody { data: value })
+}

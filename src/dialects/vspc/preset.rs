@@ -1,0 +1,67 @@
+//! What keys of this system live by: the policy and the catalog `vspc`.
+
+use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::policy::{
+    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, ReadOnlyBy,
+};
+use crate::ops::policies::presets::Preset;
+
+/// The policy's and the catalog's name.
+pub const POLICY: &str = "vspc";
+/// See [`POLICY`].
+pub const CATALOG: &str = "vspc";
+
+/// The services that a key can open (1D-7), with words for people.
+pub const SCOPES: [(&str, &str); 3] = [
+    ("ui", "UI requests"),
+    ("rest", "REST API requests"),
+    ("integration", "Configure integrations"),
+];
+
+pub const PRESET: Preset = Preset {
+    policy,
+    catalog: Some(catalog),
+};
+
+/// Issued by a user for himself; live until he is disabled or deleted; read-only means GET (1D-1, 1D-2, 1D-8, 1D-45).
+fn policy() -> Policy {
+    Policy {
+        name: POLICY.to_owned(),
+        description: "REST API keys of Veeam Service Provider Console: issued by a user for himself, without an end."
+            .to_owned(),
+        issued_by: IssuedBy::Owner,
+        headers: vec![CredentialHeader::Bearer],
+        read_only_by: ReadOnlyBy::Method,
+        expiry: Expiry::Forbidden,
+        addresses: AddressRule::Off,
+        editable: vec![Field::Description, Field::Name],
+        can_rotate: false,
+        acts_for_owner: true,
+        prefix: String::new(),
+        ..Policy::standard()
+    }
+}
+
+/// The scopes, and the REST API as a whole, for checks before another server of this kind.
+fn catalog() -> Definition {
+    let scope = |(name, label): (&str, &str)| Scope {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        implies: Vec::new(),
+    };
+    let operation = |method: &str| Operation {
+        id: format!("{}Rest", method.to_lowercase()),
+        method: method.to_owned(),
+        path: "/api/v3/{path...}".to_owned(),
+        host: None,
+        writes: method != "GET",
+        any_of: vec!["rest".to_owned()],
+    };
+    Definition {
+        name: CATALOG.to_owned(),
+        scopes: SCOPES.into_iter().map(scope).collect(),
+        operations: ["GET", "POST", "PUT", "PATCH", "DELETE"]
+            .map(operation)
+            .into(),
+    }
+}

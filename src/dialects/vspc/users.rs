@@ -1,0 +1,310 @@
+//! Users, and the end of their tokens (1D-32, 1D-36).
+
+use super::lists::{Item, Picked, Wanted};
+use super::patch::{self, Verdict};
+use super::{caller, data, json, logins, retry, user};
+use crate::domain::people::{Binding, Role, User};
+use crate::error::{Error, Result};
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::index::directory::Directory;
+use crate::ops::people::{self, NewUser, UserEdit, tokens};
+use serde::Serialize;
+use serde_json::{Map, Value, json as value};
+
+/// What lists can be filtered and sorted by.
+const PROPERTIES: &[&str] = &[
+    "instanceUid",
+    "organizationUid",
+    "userName",
+    "role",
+    "profile",
+    "profile.email",
+    "profile.title",
+    "status",
+    "mfaPolicyStatus",
+    "mfaPolicyConfigurationStatus",
+];
+
+/// Roles in the root workspace: the portal's own people.
+const PORTAL_ROLES: [(Role, &str); 3] = [
+    (Role::Owner, "PortalAdministrator"),
+    (Role::Administrator, "PortalOperator"),
+    (Role::Auditor, "PortalReadonlyOperator"),
+];
+/// Roles in any other workspace: those of a company.
+const COMPANY_ROLES: [(Role, &str); 4] = [
+    (Role::Owner, "CompanyOwner"),
+    (Role::Administrator, "CompanyAdministrator"),
+    (Role::Auditor, "CompanyInvoiceAuditor"),
+    (Role::Member, "CompanyLocationUser"),
+];
+
+/// The answer to the deletion of a user: no data, and no errors.
+#[derive(Serialize)]
+struct EmptyBody {
+    errors: [(); 0],
+}
+
+/// `GET /users/me`
+pub fn me(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let uid = caller.user.ok_or(Error::NotFound("user"))?;
+    let directory = call.app.index.directory();
+    let user = directory.user(uid).ok_or(Error::NotFound("user"))?;
+    Ok(data(picked.of(shown(&directory, user))))
+}
+
+/// `GET /users`: those that the caller may see, by name.
+pub fn list(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let mut page = Wanted::take(call.query()?, PROPERTIES)?.page();
+    let users = people::list(call.app, &caller)?;
+    let directory = call.app.index.directory();
+    for user in users {
+        page.add(shown(&directory, &user))?;
+    }
+    Ok(page.reply())
+}
+
+/// `GET /users/{userUid}`
+pub fn find(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let user = user(call, &caller)?;
+    let directory = call.app.index.directory();
+    Ok(data(picked.of(shown(&directory, &user))))
+}
+
+/// `POST /users`. Of the profile the e-mail address is kept; the rest is not this server's business.
+pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let retry = retry(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let mut body = Fields::of(call.request)?;
+    let organization = body.required_text("organizationUid")?;
+    let word = body.required_text("role")?;
+    let mut profile = body.object("profile")?.ok_or_else(|| needed("profile"))?;
+    let mut credentials = body
+        .object("credentials")?
+        .ok_or_else(|| needed("credentials"))?;
+    if body
+        .text("mfaPolicyStatus")?
+        .is_some_and(|word| word != "Disabled")
+    {
+        return Err(Error::invalid(
+            "mfaPolicyStatus",
+            "must be Disabled: this server asks for no second factor",
+        ));
+    }
+    let email = profile.text("email")?;
+    for unkept in [
+        "firstName",
+        "lastName",
+        "title",
+        "address",
+        "phone",
+        "status",
+    ] {
+        profile.text(unkept)?;
+    }
+    let (user_name, password) = (
+        credentials.required_text("userName")?,
+        credentials.required_text("password")?,
+    );
+    for fields in [body, profile, credentials] {
+        fields.finish()?;
+    }
+    let new = NewUser {
+        user_name,
+        email,
+        password: Some(password),
+        roles: vec![(organization.clone(), role_of(call, &organization, &word)?)],
+        workspace: Some(organization),
+    };
+    let user = people::create(call.app, &caller, new, retry).map_err(renamed)?;
+    let directory = call.app.index.directory();
+    Ok(data(picked.of(shown(&directory, &user))))
+}
+
+/// `PATCH /users/{userUid}`: the status and the e-mail address.
+pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let operations = patch::read(call)?;
+    let user = user(call, &caller)?;
+    let mut document = document(&shown(&call.app.index.directory(), &user));
+    if let Some(refused) = patch::apply(&operations, &mut document, check)? {
+        return Ok(refused);
+    }
+    let touched = |name: &str| {
+        operations
+            .iter()
+            .any(|operation| patch::sets(operation, name))
+    };
+    let text = |name: &str| {
+        document
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let edit = UserEdit {
+        enabled: text("status")
+            .filter(|_| touched("status"))
+            .map(|word| word == "Enabled"),
+        email: touched("profile/email").then(|| text("profile/email")),
+    };
+    let user = people::edit(call.app, &caller, &user.uid.to_string(), edit).map_err(renamed)?;
+    let directory = call.app.index.directory();
+    Ok(data(picked.of(shown(&directory, &user))))
+}
+
+/// `DELETE /users/{userUid}`: his keys and tokens end with him (1D-2).
+pub fn delete(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    Picked::take(call.query()?, PROPERTIES)?;
+    people::delete(call.app, &caller, &user(call, &caller)?.uid.to_string())?;
+    Ok(json(200, &EmptyBody { errors: [] }))
+}
+
+/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity. Tokens come from
+/// passwords alone, so a key has none to end.
+pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let mut query = call.query()?;
+    let login = query.take("userLoginId");
+    query.take("select");
+    query.finish()?;
+    let user = user(call, &caller)?;
+    let login = login.map(|id| {
+        let number = logins::number(&id)?;
+        logins::of_number(call, &caller, &user, number)
+    });
+    match login.transpose()? {
+        Some(logins::Login::Key(_)) => {}
+        Some(logins::Login::Password(_)) | None => {
+            tokens::end_all(call.app, &caller, &user.uid.to_string())?;
+        }
+    }
+    Ok(data(true))
+}
+
+/// The user object. What is not set is left out, and `profile` is always there.
+fn shown(directory: &Directory, user: &User) -> Item {
+    let mut profile = Map::new();
+    if let Some(email) = &user.email {
+        profile.insert("email".to_owned(), email.as_str().into());
+    }
+    profile.insert("title".to_owned(), "Unknown".into());
+    let status = if user.enabled { "Enabled" } else { "Disabled" };
+    Item(vec![
+        ("instanceUid", user.uid.to_string().into()),
+        ("organizationUid", user.home.to_string().into()),
+        ("userName", user.user_name.as_str().into()),
+        ("role", role(directory, user).into()),
+        ("profile", profile.into()),
+        ("status", status.into()),
+        ("mfaPolicyStatus", "Disabled".into()),
+        ("mfaPolicyConfigurationStatus", "NotConfigured".into()),
+    ])
+}
+
+/// The properties by their paths, for a patch.
+fn document(item: &Item) -> Map<String, Value> {
+    let mut document: Map<String, Value> = Map::new();
+    for (name, value) in &item.0 {
+        if let Value::Object(members) = value {
+            let below = members
+                .iter()
+                .map(|(below, value)| (format!("{name}/{below}"), value.clone()));
+            document.extend(below);
+        }
+        document.insert((*name).to_owned(), value.clone());
+    }
+    document
+}
+
+fn check(path: &str, value: &Value) -> Verdict {
+    match (path, value) {
+        ("status", value) if *value == value!("Enabled") || *value == value!("Disabled") => {
+            Verdict::Fine
+        }
+        ("status", _) => Verdict::Refused("must be Enabled or Disabled"),
+        ("profile/email", Value::String(_) | Value::Null) => Verdict::Fine,
+        ("profile/email", _) => Verdict::Refused("must be a text"),
+        _ => Verdict::Fixed,
+    }
+}
+
+/// The mightiest role of a user; in the root workspace it is one of the portal's.
+fn role(directory: &Directory, user: &User) -> &'static str {
+    let root = directory.root().map(|place| place.workspace.uid);
+    let here = |binding: &&Binding| Some(binding.workspace) == root;
+    let mightiest = |bindings: Vec<&Binding>| {
+        bindings
+            .into_iter()
+            .map(|it| it.role)
+            .min_by_key(|role| *role as u8)
+    };
+    let word = |table: &[(Role, &'static str)], role: Role| {
+        // Whoever manages keys is to others what an administrator is.
+        let role = if role == Role::KeyManager {
+            Role::Administrator
+        } else {
+            role
+        };
+        table
+            .iter()
+            .find(|(known, _)| *known == role)
+            .map(|(_, word)| *word)
+    };
+    let portal = mightiest(user.roles.iter().filter(here).collect());
+    let company = mightiest(user.roles.iter().filter(|binding| !here(binding)).collect());
+    portal
+        .and_then(|role| word(&PORTAL_ROLES, role))
+        .or_else(|| company.and_then(|role| word(&COMPANY_ROLES, role)))
+        .unwrap_or("Unknown")
+}
+
+/// The role that a word stands for in an organization.
+fn role_of(call: &Call<'_>, organization: &str, word: &str) -> Result<Role> {
+    let directory = call.app.index.directory();
+    let root = directory
+        .root()
+        .map(|place| place.workspace.uid.to_string());
+    let at_root = root.as_deref() == Some(&organization.to_ascii_lowercase());
+    let table: &[(Role, &str)] = if at_root {
+        &PORTAL_ROLES
+    } else {
+        &COMPANY_ROLES
+    };
+    let found = table.iter().find(|(_, known)| *known == word);
+    found.map(|(role, _)| *role).ok_or_else(|| {
+        let words: Vec<&str> = table.iter().map(|(_, word)| *word).collect();
+        Error::invalid(
+            "role",
+            format!("must be one of {} in this organization", words.join(", ")),
+        )
+    })
+}
+
+/// A refused member under the name that it has here.
+fn renamed(err: Error) -> Error {
+    let Error::Invalid { field, reason } = err else {
+        return err;
+    };
+    let field = match field.as_str() {
+        "user_name" => "credentials.userName",
+        "password" => "credentials.password",
+        "email" => "profile.email",
+        "workspace" | "roles[0].workspace" => "organizationUid",
+        _ => return Error::Invalid { field, reason },
+    };
+    Error::invalid(field, reason)
+}
+
+fn needed(member: &str) -> Error {
+    Error::invalid(member, "is needed")
+}

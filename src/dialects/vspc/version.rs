@@ -1,0 +1,64 @@
+//! `X-Client-Version`: which words a client knows. Words that are newer come back to it as `Unknown` (1D-40).
+
+use super::header;
+use crate::error::{Error, Result};
+use crate::http::route::Call;
+
+/// Numbers that a version may have: `3.6.1`, with a fourth for a build.
+const PARTS_MAX: usize = 4;
+
+/// The version that a client was made for.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Version(Vec<u32>);
+
+impl Version {
+    /// What the request says; `None` if it says nothing, and then the client knows every word.
+    pub fn of(call: &Call<'_>) -> Result<Option<Version>> {
+        header(call, "x-client-version")?
+            .map(Version::parse)
+            .transpose()
+    }
+
+    fn parse(text: &str) -> Result<Version> {
+        let number = |part: &str| {
+            let plain = (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            part.parse().ok().filter(|_| plain)
+        };
+        let parts: Option<Vec<u32>> = text.split('.').map(number).collect();
+        parts
+            .filter(|parts| parts.len() <= PARTS_MAX)
+            .map(Version)
+            .ok_or_else(|| Error::invalid("X-Client-Version", "must be a version such as 3.6.1"))
+    }
+
+    /// Whether a client of this version knows words that came with another.
+    pub fn knows(&self, since: &[u32]) -> bool {
+        self.0.as_slice() >= since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        for (text, knows) in [
+            ("3.6", true),
+            ("3.6.1", true),
+            ("3.10", true),
+            ("4", true),
+            ("3.5.1", false),
+            ("3", false),
+        ] {
+            assert_eq!(
+                Version::parse(text).unwrap().knows(&[3, 6]),
+                knows,
+                "{text}"
+            );
+        }
+        for bad in ["", "3.", "v3", "3.6.1.2.3", "-1", "3.99999999999", "3. 6"] {
+            assert!(Version::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Form bodies: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) of texts. No files.
+
+use crate::error::{Error, Result};
+use crate::http::query::{Query, decode};
+use crate::http::request::Request;
+
+/// The media type of the forms that most clients send.
+pub const URLENCODED: &str = "application/x-www-form-urlencoded";
+/// RFC 2046, section 5.1.1.
+const BOUNDARY_BYTES_MAX: usize = 70;
+/// Parts that a form may have.
+const PARTS_MAX: usize = 100;
+/// Fields of a form, boxes that are ticked included.
+const FIELDS_MAX: usize = 2_000;
+/// What ends the name of a field that may be there more than once.
+const MANY: &str = "[]";
+
+/// Reads the form that a request carries, whichever of the two it is.
+pub fn read(request: &Request) -> Result<Query> {
+    let content_type = request
+        .header("content-type")
+        .map_err(|_| Error::Malformed("the header Content-Type cannot be read".to_owned()))?
+        .unwrap_or("");
+    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let media_type = media_type.trim();
+    let text = || {
+        std::str::from_utf8(&request.body)
+            .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))
+    };
+    if media_type.eq_ignore_ascii_case(URLENCODED) {
+        return Query::parse(text()?);
+    }
+    if media_type.eq_ignore_ascii_case("multipart/form-data") {
+        let boundary = boundary(parameters).ok_or_else(|| {
+            Error::Malformed("the header Content-Type names no usable boundary".to_owned())
+        })?;
+        return Query::of(parts(text()?, boundary)?);
+    }
+    Err(Error::UnsupportedMediaType(URLENCODED))
+}
+
+/// The boundary among the parameters of a content type.
+fn boundary(parameters: &str) -> Option<&str> {
+    let value = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("boundary")
+            .then(|| value.trim())
+    })?;
+    let bare = unquoted(value);
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
+    let fits = (1..=BOUNDARY_BYTES_MAX).contains(&bare.len());
+    (fits && bare.bytes().all(legal) && !bare.ends_with(' ')).then_some(bare)
+}
+
+fn parts(text: &str, boundary: &str) -> Result<Vec<(String, String)>> {
+    let faulty = |why: &str| Error::Malformed(format!("the multipart form {why}"));
+    let opening = format!("--{boundary}");
+    let delimiter = format!("\r\n--{boundary}");
+    let mut rest = text
+        .strip_prefix(&opening)
+        .ok_or_else(|| faulty("does not begin with its boundary"))?;
+    let mut pairs = Vec::new();
+    loop {
+        if let Some(end) = rest.strip_prefix("--") {
+            return match end {
+                "" | "\r\n" => Ok(pairs),
+                _ => Err(faulty("goes on after its end")),
+            };
+        }
+        rest = rest
+            .strip_prefix("\r\n")
+            .ok_or_else(|| faulty("has a boundary with something behind it"))?;
+        let (part, after) = rest
+            .split_once(delimiter.as_str())
+            .ok_or_else(|| faulty("has a part without an end"))?;
+        let (head, value) = part
+            .split_once("\r\n\r\n")
+            .ok_or_else(|| faulty("has a part without a head"))?;
+        let name = name(head).ok_or_else(|| faulty("has a part that is no named text"))?;
+        if pairs.len() == PARTS_MAX {
+            return Err(faulty("has too many parts"));
+        }
+        pairs.push((name.to_owned(), value.to_owned()));
+        rest = after;
+    }
+}
+
+/// The name in a part's `Content-Disposition: form-data; name="…"`; none for a file.
+fn name(head: &str) -> Option<&str> {
+    let disposition = head.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-disposition")
+            .then(|| value.trim())
+    })?;
+    let mut parameters = disposition.split(';').map(str::trim);
+    if !parameters.next()?.eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let mut name = None;
+    for parameter in parameters {
+        let (word, value) = parameter.split_once('=')?;
+        match word.trim().to_ascii_lowercase().as_str() {
+            "name" if name.is_none() => name = Some(unquoted(value.trim())),
+            _ => return None,
+        }
+    }
+    name
+}
+
+fn unquoted(value: &str) -> &str {
+    value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value)
+}
+
+/// The fields of a page's form, in the order of the page.
+#[derive(Clone, Debug, Default)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads the body of a request.
+    pub fn of(request: &Request) -> Result<Form> {
+        let content_type = request.header("content-type").ok().flatten().unwrap_or("");
+        let kind = content_type.split(';').next().unwrap_or("").trim();
+        if !kind.eq_ignore_ascii_case(URLENCODED) {
+            return Err(Error::UnsupportedMediaType(URLENCODED));
+        }
+        let text = std::str::from_utf8(&request.body)
+            .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))?;
+        Form::parse(text)
+    }
+
+    /// Reads `a=1&b%5B%5D=2&b%5B%5D=3`. A name that is there twice must end in `[]`.
+    pub fn parse(text: &str) -> Result<Form> {
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = decode(name, true).zip(decode(value, true));
+            let (name, value) = decoded.ok_or_else(|| {
+                Error::Malformed("the form is not UTF-8 in percent-encoding".to_owned())
+            })?;
+            if !name.ends_with(MANY) && fields.iter().any(|(known, _)| *known == name) {
+                return Err(Error::Malformed(
+                    "a field of the form is there twice".to_owned(),
+                ));
+            }
+            if fields.len() == FIELDS_MAX {
+                return Err(Error::Malformed("the form has too many fields".to_owned()));
+            }
+            fields.push((name, value));
+        }
+        Ok(Form(fields))
+    }
+
+    /// The value of a field; empty if it is not there.
+    pub fn text(&self, name: &str) -> &str {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or("", |(_, value)| value)
+    }
+
+    /// The value of a field, unless it is empty.
+    pub fn some(&self, name: &str) -> Option<String> {
+        Some(self.text(name))
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    }
+
+    /// Every value of a field whose name ends in `[]`.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        let fields = self.0.iter().filter(|(known, _)| known == name);
+        fields.map(|(_, value)| value.clone()).collect()
+    }
+
+    /// Whether a field is there: a box is ticked, a button was pressed.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
+    /// Sets a field that is not there yet.
+    pub fn put(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// All fields in their order.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_out_of_a_multipart_form() {
+        let form = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1&2\r\n\
+                    --b\r\ncontent-type: text/plain\r\ncontent-disposition: form-data; name=b\r\n\r\n\r\n--b--\r\n";
+        let expected = [("a", "1&2"), ("b", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(parts(form, "b").unwrap(), expected);
+        assert_eq!(parts("--b--", "b").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_form_of_texts_is_refused() {
+        let part = |head: &str| format!("--b\r\n{head}\r\n\r\nv\r\n--b--");
+        for bad in [
+            String::new(),
+            "--c--".to_owned(),
+            "--b".to_owned(),
+            "--b\r\n".to_owned(),
+            "--b--more".to_owned(),
+            part("X: y"),
+            part("Content-Disposition: attachment; name=\"a\""),
+            part("Content-Disposition: form-data"),
+            part("Content-Disposition: form-data; name=\"a\"; filename=\"x\""),
+            part("Content-Disposition: form-data; name=\"a\"; name=\"b\""),
+            "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nv".to_owned(),
+        ] {
+            assert!(parts(&bad, "b").is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_is_short_and_plain() {
+        assert_eq!(boundary(" boundary=abc"), Some("abc"));
+        assert_eq!(boundary("charset=x; Boundary=\"a b\""), Some("a b"));
+        for bad in [
+            "",
+            "boundary=",
+            "boundary=\"a ",
+            "boundary=\u{e9}",
+            &format!("boundary={}", "x".repeat(71)),
+        ] {
+            assert_eq!(boundary(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_lists_may_be_there_twice() {
+        let form = Form::parse("a=1+2&s%5B%5D=x&s[]=%C3%A9&b").unwrap();
+        assert_eq!((form.text("a"), form.text("none")), ("1 2", ""));
+        assert_eq!(form.all("s[]"), ["x", "é"]);
+        assert!(form.has("b") && !form.has("c"));
+        assert_eq!(form.some("b"), None);
+        assert!(Form::parse("a=1&a=2").is_err());
+        assert!(Form::parse("a=%zz").is_err());
+        let many = "s[]=1&".repeat(FIELDS_MAX);
+        assert!(Form::parse(&many).is_ok());
+        assert!(Form::parse(&(many + "s[]=1")).is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Sessions of the console: begun with a password, used by one browser, ended by whoever owns them.
+
+use super::sessions::{SignedIn, proven};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::KeyId;
+use crate::domain::key::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
+use crate::domain::people::User;
+use crate::domain::people::session::{Browser, CONSOLE_S, Session};
+use crate::error::{Error, Result};
+use crate::ops::access::{self, Caller, Identity, Origin, root};
+use crate::ops::keys::issue::digested;
+use crate::ops::{App, Record};
+use crate::store::{Durability, people};
+
+/// Characters of what a browser says it is that are kept.
+const AGENT_CHARS_MAX: usize = 200;
+/// A console session's last use is written when it falls into another minute than the one before.
+const TOUCH_MS: i64 = 60_000;
+
+/// Signs a user in to the console. `former` is the session that the browser had until now: it ends, so that a secret
+/// which was known before the sign-in is worth nothing after it (attacks 169).
+pub fn open(
+    app: &App,
+    user_name: &str,
+    password: &str,
+    origin: Origin,
+    agent: &str,
+    former: Option<KeyId>,
+) -> Result<SignedIn> {
+    let user = proven(app, user_name, password, &origin, "session.create")?;
+    begin(app, &user, origin, agent, former)
+}
+
+/// Begins a session of a user who has proved himself.
+pub fn begin(
+    app: &App,
+    user: &User,
+    origin: Origin,
+    agent: &str,
+    former: Option<KeyId>,
+) -> Result<SignedIn> {
+    let now = app.now().wall;
+    let id = generate_id()?;
+    let token = Secret::generate(PREFIX_CONSOLE, id)?;
+    let agent = agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
+    let session = Session {
+        id,
+        secret: digested(&app.peppers, &token),
+        user: user.uid,
+        generation: user.generation,
+        read_only: false,
+        issued_at: now,
+        expires_at: now.plus_s(CONSOLE_S),
+        console: Some(Browser {
+            used_at: now,
+            source: origin.source.clone(),
+            agent: agent.take(AGENT_CHARS_MAX).collect(),
+        }),
+    };
+    let caller = Caller {
+        actor: format!("user:{}", user.user_name),
+        identity: Identity::Session(id),
+        permissions: Default::default(),
+        reach: root(&app.index.directory())?,
+        user: Some(user.uid),
+        source: origin.source,
+        request_id: origin.request_id,
+    };
+    app.change_all(
+        &caller,
+        "session.create",
+        Target::new(Kind::Session, id),
+        move |tx, now| {
+            people::delete_expired_sessions(tx, now)?;
+            people::insert_session(tx, &session)?;
+            let mut records = vec![("session.create", record(id))];
+            if let Some(former) = former
+                && people::delete_session(tx, former)?
+            {
+                records.push(("session.delete", record(former)));
+            }
+            Ok((records, ()))
+        },
+    )?;
+    Ok(SignedIn {
+        token,
+        expires_in_s: CONSOLE_S,
+    })
+}
+
+/// The caller behind a console session's secret, and the session. Notes that it was used.
+pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, Session)> {
+    let presented = Presented::parse(secret)
+        .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
+        .ok_or(Error::Unauthenticated)?;
+    let session = access::session_of(app, presented)?;
+    let caller = access::caller_of_session(app, &session, origin)?;
+    let (id, now) = (session.id, app.now().wall);
+    let before = app.index.touch_session(id, now);
+    if before.is_some_and(|before| before.0.div_euclid(TOUCH_MS) != now.0.div_euclid(TOUCH_MS)) {
+        let written = app.store.write(Durability::Relaxed, move |tx| {
+            people::touch_session(tx, id, now)
+        });
+        // Whoever only looks may go on while nothing can be written.
+        if let Err(err) = written {
+            log::warn!("the last use of a console session was not written: {err}");
+        }
+    }
+    Ok((caller, session))
+}
+
+/// The sessions of the caller's own user that are not over, the newest first; access tokens too.
+pub fn list(app: &App, caller: &Caller) -> Result<Vec<Session>> {
+    let (user, now) = (own_user(caller)?, app.now().wall);
+    let generation = app.index.directory().user(user).map(|user| user.generation);
+    let mut sessions = app.index.sessions_of(user);
+    sessions.retain(|session| !session.is_over(now) && Some(session.generation) == generation);
+    sessions.sort_by_key(|session| std::cmp::Reverse((session.issued_at, session.id.0)));
+    Ok(sessions)
+}
+
+/// Ends one of the caller's own sessions.
+pub fn end(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
+    let user = own_user(caller)?;
+    app.change(
+        caller,
+        "session.delete",
+        Target::new(Kind::Session, id),
+        move |tx, _| {
+            people::find_session(tx, id)?
+                .filter(|session| session.user == user)
+                .ok_or(Error::NotFound("session"))?;
+            people::delete_session(tx, id)?;
+            Ok((Some(record(id)), ()))
+        },
+    )
+}
+
+fn own_user(caller: &Caller) -> Result<crate::domain::uid::Uid> {
+    match (caller.identity, caller.user) {
+        (Identity::Session(_), Some(user)) => Ok(user),
+        _ => Err(Error::NotFound("session: this caller is not one")),
+    }
+}
+
+fn record(id: KeyId) -> Record {
+    Record {
+        target: Target::new(Kind::Session, id),
+        workspace: None,
+        changes: Changes::default(),
+    }
+}

@@ -1,0 +1,59 @@
+//! The server's question to itself: does a good key still open, and a removed one not?
+//!
+//! The key exists in memory alone, for as long as the question lasts: there is no row, no audit event and no usage
+//! of it, and its secret never leaves this process but to its own socket.
+
+use super::App;
+use crate::domain::key::live::{Kin, Live, StoredSecret};
+use crate::domain::key::secret::{Secret, generate_id};
+use crate::domain::policy::STANDARD;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+
+const NAME: &str = "probe";
+const PREFIX: &str = "lk";
+
+/// Runs `ask` while a key with this secret is in force.
+pub fn with_key<R>(app: &App, ask: impl FnOnce(&Secret) -> R) -> Result<(R, Secret)> {
+    let id = generate_id()?;
+    let secret = Secret::generate(PREFIX, id)?;
+    let kin = kin(app)?;
+    let pepper = app.peppers.current();
+    app.index.put_key(Live {
+        id,
+        name: NAME.into(),
+        kin: app.index.kin(kin),
+        secret: StoredSecret {
+            digest: pepper.digest(secret.expose()),
+            pepper: pepper.version,
+        },
+        enabled: true,
+        not_before: Timestamp(i64::MIN),
+        expires_at: Timestamp(i64::MAX),
+        rare: None,
+    });
+    let answer = ask(&secret);
+    app.index.remove_key(id);
+    Ok((answer, secret))
+}
+
+fn kin(app: &App) -> Result<Kin> {
+    let directory = app.index.directory();
+    let root = directory.root();
+    let policy = directory
+        .policy(STANDARD)
+        .or_else(|| directory.policies().next());
+    match (root, policy) {
+        (Some(root), Some(policy)) => Ok(Kin {
+            workspace: root.workspace.uid,
+            owner: None,
+            policy: policy.name.as_str().into(),
+            catalog: None,
+            scopes: Box::default(),
+            read_only: false,
+        }),
+        _ => Err(Error::Unavailable(
+            "there is no workspace or no policy for a probe".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,121 @@
+//! The first owner's password, set in a browser by whoever can read what the server printed where it runs.
+//!
+//! There is no default password: as long as no owner has one, each start draws a code, good for one use (attacks 180).
+
+use crate::domain::audit::{Changes, Kind, Target, digest_of};
+use crate::domain::key::secret::random_text;
+use crate::domain::people::{Role, User, normal_user_name, password};
+use crate::error::{Error, Result};
+use crate::ops::access::{Caller, Identity, Origin, root};
+use crate::ops::people::console;
+use crate::ops::people::sessions::SignedIn;
+use crate::ops::{App, Record};
+use crate::store::people;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Characters of a code: 16 base62 characters are 95 bits.
+const CODE_CHARS: usize = 16;
+
+/// The code that is good just now, if any.
+#[derive(Default)]
+pub struct FirstRun(Mutex<Option<String>>);
+
+impl FirstRun {
+    fn code(&self) -> MutexGuard<'_, Option<String>> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Draws a code if no owner can sign in yet. It is to be shown on the machine itself and nowhere else.
+pub fn begin(app: &App) -> Result<Option<String>> {
+    let root = root(&app.index.directory())?;
+    if app.read(|read| people::has_owner_with_password(read, root))? {
+        return Ok(None);
+    }
+    let code = random_text(CODE_CHARS)?;
+    *app.first_run.code() = Some(code.clone());
+    Ok(Some(code))
+}
+
+/// Whether the server waits to be set up.
+pub fn is_open(app: &App) -> bool {
+    app.first_run.code().is_some()
+}
+
+/// Gives the first owner his name and password, and signs him in. Of two browsers that do so at once, one succeeds.
+pub fn finish(
+    app: &App,
+    code: &str,
+    user_name: &str,
+    text: &str,
+    origin: Origin,
+    agent: &str,
+) -> Result<SignedIn> {
+    app.passwords
+        .admit("(set-up)", origin.counted, app.now().steady_ms)?;
+    let done = || Error::Conflict("this server has been set up already; sign in".to_owned());
+    let wanted = app.first_run.code().clone().ok_or_else(done)?;
+    let digest = |text: &str| digest_of(&[text.as_bytes()]);
+    if digest(code.trim()) != digest(&wanted) {
+        return Err(Error::invalid(
+            "code",
+            "is not the code that the server printed at its start",
+        ));
+    }
+    let user_name = normal_user_name("user_name", user_name)?;
+    password::check("password", text, &user_name)?;
+    let stored = app.passwords.digest(text)?;
+    let root = root(&app.index.directory())?;
+    let caller = Caller {
+        actor: "system".to_owned(),
+        identity: Identity::Password,
+        permissions: Default::default(),
+        reach: root,
+        user: None,
+        source: origin.source.clone(),
+        request_id: origin.request_id.clone(),
+    };
+    let target = Target::new(Kind::Server, "");
+    let uid = app.change(&caller, "user.set_up", target, move |tx, _| {
+        if people::has_owner_with_password(tx, root)? {
+            return Err(Error::Conflict(
+                "this server has been set up already; sign in".to_owned(),
+            ));
+        }
+        let owns = |user: &User| {
+            let mut roles = user.roles.iter();
+            roles.any(|binding| binding.workspace == root && binding.role == Role::Owner)
+        };
+        let users = people::list(tx)?;
+        let before = users
+            .iter()
+            .find(|user| owns(user))
+            .ok_or_else(|| Error::internal("the store has no owner"))?;
+        if let Some(other) = people::find_by_name(tx, &user_name)?
+            && other.uid != before.uid
+        {
+            return Err(Error::invalid("user_name", "is another user's"));
+        }
+        let after = User {
+            user_name,
+            enabled: true,
+            ..before.clone()
+        };
+        people::update(tx, &after)?;
+        people::update_password(tx, after.uid, &stored, after.generation + 1)?;
+        let mut changes = Changes::default();
+        changes.note("user_name", &before.user_name, &after.user_name);
+        let record = Record {
+            target: Target::new(Kind::User, after.uid),
+            workspace: Some(root),
+            changes,
+        };
+        Ok((Some(record), after.uid))
+    })?;
+    *app.first_run.code() = None;
+    let user = app.index.directory().user(uid).map(Arc::clone);
+    let user = user.ok_or_else(|| Error::internal("the owner is not in the index"))?;
+    console::begin(app, &user, origin, agent, None)
+}

@@ -1,0 +1,75 @@
+//! Coming in and going out.
+
+use crate::harness::browser::Browser;
+use crate::support::{PASSWORD, Server};
+
+#[test]
+fn the_owner_signs_in_looks_around_and_signs_out() {
+    let server = Server::start();
+    let Some(browser) = Browser::open(&server) else {
+        return;
+    };
+    browser.go("/");
+    browser.sees("Sign in");
+    browser.inspect("sign-in");
+    browser.fill("user_name", &server.owner_user_name);
+    browser.fill("password", "something else entirely");
+    browser.press("Sign in");
+    browser.sees("User name or password is not right.");
+    browser.driver.complaints();
+    browser.inspect("sign-in-refused");
+    assert_eq!(
+        browser.find("[name=user_name]").property("value"),
+        server.owner_user_name
+    );
+    browser.fill("password", &server.owner_password);
+    browser.press("Sign in");
+    browser.sees("Overview");
+
+    browser.go("/console/nowhere");
+    browser.driver.complaints();
+    browser.sees("There is nothing here");
+    browser.inspect("error");
+
+    browser.go("/console/account");
+    browser.sees("This browser");
+    browser.inspect("account");
+    browser
+        .driver
+        .find_path("//button[normalize-space()='Sign out']")
+        .click();
+    browser.find("[name=password]");
+    browser.go("/console/account");
+    browser.find("[name=password]");
+    browser.fill("user_name", &server.owner_user_name);
+    browser.fill("password", &server.owner_password);
+    browser.press("Sign in");
+    browser.sees("Your account");
+    assert_eq!(browser.place(), "/console/account");
+}
+
+#[test]
+fn a_password_is_changed_and_other_sessions_end() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.go("/console/account");
+    browser.fill("current_password", &server.owner_password);
+    browser.fill("password", PASSWORD);
+    browser.fill("password_again", PASSWORD);
+    browser.press("Change the password");
+    browser.sees("Your password is changed.");
+    assert_eq!(
+        server
+            .anonymous()
+            .post(
+                "/v1/sessions",
+                serde_json::json!({
+                    "user_name": server.owner_user_name, "password": server.owner_password,
+                })
+            )
+            .status,
+        401
+    );
+}

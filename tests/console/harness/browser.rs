@@ -1,0 +1,287 @@
+//! Chromium in front of a console: signing in, looking at pages from all sides.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::driver::{Driver, Element, PATIENCE};
+use crate::support::{Server, fresh_folder};
+
+/// The version whose rules every page has to keep.
+const AXE: &str = "4.14.1";
+
+/// A page is looked at in each of these: a name, the width in pixels, the height of the window.
+const SIZES: &[(&str, u32, u32)] = &[("wide", 1280, 900), ("narrow", 360, 740)];
+
+/// A browser whose address bar begins at one server's console.
+pub struct Browser {
+    pub driver: Driver,
+    base: String,
+    profile: PathBuf,
+}
+
+impl Browser {
+    /// `None` if Chromium is not installed, or what else this takes; says so.
+    pub fn open(server: &Server) -> Option<Browser> {
+        if !is_there() {
+            return None;
+        }
+        let profile = fresh_folder();
+        Some(Browser {
+            driver: Driver::start(&profile),
+            // A name: cookies and hosts are then as they are for people.
+            base: format!("http://localhost:{}", server.address.port()),
+            profile,
+        })
+    }
+
+    /// As [`Browser::open`], signed in as the owner.
+    pub fn signed_in(server: &Server) -> Option<Browser> {
+        let browser = Browser::open(server)?;
+        browser.sign_in(&server.owner_user_name, &server.owner_password);
+        Some(browser)
+    }
+
+    #[track_caller]
+    pub fn sign_in(&self, user_name: &str, password: &str) {
+        self.go("/console/sign-in");
+        self.fill("user_name", user_name);
+        self.fill("password", password);
+        self.press("Sign in");
+        self.find("nav");
+    }
+
+    #[track_caller]
+    pub fn go(&self, path: &str) {
+        self.driver.go(&format!("{}{path}", self.base));
+    }
+
+    /// Path and query of the page.
+    pub fn place(&self) -> String {
+        self.driver.url().replacen(&self.base, "", 1)
+    }
+
+    #[track_caller]
+    pub fn find(&self, selector: &str) -> Element<'_> {
+        self.driver.find(selector)
+    }
+
+    #[track_caller]
+    pub fn fill(&self, name: &str, text: &str) {
+        self.find(&format!("main [name='{name}']")).fill(text);
+    }
+
+    /// Sets the value of a field that the browser draws itself, such as a date.
+    #[track_caller]
+    pub fn set(&self, name: &str, value: &str) {
+        self.find(&format!("main [name='{name}']"));
+        let (name, value) = (json!(name), json!(value));
+        self.driver.run(&format!(
+            "document.querySelector(`main [name=\"${{{name}}}\"]`).value = {value}"
+        ));
+    }
+
+    /// Ticks a box or chooses an option by its words.
+    #[track_caller]
+    pub fn choose(&self, words: &str) {
+        let path = format!("//main//label[normalize-space()={}]", quoted(words));
+        self.driver.find_path(&path).click();
+    }
+
+    /// Presses a button, or follows a link, by its words.
+    #[track_caller]
+    pub fn press(&self, words: &str) {
+        let words = quoted(words);
+        let path = format!(
+            "//main//button[normalize-space()={words}] | //main//a[normalize-space()={words}] | //main//summary[normalize-space()={words}]"
+        );
+        self.driver.find_path(&path).click();
+    }
+
+    /// Follows a line of the navigation by its words.
+    #[track_caller]
+    pub fn navigate(&self, words: &str) {
+        let path = format!("//nav//a[normalize-space()={}]", quoted(words));
+        self.driver.find_path(&path).click();
+    }
+
+    /// Waits until the page says something.
+    #[track_caller]
+    pub fn sees(&self, text: &str) {
+        let began = std::time::Instant::now();
+        while !self.driver.text().contains(text) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{} does not say {text:?}:\n{}",
+                self.place(),
+                self.driver.text()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+    }
+
+    #[track_caller]
+    pub fn sees_not(&self, text: &str) {
+        let seen = self.driver.text();
+        assert!(
+            !seen.contains(text),
+            "{} says {text:?}:\n{seen}",
+            self.place()
+        );
+    }
+
+    /// Looks at the page as it is: light and dark, wide and narrow. Nothing of it may hinder people (axe-core), stick
+    /// out of a narrow window, or make the browser complain. Writes a picture of each.
+    #[track_caller]
+    pub fn inspect(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        let driver = &self.driver;
+        assert_eq!(driver.complaints(), Vec::<String>::new(), "{name}");
+        for (size, width, height) in SIZES {
+            let metrics = json!({
+                "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false
+            });
+            driver.devtools("Emulation.setDeviceMetricsOverride", metrics);
+            for scheme in ["light", "dark"] {
+                let features = json!({ "features": [
+                    { "name": "prefers-color-scheme", "value": scheme },
+                    { "name": "prefers-reduced-motion", "value": "reduce" },
+                ]});
+                driver.devtools("Emulation.setEmulatedMedia", features);
+                let shown = driver.run("return document.documentElement.scrollWidth");
+                assert!(
+                    shown
+                        .as_u64()
+                        .is_some_and(|shown| shown <= u64::from(*width)),
+                    "{name} is {shown} pixels wide in a window of {width}"
+                );
+                let shot = driver.devtools(
+                    "Page.captureScreenshot",
+                    json!({ "format": "png", "captureBeyondViewport": true }),
+                );
+                let image = decoded(shot["data"].as_str().expect("a picture"));
+                let file = folder.join(format!("{name}-{size}-{scheme}.png"));
+                fs::write(file, image).expect("a picture can be written");
+                self.check_rules(&format!("{name}, {size}, {scheme}"));
+            }
+        }
+        driver.devtools("Emulation.clearDeviceMetricsOverride", json!({}));
+        driver.devtools("Emulation.setEmulatedMedia", json!({ "features": [] }));
+    }
+
+    /// No violation of axe-core's rules that is serious or worse.
+    #[track_caller]
+    fn check_rules(&self, name: &str) {
+        if self.driver.run("return typeof axe").as_str() != Some("object") {
+            let axe = fs::read_to_string(axe_file()).expect("axe-core can be read");
+            self.driver.run(&axe);
+        }
+        let found = self.driver.run_async(
+            "const done = arguments[0];
+             axe.run(document, { resultTypes: ['violations'] }).then(
+                 found => done(found.violations.map(v => [v.impact, v.id, v.nodes.map(n => n.html + ' ' + n.failureSummary)])),
+                 err => done([['critical', String(err), []]]))",
+        );
+        let grave: Vec<&Value> = found
+            .as_array()
+            .expect("a list of violations")
+            .iter()
+            .filter(|violation| violation[0] != "minor")
+            .collect();
+        assert!(grave.is_empty(), "{name}: {grave:#?}");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.profile);
+    }
+}
+
+/// Whether this machine has what the tests take. Where everything has to be tested, it must.
+fn is_there() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let missing = ["chromium", "chromedriver", "npm"]
+        .into_iter()
+        .find(|program| !found(program));
+    let all = std::env::var("LATCHKEY_TEST_ALL").as_deref() == Ok("1");
+    match missing {
+        None if all || axe_file().is_file() => install_axe(),
+        None => {
+            println!("left out: axe-core is not installed; dev/test installs it");
+            false
+        }
+        Some(program) => {
+            assert!(!all, "{program} is missing");
+            println!("left out: {program} is missing; dev/test installs it");
+            false
+        }
+    }
+}
+
+fn axe_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(
+        "target/tools/axe-{AXE}/node_modules/axe-core/axe.min.js"
+    ))
+}
+
+/// Gets axe-core once, under `target`.
+fn install_axe() -> bool {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if axe_file().is_file() {
+            return;
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/tools/axe-{AXE}"));
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        let done = Command::new("npm")
+            .args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--prefix",
+            ])
+            .arg(&folder)
+            .arg(format!("axe-core@{AXE}"))
+            .output()
+            .expect("npm can be run");
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    });
+    axe_file().is_file()
+}
+
+/// A text as a literal of XPath.
+fn quoted(text: &str) -> String {
+    match text.contains('\'') {
+        true => format!("\"{text}\""),
+        false => format!("'{text}'"),
+    }
+}
+
+/// Base64 (RFC 4648), as pictures come.
+fn decoded(text: &str) -> Vec<u8> {
+    let worth = |c: u8| match c {
+        b'A'..=b'Z' => u32::from(c - b'A'),
+        b'a'..=b'z' => u32::from(c - b'a') + 26,
+        b'0'..=b'9' => u32::from(c - b'0') + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let digits: Vec<u8> = text.bytes().filter(|c| *c != b'=').collect();
+    for group in digits.chunks(4) {
+        let bits = group.iter().fold(0, |bits, c| bits << 6 | worth(*c)) << (6 * (4 - group.len()));
+        bytes.extend(&bits.to_be_bytes()[1..group.len()]);
+    }
+    bytes
+}

@@ -1,0 +1,269 @@
+//! WebDriver (W3C) over plain HTTP: as much of it as these tests use.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+
+use crate::support::Address;
+
+/// The name of an element's reference in answers.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// How long a page may take to become what is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A browser and the program that drives it; both end when this is dropped.
+pub struct Driver {
+    address: Address,
+    session: String,
+    process: Child,
+}
+
+/// An element of the page that is shown.
+pub struct Element<'a> {
+    driver: &'a Driver,
+    id: String,
+}
+
+impl Driver {
+    /// Starts Chromium without a window. `profile` is a folder of its own.
+    pub fn start(profile: &Path) -> Driver {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("chromedriver can be started");
+        let port = port(&mut process);
+        let mut driver = Driver {
+            address: Address::Tcp(([127, 0, 0, 1], port).into()),
+            session: String::new(),
+            process,
+        };
+        let profile = format!("--user-data-dir={}", profile.display());
+        let args = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--hide-scrollbars",
+            "--window-size=1280,900",
+            &profile,
+        ];
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "unhandledPromptBehavior": "ignore",
+            "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        }}});
+        let made = driver.send("POST", "/session", Some(capabilities));
+        driver.session = made["sessionId"].as_str().expect("a session").to_owned();
+        driver
+    }
+
+    /// A command of the session; its value.
+    #[track_caller]
+    pub fn command(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.send(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    /// As [`Driver::command`]; the error of a command that failed.
+    pub fn try_command(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Value> {
+        self.try_send(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    #[track_caller]
+    fn send(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.try_send(method, path, body)
+            .unwrap_or_else(|err| panic!("{method} {path}: {err:#}"))
+    }
+
+    fn try_send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {
+        // The program keeps connections open whatever it is asked for.
+        let text = body.map_or_else(String::new, |body| body.to_string());
+        let mut connection = self.address.connect();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        connection
+            .write_all(request.as_bytes())
+            .expect("chromedriver takes requests");
+        let answer = connection.receive_one().expect("chromedriver answers");
+        let value = answer.json()["value"].take();
+        match answer.status {
+            200 => Ok(value),
+            _ => Err(value),
+        }
+    }
+
+    /// Chromium's own commands.
+    #[track_caller]
+    pub fn devtools(&self, command: &str, params: Value) -> Value {
+        let body = json!({ "cmd": command, "params": params });
+        self.command("POST", "/goog/cdp/execute", Some(body))
+    }
+
+    /// Runs a script in the page; what it returns.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Value {
+        let body = json!({ "script": script, "args": [] });
+        self.command("POST", "/execute/sync", Some(body))
+    }
+
+    /// Runs a script that calls its last argument when it is done.
+    #[track_caller]
+    pub fn run_async(&self, script: &str) -> Value {
+        let body = json!({ "script": script, "args": [] });
+        self.command("POST", "/execute/async", Some(body))
+    }
+
+    #[track_caller]
+    pub fn go(&self, url: &str) {
+        self.command("POST", "/url", Some(json!({ "url": url })));
+    }
+
+    pub fn url(&self) -> String {
+        self.command("GET", "/url", None)
+            .as_str()
+            .unwrap_or("")
+            .to_owned()
+    }
+
+    /// The first element of a CSS selector, waited for.
+    #[track_caller]
+    pub fn find(&self, selector: &str) -> Element<'_> {
+        self.find_by("css selector", selector)
+    }
+
+    /// The first element of an XPath, waited for.
+    #[track_caller]
+    pub fn find_path(&self, path: &str) -> Element<'_> {
+        self.find_by("xpath", path)
+    }
+
+    #[track_caller]
+    fn find_by(&self, using: &str, value: &str) -> Element<'_> {
+        let began = Instant::now();
+        loop {
+            let body = json!({ "using": using, "value": value });
+            match self.try_command("POST", "/element", Some(body)) {
+                Ok(found) => {
+                    let id = found[ELEMENT].as_str().expect("a reference").to_owned();
+                    return Element { driver: self, id };
+                }
+                Err(_) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(30));
+                }
+                Err(err) => panic!(
+                    "no {value} on {}: {}\n{}",
+                    self.url(),
+                    err["error"],
+                    self.text()
+                ),
+            }
+        }
+    }
+
+    /// Whether there is an element of a CSS selector just now.
+    pub fn has(&self, selector: &str) -> bool {
+        let body = json!({ "using": "css selector", "value": selector });
+        self.try_command("POST", "/element", Some(body)).is_ok()
+    }
+
+    /// The text of the page as people see it.
+    pub fn text(&self) -> String {
+        let text = self.run("return document.body.innerText");
+        text.as_str().unwrap_or("").to_owned()
+    }
+
+    /// What the page complained of to the browser's console since the last call.
+    pub fn complaints(&self) -> Vec<String> {
+        let body = json!({ "type": "browser" });
+        let entries = self.command("POST", "/se/log", Some(body));
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        entries
+            .iter()
+            .map(|entry| entry["message"].as_str().unwrap_or("").to_owned())
+            .collect()
+    }
+}
+
+impl Element<'_> {
+    #[track_caller]
+    pub fn click(&self) {
+        let path = format!("/element/{}/click", self.id);
+        self.driver.command("POST", &path, Some(json!({})));
+    }
+
+    /// Types into a field, after what is there.
+    #[track_caller]
+    pub fn type_in(&self, text: &str) {
+        let path = format!("/element/{}/value", self.id);
+        self.driver
+            .command("POST", &path, Some(json!({ "text": text })));
+    }
+
+    /// Empties a field and types.
+    #[track_caller]
+    pub fn fill(&self, text: &str) {
+        let path = format!("/element/{}/clear", self.id);
+        self.driver.command("POST", &path, Some(json!({})));
+        self.type_in(text);
+    }
+
+    pub fn text(&self) -> String {
+        let path = format!("/element/{}/text", self.id);
+        let text = self.driver.command("GET", &path, None);
+        text.as_str().unwrap_or("").to_owned()
+    }
+
+    /// A property, such as `value` or `checked`.
+    pub fn property(&self, name: &str) -> Value {
+        let path = format!("/element/{}/property/{name}", self.id);
+        self.driver.command("GET", &path, None)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            let path = format!("/session/{}", self.session);
+            let _ = self.try_send("DELETE", &path, None);
+        }
+        if let Some(group) = Pid::from_raw(self.process.id() as i32) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// The port that the program chose, out of what it prints.
+fn port(process: &mut Child) -> u16 {
+    let stdout = process.stdout.take().expect("stdout is a pipe");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    let port = lines
+        .find_map(|line| {
+            let rest = line.split("on port ").nth(1)?;
+            rest.trim_end_matches('.')
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+        })
+        .expect("chromedriver names its port");
+    // Whatever else it prints must not fill the pipe, nor find it closed.
+    std::thread::spawn(move || lines.for_each(drop));
+    port
+}

@@ -1,0 +1,321 @@
+//! The Debian package: installed, served from by hand, upgraded, removed and purged, below a folder that stands for
+//! the root of a machine. And the units, as systemd judges them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A folder that stands for the root of a machine without any package.
+struct Machine {
+    root: PathBuf,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let name = format!("package-{}", std::process::id());
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&root);
+        for folder in ["etc", "var/lib/dpkg/updates", "var/lib/dpkg/info"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in ["status", "available"] {
+            fs::write(root.join("var/lib/dpkg").join(file), "").unwrap();
+        }
+        Machine { root }
+    }
+
+    /// Runs dpkg on it; scripts run outside, and are told where it is.
+    #[track_caller]
+    fn dpkg(&self, args: &[&str]) -> String {
+        let output = Command::new("dpkg")
+            .arg(format!("--root={}", self.root.display()))
+            .arg(format!("--log={}", self.root.join("log").display()))
+            .args([
+                "--force-script-chrootless",
+                "--force-depends",
+                "--force-confold",
+            ])
+            .args(args)
+            .stdin(Stdio::null())
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    #[track_caller]
+    fn expect_file(&self, path: &str, mode: u32) {
+        let found = fs::symlink_metadata(self.path(path));
+        let found = found.unwrap_or_else(|err| panic!("{path}: {err}"));
+        assert_eq!(found.mode() & 0o7777, mode, "{path}");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+/// A server of the installed binary, ended on drop.
+struct Serving {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Serving {
+    fn start(machine: &Machine) -> Serving {
+        let child = Command::new(machine.path("usr/bin/latchkey"))
+            .args(["serve", "--config"])
+            .arg(machine.path("etc/latchkey/latchkey.toml"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(machine.path("var/lib/latchkey"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let socket = machine.path("var/lib/latchkey/latchkey.sock");
+        let serving = Serving { child, socket };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while serving
+            .get("/readyz")
+            .is_none_or(|answer| !answer.starts_with("HTTP/1.1 200 "))
+        {
+            assert!(Instant::now() < deadline, "it does not serve");
+            thread::sleep(Duration::from_millis(20));
+        }
+        serving
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(&self.socket).ok()?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn runs(command: &str) -> bool {
+    let found = Command::new(command).arg("--version").output();
+    found.is_ok_and(|output: Output| output.status.success())
+}
+
+/// Says what is left out here; fails where every test must run.
+fn is_left_out(command: &str) -> bool {
+    let is_there = runs(command);
+    let must_run = std::env::var_os("LATCHKEY_TEST_ALL").is_some();
+    assert!(is_there || !must_run, "{command} is missing");
+    if !is_there {
+        println!("left out: {command} is not installed (dev/test installs it)");
+    }
+    !is_there
+}
+
+/// The package of the binary under test.
+fn package(version: &str) -> PathBuf {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("latchkey-{version}.deb"));
+    let output = Command::new("dev/package")
+        .arg(env!("CARGO_BIN_EXE_latchkey"))
+        .arg(&out)
+        .arg(version)
+        .arg("--fast")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    out
+}
+
+#[test]
+fn the_package_installs_serves_upgrades_and_goes() {
+    if ["dpkg-deb", "systemd-sysusers"]
+        .iter()
+        .any(|command| is_left_out(command))
+    {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("left out: only root can give files to the new user");
+        return;
+    }
+    let machine = Machine::new();
+    let (first, second) = (package("0.1.0-1"), package("0.1.1-1"));
+
+    let said = machine.dpkg(&["--install", first.to_str().unwrap()]);
+    assert!(
+        said.contains("latchkey init --data /var/lib/latchkey"),
+        "{said}"
+    );
+    for (path, mode) in [
+        ("usr/bin/latchkey", 0o755),
+        ("etc/latchkey/latchkey.toml", 0o644),
+        ("var/lib/latchkey", 0o700),
+        ("usr/lib/sysusers.d/latchkey.conf", 0o644),
+        ("usr/share/man/man1/latchkey.1.gz", 0o644),
+        ("usr/share/man/man1/latchkey-key-issue.1.gz", 0o644),
+        ("usr/share/bash-completion/completions/latchkey", 0o644),
+        ("usr/share/zsh/vendor-completions/_latchkey", 0o644),
+        ("usr/share/fish/vendor_completions.d/latchkey.fish", 0o644),
+        ("usr/share/doc/latchkey/copyright", 0o644),
+        ("usr/share/doc/latchkey/THIRD-PARTY.txt", 0o644),
+    ] {
+        machine.expect_file(path, mode);
+    }
+    let units = ["usr/lib/systemd/system", "lib/systemd/system"];
+    let unit = units
+        .iter()
+        .map(|folder| machine.path(folder).join("latchkey.service"));
+    assert_eq!(unit.filter(|path| path.exists()).count(), 1);
+    let users = fs::read_to_string(machine.path("etc/passwd")).unwrap();
+    let user = users
+        .lines()
+        .find(|line| line.starts_with("latchkey:"))
+        .unwrap();
+    let uid: u32 = user.split(':').nth(2).unwrap().parse().unwrap();
+    let folder = fs::metadata(machine.path("var/lib/latchkey")).unwrap();
+    assert_eq!(folder.uid(), uid, "{user}");
+
+    // By hand, as whoever runs this test: the folder is theirs for as long as that takes.
+    let data = machine.path("var/lib/latchkey");
+    std::os::unix::fs::chown(&data, Some(0), Some(0)).unwrap();
+    let init = Command::new(machine.path("usr/bin/latchkey"))
+        .args(["init", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{init:?}");
+    drop(Serving::start(&machine));
+
+    let settings = machine.path("etc/latchkey/latchkey.toml");
+    let changed = fs::read_to_string(&settings).unwrap() + "log_level = \"debug\"\n";
+    fs::write(&settings, &changed).unwrap();
+    machine.dpkg(&["--install", second.to_str().unwrap()]);
+    assert_eq!(
+        fs::read_to_string(&settings).unwrap(),
+        changed,
+        "settings were lost"
+    );
+    let serving = Serving::start(&machine);
+    assert!(serving.get("/v1/keys").unwrap().contains("\"sample\""));
+    drop(serving);
+
+    machine.dpkg(&["--remove", "latchkey"]);
+    assert!(!machine.path("usr/bin/latchkey").exists());
+    assert!(settings.exists() && data.join("latchkey.db").exists());
+    let said = machine.dpkg(&["--purge", "latchkey"]);
+    assert!(
+        said.contains("/var/lib/latchkey holds keys and stays"),
+        "{said}"
+    );
+    assert!(!settings.exists() && data.join("latchkey.db").exists());
+    let left: Vec<_> = [
+        "usr/bin",
+        "usr/share/man/man1",
+        "usr/lib/sysusers.d",
+        "etc/latchkey",
+    ]
+    .iter()
+    .filter(|folder| machine.path(folder).exists())
+    .collect();
+    assert!(left.is_empty(), "{left:?} stay");
+}
+
+#[test]
+fn systemd_finds_the_units_whole_and_well_closed() {
+    if is_left_out("systemd-analyze") {
+        return;
+    }
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("units-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["latchkey.service", "latchkey.socket"] {
+        let text = fs::read_to_string(Path::new("systemd").join(name)).unwrap();
+        // `verify` wants the program to be there.
+        let text = text.replace("/usr/bin/latchkey", env!("CARGO_BIN_EXE_latchkey"));
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let analyze = |args: &[&str]| {
+        let output = Command::new("systemd-analyze")
+            .args(args)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.success(), text.concat())
+    };
+    let (is_whole, said) = analyze(&[
+        "verify",
+        "--man=no",
+        "./latchkey.service",
+        "./latchkey.socket",
+    ]);
+    assert!(is_whole && said.trim().is_empty(), "{said}");
+    let (_, said) = analyze(&[
+        "security",
+        "--offline=true",
+        "--threshold=15",
+        "./latchkey.service",
+    ]);
+    let score = said
+        .split("Overall exposure level for latchkey.service: ")
+        .nth(1);
+    let score: f64 = score
+        .and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{said}"));
+    assert!(score <= 1.5, "{score}\n{said}");
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn the_bill_of_materials_names_what_is_linked_and_its_licence() {
+    if is_left_out("python3") {
+        return;
+    }
+    let made = Command::new("dev/sbom").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let text = fs::read_to_string("target/dist/latchkey.cdx.json").unwrap();
+    let bill: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(bill["bomFormat"], "CycloneDX");
+    let components = bill["components"].as_array().unwrap();
+    let named = |name: &str| {
+        components
+            .iter()
+            .find(|component| component["name"] == name)
+    };
+    for name in ["hyper", "rusqlite", "rustls", "ring", "sqlite", "rust-std"] {
+        let found = named(name).unwrap_or_else(|| panic!("{name} is not listed"));
+        assert!(found["licenses"][0]["expression"].is_string(), "{found}");
+    }
+    assert!(named("clap_derive").is_none(), "a macro is listed");
+    let hashes = &named("hyper").unwrap()["hashes"][0];
+    assert_eq!(hashes["content"].as_str().unwrap().len(), 64, "{hashes}");
+    let licences = fs::read_to_string("target/dist/THIRD-PARTY.txt").unwrap();
+    assert!(
+        licences.contains("Sean McArthur"),
+        "hyper's licence is missing"
+    );
+}

@@ -1,0 +1,10 @@
+//! The console without a browser: cookies, forms, and what is refused (attacks, area 9).
+
+mod expiry;
+mod forms;
+mod pages;
+mod setup;
+mod signing_in;
+mod visitor;
+
+pub use visitor::Visitor;

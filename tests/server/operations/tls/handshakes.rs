@@ -1,0 +1,139 @@
+//! Handshakes that dawdle, bytes that are none, and the rules of plain HTTP behind the encryption.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::authority::Authority;
+use super::client::TlsConnection;
+use super::{server, text};
+use crate::support::Server;
+
+/// How long until the server closes, having been sent these bytes.
+fn time_until_closed(server: &Server, bytes: &[u8]) -> Duration {
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(server.address).expect("it listens");
+    stream.write_all(bytes).expect("it can be sent");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time");
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    began.elapsed()
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_cut_off() {
+    let authority = Authority::new();
+    let server = server(&authority, &[]);
+    // Silence, the beginning of a record, and half a ClientHello.
+    let starts: [&[u8]; 3] = [
+        b"",
+        b"\x16\x03\x01",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ];
+    thread::scope(|scope| {
+        let waits = starts.map(|bytes| scope.spawn(|| time_until_closed(&server, bytes)));
+        for wait in waits {
+            let took = wait.join().expect("it ends");
+            assert!((8..15).contains(&took.as_secs()), "{took:?}");
+        }
+    });
+    assert_eq!(
+        TlsConnection::open(server.address, &authority, &[]).ask_health(),
+        Some(200)
+    );
+}
+
+// attacks 25
+#[test]
+fn bytes_that_are_no_handshake_end_their_connection_only() {
+    let authority = Authority::new();
+    let server = server(&authority, &[]);
+    for bytes in [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".as_slice(),
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        &[0xff; 600],
+        &[0x16, 3, 1, 0xff, 0xff, 1],
+    ] {
+        let took = time_until_closed(&server, bytes);
+        assert!(took < Duration::from_secs(5), "{took:?} {bytes:?}");
+    }
+    server.wait_for_log("a TLS handshake failed", 1);
+    assert_eq!(
+        TlsConnection::open(server.address, &authority, &[]).ask_health(),
+        Some(200)
+    );
+}
+
+#[test]
+fn handshakes_that_dawdle_give_way_to_newcomers() {
+    let authority = Authority::new();
+    let pair = authority.issue("server", 90);
+    let (certificate, key) = (text(&pair.0), text(&pair.1));
+    let server =
+        Server::start_limited_with(80, &["--tls-certificate", &certificate, "--tls-key", &key]);
+    let silent: Vec<TcpStream> = (0..40)
+        .filter_map(|_| TcpStream::connect(server.address).ok())
+        .collect();
+    let began = Instant::now();
+    let mut client = TlsConnection::open(server.address, &authority, &[]);
+    assert_eq!(client.ask_health(), Some(200));
+    assert!(
+        began.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(silent);
+}
+
+#[test]
+fn the_guard_stands_behind_tls_as_on_a_plain_socket() {
+    let authority = Authority::new();
+    let server = server(&authority, &[]);
+    let ask = |bytes: &[u8]| TlsConnection::open(server.address, &authority, &[]).ask(bytes);
+    for (request, status) in [
+        (
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5, 5\r\n\r\n",
+            400,
+        ),
+        ("GET /healthz HTTP/1.1\nHost: localhost\n\n", 400),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /v1/keys HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer x\r\n\r\n",
+            421,
+        ),
+        (
+            "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999999\r\n\r\n",
+            413,
+        ),
+    ] {
+        let answer = ask(request.as_bytes()).unwrap_or_else(|| panic!("no answer to {request}"));
+        assert_eq!(answer.0, status, "{request}: {}", answer.1);
+    }
+    let body = format!("{{\"key\":\"{}\"}}", server.secret);
+    let request = format!(
+        "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut connection = TlsConnection::open(server.address, &authority, &[]);
+    for _ in 0..100 {
+        let (status, answer) = connection.ask(request.as_bytes()).expect("an answer");
+        assert!(
+            status == 200 && answer.contains("\"valid\":true"),
+            "{status} {answer}"
+        );
+    }
+    // Two at once are answered in order.
+    let twice = [
+        request.as_bytes(),
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ]
+    .concat();
+    assert_eq!(connection.ask(&twice).map(|answer| answer.0), Some(200));
+    assert_eq!(connection.ask(b"").map(|answer| answer.0), Some(200));
+}

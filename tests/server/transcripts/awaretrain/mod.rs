@@ -1,0 +1,66 @@
+//! Awaretrain: its numbered behaviours on the wire. What they are is in `src/dialects/awaretrain/README.md`.
+
+use crate::support::Server;
+use serde_json::json;
+
+#[test]
+fn the_transcripts_hold() {
+    super::play_all("awaretrain");
+}
+
+#[test]
+fn the_table_is_complete() {
+    super::table::check("awaretrain", "1B", 38);
+}
+
+/// Every operation with the one scope that opens it.
+#[rustfmt::skip]
+const OPENED: [(&str, &str, &str); 16] = [
+    ("GET",    "/public/v1/users",            "user:read"),
+    ("GET",    "/public/v1/users/7",          "user:read"),
+    ("POST",   "/public/v1/users",            "user:write"),
+    ("PUT",    "/public/v1/users/7",          "user:write"),
+    ("PATCH",  "/public/v1/users/7",          "user:write"),
+    ("DELETE", "/public/v1/users/7",          "user:write"),
+    ("POST",   "/public/v1/users/7/recover",  "user:write"),
+    ("GET",    "/public/v1/license",          "license:read"),
+    ("GET",    "/public/v1/groups",           "group:read"),
+    ("GET",    "/public/v1/groups/3",         "group:read"),
+    ("GET",    "/public/v1/groups/3/users",   "group:read"),
+    ("POST",   "/public/v1/groups",           "group:write"),
+    ("PUT",    "/public/v1/groups/3",         "group:write"),
+    ("PATCH",  "/public/v1/groups/3",         "group:write"),
+    ("DELETE", "/public/v1/groups/3",         "group:write"),
+    ("GET",    "/public/v1/reports/training", "report_training:read"),
+];
+
+#[test]
+fn every_scope_opens_exactly_its_operations() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut scopes: Vec<&str> = OPENED.iter().map(|(_, _, scope)| *scope).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    assert_eq!(scopes.len(), 6);
+    for scope in scopes {
+        let key = admin.issue(json!({
+            "name": scope, "policy": "awaretrain", "scopes": [scope], "expires_in_s": 3600,
+        }));
+        let bearer = format!("Bearer {}", key.secret);
+        for (method, path, wanted) in OPENED {
+            let opens = scope == wanted;
+            let named = ("Authorization", bearer.as_str());
+            let direct = server.call(method, path, &[named], None);
+            let status = if opens { 204 } else { 403 };
+            assert_eq!(direct.status, status, "{scope}\n{}", direct.exchange());
+            let question = [
+                named,
+                ("X-Forwarded-Method", method),
+                ("X-Forwarded-Uri", path),
+            ];
+            let asked = server.call("GET", "/auth/caddy?catalog=awaretrain", &question, None);
+            let status = if opens { 200 } else { 403 };
+            assert_eq!(asked.status, status, "{scope}\n{}", asked.exchange());
+        }
+    }
+}
