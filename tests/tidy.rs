@@ -97,7 +97,7 @@ fn dialects_are_strangers_to_one_another() {
         let own = file.path.split('/').nth(2).unwrap();
         for other in words_after(&file.text, "dialects::") {
             assert!(
-                own == "mod.rs" || other == own,
+                own == "mod.rs" || own == "matrix" || other == own,
                 "{} uses {other}",
                 file.path
             );
@@ -220,6 +220,42 @@ fn unsafe_code_is_forbidden_and_the_release_unwinds() {
     ] {
         assert!(manifest.contains(line), "Cargo.toml lacks {line}");
     }
+}
+
+/// A file that is said to cover a case names its number behind the word "attacks".
+#[test]
+fn attacks_are_covered_where_the_list_says() {
+    let list = fs::read_to_string("tests/server/ATTACKS.md").unwrap();
+    let rows = list
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let Ok(number) = cells[0].parse::<u32>() else {
+            continue;
+        };
+        seen += 1;
+        let paths: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+        let explained = cells[2].starts_with("– ") && paths.is_empty();
+        assert!(
+            explained || !paths.is_empty(),
+            "{number} is neither covered nor explained"
+        );
+        for path in paths {
+            let text = fs::read_to_string(path).unwrap_or_else(|err| panic!("{path}: {err}"));
+            let named = text.lines().any(|line| {
+                let after = line.to_lowercase();
+                let numbers = after.split_once("attacks").map(|(_, rest)| rest.to_owned());
+                numbers.is_some_and(|rest| {
+                    let mut words = rest.split(|c: char| !c.is_ascii_digit());
+                    words.any(|word| word.parse() == Ok(number))
+                })
+            });
+            assert!(named, "{path} names no attack {number}");
+        }
+    }
+    assert!(seen > 80, "only {seen} numbers");
 }
 
 fn rank_of(module: &str) -> Option<u8> {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
 use crate::http::server::tls::{Identity, TlsFiles};
+use crate::ops::oversight::retention::Retention;
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
@@ -109,6 +110,12 @@ pub struct ServeArgs {
     /// Seconds between writes of usage; what is newer is lost with a crash
     #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub usage_interval_s: u64,
+    /// Days after which events go from the audit log; what is left stays provable [default: never]
+    #[arg(long, env = "LATCHKEY_AUDIT_KEEP_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500), value_name = "DAYS")]
+    pub audit_keep_days: Option<u32>,
+    /// Events that the audit log keeps; of more, the oldest go within the hour [default: all]
+    #[arg(long, env = "LATCHKEY_AUDIT_KEEP_EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), value_name = "N")]
+    pub audit_keep_events: Option<u64>,
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
@@ -250,6 +257,14 @@ impl ServeArgs {
     /// The time between writes of usage.
     pub fn usage_interval(&self) -> Duration {
         Duration::from_secs(self.usage_interval_s)
+    }
+
+    /// What of the audit log stays.
+    pub fn audit_retention(&self) -> Retention {
+        Retention {
+            days: self.audit_keep_days,
+            events: self.audit_keep_events,
+        }
     }
 
     /// Threads that move requests.

@@ -8,6 +8,8 @@ pub mod aware;
 pub mod awaretrain;
 pub mod console;
 pub mod forward_auth;
+#[cfg(test)]
+mod matrix;
 pub mod metrics;
 pub mod native;
 pub mod probes;

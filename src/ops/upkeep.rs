@@ -1,6 +1,7 @@
 //! What happens by itself: usage is written, the clock's mark recorded, old rows removed.
 
 use super::App;
+use super::oversight::retention::{Keeper, Retention};
 use super::retry::REMEMBERED_MS;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
@@ -16,10 +17,12 @@ const HOURS_KEPT: i64 = 92 * 24;
 const KEYS_A_BATCH: usize = 1_000;
 
 /// Runs until the process ends: one round every `interval`, earlier when much waits.
-pub fn run(app: &App, interval: Duration) {
+pub fn run(app: &App, interval: Duration, retention: Retention) {
+    let mut keeper = Keeper::new(retention);
     loop {
         app.index.usage.wait(interval);
         round(app);
+        keeper.round(app);
     }
 }
 

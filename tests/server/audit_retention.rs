@@ -101,6 +101,24 @@ fn a_cut_is_asked_for_in_one_way() {
     }
 }
 
+/// The setting does the same by itself.
+#[test]
+fn a_server_that_is_told_to_keeps_so_many_events_and_no_more() {
+    let settings = ["--audit-keep-events", "3", "--usage-interval-s", "1"];
+    let server = Server::start_with(&settings, &[]);
+    let admin = server.admin();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while events(&admin)[0]["action"] != "audit.prune" {
+        assert!(std::time::Instant::now() < deadline, "{}", server.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let left = events(&admin);
+    assert_eq!(left.len(), 3, "the cut itself is one of them");
+    assert_eq!(left[0]["actor"], "system");
+    let chain = admin.get("/v1/audit-events/chain").expect(200).json();
+    assert_eq!(chain, json!({ "intact": true, "events": 3 }));
+}
+
 // attacks 208
 #[test]
 fn only_who_runs_the_server_cuts_and_an_attempt_is_recorded() {

@@ -59,6 +59,80 @@ fn a_catalog_that_would_take_all_memory_is_refused() {
     server.assert_alive();
 }
 
+/// attacks 200: nothing in a catalog is a pattern but a whole segment in braces.
+#[test]
+fn what_looks_like_a_pattern_is_text_or_refused() {
+    let server = Server::start();
+    let admin = server.admin();
+    let path = |path: &str| of([("GET".to_owned(), path.to_owned())]);
+    for text in ["/a*b", "/(a+)+$", "/[a-z]", "/a|b", "/.+", "/~", "/*"] {
+        put(&admin, &path(text));
+        let catalog = admin.get("/v1/catalogs/z");
+        let taken = catalog.status == 200 && catalog.json()["operations"][0]["path"] == text;
+        assert!(taken, "{text}: {}", catalog.exchange());
+        let key = admin.issue(json!({ "name": "k", "catalog": "z" })).secret;
+        let asked = |path: &str| {
+            let question = json!({ "key": key, "method": "GET", "path": path });
+            admin.verify(question)["code"].clone()
+        };
+        for other in ["/aab", "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "/b", "/a", "/x"] {
+            assert_eq!(asked(other), "INSUFFICIENT_SCOPE", "{text} {other}");
+        }
+        assert_eq!(asked(text), "VALID", "{text}");
+    }
+    for bad in ["/{a}b", "/{a|b}", "/{", "/{a...}/b", "/{a}/{a}x"] {
+        put(&admin, &path(bad)).refused_field("operations[0].path");
+    }
+}
+
+/// attacks 194: what is put is put whole or not at all, and nothing is unpacked.
+#[test]
+fn a_catalog_with_one_fault_changes_nothing() {
+    let server = Server::start();
+    let admin = server.admin();
+    put(&admin, &of([("GET".to_owned(), "/a".to_owned())]));
+    let before = admin.get("/v1/catalogs/z").expect(200).json();
+    let operation = |id: &str, path: &str, scope: &str| json!({ "id": id, "method": "GET", "path": path, "access": "read", "any_of": [scope] });
+    let scopes = json!([{ "name": "r" }]);
+    for (operations, field) in [
+        (
+            json!([operation("a", "/x", "r"), operation("a", "/y", "r")]),
+            "operations[1].id",
+        ),
+        (
+            json!([operation("a", "/x", "r"), operation("b", "/x", "r")]),
+            "operations[1].path",
+        ),
+        (
+            json!([
+                operation("a", "/x", "r"),
+                operation("b", "/y", "of another catalog")
+            ]),
+            "operations[1].any_of",
+        ),
+    ] {
+        let body = json!({ "scopes": scopes, "operations": operations });
+        let problem = put(&admin, &body).refused(422, "invalid-field");
+        let named = problem["field"].as_str().unwrap();
+        assert!(named.starts_with(field), "{problem}");
+    }
+    let body = json!({ "scopes": scopes }).to_string();
+    let packed = admin.clone().with("Content-Encoding", "gzip").send(
+        "PUT",
+        "/v1/catalogs/z",
+        "application/json",
+        b"\x1f\x8b\x08\x00",
+    );
+    packed.refused(400, "invalid-request");
+    let mut deep = body[..body.len() - 1].to_owned();
+    deep.push_str(",\"operations\":");
+    deep.push_str(&"[".repeat(100_000));
+    admin
+        .send("PUT", "/v1/catalogs/z", "application/json", deep.as_bytes())
+        .refused(400, "invalid-request");
+    assert_eq!(admin.get("/v1/catalogs/z").expect(200).json(), before);
+}
+
 #[test]
 fn only_a_caller_may_send_a_large_body() {
     let server = Server::start();

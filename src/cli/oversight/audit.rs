@@ -5,6 +5,7 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Column, Common};
 use clap::{Subcommand, ValueEnum};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 #[rustfmt::skip]
@@ -44,6 +45,33 @@ pub enum AuditCommand {
         after_help = "Examples:\n  latchkey audit verify\n  latchkey audit verify --json --data /var/lib/latchkey"
     )]
     Verify(Common),
+    /// Cut the oldest events off the log for good; what is left stays provable, and the cut is an event itself
+    #[command(
+        after_help = "Examples:\n  latchkey audit export > audit-2026.jsonl && latchkey audit prune --before 2027-01-01T00:00:00Z\n  \
+                      latchkey audit prune --keep 100000\n\n\
+                      latchkey serve --audit-keep-days and --audit-keep-events do this by themselves."
+    )]
+    Prune(PruneArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    cut: CutArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How much goes, in one of two ways.
+#[derive(clap::Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct CutArgs {
+    /// All events before this time, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+    /// All but the newest so many
+    #[arg(long, value_name = "N")]
+    keep: Option<u64>,
 }
 
 /// Which events.
@@ -100,6 +128,12 @@ struct Page {
 }
 
 #[derive(Deserialize)]
+struct Pruned {
+    count: u64,
+    first_seq: Option<u64>,
+}
+
+#[derive(Deserialize)]
 struct Chain {
     intact: bool,
     events: Option<u64>,
@@ -110,6 +144,7 @@ pub fn run(command: &AuditCommand) -> Result<End> {
     match command {
         AuditCommand::List(args) => list(args),
         AuditCommand::Export(args) => export(args),
+        AuditCommand::Prune(args) => prune(args),
         AuditCommand::Verify(common) => verify(common),
     }
 }
@@ -160,6 +195,29 @@ fn export(args: &ExportArgs) -> Result<End> {
         show::print_bytes(&page.body)?;
         next = page.next();
     }
+    Ok(End::Done)
+}
+
+fn prune(args: &PruneArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let body = match (&args.cut.before, args.cut.keep) {
+        (Some(time), _) => json!({ "before": time }),
+        (None, keep) => json!({ "keep": keep }),
+    };
+    let target = Target::of(&["audit-events", "prune"]);
+    let answer = server.ask("POST", &target, Some(&body))?;
+    let cut: Pruned = answer.json()?;
+    if args.common.json {
+        show::print(&answer.text())?;
+    }
+    let sentence = match cut.first_seq {
+        None => "there was nothing to cut".to_owned(),
+        Some(first) => format!(
+            "{} events are gone; the log begins with event {first}",
+            cut.count
+        ),
+    };
+    show::done(&args.common, &sentence)?;
     Ok(End::Done)
 }
 

@@ -16,6 +16,7 @@ use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::keeping::backup::Schedule;
+use crate::ops::oversight::retention::Retention;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 use reload::InForce;
@@ -142,7 +143,7 @@ impl Doors<'_> {
                 keep: usize::from(settings.backup_keep),
             });
         }
-        start_background(&app, settings.usage_interval())?;
+        start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
         let trust = LiveTrust::from(settings.trust()?);
@@ -180,7 +181,7 @@ fn cannot_run(err: std::io::Error) -> Error {
 }
 
 /// Keys are read and usage is written beside the requests.
-fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
+fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) -> Result<()> {
     let loading = app.clone();
     let keeping = app.clone();
     let load = move || {
@@ -192,7 +193,7 @@ fn start_background(app: &Arc<App>, interval: Duration) -> Result<()> {
         }
     };
     spawn("key loader", load)?;
-    spawn("upkeep", move || upkeep::run(&keeping, interval))
+    spawn("upkeep", move || upkeep::run(&keeping, interval, retention))
 }
 
 /// Looks once a second at what may go wrong by itself, and makes backups that are due, which may take longer.

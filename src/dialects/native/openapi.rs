@@ -98,6 +98,9 @@ fn complete(path: &str, operation: &mut Value, has_path_parameter: bool) {
         if has_path_parameter {
             refusals.push(("404", "not-found"));
         }
+        if operation.get("parameters").is_some() {
+            refusals.push(("422", "invalid-field"));
+        }
         if let Some(body) = operation.get("requestBody") {
             refusals.extend([
                 ("408", "body-timeout"),

@@ -60,9 +60,9 @@ impl Block {
         self.prefix_bits == width(self.network)
     }
 
-    /// Whether the block is a whole network rather than a few machines: wider than /16, or /48 for IPv6.
+    /// Whether the block is a whole network rather than a few machines: /24 or wider, in IPv6 /64 or wider.
     pub fn is_wide(&self) -> bool {
-        self.prefix_bits < if self.network.is_ipv4() { 16 } else { 48 }
+        self.prefix_bits <= if self.network.is_ipv4() { 24 } else { 64 }
     }
 
     /// Whether the block holds a canonical address.

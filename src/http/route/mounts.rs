@@ -245,10 +245,17 @@ impl Mount {
     }
 }
 
+/// A path that a table spells out belongs to those lines alone: `/keys/identify` is no `/keys/{id}`.
 fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target {
+    let spelt_out = |route: &&Route| !route.path.contains('{') && fits(route.path, below);
+    let only = surface
+        .routes
+        .iter()
+        .find(spelt_out)
+        .map(|route| route.path);
     let mut others: Vec<&str> = Vec::new();
     for route in surface.routes {
-        if !fits(route.path, below) {
+        if only.is_some_and(|only| only != route.path) || !fits(route.path, below) {
             continue;
         }
         let head = method == http::Method::HEAD && route.method == "GET";

@@ -153,7 +153,14 @@ mod tests {
 
     fn with_policy(asked: PolicyEdit) -> Fixture {
         let fixture = Fixture::new();
-        create(&fixture.app, &fixture.local(), "tight".to_owned(), asked).unwrap();
+        create(
+            &fixture.app,
+            &fixture.local(),
+            "tight".to_owned(),
+            asked,
+            None,
+        )
+        .unwrap();
         fixture
     }
 

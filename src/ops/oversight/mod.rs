@@ -1,6 +1,7 @@
 //! What happened: the audit log and usage, read, proven and cut.
 
 pub mod denied;
+pub mod retention;
 
 use super::access::Caller;
 use super::{App, Record};
@@ -12,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::audit::{self, Cut};
+use crate::store::audit::{self, Cut, Mark};
 use crate::store::browse::{self, HourTotal};
 use crate::store::local::{self, HourRow};
 use std::cmp::Reverse;
@@ -173,21 +174,13 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
         if matches!(cut, Cut::Before(time) if time > now) {
             return Err(Error::invalid("before", "must not be in the future"));
         }
-        let Some((mark, count)) = audit::prune(tx, &peppers, cut)? else {
+        let Some((mark, count)) = audit::prune(tx, &peppers, cut, i64::MAX)? else {
             return Ok((None, Pruned::default()));
         };
-        let mut changes = Changes::default();
-        let hash: String = mark.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        changes.note(
-            "first_event",
-            &(mark.seq + 1 - count as i64),
-            &(mark.seq + 1),
-        );
-        changes.note_option("hash_before_first", &None, &Some(hash));
         let record = Record {
             target: Target::server(),
             workspace: None,
-            changes,
+            changes: cut_off(&mark, count),
         };
         let pruned = Pruned {
             count,
@@ -195,6 +188,19 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
         };
         Ok((Some(record), pruned))
     })
+}
+
+/// What the event of a cut says: where the log begins now, and by what its first event can be proven.
+fn cut_off(mark: &Mark, count: usize) -> Changes {
+    let mut changes = Changes::default();
+    let hash: String = mark.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    changes.note(
+        "first_event",
+        &(mark.seq + 1 - count as i64),
+        &(mark.seq + 1),
+    );
+    changes.note_option("hash_before_first", &None, &Some(hash));
+    changes
 }
 
 /// Walks the audit chain: how many events there are, or what is wrong first.

@@ -13,6 +13,7 @@ use crate::domain::policy::{
 };
 use crate::error::{Error, Result};
 use crate::ops::access::Caller;
+use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
 use crate::store::{Read, catalogs, keys, policies};
 use std::sync::Arc;
@@ -97,17 +98,28 @@ pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Policy>> {
         .ok_or(Error::NotFound("policy"))
 }
 
-/// Adds a policy: `standard` but for what is asked.
-pub fn create(app: &App, caller: &Caller, name: String, asked: PolicyEdit) -> Result<Policy> {
+/// Adds a policy: `standard` but for what is asked. A repeat with the same Idempotency-Key answers with the policy as
+/// it is now.
+pub fn create(
+    app: &App,
+    caller: &Caller,
+    name: String,
+    asked: PolicyEdit,
+    retry: Option<Retry>,
+) -> Result<Policy> {
     let policy = asked.apply(Policy {
         name,
         description: String::new(),
         ..Policy::standard()
     });
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let target = Target::new(Kind::Policy, &policy.name);
-    app.change(caller, "policy.create", target, move |tx, _| {
+    app.change(caller, "policy.create", target, move |tx, now| {
         who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            let policy = policies::find(tx, &earlier)?.ok_or(Error::NotFound("policy"))?;
+            return Ok((None, policy));
+        }
         policy.check_definition()?;
         if policies::find(tx, &policy.name)?.is_some() {
             return Err(Error::Conflict(format!(
@@ -117,6 +129,7 @@ pub fn create(app: &App, caller: &Caller, name: String, asked: PolicyEdit) -> Re
         }
         check_catalog(tx, &policy)?;
         policies::insert(tx, &policy)?;
+        retry::remember(tx, &peppers, &who, retry.as_ref(), &policy.name, now)?;
         let changes = changes(&Policy::standard(), &policy);
         Ok((Some(record(&policy.name, changes)), policy))
     })

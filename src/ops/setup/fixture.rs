@@ -6,6 +6,7 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::ops::access::{Caller, Origin};
+use crate::ops::clock::Wall;
 use crate::ops::policies::presets::Preset;
 use crate::ops::setup::OwnerPassword;
 use crate::ops::{App, setup};
@@ -21,6 +22,7 @@ pub struct Fixture {
     pub app: Arc<App>,
     folder: PathBuf,
     files: KeyFiles,
+    wall: Wall,
 }
 
 impl Fixture {
@@ -29,6 +31,11 @@ impl Fixture {
     }
 
     pub fn with_presets(presets: &'static [Preset]) -> Fixture {
+        Fixture::with_clock(presets, || NOW)
+    }
+
+    /// With a clock of the test's own, which has to begin at [`NOW`].
+    pub fn with_clock(presets: &'static [Preset], wall: Wall) -> Fixture {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "latchkey-{}-{}",
@@ -43,14 +50,19 @@ impl Fixture {
         };
         let path = folder.join("db");
         setup::create(&path, files.clone(), presets, OwnerPassword::Generated, NOW).unwrap();
-        let app = open(&path, &files, presets);
-        Fixture { app, folder, files }
+        let app = open(&path, &files, presets, wall);
+        Fixture {
+            app,
+            folder,
+            files,
+            wall,
+        }
     }
 
     /// Stops and starts again.
     pub fn reopen(&mut self, presets: &'static [Preset]) {
         self.app.close();
-        self.app = open(&self.folder.join("db"), &self.files, presets);
+        self.app = open(&self.folder.join("db"), &self.files, presets, self.wall);
     }
 
     /// Who may do everything.
@@ -66,8 +78,13 @@ impl Drop for Fixture {
     }
 }
 
-fn open(path: &std::path::Path, files: &KeyFiles, presets: &'static [Preset]) -> Arc<App> {
-    let app = setup::open(path, files.clone(), presets, || NOW).unwrap();
+fn open(
+    path: &std::path::Path,
+    files: &KeyFiles,
+    presets: &'static [Preset],
+    wall: Wall,
+) -> Arc<App> {
+    let app = setup::open(path, files.clone(), presets, wall).unwrap();
     setup::load_keys(&app).unwrap();
     app
 }

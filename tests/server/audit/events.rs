@@ -18,6 +18,51 @@ fn event_of(admin: &User, act: impl FnOnce()) -> Value {
     event
 }
 
+/// attacks 201: what a stranger writes is text in the audit log and in the log, one line an event.
+#[test]
+fn lines_and_escapes_from_strangers_are_inert() {
+    let server = Server::start();
+    let admin = server.admin();
+    let forged = "eve\r\n[2027-01-01T00:00:00Z ERROR latchkey] forged\u{1b}[2J\u{2028}\u{202e}\"";
+    let body = json!({ "user_name": forged, "password": "x" });
+    server.anonymous().post("/v1/sessions", body);
+    admin.get(&format!("/v1/keys/{}", "%0d%0aforged%1b%5b2J"));
+    let strange = admin.clone().with("User-Agent", "a\tforged\u{9b}2J");
+    strange.get("/nothing%0aforged");
+    admin.post("/v1/policies", json!({ "name": forged }));
+    let stranger =
+        admin.issue(json!({ "name": "m", "catalog": "latchkey", "scopes": ["keys:read"] }));
+    let stranger = server.bearer(&stranger.secret);
+    stranger.put("/v1/catalogs/%0d%0aforged%1b%5b2J", json!({}));
+    admin.issue(json!({ "name": "=forged+\"," }));
+
+    for format in ["jsonl", "csv"] {
+        let export = admin.get(&format!("/v1/audit-events?format={format}"));
+        let text = export.expect(200).text();
+        for line in text.lines() {
+            let inert = |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}');
+            assert!(line.chars().all(inert), "{line:?}");
+            assert!(!line.starts_with("[2027"), "{line:?}");
+            if format == "jsonl" {
+                let event: Value = serde_json::from_str(line).unwrap();
+                assert!(event["seq"].is_u64());
+            }
+        }
+    }
+    let log = server.log();
+    assert!(!log.contains("forged"), "{log}");
+    let escapes = log.chars().filter(|c| c.is_control() && *c != '\n');
+    assert_eq!(escapes.count(), 0, "{log:?}");
+}
+
+/// attacks 193: an export names no file, so that no name of anybody can be in a header.
+#[test]
+fn an_export_names_no_file() {
+    let server = Server::start();
+    let export = server.admin().get("/v1/audit-events?format=csv");
+    assert_eq!(export.expect(200).header("content-disposition"), None);
+}
+
 /// attacks 208
 #[test]
 fn every_change_leaves_one_event_with_who_what_where_and_how() {

@@ -50,6 +50,26 @@ fn the_log_is_exported_whole_and_that_is_recorded() {
 }
 
 #[test]
+fn the_oldest_events_are_cut_off_and_the_rest_is_provable() {
+    running_and_stopped(|line| {
+        line.issue("billing");
+        line.issue("other");
+        let before = line.json(&["audit", "list", "--limit", "1"])[0]["seq"].clone();
+        let cut = line.json(&["audit", "prune", "--keep", "1"]);
+        assert_eq!(cut["first_seq"], before);
+        let left = line.json(&["audit", "list"]);
+        assert_eq!(left.as_array().map(Vec::len), Some(2));
+        assert_eq!(left[0]["action"], "audit.prune");
+        assert!(line.ok(&["audit", "verify"]).contains("2 events"));
+        let none = line.ok(&["audit", "prune", "--before", "2001-01-01T00:00:00Z"]);
+        assert!(none.contains("nothing to cut"), "{none}");
+        line.refused(&["audit", "prune", "--before", "2999-01-01T00:00:00Z"], 1);
+        line.refused(&["audit", "prune"], 2);
+        line.refused(&["audit", "prune", "--keep", "1", "--before", "x"], 2);
+    });
+}
+
+#[test]
 fn a_long_export_links_to_its_next_page() {
     let server = Server::start();
     let admin = server.admin();

@@ -75,7 +75,7 @@ fn issue_until_refused(server: &Server, journal: &mut Journal, again: impl Fn())
     panic!("the fault has no effect");
 }
 
-// attacks 216 and 251, promise P7
+// attacks 71, 204, 216 and 251, promise P7: verdicts need no store, and leave no event that could not be written
 #[test]
 fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
     let Some(disk) = Disk::mount("3m") else {

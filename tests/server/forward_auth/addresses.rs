@@ -172,3 +172,24 @@ fn a_peer_that_nobody_trusts_is_not_heard() {
         .post("/v1/verify", json!({ "key": key }))
         .refused(401, "unauthenticated");
 }
+
+/// attacks 116
+#[test]
+fn a_whole_network_of_trusted_proxies_is_warned_of_at_the_start() {
+    for (list, warned) in [
+        ("10.0.0.0/8", true),
+        ("192.168.7.0/24", true),
+        ("2001:db8::/32", true),
+        ("fd00:1::/64", true),
+        ("192.0.2.7", false),
+        ("192.0.2.0/28,2001:db8::1", false),
+    ] {
+        let server = Server::start_with(&["--trusted-proxies", list], &[]);
+        let log = server.log();
+        assert_eq!(
+            log.contains("can claim any client address"),
+            warned,
+            "{list}: {log}"
+        );
+    }
+}

@@ -137,7 +137,7 @@ fn a_second_instance_is_refused() {
     check_unharmed(&server);
 }
 
-// attacks 45
+// attacks 45, 135
 #[test]
 fn the_unix_socket_outlives_a_crash_and_is_tidied_up() {
     let mut server = Server::start();

@@ -79,6 +79,37 @@ fn routes() -> (Server, Vec<Route>) {
         ("password", Password),
         ("roles", Roles),
     ];
+    let rules = || {
+        vec![
+            ("description", Line),
+            ("issued_by", Word),
+            ("owner", Word),
+            ("catalog", Place),
+            ("scopes", Word),
+            ("headers", Headers),
+            ("read_only_by", Word),
+            ("expiry", Word),
+            ("expiry_s_max", Positive),
+            ("expiry_months_max", Positive),
+            ("addresses", Word),
+            ("keys_per_workspace_max", Number { most: 1_000_000 }),
+            ("keys_per_owner_max", Number { most: 1_000_000 }),
+            ("name_unique", Flag),
+            ("secret_shown", Word),
+            ("editable", Editable),
+            ("can_disable", Flag),
+            ("can_rotate", Flag),
+            ("confirm_name", Flag),
+            ("tied_to", Word),
+            ("acts_for_owner", Flag),
+            ("rate_limit", Rate),
+            ("prefix", PrefixOrNone),
+        ]
+    };
+    let named = vec![("name", Slug)];
+    admin
+        .post("/v1/policies", json!({ "name": "ours" }))
+        .expect(201);
     #[rustfmt::skip]
     let table = vec![
         ("POST",   "/v1/keys".to_owned(),              json!({ "name": "x" }),              issue),
@@ -97,6 +128,8 @@ fn routes() -> (Server, Vec<Route>) {
         ("POST",   "/v1/users/alice/password".to_owned(), json!({ "password": "nine anchors in the meadow" }), vec![("password", Password), ("current_password", Text)]),
         ("PUT",    "/v1/users/alice/roles".to_owned(), json!({ "roles": [] }),              vec![("roles", Roles)]),
         ("POST",   "/v1/sessions".to_owned(),          json!({ "user_name": "x", "password": "x" }), vec![("user_name", Text), ("password", Text)]),
+        ("POST",   "/v1/policies".to_owned(),          json!({ "name": "x" }),              [rules(), named].concat()),
+        ("PATCH",  "/v1/policies/ours".to_owned(),     json!({}),                           rules()),
         ("PUT",    "/v1/catalogs/shop".to_owned(),     catalog,                             vec![("name", Text), ("scopes", CatalogScopes), ("operations", Operations)]),
     ];
     let routes = table
@@ -117,6 +150,7 @@ fn state(admin: &User) -> Vec<Value> {
         "/v1/workspaces",
         "/v1/users",
         "/v1/catalogs",
+        "/v1/policies",
         "/v1/audit-events?limit=1",
     ];
     let without_use = |path: &str| {

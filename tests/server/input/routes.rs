@@ -62,6 +62,26 @@ fn unknown_paths_are_404_and_other_methods_405_with_what_is_allowed() {
     assert!(head.body.is_empty());
 }
 
+/// attacks 189: metadata is kept and told; nothing is looked for in it.
+#[test]
+fn no_list_looks_into_metadata() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.issue(json!({ "name": "k", "metadata": { "a'\"$.x": "%", "$..x": 1 } }));
+    for query in [
+        "metadata=1",
+        "metadata.%24..x=1",
+        "metadata%5Ba%5D=1",
+        "%24filter=a",
+    ] {
+        admin
+            .get(&format!("/v1/keys?{query}"))
+            .refused(400, "invalid-request");
+    }
+    let found = admin.get("/v1/keys?q=%24..x").expect(200);
+    assert!(found.ids().is_empty(), "{}", found.exchange());
+}
+
 /// attacks 126
 #[test]
 fn a_parameter_that_a_route_does_not_know_is_400() {

@@ -8,9 +8,11 @@ pub enum Kind {
     Address,
     Addresses,
     CatalogScopes,
+    Editable,
     Email,
     Flag,
     Future,
+    Headers,
     Line,
     Metadata,
     Name,
@@ -24,6 +26,7 @@ pub enum Kind {
     Place,
     Positive,
     Prefix,
+    PrefixOrNone,
     Rate,
     Roles,
     Scopes,
@@ -31,6 +34,8 @@ pub enum Kind {
     Text,
     Time,
     UserName,
+    /// One of a few.
+    Word,
     Words,
 }
 
@@ -54,9 +59,16 @@ pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
             (json!([{ "name": "a", "implies": "a" }]), "[0].implies"),
             (json!([{ "name": "a", "x": 1 }]), "[0].x"),
         ]].concat(),
+        Editable => [lists(), listed(&["", "id", "Name", "secret", "rate_limit.limit"]), vec![(json!(["name", "name"]), "[1]")]].concat(),
         Email => [texts(), plain(&["", "a", "a@", "@b", "a@b@c", "a b@c", "é@b", "a@b\n"]), vec![(json!(format!("{}@b", "a".repeat(253))), "")]].concat(),
         Flag => vec![(json!("true"), ""), (json!(1), ""), (json!(0), ""), (json!([]), ""), (json!({}), "")],
         Future => [refused(Time), plain(&["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])].concat(),
+        Headers => [lists(), listed(&["", "X-Api-Key", "x api", "x_key", "cookie", "authorization", "x-forwarded-for", "1-key", "é", "a\n"]), vec![
+            (json!([]), ""),
+            (json!(["bearer", "bearer"]), "[1]"),
+            (json!(["x".repeat(65)]), "[0]"),
+            (json!((0..9).map(|number| format!("x-key-{number}")).collect::<Vec<_>>()), ""),
+        ]].concat(),
         Line => [texts(), vec![(json!("a".repeat(501)), "")], plain(&MISLEADING)].concat(),
         Metadata => vec![(json!("{}"), ""), (json!([]), ""), (json!(1), ""), (json!({ "a": "x".repeat(4096) }), "")],
         Name => [refused(Line), vec![(json!("a".repeat(101)), ""), (json!("é".repeat(101)), "")], plain(&["", " ", "\u{3000}", " a", "a "])].concat(),
@@ -87,6 +99,7 @@ pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
         Place => [texts(), plain(&["", "nowhere", "' OR 1=1 --", "%", "\0", "../root"])].concat(),
         Positive => [numbers(), vec![(json!(0), "")]].concat(),
         Prefix => [texts(), plain(&["", "a", "A1", "a_b", "lks", "abcdefghijklmnopq", "é1"])].concat(),
+        PrefixOrNone => refused(Prefix).into_iter().filter(|(value, _)| *value != json!("")).collect(),
         Rate => vec![
             (json!(60), ""),
             (json!([]), ""),
@@ -122,6 +135,7 @@ pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
             "1969-12-31T23:59:59Z", "2030-W01-1T00:00:00Z", "2030-01-01T00:00:00Z\n", "1893456000",
         ])].concat(),
         UserName => [texts(), plain(&["", "a b", "é", "a\n", "a/b", "\u{ff41}"]), vec![(json!("a".repeat(101)), "")]].concat(),
+        Word => [texts(), plain(&["", "x", "MANAGER", "optional ", "once,sealed", "cidr\0"])].concat(),
         Words => [lists(), vec![(json!(vec!["s"; 201]), "")]].concat(),
     }
 }

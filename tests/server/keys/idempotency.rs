@@ -148,6 +148,28 @@ fn users_and_workspaces_are_made_once_too() {
 }
 
 #[test]
+fn a_policy_is_made_once_too() {
+    let server = Server::start();
+    let admin = server.admin();
+    let once = admin.clone().with("Idempotency-Key", "rules");
+    let policy = json!({ "name": "short", "expiry": "required", "expiry_s_max": 60 });
+    let first = once.post("/v1/policies", policy.clone()).expect(201).json();
+    let head = admin.newest_event();
+    let second = once.post("/v1/policies", policy.clone()).expect(201).json();
+    assert_eq!(second, first);
+    assert_eq!(admin.newest_event(), head, "a retry is no second change");
+    admin
+        .post("/v1/policies", policy.clone())
+        .refused(409, "conflict");
+    once.post("/v1/policies", json!({ "name": "long" }))
+        .refused_field("Idempotency-Key");
+    admin
+        .with("Idempotency-Key", "a b")
+        .post("/v1/policies", json!({ "name": "long" }))
+        .refused_field("Idempotency-Key");
+}
+
+#[test]
 fn a_retry_shows_no_key_that_may_not_be_seen_any_more() {
     let server = Server::start();
     let admin = server.admin();

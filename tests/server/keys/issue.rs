@@ -144,6 +144,44 @@ fn a_secret_has_its_layout_and_only_harmless_prefixes_are_taken() {
     }
 }
 
+/// attacks 198, 199: an id is drawn, and a text like everything that tells things apart; numbers are such that every
+/// client can hold them.
+#[test]
+fn ids_are_drawn_and_texts() {
+    let server = Server::start();
+    let admin = server.admin();
+    let ids: Vec<String> = (0..50)
+        .map(|_| admin.issue(json!({ "name": "k" })).id)
+        .collect();
+    let mut sorted = ids.clone();
+    sorted.sort();
+    assert_ne!(ids, sorted, "in no order");
+    sorted.dedup();
+    assert_eq!(sorted.len(), 50);
+    for path in [
+        "/v1/keys?limit=1",
+        "/v1/users",
+        "/v1/workspaces",
+        "/v1/audit-events?limit=1",
+    ] {
+        let page = admin.get(path).expect(200).json();
+        let cursor = &page["next_cursor"];
+        assert!(cursor.is_string() || cursor.is_null(), "{page}");
+        let item = page["items"][0].as_object().unwrap();
+        for (member, value) in item {
+            let told_apart = member == "id" || member == "uid" || member.ends_with("_id");
+            assert!(!told_apart || value.is_string(), "{member}: {value}");
+            assert!(value.as_u64().is_none_or(|number| number <= 1 << 53));
+        }
+    }
+    // A guess is judged like any other id.
+    for guess in ["0000000000", "0000000001", "zzzzzzzzzz"] {
+        admin
+            .get(&format!("/v1/keys/{guess}"))
+            .refused(404, "not-found");
+    }
+}
+
 /// attacks 60, 137
 #[test]
 fn a_secret_is_told_once_and_never_again() {

@@ -168,7 +168,7 @@ fn pages_hold_every_key_once() {
     );
 }
 
-/// attacks 187
+/// attacks 187, 190
 #[test]
 fn a_search_text_is_text_and_no_pattern() {
     let server = Server::start();
@@ -193,6 +193,10 @@ fn a_search_text_is_text_and_no_pattern() {
         ("Gr%C3%B6%C3%9Fe", "Größe"),
         ("SNAKE", "snake_case"),
         ("k*", ""),
+        ("%22plain%22", ""),
+        ("plain%20NEAR%20sure", ""),
+        ("name:plain", ""),
+        ("plain*", ""),
     ] {
         let found = names(&admin, &format!("q={query}"));
         let expected: Vec<&str> = Some(expected)

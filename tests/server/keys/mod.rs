@@ -6,3 +6,4 @@ mod issue;
 mod list;
 mod own;
 mod rotation;
+mod together;

@@ -41,6 +41,15 @@ impl User {
         self.with("Authorization", &format!("Bearer {secret}"))
     }
 
+    /// The value of the `Authorization` header that goes with every call.
+    pub fn authorization(&self) -> String {
+        let found = self
+            .headers
+            .iter()
+            .find(|(name, _)| name == "Authorization");
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
         self.call("GET", path, None)

@@ -6,5 +6,6 @@ mod garbage;
 mod limits;
 mod oauth;
 mod questions;
+mod timing;
 mod usage;
 mod verdicts;

@@ -1,7 +1,6 @@
 //! Every code once, and the order in which reasons are told.
 //!
-//! `WRONG_HEADER` is not here: the one policy that can exist today accepts every header that the server reads. It is
-//! a unit test: `domain::key::verdict`. When policies can be made, it belongs here, through forward-auth.
+//! `WRONG_HEADER` is told where a request is judged by its headers: forward-auth and the callers of this server.
 
 use serde_json::{Value, json};
 
@@ -257,6 +256,64 @@ fn a_verdict_in_favour_tells_what_the_contract_promises() {
             "uses_left": 7, "metadata": { "script": "</script>\r\n" },
         })
     );
+}
+
+/// attacks 50, 57
+#[test]
+fn a_secret_in_another_header_than_its_policy_names_is_no_good() {
+    let server = Server::start();
+    let admin = server.admin();
+    for (name, headers) in [
+        ("tokens", json!(["token"])),
+        ("own", json!(["x-billing-key"])),
+    ] {
+        let policy = json!({ "name": name, "headers": headers });
+        admin.post("/v1/policies", policy).expect(201);
+    }
+    let ways = |secret: &str| {
+        [
+            ("Authorization", format!("Bearer {secret}")),
+            ("Authorization", format!("Token {secret}")),
+            ("X-API-Key", secret.to_owned()),
+            ("X-Billing-Key", secret.to_owned()),
+        ]
+    };
+    for (policy, statuses) in [
+        ("tokens", [401, 200, 401, 401]),
+        ("own", [401, 401, 401, 200]),
+        ("standard", [200, 200, 200, 401]),
+    ] {
+        let key = admin.issue(json!({ "name": "k", "policy": policy }));
+        let told = ways(&key.secret).map(|(name, value)| {
+            let asked = [(name, value.as_str())];
+            server.call("GET", "/auth/caddy", &asked, None).status
+        });
+        assert_eq!(told, statuses, "{policy}");
+        // Refused ones are counted under their code.
+        let usage = admin.get(&format!("/v1/usage?key={}", key.id)).expect(200);
+        let count = |code: &str| {
+            let json = usage.json();
+            let rows = json["items"].as_array().unwrap().iter();
+            rows.filter(|row| row["code"] == code)
+                .map(|row| row["count"].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        let valid = statuses.iter().filter(|status| **status == 200).count() as u64;
+        assert_eq!(count("VALID"), valid, "{policy}");
+        assert_eq!(count("WRONG_HEADER"), 4 - valid, "{policy}");
+        // A question has no header; whoever asks it has seen to that.
+        assert_eq!(admin.verdict(&key.secret), "VALID");
+
+        let scopes = json!(["keys:read"]);
+        let manager =
+            json!({ "name": "m", "policy": policy, "catalog": "latchkey", "scopes": scopes });
+        let manager = admin.issue(manager);
+        let told = ways(&manager.secret).map(|(name, value)| {
+            let asked = [(name, value.as_str())];
+            server.call("GET", "/v1/keys", &asked, None).status
+        });
+        assert_eq!(told, statuses, "{policy}");
+    }
 }
 
 /// attacks 67

@@ -1,6 +1,6 @@
 //! Policies: bodies in, bodies out.
 
-use super::super::keys::{PageBody, RateBody, rate_limit};
+use super::super::keys::{PageBody, RateBody, rate_limit, retry};
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, TiedTo, Words, from_word, word, words,
@@ -99,10 +99,11 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/policies`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
+    let retry = retry(call)?;
     let mut body = Fields::of(call.request)?;
     let name = body.required_text("name")?;
     let asked = edit_of(body)?;
-    let policy = policies::create(call.app, call.caller()?, name, asked)?;
+    let policy = policies::create(call.app, call.caller()?, name, asked, retry)?;
     Ok(Reply::json(201, &PolicyBody::of(&policy)))
 }
 

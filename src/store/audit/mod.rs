@@ -1,10 +1,13 @@
 //! The audit log: appending, reading, cutting off what is old, and walking the chain.
 
+mod cut;
+
+pub use cut::{Cut, count, prune};
+
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};
 use crate::domain::keeping::tombstone;
 use crate::domain::key::pepper::Peppers;
-use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 
@@ -57,55 +60,6 @@ pub fn list_numbers(
 const NUMBERS: &str = "SELECT seq FROM audit_events WHERE seq < $1 ORDER BY seq DESC LIMIT $2";
 const NUMBERS_OF_WORKSPACE: &str =
     "SELECT seq FROM audit_events WHERE workspace_uid = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
-
-/// Where a cut ends.
-#[derive(Clone, Copy, Debug)]
-pub enum Cut {
-    /// Before the first event of this time or later.
-    Before(Timestamp),
-    /// Before the newest so many events.
-    Keep(u64),
-}
-
-/// Cuts off the oldest events and seals the place where the chain now begins. Returns the number and the hash of
-/// the last one that was cut, and how many were; `None` if there was nothing to cut.
-pub fn prune(tx: &Write<'_>, peppers: &Peppers, cut: Cut) -> Result<Option<(Mark, usize)>> {
-    let last = match cut {
-        // Numbers decide the order, and a clock may have fallen back: what comes after a newer event stays.
-        Cut::Before(time) => tx.query_one(
-            "SELECT coalesce((SELECT min(seq) - 1 FROM audit_events WHERE at >= $1),
-                             (SELECT max(seq) FROM audit_events), 0) AS last",
-            &[&time],
-            |row| row.get::<i64>("last"),
-        )?,
-        Cut::Keep(count) => tx.query_one(
-            "SELECT coalesce(max(seq), 0) - $1 AS last FROM audit_events",
-            &[&count],
-            |row| row.get::<i64>("last"),
-        )?,
-    };
-    let Some(event) = find(tx, last.unwrap_or(0))? else {
-        return Ok(None);
-    };
-    let hash = event.hash();
-    let seal = peppers
-        .current()
-        .seal(&sealed_text(CHECKPOINT, event.seq, &hash))
-        .0;
-    tx.execute(
-        "INSERT INTO audit_checkpoint (one, seq, hash, seal)
-         VALUES (1, $1, $2, $3)
-         ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
-        &[&event.seq, &hash, &seal],
-    )?;
-    let count = tx.execute("DELETE FROM audit_events WHERE seq <= $1", &[&event.seq])?;
-    let mark = Mark {
-        seq: event.seq,
-        hash,
-        seal,
-    };
-    Ok(Some((mark, count)))
-}
 
 /// Walks the whole chain, from the place where it was last cut. `Ok` is the number of events there are, `Err` names
 /// the first row that is not what it was, or a missing end.
@@ -327,7 +281,7 @@ mod tests {
     #[track_caller]
     fn check_cut(tampering: &str, expected: std::result::Result<i64, &str>) {
         let cut = |read: &Read, peppers: &Peppers| {
-            prune(&read.write(), peppers, Cut::Keep(2))
+            prune(&read.write(), peppers, Cut::Keep(2), i64::MAX)
                 .unwrap()
                 .unwrap();
         };
@@ -445,7 +399,7 @@ mod tests {
             (Cut::Keep(0), 0),
         ] {
             let (read, peppers) = store_with_events(5);
-            let cut_off = prune(&read.write(), &peppers, cut).unwrap();
+            let cut_off = prune(&read.write(), &peppers, cut, i64::MAX).unwrap();
             assert_eq!(
                 cut_off.map_or(0, |(_, count)| count),
                 5 - left as usize,
@@ -458,7 +412,7 @@ mod tests {
     #[test]
     fn a_chain_goes_on_after_a_cut_and_can_be_cut_again() {
         let (read, peppers) = store_with_events(5);
-        let cut = |keep| prune(&read.write(), &peppers, Cut::Keep(keep)).unwrap();
+        let cut = |keep| prune(&read.write(), &peppers, Cut::Keep(keep), i64::MAX).unwrap();
         assert_eq!(cut(0).map(|(mark, _)| mark.seq), Some(5));
         for _ in 0..3 {
             append(&read.write(), &peppers, sample()).unwrap();

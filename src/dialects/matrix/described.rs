@@ -1,0 +1,150 @@
+//! The description at `/v1/openapi.json` against the route tables, in both directions, and against what the lines of
+//! the matrix say that a caller needs.
+
+use super::{Needs, TABLES};
+use crate::dialects::SURFACES;
+use crate::dialects::native::openapi;
+use crate::domain::people::permission::Permission;
+use crate::http::route::{QueryRule, Route};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The surfaces that the description is of; the others have formats of their own.
+const DESCRIBED: &[&str] = &["native", "forward-auth", "probes"];
+
+const METHODS: [&str; 8] = [
+    "get", "put", "post", "delete", "options", "head", "patch", "trace",
+];
+
+/// Method in lower case, path with its parameters.
+fn operations(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap();
+    let pairs = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.map(move |method| (method.clone(), path.clone()))
+    });
+    pairs.filter(|(method, _)| method != "parameters").collect()
+}
+
+fn routes() -> impl Iterator<Item = (&'static str, String, &'static Route)> {
+    let described = |name: &str| DESCRIBED.contains(&name);
+    SURFACES
+        .iter()
+        .filter(move |surface| described(surface.name))
+        .flat_map(|surface| {
+            surface.routes.iter().map(|route| {
+                let path = format!("{}{}", surface.mount, route.path);
+                (surface.name, path.replace("...}", "}"), route)
+            })
+        })
+}
+
+/// The parameters of an operation that are in a place, those of its path item with them.
+fn parameters(document: &Value, path: &str, method: &str, place: &str) -> BTreeSet<String> {
+    let item = &document["paths"][path];
+    let lists = [&item["parameters"], &item[method]["parameters"]];
+    let all = lists.into_iter().filter_map(Value::as_array).flatten();
+    let resolved = all.map(|one| match one["$ref"].as_str() {
+        Some(pointer) => document.pointer(&pointer[1..]).expect(pointer),
+        None => one,
+    });
+    let there = resolved.filter(|one| one["in"] == place);
+    there
+        .map(|one| one["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_route_has_its_operation_and_every_operation_its_route() {
+    let document = openapi::assemble().unwrap();
+    let mut expected = BTreeSet::new();
+    for (_, path, route) in routes() {
+        match route.method {
+            // TRACE is refused before any route is looked for.
+            "*" => expected.extend(
+                METHODS
+                    .iter()
+                    .filter(|method| **method != "trace")
+                    .map(|method| (method.to_string(), path.clone())),
+            ),
+            method => drop(expected.insert((method.to_ascii_lowercase(), path))),
+        }
+    }
+    assert_eq!(operations(&document), expected);
+}
+
+#[test]
+fn parameters_are_those_of_the_tables() {
+    let document = openapi::assemble().unwrap();
+    for (surface, path, route) in routes() {
+        let method = match route.method {
+            "*" => "get".to_owned(),
+            method => method.to_ascii_lowercase(),
+        };
+        let in_path = path.split('/').filter_map(|part| {
+            let name = part.strip_prefix('{')?.strip_suffix('}')?;
+            Some(name.to_owned())
+        });
+        let described = parameters(&document, &path, &method, "path");
+        assert_eq!(described, in_path.collect(), "{method} {path}");
+        if surface == "native" {
+            let described = parameters(&document, &path, &method, "query");
+            let read = route.query == QueryRule::Read;
+            assert_eq!(!described.is_empty(), read, "{method} {path} {described:?}");
+        }
+    }
+}
+
+#[test]
+fn operation_ids_are_unique_and_no_reference_leads_nowhere() {
+    let document = openapi::assemble().unwrap();
+    let mut ids = BTreeSet::new();
+    for (method, path) in operations(&document) {
+        let id = document["paths"][&path][&method]["operationId"].as_str();
+        let id = id.unwrap_or_else(|| panic!("{method} {path} has no id"));
+        assert!(ids.insert(id.to_owned()), "{id} is there twice");
+    }
+    let mut waiting = vec![&document];
+    while let Some(value) = waiting.pop() {
+        if let Some(pointer) = value["$ref"].as_str() {
+            assert!(document.pointer(&pointer[1..]).is_some(), "{pointer}");
+        }
+        waiting.extend(value.as_array().into_iter().flatten());
+        waiting.extend(value.as_object().into_iter().flat_map(|map| map.values()));
+    }
+}
+
+#[test]
+fn what_a_caller_needs_is_described_as_it_is_asked() {
+    let document = openapi::assemble().unwrap();
+    for (surface, path, route) in routes() {
+        let lines = TABLES.iter().find(|(name, _)| *name == surface).unwrap().1;
+        let line = lines
+            .iter()
+            .find(|line| (line.method, line.path) == (route.method, route.path))
+            .unwrap();
+        let scopes = |all: &[Permission]| all.iter().map(|one| one.scope()).collect();
+        let needed: Option<BTreeSet<&str>> = match line.needs {
+            Needs::Nothing | Needs::Password => None,
+            Needs::Credential | Needs::Key | Needs::OwnKey => Some(BTreeSet::new()),
+            Needs::AtHome(one)
+            | Needs::Everywhere(one)
+            | Needs::Held(one)
+            | Needs::Here(one)
+            | Needs::HereOrOwn(one)
+            | Needs::Rows(one)
+            | Needs::Silently(one) => Some(scopes(&[one])),
+            Needs::RowsWith(one, other) => Some(scopes(&[one, other])),
+            Needs::Cookie | Needs::Elsewhere(_) | Needs::Session | Needs::Introspection => continue,
+        };
+        let method = match route.method {
+            "*" => "get".to_owned(),
+            method => method.to_ascii_lowercase(),
+        };
+        let security = document["paths"][&path][&method]["security"].as_array();
+        let security = security.unwrap_or_else(|| panic!("{method} {path} has no security"));
+        let bearer = security.iter().find_map(|way| way["bearer"].as_array());
+        let described = bearer.map(|all| all.iter().filter_map(Value::as_str).collect());
+        assert_eq!(described, needed, "{method} {path}");
+    }
+}

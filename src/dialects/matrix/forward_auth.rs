@@ -1,0 +1,13 @@
+//! The lines of forward-auth.
+
+use super::Needs::Key;
+use super::{Line, line};
+
+pub const LINES: &[Line] = &[
+    line("*", "/nginx", Key),
+    line("*", "/caddy", Key),
+    line("*", "/traefik", Key),
+    line("*", "/haproxy", Key),
+    line("*", "/envoy", Key),
+    line("*", "/envoy/{path...}", Key),
+];

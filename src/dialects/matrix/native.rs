@@ -1,0 +1,56 @@
+//! The native dialect's lines.
+
+use super::Needs::{
+    AtHome, Credential, Everywhere, Held, Here, HereOrOwn, Nothing, Password, Rows, RowsWith,
+    Silently,
+};
+use super::{Line, Thing, line};
+use crate::domain::people::permission::Permission::*;
+
+#[rustfmt::skip] // Columns are the point of this table.
+pub const LINES: &[Line] = &[
+    line("POST",   "/verify",              AtHome(KeysVerify)).on(Thing::Key).with(r#"{"key":"{secret}"}"#),
+    line("POST",   "/verify/batch",        AtHome(KeysVerify)).on(Thing::Key).with(r#"{"items":[{"key":"{secret}"}]}"#),
+    line("POST",   "/introspect",          AtHome(KeysVerify)).on(Thing::Key).with("token={secret}"),
+    line("POST",   "/revoke",              Silently(KeysWrite)).on(Thing::Key).with("token={secret}"),
+    line("GET",    "/keys",                Rows(KeysRead)).on(Thing::Key).asking("limit=500"),
+    line("POST",   "/keys",                HereOrOwn(KeysWrite)).with(r#"{"name":"x","workspace":"below"}"#),
+    line("POST",   "/keys/identify",       RowsWith(KeysRead, KeysVerify)).on(Thing::Key).with(r#"{"items":["{secret}"]}"#),
+    line("GET",    "/keys/{id}",           Here(KeysRead)).on(Thing::Key),
+    line("PATCH",  "/keys/{id}",           Here(KeysWrite)).on(Thing::Key).with(r#"{"description":"x"}"#),
+    line("DELETE", "/keys/{id}",           Here(KeysWrite)).on(Thing::Key),
+    line("POST",   "/keys/{id}/rotate",    Here(KeysWrite)).on(Thing::Key),
+    line("POST",   "/keys/{id}/disable",   Here(KeysWrite)).on(Thing::Key),
+    line("POST",   "/keys/{id}/enable",    Here(KeysWrite)).on(Thing::Key),
+    line("POST",   "/keys/{id}/reveal",    Here(KeysReveal)).on(Thing::Key),
+    line("GET",    "/whoami",              Credential),
+    line("POST",   "/whoami/rotate",       Credential).spending(),
+    line("GET",    "/workspaces",          Rows(WorkspacesRead)).on(Thing::Workspace),
+    line("POST",   "/workspaces",          Here(WorkspacesWrite)).with(r#"{"slug":"{new}","parent":"below"}"#),
+    line("GET",    "/workspaces/{id}",     Here(WorkspacesRead)).on(Thing::Workspace),
+    line("PATCH",  "/workspaces/{id}",     Here(WorkspacesWrite)).on(Thing::Workspace).with(r#"{"name":"x"}"#),
+    line("DELETE", "/workspaces/{id}",     Here(WorkspacesWrite)).on(Thing::Workspace),
+    line("GET",    "/users",               Rows(UsersRead)).on(Thing::User),
+    line("POST",   "/users",               Here(UsersWrite)).with(r#"{"user_name":"{new}","workspace":"below"}"#),
+    line("GET",    "/users/{id}",          Here(UsersRead)).on(Thing::User),
+    line("PATCH",  "/users/{id}",          Here(UsersWrite)).on(Thing::User).with(r#"{"email":"a@b"}"#),
+    line("DELETE", "/users/{id}",          Here(UsersWrite)).on(Thing::User),
+    line("POST",   "/users/{id}/password", Here(UsersWrite)).on(Thing::User).with(r#"{"password":"nine anchors in the meadow"}"#),
+    line("PUT",    "/users/{id}/roles",    Here(UsersWrite)).on(Thing::User).with(r#"{"roles":[]}"#),
+    line("POST",   "/sessions",            Password).with(r#"{"user_name":"{new}","password":"x"}"#),
+    line("DELETE", "/sessions/current",    Credential).spending(),
+    line("GET",    "/catalogs",            Held(CatalogsRead)),
+    line("GET",    "/catalogs/{name}",     Held(CatalogsRead)).on(Thing::Catalog),
+    line("PUT",    "/catalogs/{name}",     Everywhere(CatalogsWrite)).on(Thing::Catalog).with(r#"{"scopes":[{"name":"{new}"}]}"#),
+    line("DELETE", "/catalogs/{name}",     Everywhere(CatalogsWrite)).on(Thing::Catalog),
+    line("GET",    "/policies",            Held(PoliciesRead)),
+    line("POST",   "/policies",            Everywhere(PoliciesWrite)).with(r#"{"name":"{new}"}"#),
+    line("GET",    "/policies/{name}",     Held(PoliciesRead)).on(Thing::Policy),
+    line("PATCH",  "/policies/{name}",     Everywhere(PoliciesWrite)).on(Thing::Policy).with(r#"{"description":"x"}"#),
+    line("DELETE", "/policies/{name}",     Everywhere(PoliciesWrite)).on(Thing::Policy),
+    line("GET",    "/audit-events",        Rows(AuditRead)).on(Thing::Key).asking("target={id}"),
+    line("GET",    "/audit-events/chain",  Everywhere(AuditRead)),
+    line("POST",   "/audit-events/prune",  Everywhere(ServerAdmin)).with(r#"{"keep":1000000}"#),
+    line("GET",    "/usage",               Here(KeysRead)).on(Thing::Key).asking("key={id}"),
+    line("GET",    "/openapi.json",        Nothing),
+];

@@ -1,0 +1,231 @@
+//! A server without sockets, and one request to it at a time.
+
+use super::{Line, Thing};
+use crate::dialects::SURFACES;
+use crate::domain::time::Timestamp;
+use crate::http::client::Trust;
+use crate::http::request::{Head, Peer, Request, RequestId};
+use crate::http::route::{Mounts, Router};
+use crate::http::server::{Lane, Service};
+use crate::ops::setup::fixture::{Fixture, NOW};
+use http::Method;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// The workspaces: `here` with `below` in it, where the things are, and `there` beside it.
+pub const ROOT: &str = "root";
+/// See [`ROOT`].
+pub const HERE: &str = "here";
+/// See [`ROOT`].
+pub const BELOW: &str = "below";
+/// See [`ROOT`].
+pub const THERE: &str = "there";
+
+/// The password of every user.
+pub const PASSWORD: &str = "seven lanterns over the harbour";
+
+/// Milliseconds after [`NOW`].
+static LATER: AtomicI64 = AtomicI64::new(0);
+
+/// See the heading.
+pub struct World {
+    service: Service,
+    /// Dropped after the service: it takes its folder with it.
+    _fixture: Fixture,
+    count: u64,
+}
+
+/// What came of a request.
+pub struct Seen {
+    pub status: u16,
+    pub text: String,
+    /// Whether it left something in the audit log that was not a refusal.
+    pub changed: bool,
+    pub shows_thing: bool,
+}
+
+impl Seen {
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        let fixture = Fixture::with_clock(&[], || Timestamp(NOW.0 + LATER.load(Ordering::Relaxed)));
+        let trust = Trust {
+            verify_from_loopback: true,
+            ..Trust::default()
+        };
+        let router = Router::new(fixture.app.clone(), trust, SURFACES, &Mounts::default());
+        let mut world = World {
+            service: router.service(),
+            _fixture: fixture,
+            count: 0,
+        };
+        for (slug, parent) in [(HERE, ROOT), (BELOW, HERE), (THERE, ROOT)] {
+            world.local(
+                "POST",
+                "/v1/workspaces",
+                json!({ "slug": slug, "parent": parent }),
+            );
+        }
+        let sealed = json!({ "name": "sealed", "secret_shown": "sealed" });
+        world.local("POST", "/v1/policies", sealed);
+        world
+    }
+
+    /// Lets the clock go on.
+    pub fn wait_s(&self, seconds: i64) {
+        LATER.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+
+    /// A name that is not taken.
+    pub fn new_name(&mut self) -> String {
+        self.count += 1;
+        format!("n{}", self.count)
+    }
+
+    /// What the machine's administrator does, which has to succeed.
+    #[track_caller]
+    pub fn local(&mut self, method: &str, path: &str, body: Value) -> Value {
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        self.count += 1;
+        let id = RequestId::new(0, self.count);
+        let request = Request::in_process(method, path, body, 0, id).unwrap();
+        let (status, text) = self.answer(&request);
+        assert!((200..300).contains(&status), "{method} {path}: {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Makes a new thing and asks about it.
+    #[track_caller]
+    pub fn ask(&mut self, mount: &str, line: &Line, secret: Option<&str>) -> Seen {
+        let (id, thing_secret) = self.thing(line.thing);
+        let new = self.new_name();
+        let filled = |text: &str| {
+            text.replace("{id}", &id)
+                .replace("{name}", &id)
+                .replace("{slug}", &id)
+                .replace("{userUid}", &id)
+                .replace("{userLoginId}", "7")
+                .replace("{organizationUid}", "7")
+                .replace("{path...}", "a/b")
+                .replace("{secret}", &thing_secret)
+                .replace("{new}", &new)
+        };
+        let path = match (mount, line.path) {
+            ("", "") => "/".to_owned(),
+            _ => format!("{mount}{}?{}", filled(line.path), filled(line.query)),
+        };
+        let method = if line.method == "*" {
+            "GET"
+        } else {
+            line.method
+        };
+        let (status, text) = self.call(
+            method,
+            path.trim_end_matches('?'),
+            &filled(line.body),
+            secret,
+        );
+        let asked = RequestId::new(0, self.count).to_string();
+        Seen {
+            status,
+            changed: self.has_changed_by(&asked),
+            shows_thing: !id.is_empty() && text.contains(&id),
+            text,
+        }
+    }
+
+    /// One request from another machine.
+    #[track_caller]
+    pub fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &str,
+        secret: Option<&str>,
+    ) -> (u16, String) {
+        let mut headers = vec![("host", "192.0.2.1:8443".to_owned())];
+        if let Some(secret) = secret {
+            headers.push(("authorization", format!("Bearer {secret}")));
+        }
+        if !body.is_empty() {
+            let media_type = match body.starts_with(['{', '[']) {
+                true => "application/json",
+                false => "application/x-www-form-urlencoded",
+            };
+            headers.push(("content-type", media_type.to_owned()));
+        }
+        self.count += 1;
+        // A client of its own each time, so that attempts to sign in are not counted together.
+        let client = format!("198.51.{}.{}:1", self.count / 250 % 250, self.count % 250);
+        let request = Request {
+            head: Head {
+                method: Method::try_from(method).unwrap(),
+                uri: path.parse().unwrap(),
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect(),
+                peer: Peer::Tcp {
+                    peer: client.parse().unwrap(),
+                    local: "192.0.2.1:8443".parse().unwrap(),
+                    is_tls: true,
+                },
+                id: RequestId::new(0, self.count),
+            },
+            body: body.to_owned().into_bytes().into(),
+        };
+        self.answer(&request)
+    }
+
+    fn answer(&self, request: &Request) -> (u16, String) {
+        let reply = (self.service.answer)(request, Lane::Blocking).unwrap();
+        (reply.status, String::from_utf8(reply.body).unwrap())
+    }
+
+    /// The id of a new thing in `below`, and its secret.
+    fn thing(&mut self, thing: Thing) -> (String, String) {
+        let name = self.new_name();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match thing {
+            Thing::Catalog => {
+                self.local("PUT", &format!("/v1/catalogs/{name}"), json!({}));
+                (name, String::new())
+            }
+            Thing::Key => {
+                let body = json!({ "name": name, "workspace": BELOW, "policy": "sealed" });
+                let issued = self.local("POST", "/v1/keys", body);
+                (text(&issued["key"]["id"]), text(&issued["secret"]))
+            }
+            Thing::Nothing => Default::default(),
+            Thing::Policy => {
+                self.local("POST", "/v1/policies", json!({ "name": name }));
+                (name, String::new())
+            }
+            Thing::User => {
+                let body = json!({ "user_name": name, "workspace": BELOW });
+                let made = self.local("POST", "/v1/users", body);
+                (text(&made["uid"]), String::new())
+            }
+            Thing::Workspace => {
+                let body = json!({ "slug": name, "parent": BELOW });
+                let made = self.local("POST", "/v1/workspaces", body);
+                (text(&made["uid"]), String::new())
+            }
+        }
+    }
+
+    fn has_changed_by(&mut self, request: &str) -> bool {
+        let page = self.local("GET", "/v1/audit-events?limit=10", Value::Null);
+        let events = page["items"].as_array().unwrap();
+        events
+            .iter()
+            .any(|event| event["request_id"] == request && event["outcome"] == "allowed")
+    }
+}

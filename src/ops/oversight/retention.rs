@@ -1,0 +1,176 @@
+//! Keeping the audit log within an age and a size, if the configuration says so.
+
+use super::cut_off;
+use crate::domain::audit::Target;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::ops::clock::State;
+use crate::ops::{App, system_event};
+use crate::store::Durability;
+use crate::store::audit::{self, Cut};
+
+/// How often is looked, in milliseconds of the steady clock: hourly.
+const LOOK_MS: u64 = 3_600_000;
+/// Events that one transaction cuts, so that changes never wait long behind it.
+const EVENTS_A_BATCH: i64 = 10_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// What of the log stays; by default all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// Events that are older go.
+    pub days: Option<u32>,
+    /// Of more, the oldest go.
+    pub events: Option<u64>,
+}
+
+/// A retention at work.
+#[derive(Debug)]
+pub struct Keeper {
+    retention: Retention,
+    /// When to look next, on the steady clock.
+    next_ms: u64,
+}
+
+impl Keeper {
+    pub fn new(retention: Retention) -> Keeper {
+        Keeper {
+            retention,
+            next_ms: 0,
+        }
+    }
+
+    /// Looks, if it is time to, and cuts what has to go, at most a batch. The cut is an event of its own, and what
+    /// is left stays provable. Where more has to go, the next round goes on.
+    pub fn round(&mut self, app: &App) {
+        let now = app.now();
+        if now.steady_ms < self.next_ms {
+            return;
+        }
+        match self.cut(app, now.wall) {
+            Ok(count) if count as i64 >= EVENTS_A_BATCH => {}
+            Ok(_) => self.next_ms = now.steady_ms + LOOK_MS,
+            Err(err) => {
+                log::warn!("the audit log was not cut: {err}");
+                self.next_ms = now.steady_ms + LOOK_MS;
+            }
+        }
+    }
+
+    /// How many events went.
+    fn cut(&self, app: &App, now: Timestamp) -> Result<usize> {
+        // A clock that is wrong must not cost anybody the log.
+        let in_step = app.clock.reading().state == State::InStep;
+        let by_age = self.retention.days.filter(|_| in_step);
+        let by_age = by_age.map(|days| Cut::Before(Timestamp(now.0 - i64::from(days) * DAY_MS)));
+        let by_size = match self.retention.events {
+            // With room for the event that tells of the cut.
+            Some(most) if app.read(audit::count)? > most as i64 => Some(Cut::Keep(most - 1)),
+            _ => None,
+        };
+        let mut all = 0;
+        for cut in by_age.into_iter().chain(by_size) {
+            let peppers = app.peppers.clone();
+            all += app.store.write(Durability::Full, move |tx| {
+                let Some((mark, count)) = audit::prune(tx, &peppers, cut, EVENTS_A_BATCH)? else {
+                    return Ok(0);
+                };
+                let mut event = system_event("audit.prune", Target::server(), now);
+                event.changes = cut_off(&mark, count).into_json();
+                audit::append(tx, &peppers, event)?;
+                Ok(count)
+            })?;
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::oversight::verify_chain;
+    use crate::ops::setup::fixture::{Fixture, NOW};
+
+    fn append(fixture: &Fixture, count: usize, at: Timestamp) {
+        let peppers = fixture.app.peppers.clone();
+        let write = move |tx: &crate::store::Write<'_>| {
+            (0..count).try_for_each(|_| {
+                let event = system_event("key.edit", Target::server(), at);
+                audit::append(tx, &peppers, event)
+            })
+        };
+        fixture.app.store.write(Durability::Full, write).unwrap();
+    }
+
+    fn rows(fixture: &Fixture) -> i64 {
+        let walked = verify_chain(&fixture.app, &fixture.local()).unwrap();
+        walked.expect("the chain is intact")
+    }
+
+    #[track_caller]
+    fn check(days: Option<u32>, events: Option<u64>, old: usize, new: usize, left: i64) {
+        let fixture = Fixture::new();
+        // What the first start wrote is as old as the old ones.
+        let own = rows(&fixture);
+        append(&fixture, old, Timestamp(NOW.0 - 10 * DAY_MS));
+        append(&fixture, new, NOW);
+        let mut keeper = Keeper::new(Retention { days, events });
+        for _ in 0..4 {
+            keeper.next_ms = 0;
+            keeper.round(&fixture.app);
+        }
+        let expected = if left < 0 {
+            own + (old + new) as i64
+        } else {
+            left
+        };
+        assert_eq!(rows(&fixture), expected, "{days:?} {events:?}");
+    }
+
+    #[test]
+    fn nothing_goes_unless_somebody_says_so() {
+        check(None, None, 50, 5, -1);
+        check(Some(11), Some(1000), 50, 5, -1);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_if_the_clock_can_be_believed() {
+        let fixture = Fixture::new();
+        let first = rows(&fixture);
+        append(&fixture, 3, NOW);
+        let keeper = Keeper::new(Retention {
+            days: Some(2),
+            events: None,
+        });
+        let later = Timestamp(NOW.0 + 2 * DAY_MS);
+        assert_eq!(keeper.cut(&fixture.app, later).unwrap(), 0);
+        let later = Timestamp(later.0 + 1);
+        assert_eq!(keeper.cut(&fixture.app, later).unwrap() as i64, first + 3);
+        assert_eq!(rows(&fixture), 1, "the cut itself");
+    }
+
+    #[test]
+    fn the_oldest_go_by_number_and_the_rest_is_provable() {
+        check(None, Some(20), 50, 5, 20);
+        check(None, Some(1), 0, 3, 1);
+    }
+
+    #[test]
+    fn a_large_surplus_goes_batch_by_batch() {
+        let fixture = Fixture::new();
+        append(&fixture, 25_000, NOW);
+        let mut keeper = Keeper::new(Retention {
+            days: None,
+            events: Some(100),
+        });
+        keeper.round(&fixture.app);
+        assert!(rows(&fixture) > 15_000, "one batch at a time");
+        assert_eq!(keeper.next_ms, 0, "and the next round goes on");
+        keeper.round(&fixture.app);
+        keeper.round(&fixture.app);
+        assert_eq!(rows(&fixture), 100);
+        assert!(keeper.next_ms > 0);
+        keeper.round(&fixture.app);
+        assert_eq!(rows(&fixture), 100, "not before its time");
+    }
+}

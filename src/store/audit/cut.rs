@@ -1,0 +1,75 @@
+//! Cutting the oldest events off the audit log.
+
+use super::{CHECKPOINT, Mark, find, sealed_text};
+use crate::domain::key::pepper::Peppers;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::{Read, Write};
+
+/// Where a cut ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// Before the first event of this time or later.
+    Before(Timestamp),
+    /// Before the newest so many events.
+    Keep(u64),
+}
+
+/// Cuts off the oldest events, `most` of them at most, and seals the place where the chain now begins. Returns the
+/// number and the hash of the last one that was cut, and how many were; `None` if there was nothing to cut.
+pub fn prune(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    cut: Cut,
+    most: i64,
+) -> Result<Option<(Mark, usize)>> {
+    let last = match cut {
+        // Numbers decide the order, and a clock may have fallen back: what comes after a newer event stays.
+        Cut::Before(time) => tx.query_one(
+            "SELECT coalesce((SELECT min(seq) - 1 FROM audit_events WHERE at >= $1),
+                             (SELECT max(seq) FROM audit_events), 0) AS last",
+            &[&time],
+            |row| row.get::<i64>("last"),
+        )?,
+        Cut::Keep(count) => tx.query_one(
+            "SELECT coalesce(max(seq), 0) - $1 AS last FROM audit_events",
+            &[&count],
+            |row| row.get::<i64>("last"),
+        )?,
+    };
+    let first = tx.query_one(
+        "SELECT coalesce(min(seq), 1) AS first FROM audit_events",
+        &[],
+        |row| row.get::<i64>("first"),
+    )?;
+    let most = first.unwrap_or(1).saturating_add(most - 1);
+    let Some(event) = find(tx, last.unwrap_or(0).min(most))? else {
+        return Ok(None);
+    };
+    let hash = event.hash();
+    let seal = peppers
+        .current()
+        .seal(&sealed_text(CHECKPOINT, event.seq, &hash))
+        .0;
+    tx.execute(
+        "INSERT INTO audit_checkpoint (one, seq, hash, seal)
+         VALUES (1, $1, $2, $3)
+         ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
+        &[&event.seq, &hash, &seal],
+    )?;
+    let count = tx.execute("DELETE FROM audit_events WHERE seq <= $1", &[&event.seq])?;
+    let mark = Mark {
+        seq: event.seq,
+        hash,
+        seal,
+    };
+    Ok(Some((mark, count)))
+}
+
+/// How many events there are.
+pub fn count(read: &Read) -> Result<i64> {
+    let sql = "SELECT coalesce(max(seq) - min(seq) + 1, 0) AS count FROM audit_events";
+    Ok(read
+        .query_one(sql, &[], |row| row.get("count"))?
+        .unwrap_or(0))
+}
