@@ -3,7 +3,6 @@
 //! The numbers 1D-… in this folder are those of the table in its README. A key is a user identity here, its secret the
 //! `parameters` of that, and a workspace is a company.
 
-mod about;
 mod error;
 mod lists;
 mod logins;
@@ -66,7 +65,7 @@ const ROUTES: &[Route] = &[
     patch ("/users/{userUid}",                        Known,  users::edit).with_query(),
     delete("/users/{userUid}",                        Known,  users::delete).with_query(),
     // The server
-    get   ("/about",                                  Known,  about::find).with_query(),
+    get   ("/about",                                  Known,  version::about).with_query(),
 ];
 
 /// How long an `X-Request-id` makes one thing of a request and its repeats: 5 minutes (1D-40).

@@ -1,13 +1,15 @@
-//! `X-Client-Version`: which words a client knows. Words that are newer come back to it as `Unknown` (1D-40).
+//! Versions: which words a client knows (`X-Client-Version`), and what server this is (`GET /about`).
 
-use super::header;
+use super::lists::{Item, Picked};
+use super::{caller, data, header};
 use crate::error::{Error, Result};
+use crate::http::reply::Reply;
 use crate::http::route::Call;
 
 /// Numbers that a version may have: `3.6.1`, with a fourth for a build.
 const PARTS_MAX: usize = 4;
 
-/// The version that a client was made for.
+/// The version that a client was made for. Words that are newer come back to it as `Unknown` (1D-40).
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Version(Vec<u32>);
 
@@ -35,6 +37,28 @@ impl Version {
     pub fn knows(&self, since: &[u32]) -> bool {
         self.0.as_slice() >= since
     }
+}
+
+/// The properties that [`about`] answers with.
+const PROPERTIES: &[&str] = &["installationId", "installationDate", "serverVersion"];
+
+/// `GET /api/v3/about`: clients ask it to see whether they are let in (1D-36).
+pub fn about(call: &Call<'_>) -> Result<Reply> {
+    caller(call)?;
+    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let directory = call.app.index.directory();
+    let root = directory
+        .root()
+        .ok_or_else(|| Error::internal("the store has no root workspace"))?;
+    let item = Item(vec![
+        ("installationId", root.workspace.uid.to_string().into()),
+        (
+            "installationDate",
+            root.workspace.created_at.to_seven_digits().into(),
+        ),
+        ("serverVersion", env!("CARGO_PKG_VERSION").into()),
+    ]);
+    Ok(data(picked.of(item)))
 }
 
 #[cfg(test)]

@@ -240,6 +240,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Event> {
 mod tests {
     use super::super::sqlite;
     use super::*;
+    use crate::domain::time::Timestamp;
 
     fn sample() -> Event {
         Event {

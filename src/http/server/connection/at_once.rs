@@ -14,10 +14,6 @@ use crate::http::request::{Head, Request};
 use crate::http::server::Lane;
 
 /// Appends the answer to `out` and gives the spent headers back, or else the head, to be taken the long way.
-#[expect(
-    clippy::result_large_err,
-    reason = "a box for every head would cost more than the move"
-)]
 pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box<Head>> {
     if !is_plain(&head) || line.front.registry.is_draining() {
         return Err(Box::new(head));

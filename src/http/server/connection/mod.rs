@@ -5,6 +5,8 @@ mod at_once;
 mod exchange;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod toy;
 
 use std::future::poll_fn;
 use std::io;
@@ -116,10 +118,6 @@ impl Line {
 
     /// Appends the answer to a request without a body to `out`, if it is to be had at once, and gives back the headers
     /// that are spent.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a box for every head would cost more than the move"
-    )]
     pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box<Head>> {
         at_once::answer(self, head, out)
     }

@@ -1,0 +1,151 @@
+//! A server of this process with a small service, for tests of what a connection does.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::domain::time::Timestamp;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::server::{
+    BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper,
+};
+
+pub const BIG: usize = 32 * 1024 * 1024;
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A server of this process; dropping it stops it.
+pub struct Running {
+    pub address: SocketAddr,
+    pub stopper: Stopper,
+    pub thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Running {
+    pub fn start(limits: Limits) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopper = Stopper::new();
+        let theirs = stopper.clone();
+        let listeners = vec![Listener::Tcp(listener)];
+        let engine = Engine::start(1).unwrap();
+        let serve = move || engine.run(listeners, toy(), limits, Hooks::default(), theirs);
+        Running {
+            address,
+            stopper,
+            thread: Some(std::thread::spawn(serve)),
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(8)))
+            .unwrap();
+        stream
+    }
+
+    /// Sends `bytes` and returns what comes until the server closes.
+    pub fn ask(&self, bytes: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        rest(&mut stream)
+    }
+
+    pub fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+    }
+}
+
+pub fn toy() -> Service {
+    let body = |head: &Head| match head.path() {
+        "/body" => BodyRule::UpTo(8),
+        "/large" => BodyRule::UpTo(BIG),
+        "/plan" => panic!("on purpose"),
+        _ => BodyRule::Ignore,
+    };
+    let lane = |head: &Head| match head.query() {
+        "blocking" => Lane::Blocking,
+        _ => Lane::Inline,
+    };
+    Service {
+        plan: Box::new(move |head| Plan {
+            lane: lane(head),
+            body: body(head),
+        }),
+        now: Box::new(|| Timestamp(784_111_777_000)),
+        answer: Box::new(|request, lane| {
+            let waits = request.query() == "blocking" || request.path() == "/plan";
+            if lane == Lane::Inline && waits {
+                return None;
+            }
+            Some(match request.path() {
+                "/panic" => panic!("on purpose"),
+                "/100" => Reply::new(100),
+                "/204" => Reply::new(204),
+                "/304" => Reply::new(304),
+                "/name" => {
+                    let name = request.header("x-name").ok().flatten();
+                    Reply::new(200).with("x-name", name.unwrap_or("none"))
+                }
+                "/text" => Reply::new(200).body("text/plain", b"x".to_vec()),
+                "/big" => Reply::new(200).body("text/plain", vec![b'x'; BIG]),
+                _ => Reply::new(200).body("text/plain", request.body.to_vec()),
+            })
+        }),
+        fault: Box::new(|fault, _| match fault {
+            Fault::BadFraming(_) => Reply::new(400),
+            Fault::BodyTimeout => Reply::new(408),
+            Fault::Busy => Reply::new(503),
+            Fault::ExpectationFailed => Reply::new(417),
+            Fault::Panicked => Reply::new(500),
+            Fault::Refused { status, why } => Reply::new(status).body("text/plain", why.into()),
+            Fault::TooLarge { .. } => Reply::new(413),
+        }),
+    }
+}
+
+pub fn short() -> Limits {
+    Limits {
+        body_s: 1,
+        connections_max: 16,
+        drain_s: 5,
+        head_s: 1,
+        idle_s: 1,
+        write_s: 1,
+        ..Limits::default()
+    }
+}
+
+pub fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Reads one answer without a body.
+pub fn one(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+pub fn check(answers: &str, statuses: &[u16]) {
+    let seen: Vec<u16> = answers
+        .match_indices("HTTP/1.1 ")
+        .map(|(at, _)| answers[at + 9..at + 12].parse().unwrap())
+        .collect();
+    assert_eq!(seen, statuses, "{answers}");
+}
