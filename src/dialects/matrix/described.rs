@@ -5,6 +5,9 @@ use super::{Needs, TABLES};
 use crate::dialects::SURFACES;
 use crate::dialects::native::openapi;
 use crate::domain::people::permission::Permission;
+use crate::domain::policy::{
+    AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, TiedTo, Words, words,
+};
 use crate::http::route::{QueryRule, Route};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -111,6 +114,40 @@ fn operation_ids_are_unique_and_no_reference_leads_nowhere() {
         }
         waiting.extend(value.as_array().into_iter().flatten());
         waiting.extend(value.as_object().into_iter().flat_map(|map| map.values()));
+    }
+}
+
+/// The words of a member that has a few, null left out.
+#[track_caller]
+fn check_words<T: Words>(document: &Value, schema: &str, member: &str) {
+    let described = &document["components"]["schemas"][schema]["properties"][member];
+    let described = match described["items"].is_null() {
+        true => &described["enum"],
+        false => &described["items"]["enum"],
+    };
+    let described: BTreeSet<&str> = described
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let known: BTreeSet<&str> = words::<T>().into_iter().collect();
+    assert_eq!(described, known, "{schema}.{member}");
+}
+
+#[test]
+fn the_words_of_policies_are_described() {
+    let document = openapi::assemble().unwrap();
+    for schema in ["Policy", "NewPolicy", "PolicyEdit"] {
+        check_words::<IssuedBy>(&document, schema, "issued_by");
+        check_words::<Presence>(&document, schema, "owner");
+        check_words::<Presence>(&document, schema, "scopes");
+        check_words::<ReadOnlyBy>(&document, schema, "read_only_by");
+        check_words::<Expiry>(&document, schema, "expiry");
+        check_words::<AddressRule>(&document, schema, "addresses");
+        check_words::<SecretShown>(&document, schema, "secret_shown");
+        check_words::<Field>(&document, schema, "editable");
+        check_words::<TiedTo>(&document, schema, "tied_to");
     }
 }
 
