@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The surfaces that the description is of; the others have formats of their own.
-const DESCRIBED: &[&str] = &["native", "forward-auth", "probes"];
+const DESCRIBED: &[&str] = &["native", "forward-auth", "metrics", "probes"];
 
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
@@ -171,7 +171,9 @@ fn what_a_caller_needs_is_described_as_it_is_asked() {
             | Needs::HereOrOwn(one)
             | Needs::Rows(one)
             | Needs::Silently(one) => Some(scopes(&[one])),
-            Needs::RowsWith(one, other) => Some(scopes(&[one, other])),
+            Needs::EverywhereBoth(one, other) | Needs::RowsWith(one, other) => {
+                Some(scopes(&[one, other]))
+            }
             Needs::Cookie | Needs::Elsewhere(_) | Needs::Session | Needs::Introspection => continue,
         };
         let method = match route.method {

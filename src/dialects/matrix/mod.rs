@@ -34,6 +34,7 @@ const TABLES: &[(&str, &[Line])] = &[
     ("console", products::CONSOLE),
     ("front", products::FRONT),
     ("forward-auth", forward_auth::LINES),
+    ("metrics", products::METRICS),
     ("native", native::LINES),
     ("probes", probes::LINES),
     ("vspc", products::VSPC),
@@ -49,10 +50,11 @@ pub enum Needs {
     /// The permission in the caller's own place.
     AtHome(Permission),
     /// Shown by this test file instead.
-    #[allow(dead_code)]
     Elsewhere(&'static str),
     /// The permission at the root.
     Everywhere(Permission),
+    /// Both permissions at the root.
+    EverywhereBoth(Permission, Permission),
     /// The permission, wherever; what is shown belongs to no workspace.
     Held(Permission),
     /// The permission where the thing is.
@@ -196,6 +198,10 @@ fn told(needs: Needs, caller: &Caller) -> Told {
         Needs::Credential => Told::NotUnknown,
         Needs::AtHome(permission) => choose(caller.has_at_home(permission), Told::Done),
         Needs::Everywhere(permission) => choose(caller.has(permission, world::ROOT), Told::Done),
+        Needs::EverywhereBoth(one, other) => choose(
+            caller.has(one, world::ROOT) && caller.has(other, world::ROOT),
+            Told::Done,
+        ),
         Needs::Held(permission) => choose(caller.holds(permission), Told::Done),
         Needs::Here(permission) => choose(caller.has(permission, world::BELOW), Told::Done),
         Needs::HereOrOwn(permission) => {

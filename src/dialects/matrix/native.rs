@@ -1,8 +1,8 @@
 //! The native dialect's lines.
 
 use super::Needs::{
-    AtHome, Credential, Everywhere, Held, Here, HereOrOwn, Nothing, Password, Rows, RowsWith,
-    Silently,
+    AtHome, Credential, Elsewhere, Everywhere, EverywhereBoth, Held, Here, HereOrOwn, Nothing,
+    Password, Rows, RowsWith, Silently,
 };
 use super::{Line, Thing, line};
 use crate::domain::people::permission::Permission::*;
@@ -52,5 +52,11 @@ pub const LINES: &[Line] = &[
     line("GET",    "/audit-events/chain",  Everywhere(AuditRead)),
     line("POST",   "/audit-events/prune",  Everywhere(ServerAdmin)).with(r#"{"keep":1000000}"#),
     line("GET",    "/usage",               Here(KeysRead)).on(Thing::Key).asking("key={id}"),
+    line("GET",    "/backups",             Everywhere(ServerAdmin)),
+    line("POST",   "/backups",             Everywhere(ServerAdmin)),
+    line("GET",    "/backups/progress",    Everywhere(ServerAdmin)),
+    line("POST",   "/backups/secrets",     Elsewhere("tests/server/keeping/backup.rs")),
+    line("GET",    "/doctor",              Everywhere(ServerAdmin)),
+    line("POST",   "/doctor/bundle",       EverywhereBoth(ServerAdmin, AuditRead)),
     line("GET",    "/openapi.json",        Nothing),
 ];

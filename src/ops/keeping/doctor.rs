@@ -125,7 +125,10 @@ pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
         "server.support_bundle",
         Target::server(),
         move |_, _| {
-            who.require_global(&index.directory(), Permission::ServerAdmin)?;
+            // The bundle holds events of the audit log.
+            let directory = index.directory();
+            who.require_global(&directory, Permission::ServerAdmin)?;
+            who.require_global(&directory, Permission::AuditRead)?;
             let record = Record {
                 target: Target::server(),
                 workspace: None,
