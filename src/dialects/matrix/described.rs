@@ -167,6 +167,7 @@ fn what_a_caller_needs_is_described_as_it_is_asked() {
             Needs::AtHome(one)
             | Needs::Everywhere(one)
             | Needs::Held(one)
+            | Needs::Local(one)
             | Needs::Here(one)
             | Needs::HereOrOwn(one)
             | Needs::Rows(one)

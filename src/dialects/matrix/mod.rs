@@ -14,6 +14,7 @@
 //! come with a cookie, say) names the test file that does: `Needs::Elsewhere("tests/…")`, which has to name case 117.
 
 mod callers;
+mod console;
 mod described;
 mod forward_auth;
 mod native;
@@ -31,10 +32,10 @@ const TABLES: &[(&str, &[Line])] = &[
     ("adverity", products::ADVERITY),
     ("aware", products::CHECKED),
     ("awaretrain", products::CHECKED),
-    ("console", products::CONSOLE),
-    ("front", products::FRONT),
+    ("console", console::LINES),
+    ("front", console::FRONT),
     ("forward-auth", forward_auth::LINES),
-    ("metrics", products::METRICS),
+    ("metrics", probes::METRICS),
     ("native", native::LINES),
     ("probes", probes::LINES),
     ("vspc", products::VSPC),
@@ -50,6 +51,7 @@ pub enum Needs {
     /// The permission in the caller's own place.
     AtHome(Permission),
     /// Shown by this test file instead.
+    #[allow(dead_code)]
     Elsewhere(&'static str),
     /// The permission at the root.
     Everywhere(Permission),
@@ -63,6 +65,8 @@ pub enum Needs {
     HereOrOwn(Permission),
     /// Any key in force that may write, whatever it is for; an access token is none.
     Key,
+    /// The permission through the Unix socket; over TCP nobody gets anything.
+    Local(Permission),
     /// Nothing: whoever asks is answered.
     Nothing,
     /// A key of the surface's own catalog; no caller here has one, so that all are refused.
@@ -202,6 +206,7 @@ fn told(needs: Needs, caller: &Caller) -> Told {
             caller.has(one, world::ROOT) && caller.has(other, world::ROOT),
             Told::Done,
         ),
+        Needs::Local(_) => Told::Refused,
         Needs::Held(permission) => choose(caller.holds(permission), Told::Done),
         Needs::Here(permission) => choose(caller.has(permission, world::BELOW), Told::Done),
         Needs::HereOrOwn(permission) => {

@@ -1,7 +1,7 @@
 //! The native dialect's lines.
 
 use super::Needs::{
-    AtHome, Credential, Elsewhere, Everywhere, EverywhereBoth, Held, Here, HereOrOwn, Nothing,
+    AtHome, Credential, Everywhere, EverywhereBoth, Held, Here, HereOrOwn, Local, Nothing,
     Password, Rows, RowsWith, Silently,
 };
 use super::{Line, Thing, line};
@@ -13,7 +13,7 @@ pub const LINES: &[Line] = &[
     line("POST",   "/verify/batch",        AtHome(KeysVerify)).on(Thing::Key).with(r#"{"items":[{"key":"{secret}"}]}"#),
     line("POST",   "/introspect",          AtHome(KeysVerify)).on(Thing::Key).with("token={secret}"),
     line("POST",   "/revoke",              Silently(KeysWrite)).on(Thing::Key).with("token={secret}"),
-    line("GET",    "/keys",                Rows(KeysRead)).on(Thing::Key).asking("limit=500"),
+    line("GET",    "/keys",                Rows(KeysRead)).on(Thing::Key).asking("q={id}"),
     line("POST",   "/keys",                HereOrOwn(KeysWrite)).with(r#"{"name":"x","workspace":"below"}"#),
     line("POST",   "/keys/identify",       RowsWith(KeysRead, KeysVerify)).on(Thing::Key).with(r#"{"items":["{secret}"]}"#),
     line("GET",    "/keys/{id}",           Here(KeysRead)).on(Thing::Key),
@@ -52,11 +52,11 @@ pub const LINES: &[Line] = &[
     line("GET",    "/audit-events/chain",  Everywhere(AuditRead)),
     line("POST",   "/audit-events/prune",  Everywhere(ServerAdmin)).with(r#"{"keep":1000000}"#),
     line("GET",    "/usage",               Here(KeysRead)).on(Thing::Key).asking("key={id}"),
+    line("GET",    "/doctor",              Everywhere(ServerAdmin)),
+    line("POST",   "/doctor/bundle",       EverywhereBoth(ServerAdmin, AuditRead)),
     line("GET",    "/backups",             Everywhere(ServerAdmin)),
     line("POST",   "/backups",             Everywhere(ServerAdmin)),
     line("GET",    "/backups/progress",    Everywhere(ServerAdmin)),
-    line("POST",   "/backups/secrets",     Elsewhere("tests/server/keeping/backup.rs")),
-    line("GET",    "/doctor",              Everywhere(ServerAdmin)),
-    line("POST",   "/doctor/bundle",       EverywhereBoth(ServerAdmin, AuditRead)),
+    line("POST",   "/backups/secrets",     Local(ServerAdmin)),
     line("GET",    "/openapi.json",        Nothing),
 ];

@@ -1,7 +1,10 @@
-//! The lines of the probes.
+//! The lines of the probes and of the figures.
 
-use super::Needs::Nothing;
+use super::Needs::{Everywhere, Nothing};
 use super::{Line, line};
+use crate::domain::people::permission::Permission::AuditRead;
+
+pub const METRICS: &[Line] = &[line("GET", "", Everywhere(AuditRead))];
 
 pub const LINES: &[Line] = &[
     line("GET", "/healthz", Nothing),

@@ -1,6 +1,6 @@
-//! The lines of surfaces that speak other products' formats, of the console and of figures.
+//! The lines of surfaces that speak other products' formats.
 
-use super::Needs::{Cookie, Elsewhere, Introspection, Nothing, OwnKey, Password, Session};
+use super::Needs::{Introspection, OwnKey, Password, Session};
 use super::{Line, Thing, line};
 
 /// Surfaces that say of any request whether its key may make it.
@@ -19,64 +19,6 @@ pub const ADVERITY: &[Line] = &[
     line("DELETE", "/stacks/{slug}",               Session).on(Thing::Workspace),
     line("GET",    "/v1/workspaces",               Session),
 ];
-
-#[rustfmt::skip] // Columns are the point of this table.
-pub const CONSOLE: &[Line] = &[
-    line("GET",  "",                           Cookie),
-    line("GET",  "/sign-in",                   Nothing),
-    line("POST", "/sign-in",                   Cookie),
-    line("POST", "/sign-out",                  Cookie),
-    line("GET",  "/setup",                     Cookie),
-    line("POST", "/setup",                     Cookie),
-    line("POST", "/confirm",                   Cookie),
-    line("GET",  "/account",                   Cookie),
-    line("POST", "/account/password",          Cookie),
-    line("POST", "/account/sessions/{id}/end", Cookie),
-    line("GET",  "/keys",                      Cookie),
-    line("GET",  "/keys/new",                  Cookie),
-    line("POST", "/keys/new",                  Cookie),
-    line("GET",  "/keys/{id}",                 Cookie),
-    line("GET",  "/keys/{id}/edit",            Cookie),
-    line("POST", "/keys/{id}/edit",            Cookie),
-    line("GET",  "/keys/{id}/disable",         Cookie),
-    line("POST", "/keys/{id}/disable",         Cookie),
-    line("POST", "/keys/{id}/enable",          Cookie),
-    line("GET",  "/keys/{id}/rotate",          Cookie),
-    line("POST", "/keys/{id}/rotate",          Cookie),
-    line("POST", "/keys/{id}/reveal",          Cookie),
-    line("GET",  "/keys/{id}/delete",          Cookie),
-    line("POST", "/keys/{id}/delete",          Cookie),
-    line("GET",  "/policies",                  Cookie),
-    line("POST", "/policies/{name}/page",      Cookie),
-    line("GET",  "/catalogs",                  Cookie),
-    line("GET",  "/catalogs/{name}",           Cookie),
-    line("GET",  "/users",                     Cookie),
-    line("GET",  "/users/new",                 Cookie),
-    line("POST", "/users/new",                 Cookie),
-    line("GET",  "/users/{name}",              Cookie),
-    line("POST", "/users/{name}",              Cookie),
-    line("POST", "/users/{name}/roles",        Cookie),
-    line("POST", "/users/{name}/password",     Cookie),
-    line("POST", "/users/{name}/delete",       Cookie),
-    line("GET",  "/workspaces",                Cookie),
-    line("GET",  "/workspaces/new",            Cookie),
-    line("POST", "/workspaces/new",            Cookie),
-    line("GET",  "/workspaces/{slug}",         Cookie),
-    line("POST", "/workspaces/{slug}",         Cookie),
-    line("POST", "/workspaces/{slug}/delete",  Cookie),
-    line("GET",  "/audit",                     Cookie),
-    line("POST", "/audit/chain",               Cookie),
-    line("POST", "/audit/export",              Cookie),
-    line("GET",  "/assets/{name}",             Cookie),
-];
-
-pub const METRICS: &[Line] = &[line(
-    "GET",
-    "",
-    Elsewhere("tests/server/keeping/metrics.rs"),
-)];
-
-pub const FRONT: &[Line] = &[line("GET", "", Cookie)];
 
 #[rustfmt::skip] // Columns are the point of this table.
 pub const VSPC: &[Line] = &[

@@ -113,8 +113,10 @@ fn complete(path: &str, operation: &mut Value, has_path_parameter: bool) {
         }
     }
     for (status, code) in refusals {
-        operation["responses"][status] =
-            json!({ "$ref": format!("#/components/responses/{code}") });
+        let described = &mut operation["responses"][status];
+        if described.is_null() {
+            *described = json!({ "$ref": format!("#/components/responses/{code}") });
+        }
     }
     for (_, response) in members(&mut operation["responses"]) {
         with_request_id(response);
