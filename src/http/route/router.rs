@@ -178,7 +178,14 @@ impl Router {
             sections: self.sections,
         };
         match route.handler {
-            Handler::Blocking(handler) => handler(&call).map(Some),
+            Handler::Blocking(handler) => {
+                let answer = handler(&call);
+                // Changes that are refused leave their events by themselves.
+                if let (Err(refusal), Some(caller), "GET") = (&answer, &call.caller, route.method) {
+                    self.app.note_denied_read(caller, request.path(), refusal);
+                }
+                answer.map(Some)
+            }
             Handler::Inline(handler) => handler(&call),
         }
     }

@@ -32,6 +32,10 @@ impl Lanes {
             let runtime = Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
+                // Whoever sends us requests may wait for this very processor: while he gets it, more arrive, and they
+                // are then answered together. Otherwise some clients are answered at once, again and again, and the
+                // others wait until our share of the time is used up.
+                .on_thread_park(thread::yield_now)
                 .build()?;
             lanes.handles.push(runtime.handle().clone());
             let ended = Arc::clone(&lanes.ended);

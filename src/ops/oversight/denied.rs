@@ -6,8 +6,8 @@ use crate::domain::key::KeyId;
 use crate::domain::key::quota::{RateLimit, Window};
 use crate::domain::people::permission::Permissions;
 use crate::error::{Error, Result};
-use crate::ops::App;
 use crate::ops::access::Caller;
+use crate::ops::{App, draft};
 use crate::store::{Durability, audit};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -94,6 +94,23 @@ impl App {
             })?;
         }
         decision
+    }
+
+    /// Writes the event of a request to read that was refused; `path` is what it asked for. A read is refused all the
+    /// same if nothing can be written: then the log of the server has it.
+    pub fn note_denied_read(&self, caller: &Caller, path: &str, refusal: &Error) {
+        let Error::Forbidden(reason) = refusal else {
+            return;
+        };
+        let event = Event {
+            target: Target::new(Kind::Server, path),
+            ..draft(caller, "server.read", self.now().wall)
+        };
+        let decision: Result<()> = Err(Error::Forbidden(reason.clone()));
+        match self.record_denied(caller, event, decision) {
+            Ok(()) | Err(Error::Forbidden(_)) => (),
+            Err(err) => log::warn!("audit: a refused read could not be recorded: {err:?}"),
+        }
     }
 
     /// Writes the event of a password that was not right.

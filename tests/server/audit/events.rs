@@ -184,6 +184,27 @@ fn every_change_leaves_one_event_with_who_what_where_and_how() {
 
 /// attacks 208
 #[test]
+fn refused_reads_are_recorded_with_what_was_asked_for() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("kim", "key_manager", "root");
+    let kim = server.anonymous().signed_in("kim", PASSWORD);
+    for path in ["/v1/audit-events/chain", "/v1/doctor"] {
+        let event = event_of(&admin, || {
+            kim.get(path).refused(403, "forbidden");
+        });
+        assert_eq!(
+            (&event["action"], &event["outcome"]),
+            (&json!("server.read"), &json!("denied")),
+            "{event}"
+        );
+        assert_eq!(event["actor"], "user:kim");
+        assert_eq!(event["target_id"], path);
+    }
+}
+
+/// attacks 208
+#[test]
 fn denied_attempts_are_recorded_with_their_reason() {
     let server = Server::start();
     let admin = server.admin();

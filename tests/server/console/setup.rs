@@ -59,7 +59,7 @@ fn initialised(data: &Path) -> Value {
     serde_json::from_slice(&made.stdout).unwrap()
 }
 
-// attacks 180
+// attacks 134, 180
 #[test]
 fn whoever_has_the_code_sets_the_owners_password_once() {
     let folder = fresh_folder();
