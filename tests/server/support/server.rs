@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -136,6 +136,11 @@ impl Server {
     /// Stops the process if it still runs, and serves the same folder on the same port again.
     pub fn restart(&mut self) {
         self.stop();
+        // Meanwhile somebody's connection to another server may have been given this port.
+        let deadline = Instant::now() + Duration::from_secs(START_S);
+        while TcpListener::bind(self.address).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
         let mut command = executable(None);
         command
             .args(["serve", "--json", "--data"])
