@@ -27,6 +27,8 @@ pub struct Session {
     pub read_only: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
+    /// The public key that it began with; `None` if it was a password.
+    pub authenticator: Option<i64>,
     /// Only a session of the console has this; such a one is no access token, and no access token is such a one.
     pub console: Option<Browser>,
 }
@@ -98,6 +100,7 @@ mod tests {
             read_only: false,
             issued_at: Timestamp(0),
             expires_at: Timestamp(0).plus_s(CONSOLE_S),
+            authenticator: None,
             console: browser.map(|used_at| Browser {
                 used_at: Timestamp(used_at),
                 source: String::new(),

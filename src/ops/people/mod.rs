@@ -1,7 +1,9 @@
 //! Users and their roles.
 
+pub mod authenticators;
 pub mod console;
 mod gate;
+pub mod public_keys;
 pub mod sessions;
 pub mod tokens;
 

@@ -3,7 +3,7 @@
 //! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
 //! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
 
-use super::{manageable, sessions, visible};
+use super::{authenticators, manageable, sessions, visible};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::keys::issue::digested;
-use crate::store::{Write, people, tokens};
+use crate::store::{Write, authenticators as rows, people, tokens};
 
 /// What a sign-in or an exchange gives.
 #[derive(Debug)]
@@ -33,6 +33,14 @@ struct Drawn {
     token: RefreshToken,
 }
 
+/// What a password brings.
+#[derive(Debug)]
+pub enum Granted {
+    /// The user has a second factor: what to send back with its code ([`sign_in_with_code`]).
+    CodeNeeded(String),
+    Pair(Pair),
+}
+
 /// Signs a user in and issues a pair. Failures are told and limited as in [`sessions::sign_in`].
 pub fn sign_in(
     app: &App,
@@ -40,17 +48,56 @@ pub fn sign_in(
     text: &str,
     read_only: bool,
     origin: Origin,
-) -> Result<Pair> {
+) -> Result<Granted> {
     let user = sessions::proven(app, user_name, text, &origin, "session.create")?;
+    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+        let step = authenticators::await_code(app, &user, &factor, read_only)?;
+        return Ok(Granted::CodeNeeded(step));
+    }
+    let begun = Begun {
+        read_only,
+        ..Begun::default()
+    };
+    begin(app, &user, begun, origin).map(Granted::Pair)
+}
+
+/// The second step of [`sign_in`]. `read_only` can only be added to what the first step asked for.
+///
+/// # Errors
+/// `Unauthenticated` for a step that is over, was used or is none, and for a wrong code.
+pub fn sign_in_with_code(
+    app: &App,
+    step: &str,
+    code: &str,
+    read_only: bool,
+    origin: Origin,
+) -> Result<Pair> {
+    let (user, asked) = authenticators::after_code(app, step, code, &origin)?;
+    let begun = Begun {
+        read_only: read_only || asked,
+        ..Begun::default()
+    };
+    begin(app, &user, begun, origin)
+}
+
+/// Issues a pair to a user who has proved himself.
+pub(super) fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
     let Drawn {
         pair,
         session,
         token,
-    } = draw(app, &user, None, read_only)?;
+    } = draw(app, user, begun)?;
     let id = session.id;
-    let caller = signing_in(&user, id, origin);
+    let caller = signing_in(user, id, origin);
     let target = Target::new(Kind::Session, id);
     app.change_all(&caller, "session.create", target, move |tx, now| {
+        if let Some(number) = session.authenticator {
+            // On the row: it may have been turned off a moment ago, and what it had begun ended with that.
+            let known = rows::list_of_user(tx, session.user)?;
+            if !known.iter().any(|one| one.number == number && one.enabled) {
+                return Err(Error::Unauthenticated);
+            }
+        }
         insert(tx, &session, &token, now)?;
         Ok((sessions::each(vec![id], "session.create"), ()))
     })?;
@@ -70,7 +117,15 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         pair,
         session,
         token,
-    } = draw(app, &user, Some(old.family), read_only || old.read_only)?;
+    } = draw(
+        app,
+        &user,
+        Begun {
+            family: Some(old.family),
+            authenticator: old.authenticator,
+            read_only: read_only || old.read_only,
+        },
+    )?;
     let caller = signing_in(&user, old.family, origin);
     let id = session.id;
     let target = Target::new(Kind::Session, old.family);
@@ -138,8 +193,18 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     Ok(found.filter(matches))
 }
 
-fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Result<Drawn> {
-    let now = app.now().wall;
+/// What a pair comes of.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Begun {
+    /// The sign-in that is renewed.
+    pub family: Option<KeyId>,
+    /// The public key that took the place of a password.
+    pub authenticator: Option<i64>,
+    pub read_only: bool,
+}
+
+fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
+    let (now, read_only) = (app.now().wall, begun.read_only);
     let (session_id, token_id) = (generate_id()?, generate_id()?);
     let access = Secret::generate(PREFIX_SESSION, session_id)?;
     let refresh = Secret::generate(PREFIX_REFRESH, token_id)?;
@@ -151,6 +216,7 @@ fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Resul
         read_only,
         issued_at: now,
         expires_at: now.plus_s(ACCESS_TOKEN_S),
+        authenticator: begun.authenticator,
         console: None,
     };
     let token = RefreshToken {
@@ -161,8 +227,9 @@ fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Resul
         read_only,
         issued_at: now,
         expires_at: now.plus_s(REFRESH_TOKEN_S),
-        family: family.unwrap_or(session_id),
+        family: begun.family.unwrap_or(session_id),
         session: session_id,
+        authenticator: begun.authenticator,
         used_at: None,
     };
     let pair = Pair {

@@ -2,6 +2,8 @@
 
 mod callers;
 mod clients;
+mod public_keys;
+mod second_factor;
 mod tokens;
 
 use serde_json::Value;
