@@ -206,10 +206,14 @@ CREATE TABLE sessions (
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     authenticator INTEGER REFERENCES authenticators (number),   -- the public key that began it; NULL: a password did
+    acting_uid    TEXT REFERENCES users (uid) ON DELETE CASCADE,    -- who really acts, if he has taken the user's place
+    acting_generation INTEGER,                      -- that user's at the time
+    acting_family TEXT CHECK (length(acting_family) = 10),      -- the sign-in that he did so with; it ends with that
     used_at    INTEGER,                             -- console sessions only: at most a minute behind
     source     TEXT,                                -- console sessions only: the address that signed in
     agent      TEXT,                                -- console sessions only: what the browser said it is
-    CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL))
+    CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL)),
+    CHECK ((acting_uid IS NULL) = (acting_generation IS NULL) AND (acting_uid IS NULL) = (acting_family IS NULL))
 ) STRICT;
 
 CREATE INDEX sessions_user ON sessions (user_uid);

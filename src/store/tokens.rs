@@ -75,21 +75,21 @@ pub fn update_used(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
 pub fn delete_family(tx: &Write<'_>, family: KeyId) -> Result<Vec<KeyId>> {
     let ended = tx.query(
         "DELETE FROM sessions
-         WHERE id IN (SELECT session_id FROM refresh_tokens WHERE family = $1)
+         WHERE id IN (SELECT session_id FROM refresh_tokens WHERE family = $1) OR acting_family = $2
          RETURNING id",
-        &[&family],
+        &[&family, &family],
         |row| row.get("id"),
     )?;
     tx.execute("DELETE FROM refresh_tokens WHERE family = $1", &[&family])?;
     Ok(ended)
 }
 
-/// Ends all sessions of a user, and what they could be renewed with; the ids of the sessions.
+/// Ends all sessions of a user, those in which he acts as another among them, and what they could be renewed with; the ids of the sessions.
 pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<Vec<KeyId>> {
     tx.execute("DELETE FROM refresh_tokens WHERE user_uid = $1", &[&user])?;
     tx.query(
-        "DELETE FROM sessions WHERE user_uid = $1 RETURNING id",
-        &[&user],
+        "DELETE FROM sessions WHERE user_uid = $1 OR acting_uid = $2 RETURNING id",
+        &[&user, &user],
         |row| row.get("id"),
     )
 }

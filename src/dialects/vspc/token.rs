@@ -1,17 +1,19 @@
 //! `POST /api/v3/token`: OAuth 2.0 with the grants `password` and `refresh_token` (RFC 6749, sections 4.3 and 6), and
-//! those of this system: `mfa` after a password, `authorization_code` after `public_key` (1D-28, 1D-33).
+//! those of this system: `mfa` after a password, `authorization_code` after `public_key`, and `as` (1D-28, 1D-33).
 //!
 //! A failure is 400 with one of six words, whatever its cause: generated clients read nothing else (1D-31). A stale
 //! `Authorization` header is no reason to refuse; clients send the old access token when they renew it.
 
 use super::error::sentence;
 use super::{header, json, preset};
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::people::public_keys;
+use crate::ops::people::sessions::SignedIn;
 use crate::ops::people::tokens::{self, Pair};
 use serde::Serialize;
 
@@ -20,7 +22,8 @@ use serde::Serialize;
 struct TokenBody<'a> {
     access_token: &'a str,
     token_type: &'static str,
-    refresh_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     expires_in: u64,
     /// Only where the client asked for scopes: what it got is all of them (RFC 6749, section 3.3).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +43,8 @@ struct StepBody {
 
 /// What a grant brings.
 enum Granted {
+    /// An access token without what it could be renewed with.
+    Alone(SignedIn),
     Pair(Pair),
     Step(StepBody),
 }
@@ -59,17 +64,24 @@ enum Failure {
     Word(&'static str, String),
 }
 
-/// A grant of this system that this server does not have.
-const OTHER_GRANTS: &[&str] = &["as"];
-
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let failure = match granted(call) {
         Ok((Granted::Step(step), _)) => return Ok(json(200, &step)),
+        Ok((Granted::Alone(signed_in), scope)) => {
+            let body = TokenBody {
+                access_token: signed_in.token.expose(),
+                token_type: "bearer",
+                refresh_token: None,
+                expires_in: signed_in.expires_in_s,
+                scope,
+            };
+            return Ok(json(200, &body));
+        }
         Ok((Granted::Pair(pair), scope)) => {
             let body = TokenBody {
                 access_token: pair.access.expose(),
                 token_type: "bearer",
-                refresh_token: pair.refresh.expose(),
+                refresh_token: Some(pair.refresh.expose()),
                 expires_in: pair.expires_in_s,
                 scope,
             };
@@ -154,13 +166,20 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
                 .map(Granted::Pair)
                 .map_err(|err| no_grant(err, why))?
         }
-        other if OTHER_GRANTS.contains(&other) => {
-            let why = format!("This server does not have the grant {other}.");
-            return Err(Failure::Word("unsupported_grant_type", why));
+        "as" => {
+            let (token, uid) = (needed("refresh_token")?, needed("userUid")?);
+            let uid = Uid::parse(&uid).ok_or_else(|| refused("userUid must be a UUID."))?;
+            let why = "The refresh token is not valid any more, or the user is not one of those whom you manage.";
+            tokens::act_as(app, &token, &uid.to_string(), read_only, origin)
+                .map(Granted::Alone)
+                .map_err(|err| match err {
+                    Error::NotFound(_) => no_grant(Error::Unauthenticated, why),
+                    err => no_grant(err, why),
+                })?
         }
         _ => {
-            let why = "The grant_type must be password, refresh_token, mfa, public_key or \
-                       authorization_code.";
+            let why = "The grant_type must be password, refresh_token, mfa, public_key, authorization_code \
+                       or as.";
             return Err(Failure::Word("unsupported_grant_type", why.to_owned()));
         }
     };

@@ -90,6 +90,7 @@ pub fn begin(
         issued_at: now,
         expires_at: now.plus_s(CONSOLE_S),
         authenticator: None,
+        acting: None,
         console: Some(Browser {
             used_at: now,
             source: origin.source.clone(),

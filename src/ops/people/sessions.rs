@@ -115,6 +115,7 @@ pub fn sign_in(
         issued_at: now.wall,
         expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
         authenticator: None,
+        acting: None,
         console: None,
     };
     let caller = Caller {
@@ -234,7 +235,7 @@ pub(super) fn failed(
 
 /// Ends the session that the caller came with, and what it could be renewed with.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
-    let Identity::Session(id) = caller.identity else {
+    let (Identity::Acting(id) | Identity::Session(id)) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
     };
     app.change_all(

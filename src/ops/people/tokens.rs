@@ -3,18 +3,20 @@
 //! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
 //! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
 
+use super::sessions::SignedIn;
 use super::{authenticators, manageable, sessions, visible};
-use crate::domain::audit::{Kind, Target};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::people::User;
+use crate::domain::people::permission::Permissions;
 use crate::domain::people::refresh::{REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken};
-use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
+use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session};
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
-use crate::ops::App;
-use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
+use crate::ops::{App, Record};
 use crate::store::{Write, authenticators as rows, people, tokens};
 
 /// What a sign-in or an exchange gives.
@@ -164,6 +166,94 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     Err(Error::Unauthenticated)
 }
 
+/// An access token for the place of another user, to whoever manages him and shows with a refresh token who he is. The
+/// refresh token is not used up; the access token cannot be renewed, ends with the sign-in that it came of, and
+/// works as long as he manages the user. The audit log names who really acts.
+///
+/// # Errors
+/// `Unauthenticated` for a refresh token that is no good, `NotFound` and `Forbidden` for users that he does not manage.
+pub fn act_as(
+    app: &App,
+    text: &str,
+    user: &str,
+    read_only: bool,
+    origin: Origin,
+) -> Result<SignedIn> {
+    let shown = presented(app, text)?.ok_or(Error::Unauthenticated)?;
+    let by = app.index.directory().user(shown.user).cloned();
+    let by = by.ok_or(Error::Unauthenticated)?;
+    let id = generate_id()?;
+    let token = Secret::generate(PREFIX_SESSION, id)?;
+    let secret = digested(&app.peppers, &token);
+    let who = Caller {
+        permissions: match shown.read_only {
+            true => Permissions::reading(),
+            false => Permissions::all(),
+        },
+        reach: root(&app.index.directory())?,
+        ..signing_in(&by, shown.family, origin)
+    };
+    let (caller, index, user) = (who.clone(), app.index.clone(), user.to_owned());
+    let target = Target::new(Kind::User, &user);
+    let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
+        let Some(row) = tokens::find(tx, shown.id)? else {
+            return Ok((Vec::new(), false));
+        };
+        if row.used_at.is_some() {
+            let mut ended = tokens::delete_family(tx, row.family)?;
+            if ended.is_empty() {
+                ended.push(row.session);
+            }
+            return Ok((sessions::each(ended, "session.reuse"), false));
+        }
+        let by = people::find(tx, row.user)?
+            .filter(|by| by.is_active() && by.generation == row.generation)
+            .filter(|_| now < row.expires_at);
+        let Some(by) = by else {
+            return Ok((Vec::new(), false));
+        };
+        let seen = manageable(tx, &index.directory(), &who, &user)?;
+        if !seen.is_active() {
+            return Err(Error::Forbidden("this user is disabled".to_owned()));
+        }
+        people::delete_expired_sessions(tx, now)?;
+        people::insert_session(
+            tx,
+            &Session {
+                id,
+                secret,
+                user: seen.uid,
+                generation: seen.generation,
+                read_only: read_only || row.read_only,
+                issued_at: now,
+                expires_at: now.plus_s(ACCESS_TOKEN_S),
+                authenticator: row.authenticator,
+                acting: Some(Acting {
+                    user: by.uid,
+                    generation: by.generation,
+                    family: row.family,
+                }),
+                console: None,
+            },
+        )?;
+        let mut changes = Changes::default();
+        changes.note("acts_as", &String::new(), &seen.user_name);
+        let record = Record {
+            target: Target::new(Kind::Session, id),
+            workspace: None,
+            changes,
+        };
+        Ok((vec![("session.create", record)], true))
+    })?;
+    if !begun {
+        return Err(Error::Unauthenticated);
+    }
+    Ok(SignedIn {
+        token,
+        expires_in_s: ACCESS_TOKEN_S,
+    })
+}
+
 /// Ends all sessions of a user: his own, or those of one whom the caller may manage.
 pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
@@ -217,6 +307,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         issued_at: now,
         expires_at: now.plus_s(ACCESS_TOKEN_S),
         authenticator: begun.authenticator,
+        acting: None,
         console: None,
     };
     let token = RefreshToken {

@@ -1,5 +1,6 @@
 //! Veeam Service Provider Console where a transcript cannot show it: clients of others, callers of every kind, time.
 
+mod acting;
 mod callers;
 mod clients;
 mod public_keys;

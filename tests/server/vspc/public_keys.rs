@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use super::second_factor::register;
 use super::{Console, text, token};
+use crate::command_line::Line;
 use crate::support::{PASSWORD, Server, User, fresh_folder};
 
 /// A key pair in a folder of its own.
@@ -240,4 +242,27 @@ fn a_key_has_its_scopes_and_its_limits() {
         .local()
         .patch("/v1/users/alice", json!({"enabled": false}))
         .expect(200);
+}
+
+// attacks 195
+#[test]
+fn a_restore_brings_back_neither_a_password_without_its_second_factor_nor_keys() {
+    let mut console = Console::start();
+    let pair = Pair::new();
+    pair.register(&console.owner(), &console.me, "description=x&scopes=rest");
+    let (_, key) = console.key("description=x&scopes=rest");
+    let made = console.server.local().post("/v1/backups", json!({}));
+    let backup = text(&made.expect(201).json(), "file");
+    register(&console.owner(), &console.me);
+    console.server.stop();
+    let said = Line::of(&console.server).ok(&["restore", &backup, "--yes", "--json"]);
+    assert!(said.contains("public keys of users deleted"), "{said}");
+    console.server.restart();
+    let server = &console.server;
+    let (name, password) = (&server.owner_user_name, &server.owner_password);
+    let form = format!("grant_type=password&username={name}&password={password}");
+    let (status, refused) = token(server, &form);
+    assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(pair.challenge(server), Err("invalid_grant".to_owned()));
+    server.bearer(&key).get("/api/v3/about").expect(200);
 }

@@ -41,7 +41,7 @@ fn encoded(text: &str) -> String {
 
 /// Registers one-time codes for a user who has signed in; number and secret.
 #[track_caller]
-fn register(user: &User, uid: &str) -> (i64, String) {
+pub fn register(user: &User, uid: &str) -> (i64, String) {
     let drawn = user.get("/api/v3/authentication/keys/totp-secret");
     let drawn = drawn.expect(200).json();
     let (secret, url) = (
