@@ -76,6 +76,11 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
         Target::new(Kind::Key, ""),
         move |tx, now| {
             let directory = index.directory();
+            if matches!(who.identity, Identity::Acting(_)) {
+                return Err(Error::Forbidden(
+                    "whoever acts as another user makes no keys".to_owned(),
+                ));
+            }
             if who.identity != Identity::Password {
                 who.require_somewhere(Permission::KeysWrite)?;
             }
@@ -229,7 +234,10 @@ fn plan(
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
-            Identity::ForOwner(_) | Identity::Password | Identity::Session(_) => caller
+            Identity::Acting(_)
+            | Identity::ForOwner(_)
+            | Identity::Password
+            | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))
                 .map(|user| user.home),

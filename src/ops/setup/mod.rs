@@ -9,6 +9,7 @@ use crate::domain::catalog::{BUILT_IN, Definition};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::people::authenticator::challenge::Challenges;
 use crate::domain::people::password::{self, PasswordDigest};
 use crate::domain::people::permission::Permissions;
 use crate::domain::people::{Binding, Role, User};
@@ -131,6 +132,7 @@ pub fn open(
         sealing: files.sealing,
         clock,
         passwords: PasswordGate::new()?,
+        challenges: Challenges::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         first_run: Default::default(),
