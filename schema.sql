@@ -276,6 +276,8 @@ CREATE TABLE key_usage (
     last_used_ip TEXT
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX key_usage_last_used_at ON key_usage (last_used_at, key_id) WHERE last_used_at IS NOT NULL;
+
 -- Verdicts by key, hour and code.
 CREATE TABLE usage_hours (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
@@ -286,6 +288,14 @@ CREATE TABLE usage_hours (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX usage_hours_hour ON usage_hours (hour);
+
+-- The same of all keys together, of keys that are gone too.
+CREATE TABLE usage_totals (
+    hour  INTEGER NOT NULL,
+    code  TEXT    NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour, code)
+) STRICT, WITHOUT ROWID;
 
 -- The latest time that was acknowledged: "now" never falls behind it.
 CREATE TABLE clock (
