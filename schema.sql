@@ -107,7 +107,7 @@ CREATE TABLE catalog_operations (
 -- A key is a name with scopes. Its secrets come and go; its id never changes and is never used again.
 CREATE TABLE keys (
     id            TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
-    number        INTEGER NOT NULL UNIQUE,          -- for clients that want a small number; no user has the same one
+    number        INTEGER NOT NULL,                 -- for clients that want a small number; no user has the same one
     name          TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     description   TEXT    NOT NULL CHECK (length(description) <= 500),
     workspace_uid TEXT    NOT NULL REFERENCES workspaces (uid),
@@ -131,6 +131,7 @@ CREATE TABLE keys (
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
+CREATE UNIQUE INDEX keys_number ON keys (number);  -- an index of its own, unlike a constraint's, has the ids too
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
