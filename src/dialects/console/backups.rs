@@ -40,14 +40,16 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/backups`: one more, beside the database.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| match backup::create(call.app, &visit.caller, None) {
-        Ok(_) => Ok(visit.done("backup_made", &format!("{MOUNT}/backups"))),
-        Err(err) => match Refusal::of(&err) {
-            Some(refusal) if refusal.status != 403 => {
-                shown(visit, refusal.status, Some(refusal.why))
-            }
-            _ => Err(err),
-        },
+    submit(call, |visit, _| {
+        match backup::create(call.app, &visit.caller, None) {
+            Ok(_) => Ok(visit.done("backup_made", &format!("{MOUNT}/backups"))),
+            Err(err) => match Refusal::of(&err) {
+                Some(refusal) if refusal.status != 403 => {
+                    shown(visit, refusal.status, Some(refusal.why))
+                }
+                _ => Err(err),
+            },
+        }
     })
 }
 
@@ -64,7 +66,9 @@ fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Repl
             false => "backups.asked",
         }),
     };
-    let newest = found.first().map(|newest| newest.path.display().to_string());
+    let newest = found
+        .first()
+        .map(|newest| newest.path.display().to_string());
     let page = BackupsPage {
         s: visit.shell(visit.texts.get("backups.title"), Nav::Backups),
         rows: found.iter().map(row).collect(),

@@ -179,7 +179,12 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
             return deleting(visit, 409, &found, typed, Some(refusal));
         }
         match visit.session.is_fresh(call.app.now().wall) {
-            true => deleted(visit, &found, typed, workspaces::delete::delete_with_contents),
+            true => deleted(
+                visit,
+                &found,
+                typed,
+                workspaces::delete::delete_with_contents,
+            ),
             false => confirm::ask(visit, call.request.path(), form, None),
         }
     })

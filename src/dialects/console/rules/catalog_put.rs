@@ -165,7 +165,10 @@ fn put(visit: &Visit<'_>, form: &Form, name: &str, there: Option<&str>) -> Resul
                 let refused = match refusal.member.as_str() {
                     "" => (String::new(), refusal.why),
                     "name" => ("name".to_owned(), refusal.why),
-                    member => ("definition".to_owned(), format!("{member}: {}", refusal.why)),
+                    member => (
+                        "definition".to_owned(),
+                        format!("{member}: {}", refusal.why),
+                    ),
                 };
                 asked(visit, refusal.status, there, form, refused)
             }
@@ -178,7 +181,11 @@ fn put(visit: &Visit<'_>, form: &Form, name: &str, there: Option<&str>) -> Resul
 fn losers(visit: &Visit<'_>, name: &str, ids: &[KeyId]) -> Result<Reply> {
     let mut shown = Vec::new();
     for id in ids.iter().take(LOSERS_SHOWN) {
-        let key_name = visit.call.app.index.with_key(*id, |key| key.name.to_string());
+        let key_name = visit
+            .call
+            .app
+            .index
+            .with_key(*id, |key| key.name.to_string());
         let label = key_name.unwrap_or_else(|| id.to_string());
         shown.push((label, keys::address(*id)));
     }
@@ -251,7 +258,10 @@ fn definition(texts: &Texts, name: &str, text: &str) -> Result<Definition> {
     })?;
     let named = body.text("name")?;
     if named.is_some_and(|other| other != name) {
-        return Err(Error::invalid("definition", texts.with("refusal.other_name", name)));
+        return Err(Error::invalid(
+            "definition",
+            texts.with("refusal.other_name", name),
+        ));
     }
     let scopes = body.objects("scopes")?.unwrap_or_default();
     let operations = body.objects("operations")?.unwrap_or_default();
@@ -358,7 +368,10 @@ mod tests {
             ("{\"scopes\":1}", "scopes"),
             ("{\"scope\":[]}", "scope"),
             ("{\"scopes\":[{}]}", "scopes[0].name"),
-            ("{\"operations\":[{\"access\":\"all\"}]}", "operations[0].access"),
+            (
+                "{\"operations\":[{\"access\":\"all\"}]}",
+                "operations[0].access",
+            ),
         ] {
             match definition(english(), "a", text) {
                 Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field, "{text}"),

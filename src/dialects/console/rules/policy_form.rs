@@ -40,10 +40,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "policy_form.life",
         &["expiry", "life_max", "life_unit", "months_max"],
     ),
-    (
-        "policy_form.secret",
-        &["headers", "prefix", "secret_shown"],
-    ),
+    ("policy_form.secret", &["headers", "prefix", "secret_shown"]),
     (
         "policy_form.limits",
         &["per_workspace", "per_owner", "rate_limit", "rate_window"],
@@ -153,10 +150,8 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
         name,
         label: texts.get(&format!("policy_field.{name}")),
         hint: texts.get(&format!("policy_hint.{name}")).to_owned(),
-        required: matches!(
-            kind,
-            Kind::Select(_) | Kind::Boxes(_)
-        ) || matches!(name, "name" | "headers"),
+        required: matches!(kind, Kind::Select(_) | Kind::Boxes(_))
+            || matches!(name, "name" | "headers"),
         value: match kind {
             Kind::Boxes(_) | Kind::Select(_) => String::new(),
             _ => typed.text(name).to_owned(),
@@ -274,7 +269,10 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
     let rules = form.all("rules[]");
     let rule = |name: &str| Some(rules.iter().any(|rule| rule == name));
     let editable = form.all("editable[]");
-    if editable.iter().any(|text| from_word::<Field>(text).is_none()) {
+    if editable
+        .iter()
+        .any(|text| from_word::<Field>(text).is_none())
+    {
         return Err(Error::invalid("editable", texts.get("refusal.choice")));
     }
     // In one order, whatever the policy's was: the order says nothing.
