@@ -58,6 +58,7 @@ fn write_usage(app: &App) {
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
+            local::add_totals(tx, &deltas)?;
             deltas
                 .iter()
                 .try_for_each(|delta| local::add_usage(tx, delta))

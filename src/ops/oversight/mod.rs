@@ -1,6 +1,7 @@
 //! What happened: the audit log and usage, read, proven and cut.
 
 pub mod denied;
+pub mod parts;
 pub mod retention;
 
 use super::access::Caller;
@@ -31,6 +32,8 @@ pub struct Wanted {
     pub until: Option<Timestamp>,
     /// Only events with a smaller number: the cursor.
     pub before: Option<i64>,
+    /// Only events with a greater number.
+    pub after: Option<i64>,
     pub limit: usize,
 }
 
@@ -60,7 +63,9 @@ pub fn audit_events(
         let numbers = |workspace: &Option<Uid>, after: Option<Reverse<i64>>| {
             let before = after.map(|Reverse(seq)| seq);
             let found = audit::list_numbers(read, *workspace, before, pages::BATCH)?;
-            Ok(found.into_iter().map(Reverse).collect())
+            let found = found.into_iter();
+            let asked = found.take_while(|seq| wanted.after.is_none_or(|after| *seq > after));
+            Ok(asked.map(Reverse).collect())
         };
         let look = |Reverse(seq)| Ok(audit::find(read, seq)?.filter(|event| wanted.fits(event)));
         let start = wanted.before.map(Reverse);
