@@ -132,7 +132,7 @@ CREATE TABLE catalog_operations (
 -- A key is a name with scopes. Its secrets come and go; its id never changes and is never used again.
 CREATE TABLE keys (
     id            TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
-    number        INTEGER NOT NULL UNIQUE,          -- for clients that want a small number; no user has the same one
+    number        INTEGER NOT NULL,                 -- for clients that want a small number; no user has the same one
     name          TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     description   TEXT    NOT NULL CHECK (length(description) <= 500),
     workspace_uid TEXT    NOT NULL REFERENCES workspaces (uid),
@@ -156,6 +156,7 @@ CREATE TABLE keys (
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
+CREATE UNIQUE INDEX keys_number ON keys (number);  -- an index of its own, unlike a constraint's, has the ids too
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
@@ -307,6 +308,8 @@ CREATE TABLE key_usage (
     last_used_ip TEXT
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX key_usage_last_used_at ON key_usage (last_used_at, key_id) WHERE last_used_at IS NOT NULL;
+
 -- Verdicts by key, hour and code.
 CREATE TABLE usage_hours (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
@@ -317,6 +320,14 @@ CREATE TABLE usage_hours (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX usage_hours_hour ON usage_hours (hour);
+
+-- The same of all keys together, of keys that are gone too.
+CREATE TABLE usage_totals (
+    hour  INTEGER NOT NULL,
+    code  TEXT    NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour, code)
+) STRICT, WITHOUT ROWID;
 
 -- The latest time that was acknowledged: "now" never falls behind it.
 CREATE TABLE clock (

@@ -24,6 +24,8 @@ mod writer;
 
 use keeping::place::Place;
 use keeping::tombstones::{self, Book};
+#[cfg(test)]
+pub use sqlite::STEPS;
 pub use sqlite::{Read, Row, Write};
 use writer::{Job, Ran, Writer};
 

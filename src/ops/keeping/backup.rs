@@ -127,6 +127,11 @@ impl App {
             .max_by_key(|backup| backup.at)
     }
 
+    /// What this server makes by itself.
+    pub fn backup_schedule(&self) -> Option<Schedule> {
+        self.keeping.backups.schedule.get().copied()
+    }
+
     /// Makes backups by itself from now on.
     pub fn schedule_backups(&self, schedule: Schedule) {
         let _ = self.keeping.backups.schedule.set(schedule);
