@@ -117,13 +117,17 @@ impl Store {
         durability: Durability,
         work: impl FnOnce(&Write<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (tell, told) = sync_channel::<Result<T>>(1);
+        // The answer lies beside the channel, which is then the same one for all types of answers.
+        let (tell, told) = sync_channel::<()>(1);
+        let answer = Arc::new(Mutex::new(None::<Result<T>>));
+        let answered = answer.clone();
         let run = Box::new(move |tx: Result<&Write<'_>>| {
             let result = tx.and_then(work);
             let succeeded = result.is_ok();
             let answer = Box::new(move |committed: Result<()>| {
+                *lock(&answered) = Some(committed.and(result));
                 // The caller may have gone away; the change stands all the same.
-                let _ = tell.send(committed.and(result));
+                let _ = tell.send(());
             });
             Ran {
                 succeeded,
@@ -143,7 +147,9 @@ impl Store {
             Err(TrySendError::Disconnected(_)) => return Err(stopped()),
         }
         drop(sender);
-        told.recv().unwrap_or_else(|_| {
+        // Without an answer the writer has dropped the change, and its end of the channel.
+        let _ = told.recv();
+        lock(&answer).take().unwrap_or_else(|| {
             Err(Error::internal(
                 "the change was not carried out; see the log",
             ))
