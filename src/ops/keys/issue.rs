@@ -21,7 +21,7 @@ use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::people::sessions;
 use crate::ops::retry::{self, Retry};
-use crate::store::{Write, keys, people, policies};
+use crate::store::{Write, keys, numbers, policies};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +118,7 @@ pub fn store(
     now: Timestamp,
 ) -> Result<Secret> {
     let secret = Secret::generate(prefix, key.id)?;
-    key.number = people::next_number(tx)?;
+    key.number = numbers::next_of_keys(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
     keep(tx, files, policy, &secret, now)?;
