@@ -70,7 +70,7 @@ pub fn finish(
     let root = root(&app.index.directory())?;
     let caller = Caller {
         actor: "system".to_owned(),
-        identity: Identity::Password,
+        identity: Identity::Password { generation: 0 },
         permissions: Default::default(),
         reach: root,
         user: None,
@@ -78,7 +78,7 @@ pub fn finish(
         request_id: origin.request_id.clone(),
     };
     let target = Target::new(Kind::Server, "");
-    let uid = app.change(&caller, "user.set_up", target, move |tx, _| {
+    let made = app.change(&caller, "user.set_up", target, move |tx, _| {
         if people::has_owner_with_password(tx, root)? {
             return Err(Error::Conflict(
                 "this server has been set up already; sign in".to_owned(),
@@ -113,8 +113,12 @@ pub fn finish(
             changes,
         };
         Ok((Some(record), after.uid))
-    })?;
-    *app.first_run.code() = None;
+    });
+    // Also where somebody else, here or on the command line, was quicker.
+    if matches!(made, Ok(_) | Err(Error::Conflict(_))) {
+        *app.first_run.code() = None;
+    }
+    let uid = made?;
     let user = app.index.directory().user(uid).map(Arc::clone);
     let user = user.ok_or_else(|| Error::internal("the owner is not in the index"))?;
     console::begin(app, &user, origin, agent, None)
