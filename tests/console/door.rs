@@ -37,9 +37,9 @@ fn the_owner_signs_in_looks_around_and_signs_out() {
     browser
         .driver
         .click_path("//button[normalize-space()='Sign out']");
-    browser.find("[name=password]");
+    browser.find("[name=user_name]");
     browser.go("/console/account");
-    browser.find("[name=password]");
+    browser.find("[name=user_name]");
     browser.fill("user_name", &server.owner_user_name);
     browser.fill("password", &server.owner_password);
     browser.press("Sign in");

@@ -184,12 +184,40 @@ impl Driver {
         loop {
             let element = self.find_path(path);
             let click = format!("/element/{}/click", element.id);
+            let leads = self.leads_away(&element);
             match self.try_command("POST", &click, Some(json!({}))) {
+                Ok(_) if leads => return self.wait_until_gone(&element, path),
                 Ok(_) => return,
                 Err(err) if err["error"] == "stale element reference" => {}
                 Err(err) => panic!("{path} cannot be clicked: {err:#}"),
             }
             assert!(began.elapsed() < PATIENCE, "{path} never stands still");
+        }
+    }
+
+    /// Whether a click on an element makes the browser ask for another page: a link, or a button that sends a form.
+    /// What is asked for may be a file, which leaves the page as it is; its form says so.
+    fn leads_away(&self, element: &Element<'_>) -> bool {
+        let script = "const e = arguments[0].closest('a[href], button, input') ?? arguments[0];
+             return e.matches('a[href]:not([href^=\"#\"])')
+                 || (e.type === 'submit' && !!e.form && !e.form.action.endsWith('/export'))";
+        let body = json!({ "script": script, "args": [{ ELEMENT: element.id }] });
+        self.try_command("POST", "/execute/sync", Some(body))
+            .is_ok_and(|leads| leads == true)
+    }
+
+    /// Waits until the page of an element is left. Without it, what comes next could still find the old page, or stop
+    /// the browser on its way to the new one.
+    #[track_caller]
+    fn wait_until_gone(&self, element: &Element<'_>, path: &str) {
+        let began = Instant::now();
+        let name = format!("/element/{}/name", element.id);
+        while self.try_command("GET", &name, None).is_ok() {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{path} was clicked and leads nowhere"
+            );
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -201,7 +229,7 @@ impl Driver {
 
     /// The text of the page as people see it.
     pub fn text(&self) -> String {
-        let text = self.run("return document.body.innerText");
+        let text = self.run("return document.body?.innerText");
         text.as_str().unwrap_or("").to_owned()
     }
 
