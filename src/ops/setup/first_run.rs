@@ -4,6 +4,7 @@
 
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
 use crate::domain::key::secret::random_text;
+use crate::domain::locks::lock;
 use crate::domain::people::{Role, User, normal_user_name, password};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
@@ -22,9 +23,7 @@ pub struct FirstRun(Mutex<Option<String>>);
 
 impl FirstRun {
     fn code(&self) -> MutexGuard<'_, Option<String>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::events;
 use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
+use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::store::{Read, audit};
 use rustix::fs::{FallocateFlags, fallocate};
@@ -226,9 +227,7 @@ impl Book {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 
