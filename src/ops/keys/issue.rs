@@ -81,8 +81,11 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                     "whoever acts as another user makes no keys".to_owned(),
                 ));
             }
-            if who.identity != Identity::Password {
-                who.require_somewhere(Permission::KeysWrite)?;
+            match (who.identity, who.user) {
+                (Identity::Password { generation }, Some(user)) => {
+                    drop(sessions::still_proven(tx, user, generation)?);
+                }
+                _ => who.require_somewhere(Permission::KeysWrite)?,
             }
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
@@ -236,7 +239,7 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         let home = match caller.identity {
             Identity::Acting(_)
             | Identity::ForOwner(_)
-            | Identity::Password
+            | Identity::Password { .. }
             | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))

@@ -315,7 +315,9 @@ fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Resul
 pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     let signed_in = access::root(directory).map(|root| Caller {
         actor: String::new(),
-        identity: Identity::Password,
+        identity: Identity::Password {
+            generation: by.generation,
+        },
         permissions: Permissions::all(),
         reach: root,
         user: Some(by.uid),
