@@ -280,6 +280,13 @@ CREATE TABLE audit_checkpoint (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
+-- The latest numbers that were given to keys, users and authenticators, and to workspaces: none is given twice. What is here may be
+-- ahead of the rows, never behind them for long: the file of tombstones says the same, and survives a restore.
+CREATE TABLE numbers (
+    series TEXT    NOT NULL PRIMARY KEY CHECK (series IN ('key', 'workspace')),
+    last   INTEGER NOT NULL
+) STRICT;
+
 -- Answers to POSTs that carried an Idempotency-Key, for 24 hours.
 CREATE TABLE idempotency_keys (
     actor      TEXT    NOT NULL,                    -- as in audit_events, but user:<uid>

@@ -5,13 +5,14 @@
 
 use crate::domain::key::KeyId;
 use crate::domain::key::verdict::Code;
+use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::index::IdHasher;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// Parts of the book, so that threads seldom meet.
@@ -178,12 +179,6 @@ impl UsageBook {
         *lock(&self.full) = true;
         self.wake.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

@@ -45,8 +45,10 @@ pub enum Identity {
     Key(KeyId),
     /// The machine's own administrator, through the Unix socket or the command line.
     Local,
-    /// A user who has just proved his password, for this one request.
-    Password,
+    /// A user who has just proved his password, for this one request; it counts as long as he is of that generation.
+    Password {
+        generation: i64,
+    },
     Session(KeyId),
 }
 

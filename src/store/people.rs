@@ -12,18 +12,6 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
-/// The number that the next user, key or authenticator gets.
-pub fn next_number(read: &Read) -> Result<i64> {
-    let found = read.query_one(
-        "SELECT coalesce(max(number), 0) + 1 AS next
-         FROM (SELECT max(number) AS number FROM keys UNION ALL SELECT max(number) FROM users
-               UNION ALL SELECT max(number) FROM authenticators) AS numbers",
-        &[],
-        |row| row.get("next"),
-    )?;
-    Ok(found.unwrap_or(1))
-}
-
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
     let digest = password.map(|digest| digest.0.clone());
     tx.execute(

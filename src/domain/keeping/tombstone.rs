@@ -3,8 +3,9 @@
 //! A tombstone follows from an audit event alone. The file of them can therefore be made again from the audit log,
 //! and outlives it. One line each: `<milliseconds> <verb> <kind> <id> <check>`, the check being the first 16 digits of
 //! the SHA-256 of what stands before it. A line `<milliseconds> mark <number> <hash> <check>` says up to which event
-//! the audit log had been looked at; the hash tells whether it still is the same log.
+//! the audit log had been looked at; the hash tells whether it still is the same log. Lines `given` are [`super::numbers`].
 
+use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub struct Fate {
 pub struct Tombstones {
     pub fates: BTreeMap<(&'static str, String), Fate>,
     pub mark: Option<Mark>,
+    /// Numbers up to these may have been given.
+    pub given: Numbers,
     /// The latest time of any line.
     pub latest: Option<Timestamp>,
     /// Lines that were read, and lines that could not be.
@@ -204,7 +207,9 @@ impl Tombstones {
             return None;
         };
         let at = Timestamp(at.parse().ok()?);
-        if *verb == "mark" {
+        if *verb == "given" {
+            self.given.set(Series::parse(kind)?, id.parse().ok()?);
+        } else if *verb == "mark" {
             self.mark = Some(Mark {
                 at,
                 seq: kind.parse().ok()?,
@@ -268,6 +273,8 @@ impl Tombstones {
             write(fate.password, Verb::Password);
             write(fate.authenticator, Verb::Authenticator);
         }
+        let at = self.latest.unwrap_or(Timestamp(0));
+        text.push_str(&Numbers::default().lines(self.given, at));
         if let Some(mark) = self.mark {
             text.push_str(&mark.line());
         }
@@ -281,7 +288,8 @@ pub fn short(hash: &[u8; 32]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-fn checked(text: &str) -> String {
+/// A line with its check and its end.
+pub(super) fn checked(text: &str) -> String {
     let check = short(&digest_of(&[text.as_bytes()]));
     format!("{text} {check:016x}\n")
 }

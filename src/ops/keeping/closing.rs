@@ -15,7 +15,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::store::keeping::closing;
-use crate::store::{Write, audit, authenticators, catalogs, keys, local, people, workspaces};
+use crate::store::{
+    Write, audit, authenticators, catalogs, keys, local, numbers, people, workspaces,
+};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
@@ -153,6 +155,7 @@ impl Closing<'_> {
         if !self.keeps_uses {
             closed.uses_taken = closing::spend_uses(tx)?;
         }
+        numbers::raise(tx, self.tombstones.given)?;
         // What was "now" before stays in the past.
         let latest = self.tombstones.latest.unwrap_or(self.now);
         local::raise_mark(tx, latest.max(self.copied_at))?;

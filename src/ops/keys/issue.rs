@@ -21,7 +21,7 @@ use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::people::sessions;
 use crate::ops::retry::{self, Retry};
-use crate::store::{Write, keys, people, policies};
+use crate::store::{Write, keys, numbers, policies};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -81,8 +81,11 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                     "whoever acts as another user makes no keys".to_owned(),
                 ));
             }
-            if who.identity != Identity::Password {
-                who.require_somewhere(Permission::KeysWrite)?;
+            match (who.identity, who.user) {
+                (Identity::Password { generation }, Some(user)) => {
+                    drop(sessions::still_proven(tx, user, generation)?);
+                }
+                _ => who.require_somewhere(Permission::KeysWrite)?,
             }
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
@@ -118,7 +121,7 @@ pub fn store(
     now: Timestamp,
 ) -> Result<Secret> {
     let secret = Secret::generate(prefix, key.id)?;
-    key.number = people::next_number(tx)?;
+    key.number = numbers::next_of_keys(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
     keep(tx, files, policy, &secret, now)?;
@@ -236,7 +239,7 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         let home = match caller.identity {
             Identity::Acting(_)
             | Identity::ForOwner(_)
-            | Identity::Password
+            | Identity::Password { .. }
             | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))

@@ -18,7 +18,7 @@ use crate::ops::access::{Caller, Origin};
 use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
-use crate::store::{Durability, Read, Write, authenticators, people, tokens};
+use crate::store::{Durability, Read, Write, authenticators, numbers, people, tokens};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ pub(super) fn add(
                 return Ok((None, of_number(tx, user, number)?));
             }
             let owner = people::find(tx, user)?.ok_or(Error::NotFound("user"))?;
-            let number = people::next_number(tx)?;
+            let number = numbers::next_of_keys(tx)?;
             let one = Authenticator {
                 number,
                 user,

@@ -18,7 +18,7 @@ use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name}
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, people, workspaces};
+use crate::store::{Read, numbers, people, workspaces};
 pub use gate::PasswordGate;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let user = User {
-                number: people::next_number(tx)?,
+                number: numbers::next_of_keys(tx)?,
                 uid: Uid::generate()?,
                 user_name,
                 email,
@@ -315,7 +315,9 @@ fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Resul
 pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     let signed_in = access::root(directory).map(|root| Caller {
         actor: String::new(),
-        identity: Identity::Password,
+        identity: Identity::Password {
+            generation: by.generation,
+        },
         permissions: Permissions::all(),
         reach: root,
         user: Some(by.uid),

@@ -8,12 +8,13 @@ use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::domain::people::{User, normal_user_name};
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record, system_event};
-use crate::store::{people, tokens};
+use crate::store::{Read, people, tokens};
 use std::sync::Arc;
 
 /// A token that was issued just now.
@@ -56,16 +57,26 @@ pub fn set_password(
     let digest = app.passwords.digest(new)?;
     let (index, who) = (app.index.clone(), caller.clone());
     app.change_all(caller, action, target, move |tx, now| {
-        if !own {
-            bounds::require_unlimited(tx, &who)?;
-            manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
-        }
-        let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
+        let user = match own {
+            true => still_proven(tx, user.uid, user.generation)?,
+            false => {
+                bounds::require_unlimited(tx, &who)?;
+                manageable(tx, &index.directory(), &who, &user.uid.to_string())?
+            }
+        };
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
         records.extend(keys::end_those_of_password(tx, user.uid, now)?);
         Ok((records, ()))
     })
+}
+
+/// The user, if his password is still the one that he proved when he was of this generation: it takes a while to
+/// compare one, and whoever knows the old one must not be quicker than the new one.
+pub(in crate::ops) fn still_proven(read: &Read, user: Uid, generation: i64) -> Result<User> {
+    people::find(read, user)?
+        .filter(|user| user.is_active() && user.generation == generation)
+        .ok_or(Error::Unauthenticated)
 }
 
 /// Whether the user knows his password; counted as an attempt to sign in.
@@ -168,7 +179,9 @@ pub fn prove(
     }
     Ok(Caller {
         actor: format!("user:{}", user.user_name),
-        identity: Identity::Password,
+        identity: Identity::Password {
+            generation: user.generation,
+        },
         permissions: Permissions::all(),
         reach: root(&app.index.directory())?,
         user: Some(user.uid),
@@ -263,4 +276,49 @@ pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, 
         changes: Changes::default(),
     };
     ids.into_iter().map(|id| (action, one(id))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::CredentialHeader;
+    use crate::ops::access::authenticate;
+    use crate::ops::people::{NewUser, create};
+    use crate::ops::setup::fixture::Fixture;
+
+    const PASSWORD: &str = "a passphrase of some length";
+
+    /// Whoever still knows the old one must not undo a change that was made meanwhile.
+    #[test]
+    fn of_two_changes_of_a_password_at_once_one_is_made() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let alice = NewUser {
+            user_name: "alice".to_owned(),
+            email: None,
+            workspace: None,
+            password: Some(PASSWORD.to_owned()),
+            roles: Vec::new(),
+        };
+        create(app, &fixture.local(), alice, None).unwrap();
+        let origin = Origin::default;
+        let token = sign_in(app, "alice", PASSWORD, None, origin())
+            .unwrap()
+            .token;
+        let alice = authenticate(
+            app,
+            token.expose(),
+            CredentialHeader::Bearer,
+            origin(),
+            true,
+        );
+        let alice = alice.unwrap().unwrap();
+        let change = |new: &str| set_password(app, &alice, "alice", new, Some(PASSWORD));
+        let (one, other) = ("one new passphrase of hers", "another new passphrase");
+        let [one, other] = std::thread::scope(|scope| {
+            let threads = [one, other].map(|new| scope.spawn(move || change(new)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    }
 }
