@@ -102,7 +102,7 @@ fn look(app: &App) -> Result<Differences> {
         rows.filter(|(id, row)| !row.is_over(now) || held.contains_key(id)),
         |id| held.get(id).copied(),
         held.keys().cloned(),
-        |row, held| same_session(row, held),
+        same_session,
     );
     Ok([users, workspaces, policies, catalogs, sessions])
 }
@@ -143,8 +143,15 @@ fn same_user(row: &User, held: &User) -> bool {
 fn same_session(row: &Session, held: &Session) -> bool {
     let plain = |session: &Session| {
         let whose = (session.user, session.generation, session.read_only);
+        let begun = (session.authenticator, session.acting);
         let times = (session.issued_at, session.expires_at);
-        (session.secret, whose, times, session.console.is_some())
+        (
+            session.secret,
+            whose,
+            times,
+            begun,
+            session.console.is_some(),
+        )
     };
     plain(row) == plain(held)
 }
