@@ -131,7 +131,11 @@ fn pages_that_were_refused_are_recorded() {
     server.admin().person("reader", "member", "root");
     let mut reader = Visitor::new(&server);
     reader.sign_in("reader", PASSWORD).expect(303);
-    for path in ["/console/backups", "/console/new-policy", "/console/new-catalog"] {
+    for path in [
+        "/console/backups",
+        "/console/new-policy",
+        "/console/new-catalog",
+    ] {
         reader.get(path).expect(403);
         let event = server.admin().newest_event();
         assert_eq!(event["action"], "server.read", "{event}");
