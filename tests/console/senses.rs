@@ -312,6 +312,7 @@ fn pages_say_everything_without_pictures() {
         browser.go(page);
         let found = driver.run(
             "const unnamed = [...document.querySelectorAll('a, button, summary')].filter(e => {
+                 if (!e.checkVisibility()) return false;
                  const bare = e.cloneNode(true); bare.querySelectorAll('svg').forEach(s => s.remove());
                  return !bare.textContent.trim();
              });

@@ -134,7 +134,7 @@ mod tests {
     /// What a page says by itself: its text, and the attributes that people are read.
     fn said(template: &str) -> Vec<String> {
         let mut plain = template.to_owned();
-        for (open, close) in [("{%", "%}"), ("{{", "}}")] {
+        for (open, close) in [("{#", "#}"), ("{%", "%}"), ("{{", "}}")] {
             while let Some(start) = plain.find(open) {
                 let end = plain[start..].find(close).unwrap() + start + close.len();
                 plain.replace_range(start..end, " ");
