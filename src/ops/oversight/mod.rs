@@ -120,8 +120,8 @@ pub fn usage(
     }
     let hours = since.hour()..until.hour() + 1;
     let mut rows = app.read(|read| local::list_hours(read, key, hours.start, hours.end))?;
-    let waiting = app.index.usage.pending(key).unwrap_or_default().verdicts;
-    for (hour, code, count) in waiting {
+    let waiting = app.index.usage.pending(key).unwrap_or_default();
+    for &(hour, code, count) in waiting.verdicts() {
         if !hours.contains(&hour) {
             continue;
         }

@@ -6,6 +6,7 @@ mod migrate;
 mod values;
 
 use crate::domain::audit::Target;
+use crate::domain::keeping::numbers::{Numbers, Series};
 use crate::domain::keeping::tombstone::Tombstone;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
@@ -39,13 +40,21 @@ pub struct Read {
     after: RefCell<Vec<AfterCommit>>,
     /// What is to be noted outside the database once it is committed.
     tombstones: RefCell<Vec<Tombstone>>,
+    /// The latest numbers that the transaction has given.
+    given: Cell<Numbers>,
 }
 
 /// What a transaction brings about beside the database.
 pub(super) struct Effects {
     pub touched: Vec<Target>,
     pub after: Vec<AfterCommit>,
+    pub notes: Notes,
+}
+
+/// What is noted outside the database before a transaction is acknowledged.
+pub(in crate::store) struct Notes {
     pub tombstones: Vec<Tombstone>,
+    pub given: Numbers,
 }
 
 /// A step in memory that follows a commit and cannot fail.
@@ -201,7 +210,10 @@ impl Read {
         Effects {
             touched: self.touched.take(),
             after: self.after.take(),
-            tombstones: self.tombstones.take(),
+            notes: Notes {
+                tombstones: self.tombstones.take(),
+                given: self.given.take(),
+            },
         }
     }
 }
@@ -254,6 +266,14 @@ impl Write<'_> {
     /// Has something noted outside the database when this transaction is committed, before it is acknowledged.
     pub fn entomb(&self, tombstones: Vec<Tombstone>) {
         self.read.tombstones.borrow_mut().extend(tombstones);
+    }
+
+    /// Has a number noted outside the database as [`Write::entomb`] does. That of a change that is undone is noted with
+    /// the others.
+    pub fn note_given(&self, series: Series, number: i64) {
+        let mut given = self.read.given.get();
+        given.set(series, number.max(given.of(series)));
+        self.read.given.set(given);
     }
 }
 
@@ -367,6 +387,7 @@ fn settled(connection: Connection) -> Result<Read> {
         touched: RefCell::default(),
         after: RefCell::default(),
         tombstones: RefCell::default(),
+        given: Cell::default(),
     })
 }
 

@@ -13,6 +13,6 @@ mod user;
 
 pub use client::{Address, Connection, Received, Response};
 pub use random::Random;
-pub use server::{Server, executable, fresh_folder};
+pub use server::{Server, executable, fresh_folder, fresh_loopback};
 pub use together::together;
 pub use user::{Issued, PASSWORD, User};
