@@ -4,6 +4,7 @@
 //! and errors that differ in numbers and ids alone, the first [`TOLD_MAX`] of a while are written, the others are
 //! counted; the count follows when the while is over ([`tell_folded`]).
 
+use crate::domain::locks::lock;
 use env_logger::fmt::Formatter;
 use log::{Level, Record};
 use serde::Serialize;
@@ -85,9 +86,7 @@ pub fn tell_folded() {
 }
 
 fn is_folded(record: &Record<'_>, message: &str, now: Instant) -> bool {
-    let mut folds = FOLDS
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut folds = lock(&FOLDS);
     let folds = folds.get_or_insert_with(HashMap::new);
     let kind = kind(record.target(), message);
     if folds.len() >= KINDS_MAX && !folds.contains_key(&kind) {
@@ -118,9 +117,7 @@ fn is_folded(record: &Record<'_>, message: &str, now: Instant) -> bool {
 }
 
 fn take_untold(now: Instant) -> Vec<(Fold, u64)> {
-    let mut folds = FOLDS
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut folds = lock(&FOLDS);
     let Some(folds) = folds.as_mut() else {
         return Vec::new();
     };

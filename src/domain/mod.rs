@@ -6,6 +6,7 @@ pub mod audit;
 pub mod catalog;
 pub mod keeping;
 pub mod key;
+pub mod locks;
 pub mod pages;
 pub mod people;
 pub mod policy;

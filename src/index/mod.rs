@@ -9,6 +9,7 @@ pub mod usage;
 use crate::domain::key::KeyId;
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::quota::Counters;
+use crate::domain::locks::{lock, read, write};
 use crate::domain::people::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -16,7 +17,7 @@ use directory::Directory;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use usage::UsageBook;
 
 /// Parts that the keys are spread over, so that a change holds up few verifications.
@@ -74,24 +75,17 @@ impl Index {
 
     /// Workspaces, users, policies and catalogs as of now.
     pub fn directory(&self) -> RwLockReadGuard<'_, Directory> {
-        self.directory
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        read(&self.directory)
     }
 
     /// For publishing a commit; verifications wait while it is held.
     pub fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
-        self.directory
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        write(&self.directory)
     }
 
     /// Looks at a key; `None` if there is none of this id (or it is not loaded yet, see [`Index::is_complete`]).
     pub fn with_key<R>(&self, id: KeyId, look: impl FnOnce(&Live) -> R) -> Option<R> {
-        let shard = self
-            .shard(id)
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let shard = read(self.shard(id));
         shard.get(&id).map(|key| look(key))
     }
 
@@ -124,10 +118,7 @@ impl Index {
     /// Looks at the keys of one part of [`PARTS`]; changes to that part wait meanwhile. Whoever needs the directory
     /// too takes it first, and lets go of it before the next part.
     pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
-        let shard = self.shards[part % SHARDS]
-            .0
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let shard = read(&self.shards[part % SHARDS].0);
         shard.values().map(|key| &**key).for_each(look);
     }
 
@@ -151,10 +142,7 @@ impl Index {
     pub fn take_reserved(&self) -> Vec<(KeyId, u64)> {
         let mut taken = Vec::new();
         for shard in &self.shards {
-            let shard = shard
-                .0
-                .read()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let shard = read(&shard.0);
             for key in shard.values() {
                 let counters = key.rare.as_ref().and_then(|rare| rare.counters.as_ref());
                 if let Some(counters) = counters
@@ -185,19 +173,12 @@ impl Index {
 
     /// A session by the id in its token.
     pub fn session(&self, id: KeyId) -> Option<Session> {
-        self.sessions
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .get(&id)
-            .cloned()
+        read(&self.sessions).get(&id).cloned()
     }
 
     /// The sessions of a user, over or not.
     pub fn sessions_of(&self, user: Uid) -> Vec<Session> {
-        let sessions = self
-            .sessions
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let sessions = read(&self.sessions);
         sessions
             .values()
             .filter(|session| session.user == user)
@@ -207,10 +188,7 @@ impl Index {
 
     /// Notes a request of a console session; when the one before was.
     pub fn touch_session(&self, id: KeyId, now: Timestamp) -> Option<Timestamp> {
-        let mut sessions = self
-            .sessions
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut sessions = write(&self.sessions);
         let browser = sessions.get_mut(&id)?.console.as_mut()?;
         let before = browser.used_at;
         browser.used_at = before.max(now);
@@ -219,10 +197,7 @@ impl Index {
 
     /// Adds a session, or removes it with `None`.
     pub fn put_session(&self, id: KeyId, session: Option<Session>) {
-        let mut sessions = self
-            .sessions
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut sessions = write(&self.sessions);
         match session {
             Some(session) => sessions.insert(id, session),
             None => sessions.remove(&id),
@@ -231,10 +206,7 @@ impl Index {
 
     /// Forgets sessions that have expired.
     pub fn retain_sessions(&self, keep: impl Fn(&Session) -> bool) {
-        self.sessions
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .retain(|_, session| keep(session));
+        write(&self.sessions).retain(|_, session| keep(session));
     }
 
     /// Whether every key of the store is here. Until then a key that is not found has to be looked up there.
@@ -254,9 +226,7 @@ impl Index {
     }
 
     fn shard_mut(&self, id: KeyId) -> RwLockWriteGuard<'_, Keys> {
-        self.shard(id)
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        write(self.shard(id))
     }
 }
 
@@ -284,12 +254,6 @@ impl Hasher for IdHasher {
         let mixed = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = mixed ^ (mixed >> 32);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that jumps ahead by more than a day does not move the mark until it has stayed there for an hour, so that a
 //! short excursion to the year 2099 does not end every key for good.
 
+use crate::domain::locks::lock;
 use crate::domain::time::{Moment, Timestamp};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -98,10 +99,7 @@ impl Clock {
     fn tick_at(&self, steady_ms: u64) -> Timestamp {
         let wall = (self.wall)();
         let mark = self.mark.load(Ordering::Relaxed);
-        let mut ahead_since = self
-            .ahead_since
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut ahead_since = lock(&self.ahead_since);
         let far_ahead = mark != i64::MIN && wall.0.saturating_sub(mark) > BELIEVED_MS;
         let lasted = ahead_since.is_some_and(|since| steady_ms.saturating_sub(since) >= LASTED_MS);
         if !far_ahead || lasted {

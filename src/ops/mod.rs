@@ -23,6 +23,8 @@ use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
+use crate::domain::locks::lock;
+use crate::domain::people::authenticator::challenge::Challenges;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -40,6 +42,7 @@ pub struct App {
     sealing: Arc<SealingKeys>,
     pub clock: Clock,
     passwords: people::PasswordGate,
+    challenges: Challenges,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
     first_run: setup::first_run::FirstRun,
@@ -154,10 +157,7 @@ impl App {
     /// Whether a change could be committed within the last second. Writes the clock's mark, which may be written at
     /// any time, and only once a second: whoever is asked by strangers may ask.
     pub fn check_writable(&self) -> Result<()> {
-        let mut last = self
-            .writable
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut last = lock(&self.writable);
         let now = self.now().steady_ms;
         let fault = match last.take() {
             Some((at, fault)) if now.saturating_sub(at) < WRITABLE_MS => {

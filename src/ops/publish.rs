@@ -5,6 +5,7 @@ use crate::domain::catalog::{BUILT_IN, Catalog};
 use crate::domain::key::live::{Kin, Live, OlderSecret, StoredSecret};
 use crate::domain::key::quota::{Counters, Uses};
 use crate::domain::key::{Key, KeyId};
+use crate::domain::locks::lock;
 use crate::domain::people::User;
 use crate::domain::people::permission;
 use crate::domain::people::session::Session;
@@ -170,9 +171,7 @@ fn live(
 /// Brings the uses in memory in step with the store. What is reserved stays, unless the limit was lifted or set
 /// anew: an edit writes the whole number and takes the reservation back first (`ops::keys::edit`).
 fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
-    let mut counters = counters
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut counters = lock(counters);
     counters.uses = stored.map(|stored| {
         let reserved = counters.uses.map_or(0, |uses| uses.reserved);
         Uses { reserved, stored }

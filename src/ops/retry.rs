@@ -55,7 +55,7 @@ impl Retry {
 /// he made.
 fn whose(caller: &Caller) -> String {
     match (caller.identity, caller.user) {
-        (Identity::Password | Identity::Session(_), Some(user)) => format!("user:{user}"),
+        (Identity::Password { .. } | Identity::Session(_), Some(user)) => format!("user:{user}"),
         _ => caller.actor.clone(),
     }
 }

@@ -61,10 +61,13 @@ pub fn flush(app: &App) {
 
 /// Whether there was any.
 fn write_usage(app: &App) -> bool {
-    let taken = app.index.usage.take();
+    let mut taken = app.index.usage.take();
+    // The order of the tables: keys that are written together then share pages, and each page is written once.
+    taken.sort_unstable_by_key(|(key, _)| *key);
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
+            local::add_totals(tx, &deltas)?;
             deltas
                 .iter()
                 .try_for_each(|delta| local::add_usage(tx, delta))
@@ -88,8 +91,7 @@ fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
         uses: pending.uses,
         last_used: pending.last_used,
         verdicts: pending
-            .verdicts
-            .iter()
+            .verdicts()
             .map(|(hour, code, count)| (*hour, code.as_str(), *count))
             .collect(),
     }

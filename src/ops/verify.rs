@@ -14,6 +14,7 @@ use crate::domain::key::secret::Presented;
 use crate::domain::key::verdict::{
     Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, judge, rules,
 };
+use crate::domain::locks::lock;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ use crate::store::{Durability, audit, keys};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 /// Uses that are reserved at once: a sixteenth of what is left, within these bounds. What a crash loses is at
@@ -404,10 +405,4 @@ impl Drop for Turn<'_> {
         lock(&self.reserving.keys).remove(&self.id);
         self.reserving.ended.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -24,17 +24,20 @@ mod writer;
 
 use keeping::place::Place;
 use keeping::tombstones::{self, Book};
+#[cfg(test)]
+pub use sqlite::STEPS;
 pub use sqlite::{Read, Row, Write};
 use writer::{Job, Ran, Writer};
 
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
 use crate::domain::keeping::tombstone::Tombstones;
+use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// Changes that may wait for the writer; beyond that the answer is "unavailable, try again".
@@ -260,11 +263,4 @@ impl Drop for Store {
 
 fn stopped() -> Error {
     Error::Unavailable("the server is stopping".to_owned())
-}
-
-/// Takes a lock. What the locks of this file guard is whole even after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -4,13 +4,14 @@ use super::{Read, Row, Write};
 use crate::domain::keeping::numbers::{Numbers, Series};
 use crate::error::{Error, Result};
 
-/// The number of the next key or user. It is noted outside the database before the transaction is acknowledged.
+/// The number of the next key, user or authenticator. It is noted outside the database before the transaction is acknowledged.
 pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
     let next = tx.query_one(
         "INSERT INTO numbers (series, last)
          SELECT 'key', coalesce(max(latest.number), 0) + 1
          FROM (SELECT max(number) AS number FROM keys
                UNION ALL SELECT max(number) FROM users
+               UNION ALL SELECT max(number) FROM authenticators
                UNION ALL SELECT last FROM numbers WHERE series = 'key') AS latest
          WHERE true
          ON CONFLICT (series) DO UPDATE SET last = excluded.last

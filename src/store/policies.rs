@@ -6,55 +6,41 @@ use crate::domain::policy::{CredentialHeader, Policy, from_word, word};
 use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
-    tx.execute(
+    execute(
+        tx,
         "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry,
                                expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
                                name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                                rate_window_s, prefix, acts_for_owner)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
                  $24, $25)",
-        &[
-            &policy.name,
-            &policy.description,
-            &word(policy.issued_by),
-            &word(policy.owner),
-            &policy.catalog,
-            &word(policy.scopes),
-            &headers_text(policy),
-            &word(policy.read_only_by),
-            &word(policy.expiry),
-            &policy.expiry_s_max,
-            &policy.expiry_months_max,
-            &word(policy.addresses),
-            &policy.keys_per_workspace_max,
-            &policy.keys_per_owner_max,
-            &policy.name_unique,
-            &word(policy.secret_shown),
-            &editable_text(policy),
-            &policy.can_disable,
-            &policy.can_rotate,
-            &policy.confirm_name,
-            &word(policy.tied_to),
-            &policy.rate_limit.map(|rate| rate.limit),
-            &policy.rate_limit.map(|rate| rate.window_s),
-            &policy.prefix,
-            &policy.acts_for_owner,
-        ],
+        policy,
     )?;
     Ok(())
 }
 
-/// Writes every member but the name.
+/// Writes every member of a policy that is there; the name is what it was.
 pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
-    let changed = tx.execute(
+    let changed = execute(
+        tx,
         "UPDATE policies
-         SET description = $1, issued_by = $2, owner = $3, catalog = $4, scopes = $5, headers = $6, read_only_by = $7,
-             expiry = $8, expiry_s_max = $9, expiry_months_max = $10, addresses = $11, keys_per_workspace_max = $12,
-             keys_per_owner_max = $13, name_unique = $14, secret_shown = $15, editable = $16, can_disable = $17,
-             can_rotate = $18, confirm_name = $19, tied_to = $20, rate_limit = $21, rate_window_s = $22, prefix = $23,
-             acts_for_owner = $24
-         WHERE name = $25",
+         SET (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
+              expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable,
+              can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner)
+           = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+              $25)
+         WHERE name = $1",
+        policy,
+    )?;
+    Ok(changed == 1)
+}
+
+/// Runs a statement whose parameters are all members, in the order of the schema.
+fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> {
+    tx.execute(
+        sql,
         &[
+            &policy.name,
             &policy.description,
             &word(policy.issued_by),
             &word(policy.owner),
@@ -79,10 +65,8 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
             &policy.acts_for_owner,
-            &policy.name,
         ],
-    )?;
-    Ok(changed == 1)
+    )
 }
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
@@ -98,18 +82,12 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
     )
 }
 
-/// Every policy, by name.
+/// Every policy, by name. There are few.
 pub fn list(read: &Read) -> Result<Vec<Policy>> {
-    read.query(
-        "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
-                expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
-                editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
-                acts_for_owner
-         FROM policies
-         ORDER BY name",
-        &[],
-        from_row,
-    )
+    let name = |row: &Row<'_>| row.get::<String>("name");
+    let names = read.query("SELECT name FROM policies ORDER BY name", &[], name)?;
+    let found = names.iter().filter_map(|name| find(read, name).transpose());
+    found.collect()
 }
 
 /// Removes a policy that no key refers to, dead ones included; a conflict if one does.

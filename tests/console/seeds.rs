@@ -1,7 +1,7 @@
 //! What the documents of four systems tell people to click, followed word by word.
 
 use crate::harness::browser::Browser;
-use crate::support::Server;
+use crate::support::{Server, code};
 use serde_json::json;
 
 /// A browser whose navigation has the page of a policy.
@@ -101,6 +101,7 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     assert_eq!(verdict["valid"], true, "{verdict}");
     browser.press("Close");
     browser.sees("HR sync");
+    browser.sees_not(&secret);
     browser.inspect("awaretrain");
     browser.press("Edit");
     browser.fill("name", "HR sync 2");
@@ -133,6 +134,9 @@ fn adveritys_keys_are_created_and_revoked_by_name() {
     browser.press("Copy");
     browser.sees("Copied.");
     browser.press("Close");
+    // It cannot be copied again.
+    browser.sees("reporting");
+    browser.sees_not(&secret);
     let verdict = server
         .admin()
         .verify(json!({ "key": secret, "workspace": "emea" }));
@@ -176,9 +180,17 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("Copy key to clipboard");
     browser.sees("Copied.");
     browser.press("OK");
+    // It was shown only then.
     browser.sees("Nightly billing");
+    browser.sees_not(&secret);
     browser.inspect("vspc");
     assert_eq!(server.admin().verdict(&secret), "VALID");
+    browser.press("Edit");
+    assert!(!browser.driver.has("[name=scopes\\[\\]], [name=read_only]"));
+    browser.fill("description", "Monthly billing");
+    browser.press("Save");
+    browser.sees("Monthly billing");
+    browser.navigate("Access Management");
     browser.press("Disable");
     browser.sees("Disable Key");
     browser.press("Yes");
@@ -192,4 +204,40 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("Yes");
     browser.sees("The key is deleted for good.");
     assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
+}
+
+// 1D-33
+#[test]
+fn whoever_has_one_time_codes_is_asked_for_one_on_a_second_page() {
+    let server = Server::start();
+    let Some(browser) = Browser::open(&server) else {
+        return;
+    };
+    let user = server
+        .anonymous()
+        .signed_in(&server.owner_user_name, &server.owner_password);
+    let drawn = user.get("/api/v3/authentication/keys/totp-secret").json();
+    let secret = drawn["data"]["secret"].as_str().unwrap().to_owned();
+    let me = user.get("/api/v3/users/me").json();
+    let path = format!(
+        "/api/v3/users/{}/logins/totp?secretUrl=otpauth%3A%2F%2Ftotp%2Fx%3Fsecret%3D{secret}&code={}&description=Phone&scopes=ui",
+        me["data"]["instanceUid"].as_str().unwrap(),
+        code(&secret, 0)
+    );
+    user.call("POST", &path, None).expect(200);
+    browser.go("/console/keys");
+    browser.fill("user_name", &server.owner_user_name);
+    browser.fill("password", &server.owner_password);
+    browser.press("Sign in");
+    browser.sees("One-time code");
+    browser.inspect("sign-in-code");
+    browser.fill("code", "000000");
+    browser.press("Sign in");
+    browser.sees("This code is not right");
+    browser.driver.complaints();
+    browser.fill("code", &code(&secret, 1));
+    browser.press("Sign in");
+    browser.find("nav");
+    // It leads to where he wanted to go.
+    assert!(browser.place().starts_with("/console/keys"));
 }

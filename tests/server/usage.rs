@@ -35,7 +35,7 @@ fn a_kill_loses_at_most_one_interval_of_usage_and_doubles_none() {
     for _ in 0..3 {
         verify_hundred(&server);
         most += 100;
-        least = wait_until_written(&server);
+        least = all_written(&server);
         verify_hundred(&server);
         most += 100;
         server.kill9();
@@ -53,11 +53,17 @@ fn a_kill_loses_at_most_one_interval_of_usage_and_doubles_none() {
 
 /// Waits until what was counted is in the file, and returns it. The server's own answer adds what waits.
 #[track_caller]
-fn wait_until_written(server: &Server) -> u64 {
-    let wanted = use_count(server);
-    let deadline = Instant::now() + Duration::from_secs(10);
+fn all_written(server: &Server) -> u64 {
+    let id = server.key["id"].as_str().expect("an id");
+    wait_until_written(&server.data, id, use_count(server))
+}
+
+/// Waits until so many uses of a key are in the file, and returns how many are; at most 30 s.
+#[track_caller]
+pub fn wait_until_written(data: &Path, id: &str, wanted: u64) -> u64 {
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let written = written(&server.data, server.key["id"].as_str().expect("an id"));
+        let written = written(data, id);
         if written >= wanted {
             return written;
         }
@@ -88,7 +94,7 @@ fn many_verifies_of_one_key_are_one_write_an_interval() {
     for _ in 0..30 {
         verify_hundred(&server);
     }
-    wait_until_written(&server);
+    all_written(&server);
     let intervals = began.elapsed().as_secs() + 2;
     let made = commits(&server.data) - before;
     // One for usage and one for the clock's mark.

@@ -2,6 +2,7 @@
 
 use super::finder::{self, AFTER, BEFORE, Rest};
 use crate::domain::key::KeyId;
+use crate::domain::locks::lock;
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use memchr::{memchr, memchr_iter};
 use std::ffi::OsStr;
@@ -93,12 +94,7 @@ impl<'w> Reader<'w> {
     }
 
     fn note(&self, change: impl FnOnce(&mut Walked)) {
-        change(
-            &mut self
-                .walked
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
-        );
+        change(&mut lock(self.walked));
     }
 
     fn entry(&mut self, entry: Result<DirEntry, ignore::Error>) {

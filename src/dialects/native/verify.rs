@@ -99,17 +99,7 @@ pub fn verify(call: &Call<'_>) -> Result<Option<Reply>> {
 /// `POST /v1/verify/batch`
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let within = within(call)?;
-    let mut body = Fields::of(call.request)?;
-    let items = body
-        .objects("items")?
-        .ok_or_else(|| Error::invalid("items", "is needed"))?;
-    body.finish()?;
-    if items.len() > BATCH_MAX {
-        return Err(Error::invalid(
-            "items",
-            format!("must have at most {BATCH_MAX} entries"),
-        ));
-    }
+    let items = items(call, |body| body.objects("items"))?;
     // Every question is read before the first one is decided: a bad one spends nothing of the others.
     let read = |mut item: Fields| {
         let asked = Asked::read(call, &mut item, within)?;
@@ -140,17 +130,7 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/keys/identify`: whose secrets texts are that were found where they should not be. Unlike a
 /// verification this leaves no trace on the keys.
 pub fn identify(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of(call.request)?;
-    let texts = body
-        .texts("items")?
-        .ok_or_else(|| Error::invalid("items", "is needed"))?;
-    body.finish()?;
-    if texts.len() > BATCH_MAX {
-        return Err(Error::invalid(
-            "items",
-            format!("must have at most {BATCH_MAX} entries"),
-        ));
-    }
+    let texts = items(call, |body| body.texts("items"))?;
     let found = texts
         .iter()
         .map(|text| keys::identify(call.app, call.caller()?, text))
@@ -166,6 +146,23 @@ pub fn identify(call: &Call<'_>) -> Result<Reply> {
             next_cursor: None,
         },
     ))
+}
+
+/// What a request is about that has no other member than `items`.
+fn items<T>(
+    call: &Call<'_>,
+    read: impl FnOnce(&mut Fields) -> Result<Option<Vec<T>>>,
+) -> Result<Vec<T>> {
+    let mut body = Fields::of(call.request)?;
+    let items = read(&mut body)?.ok_or_else(|| Error::invalid("items", "is needed"))?;
+    body.finish()?;
+    if items.len() > BATCH_MAX {
+        return Err(Error::invalid(
+            "items",
+            format!("must have at most {BATCH_MAX} entries"),
+        ));
+    }
+    Ok(items)
 }
 
 impl<'a> IdentifiedBody<'a> {

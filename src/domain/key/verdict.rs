@@ -4,8 +4,9 @@
 //! is told only after the secret has matched, and a refused request spends no quota.
 
 use super::live::Live;
-use super::quota::{Counters, RateStatus, Spent};
+use super::quota::{RateStatus, Spent};
 use crate::domain::catalog::{Catalog, Demand};
+use crate::domain::locks::lock;
 use crate::domain::people::User;
 use crate::domain::policy::{CredentialHeader, Policy, ReadOnlyBy, TiedTo};
 use crate::domain::time::{Moment, Timestamp};
@@ -288,9 +289,7 @@ fn spend(key: &Live, cost: u64, steady_ms: u64) -> Judged {
         return Judged::Allowed(Allowed::default());
     };
     // A panic while the lock was held can at worst have left something spent: never something unspent.
-    let mut counters: std::sync::MutexGuard<'_, Counters> = counters
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut counters = lock(counters);
     match counters.spend(rare.rate_limit, cost, steady_ms) {
         Spent::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),
         Spent::MustReserve => Judged::MustReserve,

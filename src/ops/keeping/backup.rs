@@ -9,8 +9,8 @@ use crate::ops::{App, Record};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
 /// The folder of backups, beside the database.
@@ -37,6 +37,8 @@ pub struct Schedule {
 /// Backups of one server.
 pub struct Backups {
     schedule: OnceLock<Schedule>,
+    /// Held while one is made: two at once would take the same name.
+    making: Mutex<()>,
     /// When a scheduled one failed last, in milliseconds since 1970.
     failed_at: AtomicI64,
     /// How far the one that is being made has come, in pages; 0 of 0 if there is none.
@@ -48,6 +50,7 @@ impl Default for Backups {
     fn default() -> Backups {
         Backups {
             schedule: OnceLock::new(),
+            making: Mutex::default(),
             failed_at: AtomicI64::new(i64::MIN),
             done: AtomicU64::new(0),
             all: AtomicU64::new(0),
@@ -70,19 +73,21 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
     let permitted = caller.require_global(&app.index.directory(), Permission::ServerAdmin);
     app.decided(caller, "backup.create", Target::server(), permitted)?;
     let now = app.now().wall;
-    let path = match file {
-        None => free_name(&own_folder(app)?, ASKED, now),
-        Some(path) if caller.identity == Identity::Local && path.is_absolute() => path,
+    match file {
+        None => make(app, caller, now, || {
+            Ok(free_name(&own_folder(app)?, ASKED, now))
+        }),
+        Some(path) if caller.identity == Identity::Local && path.is_absolute() => {
+            make(app, caller, now, || Ok(path))
+        }
         Some(_) if caller.identity == Identity::Local => {
-            return Err(Error::invalid("file", "must be an absolute path"));
+            Err(Error::invalid("file", "must be an absolute path"))
         }
-        Some(_) => {
-            return Err(Error::Forbidden(
-                "only the administrator of the machine chooses where a backup lands; leave file out".to_owned(),
-            ));
-        }
-    };
-    make(app, caller, path, now)
+        Some(_) => Err(Error::Forbidden(
+            "only the administrator of the machine chooses where a backup lands; leave file out"
+                .to_owned(),
+        )),
+    }
 }
 
 /// The backups beside the database, the newest first.
@@ -133,6 +138,11 @@ impl App {
             .max_by_key(|backup| backup.at)
     }
 
+    /// What this server makes by itself.
+    pub fn backup_schedule(&self) -> Option<Schedule> {
+        self.keeping.backups.schedule.get().copied()
+    }
+
     /// Makes backups by itself from now on.
     pub fn schedule_backups(&self, schedule: Schedule) {
         let _ = self.keeping.backups.schedule.set(schedule);
@@ -155,8 +165,9 @@ impl App {
             return Duration::from_millis(left_ms.unsigned_abs()).min(LOOK_MAX);
         }
         let made = system(self).and_then(|caller| {
-            let path = free_name(&own_folder(self)?, SCHEDULED, now);
-            make(self, &caller, path, now)
+            make(self, &caller, now, || {
+                Ok(free_name(&own_folder(self)?, SCHEDULED, now))
+            })
         });
         match made {
             Ok(made) => {
@@ -166,7 +177,7 @@ impl App {
                     made.path.display(),
                     made.bytes
                 );
-                forget_oldest(&folder(self), schedule.keep);
+                forget_oldest(&folder(self), schedule.keep, now);
             }
             // One that was asked for is under way; this one comes after it.
             Err(Error::Conflict(_)) => {}
@@ -185,7 +196,7 @@ impl App {
             .saturating_mul(1000);
         let latest = listed(&folder(self))
             .into_iter()
-            .filter(|backup| backup.is_scheduled);
+            .filter(|backup| backup.is_scheduled && backup.at <= now);
         let latest = latest.map(|backup| backup.at.0).max().unwrap_or(i64::MIN);
         let failed_at = self.keeping.backups.failed_at.load(Relaxed);
         let due = latest.saturating_add(every_ms);
@@ -194,8 +205,23 @@ impl App {
     }
 }
 
-/// Records the backup, then makes it: the copy holds its own event.
-fn make(app: &App, caller: &Caller, path: PathBuf, now: Timestamp) -> Result<Backup> {
+/// Records the backup, then makes it: the copy holds its own event. One at a time, from the choice of its name on.
+fn make(
+    app: &App,
+    caller: &Caller,
+    now: Timestamp,
+    name: impl FnOnce() -> Result<PathBuf>,
+) -> Result<Backup> {
+    let _turn = match app.keeping.backups.making.try_lock() {
+        Ok(turn) => turn,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::Conflict(
+                "a backup is being made already; wait for its end".to_owned(),
+            ));
+        }
+    };
+    let path = name()?;
     let now = Timestamp::parse_compact(&now.compact()).unwrap_or(now);
     let made = record(app, caller, &path).and_then(|()| copy(app, &path));
     match made {
@@ -261,9 +287,7 @@ fn copy(app: &App, path: &Path) -> Result<u64> {
             progress.done.store(done, Relaxed);
             progress.all.store(all, Relaxed);
         });
-        if !matches!(copied, Err(Error::Conflict(_))) {
-            progress.all.store(0, Relaxed);
-        }
+        progress.all.store(0, Relaxed);
         copied?;
         let file = File::open(&partial).map_err(failed)?;
         file.sync_all().map_err(failed)?;
@@ -348,11 +372,12 @@ fn is_named(path: &Path, start: &str) -> bool {
     name.is_some_and(|name| name.starts_with(start))
 }
 
-/// Removes scheduled backups beyond the newest so many. Those that somebody asked for stay.
-fn forget_oldest(folder: &Path, keep: usize) {
+/// Removes scheduled backups beyond the newest so many. Those that somebody asked for stay; those of a day to come were
+/// made when the clock was wrong, before all others.
+fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
     let mut scheduled = listed(folder);
     scheduled.retain(|backup| backup.is_scheduled);
-    scheduled.sort_by_key(|backup| std::cmp::Reverse(backup.at));
+    scheduled.sort_by_key(|backup| std::cmp::Reverse((backup.at <= now, backup.at)));
     for old in scheduled.iter().skip(keep) {
         match fs::remove_file(&old.path) {
             Ok(()) => log::info!(

@@ -3,6 +3,7 @@
 use crate::domain::keeping::figures::Figures;
 use crate::domain::key::State;
 use crate::domain::key::live::Live;
+use crate::domain::locks::lock;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::TiedTo;
 use crate::domain::time::Timestamp;
@@ -43,11 +44,7 @@ impl App {
     /// How many keys there are just now; at most ten seconds old, so that nobody can keep the server counting.
     pub fn key_figures(&self) -> KeyFigures {
         let now = self.now();
-        let mut counted = self
-            .keeping
-            .counted
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut counted = lock(&self.keeping.counted);
         if let Some((at, figures)) = *counted
             && now.steady_ms.saturating_sub(at) < COUNT_MS
         {

@@ -32,7 +32,7 @@ pub fn check_issuer(
     let name = &policy.name;
     let for_himself = caller.user.is_some() && owner == caller.user;
     if policy.issued_by == IssuedBy::Password {
-        if caller.identity == Identity::Password && for_himself {
+        if matches!(caller.identity, Identity::Password { .. }) && for_himself {
             return Ok(());
         }
         return Err(Error::Conflict(format!(
@@ -214,6 +214,17 @@ mod tests {
         let plain = issue(app, &local, plain, None).unwrap().view.key.id;
         people::sessions::set_password(app, &local, "alice", "another passphrase of hers", None)
             .unwrap();
+        let proven = |password| {
+            people::sessions::prove(app, "alice", password, Origin::default(), "key.issue").unwrap()
+        };
+        let late = proven("another passphrase of hers");
+        people::sessions::set_password(app, &local, "alice", PASSWORD, None).unwrap();
+        let refused = issue(app, &late, new_key("late"), None);
+        assert!(
+            matches!(refused, Err(Error::Unauthenticated)),
+            "a password that was changed since proves nothing: {refused:?}"
+        );
+        issue(app, &proven(PASSWORD), new_key("in time"), None).unwrap();
         let lives = |id| app.index.with_key(id, |_| ()).is_some();
         assert!(lives(plain));
         assert!(

@@ -6,6 +6,7 @@ use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
+use crate::domain::locks::lock;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{Field, IssuedBy, Policy};
 use crate::domain::text;
@@ -253,9 +254,7 @@ fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64
     let index = index.clone();
     tx.after_commit(move || {
         if let Some(counters) = index.counters(id) {
-            let mut counters = counters
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut counters = lock(&counters);
             counters.uses = uses_left.map(|stored| Uses {
                 reserved: 0,
                 stored,

@@ -4,6 +4,7 @@ use super::{View, view};
 use crate::domain::key::KeyId;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::verdict::{Code, Question};
+use crate::domain::locks::lock;
 use crate::domain::people::throttle::{Throttle, network};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
@@ -43,10 +44,7 @@ impl Inspections {
         let Some(address) = origin.counted else {
             return Ok(());
         };
-        let mut asked = self
-            .0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut asked = lock(&self.0);
         asked
             .count(&network(address).to_string(), steady_ms)
             .map_err(|status| Error::TooMany {

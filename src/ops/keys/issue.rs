@@ -76,8 +76,16 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
         Target::new(Kind::Key, ""),
         move |tx, now| {
             let directory = index.directory();
-            if who.identity != Identity::Password {
-                who.require_somewhere(Permission::KeysWrite)?;
+            if matches!(who.identity, Identity::Acting(_)) {
+                return Err(Error::Forbidden(
+                    "whoever acts as another user makes no keys".to_owned(),
+                ));
+            }
+            match (who.identity, who.user) {
+                (Identity::Password { generation }, Some(user)) => {
+                    drop(sessions::still_proven(tx, user, generation)?);
+                }
+                _ => who.require_somewhere(Permission::KeysWrite)?,
             }
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
@@ -229,7 +237,10 @@ fn plan(
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
-            Identity::ForOwner(_) | Identity::Password | Identity::Session(_) => caller
+            Identity::Acting(_)
+            | Identity::ForOwner(_)
+            | Identity::Password { .. }
+            | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))
                 .map(|user| user.home),

@@ -16,6 +16,7 @@ use super::verify::is_secret_of_its_key;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::secret::{Presented, Secret};
+use crate::domain::locks::lock;
 
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
@@ -201,9 +202,7 @@ fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {
 
 fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     let reserved = app.index.counters(key.id).and_then(|counters| {
-        let counters = counters
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let counters = lock(&counters);
         counters.uses.map(|uses| uses.reserved)
     });
     key.uses_left = key

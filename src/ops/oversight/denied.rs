@@ -4,14 +4,15 @@
 use crate::domain::audit::{Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::quota::{RateLimit, Window};
+use crate::domain::locks::lock;
 use crate::domain::people::permission::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::access::Caller;
 use crate::ops::{App, draft};
 use crate::store::{Durability, audit};
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard};
 
 /// Refusals of one caller that are recorded.
 const OF_CALLER: RateLimit = RateLimit {
@@ -152,12 +153,6 @@ impl App {
         };
         Ok(found.map(|uid| uid.to_string()).unwrap_or_default())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

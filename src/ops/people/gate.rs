@@ -1,11 +1,12 @@
 //! The gate before all password work: how often, and how much at once.
 
 use crate::domain::key::quota::RateLimit;
+use crate::domain::locks::lock;
 use crate::domain::people::password::PasswordDigest;
 use crate::domain::people::throttle::{Throttle, network};
 use crate::error::{Error, Result};
 use std::net::IpAddr;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex};
 
 /// Sign-in attempts of one account or one address.
 const ATTEMPTS: RateLimit = RateLimit {
@@ -103,12 +104,6 @@ impl Drop for Turn<'_> {
         lock(&self.0.busy).digesting -= 1;
         self.0.freed.notify_one();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Signing in and out, and the password that it takes.
 
-use super::{manageable, record, visible};
+use super::{authenticators, manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
@@ -8,12 +8,13 @@ use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::domain::people::{User, normal_user_name};
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record, system_event};
-use crate::store::{people, tokens};
+use crate::store::{Read, people, tokens};
 use std::sync::Arc;
 
 /// A token that was issued just now.
@@ -56,16 +57,26 @@ pub fn set_password(
     let digest = app.passwords.digest(new)?;
     let (index, who) = (app.index.clone(), caller.clone());
     app.change_all(caller, action, target, move |tx, now| {
-        if !own {
-            bounds::require_unlimited(tx, &who)?;
-            manageable(tx, &index.directory(), &who, &user.uid.to_string())?;
-        }
-        let user = people::find(tx, user.uid)?.ok_or(Error::NotFound("user"))?;
+        let user = match own {
+            true => still_proven(tx, user.uid, user.generation)?,
+            false => {
+                bounds::require_unlimited(tx, &who)?;
+                manageable(tx, &index.directory(), &who, &user.uid.to_string())?
+            }
+        };
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
         records.extend(keys::end_those_of_password(tx, user.uid, now)?);
         Ok((records, ()))
     })
+}
+
+/// The user, if his password is still the one that he proved when he was of this generation: it takes a while to
+/// compare one, and whoever knows the old one must not be quicker than the new one.
+pub(in crate::ops) fn still_proven(read: &Read, user: Uid, generation: i64) -> Result<User> {
+    people::find(read, user)?
+        .filter(|user| user.is_active() && user.generation == generation)
+        .ok_or(Error::Unauthenticated)
 }
 
 /// Whether the user knows his password; counted as an attempt to sign in.
@@ -86,9 +97,24 @@ fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
 
 /// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
 /// and take the same time.
-pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result<SignedIn> {
+///
+/// # Errors
+/// `Invalid` of `code` if the password is right, the user has a second factor, and there is no code of it.
+pub fn sign_in(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    code: Option<&str>,
+    origin: Origin,
+) -> Result<SignedIn> {
     let now = app.now();
     let user = proven(app, user_name, text, &origin, "session.create")?;
+    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+        let code = code.ok_or_else(|| {
+            Error::invalid("code", "is needed: this user signs in with one-time codes")
+        })?;
+        authenticators::prove_code(app, &user, &factor, code, &origin)?;
+    }
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
@@ -99,6 +125,8 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
         read_only: false,
         issued_at: now.wall,
         expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
+        authenticator: None,
+        acting: None,
         console: None,
     };
     let caller = Caller {
@@ -133,7 +161,8 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
     })
 }
 
-/// The user behind a name and a password, as a caller for this one request.
+/// The user behind a name and a password, as a caller for this one request. Whoever has a second factor proves himself
+/// elsewhere: there is no room for a code here.
 pub fn prove(
     app: &App,
     user_name: &str,
@@ -142,9 +171,17 @@ pub fn prove(
     action: &'static str,
 ) -> Result<Caller> {
     let user = proven(app, user_name, text, &origin, action)?;
+    if authenticators::second_factor(app, user.uid)?.is_some() {
+        let why =
+            "this user signs in with one-time codes as well; the password alone is not enough";
+        failed(app, action, &user.user_name, why, &origin)?;
+        return Err(Error::Forbidden(why.to_owned()));
+    }
     Ok(Caller {
         actor: format!("user:{}", user.user_name),
-        identity: Identity::Password,
+        identity: Identity::Password {
+            generation: user.generation,
+        },
         permissions: Permissions::all(),
         reach: root(&app.index.directory())?,
         user: Some(user.uid),
@@ -153,7 +190,8 @@ pub fn prove(
     })
 }
 
-/// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
+/// Checks a password, and nothing else: see [`authenticators::second_factor`]. A failure is recorded under the action
+/// that was tried, and looks the same whatever its cause.
 pub(super) fn proven(
     app: &App,
     user_name: &str,
@@ -186,19 +224,31 @@ pub(super) fn proven(
         .take(100)
         .map(|c| c.to_ascii_lowercase())
         .collect();
+    let why = "user name or password is not right";
+    failed(app, action, &shown, why, origin)?;
+    Err(Error::Unauthenticated)
+}
+
+/// Records that somebody has not proved to be who he says he is.
+pub(super) fn failed(
+    app: &App,
+    action: &'static str,
+    shown: &str,
+    why: &str,
+    origin: &Origin,
+) -> Result<()> {
     app.record_failed_proof(Event {
         outcome: Outcome::Denied,
-        reason: "user name or password is not right".to_owned(),
+        reason: why.to_owned(),
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
-        ..system_event(action, Target::new(Kind::User, shown), now.wall)
-    })?;
-    Err(Error::Unauthenticated)
+        ..system_event(action, Target::new(Kind::User, shown), app.now().wall)
+    })
 }
 
 /// Ends the session that the caller came with, and what it could be renewed with.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
-    let Identity::Session(id) = caller.identity else {
+    let (Identity::Acting(id) | Identity::Session(id)) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
     };
     app.change_all(
@@ -226,4 +276,49 @@ pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, 
         changes: Changes::default(),
     };
     ids.into_iter().map(|id| (action, one(id))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::CredentialHeader;
+    use crate::ops::access::authenticate;
+    use crate::ops::people::{NewUser, create};
+    use crate::ops::setup::fixture::Fixture;
+
+    const PASSWORD: &str = "a passphrase of some length";
+
+    /// Whoever still knows the old one must not undo a change that was made meanwhile.
+    #[test]
+    fn of_two_changes_of_a_password_at_once_one_is_made() {
+        let fixture = Fixture::new();
+        let app = &fixture.app;
+        let alice = NewUser {
+            user_name: "alice".to_owned(),
+            email: None,
+            workspace: None,
+            password: Some(PASSWORD.to_owned()),
+            roles: Vec::new(),
+        };
+        create(app, &fixture.local(), alice, None).unwrap();
+        let origin = Origin::default;
+        let token = sign_in(app, "alice", PASSWORD, None, origin())
+            .unwrap()
+            .token;
+        let alice = authenticate(
+            app,
+            token.expose(),
+            CredentialHeader::Bearer,
+            origin(),
+            true,
+        );
+        let alice = alice.unwrap().unwrap();
+        let change = |new: &str| set_password(app, &alice, "alice", new, Some(PASSWORD));
+        let (one, other) = ("one new passphrase of hers", "another new passphrase");
+        let [one, other] = std::thread::scope(|scope| {
+            let threads = [one, other].map(|new| scope.spawn(move || change(new)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    }
 }

@@ -4,6 +4,7 @@
 
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
 use crate::domain::key::secret::random_text;
+use crate::domain::locks::lock;
 use crate::domain::people::{Role, User, normal_user_name, password};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
@@ -22,9 +23,7 @@ pub struct FirstRun(Mutex<Option<String>>);
 
 impl FirstRun {
     fn code(&self) -> MutexGuard<'_, Option<String>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 
@@ -70,7 +69,7 @@ pub fn finish(
     let root = root(&app.index.directory())?;
     let caller = Caller {
         actor: "system".to_owned(),
-        identity: Identity::Password,
+        identity: Identity::Password { generation: 0 },
         permissions: Default::default(),
         reach: root,
         user: None,
@@ -78,7 +77,7 @@ pub fn finish(
         request_id: origin.request_id.clone(),
     };
     let target = Target::new(Kind::Server, "");
-    let uid = app.change(&caller, "user.set_up", target, move |tx, _| {
+    let made = app.change(&caller, "user.set_up", target, move |tx, _| {
         if people::has_owner_with_password(tx, root)? {
             return Err(Error::Conflict(
                 "this server has been set up already; sign in".to_owned(),
@@ -113,8 +112,12 @@ pub fn finish(
             changes,
         };
         Ok((Some(record), after.uid))
-    })?;
-    *app.first_run.code() = None;
+    });
+    // Also where somebody else, here or on the command line, was quicker.
+    if matches!(made, Ok(_) | Err(Error::Conflict(_))) {
+        *app.first_run.code() = None;
+    }
+    let uid = made?;
     let user = app.index.directory().user(uid).map(Arc::clone);
     let user = user.ok_or_else(|| Error::internal("the owner is not in the index"))?;
     console::begin(app, &user, origin, agent, None)

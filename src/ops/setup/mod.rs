@@ -10,6 +10,7 @@ use crate::domain::keeping::numbers::Series;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::people::authenticator::challenge::Challenges;
 use crate::domain::people::password::{self, PasswordDigest};
 use crate::domain::people::permission::Permissions;
 use crate::domain::people::{Binding, Role, User};
@@ -132,6 +133,7 @@ pub fn open(
         sealing: files.sealing,
         clock,
         passwords: PasswordGate::new()?,
+        challenges: Challenges::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         first_run: Default::default(),

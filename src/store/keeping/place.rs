@@ -3,6 +3,7 @@
 //! A file that is deleted or replaced under a running server stays open: SQLite would go on writing to something that
 //! nobody will ever find again. So every batch of changes looks first, and once more after its commit.
 
+use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -90,10 +91,4 @@ fn refusal(path: &Path) -> Error {
 fn id(path: &Path) -> Option<FileId> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
-}
-
-fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
-    known
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -7,6 +7,7 @@
 use super::events;
 use crate::domain::keeping::numbers::Numbers;
 use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
+use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::sqlite::Notes;
@@ -233,9 +234,7 @@ impl Book {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 

@@ -135,6 +135,12 @@ impl Read {
                 next: Cell::new(0),
             })?;
         }
+        #[cfg(test)]
+        {
+            drop(rows);
+            let steps = statement.reset_status(rusqlite::StatementStatus::VmStep);
+            STEPS.with(|sum| sum.set(sum.get() + u64::from(steps.unsigned_abs())));
+        }
         Ok(())
     }
 
@@ -336,6 +342,12 @@ pub fn in_memory() -> Result<Read> {
     let read = settled(Connection::open_in_memory().map_err(from_sqlite)?)?;
     read.batch(SCHEMA)?;
     Ok(read)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What SQLite did for the queries of this thread, in steps of its machine: a row takes a few. For tests.
+    pub static STEPS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// How SQLite would run a query, a line a step, for tests.

@@ -19,7 +19,7 @@ use crate::support::{Issued, Server};
 
 /// Whether `/readyz` comes to say this: it believes what it found for a second.
 pub fn readiness(server: &Server, wanted: u16) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
         if server.anonymous().get("/readyz").status == wanted {
             return true;

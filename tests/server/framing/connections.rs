@@ -60,7 +60,7 @@ fn unsent_bodies_give_way_to_those_that_speak() {
     let began = Instant::now();
     server.call("GET", "/healthz", &[], None).expect(200);
     assert!(
-        began.elapsed() < Duration::from_secs(6),
+        began.elapsed() < Duration::from_secs(9),
         "{:?}",
         began.elapsed()
     );
@@ -80,6 +80,8 @@ fn a_busy_member_is_not_disturbed_by_silent_newcomers() {
         std::thread::sleep(Duration::from_millis(120));
         check_answered(&mut member, &request);
         silent.extend((0..8).map(|_| server.tcp().connect()));
+        // Whoever came before is let in before this one is answered.
+        server.call("GET", "/healthz", &[], None).expect(200);
     }
     check_answered(&mut member, &request);
     check_unharmed(&server);
@@ -197,7 +199,7 @@ fn a_half_closed_client_is_answered() {
             .expect("it can be half closed");
     }
     let began = Instant::now();
-    let received = connection.receive(Duration::from_secs(5));
+    let received = connection.receive(Duration::from_secs(20));
     assert_eq!(
         (received.statuses(), received.closed),
         (vec![200], true),

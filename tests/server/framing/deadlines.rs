@@ -8,7 +8,7 @@ use super::{check_unharmed, question, verify_head};
 use crate::support::{Connection, Received, Server};
 
 /// Behind the deadline of 10 s, with a margin for a machine that runs all tests at once.
-const PATIENCE: Duration = Duration::from_secs(16);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn connections(server: &Server, count: usize) -> Vec<Connection> {
     (0..count).map(|_| server.tcp().connect()).collect()
@@ -41,7 +41,7 @@ fn bodies_that_never_come_are_given_up() {
     let deadline = Instant::now() + PATIENCE;
     for connection in &mut waiting {
         check_timed_out(&connection.receive(deadline.saturating_duration_since(Instant::now())));
-        if Instant::now() < deadline - Duration::from_secs(8) {
+        if Instant::now() < deadline - Duration::from_secs(22) {
             server.assert_alive();
         }
     }
@@ -56,7 +56,7 @@ fn trickled_headers_are_given_up() {
     send_all(&mut trickling, b"GET / HTTP/1.1\r\nX-Slow: ");
     let deadline = Instant::now() + PATIENCE;
     server.assert_alive();
-    thread::sleep(Duration::from_secs(5));
+    thread::sleep(Duration::from_secs(4));
     send_all(&mut trickling, b"a");
     server.assert_alive();
     for connection in &mut trickling {

@@ -1,11 +1,12 @@
 //! `GET /metrics`: what it tells, and whom. Attacks 132.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use serde_json::json;
 
 use super::metric;
-use crate::support::Server;
+use crate::support::{Address, Server, User, fresh_loopback};
 
 #[test]
 fn verdicts_keys_and_commits_are_counted() {
@@ -81,10 +82,9 @@ fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {
 
 #[test]
 fn an_address_for_figures_serves_nothing_else() {
-    let port = free_port();
-    let address = format!("127.0.0.1:{port}");
-    let server = Server::start_with(&["--metrics-listen", &address], &[]);
-    let there = crate::support::User::new(crate::support::Address::Tcp(address.parse().unwrap()));
+    let address = SocketAddr::from((fresh_loopback(), 9464));
+    let server = Server::start_with(&["--metrics-listen", &address.to_string()], &[]);
+    let there = User::new(Address::Tcp(address));
     there.get("/metrics").expect(200);
     // Whoever comes through a proxy may read there too: the address is for that.
     there
@@ -120,9 +120,4 @@ fn the_series_are_always_the_same() {
     }
     assert_eq!(series(), before);
     assert!(before.len() < 120, "{}", before.len());
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
 }

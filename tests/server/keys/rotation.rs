@@ -51,7 +51,7 @@ fn within_the_grace_period_both_secrets_work_and_then_only_the_new_one() {
     let server = Server::start();
     let admin = server.admin();
     let old = admin.issue(json!({ "name": "k" }));
-    let new = admin.rotate(&old.id, json!({ "grace_s": 1 }));
+    let new = admin.rotate(&old.id, json!({ "grace_s": 4 }));
     assert_eq!(
         (new.id.as_str(), new.secret == old.secret),
         (old.id.as_str(), false)
@@ -59,7 +59,7 @@ fn within_the_grace_period_both_secrets_work_and_then_only_the_new_one() {
     for secret in [&old.secret, &new.secret, &old.secret] {
         assert_eq!(admin.verdict(secret), "VALID");
     }
-    std::thread::sleep(Duration::from_millis(1050));
+    std::thread::sleep(Duration::from_millis(4050));
     assert_eq!(admin.verdict(&old.secret), "NOT_FOUND");
     assert_eq!(admin.verdict(&new.secret), "VALID");
     // The grace is over, so the next rotation may have one again.

@@ -25,13 +25,15 @@ fn sleeps(server: &Server) -> u64 {
 fn an_idle_server_does_not_wake_and_is_there_at_once() {
     let server = Server::start_with(&[], &[("LATCHKEY_USAGE_INTERVAL_S", "3600")]);
     server.assert_alive();
-    // What is left of the start and of those requests ends first.
-    thread::sleep(Duration::from_secs(2));
-    let before = sleeps(&server);
-    thread::sleep(Duration::from_secs(4));
-    // A clock that ticks ten times a second would wake forty times.
-    let woke = sleeps(&server) - before;
-    assert!(woke < 10, "it woke {woke} times");
+    // What is left of the start and of those requests ends first, on a busy machine after a while.
+    let mut looks = (0..5).map(|_| {
+        thread::sleep(Duration::from_secs(2));
+        let before = sleeps(&server);
+        thread::sleep(Duration::from_secs(4));
+        sleeps(&server) - before
+    });
+    // A clock that ticks ten times a second would wake it forty times in each look.
+    assert!(looks.any(|woke| woke < 10), "it goes on waking");
     server.assert_alive();
 
     // The clock of deadlines, which stood still meanwhile, is right again: what comes now is not overdue.

@@ -134,14 +134,7 @@ impl Connection {
                     };
                 }
                 Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-                Err(err)
-                    if matches!(
-                        err.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) =>
-                {
-                    break;
-                }
+                Err(err) if is_late(&err) => break,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => (),
                 Err(_) => {
                     return Received {
@@ -154,6 +147,18 @@ impl Connection {
         Received {
             bytes,
             closed: false,
+        }
+    }
+
+    /// Reads whatever comes first: something, or the end of the connection.
+    pub fn receive_some(&mut self, within: Duration) -> Received {
+        self.set_read_timeout(within);
+        let mut bytes = vec![0; 16 * 1024];
+        let count = self.read(&mut bytes);
+        bytes.truncate(*count.as_ref().unwrap_or(&0));
+        Received {
+            bytes,
+            closed: count.map_or_else(|err| !is_late(&err), |count| count == 0),
         }
     }
 
@@ -219,6 +224,14 @@ impl Write for Connection {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether a read ended because nothing came in time.
+fn is_late(err: &io::Error) -> bool {
+    matches!(
+        err.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 /// Bytes as they came.

@@ -1,8 +1,8 @@
 //! The real executable, started by `quickstart` in a fresh folder on a free port, and stopped on drop.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -17,10 +17,12 @@ use super::client::{Address, Received, Response};
 use super::user::User;
 
 const START_S: u64 = 20;
-const STOP_S: u64 = 5;
+const STOP_S: u64 = 15;
+/// A server that says nothing for so long has no more to say.
+const SILENT_S: u64 = 3;
 
-/// The frame of `attacks.md` says one second; this leaves room for a machine that runs all tests at once.
-const PROBE_S: u64 = 5;
+/// The frame of `attacks.md` says one second; this leaves room for a slow machine that runs all tests at once.
+const PROBE_S: u64 = 10;
 
 /// A running server and what its `quickstart` printed.
 pub struct Server {
@@ -49,7 +51,7 @@ impl Server {
 
     /// With further arguments behind `quickstart`, and environment variables.
     pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Server {
-        Server::launch(None, "127.0.0.1:0", args, env)
+        Server::launch(None, &any_port(), args, env)
     }
 
     /// On another address than loopback.
@@ -59,17 +61,17 @@ impl Server {
 
     /// With its data folder in this place; what is there afterwards is the caller's to remove.
     pub fn start_at(data: &Path) -> Server {
-        Server::launch_at(Some(data), None, "127.0.0.1:0", &[], &[])
+        Server::launch_at(Some(data), None, &any_port(), &[], &[])
     }
 
     /// With `RLIMIT_NOFILE` set to `descriptors`.
     pub fn start_limited(descriptors: u32) -> Server {
-        Server::launch(Some(descriptors), "127.0.0.1:0", &[], &[])
+        Server::launch(Some(descriptors), &any_port(), &[], &[])
     }
 
     /// As [`Server::start_limited`], with further arguments.
     pub fn start_limited_with(descriptors: u32, args: &[&str]) -> Server {
-        Server::launch(Some(descriptors), "127.0.0.1:0", args, &[])
+        Server::launch(Some(descriptors), &any_port(), args, &[])
     }
 
     fn launch(
@@ -136,11 +138,6 @@ impl Server {
     /// Stops the process if it still runs, and serves the same folder on the same port again.
     pub fn restart(&mut self) {
         self.stop();
-        // Meanwhile somebody's connection to another server may have been given this port.
-        let deadline = Instant::now() + Duration::from_secs(START_S);
-        while TcpListener::bind(self.address).is_err() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-        }
         let mut command = executable(None);
         command
             .args(["serve", "--json", "--data"])
@@ -169,7 +166,7 @@ impl Server {
         kill_process(pid, signal).expect("the server takes signals");
     }
 
-    /// SIGTERM, and SIGKILL if that has no effect within 5 s (then `None`).
+    /// SIGTERM, and SIGKILL if that has no effect within 15 s (then `None`).
     pub fn stop(&mut self) -> Option<ExitStatus> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Some(status);
@@ -228,9 +225,19 @@ impl Server {
         self.tcp().call(method, path, headers, body)
     }
 
-    /// Sends bytes as they are; what comes back until the server closes, for at most 5 s.
+    /// Sends bytes as they are; what comes back until the server closes or is silent: for 20 s at first, and for 3 s
+    /// once something has come.
     pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Received {
-        self.tcp().raw(bytes.as_ref(), Duration::from_secs(5))
+        let mut connection = self.tcp().connect();
+        connection.set_write_timeout(Duration::from_secs(START_S));
+        let _ = connection.write_all(bytes.as_ref());
+        let mut received = connection.receive_some(Duration::from_secs(START_S));
+        if !received.closed {
+            let rest = connection.receive(Duration::from_secs(SILENT_S));
+            received.bytes.extend(rest.bytes);
+            received.closed = rest.closed;
+        }
+        received
     }
 
     /// The liveness probe of `attacks.md`: a good key verifies, a bad one is refused, both soon.
@@ -375,6 +382,24 @@ fn address(hello: &Value) -> SocketAddr {
         .or_else(|| url.strip_prefix("https://"));
     let address = url.and_then(|url| url.trim_end_matches('/').parse().ok());
     address.unwrap_or_else(|| panic!("no URL with an address in {hello}"))
+}
+
+fn any_port() -> String {
+    format!("{}:0", fresh_loopback())
+}
+
+/// An address of loopback that nobody else uses, neither another server nor the near end of any connection: whoever
+/// stops listening there may listen on the same port again.
+pub fn fresh_loopback() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Relaxed);
+    let part = |number: u32| (1 + number % 254) as u8;
+    Ipv4Addr::new(
+        127,
+        part(std::process::id()),
+        part(count / 254),
+        part(count),
+    )
 }
 
 /// A folder that no other test has. Its name is short, because a Unix socket's path must be.

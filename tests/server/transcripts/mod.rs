@@ -51,6 +51,9 @@ pub fn play_all(dialect: &str) {
 
 fn play(path: &Path) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|err| format!("{}: {err}", path.display()))?;
+    if text.contains("{{today") {
+        names::wait_for_a_day_that_lasts();
+    }
     let transcript = Transcript::read(&text);
     let played = transcript.and_then(|transcript| player::play(&transcript));
     played.map_err(|(line, why)| format!("=== {}:{line}\n{why}", path.display()))

@@ -1,6 +1,8 @@
 //! The names of a transcript: what stands for `{{name}}`.
 
 use std::collections::HashMap;
+use std::thread;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -64,6 +66,16 @@ fn time(name: &str) -> Option<String> {
         rest = &rest[end..];
     }
     Some(wanted(at))
+}
+
+/// Returns at once, but within the last minute of a day in UTC only after its end, so that `today` stays the same day
+/// while a transcript is played.
+pub fn wait_for_a_day_that_lasts() {
+    const DAY_S: i64 = 86_400;
+    let left_s = DAY_S - Timestamp::now().as_second().rem_euclid(DAY_S);
+    if left_s <= 60 {
+        thread::sleep(Duration::from_secs(left_s.unsigned_abs() + 1));
+    }
 }
 
 fn span(text: &str) -> Option<Span> {

@@ -1,10 +1,9 @@
 //! What is told of a key's use: last seen, how often, and refusals by the hour.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, User};
+use crate::usage::wait_until_written;
 
 /// The totals of a key over the last two hours, by code: a test may run across the turn of an hour.
 #[track_caller]
@@ -84,7 +83,7 @@ fn a_crash_loses_at_most_one_interval_of_use() {
     for _ in 0..5 {
         assert_eq!(admin.verdict(&key.secret), "VALID");
     }
-    std::thread::sleep(Duration::from_millis(1400));
+    wait_until_written(&server.data, &key.id, 5);
     server.kill9();
     server.restart();
     assert_eq!(admin.key(&key.id)["use_count"], 5);

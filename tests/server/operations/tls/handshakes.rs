@@ -16,7 +16,7 @@ fn time_until_closed(server: &Server, bytes: &[u8]) -> Duration {
     let mut stream = TcpStream::connect(server.address).expect("it listens");
     stream.write_all(bytes).expect("it can be sent");
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_secs(40)))
         .expect("a time");
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
@@ -37,7 +37,7 @@ fn a_handshake_that_takes_too_long_is_cut_off() {
         let waits = starts.map(|bytes| scope.spawn(|| time_until_closed(&server, bytes)));
         for wait in waits {
             let took = wait.join().expect("it ends");
-            assert!((8..15).contains(&took.as_secs()), "{took:?}");
+            assert!((8..30).contains(&took.as_secs()), "{took:?}");
         }
     });
     assert_eq!(
@@ -58,7 +58,8 @@ fn bytes_that_are_no_handshake_end_their_connection_only() {
         &[0x16, 3, 1, 0xff, 0xff, 1],
     ] {
         let took = time_until_closed(&server, bytes);
-        assert!(took < Duration::from_secs(5), "{took:?} {bytes:?}");
+        // A handshake that might still come has ten seconds.
+        assert!(took < Duration::from_secs(9), "{took:?} {bytes:?}");
     }
     server.wait_for_log("a TLS handshake failed", 1);
     assert_eq!(
