@@ -22,7 +22,7 @@ CREATE UNIQUE INDEX workspaces_slug ON workspaces (slug) WHERE deleted_at IS NUL
 -- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
 CREATE TABLE users (
     uid             TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
-    number          INTEGER NOT NULL UNIQUE,        -- from the same series as the numbers of keys
+    number          INTEGER NOT NULL UNIQUE,        -- from the same series as the numbers of keys and authenticators
     user_name       TEXT    NOT NULL CHECK (user_name = lower(user_name) AND length(user_name) BETWEEN 1 AND 100),
     email           TEXT    CHECK (email = lower(email)),
     home_uid        TEXT    NOT NULL REFERENCES workspaces (uid),
@@ -44,6 +44,31 @@ CREATE TABLE role_bindings (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
+
+-- What users prove themselves with besides passwords. One-time codes are a second factor: while a user has them, the
+-- password alone signs nobody in. An RSA key stands in for the password. A deleted one stays, without what it worked
+-- with, so that its number is not used again.
+CREATE TABLE authenticators (
+    number      INTEGER NOT NULL PRIMARY KEY,       -- from the same series as the numbers of keys and users
+    user_uid    TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    kind        TEXT    NOT NULL CHECK (kind IN ('one_time_code', 'public_key')),
+    description TEXT    NOT NULL CHECK (length(description) <= 500),
+    scopes      TEXT    NOT NULL,                   -- separated by blanks, in the order given
+    read_only   INTEGER NOT NULL CHECK (read_only IN (0, 1)),   -- what it signs in only reads
+    enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_at  INTEGER NOT NULL,
+    deleted_at  INTEGER,                            -- once set, never cleared
+    public_key  BLOB,                               -- modulus and exponent, as domain/people/authenticator/public_key.rs writes them
+    sealed      BLOB    CHECK (length(sealed) > 28),    -- the secret of the codes: nonce, ciphertext, tag
+    sealing_key INTEGER,                            -- version of the sealing key
+    used_step   INTEGER,                            -- the latest step of 30 seconds since 1970 whose code was used
+    CHECK ((kind = 'public_key' AND deleted_at IS NULL) = (public_key IS NOT NULL)),
+    CHECK ((kind = 'one_time_code' AND deleted_at IS NULL) = (sealed IS NOT NULL)),
+    CHECK ((sealed IS NULL) = (sealing_key IS NULL) AND (sealed IS NULL) = (used_step IS NULL))
+) STRICT;
+
+CREATE INDEX authenticators_user ON authenticators (user_uid);
+CREATE UNIQUE INDEX authenticators_public_key ON authenticators (public_key) WHERE public_key IS NOT NULL;
 
 -- The rules that keys of a kind are born under and live by.
 CREATE TABLE policies (
@@ -107,7 +132,7 @@ CREATE TABLE catalog_operations (
 -- A key is a name with scopes. Its secrets come and go; its id never changes and is never used again.
 CREATE TABLE keys (
     id            TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
-    number        INTEGER NOT NULL UNIQUE,          -- for clients that want a small number; no user has the same one
+    number        INTEGER NOT NULL,                 -- for clients that want a small number; no user has the same one
     name          TEXT    NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     description   TEXT    NOT NULL CHECK (length(description) <= 500),
     workspace_uid TEXT    NOT NULL REFERENCES workspaces (uid),
@@ -131,6 +156,7 @@ CREATE TABLE keys (
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
+CREATE UNIQUE INDEX keys_number ON keys (number);  -- an index of its own, unlike a constraint's, has the ids too
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
@@ -180,10 +206,15 @@ CREATE TABLE sessions (
     read_only  INTEGER NOT NULL CHECK (read_only IN (0, 1)),
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    authenticator INTEGER REFERENCES authenticators (number),   -- the public key that began it; NULL: a password did
+    acting_uid    TEXT REFERENCES users (uid) ON DELETE CASCADE,    -- who really acts, if he has taken the user's place
+    acting_generation INTEGER,                      -- that user's at the time
+    acting_family TEXT CHECK (length(acting_family) = 10),      -- the sign-in that he did so with; it ends with that
     used_at    INTEGER,                             -- console sessions only: at most a minute behind
     source     TEXT,                                -- console sessions only: the address that signed in
     agent      TEXT,                                -- console sessions only: what the browser said it is
-    CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL))
+    CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL)),
+    CHECK ((acting_uid IS NULL) = (acting_generation IS NULL) AND (acting_uid IS NULL) = (acting_family IS NULL))
 ) STRICT;
 
 CREATE INDEX sessions_user ON sessions (user_uid);
@@ -202,6 +233,7 @@ CREATE TABLE refresh_tokens (
     expires_at INTEGER NOT NULL,
     family     TEXT    NOT NULL CHECK (length(family) = 10),    -- session_id of the family's first
     session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
+    authenticator INTEGER REFERENCES authenticators (number),   -- as in sessions
     used_at    INTEGER                              -- once set, never cleared
 ) STRICT;
 
@@ -248,6 +280,13 @@ CREATE TABLE audit_checkpoint (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
+-- The latest numbers that were given to keys, users and authenticators, and to workspaces: none is given twice. What is here may be
+-- ahead of the rows, never behind them for long: the file of tombstones says the same, and survives a restore.
+CREATE TABLE numbers (
+    series TEXT    NOT NULL PRIMARY KEY CHECK (series IN ('key', 'workspace')),
+    last   INTEGER NOT NULL
+) STRICT;
+
 -- Answers to POSTs that carried an Idempotency-Key, for 24 hours.
 CREATE TABLE idempotency_keys (
     actor      TEXT    NOT NULL,                    -- as in audit_events, but user:<uid>
@@ -276,6 +315,8 @@ CREATE TABLE key_usage (
     last_used_ip TEXT
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX key_usage_last_used_at ON key_usage (last_used_at, key_id) WHERE last_used_at IS NOT NULL;
+
 -- Verdicts by key, hour and code.
 CREATE TABLE usage_hours (
     key_id TEXT    NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
@@ -286,6 +327,14 @@ CREATE TABLE usage_hours (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX usage_hours_hour ON usage_hours (hour);
+
+-- The same of all keys together, of keys that are gone too.
+CREATE TABLE usage_totals (
+    hour  INTEGER NOT NULL,
+    code  TEXT    NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour, code)
+) STRICT, WITHOUT ROWID;
 
 -- The latest time that was acknowledged: "now" never falls behind it.
 CREATE TABLE clock (

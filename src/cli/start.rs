@@ -1,8 +1,8 @@
 //! `latchkey init` and `latchkey quickstart`: the first start, and what is shown of it once.
 
-use super::serve::{Doors, say, setup_text, wall_clock};
+use super::serve::{Doors, claim, say, setup_text, wall_clock};
 use super::{InitArgs, RunArgs};
-use crate::config::folder::{Contents, Folder};
+use crate::config::folder::{self, Contents, Folder};
 use crate::dialects::PRESETS;
 use crate::error::{Error, Result};
 use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
@@ -68,7 +68,8 @@ pub fn init(args: &InitArgs) -> Result<()> {
 
 /// Makes a data folder if there is none, and serves it.
 pub fn quickstart(args: &RunArgs) -> Result<()> {
-    let folder = Folder::create(&args.data.data)?;
+    folder::make(&args.data.data)?;
+    let folder = claim(args)?;
     let contents = folder.contents()?;
     let doors = Doors::open(args, &folder)?;
     let (url, socket) = (doors.url.as_str(), doors.socket.as_str());

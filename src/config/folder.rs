@@ -40,15 +40,7 @@ pub enum Contents {
 impl Folder {
     /// Makes the folder if it is not there, and takes its lock.
     pub fn create(path: &Path) -> Result<Folder> {
-        if !path.exists() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|err| {
-                refused(format!(
-                    "the data folder {} cannot be made: {err}",
-                    path.display()
-                ))
-            })?;
-        }
+        make(path)?;
         Folder::open(path)
     }
 
@@ -57,13 +49,7 @@ impl Folder {
         if let Some(folder) = Folder::open_unless_locked(path)? {
             return Ok(folder);
         }
-        // Only for the message; an empty file says nothing.
-        let holder = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
-        Err(refused(format!(
-            "the data folder {} is in use by another latchkey (process {}); stop that one first, nothing was changed",
-            path.display(),
-            holder.trim()
-        )))
+        Err(in_use(path))
     }
 
     /// Takes the lock of a folder that is there; `None` if another process has it.
@@ -290,6 +276,39 @@ pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
 /// Where the server of a folder listens.
 pub fn socket_of(path: &Path) -> PathBuf {
     path.join(SOCKET)
+}
+
+/// Makes the folder if it is not there.
+pub fn make(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|err| {
+        refused(format!(
+            "the data folder {} cannot be made: {err}",
+            path.display()
+        ))
+    })
+}
+
+/// Who has the lock.
+pub fn used_by(path: &Path) -> String {
+    // Only for the message; an empty file says nothing.
+    let holder = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
+    format!(
+        "the data folder {} is in use by another latchkey (process {})",
+        path.display(),
+        holder.trim()
+    )
+}
+
+/// The refusal of a folder that somebody else uses.
+pub fn in_use(path: &Path) -> Error {
+    refused(format!(
+        "{}; stop that one first, nothing was changed",
+        used_by(path)
+    ))
 }
 
 /// There is no folder, or nothing in it yet.

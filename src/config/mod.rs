@@ -98,6 +98,9 @@ pub struct ServeArgs {
     /// Whether programs on this machine may verify keys without a credential of their own
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
+    /// Whether whole numbers beyond 2^53 go out as JSON strings where clients differ on it, for those that read numbers as floating point
+    #[arg(long, env = "LATCHKEY_NUMBERS_AS_TEXT", default_value_t = false, action = ArgAction::Set, value_name = "true|false")]
+    pub numbers_as_text: bool,
     /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
@@ -158,6 +161,7 @@ pub const RELOADED: &[&str] = &[
     "allowed_hosts",
     "cors_origins",
     "log_level",
+    "numbers_as_text",
     "tls_certificate",
     "tls_client_ca",
     "tls_key",
@@ -189,6 +193,7 @@ impl ServeArgs {
             allowed_hosts: self.allowed_hosts.clone(),
             cors_origins: self.cors_origins.clone(),
             verify_from_loopback: self.verify_from_loopback,
+            numbers_as_text: self.numbers_as_text,
             metrics_port: self.metrics_listen.map(|address| address.port()),
             own_uid: rustix::process::geteuid().as_raw(),
         })

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Hops of `X-Forwarded-For` that are walked, from the right.
 const HOPS_MAX: usize = 64;
 
-/// Whom to believe and for whom to answer; from the configuration.
+/// Whom to believe, for whom to answer, and how; from the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// Peers whose forwarded data counts, besides loopback and the Unix socket.
@@ -23,6 +23,8 @@ pub struct Trust {
     pub cors_origins: Vec<String>,
     /// Whether a peer on this machine may verify without a credential of its own.
     pub verify_from_loopback: bool,
+    /// Whether numbers beyond 2^53, which floating point cannot hold, go out as texts where a format leaves that open.
+    pub numbers_as_text: bool,
     /// The port of the address that is there for figures alone, if there is one.
     pub metrics_port: Option<u16>,
     /// The user who runs this server; besides root the only one who administrates it through the Unix socket.

@@ -27,9 +27,13 @@ const KEYS_MAX: usize = 16_384;
 pub struct Pending {
     pub uses: u64,
     pub last_used: Option<(Timestamp, Option<IpAddr>)>,
-    /// (hour, code, count); a handful, as an interval is short.
-    pub verdicts: Vec<(i64, Code, u64)>,
+    /// The first kind of verdict that came. Most keys have no other in an interval, and need no list.
+    first: Option<Tally>,
+    others: Vec<Tally>,
 }
+
+/// Verdicts of one kind: the hour, the code, how many.
+type Tally = (i64, Code, u64);
 
 /// Ids of keys that exist, so their hashes need no defence.
 type Uses = HashMap<KeyId, Pending, BuildHasherDefault<IdHasher>>;
@@ -49,14 +53,19 @@ pub struct UsageBook {
 }
 
 impl Pending {
+    /// The verdicts by hour and code; a handful, as an interval is short.
+    pub fn verdicts(&self) -> impl Iterator<Item = &Tally> {
+        self.first.iter().chain(&self.others)
+    }
+
     fn count(&mut self, hour: i64, code: Code, more: u64) {
-        match self
-            .verdicts
-            .iter_mut()
-            .find(|(at, known, _)| (*at, *known) == (hour, code))
-        {
-            Some((_, _, count)) => *count += more,
-            None => self.verdicts.push((hour, code, more)),
+        let mut known = self.first.iter_mut().chain(&mut self.others);
+        if let Some((_, _, count)) = known.find(|tally| (tally.0, tally.1) == (hour, code)) {
+            *count += more;
+        } else if self.first.is_none() {
+            self.first = Some((hour, code, more));
+        } else {
+            self.others.push((hour, code, more));
         }
     }
 
@@ -64,7 +73,7 @@ impl Pending {
     fn add(&mut self, older: &Pending) {
         self.uses += older.uses;
         self.last_used = self.last_used.or(older.last_used);
-        for (hour, code, count) in &older.verdicts {
+        for (hour, code, count) in older.verdicts() {
             self.count(*hour, *code, *count);
         }
     }
@@ -83,7 +92,7 @@ impl UsageBook {
         let mut hours: HashMap<i64, Waiting> = HashMap::new();
         for shard in &self.shards {
             for pending in lock(&shard.0).values() {
-                for (hour, code, count) in &pending.verdicts {
+                for (hour, code, count) in pending.verdicts() {
                     let waiting = hours.entry(*hour).or_default();
                     match code {
                         Code::Valid => waiting.valid += count,
@@ -139,7 +148,7 @@ impl UsageBook {
             if shard.len() < KEYS_MAX || shard.contains_key(key) {
                 shard.entry(*key).or_default().add(older);
             } else {
-                let verdicts: u64 = older.verdicts.iter().map(|(_, _, count)| count).sum();
+                let verdicts: u64 = older.verdicts().map(|(_, _, count)| count).sum();
                 self.lost.fetch_add(verdicts, Ordering::Relaxed);
             }
         }
@@ -189,7 +198,7 @@ mod tests {
             (1, Some((Timestamp(10), None)))
         );
         assert_eq!(
-            pending.verdicts,
+            pending.verdicts().copied().collect::<Vec<_>>(),
             [(0, Code::Valid, 1), (0, Code::Expired, 2)]
         );
         assert_eq!(book.take().len(), 1);
@@ -211,7 +220,7 @@ mod tests {
             (2, Some((Timestamp(20), None)))
         );
         assert_eq!(
-            pending.verdicts,
+            pending.verdicts().copied().collect::<Vec<_>>(),
             [(0, Code::Valid, 2), (0, Code::Expired, 1)]
         );
     }

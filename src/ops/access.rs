@@ -3,8 +3,8 @@
 //! What a caller may do is the intersection of three things: the permissions of the credential, the roles of its
 //! owner, and the subtree of its workspace. What it may not see does not exist for it.
 
-use super::App;
 use super::verify::{self, Outcome, Verdict};
+use super::{App, people};
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
@@ -38,6 +38,8 @@ pub struct Caller {
 /// The kind of credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
+    /// A session of somebody who has taken the user's place, whom he manages; the actor is he.
+    Acting(KeyId),
     /// A key that was let in as the user who owns it ([`as_owner`]).
     ForOwner(KeyId),
     Key(KeyId),
@@ -77,15 +79,15 @@ impl Caller {
         })
     }
 
-    /// Whether the caller is this user, signed in. A key that the user owns is not the user.
+    /// Whether the caller is this user, signed in. A key that the user owns is not the user, nor is who acts as him.
     pub fn is_session_of(&self, user: Uid) -> bool {
         matches!(self.identity, Identity::Session(_)) && self.user == Some(user)
     }
 
-    /// Whether the caller is this user, signed in or through a key that acts for him.
+    /// Whether the caller is this user, signed in, or through a key or somebody who acts for him.
     pub fn is_himself(&self, user: Uid) -> bool {
-        let for_him = matches!(self.identity, Identity::ForOwner(_)) && self.user == Some(user);
-        for_him || self.is_session_of(user)
+        let for_him = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
+        (for_him && self.user == Some(user)) || self.is_session_of(user)
     }
 
     /// Whether the credential permits nothing but reading.
@@ -409,7 +411,8 @@ pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
     Ok(session)
 }
 
-/// The user of a session, as long as he may sign in and has the password that he had then.
+/// The user of a session, as long as he may sign in and has the password that he had then; and if somebody has taken
+/// his place, as long as the same is true of that user, and he manages him.
 pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
     let directory = app.index.directory();
     let user = directory
@@ -417,9 +420,20 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
         .filter(|user| user.is_active() && user.generation == session.generation);
     let user = user.ok_or(Error::Unauthenticated)?;
     let all = Permissions::all();
+    let (actor, identity) = match session.acting {
+        None => (&user.user_name, Identity::Session(session.id)),
+        Some(acting) => {
+            let by = directory
+                .user(acting.user)
+                .filter(|by| by.is_active() && by.generation == acting.generation)
+                .filter(|by| people::manages(&directory, by, user));
+            let by = by.ok_or(Error::Unauthenticated)?;
+            (&by.user_name, Identity::Acting(session.id))
+        }
+    };
     Ok(Caller {
-        actor: format!("user:{}", user.user_name),
-        identity: Identity::Session(session.id),
+        actor: format!("user:{actor}"),
+        identity,
         permissions: if session.read_only {
             Permissions::reading()
         } else {

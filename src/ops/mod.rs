@@ -24,6 +24,7 @@ use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::locks::lock;
+use crate::domain::people::authenticator::challenge::Challenges;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -41,6 +42,7 @@ pub struct App {
     sealing: Arc<SealingKeys>,
     pub clock: Clock,
     passwords: people::PasswordGate,
+    challenges: Challenges,
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
     first_run: setup::first_run::FirstRun,

@@ -15,23 +15,31 @@ use std::time::Duration;
 const HOURS_KEPT: i64 = 92 * 24;
 /// Keys whose usage is written in one transaction, so that changes never wait long behind it.
 const KEYS_A_BATCH: usize = 1_000;
+/// How often the mark is recorded and old rows are looked for while no key is used.
+const SWEEP_MS: u64 = 60_000;
 
 /// Runs until the process ends: one round every `interval`, earlier when much waits.
 pub fn run(app: &App, interval: Duration, retention: Retention) {
     let mut keeper = Keeper::new(retention);
+    let mut swept_ms = None;
     loop {
         app.index.usage.wait(interval);
-        round(app);
+        round(app, &mut swept_ms);
         keeper.round(app);
     }
 }
 
-fn round(app: &App) {
+/// One round. An idle server leaves its disk alone, but for once a minute: nobody has been told a time since.
+fn round(app: &App, swept_ms: &mut Option<u64>) {
     let before = app.index.usage.lost();
-    write_usage(app);
+    let used = write_usage(app);
     let mark = app.clock.tick();
-    if let Err(err) = sweep(app, mark) {
-        log::warn!("upkeep: {err}");
+    let steady_ms = app.now().steady_ms;
+    if used || swept_ms.is_none_or(|at| steady_ms.saturating_sub(at) >= SWEEP_MS) {
+        *swept_ms = Some(steady_ms);
+        if let Err(err) = sweep(app, mark) {
+            log::warn!("upkeep: {err}");
+        }
     }
     app.index.retain_sessions(|session| !session.is_over(mark));
     let lost = app.index.usage.lost() - before;
@@ -51,11 +59,15 @@ pub fn flush(app: &App) {
     }
 }
 
-fn write_usage(app: &App) {
-    let taken = app.index.usage.take();
+/// Whether there was any.
+fn write_usage(app: &App) -> bool {
+    let mut taken = app.index.usage.take();
+    // The order of the tables: keys that are written together then share pages, and each page is written once.
+    taken.sort_unstable_by_key(|(key, _)| *key);
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
+            local::add_totals(tx, &deltas)?;
             deltas
                 .iter()
                 .try_for_each(|delta| local::add_usage(tx, delta))
@@ -70,6 +82,7 @@ fn write_usage(app: &App) {
             Err(err) => log::warn!("upkeep: the usage of {} keys is lost: {err}", batch.len()),
         }
     }
+    !taken.is_empty()
 }
 
 fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
@@ -78,8 +91,7 @@ fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
         uses: pending.uses,
         last_used: pending.last_used,
         verdicts: pending
-            .verdicts
-            .iter()
+            .verdicts()
             .map(|(hour, code, count)| (*hour, code.as_str(), *count))
             .collect(),
     }

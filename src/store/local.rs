@@ -7,6 +7,7 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What is known of the use of a key.
@@ -34,6 +35,23 @@ pub struct HourRow {
     pub hour: i64,
     pub code: String,
     pub count: u64,
+}
+
+/// Adds the verdicts of all keys in one interval to the totals.
+pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
+    let mut sums: BTreeMap<(i64, &'static str), u64> = BTreeMap::new();
+    for (hour, code, count) in deltas.iter().flat_map(|delta| &delta.verdicts) {
+        *sums.entry((*hour, code)).or_default() += count;
+    }
+    for ((hour, code), count) in sums {
+        tx.execute(
+            "INSERT INTO usage_totals (hour, code, count)
+             VALUES ($1, $2, $3)
+             ON CONFLICT (hour, code) DO UPDATE SET count = count + excluded.count",
+            &[&hour, &code, &count],
+        )?;
+    }
+    Ok(())
 }
 
 /// Adds an interval's usage. Keys that are gone are passed over.
@@ -99,6 +117,7 @@ pub fn list_hours(
 
 /// Drops hourly totals before an hour.
 pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
+    tx.execute("DELETE FROM usage_totals WHERE hour < $1", &[&hour])?;
     tx.execute("DELETE FROM usage_hours WHERE hour < $1", &[&hour])
 }
 
@@ -245,7 +264,7 @@ fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sqlite;
+    use super::super::{browse, sqlite};
     use super::*;
 
     #[test]
@@ -274,12 +293,24 @@ mod tests {
             last_used: None,
             verdicts: vec![(5, "VALID", uses)],
         };
-        for delta in [delta(1, 2), delta(1, 3), delta(2, 7)] {
-            add_usage(&read.write(), &delta).unwrap();
+        let deltas = [delta(1, 2), delta(1, 3), delta(2, 7)];
+        for delta in &deltas {
+            add_usage(&read.write(), delta).unwrap();
         }
         assert_eq!(find_usage(&read, KeyId(1)).unwrap().use_count, 5);
         assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
         let hours = list_hours(&read, KeyId(1), 0, 10).unwrap();
         assert_eq!(hours.iter().map(|row| row.count).collect::<Vec<_>>(), [5]);
+        // The totals are of all.
+        for _ in 0..2 {
+            add_totals(&read.write(), &deltas).unwrap();
+        }
+        let totals = browse::list_totals(&read, 5).unwrap();
+        assert_eq!(
+            (totals.len(), totals[0].valid, totals[0].refused),
+            (1, 24, 0)
+        );
+        delete_hours_before(&read.write(), 6).unwrap();
+        assert_eq!(browse::list_totals(&read, 0).unwrap(), []);
     }
 }

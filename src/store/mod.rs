@@ -9,11 +9,13 @@
 //! answered. So whatever was acknowledged is durable and in force.
 
 pub mod audit;
+pub mod authenticators;
 pub mod browse;
 pub mod catalogs;
 pub mod keeping;
 pub mod keys;
 pub mod local;
+pub mod numbers;
 pub mod people;
 pub mod policies;
 mod sqlite;
@@ -23,6 +25,8 @@ mod writer;
 
 use keeping::place::Place;
 use keeping::tombstones::{self, Book};
+#[cfg(test)]
+pub use sqlite::STEPS;
 pub use sqlite::{Read, Row, Write};
 use writer::{Job, Ran, Writer};
 
@@ -117,13 +121,17 @@ impl Store {
         durability: Durability,
         work: impl FnOnce(&Write<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (tell, told) = sync_channel::<Result<T>>(1);
+        // The answer lies beside the channel, which is then the same one for all types of answers.
+        let (tell, told) = sync_channel::<()>(1);
+        let answer = Arc::new(Mutex::new(None::<Result<T>>));
+        let answered = answer.clone();
         let run = Box::new(move |tx: Result<&Write<'_>>| {
             let result = tx.and_then(work);
             let succeeded = result.is_ok();
             let answer = Box::new(move |committed: Result<()>| {
+                *lock(&answered) = Some(committed.and(result));
                 // The caller may have gone away; the change stands all the same.
-                let _ = tell.send(committed.and(result));
+                let _ = tell.send(());
             });
             Ran {
                 succeeded,
@@ -143,7 +151,9 @@ impl Store {
             Err(TrySendError::Disconnected(_)) => return Err(stopped()),
         }
         drop(sender);
-        told.recv().unwrap_or_else(|_| {
+        // Without an answer the writer has dropped the change, and its end of the channel.
+        let _ = told.recv();
+        lock(&answer).take().unwrap_or_else(|| {
             Err(Error::internal(
                 "the change was not carried out; see the log",
             ))
@@ -210,6 +220,11 @@ impl Store {
     /// in its place, and lets in whom it should not until all of that is closed again.
     pub fn keep_tombstones(&self, path: &Path) -> Result<Option<Tombstones>> {
         let (file, known) = tombstones::TombstoneFile::open(path)?;
+        let given = known.given;
+        if given.exceeds(self.read(numbers::latest)?) {
+            // After a crash nobody knows which of them were given.
+            self.write(Durability::Relaxed, move |tx| numbers::raise(tx, given))?;
+        }
         self.read(|read| self.book.open(file, known, read))
     }
 

@@ -1,27 +1,16 @@
 //! Rows of users, their roles and their sessions.
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, authenticators};
 use crate::domain::key::KeyId;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Digest;
 use crate::domain::people::password::PasswordDigest;
-use crate::domain::people::session::{Browser, Session};
+use crate::domain::people::session::{Acting, Browser, Session};
 use crate::domain::people::{Binding, Role, User};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-
-/// The number that the next user or key gets.
-pub fn next_number(read: &Read) -> Result<i64> {
-    let found = read.query_one(
-        "SELECT coalesce(max(number), 0) + 1 AS next
-         FROM (SELECT max(number) AS number FROM keys UNION ALL SELECT max(number) FROM users) AS numbers",
-        &[],
-        |row| row.get("next"),
-    )?;
-    Ok(found.unwrap_or(1))
-}
 
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
     let digest = password.map(|digest| digest.0.clone());
@@ -144,9 +133,10 @@ pub fn update_password(
     Ok(())
 }
 
-/// Ends a user for good; the tombstone has neither password nor roles.
+/// Ends a user for good; the tombstone has neither password nor roles nor authenticators.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     replace_roles(tx, uid, &[])?;
+    authenticators::delete_of_user(tx, uid, now)?;
     let changed = tx.execute(
         "UPDATE users
          SET deleted_at = $1, password_digest = NULL, generation = generation + 1
@@ -198,14 +188,15 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
 }
 
 pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
-    let browser = session.console.as_ref();
+    let (browser, acting) = (session.console.as_ref(), session.acting);
     let used_at = browser.map(|browser| browser.used_at);
     let source = browser.map(|browser| browser.source.clone());
     let agent = browser.map(|browser| browser.agent.clone());
     tx.execute(
         "INSERT INTO sessions
-             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+              acting_generation, acting_family, used_at, source, agent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         &[
             &session.id,
             &session.secret.digest.0,
@@ -215,6 +206,10 @@ pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
             &session.read_only,
             &session.issued_at,
             &session.expires_at,
+            &session.authenticator,
+            &acting.map(|acting| acting.user),
+            &acting.map(|acting| acting.generation),
+            &acting.map(|acting| acting.family),
             &used_at,
             &source,
             &agent,
@@ -246,7 +241,8 @@ pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
 
 pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
     read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+                acting_generation, acting_family, used_at, source, agent
          FROM sessions
          WHERE id = $1",
         &[&id],
@@ -257,7 +253,8 @@ pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
 /// Sessions that have not expired.
 pub fn list_sessions(read: &Read, now: Timestamp) -> Result<Vec<Session>> {
     read.query(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, used_at, source, agent
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+                acting_generation, acting_family, used_at, source, agent
          FROM sessions
          WHERE expires_at > $1",
         &[&now],
@@ -321,6 +318,15 @@ fn session_from_row(row: &Row<'_>) -> Result<Session> {
         read_only: row.get("read_only")?,
         issued_at: row.get("issued_at")?,
         expires_at: row.get("expires_at")?,
+        authenticator: row.get("authenticator")?,
+        acting: match row.get("acting_uid")? {
+            None => None,
+            Some(user) => Some(Acting {
+                user,
+                generation: row.get("acting_generation")?,
+                family: row.get("acting_family")?,
+            }),
+        },
         console: match row.get("used_at")? {
             None => None,
             Some(used_at) => Some(Browser {

@@ -12,8 +12,8 @@ use crate::error::Result;
 pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
     tx.execute(
         "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
-                                     session_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                                     session_id, authenticator)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             &token.id,
             &token.secret.digest.0,
@@ -25,6 +25,7 @@ pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
             &token.expires_at,
             &token.family,
             &token.session,
+            &token.authenticator,
         ],
     )?;
     Ok(())
@@ -33,7 +34,8 @@ pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
 /// A refresh token by id, used ones too.
 pub fn find(read: &Read, id: KeyId) -> Result<Option<RefreshToken>> {
     read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, session_id, used_at
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, session_id, authenticator,
+                used_at
          FROM refresh_tokens
          WHERE id = $1",
         &[&id],
@@ -73,21 +75,34 @@ pub fn update_used(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
 pub fn delete_family(tx: &Write<'_>, family: KeyId) -> Result<Vec<KeyId>> {
     let ended = tx.query(
         "DELETE FROM sessions
-         WHERE id IN (SELECT session_id FROM refresh_tokens WHERE family = $1)
+         WHERE id IN (SELECT session_id FROM refresh_tokens WHERE family = $1) OR acting_family = $2
          RETURNING id",
-        &[&family],
+        &[&family, &family],
         |row| row.get("id"),
     )?;
     tx.execute("DELETE FROM refresh_tokens WHERE family = $1", &[&family])?;
     Ok(ended)
 }
 
-/// Ends all sessions of a user, and what they could be renewed with; the ids of the sessions.
+/// Ends all sessions of a user, those in which he acts as another among them, and what they could be renewed with; the ids of the sessions.
 pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<Vec<KeyId>> {
     tx.execute("DELETE FROM refresh_tokens WHERE user_uid = $1", &[&user])?;
     tx.query(
-        "DELETE FROM sessions WHERE user_uid = $1 RETURNING id",
-        &[&user],
+        "DELETE FROM sessions WHERE user_uid = $1 OR acting_uid = $2 RETURNING id",
+        &[&user, &user],
+        |row| row.get("id"),
+    )
+}
+
+/// Ends all sessions that an authenticator began, and what they could be renewed with; the ids of the sessions.
+pub fn delete_of_authenticator(tx: &Write<'_>, number: i64) -> Result<Vec<KeyId>> {
+    tx.execute(
+        "DELETE FROM refresh_tokens WHERE authenticator = $1",
+        &[&number],
+    )?;
+    tx.query(
+        "DELETE FROM sessions WHERE authenticator = $1 RETURNING id",
+        &[&number],
         |row| row.get("id"),
     )
 }
@@ -111,6 +126,7 @@ fn from_row(row: &Row<'_>) -> Result<RefreshToken> {
         expires_at: row.get("expires_at")?,
         family: row.get("family")?,
         session: row.get("session_id")?,
+        authenticator: row.get("authenticator")?,
         used_at: row.get("used_at")?,
     })
 }

@@ -6,16 +6,6 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
 use crate::error::Result;
 
-/// The number of the next workspace; deleted ones keep theirs.
-pub fn next_number(tx: &Write<'_>) -> Result<i64> {
-    let found = tx.query_one(
-        "SELECT coalesce(max(number), 0) + 1 AS next FROM workspaces",
-        &[],
-        |row| row.get("next"),
-    )?;
-    Ok(found.unwrap_or(1))
-}
-
 pub fn insert(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     tx.execute(
         "INSERT INTO workspaces (uid, number, slug, name, parent_uid, enabled, created_at, updated_at)

@@ -101,6 +101,7 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     assert_eq!(verdict["valid"], true, "{verdict}");
     browser.press("Close");
     browser.sees("HR sync");
+    browser.sees_not(&secret);
     browser.inspect("awaretrain");
     browser.press("Edit");
     browser.fill("name", "HR sync 2");
@@ -133,6 +134,9 @@ fn adveritys_keys_are_created_and_revoked_by_name() {
     browser.press("Copy");
     browser.sees("Copied.");
     browser.press("Close");
+    // It cannot be copied again.
+    browser.sees("reporting");
+    browser.sees_not(&secret);
     let verdict = server
         .admin()
         .verify(json!({ "key": secret, "workspace": "emea" }));
@@ -176,9 +180,17 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("Copy key to clipboard");
     browser.sees("Copied.");
     browser.press("OK");
+    // It was shown only then.
     browser.sees("Nightly billing");
+    browser.sees_not(&secret);
     browser.inspect("vspc");
     assert_eq!(server.admin().verdict(&secret), "VALID");
+    browser.press("Edit");
+    assert!(!browser.driver.has("[name=scopes\\[\\]], [name=read_only]"));
+    browser.fill("description", "Monthly billing");
+    browser.press("Save");
+    browser.sees("Monthly billing");
+    browser.navigate("Access Management");
     browser.press("Disable");
     browser.sees("Disable Key");
     browser.press("Yes");

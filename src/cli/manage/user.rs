@@ -19,6 +19,16 @@ const COLUMNS: &[Column] = &[
     Column { heading: "CREATED",   member: "created_at" },
 ];
 
+#[rustfmt::skip]
+const AUTHENTICATORS: &[Column] = &[
+    Column { heading: "NUMBER",      member: "number" },
+    Column { heading: "KIND",        member: "kind" },
+    Column { heading: "DESCRIPTION", member: "description" },
+    Column { heading: "READ-ONLY",   member: "read_only" },
+    Column { heading: "ENABLED",     member: "enabled" },
+    Column { heading: "CREATED",     member: "created_at" },
+];
+
 /// Create, list, edit, disable and delete users, and set their passwords and roles.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
@@ -56,6 +66,11 @@ pub enum UserCommand {
         after_help = "Examples:\n  latchkey user password owner\n  latchkey user password alice --password-file /run/secrets/alice"
     )]
     Password(PasswordArgs),
+    /// Show what a user proves himself with besides the password, or take it away: a lost phone, a lost private key
+    #[command(
+        after_help = "Examples:\n  latchkey user authenticators alice\n  latchkey user authenticators alice --delete"
+    )]
+    Authenticators(AuthenticatorsArgs),
     /// Show or replace a user's roles: owner, administrator, key_manager, auditor, member
     #[command(
         after_help = "Examples:\n  latchkey user roles alice\n  latchkey user roles alice --set key_manager@emea,auditor@root\n  \
@@ -128,6 +143,20 @@ pub struct PasswordArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+pub struct AuthenticatorsArgs {
+    /// The user's name or uid
+    user: String,
+    /// Take all of them away; the password alone signs the user in from then on
+    #[arg(long)]
+    delete: bool,
+    /// Do not ask
+    #[arg(long, requires = "delete")]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
 pub struct RolesArgs {
     /// The user's name or uid
     user: String,
@@ -151,6 +180,7 @@ pub fn run(command: &UserCommand) -> Result<End> {
         UserCommand::Enable(args) => patch(&args.common, &args.user, Switch::On.body()),
         UserCommand::Delete(args) => delete(args),
         UserCommand::Password(args) => password(args),
+        UserCommand::Authenticators(args) => authenticators(args),
         UserCommand::Roles(args) => roles(args),
     }
 }
@@ -224,6 +254,26 @@ fn password(args: &PasswordArgs) -> Result<End> {
             "set the password of {}; all sessions of before are over",
             args.user
         ),
+    )?;
+    Ok(End::Done)
+}
+
+fn authenticators(args: &AuthenticatorsArgs) -> Result<End> {
+    let (common, user) = (&args.common, &args.user);
+    let target = Target::of(&["users", user, "authenticators"]);
+    if !args.delete {
+        let items = Server::reach(&common.data.data)?.list(&target)?;
+        show::list(common, AUTHENTICATORS, &items)?;
+        return Ok(End::Done);
+    }
+    typed::confirm(
+        &format!("Take away all one-time codes and public keys of {user}?"),
+        args.yes,
+    )?;
+    Server::reach(&common.data.data)?.ask("DELETE", &target, None)?;
+    show::done(
+        common,
+        &format!("took away all one-time codes and public keys of {user}"),
     )?;
     Ok(End::Done)
 }

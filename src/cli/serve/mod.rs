@@ -1,12 +1,12 @@
 //! `latchkey serve`: listeners, threads, and an orderly end.
 
 pub mod check;
+mod claim;
 mod listen;
 mod reload;
 mod systemd;
 
 use super::{RunArgs, log_format};
-use crate::config::LogFormat;
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SECTIONS, SURFACES};
 use crate::domain::time::Timestamp;
@@ -19,6 +19,7 @@ use crate::ops::keeping::backup::Schedule;
 use crate::ops::oversight::retention::Retention;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
+pub use claim::claim;
 use reload::InForce;
 use serde::Serialize;
 use std::fs;
@@ -31,8 +32,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How long to wait before keys that could not be read are read again.
 const LOAD_AGAIN: Duration = Duration::from_secs(10);
 
-/// Between two looks at what may go wrong by itself.
-const WATCH: Duration = Duration::from_secs(1);
+/// Between two looks at what may go wrong by itself: seldom, so that an idle server sleeps, and often enough for a
+/// database that has gone from its place to be noticed within five seconds.
+const WATCH: Duration = Duration::from_secs(4);
 
 /// What is said once the server answers.
 #[derive(Serialize)]
@@ -48,7 +50,7 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     if !args.data.data.exists() {
         return Err(not_initialised(&args.data.data));
     }
-    let folder = Folder::open(&args.data.data)?;
+    let folder = claim(args)?;
     if folder.contents()? != Contents::Ready {
         return Err(not_initialised(&args.data.data));
     }
@@ -108,7 +110,6 @@ impl Drop for SocketFile {
 impl Doors<'_> {
     /// Takes the addresses, so that one in use is reported before anything is made or shown.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
-        log_format::set_json(args.serve.log_format == LogFormat::Json);
         args.serve.check()?;
         reload::set_log_level(&args.serve);
         let inherited = systemd::inherited()?;
@@ -196,15 +197,16 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
     spawn("upkeep", move || upkeep::run(&keeping, interval, retention))
 }
 
-/// Looks once a second at what may go wrong by itself, and makes backups that are due, which may take longer.
+/// Looks every few seconds at what may go wrong by itself, and makes backups that are due, which may take longer.
 fn start_watching(app: &Arc<App>, tls: Option<LiveTls>) -> Result<()> {
     let (watched, backed_up) = (app.clone(), app.clone());
-    spawn("backups", move || {
-        loop {
-            std::thread::sleep(WATCH);
-            backed_up.back_up_if_due();
-        }
-    })?;
+    if app.makes_backups() {
+        spawn("backups", move || {
+            loop {
+                std::thread::sleep(backed_up.back_up_if_due());
+            }
+        })?;
+    }
     spawn("watch", move || {
         loop {
             let end = tls.as_ref().map(|tls| tls.now().not_after);

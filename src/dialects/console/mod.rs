@@ -2,8 +2,10 @@
 //! as it is for every other way in.
 
 mod assets;
+mod backups;
 mod chart;
 mod door;
+mod form;
 mod keys;
 mod overview;
 mod people;
@@ -16,8 +18,8 @@ use crate::http::route::{Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;
 use door::{account, confirm, setup, sign_in};
 use keys::{change, create, detail, edit, list};
-use people::{audit, users, workspaces};
-use rules::{catalogs, policies};
+use people::{audit, export, users, workspaces};
+use rules::{catalog_put, catalogs, policies, policy_edit};
 
 /// Where the console is.
 const MOUNT: &str = "/console";
@@ -74,8 +76,20 @@ const ROUTES: &[Route] = &[
     // What keys live by
     get   ("/policies",                 Public, policies::show),
     post  ("/policies/{name}/page",     Public, policies::switch),
+    get   ("/policies/{name}/edit",     Public, policy_edit::show),
+    post  ("/policies/{name}/edit",     Public, policy_edit::edit),
+    get   ("/policies/{name}/delete",   Public, policy_edit::ask_delete),
+    post  ("/policies/{name}/delete",   Public, policy_edit::delete),
+    get   ("/new-policy",               Public, policy_edit::show_new),
+    post  ("/new-policy",               Public, policy_edit::create),
     get   ("/catalogs",                 Public, catalogs::show_all),
     get   ("/catalogs/{name}",          Public, catalogs::show),
+    get   ("/catalogs/{name}/edit",     Public, catalog_put::show),
+    post  ("/catalogs/{name}/edit",     Public, catalog_put::replace),
+    get   ("/catalogs/{name}/delete",   Public, catalog_put::ask_delete),
+    post  ("/catalogs/{name}/delete",   Public, catalog_put::delete),
+    get   ("/new-catalog",              Public, catalog_put::show_new),
+    post  ("/new-catalog",              Public, catalog_put::create),
     // Who and where
     get   ("/users",                    Public, users::show_all),
     get   ("/users/new",                Public, users::show_new),
@@ -90,10 +104,13 @@ const ROUTES: &[Route] = &[
     post  ("/workspaces/new",           Public, workspaces::create),
     get   ("/workspaces/{slug}",        Public, workspaces::show),
     post  ("/workspaces/{slug}",        Public, workspaces::edit),
+    get   ("/workspaces/{slug}/delete", Public, workspaces::ask_delete),
     post  ("/workspaces/{slug}/delete", Public, workspaces::delete),
     get   ("/audit",                    Public, audit::show),
     post  ("/audit/chain",              Public, audit::prove),
-    post  ("/audit/export",             Public, audit::export),
+    post  ("/audit/export",             Public, export::submit),
+    get   ("/backups",                  Public, backups::show),
+    post  ("/backups",                  Public, backups::create),
     // What pages load
     inline("GET", "/assets/{name}",     Public, BodyRule::Ignore, assets::send),
 ];

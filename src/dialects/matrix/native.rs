@@ -37,6 +37,8 @@ pub const LINES: &[Line] = &[
     line("DELETE", "/users/{id}",          Here(UsersWrite)).on(Thing::User),
     line("POST",   "/users/{id}/password", Here(UsersWrite)).on(Thing::User).with(r#"{"password":"nine anchors in the meadow"}"#),
     line("PUT",    "/users/{id}/roles",    Here(UsersWrite)).on(Thing::User).with(r#"{"roles":[]}"#),
+    line("GET",    "/users/{id}/authenticators", Here(UsersRead)).on(Thing::User),
+    line("DELETE", "/users/{id}/authenticators", Here(UsersWrite)).on(Thing::User),
     line("POST",   "/sessions",            Password).with(r#"{"user_name":"{new}","password":"x"}"#),
     line("DELETE", "/sessions/current",    Credential).spending(),
     line("GET",    "/catalogs",            Held(CatalogsRead)),

@@ -67,6 +67,8 @@ const ROUTES: &[Route] = &strict([
     delete(        "/users/{id}",         Caller,   people::delete),
     post  (        "/users/{id}/password",Caller,   people::set_password),
     put   (        "/users/{id}/roles",   Caller,   people::set_roles),
+    get   (        "/users/{id}/authenticators", Caller, people::authenticators),
+    delete(        "/users/{id}/authenticators", Caller, people::delete_authenticators),
     post  (        "/sessions",           Public,   people::sign_in),
     delete(        "/sessions/current",   Caller,   people::sign_out),
     // What keys open

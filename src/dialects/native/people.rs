@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::{self, NewUser, UserEdit, sessions};
+use crate::ops::people::{self, NewUser, UserEdit, authenticators, sessions};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -24,6 +24,16 @@ struct UserBody<'a> {
 struct RoleBody {
     workspace: String,
     role: &'static str,
+}
+
+#[derive(Serialize)]
+struct AuthenticatorBody<'a> {
+    number: i64,
+    kind: &'static str,
+    description: &'a str,
+    read_only: bool,
+    enabled: bool,
+    created_at: String,
 }
 
 /// The only body of this dialect that carries an access token.
@@ -113,6 +123,36 @@ pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &shown(call, &user)))
 }
 
+/// `GET /v1/users/{id}/authenticators`
+pub fn authenticators(call: &Call<'_>) -> Result<Reply> {
+    let user = people::find(call.app, call.caller()?, call.param("id"))?;
+    let found = authenticators::list(call.app, &[user])?;
+    let items: Vec<_> = found
+        .iter()
+        .map(|one| AuthenticatorBody {
+            number: one.number,
+            kind: one.material.kind(),
+            description: &one.description,
+            read_only: one.read_only,
+            enabled: one.enabled,
+            created_at: one.created_at.to_string(),
+        })
+        .collect();
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
+}
+
+/// `DELETE /v1/users/{id}/authenticators`
+pub fn delete_authenticators(call: &Call<'_>) -> Result<Reply> {
+    authenticators::delete_all(call.app, call.caller()?, call.param("id"))?;
+    Ok(Reply::new(204))
+}
+
 /// `POST /v1/sessions`
 pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
@@ -120,9 +160,10 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
         body.required_text("user_name")?,
         body.required_text("password")?,
     );
+    let code = body.text("code")?;
     body.finish()?;
     let origin = call.trust.origin(call.request);
-    let signed_in = sessions::sign_in(call.app, &user_name, &password, origin)?;
+    let signed_in = sessions::sign_in(call.app, &user_name, &password, code.as_deref(), origin)?;
     Ok(Reply::json(
         201,
         &TokenBody {

@@ -161,7 +161,9 @@ fn message(err: &Error, head: &Head) -> String {
         Error::Invalid { field, reason } => {
             format!("The value of '{}' is refused: it {reason}.", named(field))
         }
-        Error::NotFound("key") => format!("User identity {} was not found.", last(head)),
+        Error::NotFound("key" | "authenticator") => {
+            format!("User identity {} was not found.", last(head))
+        }
         Error::NotFound("user") => format!("User {} was not found.", after(head, "users")),
         Error::NotFound("workspace") => {
             format!(
@@ -178,11 +180,13 @@ fn message(err: &Error, head: &Head) -> String {
 fn named(field: &str) -> &str {
     match field {
         "Idempotency-Key" => "X-Request-id",
+        "public_key" => "publicKey",
+        "secret" => "secretUrl",
         other => other,
     }
 }
 
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
         None => String::new(),

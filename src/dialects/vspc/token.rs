@@ -1,14 +1,19 @@
-//! `POST /api/v3/token`: OAuth 2.0 with the grants `password` and `refresh_token` (RFC 6749, sections 4.3 and 6).
+//! `POST /api/v3/token`: OAuth 2.0 with the grants `password` and `refresh_token` (RFC 6749, sections 4.3 and 6), and
+//! those of this system: `mfa` after a password, `authorization_code` after `public_key`, and `as` (1D-28, 1D-33).
 //!
 //! A failure is 400 with one of six words, whatever its cause: generated clients read nothing else (1D-31). A stale
 //! `Authorization` header is no reason to refuse; clients send the old access token when they renew it.
 
+use super::error::sentence;
 use super::{header, json, preset};
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::people::public_keys;
+use crate::ops::people::sessions::SignedIn;
 use crate::ops::people::tokens::{self, Pair};
 use serde::Serialize;
 
@@ -17,11 +22,31 @@ use serde::Serialize;
 struct TokenBody<'a> {
     access_token: &'a str,
     token_type: &'static str,
-    refresh_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     expires_in: u64,
     /// Only where the client asked for scopes: what it got is all of them (RFC 6749, section 3.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+}
+
+/// The answer to a first step: what the second one takes (1D-29).
+#[derive(Default, Serialize)]
+struct StepBody {
+    /// The password was right, and a one-time code is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mfa_token: Option<String>,
+    /// The code of the second step, encrypted to the public key; Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted_code: Option<String>,
+}
+
+/// What a grant brings.
+enum Granted {
+    /// An access token without what it could be renewed with.
+    Alone(SignedIn),
+    Pair(Pair),
+    Step(StepBody),
 }
 
 /// RFC 6749, section 5.2.
@@ -39,16 +64,24 @@ enum Failure {
     Word(&'static str, String),
 }
 
-/// Grants of this system that this server does not have.
-const OTHER_GRANTS: &[&str] = &["mfa", "authorization_code", "public_key", "as"];
-
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let failure = match granted(call) {
-        Ok((pair, scope)) => {
+        Ok((Granted::Step(step), _)) => return Ok(json(200, &step)),
+        Ok((Granted::Alone(signed_in), scope)) => {
+            let body = TokenBody {
+                access_token: signed_in.token.expose(),
+                token_type: "bearer",
+                refresh_token: None,
+                expires_in: signed_in.expires_in_s,
+                scope,
+            };
+            return Ok(json(200, &body));
+        }
+        Ok((Granted::Pair(pair), scope)) => {
             let body = TokenBody {
                 access_token: pair.access.expose(),
                 token_type: "bearer",
-                refresh_token: pair.refresh.expose(),
+                refresh_token: Some(pair.refresh.expose()),
                 expires_in: pair.expires_in_s,
                 scope,
             };
@@ -75,7 +108,7 @@ fn failed(error: &'static str, error_description: String) -> Reply {
     json(400, &body)
 }
 
-fn granted(call: &Call<'_>) -> std::result::Result<(Pair, Option<String>), Failure> {
+fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Failure> {
     if !call.request.query().is_empty() {
         return Err(refused("The parameters belong into the body."));
     }
@@ -86,37 +119,71 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Pair, Option<String>), Failu
     let scope = scope(&mut form)?;
     let read_only = read_only(&mut form)?;
     let origin = call.trust.origin(call.request);
-    let pair = match grant.as_str() {
+    let app = call.app;
+    let mut needed = |name: &str| {
+        take(&mut form, name).ok_or_else(|| refused(&format!("The grant needs {name}.")))
+    };
+    let granted = match grant.as_str() {
         "password" => {
-            let (Some(name), Some(password)) =
-                (take(&mut form, "username"), take(&mut form, "password"))
-            else {
+            let (Ok(name), Ok(password)) = (needed("username"), needed("password")) else {
                 return Err(refused("The grant needs username and password."));
             };
-            tokens::sign_in(call.app, &name, &password, read_only, origin).map_err(|err| {
-                no_grant(
-                    err,
-                    "The user name or the password is not right, or the user is disabled.",
-                )
-            })?
+            let why = "The user name or the password is not right, or the user is disabled.";
+            let granted = tokens::sign_in(app, &name, &password, read_only, origin);
+            match granted.map_err(|err| no_grant(err, why))? {
+                tokens::Granted::Pair(pair) => Granted::Pair(pair),
+                tokens::Granted::CodeNeeded(step) => Granted::Step(StepBody {
+                    mfa_token: Some(step),
+                    ..StepBody::default()
+                }),
+            }
+        }
+        "mfa" => {
+            let (step, code) = (needed("mfa_token")?, needed("mfa_code")?);
+            let why =
+                "The code is not right or was used before, or the mfa_token is not valid any more.";
+            tokens::sign_in_with_code(app, &step, &code, read_only, origin)
+                .map(Granted::Pair)
+                .map_err(|err| no_grant(err, why))?
+        }
+        "public_key" => {
+            let why = "The public key is not one of an identity that is enabled.";
+            let code = public_keys::challenge(app, &needed("public_key")?, read_only, origin);
+            Granted::Step(StepBody {
+                encrypted_code: Some(code.map_err(|err| no_grant(err, why))?),
+                ..StepBody::default()
+            })
+        }
+        "authorization_code" => {
+            let why = "The code is not right, was used before, or is older than 30 seconds.";
+            public_keys::sign_in(app, &needed("code")?, "rest", read_only, origin)
+                .map(Granted::Pair)
+                .map_err(|err| no_grant(err, why))?
         }
         "refresh_token" => {
-            let Some(token) = take(&mut form, "refresh_token") else {
-                return Err(refused("The grant needs refresh_token."));
-            };
-            tokens::refresh(call.app, &token, read_only, origin)
-                .map_err(|err| no_grant(err, "The refresh token is not valid any more."))?
+            let why = "The refresh token is not valid any more.";
+            tokens::refresh(app, &needed("refresh_token")?, read_only, origin)
+                .map(Granted::Pair)
+                .map_err(|err| no_grant(err, why))?
         }
-        other if OTHER_GRANTS.contains(&other) => {
-            let why = format!("This server does not have the grant {other}.");
-            return Err(Failure::Word("unsupported_grant_type", why));
+        "as" => {
+            let (token, uid) = (needed("refresh_token")?, needed("userUid")?);
+            let uid = Uid::parse(&uid).ok_or_else(|| refused("userUid must be a UUID."))?;
+            let why = "The refresh token is not valid any more, or the user is not one of those whom you manage.";
+            tokens::act_as(app, &token, &uid.to_string(), read_only, origin)
+                .map(Granted::Alone)
+                .map_err(|err| match err {
+                    Error::NotFound(_) => no_grant(Error::Unauthenticated, why),
+                    err => no_grant(err, why),
+                })?
         }
         _ => {
-            let why = "The grant_type must be password or refresh_token.".to_owned();
-            return Err(Failure::Word("unsupported_grant_type", why));
+            let why = "The grant_type must be password, refresh_token, mfa, public_key, authorization_code \
+                       or as.";
+            return Err(Failure::Word("unsupported_grant_type", why.to_owned()));
         }
     };
-    Ok((pair, scope))
+    Ok((granted, scope))
 }
 
 /// A parameter; an empty one counts as absent (RFC 6749, section 3.2).
@@ -155,6 +222,7 @@ fn refused(why: &str) -> Failure {
 fn no_grant(err: Error, why: &str) -> Failure {
     match err {
         Error::Unauthenticated => Failure::Word("invalid_grant", why.to_owned()),
+        Error::Forbidden(why) => Failure::Word("unauthorized_client", sentence(&why)),
         other => other.into(),
     }
 }

@@ -9,9 +9,10 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::index::directory::Directory;
-use crate::ops::people::{self, NewUser, UserEdit, tokens};
+use crate::ops::people::{self, NewUser, UserEdit, authenticators, tokens};
 use serde::Serialize;
 use serde_json::{Map, Value, json as value};
+use std::sync::Arc;
 
 /// What lists can be filtered and sorted by.
 const PROPERTIES: &[&str] = &[
@@ -52,9 +53,14 @@ pub fn me(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let picked = Picked::take(call.query()?, PROPERTIES)?;
     let uid = caller.user.ok_or(Error::NotFound("user"))?;
-    let directory = call.app.index.directory();
-    let user = directory.user(uid).ok_or(Error::NotFound("user"))?;
-    Ok(data(picked.of(shown(&directory, user))))
+    let user = {
+        let directory = call.app.index.directory();
+        directory
+            .user(uid)
+            .cloned()
+            .ok_or(Error::NotFound("user"))?
+    };
+    answer(call, &picked, &user)
 }
 
 /// `GET /users`: those that the caller may see, by name.
@@ -62,9 +68,10 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut page = Wanted::take(call.query()?, PROPERTIES)?.page();
     let users = people::list(call.app, &caller)?;
+    let with_codes = authenticators::users_with_codes(call.app, &users)?;
     let directory = call.app.index.directory();
     for user in users {
-        page.add(shown(&directory, &user))?;
+        page.add(shown(&directory, &user, with_codes.contains(&user.uid)))?;
     }
     Ok(page.reply())
 }
@@ -74,8 +81,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let picked = Picked::take(call.query()?, PROPERTIES)?;
     let user = user(call, &caller)?;
-    let directory = call.app.index.directory();
-    Ok(data(picked.of(shown(&directory, &user))))
+    answer(call, &picked, &user)
 }
 
 /// `POST /users`. Of the profile the e-mail address is kept; the rest is not this server's business.
@@ -96,7 +102,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     {
         return Err(Error::invalid(
             "mfaPolicyStatus",
-            "must be Disabled: this server asks for no second factor",
+            "must be Disabled: users turn their second factor on themselves",
         ));
     }
     let email = profile.text("email")?;
@@ -125,8 +131,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         workspace: Some(organization),
     };
     let user = people::create(call.app, &caller, new, retry).map_err(renamed)?;
-    let directory = call.app.index.directory();
-    Ok(data(picked.of(shown(&directory, &user))))
+    answer(call, &picked, &user)
 }
 
 /// `PATCH /users/{userUid}`: the status and the e-mail address.
@@ -135,7 +140,8 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let picked = Picked::take(call.query()?, PROPERTIES)?;
     let operations = patch::read(call)?;
     let user = user(call, &caller)?;
-    let mut document = document(&shown(&call.app.index.directory(), &user));
+    let has_codes = has_codes(call, &user)?;
+    let mut document = document(&shown(&call.app.index.directory(), &user, has_codes));
     if let Some(refused) = patch::apply(&operations, &mut document, check)? {
         return Ok(refused);
     }
@@ -157,8 +163,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         email: touched("profile/email").then(|| text("profile/email")),
     };
     let user = people::edit(call.app, &caller, &user.uid.to_string(), edit).map_err(renamed)?;
-    let directory = call.app.index.directory();
-    Ok(data(picked.of(shown(&directory, &user))))
+    answer(call, &picked, &user)
 }
 
 /// `DELETE /users/{userUid}`: his keys and tokens end with him (1D-2).
@@ -169,8 +174,8 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(json(200, &EmptyBody { errors: [] }))
 }
 
-/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity. Tokens come from
-/// passwords alone, so a key has none to end.
+/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity: those that a public key has
+/// begun, or, for a password and its one-time codes, all. An API key has none to end.
 pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut query = call.query()?;
@@ -184,21 +189,40 @@ pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     });
     match login.transpose()? {
         Some(logins::Login::Key(_)) => {}
-        Some(logins::Login::Password(_)) | None => {
+        Some(logins::Login::Authenticator(one)) if one.material.signs_in_alone() => {
+            let uid = user.uid.to_string();
+            authenticators::end_sessions_of(call.app, &caller, &uid, one.number)?;
+        }
+        Some(logins::Login::Authenticator(_) | logins::Login::Password(_)) | None => {
             tokens::end_all(call.app, &caller, &user.uid.to_string())?;
         }
     }
     Ok(data(true))
 }
 
+fn answer(call: &Call<'_>, picked: &Picked, user: &Arc<User>) -> Result<Reply> {
+    let has_codes = has_codes(call, user)?;
+    let directory = call.app.index.directory();
+    Ok(data(picked.of(shown(&directory, user, has_codes))))
+}
+
+fn has_codes(call: &Call<'_>, user: &Arc<User>) -> Result<bool> {
+    let found = authenticators::users_with_codes(call.app, std::slice::from_ref(user))?;
+    Ok(!found.is_empty())
+}
+
 /// The user object. What is not set is left out, and `profile` is always there.
-fn shown(directory: &Directory, user: &User) -> Item {
+fn shown(directory: &Directory, user: &User, has_codes: bool) -> Item {
     let mut profile = Map::new();
     if let Some(email) = &user.email {
         profile.insert("email".to_owned(), email.as_str().into());
     }
     profile.insert("title".to_owned(), "Unknown".into());
     let status = if user.enabled { "Enabled" } else { "Disabled" };
+    let (policy, configured) = match has_codes {
+        true => ("Enabled", "Configured"),
+        false => ("Disabled", "NotConfigured"),
+    };
     Item(vec![
         ("instanceUid", user.uid.to_string().into()),
         ("organizationUid", user.home.to_string().into()),
@@ -206,8 +230,8 @@ fn shown(directory: &Directory, user: &User) -> Item {
         ("role", role(directory, user).into()),
         ("profile", profile.into()),
         ("status", status.into()),
-        ("mfaPolicyStatus", "Disabled".into()),
-        ("mfaPolicyConfigurationStatus", "NotConfigured".into()),
+        ("mfaPolicyStatus", policy.into()),
+        ("mfaPolicyConfigurationStatus", configured.into()),
     ])
 }
 

@@ -5,6 +5,7 @@ use super::{caller, data, header};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use serde_json::Value;
 
 /// Numbers that a version may have: `3.6.1`, with a fourth for a build.
 const PARTS_MAX: usize = 4;
@@ -15,7 +16,7 @@ pub struct Version(Vec<u32>);
 
 impl Version {
     /// What the request says; `None` if it says nothing, and then the client knows every word.
-    pub fn of(call: &Call<'_>) -> Result<Option<Version>> {
+    fn of(call: &Call<'_>) -> Result<Option<Version>> {
         header(call, "x-client-version")?
             .map(Version::parse)
             .transpose()
@@ -36,6 +37,31 @@ impl Version {
     /// Whether a client of this version knows words that came with another.
     pub fn knows(&self, since: &[u32]) -> bool {
         self.0.as_slice() >= since
+    }
+}
+
+/// Who is answered, as far as answers differ.
+pub struct Client {
+    /// `None` knows every word.
+    pub version: Option<Version>,
+    /// Whether numbers beyond 2^53 go out as texts.
+    numbers_as_text: bool,
+}
+
+impl Client {
+    pub fn of(call: &Call<'_>) -> Result<Client> {
+        Ok(Client {
+            version: Version::of(call)?,
+            numbers_as_text: call.trust.numbers_as_text,
+        })
+    }
+
+    /// A number that floating point may not hold, as this client is to read it.
+    pub fn number(&self, number: u64) -> Value {
+        match self.numbers_as_text {
+            true => number.to_string().into(),
+            false => number.into(),
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod changes;
 pub mod figures;
 pub mod locked;
+pub mod numbers;
 pub mod tombstone;

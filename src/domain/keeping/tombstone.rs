@@ -3,8 +3,9 @@
 //! A tombstone follows from an audit event alone. The file of them can therefore be made again from the audit log,
 //! and outlives it. One line each: `<milliseconds> <verb> <kind> <id> <check>`, the check being the first 16 digits of
 //! the SHA-256 of what stands before it. A line `<milliseconds> mark <number> <hash> <check>` says up to which event
-//! the audit log had been looked at; the hash tells whether it still is the same log.
+//! the audit log had been looked at; the hash tells whether it still is the same log. Lines `given` are [`super::numbers`].
 
+use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 /// What happened to a thing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
+    /// What a user proves himself with besides his password came or went.
+    Authenticator,
     /// Its limits were edited, so an older state may open more.
     Changed,
     Deleted,
@@ -23,7 +26,8 @@ pub enum Verb {
     Rotated,
 }
 
-const VERBS: [(Verb, &str); 6] = [
+const VERBS: [(Verb, &str); 7] = [
+    (Verb::Authenticator, "authenticator"),
     (Verb::Changed, "changed"),
     (Verb::Deleted, "deleted"),
     (Verb::Off, "off"),
@@ -59,6 +63,7 @@ pub struct Fate {
     pub rotated: Option<Timestamp>,
     pub changed: Option<Timestamp>,
     pub password: Option<Timestamp>,
+    pub authenticator: Option<Timestamp>,
 }
 
 /// What a file of tombstones comes to.
@@ -66,6 +71,8 @@ pub struct Fate {
 pub struct Tombstones {
     pub fates: BTreeMap<(&'static str, String), Fate>,
     pub mark: Option<Mark>,
+    /// Numbers up to these may have been given.
+    pub given: Numbers,
     /// The latest time of any line.
     pub latest: Option<Timestamp>,
     /// Lines that were read, and lines that could not be.
@@ -119,6 +126,10 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         }
         (Kind::User, "edit") => switch.collect(),
         (Kind::User, "password" | "set_up") => vec![Verb::Password],
+        (Kind::User, "authenticator_edit") if !edited(&"enabled") => Vec::new(),
+        (Kind::User, "authenticator_add" | "authenticator_delete" | "authenticator_edit") => {
+            vec![Verb::Authenticator]
+        }
         (Kind::Workspace, "edit") => {
             let moved = edited(&"parent").then_some(Verb::Changed);
             switch.chain(moved).collect()
@@ -196,7 +207,9 @@ impl Tombstones {
             return None;
         };
         let at = Timestamp(at.parse().ok()?);
-        if *verb == "mark" {
+        if *verb == "given" {
+            self.given.set(Series::parse(kind)?, id.parse().ok()?);
+        } else if *verb == "mark" {
             self.mark = Some(Mark {
                 at,
                 seq: kind.parse().ok()?,
@@ -221,6 +234,7 @@ impl Tombstones {
         let fate = self.fates.entry(name).or_default();
         let at = Some(one.at);
         match one.verb {
+            Verb::Authenticator => fate.authenticator = fate.authenticator.max(at),
             Verb::Changed => fate.changed = fate.changed.max(at),
             Verb::Deleted => fate.deleted = fate.deleted.max(at),
             Verb::Off => fate.switched = Some((one.at, false)),
@@ -257,7 +271,10 @@ impl Tombstones {
             write(fate.rotated, Verb::Rotated);
             write(fate.changed, Verb::Changed);
             write(fate.password, Verb::Password);
+            write(fate.authenticator, Verb::Authenticator);
         }
+        let at = self.latest.unwrap_or(Timestamp(0));
+        text.push_str(&Numbers::default().lines(self.given, at));
         if let Some(mark) = self.mark {
             text.push_str(&mark.line());
         }
@@ -271,7 +288,8 @@ pub fn short(hash: &[u8; 32]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-fn checked(text: &str) -> String {
+/// A line with its check and its end.
+pub(super) fn checked(text: &str) -> String {
     let check = short(&digest_of(&[text.as_bytes()]));
     format!("{text} {check:016x}\n")
 }
@@ -335,6 +353,24 @@ mod tests {
         check("user.roles", Kind::User, "", &[Verb::Changed]);
         check("user.password", Kind::User, "", &[Verb::Password]);
         check(
+            "user.authenticator_add",
+            Kind::User,
+            r#"{"kind":["","one_time_code"]}"#,
+            &[Verb::Authenticator],
+        );
+        check(
+            "user.authenticator_edit",
+            Kind::User,
+            off,
+            &[Verb::Authenticator],
+        );
+        check(
+            "user.authenticator_edit",
+            Kind::User,
+            r#"{"description":["a","b"]}"#,
+            &[],
+        );
+        check(
             "workspace.edit",
             Kind::Workspace,
             r#"{"parent":["a","b"]}"#,
@@ -356,10 +392,11 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 29] = [
+        const KNOWN: [&str; 32] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
             "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
-            "policy.delete", "policy.page", "policy.edit", "policy.install", "user.create", "user.delete", "user.edit",
+            "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
+            "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit",
             "user.password", "user.roles", "user.set_up", "workspace.create", "workspace.delete", "workspace.edit",
             "session.create", "session.delete", "session.refresh",
         ];

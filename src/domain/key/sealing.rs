@@ -1,4 +1,4 @@
-//! Sealed copies of secrets, for policies that show a secret again.
+//! Sealed copies of secrets, for policies that show a secret again, and for secrets that have to be worked with.
 //!
 //! ChaCha20-Poly1305 (RFC 8439): fast on machines without AES instructions, and constant in time on all. Every copy
 //! has a nonce of its own, drawn at random (good for 2^32 copies under one key), and is bound to its key's id, so
@@ -74,15 +74,20 @@ impl SealingKeys {
 
     /// Seals the secret of a key, under the newest version.
     pub fn seal(&self, id: KeyId, secret: &Secret) -> Result<Sealed> {
+        self.seal_bytes(&purpose(id), secret.expose().as_bytes())
+    }
+
+    /// Seals anything, bound to what it is for.
+    pub fn seal_bytes(&self, purpose: &str, bytes: &[u8]) -> Result<Sealed> {
         // `parse` and `generate` never leave the list empty.
         let key = &self.0[self.0.len() - 1];
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(Error::internal)?;
-        let mut sealed = secret.expose().as_bytes().to_vec();
+        let mut sealed = bytes.to_vec();
         key.cipher
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                bound_to(id),
+                Aad::from(purpose.as_bytes()),
                 &mut sealed,
             )
             .map_err(|_| Error::internal("a secret could not be sealed"))?;
@@ -94,22 +99,28 @@ impl SealingKeys {
 
     /// The secret; `None` if the copy was changed, belongs to another key, or was sealed under a key that is not here.
     pub fn open(&self, id: KeyId, sealed: &Sealed) -> Option<Secret> {
+        let text = self.open_bytes(&purpose(id), sealed)?;
+        Secret::read_back(std::str::from_utf8(&text).ok()?)
+            .filter(|secret| secret.presented().id == id)
+    }
+
+    /// What [`SealingKeys::seal_bytes`] has sealed for the same purpose.
+    pub fn open_bytes(&self, purpose: &str, sealed: &Sealed) -> Option<Vec<u8>> {
         let key = self.0.iter().find(|key| key.version == sealed.version)?;
         let (nonce, text) = sealed.bytes.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
         let opened = key
             .cipher
-            .open_in_place(nonce, bound_to(id), &mut text)
+            .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text)
             .ok()?;
-        Secret::read_back(std::str::from_utf8(opened).ok()?)
-            .filter(|secret| secret.presented().id == id)
+        Some(opened.to_vec())
     }
 }
 
 /// What a copy is bound to besides its content: its purpose and its key.
-fn bound_to(id: KeyId) -> Aad<Vec<u8>> {
-    Aad::from(format!("latchkey: sealed secret of key {id}").into_bytes())
+fn purpose(id: KeyId) -> String {
+    format!("latchkey: sealed secret of key {id}")
 }
 
 #[cfg(test)]

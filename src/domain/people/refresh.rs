@@ -26,6 +26,8 @@ pub struct RefreshToken {
     pub family: KeyId,
     /// The access token that was issued with it.
     pub session: KeyId,
+    /// The public key that it all began with; `None` if it was a password.
+    pub authenticator: Option<i64>,
     /// When it was exchanged. A second time ends its family.
     pub used_at: Option<Timestamp>,
 }

@@ -27,8 +27,22 @@ pub struct Session {
     pub read_only: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
+    /// The public key that it began with; `None` if it was a password.
+    pub authenticator: Option<i64>,
+    /// Only where somebody has taken the user's place.
+    pub acting: Option<Acting>,
     /// Only a session of the console has this; such a one is no access token, and no access token is such a one.
     pub console: Option<Browser>,
+}
+
+/// Who really acts: a user who manages the one whose session it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Acting {
+    pub user: Uid,
+    /// His generation at the time.
+    pub generation: i64,
+    /// The sign-in that he did so with; this ends with it.
+    pub family: KeyId,
 }
 
 /// Where a console session is used.
@@ -98,6 +112,8 @@ mod tests {
             read_only: false,
             issued_at: Timestamp(0),
             expires_at: Timestamp(0).plus_s(CONSOLE_S),
+            authenticator: None,
+            acting: None,
             console: browser.map(|used_at| Browser {
                 used_at: Timestamp(used_at),
                 source: String::new(),

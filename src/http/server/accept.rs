@@ -1,6 +1,7 @@
 //! Taking connections from listeners, for ever: no error of `accept` ends the loop (attacks 37).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +29,12 @@ impl Door {
         Ok(match listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
+                spare_pacing(&listener);
                 Door::Tcp(TcpListener::from_std(listener)?)
             }
             Listener::Tls(listener, tls) => {
                 listener.set_nonblocking(true)?;
+                spare_pacing(&listener);
                 Door::Tls(TcpListener::from_std(listener)?, tls)
             }
             Listener::Unix(listener) => {
@@ -96,6 +99,16 @@ impl Door {
             }
         }
         Ok(())
+    }
+}
+
+/// Where all clients are on this machine, the simplest congestion control is enough: others, BBR above all, set a
+/// timer for nearly every answer, against queues that loopback does not have. Connections inherit it.
+fn spare_pacing(listener: &std::net::TcpListener) {
+    let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    if listener.local_addr().is_ok_and(is_loopback) {
+        // Every kernel has it; one that does not let us choose goes on with its own.
+        let _ = rustix::net::sockopt::set_tcp_congestion(listener, "reno");
     }
 }
 

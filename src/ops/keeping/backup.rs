@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, TryLockError};
+use std::time::Duration;
 
 /// The folder of backups, beside the database.
 const FOLDER: &str = "backups";
@@ -20,6 +21,11 @@ const SCHEDULED: &str = "scheduled-";
 const EXTENSION: &str = ".db";
 /// How long after a scheduled backup that failed the next one is tried: ten minutes.
 const AGAIN_MS: i64 = 600_000;
+
+/// Between two looks whether a backup is due: the clock may be set meanwhile, and files may be removed.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+/// Before one is looked for that could not be made just now.
+const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// How often, and how many of these backups stay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,27 +138,31 @@ impl App {
             .max_by_key(|backup| backup.at)
     }
 
+    /// What this server makes by itself.
+    pub fn backup_schedule(&self) -> Option<Schedule> {
+        self.keeping.backups.schedule.get().copied()
+    }
+
     /// Makes backups by itself from now on.
     pub fn schedule_backups(&self, schedule: Schedule) {
         let _ = self.keeping.backups.schedule.set(schedule);
     }
 
-    /// Makes a backup if one is due, and removes the oldest of those that were made so. Called every second.
-    pub fn back_up_if_due(&self) {
+    /// Whether it does.
+    pub fn makes_backups(&self) -> bool {
+        self.keeping.backups.schedule.get().is_some()
+    }
+
+    /// Makes a backup if one is due, and removes the oldest of those that were made so. Returns how long to wait before
+    /// this is called again.
+    pub fn back_up_if_due(&self) -> Duration {
         let Some(schedule) = self.keeping.backups.schedule.get() else {
-            return;
+            return LOOK_MAX;
         };
         let now = self.now().wall;
-        let every_ms = i64::try_from(schedule.every_s)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1000);
-        let latest = listed(&folder(self))
-            .into_iter()
-            .filter(|backup| backup.is_scheduled && backup.at <= now);
-        let latest = latest.map(|backup| backup.at.0).max().unwrap_or(i64::MIN);
-        let failed_at = self.keeping.backups.failed_at.load(Relaxed);
-        if now.0 < latest.saturating_add(every_ms) || now.0 < failed_at.saturating_add(AGAIN_MS) {
-            return;
+        let left_ms = self.left_ms(schedule, now);
+        if left_ms > 0 {
+            return Duration::from_millis(left_ms.unsigned_abs()).min(LOOK_MAX);
         }
         let made = system(self).and_then(|caller| {
             make(self, &caller, now, || {
@@ -176,6 +186,22 @@ impl App {
                 log::error!("backup: the scheduled backup failed: {err}");
             }
         }
+        LOOK_MIN
+    }
+
+    /// Milliseconds until the next scheduled backup is due; not above 0 if it is.
+    fn left_ms(&self, schedule: &Schedule, now: Timestamp) -> i64 {
+        let every_ms = i64::try_from(schedule.every_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000);
+        let latest = listed(&folder(self))
+            .into_iter()
+            .filter(|backup| backup.is_scheduled && backup.at <= now);
+        let latest = latest.map(|backup| backup.at.0).max().unwrap_or(i64::MIN);
+        let failed_at = self.keeping.backups.failed_at.load(Relaxed);
+        let due = latest.saturating_add(every_ms);
+        let due = due.max(failed_at.saturating_add(AGAIN_MS));
+        due.saturating_sub(now.0)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Deleted and disabled things stay so. What was narrowed since the copy cannot be told from what was widened, so
 //! whatever changed since is closed until somebody has looked at it: keys, users and workspaces are disabled, secrets
-//! that were replaced are dropped, passwords that were changed are taken away, catalogs are emptied, and the keys of
+//! that were replaced are dropped, passwords that were changed are taken away, and so is what a user proves himself with
+//! if his second factor or his public keys were others, catalogs are emptied, and the keys of
 //! policies are disabled. The administrator of the machine can open all of it again.
 
 use crate::domain::audit::{Changes, Event, Kind, Target};
@@ -14,7 +15,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::store::keeping::closing;
-use crate::store::{Write, audit, catalogs, keys, local, people, workspaces};
+use crate::store::{
+    Write, audit, authenticators, catalogs, keys, local, numbers, people, workspaces,
+};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
@@ -29,6 +32,8 @@ pub struct Closed {
     pub users_deleted: Vec<String>,
     pub users_disabled: Vec<String>,
     pub users_without_password: Vec<String>,
+    /// Numbers of public keys that users signed in with.
+    pub authenticators_deleted: Vec<String>,
     pub workspaces_deleted: Vec<String>,
     pub workspaces_disabled: Vec<String>,
     pub catalogs_emptied: Vec<String>,
@@ -53,6 +58,10 @@ impl Closed {
             (
                 "users without a password, to be given a new one",
                 &self.users_without_password,
+            ),
+            (
+                "public keys of users deleted, to be registered anew",
+                &self.authenticators_deleted,
             ),
             ("workspaces deleted again", &self.workspaces_deleted),
             ("workspaces disabled", &self.workspaces_disabled),
@@ -98,6 +107,7 @@ impl Closed {
             ("users_deleted", self.users_deleted.len()),
             ("users_disabled", self.users_disabled.len()),
             ("users_without_password", self.users_without_password.len()),
+            ("authenticators_deleted", self.authenticators_deleted.len()),
             ("workspaces_deleted", self.workspaces_deleted.len()),
             ("workspaces_disabled", self.workspaces_disabled.len()),
             ("catalogs_emptied", self.catalogs_emptied.len()),
@@ -145,6 +155,7 @@ impl Closing<'_> {
         if !self.keeps_uses {
             closed.uses_taken = closing::spend_uses(tx)?;
         }
+        numbers::raise(tx, self.tombstones.given)?;
         // What was "now" before stays in the past.
         let latest = self.tombstones.latest.unwrap_or(self.now);
         local::raise_mark(tx, latest.max(self.copied_at))?;
@@ -206,9 +217,19 @@ impl Closing<'_> {
             }
             return Ok(());
         }
-        if self.is_newer(fate.password) && closing::delete_password(tx, uid)? {
+        // The copy may lack a second factor that has come since: then its password must not do by itself.
+        let newer = self.is_newer(fate.password) || self.is_newer(fate.authenticator);
+        if newer && closing::delete_password(tx, uid)? {
             closed.users_without_password.push(name.clone());
             self.note(tx, "user.password", target(), Changes::default())?;
+        }
+        if self.is_newer(fate.authenticator) {
+            for number in authenticators::delete_public_keys(tx, uid, self.now)? {
+                closed.authenticators_deleted.push(number.to_string());
+                let mut changes = Changes::default();
+                changes.note("number", &number.to_string(), &String::new());
+                self.note(tx, "user.authenticator_delete", target(), changes)?;
+            }
         }
         if (is_off(fate) || self.is_newer(fate.changed)) && closing::disable_user(tx, uid)? {
             closed.users_disabled.push(name);

@@ -1,6 +1,6 @@
 //! Whether all is well with a server: one finding a question, each with what to do.
 
-use super::rows;
+use super::{memory, rows};
 use crate::domain::audit::{Changes, Target};
 use crate::domain::people::permission::Permission;
 use crate::error::Result;
@@ -112,6 +112,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     };
     let mut found: Vec<Check> = checks.into_iter().map(look).collect();
     found.insert(6, room(app));
+    found.splice(5..5, memory::checks(app));
     Ok(found)
 }
 

@@ -63,7 +63,7 @@ impl App {
         figures
     }
 
-    /// Looks for what may go wrong by itself; called about once a second.
+    /// Looks for what may go wrong by itself; called every few seconds.
     pub fn watch(&self) {
         self.store.watch();
     }

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod closing;
 pub mod doctor;
 pub mod figures;
+mod memory;
 pub mod restore;
 mod rows;
 

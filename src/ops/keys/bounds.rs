@@ -171,6 +171,9 @@ pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
 fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
     match caller.identity {
         Identity::ForOwner(id) | Identity::Key(id) => keys::find(read, id),
-        Identity::Local | Identity::Password { .. } | Identity::Session(_) => Ok(None),
+        Identity::Acting(_)
+        | Identity::Local
+        | Identity::Password { .. }
+        | Identity::Session(_) => Ok(None),
     }
 }

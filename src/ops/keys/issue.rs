@@ -21,7 +21,7 @@ use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::people::sessions;
 use crate::ops::retry::{self, Retry};
-use crate::store::{Write, keys, people, policies};
+use crate::store::{Write, keys, numbers, policies};
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +76,11 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
         Target::new(Kind::Key, ""),
         move |tx, now| {
             let directory = index.directory();
+            if matches!(who.identity, Identity::Acting(_)) {
+                return Err(Error::Forbidden(
+                    "whoever acts as another user makes no keys".to_owned(),
+                ));
+            }
             match (who.identity, who.user) {
                 (Identity::Password { generation }, Some(user)) => {
                     drop(sessions::still_proven(tx, user, generation)?);
@@ -116,7 +121,7 @@ pub fn store(
     now: Timestamp,
 ) -> Result<Secret> {
     let secret = Secret::generate(prefix, key.id)?;
-    key.number = people::next_number(tx)?;
+    key.number = numbers::next_of_keys(tx)?;
     key.hint = secret.hint();
     keys::insert(tx, key)?;
     keep(tx, files, policy, &secret, now)?;
@@ -232,7 +237,10 @@ fn plan(
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
-            Identity::ForOwner(_) | Identity::Password { .. } | Identity::Session(_) => caller
+            Identity::Acting(_)
+            | Identity::ForOwner(_)
+            | Identity::Password { .. }
+            | Identity::Session(_) => caller
                 .user
                 .and_then(|user| directory.user(user))
                 .map(|user| user.home),

@@ -1,6 +1,7 @@
 //! What happened: the audit log and usage, read, proven and cut.
 
 pub mod denied;
+pub mod parts;
 pub mod retention;
 
 use super::access::Caller;
@@ -31,6 +32,8 @@ pub struct Wanted {
     pub until: Option<Timestamp>,
     /// Only events with a smaller number: the cursor.
     pub before: Option<i64>,
+    /// Only events with a greater number.
+    pub after: Option<i64>,
     pub limit: usize,
 }
 
@@ -60,7 +63,9 @@ pub fn audit_events(
         let numbers = |workspace: &Option<Uid>, after: Option<Reverse<i64>>| {
             let before = after.map(|Reverse(seq)| seq);
             let found = audit::list_numbers(read, *workspace, before, pages::BATCH)?;
-            Ok(found.into_iter().map(Reverse).collect())
+            let found = found.into_iter();
+            let asked = found.take_while(|seq| wanted.after.is_none_or(|after| *seq > after));
+            Ok(asked.map(Reverse).collect())
         };
         let look = |Reverse(seq)| Ok(audit::find(read, seq)?.filter(|event| wanted.fits(event)));
         let start = wanted.before.map(Reverse);
@@ -115,8 +120,8 @@ pub fn usage(
     }
     let hours = since.hour()..until.hour() + 1;
     let mut rows = app.read(|read| local::list_hours(read, key, hours.start, hours.end))?;
-    let waiting = app.index.usage.pending(key).unwrap_or_default().verdicts;
-    for (hour, code, count) in waiting {
+    let waiting = app.index.usage.pending(key).unwrap_or_default();
+    for &(hour, code, count) in waiting.verdicts() {
         if !hours.contains(&hour) {
             continue;
         }

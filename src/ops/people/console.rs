@@ -1,5 +1,6 @@
 //! Sessions of the console: begun with a password, used by one browser, ended by whoever owns them.
 
+use super::authenticators;
 use super::sessions::{SignedIn, proven};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
@@ -17,6 +18,13 @@ const AGENT_CHARS_MAX: usize = 200;
 /// A console session's last use is written when it falls into another minute than the one before.
 const TOUCH_MS: i64 = 60_000;
 
+/// What a password brings at the console.
+pub enum Opened {
+    /// The user has a second factor: what to send back with its code ([`open_with_code`]).
+    CodeNeeded(String),
+    SignedIn(SignedIn),
+}
+
 /// Signs a user in to the console. `former` is the session that the browser had until now: it ends, so that a secret
 /// which was known before the sign-in is worth nothing after it (attacks 169).
 pub fn open(
@@ -26,9 +34,39 @@ pub fn open(
     origin: Origin,
     agent: &str,
     former: Option<KeyId>,
+) -> Result<Opened> {
+    let user = proven(app, user_name, password, &origin, "session.create")?;
+    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+        let step = authenticators::await_code(app, &user, &factor, false)?;
+        return Ok(Opened::CodeNeeded(step));
+    }
+    begin(app, &user, origin, agent, former).map(Opened::SignedIn)
+}
+
+/// The second step of [`open`].
+pub fn open_with_code(
+    app: &App,
+    step: &str,
+    code: &str,
+    origin: Origin,
+    agent: &str,
+    former: Option<KeyId>,
+) -> Result<SignedIn> {
+    let (user, _) = authenticators::after_code(app, step, code, &origin)?;
+    begin(app, &user, origin, agent, former)
+}
+
+/// A fresh session in place of one whose user gives his password once more; his second factor that session has seen.
+pub fn renew(
+    app: &App,
+    user_name: &str,
+    password: &str,
+    origin: Origin,
+    agent: &str,
+    former: KeyId,
 ) -> Result<SignedIn> {
     let user = proven(app, user_name, password, &origin, "session.create")?;
-    begin(app, &user, origin, agent, former)
+    begin(app, &user, origin, agent, Some(former))
 }
 
 /// Begins a session of a user who has proved himself.
@@ -51,6 +89,8 @@ pub fn begin(
         read_only: false,
         issued_at: now,
         expires_at: now.plus_s(CONSOLE_S),
+        authenticator: None,
+        acting: None,
         console: Some(Browser {
             used_at: now,
             source: origin.source.clone(),

@@ -1,22 +1,24 @@
 //! Users and their roles.
 
+pub mod authenticators;
 pub mod console;
 mod gate;
+pub mod public_keys;
 pub mod sessions;
 pub mod tokens;
 
-use super::access::{self, Caller};
+use super::access::{self, Caller, Identity};
 use super::keys::bounds;
 use super::retry::{self, Retry};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::password;
-use crate::domain::people::permission::Permission;
+use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, people, workspaces};
+use crate::store::{Read, numbers, people, workspaces};
 pub use gate::PasswordGate;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -85,7 +87,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let user = User {
-                number: people::next_number(tx)?,
+                number: numbers::next_of_keys(tx)?,
                 uid: Uid::generate()?,
                 user_name,
                 email,
@@ -295,13 +297,34 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -> Result<User> {
     caller.require_somewhere(Permission::UsersWrite)?;
     let seen = visible(directory, caller, text)?;
+    require_managed(directory, caller, &seen)?;
+    people::find(read, seen.uid)?
+        .filter(|user| user.deleted_at.is_none())
+        .ok_or(Error::NotFound("user"))
+}
+
+fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Result<()> {
     caller.require(directory, Permission::UsersWrite, seen.home, None)?;
     for binding in &seen.roles {
         require_role(directory, caller, binding)?;
     }
-    people::find(read, seen.uid)?
-        .filter(|user| user.deleted_at.is_none())
-        .ok_or(Error::NotFound("user"))
+    Ok(())
+}
+
+/// Whether a user, signed in, may change another.
+pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
+    let signed_in = access::root(directory).map(|root| Caller {
+        actor: String::new(),
+        identity: Identity::Password {
+            generation: by.generation,
+        },
+        permissions: Permissions::all(),
+        reach: root,
+        user: Some(by.uid),
+        source: String::new(),
+        request_id: String::new(),
+    });
+    signed_in.is_ok_and(|caller| require_managed(directory, &caller, seen).is_ok())
 }
 
 /// In the transaction of the change: the root workspace never loses its last active owner.

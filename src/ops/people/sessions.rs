@@ -1,6 +1,6 @@
 //! Signing in and out, and the password that it takes.
 
-use super::{manageable, record, visible};
+use super::{authenticators, manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
@@ -97,9 +97,24 @@ fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
 
 /// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
 /// and take the same time.
-pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result<SignedIn> {
+///
+/// # Errors
+/// `Invalid` of `code` if the password is right, the user has a second factor, and there is no code of it.
+pub fn sign_in(
+    app: &App,
+    user_name: &str,
+    text: &str,
+    code: Option<&str>,
+    origin: Origin,
+) -> Result<SignedIn> {
     let now = app.now();
     let user = proven(app, user_name, text, &origin, "session.create")?;
+    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+        let code = code.ok_or_else(|| {
+            Error::invalid("code", "is needed: this user signs in with one-time codes")
+        })?;
+        authenticators::prove_code(app, &user, &factor, code, &origin)?;
+    }
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
@@ -110,6 +125,8 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
         read_only: false,
         issued_at: now.wall,
         expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
+        authenticator: None,
+        acting: None,
         console: None,
     };
     let caller = Caller {
@@ -144,7 +161,8 @@ pub fn sign_in(app: &App, user_name: &str, text: &str, origin: Origin) -> Result
     })
 }
 
-/// The user behind a name and a password, as a caller for this one request.
+/// The user behind a name and a password, as a caller for this one request. Whoever has a second factor proves himself
+/// elsewhere: there is no room for a code here.
 pub fn prove(
     app: &App,
     user_name: &str,
@@ -153,6 +171,12 @@ pub fn prove(
     action: &'static str,
 ) -> Result<Caller> {
     let user = proven(app, user_name, text, &origin, action)?;
+    if authenticators::second_factor(app, user.uid)?.is_some() {
+        let why =
+            "this user signs in with one-time codes as well; the password alone is not enough";
+        failed(app, action, &user.user_name, why, &origin)?;
+        return Err(Error::Forbidden(why.to_owned()));
+    }
     Ok(Caller {
         actor: format!("user:{}", user.user_name),
         identity: Identity::Password {
@@ -166,7 +190,8 @@ pub fn prove(
     })
 }
 
-/// Checks a password; a failure is recorded under the action that was tried, and looks the same whatever its cause.
+/// Checks a password, and nothing else: see [`authenticators::second_factor`]. A failure is recorded under the action
+/// that was tried, and looks the same whatever its cause.
 pub(super) fn proven(
     app: &App,
     user_name: &str,
@@ -199,19 +224,31 @@ pub(super) fn proven(
         .take(100)
         .map(|c| c.to_ascii_lowercase())
         .collect();
+    let why = "user name or password is not right";
+    failed(app, action, &shown, why, origin)?;
+    Err(Error::Unauthenticated)
+}
+
+/// Records that somebody has not proved to be who he says he is.
+pub(super) fn failed(
+    app: &App,
+    action: &'static str,
+    shown: &str,
+    why: &str,
+    origin: &Origin,
+) -> Result<()> {
     app.record_failed_proof(Event {
         outcome: Outcome::Denied,
-        reason: "user name or password is not right".to_owned(),
+        reason: why.to_owned(),
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
-        ..system_event(action, Target::new(Kind::User, shown), now.wall)
-    })?;
-    Err(Error::Unauthenticated)
+        ..system_event(action, Target::new(Kind::User, shown), app.now().wall)
+    })
 }
 
 /// Ends the session that the caller came with, and what it could be renewed with.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
-    let Identity::Session(id) = caller.identity else {
+    let (Identity::Acting(id) | Identity::Session(id)) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
     };
     app.change_all(
@@ -265,7 +302,9 @@ mod tests {
         };
         create(app, &fixture.local(), alice, None).unwrap();
         let origin = Origin::default;
-        let token = sign_in(app, "alice", PASSWORD, origin()).unwrap().token;
+        let token = sign_in(app, "alice", PASSWORD, None, origin())
+            .unwrap()
+            .token;
         let alice = authenticate(
             app,
             token.expose(),

@@ -3,19 +3,21 @@
 //! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
 //! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
 
-use super::{manageable, sessions, visible};
-use crate::domain::audit::{Kind, Target};
+use super::sessions::SignedIn;
+use super::{authenticators, manageable, sessions, visible};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::people::User;
+use crate::domain::people::permission::Permissions;
 use crate::domain::people::refresh::{REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken};
-use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
+use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session};
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
-use crate::ops::App;
-use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
-use crate::store::{Write, people, tokens};
+use crate::ops::{App, Record};
+use crate::store::{Write, authenticators as rows, people, tokens};
 
 /// What a sign-in or an exchange gives.
 #[derive(Debug)]
@@ -33,6 +35,14 @@ struct Drawn {
     token: RefreshToken,
 }
 
+/// What a password brings.
+#[derive(Debug)]
+pub enum Granted {
+    /// The user has a second factor: what to send back with its code ([`sign_in_with_code`]).
+    CodeNeeded(String),
+    Pair(Pair),
+}
+
 /// Signs a user in and issues a pair. Failures are told and limited as in [`sessions::sign_in`].
 pub fn sign_in(
     app: &App,
@@ -40,17 +50,56 @@ pub fn sign_in(
     text: &str,
     read_only: bool,
     origin: Origin,
-) -> Result<Pair> {
+) -> Result<Granted> {
     let user = sessions::proven(app, user_name, text, &origin, "session.create")?;
+    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+        let step = authenticators::await_code(app, &user, &factor, read_only)?;
+        return Ok(Granted::CodeNeeded(step));
+    }
+    let begun = Begun {
+        read_only,
+        ..Begun::default()
+    };
+    begin(app, &user, begun, origin).map(Granted::Pair)
+}
+
+/// The second step of [`sign_in`]. `read_only` can only be added to what the first step asked for.
+///
+/// # Errors
+/// `Unauthenticated` for a step that is over, was used or is none, and for a wrong code.
+pub fn sign_in_with_code(
+    app: &App,
+    step: &str,
+    code: &str,
+    read_only: bool,
+    origin: Origin,
+) -> Result<Pair> {
+    let (user, asked) = authenticators::after_code(app, step, code, &origin)?;
+    let begun = Begun {
+        read_only: read_only || asked,
+        ..Begun::default()
+    };
+    begin(app, &user, begun, origin)
+}
+
+/// Issues a pair to a user who has proved himself.
+pub(super) fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
     let Drawn {
         pair,
         session,
         token,
-    } = draw(app, &user, None, read_only)?;
+    } = draw(app, user, begun)?;
     let id = session.id;
-    let caller = signing_in(&user, id, origin);
+    let caller = signing_in(user, id, origin);
     let target = Target::new(Kind::Session, id);
     app.change_all(&caller, "session.create", target, move |tx, now| {
+        if let Some(number) = session.authenticator {
+            // On the row: it may have been turned off a moment ago, and what it had begun ended with that.
+            let known = rows::list_of_user(tx, session.user)?;
+            if !known.iter().any(|one| one.number == number && one.enabled) {
+                return Err(Error::Unauthenticated);
+            }
+        }
         insert(tx, &session, &token, now)?;
         Ok((sessions::each(vec![id], "session.create"), ()))
     })?;
@@ -70,7 +119,15 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         pair,
         session,
         token,
-    } = draw(app, &user, Some(old.family), read_only || old.read_only)?;
+    } = draw(
+        app,
+        &user,
+        Begun {
+            family: Some(old.family),
+            authenticator: old.authenticator,
+            read_only: read_only || old.read_only,
+        },
+    )?;
     let caller = signing_in(&user, old.family, origin);
     let id = session.id;
     let target = Target::new(Kind::Session, old.family);
@@ -109,6 +166,94 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     Err(Error::Unauthenticated)
 }
 
+/// An access token for the place of another user, to whoever manages him and shows with a refresh token who he is. The
+/// refresh token is not used up; the access token cannot be renewed, ends with the sign-in that it came of, and
+/// works as long as he manages the user. The audit log names who really acts.
+///
+/// # Errors
+/// `Unauthenticated` for a refresh token that is no good, `NotFound` and `Forbidden` for users that he does not manage.
+pub fn act_as(
+    app: &App,
+    text: &str,
+    user: &str,
+    read_only: bool,
+    origin: Origin,
+) -> Result<SignedIn> {
+    let shown = presented(app, text)?.ok_or(Error::Unauthenticated)?;
+    let by = app.index.directory().user(shown.user).cloned();
+    let by = by.ok_or(Error::Unauthenticated)?;
+    let id = generate_id()?;
+    let token = Secret::generate(PREFIX_SESSION, id)?;
+    let secret = digested(&app.peppers, &token);
+    let who = Caller {
+        permissions: match shown.read_only {
+            true => Permissions::reading(),
+            false => Permissions::all(),
+        },
+        reach: root(&app.index.directory())?,
+        ..signing_in(&by, shown.family, origin)
+    };
+    let (caller, index, user) = (who.clone(), app.index.clone(), user.to_owned());
+    let target = Target::new(Kind::User, &user);
+    let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
+        let Some(row) = tokens::find(tx, shown.id)? else {
+            return Ok((Vec::new(), false));
+        };
+        if row.used_at.is_some() {
+            let mut ended = tokens::delete_family(tx, row.family)?;
+            if ended.is_empty() {
+                ended.push(row.session);
+            }
+            return Ok((sessions::each(ended, "session.reuse"), false));
+        }
+        let by = people::find(tx, row.user)?
+            .filter(|by| by.is_active() && by.generation == row.generation)
+            .filter(|_| now < row.expires_at);
+        let Some(by) = by else {
+            return Ok((Vec::new(), false));
+        };
+        let seen = manageable(tx, &index.directory(), &who, &user)?;
+        if !seen.is_active() {
+            return Err(Error::Forbidden("this user is disabled".to_owned()));
+        }
+        people::delete_expired_sessions(tx, now)?;
+        people::insert_session(
+            tx,
+            &Session {
+                id,
+                secret,
+                user: seen.uid,
+                generation: seen.generation,
+                read_only: read_only || row.read_only,
+                issued_at: now,
+                expires_at: now.plus_s(ACCESS_TOKEN_S),
+                authenticator: row.authenticator,
+                acting: Some(Acting {
+                    user: by.uid,
+                    generation: by.generation,
+                    family: row.family,
+                }),
+                console: None,
+            },
+        )?;
+        let mut changes = Changes::default();
+        changes.note("acts_as", &String::new(), &seen.user_name);
+        let record = Record {
+            target: Target::new(Kind::Session, id),
+            workspace: None,
+            changes,
+        };
+        Ok((vec![("session.create", record)], true))
+    })?;
+    if !begun {
+        return Err(Error::Unauthenticated);
+    }
+    Ok(SignedIn {
+        token,
+        expires_in_s: ACCESS_TOKEN_S,
+    })
+}
+
 /// Ends all sessions of a user: his own, or those of one whom the caller may manage.
 pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
@@ -138,8 +283,18 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     Ok(found.filter(matches))
 }
 
-fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Result<Drawn> {
-    let now = app.now().wall;
+/// What a pair comes of.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Begun {
+    /// The sign-in that is renewed.
+    pub family: Option<KeyId>,
+    /// The public key that took the place of a password.
+    pub authenticator: Option<i64>,
+    pub read_only: bool,
+}
+
+fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
+    let (now, read_only) = (app.now().wall, begun.read_only);
     let (session_id, token_id) = (generate_id()?, generate_id()?);
     let access = Secret::generate(PREFIX_SESSION, session_id)?;
     let refresh = Secret::generate(PREFIX_REFRESH, token_id)?;
@@ -151,6 +306,8 @@ fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Resul
         read_only,
         issued_at: now,
         expires_at: now.plus_s(ACCESS_TOKEN_S),
+        authenticator: begun.authenticator,
+        acting: None,
         console: None,
     };
     let token = RefreshToken {
@@ -161,8 +318,9 @@ fn draw(app: &App, user: &User, family: Option<KeyId>, read_only: bool) -> Resul
         read_only,
         issued_at: now,
         expires_at: now.plus_s(REFRESH_TOKEN_S),
-        family: family.unwrap_or(session_id),
+        family: begun.family.unwrap_or(session_id),
         session: session_id,
+        authenticator: begun.authenticator,
         used_at: None,
     };
     let pair = Pair {

@@ -6,9 +6,11 @@ pub mod fixture;
 
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::keeping::numbers::Series;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::people::authenticator::challenge::Challenges;
 use crate::domain::people::password::{self, PasswordDigest};
 use crate::domain::people::permission::Permissions;
 use crate::domain::people::{Binding, Role, User};
@@ -29,7 +31,7 @@ use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, system_event, verify};
 use crate::store::keeping::events;
 use crate::store::{
-    Durability, Store, Write, audit, catalogs, keys, local, people, policies, workspaces,
+    Durability, Store, Write, audit, catalogs, keys, local, numbers, people, policies, workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -131,6 +133,7 @@ pub fn open(
         sealing: files.sealing,
         clock,
         passwords: PasswordGate::new()?,
+        challenges: Challenges::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         first_run: Default::default(),
@@ -209,13 +212,14 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
         let batch = KEYS_A_BATCH.min(count - made);
         let (files, now) = (app.key_files(), app.now().wall);
         let secrets = app.store.write(Durability::Relaxed, move |tx| {
-            let number = people::next_number(tx)?;
+            let number = numbers::next_of_keys(tx)?;
             let one = |offset: u64| {
                 let mut key = plain_key(&format!("filled {}", made + offset + 1), workspace, now)?;
                 key.number = number + i64::try_from(offset).unwrap_or(0);
                 insert(tx, &files, &mut key, now)
             };
             let secrets = (0..batch).map(one).collect::<Result<Vec<Secret>>>()?;
+            tx.note_given(Series::Keys, number + i64::try_from(batch).unwrap_or(0));
             audit::append(
                 tx,
                 &files.peppers,
@@ -237,7 +241,7 @@ fn seed(
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {
         uid: Uid::generate()?,
-        number: workspaces::next_number(tx)?,
+        number: numbers::next_of_workspaces(tx)?,
         slug: ROOT_SLUG.to_owned(),
         name: "Root".to_owned(),
         parent: None,
@@ -246,7 +250,7 @@ fn seed(
         updated_at: now,
     };
     let owner = User {
-        number: people::next_number(tx)?,
+        number: numbers::next_of_keys(tx)?,
         uid: Uid::generate()?,
         user_name: OWNER.to_owned(),
         email: None,

@@ -12,7 +12,7 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::{DEPTH_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, workspaces};
+use crate::store::{Read, numbers, workspaces};
 
 /// What a new workspace is to be.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub fn create(
             let all = workspaces::list(tx)?;
             let workspace = Workspace {
                 uid: Uid::generate()?,
-                number: workspaces::next_number(tx)?,
+                number: numbers::next_of_workspaces(tx)?,
                 slug: new.slug.unwrap_or_else(|| free_slug(&all, &new.name)),
                 name: new.name,
                 parent: Some(parent),

@@ -61,6 +61,12 @@ const NUMBERS: &str = "SELECT seq FROM audit_events WHERE seq < $1 ORDER BY seq 
 const NUMBERS_OF_WORKSPACE: &str =
     "SELECT seq FROM audit_events WHERE workspace_uid = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
 
+/// The numbers of the oldest and of the newest event that there are.
+pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
+    let sql = "SELECT min(seq) AS first, max(seq) AS last FROM audit_events HAVING count(*) > 0";
+    read.query_one(sql, &[], |row| Ok((row.get("first")?, row.get("last")?)))
+}
+
 /// Walks the whole chain, from the place where it was last cut. `Ok` is the number of events there are, `Err` names
 /// the first row that is not what it was, or a missing end.
 pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64, String>> {

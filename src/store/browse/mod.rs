@@ -3,19 +3,47 @@
 use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
 use crate::domain::key::verdict::Code;
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// The ids of all live keys, the newest first.
-pub fn list_newest(read: &Read) -> Result<Vec<KeyId>> {
-    read.query("SELECT id FROM keys ORDER BY number DESC", &[], id)
+/// Where a key stands by its age: the newest have the greatest number.
+pub type ByAge = (i64, KeyId);
+/// Where a key stands by its last use.
+pub type ByUse = (Timestamp, KeyId);
+
+/// Some keys, deleted ones too, the newest first, that are older than a place.
+pub fn list_newest(read: &Read, before: ByAge, limit: u32) -> Result<Vec<ByAge>> {
+    read.query(
+        "SELECT number, id FROM keys WHERE number < $1 ORDER BY number DESC LIMIT $2",
+        &[&before.0, &limit],
+        by_age,
+    )
 }
 
-/// The ids of all keys that were ever used, the one used last first.
-pub fn list_last_used(read: &Read) -> Result<Vec<KeyId>> {
+/// Where a key stands by its age.
+pub fn find_age(read: &Read, id: KeyId) -> Result<Option<ByAge>> {
+    read.query_one("SELECT number, id FROM keys WHERE id = $1", &[&id], by_age)
+}
+
+/// Some keys, the one used last first, that were used before a place.
+pub fn list_last_used(read: &Read, before: ByUse, limit: u32) -> Result<Vec<ByUse>> {
     read.query(
-        "SELECT key_id AS id FROM key_usage WHERE last_used_at IS NOT NULL ORDER BY last_used_at DESC, key_id",
-        &[],
-        id,
+        "SELECT last_used_at, key_id
+         FROM key_usage
+         WHERE last_used_at IS NOT NULL AND (last_used_at, key_id) < ($1, $2)
+         ORDER BY last_used_at DESC, key_id DESC
+         LIMIT $3",
+        &[&before.0, &before.1, &limit],
+        by_use,
+    )
+}
+
+/// Where a key stands by its last use; `None` if it never was used.
+pub fn find_last_used(read: &Read, id: KeyId) -> Result<Option<ByUse>> {
+    read.query_one(
+        "SELECT last_used_at, key_id FROM key_usage WHERE key_id = $1 AND last_used_at IS NOT NULL",
+        &[&id],
+        by_use,
     )
 }
 
@@ -34,7 +62,7 @@ pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
         "SELECT hour,
                 sum(CASE WHEN code = $1 THEN count ELSE 0 END) AS valid,
                 sum(CASE WHEN code = $1 THEN 0 ELSE count END) AS refused
-         FROM usage_hours
+         FROM usage_totals
          WHERE hour >= $2
          GROUP BY hour
          ORDER BY hour",
@@ -85,6 +113,10 @@ pub fn delete_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
     Ok(changed == 1)
 }
 
-fn id(row: &Row<'_>) -> Result<KeyId> {
-    row.get("id")
+fn by_age(row: &Row<'_>) -> Result<ByAge> {
+    Ok((row.get("number")?, row.get("id")?))
+}
+
+fn by_use(row: &Row<'_>) -> Result<ByUse> {
+    Ok((row.get("last_used_at")?, row.get("key_id")?))
 }

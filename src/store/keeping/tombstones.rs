@@ -5,10 +5,13 @@
 //! the commit, so that a full disk refuses the change and not its tombstone.
 
 use super::events;
+use crate::domain::keeping::numbers::Numbers;
 use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
 use crate::domain::locks::lock;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::{Read, audit};
+use crate::store::sqlite::Notes;
+use crate::store::{Read, audit, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,8 +22,8 @@ use std::sync::{Mutex, MutexGuard};
 /// A file with so many lines more than it needs is written anew at the next start.
 const SUPERFLUOUS_MAX: usize = 10_000;
 
-/// Room for a mark.
-const MARK_BYTES_MAX: usize = 128;
+/// Room for a mark and for numbers.
+const MARK_BYTES_MAX: usize = 256;
 
 /// The open file.
 pub struct TombstoneFile {
@@ -129,6 +132,8 @@ struct Open {
     file: TombstoneFile,
     /// The number of the last event that was looked at.
     seq: i64,
+    /// Numbers up to these may have been given, says the file.
+    given: Numbers,
     /// The database is an older copy, and has not been closed up yet.
     is_stale: bool,
 }
@@ -155,6 +160,7 @@ impl Book {
         *self.lock() = Some(Open {
             file,
             seq,
+            given: known.given,
             is_stale,
         });
         if is_stale {
@@ -194,33 +200,34 @@ impl Book {
     }
 
     /// Takes room for what a commit will note.
-    pub fn make_room(&self, tombstones: &[Tombstone]) -> Result<()> {
+    pub(in crate::store) fn make_room(&self, notes: &Notes) -> Result<()> {
         match self.lock().as_mut() {
-            Some(open) if !tombstones.is_empty() => {
-                let bytes: usize = tombstones.iter().map(|one| one.line().len()).sum();
+            Some(open) if open.lacks(notes) => {
+                let bytes: usize = notes.tombstones.iter().map(|one| one.line().len()).sum();
                 open.file.prepare(bytes + MARK_BYTES_MAX)
             }
             _ => Ok(()),
         }
     }
 
-    /// Notes what a commit has ended, durably.
-    pub fn write(&self, tombstones: &[Tombstone], read: &Read) -> Result<()> {
+    /// Notes what a commit has ended, and the numbers that it has given, durably.
+    pub(in crate::store) fn write(&self, notes: &Notes, read: &Read) -> Result<()> {
         match self.lock().as_mut() {
-            Some(open) if open.is_stale || !tombstones.is_empty() => {
+            Some(open) if open.is_stale || open.lacks(notes) => {
                 open.is_stale = false;
-                let lines = tombstones.iter().map(Tombstone::line).collect();
-                open.write(lines, read)
+                let lines = notes.tombstones.iter().map(Tombstone::line).collect();
+                open.write(lines, open.given.ahead_of(notes.given), read)
             }
             _ => Ok(()),
         }
     }
 
-    /// Marks how far the file has come, so that the next start need not look.
+    /// Marks how far the file has come, so that the next start need not look, and numbers go on where they were.
     pub fn close(&self, read: &Read) {
+        let write = |open: &mut Open| open.write(String::new(), numbers::latest(read)?, read);
         if let Some(open) = self.lock().as_mut()
             && !open.is_stale
-            && let Err(err) = open.write(String::new(), read)
+            && let Err(err) = write(open)
         {
             log::warn!("store: {err}");
         }
@@ -239,12 +246,21 @@ impl Open {
             Ok(())
         })?;
         self.file.prepare(lines.len() + MARK_BYTES_MAX)?;
-        self.write(lines, read)
+        let given = self.given.ahead_of(numbers::latest(read)?);
+        self.write(lines, given, read)
     }
 
-    fn write(&mut self, mut lines: String, read: &Read) -> Result<()> {
-        let mark = events::newest(read)?.filter(|mark| mark.seq != self.seq);
-        if let Some(mark) = mark {
+    /// Whether the file does not say all of this.
+    fn lacks(&self, notes: &Notes) -> bool {
+        !notes.tombstones.is_empty() || notes.given.exceeds(self.given)
+    }
+
+    fn write(&mut self, mut lines: String, given: Numbers, read: &Read) -> Result<()> {
+        let newest = events::newest(read)?;
+        let at = newest.map_or(Timestamp(0), |mark| mark.at);
+        lines.push_str(&self.given.lines(given, at));
+        self.given = given;
+        if let Some(mark) = newest.filter(|mark| mark.seq != self.seq) {
             lines.push_str(&mark.line());
             self.seq = mark.seq;
         }

@@ -6,6 +6,7 @@ mod migrate;
 mod values;
 
 use crate::domain::audit::Target;
+use crate::domain::keeping::numbers::{Numbers, Series};
 use crate::domain::keeping::tombstone::Tombstone;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
@@ -39,13 +40,21 @@ pub struct Read {
     after: RefCell<Vec<AfterCommit>>,
     /// What is to be noted outside the database once it is committed.
     tombstones: RefCell<Vec<Tombstone>>,
+    /// The latest numbers that the transaction has given.
+    given: Cell<Numbers>,
 }
 
 /// What a transaction brings about beside the database.
 pub(super) struct Effects {
     pub touched: Vec<Target>,
     pub after: Vec<AfterCommit>,
+    pub notes: Notes,
+}
+
+/// What is noted outside the database before a transaction is acknowledged.
+pub(in crate::store) struct Notes {
     pub tombstones: Vec<Tombstone>,
+    pub given: Numbers,
 }
 
 /// A step in memory that follows a commit and cannot fail.
@@ -126,6 +135,12 @@ impl Read {
                 next: Cell::new(0),
             })?;
         }
+        #[cfg(test)]
+        {
+            drop(rows);
+            let steps = statement.reset_status(rusqlite::StatementStatus::VmStep);
+            STEPS.with(|sum| sum.set(sum.get() + u64::from(steps.unsigned_abs())));
+        }
         Ok(())
     }
 
@@ -195,7 +210,10 @@ impl Read {
         Effects {
             touched: self.touched.take(),
             after: self.after.take(),
-            tombstones: self.tombstones.take(),
+            notes: Notes {
+                tombstones: self.tombstones.take(),
+                given: self.given.take(),
+            },
         }
     }
 }
@@ -248,6 +266,14 @@ impl Write<'_> {
     /// Has something noted outside the database when this transaction is committed, before it is acknowledged.
     pub fn entomb(&self, tombstones: Vec<Tombstone>) {
         self.read.tombstones.borrow_mut().extend(tombstones);
+    }
+
+    /// Has a number noted outside the database as [`Write::entomb`] does. That of a change that is undone is noted with
+    /// the others.
+    pub fn note_given(&self, series: Series, number: i64) {
+        let mut given = self.read.given.get();
+        given.set(series, number.max(given.of(series)));
+        self.read.given.set(given);
     }
 }
 
@@ -318,6 +344,12 @@ pub fn in_memory() -> Result<Read> {
     Ok(read)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// What SQLite did for the queries of this thread, in steps of its machine: a row takes a few. For tests.
+    pub static STEPS: Cell<u64> = const { Cell::new(0) };
+}
+
 /// How SQLite would run a query, a line a step, for tests.
 #[cfg(test)]
 pub fn plan(read: &Read, sql: &str) -> Vec<String> {
@@ -355,6 +387,7 @@ fn settled(connection: Connection) -> Result<Read> {
         touched: RefCell::default(),
         after: RefCell::default(),
         tombstones: RefCell::default(),
+        given: Cell::default(),
     })
 }
 

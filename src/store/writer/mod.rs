@@ -241,13 +241,13 @@ fn finish(
     let refused = |err| Fault::new(FaultKind::Refused, err);
     let install = publish(connection, &effects.touched).map_err(refused)?;
     let no_room = |err| Fault::new(FaultKind::NoRoom, err);
-    book.make_room(&effects.tombstones).map_err(no_room)?;
+    book.make_room(&effects.notes).map_err(no_room)?;
     connection.commit()?;
     install();
     for step in effects.after {
         step();
     }
-    book.write(&effects.tombstones, connection).map_err(refused)
+    book.write(&effects.notes, connection).map_err(refused)
 }
 
 /// Tells the callers of changes that were not begun why.

@@ -5,6 +5,7 @@ mod catalogs;
 mod keys;
 mod people;
 mod scanning;
+mod typing;
 
 use crate::support::{Server, executable};
 use serde_json::Value;

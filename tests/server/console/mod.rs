@@ -2,6 +2,7 @@
 
 mod expiry;
 mod forms;
+mod managing;
 mod pages;
 mod setup;
 mod signing_in;

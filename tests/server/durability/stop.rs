@@ -99,3 +99,20 @@ fn a_second_server_on_the_same_folder_names_the_first_and_harms_nothing() {
     assert_eq!(socket(&server), before, "the socket is another one");
     assert_eq!(server.local().verdict(&server.secret), "VALID");
 }
+
+#[test]
+fn a_start_waits_for_a_command_that_uses_the_folder() {
+    let mut server = Server::start();
+    server.stop();
+    let lock = fs::File::open(server.data.join("latchkey.lock")).expect("it is there");
+    lock.lock().expect("it is free");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_secs(1));
+            lock.unlock().expect("it is held");
+        });
+        server.restart();
+    });
+    assert!(server.log().contains("waiting"), "{}", server.log());
+    assert_eq!(server.anonymous().verdict(&server.secret), "VALID");
+}

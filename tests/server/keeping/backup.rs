@@ -51,6 +51,30 @@ fn a_backup_is_a_private_file_and_replaces_nothing() {
     });
 }
 
+/// As under systemd, where the server may write to its own folder alone: `/proc/self` is another place for each process.
+#[test]
+fn a_backup_lands_where_the_command_says_even_if_the_server_cannot_write_there() {
+    let server = Server::start();
+    let folder = fresh_folder();
+    fs::create_dir(folder.join("mine")).unwrap();
+    let ran = executable(None)
+        .args(["backup", "/proc/self/cwd/mine/b.db", "--json", "--data"])
+        .arg(&server.data)
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let told: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(told["file"], "/proc/self/cwd/mine/b.db");
+    let made = fs::metadata(folder.join("mine/b.db")).unwrap();
+    assert_eq!(told["bytes"], made.len());
+    assert_eq!(made.permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(folder.join("mine")).unwrap().count(), 1);
+    let own = fs::read_dir(server.data.join("backups")).unwrap();
+    assert_eq!(own.count(), 0, "it was moved");
+    let _ = fs::remove_dir_all(folder);
+}
+
 // attacks 117, 208
 #[test]
 fn only_owners_back_up_and_only_the_machine_says_where() {

@@ -153,12 +153,49 @@ fn each_fault_is_told_with_what_to_do() {
     fs::rename(data.join("elsewhere"), data.join("latchkey.db")).unwrap();
 
     // While the server runs, memory and rows are compared.
-    let database = Connection::open(data.join("latchkey.db")).unwrap();
-    database
-        .execute("UPDATE keys SET read_only = 1 WHERE name = 'sample'", [])
-        .unwrap();
-    drop(database);
-    check_failed(&data, "keys in memory", "disagree");
+    server.admin().person("alice", "member", "root");
+    server.admin().workspace("emea", "root");
+    let catalog = json!({ "scopes": [{ "name": "a:read" }], "operations": [] });
+    let put = server.admin().put("/v1/catalogs/shop", catalog);
+    put.expect(201);
+    server.anonymous().signed_in("alice", PASSWORD);
+    for (sql, name, words) in [
+        (
+            "UPDATE keys SET read_only = 1 WHERE name = 'sample'",
+            "keys in memory",
+            "disagree",
+        ),
+        (
+            "UPDATE role_bindings SET role = 'owner' WHERE role = 'member'",
+            "users in memory",
+            "alice",
+        ),
+        (
+            "UPDATE workspaces SET enabled = 0 WHERE slug = 'emea'",
+            "workspaces in memory",
+            "emea",
+        ),
+        (
+            "UPDATE policies SET can_rotate = 0 WHERE name = 'standard'",
+            "policies in memory",
+            "standard",
+        ),
+        (
+            "DELETE FROM catalog_scopes WHERE catalog = 'shop'",
+            "catalogs in memory",
+            "shop",
+        ),
+        (
+            "UPDATE sessions SET expires_at = expires_at + 1000",
+            "sessions in memory",
+            "disagree",
+        ),
+    ] {
+        let database = Connection::open(data.join("latchkey.db")).unwrap();
+        assert_eq!(database.execute(sql, []).unwrap(), 1, "{sql}");
+        drop(database);
+        check_failed(&data, name, words);
+    }
 
     server.stop();
     let database = Connection::open(data.join("latchkey.db")).unwrap();

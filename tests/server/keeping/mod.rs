@@ -6,6 +6,7 @@ mod full;
 mod kill;
 mod logs;
 mod metrics;
+mod numbers;
 mod restore;
 mod upgrade;
 mod vanished;

@@ -1,7 +1,10 @@
 //! Veeam Service Provider Console where a transcript cannot show it: clients of others, callers of every kind, time.
 
+mod acting;
 mod callers;
 mod clients;
+mod public_keys;
+mod second_factor;
 mod tokens;
 
 use serde_json::Value;

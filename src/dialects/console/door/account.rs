@@ -58,7 +58,9 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
             Err(err) => return Err(err),
         }
         let origin = call.trust.origin(call.request);
-        let signed_in = console::open(call.app, &name, new, origin, agent(call), None)?;
+        let user = call.app.index.directory().find_user(&name).cloned();
+        let user = user.ok_or(Error::NotFound("user"))?;
+        let signed_in = console::begin(call.app, &user, origin, agent(call), None)?;
         let set = Cookie::Session.set(channel(call), signed_in.token.expose());
         Ok(visit
             .done("password_changed", &format!("{MOUNT}/account"))

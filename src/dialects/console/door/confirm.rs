@@ -28,13 +28,13 @@ pub fn ask(visit: &Visit<'_>, path: &str, form: &Form, refusal: Option<String>) 
 /// `POST /console/confirm`: a new session in place of the old one, and back to the form.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
     super::submit(call, |visit, form| {
-        let carried =
-            Carried::take(form).ok_or_else(|| Error::Malformed("nothing waits".to_owned()))?;
+        let nothing = || Error::Malformed(visit.texts.get("refusal.nothing_waits").to_owned());
+        let carried = Carried::take(form).ok_or_else(nothing)?;
         let name = visit.user_name();
         let origin = call.trust.origin(call.request);
-        let former = Some(visit.session.id);
+        let former = visit.session.id;
         let password = form.text("password");
-        match console::open(call.app, &name, password, origin, agent(call), former) {
+        match console::renew(call.app, &name, password, origin, agent(call), former) {
             Ok(signed_in) => {
                 let s = Shell::resumed(call, form_token(signed_in.token.expose()));
                 let set = Cookie::Session.set(channel(call), signed_in.token.expose());

@@ -43,6 +43,15 @@ impl Visit<'_> {
         Shell::of(self, title.into(), nav, token)
     }
 
+    /// Records that something was not to be read, as every other way in does; changes record that by themselves.
+    pub fn noting<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Err(err) = &outcome {
+            let path = self.call.request.path();
+            self.call.app.note_denied_read(&self.caller, path, err);
+        }
+        outcome
+    }
+
     /// Leads to another page, which says what was done.
     pub fn done(&self, done: &str, to: &str) -> Reply {
         redirect(to).also("set-cookie", Cookie::Done.set(channel(self.call), done))
@@ -52,7 +61,10 @@ impl Visit<'_> {
 /// Runs `show` for somebody who is signed in; everybody else is asked to sign in first.
 pub fn page(call: &Call<'_>, show: impl FnOnce(&Visit<'_>) -> Result<Reply>) -> Result<Reply> {
     match enter(call) {
-        Ok(visit) => Ok(answered(&visit, show(&visit))),
+        Ok(visit) => {
+            let shown = visit.noting(show(&visit));
+            Ok(answered(&visit, shown))
+        }
         Err(Error::Unauthenticated) if shell::is_from_elsewhere(call.request) => {
             Ok(shell::again(call.request))
         }
@@ -74,7 +86,7 @@ pub fn submit(
         Err(err) => return Err(err),
     };
     if !form.has(TOKEN) {
-        return Err(Error::Forbidden(FOREIGN.to_owned()));
+        return Err(foreign());
     }
     if !is_form_token(visit.secret, form.text(TOKEN)) {
         return carry::offer(&visit, call.request.path(), &form);
@@ -177,13 +189,13 @@ fn entrance(call: &Call<'_>) -> String {
     }
 }
 
-const FOREIGN: &str =
-    "the form was not sent by a page of this console; open the page and try again";
+fn foreign() -> Error {
+    Error::Forbidden(english().get("refusal.foreign").to_owned())
+}
 
 /// Refuses a form that another site sent (attacks 164). Browsers name the sender's origin with every form, and
 /// newer ones say how it is related to this server.
 fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
-    let foreign = || Error::Forbidden(FOREIGN.to_owned());
     let read = |name| head.header(name).map_err(|_| foreign());
     if read("sec-fetch-site")?.is_some_and(|site| site != "same-origin") {
         return Err(foreign());

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::{console, sessions};
+use crate::ops::people::console::{self, Opened};
+use crate::ops::people::sessions;
 use crate::ops::setup::first_run;
 use askama::Template;
 
@@ -22,6 +23,8 @@ struct SignInPage {
     next: String,
     carried: Option<Carried>,
     refusal: Option<String>,
+    /// Of a user who has given his password and has a second factor: what goes back with its code.
+    step: Option<String>,
 }
 
 /// `GET /console/sign-in`
@@ -31,7 +34,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     if first_run::is_open(call.app) {
         return Ok(redirect(&format!("{MOUNT}/setup")));
     }
-    asked(call, 200, "", local_path(&next), None, None)
+    asked(call, 200, "", local_path(&next), None, None, None)
 }
 
 /// `POST /console/sign-in`
@@ -42,12 +45,33 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let carried = Carried::take(&form);
     let origin = call.trust.origin(call.request);
     let former = super::enter(call).ok().map(|visit| visit.session.id);
-    let signed_in = console::open(call.app, user_name, password, origin, agent(call), former);
-    let token = match signed_in {
-        Ok(signed_in) => signed_in.token,
+    let step = Some(form.text("step")).filter(|step| !step.is_empty());
+    let opened = match step {
+        None => console::open(call.app, user_name, password, origin, agent(call), former),
+        Some(step) => {
+            let code = form.text("code");
+            console::open_with_code(call.app, step, code, origin, agent(call), former)
+                .map(Opened::SignedIn)
+        }
+    };
+    let token = match opened {
+        Ok(Opened::SignedIn(signed_in)) => signed_in.token,
+        Ok(Opened::CodeNeeded(step)) => {
+            return asked(call, 200, user_name, &next, carried, None, Some(step));
+        }
         Err(err) => {
-            let (status, refusal) = refusal(call, &err)?;
-            let reply = asked(call, status, user_name, &next, carried, Some(refusal))?;
+            // A code that was wrong is asked for again; what was proved before it stays so for its time.
+            let again = step.map(str::to_owned);
+            let (status, refusal) = refusal(call, &err, again.is_some())?;
+            let reply = asked(
+                call,
+                status,
+                user_name,
+                &next,
+                carried,
+                Some(refusal),
+                again,
+            )?;
             return Ok(match err {
                 Error::TooMany { retry_after_s } => {
                     reply.with("retry-after", retry_after_s.max(1).to_string())
@@ -70,7 +94,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 /// Asks whoever sent a form to sign in, and keeps what was typed.
 pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
     let carried = Carried::new(call.request.path(), form);
-    asked(call, 403, "", MOUNT, Some(carried), None)
+    asked(call, 403, "", MOUNT, Some(carried), None, None)
 }
 
 /// `POST /console/sign-out`
@@ -88,9 +112,10 @@ pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
 }
 
 /// What the page says of a sign-in that failed. Names, passwords and disabled users are not told apart.
-fn refusal(call: &Call<'_>, err: &Error) -> Result<(u16, String)> {
+fn refusal(call: &Call<'_>, err: &Error, of_code: bool) -> Result<(u16, String)> {
     let s = Shell::bare(call.request, "sign_in.title");
     match err {
+        Error::Unauthenticated if of_code => Ok((403, s.t("sign_in.code_refused").to_owned())),
         Error::Unauthenticated => Ok((403, s.t("sign_in.refused").to_owned())),
         Error::TooMany { retry_after_s } => {
             Ok((429, s.tn("sign_in.too_many", (*retry_after_s).max(1))))
@@ -107,6 +132,7 @@ fn asked(
     next: &str,
     carried: Option<Carried>,
     refusal: Option<String>,
+    step: Option<String>,
 ) -> Result<Reply> {
     html(
         status,
@@ -116,6 +142,7 @@ fn asked(
             next: next.to_owned(),
             carried,
             refusal,
+            step,
         },
     )
 }

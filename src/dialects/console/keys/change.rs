@@ -2,8 +2,8 @@
 
 use super::secret::{self, Occasion};
 use super::words::Words;
-use super::{address, id, list_address};
-use crate::dialects::console::door::{Visit, page, submit};
+use super::{address, id, list_address, opens_this_server};
+use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::error::sentence;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::Policy;
@@ -132,8 +132,11 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
         let (_, _, seconds, until_first_use) = GRACES
             .iter()
             .find(|grace| grace.0 == form.text("grace"))
-            .ok_or_else(|| Error::invalid("grace", "must be one of those that are offered"))?;
+            .ok_or_else(|| Error::invalid("grace", visit.texts.get("refusal.choice")))?;
         let grace = Grace::parse(*seconds, *until_first_use)?;
+        if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
+            return confirm::ask(visit, call.request.path(), form, None);
+        }
         let issued = rotate::rotate(call.app, &visit.caller, view.key.id, grace)?;
         let policy = policy(visit, &issued.view)?;
         secret::shown(visit, &policy, &issued, Occasion::Rotated)

@@ -6,6 +6,7 @@ use super::words::Words;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::text::Texts;
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::secret::random_text;
 use crate::domain::policy::{IssuedBy, Policy};
@@ -77,7 +78,8 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
             return asked(visit, 200, &policy, form, None);
         }
         let now = call.app.now().wall;
-        let opens_this_server = form.text("catalog") == BUILT_IN;
+        let catalog = policy.catalog.as_deref().unwrap_or(form.text("catalog"));
+        let opens_this_server = catalog == BUILT_IN;
         if opens_this_server && !visit.session.is_fresh(now) {
             return confirm::ask(visit, call.request.path(), form, None);
         }
@@ -102,7 +104,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
-    let typed = Typed::read(form)?;
+    let typed = Typed::read(visit.texts, form)?;
     let words = Words::of(visit, Some(&policy.name));
     let named = words
         .section()
@@ -128,22 +130,17 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
         allowed_ips: typed.allowed_ips,
         rate_limit: typed.rate_limit,
         uses_left: typed.uses_left,
-        metadata: metadata(form)?,
+        metadata: metadata(visit.texts, form)?,
         prefix: form.some("prefix"),
     })
 }
 
 /// A JSON object, compact.
-pub fn metadata(form: &Form) -> Result<String> {
+pub fn metadata(texts: &Texts, form: &Form) -> Result<String> {
     let Some(text) = form.some("metadata") else {
         return Ok(String::new());
     };
-    let refused = || {
-        Error::invalid(
-            "metadata",
-            "must be a JSON object such as {\"team\": \"billing\"}",
-        )
-    };
+    let refused = || Error::invalid("metadata", texts.get("refusal.metadata"));
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
     match value.is_object() {
         true => Ok(value.to_string()),

@@ -3,8 +3,8 @@
 use super::create::metadata;
 use super::fields::{self, KeyForm, Kind, Typed, field_of};
 use super::words::Words;
-use super::{address, id};
-use crate::dialects::console::door::{Visit, page, submit};
+use super::{address, id, opens_this_server};
+use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::{Field, Policy};
 use crate::error::{Error, Result};
@@ -39,6 +39,9 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 pub fn act(call: &Call<'_>) -> Result<Reply> {
     submit(call, |visit, form| {
         let (view, policy) = found(visit)?;
+        if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
+            return confirm::ask(visit, call.request.path(), form, None);
+        }
         let edited = wanted(visit, &view, &policy, form)
             .and_then(|edit| edit::edit(call.app, &visit.caller, view.key.id, edit));
         match edited {
@@ -58,9 +61,9 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
 
 /// Only what was changed on the page: a field that somebody else has changed meanwhile stays as he left it.
 fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Result<Edit> {
-    let typed = Typed::read(form)?;
+    let typed = Typed::read(visit.texts, form)?;
     let before = Form::parse(form.text("before"))?;
-    let was = Typed::read(&before)?;
+    let was = Typed::read(visit.texts, &before)?;
     let shown = KeyForm::edit(
         visit,
         policy,
@@ -110,7 +113,7 @@ fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Resul
             }
             Field::Metadata => {
                 let changed = form.text("metadata") != before.text("metadata");
-                edit.metadata = changed.then(|| metadata(form)).transpose()?;
+                edit.metadata = changed.then(|| metadata(visit.texts, form)).transpose()?;
             }
         }
     }

@@ -13,6 +13,7 @@ use super::MOUNT;
 use super::door::Visit;
 use super::shell::moment::When;
 use super::text::Texts;
+use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::{KeyId, State};
 use crate::error::{Error, Result};
 use crate::http::route::Call;
@@ -49,6 +50,11 @@ pub fn address(id: KeyId) -> String {
 /// The key that a path names.
 pub fn id(call: &Call<'_>) -> Result<KeyId> {
     KeyId::parse(call.param("id")).ok_or(Error::NotFound("key"))
+}
+
+/// Whether a key manages this very server: what makes it stronger asks for the password again (attacks 186).
+fn opens_this_server(view: &View) -> bool {
+    view.key.catalog.as_deref() == Some(BUILT_IN)
 }
 
 /// Where the list of a key's kind is.

@@ -1,11 +1,12 @@
-//! The audit log: read, proven, taken away.
+//! The audit log: read and proven.
 
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
+use crate::dialects::console::form::day;
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::text::Texts;
 use crate::domain::audit::{Event, Outcome};
-use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
@@ -16,10 +17,8 @@ use askama::Template;
 
 /// Events on a page.
 const PAGE_EVENTS: usize = 50;
-/// Events of an export.
-const EXPORT_EVENTS: usize = 10_000;
 /// The filters, by the names of their fields.
-const FILTERS: &[&str] = &["actor", "action", "target", "since", "until"];
+pub(super) const FILTERS: &[&str] = &["actor", "action", "target", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "console/audit.html")]
@@ -65,7 +64,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 /// `POST /console/audit/chain`: walks all of it.
 pub fn prove(call: &Call<'_>) -> Result<Reply> {
     submit(call, |visit, _| {
-        let chain = match oversight::verify_chain(call.app, &visit.caller)? {
+        let chain = match visit.noting(oversight::verify_chain(call.app, &visit.caller))? {
             Ok(count) => {
                 let count = u64::try_from(count).unwrap_or(0);
                 (visit.texts.count("audit.intact", count), true)
@@ -76,42 +75,14 @@ pub fn prove(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/audit/export`: a form, because taking the log away is recorded.
-pub fn export(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
-        let wanted = Wanted {
-            limit: EXPORT_EVENTS,
-            ..wanted(form, None)?
-        };
-        let (events, _) = oversight::export(call.app, &visit.caller, &wanted)?;
-        let (text, kind, name) = match form.text("format") {
-            "csv" => (csv(&events), "text/csv; charset=utf-8", "audit-log.csv"),
-            _ => (json_lines(&events), "application/jsonl", "audit-log.jsonl"),
-        };
-        Ok(Reply::new(200)
-            .with(
-                "content-disposition",
-                format!("attachment; filename=\"{name}\""),
-            )
-            .body(kind, text.into_bytes()))
-    })
-}
-
-fn wanted(form: &Form, before: Option<u64>) -> Result<Wanted> {
-    let day = |name: &str, time: &str| -> Result<Option<Timestamp>> {
-        let Some(day) = form.some(name) else {
-            return Ok(None);
-        };
-        Timestamp::parse(name, &format!("{day}{time}"))
-            .map(Some)
-            .map_err(|_| Error::invalid(name, "must be a day such as 2027-01-31"))
-    };
+pub(super) fn wanted(texts: &Texts, form: &Form, before: Option<u64>) -> Result<Wanted> {
     Ok(Wanted {
         actor: form.some("actor"),
         action: form.some("action"),
         target: form.some("target"),
-        since: day("since", "T00:00:00Z")?,
-        until: day("until", "T00:00:00Z")?.map(|day| day.plus_s(86_400)),
+        since: day(texts, form, "since")?,
+        until: day(texts, form, "until")?.map(|day| day.plus_s(86_400)),
+        after: None,
         before: before.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)),
         limit: PAGE_EVENTS,
     })
@@ -123,11 +94,11 @@ fn shown(
     before: Option<u64>,
     chain: Option<(String, bool)>,
 ) -> Result<Reply> {
-    let asked = wanted(form, before);
+    let asked = wanted(visit.texts, form, before);
     let (asked, refusal) = match asked {
         Ok(asked) => (asked, None),
         Err(err @ Error::Invalid { .. }) => {
-            let everything = wanted(&Form::default(), before)?;
+            let everything = wanted(visit.texts, &Form::default(), before)?;
             (everything, Some(err.to_string()))
         }
         Err(err) => return Err(err),
@@ -180,49 +151,4 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
         reason: event.reason.clone(),
         changes: event.changes.clone(),
     }
-}
-
-/// The members of an event, in the order of the columns.
-fn members(event: &Event) -> [(&'static str, String); 10] {
-    [
-        ("seq", event.seq.to_string()),
-        ("at", event.at.to_string()),
-        ("actor", event.actor.clone()),
-        ("action", event.action.clone()),
-        ("target_kind", event.target.kind.as_str().to_owned()),
-        ("target_id", event.target.id.clone()),
-        ("source", event.source.clone()),
-        ("outcome", event.outcome.as_str().to_owned()),
-        ("reason", event.reason.clone()),
-        ("changes", event.changes.clone()),
-    ]
-}
-
-fn json_lines(events: &[Event]) -> String {
-    let line = |event: &Event| {
-        let members = members(event).into_iter();
-        let object: serde_json::Map<String, serde_json::Value> = members
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
-        serde_json::Value::Object(object).to_string() + "\n"
-    };
-    events.iter().map(line).collect()
-}
-
-/// RFC 4180. A cell that a spreadsheet would run is made harmless with a leading apostrophe.
-fn csv(events: &[Event]) -> String {
-    let cell = |text: &str| {
-        let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        let mark = if risky { "'" } else { "" };
-        format!("\"{mark}{}\"", text.replace('"', "\"\""))
-    };
-    let names = "seq,at,actor,action,target_kind,target_id,source,outcome,reason,changes\r\n";
-    let line = |event: &Event| {
-        let cells: Vec<String> = members(event)
-            .iter()
-            .map(|(_, value)| cell(value))
-            .collect();
-        cells.join(",") + "\r\n"
-    };
-    names.to_owned() + &events.iter().map(line).collect::<String>()
 }

@@ -1,10 +1,12 @@
 //! Who and where: users with their roles, workspaces, and the log of what they did.
 
 pub mod audit;
+pub mod export;
 pub mod users;
 pub mod workspaces;
 
 use super::door::Visit;
+use super::form::Refusal;
 use crate::error::{Error, Result};
 use crate::ops::workspaces as ops;
 
@@ -24,16 +26,9 @@ fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
     Ok(found.iter().map(one).collect())
 }
 
-/// The status of a form that is shown again because it was refused; `None` for errors that have a page of their own.
+/// The status of a form that is shown again because it was refused, the field, and why; `None` for errors that have
+/// a page of their own.
 fn refused(err: &Error) -> Option<(u16, String, String)> {
-    let sentence = crate::dialects::console::shell::error::sentence;
-    match err {
-        Error::Invalid { field, reason } => {
-            let bare = field.split(['[', '.']).next().unwrap_or(field);
-            Some((422, bare.to_owned(), sentence(reason)))
-        }
-        Error::Conflict(why) => Some((409, String::new(), sentence(why))),
-        Error::Forbidden(why) => Some((403, String::new(), sentence(why))),
-        _ => None,
-    }
+    let refusal = Refusal::of(err)?;
+    Some((refusal.status, refusal.bare().to_owned(), refusal.why))
 }

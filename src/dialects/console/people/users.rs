@@ -155,7 +155,7 @@ pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
             Some(place) => roles.retain(|(known, _)| *known != place),
             None => {
                 let role = Role::parse(form.text("role"))
-                    .ok_or_else(|| Error::invalid("role", "must be chosen"))?;
+                    .ok_or_else(|| Error::invalid("role", visit.texts.get("refusal.choice")))?;
                 let place = form.text("role_place").to_owned();
                 roles.retain(|(known, _)| *known != place);
                 roles.push((place, role));

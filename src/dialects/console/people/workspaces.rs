@@ -2,7 +2,8 @@
 
 use super::{Option3, places, refused};
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::door::{Visit, page, submit};
+use crate::dialects::console::door::{Visit, confirm, page, submit};
+use crate::dialects::console::form::Refusal;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::workspace::Workspace;
 use crate::error::{Error, Result};
@@ -10,6 +11,9 @@ use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::App;
+use crate::ops::access::Caller;
+use crate::ops::keys::browse::{self, Wanted};
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
 use askama::Template;
 
@@ -53,6 +57,19 @@ struct OnePage {
     /// Empty for the root, which is nowhere else.
     parents: Vec<Option3>,
     refused: (String, String),
+}
+
+#[derive(Template)]
+#[template(path = "console/workspace_delete.html")]
+struct DeletePage {
+    s: Shell,
+    href: String,
+    name: String,
+    slug: String,
+    /// What goes with it, a line each.
+    contents: Vec<String>,
+    typed: String,
+    refusal: Option<String>,
 }
 
 /// `GET /console/workspaces`
@@ -140,15 +157,93 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/workspaces/{slug}/delete`
+/// `GET /console/workspaces/{slug}/delete`: says what goes with it.
+pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
+        deleting(visit, 200, &found, "", None)
+    })
+}
+
+/// `POST /console/workspaces/{slug}/delete`: an empty one; one with contents where its short name was typed, and the
+/// password not long ago.
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
-        let slug = call.param("slug");
-        match workspaces::delete::delete(call.app, &visit.caller, slug) {
-            Ok(()) => Ok(visit.done("workspace_deleted", &format!("{MOUNT}/workspaces"))),
-            Err(err) => told(visit, slug, err),
+    submit(call, |visit, form| {
+        let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
+        if !form.has("confirm_name") {
+            return deleted(visit, &found, "", workspaces::delete::delete);
+        }
+        let typed = form.text("confirm_name");
+        if typed != found.slug {
+            let refusal = visit.texts.with("workspace_delete.other_name", &found.slug);
+            return deleting(visit, 409, &found, typed, Some(refusal));
+        }
+        match visit.session.is_fresh(call.app.now().wall) {
+            true => deleted(
+                visit,
+                &found,
+                typed,
+                workspaces::delete::delete_with_contents,
+            ),
+            false => confirm::ask(visit, call.request.path(), form, None),
         }
     })
+}
+
+fn deleted(
+    visit: &Visit<'_>,
+    found: &Workspace,
+    typed: &str,
+    delete: fn(&App, &Caller, &str) -> Result<()>,
+) -> Result<Reply> {
+    match delete(visit.call.app, &visit.caller, &found.uid.to_string()) {
+        Ok(()) => Ok(visit.done("workspace_deleted", &format!("{MOUNT}/workspaces"))),
+        Err(err) => match Refusal::of(&err) {
+            Some(refusal) => deleting(visit, refusal.status, found, typed, Some(refusal.why)),
+            None => Err(err),
+        },
+    }
+}
+
+fn deleting(
+    visit: &Visit<'_>,
+    status: u16,
+    found: &Workspace,
+    typed: &str,
+    refusal: Option<String>,
+) -> Result<Reply> {
+    let app = visit.call.app;
+    let below = {
+        let directory = app.index.directory();
+        let places = directory.places().map(|place| place.workspace.uid);
+        let below = places.filter(|uid| *uid != found.uid && directory.reaches(found.uid, *uid));
+        below.count()
+    };
+    let wanted = Wanted {
+        workspace: Some(found.slug.clone()),
+        ..Wanted::default()
+    };
+    let keys = match browse::browse(app, &visit.caller, &wanted) {
+        Ok(found) => found.total,
+        // Whoever may not see keys may not delete them either.
+        Err(Error::Forbidden(_)) => 0,
+        Err(err) => return Err(err),
+    };
+    let counted = [(below, "workspace_delete.below"), (keys, "keys.count")];
+    let delete = DeletePage {
+        s: visit.shell(visit.texts.get("workspace_delete.title"), Nav::Workspaces),
+        href: address(&found.uid.to_string()),
+        name: found.name.clone(),
+        slug: found.slug.clone(),
+        contents: counted
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, name)| visit.texts.count(name, count as u64))
+            .collect(),
+        typed: typed.to_owned(),
+        refusal,
+    };
+    html(status, &delete)
 }
 
 fn told(visit: &Visit<'_>, slug: &str, err: Error) -> Result<Reply> {

@@ -1,8 +1,9 @@
 //! Catalogs: which scopes there are, what they open, and which request takes what.
 
+use super::catalog_put;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page};
-use crate::dialects::console::keys::address;
+use crate::dialects::console::keys;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::catalog::Catalog;
 use crate::domain::key::verdict::Detail;
@@ -26,6 +27,8 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPT
 struct CatalogsPage {
     s: Shell,
     catalogs: Vec<Row>,
+    /// Whether the caller may put catalogs.
+    can_write: bool,
 }
 
 struct Row {
@@ -39,7 +42,10 @@ struct Row {
 #[template(path = "console/catalog.html")]
 struct CatalogPage {
     s: Shell,
+    href: String,
     name: String,
+    /// Whether the caller may change this one.
+    can_write: bool,
     scopes: Vec<(String, String, String)>,
     operations: Vec<Operation>,
     operations_more: String,
@@ -74,14 +80,20 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
         let row = |catalog: &std::sync::Arc<Catalog>| {
             let definition = catalog.definition();
             Row {
-                href: format!("{MOUNT}/catalogs/{}", encode(catalog.name())),
+                href: address(catalog.name()),
                 name: catalog.name().to_owned(),
                 scopes: s.tn("catalogs.scopes", definition.scopes.len() as u64),
                 operations: s.tn("catalogs.operations", definition.operations.len() as u64),
             }
         };
         let catalogs = found.iter().map(row).collect();
-        html(200, &CatalogsPage { s, catalogs })
+        let can_write = catalog_put::may_write(visit);
+        let page = CatalogsPage {
+            s,
+            catalogs,
+            can_write,
+        };
+        html(200, &page)
     })
 }
 
@@ -102,7 +114,9 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
         let more = definition.operations.len().saturating_sub(OPERATIONS_SHOWN);
         let shown = CatalogPage {
             s: visit.shell(catalog.name().to_owned(), Nav::Catalogs),
+            href: address(catalog.name()),
             name: catalog.name().to_owned(),
+            can_write: catalog_put::may_write(visit) && !catalog_put::is_fixed(catalog.name()),
             scopes: definition
                 .scopes
                 .iter()
@@ -137,6 +151,11 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
         };
         html(200, &shown)
     })
+}
+
+/// The address of a catalog's page.
+pub fn address(name: &str) -> String {
+    format!("{MOUNT}/catalogs/{}", encode(name))
 }
 
 fn tried(
@@ -187,7 +206,7 @@ fn tried(
         keys: passing
             .items
             .iter()
-            .map(|view| (view.key.name.clone(), address(view.key.id)))
+            .map(|view| (view.key.name.clone(), keys::address(view.key.id)))
             .collect(),
     })
 }

@@ -1,4 +1,7 @@
 //! What keys live by: policies and catalogs.
 
+pub mod catalog_put;
 pub mod catalogs;
 pub mod policies;
+pub mod policy_edit;
+mod policy_form;

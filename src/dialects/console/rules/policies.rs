@@ -5,9 +5,10 @@ use crate::dialects::console::door::{Visit, page, submit};
 use crate::dialects::console::shell::moment::span;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::{Texts, grouped};
+use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown,
-    TiedTo,
+    AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
+    SecretShown, TiedTo,
 };
 use crate::error::Result;
 use crate::http::query::encode;
@@ -21,14 +22,19 @@ use askama::Template;
 struct PoliciesPage {
     s: Shell,
     policies: Vec<Row>,
+    /// Whether the caller may change any of it.
+    can_write: bool,
 }
 
 struct Row {
     name: String,
     description: String,
     sentences: Vec<String>,
+    /// Where the policy itself is.
+    href: String,
     keys: String,
     new: String,
+    can_delete: bool,
     /// Where a page of its own can be switched, and whether it is on.
     switch: Option<(String, bool)>,
     /// What the page is called.
@@ -43,6 +49,10 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
         let shown = PoliciesPage {
             s: visit.shell(visit.texts.get("policies.title"), Nav::Policies),
             policies: rows.collect::<Result<_>>()?,
+            can_write: visit
+                .caller
+                .require_global(&call.app.index.directory(), Permission::PoliciesWrite)
+                .is_ok(),
         };
         html(200, &shown)
     })
@@ -66,6 +76,8 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
         name: policy.name.clone(),
         description: policy.description.clone(),
         sentences: sentences(visit.texts, policy),
+        href: format!("{MOUNT}/policies/{name}"),
+        can_delete: policy.name != STANDARD,
         keys: format!("{MOUNT}/keys?policy={name}"),
         new: match policy.issued_by {
             IssuedBy::Password => String::new(),

@@ -38,6 +38,7 @@ pub struct Shell {
 pub enum Nav {
     Account,
     Audit,
+    Backups,
     Catalogs,
     Keys,
     None,
@@ -73,6 +74,7 @@ const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
     (Nav::Policies, "/policies", "nav.policies", Some(Permission::PoliciesRead), "M6 3h9l4 4v14H6zm8 0v5h5M9 12h7m-7 4h7"),
     (Nav::Catalogs, "/catalogs", "nav.catalogs", Some(Permission::CatalogsRead), "M4 5h7v15H4zm9 0h7v15h-7zM6.5 9h2m-2 3h2m7-3h2m-2 3h2"),
     (Nav::Audit, "/audit", "nav.audit", Some(Permission::AuditRead), "M5 4h14v16H5zm3 4h8m-8 4h8m-8 4h5"),
+    (Nav::Backups, "/backups", "nav.backups", Some(Permission::ServerAdmin), "M4 4h16v5H4zm1 5v11h14V9m-9 4h4"),
 ];
 
 impl Shell {

@@ -75,6 +75,7 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
         before: query
             .take_number("cursor")?
             .map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)),
+        after: None,
         limit: match format {
             None => limit(&mut query)?,
             Some(_) => export::limit(&mut query)?,

@@ -1,4 +1,4 @@
-//! What `POST …/logins/apikey` asks for, all of it in the query (1D-5 to 1D-8, 1D-17).
+//! What `POST …/logins/apikey` and its likes ask for, all of it in the query (1D-5 to 1D-8, 1D-17).
 
 use super::super::lists::Picked;
 use super::super::preset;
@@ -16,7 +16,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    pub fn read(call: &Call<'_>, known: &[&str]) -> Result<Asked> {
+    /// For requests without a body.
+    pub fn read_alone(call: &Call<'_>, known: &[&str]) -> Result<Asked> {
         // Clients that say they send JSON fill an empty body in.
         let body = call.request.body.trim_ascii();
         if !matches!(body, b"" | b"{}" | b"null") {
@@ -24,6 +25,15 @@ impl Asked {
                 "the parameters belong into the query, and there is no body".to_owned(),
             ));
         }
+        Ok(Asked::read(call, known, [])?.0)
+    }
+
+    /// With further parameters; an empty one counts as absent.
+    pub fn read<const N: usize>(
+        call: &Call<'_>,
+        known: &[&str],
+        further: [&str; N],
+    ) -> Result<(Asked, [Option<String>; N])> {
         let (scopes, others): (Vec<_>, Vec<_>) = query::pairs(call.request.query())?
             .into_iter()
             .partition(|(name, _)| matches!(name.as_str(), "scopes" | "scopes[]"));
@@ -33,17 +43,19 @@ impl Asked {
         if description.trim().is_empty() {
             return Err(Error::invalid(
                 "description",
-                "is needed: it says what the key is for",
+                "is needed: it says what the identity is for",
             ));
         }
         text::check_description("description", &description)?;
         let read_only = flag(&mut query, "isReadAccessOnly")?;
-        Ok(Asked {
+        let found = further.map(|name| query.take(name).filter(|value| !value.is_empty()));
+        let asked = Asked {
             description,
             scopes,
             read_only,
             picked: Picked::take(query, known)?,
-        })
+        };
+        Ok((asked, found))
     }
 }
 

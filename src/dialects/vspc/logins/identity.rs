@@ -2,9 +2,10 @@
 
 use super::super::lists::Item;
 use super::super::preset;
-use super::super::version::Version;
+use super::super::version::Client;
 use crate::domain::key::{KeyId, State};
 use crate::domain::people::User;
+use crate::domain::people::authenticator::{Authenticator, Material};
 use crate::index::directory::Directory;
 use crate::ops::keys::View;
 use serde_json::Value;
@@ -31,21 +32,21 @@ const IDENTIFIERS_FROM: u64 = 1 << 63;
 const TENANTS_SINCE: &[u32] = &[3, 6];
 
 /// A key as an identity.
-pub fn of_key(directory: &Directory, view: &View, user: &User, version: Option<&Version>) -> Item {
+pub fn of_key(directory: &Directory, view: &View, user: &User, client: &Client) -> Item {
     let key = &view.key;
     let mut members = begin(directory, user, key.number, "AK", &key.description);
     members.extend([
         ("isReadAccessOnly", key.read_only.into()),
         ("scopes", key.scopes.clone().into()),
-        ("status", status(directory, view, version).into()),
-        ("identifierInProvider", identifier(key.id).into()),
+        ("status", status(directory, view, client).into()),
+        ("identifierInProvider", client.number(identifier(key.id))),
         ("creationDate", key.created_at.to_seven_digits().into()),
     ]);
     Item(members)
 }
 
 /// The identity of a user who signs in with a password (1D-48).
-pub fn of_password(directory: &Directory, user: &User) -> Item {
+pub fn of_password(directory: &Directory, user: &User, client: &Client) -> Item {
     let status = match directory.place(user.home) {
         _ if !user.is_active() => "disabledDueToUser",
         Some(place) if place.active => "enabled",
@@ -65,8 +66,37 @@ pub fn of_password(directory: &Directory, user: &User) -> Item {
         ("isReadAccessOnly", false.into()),
         ("scopes", scopes.into()),
         ("status", status.into()),
-        ("identifierInProvider", identifier.into()),
+        ("identifierInProvider", client.number(identifier)),
         ("creationDate", user.created_at.to_seven_digits().into()),
+    ]);
+    Item(members)
+}
+
+/// A public key, or one-time codes (1D-48). What it works with is not shown.
+pub fn of_authenticator(
+    directory: &Directory,
+    one: &Authenticator,
+    user: &User,
+    client: &Client,
+) -> Item {
+    let provider = match one.material {
+        Material::OneTimeCode { .. } => "TOTP",
+        Material::PublicKey(_) => "RSA",
+    };
+    let status = match directory.place(user.home) {
+        _ if !user.is_active() => "disabledDueToUser",
+        Some(place) if !place.active => "disabledDueToCompany",
+        _ if one.enabled => "enabled",
+        _ => "disabled",
+    };
+    let mut members = begin(directory, user, one.number, provider, &one.description);
+    let identifier = IDENTIFIERS_FROM | one.number.unsigned_abs();
+    members.extend([
+        ("isReadAccessOnly", one.read_only.into()),
+        ("scopes", one.scopes.clone().into()),
+        ("status", status.into()),
+        ("identifierInProvider", client.number(identifier)),
+        ("creationDate", one.created_at.to_seven_digits().into()),
     ]);
     Item(members)
 }
@@ -101,13 +131,16 @@ fn begin(
 
 /// The key's own switch, or what else keeps it from working. That is computed, never stored: a key that was
 /// disabled by hand stays so when its user is let in again (1D-22).
-fn status(directory: &Directory, view: &View, version: Option<&Version>) -> &'static str {
+fn status(directory: &Directory, view: &View, client: &Client) -> &'static str {
     match view.state {
         State::OwnerDisabled => "disabledDueToUser",
         State::WorkspaceDisabled => {
             let place = directory.place(view.key.workspace);
             let itself = place.is_some_and(|place| !place.workspace.enabled);
-            let knows_tenants = version.is_none_or(|version| version.knows(TENANTS_SINCE));
+            let knows_tenants = client
+                .version
+                .as_ref()
+                .is_none_or(|version| version.knows(TENANTS_SINCE));
             match (itself, knows_tenants) {
                 (true, _) => "disabledDueToCompany",
                 (false, true) => "disabledDueToTenant",

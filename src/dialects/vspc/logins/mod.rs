@@ -1,14 +1,17 @@
-//! User identities: the API keys of users, and their passwords as far as there are any (1D-9 to 1D-25).
+//! User identities: the API keys of users, their passwords as far as there are any, their public keys and one-time
+//! codes (1D-9 to 1D-25).
 
 mod asked;
+pub mod authenticators;
 mod identity;
 
 use super::lists::{Page, Picked, Wanted};
 use super::patch::{self, Verdict};
-use super::version::Version;
-use super::{caller, data, header, preset, retry, user};
+use super::version::Client;
+use super::{caller, data, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
+use crate::domain::people::authenticator::{Authenticator, Material};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -21,33 +24,29 @@ use crate::ops::keys::list::numbers;
 use crate::ops::keys::{self, View};
 use crate::ops::people;
 use asked::Asked;
-use identity::{PROPERTIES, of_key, of_password};
+use identity::{PROPERTIES, of_authenticator, of_key, of_password};
 use serde_json::Value;
 use std::sync::Arc;
 
 /// One identity, by the number that it is known under.
 pub enum Login {
+    Authenticator(Box<Authenticator>),
     Key(Box<View>),
     Password(Arc<User>),
 }
 
 /// Where a list looks.
 enum Place {
+    Authenticator(Box<Authenticator>, Arc<User>),
     Key(KeyId),
     Password(Arc<User>),
 }
 
 /// `POST /users/{userUid}/logins/apikey`: the only answer that shows a key's secret (1D-4 to 1D-12).
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    let caller = caller(call)?;
-    let version = Version::of(call)?;
-    header(call, "content-type")?;
-    let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
-    if caller.user != Some(uid) {
-        let why = "users make API keys for themselves; sign in as the user who is to have it";
-        return Err(Error::Forbidden(why.to_owned()));
-    }
-    let asked = Asked::read(call, PROPERTIES)?;
+    let caller = authenticators::himself(call)?;
+    let client = Client::of(call)?;
+    let asked = Asked::read_alone(call, PROPERTIES)?;
     let new = NewKey {
         name: label(&asked.description),
         description: asked.description,
@@ -60,7 +59,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     let issued = issue::issue(call.app, &caller, new, retry(call)?)?;
     let user = user(call, &caller)?;
     let directory = call.app.index.directory();
-    let shown = of_key(&directory, &issued.view, &user, version.as_ref());
+    let shown = of_key(&directory, &issued.view, &user, &client);
     let mut shown = asked.picked.of(shown);
     if let Some(secret) = &issued.secret {
         identity::put_secret(&mut shown, secret.expose());
@@ -72,9 +71,9 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let users = people::list(call.app, &caller)?;
-    let passwords = people::with_password(call.app, &users)?;
+    let others = others(call, &users, |_| true)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
-    page(call, &caller, passwords, keys, |_| true)
+    page(call, &caller, others, keys, |_| true)
 }
 
 /// `GET /users/{userUid}/logins`
@@ -82,13 +81,11 @@ pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let user = user(call, &caller)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, Some(user.uid))?;
-    let passwords = people::with_password(call.app, std::slice::from_ref(&user))?;
-    page(call, &caller, passwords, keys, |owner| {
-        owner.uid == user.uid
-    })
+    let others = others(call, std::slice::from_ref(&user), |_| true)?;
+    page(call, &caller, others, keys, |owner| owner.uid == user.uid)
 }
 
-/// `GET /organizations/{organizationUid}/keys`: API keys of the users at home there.
+/// `GET /organizations/{organizationUid}/keys`: API keys and public keys of the users at home there.
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let missing = Error::NotFound("workspace");
@@ -102,7 +99,18 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
         }
     }
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
-    page(call, &caller, Vec::new(), keys, |owner| {
+    let mut users = people::list(call.app, &caller).or_else(|err| match err {
+        // Whoever may not see users sees the keys that he may see.
+        Error::Forbidden(_) => Ok(Vec::new()),
+        err => Err(err),
+    })?;
+    users.retain(|user| user.home == organization);
+    let is_key = |place: &Place| match place {
+        Place::Authenticator(one, _) => matches!(one.material, Material::PublicKey(_)),
+        Place::Key(_) | Place::Password(_) => false,
+    };
+    let others = others(call, &users, is_key)?;
+    page(call, &caller, others, keys, |owner| {
         owner.home == organization
     })
 }
@@ -110,27 +118,23 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
 /// `GET /users/{userUid}/logins/{userLoginId}`
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let version = Version::of(call)?;
+    let client = Client::of(call)?;
     let picked = Picked::take(call.query()?, PROPERTIES)?;
     let (user, login) = named(call, &caller)?;
     let directory = call.app.index.directory();
-    Ok(data(picked.of(login.item(
-        &directory,
-        &user,
-        version.as_ref(),
-    ))))
+    Ok(data(picked.of(login.item(&directory, &user, &client))))
 }
 
 /// `PATCH /users/{userUid}/logins/{userLoginId}`: the status and the description of a key (1D-14, 1D-18 to 1D-20).
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let version = Version::of(call)?;
+    let client = Client::of(call)?;
     let picked = Picked::take(call.query()?, PROPERTIES)?;
     let operations = patch::read(call)?;
     let (user, login) = named(call, &caller)?;
     let before = {
         let directory = call.app.index.directory();
-        login.item(&directory, &user, version.as_ref())
+        login.item(&directory, &user, &client)
     };
     let mut document = before
         .0
@@ -138,7 +142,8 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
     let view = match &login {
-        Login::Key(view) => view,
+        Login::Key(view) => Some(view),
+        Login::Authenticator(_) => None,
         Login::Password(_) => {
             // A password is changed where users are managed.
             let refused = patch::apply(&operations, &mut document, |_, _| Verdict::Fixed)?;
@@ -166,14 +171,22 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         description,
         ..Edit::default()
     };
+    let Some(view) = view else {
+        let number = number(call.param("userLoginId"))?;
+        let edit = people::authenticators::Edit {
+            description: edit.description,
+            enabled: edit.enabled,
+        };
+        let uid = user.uid.to_string();
+        let one = people::authenticators::edit(call.app, &caller, &uid, number, edit)?;
+        let directory = call.app.index.directory();
+        return Ok(data(
+            picked.of(of_authenticator(&directory, &one, &user, &client)),
+        ));
+    };
     let view = keys::edit::edit(call.app, &caller, view.key.id, edit)?;
     let directory = call.app.index.directory();
-    Ok(data(picked.of(of_key(
-        &directory,
-        &view,
-        &user,
-        version.as_ref(),
-    ))))
+    Ok(data(picked.of(of_key(&directory, &view, &user, &client))))
 }
 
 /// `DELETE /users/{userUid}/logins/{userLoginId}`: for good (1D-15, 1D-21).
@@ -186,6 +199,11 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     if number == user.number {
         let why = "the identity of a password goes with its user; delete the user instead";
         return Err(Error::Forbidden(why.to_owned()));
+    }
+    let uid = user.uid.to_string();
+    match people::authenticators::delete(call.app, &caller, &uid, number, retry.as_ref()) {
+        Err(Error::NotFound(_)) => {}
+        done => return done.map(|()| data(true)),
     }
     let view = keys::find_by_number(call.app, &caller, number)?;
     let deleted = view.key.deleted_at.is_some();
@@ -212,6 +230,10 @@ pub fn of_number(call: &Call<'_>, caller: &Caller, user: &Arc<User>, number: i64
         let password = people::with_password(call.app, std::slice::from_ref(user))?.pop();
         return password.map(Login::Password).ok_or(Error::NotFound("key"));
     }
+    match people::authenticators::find(call.app, caller, &user.uid.to_string(), number) {
+        Err(Error::NotFound(_)) => {}
+        found => return found.map(|one| Login::Authenticator(Box::new(one))),
+    }
     let view = keys::find_by_number(call.app, caller, number)?;
     let here = is_identity(&call.app.index.directory(), &view.key, user.uid);
     if !here || view.key.deleted_at.is_some() {
@@ -229,29 +251,52 @@ pub fn number(text: &str) -> Result<i64> {
         .ok_or(Error::NotFound("key"))
 }
 
+/// Identities of some users that are no API keys.
+fn others(
+    call: &Call<'_>,
+    users: &[Arc<User>],
+    wanted: impl Fn(&Place) -> bool,
+) -> Result<Vec<(i64, Place)>> {
+    let passwords = people::with_password(call.app, users)?;
+    let mut places: Vec<(i64, Place)> = passwords
+        .into_iter()
+        .map(|user| (user.number, Place::Password(user)))
+        .collect();
+    for one in people::authenticators::list(call.app, users)? {
+        if let Some(user) = users.iter().find(|user| user.uid == one.user) {
+            let number = one.number;
+            places.push((number, Place::Authenticator(Box::new(one), user.clone())));
+        }
+    }
+    places.retain(|(_, place)| wanted(place));
+    Ok(places)
+}
+
 /// Goes through identities in the order of their numbers.
 fn page(
     call: &Call<'_>,
     caller: &Caller,
-    passwords: Vec<Arc<User>>,
+    others: Vec<(i64, Place)>,
     keys: Vec<(i64, KeyId)>,
     of: impl Fn(&User) -> bool,
 ) -> Result<Reply> {
-    let version = Version::of(call)?;
+    let client = Client::of(call)?;
     let mut page: Page = Wanted::take(call.query()?, PROPERTIES)?.page();
-    let passwords = passwords
-        .into_iter()
-        .map(|user| (user.number, Place::Password(user)));
     let keys = keys
         .into_iter()
         .map(|(number, id)| (number, Place::Key(id)));
-    let mut places: Vec<(i64, Place)> = passwords.chain(keys).collect();
+    let mut places: Vec<(i64, Place)> = others.into_iter().chain(keys).collect();
     places.sort_by_key(|(number, _)| *number);
     for (_, place) in places {
         let view = match place {
+            Place::Authenticator(one, user) => {
+                let directory = call.app.index.directory();
+                page.add(of_authenticator(&directory, &one, &user, &client))?;
+                continue;
+            }
             Place::Password(user) => {
                 let directory = call.app.index.directory();
-                page.add(of_password(&directory, &user))?;
+                page.add(of_password(&directory, &user, &client))?;
                 continue;
             }
             Place::Key(id) => match keys::find(call.app, caller, id) {
@@ -265,7 +310,7 @@ fn page(
         if let Some(owner) = owner.filter(|owner| of(owner))
             && is_identity(&directory, &view.key, owner.uid)
         {
-            page.add(of_key(&directory, &view, owner, version.as_ref()))?;
+            page.add(of_key(&directory, &view, owner, &client))?;
         }
     }
     Ok(page.reply())
@@ -301,15 +346,11 @@ fn label(description: &str) -> String {
 }
 
 impl Login {
-    fn item(
-        &self,
-        directory: &Directory,
-        user: &User,
-        version: Option<&Version>,
-    ) -> super::lists::Item {
+    fn item(&self, directory: &Directory, user: &User, client: &Client) -> super::lists::Item {
         match self {
-            Login::Key(view) => of_key(directory, view, user, version),
-            Login::Password(user) => of_password(directory, user),
+            Login::Authenticator(one) => of_authenticator(directory, one, user, client),
+            Login::Key(view) => of_key(directory, view, user, client),
+            Login::Password(user) => of_password(directory, user, client),
         }
     }
 }

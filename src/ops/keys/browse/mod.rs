@@ -1,21 +1,25 @@
 //! Live keys as people look for them: sorted, counted, in numbered pages. All of it is found in memory; only what a
 //! page shows is read from the store.
 
+mod order;
+#[cfg(test)]
+mod tests;
+
 use super::{View, seen, usage, with_names};
 use crate::domain::catalog::{Catalog, Demand};
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::{KeyId, State};
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::TiedTo;
-use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
-use crate::store::{browse, keys};
-use std::collections::{HashMap, HashSet};
+use crate::store::keys;
+use order::Match;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Characters of a search text.
@@ -92,7 +96,7 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
     let now = app.now().wall;
     let until = wanted.expiring_within_s.map(|seconds| now.plus_s(seconds));
     let (top, owner) = places(&app.index.directory(), caller, wanted)?;
-    let mut found: Vec<(KeyId, Box<str>, Timestamp)> = Vec::new();
+    let mut found = Vec::new();
     walk(app, caller, |directory, key, state| {
         let kin = &key.kin;
         let fits = directory.reaches(top, kin.workspace)
@@ -105,18 +109,12 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
             && until.is_none_or(|until| key.expires_at > now && key.expires_at < until)
             && query.as_deref().is_none_or(|query| has(key, query));
         if fits {
-            // Only that order needs names.
-            let name = match wanted.sort {
-                Sort::Name => key.name.clone(),
-                _ => Box::default(),
-            };
-            found.push((key.id, name, key.expires_at));
+            found.push(Match::new(key, wanted.sort));
         }
     })?;
     let total = found.len();
-    let skipped = wanted.page.saturating_mul(wanted.size);
-    let ids = in_order(app, wanted.sort, found)?;
-    let shown = ids.into_iter().skip(skipped).take(wanted.size);
+    let from = wanted.page.saturating_mul(wanted.size);
+    let shown = order::slice(app, wanted.sort, found, from, wanted.size)?;
     Ok(Found {
         items: read_page(app, caller, shown)?,
         total,
@@ -124,7 +122,7 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
 }
 
 /// What is shown, out of the store.
-fn read_page(app: &App, caller: &Caller, ids: impl Iterator<Item = KeyId>) -> Result<Vec<View>> {
+fn read_page(app: &App, caller: &Caller, ids: Vec<KeyId>) -> Result<Vec<View>> {
     app.read(|read| {
         let mut items = Vec::new();
         for id in ids {
@@ -149,7 +147,7 @@ pub fn passing(
     size: usize,
 ) -> Result<Found> {
     caller.require_somewhere(Permission::KeysRead)?;
-    let mut found: Vec<(KeyId, Box<str>, Timestamp)> = Vec::new();
+    let mut found = Vec::new();
     walk(app, caller, |directory, key, state| {
         let kin = &key.kin;
         let in_root = directory.is_root(kin.workspace);
@@ -163,13 +161,13 @@ pub fn passing(
             && granted
             && !(kin.read_only && demand.writes);
         if fits {
-            found.push((key.id, key.name.clone(), key.expires_at));
+            found.push(Match::new(key, Sort::Name));
         }
     })?;
     let total = found.len();
-    let ids = in_order(app, Sort::Name, found)?;
+    let shown = order::slice(app, Sort::Name, found, 0, size)?;
     Ok(Found {
-        items: read_page(app, caller, ids.into_iter().take(size))?,
+        items: read_page(app, caller, shown)?,
         total,
     })
 }
@@ -250,39 +248,6 @@ fn places(directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<(Ui
             .ok_or_else(|| Error::invalid("owner", "there is no such user"))
     });
     Ok((top, owner.transpose()?))
-}
-
-fn in_order(
-    app: &App,
-    sort: Sort,
-    mut keys: Vec<(KeyId, Box<str>, Timestamp)>,
-) -> Result<Vec<KeyId>> {
-    let ids = |keys: Vec<(KeyId, Box<str>, Timestamp)>| keys.into_iter().map(|key| key.0).collect();
-    match sort {
-        Sort::Expiry => {
-            keys.sort_unstable_by_key(|key| (key.2, key.0));
-            Ok(ids(keys))
-        }
-        Sort::Name => {
-            keys.sort_by_cached_key(|key| (key.1.to_lowercase(), key.0));
-            Ok(ids(keys))
-        }
-        Sort::Newest => {
-            let wanted: HashSet<KeyId> = keys.iter().map(|key| key.0).collect();
-            let mut all = app.read(browse::list_newest)?;
-            all.retain(|id| wanted.contains(id));
-            Ok(all)
-        }
-        Sort::Used => {
-            let mut left: HashSet<KeyId> = keys.iter().map(|key| key.0).collect();
-            let mut sorted = app.read(browse::list_last_used)?;
-            sorted.retain(|id| left.remove(id));
-            let mut never: Vec<KeyId> = left.into_iter().collect();
-            never.sort_unstable();
-            sorted.extend(never);
-            Ok(sorted)
-        }
-    }
 }
 
 /// Whether a text, in lower case, is part of the name or the id. No character is special (attacks 187).

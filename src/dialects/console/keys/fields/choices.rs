@@ -103,14 +103,3 @@ pub fn scopes(
     });
     Ok(Some(choices.collect()))
 }
-
-impl Choice {
-    fn of(value: String, label: String, chosen: &str) -> Choice {
-        Choice {
-            chosen: value == chosen,
-            value,
-            label,
-            hint: String::new(),
-        }
-    }
-}

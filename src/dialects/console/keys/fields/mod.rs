@@ -4,6 +4,9 @@ mod choices;
 
 use super::words::Words;
 use crate::dialects::console::door::Visit;
+pub use crate::dialects::console::form::{Choice, Input, Kind};
+use crate::dialects::console::form::{day, number};
+use crate::dialects::console::text::Texts;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{AddressRule, Expiry, Field, Policy, Presence, ReadOnlyBy};
 use crate::domain::time::Timestamp;
@@ -21,43 +24,6 @@ pub struct KeyForm {
     pub more_open: bool,
     /// What is wrong with the whole of it.
     pub refusal: Option<String>,
-}
-
-/// One field.
-pub struct Input {
-    pub name: &'static str,
-    pub label: &'static str,
-    pub hint: String,
-    pub kind: Kind,
-    pub value: String,
-    pub required: bool,
-    /// Empty if nothing is wrong.
-    pub refusal: String,
-}
-
-/// What a field looks like.
-pub enum Kind {
-    /// Of these, any number.
-    Boxes(Vec<Choice>),
-    Date {
-        least: String,
-        most: String,
-    },
-    Lines,
-    Number,
-    /// Of these, one; all of them are seen.
-    Radios(Vec<Choice>),
-    /// Of these, one.
-    Select(Vec<Choice>),
-    Text,
-}
-
-/// Something to choose.
-pub struct Choice {
-    pub value: String,
-    pub label: String,
-    pub hint: String,
-    pub chosen: bool,
 }
 
 /// What a form comes to.
@@ -253,7 +219,7 @@ fn input(
                 _ => texts.get("hint.allowed_ips"),
             }
             .to_owned();
-            Kind::Lines
+            Kind::Lines(4)
         }
         "catalog" => Kind::Select(choices::catalogs(visit, typed)?),
         "expires_on" => {
@@ -277,7 +243,7 @@ fn input(
                 most: most.map(last_day).unwrap_or_default(),
             }
         }
-        "metadata" => Kind::Lines,
+        "metadata" => Kind::Lines(4),
         "owner" => Kind::Select(choices::owners(visit, policy, typed)?),
         "read_only" => {
             let (read, write) = words.access();
@@ -308,7 +274,7 @@ fn input(
                 Some(choices) => Kind::Boxes(choices),
                 None => {
                     hint = texts.get("hint.scopes_free").to_owned();
-                    Kind::Lines
+                    Kind::Lines(4)
                 }
             }
         }
@@ -338,7 +304,7 @@ fn input(
 
 impl Typed {
     /// Reads what is more than text.
-    pub fn read(form: &Form) -> Result<Typed> {
+    pub fn read(texts: &Texts, form: &Form) -> Result<Typed> {
         let lines = |name: &str| -> Option<Vec<String>> {
             let lines = form.text(name).lines().map(str::trim);
             let lines: Vec<String> = lines
@@ -352,17 +318,20 @@ impl Typed {
         scopes.extend(free.map(str::to_owned));
         scopes.extend(form.some("scopes"));
         Ok(Typed {
-            expires_at: day(form, "expires_on")?.map(|day| day.plus_s(DAY_S)),
-            not_before: day(form, "starts_on")?,
+            expires_at: day(texts, form, "expires_on")?.map(|day| day.plus_s(DAY_S)),
+            not_before: day(texts, form, "starts_on")?,
             allowed_ips: lines("allowed_ips"),
-            rate_limit: match (number(form, "rate_limit")?, number(form, "rate_window")?) {
+            rate_limit: match (
+                number(texts, form, "rate_limit")?,
+                number(texts, form, "rate_window")?,
+            ) {
                 (None, _) => None,
                 (Some(limit), window) => Some(RateLimit {
                     limit,
                     window_s: window.unwrap_or(60),
                 }),
             },
-            uses_left: number(form, "uses_left")?,
+            uses_left: number(texts, form, "uses_left")?,
             scopes,
             read_only: form.text("read_only") == "yes",
         })
@@ -373,27 +342,6 @@ impl Typed {
 fn last_day(end: Timestamp) -> String {
     let last = Timestamp(end.0 - 1).to_string();
     last.chars().take(10).collect()
-}
-
-/// The beginning of a day as browsers send it, in UTC.
-fn day(form: &Form, name: &str) -> Result<Option<Timestamp>> {
-    let Some(text) = form.some(name) else {
-        return Ok(None);
-    };
-    let refused = |_| Error::invalid(name, "must be a day such as 2027-01-31");
-    Timestamp::parse(name, &format!("{text}T00:00:00Z"))
-        .map(Some)
-        .map_err(refused)
-}
-
-fn number(form: &Form, name: &str) -> Result<Option<u64>> {
-    let Some(text) = form.some(name) else {
-        return Ok(None);
-    };
-    text.trim()
-        .parse()
-        .map(Some)
-        .map_err(|_| Error::invalid(name, "must be a whole number"))
 }
 
 /// What stands in the form of a key that is there.

@@ -1,10 +1,11 @@
 //! What is typed, or comes from a file: secrets, which never stand among the arguments (other users can list
 //! those, and shells remember them), and the answer to "are you sure?".
 
+mod unseen;
+
 use super::failure::{Failure, Result};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Stdin, Write, stdin};
+use std::io::{BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::Path;
 
 /// Bytes of a secret that are read; more is refused, not cut.
@@ -40,9 +41,7 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
     }
     if stdin().is_terminal() {
         eprint!("{what}: ");
-        let typed = without_echo(&stdin(), || first_line(stdin().lock()));
-        eprintln!();
-        return typed;
+        return first_line(unseen::line()?.as_slice());
     }
     first_line(stdin().lock())
 }
@@ -90,21 +89,6 @@ fn first_line(input: impl BufRead) -> Result<String> {
         ));
     }
     Ok(line.to_owned())
-}
-
-/// Runs `read` while the terminal does not show what is typed.
-fn without_echo<T>(terminal: &Stdin, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    let failed = |err: rustix::io::Errno| {
-        Failure::refused(format!("the terminal cannot be silenced: {err}"))
-    };
-    let before = tcgetattr(terminal).map_err(failed)?;
-    let mut silent: Termios = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    let _ = std::io::stderr().flush();
-    tcsetattr(terminal, OptionalActions::Flush, &silent).map_err(failed)?;
-    let typed = read();
-    tcsetattr(terminal, OptionalActions::Flush, &before).map_err(failed)?;
-    typed
 }
 
 fn unreadable(err: std::io::Error) -> Failure {

@@ -1,0 +1,108 @@
+//! A line that is typed without being shown.
+//!
+//! The terminal's own keys for interrupt, quit and suspend come as bytes meanwhile, so that they cannot end this
+//! process before the terminal shows again what is typed; then they do what they do everywhere.
+
+use crate::cli::failure::{Failure, Result};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
+use std::io::{Read, Stdin, Write, stderr, stdin};
+
+/// What a byte from the terminal asks for.
+#[derive(Debug, Eq, PartialEq)]
+enum Asked {
+    End,
+    Signal(Signal),
+    /// Nothing but another byte.
+    More,
+}
+
+/// Reads a line from the terminal at standard input; without its end.
+pub fn line() -> Result<Vec<u8>> {
+    let terminal = stdin();
+    let before = tcgetattr(&terminal).map_err(unable)?;
+    let _ = stderr().flush();
+    let mut typed = Vec::new();
+    silence(&terminal, &before)?;
+    let read = loop {
+        let mut byte = [0];
+        match terminal.lock().read(&mut byte) {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(err) => break Err(super::unreadable(err)),
+        }
+        match take(byte[0], &before, &mut typed) {
+            Asked::More => {}
+            Asked::End => break Ok(()),
+            Asked::Signal(signal) => {
+                show_again(&terminal, &before)?;
+                kill_process(getpid(), signal).map_err(unable)?;
+                // Only a suspended process comes here, once it goes on.
+                silence(&terminal, &before)?;
+            }
+        }
+    };
+    show_again(&terminal, &before)?;
+    read.map(|()| typed)
+}
+
+/// Does with the line what the byte says, by the keys of the terminal.
+fn take(byte: u8, keys: &Termios, typed: &mut Vec<u8>) -> Asked {
+    let is = |index| byte != 0 && keys.special_codes[index] == byte;
+    let signals = keys.local_modes.contains(LocalModes::ISIG);
+    match byte {
+        b'\n' | b'\r' => return Asked::End,
+        _ if signals && is(SpecialCodeIndex::VINTR) => return Asked::Signal(Signal::INT),
+        _ if signals && is(SpecialCodeIndex::VQUIT) => return Asked::Signal(Signal::QUIT),
+        _ if signals && is(SpecialCodeIndex::VSUSP) => return Asked::Signal(Signal::TSTP),
+        _ if is(SpecialCodeIndex::VEOF) => return Asked::End,
+        _ if is(SpecialCodeIndex::VKILL) => typed.clear(),
+        0x08 | 0x7f => erase(typed),
+        _ if is(SpecialCodeIndex::VERASE) => erase(typed),
+        // What is too long is refused later; it need not be kept.
+        _ if typed.len() as u64 > super::SECRET_BYTES_MAX => {}
+        _ => typed.push(byte),
+    }
+    Asked::More
+}
+
+/// Takes the last character away, all bytes of it.
+fn erase(typed: &mut Vec<u8>) {
+    let is_inside = |byte: u8| byte & 0xc0 == 0x80;
+    while typed.pop().is_some_and(is_inside) {}
+}
+
+fn silence(terminal: &Stdin, before: &Termios) -> Result<()> {
+    let mut silent = before.clone();
+    let loud = LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+    silent.local_modes.remove(loud);
+    silent.input_modes.insert(InputModes::ICRNL);
+    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+    tcsetattr(terminal, OptionalActions::Flush, &silent).map_err(unable)
+}
+
+fn show_again(terminal: &Stdin, before: &Termios) -> Result<()> {
+    eprintln!();
+    tcsetattr(terminal, OptionalActions::Drain, before).map_err(unable)
+}
+
+fn unable(err: rustix::io::Errno) -> Failure {
+    Failure::refused(format!("the terminal cannot be silenced: {err}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_taken_away_whole() {
+        let mut typed = "aé€".as_bytes().to_vec();
+        for left in ["aé", "a", "", ""] {
+            erase(&mut typed);
+            assert_eq!(typed, left.as_bytes());
+        }
+    }
+}

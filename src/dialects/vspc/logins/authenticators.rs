@@ -1,0 +1,96 @@
+//! Identities by public key, and those of one-time codes (1D-16, 1D-33): a user makes them for himself, signed in.
+
+use super::super::lists::Picked;
+use super::super::version::Client;
+use super::super::{caller, data, header, retry, user};
+use super::asked::Asked;
+use super::identity::{PROPERTIES, of_authenticator};
+use crate::domain::people::authenticator::Authenticator;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::access::Caller;
+use crate::ops::people::authenticators::{self, NewAuthenticator};
+use crate::ops::people::public_keys;
+use serde::Serialize;
+
+/// What an authenticator app is given.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CodeSecretBody {
+    secret: String,
+    secret_url: String,
+}
+
+/// `GET /authentication/keys/totp-secret`: a secret for the caller's app. Nothing is kept of it here.
+pub fn draw(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    Picked::take(call.query()?, &["secret", "secretUrl"])?;
+    let drawn = authenticators::draw(call.app, &caller)?;
+    let body = CodeSecretBody {
+        secret: drawn.secret,
+        secret_url: drawn.url,
+    };
+    Ok(data(body))
+}
+
+/// `POST /users/{userUid}/logins/totp`: from now on the password alone signs its user in nowhere.
+pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
+    let caller = himself(call)?;
+    let (asked, [url, code]) = Asked::read(call, PROPERTIES, ["secretUrl", "code"])?;
+    let (Some(url), Some(code)) = (url, code) else {
+        return Err(Error::invalid(
+            "secretUrl",
+            "is needed, and so is the code that follows from it",
+        ));
+    };
+    if asked.read_only {
+        return Err(Error::invalid(
+            "isReadAccessOnly",
+            "is not for one-time codes: they are asked for beside a password",
+        ));
+    }
+    let (new, picked) = new(asked);
+    let one = authenticators::add_codes(call.app, &caller, &url, &code, new, retry(call)?)?;
+    made(call, &caller, &one, &picked)
+}
+
+/// `POST /users/{userUid}/logins/asymmetricalgorithm`: the body is the public key, the rest is in the query.
+pub fn create_key(call: &Call<'_>) -> Result<Reply> {
+    let caller = himself(call)?;
+    let (asked, []) = Asked::read(call, PROPERTIES, [])?;
+    let (new, picked) = new(asked);
+    let key = call.request.body.as_ref();
+    let one = public_keys::add(call.app, &caller, key, new, retry(call)?)?;
+    made(call, &caller, &one, &picked)
+}
+
+/// The caller, who must be the user that the path names (1D-45).
+pub fn himself(call: &Call<'_>) -> Result<Caller> {
+    let caller = caller(call)?;
+    header(call, "content-type")?;
+    let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
+    if caller.user == Some(uid) {
+        return Ok(caller);
+    }
+    let why = "users make identities for themselves; sign in as the user who is to have it";
+    Err(Error::Forbidden(why.to_owned()))
+}
+
+fn new(asked: Asked) -> (NewAuthenticator, Picked) {
+    let new = NewAuthenticator {
+        description: asked.description,
+        scopes: asked.scopes,
+        read_only: asked.read_only,
+    };
+    (new, asked.picked)
+}
+
+fn made(call: &Call<'_>, caller: &Caller, one: &Authenticator, picked: &Picked) -> Result<Reply> {
+    let client = Client::of(call)?;
+    let user = user(call, caller)?;
+    let directory = call.app.index.directory();
+    let shown = of_authenticator(&directory, one, &user, &client);
+    Ok(data(picked.of(shown)))
+}

@@ -1,0 +1,179 @@
+//! What the first step of a sign-in has proved, in the client's hands until the second.
+//!
+//! Sealed under a key that is drawn when the server starts: nobody can make one, and none outlives the process.
+
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use data_encoding::BASE64URL_NOPAD;
+use ring::hmac;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// How long there is for a one-time code.
+pub const CODE_S: u64 = 5 * 60;
+/// How long there is to decrypt what was encrypted to a public key.
+pub const PUBLIC_KEY_S: u64 = 30;
+
+/// Bytes before the seal.
+const BYTES: usize = 58;
+const SEAL_BYTES: usize = 32;
+
+/// What is still to come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Awaited {
+    /// The password was right, and a one-time code is needed.
+    Code = 1,
+    /// A public key was named; whoever can read this has the private one.
+    Decryption = 2,
+}
+
+/// The state of a sign-in between two requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Challenge {
+    pub awaited: Awaited,
+    pub user: Uid,
+    /// The user's at the first step: a change of password ends this.
+    pub generation: i64,
+    /// The authenticator that the second step is about.
+    pub number: i64,
+    pub read_only: bool,
+    pub ends_at: Timestamp,
+}
+
+/// Seals challenges, and knows which have been used.
+pub struct Challenges {
+    key: hmac::Key,
+    /// Seals of those that were used and are not over.
+    spent: Mutex<HashMap<[u8; SEAL_BYTES], Timestamp>>,
+}
+
+impl Challenges {
+    pub fn new() -> Result<Challenges> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        Ok(Challenges {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+            spent: Mutex::default(),
+        })
+    }
+
+    /// 120 letters, digits, `-` and `_`; no two are alike.
+    pub fn seal(&self, challenge: &Challenge) -> Result<String> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(Error::internal)?;
+        let mut bytes = Vec::with_capacity(BYTES + SEAL_BYTES);
+        bytes.extend([challenge.awaited as u8, challenge.read_only.into()]);
+        bytes.extend(challenge.user.0.to_be_bytes());
+        bytes.extend(challenge.generation.to_be_bytes());
+        bytes.extend(challenge.number.to_be_bytes());
+        bytes.extend(challenge.ends_at.0.to_be_bytes());
+        bytes.extend(nonce);
+        let seal = hmac::sign(&self.key, &bytes);
+        bytes.extend(seal.as_ref());
+        Ok(BASE64URL_NOPAD.encode(&bytes))
+    }
+
+    /// Reads what this process has sealed for this, and is neither over nor used.
+    pub fn open(&self, text: &str, awaited: Awaited, now: Timestamp) -> Option<Challenge> {
+        let (bytes, seal) = self.proven(text)?;
+        let mut rest = bytes.as_slice();
+        let [kind, read_only] = *take::<2>(&mut rest)?;
+        let challenge = Challenge {
+            awaited,
+            user: Uid(u128::from_be_bytes(*take(&mut rest)?)),
+            generation: i64::from_be_bytes(*take(&mut rest)?),
+            number: i64::from_be_bytes(*take(&mut rest)?),
+            read_only: read_only != 0,
+            ends_at: Timestamp(i64::from_be_bytes(*take(&mut rest)?)),
+        };
+        let spent = self.spent().contains_key(&seal);
+        (kind == awaited as u8 && now < challenge.ends_at && !spent).then_some(challenge)
+    }
+
+    /// Uses one up; `false` if somebody else has.
+    pub fn spend(&self, text: &str, challenge: &Challenge, now: Timestamp) -> bool {
+        let Some((_, seal)) = self.proven(text) else {
+            return false;
+        };
+        let mut spent = self.spent();
+        spent.retain(|_, ends_at| now < *ends_at);
+        spent.insert(seal, challenge.ends_at).is_none()
+    }
+
+    fn proven(&self, text: &str) -> Option<(Vec<u8>, [u8; SEAL_BYTES])> {
+        let mut bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        if bytes.len() != BYTES + SEAL_BYTES {
+            return None;
+        }
+        let seal = bytes.split_off(BYTES);
+        hmac::verify(&self.key, &bytes, &seal).ok()?;
+        Some((bytes, seal.try_into().ok()?))
+    }
+
+    fn spent(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; SEAL_BYTES], Timestamp>> {
+        self.spent
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (first, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn challenge() -> Challenge {
+        Challenge {
+            awaited: Awaited::Code,
+            user: Uid(7),
+            generation: 3,
+            number: 12,
+            read_only: true,
+            ends_at: Timestamp(1_000),
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_is_read_once_and_in_time_by_the_same_process_for_the_same_step() {
+        let challenges = Challenges::new().unwrap();
+        let text = challenges.seal(&challenge()).unwrap();
+        assert_eq!(text.len(), 120);
+        assert_ne!(text, challenges.seal(&challenge()).unwrap());
+        let open = |at| challenges.open(&text, Awaited::Code, Timestamp(at));
+        assert_eq!(open(999), Some(challenge()));
+        assert_eq!(open(1_000), None);
+        let other = challenges.open(&text, Awaited::Decryption, Timestamp(0));
+        assert_eq!(other, None);
+        let elsewhere = Challenges::new().unwrap();
+        assert_eq!(elsewhere.open(&text, Awaited::Code, Timestamp(0)), None);
+
+        assert!(challenges.spend(&text, &challenge(), Timestamp(500)));
+        assert!(!challenges.spend(&text, &challenge(), Timestamp(500)));
+        assert_eq!(open(500), None);
+    }
+
+    #[test]
+    fn a_changed_challenge_is_none() {
+        let challenges = Challenges::new().unwrap();
+        let text = challenges.seal(&challenge()).unwrap();
+        for position in 0..text.len() {
+            let other = if &text[position..=position] == "A" {
+                "B"
+            } else {
+                "A"
+            };
+            let mut changed = text.clone();
+            changed.replace_range(position..=position, other);
+            let found = challenges.open(&changed, Awaited::Code, Timestamp(0));
+            assert_eq!(found, None, "{position}");
+            let cut = challenges.open(&text[..position], Awaited::Code, Timestamp(0));
+            assert_eq!(cut, None, "{position}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Whether the memory holds what the rows say of everything but keys, which [`super::rows`] compares.
+
+use super::doctor::Check;
+use super::rows::NAMED_MAX;
+use crate::domain::people::User;
+use crate::domain::people::session::Session;
+use crate::error::Result;
+use crate::index::directory::Directory;
+use crate::ops::{App, publish};
+use crate::store::people;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is compared, each with a line of its own.
+const NAMES: [&str; 5] = [
+    "users in memory",
+    "workspaces in memory",
+    "policies in memory",
+    "catalogs in memory",
+    "sessions in memory",
+];
+
+/// Things of which memory and rows say different things, by name; in the order of [`NAMES`].
+type Differences = [BTreeSet<String>; NAMES.len()];
+
+/// One finding each.
+pub fn checks(app: &App) -> Vec<Check> {
+    let differences = match found(app) {
+        Ok(differences) => differences,
+        Err(err) => {
+            let advice = "look into the log of the server";
+            let failed = |name| Check::failed(name, err.to_string(), advice);
+            return NAMES.into_iter().map(failed).collect();
+        }
+    };
+    let one = |(name, named): (&'static str, BTreeSet<String>)| match named.is_empty() {
+        true => Check::ok(name, "memory and database agree"),
+        false => {
+            let named: Vec<String> = named.into_iter().take(NAMED_MAX).collect();
+            Check::failed(
+                name,
+                format!("memory and database disagree on {}", named.join(", ")),
+                "somebody has changed the database while the server ran, or this is a defect: keep a support bundle, look \
+                 these up, then start the server anew, which goes by the database",
+            )
+        }
+    };
+    NAMES.into_iter().zip(differences).map(one).collect()
+}
+
+/// Looks twice if it has to: a commit may have come between reading the rows and the memory.
+fn found(app: &App) -> Result<Differences> {
+    let first = look(app)?;
+    if first.iter().all(BTreeSet::is_empty) {
+        return Ok(first);
+    }
+    let mut second = look(app)?.into_iter();
+    Ok(first.map(|named| {
+        let again = second.next().unwrap_or_default();
+        named.intersection(&again).cloned().collect()
+    }))
+}
+
+fn look(app: &App) -> Result<Differences> {
+    let now = app.now().wall;
+    let (rows, sessions) = app.read(|read| {
+        let directory = publish::load_directory(read)?;
+        Ok((directory, people::list_sessions(read, now)?))
+    })?;
+    let memory = app.index.directory();
+    let users = differences(
+        rows.users().map(|user| (user.user_name.clone(), user)),
+        |name| memory.find_user(name),
+        memory.users().map(|user| user.user_name.clone()),
+        |row, held| same_user(row, held),
+    );
+    let workspaces = differences(
+        rows.places()
+            .map(|place| (place.workspace.slug.clone(), place)),
+        |slug| memory.find_place(slug),
+        memory.places().map(|place| place.workspace.slug.clone()),
+        |row, held| row.workspace == held.workspace && row.active == held.active,
+    );
+    let policies = differences(
+        rows.policies().map(|policy| (policy.name.clone(), policy)),
+        |name| memory.policy(name),
+        memory.policies().map(|policy| policy.name.clone()),
+        |row, held| row == held,
+    );
+    let catalogs = differences(
+        rows.catalogs()
+            .map(|catalog| (catalog.name().to_owned(), catalog)),
+        |name| memory.catalog(name),
+        memory.catalogs().map(|catalog| catalog.name().to_owned()),
+        |row, held| row.definition() == held.definition(),
+    );
+    let held = held_sessions(app, &memory);
+    let held = held.iter().filter(|session| !session.is_over(now));
+    let held: BTreeMap<String, &Session> = held.map(|held| (held.id.to_string(), held)).collect();
+    // Rows may be a minute behind the last use of a session, and stay a while when it is over.
+    let rows = sessions.iter().map(|row| (row.id.to_string(), row));
+    let sessions = differences(
+        rows.filter(|(id, row)| !row.is_over(now) || held.contains_key(id)),
+        |id| held.get(id).copied(),
+        held.keys().cloned(),
+        |row, held| same_session(row, held),
+    );
+    Ok([users, workspaces, policies, catalogs, sessions])
+}
+
+/// Names of which one side knows nothing, or something else.
+fn differences<R, H>(
+    rows: impl Iterator<Item = (String, R)>,
+    find: impl Fn(&str) -> Option<H>,
+    held: impl Iterator<Item = String>,
+    is_same: impl Fn(R, H) -> bool,
+) -> BTreeSet<String> {
+    let mut named: BTreeSet<String> = held.collect();
+    for (name, row) in rows {
+        match find(&name).is_some_and(|found| is_same(row, found)) {
+            true => named.remove(&name),
+            false => named.insert(name),
+        };
+    }
+    named
+}
+
+/// Whether a user may do the same on both sides.
+fn same_user(row: &User, held: &User) -> bool {
+    let roles = |user: &User| -> BTreeSet<(u128, &'static str)> {
+        let roles = user.roles.iter();
+        roles
+            .map(|binding| (binding.workspace.0, binding.role.as_str()))
+            .collect()
+    };
+    let plain = |user: &User| {
+        let words = (user.user_name.clone(), user.email.clone());
+        let states = (user.home, user.enabled, user.generation, user.number);
+        (user.uid, words, states)
+    };
+    plain(row) == plain(held) && roles(row) == roles(held)
+}
+
+fn same_session(row: &Session, held: &Session) -> bool {
+    let plain = |session: &Session| {
+        let whose = (session.user, session.generation, session.read_only);
+        let times = (session.issued_at, session.expires_at);
+        (session.secret, whose, times, session.console.is_some())
+    };
+    plain(row) == plain(held)
+}
+
+fn held_sessions(app: &App, directory: &Directory) -> Vec<Session> {
+    let users = directory.users();
+    users
+        .flat_map(|user| app.index.sessions_of(user.uid))
+        .collect()
+}

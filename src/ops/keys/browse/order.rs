@@ -1,0 +1,143 @@
+//! The part of what was found that a page shows, in its order. Names and ends are in memory; age and last use are in
+//! the store, which tells them in order by an index: no more of it is read than the page takes.
+
+use super::Sort;
+use crate::domain::key::KeyId;
+use crate::domain::key::live::Live;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::ops::App;
+use crate::store::{Read, browse};
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashSet;
+
+/// Rows that are read at first; each time twice as many, up to [`BATCH_MAX`].
+const BATCH: u32 = 200;
+/// See [`BATCH`].
+const BATCH_MAX: u32 = 6_400;
+/// So few keys are looked up one by one: in the store they may lie far apart.
+const FEW: usize = 400;
+
+/// A key that was found, with what its place depends on as far as memory knows it.
+pub struct Match {
+    id: KeyId,
+    /// In lower case; only that order needs names.
+    name: Box<str>,
+    expires_at: Timestamp,
+}
+
+impl Match {
+    pub fn new(key: &Live, sort: Sort) -> Match {
+        Match {
+            id: key.id,
+            name: match sort {
+                Sort::Name => key.name.to_lowercase().into(),
+                Sort::Expiry | Sort::Newest | Sort::Used => Box::default(),
+            },
+            expires_at: key.expires_at,
+        }
+    }
+}
+
+/// The ids of `size` keys, from the one at `from` on.
+pub fn slice(
+    app: &App,
+    sort: Sort,
+    found: Vec<Match>,
+    from: usize,
+    size: usize,
+) -> Result<Vec<KeyId>> {
+    let until = from.saturating_add(size).min(found.len());
+    if from >= until {
+        return Ok(Vec::new());
+    }
+    let mut first = match sort {
+        Sort::Expiry => smallest(found, until, |a, b| {
+            (a.expires_at, a.id).cmp(&(b.expires_at, b.id))
+        }),
+        Sort::Name => smallest(found, until, |a, b| (&a.name, a.id).cmp(&(&b.name, b.id))),
+        Sort::Newest => app.read(|read| {
+            let newer = (i64::MAX, KeyId(u64::MAX));
+            let ids = ids(&found);
+            first(
+                read,
+                &ids,
+                until,
+                newer,
+                browse::list_newest,
+                browse::find_age,
+            )
+        })?,
+        Sort::Used => app.read(|read| {
+            let later = (Timestamp(i64::MAX), KeyId(0));
+            let mut ids = ids(&found);
+            let (list, find) = (browse::list_last_used, browse::find_last_used);
+            let mut first = first(read, &ids, until, later, list, find)?;
+            if first.len() < until {
+                for id in &first {
+                    ids.remove(id);
+                }
+                let mut never: Vec<KeyId> = ids.into_iter().collect();
+                never.sort_unstable();
+                first.extend(never);
+            }
+            Ok(first)
+        })?,
+    };
+    first.truncate(until);
+    Ok(first.split_off(from.min(first.len())))
+}
+
+fn ids(found: &[Match]) -> HashSet<KeyId> {
+    found.iter().map(|key| key.id).collect()
+}
+
+/// The first `count` in an order that memory knows.
+fn smallest(
+    mut found: Vec<Match>,
+    count: usize,
+    order: impl Fn(&Match, &Match) -> Ordering,
+) -> Vec<KeyId> {
+    if count < found.len() {
+        found.select_nth_unstable_by(count, &order);
+        found.truncate(count);
+    }
+    found.sort_unstable_by(order);
+    found.into_iter().map(|key| key.id).collect()
+}
+
+/// The first `count` of the wanted keys in an order that the store has; fewer if it does not have them all. `list`
+/// tells the places that follow one, `find` that of one key.
+fn first<P: Copy + Ord>(
+    read: &Read,
+    wanted: &HashSet<KeyId>,
+    count: usize,
+    start: (P, KeyId),
+    list: impl Fn(&Read, (P, KeyId), u32) -> Result<Vec<(P, KeyId)>>,
+    find: impl Fn(&Read, KeyId) -> Result<Option<(P, KeyId)>>,
+) -> Result<Vec<KeyId>> {
+    if wanted.len() <= FEW {
+        let places = wanted.iter().filter_map(|id| find(read, *id).transpose());
+        let mut places = places.collect::<Result<Vec<_>>>()?;
+        places.sort_unstable_by_key(|place| Reverse(*place));
+        return Ok(places.into_iter().map(|(_, id)| id).collect());
+    }
+    let (mut reached, mut batch) = (start, BATCH);
+    let mut found = Vec::new();
+    while found.len() < count {
+        let rows = list(read, reached, batch)?;
+        let asked = usize::try_from(batch).unwrap_or(usize::MAX);
+        let Some(last) = rows.last() else { break };
+        reached = *last;
+        found.extend(
+            rows.iter()
+                .map(|(_, id)| *id)
+                .filter(|id| wanted.contains(id)),
+        );
+        if rows.len() < asked {
+            break;
+        }
+        batch = (batch * 2).min(BATCH_MAX);
+    }
+    Ok(found)
+}

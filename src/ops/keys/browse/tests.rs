@@ -1,0 +1,117 @@
+//! Lists of a store with many keys: in every order, and without reading all of it.
+
+use super::*;
+use crate::ops::setup::{self, fixture::Fixture};
+use crate::store::local::{self, UsageDelta};
+use crate::store::{Durability, STEPS};
+
+const SORTS: [Sort; 4] = [Sort::Expiry, Sort::Name, Sort::Newest, Sort::Used];
+
+fn filled(keys: u64) -> Fixture {
+    let mut fixture = Fixture::new();
+    setup::fill(&fixture.app, keys, |_| Ok(())).unwrap();
+    fixture.reopen(&[]);
+    fixture
+}
+
+/// Uses the keys whose names end in a digit, the later the greater the number in the name.
+fn use_some(app: &App, last: &'static str) {
+    let mut deltas = Vec::new();
+    app.index.each_key(|_, key| {
+        let number = key.name.strip_prefix("filled ");
+        if let Some(number) = number.filter(|number| number.ends_with(last)) {
+            let at = crate::domain::time::Timestamp(number.parse::<i64>().unwrap());
+            deltas.push(UsageDelta {
+                key: key.id,
+                uses: 1,
+                last_used: Some((at, None)),
+                verdicts: Vec::new(),
+            });
+        }
+    });
+    let write = move |tx: &crate::store::Write<'_>| {
+        deltas
+            .iter()
+            .try_for_each(|delta| local::add_usage(tx, delta))
+    };
+    app.store.write(Durability::Relaxed, write).unwrap();
+}
+
+fn names(app: &App, caller: &Caller, wanted: &Wanted) -> Vec<String> {
+    let found = browse(app, caller, wanted).unwrap();
+    let names = found.items.into_iter().map(|view| view.key.name);
+    names.collect()
+}
+
+#[test]
+fn a_page_of_a_hundred_thousand_keys_reads_no_more_than_it_shows() {
+    let fixture = filled(100_000);
+    let app = &fixture.app;
+    use_some(app, "");
+    let local = fixture.local();
+    for sort in SORTS {
+        for query in [None, Some("filled 99"), Some("no such key")] {
+            let wanted = Wanted {
+                sort,
+                query: query.map(str::to_owned),
+                size: 50,
+                ..Wanted::default()
+            };
+            STEPS.set(0);
+            let found = browse(app, &local, &wanted).unwrap();
+            let expected = match query {
+                None => 100_002,
+                Some("filled 99") => 1_111,
+                _ => 0,
+            };
+            assert_eq!(found.total, expected);
+            assert_eq!(found.items.len(), expected.min(50));
+            let steps = STEPS.get();
+            assert!(steps < 100_000, "{sort:?} {query:?}: {steps} steps");
+        }
+    }
+    // The chart of all keys has a row an hour, however many keys there are.
+    STEPS.set(0);
+    crate::ops::oversight::totals(app, &local, app.now().wall).unwrap();
+    assert!(STEPS.get() < 1_000);
+}
+
+#[test]
+fn every_key_is_on_one_page_of_each_order() {
+    let fixture = filled(1_000);
+    let app = &fixture.app;
+    use_some(app, "7");
+    let local = fixture.local();
+    for sort in SORTS {
+        for query in ["filled", "filled 1"] {
+            let mut all = Vec::new();
+            for page in 0.. {
+                let wanted = Wanted {
+                    sort,
+                    query: Some(query.to_owned()),
+                    page,
+                    size: 70,
+                    ..Wanted::default()
+                };
+                match names(app, &local, &wanted) {
+                    more if more.is_empty() => break,
+                    more => all.extend(more),
+                }
+            }
+            let numbers: Vec<u32> = all.iter().map(|name| name[7..].parse().unwrap()).collect();
+            match sort {
+                Sort::Expiry => {}
+                Sort::Name => assert!(all.is_sorted()),
+                Sort::Newest => assert!(numbers.is_sorted_by(|a, b| a > b)),
+                Sort::Used => {
+                    let used: Vec<u32> = numbers.iter().copied().filter(|n| n % 10 == 7).collect();
+                    assert!(used.is_sorted_by(|a, b| a > b) && numbers.starts_with(&used));
+                }
+            }
+            all.sort_unstable();
+            all.dedup();
+            let expected = if query == "filled" { 1_000 } else { 112 };
+            assert_eq!(all.len(), expected, "{sort:?} {query}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What administrators do in the console: rules, workspaces, the log, backups.
+
+mod backups;
+mod grave;
+mod log;
+mod rules;

@@ -1,0 +1,327 @@
+//! One-time codes: how they are registered, and that no way in that takes a password goes around them (1D-33).
+
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::{Console, text, token};
+use crate::console::Visitor;
+use crate::support::{PASSWORD, Server, User};
+
+/// The code of an app that has the secret, so many steps of 30 seconds from now (RFC 6238).
+fn code(secret: &str, steps: i64) -> String {
+    let mut bytes = Vec::new();
+    let (mut held, mut bits) = (0_u32, 0);
+    for c in secret.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            _ => c - b'2' + 26,
+        };
+        held = held << 5 | u32::from(value);
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let step = now.as_secs() as i64 / 30 + steps;
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes);
+    let tag = hmac::sign(&key, &step.to_be_bytes());
+    let offset = usize::from(tag.as_ref()[19] & 15);
+    let number = u32::from_be_bytes(tag.as_ref()[offset..offset + 4].try_into().unwrap());
+    format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Registers one-time codes for a user who has signed in; number and secret.
+#[track_caller]
+pub fn register(user: &User, uid: &str) -> (i64, String) {
+    let drawn = user.get("/api/v3/authentication/keys/totp-secret");
+    let drawn = drawn.expect(200).json();
+    let (secret, url) = (
+        text(&drawn["data"], "secret"),
+        text(&drawn["data"], "secretUrl"),
+    );
+    let path = format!(
+        "/api/v3/users/{uid}/logins/totp?secretUrl={}&code={}&description=Phone&scopes=rest&scopes=ui",
+        encoded(&url),
+        code(&secret, 0)
+    );
+    let made = user.call("POST", &path, None).expect(200).json();
+    assert_eq!(made["data"]["identityProviderName"], "TOTP", "{made}");
+    assert!(!made.to_string().contains(&secret), "{made}");
+    (made["data"]["id"].as_i64().unwrap(), secret)
+}
+
+fn password_of(server: &Server) -> String {
+    format!(
+        "grant_type=password&username={}&password={}",
+        server.owner_user_name, server.owner_password
+    )
+}
+
+#[track_caller]
+fn step_of(server: &Server, form: &str) -> String {
+    let (status, step) = token(server, form);
+    assert_eq!(status, 200, "{step}");
+    assert_eq!(step.as_object().unwrap().len(), 1, "{step}");
+    text(&step, "mfa_token")
+}
+
+#[test]
+fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
+    let console = Console::start();
+    let server = &console.server;
+    let before = console.owner().get("/api/v3/users/me").json();
+    assert_eq!(
+        before["data"]["mfaPolicyConfigurationStatus"],
+        "NotConfigured"
+    );
+    let (id, secret) = register(&console.owner(), &console.me);
+    // What was begun before goes on, and says how it is.
+    let me = console.owner().get("/api/v3/users/me").expect(200).json();
+    assert_eq!(me["data"]["mfaPolicyStatus"], "Enabled");
+    assert_eq!(me["data"]["mfaPolicyConfigurationStatus"], "Configured");
+    assert_eq!(
+        server.admin().newest_event()["action"],
+        "user.authenticator_add"
+    );
+
+    let step = step_of(server, &format!("{}&readOnly=true", password_of(server)));
+    // The step is no credential, and no token of another kind.
+    server.bearer(&step).get("/api/v3/about").expect(401);
+    for form in [
+        format!("grant_type=refresh_token&refresh_token={step}"),
+        format!("grant_type=authorization_code&code={step}"),
+        format!(
+            "grant_type=mfa&mfa_token={step}&mfa_code={}",
+            code(&secret, -3)
+        ),
+        // The code that registered it was used by that.
+        format!(
+            "grant_type=mfa&mfa_token={step}&mfa_code={}",
+            code(&secret, 0)
+        ),
+        format!(
+            "grant_type=mfa&mfa_token={step}x&mfa_code={}",
+            code(&secret, 1)
+        ),
+    ] {
+        let (status, failure) = token(server, &form);
+        assert_eq!(
+            (status, &failure["error"]),
+            (400, &json!("invalid_grant")),
+            "{form}"
+        );
+    }
+    let form = format!(
+        "grant_type=mfa&mfa_token={step}&mfa_code={}",
+        code(&secret, 1)
+    );
+    let (status, pair) = token(server, &form);
+    assert_eq!(status, 200, "{pair}");
+    let signed_in = server.bearer(&text(&pair, "access_token"));
+    signed_in.get("/api/v3/about").expect(200);
+    // It only reads, as the first step had asked for.
+    let login = format!("/api/v3/users/{}/logins/{id}", console.me);
+    signed_in.delete(&login).expect(403);
+    let (status, failure) = token(server, &form);
+    assert_eq!((status, &failure["error"]), (400, &json!("invalid_grant")));
+    // It is refreshed without a code.
+    let refresh = text(&pair, "refresh_token");
+    let (status, _) = token(
+        server,
+        &format!("grant_type=refresh_token&refresh_token={refresh}"),
+    );
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn no_way_in_takes_the_password_alone() {
+    let console = Console::start();
+    let server = &console.server;
+    let (_, key) = console.key("description=x&scopes=rest");
+    let (_, secret) = register(&console.owner(), &console.me);
+    let (name, password) = (&server.owner_user_name, &server.owner_password);
+    let nobody = server.anonymous();
+
+    let body = json!({"user_name": name, "password": password});
+    let refused = nobody.post("/v1/sessions", body).expect(422).json();
+    assert!(refused.to_string().contains("\"code\""), "{refused}");
+    let wrong = json!({"user_name": name, "password": password, "code": "000000"});
+    nobody.post("/v1/sessions", wrong).expect(401);
+    // Without the password nobody learns that a code is needed.
+    let other = json!({"user_name": name, "password": "quite another passphrase"});
+    nobody.post("/v1/sessions", other).expect(401);
+
+    let form = format!("username={name}&password={password}");
+    let refused = nobody.send(
+        "POST",
+        "/api/auth/token/",
+        "application/x-www-form-urlencoded",
+        form.as_bytes(),
+    );
+    refused.expect(403);
+    assert_eq!(server.admin().newest_event()["outcome"], "denied");
+
+    let mut visitor = Visitor::new(server);
+    let asked = visitor.sign_in(name, password).expect(200);
+    assert_eq!(asked.header("set-cookie"), None);
+    let step = visitor.value("step").unwrap();
+    let fields = [
+        ("step", step.as_str()),
+        ("code", "000000"),
+        ("user_name", name),
+    ];
+    let asked = visitor.send("/console/sign-in", &fields).expect(403);
+    assert_eq!(asked.header("set-cookie"), None);
+    assert_eq!(visitor.value("step").unwrap(), step);
+
+    // A key goes on, as it does there; it cannot do away with the second factor.
+    let key = server.bearer(&key);
+    key.get("/api/v3/about").expect(200);
+    let logins = key.get(&format!("/api/v3/users/{}/logins", console.me));
+    let logins = logins.expect(200).json();
+    let one = logins["data"].as_array().unwrap();
+    let one = one.iter().find(|one| one["identityProviderName"] == "TOTP");
+    let id = one.unwrap()["id"].as_i64().unwrap();
+    let url = "otpauth%3A%2F%2Ftotp%2Fx%3Fsecret%3DGEZDGNBVGY3TQOJQGEZDGNBVGY";
+    let path = format!("/api/v3/users/{}/logins/totp", console.me);
+    let query = format!("?secretUrl={url}&code=123456&description=x&scopes=rest");
+    key.call("POST", &format!("{path}{query}"), None)
+        .expect(403);
+
+    let code = code(&secret, 1);
+    let fields = [("step", step.as_str()), ("code", code.as_str())];
+    visitor.send("/console/sign-in", &fields).expect(303);
+    visitor.get("/console").expect(200);
+    // What is grave asks for the password once more, and not for a code; nor does a new password.
+    let new = "seven candles in the lighthouse";
+    let change = [
+        ("current_password", password.as_str()),
+        ("password", new),
+        ("password_again", new),
+    ];
+    visitor
+        .post("/console/account/password", &change)
+        .expect(303);
+    visitor.get("/console").expect(200);
+    // The new password did not do away with the codes.
+    let body = json!({"user_name": name, "password": new});
+    nobody.post("/v1/sessions", body).expect(422);
+    assert!(id > 0);
+}
+
+#[test]
+fn codes_are_registered_by_their_user_alone_and_once() {
+    let console = Console::start();
+    let server = &console.server;
+    let alice = server.local().person("alice", "member", "root");
+    let user = server.anonymous().signed_in("alice", PASSWORD);
+    let path = format!("/api/v3/users/{alice}/logins/totp");
+    let url = "otpauth%3A%2F%2Ftotp%2Fx%3Fsecret%3DGEZDGNBVGY3TQOJQGEZDGNBVGY";
+    let good = format!("secretUrl={url}&description=x&scopes=rest");
+    let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY";
+    let of = |steps| format!("{path}?{good}&code={}", code(secret, steps));
+    console.owner().call("POST", &of(0), None).expect(403);
+    for (query, parameter) in [
+        (
+            "description=x&scopes=rest&code=123456".to_owned(),
+            "secretUrl",
+        ),
+        (good.clone(), "secretUrl"),
+        (format!("{good}&code={}", code(secret, -4)), "code"),
+        (format!("{good}&code=12345"), "code"),
+        (
+            format!("{good}&code=123456&isReadAccessOnly=true"),
+            "isReadAccessOnly",
+        ),
+        (
+            good.replace("otpauth", "https") + "&code=123456",
+            "secretUrl",
+        ),
+        (good.replace("scopes=rest", "") + "&code=123456", "scopes"),
+        (
+            good.replace("description=x", "") + "&code=123456",
+            "description",
+        ),
+    ] {
+        let refused = user.call("POST", &format!("{path}?{query}"), None);
+        let refused = refused.expect(400).json();
+        let named = &refused["errors"][0]["parameterName"];
+        assert_eq!(*named, json!(parameter), "{query}: {refused}");
+    }
+    let made = user.call("POST", &of(0), None).expect(200).json();
+    user.call("POST", &of(1), None).expect(409);
+    let id = made["data"]["id"].as_i64().unwrap();
+
+    // Others who may see them cannot turn them off; who manages the user can, and with him the machine.
+    let login = format!("/api/v3/users/{alice}/logins/{id}");
+    let off = json!([{"op": "replace", "path": "/status", "value": "disabled"}]);
+    server.local().person("bob", "auditor", "root");
+    let bob = server.anonymous().signed_in("bob", PASSWORD);
+    bob.get(&login).expect(200);
+    bob.patch(&login, off.clone()).expect(403);
+    bob.delete(&login).expect(403);
+    let changed = console.owner().patch(&login, off).expect(200).json();
+    assert_eq!(changed["data"]["status"], "disabled");
+    server.anonymous().signed_in("alice", PASSWORD);
+    let on = json!([{"op": "replace", "path": "status", "value": "enabled"},
+                    {"op": "replace", "path": "description", "value": "Old phone"}]);
+    let changed = console.owner().patch(&login, on).expect(200).json();
+    assert_eq!(changed["data"]["description"], "Old phone");
+    let body = json!({"user_name": "alice", "password": PASSWORD});
+    server
+        .anonymous()
+        .post("/v1/sessions", body.clone())
+        .expect(422);
+
+    let path = "/v1/users/alice/authenticators";
+    let listed = server.local().get(path).expect(200).json();
+    assert_eq!(listed["items"][0]["kind"], "one_time_code");
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
+    bob.delete(path).expect(403);
+    server.local().delete(path).expect(204);
+    server.anonymous().post("/v1/sessions", body).expect(201);
+    console.owner().get(&login).expect(404);
+    // The number is not given again.
+    let (next, _) = console.key("description=later&scopes=rest");
+    assert!(next > id);
+}
+
+#[test]
+fn a_repeated_request_registers_and_deletes_once() {
+    let console = Console::start();
+    let owner = console.owner();
+    let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY";
+    let path = format!(
+        "/api/v3/users/{}/logins/totp?secretUrl={}&code={}&description=x&scopes=rest",
+        console.me,
+        encoded(&format!("otpauth://totp/x?secret={secret}")),
+        code(secret, 0)
+    );
+    let again = |user: User| user.with("X-Request-id", "ba547d14-c556-42bb-b85c-eeeb16e2f5e7");
+    let first: Value = again(console.owner())
+        .call("POST", &path, None)
+        .expect(200)
+        .json();
+    let second: Value = again(console.owner())
+        .call("POST", &path, None)
+        .expect(200)
+        .json();
+    assert_eq!(first, second);
+    let login = format!(
+        "/api/v3/users/{}/logins/{}",
+        console.me, first["data"]["id"]
+    );
+    let again = |user: User| user.with("X-Request-id", "ba547d14-c556-42bb-b85c-eeeb16e2f5e8");
+    again(console.owner()).delete(&login).expect(200);
+    again(console.owner()).delete(&login).expect(200);
+    owner.delete(&login).expect(404);
+}
