@@ -7,7 +7,11 @@ document.documentElement.classList.add("scripted");
 for (const dialog of document.querySelectorAll("dialog[data-modal]")) {
   dialog.close();
   dialog.showModal();
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  // Escape is the way out that the dialog offers, if it offers one.
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    dialog.querySelector("[data-cancel]")?.click();
+  });
 }
 
 function select(element) {

@@ -206,7 +206,9 @@ fn made_text(folder: &Folder, seeds: &Seeds) -> String {
 
 fn curl_text(url: &str, seeds: &Seeds) -> String {
     format!(
-        "\nVerify the sample key:\n  \
+        "\nOpen the console in a browser, as owner with the password above:\n  \
+         {url}/console\n\n\
+         Verify the sample key:\n  \
          curl {url}/v1/verify -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
          Issue another key:\n  \
          curl {url}/v1/keys -H 'Authorization: Bearer {management}' \\\n    \

@@ -72,3 +72,33 @@ fn a_password_is_changed_and_other_sessions_end() {
         401
     );
 }
+
+#[test]
+fn what_was_typed_outlives_the_session() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.go("/console/keys/new?policy=standard");
+    browser.fill("name", "Größe & <more>");
+    browser.fill("description", "typed before\nthe end");
+    browser.fill("scopes_free", "invoices:read\ninvoices:write");
+    browser.driver.command("DELETE", "/cookie/latchkey", None);
+    browser.press("Create key");
+    browser.sees("What you typed is kept");
+    browser.driver.complaints();
+    browser.inspect("sign-in-kept");
+    browser.fill("user_name", &server.owner_user_name);
+    browser.fill("password", &server.owner_password);
+    browser.press("Sign in");
+    browser.sees("Go on where you were");
+    browser.sees("Größe & <more>");
+    browser.press("Go on");
+    browser.sees("Key created");
+    let keys = server.admin().get("/v1/keys?q=more").expect(200).json();
+    assert_eq!(keys["items"][0]["name"], "Größe & <more>");
+    assert_eq!(
+        keys["items"][0]["scopes"],
+        serde_json::json!(["invoices:read", "invoices:write"])
+    );
+}

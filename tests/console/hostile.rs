@@ -61,7 +61,7 @@ fn what_others_wrote_is_shown_and_does_nothing() {
 #[test]
 fn a_key_is_found_among_ten_thousand() {
     let server = Filled::start(10_000);
-    let Some(browser) = Browser::open_at(server.address.port()) else {
+    let Some(browser) = Browser::open_at(server.address) else {
         return;
     };
     browser.sign_in("owner", &server.owner_password);

@@ -95,6 +95,7 @@ fn a_key_is_created_used_changed_rotated_and_deleted() {
     browser.sees("No key is like that.");
 }
 
+// attacks 185
 #[test]
 fn leaving_a_new_secret_is_asked_about() {
     let server = Server::start();
@@ -105,6 +106,7 @@ fn leaving_a_new_secret_is_asked_about() {
     browser.fill("name", "loser");
     browser.press("Create key");
     browser.sees("Leaving this page loses it.");
+    let secret = browser.find("#secret").text();
     // WebDriver answers such questions by itself, so the event is asked.
     let asks = "const event = new Event('beforeunload', { cancelable: true });
          dispatchEvent(event); return event.defaultPrevented";
@@ -114,6 +116,14 @@ fn leaving_a_new_secret_is_asked_about() {
     browser.driver.command("POST", "/refresh", Some(nothing));
     browser.sees("cannot be shown again");
     assert_eq!(browser.driver.run(asks), false);
+    // Going back shows nothing either, and nothing is kept in the browser.
+    let nothing = serde_json::json!({});
+    browser.driver.command("POST", "/back", Some(nothing));
+    browser.find("main");
+    let kept = browser.driver.run(
+        "return [document.documentElement.outerHTML, JSON.stringify({ ...localStorage }), JSON.stringify({ ...sessionStorage }), location.href].join()",
+    );
+    assert!(!kept.as_str().unwrap().contains(&secret));
     let keys = server.admin().get("/v1/keys?q=loser").expect(200).json();
     assert_eq!(keys["items"].as_array().unwrap().len(), 1);
 }

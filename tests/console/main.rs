@@ -9,7 +9,9 @@ mod hostile;
 mod keys;
 mod looking;
 mod people;
+mod rules;
 mod seeds;
+mod senses;
 #[path = "../server/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;

@@ -89,6 +89,9 @@ fn a_user_is_deleted_after_the_password_was_given_again() {
     server.restart();
     browser.go("/console/users");
     browser.press("leaver");
+    browser.press("Delete this user");
+    browser.sees("Delete this user?");
+    browser.inspect("user-delete");
     browser.press("Delete for good");
     browser.sees("Confirm that it is you");
     browser.driver.complaints();

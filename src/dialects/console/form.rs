@@ -36,6 +36,13 @@ pub enum Kind {
     Text,
 }
 
+impl Input {
+    /// Whether there is room for another one beside it.
+    pub fn is_short(&self) -> bool {
+        matches!(self.kind, Kind::Number) || self.name == "life_unit"
+    }
+}
+
 /// Something to choose.
 pub struct Choice {
     pub value: String,

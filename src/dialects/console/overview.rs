@@ -107,6 +107,9 @@ fn warnings(visit: &Visit<'_>) -> Vec<String> {
             sentence(&err.to_string())
         ));
     }
+    if let Some(free) = app.short_of_room() {
+        warnings.push(visit.texts.with("overview.room", &grouped(free >> 20)));
+    }
     let reading = app.clock.reading();
     let told = match reading.state {
         clock::State::InStep => return warnings,

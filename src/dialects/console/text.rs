@@ -131,6 +131,119 @@ mod tests {
         assert_eq!(lines.count(), english().0.len());
     }
 
+    /// What a page says by itself: its text, and the attributes that people are read.
+    fn said(template: &str) -> Vec<String> {
+        let mut plain = template.to_owned();
+        for (open, close) in [("{#", "#}"), ("{%", "%}"), ("{{", "}}")] {
+            while let Some(start) = plain.find(open) {
+                let end = plain[start..].find(close).unwrap() + start + close.len();
+                plain.replace_range(start..end, " ");
+            }
+        }
+        let mut said = Vec::new();
+        for part in plain.split('<') {
+            let (tag, text) = part.split_once('>').unwrap_or(("", part));
+            // Commands are what they are in every language.
+            let is_command = tag.starts_with("pre class=\"code\"");
+            said.extend((!is_command).then(|| text.to_owned()));
+            for name in ["aria-label", "placeholder", "title", "alt", "content"] {
+                let begins = format!(" {name}=\"");
+                let rests = tag.split(&begins).skip(1);
+                said.extend(rests.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn no_template_has_words_of_its_own() {
+        let mut found = Vec::new();
+        files(Path::new("templates/console"), &mut found);
+        let known = [
+            "Latchkey",
+            "/invoices/7",
+            "0",
+            "width=device-width,",
+            "initial-scale=1",
+            "light",
+            "dark",
+        ];
+        for path in found {
+            let template = std::fs::read_to_string(&path).unwrap();
+            for text in said(&template) {
+                for word in text.split_whitespace() {
+                    let is_attribute = word.contains("=\"") || word.starts_with("hint-");
+                    let is_word = word.chars().any(char::is_alphabetic) && !is_attribute;
+                    assert!(
+                        !is_word || known.contains(&word),
+                        "{} says {word:?} in {text:?}",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Texts in quotes, each with what stands before it.
+    fn quoted(source: &str) -> Vec<(&str, &str)> {
+        let mut found = Vec::new();
+        let bytes = source.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'/' if bytes[at..].starts_with(b"//") => {
+                    at += source[at..].find('\n').unwrap_or(source.len() - at);
+                }
+                b'\'' if bytes[at..].starts_with(b"'\"'") => at += 3,
+                b'"' if at > 0 && bytes[at - 1] == b'#' => {
+                    at += source[at..].find("\"#").unwrap() + 2;
+                }
+                b'"' => {
+                    let begin = at + 1;
+                    at = begin;
+                    while bytes[at] != b'"' {
+                        at += if bytes[at] == b'\\' { 2 } else { 1 };
+                    }
+                    let before = source[..begin - 1].trim_end();
+                    let from = before.len().saturating_sub(40);
+                    let from = (from..).find(|at| before.is_char_boundary(*at)).unwrap();
+                    found.push((&before[from..], &source[begin..at]));
+                    at += 1;
+                }
+                _ => at += 1,
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn no_source_has_sentences_of_its_own() {
+        let mut found = Vec::new();
+        files(Path::new("src/dialects/console"), &mut found);
+        for path in found {
+            let source = std::fs::read_to_string(&path).unwrap();
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            for (before, text) in quoted(source) {
+                let words = text
+                    .split(' ')
+                    .filter(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase()));
+                // For the log, not for the page; and what is a language of its own.
+                let other = before.ends_with("::internal(")
+                    || ["log::warn!(", "log::error!("]
+                        .iter()
+                        .any(|log| before.contains(log))
+                    || text.starts_with("default-src")
+                    || text.starts_with("latchkey ")
+                    || text.starts_with("attachment;");
+                assert!(
+                    words.count() < 2 || other,
+                    "{} says {text:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+
     #[test]
     fn numbers_are_grouped() {
         for (number, text) in [

@@ -52,6 +52,7 @@ pub const LINES: &[Line] = &[
     line("POST", "/users/{name}",              Cookie).on(Thing::User),
     line("POST", "/users/{name}/roles",        Cookie).on(Thing::User),
     line("POST", "/users/{name}/password",     Cookie).on(Thing::User),
+    line("GET",  "/users/{name}/delete",       Cookie).on(Thing::User),
     line("POST", "/users/{name}/delete",       Cookie).on(Thing::User),
     line("GET",  "/workspaces",                Cookie),
     line("GET",  "/workspaces/new",            Cookie),

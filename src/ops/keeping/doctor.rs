@@ -221,6 +221,13 @@ fn writing(app: &App) -> Result<Check> {
     )
 }
 
+impl App {
+    /// How many bytes are free on the disk of the database, if that is so little that something will soon go wrong.
+    pub fn short_of_room(&self) -> Option<u64> {
+        self.disk_free().filter(|free| *free < FREE_BYTES_MIN)
+    }
+}
+
 fn room(app: &App) -> Check {
     let name = "free space";
     match app.disk_free() {

@@ -1,6 +1,7 @@
 //! Chromium in front of a console: signing in, looking at pages from all sides.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,19 +26,19 @@ pub struct Browser {
 impl Browser {
     /// `None` if Chromium is not installed, or what else this takes; says so.
     pub fn open(server: &Server) -> Option<Browser> {
-        Browser::open_at(server.address.port())
+        Browser::open_at(server.address)
     }
 
-    /// As [`Browser::open`], by the server's port.
-    pub fn open_at(port: u16) -> Option<Browser> {
+    /// As [`Browser::open`], by the server's address.
+    pub fn open_at(server: SocketAddr) -> Option<Browser> {
         if !is_there() {
             return None;
         }
         let profile = fresh_folder();
         Some(Browser {
-            driver: Driver::start(&profile),
+            driver: Driver::start(&profile, server.ip()),
             // A name: cookies and hosts are then as they are for people.
-            base: format!("http://localhost:{port}"),
+            base: format!("http://localhost:{}", server.port()),
             profile,
         })
     }

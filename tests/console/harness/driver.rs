@@ -1,6 +1,7 @@
 //! WebDriver (W3C) over plain HTTP: as much of it as these tests use.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,8 +31,9 @@ pub struct Element<'a> {
 }
 
 impl Driver {
-    /// Starts Chromium without a window. `profile` is a folder of its own.
-    pub fn start(profile: &Path) -> Driver {
+    /// Starts Chromium without a window. `profile` is a folder of its own; `localhost` is the address that it finds
+    /// under this name: each server has one of its own.
+    pub fn start(profile: &Path, localhost: IpAddr) -> Driver {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -47,6 +49,7 @@ impl Driver {
             process,
         };
         let profile = format!("--user-data-dir={}", profile.display());
+        let localhost = format!("--host-resolver-rules=MAP localhost {localhost}");
         let args = [
             "--headless=new",
             "--no-sandbox",
@@ -56,6 +59,7 @@ impl Driver {
             "--hide-scrollbars",
             "--window-size=1280,900",
             &profile,
+            &localhost,
         ];
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",

@@ -3,7 +3,9 @@
 mod expiry;
 mod forms;
 mod managing;
+mod origins;
 mod pages;
+mod passwords;
 mod setup;
 mod signing_in;
 mod visitor;

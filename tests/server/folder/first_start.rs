@@ -83,6 +83,50 @@ fn init_makes_nothing_if_its_secrets_cannot_be_shown() {
     let _ = fs::remove_dir_all(folder);
 }
 
+/// A text of the first start with everything in the place of what differs from start to start.
+fn general(said: &str) -> String {
+    let word = |word: &str| -> String {
+        let plain = word.trim_end_matches(['"', '}', '\'']);
+        let at = plain.find("lk_").filter(|at| plain.len() > at + 60);
+        match at {
+            Some(at) => format!("{}KEY{}", &plain[..at], &word[plain.len()..]),
+            None => word.to_owned(),
+        }
+    };
+    let line = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(word).collect();
+        match line.trim_start().strip_prefix("password ") {
+            Some(_) => "  password        PASSWORD".to_owned(),
+            None => words.join(" "),
+        }
+    };
+    said.trim_end()
+        .lines()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn the_first_start_says_what_the_readme_says() {
+    let folder = fresh_folder();
+    let data = folder.join("latchkey-data");
+    let mut child = quickstart(&data, false);
+    let said = hello(&mut child);
+    kill(child);
+    let port = said.split("listening on http://127.0.0.1:").nth(1).unwrap();
+    let port = port.split('\n').next().unwrap();
+    let said = said
+        .replace(&format!("127.0.0.1:{port}"), "127.0.0.1:8420")
+        .replace(&data.display().to_string(), "./latchkey-data");
+    let readme = fs::read_to_string("README.md").expect("there is a README");
+    let shown = readme.split("```text\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
+    assert_eq!(general(&said), general(shown));
+    assert!(said.contains("http://127.0.0.1:8420/console\n"));
+    let _ = fs::remove_dir_all(folder);
+}
+
 // attacks 137
 #[test]
 fn a_second_quickstart_shows_no_secret_again() {

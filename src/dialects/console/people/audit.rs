@@ -6,7 +6,8 @@ use crate::dialects::console::form::day;
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
-use crate::domain::audit::{Event, Outcome};
+use crate::domain::audit::{Event, Kind, Outcome, Target};
+use crate::domain::key::KeyId;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
@@ -44,7 +45,16 @@ struct Row {
     source: String,
     denied: bool,
     reason: String,
-    changes: String,
+    /// What the target is called now, if it is there; its id otherwise.
+    target_name: String,
+    changes: Vec<Change>,
+}
+
+/// A member before and after.
+struct Change {
+    member: String,
+    before: String,
+    after: String,
 }
 
 /// `GET /console/audit`
@@ -132,7 +142,6 @@ fn shown(
 }
 
 fn row(visit: &Visit<'_>, event: &Event) -> Row {
-    use crate::domain::audit::Kind;
     let id = &event.target.id;
     Row {
         seq: event.seq,
@@ -140,6 +149,11 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
         actor: event.actor.clone(),
         action: event.action.clone(),
         target: format!("{} {id}", event.target.kind.as_str()),
+        target_name: format!(
+            "{} {}",
+            event.target.kind.as_str(),
+            name(visit, &event.target)
+        ),
         href: match event.target.kind {
             Kind::Key if !id.is_empty() => format!("{MOUNT}/keys/{}", encode(id)),
             Kind::User if !id.is_empty() => format!("{MOUNT}/users/{}", encode(id)),
@@ -149,6 +163,77 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
         source: event.source.clone(),
         denied: event.outcome == Outcome::Denied,
         reason: event.reason.clone(),
-        changes: event.changes.clone(),
+        changes: changes(&event.changes),
+    }
+}
+
+/// What people call a target: they know no uids.
+fn name(visit: &Visit<'_>, target: &Target) -> String {
+    let app = visit.call.app;
+    let known = match target.kind {
+        Kind::Key => {
+            let id = KeyId::parse(&target.id);
+            id.and_then(|id| app.index.with_key(id, |key| key.name.to_string()))
+        }
+        Kind::User => {
+            let directory = app.index.directory();
+            directory
+                .find_user(&target.id)
+                .map(|user| user.user_name.clone())
+        }
+        Kind::Workspace => {
+            let directory = app.index.directory();
+            directory
+                .find_place(&target.id)
+                .map(|place| place.workspace.slug.clone())
+        }
+        _ => None,
+    };
+    known.unwrap_or_else(|| target.id.clone())
+}
+
+/// Reads `{"member":[before,after]}`; what is none of that is shown as it is.
+fn changes(text: &str) -> Vec<Change> {
+    use serde_json::{Map, Value};
+    let said = |value: &Value| match value {
+        Value::Null => "–".to_owned(),
+        Value::String(text) if text.is_empty() => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let members: Map<String, Value> = match serde_json::from_str(text) {
+        Ok(members) => members,
+        Err(_) => Map::new(),
+    };
+    let one = |(member, value): (String, Value)| match value.as_array().map(Vec::as_slice) {
+        Some([before, after]) => Change {
+            member,
+            before: said(before),
+            after: said(after),
+        },
+        _ => Change {
+            member,
+            before: String::new(),
+            after: said(&value),
+        },
+    };
+    members.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_member_by_member() {
+        let text = r#"{"name":["","new"],"enabled":["true","false"],"parent":[null,7],"odd":1}"#;
+        let read = changes(text).into_iter();
+        let read: Vec<String> = read
+            .map(|change| format!("{} {} {}", change.member, change.before, change.after))
+            .collect();
+        for expected in ["name – new", "enabled true false", "parent – 7", "odd  1"] {
+            assert!(read.iter().any(|line| line == expected), "{read:?}");
+        }
+        assert!(changes("").is_empty() && changes("{}").is_empty());
     }
 }

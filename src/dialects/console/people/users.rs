@@ -66,6 +66,17 @@ struct UserPage {
     refused: (String, String),
 }
 
+#[derive(Template)]
+#[template(path = "console/delete.html")]
+struct DeletePage {
+    s: Shell,
+    name: String,
+    lead: &'static str,
+    href: String,
+    back: String,
+    refusal: Option<String>,
+}
+
 /// A role in a workspace.
 struct Bound {
     role: String,
@@ -173,15 +184,42 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
+/// `GET /console/users/{name}/delete`
+pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        let user = people::find(call.app, &visit.caller, call.param("name"))?;
+        deleting(visit, 200, &user, None)
+    })
+}
+
 /// `POST /console/users/{name}/delete`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     submit_fresh(call, |visit, _| {
         let name = call.param("name");
         match people::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
-            Err(err) => told(visit, name, err),
+            Err(err) => match refused(&err) {
+                Some((status, _, why)) => {
+                    let user = people::find(call.app, &visit.caller, name)?;
+                    deleting(visit, status, &user, Some(why))
+                }
+                None => Err(err),
+            },
         }
     })
+}
+
+fn deleting(visit: &Visit<'_>, status: u16, user: &User, refusal: Option<String>) -> Result<Reply> {
+    let back = address(&user.uid.to_string());
+    let delete = DeletePage {
+        s: visit.shell(visit.texts.get("users.delete_title"), Nav::Users),
+        name: user.user_name.clone(),
+        lead: visit.texts.get("users.delete_lead"),
+        href: format!("{back}/delete"),
+        back,
+        refusal,
+    };
+    html(status, &delete)
 }
 
 fn changed(

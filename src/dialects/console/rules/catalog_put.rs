@@ -64,7 +64,7 @@ struct LosersPage {
 }
 
 #[derive(Template)]
-#[template(path = "console/rule_delete.html")]
+#[template(path = "console/delete.html")]
 struct DeletePage {
     s: Shell,
     name: String,

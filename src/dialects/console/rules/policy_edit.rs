@@ -30,7 +30,7 @@ struct EditPage {
 
 /// Asks whether something is to be deleted, and says what that means.
 #[derive(Template)]
-#[template(path = "console/rule_delete.html")]
+#[template(path = "console/delete.html")]
 struct DeletePage {
     s: Shell,
     name: String,

@@ -440,7 +440,8 @@ mod tests {
             ("months_max", "-1"),
             ("life_unit", "fortnights"),
         ] {
-            let kept = before.fields().iter().filter(|(known, _)| known != name);
+            let kept = before.fields().iter();
+            let kept = kept.filter(|(known, _)| known != name);
             let mut form = Form::default();
             kept.for_each(|(name, value)| form.put(name, value.clone()));
             form.put(name, bad);

@@ -4,3 +4,4 @@ mod backups;
 mod grave;
 mod log;
 mod rules;
+mod warnings;

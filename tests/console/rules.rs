@@ -1,0 +1,117 @@
+//! What keys live by, and how a server is kept: policies, catalogs, workspaces, backups, files of the log.
+
+use crate::harness::browser::Browser;
+use crate::support::Server;
+use serde_json::json;
+
+#[test]
+fn a_policy_is_made_and_keys_follow_it() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.navigate("Policies");
+    browser.press("New policy");
+    browser.fill("name", "device");
+    browser.fill("description", "One for each device.");
+    browser.find("#expiry option[value=required]").click();
+    browser.fill("life_max", "0");
+    browser.press("Create policy");
+    browser.sees("Must be more than nothing");
+    browser.driver.complaints();
+    browser.inspect("policy-create-refused");
+    browser.fill("life_max", "30");
+    browser.choose("They can be rotated");
+    browser.press("Create policy");
+    browser.sees("The policy is there.");
+    browser.sees("They live 30 days at most.");
+    browser.sees("They cannot be rotated.");
+    browser.inspect("policies-more");
+
+    browser.go("/console/policies/device/edit");
+    browser.inspect("policy-edit");
+    browser.fill("life_max", "7");
+    browser.press("Save");
+    browser.sees("The policy is changed.");
+    browser.sees("They live 7 days at most.");
+    server
+        .admin()
+        .issue(json!({ "name": "k", "policy": "device", "expires_in_s": 60 }));
+    browser.go("/console/policies/device/delete");
+    browser.inspect("policy-delete");
+    browser.press("Delete for good");
+    browser.sees("Keys of policy device exist");
+    browser.driver.complaints();
+    browser.press("Cancel");
+    browser.sees("One for each device.");
+}
+
+#[test]
+fn a_catalog_is_put_and_its_keys_follow() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.navigate("Catalogs");
+    browser.press("New catalog");
+    browser.fill("name", "billing");
+    browser.inspect("catalog-create");
+    browser.press("Save");
+    browser.sees("The catalog is in force");
+    browser.sees("Read invoices");
+    let admin = server.admin();
+    admin.issue(json!({ "name": "loser", "catalog": "billing", "scopes": ["invoices:write"] }));
+    browser.press("Edit");
+    browser.fill("definition", "{\"scopes\": [{\"name\": \"a b\"}]}");
+    browser.press("Save");
+    browser.sees("scopes[0].name");
+    browser.driver.complaints();
+    browser.inspect("catalog-edit-refused");
+    browser.fill(
+        "definition",
+        "{\"scopes\": [{\"name\": \"invoices:read\", \"label\": \"Read\"}]}",
+    );
+    browser.press("Save");
+    browser.sees("Keys have lost scopes");
+    browser.inspect("catalog-losers");
+    browser.press("loser");
+    browser.sees("About this key");
+}
+
+#[test]
+fn a_workspace_goes_with_all_that_is_in_it() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("europe", "root");
+    admin.workspace("france", "europe");
+    admin.issue(json!({ "name": "there", "workspace": "france" }));
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.go("/console/workspaces/europe");
+    browser.press("Delete this workspace");
+    browser.sees("1 workspace below it");
+    browser.inspect("workspace-delete");
+    browser.fill("confirm_name", "europa");
+    browser.press("Delete for good");
+    browser.sees("That is not europe.");
+    browser.driver.complaints();
+    browser.fill("confirm_name", "europe");
+    browser.press("Delete for good");
+    browser.sees("The workspace is deleted.");
+    admin.get("/v1/workspaces/france").expect(404);
+}
+
+#[test]
+fn a_backup_is_made() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.navigate("Backups");
+    browser.sees("There is no backup yet.");
+    browser.press("Make a backup now");
+    browser.sees("The backup is made.");
+    browser.sees("latchkey restore /");
+    browser.inspect("backups");
+}
