@@ -102,7 +102,7 @@ fn look(app: &App) -> Result<Differences> {
         rows.filter(|(id, row)| !row.is_over(now) || held.contains_key(id)),
         |id| held.get(id).copied(),
         held.keys().cloned(),
-        |row, held| same_session(row, held),
+        same_session,
     );
     Ok([users, workspaces, policies, catalogs, sessions])
 }
