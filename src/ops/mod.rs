@@ -51,7 +51,7 @@ pub struct App {
     keeping: keeping::Keeping,
 }
 
-/// When the store was last tried, on the steady clock, and what was wrong with it.
+/// When the last try of the store ended, on the steady clock, and what was wrong with it.
 type Written = (u64, Option<String>);
 
 /// How long that is believed.
@@ -170,7 +170,8 @@ impl App {
                     .store
                     .write(Durability::Relaxed, move |tx| local::raise_mark(tx, mark));
                 let fault = written.err().map(|err| err.to_string());
-                *last = Some((now, fault.clone()));
+                // As of the end: whoever waited here meanwhile need not wait for another try.
+                *last = Some((self.now().steady_ms, fault.clone()));
                 fault
             }
         };

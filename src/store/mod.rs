@@ -9,7 +9,6 @@
 //! answered. So whatever was acknowledged is durable and in force.
 
 pub mod audit;
-pub mod authenticators;
 pub mod browse;
 pub mod catalogs;
 pub mod keeping;

@@ -1,7 +1,7 @@
 //! What the documents of four systems tell people to click, followed word by word.
 
 use crate::harness::browser::Browser;
-use crate::support::Server;
+use crate::support::{Server, code};
 use serde_json::json;
 
 /// A browser whose navigation has the page of a policy.
@@ -204,4 +204,40 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("Yes");
     browser.sees("The key is deleted for good.");
     assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
+}
+
+// 1D-33
+#[test]
+fn whoever_has_one_time_codes_is_asked_for_one_on_a_second_page() {
+    let server = Server::start();
+    let Some(browser) = Browser::open(&server) else {
+        return;
+    };
+    let user = server
+        .anonymous()
+        .signed_in(&server.owner_user_name, &server.owner_password);
+    let drawn = user.get("/api/v3/authentication/keys/totp-secret").json();
+    let secret = drawn["data"]["secret"].as_str().unwrap().to_owned();
+    let me = user.get("/api/v3/users/me").json();
+    let path = format!(
+        "/api/v3/users/{}/logins/totp?secretUrl=otpauth%3A%2F%2Ftotp%2Fx%3Fsecret%3D{secret}&code={}&description=Phone&scopes=ui",
+        me["data"]["instanceUid"].as_str().unwrap(),
+        code(&secret, 0)
+    );
+    user.call("POST", &path, None).expect(200);
+    browser.go("/console/keys");
+    browser.fill("user_name", &server.owner_user_name);
+    browser.fill("password", &server.owner_password);
+    browser.press("Sign in");
+    browser.sees("One-time code");
+    browser.inspect("sign-in-code");
+    browser.fill("code", "000000");
+    browser.press("Sign in");
+    browser.sees("This code is not right");
+    browser.driver.complaints();
+    browser.fill("code", &code(&secret, 1));
+    browser.press("Sign in");
+    browser.find("nav");
+    // It leads to where he wanted to go.
+    assert!(browser.place().starts_with("/console/keys"));
 }

@@ -48,10 +48,9 @@ const ROUTES: &[Route] = &[
     inline("*", "/{path...}", Public, Ignore, check),
 ];
 
-/// Any request of Aware's API: may its token make it? With or without a slash at its end.
+/// Any request of Aware's API: may its token make it?
 fn check(call: &Call<'_>) -> Result<Option<Reply>> {
-    let below = call.below.strip_suffix('/').unwrap_or(call.below);
-    judge(call, &WORDS, &format!("{MOUNT}{below}"))
+    judge(call, &WORDS, MOUNT)
 }
 
 /// The body of every refusal (1A-38: nobody says what Aware's own looks like).

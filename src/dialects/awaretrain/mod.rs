@@ -49,10 +49,9 @@ const ROUTES: &[Route] = &[
     inline("*", "/{path...}", Public, Ignore, check),
 ];
 
-/// Any request of Awaretrain's API: may its key make it? With or without a slash at its end.
+/// Any request of Awaretrain's API: may its key make it?
 fn check(call: &Call<'_>) -> Result<Option<Reply>> {
-    let below = call.below.strip_suffix('/').unwrap_or(call.below);
-    judge(call, &WORDS, &format!("{MOUNT}{below}"))
+    judge(call, &WORDS, MOUNT)
 }
 
 /// The body of every refusal (1B-33: nobody says what Awaretrain's own looks like).

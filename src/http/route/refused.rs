@@ -80,9 +80,12 @@ fn needed<'a>(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Vec<&
     Some(any_of.filter_map(|name| catalog.scope(name)).collect())
 }
 
-/// Judges the request itself, at its path in the catalog: 204 without a body if its key opens it, else a refusal in
-/// these words. The methods that the catalog has for a path are told to whoever has a good key.
-pub fn judge(call: &Call<'_>, words: &CatalogWords, path: &str) -> Result<Option<Reply>> {
+/// Judges the request itself, whose path the catalog has below `mount`, with or without a slash at its end: 204 without
+/// a body if its key opens it, else a refusal in these words. The methods that the catalog has for a path are told to
+/// whoever has a good key.
+pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Option<Reply>> {
+    let below = call.below.strip_suffix('/').unwrap_or(call.below);
+    let path = &*format!("{mount}{below}");
     let head = &call.request.head;
     let presented = credential::read(head, call.app.index.directory().named_headers());
     let Presented::One(credential) = presented else {

@@ -15,9 +15,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::store::keeping::closing;
-use crate::store::{
-    Write, audit, authenticators, catalogs, keys, local, numbers, people, workspaces,
-};
+use crate::store::people::{self, authenticators};
+use crate::store::{Write, audit, catalogs, keys, local, numbers, workspaces};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";

@@ -18,7 +18,8 @@ use crate::ops::access::{Caller, Origin};
 use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
-use crate::store::{Durability, Read, Write, authenticators, numbers, people, tokens};
+use crate::store::people::{self, authenticators};
+use crate::store::{Durability, Read, Write, numbers, tokens};
 use std::collections::HashSet;
 use std::sync::Arc;
 

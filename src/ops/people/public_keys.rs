@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::access::{Caller, Origin};
 use crate::ops::retry::Retry;
-use crate::store;
+use crate::store::people::authenticators as rows;
 
 /// Registers a public key for the caller himself.
 pub fn add(
@@ -25,7 +25,7 @@ pub fn add(
     let key = PublicKey::read(key).ok_or_else(|| Error::invalid("public_key", REFUSED))?;
     let bytes = key.to_bytes()?;
     authenticators::add(app, caller, new, retry, move |tx, _, user| {
-        let known = store::authenticators::list_of_user(tx, user)?;
+        let known = rows::list_of_user(tx, user)?;
         let keys = known
             .iter()
             .filter(|one| matches!(one.material, Material::PublicKey(_)));
@@ -34,7 +34,7 @@ pub fn add(
                 "you have {PUBLIC_KEYS_MAX} public keys already; delete one first"
             )));
         }
-        if store::authenticators::find_by_public_key(tx, &bytes)?.is_some() {
+        if rows::find_by_public_key(tx, &bytes)?.is_some() {
             return Err(Error::Conflict(
                 "this public key is registered already".to_owned(),
             ));
@@ -54,7 +54,7 @@ pub fn challenge(app: &App, key: &str, read_only: bool, origin: Origin) -> Resul
         None => None,
         Some(key) => {
             let bytes = key.to_bytes()?;
-            app.read(|read| store::authenticators::find_by_public_key(read, &bytes))?
+            app.read(|read| rows::find_by_public_key(read, &bytes))?
         }
     };
     let user = found.as_ref().and_then(|one| {
@@ -107,7 +107,7 @@ pub fn sign_in(
         sessions::failed(app, "session.create", "", why, &origin)?;
         return Err(Error::Unauthenticated);
     };
-    let known = app.read(|read| store::authenticators::list_of_user(read, user.uid))?;
+    let known = app.read(|read| rows::list_of_user(read, user.uid))?;
     let one = known
         .into_iter()
         .find(|one| one.number == challenge.number && one.enabled);

@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
-use crate::store::{Write, authenticators as rows, people, tokens};
+use crate::store::people::{self, authenticators as rows};
+use crate::store::{Write, tokens};
 
 /// What a sign-in or an exchange gives.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::Server;
+use super::readiness;
+use crate::support::{Server, together};
 
 fn hold(server: &Server) -> Connection {
     let holder = Connection::open(server.data.join("latchkey.db")).expect("it can be opened");
@@ -61,6 +62,23 @@ fn changes_wait_for_a_lock_and_are_then_unavailable_while_verification_goes_on()
     server.admin().issue(json!({ "name": "afterwards" }));
     let list = server.admin().get("/v1/keys").expect(200).text();
     assert!(!list.contains("waits"), "{list}");
+}
+
+/// Anybody may ask, so that who asks must not wait for all who asked before.
+#[test]
+fn who_asks_at_once_whether_the_server_is_ready_waits_for_one_try() {
+    let server = Server::start();
+    let holder = hold(&server);
+    // What was found before is believed for a second.
+    thread::sleep(Duration::from_millis(1100));
+    let began = Instant::now();
+    let answers = together(12, |_| server.anonymous().get("/readyz").status);
+    assert_eq!(answers, [503; 12]);
+    // A try takes five seconds.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    drop(holder);
+    assert!(readiness(&server, 200));
 }
 
 #[test]

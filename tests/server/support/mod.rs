@@ -4,6 +4,7 @@
 //! answer is not the expected one, so that a failed test explains itself.
 
 mod client;
+mod one_time;
 mod problem;
 mod random;
 pub mod refusal;
@@ -12,6 +13,7 @@ mod together;
 mod user;
 
 pub use client::{Address, Connection, Received, Response};
+pub use one_time::code;
 pub use random::Random;
 pub use server::{Server, executable, fresh_folder, fresh_loopback};
 pub use together::together;

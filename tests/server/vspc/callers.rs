@@ -15,6 +15,17 @@ const ROUTES: &[(&str, &str, &str)] = &[
         "/users/{me}/logins/apikey?description=x&scopes=rest",
         "",
     ),
+    (
+        "POST",
+        "/users/{me}/logins/asymmetricalgorithm?description=x&scopes=rest",
+        "",
+    ),
+    (
+        "POST",
+        "/users/{me}/logins/totp?secretUrl=x&code=123456&description=x&scopes=rest",
+        "",
+    ),
+    ("GET", "/authentication/keys/totp-secret", ""),
     ("GET", "/users/{me}/logins/{id}", ""),
     (
         "PATCH",

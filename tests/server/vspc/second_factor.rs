@@ -1,39 +1,10 @@
 //! One-time codes: how they are registered, and that no way in that takes a password goes around them (1D-33).
 
-use ring::hmac;
 use serde_json::{Value, json};
 
 use super::{Console, text, token};
 use crate::console::Visitor;
-use crate::support::{PASSWORD, Server, User};
-
-/// The code of an app that has the secret, so many steps of 30 seconds from now (RFC 6238).
-fn code(secret: &str, steps: i64) -> String {
-    let mut bytes = Vec::new();
-    let (mut held, mut bits) = (0_u32, 0);
-    for c in secret.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            _ => c - b'2' + 26,
-        };
-        held = held << 5 | u32::from(value);
-        bits += 5;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let step = now.as_secs() as i64 / 30 + steps;
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes);
-    let tag = hmac::sign(&key, &step.to_be_bytes());
-    let offset = usize::from(tag.as_ref()[19] & 15);
-    let number = u32::from_be_bytes(tag.as_ref()[offset..offset + 4].try_into().unwrap());
-    format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
-}
+use crate::support::{PASSWORD, Server, User, code};
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
@@ -324,4 +295,47 @@ fn a_repeated_request_registers_and_deletes_once() {
     again(console.owner()).delete(&login).expect(200);
     again(console.owner()).delete(&login).expect(200);
     owner.delete(&login).expect(404);
+}
+
+#[test]
+fn a_new_password_ends_a_sign_in_that_waits_for_its_code() {
+    let console = Console::start();
+    let server = &console.server;
+    let (_, secret) = register(&console.owner(), &console.me);
+    let step = step_of(server, &password_of(server));
+    let new = "seven candles in the lighthouse";
+    let path = format!("/v1/users/{}/password", console.me);
+    server
+        .local()
+        .post(&path, json!({"password": new}))
+        .expect(204);
+    let code = code(&secret, 1);
+    let old = format!("grant_type=mfa&mfa_token={step}&mfa_code={code}");
+    assert_eq!(token(server, &old).0, 400);
+    // The code was not used up by that.
+    let form = format!(
+        "grant_type=password&username={}&password={new}",
+        server.owner_user_name
+    );
+    let step = step_of(server, &form);
+    let form = format!("grant_type=mfa&mfa_token={step}&mfa_code={code}");
+    assert_eq!(token(server, &form).0, 200);
+}
+
+// attacks 175
+#[test]
+fn codes_cannot_be_tried_one_after_the_other() {
+    let console = Console::start();
+    let server = &console.server;
+    let (_, secret) = register(&console.owner(), &console.me);
+    let step = step_of(server, &password_of(server));
+    let of = |code: &str| format!("grant_type=mfa&mfa_token={step}&mfa_code={code}");
+    let refused = (0..30).find_map(|n| {
+        let (status, answer) = token(server, &of(&format!("{n:06}")));
+        assert_eq!(status, 400);
+        (answer["error"] == "invalid_request").then_some(n)
+    });
+    assert!(refused.is_some_and(|n| n <= 10), "{refused:?}");
+    let (_, answer) = token(server, &of(&code(&secret, 1)));
+    assert_eq!(answer["error"], "invalid_request", "{answer}");
 }

@@ -17,9 +17,9 @@ fn filled(page: &str) -> Vec<(String, String)> {
         };
         let (open, _) = tag.split_once('>').unwrap_or((tag, ""));
         match open.split(' ').next().unwrap() {
-            "input" if open.contains("type=\"checkbox\"") && !open.ends_with(" checked") => {}
             "input" if open.contains("type=\"checkbox\"") => {
-                fields.push((attribute("name").unwrap(), attribute("value").unwrap()));
+                let value = || (attribute("name").unwrap(), attribute("value").unwrap());
+                fields.extend(open.ends_with(" checked").then(value));
             }
             "input" => fields.push((
                 attribute("name").unwrap(),

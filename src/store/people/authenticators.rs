@@ -1,11 +1,11 @@
 //! Rows of authenticators: what users prove themselves with besides passwords.
 
-use super::{Read, Row, Write};
 use crate::domain::key::sealing::Sealed;
 use crate::domain::people::authenticator::{Authenticator, Material};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
+use crate::store::{Read, Row, Write};
 
 pub fn insert(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
     let (public_key, sealed, used_step) = match &one.material {

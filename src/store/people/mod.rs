@@ -1,6 +1,8 @@
 //! Rows of users, their roles and their sessions.
 
-use super::{Read, Row, Write, authenticators};
+pub mod authenticators;
+
+use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Digest;
