@@ -81,7 +81,7 @@ fn what_was_typed_outlives_the_session() {
     };
     browser.go("/console/keys/new?policy=standard");
     browser.fill("name", "Größe & <more>");
-    browser.fill("description", "typed before\nthe end");
+    browser.fill("description", "typed before the end");
     browser.fill("scopes_free", "invoices:read\ninvoices:write");
     browser.driver.command("DELETE", "/cookie/latchkey", None);
     browser.press("Create key");
