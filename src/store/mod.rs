@@ -219,11 +219,6 @@ impl Store {
     /// in its place, and lets in whom it should not until all of that is closed again.
     pub fn keep_tombstones(&self, path: &Path) -> Result<Option<Tombstones>> {
         let (file, known) = tombstones::TombstoneFile::open(path)?;
-        let given = known.given;
-        if given.exceeds(self.read(numbers::latest)?) {
-            // After a crash nobody knows which of them were given.
-            self.write(Durability::Relaxed, move |tx| numbers::raise(tx, given))?;
-        }
         self.read(|read| self.book.open(file, known, read))
     }
 

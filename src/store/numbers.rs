@@ -12,11 +12,12 @@ pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
          FROM (SELECT max(number) AS number FROM keys
                UNION ALL SELECT max(number) FROM users
                UNION ALL SELECT max(number) FROM authenticators
-               UNION ALL SELECT last FROM numbers WHERE series = 'key') AS latest
+               UNION ALL SELECT last FROM numbers WHERE series = 'key'
+               UNION ALL SELECT $1) AS latest
          WHERE true
          ON CONFLICT (series) DO UPDATE SET last = excluded.last
          RETURNING last",
-        &[],
+        &[&tx.given(Series::Keys)],
         last,
     )?;
     given(tx, Series::Keys, next)
@@ -28,11 +29,12 @@ pub fn next_of_workspaces(tx: &Write<'_>) -> Result<i64> {
         "INSERT INTO numbers (series, last)
          SELECT 'workspace', coalesce(max(latest.number), 0) + 1
          FROM (SELECT max(number) AS number FROM workspaces
-               UNION ALL SELECT last FROM numbers WHERE series = 'workspace') AS latest
+               UNION ALL SELECT last FROM numbers WHERE series = 'workspace'
+               UNION ALL SELECT $1) AS latest
          WHERE true
          ON CONFLICT (series) DO UPDATE SET last = excluded.last
          RETURNING last",
-        &[],
+        &[&tx.given(Series::Workspaces)],
         last,
     )?;
     given(tx, Series::Workspaces, next)

@@ -57,6 +57,15 @@ impl Numbers {
             .any(|series| self.of(series) > other.of(series))
     }
 
+    /// The later of both, series by series.
+    pub fn or_later(self, other: Numbers) -> Numbers {
+        let mut latest = self;
+        for series in Series::ALL {
+            latest.set(series, self.of(series).max(other.of(series)));
+        }
+        latest
+    }
+
     /// What has to be written so that nothing `given` is beyond it, ahead for a while; nothing if it is so already.
     pub fn ahead_of(self, given: Numbers) -> Numbers {
         let mut ahead = self;

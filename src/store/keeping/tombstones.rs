@@ -134,6 +134,8 @@ struct Open {
     seq: i64,
     /// Numbers up to these may have been given, says the file.
     given: Numbers,
+    /// What the file said at the start. After a crash the database may be behind it, until it gives numbers again.
+    floor: Numbers,
     /// The database is an older copy, and has not been closed up yet.
     is_stale: bool,
 }
@@ -161,6 +163,7 @@ impl Book {
             file,
             seq,
             given: known.given,
+            floor: known.given,
             is_stale,
         });
         if is_stale {
@@ -199,6 +202,12 @@ impl Book {
         }
     }
 
+    /// Numbers that were given by processes before this one, whatever the database says.
+    pub(in crate::store) fn floor(&self) -> Numbers {
+        let open = self.lock();
+        open.as_ref().map_or(Numbers::default(), |open| open.floor)
+    }
+
     /// Takes room for what a commit will note.
     pub(in crate::store) fn make_room(&self, notes: &Notes) -> Result<()> {
         match self.lock().as_mut() {
@@ -224,7 +233,10 @@ impl Book {
 
     /// Marks how far the file has come, so that the next start need not look, and numbers go on where they were.
     pub fn close(&self, read: &Read) {
-        let write = |open: &mut Open| open.write(String::new(), numbers::latest(read)?, read);
+        let write = |open: &mut Open| {
+            let given = numbers::latest(read)?.or_later(open.floor);
+            open.write(String::new(), given, read)
+        };
         if let Some(open) = self.lock().as_mut()
             && !open.is_stale
             && let Err(err) = write(open)

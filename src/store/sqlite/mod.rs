@@ -40,7 +40,7 @@ pub struct Read {
     after: RefCell<Vec<AfterCommit>>,
     /// What is to be noted outside the database once it is committed.
     tombstones: RefCell<Vec<Tombstone>>,
-    /// The latest numbers that the transaction has given.
+    /// The latest numbers that were given: before this process, or by the transaction.
     given: Cell<Numbers>,
 }
 
@@ -205,6 +205,11 @@ impl Read {
         Write { read: self }
     }
 
+    /// Has numbers go on after these.
+    pub(super) fn set_given(&self, given: Numbers) {
+        self.given.set(given);
+    }
+
     /// Empties and returns what was changed and what is to follow the commit.
     pub(super) fn take_effects(&self) -> Effects {
         Effects {
@@ -266,6 +271,11 @@ impl Write<'_> {
     /// Has something noted outside the database when this transaction is committed, before it is acknowledged.
     pub fn entomb(&self, tombstones: Vec<Tombstone>) {
         self.read.tombstones.borrow_mut().extend(tombstones);
+    }
+
+    /// The latest number that was given before this process, or by this transaction.
+    pub fn given(&self, series: Series) -> i64 {
+        self.read.given.get().of(series)
     }
 
     /// Has a number noted outside the database as [`Write::entomb`] does. That of a change that is undone is noted with

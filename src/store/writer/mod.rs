@@ -105,6 +105,7 @@ impl Writer {
         };
         let syncs = batch.iter().any(|job| job.durability == Durability::Full);
         drop(connection.take_effects());
+        connection.set_given(self.book.floor());
         if let Err(fault) = connection.begin(syncs) {
             // Whoever came while this waited for the lock has waited long enough too.
             let late = batch.len();
