@@ -46,7 +46,7 @@ fn ready(call: &Call<'_>) -> Result<Reply> {
     }
     if call.trust.administrator(call.request).is_some() {
         let status = if fault.is_none() { 200 } else { 503 };
-        return Ok(Reply::json(status, &ReadyBody::of(call, fault)));
+        return Ok(Reply::json(status, &ReadyBody::of(call, loaded, fault)));
     }
     match fault {
         None => Ok(Reply::new(200).body("text/plain", b"ready\n".to_vec())),
@@ -75,11 +75,12 @@ struct ClockBody {
 }
 
 impl ReadyBody {
-    fn of(call: &Call<'_>, fault: Option<Error>) -> ReadyBody {
+    /// `loaded`: as it was when the fault was looked for, so that the two agree.
+    fn of(call: &Call<'_>, loaded: bool, fault: Option<Error>) -> ReadyBody {
         let clock = call.app.clock.reading();
         ReadyBody {
             ready: fault.is_none(),
-            keys_loaded: call.app.index.is_complete(),
+            keys_loaded: loaded,
             fault: fault.map(|err| err.to_string()),
             clock: ClockBody {
                 state: clock.state.as_str(),
