@@ -46,7 +46,9 @@ fn use_is_told_at_once_and_survives_a_clean_restart() {
         (&shown["use_count"], &shown["last_used_ip"]),
         (&json!(3), &json!("203.0.113.9"))
     );
-    assert!(shown["last_used_at"].as_str() >= shown["created_at"].as_str());
+    let time =
+        |member: &str| -> jiff::Timestamp { shown[member].as_str().unwrap().parse().unwrap() };
+    assert!(time("last_used_at") >= time("created_at"));
     let listed = admin.get("/v1/keys?q=used").expect(200).json()["items"][0].clone();
     assert_eq!(listed, shown, "a list shows the same");
     let expected = [
