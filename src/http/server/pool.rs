@@ -6,8 +6,10 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
+
+use crate::domain::locks::lock;
 
 /// Dropping it lets the threads finish what is queued and end.
 pub struct Pool<J> {
@@ -49,7 +51,7 @@ impl<J: Send + 'static> Pool<J> {
 fn work_off<J>(queue: &Mutex<Receiver<J>>, work: fn(J)) {
     loop {
         // The lock is held while waiting: one thread waits for a job, the others for the lock.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = lock(queue).recv();
         let Ok(job) = job else {
             return;
         };

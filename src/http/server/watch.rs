@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::limits::{LINGER_S, Limits};
 use crate::domain::keeping::figures::TRAFFIC;
+use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 
 /// The accuracy of all deadlines.
@@ -277,9 +278,8 @@ impl Registry {
         }
     }
 
-    /// A poisoned lock is taken as it is: each change under it is a single insert or remove.
     fn guests(&self) -> MutexGuard<'_, Guests> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.guests)
     }
 }
 

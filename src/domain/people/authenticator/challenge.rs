@@ -2,6 +2,7 @@
 //!
 //! Sealed under a key that is drawn when the server starts: nobody can make one, and none outlives the process.
 
+use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -87,7 +88,7 @@ impl Challenges {
             read_only: read_only != 0,
             ends_at: Timestamp(i64::from_be_bytes(*take(&mut rest)?)),
         };
-        let spent = self.spent().contains_key(&seal);
+        let spent = lock(&self.spent).contains_key(&seal);
         (kind == awaited as u8 && now < challenge.ends_at && !spent).then_some(challenge)
     }
 
@@ -96,7 +97,7 @@ impl Challenges {
         let Some((_, seal)) = self.proven(text) else {
             return false;
         };
-        let mut spent = self.spent();
+        let mut spent = lock(&self.spent);
         spent.retain(|_, ends_at| now < *ends_at);
         spent.insert(seal, challenge.ends_at).is_none()
     }
@@ -109,12 +110,6 @@ impl Challenges {
         let seal = bytes.split_off(BYTES);
         hmac::verify(&self.key, &bytes, &seal).ok()?;
         Some((bytes, seal.try_into().ok()?))
-    }
-
-    fn spent(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; SEAL_BYTES], Timestamp>> {
-        self.spent
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use hyper::server::conn::http1;
@@ -28,6 +28,7 @@ use super::lanes::Lanes;
 use super::pool::Pool;
 use super::watch::{Place, Registry, Seldom};
 use super::{Fault, Service};
+use crate::domain::locks::lock;
 use crate::http::headers::Headers;
 use crate::http::request::{Head, Peer, RequestId};
 
@@ -124,11 +125,7 @@ impl Line {
 
     /// Keeps the head of what hyper is given next.
     pub fn pass(&self, head: Head) {
-        *self.passed() = Some(head);
-    }
-
-    fn passed(&self) -> MutexGuard<'_, Option<Head>> {
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.passed) = Some(head);
     }
 
     fn draw_id(&self) -> RequestId {
@@ -189,7 +186,7 @@ where
             .serve_connection(
                 Guard::new(io, Arc::clone(&line)),
                 service_fn(|request| {
-                    let head = line.passed().take();
+                    let head = lock(&line.passed).take();
                     exchange(Arc::clone(&line), head, request.into_body())
                 }),
             )
