@@ -200,7 +200,7 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
 /// Looks every few seconds at what may go wrong by itself, and makes backups that are due, which may take longer.
 fn start_watching(app: &Arc<App>, tls: Option<LiveTls>) -> Result<()> {
     let (watched, backed_up) = (app.clone(), app.clone());
-    if app.makes_backups() {
+    if app.backup_schedule().is_some() {
         spawn("backups", move || {
             loop {
                 std::thread::sleep(backed_up.back_up_if_due());

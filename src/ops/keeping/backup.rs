@@ -148,11 +148,6 @@ impl App {
         let _ = self.keeping.backups.schedule.set(schedule);
     }
 
-    /// Whether it does.
-    pub fn makes_backups(&self) -> bool {
-        self.keeping.backups.schedule.get().is_some()
-    }
-
     /// Makes a backup if one is due, and removes the oldest of those that were made so. Returns how long to wait before
     /// this is called again.
     pub fn back_up_if_due(&self) -> Duration {
