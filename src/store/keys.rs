@@ -1,9 +1,8 @@
 //! Rows of keys and of their secrets' digests.
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, stored_secret};
 use crate::domain::key::address::AddressList;
 use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::Digest;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::sealing::Sealed;
 use crate::domain::key::{Key, KeyId};
@@ -148,10 +147,7 @@ pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecre
                 bytes: row.get("sealed")?,
                 version: row.get("sealing_key")?,
             };
-            let secret = StoredSecret {
-                digest: Digest(row.get("digest")?),
-                pepper: row.get("pepper")?,
-            };
+            let secret = stored_secret(row)?;
             Ok((sealed, secret))
         },
     )
@@ -196,10 +192,7 @@ pub fn each_live(
                 }
             };
             let secret = SecretRow {
-                secret: StoredSecret {
-                    digest: Digest(row.get("digest")?),
-                    pepper: row.get("pepper")?,
-                },
+                secret: stored_secret(row)?,
                 expires_at: row.get("secret_expires_at")?,
                 until_first_use: row.get("until_first_use")?,
             };
@@ -452,10 +445,7 @@ fn rate_limit(row: &Row<'_>) -> Result<Option<RateLimit>> {
 
 fn secret_from_row(row: &Row<'_>) -> Result<SecretRow> {
     Ok(SecretRow {
-        secret: StoredSecret {
-            digest: Digest(row.get("digest")?),
-            pepper: row.get("pepper")?,
-        },
+        secret: stored_secret(row)?,
         expires_at: row.get("expires_at")?,
         until_first_use: row.get("until_first_use")?,
     })

@@ -32,6 +32,8 @@ use writer::{Job, Ran, Writer};
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
 use crate::domain::keeping::tombstone::Tombstones;
+use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Digest;
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -70,6 +72,14 @@ pub struct Store {
     book: Arc<Book>,
     /// What this store counts, and all else that is counted of its server.
     pub figures: Arc<Figures>,
+}
+
+/// A digest and the version of its pepper, out of the columns that all secrets have.
+fn stored_secret(row: &Row<'_>) -> Result<StoredSecret> {
+    Ok(StoredSecret {
+        digest: Digest(row.get("digest")?),
+        pepper: row.get("pepper")?,
+    })
 }
 
 impl Store {

@@ -1,9 +1,7 @@
 //! Rows of refresh tokens, and the ends that they share with sessions.
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, stored_secret};
 use crate::domain::key::KeyId;
-use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::Digest;
 use crate::domain::people::refresh::RefreshToken;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -115,10 +113,7 @@ pub fn delete_expired(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
 fn from_row(row: &Row<'_>) -> Result<RefreshToken> {
     Ok(RefreshToken {
         id: row.get("id")?,
-        secret: StoredSecret {
-            digest: Digest(row.get("digest")?),
-            pepper: row.get("pepper")?,
-        },
+        secret: stored_secret(row)?,
         user: row.get("user_uid")?,
         generation: row.get("generation")?,
         read_only: row.get("read_only")?,

@@ -2,10 +2,8 @@
 
 pub mod authenticators;
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, stored_secret};
 use crate::domain::key::KeyId;
-use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::Digest;
 use crate::domain::people::password::PasswordDigest;
 use crate::domain::people::session::{Acting, Browser, Session};
 use crate::domain::people::{Binding, Role, User};
@@ -311,10 +309,7 @@ fn from_row(row: &Row<'_>) -> Result<User> {
 fn session_from_row(row: &Row<'_>) -> Result<Session> {
     Ok(Session {
         id: row.get("id")?,
-        secret: StoredSecret {
-            digest: Digest(row.get("digest")?),
-            pepper: row.get("pepper")?,
-        },
+        secret: stored_secret(row)?,
         user: row.get("user_uid")?,
         generation: row.get("generation")?,
         read_only: row.get("read_only")?,
