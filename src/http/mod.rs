@@ -1,6 +1,7 @@
 //! Requests, replies, routes, and the server that moves them. Knows no product's words; asks `ops` for nothing but
 //! the caller.
 
+pub mod bodies;
 pub mod client;
 pub mod credential;
 pub mod fields;

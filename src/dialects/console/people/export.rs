@@ -7,14 +7,14 @@ use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::{Texts, grouped};
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
+use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::oversight::parts::{self, Part};
 use crate::ops::oversight::{self, Wanted};
 use askama::Template;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Events of one file.
 const FILE_EVENTS: u64 = 10_000;
@@ -118,82 +118,24 @@ fn file(visit: &Visit<'_>, form: &Form, asked: &Wanted, name: &str) -> Result<Re
         .body(kind, text.into_bytes()))
 }
 
-/// One event, with the members that the API has for it.
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: i64,
-    at: String,
-    actor: &'a str,
-    action: &'a str,
-    target_kind: &'static str,
-    target_id: &'a str,
-    workspace: Option<&'a str>,
-    source: &'a str,
-    request_id: &'a str,
-    outcome: &'static str,
-    reason: &'a str,
-    changes: Option<&'a RawValue>,
-    previous: String,
-}
-
 fn json_lines(events: &[Event]) -> Result<String> {
     let mut text = String::new();
     for event in events {
-        let changes = match event.changes.as_str() {
-            "" => None,
-            changes => Some(serde_json::from_str(changes).map_err(Error::internal)?),
-        };
-        let line = Line {
-            seq: event.seq,
-            at: event.at.to_string(),
-            actor: &event.actor,
-            action: &event.action,
-            target_kind: event.target.kind.as_str(),
-            target_id: &event.target.id,
-            workspace: Some(event.workspace.as_str()).filter(|uid| !uid.is_empty()),
-            source: &event.source,
-            request_id: &event.request_id,
-            outcome: event.outcome.as_str(),
-            reason: &event.reason,
-            changes,
-            previous: hex(&event.previous),
-        };
-        text.push_str(&serde_json::to_string(&line).map_err(Error::internal)?);
-        text.push('\n');
+        push_line(&mut text, event)?;
     }
     Ok(text)
 }
 
-/// RFC 4180. A cell that a spreadsheet would run is made harmless with a leading apostrophe.
+/// RFC 4180, every cell quoted. One that a spreadsheet would run is made harmless with a leading apostrophe.
 fn csv(events: &[Event]) -> String {
-    let cell = |text: &str| {
-        let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        let mark = if risky { "'" } else { "" };
-        format!("\"{mark}{}\"", text.replace('"', "\"\""))
+    let quoted = |cell: Cow<'_, str>| {
+        let mark = if is_formula(&cell) { "'" } else { "" };
+        format!("\"{mark}{}\"", cell.replace('"', "\"\""))
     };
-    let mut text = "seq,at,actor,action,target_kind,target_id,workspace,source,request_id,outcome,reason,changes,previous\r\n".to_owned();
+    let mut text = COLUMNS.to_owned();
     for event in events {
-        let cells = [
-            &event.seq.to_string(),
-            &event.at.to_string(),
-            &event.actor,
-            &event.action,
-            event.target.kind.as_str(),
-            &event.target.id,
-            &event.workspace,
-            &event.source,
-            &event.request_id,
-            event.outcome.as_str(),
-            &event.reason,
-            &event.changes,
-            &hex(&event.previous),
-        ];
-        text.push_str(&cells.map(cell).join(","));
+        text.push_str(&cells(event).map(quoted).join(","));
         text.push_str("\r\n");
     }
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

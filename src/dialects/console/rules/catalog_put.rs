@@ -5,12 +5,14 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::keys;
+use crate::dialects::console::shell::delete::DeletePage;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::catalog::{BUILT_IN, Definition, Operation, Scope};
 use crate::domain::key::KeyId;
 use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};
+use crate::http::bodies::catalog as bodies;
 use crate::http::fields::Fields;
 use crate::http::form::Form;
 use crate::http::query::encode;
@@ -61,17 +63,6 @@ struct LosersPage {
     lead: String,
     keys: Vec<(String, String)>,
     more: String,
-}
-
-#[derive(Template)]
-#[template(path = "console/delete.html")]
-struct DeletePage {
-    s: Shell,
-    name: String,
-    lead: &'static str,
-    href: String,
-    back: String,
-    refusal: Option<String>,
 }
 
 /// `GET /console/new-catalog`
@@ -269,40 +260,23 @@ fn definition(texts: &Texts, name: &str, text: &str) -> Result<Definition> {
     let operations = operations.into_iter().enumerate();
     Ok(Definition {
         name: name.to_owned(),
-        scopes: scopes.into_iter().map(scope).collect::<Result<_>>()?,
+        scopes: scopes
+            .into_iter()
+            .map(bodies::scope)
+            .collect::<Result<_>>()?,
         operations: operations
             .map(|(position, fields)| operation(texts, position, fields))
             .collect::<Result<_>>()?,
     })
 }
 
-fn scope(mut fields: Fields) -> Result<Scope> {
-    let scope = Scope {
-        name: fields.required_text("name")?,
-        label: fields.text("label")?.unwrap_or_default(),
-        implies: fields.texts("implies")?.unwrap_or_default(),
-        root_only: fields.flag("root_only")?.unwrap_or(false),
-    };
-    fields.finish()?;
-    Ok(scope)
-}
-
 fn operation(texts: &Texts, position: usize, mut fields: Fields) -> Result<Operation> {
     let access = fields.required_text("access")?;
-    if access != "read" && access != "write" {
+    if !bodies::is_access(&access) {
         let member = format!("operations[{position}].access");
         return Err(Error::invalid(member, texts.get("refusal.access")));
     }
-    let operation = Operation {
-        id: fields.required_text("id")?,
-        method: fields.required_text("method")?,
-        path: fields.required_text("path")?,
-        host: fields.text("host")?,
-        writes: access == "write",
-        any_of: fields.texts("any_of")?.unwrap_or_default(),
-    };
-    fields.finish()?;
-    Ok(operation)
+    bodies::operation(&access, fields)
 }
 
 /// The inverse of [`definition`], a line a scope and a line an operation.

@@ -2,9 +2,9 @@
 //!
 //! One answer holds up to 10,000 events; where there are more, a `Link` header names the next one (RFC 8288).
 
-use super::EventBody;
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
+use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -12,8 +12,6 @@ use crate::ops::oversight::{self, Wanted};
 
 /// Events of one answer, if nobody says fewer.
 const EVENTS_MAX: u64 = 10_000;
-
-const COLUMNS: &str = "seq,at,actor,action,target_kind,target_id,workspace,source,request_id,outcome,reason,changes,previous\r\n";
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,11 +71,7 @@ pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply>
     for event in &events {
         match format {
             Format::Csv => push_row(&mut text, event),
-            Format::JsonLines => {
-                let body = EventBody::of(event)?;
-                text.push_str(&serde_json::to_string(&body).map_err(Error::internal)?);
-                text.push('\n');
-            }
+            Format::JsonLines => push_line(&mut text, event)?,
         }
     }
     let reply = Reply::new(200).body(format.media_type(), text.into_bytes());
@@ -112,23 +106,7 @@ fn link(format: Format, asked: &Wanted, before: i64) -> String {
 }
 
 fn push_row(text: &mut String, event: &Event) {
-    let previous: String = event.previous.iter().map(|b| format!("{b:02x}")).collect();
-    let cells = [
-        &event.seq.to_string(),
-        &event.at.to_string(),
-        &event.actor,
-        &event.action,
-        event.target.kind.as_str(),
-        &event.target.id,
-        &event.workspace,
-        &event.source,
-        &event.request_id,
-        event.outcome.as_str(),
-        &event.reason,
-        &event.changes,
-        &previous,
-    ];
-    for (position, value) in cells.iter().enumerate() {
+    for (position, value) in cells(event).iter().enumerate() {
         if position > 0 {
             text.push(',');
         }
@@ -139,7 +117,7 @@ fn push_row(text: &mut String, event: &Event) {
 
 /// Quoted where it must be. A cell that a spreadsheet would run as a formula gets a `'` before it.
 fn push_cell(text: &mut String, value: &str) {
-    let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let formula = is_formula(value);
     if !formula && !value.contains([',', '"', '\r', '\n']) {
         text.push_str(value);
         return;

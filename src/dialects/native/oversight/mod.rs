@@ -3,10 +3,10 @@
 mod export;
 
 use super::keys::{PageBody, limit};
-use crate::domain::audit::Event;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::http::bodies::event::EventBody;
 use crate::http::fields::Fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
@@ -15,27 +15,9 @@ use crate::ops::oversight::{self, Wanted};
 use crate::store::audit::Cut;
 use export::Format;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 /// How far back usage goes if nobody says: 24 hours.
 const USAGE_DEFAULT_MS: i64 = 86_400_000;
-
-#[derive(Serialize)]
-struct EventBody<'a> {
-    seq: i64,
-    at: String,
-    actor: &'a str,
-    action: &'a str,
-    target_kind: &'static str,
-    target_id: &'a str,
-    workspace: Option<&'a str>,
-    source: &'a str,
-    request_id: &'a str,
-    outcome: &'static str,
-    reason: &'a str,
-    changes: Option<&'a RawValue>,
-    previous: String,
-}
 
 /// Whether the audit log is what it was when it was written.
 #[derive(Serialize)]
@@ -170,32 +152,4 @@ fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>> {
         .take(name)
         .map(|text| Timestamp::parse(name, &text))
         .transpose()
-}
-
-impl<'a> EventBody<'a> {
-    fn of(event: &'a Event) -> Result<EventBody<'a>> {
-        let some = |text: &'a str| (!text.is_empty()).then_some(text);
-        Ok(EventBody {
-            seq: event.seq,
-            at: event.at.to_string(),
-            actor: &event.actor,
-            action: &event.action,
-            target_kind: event.target.kind.as_str(),
-            target_id: &event.target.id,
-            workspace: some(&event.workspace),
-            source: &event.source,
-            request_id: &event.request_id,
-            outcome: event.outcome.as_str(),
-            reason: &event.reason,
-            changes: some(&event.changes)
-                .map(serde_json::from_str)
-                .transpose()
-                .map_err(Error::internal)?,
-            previous: event
-                .previous
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        })
-    }
 }

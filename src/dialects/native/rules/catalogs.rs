@@ -3,6 +3,7 @@
 use super::super::keys::PageBody;
 use crate::domain::catalog::{Catalog, Definition, Operation, Scope};
 use crate::error::{Error, Result};
+use crate::http::bodies::catalog as bodies;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -114,7 +115,10 @@ pub fn put(call: &Call<'_>) -> Result<Reply> {
     body.finish()?;
     let definition = Definition {
         name: name.clone(),
-        scopes: scopes.into_iter().map(scope).collect::<Result<_>>()?,
+        scopes: scopes
+            .into_iter()
+            .map(bodies::scope)
+            .collect::<Result<_>>()?,
         operations: operations
             .into_iter()
             .enumerate()
@@ -139,29 +143,10 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(204))
 }
 
-fn scope(mut fields: Fields) -> Result<Scope> {
-    let scope = Scope {
-        name: fields.required_text("name")?,
-        label: fields.text("label")?.unwrap_or_default(),
-        implies: fields.texts("implies")?.unwrap_or_default(),
-        root_only: fields.flag("root_only")?.unwrap_or(false),
-    };
-    fields.finish()?;
-    Ok(scope)
-}
-
 fn operation((position, mut fields): (usize, Fields)) -> Result<Operation> {
     let access = fields.required_text("access")?;
-    let operation = Operation {
-        id: fields.required_text("id")?,
-        method: fields.required_text("method")?,
-        path: fields.required_text("path")?,
-        host: fields.text("host")?,
-        writes: access == "write",
-        any_of: fields.texts("any_of")?.unwrap_or_default(),
-    };
-    fields.finish()?;
-    if access != "read" && access != "write" {
+    let operation = bodies::operation(&access, fields)?;
+    if !bodies::is_access(&access) {
         return Err(Error::invalid(
             format!("operations[{position}].access"),
             "must be read or write",

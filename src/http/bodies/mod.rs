@@ -1,0 +1,4 @@
+//! Bodies that more than one surface reads or writes, member by member.
+
+pub mod catalog;
+pub mod event;
