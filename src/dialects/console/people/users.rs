@@ -3,6 +3,7 @@
 use super::{Option3, places, refused};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit, submit_fresh};
+use crate::dialects::console::shell::delete::DeletePage;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
@@ -64,17 +65,6 @@ struct UserPage {
     choices: Vec<Option3>,
     places: Vec<Option3>,
     refused: (String, String),
-}
-
-#[derive(Template)]
-#[template(path = "console/delete.html")]
-struct DeletePage {
-    s: Shell,
-    name: String,
-    lead: &'static str,
-    href: String,
-    back: String,
-    refusal: Option<String>,
 }
 
 /// A role in a workspace.

@@ -4,6 +4,7 @@ use super::policy_form::{self, PolicyForm};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
 use crate::dialects::console::form::{Kind, Refusal};
+use crate::dialects::console::shell::delete::DeletePage;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{Policy, STANDARD};
@@ -26,18 +27,6 @@ struct EditPage {
     button: &'static str,
     /// The fields as they were when the form was made; empty for a new policy.
     before: String,
-}
-
-/// Asks whether something is to be deleted, and says what that means.
-#[derive(Template)]
-#[template(path = "console/delete.html")]
-struct DeletePage {
-    s: Shell,
-    name: String,
-    lead: &'static str,
-    href: String,
-    back: String,
-    refusal: Option<String>,
 }
 
 /// `GET /console/new-policy`

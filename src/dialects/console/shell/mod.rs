@@ -1,5 +1,6 @@
 //! What every page has: the frame with its navigation, the words, the headers.
 
+pub mod delete;
 pub mod error;
 pub mod moment;
 
