@@ -96,10 +96,11 @@ fn look(app: &App) -> Result<Differences> {
     let held = held_sessions(app, &memory);
     let held = held.iter().filter(|session| !session.is_over(now));
     let held: BTreeMap<String, &Session> = held.map(|held| (held.id.to_string(), held)).collect();
-    // Rows may be a minute behind the last use of a session, and stay a while when it is over.
+    // Rows may be a minute behind the last use of a session, and stay a while when it is over or its user is gone.
+    let lasts = |row: &Session| !row.is_over(now) && rows.user(row.user).is_some();
     let rows = sessions.iter().map(|row| (row.id.to_string(), row));
     let sessions = differences(
-        rows.filter(|(id, row)| !row.is_over(now) || held.contains_key(id)),
+        rows.filter(|(id, row)| lasts(row) || held.contains_key(id)),
         |id| held.get(id).copied(),
         held.keys().cloned(),
         same_session,
