@@ -26,6 +26,8 @@ pub struct Check {
     pub finding: Finding,
     /// What was found.
     pub text: String,
+    /// Whether that names users, workspaces, policies or catalogs.
+    pub has_names: bool,
     /// What to do; empty where nothing is to be done.
     pub advice: String,
 }
@@ -53,6 +55,7 @@ impl Check {
             name,
             finding: Finding::Ok,
             text: text.into(),
+            has_names: false,
             advice: String::new(),
         }
     }
@@ -66,7 +69,16 @@ impl Check {
             name,
             finding: Finding::Warning,
             text: text.into(),
+            has_names: false,
             advice: advice.into(),
+        }
+    }
+
+    /// Its text holds names, which stay on this machine.
+    pub fn with_names(self) -> Check {
+        Check {
+            has_names: true,
+            ..self
         }
     }
 

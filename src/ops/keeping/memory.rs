@@ -42,6 +42,7 @@ pub fn checks(app: &App) -> Vec<Check> {
                 "somebody has changed the database while the server ran, or this is a defect: keep a support bundle, look \
                  these up, then start the server anew, which goes by the database",
             )
+            .with_names()
         }
     };
     NAMES.into_iter().zip(differences).map(one).collect()

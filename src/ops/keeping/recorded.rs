@@ -33,7 +33,8 @@ pub fn checks(app: &App) -> Vec<Check> {
                 format!("not what Latchkey last wrote: {}", wrong.join("; ")),
                 "somebody has changed the database past the server: compare with the audit log, set it right with latchkey, \
                  and find out who could write to the data folder",
-            ),
+            )
+            .with_names(),
             Ok((_, earlier)) if !earlier.is_empty() => Check::warning(
                 name,
                 format!(
@@ -41,7 +42,8 @@ pub fn checks(app: &App) -> Vec<Check> {
                     earlier.join("; ")
                 ),
                 "look whether what they are now is meant; the event stays in the audit log",
-            ),
+            )
+            .with_names(),
             Ok(_) => Check::ok(name, "as Latchkey last wrote them"),
         }
     };
