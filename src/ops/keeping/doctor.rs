@@ -304,6 +304,13 @@ fn clock(app: &App) -> Result<Check> {
 fn backups(app: &App) -> Result<Check> {
     let name = "backups";
     let advice = "make one with latchkey backup, or have them made with --backup-every 24h; and once: latchkey secrets backup FILE";
+    if let Some(at) = app.scheduled_backup_failed() {
+        return Ok(Check::failed(
+            name,
+            format!("the latest scheduled one failed at {at}"),
+            "see the log for why, and mend that; it is tried again every ten minutes",
+        ));
+    }
     let Some(latest) = app.latest_backup() else {
         return Ok(Check::warning(
             name,
