@@ -293,6 +293,13 @@ fn a_row_that_was_planted_is_named() {
 fn each_fault_is_told_with_what_to_do() {
     let mut server = Server::start();
     let data = server.data.clone();
+    // A certificate is public; whoever could change it would be named.
+    Line::at(&data).ok(&["tls", "self-signed"]);
+    assert_eq!(doctor(&Line::at(&data)).0.code, Some(0));
+    let certificate = data.join("tls-certificate.pem");
+    fs::set_permissions(&certificate, Permissions::from_mode(0o664)).unwrap();
+    check_failed(&data, "file modes", "tls-certificate.pem (664)");
+    fs::remove_file(certificate).unwrap();
     fs::write(data.join("note"), "x").unwrap();
     fs::set_permissions(data.join("note"), Permissions::from_mode(0o644)).unwrap();
     check_failed(&data, "file modes", "note (644)");
