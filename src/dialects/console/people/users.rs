@@ -116,7 +116,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         };
         match people::create(call.app, &visit.caller, new, None) {
             Ok(user) => Ok(visit.done("user_created", &address(&user.uid.to_string()))),
-            Err(err) => match refused(&err) {
+            Err(err) => match refused(visit, &err) {
                 Some((status, field, why)) => asked(visit, status, form, (field, why)),
                 None => Err(err),
             },
@@ -188,7 +188,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         let name = call.param("name");
         match people::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
-            Err(err) => match refused(&err) {
+            Err(err) => match refused(visit, &err) {
                 Some((status, _, why)) => {
                     let user = people::find(call.app, &visit.caller, name)?;
                     deleting(visit, status, &user, Some(why))
@@ -228,7 +228,7 @@ fn changed(
 
 /// The user's page, with what was refused.
 fn told(visit: &Visit<'_>, name: &str, err: Error) -> Result<Reply> {
-    let Some((status, field, why)) = refused(&err) else {
+    let Some((status, field, why)) = refused(visit, &err) else {
         return Err(err);
     };
     let user = people::find(visit.call.app, &visit.caller, name)?;
