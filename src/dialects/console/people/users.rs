@@ -70,6 +70,7 @@ struct UserPage {
 /// A role in a workspace.
 struct Bound {
     role: String,
+    /// The role, and what it is allowed.
     label: String,
     place: String,
 }
@@ -265,7 +266,7 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
 }
 
 fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
-    let label = |role: &Role| visit.texts.get(&format!("role.{}", role.as_str()));
+    let label = |role: &Role| visit.texts.get(&format!("role_may.{}", role.as_str()));
     let one = |role: &Role| {
         let word = role.as_str().to_owned();
         let is = word == chosen;
@@ -275,12 +276,13 @@ fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
 }
 
 fn bound(visit: &Visit<'_>, user: &User) -> Vec<Bound> {
+    let text = |group: &str, role: Role| {
+        let name = format!("{group}.{}", role.as_str());
+        visit.texts.get(&name).to_owned()
+    };
     let one = |binding: &crate::domain::people::Binding| Bound {
-        role: binding.role.as_str().to_owned(),
-        label: visit
-            .texts
-            .get(&format!("role.{}", binding.role.as_str()))
-            .to_owned(),
+        role: text("role", binding.role),
+        label: text("role_may", binding.role),
         place: slug(visit, binding.workspace),
     };
     user.roles.iter().map(one).collect()

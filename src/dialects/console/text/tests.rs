@@ -254,6 +254,7 @@ const NO_SENTENCES: &[&str] = &[
     "the database ended the transaction",
     "the database is not open",
     "there is no workspace or no policy for a probe",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
 ];
 
 /// The text of a literal, with `{}` for what a format fills in.
@@ -314,7 +315,9 @@ fn sentences_below() -> BTreeSet<String> {
             let text = pattern(before, literal);
             let word = |word: &&str| {
                 let word = word.trim_end_matches([',', ';', ':', '.']);
-                word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase())
+                let rest = word.strip_prefix(|c: char| c.is_ascii_uppercase());
+                let rest = rest.unwrap_or(word);
+                word.len() > 1 && !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase())
             };
             let for_the_log = before.contains("::internal(") || before.contains("log::");
             let for_sql = text.split_whitespace().any(|word| {
