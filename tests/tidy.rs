@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/generate/"]),
     ("clap_mangen",    &["src/cli/generate/"]),
+    ("crossbeam_utils", &["src/domain/locks.rs"]),
     ("crypto_bigint",  &["src/domain/people/authenticator/"]),
     ("data_encoding",  &["src/domain/people/authenticator/"]),
     ("env_logger",     &["src/cli/log_format.rs", "src/main.rs"]),
@@ -50,7 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_rustls",   &["src/http/server/tls/"]),
     ("toml",           &["src/config/file.rs"]),
     ("x509_cert",      &["src/http/server/tls/"]),
-    ("yaml_rust2",     &["src/cli/catalog/"]),
+    ("yaml_rust2",     &["src/http/bodies/openapi/"]),
 ];
 
 /// Words of the systems whose formats dialects speak: nothing below the dialects knows them.

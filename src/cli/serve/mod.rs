@@ -8,7 +8,7 @@ mod systemd;
 
 use super::{RunArgs, log_format};
 use crate::config::folder::{Contents, Folder, not_initialised};
-use crate::dialects::{PRESETS, SECTIONS, SURFACES};
+use crate::dialects::{PRESETS, SECTIONS, SURFACES, console};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
@@ -148,6 +148,7 @@ impl Doors<'_> {
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
+        settings.console_texts(console::speak)?;
         let trust = LiveTrust::from(settings.trust()?);
         let reloading = reload::start(InForce {
             settings: self.args.settings.clone(),

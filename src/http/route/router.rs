@@ -128,11 +128,12 @@ impl Router {
     }
 
     fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
-        if self.trust.now().is_for_figures(request) && found.surface.mount != FIGURES {
+        let trust = self.trust.now();
+        if trust.is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
         }
         let checks_host = found.surface.checks_host && !found.by_host;
-        if checks_host && !self.trust.now().answers_for(request) {
+        if checks_host && !trust.answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match found.target {
@@ -164,7 +165,6 @@ impl Router {
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
-        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
             trust: &trust,
