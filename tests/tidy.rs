@@ -52,7 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_rustls",   &["src/http/server/tls/"]),
     ("toml",           &["src/config/file.rs"]),
     ("x509_cert",      &["src/http/server/tls/"]),
-    ("yaml_rust2",     &["src/cli/catalog/"]),
+    ("yaml_rust2",     &["src/http/bodies/openapi/"]),
 ];
 
 /// Words of the systems whose formats dialects speak: nothing below the dialects knows them.

@@ -6,7 +6,7 @@ pub mod folder;
 mod restore;
 pub mod sources;
 
-use crate::dialects::SURFACES;
+use crate::dialects::{SURFACES, console};
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
@@ -101,6 +101,9 @@ pub struct ServeArgs {
     /// Whether whole numbers beyond 2^53 go out as JSON strings where clients differ on it, for those that read numbers as floating point
     #[arg(long, env = "LATCHKEY_NUMBERS_AS_TEXT", default_value_t = false, action = ArgAction::Set, value_name = "true|false")]
     pub numbers_as_text: bool,
+    /// The console's words in another language: a file like assets/console/en.txt of the sources, whatever it lacks stays English
+    #[arg(long, env = "LATCHKEY_CONSOLE_TEXTS", value_name = "FILE")]
+    pub console_texts: Option<PathBuf>,
     /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
@@ -207,6 +210,7 @@ impl ServeArgs {
         }
         self.trust()?;
         self.mounts()?;
+        self.console_texts(console::check_texts)?;
         // A port is what the address for figures is told by.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
@@ -216,6 +220,18 @@ impl ServeArgs {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Hands the console's words over, if they are in another language than English.
+    pub fn console_texts(&self, take: fn(String) -> Result<()>) -> Result<()> {
+        let Some(file) = &self.console_texts else {
+            return Ok(());
+        };
+        let refused = |why: &dyn std::fmt::Display| {
+            Error::invalid("console-texts", format!("{}: {why}", file.display()))
+        };
+        let text = std::fs::read_to_string(file).map_err(|err| refused(&err))?;
+        take(text).map_err(|err| refused(&err))
     }
 
     /// Where the dialects are to be found.

@@ -1,12 +1,11 @@
 //! `latchkey catalog import`: from an OpenAPI document to a catalog.
 
-use super::openapi::{self, Around};
-use super::settle::settle;
-use super::{put, yaml};
+use super::put;
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Common};
 use crate::cli::typed;
 use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::http::bodies::openapi::{self, Around, settle};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -39,7 +38,7 @@ pub fn import(args: &ImportArgs) -> Result<End> {
     };
     let read = openapi::read(&document, &args.name, &around)
         .map_err(|why| Failure::refused(format!("{}: {why}", args.file.display())))?;
-    let (definition, mut left_out) = settle(read.definition)?;
+    let (definition, mut left_out) = settle(read.definition).map_err(Failure::refused)?;
     left_out.splice(0..0, read.left_out);
     for note in &read.notes {
         eprintln!("note: {note}");
@@ -67,20 +66,12 @@ pub fn import(args: &ImportArgs) -> Result<End> {
     put(&args.common, &args.name, body.to_string().into_bytes())
 }
 
-/// JSON is read as JSON, anything else as YAML.
 fn document(path: &Path) -> Result<Value> {
     let shown = path.display();
     let bytes = typed::whole(path)?;
     let text =
         String::from_utf8(bytes).map_err(|_| Failure::refused(format!("{shown} is not UTF-8")))?;
-    let text = text.trim_start_matches('\u{feff}');
-    if text.trim_start().starts_with('{')
-        && let Ok(document) = serde_json::from_str(text)
-    {
-        return Ok(document);
-    }
-    yaml::parse(text)
-        .map_err(|err| Failure::refused(format!("{shown} is neither JSON nor YAML: {err}")))
+    openapi::document(&text).map_err(|why| Failure::refused(format!("{shown} {why}")))
 }
 
 fn body(definition: &Definition) -> Value {

@@ -1,10 +1,6 @@
 //! `latchkey catalog`: scopes, and the requests that they open.
 
 mod import;
-mod openapi;
-mod security;
-mod settle;
-mod yaml;
 
 use super::ask::{Server, Target};
 use super::failure::{End, Failure, Result};

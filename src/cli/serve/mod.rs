@@ -8,7 +8,7 @@ mod systemd;
 
 use super::{RunArgs, log_format};
 use crate::config::folder::{Contents, Folder, not_initialised};
-use crate::dialects::{PRESETS, SECTIONS, SURFACES};
+use crate::dialects::{PRESETS, SECTIONS, SURFACES, console};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
@@ -16,6 +16,7 @@ use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::keeping::backup::Schedule;
+use crate::ops::keeping::recorded;
 use crate::ops::oversight::retention::Retention;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
@@ -147,6 +148,7 @@ impl Doors<'_> {
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
+        settings.console_texts(console::speak)?;
         let trust = LiveTrust::from(settings.trust()?);
         let reloading = reload::start(InForce {
             settings: self.args.settings.clone(),
@@ -192,6 +194,7 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
             );
             std::thread::sleep(LOAD_AGAIN);
         }
+        recorded::warn(&loading);
     };
     spawn("key loader", load)?;
     spawn("upkeep", move || upkeep::run(&keeping, interval, retention))

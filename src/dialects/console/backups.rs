@@ -5,7 +5,7 @@ use super::door::{Visit, page, submit};
 use super::form::Refusal;
 use super::shell::moment::{When, span};
 use super::shell::{Nav, Shell, html};
-use super::text::{Texts, grouped};
+use super::text::Texts;
 use crate::error::Result;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -43,7 +43,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     submit(call, |visit, _| {
         match backup::create(call.app, &visit.caller, None) {
             Ok(_) => Ok(visit.done("backup_made", &format!("{MOUNT}/backups"))),
-            Err(err) => match Refusal::of(&err) {
+            Err(err) => match Refusal::of(visit.texts, &err) {
                 Some(refusal) if refusal.status != 403 => {
                     shown(visit, refusal.status, Some(refusal.why))
                 }
@@ -106,10 +106,11 @@ fn quoted(path: &str) -> String {
 
 fn size(texts: &Texts, bytes: u64) -> String {
     match bytes {
-        0..1_000_000 => texts.with("size.kb", &grouped(bytes.div_ceil(1_000))),
+        0..1_000_000 => texts.with("size.kb", &texts.number(bytes.div_ceil(1_000))),
         _ => {
             let tenths = bytes.div_ceil(100_000);
-            let number = format!("{}.{}", grouped(tenths / 10), tenths % 10);
+            let (whole, point) = (texts.number(tenths / 10), texts.get("number.point"));
+            let number = format!("{whole}{point}{}", tenths % 10);
             texts.with("size.mb", &number)
         }
     }

@@ -1,6 +1,6 @@
 //! Verdicts by hour as bars, with the numbers beside them.
 
-use super::text::{Texts, grouped};
+use super::text::Texts;
 use crate::domain::time::{HOUR_MS, Timestamp};
 
 /// The drawing, in its own units.
@@ -94,11 +94,11 @@ impl Chart {
             rows: rows
                 .map(|(position, hour)| Row {
                     hour: name(position),
-                    valid: grouped(hour.valid),
-                    refused: grouped(hour.refused),
+                    valid: texts.number(hour.valid),
+                    refused: texts.number(hour.refused),
                 })
                 .collect(),
-            top: grouped(most),
+            top: texts.number(most),
             from: name(0),
             to: name(hours.len().saturating_sub(1)),
             summary: format!(

@@ -1,6 +1,5 @@
 //! The fields of a form: what each looks like, what stands in it, and reading what was typed.
 
-use super::shell::error::sentence;
 use super::text::Texts;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -74,7 +73,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub fn of(err: &Error) -> Option<Refusal> {
+    pub fn of(texts: &Texts, err: &Error) -> Option<Refusal> {
         let (status, member, why) = match err {
             Error::Invalid { field, reason } => (422, field.as_str(), reason),
             Error::Conflict(why) => (409, "", why),
@@ -84,7 +83,7 @@ impl Refusal {
         Some(Refusal {
             status,
             member: member.to_owned(),
-            why: sentence(why),
+            why: texts.sentence(why),
         })
     }
 

@@ -21,6 +21,8 @@ use keys::{change, create, detail, edit, list};
 use people::{audit, export, users, workspaces};
 use rules::{catalog_put, catalogs, policies, policy_edit};
 
+pub use text::{check_texts, speak};
+
 /// Where the console is.
 const MOUNT: &str = "/console";
 

@@ -4,9 +4,7 @@ use super::MOUNT;
 use super::chart::{Chart, Hour};
 use super::door::{Visit, page};
 use super::keys::{End, SOON_S, address, badge, end};
-use super::shell::error::sentence;
 use super::shell::{Nav, Shell, html};
-use super::text::grouped;
 use crate::domain::key::State;
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
@@ -59,7 +57,7 @@ fn shown(visit: &Visit<'_>) -> Result<Reply> {
     let summary = match browse::summary(app, caller, SOON_S) {
         Ok(summary) => summary,
         Err(Error::Unavailable(why)) => {
-            warnings.push(sentence(&why));
+            warnings.push(visit.texts.sentence(&why));
             browse::Summary::default()
         }
         Err(err) => return Err(err),
@@ -69,7 +67,7 @@ fn shown(visit: &Visit<'_>) -> Result<Reply> {
         Tile {
             label: badge.label,
             class: badge.class,
-            count: grouped(*count as u64),
+            count: visit.texts.number(*count as u64),
             href: format!("{MOUNT}/keys?state={}", state.as_str()),
         }
     };
@@ -104,11 +102,15 @@ fn warnings(visit: &Visit<'_>) -> Vec<String> {
         warnings.push(format!(
             "{} {}",
             visit.texts.get("overview.unwritable"),
-            sentence(&err.to_string())
+            visit.texts.error(&err)
         ));
     }
     if let Some(free) = app.short_of_room() {
-        warnings.push(visit.texts.with("overview.room", &grouped(free >> 20)));
+        warnings.push(
+            visit
+                .texts
+                .with("overview.room", &visit.texts.number(free >> 20)),
+        );
     }
     let reading = app.clock.reading();
     let told = match reading.state {

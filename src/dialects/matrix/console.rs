@@ -71,3 +71,72 @@ pub const LINES: &[Line] = &[
 
 /// The door before it.
 pub const FRONT: &[Line] = &[line("GET", "", Cookie)];
+
+/// Names and labels that come with Latchkey are in the file of the console's words, as all that people read there.
+#[test]
+fn what_comes_with_latchkey_can_be_said_in_another_language() {
+    use crate::dialects::{PRESETS, SECTIONS};
+    use std::collections::BTreeSet;
+    let mut given = BTreeSet::new();
+    let mut give = |text: &str| {
+        // Names without a letter, and codes, are the same everywhere.
+        let is_word = text.contains(char::is_alphabetic) && !text.contains([':', '_']);
+        let is_word = is_word || text.contains(' ');
+        let _ = is_word && given.insert(text.to_owned());
+    };
+    for section in SECTIONS {
+        let fields = section.fields.iter().map(|(_, label)| *label);
+        let access = [section.access.0, section.access.1];
+        let disable = section.disable.map(|(title, button)| [title, button]);
+        let words = [
+            section.menu,
+            section.page,
+            section.heading,
+            section.new,
+            section.create_title,
+            section.create,
+            section.copy,
+            section.close,
+            section.delete,
+            section.delete_title,
+            section.delete_button,
+        ];
+        let words = words.into_iter().chain(access).chain(fields);
+        let words = words.chain(section.new_kind).chain(section.actions);
+        let words = words.chain(disable.into_iter().flatten());
+        words
+            .chain(section.advice.iter().copied())
+            .for_each(&mut give);
+    }
+    for preset in PRESETS {
+        give(&(preset.policy)().description);
+        let definition = preset.catalog.map(|catalog| catalog());
+        let scopes = definition.into_iter().flat_map(|it| it.scopes);
+        scopes.for_each(|scope| give(&scope.label));
+    }
+    for kind in [
+        "catalog",
+        "key",
+        "policy",
+        "server",
+        "session",
+        "user",
+        "workspace",
+    ] {
+        give(kind);
+    }
+    let file = include_str!("../../../assets/console/en.txt");
+    let listed = file.split("[given]\n").nth(1).unwrap_or_default();
+    let listed = listed.lines().filter(|line| !line.starts_with('#'));
+    let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
+    assert_eq!(
+        given.difference(&listed).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "assets/console/en.txt lacks these below [given]"
+    );
+    assert_eq!(
+        listed.difference(&given).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "nothing brings these any more"
+    );
+}

@@ -223,6 +223,10 @@ impl Router {
         let may_ask = match access {
             Access::Caller | Access::Public => false,
             Access::Machine if trust.metrics_port.is_some() => trust.is_for_figures(head),
+            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
+            Access::Machine if on_this_machine && !trust.answers_for(head) => {
+                return Err(Error::Misdirected);
+            }
             Access::Machine => on_this_machine,
             Access::Verifier => on_this_machine && trust.verify_from_loopback,
         };

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod forms;
+mod language;
 mod managing;
 mod origins;
 mod pages;

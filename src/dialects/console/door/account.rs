@@ -96,7 +96,7 @@ fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
         }
     };
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (field, reason),
+        Some(Error::Invalid { field, reason }) => (field, visit.texts.said(&reason)),
         _ => Default::default(),
     };
     let found = console::list(visit.call.app, &visit.caller)?;

@@ -12,7 +12,7 @@ pub mod sign_in;
 
 use super::MOUNT;
 use super::shell::{self, Nav, Shell};
-use super::text::{Texts, english};
+use super::text::{Texts, spoken};
 use crate::domain::people::session::{Session, form_token, is_form_token};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -147,7 +147,7 @@ fn enter<'a>(call: &'a Call<'a>) -> Result<Visit<'a>> {
         call,
         caller,
         session,
-        texts: english(),
+        texts: spoken(),
         secret,
     })
 }
@@ -190,7 +190,7 @@ fn entrance(call: &Call<'_>) -> String {
 }
 
 fn foreign() -> Error {
-    Error::Forbidden(english().get("refusal.foreign").to_owned())
+    Error::Forbidden(spoken().get("refusal.foreign").to_owned())
 }
 
 /// Refuses a form that another site sent (attacks 164). Browsers name the sender's origin with every form, and

@@ -61,7 +61,10 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 
 fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Result<Reply> {
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (field, reason),
+        Some(Error::Invalid { field, reason }) => (
+            field,
+            crate::dialects::console::text::spoken().said(&reason),
+        ),
         _ => Default::default(),
     };
     let page = SetupPage {

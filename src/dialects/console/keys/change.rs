@@ -4,7 +4,6 @@ use super::secret::{self, Occasion};
 use super::words::Words;
 use super::{address, id, list_address, opens_this_server};
 use crate::dialects::console::door::{Visit, confirm, page, submit};
-use crate::dialects::console::shell::error::sentence;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
@@ -165,7 +164,9 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
                 let refusal = visit.texts.get("delete.other_name").to_owned();
                 deleting(visit, 409, &view, typed, Some(refusal))
             }
-            Err(Error::Conflict(why)) => deleting(visit, 409, &view, typed, Some(sentence(&why))),
+            Err(Error::Conflict(why)) => {
+                deleting(visit, 409, &view, typed, Some(visit.texts.sentence(&why)))
+            }
             Err(err) => Err(err),
         }
     })

@@ -153,7 +153,7 @@ fn choose(visit: &Visit<'_>) -> Result<Reply> {
     let kind = |policy: &std::sync::Arc<Policy>| KindOfKey {
         href: format!("{MOUNT}/keys/new?policy={}", encode(&policy.name)),
         name: policy.name.clone(),
-        description: policy.description.clone(),
+        description: visit.texts.said(&policy.description),
     };
     let kinds: Vec<KindOfKey> = found
         .iter()
@@ -180,7 +180,7 @@ fn asked(
     let create = CreatePage {
         s: visit.shell(words.create_title(), nav),
         policy: policy.name.clone(),
-        description: policy.description.clone(),
+        description: visit.texts.said(&policy.description),
         form,
         nonce: random_text(NONCE_CHARS)?,
         back: super::list_address(visit, &policy.name),

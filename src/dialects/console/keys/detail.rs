@@ -7,7 +7,6 @@ use crate::dialects::console::chart::{Chart, Hour};
 use crate::dialects::console::door::{Visit, page};
 use crate::dialects::console::shell::moment::{When, span};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::dialects::console::text::grouped;
 use crate::domain::key::verdict::Code;
 use crate::domain::policy::Policy;
 use crate::domain::time::{HOUR_MS, Timestamp};
@@ -86,7 +85,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         .as_ref()
         .and_then(|name| directory.catalog(name));
     let scopes = key.scopes.iter().map(|scope| {
-        let words = label(catalog.map(|catalog| &**catalog), scope);
+        let words = label(visit.texts, catalog.map(|catalog| &**catalog), scope);
         (words, scope.clone())
     });
     let scopes = scopes.collect();
@@ -107,7 +106,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         starts: key.not_before.map(when),
         used: view.usage.last_used_at.map(when),
         used_from: view.usage.last_used_ip.clone().unwrap_or_default(),
-        used_count: grouped(view.usage.use_count),
+        used_count: visit.texts.number(view.usage.use_count),
         scopes,
         addresses: key
             .allowed_ips
@@ -159,7 +158,7 @@ fn facts(visit: &Visit<'_>, view: &View, words: Words) -> Vec<(&'static str, Str
         ));
     }
     if let Some(uses) = key.uses_left {
-        facts.push((texts.get("field.uses_left"), grouped(uses)));
+        facts.push((texts.get("field.uses_left"), texts.number(uses)));
     }
     facts.retain(|(_, value)| !value.is_empty());
     facts

@@ -6,6 +6,7 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page};
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::text::Texts;
 use crate::domain::catalog::Catalog;
 use crate::domain::key::State;
 use crate::error::{Error, Result};
@@ -178,7 +179,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
                 items: Vec::new(),
                 total: 0,
             };
-            (none, Some(err.to_string()))
+            (none, Some(visit.texts.error(&err)))
         }
         Err(err) => return Err(err),
     };
@@ -242,7 +243,7 @@ fn row(visit: &Visit<'_>, view: &View) -> Row {
         workspace: view.workspace.clone(),
         owner: view.owner.clone(),
         scopes: shown
-            .map(|scope| label(catalog.map(|catalog| &**catalog), scope))
+            .map(|scope| label(visit.texts, catalog.map(|catalog| &**catalog), scope))
             .collect(),
         scopes_more: key.scopes.len().saturating_sub(SCOPES_SHOWN),
         used: view
@@ -258,12 +259,12 @@ fn row(visit: &Visit<'_>, view: &View) -> Row {
 }
 
 /// A scope by the words that its catalog has for it.
-pub fn label(catalog: Option<&Catalog>, scope: &str) -> String {
+pub fn label(texts: &Texts, catalog: Option<&Catalog>, scope: &str) -> String {
     let known = catalog.and_then(|catalog| {
         let mut scopes = catalog.definition().scopes.iter();
         scopes.find(|known| known.name == scope && !known.label.is_empty())
     });
-    known.map_or_else(|| scope.to_owned(), |known| known.label.clone())
+    known.map_or_else(|| scope.to_owned(), |known| texts.said(&known.label))
 }
 
 fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {

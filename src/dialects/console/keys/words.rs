@@ -31,7 +31,7 @@ impl Words {
 
     fn or(&self, own: impl Fn(&'static Section) -> &'static str, name: &str) -> &'static str {
         match self.section {
-            Some(section) => own(section),
+            Some(section) => self.texts.word(own(section)),
             None => self.texts.get(name),
         }
     }
@@ -74,13 +74,17 @@ impl Words {
 
     /// The title of the question before a key is disabled, and the answer.
     pub fn disable(&self) -> Option<(&'static str, &'static str)> {
-        self.section.and_then(|section| section.disable)
+        let (title, button) = self.section.and_then(|section| section.disable)?;
+        Some((self.texts.word(title), self.texts.word(button)))
     }
 
     /// Both values of `read_only`, the reading one first.
     pub fn access(&self) -> (&'static str, &'static str) {
         match self.section {
-            Some(section) => section.access,
+            Some(section) => {
+                let (read, write) = section.access;
+                (self.texts.word(read), self.texts.word(write))
+            }
             None => (
                 self.texts.get("access.read"),
                 self.texts.get("access.write"),
@@ -95,7 +99,7 @@ impl Words {
             fields.find(|(known, _)| *known == name)
         });
         match own {
-            Some((_, label)) => label,
+            Some((_, label)) => self.texts.word(label),
             None => self.texts.get(&format!("field.{name}")),
         }
     }
@@ -109,7 +113,10 @@ impl Words {
     /// How a secret is to be kept.
     pub fn advice(&self) -> Vec<&'static str> {
         match self.section {
-            Some(section) if !section.advice.is_empty() => section.advice.to_vec(),
+            Some(section) if !section.advice.is_empty() => {
+                let advice = section.advice.iter();
+                advice.map(|advice| self.texts.word(advice)).collect()
+            }
             _ => ["secret.advice_1", "secret.advice_2", "secret.advice_3"]
                 .map(|name| self.texts.get(name))
                 .to_vec(),

@@ -79,7 +79,10 @@ pub fn prove(call: &Call<'_>) -> Result<Reply> {
                 let count = u64::try_from(count).unwrap_or(0);
                 (visit.texts.count("audit.intact", count), true)
             }
-            Err(why) => (format!("{} {why}", visit.texts.get("audit.broken")), false),
+            Err(why) => {
+                let (broken, why) = (visit.texts.get("audit.broken"), visit.texts.sentence(&why));
+                (format!("{broken} {why}"), false)
+            }
         };
         shown(visit, &Form::default(), None, Some(chain))
     })
@@ -109,7 +112,7 @@ fn shown(
         Ok(asked) => (asked, None),
         Err(err @ Error::Invalid { .. }) => {
             let everything = wanted(visit.texts, &Form::default(), before)?;
-            (everything, Some(err.to_string()))
+            (everything, Some(visit.texts.error(&err)))
         }
         Err(err) => return Err(err),
     };
@@ -148,10 +151,10 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
         at: When::new(visit.texts, event.at, visit.call.app.now().wall),
         actor: event.actor.clone(),
         action: event.action.clone(),
-        target: format!("{} {id}", event.target.kind.as_str()),
+        target: format!("{} {id}", visit.texts.word(event.target.kind.as_str())),
         target_name: format!(
             "{} {}",
-            event.target.kind.as_str(),
+            visit.texts.word(event.target.kind.as_str()),
             name(visit, &event.target)
         ),
         href: match event.target.kind {
@@ -162,7 +165,7 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
         },
         source: event.source.clone(),
         denied: event.outcome == Outcome::Denied,
-        reason: event.reason.clone(),
+        reason: visit.texts.said(&event.reason),
         changes: changes(&event.changes),
     }
 }

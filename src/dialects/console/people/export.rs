@@ -4,7 +4,7 @@ use super::audit::{FILTERS, wanted};
 use crate::dialects::console::door::{Visit, submit as submitted};
 use crate::dialects::console::form::number;
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::dialects::console::text::{Texts, grouped};
+use crate::dialects::console::text::Texts;
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
 use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
@@ -80,7 +80,7 @@ fn name(part: &Part) -> String {
 }
 
 fn files(visit: &Visit<'_>, form: &Form, parts: &[Part]) -> Result<Reply> {
-    let number = |number: i64| grouped(u64::try_from(number).unwrap_or(0));
+    let number = |number: i64| visit.texts.number(u64::try_from(number).unwrap_or(0));
     let one = |part: &Part| File {
         after: part.after,
         before: part.before,
@@ -92,7 +92,9 @@ fn files(visit: &Visit<'_>, form: &Form, parts: &[Part]) -> Result<Reply> {
     let names = FILTERS.iter().chain(&["format"]);
     let page = ExportPage {
         s: visit.shell(visit.texts.get("audit.export_title"), Nav::Audit),
-        lead: visit.texts.with("audit.export_lead", &grouped(FILE_EVENTS)),
+        lead: visit
+            .texts
+            .with("audit.export_lead", &visit.texts.number(FILE_EVENTS)),
         files: parts.iter().map(one).collect(),
         kept: names
             .map(|name| (*name, form.text(name).to_owned()))

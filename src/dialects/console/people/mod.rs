@@ -28,7 +28,7 @@ fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
 
 /// The status of a form that is shown again because it was refused, the field, and why; `None` for errors that have
 /// a page of their own.
-fn refused(err: &Error) -> Option<(u16, String, String)> {
-    let refusal = Refusal::of(err)?;
+fn refused(visit: &Visit<'_>, err: &Error) -> Option<(u16, String, String)> {
+    let refusal = Refusal::of(visit.texts, err)?;
     Some((refusal.status, refusal.bare().to_owned(), refusal.why))
 }

@@ -70,6 +70,7 @@ struct UserPage {
 /// A role in a workspace.
 struct Bound {
     role: String,
+    /// The role, and what it is allowed.
     label: String,
     place: String,
 }
@@ -116,7 +117,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         };
         match people::create(call.app, &visit.caller, new, None) {
             Ok(user) => Ok(visit.done("user_created", &address(&user.uid.to_string()))),
-            Err(err) => match refused(&err) {
+            Err(err) => match refused(visit, &err) {
                 Some((status, field, why)) => asked(visit, status, form, (field, why)),
                 None => Err(err),
             },
@@ -188,7 +189,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         let name = call.param("name");
         match people::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
-            Err(err) => match refused(&err) {
+            Err(err) => match refused(visit, &err) {
                 Some((status, _, why)) => {
                     let user = people::find(call.app, &visit.caller, name)?;
                     deleting(visit, status, &user, Some(why))
@@ -228,7 +229,7 @@ fn changed(
 
 /// The user's page, with what was refused.
 fn told(visit: &Visit<'_>, name: &str, err: Error) -> Result<Reply> {
-    let Some((status, field, why)) = refused(&err) else {
+    let Some((status, field, why)) = refused(visit, &err) else {
         return Err(err);
     };
     let user = people::find(visit.call.app, &visit.caller, name)?;
@@ -265,7 +266,7 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
 }
 
 fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
-    let label = |role: &Role| visit.texts.get(&format!("role.{}", role.as_str()));
+    let label = |role: &Role| visit.texts.get(&format!("role_may.{}", role.as_str()));
     let one = |role: &Role| {
         let word = role.as_str().to_owned();
         let is = word == chosen;
@@ -275,12 +276,13 @@ fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
 }
 
 fn bound(visit: &Visit<'_>, user: &User) -> Vec<Bound> {
+    let text = |group: &str, role: Role| {
+        let name = format!("{group}.{}", role.as_str());
+        visit.texts.get(&name).to_owned()
+    };
     let one = |binding: &crate::domain::people::Binding| Bound {
-        role: binding.role.as_str().to_owned(),
-        label: visit
-            .texts
-            .get(&format!("role.{}", binding.role.as_str()))
-            .to_owned(),
+        role: text("role", binding.role),
+        label: text("role_may", binding.role),
         place: slug(visit, binding.workspace),
     };
     user.roles.iter().map(one).collect()

@@ -123,7 +123,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         };
         match workspaces::create(call.app, &visit.caller, new, None) {
             Ok(made) => Ok(visit.done("workspace_created", &address(&made.uid.to_string()))),
-            Err(err) => match refused(&err) {
+            Err(err) => match refused(visit, &err) {
                 Some((status, field, why)) => asked(visit, status, form, (field, why)),
                 None => Err(err),
             },
@@ -198,7 +198,7 @@ fn deleted(
 ) -> Result<Reply> {
     match delete(visit.call.app, &visit.caller, &found.uid.to_string()) {
         Ok(()) => Ok(visit.done("workspace_deleted", &format!("{MOUNT}/workspaces"))),
-        Err(err) => match Refusal::of(&err) {
+        Err(err) => match Refusal::of(visit.texts, &err) {
             Some(refusal) => deleting(visit, refusal.status, found, typed, Some(refusal.why)),
             None => Err(err),
         },
@@ -247,7 +247,7 @@ fn deleting(
 }
 
 fn told(visit: &Visit<'_>, slug: &str, err: Error) -> Result<Reply> {
-    let Some((status, field, why)) = refused(&err) else {
+    let Some((status, field, why)) = refused(visit, &err) else {
         return Err(err);
     };
     let found = workspaces::find(visit.call.app, &visit.caller, slug)?;

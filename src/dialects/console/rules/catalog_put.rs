@@ -123,7 +123,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         let name = call.param("name");
         match catalogs::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("catalog_deleted", &format!("{MOUNT}/catalogs"))),
-            Err(err) => match Refusal::of(&err) {
+            Err(err) => match Refusal::of(visit.texts, &err) {
                 Some(refusal) => deleting(visit, refusal.status, name, Some(refusal.why)),
                 None => Err(err),
             },
@@ -151,7 +151,7 @@ fn put(visit: &Visit<'_>, form: &Form, name: &str, there: Option<&str>) -> Resul
     match put {
         Ok(put) if put.keys_changed.is_empty() => Ok(visit.done("catalog_put", &address(name))),
         Ok(put) => losers(visit, name, &put.keys_changed),
-        Err(err) => match Refusal::of(&err) {
+        Err(err) => match Refusal::of(visit.texts, &err) {
             Some(refusal) => {
                 let refused = match refusal.member.as_str() {
                     "" => (String::new(), refusal.why),

@@ -122,7 +122,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
                 .iter()
                 .map(|scope| {
                     let implies = scope.implies.join(", ");
-                    (scope.name.clone(), scope.label.clone(), implies)
+                    (scope.name.clone(), visit.texts.said(&scope.label), implies)
                 })
                 .collect(),
             operations: operations

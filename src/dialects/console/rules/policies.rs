@@ -4,7 +4,7 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
 use crate::dialects::console::shell::moment::span;
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::dialects::console::text::{Texts, grouped};
+use crate::dialects::console::text::Texts;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
@@ -74,7 +74,7 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
     let name = encode(&policy.name);
     Ok(Row {
         name: policy.name.clone(),
-        description: policy.description.clone(),
+        description: visit.texts.said(&policy.description),
         sentences: sentences(visit.texts, policy),
         href: format!("{MOUNT}/policies/{name}"),
         can_delete: policy.name != STANDARD,
@@ -91,7 +91,8 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
             )),
         },
         page: section.map_or_else(String::new, |section| {
-            format!("{} → {}", section.menu, section.page)
+            let word = |english| visit.texts.word(english);
+            format!("{} → {}", word(section.menu), word(section.page))
         }),
     })
 }
@@ -154,7 +155,7 @@ pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
     }
     if let Some(rate) = policy.rate_limit {
         let window = span(texts, rate.window_s);
-        let text = texts.with("policy.rate", &grouped(rate.limit));
+        let text = texts.with("policy.rate", &texts.number(rate.limit));
         all.push(text.replacen("{}", &window, 1));
     }
     all.push(t(match policy.tied_to {

@@ -94,7 +94,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         let name = call.param("name");
         match policies::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("policy_deleted", &list_address())),
-            Err(err) => match Refusal::of(&err) {
+            Err(err) => match Refusal::of(visit.texts, &err) {
                 Some(refusal) => deleting(visit, refusal.status, name, Some(refusal.why)),
                 None => Err(err),
             },
@@ -111,7 +111,7 @@ fn require_write(visit: &Visit<'_>) -> Result<()> {
 }
 
 fn again(visit: &Visit<'_>, name: Option<&str>, form: &Form, err: Error) -> Result<Reply> {
-    match Refusal::of(&err) {
+    match Refusal::of(visit.texts, &err) {
         Some(refusal) => asked(visit, refusal.status, name, form, Some(&refusal)),
         None => Err(err),
     }

@@ -2,6 +2,7 @@
 
 use super::{Nav, Shell, html};
 use crate::dialects::console::door::Visit;
+use crate::dialects::console::text::spoken;
 use crate::error::Error;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
@@ -39,7 +40,7 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
     let page = ErrorPage {
         s: Shell::bare(head, "error.malformed"),
         status,
-        detail: sentence(why),
+        detail: spoken().sentence(why),
         request_id: head.id.to_string(),
     };
     html(status, &page).unwrap_or_else(|_| Reply::new(status))
@@ -53,7 +54,7 @@ fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
         Error::NotFound(_) => s.t("error.not_found_detail").to_owned(),
         Error::TooMany { retry_after_s } => s.tn("error.too_many_detail", *retry_after_s),
         Error::Unauthenticated => s.t("error.unauthenticated_detail").to_owned(),
-        other => sentence(&other.to_string()),
+        other => spoken().error(other),
     };
     let page = ErrorPage {
         s,
@@ -91,15 +92,4 @@ fn words(err: &Error) -> (u16, &'static str) {
         Error::Unavailable(_) => (503, "error.unavailable"),
         Error::UnsupportedMediaType(_) => (415, "error.media_type"),
     }
-}
-
-/// An error's text as a sentence: with a capital and a full stop.
-pub fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
-    let mut sentence: String = first.chain(chars).collect();
-    if !sentence.ends_with(['.', '!', '?']) {
-        sentence.push('.');
-    }
-    sentence
 }

@@ -8,7 +8,7 @@ use super::MOUNT;
 use super::assets;
 use super::door::Visit;
 use super::door::cookie::Cookie;
-use super::text::{Texts, english};
+use super::text::{Texts, spoken};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -99,7 +99,7 @@ impl Shell {
 
     /// The frame without navigation, for whoever is not signed in.
     pub fn bare(_: &Head, title: &str) -> Shell {
-        let texts = english();
+        let texts = spoken();
         Shell {
             texts,
             title: texts.get(title).to_owned(),
@@ -126,6 +126,11 @@ impl Shell {
     /// The text of a name that need not have one.
     pub fn find(&self, name: &str) -> Option<&'static str> {
         self.texts.find(name)
+    }
+
+    /// What a system calls something, in this language.
+    pub fn word(&self, english: &'static str) -> &'static str {
+        self.texts.word(english)
     }
 
     /// A text with a value in it.
@@ -185,10 +190,10 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
     });
     let item = |section: &&Section| NavItem {
         href: format!("{MOUNT}/keys?policy={}", section.policy),
-        label: section.page.to_owned(),
+        label: visit.texts.word(section.page).to_owned(),
         icon: KEY,
         current: current == Nav::Section(section.policy),
-        menu: section.menu,
+        menu: visit.texts.word(section.menu),
     };
     shown.map(item).collect()
 }

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use self::answer::Answer;
 use self::exchange::exchange;
@@ -47,6 +48,7 @@ pub struct Front {
     pub lanes: Lanes,
     pub accept_log: Seldom,
     tls_log: Seldom,
+    plain_log: Seldom,
     process: u32,
     id_blocks: AtomicU64,
     /// What the large bodies under way take; see [`exchange`].
@@ -69,6 +71,7 @@ impl Front {
             lanes,
             accept_log: Seldom::default(),
             tls_log: Seldom::default(),
+            plain_log: Seldom::default(),
             process,
             id_blocks: AtomicU64::new(0),
             bodies_bytes: AtomicUsize::new(0),
@@ -78,6 +81,12 @@ impl Front {
     pub fn log_tls(&self) {
         if self.tls_log.may(self.registry.now()) {
             log::warn!("a client speaks TLS to a plain HTTP port");
+        }
+    }
+
+    pub fn log_plain(&self) {
+        if self.plain_log.may(self.registry.now()) {
+            log::warn!("a client spoke plain HTTP on the TLS port");
         }
     }
 
@@ -99,6 +108,8 @@ impl Front {
 pub struct Line {
     pub front: Arc<Front>,
     pub place: Place,
+    /// It came without encryption to a port that asks for it: nothing that it asks is answered.
+    pub is_misplaced: bool,
     peer: Peer,
     /// The next request id. Only this connection's task draws from it.
     next_id: AtomicU64,
@@ -168,9 +179,23 @@ pub async fn serve<S>(io: S, peer: Peer, place: Place, front: Arc<Front>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    converse(io, peer, place, front, false).await;
+}
+
+/// Tells a client that speaks plain HTTP to a TLS port so, whatever it asks.
+pub async fn refuse_plain(io: TcpStream, peer: Peer, place: Place, front: Arc<Front>) {
+    front.log_plain();
+    converse(io, peer, place, front, true).await;
+}
+
+async fn converse<S>(io: S, peer: Peer, place: Place, front: Arc<Front>, is_misplaced: bool)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let line = Arc::new(Line {
         front,
         place,
+        is_misplaced,
         peer,
         next_id: AtomicU64::new(0),
         passed: Mutex::new(None),

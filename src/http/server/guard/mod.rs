@@ -29,6 +29,9 @@ use super::watch::{Phase, Since};
 /// Enough for nearly every request; a connection that never speaks costs no more.
 const BUFFER_BYTES: usize = 2 * 1024;
 
+/// What whoever forgot the encryption is told.
+const PLAIN_ON_TLS: &str = "This port speaks TLS: ask again with https://.";
+
 /// See the heading. `S` is a plain socket or a TLS stream.
 pub struct Guard<S> {
     io: S,
@@ -166,6 +169,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 return Poll::Ready(Ok(()));
             };
             match scan.advance(&self.buffer[self.start..self.end], self.bounds) {
+                Ok(Some(_)) if self.line.is_misplaced => {
+                    self.refuse(refusal(400, PLAIN_ON_TLS));
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Some(complete)) => match self.answered(complete) {
                     true => continue,
                     false => return Poll::Ready(Ok(())),

@@ -5,3 +5,5 @@ mod grave;
 mod log;
 mod rules;
 mod warnings;
+
+pub use rules::filled;

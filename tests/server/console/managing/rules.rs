@@ -5,8 +5,11 @@ use crate::support::{PASSWORD, Server};
 use serde_json::json;
 
 /// Every field of a form as it stands on the page: what a browser would send.
-fn filled(page: &str) -> Vec<(String, String)> {
-    let form = page.split("class=\"card fields").nth(1).unwrap();
+pub fn filled(page: &str) -> Vec<(String, String)> {
+    let form = ["class=\"card fields", "class=\"fields"]
+        .iter()
+        .find_map(|class| page.split(class).nth(1));
+    let form = form.unwrap();
     let form = form.split("</form>").next().unwrap();
     let mut fields = Vec::new();
     for tag in form.split('<').skip(1) {

@@ -93,7 +93,7 @@ pub fn scopes(
         value: scope.name.clone(),
         label: match scope.label.is_empty() {
             true => scope.name.clone(),
-            false => scope.label.clone(),
+            false => visit.texts.said(&scope.label),
         },
         hint: match scope.label.is_empty() {
             true => String::new(),

@@ -173,10 +173,7 @@ fn build(
 /// The field that an error is about, by its name on the page, and what to say.
 fn refusal(visit: &Visit<'_>, err: &Error) -> (Option<String>, String) {
     let Error::Invalid { field, reason } = err else {
-        return (
-            None,
-            crate::dialects::console::shell::error::sentence(&err.to_string()),
-        );
+        return (None, visit.texts.error(err));
     };
     let bare = field.split(['[', '.']).next().unwrap_or(field);
     let place = field
@@ -192,14 +189,11 @@ fn refusal(visit: &Visit<'_>, err: &Error) -> (Option<String>, String) {
     let reason = match place {
         Some(position) if name == "allowed_ips" => {
             let line = visit.texts.with("form.line", &(position + 1).to_string());
-            format!("{line} {reason}")
+            format!("{line} {}", visit.texts.said(reason))
         }
         _ => reason.clone(),
     };
-    (
-        Some(name.to_owned()),
-        crate::dialects::console::shell::error::sentence(&reason),
-    )
+    (Some(name.to_owned()), visit.texts.sentence(&reason))
 }
 
 fn input(

@@ -1,19 +1,18 @@
 //! Making a definition one that a catalog accepts, by leaving out what it refuses.
 
-use crate::cli::failure::{Failure, Result};
 use crate::domain::catalog::{Catalog, Definition};
 use crate::error::Error;
 
 /// The definition without the operations that a catalog refuses, and those operations with the reasons.
-pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<String>)> {
+pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<String>), String> {
     let mut left_out = Vec::new();
     loop {
         let (field, reason) = match Catalog::compile(definition.clone()) {
             Ok(_) => return Ok((definition, left_out)),
             Err(Error::Invalid { field, reason }) => (field, reason),
-            Err(other) => return Err(other.into()),
+            Err(other) => return Err(other.to_string()),
         };
-        let unsettled = || Failure::refused(format!("{field}: {reason}"));
+        let unsettled = || format!("{field}: {reason}");
         let (list, position, member) = place(&field).ok_or_else(unsettled)?;
         match (list, member) {
             ("operations", _) if position < definition.operations.len() => {

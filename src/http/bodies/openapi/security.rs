@@ -3,7 +3,7 @@
 //! A requirement is a list of alternatives, each an object of schemes that are needed together, each with scopes
 //! that are needed together. A catalog says: one of these scopes, or any key at all.
 
-use super::openapi::resolve;
+use super::resolve;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,9 +2,14 @@
 //!
 //! What can be said in a catalog is taken over; the rest is listed with the reason. Nothing is guessed.
 
-use super::security::{self, Demand, Schemes};
+mod security;
+mod settle;
+mod yaml;
+
 use crate::domain::catalog::{Definition, Operation, Scope};
+use security::{Demand, Schemes};
 use serde_json::{Map, Value};
+pub use settle::settle;
 use std::collections::BTreeMap;
 
 /// The methods of a path item (OpenAPI 3.1.1, section 4.8.9.1), and whether they write (RFC 9110, section 9.2.1).
@@ -18,6 +23,17 @@ const METHODS: [(&str, bool); 8] = [
     ("post", true),
     ("put", true),
 ];
+
+/// Reads a document out of a text: JSON is read as JSON, anything else as YAML. The error says what it is not.
+pub fn document(text: &str) -> Result<Value, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('{')
+        && let Ok(document) = serde_json::from_str(text)
+    {
+        return Ok(document);
+    }
+    yaml::parse(text).map_err(|err| format!("is neither JSON nor YAML: {err}"))
+}
 
 /// Where the described API stands.
 pub struct Around<'a> {
