@@ -14,7 +14,7 @@ use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
 use crate::http::headers::{Headers, is_token_byte, name_bytes, text_bytes};
-use crate::http::target::Target;
+use crate::http::request::Target;
 
 /// Reads one head, as often as more of it has arrived. Every byte is looked at once.
 pub struct Scan {

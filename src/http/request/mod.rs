@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads from a socket; `http::server` fills these types. What a path or a credential means is decided above.
 
+mod target;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -10,7 +12,8 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::http::headers::Headers;
-use crate::http::target::Target;
+
+pub use target::Target;
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
