@@ -280,6 +280,16 @@ CREATE TABLE audit_checkpoint (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
+-- What Latchkey last wrote of these things (a user's roles and authenticators belong to him), sealed under the pepper:
+-- what somebody else has changed since does not fit.
+CREATE TABLE row_seals (
+    kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'user', 'workspace')),
+    id   TEXT    NOT NULL,
+    seq  INTEGER NOT NULL,                          -- of the newest audit event then: no later one may be about the thing
+    seal BLOB    NOT NULL CHECK (length(seal) = 32),
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+
 -- The latest numbers that were given to keys, users and authenticators, and to workspaces: none is given twice. What is here may be
 -- ahead of the rows, never behind them for long: the file of tombstones says the same, and survives a restore.
 CREATE TABLE numbers (

@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/generate/"]),
     ("clap_mangen",    &["src/cli/generate/"]),
+    ("crossbeam_utils", &["src/domain/locks.rs"]),
     ("crypto_bigint",  &["src/domain/people/authenticator/"]),
     ("data_encoding",  &["src/domain/people/authenticator/"]),
     ("env_logger",     &["src/cli/log_format.rs", "src/main.rs"]),

@@ -326,7 +326,7 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     let shown = path.display();
     if metadata.uid() != own {
         return Err(refused(format!(
-            "{shown} belongs to user {}, not to user {own} who runs latchkey; run it as that user",
+            "{shown} belongs to user {}, not to user {own} who runs latchkey; run it as that user: sudo -u '#{0}' latchkey …",
             metadata.uid()
         )));
     }

@@ -202,7 +202,7 @@ mod tests {
         };
         Head {
             method: Method::GET,
-            uri: "/".parse().unwrap(),
+            target: "/".parse().unwrap(),
             headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),

@@ -80,7 +80,7 @@ mod tests {
     fn check(headers: &[(&str, &str)], expected: Option<(&str, CredentialHeader)>) {
         let head = Head {
             method: Method::GET,
-            uri: "/?key=lk_x".parse().unwrap(),
+            target: "/?key=lk_x".parse().unwrap(),
             headers: headers.iter().copied().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

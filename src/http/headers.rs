@@ -1,7 +1,17 @@
 //! Header lines, of a request as of an answer.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
+
+thread_local! {
+    /// Memory of messages that are done, for the next ones of this thread.
+    static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Messages that a thread keeps the memory of: a request, its answer, and a few more.
+const SPARE_MAX: usize = 4;
 
 /// The lines in their order, as one text and where each of them is in it.
 ///
@@ -12,6 +22,8 @@ pub struct Headers {
     /// `name: value\r\n`, as often as there are lines, the names in lower case.
     text: Vec<u8>,
     lines: Vec<Line>,
+    /// A bit for each name ([`bit`]): nearly always these tell that a name is not there.
+    names: u64,
 }
 
 /// One line: its name begins at `start`, its value ends two bytes before `end`.
@@ -28,19 +40,23 @@ const LINES: usize = 12;
 
 impl Headers {
     /// The value of the first line of this name, in any case.
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         self.all(name).next()
     }
 
     /// The values of all lines of this name, in their order.
-    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.lines
+    pub fn all(&self, name: impl AsRef<[u8]>) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let lines = match self.names & bit(name.as_ref()) {
+            0 => &[][..],
+            _ => &self.lines,
+        };
+        lines
             .iter()
-            .filter(move |line| self.has_name(line, name))
+            .filter(move |line| self.has_name(line, name.as_ref()))
             .map(|line| &self.text[line.value()])
     }
 
-    pub fn contains(&self, name: &str) -> bool {
+    pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
         self.get(name).is_some()
     }
 
@@ -67,17 +83,21 @@ impl Headers {
     /// As [`Headers::append`], for names that are written in lower case ([`is_own_name`]).
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let bytes = name.len() + value.len() + 4;
         if self.lines.capacity() == 0 {
-            self.text = Vec::with_capacity(TEXT_BYTES.max(bytes));
-            self.lines = Vec::with_capacity(LINES);
+            let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+            (self.text, self.lines) = spare
+                .ok()
+                .flatten()
+                .unwrap_or_else(|| (Vec::with_capacity(TEXT_BYTES), Vec::with_capacity(LINES)));
         }
+        let bytes = name.len() + value.len() + 4;
         let start = self.text.len();
         self.text.reserve(bytes);
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(b": ");
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(b"\r\n");
+        self.names |= bit(name);
         self.lines.push(Line {
             start,
             value: start + name.len() + 2,
@@ -85,16 +105,28 @@ impl Headers {
         });
     }
 
-    /// Takes all lines away and keeps their memory.
-    pub fn clear(&mut self) {
-        self.text.clear();
-        self.text.shrink_to(TEXT_BYTES);
-        self.lines.clear();
+    /// Adds lines behind the others.
+    pub fn push_all(&mut self, more: &Headers) {
+        let before = self.text.len();
+        self.text.extend_from_slice(&more.text);
+        self.lines.extend(more.lines.iter().map(|line| Line {
+            start: before + line.start,
+            value: before + line.value,
+            end: before + line.end,
+        }));
+        self.names |= more.names;
     }
 
     /// Takes all lines of this name away.
     pub fn remove(&mut self, name: &str) {
-        while let Some(at) = self.lines.iter().position(|line| self.has_name(line, name)) {
+        if !self.contains(name) {
+            return;
+        }
+        while let Some(at) = self
+            .lines
+            .iter()
+            .position(|line| self.has_name(line, name.as_bytes()))
+        {
             let Line { start, end, .. } = self.lines.remove(at);
             self.text.drain(start..end);
             for line in &mut self.lines[at..] {
@@ -105,10 +137,28 @@ impl Headers {
         }
     }
 
-    /// Nearly always the length tells that it has not.
-    fn has_name(&self, line: &Line, name: &str) -> bool {
+    fn has_name(&self, line: &Line, name: &[u8]) -> bool {
         let known = line.name();
-        known.len() == name.len() && self.text[known].eq_ignore_ascii_case(name.as_bytes())
+        known.len() == name.len() && self.text[known].eq_ignore_ascii_case(name)
+    }
+}
+
+/// Gives the memory back to the thread, unless a long message made it large.
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if self.lines.capacity() != LINES || self.text.capacity() != TEXT_BYTES {
+            return;
+        }
+        let (mut text, mut lines) = (mem::take(&mut self.text), mem::take(&mut self.lines));
+        text.clear();
+        lines.clear();
+        // A thread that ends has no use for it.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push((text, lines));
+            }
+        });
     }
 }
 
@@ -143,9 +193,21 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// The bit of a name in any case, from its length and its end: one of 64.
+fn bit(name: &[u8]) -> u64 {
+    let end = name.last().map_or(0, |byte| usize::from(byte | 0x20));
+    1 << ((name.len() + 7 * end) % 64)
+}
+
 /// A `token` (RFC 9110, 5.6.2).
 pub fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
+    !name.is_empty() && name_bytes(name) == name.len()
+}
+
+/// How many bytes a text begins with that may be in a name.
+pub fn name_bytes(text: &[u8]) -> usize {
+    let end = text.iter().position(|byte| !is_token_byte(*byte));
+    end.unwrap_or(text.len())
 }
 
 /// Whether a name has the form of those that this server sends. Always inlined: of a literal the compiler knows.

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use http::{Method, Uri};
+use http::Method;
 
 use crate::http::headers::Headers;
+use crate::http::target::Target;
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Request {
         let json = ("content-type", "application/json");
         let head = Head {
             method: method.parse().ok()?,
-            uri: target.parse().ok()?,
+            target: target.parse().ok()?,
             headers: Some(json)
                 .filter(|_| !body.is_empty())
                 .into_iter()
@@ -60,7 +61,7 @@ impl Deref for Request {
 pub struct Head {
     pub method: Method,
     /// Origin form, or absolute form as the client sent it; see [`Head::host`].
-    pub uri: Uri,
+    pub target: Target,
     pub headers: Headers,
     pub peer: Peer,
     pub id: RequestId,
@@ -69,12 +70,12 @@ pub struct Head {
 impl Head {
     /// The path as it was sent, not decoded; starts with `/` (or is `*` for `OPTIONS *`).
     pub fn path(&self) -> &str {
-        self.uri.path()
+        self.target.path()
     }
 
     /// The raw query without its `?`; empty if there is none.
     pub fn query(&self) -> &str {
-        self.uri.query().unwrap_or("")
+        self.target.query()
     }
 
     /// The value of a header that may occur at most once, trimmed of surrounding spaces and tabs.
@@ -97,8 +98,8 @@ impl Head {
     /// The host that the client asked for, with its port if it named one: the authority of an absolute target,
     /// else the `Host` header (RFC 9112, 3.2.2). `None` only for HTTP/1.0 without `Host`.
     pub fn host(&self) -> Option<&str> {
-        if let Some(authority) = self.uri.authority() {
-            return Some(authority.as_str());
+        if let Some(authority) = self.target.authority() {
+            return Some(authority);
         }
         self.header("host").ok().flatten()
     }
@@ -180,14 +181,14 @@ impl fmt::Display for RequestId {
 mod tests {
     use super::*;
 
-    fn head(uri: &str, lines: &[(&str, &[u8])]) -> Head {
+    fn head(target: &str, lines: &[(&str, &[u8])]) -> Head {
         let mut headers = Headers::default();
         for (name, value) in lines {
             headers.append(name.as_bytes(), value);
         }
         Head {
             method: Method::GET,
-            uri: uri.parse().unwrap(),
+            target: target.parse().unwrap(),
             headers,
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(1, 2),

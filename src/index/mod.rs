@@ -9,15 +9,19 @@ pub mod usage;
 use crate::domain::key::KeyId;
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::quota::Counters;
-use crate::domain::locks::{lock, read, write};
+use crate::domain::locks::{
+    ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard, lock, read, read_sharded, write,
+    write_sharded,
+};
 use crate::domain::people::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use directory::Directory;
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 use usage::UsageBook;
 
 /// Parts that the keys are spread over, so that a change holds up few verifications.
@@ -26,7 +30,31 @@ const SHARDS: usize = 64;
 /// See [`Index::each_of_part`].
 pub const PARTS: usize = SHARDS;
 
-type Keys = HashMap<KeyId, Box<Live>, BuildHasherDefault<IdHasher>>;
+/// Keys by the id that they hold: a place in the table is a pointer and no more, so that tables are small.
+type Keys = HashSet<Entry, BuildHasherDefault<IdHasher>>;
+
+/// See [`Keys`].
+struct Entry(Box<Live>);
+
+impl Borrow<KeyId> for Entry {
+    fn borrow(&self) -> &KeyId {
+        &self.0.id
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
 
 /// A part of the keys, on cache lines of its own: threads that look into different parts must not meet.
 #[derive(Default)]
@@ -36,7 +64,8 @@ struct Shard(RwLock<Keys>);
 /// All live keys and what they are judged against.
 pub struct Index {
     shards: Vec<Shard>,
-    directory: RwLock<Directory>,
+    /// Read by every question on every thread: readers write to a cache line of their own.
+    directory: ShardedLock<Directory>,
     sessions: RwLock<HashMap<KeyId, Session>>,
     kins: Mutex<Kins>,
     /// Uses that wait to be written.
@@ -59,7 +88,7 @@ impl Index {
     pub fn new(directory: Directory, sessions: Vec<Session>) -> Index {
         Index {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            directory: RwLock::new(directory),
+            directory: ShardedLock::new(directory),
             sessions: RwLock::new(
                 sessions
                     .into_iter()
@@ -74,24 +103,24 @@ impl Index {
     }
 
     /// Workspaces, users, policies and catalogs as of now.
-    pub fn directory(&self) -> RwLockReadGuard<'_, Directory> {
-        read(&self.directory)
+    pub fn directory(&self) -> ShardedLockReadGuard<'_, Directory> {
+        read_sharded(&self.directory)
     }
 
     /// For publishing a commit; verifications wait while it is held.
-    pub fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
-        write(&self.directory)
+    pub fn directory_mut(&self) -> ShardedLockWriteGuard<'_, Directory> {
+        write_sharded(&self.directory)
     }
 
     /// Looks at a key; `None` if there is none of this id (or it is not loaded yet, see [`Index::is_complete`]).
     pub fn with_key<R>(&self, id: KeyId, look: impl FnOnce(&Live) -> R) -> Option<R> {
         let shard = read(self.shard(id));
-        shard.get(&id).map(|key| look(key))
+        shard.get(&id).map(|Entry(key)| look(key))
     }
 
     /// Puts a key in the place of what had its id.
     pub fn put_key(&self, key: Live) {
-        let old = self.shard_mut(key.id).insert(key.id, Box::new(key));
+        let old = self.shard_mut(key.id).replace(Entry(Box::new(key)));
         drop(old);
     }
 
@@ -102,7 +131,7 @@ impl Index {
         // Held over both questions: completion empties the set of what is gone.
         let gone = lock(&self.gone);
         if !self.is_complete() && !gone.contains(&key.id) {
-            shard.entry(key.id).or_insert_with(|| Box::new(key));
+            shard.insert(Entry(Box::new(key))); // which leaves alone what is there
         }
     }
 
@@ -119,7 +148,7 @@ impl Index {
     /// too takes it first, and lets go of it before the next part.
     pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
         let shard = read(&self.shards[part % SHARDS].0);
-        shard.values().map(|key| &**key).for_each(look);
+        shard.iter().map(|Entry(key)| &**key).for_each(look);
     }
 
     /// Shows every key, a shard at a time, with what it is judged against; for counting.
@@ -143,7 +172,7 @@ impl Index {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let shard = read(&shard.0);
-            for key in shard.values() {
+            for Entry(key) in shard.iter() {
                 let counters = key.rare.as_ref().and_then(|rare| rare.counters.as_ref());
                 if let Some(counters) = counters
                     && let Some(uses) = &mut lock(counters).uses

@@ -1,13 +1,14 @@
 //! Catalogs: put whole, in one transaction.
 
 use super::access::Caller;
-use super::{App, Record};
+use super::{App, Record, publish};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
 use crate::domain::key::KeyId;
 use crate::domain::people::permission::Permission;
 use crate::domain::text;
 use crate::error::{Error, Result};
+use crate::index::directory::Directory;
 use crate::store::{Write, catalogs, keys};
 use std::sync::Arc;
 
@@ -74,6 +75,19 @@ pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Catalog>> {
         .catalog(name)
         .cloned()
         .ok_or(Error::NotFound("catalog"))
+}
+
+/// The catalog of a name as a transaction sees it: another change that is committed with it may have put a new one,
+/// which the index has only after the commit.
+pub(super) fn in_force(
+    tx: &Write<'_>,
+    directory: &Directory,
+    name: &str,
+) -> Result<Option<Arc<Catalog>>> {
+    match tx.has_touched(&Target::new(Kind::Catalog, name)) {
+        true => publish::catalog(tx, name),
+        false => Ok(directory.catalog(name).cloned()),
+    }
 }
 
 /// All catalogs, by name.
@@ -152,4 +166,94 @@ fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record
         }
     }
     Ok(losers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::Scope;
+    use crate::ops::keys::edit::{Edit, edit};
+    use crate::ops::keys::issue::{NewKey, issue};
+    use crate::ops::setup::fixture::Fixture;
+    use crate::store::Durability;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::mpsc::channel;
+
+    fn shop(scopes: &[&str]) -> Definition {
+        let scope = |name: &&str| Scope {
+            name: (*name).to_owned(),
+            ..Scope::default()
+        };
+        Definition {
+            name: "shop".to_owned(),
+            scopes: scopes.iter().map(scope).collect(),
+            ..Definition::default()
+        }
+    }
+
+    fn new_key(scope: &str) -> NewKey {
+        NewKey {
+            name: "k".to_owned(),
+            catalog: Some("shop".to_owned()),
+            scopes: vec![scope.to_owned()],
+            ..NewKey::default()
+        }
+    }
+
+    /// Committed together, one after the other: what comes second is judged by what the first has put.
+    #[test]
+    fn a_key_that_is_committed_with_its_catalog_has_no_scope_that_vanishes_with_it() {
+        let fixture = Fixture::new();
+        let (app, local) = (&fixture.app, fixture.local());
+        put(app, &local, shop(&["old", "both"])).unwrap();
+        let known = issue(app, &local, new_key("both"), None).unwrap();
+        let id = known.view.key.id;
+        let (running, started) = channel();
+        let (release, wait) = channel::<()>();
+        std::thread::scope(|scope| {
+            let held = scope.spawn(move || {
+                app.store.write(Durability::Full, move |_| {
+                    running.send(()).unwrap();
+                    let _ = wait.recv();
+                    Ok(())
+                })
+            });
+            started.recv().unwrap();
+            let in_line = |count| {
+                while app.figures().changes_waiting.load(Relaxed) < count {
+                    std::thread::yield_now();
+                }
+            };
+            let local = &local;
+            let putting = scope.spawn(move || put(app, local, shop(&["new", "both"])));
+            in_line(1);
+            let vanished = scope.spawn(move || issue(app, local, new_key("old"), None));
+            in_line(2);
+            let fresh = scope.spawn(move || issue(app, local, new_key("new"), None));
+            in_line(3);
+            let edited = scope.spawn(move || {
+                let scopes = Some(vec!["old".to_owned()]);
+                edit(
+                    app,
+                    local,
+                    id,
+                    Edit {
+                        scopes,
+                        ..Edit::default()
+                    },
+                )
+            });
+            in_line(4);
+            drop(release);
+            held.join().unwrap().unwrap();
+            putting.join().unwrap().unwrap();
+            let refused = vanished.join().unwrap();
+            assert!(
+                matches!(&refused, Err(Error::Invalid { field, .. }) if field == "scopes[0]"),
+                "{refused:?}"
+            );
+            fresh.join().unwrap().unwrap();
+            assert!(matches!(edited.join().unwrap(), Err(Error::Invalid { .. })));
+        });
+    }
 }

@@ -79,6 +79,11 @@ impl Clock {
     /// Now. What was told as now, less a quarter of a second, is never taken back while the process runs, unless
     /// it was too far ahead to be believed.
     pub fn now(&self) -> Moment {
+        self.now_at(Instant::now())
+    }
+
+    /// As [`Clock::now`], for whoever has just looked at the steady clock: `steady` is that very moment.
+    pub fn now_at(&self, steady: Instant) -> Moment {
         let mark = self.mark.load(Ordering::Relaxed);
         let wall = (self.wall)().0;
         let ahead_ms = wall.saturating_sub(mark);
@@ -87,13 +92,13 @@ impl Clock {
         }
         Moment {
             wall: Timestamp(wall.max(mark)),
-            steady_ms: self.steady_ms(),
+            steady_ms: self.steady_ms(steady),
         }
     }
 
     /// Moves the mark to the wall clock if that can be believed, and returns it for the store to record.
     pub fn tick(&self) -> Timestamp {
-        self.tick_at(self.steady_ms())
+        self.tick_at(self.steady_ms(Instant::now()))
     }
 
     fn tick_at(&self, steady_ms: u64) -> Timestamp {
@@ -144,8 +149,9 @@ impl Clock {
         }
     }
 
-    fn steady_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn steady_ms(&self, steady: Instant) -> u64 {
+        let lasted = steady.saturating_duration_since(self.started);
+        u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

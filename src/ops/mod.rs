@@ -33,6 +33,7 @@ use crate::store::{Durability, Read, Store, Write, audit, local};
 use access::Caller;
 use clock::Clock;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// The server's state, shared by all threads.
 pub struct App {
@@ -69,6 +70,11 @@ impl App {
     /// Now, as a request sees it.
     pub fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// As [`App::now`], for whoever has just looked at the steady clock.
+    pub fn now_at(&self, steady: Instant) -> Moment {
+        self.clock.now_at(steady)
     }
 
     /// Runs one change of state. The work and its audit event commit together; the index follows before this

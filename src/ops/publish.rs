@@ -99,7 +99,8 @@ fn live_key(read: &Read, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
         .transpose()
 }
 
-fn catalog(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
+/// A catalog as its rows are.
+pub fn catalog(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
     catalogs::find(read, name)?
         .map(|definition| Catalog::compile(definition).map(Arc::new))
         .transpose()

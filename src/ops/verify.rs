@@ -87,7 +87,9 @@ pub fn verify<R>(
     render: impl Fn(&Verdict<'_>) -> R,
 ) -> Outcome<R> {
     let watched = Watched::begin();
-    match step(app, secret, question, within, false, &watched.over(&render)) {
+    let now = app.now_at(watched.began);
+    let render = watched.over(&render);
+    match step(app, secret, question, within, now, false, &render) {
         Step::Done(answer) => {
             watched.count(app);
             Outcome::Done(answer)
@@ -115,6 +117,7 @@ pub fn verify_blocking<R>(
             secret,
             question,
             within,
+            app.now(),
             loaded,
             &watched.over(&render),
         ) {
@@ -197,10 +200,10 @@ fn step<R>(
     secret: &str,
     question: &Question<'_>,
     within: Option<Uid>,
+    now: Moment,
     loaded: bool,
     render: &impl Fn(&Verdict<'_>) -> R,
 ) -> Step<R> {
-    let now = app.now();
     let directory = app.index.directory();
     let told = |refusal: Refusal, allowed: Allowed, key: Option<&Live>| {
         render(&Verdict {

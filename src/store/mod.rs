@@ -17,6 +17,7 @@ pub mod local;
 pub mod numbers;
 pub mod people;
 pub mod policies;
+pub mod seals;
 mod sqlite;
 pub mod tokens;
 pub mod workspaces;
@@ -33,7 +34,7 @@ use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
 use crate::domain::keeping::tombstone::Tombstones;
 use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::Digest;
+use crate::domain::key::pepper::{Digest, Peppers};
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -88,8 +89,8 @@ impl Store {
         sqlite::create(path)
     }
 
-    /// Opens an existing database and starts its writer.
-    pub fn open(path: &Path, publish: Publish) -> Result<Store> {
+    /// Opens an existing database and starts its writer, which seals rows under the pepper.
+    pub fn open(path: &Path, peppers: Arc<Peppers>, publish: Publish) -> Result<Store> {
         // Before any connection: closing a file of ours would drop the locks of one.
         sqlite::check_header(path)?;
         let figures = Arc::new(Figures::default());
@@ -102,6 +103,7 @@ impl Store {
         let writer = Writer::new(
             path,
             connection,
+            peppers,
             publish,
             place.clone(),
             book.clone(),

@@ -288,6 +288,16 @@ fn systemd_finds_the_units_whole_and_well_closed() {
         .and_then(|rest| rest.split(' ').next()?.parse().ok())
         .unwrap_or_else(|| panic!("{said}"));
     assert!(score <= 1.5, "{score}\n{said}");
+    // What the unit says of itself, where systemd is the one that it names.
+    let unit = fs::read_to_string("systemd/latchkey.service").unwrap();
+    let (version, told) = unit
+        .split_once("(systemd ")
+        .and_then(|(_, rest)| rest.split_once("): "))
+        .unwrap();
+    let (_, own) = analyze(&["--version"]);
+    if own.starts_with(&format!("systemd {version} ")) {
+        assert!(told.starts_with(&format!("{score} ")), "{score}\n{said}");
+    }
     let _ = fs::remove_dir_all(folder);
 }
 

@@ -70,7 +70,7 @@ mod tests {
         let peer = Peer::Unix { uid: 0 };
         Head {
             method: Method::POST,
-            uri: uri.parse().unwrap(),
+            target: uri.parse().unwrap(),
             headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),

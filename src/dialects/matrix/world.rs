@@ -167,7 +167,7 @@ impl World {
         let request = Request {
             head: Head {
                 method: Method::try_from(method).unwrap(),
-                uri: path.parse().unwrap(),
+                target: path.parse().unwrap(),
                 headers: headers
                     .iter()
                     .map(|(name, value)| (*name, value.as_str()))

@@ -1,7 +1,8 @@
 //! `GET /metrics`: the server's figures in the OpenMetrics text format, for Prometheus and whatever reads it.
 //!
 //! From this machine, or from anywhere on the address of `--metrics-listen`, without a credential; else with
-//! `audit:read` in the root workspace. No metric has a label whose values come from clients: the number of series is
+//! `audit:read` in the root workspace. Whoever is let in for being on this machine has to ask for a host that is this
+//! server; credentials, and the address that is for figures alone, are good under any name. No metric has a label whose values come from clients: the number of series is
 //! fixed.
 
 mod text;
@@ -54,7 +55,10 @@ fn render(err: &Error, _: &Head) -> Reply {
         }
         Error::Forbidden(_) => (403, "this credential does not have audit:read everywhere"),
         Error::Malformed(_) | Error::Invalid { .. } => (400, "this request cannot be read"),
-        Error::Misdirected => (421, "wrong host"),
+        Error::Misdirected => (
+            421,
+            "not a host of this server; add it to allowed_hosts if it is",
+        ),
         Error::NotFound(_) => (404, "not found"),
         Error::TooLarge { .. } => (413, "too large"),
         Error::TooMany { .. } => (429, "too many requests"),

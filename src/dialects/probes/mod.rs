@@ -1,5 +1,6 @@
-//! Probes for whatever keeps the server running: is it alive, is it ready. Public, and
-//! without any detail but for the machine itself.
+//! Probes for whatever keeps the server running: is it alive, is it ready. Public, and without any detail but for the
+//! machine itself. They answer under any name: load balancers ask for addresses and names of their own, and a word that
+//! everybody may hear is no prize for DNS rebinding.
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

@@ -233,7 +233,7 @@ mod tests {
     fn check(err: &Error, status: u16, kind: &str, code: u16) {
         let head = Head {
             method: Method::GET,
-            uri: "/api/v3/users/7/logins/12".parse().unwrap(),
+            target: "/api/v3/users/7/logins/12".parse().unwrap(),
             headers: Headers::default(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

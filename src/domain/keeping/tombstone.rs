@@ -113,7 +113,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         .filter_map(|(is, verb)| is.then_some(verb));
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
-        (_, "create" | "install" | "issue" | "page" | "reveal") => Vec::new(),
+        (_, "create" | "install" | "issue" | "page" | "reveal" | "tampered") => Vec::new(),
         (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
         (Kind::Policy, "delete") => Vec::new(),
         (_, "delete" | "revoke") => vec![Verb::Deleted],

@@ -247,19 +247,21 @@ impl Mount {
 
 /// A path that a table spells out belongs to those lines alone: `/keys/identify` is no `/keys/{id}`.
 fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target {
-    let spelt_out = |route: &&Route| !route.path.contains('{') && fits(route.path, below);
-    let only = surface
-        .routes
-        .iter()
-        .find(spelt_out)
-        .map(|route| route.path);
+    let spelt_out = |route: &&Route| fits(route.path, below) && !route.path.contains('{');
+    let takes = |route: &Route| {
+        let head = method == http::Method::HEAD && route.method == "GET";
+        route.method == "*" || route.method == method.as_str() || head
+    };
+    let only = match surface.routes.iter().find(spelt_out) {
+        Some(route) if takes(route) => return Target::Route(route),
+        only => only.map(|route| route.path),
+    };
     let mut others: Vec<&str> = Vec::new();
     for route in surface.routes {
         if only.is_some_and(|only| only != route.path) || !fits(route.path, below) {
             continue;
         }
-        let head = method == http::Method::HEAD && route.method == "GET";
-        if route.method == "*" || route.method == method.as_str() || head {
+        if takes(route) {
             return Target::Route(route);
         }
         others.push(route.method);
@@ -374,7 +376,7 @@ mod tests {
         let table = Table::new(ALL, &Mounts::parse(settings.iter().copied(), ALL).unwrap());
         let head = Head {
             method: method.parse().unwrap(),
-            uri: path.parse().unwrap(),
+            target: path.parse().unwrap(),
             headers: [("host", host)].into_iter().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

@@ -131,11 +131,12 @@ impl Router {
     }
 
     fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
-        if self.trust.now().is_for_figures(request) && found.surface.mount != FIGURES {
+        let trust = self.trust.now();
+        if trust.is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
         }
         let checks_host = found.surface.checks_host && !found.by_host;
-        if checks_host && !self.trust.now().answers_for(request) {
+        if checks_host && !trust.answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match found.target {
@@ -167,7 +168,6 @@ impl Router {
         if route.query == QueryRule::Refused {
             Query::parse(request.query())?.finish()?;
         }
-        let trust = self.trust.now();
         let call = Call {
             app: &self.app,
             trust: &trust,
@@ -226,6 +226,10 @@ impl Router {
         let may_ask = match access {
             Access::Caller | Access::Public => false,
             Access::Machine if trust.metrics_port.is_some() => trust.is_for_figures(head),
+            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
+            Access::Machine if on_this_machine && !trust.answers_for(head) => {
+                return Err(Error::Misdirected);
+            }
             Access::Machine => on_this_machine,
             Access::Verifier => on_this_machine && trust.verify_from_loopback,
         };

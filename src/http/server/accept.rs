@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::Listener;
 use super::connection::{self, Front};
-use super::tls::{LiveTls, shake_hands};
+use super::tls::{LiveTls, Opened, shake_hands};
 use super::watch::{Place, TICK};
 use crate::http::request::Peer;
 
@@ -81,8 +81,14 @@ impl Door {
                     let Ok(stream) = TcpStream::from_std(stream) else {
                         return;
                     };
-                    if let Some(stream) = shake_hands(stream, identity, &place, &owner).await {
-                        connection::serve(stream, peer, place, owner).await;
+                    match shake_hands(stream, identity, &place, &owner).await {
+                        Some(Opened::Plain(stream)) => {
+                            connection::refuse_plain(stream, peer, place, owner).await;
+                        }
+                        Some(Opened::Tls(stream)) => {
+                            connection::serve(*stream, peer, place, owner).await;
+                        }
+                        None => {}
                     }
                 });
             }

@@ -1,6 +1,6 @@
 //! Whether all is well with a server: one finding a question, each with what to do.
 
-use super::{memory, rows};
+use super::{memory, recorded, rows};
 use crate::domain::audit::{Changes, Target};
 use crate::domain::people::permission::Permission;
 use crate::error::Result;
@@ -26,14 +26,18 @@ pub struct Check {
     pub finding: Finding,
     /// What was found.
     pub text: String,
+    /// Whether that names users, workspaces, policies or catalogs.
+    pub has_names: bool,
     /// What to do; empty where nothing is to be done.
     pub advice: String,
 }
 
 /// What no question here can find out.
 pub const UNSEEN: &[&str] = &[
-    "digests of secrets and passwords carry no seal of their own: whoever can write the database file can put others there",
-    "roles, policies and catalogs are not compared with the audit log, only keys are",
+    "secrets of keys, sessions and tokens carry no seal: whoever can write the database file can put back one that was replaced, or \
+     give a session to somebody else until it ends",
+    "where the audit log was cut, keys from before it are not compared, and an older row with its older seal looks sound",
+    "whoever has the pepper too can seal what he likes",
     "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
 ];
 
@@ -51,6 +55,7 @@ impl Check {
             name,
             finding: Finding::Ok,
             text: text.into(),
+            has_names: false,
             advice: String::new(),
         }
     }
@@ -64,7 +69,16 @@ impl Check {
             name,
             finding: Finding::Warning,
             text: text.into(),
+            has_names: false,
             advice: advice.into(),
+        }
+    }
+
+    /// Its text holds names, which stay on this machine.
+    pub fn with_names(self) -> Check {
+        Check {
+            has_names: true,
+            ..self
         }
     }
 
@@ -113,6 +127,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     let mut found: Vec<Check> = checks.into_iter().map(look).collect();
     found.insert(6, room(app));
     found.splice(5..5, memory::checks(app));
+    found.splice(4..4, recorded::checks(app));
     Ok(found)
 }
 

@@ -42,6 +42,7 @@ pub fn checks(app: &App) -> Vec<Check> {
                 "somebody has changed the database while the server ran, or this is a defect: keep a support bundle, look \
                  these up, then start the server anew, which goes by the database",
             )
+            .with_names()
         }
     };
     NAMES.into_iter().zip(differences).map(one).collect()
@@ -96,10 +97,11 @@ fn look(app: &App) -> Result<Differences> {
     let held = held_sessions(app, &memory);
     let held = held.iter().filter(|session| !session.is_over(now));
     let held: BTreeMap<String, &Session> = held.map(|held| (held.id.to_string(), held)).collect();
-    // Rows may be a minute behind the last use of a session, and stay a while when it is over.
+    // Rows may be a minute behind the last use of a session, and stay a while when it is over or its user is gone.
+    let lasts = |row: &Session| !row.is_over(now) && rows.user(row.user).is_some();
     let rows = sessions.iter().map(|row| (row.id.to_string(), row));
     let sessions = differences(
-        rows.filter(|(id, row)| !row.is_over(now) || held.contains_key(id)),
+        rows.filter(|(id, row)| lasts(row) || held.contains_key(id)),
         |id| held.get(id).copied(),
         held.keys().cloned(),
         same_session,

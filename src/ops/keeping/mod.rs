@@ -5,6 +5,7 @@ pub mod closing;
 pub mod doctor;
 pub mod figures;
 mod memory;
+pub mod recorded;
 pub mod restore;
 mod rows;
 

@@ -48,7 +48,11 @@ pub fn settle(file: &Path, known: &Tombstones, restored: &Restored) -> Result<()
 /// Checks a copy of a backup and makes it ready to serve.
 pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored> {
     Store::check_backup(copy)?;
-    let store = Store::open(copy, Box::new(|_, _| Ok(Box::new(|| {}))))?;
+    let store = Store::open(
+        copy,
+        files.peppers.clone(),
+        Box::new(|_, _| Ok(Box::new(|| {}))),
+    )?;
     let (events, newest) = store.read(|read| {
         local::check_peppers(read, &files.peppers)?;
         local::check_sealing_keys(read, &files.sealing)?;

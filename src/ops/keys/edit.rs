@@ -47,7 +47,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             let directory = index.directory();
             let before = manageable(tx, &directory, &who, id)?;
             let policy = policy_of(tx, &before)?;
-            let after = apply(&directory, &policy, &before, &edit, now)?;
+            let after = apply(tx, &directory, &policy, &before, &edit, now)?;
             if after.name != before.name {
                 check_name(tx, &policy, &after)?;
             }
@@ -91,6 +91,7 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
 
 /// The key as it will be, checked against its policy.
 fn apply(
+    tx: &Write<'_>,
     directory: &Directory,
     policy: &Policy,
     before: &Key,
@@ -111,7 +112,7 @@ fn apply(
     }
     if let Some(asked) = &edit.scopes {
         may(Field::Scopes)?;
-        key.scopes = scopes(directory, key.catalog.as_deref(), key.workspace, asked)?;
+        key.scopes = scopes(tx, directory, key.catalog.as_deref(), key.workspace, asked)?;
     }
     if let Some(read_only) = edit.read_only {
         may(Field::ReadOnly)?;

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::catalogs;
 use crate::ops::people::sessions;
 use crate::ops::retry::{self, Retry};
 use crate::store::{Write, keys, numbers, policies};
@@ -205,7 +206,7 @@ fn plan(
         check_prefix("prefix", prefix)?;
     }
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
-    let scopes = scopes(directory, catalog.as_deref(), workspace, &new.scopes)?;
+    let scopes = scopes(tx, directory, catalog.as_deref(), workspace, &new.scopes)?;
     let key = Key {
         id: generate_id()?,
         number: 0,
@@ -292,6 +293,7 @@ fn owner(
 
 /// Checks scopes against the catalog, folds repeats, keeps their order.
 pub fn scopes(
+    tx: &Write<'_>,
     directory: &Directory,
     catalog: Option<&str>,
     workspace: Uid,
@@ -300,7 +302,7 @@ pub fn scopes(
     let catalog = match catalog {
         None => None,
         Some(name) => {
-            let found = directory.catalog(name);
+            let found = catalogs::in_force(tx, directory, name)?;
             Some(found.ok_or_else(|| {
                 Error::invalid("catalog", format!("there is no catalog {name:?}"))
             })?)
@@ -316,7 +318,7 @@ pub fn scopes(
     for (position, scope) in asked.iter().enumerate() {
         let field = format!("scopes[{position}]");
         check_scope_name(&field, scope)?;
-        if let Some(catalog) = catalog {
+        if let Some(catalog) = &catalog {
             let refused = |why: String| Err(Error::invalid(&field, why));
             match catalog.scope(scope) {
                 None => return refused(format!("is no scope of catalog {}", catalog.name())),

@@ -165,17 +165,19 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Ar
                     .transpose()?;
             }
             after.enabled = edit.enabled.unwrap_or(before.enabled);
-            if !after.enabled {
+            if before.enabled && !after.enabled {
                 // Sessions end for good: nobody who is let in again finds an old one open.
                 after.generation += 1;
             }
             let mut changes = Changes::default();
             changes.note_option("email", &before.email, &after.email);
             changes.note("enabled", &before.enabled, &after.enabled);
+            if changes.is_empty() {
+                return Ok((None, after.uid));
+            }
             people::update(tx, &after)?;
             check_owner_left(tx, &directory)?;
-            let noted = !changes.is_empty();
-            Ok((noted.then(|| record(&after, changes)), after.uid))
+            Ok((Some(record(&after, changes)), after.uid))
         },
     )?;
     found(&app.index.directory(), uid)

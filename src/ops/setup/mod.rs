@@ -76,7 +76,11 @@ pub fn create(
     };
     let digest = password.as_deref().map(PasswordDigest::new).transpose()?;
     Store::create(path)?;
-    let store = Store::open(path, Box::new(|_, _| Ok(Box::new(|| {}))))?;
+    let store = Store::open(
+        path,
+        files.peppers.clone(),
+        Box::new(|_, _| Ok(Box::new(|| {}))),
+    )?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
         let seeds = seed(tx, &files, digest.as_ref(), now)?;
         presets::install(tx, &files.peppers, presets, now)?;
@@ -102,6 +106,7 @@ pub fn open(
     let publishing = index.clone();
     let store = Store::open(
         path,
+        files.peppers.clone(),
         Box::new(move |read, targets| publish::prepare(&publishing, read, targets)),
     )?;
     let mark = store.read(|read| {
@@ -282,6 +287,14 @@ fn seed(
         peppers,
         system_event("server.init", Target::server(), now),
     )?;
+    for made in [
+        Target::new(Kind::Workspace, workspace.uid),
+        Target::new(Kind::User, owner.uid),
+        Target::new(Kind::Policy, STANDARD),
+        Target::new(Kind::Catalog, BUILT_IN),
+    ] {
+        tx.touch(made);
+    }
     let mut management = Key {
         owner: Some(owner.uid),
         catalog: Some(BUILT_IN.to_owned()),

@@ -161,6 +161,14 @@ fn checkpoint(read: &Read) -> Result<Option<Mark>> {
     )
 }
 
+/// The newest event.
+pub(super) fn newest(read: &Read) -> Result<Option<Event>> {
+    match head(read)? {
+        Some(head) => find(read, head.seq),
+        None => Ok(None),
+    }
+}
+
 /// The event of a number.
 pub fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
     read.query_one(
@@ -182,7 +190,7 @@ fn sealed(peppers: &Peppers, what: &str, mark: &Mark) -> bool {
         .any(|pepper| pepper.seal(&text).0 == mark.seal)
 }
 
-fn sealed_text(what: &str, seq: i64, hash: &[u8; 32]) -> String {
+pub(super) fn sealed_text(what: &str, seq: i64, hash: &[u8; 32]) -> String {
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{what} {seq} {hex}")
 }

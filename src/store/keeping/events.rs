@@ -4,14 +4,11 @@ use crate::domain::audit::Event;
 use crate::domain::keeping::tombstone;
 use crate::error::Result;
 use crate::store::Read;
-use crate::store::audit::{find, from_row, head};
+use crate::store::audit::{self, from_row};
 
 /// The newest event, as a mark for the file of tombstones.
 pub fn newest(read: &Read) -> Result<Option<tombstone::Mark>> {
-    let Some(head) = head(read)? else {
-        return Ok(None);
-    };
-    Ok(find(read, head.seq)?.map(|event| tombstone::Mark::of(&event)))
+    Ok(audit::newest(read)?.map(|event| tombstone::Mark::of(&event)))
 }
 
 /// Hands over every event after a number, in order.

@@ -210,6 +210,11 @@ impl Read {
         self.given.set(given);
     }
 
+    /// What the transaction has changed so far.
+    pub(super) fn touched(&self) -> Vec<Target> {
+        self.touched.borrow().clone()
+    }
+
     /// Empties and returns what was changed and what is to follow the commit.
     pub(super) fn take_effects(&self) -> Effects {
         Effects {
@@ -244,6 +249,11 @@ impl Write<'_> {
     /// Notes what the index has to load again when this transaction is committed.
     pub fn touch(&self, target: Target) {
         self.read.touched.borrow_mut().push(target);
+    }
+
+    /// Whether this transaction has noted it: the index does not say what it is now.
+    pub fn has_touched(&self, target: &Target) -> bool {
+        self.read.touched.borrow().contains(target)
     }
 
     /// Has a step done in memory when this transaction is committed, after the index has followed it. Steps run

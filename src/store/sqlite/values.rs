@@ -3,6 +3,7 @@
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::error::Result;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 /// A plain value, in or out.
@@ -180,5 +181,26 @@ impl rusqlite::ToSql for Value {
             Value::Null => ValueRef::Null,
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
+    }
+}
+
+impl super::Row<'_> {
+    /// All columns in their order, each as bytes that no other value has: a letter for its type stands before it.
+    pub fn bytes(&self) -> Result<Vec<Vec<u8>>> {
+        let column = |position| self.row.get_ref(position).map_err(super::from_sqlite);
+        (0..self.names.len())
+            .map(|position| Ok(bytes(column(position)?)))
+            .collect()
+    }
+}
+
+fn bytes(value: ValueRef<'_>) -> Vec<u8> {
+    let with = |letter: u8, bytes: &[u8]| [&[letter], bytes].concat();
+    match value {
+        ValueRef::Blob(bytes) => with(b'b', bytes),
+        ValueRef::Integer(number) => with(b'i', &number.to_be_bytes()),
+        ValueRef::Null => with(b'n', &[]),
+        ValueRef::Real(number) => with(b'r', &number.to_be_bytes()),
+        ValueRef::Text(bytes) => with(b't', bytes),
     }
 }

@@ -8,10 +8,12 @@
 use super::keeping::place::Place;
 use super::keeping::tombstones::Book;
 use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
-use super::{Durability, Publish, sqlite};
+use super::{Durability, Publish, seals, sqlite};
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::{COMMIT_BOUNDS_NS, Figures};
+use crate::domain::key::pepper::Peppers;
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub struct Writer {
     path: PathBuf,
     /// `None` after a fault that leaves the connection's state unknown, until it could be opened again.
     connection: Option<Read>,
+    peppers: Arc<Peppers>,
     publish: Publish,
     /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
     doubtful: Vec<Target>,
@@ -55,6 +58,7 @@ impl Writer {
     pub fn new(
         path: &Path,
         connection: Read,
+        peppers: Arc<Peppers>,
         publish: Publish,
         place: Arc<Place>,
         book: Arc<Book>,
@@ -63,6 +67,7 @@ impl Writer {
         Writer {
             path: path.to_owned(),
             connection: Some(connection),
+            peppers,
             publish,
             doubtful: Vec::new(),
             place,
@@ -120,10 +125,14 @@ impl Writer {
         for job in batch {
             answers.extend(run_alone(connection, job));
         }
+        let sealed = self.seal(connection);
         let effects = connection.take_effects();
         let touched = effects.touched.clone();
         let began = Instant::now();
-        let finishing = || finish(connection, &self.publish, &self.book, effects);
+        let finishing = || {
+            sealed.map_err(|err| Fault::new(FaultKind::Refused, err))?;
+            finish(connection, &self.publish, &self.book, effects)
+        };
         let committed = catch_unwind(AssertUnwindSafe(finishing)).unwrap_or_else(|_| {
             let error = Error::internal("the index could not follow a change; see the log");
             Err(Fault::new(FaultKind::Unknown, error))
@@ -148,6 +157,19 @@ impl Writer {
                 (Err(fault), true) => answer(Err(again(&fault.error))),
             }
         }
+    }
+
+    /// Seals the rows that the transaction touched ([`seals`]). What they were before is seen by a connection of its own.
+    fn seal(&self, connection: &Read) -> Result<()> {
+        let mut touched = connection.touched();
+        touched.retain(|target| seals::KINDS.contains(&target.kind));
+        if touched.is_empty() || connection.is_idle() {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        touched.retain(|target| seen.insert(target.clone()));
+        let before = sqlite::open_reader(&self.path)?;
+        seals::renew(&connection.write(), &before, &self.peppers, &touched)
     }
 
     /// After a fault: ends the transaction, or opens the database anew if nobody knows its state.

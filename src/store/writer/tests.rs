@@ -2,6 +2,7 @@
 
 use super::super::{Durability, Publish, Store, Write, local};
 use crate::domain::audit::{Kind, Target};
+use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ impl Fixture {
             }))
         });
         Fixture {
-            store: Arc::new(Store::open(&path, publish).unwrap()),
+            store: Arc::new(Store::open(&path, peppers(), publish).unwrap()),
             commits,
             published,
             panics,
@@ -116,6 +117,10 @@ impl Drop for Fixture {
         self.store.close();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn peppers() -> Arc<Peppers> {
+    Arc::new(Peppers::generate().unwrap().0)
 }
 
 fn row(tx: &Write<'_>, number: usize) -> Result<()> {
@@ -248,6 +253,7 @@ fn a_store_that_is_closed_refuses_changes_and_keeps_what_was_acknowledged() {
     assert!(!fixture.folder.join("test.db-wal").exists());
     let again = Store::open(
         &fixture.folder.join("test.db"),
+        peppers(),
         Box::new(|_, _| Ok(Box::new(|| ()))),
     );
     let found = again

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -80,12 +81,40 @@ fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {
     assert_eq!(server.anonymous().post("/metrics", json!({})).status, 405);
 }
 
+/// A page of elsewhere whose name leads to this machine reads nothing. Probes say the same word to everybody.
+// attacks 167
+#[test]
+fn a_rebound_name_reads_no_figures() {
+    let server = Server::start_with(&["--allowed-hosts", "keys.example"], &[]);
+    let asks = |path: &str, host: &str, more: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");
+        server.raw(request).statuses()
+    };
+    assert_eq!(asks("/metrics", "evil.example", ""), [421]);
+    assert_eq!(asks("/metrics", "evil.example:80", ""), [421]);
+    assert_eq!(asks("http://evil.example/metrics", "localhost", ""), [421]);
+    let own = server.address.to_string();
+    for host in ["localhost", &own, "keys.example"] {
+        assert_eq!(asks("/metrics", host, ""), [200], "{host}");
+    }
+    // No browser has a credential for the name of somebody else.
+    let credential = format!("Authorization: Bearer {}\r\n", server.management_key);
+    assert_eq!(asks("/metrics", "evil.example", &credential), [200]);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(asks(path, "10.9.8.7", ""), [200], "{path}");
+    }
+}
+
 #[test]
 fn an_address_for_figures_serves_nothing_else() {
     let address = SocketAddr::from((fresh_loopback(), 9464));
     let server = Server::start_with(&["--metrics-listen", &address.to_string()], &[]);
     let there = User::new(Address::Tcp(address));
     there.get("/metrics").expect(200);
+    let any_name = b"GET /metrics HTTP/1.1\r\nHost: scraped.example\r\n\r\n";
+    let named = Address::Tcp(address).raw(any_name, Duration::from_secs(5));
+    assert_eq!(named.statuses(), [200]);
     // Whoever comes through a proxy may read there too: the address is for that.
     there
         .clone()

@@ -75,7 +75,7 @@ mod tests {
         let headers = cookies.iter().map(|line| ("cookie", *line)).collect();
         let head = Head {
             method: http::Method::GET,
-            uri: "/".parse().unwrap(),
+            target: "/".parse().unwrap(),
             headers,
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

@@ -78,7 +78,10 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
     Fields::of_optional(call.request)?.finish()?;
     let (app, caller) = (call.app, call.caller()?);
     doctor::note_bundle(app, caller)?;
-    let checks = doctor::examine(app, caller)?;
+    let mut checks = doctor::examine(app, caller)?;
+    for check in checks.iter_mut().filter(|check| check.has_names) {
+        check.text = "the text of latchkey doctor has names in it and was left out".to_owned();
+    }
     let wanted = Wanted {
         limit: EVENTS,
         ..Wanted::default()

@@ -9,12 +9,14 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 
 use super::Line;
+use crate::domain::time::Timestamp;
+use crate::http::headers::Headers;
 use crate::http::reply::Reply;
 use crate::http::request::RequestId;
 
 thread_local! {
-    /// The second that was written last, and its text: writing it costs more than all the rest of an answer.
-    static DATE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    /// What nearly every answer of a second carries: writing it costs more than all the rest of an answer.
+    static COMMON: RefCell<Option<(i64, Headers)>> = const { RefCell::new(None) };
 }
 
 /// An answer that has all its headers.
@@ -34,21 +36,16 @@ impl Answer {
         let headers = &mut reply.headers;
         headers.remove("x-request-id");
         headers.push(b"x-request-id", &id.digits());
-        if !headers.contains("cache-control") {
-            headers.push(b"cache-control", b"no-store");
-        }
-        if !headers.contains("x-content-type-options") {
-            headers.push(b"x-content-type-options", b"nosniff");
-        }
         if closes {
             headers.push(b"connection", b"close");
         }
         let wall = line.front.registry.wall();
-        DATE.with_borrow_mut(|(second, text)| {
-            if *second != wall.unix_s() {
-                (*second, *text) = (wall.unix_s(), wall.http_date());
+        COMMON.with_borrow_mut(|known| match known {
+            Some((second, common)) if *second == wall.unix_s() => push_missing(headers, common),
+            _ => {
+                let (_, common) = known.insert((wall.unix_s(), common(wall)));
+                push_missing(headers, common);
             }
-            headers.push(b"date", text.as_bytes());
         });
         Answer { status, reply }
     }
@@ -91,6 +88,26 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
         if !matches!(self.status.as_u16(), 204 | 304) {
             out.extend_from_slice(&self.reply.body);
+        }
+    }
+}
+
+/// What an answer carries unless it says otherwise by itself, and the date.
+fn common(wall: Timestamp) -> Headers {
+    let mut common = Headers::default();
+    common.push(b"cache-control", b"no-store");
+    common.push(b"x-content-type-options", b"nosniff");
+    common.push(b"date", wall.http_date().as_bytes());
+    common
+}
+
+fn push_missing(headers: &mut Headers, common: &Headers) {
+    if common.iter().all(|(name, _)| !headers.contains(name)) {
+        return headers.push_all(common);
+    }
+    for (name, value) in common.iter() {
+        if !headers.contains(name) {
+            headers.push(name, value);
         }
     }
 }

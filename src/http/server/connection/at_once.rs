@@ -9,12 +9,11 @@ use http::Method;
 use super::Line;
 use super::answer::Answer;
 use super::exchange::answer_caught;
-use crate::http::headers::Headers;
 use crate::http::request::{Head, Request};
 use crate::http::server::Lane;
 
-/// Appends the answer to `out` and gives the spent headers back, or else the head, to be taken the long way.
-pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box<Head>> {
+/// Appends the answer to `out`, or else gives the head back, to be taken the long way.
+pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<(), Box<Head>> {
     if !is_plain(&head) || line.front.registry.is_draining() {
         return Err(Box::new(head));
     }
@@ -23,7 +22,7 @@ pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box
     match answer_caught(&line.front.service, &request, Lane::Inline) {
         Some(reply) => {
             Answer::new(reply, request.head.id, line, false).write_to(out);
-            Ok(request.head.headers)
+            Ok(())
         }
         None => Err(Box::new(request.head)),
     }

@@ -8,16 +8,18 @@ mod tests;
 #[cfg(test)]
 mod toy;
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use self::answer::Answer;
 use self::exchange::exchange;
@@ -46,6 +48,7 @@ pub struct Front {
     pub lanes: Lanes,
     pub accept_log: Seldom,
     tls_log: Seldom,
+    plain_log: Seldom,
     process: u32,
     id_blocks: AtomicU64,
     /// What the large bodies under way take; see [`exchange`].
@@ -68,6 +71,7 @@ impl Front {
             lanes,
             accept_log: Seldom::default(),
             tls_log: Seldom::default(),
+            plain_log: Seldom::default(),
             process,
             id_blocks: AtomicU64::new(0),
             bodies_bytes: AtomicUsize::new(0),
@@ -77,6 +81,12 @@ impl Front {
     pub fn log_tls(&self) {
         if self.tls_log.may(self.registry.now()) {
             log::warn!("a client speaks TLS to a plain HTTP port");
+        }
+    }
+
+    pub fn log_plain(&self) {
+        if self.plain_log.may(self.registry.now()) {
+            log::warn!("a client spoke plain HTTP on the TLS port");
         }
     }
 
@@ -98,6 +108,8 @@ impl Front {
 pub struct Line {
     pub front: Arc<Front>,
     pub place: Place,
+    /// It came without encryption to a port that asks for it: nothing that it asks is answered.
+    pub is_misplaced: bool,
     peer: Peer,
     /// The next request id. Only this connection's task draws from it.
     next_id: AtomicU64,
@@ -110,16 +122,15 @@ impl Line {
     pub fn head(&self, request: RequestLine, headers: Headers) -> Head {
         Head {
             method: request.method,
-            uri: request.uri,
+            target: request.target,
             headers,
             peer: self.peer,
             id: self.draw_id(),
         }
     }
 
-    /// Appends the answer to a request without a body to `out`, if it is to be had at once, and gives back the headers
-    /// that are spent.
-    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<Headers, Box<Head>> {
+    /// Appends the answer to a request without a body to `out`, if it is to be had at once.
+    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<(), Box<Head>> {
         at_once::answer(self, head, out)
     }
 
@@ -142,12 +153,12 @@ impl Line {
         let Refusal { status, detail } = refusal;
         let Glimpse {
             method,
-            uri,
+            target,
             headers,
         } = glimpse(bytes);
         let head = Head {
             method,
-            uri,
+            target,
             headers,
             peer: self.peer,
             id: self.draw_id(),
@@ -168,13 +179,32 @@ pub async fn serve<S>(io: S, peer: Peer, place: Place, front: Arc<Front>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    converse(io, peer, place, front, false).await;
+}
+
+/// Tells a client that speaks plain HTTP to a TLS port so, whatever it asks.
+pub async fn refuse_plain(io: TcpStream, peer: Peer, place: Place, front: Arc<Front>) {
+    front.log_plain();
+    converse(io, peer, place, front, true).await;
+}
+
+async fn converse<S>(io: S, peer: Peer, place: Place, front: Arc<Front>, is_misplaced: bool)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let line = Arc::new(Line {
         front,
         place,
+        is_misplaced,
         peer,
         next_id: AtomicU64::new(0),
         passed: Mutex::new(None),
     });
+    let mut guard = Guard::new(io, Arc::clone(&line));
+    // Most connections never need hyper: it comes with the first request that is not answered at once.
+    if !lasts(&line, |cx| guard.poll_head(cx)).await {
+        return;
+    }
     let mut connection = pin!(
         http1::Builder::new()
             // The guard reports an end of stream when it refuses something: what came before is still answered.
@@ -184,24 +214,32 @@ where
             // Answers are small: one copy and one `write` cost less than `writev`.
             .writev(false)
             .serve_connection(
-                Guard::new(io, Arc::clone(&line)),
+                guard,
                 service_fn(|request| {
                     let head = lock(&line.passed).take();
                     exchange(Arc::clone(&line), head, request.into_body())
                 }),
             )
     );
+    lasts(&line, |cx| connection.as_mut().poll(cx)).await;
+}
+
+/// Does the work of a connection to its end, unless the connection has to go before; whether it lasted that long.
+async fn lasts<E: Display>(
+    line: &Line,
+    mut work: impl FnMut(&mut Context<'_>) -> Poll<Result<(), E>>,
+) -> bool {
     poll_fn(|cx| {
         line.place.watch.waker.get_or_init(|| cx.waker().clone());
-        match connection.as_mut().poll(cx) {
-            Poll::Pending if line.place.watch.leaves() => Poll::Ready(()),
+        match work(cx) {
+            Poll::Pending if line.place.watch.leaves() => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Ok(())) => Poll::Ready(true),
             Poll::Ready(Err(err)) => {
                 log::debug!("a connection ended with an error: {err}");
-                Poll::Ready(())
+                Poll::Ready(false)
             }
         }
     })
-    .await;
+    .await
 }

@@ -29,6 +29,9 @@ use super::watch::{Phase, Since};
 /// Enough for nearly every request; a connection that never speaks costs no more.
 const BUFFER_BYTES: usize = 2 * 1024;
 
+/// What whoever forgot the encryption is told.
+const PLAIN_ON_TLS: &str = "This port speaks TLS: ask again with https://.";
+
 /// See the heading. `S` is a plain socket or a TLS stream.
 pub struct Guard<S> {
     io: S,
@@ -152,8 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Awaits a whole head that is for hyper, and checks it. Ready when the stage has changed.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Awaits a whole head that is for hyper, and checks it; answers what comes before and can be answered at once.
+    /// Ready when the stage has changed: there is something to pass on, or nothing more will come.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Back-pressure: who does not read answers may not send requests (attacks 32).
             if self.poll_outbox(cx)?.is_pending() || self.blocked.is_some() {
@@ -165,6 +169,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 return Poll::Ready(Ok(()));
             };
             match scan.advance(&self.buffer[self.start..self.end], self.bounds) {
+                Ok(Some(_)) if self.line.is_misplaced => {
+                    self.refuse(refusal(400, PLAIN_ON_TLS));
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Some(complete)) => match self.answered(complete) {
                     true => continue,
                     false => return Poll::Ready(Ok(())),
@@ -219,9 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         if may_answer {
             head = match self.line.answer_at_once(head, &mut self.outbox) {
                 Err(head) => *head,
-                Ok(spent) => {
+                Ok(()) => {
                     self.start += head_bytes;
-                    self.stage = Stage::Head(head::Scan::reusing(spent));
+                    self.stage = Stage::Head(head::Scan::new());
                     self.enter(self.phase_between());
                     return true;
                 }

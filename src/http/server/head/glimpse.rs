@@ -1,8 +1,9 @@
 //! What can be seen of a head that was refused: enough to choose the words of the answer, and good for nothing else.
 
-use super::{TARGET, is_host_byte, is_token_byte, trim};
+use super::{PATH, is_host_byte, is_token_byte, trim};
 use crate::http::headers::Headers;
-use http::{Method, Uri};
+use crate::http::target::Target;
+use http::Method;
 
 /// Bytes of a target that are looked at: more than any start of paths has.
 const TARGET_BYTES_MAX: usize = 512;
@@ -11,7 +12,7 @@ const TARGET_BYTES_MAX: usize = 512;
 pub struct Glimpse {
     pub method: Method,
     /// Without its query; `*` if there is none to be seen.
-    pub uri: Uri,
+    pub target: Target,
     /// `Host` alone, or nothing.
     pub headers: Headers,
 }
@@ -27,9 +28,7 @@ pub fn glimpse(bytes: &[u8]) -> Glimpse {
     }
     Glimpse {
         method: method_of(method).unwrap_or_default(),
-        uri: target
-            .and_then(path)
-            .unwrap_or_else(|| Uri::from_static("*")),
+        target: target.and_then(path).unwrap_or_else(|| Target::origin("*")),
         headers,
     }
 }
@@ -39,13 +38,13 @@ fn method_of(word: &[u8]) -> Option<Method> {
     legal.then(|| Method::from_bytes(word).ok()).flatten()
 }
 
-fn path(target: &[u8]) -> Option<Uri> {
+fn path(target: &[u8]) -> Option<Target> {
     let seen = &target[..target.len().min(TARGET_BYTES_MAX)];
     let end = seen
         .iter()
-        .position(|&byte| byte == b'?' || !TARGET[usize::from(byte)])
+        .position(|&byte| !PATH[usize::from(byte)])
         .unwrap_or(seen.len());
-    Uri::try_from(&seen[..end]).ok()
+    str::from_utf8(&seen[..end]).ok()?.parse().ok()
 }
 
 fn host(line: &[u8]) -> Option<&[u8]> {
@@ -64,7 +63,7 @@ mod tests {
     fn check(bytes: &str, method: &str, path: &str, host: Option<&str>) {
         let seen = glimpse(bytes.as_bytes());
         assert_eq!(
-            (seen.method.as_str(), seen.uri.path()),
+            (seen.method.as_str(), seen.target.path()),
             (method, path),
             "{bytes:?}"
         );
@@ -108,7 +107,7 @@ mod tests {
             "GET a",
         ] {
             let seen = glimpse(nothing.as_bytes());
-            assert_ne!(seen.uri.path(), "/", "{nothing:?}");
+            assert_ne!(seen.target.path(), "/", "{nothing:?}");
         }
     }
 }

@@ -10,10 +10,11 @@ mod tests;
 
 pub use glimpse::{Glimpse, glimpse};
 
-use http::{Method, Uri};
+use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
-use crate::http::headers::{self, Headers, is_token_byte};
+use crate::http::headers::{Headers, is_token_byte, name_bytes};
+use crate::http::target::Target;
 
 /// Reads one head, as often as more of it has arrived. Every byte is looked at once.
 pub struct Scan {
@@ -67,23 +68,17 @@ pub struct Bounds {
 #[derive(Debug, Eq, PartialEq)]
 pub struct RequestLine {
     pub method: Method,
-    pub uri: Uri,
+    pub target: Target,
     /// Else it is HTTP/1.0.
     pub is_http_11: bool,
 }
 
 impl Scan {
     pub fn new() -> Scan {
-        Scan::reusing(Headers::default())
-    }
-
-    /// A new scan, in the memory of headers that are not needed any more.
-    pub fn reusing(mut headers: Headers) -> Scan {
-        headers.clear();
         Scan {
             at: 0,
             line: 0,
-            headers,
+            headers: Headers::default(),
             count: 0,
             request_line: None,
             host_seen: false,
@@ -192,15 +187,16 @@ impl Scan {
                 "A header line begins with white space; folded headers are obsolete.",
             ));
         }
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-            return Err(bad("A header line has no colon."));
+        let (name, rest) = line.split_at(name_bytes(line));
+        let value = match rest {
+            [b':', value @ ..] if !name.is_empty() => trim(value),
+            _ if rest.contains(&b':') => {
+                return Err(bad(
+                    "A header name is empty or contains a character that it may not.",
+                ));
+            }
+            _ => return Err(bad("A header line has no colon.")),
         };
-        let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
-        if !headers::is_name(name) {
-            return Err(bad(
-                "A header name is empty or contains a character that it may not.",
-            ));
-        }
         self.headers.append(name, value);
         if name.eq_ignore_ascii_case(b"host") {
             self.host(value)
@@ -286,24 +282,25 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
         ));
     }
     target_form(method, target)?;
-    let (Ok(method), Ok(uri)) = (Method::from_bytes(method), Uri::try_from(target)) else {
-        return Err(bad("The request target cannot be read."));
+    let unreadable = || bad("The request target cannot be read.");
+    let text = str::from_utf8(target).map_err(|_| unreadable())?;
+    let target = match text.starts_with('/') {
+        true => Target::origin(text),
+        false => text.parse().map_err(|_| unreadable())?,
     };
     Ok(RequestLine {
-        method,
-        uri,
+        method: Method::from_bytes(method).map_err(|_| unreadable())?,
+        target,
         is_http_11,
     })
 }
 
 /// Origin form, absolute form of http and https, or `OPTIONS *` (RFC 9112, 3.2).
 fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
-    let mut in_query = false;
-    let legal = |&byte: &u8| {
-        in_query |= byte == b'?';
-        TARGET[usize::from(byte)] || in_query && matches!(byte, b'{' | b'}')
-    };
-    if !target.iter().all(legal) {
+    let path = target.iter().position(|&byte| !PATH[usize::from(byte)]);
+    let beyond = path.map_or(&[][..], |path| &target[path..]);
+    let is_query = beyond.is_empty() || beyond[0] == b'?';
+    if !is_query || !beyond.iter().all(|&byte| QUERY[usize::from(byte)]) {
         return Err(bad(
             "The request target contains a character that must be percent-encoded.",
         ));
@@ -339,21 +336,38 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
 
 /// Host name, IPv4, `[IPv6]` (with a zone), port. Neither user info nor anything that needs quoting.
 fn is_host_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte)
+    HOST[usize::from(*byte)]
 }
+
+const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%");
 
 /// How many bytes there are until one needs thought.
 fn text_bytes(bytes: &[u8]) -> usize {
-    // Sixteen at a time, of which none may even be TAB; then one by one.
-    let plain = |found: bool, byte: &u8| found & (*byte >= b' ') & (*byte != 0x7f);
-    let (chunks, _) = bytes.as_chunks::<16>();
-    let chunks = chunks
-        .iter()
-        .take_while(|chunk| chunk.iter().fold(true, plain));
-    let start = 16 * chunks.count();
-    let rest = &bytes[start..];
+    // Eight at a time, of which none may even be TAB; then one by one.
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let mut seen = 0;
+    for chunk in chunks {
+        match first_control(u64::from_le_bytes(*chunk)) {
+            Some(at) if chunk[at] != b'\t' => return seen + at,
+            Some(_) => break,
+            None => seen += 8,
+        }
+    }
+    let rest = &bytes[seen..];
     let end = rest.iter().position(|&byte| !TEXT[usize::from(byte)]);
-    start + end.unwrap_or(rest.len())
+    seen + end.unwrap_or(rest.len())
+}
+
+/// Where the first of eight bytes is that is a control byte.
+fn first_control(bytes: u64) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 255;
+    // The highest bit of a byte: set where the byte is less than a space, or is DEL. What is borrowed spoils only the
+    // bytes above the first one.
+    let low = bytes.wrapping_sub(EACH * 0x20) & !bytes;
+    let other = bytes ^ (EACH * 0x7f);
+    let del = other.wrapping_sub(EACH) & !other;
+    let found = (low | del) & (EACH * 0x80);
+    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
 }
 
 fn trim(value: &[u8]) -> &[u8] {
@@ -388,9 +402,12 @@ const TEXT: [bool; 256] = {
     table
 };
 
-/// What RFC 3986 lets stand in a path and a query. No `#`: a fragment is never sent. Braces are taken in a query too:
-/// clients that send JSON there leave them as they are, and everybody reads them alike.
-const TARGET: [bool; 256] = with_alphanumeric(b"-._~:/?[]@!$&'()*+,;=%");
+/// What RFC 3986 lets stand in a path.
+const PATH: [bool; 256] = with_alphanumeric(b"-._~:/[]@!$&'()*+,;=%");
+
+/// What stands in a query. No `#`: a fragment is never sent. Braces are taken here too: clients that send JSON leave
+/// them as they are, and everybody reads them alike.
+const QUERY: [bool; 256] = with_alphanumeric(b"-._~:/?[]@!$&'()*+,;=%{}");
 
 const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];

@@ -252,7 +252,7 @@ fn a_head_is_read_to_its_exact_end() {
         framing: Framing::Sized(3),
         request_line: RequestLine {
             method: Method::POST,
-            uri: Uri::from_static("/p?q"),
+            target: Target::origin("/p?q"),
             is_http_11: true,
         },
         headers: lines.into_iter().collect(),
@@ -271,17 +271,37 @@ fn what_is_no_http_is_refused_at_its_first_byte() {
 
 #[test]
 fn every_accepted_target_is_one_for_hyper_too() {
-    for byte in (0..=255_u8).filter(|&byte| TARGET[usize::from(byte)]) {
-        for target in [[b'/', byte, b'a'].as_slice(), &[b'/', b'?', byte, b'a']] {
-            assert!(
-                http::Uri::try_from(target).is_ok(),
-                "{}",
-                target.escape_ascii()
-            );
+    let accepts = |target: &[u8]| {
+        let accepted = http::Uri::try_from(target).is_ok();
+        assert!(accepted, "{}", target.escape_ascii());
+    };
+    for byte in 0..=255_u8 {
+        if PATH[usize::from(byte)] {
+            accepts(&[b'/', byte, b'a']);
+        }
+        if QUERY[usize::from(byte)] {
+            accepts(&[b'/', b'?', byte, b'a']);
         }
     }
     check_line(200, "GET /a?b={c}&d={ HTTP/1.1");
     check_line(400, "GET /{a}?b HTTP/1.1");
     check_line(400, "GET http://[::1/ HTTP/1.1");
     check_line(400, "GET http://a:b:c/ HTTP/1.1");
+}
+
+#[test]
+fn control_bytes_are_found_wherever_they_stand() {
+    for length in 0..20 {
+        for at in 0..length {
+            for byte in 0..=255_u8 {
+                let mut line = vec![b'\x80'; length];
+                line[at] = byte;
+                let control = byte != b'\t' && byte < b' ' || byte == 0x7f;
+                let expected = if control { at } else { length };
+                assert_eq!(text_bytes(&line), expected, "{byte:#x} at {at} of {length}");
+                line[at + 1..].fill(b'\r');
+                assert_eq!(text_bytes(&line), expected.min(at + 1), "{byte:#x} at {at}");
+            }
+        }
+    }
 }

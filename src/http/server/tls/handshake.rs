@@ -1,11 +1,13 @@
-//! The handshake, under the deadline and the eviction rules of a request's head.
+//! The handshake, under the deadline and the eviction rules of a request's head. Before it, a look at the first bytes:
+//! whoever speaks plain HTTP is told so in HTTP.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -14,7 +16,19 @@ use super::Identity;
 use crate::http::server::connection::Front;
 use crate::http::server::watch::{Phase, Place, Since};
 
-/// Ends with a stream that is encrypted, or with nothing.
+/// How requests begin, as far as is looked.
+const METHODS: [&[u8]; 9] = [
+    b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"PATC", b"OPTI", b"TRAC", b"CONN",
+];
+
+/// What a client began with.
+pub enum Opened {
+    /// A request without encryption, of which nothing has been read.
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Ends with a stream that is encrypted, or with a request that is not, or with nothing.
 ///
 /// Whoever dawdles counts as sending a head: it is cut off after `head_s`, and earlier if a newcomer needs the place.
 pub async fn shake_hands(
@@ -22,34 +36,60 @@ pub async fn shake_hands(
     identity: Arc<Identity>,
     place: &Place,
     front: &Front,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<Opened> {
     let enter = |phase| {
         let tick = front.registry.now();
         place.watch.set(Since { phase, tick });
     };
     enter(Phase::Head);
-    let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
-    let mut shaking = pin!(acceptor.accept(stream));
-    let shaken = poll_fn(|cx| {
-        place.watch.waker.get_or_init(|| cx.waker().clone());
-        match shaking.as_mut().poll(cx) {
-            Poll::Pending if place.watch.leaves() => Poll::Ready(Err(gone("made room"))),
-            Poll::Pending if front.registry.is_overdue(place.watch.since()) => {
-                Poll::Ready(Err(gone("took too long")))
-            }
-            other => other,
+    let opened = async {
+        if is_plain(&stream).await? {
+            return Ok(Opened::Plain(stream));
         }
-    });
-    match shaken.await {
-        Ok(stream) => {
-            enter(Phase::Idle);
-            Some(stream)
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
+        let shaken = acceptor.accept(stream).await?;
+        Ok(Opened::Tls(Box::new(shaken)))
+    };
+    match in_time(opened, place, front).await {
+        Ok(opened) => {
+            if matches!(opened, Opened::Tls(_)) {
+                enter(Phase::Idle);
+            }
+            Some(opened)
         }
         Err(err) => {
             front.log_handshake(&err);
             None
         }
     }
+}
+
+/// Whether the first bytes to come are those of a request. They stay where they are.
+async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
+    let mut bytes = [0; 4];
+    let mut room = ReadBuf::new(&mut bytes);
+    poll_fn(|cx| stream.poll_peek(cx, &mut room)).await?;
+    let seen = room.filled();
+    Ok(!seen.is_empty() && METHODS.iter().any(|method| method.starts_with(seen)))
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = io::Result<T>>,
+    place: &Place,
+    front: &Front,
+) -> io::Result<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        place.watch.waker.get_or_init(|| cx.waker().clone());
+        match work.as_mut().poll(cx) {
+            Poll::Pending if place.watch.leaves() => Poll::Ready(Err(gone("made room"))),
+            Poll::Pending if front.registry.is_overdue(place.watch.since()) => {
+                Poll::Ready(Err(gone("took too long")))
+            }
+            other => other,
+        }
+    })
+    .await
 }
 
 fn gone(why: &'static str) -> io::Error {

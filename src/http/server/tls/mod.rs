@@ -26,7 +26,7 @@ use x509_cert::der::Decode;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
-pub use handshake::shake_hands;
+pub use handshake::{Opened, shake_hands};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// From so many days before its end a certificate is warned about.

@@ -68,6 +68,52 @@ fn bytes_that_are_no_handshake_end_their_connection_only() {
     );
 }
 
+/// As nginx does; nothing is looked at but that it is HTTP.
+#[test]
+fn whoever_speaks_plain_http_to_the_tls_port_is_told_so() {
+    let authority = Authority::new();
+    let server = server(&authority, &[]);
+    let body = format!("{{\"key\":\"{}\"}}", server.secret);
+    let verify = format!(
+        "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let question = format!(
+        "GET /auth/nginx HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\n\r\n",
+        server.secret
+    );
+    for request in [
+        verify.as_str(),
+        &question,
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\n\r\n",
+    ] {
+        let received = server.raw(request);
+        assert_eq!(received.statuses(), [400], "{}", received.text());
+        let text = received.text();
+        // What proxies are answered goes to their clients, and never has a word in it.
+        let has_words = !request.contains("/auth/");
+        assert_eq!(text.contains("https://"), has_words, "{text}");
+        assert!(!text.contains("VALID"), "{text}");
+        assert!(text.to_lowercase().contains("connection: close"), "{text}");
+    }
+    // Byte by byte, with a pause after the first.
+    let mut slow = TcpStream::connect(server.address).expect("it listens");
+    slow.write_all(b"G").expect("it can be sent");
+    thread::sleep(Duration::from_millis(50));
+    slow.write_all(b"ET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .expect("it can be sent");
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 400");
+    server.wait_for_log("a client spoke plain HTTP on the TLS port", 1);
+    assert!(
+        !server.log().contains("handshake failed"),
+        "{}",
+        server.log()
+    );
+}
+
 #[test]
 fn handshakes_that_dawdle_give_way_to_newcomers() {
     let authority = Authority::new();

@@ -1,0 +1,90 @@
+//! The target of a request line (RFC 9112, 3.2): what a request asks for.
+
+use http::Uri;
+use std::str::FromStr;
+
+/// A target that was checked: authority, path and query as they were sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// The authority, the path, and the query with its `?`.
+    text: Box<str>,
+    /// Where the path begins. Nearly always there is nothing before it.
+    path: usize,
+    /// Where the query begins; the end if there is none.
+    query: usize,
+}
+
+impl Target {
+    /// Origin form, a path and perhaps a query, or an asterisk. The caller answers for it that a slash comes first, and
+    /// that a target may hold all the rest.
+    pub fn origin(text: &str) -> Target {
+        let query = text.bytes().position(|byte| byte == b'?');
+        Target {
+            path: 0,
+            query: query.unwrap_or(text.len()),
+            text: text.into(),
+        }
+    }
+
+    /// The path, not decoded; starts with `/` (or is `*` for `OPTIONS *`).
+    pub fn path(&self) -> &str {
+        &self.text[self.path..self.query]
+    }
+
+    /// The raw query without its `?`; empty if there is none.
+    pub fn query(&self) -> &str {
+        self.text.get(self.query + 1..).unwrap_or("")
+    }
+
+    /// Host and port of an absolute target.
+    pub fn authority(&self) -> Option<&str> {
+        (self.path > 0).then(|| &self.text[..self.path])
+    }
+}
+
+/// Any form. The scheme of an absolute one is forgotten.
+impl FromStr for Target {
+    type Err = http::uri::InvalidUri;
+
+    fn from_str(text: &str) -> Result<Target, Self::Err> {
+        let uri = Uri::from_str(text)?;
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let path = uri.path();
+        let query = uri
+            .query()
+            .map_or_else(String::new, |query| format!("?{query}"));
+        Ok(Target {
+            text: format!("{authority}{path}{query}").into(),
+            path: authority.len(),
+            query: authority.len() + path.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, authority: Option<&str>, path: &str, query: &str) {
+        let target: Target = text.parse().unwrap();
+        let parts = (target.authority(), target.path(), target.query());
+        assert_eq!(parts, (authority, path, query), "{text}");
+        if text.starts_with('/') {
+            assert_eq!(Target::origin(text), target, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_form_has_its_parts() {
+        check("/", None, "/", "");
+        check("/a/b", None, "/a/b", "");
+        check("/a?", None, "/a", "");
+        check("/a?b=/c?d", None, "/a", "b=/c?d");
+        check("*", None, "*", "");
+        check("http://h:1/a?b", Some("h:1"), "/a", "b");
+        check("https://[::1]", Some("[::1]"), "/", "");
+        check("http://h?b", Some("h"), "/", "b");
+        assert!("/a b".parse::<Target>().is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! Whether users, workspaces, policies and catalogs are what Latchkey last wrote of them; keys, of which the audit log
+//! itself says what they are, are compared by [`super::rows`].
+
+use super::doctor::Check;
+use super::rows::NAMED_MAX;
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::pepper::Peppers;
+use crate::domain::uid::Uid;
+use crate::error::Result;
+use crate::ops::App;
+use crate::store::seals::{self, Standing};
+use crate::store::{Read, people, workspaces};
+
+/// What is compared, each with a line of its own; in the order of [`seals::KINDS`].
+const NAMES: [&str; 4] = [
+    "users as recorded",
+    "workspaces as recorded",
+    "policies as recorded",
+    "catalogs as recorded",
+];
+
+/// One finding each.
+pub fn checks(app: &App) -> Vec<Check> {
+    let one = |(name, kind): (&'static str, Kind)| {
+        let found = app.read(|read| {
+            let wrong = against_the_seals(read, &app.peppers, kind)?;
+            Ok((wrong, earlier(read, kind)?))
+        });
+        match found {
+            Err(err) => Check::failed(name, err.to_string(), "look into the log of the server"),
+            Ok((wrong, _)) if !wrong.is_empty() => Check::failed(
+                name,
+                format!("not what Latchkey last wrote: {}", wrong.join("; ")),
+                "somebody has changed the database past the server: compare with the audit log, set it right with latchkey, \
+                 and find out who could write to the data folder",
+            )
+            .with_names(),
+            Ok((_, earlier)) if !earlier.is_empty() => Check::warning(
+                name,
+                format!(
+                    "as Latchkey last wrote them, but some had been changed past it before that: {}",
+                    earlier.join("; ")
+                ),
+                "look whether what they are now is meant; the event stays in the audit log",
+            )
+            .with_names(),
+            Ok(_) => Check::ok(name, "as Latchkey last wrote them"),
+        }
+    };
+    NAMES.into_iter().zip(seals::KINDS).map(one).collect()
+}
+
+/// Says in the log what a start finds changed. Whoever changed it need not wait for somebody to ask.
+pub fn warn(app: &App) {
+    for kind in seals::KINDS {
+        match app.read(|read| against_the_seals(read, &app.peppers, kind)) {
+            Ok(found) => found.iter().for_each(|sentence| {
+                log::error!("{sentence}: changed past Latchkey; see latchkey doctor");
+            }),
+            Err(err) => log::warn!("seals of rows could not be looked at: {err}"),
+        }
+    }
+}
+
+/// Things that are not what Latchkey last wrote, as sentences.
+fn against_the_seals(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for target in seals::list(read, kind)? {
+        let event = seals::newest_event(read, &target)?;
+        let is_wrong = match seals::look(read, peppers, &target)? {
+            Standing::Sound => false,
+            Standing::Broken => true,
+            // Policies and catalogs leave no row when they are deleted.
+            Standing::Absent => event
+                .as_ref()
+                .is_some_and(|(_, action)| !action.ends_with(".delete")),
+        };
+        if is_wrong && found.len() < NAMED_MAX {
+            let name = name(read, &target)?;
+            found.push(match event {
+                Some((seq, action)) => format!("{name} (last recorded: event {seq}, {action})"),
+                None => name,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// What was changed past Latchkey and then changed again.
+fn earlier(read: &Read, kind: Kind) -> Result<Vec<String>> {
+    let mut found = seals::list_tampered(read, kind)?;
+    found.truncate(NAMED_MAX);
+    let sentence =
+        |(seq, target): (i64, Target)| Ok(format!("{} (event {seq})", name(read, &target)?));
+    found.into_iter().map(sentence).collect()
+}
+
+/// As people call it.
+fn name(read: &Read, target: &Target) -> Result<String> {
+    let uid = Uid::parse(&target.id);
+    let known = match (target.kind, uid) {
+        (Kind::User, Some(uid)) => people::find(read, uid)?.map(|user| user.user_name),
+        (Kind::Workspace, Some(uid)) => workspaces::find(read, uid)?.map(|found| found.slug),
+        _ => None,
+    };
+    Ok(format!(
+        "{} {}",
+        target.kind.as_str(),
+        known.unwrap_or_else(|| target.id.clone())
+    ))
+}
