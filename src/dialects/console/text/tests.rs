@@ -228,6 +228,10 @@ const SILENT: &[(&str, &str)] = &[
         "src/ops/keeping/memory.rs",
         "of the command line and the API",
     ),
+    (
+        "src/ops/keeping/recorded.rs",
+        "of the command line and the API",
+    ),
     ("src/ops/keeping/restore.rs", "of the command line"),
     ("src/ops/keeping/rows.rs", "of the command line and the API"),
     ("src/ops/people/authenticators.rs", "of the API alone"),
