@@ -56,9 +56,13 @@ addEventListener("pagehide", () => {
 });
 
 for (const field of document.querySelectorAll("[data-filter]")) {
-  const rows = document.getElementById(field.dataset.filter).querySelectorAll("[data-text]");
+  const list = document.getElementById(field.dataset.filter);
+  const rows = list.querySelectorAll("[data-text]");
+  // What is folded is looked through too.
+  const rest = list.querySelectorAll("details");
   field.addEventListener("input", () => {
     const wanted = field.value.trim().toLowerCase();
+    for (const more of rest) more.open = wanted !== "";
     for (const row of rows) {
       row.classList.toggle("hide", !row.dataset.text.toLowerCase().includes(wanted));
     }

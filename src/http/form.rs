@@ -1,11 +1,15 @@
-//! Form bodies: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) of texts. No files.
+//! Form bodies: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) of texts. Files are texts
+//! too, and only where they are asked for.
 
 use crate::error::{Error, Result};
 use crate::http::query::{Query, decode, encode};
 use crate::http::request::Request;
+use std::collections::HashSet;
 
 /// The media type of the forms that most clients send.
 pub const URLENCODED: &str = "application/x-www-form-urlencoded";
+/// The media type of the others.
+const MULTIPART: &str = "multipart/form-data";
 /// RFC 2046, section 5.1.1.
 const BOUNDARY_BYTES_MAX: usize = 70;
 /// Parts that a form may have.
@@ -30,13 +34,21 @@ pub fn read(request: &Request) -> Result<Query> {
     if media_type.eq_ignore_ascii_case(URLENCODED) {
         return Query::parse(text()?);
     }
-    if media_type.eq_ignore_ascii_case("multipart/form-data") {
+    if media_type.eq_ignore_ascii_case(MULTIPART) {
         let boundary = boundary(parameters).ok_or_else(|| {
             Error::Malformed("the header Content-Type names no usable boundary".to_owned())
         })?;
-        return Query::of(parts(text()?, boundary)?);
+        return Query::of(parts(text()?, boundary, Files::Refused)?);
     }
     Err(Error::UnsupportedMediaType(URLENCODED))
+}
+
+/// What becomes of files in a form.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Files {
+    Refused,
+    /// Their texts are values like others.
+    Texts,
 }
 
 /// The boundary among the parameters of a content type.
@@ -53,7 +65,7 @@ fn boundary(parameters: &str) -> Option<&str> {
     (fits && bare.bytes().all(legal) && !bare.ends_with(' ')).then_some(bare)
 }
 
-fn parts(text: &str, boundary: &str) -> Result<Vec<(String, String)>> {
+fn parts(text: &str, boundary: &str, files: Files) -> Result<Vec<(String, String)>> {
     let faulty = |why: &str| Error::Malformed(format!("the multipart form {why}"));
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
@@ -77,7 +89,7 @@ fn parts(text: &str, boundary: &str) -> Result<Vec<(String, String)>> {
         let (head, value) = part
             .split_once("\r\n\r\n")
             .ok_or_else(|| faulty("has a part without a head"))?;
-        let name = name(head).ok_or_else(|| faulty("has a part that is no named text"))?;
+        let name = name(head, files).ok_or_else(|| faulty("has a part that is no named text"))?;
         if pairs.len() == PARTS_MAX {
             return Err(faulty("has too many parts"));
         }
@@ -86,8 +98,8 @@ fn parts(text: &str, boundary: &str) -> Result<Vec<(String, String)>> {
     }
 }
 
-/// The name in a part's `Content-Disposition: form-data; name="…"`; none for a file.
-fn name(head: &str) -> Option<&str> {
+/// The name in a part's `Content-Disposition: form-data; name="…"`; none for a file that nobody asked for.
+fn name(head: &str, files: Files) -> Option<&str> {
     let disposition = head.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-disposition")
@@ -99,6 +111,10 @@ fn name(head: &str) -> Option<&str> {
     }
     let mut name = None;
     for parameter in parameters {
+        // What a file is called is the sender's own, semicolons included.
+        if name.is_some() && files == Files::Texts && is_file_name(parameter) {
+            break;
+        }
         let (word, value) = parameter.split_once('=')?;
         match word.trim().to_ascii_lowercase().as_str() {
             "name" if name.is_none() => name = Some(unquoted(value.trim())),
@@ -106,6 +122,11 @@ fn name(head: &str) -> Option<&str> {
         }
     }
     name
+}
+
+fn is_file_name(parameter: &str) -> bool {
+    let start = parameter.get(.."filename".len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case("filename"))
 }
 
 fn unquoted(value: &str) -> &str {
@@ -132,24 +153,51 @@ impl Form {
         Form::parse(text)
     }
 
+    /// As [`Form::of`], and a form with files whose texts are values like others.
+    pub fn with_files(request: &Request) -> Result<Form> {
+        let content_type = request.header("content-type").ok().flatten().unwrap_or("");
+        let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        if !kind.trim().eq_ignore_ascii_case(MULTIPART) {
+            return Form::of(request);
+        }
+        let faulty = |why: &str| Error::Malformed(why.to_owned());
+        let text =
+            std::str::from_utf8(&request.body).map_err(|_| faulty("the form is not UTF-8"))?;
+        let boundary = boundary(parameters)
+            .ok_or_else(|| faulty("the header Content-Type names no usable boundary"))?;
+        Form::from_fields(parts(text, boundary, Files::Texts)?)
+    }
+
     /// Reads `a=1&b%5B%5D=2&b%5B%5D=3`. A name that is there twice must end in `[]`.
     pub fn parse(text: &str) -> Result<Form> {
-        let mut fields: Vec<(String, String)> = Vec::new();
+        let mut fields = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decoded = decode(name, true).zip(decode(value, true));
-            let (name, value) = decoded.ok_or_else(|| {
+            fields.push(decoded.ok_or_else(|| {
                 Error::Malformed("the form is not UTF-8 in percent-encoding".to_owned())
-            })?;
-            if !name.ends_with(MANY) && fields.iter().any(|(known, _)| *known == name) {
-                return Err(Error::Malformed(
-                    "a field of the form is there twice".to_owned(),
-                ));
+            })?);
+            if fields.len() > FIELDS_MAX {
+                break;
             }
-            if fields.len() == FIELDS_MAX {
-                return Err(Error::Malformed("the form has too many fields".to_owned()));
-            }
-            fields.push((name, value));
+        }
+        Form::from_fields(fields)
+    }
+
+    fn from_fields(fields: Vec<(String, String)>) -> Result<Form> {
+        if fields.len() > FIELDS_MAX {
+            return Err(Error::Malformed("the form has too many fields".to_owned()));
+        }
+        let single = |(name, _): &&(String, String)| !name.ends_with(MANY);
+        let mut seen = HashSet::new();
+        if !fields
+            .iter()
+            .filter(single)
+            .all(|(name, _)| seen.insert(name))
+        {
+            return Err(Error::Malformed(
+                "a field of the form is there twice".to_owned(),
+            ));
         }
         Ok(Form(fields))
     }
@@ -209,8 +257,8 @@ mod tests {
         let form = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1&2\r\n\
                     --b\r\ncontent-type: text/plain\r\ncontent-disposition: form-data; name=b\r\n\r\n\r\n--b--\r\n";
         let expected = [("a", "1&2"), ("b", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        assert_eq!(parts(form, "b").unwrap(), expected);
-        assert_eq!(parts("--b--", "b").unwrap(), []);
+        assert_eq!(parts(form, "b", Files::Refused).unwrap(), expected);
+        assert_eq!(parts("--b--", "b", Files::Refused).unwrap(), []);
     }
 
     #[test]
@@ -229,8 +277,27 @@ mod tests {
             part("Content-Disposition: form-data; name=\"a\"; name=\"b\""),
             "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nv".to_owned(),
         ] {
-            assert!(parts(&bad, "b").is_err(), "{bad:?}");
+            assert!(parts(&bad, "b", Files::Refused).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn files_are_texts_where_they_are_asked_for() {
+        let part = |head: &str| {
+            format!(
+                "--b\r\nContent-Disposition: form-data; {head}\r\nContent-Type: application/yaml\r\n\r\nv\r\n--b--"
+            )
+        };
+        for head in [
+            "name=\"a\"; filename=\"x\"",
+            "name=\"a\"; filename=\"\"",
+            "name=\"a\"; filename=\"a;b=c\"; filename*=UTF-8''x",
+        ] {
+            let expected = [("a".to_owned(), "v".to_owned())];
+            assert_eq!(parts(&part(head), "b", Files::Texts).unwrap(), expected);
+            assert!(parts(&part(head), "b", Files::Refused).is_err(), "{head}");
+        }
+        assert!(parts(&part("filename=\"x\""), "b", Files::Texts).is_err());
     }
 
     #[test]

@@ -38,9 +38,28 @@ fn what_others_wrote_is_shown_and_does_nothing() {
     browser.inspect("hostile-keys");
     browser.go(&format!("/console/keys/{}", key.id));
     browser.sees("<script>");
+    browser.sees("and 180 more");
+    browser.sees_not("resource150:read");
     browser.inspect("hostile-key");
+    browser.press("and 180 more");
+    browser.sees("resource199:read");
+    browser.go(&format!("/console/keys/{}/edit", key.id));
+    browser.sees("resource199:read");
+    browser.sees_not("resource200:read");
+    browser.sees("and 800 more");
+    browser.go("/console/catalogs/many");
+    browser.sees("and 950 more");
+    browser.find("[data-filter]").type_in("resource777");
+    browser.sees("resource777:read");
     browser.go("/console/keys/new?policy=standard&catalog=many");
+    // What is beyond a page's worth is folded, and the filter finds it there.
+    browser.sees("resource039:read");
+    browser.sees_not("resource040:read");
+    browser.inspect("hostile-create");
+    browser.press("and 960 more");
     browser.sees("resource999:read");
+    browser.press("and 960 more");
+    browser.sees_not("resource999:read");
     browser.find("[data-filter]").type_in("resource421");
     browser.sees_not("resource422:read");
     browser.find("[value='resource421:read']").click();

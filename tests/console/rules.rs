@@ -115,3 +115,35 @@ fn a_backup_is_made() {
     browser.sees("latchkey restore /");
     browser.inspect("backups");
 }
+
+#[test]
+fn a_catalog_is_made_of_an_openapi_document() {
+    let server = Server::start();
+    let Some(browser) = Browser::signed_in(&server) else {
+        return;
+    };
+    browser.navigate("Catalogs");
+    browser.press("Import OpenAPI");
+    browser.inspect("catalog-import");
+    browser.fill("name", "billing");
+    let document = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/openapi/billing-3.0.yaml"
+    );
+    browser.find("#file").type_in(document);
+    browser.press("Look at the catalog");
+    browser.sees("3 operations are not taken over");
+    browser.inspect("catalog-preview");
+    browser.press("Save");
+    browser.sees("The catalog is in force");
+    browser.sees("GET /invoices");
+
+    browser.go("/console/import-catalog");
+    browser.fill("name", "billing");
+    browser.press("Or its text");
+    browser.fill("document", "swagger: '2.0'");
+    browser.press("Look at the catalog");
+    browser.sees("This is no OpenAPI document");
+    browser.driver.complaints();
+    browser.inspect("catalog-import-refused");
+}

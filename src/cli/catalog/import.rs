@@ -5,9 +5,9 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Common};
 use crate::cli::typed;
 use crate::domain::catalog::{Definition, Operation, Scope};
-use crate::http::bodies::openapi::{self, Around, settle};
+use crate::http::bodies::openapi::{self, Around};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What importing takes.
 #[derive(clap::Args, Clone, Debug)]
@@ -31,21 +31,22 @@ pub struct ImportArgs {
 }
 
 pub fn import(args: &ImportArgs) -> Result<End> {
-    let document = document(&args.file)?;
+    let shown = args.file.display();
+    let text = String::from_utf8(typed::whole(&args.file)?)
+        .map_err(|_| Failure::refused(format!("{shown} is not UTF-8")))?;
     let around = Around {
         base_path: args.base_path.trim_end_matches('/'),
         host: args.host.as_deref(),
     };
-    let read = openapi::read(&document, &args.name, &around)
-        .map_err(|why| Failure::refused(format!("{}: {why}", args.file.display())))?;
-    let (definition, mut left_out) = settle(read.definition).map_err(Failure::refused)?;
-    left_out.splice(0..0, read.left_out);
+    let read = openapi::import(&text, &args.name, &around)
+        .map_err(|why| Failure::refused(format!("{shown}: {why}")))?;
     for note in &read.notes {
-        eprintln!("note: {note}");
+        eprintln!("note: {note} (--base-path)");
     }
-    for operation in &left_out {
-        eprintln!("not mapped: {operation}");
+    for it in &read.left_out {
+        eprintln!("not mapped: {}: {}", it.operation, it.why);
     }
+    let (definition, left_out) = (read.definition, read.left_out);
     eprintln!(
         "{} operations and {} scopes mapped, {} operations not mapped",
         definition.operations.len(),
@@ -64,14 +65,6 @@ pub fn import(args: &ImportArgs) -> Result<End> {
         return Ok(End::Done);
     }
     put(&args.common, &args.name, body.to_string().into_bytes())
-}
-
-fn document(path: &Path) -> Result<Value> {
-    let shown = path.display();
-    let bytes = typed::whole(path)?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| Failure::refused(format!("{shown} is not UTF-8")))?;
-    openapi::document(&text).map_err(|why| Failure::refused(format!("{shown} {why}")))
 }
 
 fn body(definition: &Definition) -> Value {

@@ -50,6 +50,15 @@ pub struct Choice {
     pub chosen: bool,
 }
 
+/// Boxes that are shown as they come; of more, those behind that are not ticked are folded.
+pub const FEW: usize = 40;
+
+/// How many boxes are folded.
+pub fn folded(choices: &[Choice]) -> usize {
+    let behind = choices.iter().skip(FEW);
+    behind.filter(|choice| !choice.chosen).count()
+}
+
 impl Choice {
     pub fn of(value: impl Into<String>, label: impl Into<String>, chosen: &str) -> Choice {
         let value = value.into();

@@ -16,10 +16,10 @@ mod text;
 use crate::http::route::Access::Public;
 use crate::http::route::{Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;
-use door::{account, confirm, setup, sign_in};
+use door::{account, confirm, foresees, setup, sign_in};
 use keys::{change, create, detail, edit, list};
 use people::{audit, export, users, workspaces};
-use rules::{catalog_put, catalogs, policies, policy_edit};
+use rules::{catalog_import, catalog_put, catalogs, policies, policy_edit};
 
 pub use text::{check_texts, speak};
 
@@ -87,11 +87,13 @@ const ROUTES: &[Route] = &[
     get   ("/catalogs",                 Public, catalogs::show_all),
     get   ("/catalogs/{name}",          Public, catalogs::show),
     get   ("/catalogs/{name}/edit",     Public, catalog_put::show),
-    post  ("/catalogs/{name}/edit",     Public, catalog_put::replace),
+    post  ("/catalogs/{name}/edit",     Public, catalog_put::replace).large_for(foresees),
     get   ("/catalogs/{name}/delete",   Public, catalog_put::ask_delete),
     post  ("/catalogs/{name}/delete",   Public, catalog_put::delete),
     get   ("/new-catalog",              Public, catalog_put::show_new),
-    post  ("/new-catalog",              Public, catalog_put::create),
+    post  ("/new-catalog",              Public, catalog_put::create).large_for(foresees),
+    get   ("/import-catalog",           Public, catalog_import::show),
+    post  ("/import-catalog",           Public, catalog_import::preview).large_for(foresees),
     // Who and where
     get   ("/users",                    Public, users::show_all),
     get   ("/users/new",                Public, users::show_new),

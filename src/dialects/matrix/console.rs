@@ -45,6 +45,8 @@ pub const LINES: &[Line] = &[
     line("POST", "/catalogs/{name}/delete",    Cookie).on(Thing::Catalog),
     line("GET",  "/new-catalog",               Cookie),
     line("POST", "/new-catalog",               Cookie),
+    line("GET",  "/import-catalog",            Cookie),
+    line("POST", "/import-catalog",            Cookie),
     line("GET",  "/users",                     Cookie),
     line("GET",  "/users/new",                 Cookie),
     line("POST", "/users/new",                 Cookie),

@@ -55,8 +55,13 @@ pub struct Route {
     pub access: Access,
     pub body: BodyRule,
     pub query: QueryRule,
+    /// Where the surface tells callers by itself: whether a request will find one, as far as memory tells.
+    pub foresees: Option<Foresees>,
     pub handler: Handler,
 }
+
+/// Whether a request comes from somebody whom the surface knows.
+pub type Foresees = fn(&App, &Trust, &Head) -> bool;
 
 /// What becomes of the query parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -201,6 +206,7 @@ pub const fn inline(
         access,
         body,
         query: QueryRule::Free,
+        foresees: None,
         handler: Handler::Inline(handler),
     }
 }
@@ -210,6 +216,12 @@ impl Route {
     pub const fn large(mut self) -> Route {
         self.body = BodyRule::UpTo(IMPORT_BYTES_MAX);
         self
+    }
+
+    /// As [`Route::large`], on a surface that tells by itself who has one.
+    pub const fn large_for(mut self, foresees: Foresees) -> Route {
+        self.foresees = Some(foresees);
+        self.large()
     }
 
     /// The same route, whose handler reads the query.
@@ -243,6 +255,7 @@ const fn blocking(
         access,
         body: BodyRule::UpTo(BODY_BYTES_MAX),
         query: QueryRule::Free,
+        foresees: None,
         handler: Handler::Blocking(handler),
     }
 }

@@ -98,6 +98,9 @@ impl Router {
 
     /// Whether the route will find a caller. Spends nothing of what the credential may spend.
     fn foresees_caller(&self, route: &Route, head: &Head) -> bool {
+        if let Some(foresees) = route.foresees {
+            return foresees(&self.app, &self.trust.now(), head);
+        }
         let presented = credential::read(head, self.app.index.directory().named_headers());
         match presented {
             Presented::Faulty | Presented::Many => false,

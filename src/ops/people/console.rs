@@ -128,6 +128,15 @@ pub fn begin(
     })
 }
 
+/// Whether [`authenticate`] would find a caller just now, as far as memory tells. Notes nothing.
+pub fn foresees(app: &App, secret: &str) -> bool {
+    let session = Presented::parse(secret)
+        .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
+        .and_then(|presented| access::session_of(app, presented).ok());
+    session
+        .is_some_and(|session| access::caller_of_session(app, &session, Origin::default()).is_ok())
+}
+
 /// The caller behind a console session's secret, and the session. Notes that it was used.
 pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, Session)> {
     let presented = Presented::parse(secret)

@@ -73,7 +73,11 @@ fn a_yaml_document_of_3_0_becomes_a_catalog() {
                 "{line}"
             );
         }
-        assert!(ran.stderr.contains("--base-path /v1"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("has the base path /v1"),
+            "{}",
+            ran.stderr
+        );
     });
 }
 

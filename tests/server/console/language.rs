@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Words that the pages of these tests show and that nobody says in a language: names, and what was typed.
-const NAMES: &str = "Latchkey Bearer Token owner root Root latchkey standard aware awaretrain adverity vspc \
+const NAMES: &str = "billing Latchkey Bearer Token owner root Root latchkey standard aware awaretrain adverity vspc \
                      sample management shop GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
 
 /// A file of the console's words in a language that has no ASCII letters.
@@ -105,7 +105,7 @@ const PAGES: &str = "/account /keys /keys?state=active&sort=name /keys?state=wro
                      /keys/new?policy=vspc /keys/new?policy=standard&catalog=latchkey /keys?policy=aware /keys?policy=awaretrain \
                      /keys?policy=adverity-ui /keys?policy=vspc /policies /policies/standard/edit /policies/aware/edit \
                      /policies/aware/delete /new-policy /catalogs /catalogs/latchkey /catalogs/aware /catalogs/awaretrain \
-                     /catalogs/awaretrain?method=GET&path=/public/v1/users /catalogs/aware/edit /catalogs/aware/delete /new-catalog \
+                     /catalogs/awaretrain?method=GET&path=/public/v1/users /catalogs/aware/edit /catalogs/aware/delete /new-catalog /import-catalog \
                      /users /users/new /users/owner /users/owner/delete /workspaces /workspaces/new /workspaces/root /audit \
                      /audit?since=nonsense /backups /keys/0000000000";
 
@@ -149,6 +149,11 @@ fn every_page_speaks_the_language_of_the_file() {
     owner.post("/console/backups", &[]).expect(303);
     owner.get("/console/backups").expect(200);
     found.look("backups", &owner.page);
+    owner.get("/console/import-catalog").expect(200);
+    let document = include_str!("../../fixtures/openapi/billing-3.0.yaml").replace("invoices", "7");
+    let fields = [("name", "billing"), ("document", document.as_str())];
+    owner.post("/console/import-catalog", &fields).expect(200);
+    found.look("import", &owner.page);
     found.nothing();
 }
 
@@ -315,6 +320,16 @@ fn every_refusal_speaks_the_language_of_the_file() {
                 ),
             ],
         ),
+        ("/import-catalog", &[("name", "")]),
+        ("/import-catalog", &[("name", "latchkey")]),
+        ("/import-catalog", &[("name", "7")]),
+        ("/import-catalog", &[("name", "7"), ("document", "{}")]),
+        (
+            "/import-catalog",
+            &[("name", "7"), ("document", "7: 1\n7: 2")],
+        ),
+        ("/import-catalog", &[("name", "7"), ("base_path", "7")]),
+        ("/import-catalog", &[("name", "7"), ("host", "A")]),
         ("/users/new", &[("user_name", "")]),
         ("/users/new", &[("user_name", "owner")]),
         ("/users/new", &[("user_name", "3"), ("email", "7")]),

@@ -93,6 +93,18 @@ impl Visitor {
         response
     }
 
+    /// A body of any kind, from a page of this server.
+    #[track_caller]
+    pub fn send_body(&mut self, path: &str, content_type: &str, body: &[u8]) -> Response {
+        let (cookie, origin) = (self.cookie(), format!("http://{}", self.host));
+        let mut all = vec![("Origin", origin.as_str()), ("Content-Type", content_type)];
+        all.extend(cookie.iter().map(|cookie| ("Cookie", cookie.as_str())));
+        let response = self.address.call("POST", path, &all, Some(body));
+        self.keep(&response);
+        self.page = response.text();
+        response
+    }
+
     /// The token of the last page; reads one first if there is none.
     #[track_caller]
     pub fn token(&mut self) -> String {

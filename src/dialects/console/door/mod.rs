@@ -15,10 +15,12 @@ use super::shell::{self, Nav, Shell};
 use super::text::{Texts, spoken};
 use crate::domain::people::session::{Session, form_token, is_form_token};
 use crate::error::{Error, Result};
+use crate::http::client::Trust;
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::Call;
+use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::ops::people::console;
 use crate::ops::setup::first_run;
@@ -80,6 +82,34 @@ pub fn submit(
     act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
 ) -> Result<Reply> {
     let form = own_form(call)?;
+    take(call, form, act)
+}
+
+/// As [`submit`], for forms with files and for large ones.
+pub fn submit_file(
+    call: &Call<'_>,
+    act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
+) -> Result<Reply> {
+    require_own_page(call.request, channel(call))?;
+    let form = Form::with_files(call.request)?;
+    take(call, form, act)
+}
+
+/// Whether a request comes from somebody who is signed in, as far as memory tells.
+pub fn foresees(app: &App, trust: &Trust, head: &Head) -> bool {
+    let channel = match trust.is_secure(head) {
+        true => Channel::Encrypted,
+        false => Channel::Plain,
+    };
+    let secret = Cookie::Session.read(head, channel);
+    secret.is_some_and(|secret| console::foresees(app, secret))
+}
+
+fn take(
+    call: &Call<'_>,
+    form: Form,
+    act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
+) -> Result<Reply> {
     let visit = match enter(call) {
         Ok(visit) => visit,
         Err(Error::Unauthenticated) => return sign_in::before(call, &form),

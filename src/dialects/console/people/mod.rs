@@ -13,12 +13,14 @@ use crate::ops::workspaces as ops;
 /// A value, its label, and whether it is chosen.
 type Option3 = (String, String, bool);
 
-/// The workspaces that can be chosen.
+/// The workspaces that can be chosen; the caller's own is, if no other one was said.
 fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
     let found = match ops::list(visit.call.app, &visit.caller) {
         Err(Error::Forbidden(_)) => Vec::new(),
         other => other?,
     };
+    let home = visit.home();
+    let chosen = if chosen.is_empty() { &home } else { chosen };
     let one = |place: &crate::domain::workspace::Workspace| {
         let label = format!("{} ({})", place.name, place.slug);
         (place.slug.clone(), label, place.slug == chosen)

@@ -258,7 +258,8 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
         enabled: user.enabled,
         keys: format!("{MOUNT}/keys?owner={}", encode(&user.user_name)),
         roles: bound(visit, user),
-        choices: roles(visit, ""),
+        // The least of them: nobody becomes an owner because nothing was chosen.
+        choices: roles(visit, Role::Member.as_str()),
         places: places(visit, "")?,
         refused,
     };

@@ -2,7 +2,7 @@
 
 use super::catalogs::address;
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::door::{Visit, page, submit};
+use crate::dialects::console::door::{Visit, page, submit, submit_file};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::keys;
 use crate::dialects::console::shell::delete::DeletePage;
@@ -15,16 +15,12 @@ use crate::error::{Error, Result};
 use crate::http::bodies::catalog as bodies;
 use crate::http::fields::Fields;
 use crate::http::form::Form;
-use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::catalogs;
 use askama::Template;
 use serde_json::{Value, json};
 
-/// Bytes of a catalog that a form can hold: percent-encoded, and with its other fields, it still has to fit into the
-/// body of a request.
-const EDITED_BYTES_MAX: usize = 40_000;
 /// Keys that are named as those which lost a scope.
 const LOSERS_SHOWN: usize = 50;
 /// What a new catalog begins with.
@@ -48,8 +44,6 @@ struct PutPage {
     is_new: bool,
     name: String,
     definition: String,
-    /// Whether the catalog is too long for a form.
-    too_long: bool,
     /// The field that is refused, and why.
     refused: (String, String),
 }
@@ -89,7 +83,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/new-catalog`: never in the place of one that is there.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit_file(call, |visit, form| {
         let name = form.text("name");
         if call.app.index.directory().catalog(name).is_some() {
             let why = visit.texts.with("catalog_put.there", name);
@@ -101,7 +95,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/catalogs/{name}/edit`
 pub fn replace(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit_file(call, |visit, form| {
         let name = call.param("name");
         catalogs::find(call.app, &visit.caller, name)?;
         put(visit, form, name, Some(name))
@@ -136,7 +130,7 @@ pub fn may_write(visit: &Visit<'_>) -> bool {
     require_write(visit).is_ok()
 }
 
-fn require_write(visit: &Visit<'_>) -> Result<()> {
+pub fn require_write(visit: &Visit<'_>) -> Result<()> {
     let directory = visit.call.app.index.directory();
     visit
         .caller
@@ -217,7 +211,6 @@ fn asked(
         back: name.map_or(list, address),
         is_new: name.is_none(),
         name: name.unwrap_or(typed.text("name")).to_owned(),
-        too_long: encode(definition).len() > EDITED_BYTES_MAX,
         definition: definition.to_owned(),
         refused,
     };
@@ -280,7 +273,7 @@ fn operation(texts: &Texts, position: usize, mut fields: Fields) -> Result<Opera
 }
 
 /// The inverse of [`definition`], a line a scope and a line an operation.
-fn written(definition: &Definition) -> Result<String> {
+pub fn written(definition: &Definition) -> Result<String> {
     let scope = |scope: &Scope| {
         let mut value = json!({ "name": scope.name, "label": scope.label });
         if !scope.implies.is_empty() {

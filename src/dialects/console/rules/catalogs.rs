@@ -16,7 +16,7 @@ use crate::ops::keys::browse;
 use askama::Template;
 
 /// Operations that one page shows.
-const OPERATIONS_SHOWN: usize = 500;
+const PAGE_OPERATIONS: usize = 200;
 /// Keys that are named as those which would pass.
 const KEYS_SHOWN: usize = 20;
 /// The methods to try.
@@ -48,7 +48,10 @@ struct CatalogPage {
     can_write: bool,
     scopes: Vec<(String, String, String)>,
     operations: Vec<Operation>,
-    operations_more: String,
+    earlier: String,
+    /// Which page of how many; empty if there is one.
+    place: String,
+    later: String,
     methods: Vec<(&'static str, bool)>,
     path: String,
     host: String,
@@ -104,14 +107,21 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
         let mut query = call.query()?;
         let mut some = |name: &str| query.take(name).unwrap_or_default();
         let (method, path, host) = (some("method"), some("path"), some("host"));
+        let page = query.take_number("page")?.unwrap_or(1);
         query.finish()?;
         let tried = match path.is_empty() {
             true => None,
             false => Some(tried(visit, &catalog, &method, &path, &host)?),
         };
         let definition = catalog.definition();
-        let operations = definition.operations.iter().take(OPERATIONS_SHOWN);
-        let more = definition.operations.len().saturating_sub(OPERATIONS_SHOWN);
+        let pages = definition.operations.len().div_ceil(PAGE_OPERATIONS).max(1);
+        let page = usize::try_from(page).unwrap_or(pages).clamp(1, pages);
+        let operations = definition.operations.chunks(PAGE_OPERATIONS).nth(page - 1);
+        let operations = operations.unwrap_or_default().iter();
+        let to = |page: usize| match (1..=pages).contains(&page) {
+            true => format!("{}?page={page}#operations", address(catalog.name())),
+            false => String::new(),
+        };
         let shown = CatalogPage {
             s: visit.shell(catalog.name().to_owned(), Nav::Catalogs),
             href: address(catalog.name()),
@@ -137,10 +147,16 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
                     any_of: operation.any_of.join(", "),
                 })
                 .collect(),
-            operations_more: match more {
-                0 => String::new(),
-                more => visit.texts.count("catalogs.more", more as u64),
+            earlier: to(page - 1),
+            place: match pages {
+                1 => String::new(),
+                _ => {
+                    let number = |number: usize| visit.texts.number(number as u64);
+                    let text = visit.texts.with("keys.page", &number(page));
+                    text.replacen("{}", &number(pages), 1)
+                }
             },
+            later: to(page + 1),
             methods: METHODS
                 .iter()
                 .map(|known| (*known, *known == method))

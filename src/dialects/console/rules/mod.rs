@@ -1,5 +1,6 @@
 //! What keys live by: policies and catalogs.
 
+pub mod catalog_import;
 pub mod catalog_put;
 pub mod catalogs;
 pub mod policies;

@@ -52,6 +52,7 @@ fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
         Error::Internal(_) => s.t("error.internal_detail").to_owned(),
         Error::Misdirected => s.t("error.misdirected_detail").to_owned(),
         Error::NotFound(_) => s.t("error.not_found_detail").to_owned(),
+        Error::TooLarge { .. } => s.t("error.too_large_detail").to_owned(),
         Error::TooMany { retry_after_s } => s.tn("error.too_many_detail", *retry_after_s),
         Error::Unauthenticated => s.t("error.unauthenticated_detail").to_owned(),
         other => spoken().error(other),

@@ -150,6 +150,14 @@ impl Shell {
 }
 
 impl Visit<'_> {
+    /// Where whoever is signed in is at home: what is chosen where a workspace is asked for and none was said.
+    pub fn home(&self) -> String {
+        let directory = self.call.app.index.directory();
+        let user = self.caller.user.and_then(|uid| directory.user(uid));
+        let place = user.and_then(|user| directory.place(user.home));
+        place.map_or_else(String::new, |place| place.workspace.slug.clone())
+    }
+
     /// The name of whoever is signed in.
     pub fn user_name(&self) -> String {
         let directory = self.call.app.index.directory();

@@ -216,7 +216,6 @@ fn numbers_are_grouped() {
 /// Sources below the console that have nothing to say to it, and why.
 const SILENT: &[(&str, &str)] = &[
     ("src/domain/people/authenticator/", "of the API alone"),
-    ("src/http/bodies/openapi/", "of the command line"),
     ("src/http/route/mounts.rs", "of the command line"),
     ("src/http/server/connection/toy.rs", "of tests"),
     ("src/http/server/tls/", "of the command line and the log"),

@@ -9,7 +9,7 @@ mod yaml;
 use crate::domain::catalog::{Definition, Operation, Scope};
 use security::{Demand, Schemes};
 use serde_json::{Map, Value};
-pub use settle::settle;
+use settle::settle;
 use std::collections::BTreeMap;
 
 /// The methods of a path item (OpenAPI 3.1.1, section 4.8.9.1), and whether they write (RFC 9110, section 9.2.1).
@@ -24,15 +24,24 @@ const METHODS: [(&str, bool); 8] = [
     ("put", true),
 ];
 
-/// Reads a document out of a text: JSON is read as JSON, anything else as YAML. The error says what it is not.
-pub fn document(text: &str) -> Result<Value, String> {
+/// Makes a catalog of a document, as JSON or as YAML. The error is a sentence about the whole of it.
+pub fn import(text: &str, name: &str, around: &Around<'_>) -> Result<Import, String> {
+    let mut import = read(&document(text)?, name, around)?;
+    let (definition, refused) = settle(import.definition)?;
+    import.definition = definition;
+    import.left_out.extend(refused);
+    Ok(import)
+}
+
+/// JSON is read as JSON, anything else as YAML.
+fn document(text: &str) -> Result<Value, String> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{')
         && let Ok(document) = serde_json::from_str(text)
     {
         return Ok(document);
     }
-    yaml::parse(text).map_err(|err| format!("is neither JSON nor YAML: {err}"))
+    yaml::parse(text).map_err(|err| format!("this is neither JSON nor YAML: {err}"))
 }
 
 /// Where the described API stands.
@@ -41,17 +50,26 @@ pub struct Around<'a> {
     pub host: Option<&'a str>,
 }
 
-/// What was read.
-pub struct Read {
+/// What was made of a document.
+pub struct Import {
     pub definition: Definition,
-    /// Operations that a catalog cannot say, each with the reason.
-    pub left_out: Vec<String>,
+    /// What a catalog cannot say.
+    pub left_out: Vec<LeftOut>,
     /// What whoever imports should know.
     pub notes: Vec<String>,
 }
 
-/// Reads a document; the error is a sentence about the whole of it.
-pub fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Read, String> {
+/// An operation, or all of a path, that is not in the catalog.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// `GET /invoices`
+    pub operation: String,
+    /// Why not, as part of a sentence.
+    pub why: String,
+}
+
+/// Takes over what a catalog can say; whether a catalog accepts it is another question.
+fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Import, String> {
     let version = document["openapi"].as_str().unwrap_or_default();
     if !version.starts_with("3.0") && !version.starts_with("3.1") {
         return Err("this is no OpenAPI document of version 3.0 or 3.1".to_owned());
@@ -80,7 +98,7 @@ pub fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Read, S
         implies: Vec::new(),
         root_only: false,
     };
-    Ok(Read {
+    Ok(Import {
         definition: Definition {
             name: name.to_owned(),
             scopes: scopes.into_iter().map(scope).collect(),
@@ -96,15 +114,16 @@ struct Reading<'a> {
     around: &'a Around<'a>,
     schemes: Schemes,
     operations: Vec<Operation>,
-    left_out: Vec<String>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Reading<'_> {
     fn path(&mut self, path: &str, item: &Value) {
         let Some(item) = resolve(self.document, item) else {
-            self.left_out.push(format!(
-                "{path}: it refers to something outside the document"
-            ));
+            self.left_out.push(LeftOut {
+                operation: path.to_owned(),
+                why: "it refers to something outside the document".to_owned(),
+            });
             return;
         };
         for (method, writes) in METHODS {
@@ -130,7 +149,10 @@ impl Reading<'_> {
                 writes,
                 any_of,
             }),
-            Demand::Unsayable(why) => self.left_out.push(format!("{method} {path}: {why}")),
+            Demand::Unsayable(why) => self.left_out.push(LeftOut {
+                operation: format!("{method} {path}"),
+                why: why.to_owned(),
+            }),
         }
     }
 }
@@ -145,7 +167,7 @@ pub fn resolve<'a>(document: &'a Value, value: &'a Value) -> Option<&'a Value> {
     found.get("$ref").is_none().then_some(found)
 }
 
-/// A base path in `servers` that nobody has repeated on the command line.
+/// A base path in `servers` that whoever imports has not repeated.
 fn notes(document: &Value, around: &Around<'_>) -> Vec<String> {
     let servers = document["servers"].as_array();
     let urls = servers
@@ -159,7 +181,7 @@ fn notes(document: &Value, around: &Around<'_>) -> Vec<String> {
         let path = path.trim_end_matches('/');
         if !path.is_empty() && path != around.base_path {
             notes.push(format!(
-                "the server {url} has the base path {path}; if requests come with it, say --base-path {path}"
+                "the server {url} has the base path {path}; if requests come with it, give that as the base path"
             ));
         }
     }

@@ -1,12 +1,20 @@
 //! Making a definition one that a catalog accepts, by leaving out what it refuses.
 
-use crate::domain::catalog::{Catalog, Definition};
+use super::LeftOut;
+use crate::domain::catalog::{Catalog, Definition, Operation};
 use crate::error::Error;
 
+/// Operations that may be looked at while leaving some out: each time, all that are left are looked at anew.
+const LOOKS_MAX: usize = 4_000_000;
+
 /// The definition without the operations that a catalog refuses, and those operations with the reasons.
-pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<String>), String> {
+pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<LeftOut>), String> {
     let mut left_out = Vec::new();
+    let mut looks_left = LOOKS_MAX;
     loop {
+        looks_left = looks_left.checked_sub(definition.operations.len()).ok_or(
+            "too many of its operations are refused by a catalog; mend the document first",
+        )?;
         let (field, reason) = match Catalog::compile(definition.clone()) {
             Ok(_) => return Ok((definition, left_out)),
             Err(Error::Invalid { field, reason }) => (field, reason),
@@ -17,9 +25,9 @@ pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<String>), S
         match (list, member) {
             ("operations", _) if position < definition.operations.len() => {
                 let operation = definition.operations.remove(position);
-                left_out.push(format!(
-                    "{} {}: its {member} {reason}",
-                    operation.method, operation.path
+                left_out.push(LeftOut::of(
+                    operation,
+                    format!("the catalog refuses its {member}: {reason}"),
                 ));
             }
             // Words for people; the scope is as good without them.
@@ -33,12 +41,22 @@ pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<String>), S
                     .into_iter()
                     .partition(|it| !it.any_of.contains(&scope));
                 definition.operations = kept;
-                let told = |it: crate::domain::catalog::Operation| {
-                    format!("{} {}: its scope {scope:?} {reason}", it.method, it.path)
+                let told = |it: Operation| {
+                    let why = format!("the catalog refuses its scope {scope:?}: {reason}");
+                    LeftOut::of(it, why)
                 };
                 left_out.extend(Vec::into_iter(without).map(told));
             }
             _ => return Err(unsettled()),
+        }
+    }
+}
+
+impl LeftOut {
+    fn of(operation: Operation, why: String) -> LeftOut {
+        LeftOut {
+            operation: format!("{} {}", operation.method, operation.path),
+            why,
         }
     }
 }

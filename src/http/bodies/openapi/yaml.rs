@@ -11,6 +11,8 @@ use yaml_rust2::scanner::TScalarStyle;
 
 /// Values of one document, those behind aliases counted each time.
 const VALUES_MAX: usize = 2_000_000;
+/// Bytes of texts and names in one document, those behind aliases counted each time.
+const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Levels of nesting.
 const DEPTH_MAX: usize = 200;
 
@@ -19,7 +21,7 @@ pub fn parse(text: &str) -> Result<Value, String> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
-        values: 0,
+        spent: Spent::default(),
     };
     loop {
         match reader.next()? {
@@ -32,9 +34,16 @@ pub fn parse(text: &str) -> Result<Value, String> {
 
 struct Reader<'t> {
     parser: Parser<std::str::Chars<'t>>,
-    /// What aliases stand for, with its number of values.
-    anchors: HashMap<usize, (Value, usize)>,
+    /// What aliases stand for, and how much of it there is.
+    anchors: HashMap<usize, (Value, Spent)>,
+    spent: Spent,
+}
+
+/// How much of a document was read.
+#[derive(Clone, Copy, Default)]
+struct Spent {
     values: usize,
+    text_bytes: usize,
 }
 
 impl Reader<'_> {
@@ -43,10 +52,16 @@ impl Reader<'_> {
         Ok(event)
     }
 
-    fn count(&mut self, values: usize) -> Result<(), String> {
-        self.values += values;
-        if self.values > VALUES_MAX {
+    fn count(&mut self, values: usize, text_bytes: usize) -> Result<(), String> {
+        self.spent.values += values;
+        self.spent.text_bytes += text_bytes;
+        if self.spent.values > VALUES_MAX {
             return Err(format!("the document has more than {VALUES_MAX} values"));
+        }
+        if self.spent.text_bytes > TEXT_BYTES_MAX {
+            return Err(format!(
+                "the document has more than {TEXT_BYTES_MAX} bytes of text"
+            ));
         }
         Ok(())
     }
@@ -55,16 +70,17 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return Err(format!("the document is nested more than {DEPTH_MAX} deep"));
         }
-        let before = self.values;
-        self.count(1)?;
+        let before = self.spent;
+        self.count(1, 0)?;
         let (anchor, value) = match event {
             Event::Alias(id) => {
-                let known = self.anchors.get(&id).cloned();
-                let (value, values) = known.ok_or("an alias stands within what it is for")?;
-                self.count(values)?;
-                return Ok(value);
+                let within = "an alias stands within what it is for";
+                let spent = self.anchors.get(&id).ok_or(within)?.1;
+                self.count(spent.values, spent.text_bytes)?;
+                return Ok(self.anchors.get(&id).ok_or(within)?.0.clone());
             }
             Event::Scalar(text, style, anchor, tag) => {
+                self.count(0, text.len())?;
                 let plain = style == TScalarStyle::Plain && tag.is_none();
                 (
                     anchor,
@@ -80,8 +96,13 @@ impl Reader<'_> {
             other => return Err(format!("unexpected {other:?}")),
         };
         if anchor > 0 {
-            self.anchors
-                .insert(anchor, (value.clone(), self.values - before));
+            let spent = Spent {
+                values: self.spent.values - before.values,
+                text_bytes: self.spent.text_bytes - before.text_bytes,
+            };
+            // It is kept a second time.
+            self.count(spent.values, spent.text_bytes)?;
+            self.anchors.insert(anchor, (value.clone(), spent));
         }
         Ok(value)
     }
@@ -101,7 +122,10 @@ impl Reader<'_> {
         loop {
             let name = match self.next()? {
                 Event::MappingEnd => return Ok(Value::Object(members)),
-                Event::Scalar(name, ..) => name,
+                Event::Scalar(name, ..) => {
+                    self.count(0, name.len())?;
+                    name
+                }
                 _ => return Err("a key of a mapping is no text".to_owned()),
             };
             let event = self.next()?;
@@ -150,9 +174,18 @@ mod tests {
             let items = vec![format!("*a{}", level - 1); 10].join(",");
             bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
         }
+        let text = "x".repeat(1_000_000);
+        let wide = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(1_000));
+        let nested = format!(
+            "a: {}{text}{}\n",
+            "&a [&b [&c [&d [".repeat(16),
+            "]".repeat(64)
+        );
         let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
         for bad in [
             bomb.as_str(),
+            wide.as_str(),
+            nested.as_str(),
             deep.as_str(),
             "a: 1\na: 2\n",
             "a: &x [*x]\n",

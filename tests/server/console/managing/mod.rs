@@ -1,6 +1,7 @@
 //! What administrators do in the console: rules, workspaces, the log, backups.
 
 mod backups;
+mod catalogs;
 mod grave;
 mod log;
 mod rules;

@@ -2,6 +2,7 @@
 
 use super::Choice;
 use crate::dialects::console::door::Visit;
+use crate::dialects::console::form::FEW;
 use crate::dialects::console::keys::words::Words;
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::policy::{Policy, Presence};
@@ -35,12 +36,13 @@ pub fn workspaces(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
         Err(Error::Forbidden(_)) => Vec::new(),
         Err(err) => return Err(err),
     };
+    let chosen = typed.some("workspace").unwrap_or_else(|| visit.home());
     let one = |workspace: &crate::domain::workspace::Workspace| {
         let label = match workspace.name.is_empty() {
             true => workspace.slug.clone(),
             false => format!("{} ({})", workspace.name, workspace.slug),
         };
-        Choice::of(workspace.slug.clone(), label, typed.text("workspace"))
+        Choice::of(workspace.slug.clone(), label, &chosen)
     };
     Ok(found.iter().map(one).collect())
 }
@@ -101,5 +103,10 @@ pub fn scopes(
         },
         chosen: held.contains(&scope.name),
     });
-    Ok(Some(choices.collect()))
+    let mut choices: Vec<Choice> = choices.collect();
+    // Of many, those that the key holds are seen first.
+    if choices.len() > FEW {
+        choices.sort_by_key(|choice| !choice.chosen);
+    }
+    Ok(Some(choices))
 }

@@ -205,7 +205,7 @@ fn input(
 ) -> Result<Input> {
     let texts = visit.texts;
     let mut hint = texts.get(&format!("hint.{name}")).to_owned();
-    let mut required = matches!(name, "name");
+    let mut required = matches!(name, "name" | "workspace" | "read_only");
     let kind = match name {
         "allowed_ips" => {
             hint = match policy.addresses {

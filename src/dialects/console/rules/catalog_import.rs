@@ -1,0 +1,166 @@
+//! Catalogs out of OpenAPI documents: what comes out of one is looked at, and changed, before it is saved.
+
+use super::catalog_put::{may_write, require_write, written};
+use super::catalogs::address;
+use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::{Visit, page, submit_file};
+use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::catalog::path;
+use crate::domain::text;
+use crate::error::{Error, Result};
+use crate::http::bodies::openapi::{self, Around, Import};
+use crate::http::form::Form;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use askama::Template;
+
+/// Operations that one list of the page shows.
+const SHOWN: usize = 200;
+
+#[derive(Template)]
+#[template(path = "console/catalog_import.html")]
+struct ImportPage {
+    s: Shell,
+    name: String,
+    document: String,
+    base_path: String,
+    host: String,
+    /// The field that is refused, and why.
+    refused: (String, String),
+}
+
+#[derive(Template)]
+#[template(path = "console/catalog_preview.html")]
+struct PreviewPage {
+    s: Shell,
+    /// Where the catalog is sent to.
+    href: String,
+    name: String,
+    /// Whether there is a catalog that this one replaces.
+    is_there: bool,
+    definition: String,
+    scopes: String,
+    found: String,
+    /// Method and path, whether it writes, and the scopes of which one is needed.
+    operations: Vec<(String, bool, String)>,
+    operations_more: String,
+    notes: Vec<String>,
+    left_out_title: String,
+    /// An operation, and why it is not in the catalog.
+    left_out: Vec<(String, String)>,
+    left_out_more: String,
+}
+
+/// `GET /console/import-catalog`
+pub fn show(call: &Call<'_>) -> Result<Reply> {
+    page(call, |visit| {
+        require_write(visit)?;
+        asked(visit, 200, &Form::default(), Default::default())
+    })
+}
+
+/// `POST /console/import-catalog`: changes nothing.
+pub fn preview(call: &Call<'_>) -> Result<Reply> {
+    submit_file(call, |visit, form| {
+        visit.noting(require_write(visit))?;
+        match imported(visit, form) {
+            Ok(import) => shown(visit, form.text("name"), &import),
+            Err(Error::Invalid { field, reason }) => {
+                let why = visit.texts.sentence(&reason);
+                asked(visit, 422, form, (field, why))
+            }
+            Err(err) => Err(err),
+        }
+    })
+}
+
+fn imported(visit: &Visit<'_>, form: &Form) -> Result<Import> {
+    let refused = |field: &str, text: &str| Error::invalid(field, visit.texts.get(text));
+    let name = form.text("name");
+    text::check_slug("name", name)?;
+    if name == BUILT_IN {
+        return Err(refused("name", "refusal.built_in"));
+    }
+    let base_path = form.text("base_path").trim_end_matches('/');
+    if !base_path.is_empty() && !base_path.starts_with('/') {
+        return Err(refused("base_path", "refusal.slash"));
+    }
+    let host = form.some("host");
+    if let Some(host) = &host
+        && path::host(host).as_deref() != Some(host)
+    {
+        return Err(refused("host", "refusal.host"));
+    }
+    let document = match form.text("file") {
+        "" => form.text("document"),
+        file => file,
+    };
+    if document.trim().is_empty() {
+        return Err(refused("file", "catalog_import.needed"));
+    }
+    let around = Around {
+        base_path,
+        host: host.as_deref(),
+    };
+    let import = openapi::import(document, name, &around);
+    import.map_err(|why| Error::invalid("file", why))
+}
+
+fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String)) -> Result<Reply> {
+    let page = ImportPage {
+        s: visit.shell(visit.texts.get("catalog_import.title"), Nav::Catalogs),
+        name: form.text("name").to_owned(),
+        document: form.text("document").to_owned(),
+        base_path: form.text("base_path").to_owned(),
+        host: form.text("host").to_owned(),
+        refused,
+    };
+    html(status, &page)
+}
+
+fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
+    let texts = visit.texts;
+    let more = |count: usize| match count.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => texts.count("catalog_import.more", more as u64),
+    };
+    let definition = &import.definition;
+    let directory = visit.call.app.index.directory();
+    let is_there = directory.catalog(name).is_some();
+    drop(directory);
+    let operations = definition.operations.iter().take(SHOWN);
+    let left_out = import.left_out.iter().take(SHOWN);
+    let count = |name: &str, number: usize| texts.count(name, number as u64);
+    let page = PreviewPage {
+        s: visit.shell(texts.with("catalog_import.preview", name), Nav::Catalogs),
+        href: match is_there && may_write(visit) {
+            true => format!("{}/edit", address(name)),
+            false => format!("{MOUNT}/new-catalog"),
+        },
+        name: name.to_owned(),
+        is_there,
+        scopes: count("catalogs.scopes", definition.scopes.len()),
+        found: count("catalog_import.found", definition.operations.len()),
+        operations: operations
+            .map(|it| {
+                let request = format!("{} {}", it.method, it.path);
+                (request, it.writes, it.any_of.join(", "))
+            })
+            .collect(),
+        operations_more: more(definition.operations.len()),
+        notes: import
+            .notes
+            .iter()
+            .take(SHOWN)
+            .map(|it| texts.sentence(it))
+            .collect(),
+        left_out_title: count("catalog_import.left_out", import.left_out.len()),
+        left_out: left_out
+            .map(|it| (it.operation.clone(), texts.sentence(&it.why)))
+            .collect(),
+        left_out_more: more(import.left_out.len()),
+        definition: written(definition)?,
+    };
+    html(200, &page)
+}

@@ -1,0 +1,249 @@
+//! Large catalogs, and catalogs out of OpenAPI documents.
+
+use crate::console::Visitor;
+use crate::support::{PASSWORD, Response, Server};
+use serde_json::{Value, json};
+
+const YAML: &str = include_str!("../../../fixtures/openapi/billing-3.0.yaml");
+
+/// Sends a form with a file, as browsers do.
+fn upload(visitor: &mut Visitor, path: &str, fields: &[(&str, &str)], file: &str) -> Response {
+    let token = visitor.token();
+    let mut body = String::new();
+    let mut part = |head: &str, value: &str| {
+        body.push_str(&format!(
+            "--x7\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n"
+        ));
+    };
+    part("name=\"form_token\"", &token);
+    for (name, value) in fields {
+        part(&format!("name=\"{name}\""), value);
+    }
+    if !file.is_empty() {
+        part("name=\"file\"; filename=\"api; v1.yaml\"", file);
+    }
+    body.push_str("--x7--\r\n");
+    visitor.send_body(path, "multipart/form-data; boundary=x7", body.as_bytes())
+}
+
+fn definition(operations: usize) -> Value {
+    let operation = |n: usize| {
+        json!({
+            "id": format!("operation-{n}"), "method": "GET", "path": format!("/things/{n}/{{id}}"), "access": "read",
+            "any_of": ["things:read"],
+        })
+    };
+    json!({
+        "scopes": [{ "name": "things:read", "label": "Read \"things\"" }],
+        "operations": (0..operations).map(operation).collect::<Vec<_>>(),
+    })
+}
+
+/// What a field of several lines holds.
+fn text_of(page: &str, name: &str) -> String {
+    let field = page.split(&format!("name=\"{name}\"")).nth(1).unwrap();
+    let text = field
+        .split_once('>')
+        .unwrap()
+        .1
+        .split("</textarea>")
+        .next()
+        .unwrap();
+    text.trim_start_matches('\n')
+        .replace("&#34;", "\"")
+        .replace("&#38;", "&")
+}
+
+#[test]
+fn a_catalog_as_large_as_the_api_takes_is_edited() {
+    let server = Server::start();
+    let admin = server.admin();
+    let whole = definition(20_000);
+    admin.put("/v1/catalogs/large", whole).expect(201);
+    let mut owner = Visitor::owner(&server);
+    owner.get("/console/catalogs/large/edit").expect(200);
+    let text = text_of(&owner.page, "definition");
+    assert!(text.len() > 2_000_000, "{}", text.len());
+    let edited = text.replace("operation-19999", "the-last");
+    let fields = [("definition", edited.as_str())];
+    upload(&mut owner, "/console/catalogs/large/edit", &fields, "").expect(303);
+    let catalog = admin.get("/v1/catalogs/large").json();
+    assert_eq!(catalog["operations"][19_999]["id"], "the-last");
+    assert_eq!(catalog["operations"][0]["id"], "operation-0");
+    // As browsers send it from forms of the other kind, too.
+    owner.get("/console/catalogs/large/edit").expect(200);
+    let less = edited.replace("the-last", "last-again");
+    owner
+        .post("/console/catalogs/large/edit", &[("definition", &less)])
+        .expect(303);
+    assert_eq!(
+        admin.get("/v1/catalogs/large").json()["operations"][19_999]["id"],
+        "last-again"
+    );
+
+    // Nobody but those who are signed in is read so much from.
+    owner.get("/console/account").expect(200);
+    let session = std::mem::take(&mut owner.cookies);
+    let answer = upload(&mut owner, "/console/catalogs/large/edit", &fields, "");
+    answer.expect(413);
+    assert!(owner.page.contains("your session has ended"));
+    owner.cookies = session;
+    // And nowhere else but where it is needed.
+    owner.get("/console/account").expect(200);
+    upload(&mut owner, "/console/account/password", &fields, "").expect(413);
+    owner.get("/console/account").expect(200);
+    upload(
+        &mut owner,
+        "/console/account/password",
+        &[("password", "x")],
+        "",
+    )
+    .expect(415);
+    assert_eq!(
+        admin.get("/v1/catalogs/large").json()["operations"][19_999]["id"],
+        "last-again"
+    );
+}
+
+#[test]
+fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut owner = Visitor::owner(&server);
+    owner.get("/console/catalogs").expect(200);
+    assert!(owner.page.contains("/console/import-catalog"));
+    owner.get("/console/import-catalog").expect(200);
+    let fields = [
+        ("name", "billing"),
+        ("base_path", ""),
+        ("host", ""),
+        ("document", "not looked at"),
+    ];
+    upload(&mut owner, "/console/import-catalog", &fields, YAML).expect(200);
+    for said in [
+        "4 operations",
+        "3 operations are not taken over",
+        "POST /invoices/{id}/approve",
+        "It needs several scopes together",
+        "It is open to everybody",
+        "has the base path /v1",
+    ] {
+        assert!(owner.page.contains(said), "{said}: {}", owner.page);
+    }
+    assert!(!owner.page.contains("There is a catalog billing already"));
+    admin.get("/v1/catalogs/billing").expect(404);
+    let made = text_of(&owner.page, "definition");
+    let fields = [("name", "billing"), ("definition", made.as_str())];
+    upload(&mut owner, "/console/new-catalog", &fields, "").expect(303);
+    let catalog = admin.get("/v1/catalogs/billing").expect(200).json();
+    assert_eq!(catalog["operations"].as_array().map(Vec::len), Some(4));
+
+    // The same in place of one that is there, by its text, below a path of a host.
+    owner.get("/console/import-catalog").expect(200);
+    let fields = [
+        ("name", "billing"),
+        ("base_path", "/v1"),
+        ("host", "api.example"),
+        ("document", YAML),
+    ];
+    owner.post("/console/import-catalog", &fields).expect(200);
+    assert!(owner.page.contains("There is a catalog billing already"));
+    assert!(
+        owner
+            .page
+            .contains("action=\"/console/catalogs/billing/edit\"")
+    );
+    assert!(!owner.page.contains("has the base path"));
+    let made = text_of(&owner.page, "definition");
+    upload(
+        &mut owner,
+        "/console/catalogs/billing/edit",
+        &[("definition", &made)],
+        "",
+    )
+    .expect(303);
+    let catalog = admin.get("/v1/catalogs/billing").json();
+    assert_eq!(catalog["operations"][0]["host"], "api.example");
+    assert!(
+        catalog["operations"][0]["path"]
+            .as_str()
+            .unwrap()
+            .starts_with("/v1/")
+    );
+}
+
+// attacks 194
+#[test]
+fn what_is_no_openapi_document_is_refused_beside_its_field() {
+    let server = Server::start();
+    let mut owner = Visitor::owner(&server);
+    let before = server.admin().get("/v1/catalogs").text();
+    let mut bomb = String::from("openapi: 3.1.0\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let items = vec![format!("*a{}", level - 1); 10].join(",");
+        bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+    }
+    let deep = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let huge = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(1_000_000),
+        "*a,".repeat(100_000)
+    );
+    for (name, base_path, host, document, said) in [
+        ("", "", "", YAML, "Must"),
+        ("latchkey", "", "", YAML, "built in"),
+        ("a b", "", "", YAML, "Must be 1 to 63 characters"),
+        ("a", "v1", "", YAML, "Must begin with a slash"),
+        ("a", "", "API.example:80", YAML, "Must be a host name"),
+        ("a", "", "", " ", "Is needed, as a file or as text"),
+        (
+            "a",
+            "",
+            "",
+            "{\"openapi\":\"2.0\"}",
+            "This is no OpenAPI document",
+        ),
+        ("a", "", "", "a: 1\na: 2\n", "is there twice"),
+        ("a", "", "", "[1, 2", "This is neither JSON nor YAML"),
+        ("a", "", "", &bomb, "The document has more than"),
+        ("a", "", "", &deep, "recursion limit"),
+        ("a", "", "", &huge, "bytes of text"),
+    ] {
+        owner.get("/console/import-catalog").expect(200);
+        let fields = [("name", name), ("base_path", base_path), ("host", host)];
+        upload(&mut owner, "/console/import-catalog", &fields, document).expect(422);
+        let told = owner.page.split("class=\"refusal\"").nth(1);
+        let told = told.unwrap_or_else(|| panic!("{said}: {}", owner.page));
+        let told = told.split("</p>").next().unwrap();
+        assert!(
+            told.to_lowercase().contains(&said.to_lowercase()),
+            "{said}: {told}"
+        );
+    }
+    // Nothing that can be taken over: nothing to save.
+    let none = "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{}}}}";
+    owner.get("/console/import-catalog").expect(200);
+    upload(
+        &mut owner,
+        "/console/import-catalog",
+        &[("name", "a")],
+        none,
+    )
+    .expect(200);
+    assert!(owner.page.contains("None of the operations"));
+    assert!(!owner.page.contains(">Save<"));
+    assert_eq!(server.admin().get("/v1/catalogs").text(), before);
+
+    server.admin().person("manager", "key_manager", "root");
+    let mut manager = Visitor::new(&server);
+    manager.sign_in("manager", PASSWORD).expect(303);
+    manager.get("/console/import-catalog").expect(403);
+    manager.get("/console/account").expect(200);
+    upload(
+        &mut manager,
+        "/console/import-catalog",
+        &[("name", "a")],
+        YAML,
+    )
+    .expect(403);
+}
