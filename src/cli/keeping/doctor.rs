@@ -5,6 +5,7 @@ use crate::cli::certificate::CERTIFICATE;
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show;
 use crate::cli::show::Common;
+use crate::cli::show::table::harmless;
 use crate::config::folder::{KEY_FILES, check_key_file};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -171,7 +172,9 @@ impl Doctor {
         for check in &self.checks {
             text.push_str(&format!(
                 "{:<8} {:<22}  {}\n",
-                check.finding, check.name, check.text
+                check.finding,
+                check.name,
+                harmless(&check.text)
             ));
             if !check.advice.is_empty() {
                 text.push_str(&format!("{:<8} {:<22}  → {}\n", "", "", check.advice));

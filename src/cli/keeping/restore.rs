@@ -3,6 +3,7 @@
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::serve::wall_clock;
 use crate::cli::show::print;
+use crate::cli::show::table::harmless;
 use crate::cli::typed;
 use crate::config::DataArgs;
 use crate::config::folder::{Contents, Folder, socket_of};
@@ -44,6 +45,8 @@ struct RestoredBody<'a> {
     /// Whether it was known what has ended since.
     tombstones: bool,
     closed: &'a [String],
+    /// What had been changed in the backup past Latchkey, and was closed too.
+    altered: &'a [String],
     old_database: Option<String>,
 }
 
@@ -208,6 +211,7 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             backup_events: restored.events,
             tombstones: known,
             closed: &closed,
+            altered: &restored.altered,
             old_database: old.map(|path| path.display().to_string()),
         };
         return print(&serde_json::to_string(&body).unwrap_or_default());
@@ -219,7 +223,14 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
         restored.at
     );
     for line in &closed {
-        text.push_str(&format!("  {line}\n"));
+        text.push_str(&format!("  {}\n", harmless(line)));
+    }
+    if !restored.altered.is_empty() {
+        text.push_str(&format!(
+            "  changed in the backup past Latchkey, closed and to be looked at ({}): {}\n",
+            restored.altered.len(),
+            harmless(&restored.altered.join(", "))
+        ));
     }
     if !known {
         text.push_str("  what was deleted or disabled since the backup is not known: look through users and keys\n");

@@ -1,7 +1,7 @@
 //! Showing answers: tables for people, the server's own JSON for scripts.
 
 mod object;
-mod table;
+pub mod table;
 
 pub use object::Object;
 pub use table::{Column, aligned, text_of};

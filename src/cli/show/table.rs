@@ -73,6 +73,11 @@ pub fn text_of(value: &Value) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }
+    harmless(&text)
+}
+
+/// The text without control characters, which could move the cursor.
+pub fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

@@ -1,5 +1,6 @@
 //! Whether all is well with a server: one finding a question, each with what to do.
 
+use super::rows::NAMED_MAX;
 use super::{memory, recorded, rows};
 use crate::domain::audit::{Changes, Target};
 use crate::domain::people::permission::Permission;
@@ -186,7 +187,8 @@ fn audit_log(app: &App) -> Result<Check> {
 
 fn keys_and_log(app: &App) -> Result<Check> {
     let name = "keys and audit log";
-    let found = app.read(rows::against_the_log)?;
+    let found = app.read(|read| rows::against_the_log(read, NAMED_MAX))?;
+    let found: Vec<String> = found.into_iter().map(|(_, sentence)| sentence).collect();
     Ok(match found.is_empty() {
         true => Check::ok(name, "every key is what the audit log last said of it"),
         false => Check::failed(

@@ -112,23 +112,31 @@ pub fn warn(app: &App) {
 
 /// Things that are not what Latchkey last wrote, as sentences.
 fn against_the_seals(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<String>> {
+    let mut found = broken(read, peppers, kind)?;
+    found.truncate(NAMED_MAX);
+    let sentence = |target: Target| {
+        let name = name(read, &target)?;
+        Ok(match seals::newest_event(read, &target)? {
+            Some((seq, action)) => format!("{name} (last recorded: event {seq}, {action})"),
+            None => name,
+        })
+    };
+    found.into_iter().map(sentence).collect()
+}
+
+/// Things of a kind that are not what Latchkey last wrote.
+pub(super) fn broken(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for target in seals::list(read, kind)? {
-        let event = seals::newest_event(read, &target)?;
         let is_wrong = match seals::look(read, peppers, &target)? {
             Standing::Sound => false,
             Standing::Broken => true,
             // Policies and catalogs leave no row when they are deleted.
-            Standing::Absent => event
-                .as_ref()
+            Standing::Absent => seals::newest_event(read, &target)?
                 .is_some_and(|(_, action)| !action.ends_with(".delete")),
         };
-        if is_wrong && found.len() < NAMED_MAX {
-            let name = name(read, &target)?;
-            found.push(match event {
-                Some((seq, action)) => format!("{name} (last recorded: event {seq}, {action})"),
-                None => name,
-            });
+        if is_wrong {
+            found.push(target);
         }
     }
     Ok(found)
@@ -144,7 +152,7 @@ fn earlier(read: &Read, kind: Kind) -> Result<Vec<String>> {
 }
 
 /// As people call it.
-fn name(read: &Read, target: &Target) -> Result<String> {
+pub(super) fn name(read: &Read, target: &Target) -> Result<String> {
     let uid = Uid::parse(&target.id);
     let known = match (target.kind, uid) {
         (Kind::User, Some(uid)) => people::find(read, uid)?.map(|user| user.user_name),

@@ -2,14 +2,15 @@
 //! whom it should not. Works on a copy, which has no place yet; the folder puts it there.
 
 use super::closing::{Closed, Closing};
-use crate::domain::audit::{Event, Target};
+use super::{recorded, rows};
+use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keeping::tombstone::{Mark, Tombstones};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::system_event;
 use crate::store::keeping::{events, tombstones};
-use crate::store::{Durability, Store, audit, local};
+use crate::store::{Durability, Read, Store, audit, local, seals};
 use std::path::Path;
 
 /// How to restore.
@@ -34,6 +35,8 @@ pub struct Restored {
     /// The latest of them.
     pub at: Timestamp,
     pub closed: Closed,
+    /// Whatever somebody had changed in the backup past Latchkey, by kind and name; it was closed too.
+    pub altered: Vec<String>,
     /// The event that says so, for the file of tombstones.
     pub mark: Option<Mark>,
 }
@@ -46,14 +49,14 @@ pub fn settle(file: &Path, known: &Tombstones, restored: &Restored) -> Result<()
 }
 
 /// Checks a copy of a backup and makes it ready to serve.
-pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored> {
+pub fn prepare(copy: &Path, files: &KeyFiles, mut wanted: Wanted) -> Result<Restored> {
     Store::check_backup(copy)?;
     let store = Store::open(
         copy,
         files.peppers.clone(),
         Box::new(|_, _| Ok(Box::new(|| {}))),
     )?;
-    let (events, newest) = store.read(|read| {
+    let (events, newest, altered) = store.read(|read| {
         local::check_peppers(read, &files.peppers)?;
         local::check_sealing_keys(read, &files.sealing)?;
         let chain = audit::verify(read, &files.peppers)?;
@@ -62,7 +65,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
                 "the backup's audit log was tampered with: {why}; it was not used"
             ))
         })?;
-        Ok((events, events::newest(read)?))
+        Ok((events, events::newest(read)?, altered(read, files)?))
     })?;
     let copied_at = newest.map_or(wanted.now, |mark| mark.at);
     // Time never falls: what the tombstones and the backup know of it counts.
@@ -71,6 +74,11 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         .tombstones
         .latest
         .map_or(now, |latest| now.max(latest));
+    // What it was nobody knows, so it is closed like what was changed since.
+    for (target, _) in &altered {
+        let id = (target.kind.as_str(), target.id.clone());
+        wanted.tombstones.fates.entry(id).or_default().changed = Some(now);
+    }
     let peppers = files.peppers.clone();
     let closed = store.write(Durability::Full, move |tx| {
         let template = Event {
@@ -102,5 +110,21 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         events,
         at: copied_at,
         closed,
+        altered: altered.into_iter().map(|(_, name)| name).collect(),
     })
+}
+
+/// What is not as the audit log or its seal says, each with its kind and name.
+fn altered(read: &Read, files: &KeyFiles) -> Result<Vec<(Target, String)>> {
+    let mut found = Vec::new();
+    for kind in seals::KINDS {
+        for target in recorded::broken(read, &files.peppers, kind)? {
+            let name = recorded::name(read, &target)?;
+            found.push((target, name));
+        }
+    }
+    for (id, _) in rows::against_the_log(read, usize::MAX)? {
+        found.push((Target::new(Kind::Key, id), format!("key {id}")));
+    }
+    Ok(found)
 }

@@ -104,8 +104,8 @@ impl Told {
     }
 }
 
-/// Keys whose rows are not what the log last said of them, as sentences.
-pub fn against_the_log(read: &Read) -> Result<Vec<String>> {
+/// At most so many keys whose rows are not what the log last said of them, each with a sentence.
+pub fn against_the_log(read: &Read, most: usize) -> Result<Vec<(KeyId, String)>> {
     let mut told: HashMap<KeyId, Told> = HashMap::new();
     // Keys made in bulk have no events, nor have those whose events were cut off.
     let mut is_gapless = true;
@@ -123,9 +123,9 @@ pub fn against_the_log(read: &Read) -> Result<Vec<String>> {
     })?;
     is_gapless &= first == Some(1);
     let mut found = Vec::new();
-    let mut name = |sentence: String| {
-        if found.len() < NAMED_MAX {
-            found.push(sentence);
+    let mut name = |id: KeyId, sentence: String| {
+        if found.len() < most {
+            found.push((id, sentence));
         }
     };
     let mut after = None;
@@ -138,19 +138,19 @@ pub fn against_the_log(read: &Read) -> Result<Vec<String>> {
                 continue;
             };
             match told.remove(&id) {
-                None if is_gapless => name(format!("key {id} was never issued")),
+                None if is_gapless => name(id, format!("key {id} was never issued")),
                 None => {}
                 Some(told) => {
                     let members = told.differences(&key);
                     if !members.is_empty() {
-                        name(format!("key {id}: {}", members.join(", ")));
+                        name(id, format!("key {id}: {}", members.join(", ")));
                     }
                 }
             }
         }
     }
     for id in told.keys() {
-        name(format!("key {id} is missing"));
+        name(*id, format!("key {id} is missing"));
     }
     Ok(found)
 }

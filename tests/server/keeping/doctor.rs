@@ -189,6 +189,13 @@ fn whoever_changes_users_workspaces_policies_or_catalogs_past_the_server_is_foun
         fs::copy(&kept, server.data.join("latchkey.db")).unwrap();
     }
     assert_eq!(doctor(&line).0.code, Some(0));
+    // A name that nobody has checked moves no cursor.
+    tamper(
+        &server.data,
+        "UPDATE users SET user_name = 'x' || char(27) || '[2j' WHERE user_name = 'alice'",
+    );
+    let told = line.run(&["doctor"]);
+    assert!(told.stdout.contains("user x\u{fffd}[2j"), "{told:?}");
 }
 
 #[test]

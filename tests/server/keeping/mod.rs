@@ -2,6 +2,7 @@
 
 mod backup;
 mod doctor;
+mod edited;
 mod full;
 mod kill;
 mod logs;

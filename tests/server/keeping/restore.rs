@@ -12,7 +12,7 @@ use crate::durability::file;
 use crate::faults::left_out;
 use crate::support::{PASSWORD, Server, executable, fresh_folder};
 
-fn back_up(server: &Server) -> PathBuf {
+pub fn back_up(server: &Server) -> PathBuf {
     let made = server
         .local()
         .post("/v1/backups", json!({}))
@@ -23,7 +23,7 @@ fn back_up(server: &Server) -> PathBuf {
 
 /// Stops the server and restores; what the command says.
 #[track_caller]
-fn restore(server: &mut Server, backup: &Path, more: &[&str]) -> Value {
+pub fn restore(server: &mut Server, backup: &Path, more: &[&str]) -> Value {
     server.stop();
     let mut args = vec!["restore", backup.to_str().unwrap(), "--yes", "--json"];
     args.extend(more);
