@@ -45,6 +45,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sd_notify",      &["src/cli/serve/systemd.rs"]),
     ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
+    ("smol_str",       &["src/domain/key/live.rs"]),
     ("spki",           &["src/domain/people/authenticator/"]),
     ("strsim",         &["src/config/sources.rs"]),
     ("tokio",          &["src/http/server/"]),

@@ -23,7 +23,8 @@ use crate::domain::time::Timestamp;
 use crate::http::server::tls::fingerprint;
 
 const DAY_S: u64 = 24 * 60 * 60;
-const CERTIFICATE: &str = "tls-certificate.pem";
+/// Its name in the data folder.
+pub const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
 
 #[derive(Debug, Subcommand)]

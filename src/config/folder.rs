@@ -20,6 +20,8 @@ const SEALING_KEY: &str = "sealing-key";
 pub const KEY_FILES: [&str; 2] = [PEPPER, SEALING_KEY];
 const LOCK: &str = "latchkey.lock";
 const SOCKET: &str = "latchkey.sock";
+/// The longest path that a socket can have (unix(7)).
+const SOCKET_BYTES_MAX: usize = 107;
 
 /// A data folder that this process alone uses, for as long as this value lives.
 pub struct Folder {
@@ -40,6 +42,7 @@ pub enum Contents {
 impl Folder {
     /// Makes the folder if it is not there, and takes its lock.
     pub fn create(path: &Path) -> Result<Folder> {
+        check_length(path)?;
         make(path)?;
         Folder::open(path)
     }
@@ -54,6 +57,7 @@ impl Folder {
 
     /// Takes the lock of a folder that is there; `None` if another process has it.
     pub fn open_unless_locked(path: &Path) -> Result<Option<Folder>> {
+        check_length(path)?;
         let shown = path.display();
         let metadata = fs::metadata(path)
             .map_err(|err| refused(format!("the data folder {shown} cannot be opened: {err}")))?;
@@ -318,6 +322,19 @@ pub fn not_initialised(path: &Path) -> Error {
         "the data folder {shown} is not initialised; make one with: latchkey init --data {shown} \
          (or try everything with: latchkey quickstart --data {shown})"
     ))
+}
+
+/// Refuses a path that leaves no room for the name of the socket.
+pub fn check_length(path: &Path) -> Result<()> {
+    let most = SOCKET_BYTES_MAX - SOCKET.len() - 1;
+    if socket_of(path).as_os_str().len() <= SOCKET_BYTES_MAX {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the path of the data folder {} is too long for the socket in it: at most {most} bytes; choose a shorter one, or run \
+         this in a folder from where it is shorter",
+        path.display()
+    )))
 }
 
 /// Refuses what other users of the machine could read or change.

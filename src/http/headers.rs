@@ -39,13 +39,16 @@ const TEXT_BYTES: usize = 512;
 const LINES: usize = 12;
 
 impl Headers {
-    /// The value of the first line of this name, in any case.
+    /// The value of the first line of this name. Names are asked for in lower case, here and below.
+    #[inline]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         self.all(name).next()
     }
 
     /// The values of all lines of this name, in their order.
+    #[inline]
     pub fn all(&self, name: impl AsRef<[u8]>) -> impl DoubleEndedIterator<Item = &[u8]> {
+        debug_assert!(!name.as_ref().iter().any(u8::is_ascii_uppercase));
         let lines = match self.names & bit(name.as_ref()) {
             0 => &[][..],
             _ => &self.lines,
@@ -56,6 +59,7 @@ impl Headers {
             .map(|line| &self.text[line.value()])
     }
 
+    #[inline]
     pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
         self.get(name).is_some()
     }
@@ -76,13 +80,20 @@ impl Headers {
     /// legal ([`is_value`]).
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         let start = self.text.len();
-        self.push(name, value);
-        self.text[start..start + name.len()].make_ascii_lowercase();
+        self.write(name, value);
+        let name = &mut self.text[start..start + name.len()];
+        name.make_ascii_lowercase();
+        self.names |= bit(name);
     }
 
     /// As [`Headers::append`], for names that are written in lower case ([`is_own_name`]).
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.write(name, value);
+        self.names |= bit(name);
+    }
+
+    fn write(&mut self, name: &[u8], value: &[u8]) {
         if self.lines.capacity() == 0 {
             let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
             (self.text, self.lines) = spare
@@ -97,7 +108,6 @@ impl Headers {
         self.text.extend_from_slice(b": ");
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(b"\r\n");
-        self.names |= bit(name);
         self.lines.push(Line {
             start,
             value: start + name.len() + 2,
@@ -105,8 +115,19 @@ impl Headers {
         });
     }
 
-    /// Adds lines behind the others.
-    pub fn push_all(&mut self, more: &Headers) {
+    /// Adds those lines of others behind its own whose names it does not have.
+    pub fn push_missing(&mut self, others: &Headers) {
+        if self.names & others.names == 0 {
+            return self.push_all(others);
+        }
+        for (name, value) in others.iter() {
+            if !self.contains(name) {
+                self.push(name, value);
+            }
+        }
+    }
+
+    fn push_all(&mut self, more: &Headers) {
         let before = self.text.len();
         self.text.extend_from_slice(&more.text);
         self.lines.extend(more.lines.iter().map(|line| Line {
@@ -139,7 +160,7 @@ impl Headers {
 
     fn has_name(&self, line: &Line, name: &[u8]) -> bool {
         let known = line.name();
-        known.len() == name.len() && self.text[known].eq_ignore_ascii_case(name)
+        known.len() == name.len() && self.text[known] == *name
     }
 }
 
@@ -193,10 +214,11 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The bit of a name in any case, from its length and its end: one of 64.
+/// The bit of a name in lower case, from its length and its end: one of 64.
+#[inline]
 fn bit(name: &[u8]) -> u64 {
-    let end = name.last().map_or(0, |byte| usize::from(byte | 0x20));
-    1 << ((name.len() + 7 * end) % 64)
+    let end = name.last().map_or(0, |byte| u32::from(*byte));
+    1_u64.wrapping_shl((name.len() as u32).wrapping_add(end * 7))
 }
 
 /// A `token` (RFC 9110, 5.6.2).
@@ -224,12 +246,49 @@ pub const fn is_token_byte(byte: u8) -> bool {
 
 /// A `field-value` (RFC 9110, 5.5): no control byte but TAB.
 pub fn is_value(value: &[u8]) -> bool {
-    // All bytes are looked at, good or bad: so many go into one instruction.
-    let illegal = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
-    !value
-        .iter()
-        .fold(false, |found, byte| found | illegal(*byte))
+    text_bytes(value) == value.len()
 }
+
+/// How many bytes a text begins with that are no control bytes, or TAB.
+pub fn text_bytes(text: &[u8]) -> usize {
+    // Eight at a time, of which none may even be TAB; then one by one.
+    let (chunks, _) = text.as_chunks::<8>();
+    let mut seen = 0;
+    for chunk in chunks {
+        match first_control(u64::from_le_bytes(*chunk)) {
+            Some(at) if chunk[at] != b'\t' => return seen + at,
+            Some(_) => break,
+            None => seen += 8,
+        }
+    }
+    let rest = &text[seen..];
+    let end = rest.iter().position(|&byte| !TEXT[usize::from(byte)]);
+    seen + end.unwrap_or(rest.len())
+}
+
+/// Where the first of eight bytes is that is a control byte.
+fn first_control(bytes: u64) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 255;
+    // The highest bit of a byte: set where the byte is less than a space, or is DEL. What is borrowed spoils only the
+    // bytes above the first one.
+    let low = bytes.wrapping_sub(EACH * 0x20) & !bytes;
+    let other = bytes ^ (EACH * 0x7f);
+    let del = other.wrapping_sub(EACH) & !other;
+    let found = (low | del) & (EACH * 0x80);
+    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
+}
+
+/// All bytes but the control bytes, of which only TAB is text.
+const TEXT: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = byte == 0x09;
+        byte += 1;
+    }
+    table[0x7f] = false;
+    table
+};
 
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
@@ -258,11 +317,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_found_by_name_in_any_case() {
+    fn lines_are_found_by_name_however_they_were_written() {
         let headers = some();
         assert_eq!(headers.get("a"), Some(b"1".as_slice()));
-        assert_eq!(headers.all("A").collect::<Vec<_>>(), [b"1", b"2"]);
-        assert_eq!(headers.get("B"), Some(b"".as_slice()));
+        assert_eq!(headers.all("a").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(headers.get("b"), Some(b"".as_slice()));
         assert_eq!(headers.get("d"), None);
         assert!(headers.contains("c") && !headers.contains(""));
         assert_eq!(headers.text(), b"a: 1\r\nb: \r\na: 2\r\nc: 3\r\n");
@@ -280,7 +339,35 @@ mod tests {
     }
 
     #[test]
+    fn only_lines_with_other_names_are_added() {
+        let [mut own, others] = [some(), [("c", "4"), ("d", "5")].into_iter().collect()];
+        own.push_missing(&others);
+        assert_eq!(own.text(), b"a: 1\r\nb: \r\na: 2\r\nc: 3\r\nd: 5\r\n");
+        assert_eq!(own.get("d"), Some(b"5".as_slice()));
+        let mut none = Headers::default();
+        none.push_missing(&own);
+        assert_eq!(none, own);
+    }
+
+    #[test]
     fn values_do_not_show_in_logs() {
         assert_eq!(format!("{:?}", some()), r#"["a", "b", "a", "c"]"#);
+    }
+
+    #[test]
+    fn control_bytes_are_found_wherever_they_stand() {
+        for length in 0..20 {
+            for at in 0..length {
+                for byte in 0..=255_u8 {
+                    let mut line = vec![b'\x80'; length];
+                    line[at] = byte;
+                    let control = byte != b'\t' && byte < b' ' || byte == 0x7f;
+                    let expected = if control { at } else { length };
+                    assert_eq!(text_bytes(&line), expected, "{byte:#x} at {at} of {length}");
+                    line[at + 1..].fill(b'\r');
+                    assert_eq!(text_bytes(&line), expected.min(at + 1), "{byte:#x} at {at}");
+                }
+            }
+        }
     }
 }

@@ -12,4 +12,3 @@ pub mod reply;
 pub mod request;
 pub mod route;
 pub mod server;
-pub mod target;

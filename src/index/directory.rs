@@ -20,7 +20,8 @@ pub struct Directory {
     slugs: HashMap<String, Uid>,
     users: ByUid<Arc<User>>,
     user_names: HashMap<String, Uid>,
-    policies: BTreeMap<String, Arc<Policy>>,
+    /// By names that administrators give: these need no hash that strangers cannot foresee.
+    policies: HashMap<String, Arc<Policy>, BuildHasherDefault<IdHasher>>,
     catalogs: BTreeMap<String, Arc<Catalog>>,
     /// Headers of their own that some policy names.
     named_headers: Vec<String>,

@@ -29,6 +29,16 @@ pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
     Ok(())
 }
 
+/// The session that each session and each refresh token says it is of, whose they are, and who acts as that user.
+pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
+    read.query(
+        "SELECT id, user_uid, acting_uid FROM sessions
+         UNION ALL SELECT session_id, user_uid, NULL FROM refresh_tokens",
+        &[],
+        |row| Ok((row.get("id")?, row.get("user_uid")?, row.get("acting_uid")?)),
+    )
+}
+
 /// A refresh token by id, used ones too.
 pub fn find(read: &Read, id: KeyId) -> Result<Option<RefreshToken>> {
     read.query_one(

@@ -44,6 +44,7 @@ struct Page {
 impl Server {
     /// Finds who answers for the folder: the server behind its socket, or this process if the lock is free.
     pub fn reach(data: &Path) -> Result<Server> {
+        folder::check_length(data)?;
         if !data.exists() {
             return Err(folder::not_initialised(data).into());
         }
@@ -58,8 +59,12 @@ impl Server {
                 Some(folder) => return Stopped::open(folder).map(|it| Server::Stopped(it.into())),
                 None if since.elapsed() < BUSY => std::thread::sleep(PAUSE),
                 None => {
+                    let why = match socket.exists() {
+                        true => "does not answer there",
+                        false => "made one that is gone; start that server anew",
+                    };
                     return Err(Failure::refused(format!(
-                        "the data folder {} is in use by another latchkey that does not answer at {}",
+                        "the data folder {} is in use by another latchkey, but its socket cannot be used: {} {why}",
                         data.display(),
                         socket.display()
                     )));

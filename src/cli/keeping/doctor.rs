@@ -1,6 +1,7 @@
 //! `latchkey doctor`: what can be seen of the files from here, and what the server says of itself.
 
 use crate::cli::ask::{Server, Target};
+use crate::cli::certificate::CERTIFICATE;
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show;
 use crate::cli::show::Common;
@@ -92,7 +93,10 @@ fn modes(data: &Path) -> Check {
         // The socket may be looked at, but not followed if it is something else.
         if let Ok(found) = fs::symlink_metadata(path) {
             let mode = found.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 && !found.is_symlink() {
+            // A certificate is for everybody to read, though not to change.
+            let is_public = path.ends_with(CERTIFICATE);
+            let closed = if is_public { 0o022 } else { 0o077 };
+            if mode & closed != 0 && !found.is_symlink() {
                 open.push(format!("{} ({mode:03o})", path.display()));
             }
             if found.uid() != own && own != 0 {

@@ -6,6 +6,7 @@ use super::quota::{Counters, RateLimit};
 use super::{Key, KeyId, State};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use smol_str::SmolStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub struct Live {
     pub id: KeyId,
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// What many keys have in common; shared among them.
     pub kin: Arc<Kin>,
     /// The newest secret.

@@ -138,6 +138,12 @@ impl App {
             .max_by_key(|backup| backup.at)
     }
 
+    /// When the latest scheduled backup failed, if it did.
+    pub fn scheduled_backup_failed(&self) -> Option<Timestamp> {
+        let failed_at = self.keeping.backups.failed_at.load(Relaxed);
+        (failed_at != i64::MIN).then_some(Timestamp(failed_at))
+    }
+
     /// What this server makes by itself.
     pub fn backup_schedule(&self) -> Option<Schedule> {
         self.keeping.backups.schedule.get().copied()
@@ -216,11 +222,14 @@ fn make(
             ));
         }
     };
-    let path = name()?;
     let now = Timestamp::parse_compact(&now.compact()).unwrap_or(now);
-    let made = record(app, caller, &path).and_then(|()| copy(app, &path));
+    let made = name().and_then(|path| {
+        record(app, caller, &path)?;
+        let bytes = copy(app, &path)?;
+        Ok((path, bytes))
+    });
     match made {
-        Ok(bytes) => {
+        Ok((path, bytes)) => {
             app.figures().backup_at.store(now.0, Relaxed);
             Ok(Backup {
                 is_scheduled: is_named(&path, SCHEDULED),

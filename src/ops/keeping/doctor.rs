@@ -35,7 +35,7 @@ pub struct Check {
 /// What no question here can find out.
 pub const UNSEEN: &[&str] = &[
     "secrets of keys, sessions and tokens carry no seal: whoever can write the database file can put back one that was replaced, or \
-     give a session to somebody else until it ends",
+     let a session last longer",
     "where the audit log was cut, keys from before it are not compared, and an older row with its older seal looks sound",
     "whoever has the pepper too can seal what he likes",
     "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
@@ -304,6 +304,13 @@ fn clock(app: &App) -> Result<Check> {
 fn backups(app: &App) -> Result<Check> {
     let name = "backups";
     let advice = "make one with latchkey backup, or have them made with --backup-every 24h; and once: latchkey secrets backup FILE";
+    if let Some(at) = app.scheduled_backup_failed() {
+        return Ok(Check::failed(
+            name,
+            format!("the latest scheduled one failed at {at}"),
+            "see the log for why, and mend that; it is tried again every ten minutes",
+        ));
+    }
     let Some(latest) = app.latest_backup() else {
         return Ok(Check::warning(
             name,

@@ -1,15 +1,16 @@
-//! Whether users, workspaces, policies and catalogs are what Latchkey last wrote of them; keys, of which the audit log
-//! itself says what they are, are compared by [`super::rows`].
+//! Whether users, workspaces, policies and catalogs are what Latchkey last wrote of them, and sessions of whom the audit
+//! log says; keys, of which the log says all, are compared by [`super::rows`].
 
 use super::doctor::Check;
 use super::rows::NAMED_MAX;
-use crate::domain::audit::{Kind, Target};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::App;
 use crate::store::seals::{self, Standing};
-use crate::store::{Read, people, workspaces};
+use crate::store::{Read, audit, people, tokens, workspaces};
+use std::collections::BTreeSet;
 
 /// What is compared, each with a line of its own; in the order of [`seals::KINDS`].
 const NAMES: [&str; 4] = [
@@ -47,7 +48,48 @@ pub fn checks(app: &App) -> Vec<Check> {
             Ok(_) => Check::ok(name, "as Latchkey last wrote them"),
         }
     };
-    NAMES.into_iter().zip(seals::KINDS).map(one).collect()
+    let mut found: Vec<Check> = NAMES.into_iter().zip(seals::KINDS).map(one).collect();
+    found.push(sessions(app));
+    found
+}
+
+fn sessions(app: &App) -> Check {
+    let name = "sessions and audit log";
+    match app.read(sessions_against_the_log) {
+        Err(err) => Check::failed(name, err.to_string(), "look into the log of the server"),
+        Ok(found) if found.is_empty() => Check::ok(name, "everybody's are his own"),
+        Ok(found) => Check::failed(
+            name,
+            format!("not of the user who began them: {}", found.join(", ")),
+            "somebody has changed the database past the server: end the sessions of all users (a new password does), and \
+             find out who could write to the data folder",
+        ),
+    }
+}
+
+/// Sessions, and refresh tokens of sessions, that belong to somebody else than the log says.
+fn sessions_against_the_log(read: &Read) -> Result<Vec<String>> {
+    let is_whole = audit::ends(read)?.is_none_or(|(first, _)| first == 1);
+    let mut found = BTreeSet::new();
+    for (session, user, acting) in tokens::list_bearers(read)? {
+        let target = Target::new(Kind::Session, session);
+        let is_right = match seals::first_event(read, &target)? {
+            None => !is_whole,
+            Some((actor, changes)) => {
+                let name = |uid| people::find(read, uid).map(|user| user.map(|it| it.user_name));
+                let who = name(acting.unwrap_or(user))?;
+                let mut told = Changes::default();
+                if let (Some(_), Some(seen)) = (acting, name(user)?) {
+                    told.note("acts_as", &String::new(), &seen);
+                }
+                who.is_some_and(|who| actor == format!("user:{who}")) && changes == told.into_json()
+            }
+        };
+        if !is_right && found.len() < NAMED_MAX {
+            found.insert(session.to_string());
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// Says in the log what a start finds changed. Whoever changed it need not wait for somebody to ask.
@@ -59,6 +101,12 @@ pub fn warn(app: &App) {
             }),
             Err(err) => log::warn!("seals of rows could not be looked at: {err}"),
         }
+    }
+    match app.read(sessions_against_the_log) {
+        Ok(found) => found.iter().for_each(|id| {
+            log::error!("session {id}: changed past Latchkey; see latchkey doctor");
+        }),
+        Err(err) => log::warn!("sessions could not be compared with the audit log: {err}"),
     }
 }
 

@@ -85,6 +85,24 @@ fn a_folder_or_pepper_that_others_can_read_is_refused() {
 
 // attacks 232
 #[test]
+fn a_folder_whose_path_is_too_long_for_its_socket_is_refused_at_once() {
+    let folder = fresh_folder();
+    let room = 107 - "/latchkey.sock".len() - folder.as_os_str().len() - 1;
+    let fits = folder.join("x".repeat(room));
+    let too_long = folder.join("x".repeat(room + 1));
+    assert_eq!(init(&fits).code, Some(0));
+    let refused = init(&too_long);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(!too_long.exists(), "nothing is made");
+    let mut list = executable(None);
+    let list = refusal::ended(list.args(["key", "list", "--data"]).arg(&too_long));
+    for ended in [refused, list] {
+        assert!(ended.stderr.contains("at most 93 bytes"), "{ended:?}");
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
 fn a_folder_of_another_user_is_refused() {
     let server = stopped();
     if chown(&server.data, Some(12345), None).is_err() {

@@ -1,7 +1,7 @@
 //! Backups: whole, while the server works, and never a half one. Attacks 208, 225, 232, promise P8.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -240,6 +240,30 @@ fn backups_come_by_themselves_and_the_oldest_go() {
     );
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(names(), kept, "the next one is an hour away");
+}
+
+#[test]
+fn a_scheduled_backup_that_fails_is_counted_and_told() {
+    let mut server = Server::start();
+    let folder = server.data.join("backups");
+    let _ = fs::remove_dir(&folder);
+    fs::write(&folder, "a file in the way").unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o600)).unwrap();
+    server.stop();
+    let mut server = server.with_args(&["--backup-every", "1h", "--backup-keep", "3"]);
+    server.restart();
+    server.wait_for_log("the scheduled backup failed", 1);
+    assert_eq!(metric(&server, "latchkey_backup_failures_total"), 1.0);
+    let line = Line::of(&server);
+    let told = line.run(&["doctor"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stdout.contains("failed   backups"), "{told:?}");
+    assert!(told.stdout.contains("scheduled one failed"), "{told:?}");
+    // Asked for by hand it fails as well, and is counted as well; then the folder is free again.
+    server.admin().post("/v1/backups", json!({})).expect(503);
+    assert_eq!(metric(&server, "latchkey_backup_failures_total"), 2.0);
+    fs::remove_file(&folder).unwrap();
+    line.ok(&["backup"]);
 }
 
 // attacks 212, 225

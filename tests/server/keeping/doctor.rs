@@ -213,6 +213,40 @@ fn an_older_row_with_its_older_seal_does_not_fit_the_log() {
     check_failed(&server.data, "users as recorded", "user alice");
 }
 
+#[test]
+fn a_session_that_was_given_to_somebody_else_is_named() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "member", "root");
+    admin.person("bob", "member", "root");
+    server.anonymous().signed_in("alice", PASSWORD);
+    let form = format!("grant_type=password&username=bob&password={PASSWORD}");
+    let form = form.replace(' ', "+");
+    let kind = "application/x-www-form-urlencoded";
+    let anonymous = server.anonymous();
+    let token = anonymous.send("POST", "/api/v3/token", kind, form.as_bytes());
+    token.expect(200);
+    server.stop();
+    let line = Line::at(&server.data);
+    assert_eq!(doctor(&line).0.code, Some(0));
+    let kept = fresh_folder().join("kept.db");
+    fs::copy(server.data.join("latchkey.db"), &kept).unwrap();
+    let owner = "(SELECT uid FROM users WHERE user_name = 'owner')";
+    let bob = "(SELECT uid FROM users WHERE user_name = 'bob')";
+    for sql in [
+        format!("UPDATE sessions SET user_uid = {owner} WHERE user_uid = {bob}"),
+        format!("UPDATE refresh_tokens SET user_uid = {owner} WHERE user_uid = {bob}"),
+        format!(
+            "UPDATE sessions SET acting_uid = user_uid, acting_generation = generation, acting_family = id,
+                 user_uid = {owner} WHERE user_uid = {bob}"
+        ),
+    ] {
+        tamper(&server.data, &sql);
+        check_failed(&server.data, "sessions and audit log", "not of the user");
+        fs::copy(&kept, server.data.join("latchkey.db")).unwrap();
+    }
+}
+
 /// What a repeated or an overtaken change leaves behind is no difference.
 #[test]
 fn a_user_who_was_disabled_twice_or_deleted_while_signed_in_is_no_finding() {
@@ -293,6 +327,13 @@ fn a_row_that_was_planted_is_named() {
 fn each_fault_is_told_with_what_to_do() {
     let mut server = Server::start();
     let data = server.data.clone();
+    // A certificate is public; whoever could change it would be named.
+    Line::at(&data).ok(&["tls", "self-signed"]);
+    assert_eq!(doctor(&Line::at(&data)).0.code, Some(0));
+    let certificate = data.join("tls-certificate.pem");
+    fs::set_permissions(&certificate, Permissions::from_mode(0o664)).unwrap();
+    check_failed(&data, "file modes", "tls-certificate.pem (664)");
+    fs::remove_file(certificate).unwrap();
     fs::write(data.join("note"), "x").unwrap();
     fs::set_permissions(data.join("note"), Permissions::from_mode(0o644)).unwrap();
     check_failed(&data, "file modes", "note (644)");

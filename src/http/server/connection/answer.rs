@@ -41,10 +41,10 @@ impl Answer {
         }
         let wall = line.front.registry.wall();
         COMMON.with_borrow_mut(|known| match known {
-            Some((second, common)) if *second == wall.unix_s() => push_missing(headers, common),
+            Some((second, common)) if *second == wall.unix_s() => headers.push_missing(common),
             _ => {
                 let (_, common) = known.insert((wall.unix_s(), common(wall)));
-                push_missing(headers, common);
+                headers.push_missing(common);
             }
         });
         Answer { status, reply }
@@ -99,15 +99,4 @@ fn common(wall: Timestamp) -> Headers {
     common.push(b"x-content-type-options", b"nosniff");
     common.push(b"date", wall.http_date().as_bytes());
     common
-}
-
-fn push_missing(headers: &mut Headers, common: &Headers) {
-    if common.iter().all(|(name, _)| !headers.contains(name)) {
-        return headers.push_all(common);
-    }
-    for (name, value) in common.iter() {
-        if !headers.contains(name) {
-            headers.push(name, value);
-        }
-    }
 }

@@ -2,11 +2,11 @@
 //!
 //! Bytes reach hyper only after they were checked, one head at a time and never beyond the end of the body that
 //! follows it, so that hyper and we cannot disagree about where a request ends. What can be answered at once is
-//! answered here: hyper asks for a next head only when it has written all its answers, and so waits a little longer
-//! for one. What is refused never reaches hyper either: it sees an end of stream, finishes what it was answering,
-//! and shuts the stream down; the refusal is written then. The end of every connection is in `outgoing`: an answer
-//! that comes before the request was read whole is followed by a bounded wait, because closing at once would reset
-//! the connection and lose the answer.
+//! answered here: before there is hyper at all ([`Guard::poll_head`]), and later while it waits for a next head, which
+//! it asks for only when it has written all its answers. What is refused never reaches hyper either: it sees an end
+//! of stream, finishes what it was answering, and shuts the stream down; the refusal is written then. The end of
+//! every connection is in `outgoing`: an answer that comes before the request was read whole is followed by a bounded
+//! wait, because closing at once would reset the connection and lose the answer.
 //!
 //! Memory is one buffer of at most `head_bytes_max`, the header lines in it once more, and one answer.
 

@@ -2,7 +2,7 @@
 
 use super::{PATH, is_host_byte, is_token_byte, trim};
 use crate::http::headers::Headers;
-use crate::http::target::Target;
+use crate::http::request::Target;
 use http::Method;
 
 /// Bytes of a target that are looked at: more than any start of paths has.

@@ -13,8 +13,8 @@ pub use glimpse::{Glimpse, glimpse};
 use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
-use crate::http::headers::{Headers, is_token_byte, name_bytes};
-use crate::http::target::Target;
+use crate::http::headers::{Headers, is_token_byte, name_bytes, text_bytes};
+use crate::http::request::Target;
 
 /// Reads one head, as often as more of it has arrived. Every byte is looked at once.
 pub struct Scan {
@@ -341,35 +341,6 @@ fn is_host_byte(byte: &u8) -> bool {
 
 const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%");
 
-/// How many bytes there are until one needs thought.
-fn text_bytes(bytes: &[u8]) -> usize {
-    // Eight at a time, of which none may even be TAB; then one by one.
-    let (chunks, _) = bytes.as_chunks::<8>();
-    let mut seen = 0;
-    for chunk in chunks {
-        match first_control(u64::from_le_bytes(*chunk)) {
-            Some(at) if chunk[at] != b'\t' => return seen + at,
-            Some(_) => break,
-            None => seen += 8,
-        }
-    }
-    let rest = &bytes[seen..];
-    let end = rest.iter().position(|&byte| !TEXT[usize::from(byte)]);
-    seen + end.unwrap_or(rest.len())
-}
-
-/// Where the first of eight bytes is that is a control byte.
-fn first_control(bytes: u64) -> Option<usize> {
-    const EACH: u64 = u64::MAX / 255;
-    // The highest bit of a byte: set where the byte is less than a space, or is DEL. What is borrowed spoils only the
-    // bytes above the first one.
-    let low = bytes.wrapping_sub(EACH * 0x20) & !bytes;
-    let other = bytes ^ (EACH * 0x7f);
-    let del = other.wrapping_sub(EACH) & !other;
-    let found = (low | del) & (EACH * 0x80);
-    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
-}
-
 fn trim(value: &[u8]) -> &[u8] {
     let start = value
         .iter()
@@ -389,18 +360,6 @@ pub fn refusal(status: u16, detail: &'static str) -> Refusal {
 fn bad(detail: &'static str) -> Refusal {
     refusal(400, detail)
 }
-
-/// Bytes that need no thought inside a line: everything but the control bytes, of which only TAB is text.
-const TEXT: [bool; 256] = {
-    let mut table = [true; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = byte == 0x09;
-        byte += 1;
-    }
-    table[0x7f] = false;
-    table
-};
 
 /// What RFC 3986 lets stand in a path.
 const PATH: [bool; 256] = with_alphanumeric(b"-._~:/[]@!$&'()*+,;=%");

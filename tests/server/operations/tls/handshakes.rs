@@ -86,6 +86,7 @@ fn whoever_speaks_plain_http_to_the_tls_port_is_told_so() {
         verify.as_str(),
         &question,
         "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /console HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /healthz HTTP/1.0\r\n\r\n",
     ] {
         let received = server.raw(request);

@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads from a socket; `http::server` fills these types. What a path or a credential means is decided above.
 
+mod target;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -10,7 +12,8 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::http::headers::Headers;
-use crate::http::target::Target;
+
+pub use target::Target;
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
@@ -78,7 +81,8 @@ impl Head {
         self.target.query()
     }
 
-    /// The value of a header that may occur at most once, trimmed of surrounding spaces and tabs.
+    /// The value of a header that may occur at most once, trimmed of surrounding spaces and tabs. Its name is asked for
+    /// in lower case.
     ///
     /// A repeated header is a fault even if both values agree: whoever takes the first and whoever takes the last
     /// must never disagree about a credential (attacks 46).
@@ -200,7 +204,7 @@ mod tests {
         let head = head(
             "/",
             &[
-                ("a", b"x"),
+                ("A", b"x"),
                 ("b", b"x"),
                 ("b", b"x"),
                 ("c", b"\xff"),
@@ -208,7 +212,7 @@ mod tests {
             ],
         );
 
-        assert_eq!(head.header("A"), Ok(Some("x")));
+        assert_eq!(head.header("a"), Ok(Some("x")));
         assert_eq!(head.header("b"), Err(HeaderFault::Repeated));
         assert_eq!(head.header("c"), Err(HeaderFault::NotText));
         assert_eq!(head.header("d"), Ok(Some("é")));
