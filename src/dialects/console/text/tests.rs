@@ -349,7 +349,7 @@ fn every_sentence_below_the_console_is_in_the_file() {
     let missing: Vec<&String> = said.difference(&listed).collect();
     assert!(
         missing.is_empty(),
-        "assets/console/en.txt lacks below [said]:\n{}",
+        "assets/console/en.txt lacks these below [said] (or their file belongs to SILENT):\n{}",
         missing
             .iter()
             .map(|it| it.as_str())
