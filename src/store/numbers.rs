@@ -9,9 +9,9 @@ pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
     let next = tx.query_one(
         "INSERT INTO numbers (series, last)
          SELECT 'key', coalesce(max(latest.number), 0) + 1
-         FROM (SELECT max(number) AS number FROM keys
-               UNION ALL SELECT max(number) FROM users
-               UNION ALL SELECT max(number) FROM authenticators
+         FROM (SELECT (SELECT max(number) FROM keys) AS number
+               UNION ALL SELECT (SELECT max(number) FROM users)
+               UNION ALL SELECT (SELECT max(number) FROM authenticators)
                UNION ALL SELECT last FROM numbers WHERE series = 'key'
                UNION ALL SELECT $1) AS latest
          WHERE true
@@ -28,7 +28,7 @@ pub fn next_of_workspaces(tx: &Write<'_>) -> Result<i64> {
     let next = tx.query_one(
         "INSERT INTO numbers (series, last)
          SELECT 'workspace', coalesce(max(latest.number), 0) + 1
-         FROM (SELECT max(number) AS number FROM workspaces
+         FROM (SELECT (SELECT max(number) FROM workspaces) AS number
                UNION ALL SELECT last FROM numbers WHERE series = 'workspace'
                UNION ALL SELECT $1) AS latest
          WHERE true

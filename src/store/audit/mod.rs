@@ -63,8 +63,10 @@ const NUMBERS_OF_WORKSPACE: &str =
 
 /// The numbers of the oldest and of the newest event that there are.
 pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
-    let sql = "SELECT min(seq) AS first, max(seq) AS last FROM audit_events HAVING count(*) > 0";
-    read.query_one(sql, &[], |row| Ok((row.get("first")?, row.get("last")?)))
+    let sql = "SELECT (SELECT min(seq) FROM audit_events) AS first, (SELECT max(seq) FROM audit_events) AS last";
+    let ends: Option<(Option<i64>, Option<i64>)> =
+        read.query_one(sql, &[], |row| Ok((row.get("first")?, row.get("last")?)))?;
+    Ok(ends.and_then(|(first, last)| first.zip(last)))
 }
 
 /// Walks the whole chain, from the place where it was last cut. `Ok` is the number of events there are, `Err` names

@@ -3,6 +3,8 @@
 mod backup;
 mod checks;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod values;
 
 use crate::domain::audit::Target;

@@ -1,0 +1,91 @@
+//! How SQLite runs the statements of this layer: none goes through a whole table that may be large, but where that is meant.
+
+use super::{in_memory, plan};
+use std::fs;
+use std::path::Path;
+
+/// What stays small, whatever the number of keys, and what is no table.
+const SMALL: &[&str] = &[
+    "CONSTANT",
+    "authenticators",
+    "catalogs",
+    "clock",
+    "latest",
+    "numbers",
+    "peppers",
+    "policies",
+    "refresh_tokens",
+    "role_bindings",
+    "sealing_keys",
+    "sessions",
+    "sqlite_master",
+    "sqlite_schema",
+    "users",
+    "workspaces",
+];
+
+/// Statements that are about all rows, by how they begin: the chain is walked, `doctor` looks for an event, a restore
+/// closes what was lent out.
+const MEANT: &[&str] = &[
+    "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome, reason, changes, previous FROM audit_events ORDER BY seq",
+    "SELECT seq, target_id FROM audit_events WHERE action = $1 ORDER BY seq",
+    "UPDATE key_uses SET uses_left = 0 WHERE uses_left > 0",
+];
+
+/// The statements that are written out in a file, each in one line.
+fn statements(text: &str) -> Vec<String> {
+    let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    shipped
+        .split('"')
+        .filter(|literal| {
+            let first = literal.split_whitespace().next().unwrap_or("");
+            let literal = literal.trim_end().trim_end_matches(';');
+            matches!(first, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "WITH")
+                && !literal.contains(';')
+        })
+        .map(|sql| {
+            sql.replace('\\', " ")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect()
+}
+
+fn each_file(folder: &Path, look: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("sqlite") {
+            each_file(&path, look);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            look(&path);
+        }
+    }
+}
+
+#[test]
+fn no_statement_goes_through_all_keys_or_events_unless_meant() {
+    let read = in_memory().unwrap();
+    let (mut count, mut wrong) = (0, Vec::new());
+    let mut meant = MEANT.to_vec();
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    each_file(&store, &mut |path| {
+        for sql in statements(&fs::read_to_string(path).unwrap()) {
+            count += 1;
+            let scans = plan(&read, &sql).into_iter().any(|step| {
+                let table = step
+                    .strip_prefix("SCAN ")
+                    .and_then(|rest| rest.split(' ').next());
+                table.is_some_and(|table| !SMALL.contains(&table))
+            });
+            if scans && MEANT.contains(&sql.as_str()) {
+                meant.retain(|known| *known != sql);
+            } else if scans {
+                wrong.push(format!("{}: {sql}", path.display()));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(meant.is_empty(), "no longer there: {meant:#?}");
+    assert!(count > 100, "only {count} statements were found");
+}
