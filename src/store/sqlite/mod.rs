@@ -3,8 +3,6 @@
 mod backup;
 mod checks;
 mod migrate;
-#[cfg(test)]
-mod plans;
 mod values;
 
 use crate::domain::audit::Target;
@@ -357,6 +355,9 @@ pub(super) fn open_reader(path: &Path) -> Result<Read> {
     read.batch("PRAGMA query_only = ON")?;
     Ok(read)
 }
+
+#[cfg(test)]
+mod tests;
 
 /// A database in memory with the current schema, for tests.
 #[cfg(test)]

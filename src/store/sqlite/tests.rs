@@ -34,7 +34,7 @@ const MEANT: &[&str] = &[
 
 /// The statements that are written out in a file, each in one line.
 fn statements(text: &str) -> Vec<String> {
-    let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let shipped = text.split("#[cfg(test)]").next().unwrap_or(text);
     shipped
         .split('"')
         .filter(|literal| {
