@@ -189,6 +189,11 @@ impl App {
         upkeep::flush(self);
         self.store.close();
     }
+
+    /// Whether the store is closed: whoever works beside the requests has nothing left to tell.
+    pub fn is_closed(&self) -> bool {
+        self.store.is_closed()
+    }
 }
 
 /// An event that no caller asked for.

@@ -40,13 +40,16 @@ use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Changes that may wait for the writer; beyond that the answer is "unavailable, try again".
 const QUEUE_MAX: usize = 1024;
 /// Idle connections that read.
 const READERS_MAX: usize = 4;
+/// How long a store that is closed waits for queries that run.
+const READING_ENDS: Duration = Duration::from_secs(2);
 
 /// How a change reaches the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,7 +69,9 @@ pub struct Store {
     path: PathBuf,
     jobs: Mutex<Option<SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    readers: Mutex<Vec<Read>>,
+    readers: Mutex<Readers>,
+    /// Told whenever a query has ended.
+    query_ended: Condvar,
     /// A connection that reads and is open from the start: should the file vanish, its contents can still be saved.
     anchor: Mutex<Option<Read>>,
     place: Arc<Place>,
@@ -74,6 +79,17 @@ pub struct Store {
     /// What this store counts, and all else that is counted of its server.
     pub figures: Arc<Figures>,
 }
+
+/// Connections that cannot write.
+#[derive(Default)]
+struct Readers {
+    idle: Vec<Read>,
+    running: usize,
+    closed: bool,
+}
+
+/// A query that runs. Dropped when it has ended, by a panic too.
+struct Running<'a>(&'a Store);
 
 /// A digest and the version of its pepper, out of the columns that all secrets have.
 fn stored_secret(row: &Row<'_>) -> Result<StoredSecret> {
@@ -119,6 +135,7 @@ impl Store {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(thread)),
             readers: Mutex::default(),
+            query_ended: Condvar::new(),
             anchor: Mutex::new(Some(anchor)),
             place,
             book,
@@ -173,7 +190,7 @@ impl Store {
 
     /// Runs a query on a connection that cannot write.
     pub fn read<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
-        let idle = lock(&self.readers).pop();
+        let (idle, _running) = self.begin_reading()?;
         let connection = match idle {
             Some(connection) => connection,
             None => {
@@ -186,11 +203,20 @@ impl Store {
         let result = work(&connection);
         if connection.batch("ROLLBACK").is_ok() {
             let mut readers = lock(&self.readers);
-            if readers.len() < READERS_MAX {
-                readers.push(connection);
+            if readers.idle.len() < READERS_MAX && !readers.closed {
+                readers.idle.push(connection);
             }
         }
         result
+    }
+
+    fn begin_reading(&self) -> Result<(Option<Read>, Running<'_>)> {
+        let mut readers = lock(&self.readers);
+        if readers.closed {
+            return Err(stopped());
+        }
+        readers.running += 1;
+        Ok((readers.idle.pop(), Running(self)))
     }
 
     /// Copies the database into an empty file; see [`Read::copy_to`]. Uses the connection that is open from the start,
@@ -246,11 +272,22 @@ impl Store {
         Some(room.f_bavail.saturating_mul(room.f_frsize))
     }
 
-    /// Finishes the changes that wait and closes the database. Later changes are refused.
+    /// Whether nothing is read or changed any more.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.readers).closed
+    }
+
+    /// Finishes the changes that wait and closes the database. Later changes and queries are refused.
     pub fn close(&self) {
         // The last connection to close removes the write-ahead log, and only the writer may: the readers go before
-        // the writer is told.
-        lock(&self.readers).clear();
+        // the writer is told, unless a query takes too long.
+        let mut readers = lock(&self.readers);
+        readers.closed = true;
+        readers.idle.clear();
+        drop(
+            self.query_ended
+                .wait_timeout_while(readers, READING_ENDS, |readers| readers.running > 0),
+        );
         lock(&self.anchor).take();
         lock(&self.jobs).take();
         if let Some(thread) = lock(&self.writer).take()
@@ -258,6 +295,13 @@ impl Store {
         {
             log::error!("store: the writer did not end in order");
         }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.readers).running -= 1;
+        self.0.query_ended.notify_all();
     }
 }
 

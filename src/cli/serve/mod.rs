@@ -189,6 +189,9 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
     let keeping = app.clone();
     let load = move || {
         while let Err(err) = setup::load_keys(&loading) {
+            if loading.is_closed() {
+                return;
+            }
             log::error!(
                 "keys could not be read: {err}; until they can, each is looked up in the database when it is asked for"
             );

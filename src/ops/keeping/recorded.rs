@@ -6,7 +6,7 @@ use super::rows::NAMED_MAX;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::uid::Uid;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::store::seals::{self, Standing};
 use crate::store::{Read, audit, people, tokens, workspaces};
@@ -94,19 +94,24 @@ fn sessions_against_the_log(read: &Read) -> Result<Vec<String>> {
 
 /// Says in the log what a start finds changed. Whoever changed it need not wait for somebody to ask.
 pub fn warn(app: &App) {
+    let told = |err: Error| {
+        if !app.is_closed() {
+            log::warn!("rows could not be compared with what is recorded: {err}");
+        }
+    };
     for kind in seals::KINDS {
         match app.read(|read| against_the_seals(read, &app.peppers, kind)) {
             Ok(found) => found.iter().for_each(|sentence| {
                 log::error!("{sentence}: changed past Latchkey; see latchkey doctor");
             }),
-            Err(err) => log::warn!("seals of rows could not be looked at: {err}"),
+            Err(err) => return told(err),
         }
     }
     match app.read(sessions_against_the_log) {
         Ok(found) => found.iter().for_each(|id| {
             log::error!("session {id}: changed past Latchkey; see latchkey doctor");
         }),
-        Err(err) => log::warn!("sessions could not be compared with the audit log: {err}"),
+        Err(err) => told(err),
     }
 }
 
