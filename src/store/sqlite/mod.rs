@@ -395,6 +395,8 @@ fn settled(connection: Connection) -> Result<Read> {
     set(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     set(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     set(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    // Plans do not depend on values. Otherwise a statement whose tables have partial indexes is planned anew for each.
+    set(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection
         .set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 500)
         .map_err(from_sqlite)?;

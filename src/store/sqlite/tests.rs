@@ -63,29 +63,63 @@ fn each_file(folder: &Path, look: &mut impl FnMut(&Path)) {
     }
 }
 
+/// Every statement of the layer, and the file that it stands in.
+fn all() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    each_file(&store, &mut |path| {
+        let text = fs::read_to_string(path).unwrap();
+        found.extend(
+            statements(&text)
+                .into_iter()
+                .map(|sql| (path.display().to_string(), sql)),
+        );
+    });
+    assert!(
+        found.len() > 100,
+        "only {} statements were found",
+        found.len()
+    );
+    found
+}
+
 #[test]
 fn no_statement_goes_through_all_keys_or_events_unless_meant() {
     let read = in_memory().unwrap();
-    let (mut count, mut wrong) = (0, Vec::new());
+    let mut wrong = Vec::new();
     let mut meant = MEANT.to_vec();
-    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
-    each_file(&store, &mut |path| {
-        for sql in statements(&fs::read_to_string(path).unwrap()) {
-            count += 1;
-            let scans = plan(&read, &sql).into_iter().any(|step| {
-                let table = step
-                    .strip_prefix("SCAN ")
-                    .and_then(|rest| rest.split(' ').next());
-                table.is_some_and(|table| !SMALL.contains(&table))
-            });
-            if scans && MEANT.contains(&sql.as_str()) {
-                meant.retain(|known| *known != sql);
-            } else if scans {
-                wrong.push(format!("{}: {sql}", path.display()));
-            }
+    for (file, sql) in all() {
+        let scans = plan(&read, &sql).into_iter().any(|step| {
+            let table = step
+                .strip_prefix("SCAN ")
+                .and_then(|rest| rest.split(' ').next());
+            table.is_some_and(|table| !SMALL.contains(&table))
+        });
+        if scans && MEANT.contains(&sql.as_str()) {
+            meant.retain(|known| *known != sql);
+        } else if scans {
+            wrong.push(format!("{file}: {sql}"));
         }
-    });
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(meant.is_empty(), "no longer there: {meant:#?}");
-    assert!(count > 100, "only {count} statements were found");
+}
+
+/// Planning takes longer than finding a row.
+#[test]
+fn statements_are_planned_once_whatever_the_values() {
+    let read = in_memory().unwrap();
+    for (file, sql) in all() {
+        if !sql.starts_with("SELECT") {
+            continue;
+        }
+        let mut statement = read.connection.prepare(&sql).unwrap();
+        for value in 1..4 {
+            let params = vec![value; statement.parameter_count()];
+            let mut rows = statement.query(rusqlite::params_from_iter(params)).unwrap();
+            while rows.next().unwrap().is_some() {}
+        }
+        let anew = statement.get_status(rusqlite::StatementStatus::RePrepare);
+        assert_eq!(anew, 0, "{file}: {sql}");
+    }
 }
