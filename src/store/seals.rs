@@ -11,6 +11,7 @@ use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target, digest_of};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use std::collections::BTreeSet;
 
 /// What is sealed.
 pub const KINDS: [Kind; 4] = [Kind::User, Kind::Workspace, Kind::Policy, Kind::Catalog];
@@ -89,38 +90,28 @@ pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target
     Ok(())
 }
 
-/// Everything of a kind that has a row, a seal, or a place in the log.
+/// Everything of a kind that has a row, a seal, or a place in the log, in the order of ids.
 pub fn list(read: &Read, kind: Kind) -> Result<Vec<Target>> {
-    let sql = match kind {
-        Kind::Catalog => {
-            "SELECT name AS id FROM catalogs
-             UNION SELECT id FROM row_seals WHERE kind = $1
-             UNION SELECT target_id FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'
-             ORDER BY id"
-        }
-        Kind::Policy => {
-            "SELECT name AS id FROM policies
-             UNION SELECT id FROM row_seals WHERE kind = $1
-             UNION SELECT target_id FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'
-             ORDER BY id"
-        }
-        Kind::User => {
-            "SELECT uid AS id FROM users
-             UNION SELECT id FROM row_seals WHERE kind = $1
-             UNION SELECT target_id FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'
-             ORDER BY id"
-        }
-        Kind::Workspace => {
-            "SELECT uid AS id FROM workspaces
-             UNION SELECT id FROM row_seals WHERE kind = $1
-             UNION SELECT target_id FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'
-             ORDER BY id"
-        }
+    let rows = match kind {
+        Kind::Catalog => "SELECT name AS id FROM catalogs",
+        Kind::Policy => "SELECT name AS id FROM policies",
+        Kind::User => "SELECT uid AS id FROM users",
+        Kind::Workspace => "SELECT uid AS id FROM workspaces",
         Kind::Key | Kind::Server | Kind::Session => return Ok(Vec::new()),
     };
-    read.query(sql, &[&kind.as_str()], |row| {
-        Ok(Target::new(kind, row.get::<String>("id")?))
-    })
+    let id = |row: &Row<'_>| row.get::<String>("id");
+    let known = read.query(
+        "SELECT id FROM row_seals WHERE kind = $1
+         UNION SELECT target_id FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'",
+        &[&kind.as_str()],
+        id,
+    )?;
+    let all: BTreeSet<String> = read
+        .query(rows, &[], id)?
+        .into_iter()
+        .chain(known)
+        .collect();
+    Ok(all.into_iter().map(|id| Target::new(kind, id)).collect())
 }
 
 /// Who did what first to a thing, and the changes.
