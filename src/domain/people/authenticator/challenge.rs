@@ -6,7 +6,7 @@ use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use data_encoding::BASE64URL_NOPAD;
+use base64ct::{Base64UrlUnpadded, Encoding};
 use ring::hmac;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -72,7 +72,7 @@ impl Challenges {
         bytes.extend(nonce);
         let seal = hmac::sign(&self.key, &bytes);
         bytes.extend(seal.as_ref());
-        Ok(BASE64URL_NOPAD.encode(&bytes))
+        Ok(Base64UrlUnpadded::encode_string(&bytes))
     }
 
     /// Reads what this process has sealed for this, and is neither over nor used.
@@ -103,7 +103,7 @@ impl Challenges {
     }
 
     fn proven(&self, text: &str) -> Option<(Vec<u8>, [u8; SEAL_BYTES])> {
-        let mut bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        let mut bytes = Base64UrlUnpadded::decode_vec(text).ok()?;
         if bytes.len() != BYTES + SEAL_BYTES {
             return None;
         }

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding};
 use pkcs1::der::asn1::UintRef;
 use pkcs1::der::{Decode, Encode};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
@@ -75,7 +75,7 @@ impl PublicKey {
         let encrypted = BoxedMontyForm::new(number(&padded)?, &params)
             .pow(&BoxedUint::from(u32::from_be_bytes(exponent)))
             .retrieve();
-        Ok(BASE64.encode(&encrypted.to_be_bytes()))
+        Ok(Base64::encode_string(&encrypted.to_be_bytes()))
     }
 }
 
@@ -112,7 +112,7 @@ fn read_der(bytes: &[u8]) -> Option<PublicKey> {
 fn base64(text: &str) -> Option<Vec<u8>> {
     let dense: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     (!dense.is_empty()).then_some(())?;
-    BASE64.decode(dense.as_bytes()).ok()
+    Base64::decode_vec(&dense).ok()
 }
 
 /// Without zeros before it.
@@ -173,22 +173,22 @@ mod tests {
 
     #[test]
     fn a_key_is_the_same_in_every_form() {
-        let der = BASE64.decode(SPKI.as_bytes()).unwrap();
+        let der = Base64::decode_vec(SPKI).unwrap();
         let key = PublicKey::read(&der).unwrap();
         let xml = format!(
             "<RSAKeyValue><Modulus>{}</Modulus><Exponent>{}</Exponent></RSAKeyValue>",
-            BASE64.encode(&key.modulus),
-            BASE64.encode(&key.exponent)
+            Base64::encode_string(&key.modulus),
+            Base64::encode_string(&key.exponent)
         );
         let stored = key.to_bytes().unwrap();
-        assert_eq!(BASE64.encode(&stored), PKCS1);
+        assert_eq!(Base64::encode_string(&stored), PKCS1);
         for form in [
             SPKI.to_owned(),
             PKCS1.to_owned(),
             pem("PUBLIC KEY", SPKI),
             pem("RSA PUBLIC KEY", PKCS1),
-            BASE64.encode(pem("PUBLIC KEY", SPKI).as_bytes()),
-            BASE64.encode(xml.as_bytes()),
+            Base64::encode_string(pem("PUBLIC KEY", SPKI).as_bytes()),
+            Base64::encode_string(xml.as_bytes()),
             xml,
         ] {
             let read = PublicKey::read(form.as_bytes()).expect(&form);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_or_a_weak_one_is_refused() {
-        let der = BASE64.decode(SPKI.as_bytes()).unwrap();
+        let der = Base64::decode_vec(SPKI).unwrap();
         let key = PublicKey::read(&der).unwrap();
         let half = &key.modulus[..128];
         let mut even = key.modulus.clone();
@@ -232,6 +232,6 @@ mod tests {
         let key = PublicKey::read(SPKI.as_bytes()).unwrap();
         let (one, other) = (key.encrypt("x").unwrap(), key.encrypt("x").unwrap());
         assert_ne!(one, other);
-        assert_eq!(BASE64.decode(one.as_bytes()).unwrap().len(), 256);
+        assert_eq!(Base64::decode_vec(&one).unwrap().len(), 256);
     }
 }
