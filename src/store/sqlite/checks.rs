@@ -126,8 +126,12 @@ fn objects(connection: &Connection) -> Result<Objects> {
             Ok(((row.get(0)?, row.get(1)?), definition))
         })
         .map_err(from_sqlite)?;
-    rows.collect::<rusqlite::Result<Objects>>()
-        .map_err(from_sqlite)
+    let mut objects = Objects::new();
+    for row in rows {
+        let (name, definition) = row.map_err(from_sqlite)?;
+        objects.insert(name, definition);
+    }
+    Ok(objects)
 }
 
 /// A definition without comments and blanks.

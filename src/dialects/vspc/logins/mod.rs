@@ -12,6 +12,7 @@ use super::{caller, data, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
 use crate::domain::people::authenticator::{Authenticator, Material};
+use crate::domain::sorted;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -136,11 +137,9 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         let directory = call.app.index.directory();
         login.item(&directory, &user, &client)
     };
-    let mut document = before
-        .0
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
-        .collect();
+    let shown = before.0.iter();
+    let shown = shown.map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let mut document = sorted::gathered(shown);
     let view = match &login {
         Login::Key(view) => Some(view),
         Login::Authenticator(_) => None,
@@ -286,7 +285,7 @@ fn page(
         .into_iter()
         .map(|(number, id)| (number, Place::Key(id)));
     let mut places: Vec<(i64, Place)> = others.into_iter().chain(keys).collect();
-    places.sort_by_key(|(number, _)| *number);
+    sorted::by_key(&mut places, |(number, _)| *number);
     for (_, place) in places {
         let view = match place {
             Place::Authenticator(one, user) => {
