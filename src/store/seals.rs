@@ -180,7 +180,7 @@ fn state(read: &Read, target: &Target) -> Result<Option<[u8; 32]>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut exists = false;
     for (place, sql) in rows(target.kind).iter().enumerate() {
-        read.each(sql, &[&target.id], |row: &Row<'_>| {
+        read.each(sql, &[&target.id], &mut |row: &Row<'_>| {
             exists |= place == 0;
             parts.push(vec![place as u8]);
             parts.extend(row.bytes()?);

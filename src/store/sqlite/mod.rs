@@ -97,7 +97,7 @@ impl Read {
         mut from_row: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         let mut found = Vec::new();
-        self.each(sql, params, |row| {
+        self.each(sql, params, &mut |row| {
             found.push(from_row(row)?);
             Ok(())
         })?;
@@ -119,7 +119,7 @@ impl Read {
         &self,
         sql: &'static str,
         params: &[&dyn ToValue],
-        mut take: impl FnMut(&Row<'_>) -> Result<()>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(sql).map_err(from_sqlite)?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
