@@ -33,6 +33,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("http_body_util", &["src/http/server/"]),
     ("hyper",          &["src/http/server/"]),
     ("ignore",         &["src/cli/scan/"]),
+    ("include_flate",  &["src/dialects/console/", "src/dialects/native/openapi.rs", "src/domain/people/password.rs",
+                         "src/store/sqlite/"]),
     ("jiff",           &["src/domain/time.rs"]),
     ("listenfd",       &["src/cli/serve/systemd.rs"]),
     ("memchr",         &["src/cli/scan/"]),
