@@ -116,7 +116,9 @@ enum Command {
     Secrets(keeping::secrets::SecretsCommand),
     /// Find secrets in files, and whose they are; exits 1 if there are any
     #[command(
-        after_help = "Secrets are known by their shape and checksum; they are never printed.\n\n\
+        after_help = "Secrets are known by their shape and checksum; they are never printed. Left out is what .ignore and \
+                      .gitignore files, .git/info/exclude and your own git/ignore leave out, but for what PATH names; \
+                      links and .git are not followed.\n\n\
                       Examples:\n  latchkey scan .\n  latchkey scan --json /srv/app /var/log/app | jq -r '.[].path'\n  \
                       git diff --cached | latchkey scan -"
     )]

@@ -1,6 +1,6 @@
 //! Asking the store which keys the findings belong to.
 
-use super::walk::Finding;
+use super::reader::Finding;
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{Failure, Result};
 use serde::{Deserialize, Serialize};

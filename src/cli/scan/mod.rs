@@ -4,15 +4,18 @@
 
 mod finder;
 mod known;
+mod patterns;
+mod reader;
+mod rules;
 mod walk;
 
 use super::failure::{End, Failure, Result};
 use super::show::{self, Column, Common, print};
 use known::{Known, Store};
+use reader::Finding;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use std::path::PathBuf;
-use walk::Finding;
 
 #[rustfmt::skip]
 const COLUMNS: &[Column] = &[
@@ -59,25 +62,27 @@ struct Row<'a> {
 }
 
 pub fn run(args: &ScanArgs) -> Result<End> {
-    let walked = walk::walk(&args.paths, args.no_ignore);
-    let store = known::ask(&args.common.data.data, &walked.findings);
-    show(args, &walked.findings, &store)?;
-    for trouble in &walked.troubles {
+    let scanned = reader::scan(&args.paths, args.no_ignore);
+    let store = known::ask(&args.common.data.data, &scanned.findings);
+    show(args, &scanned.findings, &store)?;
+    for trouble in &scanned.troubles {
         eprintln!("latchkey: {trouble}");
     }
     eprintln!(
         "{} secrets in {} files{}",
-        walked.findings.len(),
-        walked.files,
-        match walked.skipped {
+        scanned.findings.len(),
+        scanned.files,
+        match scanned.skipped {
             0 => String::new(),
             count => format!("; {count} large binary files were not looked into"),
         }
     );
-    if !walked.troubles.is_empty() {
-        return Err(Failure::refused("not everything could be looked at"));
+    if !scanned.troubles.is_empty() {
+        return Err(Failure::refused(
+            "not everything could be looked at, or left out, as it should",
+        ));
     }
-    Ok(if walked.findings.is_empty() {
+    Ok(if scanned.findings.is_empty() {
         End::Done
     } else {
         End::Found

@@ -1,218 +1,241 @@
-//! Walking files on all processors, and reading them part by part.
+//! Walking folders on all processors: which files are met. What is read in them is `reader.rs`'s business.
+//!
+//! Threads share one stack of what was met and not yet dealt with. Folders are read in parts, and the last that was
+//! met is dealt with first, so that the stack grows with the depth of a tree and not with its size. Nothing recurses.
 
-use super::finder::{self, AFTER, BEFORE, Rest};
-use crate::domain::key::KeyId;
+use super::rules::{Rules, Troubles, User};
 use crate::domain::locks::lock;
-use ignore::{DirEntry, WalkBuilder, WalkState};
-use memchr::{memchr, memchr_iter};
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::ffi::OsString;
+use std::fs::{self, FileType, ReadDir};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
 
-/// Bytes that are looked at together. Nearly all files fit in.
-const PART_BYTES: usize = 512 * 1024;
-/// Bytes in which a NUL tells that a file is no text.
-const PROBE_BYTES: usize = 8 * 1024;
-/// Files that are no text are looked into up to this size: small databases yes, disk images no.
-const BINARY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Entries of a folder that are put on the stack together.
+const PART_ENTRIES: usize = 1024;
 
-/// A secret and where it is.
-#[derive(Eq, Ord, PartialEq, PartialOrd)]
-pub struct Finding {
-    pub path: String,
-    /// From 1.
-    pub line: u64,
-    pub hint: String,
-    /// The secret itself. Never shown; no `Debug` here.
-    pub text: String,
-    pub id: KeyId,
+/// What is handed over.
+pub enum Met<'m> {
+    File(&'m Path),
+    /// What could not be looked at or applied, with the reason.
+    Trouble(String),
 }
 
-/// What a walk found.
-#[derive(Default)]
-pub struct Walked {
-    /// By path and line.
-    pub findings: Vec<Finding>,
-    pub files: u64,
-    /// Large binary files that were not looked into.
-    pub skipped: u64,
-    /// What could not be looked at, each with the reason.
-    pub troubles: Vec<String>,
-}
-
-/// Looks into all files below the paths.
-pub fn walk(paths: &[PathBuf], no_ignore: bool) -> Walked {
-    let walked = Mutex::new(Walked::default());
-    let (streams, paths): (Vec<&PathBuf>, Vec<&PathBuf>) =
-        paths.iter().partition(|path| *path == Path::new("-"));
-    if !streams.is_empty() {
-        let mut reader = Reader::new(&walked);
-        reader.read("-", std::io::stdin().lock(), None);
-    }
-    if let Some((first, others)) = paths.split_first() {
-        let mut builder = WalkBuilder::new(first);
-        others.iter().for_each(|path| {
-            builder.add(path);
-        });
-        // Secrets like to be in .env files, so names with a dot count; what is in .git is compressed.
-        builder
-            .standard_filters(!no_ignore)
-            .hidden(false)
-            .require_git(false)
-            .threads(std::thread::available_parallelism().map_or(2, usize::from))
-            .filter_entry(|entry| entry.depth() == 0 || entry.file_name() != OsStr::new(".git"));
-        builder.build_parallel().run(|| {
-            let mut reader = Reader::new(&walked);
-            Box::new(move |entry| {
-                reader.entry(entry);
-                WalkState::Continue
-            })
-        });
-    }
-    let mut walked = walked
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    walked.findings.sort();
-    walked.troubles.sort();
-    walked
-}
-
-/// One thread's way of reading.
-struct Reader<'w> {
-    walked: &'w Mutex<Walked>,
-    buffer: Vec<u8>,
-}
-
-impl<'w> Reader<'w> {
-    fn new(walked: &'w Mutex<Walked>) -> Reader<'w> {
-        Reader {
-            walked,
-            buffer: vec![0; PART_BYTES],
-        }
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Walked)) {
-        change(&mut lock(self.walked));
-    }
-
-    fn entry(&mut self, entry: Result<DirEntry, ignore::Error>) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(err) => return self.note(|walked| walked.troubles.push(err.to_string())),
+/// Hands over each file below the paths, on many threads, each with a visitor of its own. Names with a dot count, .git
+/// does not. Links that are met are not followed, what they lead to is met by itself; a path that was named is, and is
+/// handed over whatever it is. Rules leave things out if there is a `user` whose own they are beside those of folders.
+pub fn each_file<V: FnMut(Met<'_>)>(
+    named: &[&Path],
+    user: Option<&User>,
+    visitor: impl Fn() -> V + Sync,
+) {
+    let stack = Stack::of(named.iter().rev().map(|path| Work::Named(path)).collect());
+    let worker = || {
+        let mut walker = Walker {
+            stack: &stack,
+            user,
+            visit: visitor(),
         };
-        let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-        // A link that was named is followed, those that are met are not: what they lead to is met by itself.
-        let named = entry.depth() == 0 && entry.path().is_file();
-        if !is_file && !named {
-            return;
+        while let Some((work, _busy)) = stack.take() {
+            walker.deal_with(work);
         }
-        let path = entry.path().to_string_lossy();
-        match File::open(entry.path()) {
-            Ok(file) => {
-                let bytes = file.metadata().ok().map(|metadata| metadata.len());
-                self.read(&path, file, bytes);
+    };
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // With fewer threads it takes longer.
+            if thread::Builder::new().spawn_scoped(scope, &worker).is_err() {
+                break;
             }
-            Err(err) => self.note(|walked| walked.troubles.push(format!("{path}: {err}"))),
         }
-    }
+        worker();
+    });
+}
 
-    /// Reads to the end, keeping so much of each part that a secret across two parts is found.
-    fn read(&mut self, path: &str, mut input: impl Read, size: Option<u64>) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let (mut kept, mut from, mut line) = (0, 0, 1);
-        let mut findings = Vec::new();
-        let trouble = loop {
-            let filled = match fill(&mut input, &mut buffer[kept..]) {
-                Ok(count) => kept + count,
-                Err(err) => break Some(err),
-            };
-            let is_first = kept == 0;
-            if is_first && self.skips(&buffer[..filled], size) {
-                break None;
-            }
-            let rest = if filled < buffer.len() {
-                Rest::Nothing
-            } else {
-                Rest::Follows
-            };
-            let bytes = &buffer[..filled];
-            let (mut counted, mut at_line) = (0, line);
-            finder::find(bytes, from, rest, |start, found| {
-                at_line += memchr_iter(b'\n', &bytes[counted..start]).count() as u64;
-                counted = start;
-                findings.push(Finding {
-                    path: path.to_owned(),
-                    line: at_line,
-                    hint: found.hint(),
-                    text: found.text.to_owned(),
-                    id: found.id,
-                });
-            });
-            if rest == Rest::Nothing {
-                break None;
-            }
-            let done = filled - (BEFORE + AFTER);
-            line += memchr_iter(b'\n', &bytes[..done]).count() as u64;
-            buffer.copy_within(done..filled, 0);
-            (kept, from) = (BEFORE + AFTER, BEFORE);
-        };
-        self.buffer = buffer;
-        self.note(|walked| {
-            walked.files += 1;
-            walked.findings.append(&mut findings);
-            if let Some(err) = trouble {
-                walked.troubles.push(format!("{path}: {err}"));
-            }
-        });
-    }
+/// A folder whose entries are dealt with.
+struct Folder {
+    path: PathBuf,
+    /// None if nothing is left out.
+    rules: Option<Rules>,
+}
 
-    /// Whether a file that begins like this is not worth the time.
-    fn skips(&self, begin: &[u8], size: Option<u64>) -> bool {
-        let is_large = size.is_some_and(|size| size > BINARY_BYTES_MAX);
-        let skips = is_large && memchr(0, &begin[..begin.len().min(PROBE_BYTES)]).is_some();
-        if skips {
-            self.note(|walked| walked.skipped += 1);
+impl Folder {
+    /// What is to be done about an entry.
+    fn work<'n>(self: &Arc<Folder>, kind: FileType, name: OsString) -> Option<Work<'n>> {
+        let is_looked_at = (kind.is_file() || kind.is_dir()) && name != ".git";
+        let is_left_out = |rules: &Rules| rules.leaves_out(&name, kind.is_dir());
+        if !is_looked_at || self.rules.as_ref().is_some_and(is_left_out) {
+            return None;
         }
-        skips
+        let folder = Arc::clone(self);
+        Some(if kind.is_dir() {
+            Work::Folder(folder, name)
+        } else {
+            Work::File(folder, name)
+        })
     }
 }
 
-/// Reads until the buffer is full or the input ends.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(err) if err.kind() == ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
+enum Work<'n> {
+    File(Arc<Folder>, OsString),
+    Folder(Arc<Folder>, OsString),
+    Named(&'n Path),
+    /// What has not been read of a folder.
+    Rest(Arc<Folder>, ReadDir),
+}
+
+/// One thread's part in the walk.
+struct Walker<'w, 'n, V> {
+    stack: &'w Stack<'n>,
+    user: Option<&'w User>,
+    visit: V,
+}
+
+impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
+    fn deal_with(&mut self, work: Work<'_>) {
+        match work {
+            Work::File(folder, name) => (self.visit)(Met::File(&folder.path.join(name))),
+            Work::Folder(above, name) => {
+                let path = above.path.join(&name);
+                let rules = above.rules.as_ref().map(|rules| rules.inside(&name));
+                self.open(path, rules);
+            }
+            Work::Named(path) => match fs::metadata(path) {
+                Ok(metadata) if metadata.is_dir() => {
+                    let mut troubles = Troubles::new();
+                    let rules = self
+                        .user
+                        .map(|user| Rules::above(path, user, &mut troubles));
+                    self.tell(troubles);
+                    self.open(path.to_owned(), rules);
+                }
+                Ok(_) => (self.visit)(Met::File(path)),
+                Err(err) => self.trouble(path, &err),
+            },
+            Work::Rest(folder, entries) => self.read(&folder, entries),
         }
     }
-    Ok(filled)
+
+    fn open(&mut self, path: PathBuf, rules: Option<Rules>) {
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(err) => return self.trouble(&path, &err),
+        };
+        let mut troubles = Troubles::new();
+        let rules = rules.map(|rules| rules.with_files(&path, &mut troubles));
+        self.tell(troubles);
+        self.read(&Arc::new(Folder { path, rules }), entries);
+    }
+
+    fn read(&mut self, folder: &Arc<Folder>, mut entries: ReadDir) {
+        let (mut part, mut count) = (Vec::new(), 0);
+        for entry in entries.by_ref().take(PART_ENTRIES) {
+            count += 1;
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.file_name()))) {
+                Ok((kind, name)) => part.extend(folder.work(kind, name)),
+                Err(err) => self.trouble(&folder.path, &err),
+            }
+        }
+        // Below the others, so that these are dealt with before more is read.
+        let rest = (count == PART_ENTRIES).then(|| Work::Rest(Arc::clone(folder), entries));
+        self.stack.put(rest.into_iter().chain(part));
+    }
+
+    fn tell(&mut self, troubles: Troubles) {
+        for trouble in troubles {
+            (self.visit)(Met::Trouble(trouble));
+        }
+    }
+
+    fn trouble(&mut self, path: &Path, err: &std::io::Error) {
+        (self.visit)(Met::Trouble(format!("{}: {err}", path.display())));
+    }
+}
+
+/// What was met and is not yet dealt with, and how many threads may still meet more.
+struct Stack<'n> {
+    state: Mutex<State<'n>>,
+    changed: Condvar,
+}
+
+struct State<'n> {
+    waiting: Vec<Work<'n>>,
+    busy: usize,
+}
+
+/// One of those that may meet more, until it is dropped; also by a panic, so that the others do not wait for ever.
+struct Busy<'s, 'n>(&'s Stack<'n>);
+
+impl<'n> Stack<'n> {
+    fn of(waiting: Vec<Work<'n>>) -> Stack<'n> {
+        Stack {
+            state: Mutex::new(State { waiting, busy: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn put(&self, met: impl Iterator<Item = Work<'n>>) {
+        lock(&self.state).waiting.extend(met);
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is something; `None` when nothing is left and nobody can meet more.
+    fn take(&self) -> Option<(Work<'n>, Busy<'_, 'n>)> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(work) = state.waiting.pop() {
+                state.busy += 1;
+                return Some((work, Busy(self)));
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Busy<'_, '_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.busy -= 1;
+        if state.busy == 0 && state.waiting.is_empty() {
+            self.0.changed.notify_all();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::key::secret::{Secret, generate_id};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn a_secret_across_two_parts_is_found_once_with_its_line() {
-        let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
-        for at in (PART_BYTES - 200..PART_BYTES + 20).step_by(1) {
-            let mut bytes = vec![b'x'; at];
-            bytes[10] = b'\n';
-            bytes[at - 1] = b'\n';
-            bytes.extend_from_slice(secret.expose().as_bytes());
-            bytes.push(b'\n');
-            bytes.resize(2 * PART_BYTES + 5, b'y');
-            let walked = Mutex::new(Walked::default());
-            Reader::new(&walked).read("x", bytes.as_slice(), None);
-            let walked = walked.into_inner().unwrap();
-            let lines: Vec<u64> = walked.findings.iter().map(|it| it.line).collect();
-            assert_eq!(lines, [3], "at {at}");
+    fn each_named_path_is_met_once() {
+        let named: Vec<String> = (0..100).map(|it| format!("/nowhere/{it}")).collect();
+        let named: Vec<&Path> = named.iter().map(Path::new).collect();
+        for count in [0, 1, 2, 100] {
+            let met = AtomicUsize::new(0);
+            each_file(&named[..count], None, || {
+                |_: Met<'_>| {
+                    met.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            assert_eq!(met.into_inner(), count);
         }
+    }
+
+    #[test]
+    fn a_thread_that_panics_leaves_nobody_waiting() {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            each_file(&[Path::new("/nowhere")], None, || {
+                |_: Met<'_>| panic!("seen by nobody else")
+            });
+        }));
+        assert!(ended.is_err());
     }
 }
