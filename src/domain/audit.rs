@@ -177,7 +177,10 @@ impl Changes {
         before: &Option<T>,
         after: &Option<T>,
     ) {
-        let text = |value: &Option<T>| value.as_ref().map_or_else(|| "null".to_owned(), quoted);
+        let text = |value: &Option<T>| match value {
+            Some(value) => quoted(value),
+            None => "null".to_owned(),
+        };
         if before != after {
             self.0.push((member, text(before), text(after)));
         }
@@ -213,7 +216,7 @@ impl Changes {
 }
 
 /// A JSON string of at most a thousand characters (RFC 8259, section 7).
-fn quoted(value: &impl std::fmt::Display) -> String {
+fn quoted(value: &dyn std::fmt::Display) -> String {
     let mut text = String::from("\"");
     for c in value.to_string().chars().take(VALUE_CHARS_MAX) {
         match c {

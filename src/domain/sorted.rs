@@ -65,7 +65,7 @@ mod tests {
         for list in lists() {
             let (mut ours, mut theirs) = (list.clone(), list.clone());
             by(&mut ours, |a, b| a.0.cmp(&b.0));
-            theirs.sort_by(|a, b| a.0.cmp(&b.0));
+            theirs.sort_by_key(|item| item.0);
             assert_eq!(ours, theirs, "{list:?}");
             let (mut ours, mut theirs) = (list.clone(), list.clone());
             by_key(&mut ours, |item| Reverse(item.0));

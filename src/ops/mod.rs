@@ -108,11 +108,7 @@ impl App {
     ) -> Result<T> {
         let now = self.now().wall;
         let peppers = self.peppers.clone();
-        let draft = draft(caller, action, now);
-        let denied = Event {
-            target,
-            ..draft.clone()
-        };
+        let (draft, denied) = drafts(caller, action, target, now);
         let outcome = self.store.write(Durability::Full, move |tx| {
             let (records, value) = work(tx, now)?;
             append_all(tx, &peppers, &draft, records)?;
@@ -233,6 +229,16 @@ fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
         request_id: caller.request_id.clone(),
         ..system_event(action, Target::server(), now)
     }
+}
+
+/// What the events of a change have in common, and the event of its refusal.
+fn drafts(caller: &Caller, action: &'static str, target: Target, now: Timestamp) -> (Event, Event) {
+    let draft = draft(caller, action, now);
+    let denied = Event {
+        target,
+        ..draft.clone()
+    };
+    (draft, denied)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The fields of a form: what each looks like, what stands in it, and reading what was typed.
 
+use super::shell::Shell;
 use super::text::Texts;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
+use askama::Template;
 
 /// One field.
 pub struct Input {
@@ -15,6 +17,14 @@ pub struct Input {
     pub required: bool,
     /// Empty if nothing is wrong.
     pub refusal: String,
+}
+
+/// A field as it is shown.
+#[derive(Template)]
+#[template(path = "console/input.html")]
+pub struct Shown<'a> {
+    s: &'a Shell,
+    i: &'a Input,
 }
 
 /// What a field looks like.
@@ -36,6 +46,11 @@ pub enum Kind {
 }
 
 impl Input {
+    /// The field as pages show it, compiled once for all of them.
+    pub fn shown<'a>(&'a self, s: &'a Shell) -> Shown<'a> {
+        Shown { s, i: self }
+    }
+
     /// Whether there is room for another one beside it.
     pub fn is_short(&self) -> bool {
         matches!(self.kind, Kind::Number) || self.name == "life_unit"

@@ -58,7 +58,7 @@ fn found(app: &App) -> Result<Differences> {
     let mut second = look(app)?.into_iter();
     Ok(first.map(|named| {
         let again = second.next().unwrap_or_default();
-        named.intersection(&again).cloned().collect()
+        sorted::gathered(named.intersection(&again).cloned())
     }))
 }
 

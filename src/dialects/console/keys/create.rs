@@ -1,6 +1,6 @@
 //! A new key: which policy, what it asks for, and the secret once.
 
-use super::fields::{KeyForm, Kind, Typed};
+use super::fields::{KeyForm, Typed};
 use super::secret;
 use super::words::Words;
 use crate::dialects::console::MOUNT;

@@ -1,7 +1,7 @@
 //! What a policy lets be changed of a key.
 
 use super::create::metadata;
-use super::fields::{self, KeyForm, Kind, Typed, field_of};
+use super::fields::{self, KeyForm, Typed, field_of};
 use super::words::Words;
 use super::{address, id, opens_this_server};
 use crate::dialects::console::door::{Visit, confirm, page, submit};

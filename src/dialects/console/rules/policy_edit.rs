@@ -3,7 +3,7 @@
 use super::policy_form::{self, PolicyForm};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
-use crate::dialects::console::form::{Kind, Refusal};
+use crate::dialects::console::form::Refusal;
 use crate::dialects::console::shell::delete::DeletePage;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::people::permission::Permission;

@@ -32,6 +32,15 @@ pub struct Shell {
     pub form_token: String,
     /// What was done just now.
     pub done: Option<&'static str>,
+    /// Whether the browser is to ask for the page once more, at once.
+    pub reloads: bool,
+}
+
+/// What is above the content of a page, from the first line on.
+#[derive(Template)]
+#[template(path = "console/frame.html")]
+pub struct Frame<'a> {
+    s: &'a Shell,
 }
 
 /// A place in the navigation.
@@ -94,6 +103,7 @@ impl Shell {
             user: visit.user_name(),
             form_token,
             done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
+            reloads: false,
         }
     }
 
@@ -107,6 +117,7 @@ impl Shell {
             user: String::new(),
             form_token: String::new(),
             done: None,
+            reloads: false,
         }
     }
 
@@ -116,6 +127,11 @@ impl Shell {
             form_token,
             ..Shell::bare(call.request, "resume.title")
         }
+    }
+
+    /// What is above the content, compiled once for all pages.
+    pub fn frame(&self) -> Frame<'_> {
+        Frame { s: self }
     }
 
     /// The text of a name.
@@ -237,7 +253,10 @@ struct AgainPage {
 /// A page that loads itself once more: then it is this server that asks, and the cookie comes along.
 pub fn again(head: &Head) -> Reply {
     let page = AgainPage {
-        s: Shell::bare(head, "again.title"),
+        s: Shell {
+            reloads: true,
+            ..Shell::bare(head, "again.title")
+        },
     };
     html(200, &page).unwrap_or_else(|err| {
         log::error!("a page could not be written: {err}");
