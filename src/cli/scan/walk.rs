@@ -44,7 +44,7 @@ pub fn each_file<V: FnMut(Met<'_>)>(
     thread::scope(|scope| {
         for _ in 1..threads {
             // With fewer threads it takes longer.
-            if thread::Builder::new().spawn_scoped(scope, &worker).is_err() {
+            if thread::Builder::new().spawn_scoped(scope, worker).is_err() {
                 break;
             }
         }
