@@ -32,6 +32,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("gix_ignore",     &["src/cli/scan/patterns.rs"]),
     ("http_body_util", &["src/http/server/"]),
     ("hyper",          &["src/http/server/"]),
+    ("include_flate",  &["src/dialects/console/", "src/dialects/native/openapi.rs", "src/domain/people/password.rs",
+                         "src/store/sqlite/"]),
     ("jiff",           &["src/domain/time.rs"]),
     ("listenfd",       &["src/cli/serve/systemd.rs"]),
     ("memchr",         &["src/cli/scan/"]),

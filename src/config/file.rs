@@ -3,6 +3,7 @@
 //! Every complaint says the line and what to write instead. What a value means is decided by whoever knows the
 //! setting (`sources`).
 
+use crate::domain::sorted;
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
@@ -103,7 +104,7 @@ fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
             line: line_at(text.as_bytes(), name.span().start),
         })
         .collect();
-    entries.sort_by_key(|entry| entry.line);
+    sorted::by_key(&mut entries, |entry| entry.line);
     Ok(entries)
 }
 

@@ -10,6 +10,7 @@ pub mod locks;
 pub mod pages;
 pub mod people;
 pub mod policy;
+pub mod sorted;
 pub mod text;
 pub mod time;
 pub mod uid;

@@ -6,6 +6,7 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
 use crate::domain::key::KeyId;
 use crate::domain::people::permission::Permission;
+use crate::domain::sorted;
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -94,7 +95,7 @@ pub(super) fn in_force(
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Catalog>>> {
     caller.require_somewhere(Permission::CatalogsRead)?;
     let mut found: Vec<Arc<Catalog>> = app.index.directory().catalogs().cloned().collect();
-    found.sort_by(|a, b| a.name().cmp(b.name()));
+    sorted::by(&mut found, |a, b| a.name().cmp(b.name()));
     Ok(found)
 }
 

@@ -115,17 +115,7 @@ impl App {
         };
         let outcome = self.store.write(Durability::Full, move |tx| {
             let (records, value) = work(tx, now)?;
-            for (action, record) in records {
-                let workspace = record.workspace.map(|uid| uid.to_string());
-                let event = Event {
-                    action: action.to_owned(),
-                    target: record.target,
-                    workspace: workspace.unwrap_or_default(),
-                    changes: record.changes.into_json(),
-                    ..draft.clone()
-                };
-                audit::append(tx, &peppers, event)?;
-            }
+            append_all(tx, &peppers, &draft, records)?;
             Ok(value)
         });
         self.record_denied(caller, denied, outcome)
@@ -194,6 +184,27 @@ impl App {
     pub fn is_closed(&self) -> bool {
         self.store.is_closed()
     }
+}
+
+/// Writes what was done into the log, one event each.
+fn append_all(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    draft: &Event,
+    records: Vec<(&'static str, Record)>,
+) -> Result<()> {
+    for (action, record) in records {
+        let workspace = record.workspace.map(|uid| uid.to_string());
+        let event = Event {
+            action: action.to_owned(),
+            target: record.target,
+            workspace: workspace.unwrap_or_default(),
+            changes: record.changes.into_json(),
+            ..draft.clone()
+        };
+        audit::append(tx, peppers, event)?;
+    }
+    Ok(())
 }
 
 /// An event that no caller asked for.

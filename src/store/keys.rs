@@ -182,7 +182,7 @@ pub fn each_live(
          WHERE deleted_at IS NULL AND keys.id BETWEEN $1 AND $2
          ORDER BY keys.id, secrets.expires_at IS NOT NULL",
         &[&from, &to],
-        |row| {
+        &mut |row| {
             let key = match from_row(row) {
                 Ok(key) => key,
                 Err(err) => {

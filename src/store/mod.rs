@@ -39,7 +39,7 @@ use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -166,8 +166,18 @@ impl Store {
                 answer: answer as Box<dyn FnOnce(Result<()>) + Send>,
             }
         });
+        self.carry_out(Job { durability, run }, &told)?;
+        lock(&answer).take().unwrap_or_else(|| {
+            Err(Error::internal(
+                "the change was not carried out; see the log",
+            ))
+        })
+    }
+
+    /// Hands a change over to the writer and waits until it has told the end of it.
+    fn carry_out(&self, job: Job, told: &Receiver<()>) -> Result<()> {
         let sender = lock(&self.jobs).clone().ok_or_else(stopped)?;
-        match sender.try_send(Job { durability, run }) {
+        match sender.try_send(job) {
             Ok(()) => {
                 self.figures.changes_waiting.fetch_add(1, Relaxed);
             }
@@ -181,16 +191,20 @@ impl Store {
         drop(sender);
         // Without an answer the writer has dropped the change, and its end of the channel.
         let _ = told.recv();
-        lock(&answer).take().unwrap_or_else(|| {
-            Err(Error::internal(
-                "the change was not carried out; see the log",
-            ))
-        })
+        Ok(())
     }
 
     /// Runs a query on a connection that cannot write.
     pub fn read<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
         let (idle, _running) = self.begin_reading()?;
+        let connection = self.reader(idle)?;
+        let result = work(&connection);
+        self.put_back(connection);
+        result
+    }
+
+    /// A connection in a transaction of its own: lists that take two queries see one state of the database.
+    fn reader(&self, idle: Option<Read>) -> Result<Read> {
         let connection = match idle {
             Some(connection) => connection,
             None => {
@@ -198,16 +212,17 @@ impl Store {
                 sqlite::open_reader(&self.path)?
             }
         };
-        // Lists that take two queries see one state of the database.
         connection.batch("BEGIN")?;
-        let result = work(&connection);
+        Ok(connection)
+    }
+
+    fn put_back(&self, connection: Read) {
         if connection.batch("ROLLBACK").is_ok() {
             let mut readers = lock(&self.readers);
             if readers.idle.len() < READERS_MAX && !readers.closed {
                 readers.idle.push(connection);
             }
         }
-        result
     }
 
     fn begin_reading(&self) -> Result<(Option<Read>, Running<'_>)> {

@@ -9,6 +9,7 @@ use super::audit::{self, sealed_text};
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target, digest_of};
 use crate::domain::key::pepper::Peppers;
+use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use std::collections::BTreeSet;
@@ -106,11 +107,8 @@ pub fn list(read: &Read, kind: Kind) -> Result<Vec<Target>> {
         &[&kind.as_str()],
         id,
     )?;
-    let all: BTreeSet<String> = read
-        .query(rows, &[], id)?
-        .into_iter()
-        .chain(known)
-        .collect();
+    let live = read.query(rows, &[], id)?;
+    let all: BTreeSet<String> = sorted::gathered(live.into_iter().chain(known));
     Ok(all.into_iter().map(|id| Target::new(kind, id)).collect())
 }
 
@@ -182,7 +180,7 @@ fn state(read: &Read, target: &Target) -> Result<Option<[u8; 32]>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut exists = false;
     for (place, sql) in rows(target.kind).iter().enumerate() {
-        read.each(sql, &[&target.id], |row: &Row<'_>| {
+        read.each(sql, &[&target.id], &mut |row: &Row<'_>| {
             exists |= place == 0;
             parts.push(vec![place as u8]);
             parts.extend(row.bytes()?);

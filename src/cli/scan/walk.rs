@@ -175,8 +175,11 @@ impl<'n> Stack<'n> {
     }
 
     fn put(&self, met: impl Iterator<Item = Work<'n>>) {
-        lock(&self.state).waiting.extend(met);
-        self.changed.notify_all();
+        let mut met = met.peekable();
+        if met.peek().is_some() {
+            lock(&self.state).waiting.extend(met);
+            self.changed.notify_all();
+        }
     }
 
     /// Waits until there is something; `None` when nothing is left and nobody can meet more.

@@ -11,6 +11,7 @@ mod words;
 pub use preset::{PRESET_TOKEN, PRESET_UI};
 pub use words::SECTION;
 
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public};
@@ -54,9 +55,8 @@ fn index(call: &Call<'_>) -> Result<Reply> {
     let top = top(call);
     let routes = ROUTES.iter().map(|route| route.path);
     let named = routes.filter(|path| !path.is_empty() && !path.contains('{'));
-    let map: BTreeMap<&str, String> = named
-        .map(|path| (&path[1..], format!("{top}{path}/")))
-        .collect();
+    let named = named.map(|path| (&path[1..], format!("{top}{path}/")));
+    let map: BTreeMap<&str, String> = sorted::gathered(named);
     Ok(Reply::json(200, &map))
 }
 

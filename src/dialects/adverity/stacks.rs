@@ -3,6 +3,7 @@
 use super::keys::time;
 use super::{caller, top};
 use crate::domain::people::permission::Permission;
+use crate::domain::sorted;
 use crate::domain::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -267,7 +268,7 @@ fn sort(all: &mut [Workspace], ordering: &str) -> Result<()> {
             ));
         }
     };
-    all.sort_by(|a, b| {
+    sorted::by(all, |a, b| {
         let order = by(a, b).then(a.number.cmp(&b.number));
         if descends { order.reverse() } else { order }
     });

@@ -11,6 +11,7 @@ mod words;
 pub use preset::PRESET;
 pub use words::SECTION;
 
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
@@ -108,7 +109,7 @@ fn render(err: &Error, head: &Head) -> Reply {
         Error::Invalid { field, reason } => {
             let refusal = Refusal {
                 message: &sentence(err),
-                errors: BTreeMap::from([(field.as_str(), [reason.as_str()])]),
+                errors: sorted::gathered([(field.as_str(), [reason.as_str()])]),
             };
             Reply::json(422, &refusal)
         }

@@ -5,25 +5,18 @@ use crate::domain::audit::digest_of;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use std::sync::OnceLock;
+use include_flate::{IFlate, flate};
+use std::sync::{LazyLock, OnceLock};
+
+flate!(static STYLE: IFlate from "assets/console/console.css");
+flate!(static SCRIPT: IFlate from "assets/console/console.js");
+flate!(static ICON: IFlate from "assets/console/icon.svg");
 
 /// The name in the path, the media type, the content.
-const FILES: &[(&str, &str, &str)] = &[
-    (
-        "console.css",
-        "text/css; charset=utf-8",
-        include_str!("../../../assets/console/console.css"),
-    ),
-    (
-        "console.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../../assets/console/console.js"),
-    ),
-    (
-        "icon.svg",
-        "image/svg+xml",
-        include_str!("../../../assets/console/icon.svg"),
-    ),
+const FILES: [(&str, &str, &LazyLock<IFlate>); 3] = [
+    ("console.css", "text/css; charset=utf-8", &STYLE),
+    ("console.js", "text/javascript; charset=utf-8", &SCRIPT),
+    ("icon.svg", "image/svg+xml", &ICON),
 ];
 
 /// `GET /console/assets/{name}`; the version in the query makes a file cacheable for ever.
@@ -41,7 +34,7 @@ pub fn send(call: &Call<'_>) -> Result<Option<Reply>> {
     let reply = Reply::new(200)
         .with("cache-control", cache)
         .with("content-security-policy", "default-src 'none'; sandbox")
-        .body(kind, content.as_bytes().to_vec());
+        .body(kind, content.decoded());
     Ok(Some(reply))
 }
 
@@ -53,8 +46,8 @@ pub fn address(name: &str) -> String {
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let contents: Vec<&[u8]> = FILES.iter().map(|file| file.2.as_bytes()).collect();
-        let digest = digest_of(&contents);
+        let contents = FILES.map(|file| file.2.decoded());
+        let digest = digest_of(&contents.each_ref().map(Vec::as_slice));
         digest[..6]
             .iter()
             .map(|byte| format!("{byte:02x}"))

@@ -35,13 +35,14 @@ struct Row {
 
 /// `GET /console/backups`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| shown(visit, 200, None))
+    page(call, &|visit| shown(visit, 200, None))
 }
 
 /// `POST /console/backups`: one more, beside the database.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
-        match backup::create(call.app, &visit.caller, None) {
+    submit(
+        call,
+        &|visit, _| match backup::create(call.app, &visit.caller, None) {
             Ok(_) => Ok(visit.done("backup_made", &format!("{MOUNT}/backups"))),
             Err(err) => match Refusal::of(visit.texts, &err) {
                 Some(refusal) if refusal.status != 403 => {
@@ -49,8 +50,8 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
                 }
                 _ => Err(err),
             },
-        }
-    })
+        },
+    )
 }
 
 fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Reply> {

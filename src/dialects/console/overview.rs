@@ -48,7 +48,7 @@ struct Expiring {
 
 /// `GET /console`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, shown)
+    page(call, &shown)
 }
 
 fn shown(visit: &Visit<'_>) -> Result<Reply> {

@@ -44,7 +44,7 @@ pub fn read(call: &Call<'_>) -> Result<Vec<Value>> {
 pub fn apply(
     operations: &[Value],
     document: &mut Map<String, Value>,
-    check: impl Fn(&str, &Value) -> Verdict,
+    check: &dyn Fn(&str, &Value) -> Verdict,
 ) -> Result<Option<Reply>> {
     for operation in operations {
         let path = path_of(operation, "path")?;
@@ -133,7 +133,7 @@ mod tests {
             "status" | "description" => Verdict::Refused("must be a text"),
             _ => Verdict::Fixed,
         };
-        match apply(operations.as_array().unwrap(), &mut document, check) {
+        match apply(operations.as_array().unwrap(), &mut document, &check) {
             Err(_) => Err(0),
             Ok(Some(reply)) => Err(reply.status),
             Ok(None) => Ok(json!([document["status"], document["description"]])),

@@ -142,7 +142,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let user = user(call, &caller)?;
     let has_codes = has_codes(call, &user)?;
     let mut document = document(&shown(&call.app.index.directory(), &user, has_codes));
-    if let Some(refused) = patch::apply(&operations, &mut document, check)? {
+    if let Some(refused) = patch::apply(&operations, &mut document, &check)? {
         return Ok(refused);
     }
     let touched = |name: &str| {

@@ -4,6 +4,7 @@ mod matcher;
 pub mod path;
 
 use super::key::verdict::Detail;
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use matcher::Matcher;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -136,7 +137,7 @@ impl Catalog {
     /// The methods that a path has operations for, sorted; none if it cannot be judged.
     pub fn methods(&self, path: &str, host: Option<&str>) -> Vec<&str> {
         let all = self.definition.operations.iter();
-        let all: BTreeSet<&str> = all.map(|operation| operation.method.as_str()).collect();
+        let all: BTreeSet<&str> = sorted::gathered(all.map(|operation| operation.method.as_str()));
         all.into_iter()
             .filter(|method| self.demand(method, path, host).is_ok())
             .collect()

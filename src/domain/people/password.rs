@@ -3,6 +3,7 @@
 use crate::domain::key::secret;
 use crate::error::{Error, Result};
 use argon2::{Algorithm, Argon2, Params, Version};
+use include_flate::flate;
 
 /// Length of a password in bytes of UTF-8. It is taken as it comes: no trimming, no cutting, no normal form.
 pub const BYTES_MIN: usize = 12;
@@ -18,8 +19,10 @@ const DIGEST_BYTES: usize = 32;
 /// Characters of a generated password: 24 base62 characters are 142 bits.
 const GENERATED_CHARS: usize = 24;
 
-/// Passwords that attackers try first, of the length that would otherwise be accepted, one a line.
-const COMMON: &str = include_str!("../../../assets/common-passwords.txt");
+flate!(
+    /// Passwords that attackers try first, of the length that would otherwise be accepted, one a line.
+    static COMMON: IFlate from "assets/common-passwords.txt"
+);
 
 /// A salt and the Argon2id digest of a password with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +49,8 @@ pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
     let own_name = !bare.is_empty()
         && bare.len() >= 3
         && (bare == user_name || bare == "latchkey" || bare == format!("{user_name}{user_name}"));
-    if one_letter || own_name || COMMON.lines().any(|common| common == folded) {
+    let common = COMMON.decode_string().map_err(Error::internal)?;
+    if one_letter || own_name || common.lines().any(|common| common == folded) {
         return Err(Error::invalid(
             field,
             "is a password that is guessed first; choose another one",

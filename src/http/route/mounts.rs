@@ -3,6 +3,7 @@
 
 use super::{Route, Surface};
 use crate::domain::catalog::path;
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::request::Head;
 
@@ -184,7 +185,7 @@ impl Table {
                 }
             }
         }
-        table.sort_by_key(|mount: &Mount| {
+        sorted::by_key(&mut table, |mount: &Mount| {
             (
                 usize::MAX - mount.path.len(),
                 !mount.serves,
@@ -272,7 +273,7 @@ fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target
     if others.contains(&"GET") {
         others.push("HEAD");
     }
-    others.sort_unstable();
+    sorted::by_key(&mut others, |method| *method);
     others.dedup();
     Target::OtherMethods(others.join(", "))
 }

@@ -2,6 +2,7 @@
 
 use crate::domain::audit::{Changes, Target};
 use crate::domain::people::permission::Permission;
+use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin};
@@ -94,7 +95,7 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Backup>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
     let mut found = listed(&folder(app));
-    found.sort_by_key(|backup| std::cmp::Reverse(backup.at));
+    sorted::by_key(&mut found, |backup| std::cmp::Reverse(backup.at));
     Ok(found)
 }
 
@@ -381,7 +382,9 @@ fn is_named(path: &Path, start: &str) -> bool {
 fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
     let mut scheduled = listed(folder);
     scheduled.retain(|backup| backup.is_scheduled);
-    scheduled.sort_by_key(|backup| std::cmp::Reverse((backup.at <= now, backup.at)));
+    sorted::by_key(&mut scheduled, |backup| {
+        std::cmp::Reverse((backup.at <= now, backup.at))
+    });
     for old in scheduled.iter().skip(keep) {
         match fs::remove_file(&old.path) {
             Ok(()) => log::info!(

@@ -4,6 +4,7 @@ use super::doctor::Check;
 use super::rows::NAMED_MAX;
 use crate::domain::people::User;
 use crate::domain::people::session::Session;
+use crate::domain::sorted;
 use crate::error::Result;
 use crate::index::directory::Directory;
 use crate::ops::{App, publish};
@@ -96,7 +97,8 @@ fn look(app: &App) -> Result<Differences> {
     );
     let held = held_sessions(app, &memory);
     let held = held.iter().filter(|session| !session.is_over(now));
-    let held: BTreeMap<String, &Session> = held.map(|held| (held.id.to_string(), held)).collect();
+    let held = held.map(|held| (held.id.to_string(), held));
+    let held: BTreeMap<String, &Session> = sorted::gathered(held);
     // Rows may be a minute behind the last use of a session, and stay a while when it is over or its user is gone.
     let lasts = |row: &Session| !row.is_over(now) && rows.user(row.user).is_some();
     let rows = sessions.iter().map(|row| (row.id.to_string(), row));
@@ -116,7 +118,7 @@ fn differences<R, H>(
     held: impl Iterator<Item = String>,
     is_same: impl Fn(R, H) -> bool,
 ) -> BTreeSet<String> {
-    let mut named: BTreeSet<String> = held.collect();
+    let mut named: BTreeSet<String> = sorted::gathered(held);
     for (name, row) in rows {
         match find(&name).is_some_and(|found| is_same(row, found)) {
             true => named.remove(&name),
@@ -130,9 +132,7 @@ fn differences<R, H>(
 fn same_user(row: &User, held: &User) -> bool {
     let roles = |user: &User| -> BTreeSet<(u128, &'static str)> {
         let roles = user.roles.iter();
-        roles
-            .map(|binding| (binding.workspace.0, binding.role.as_str()))
-            .collect()
+        sorted::gathered(roles.map(|binding| (binding.workspace.0, binding.role.as_str())))
     };
     let plain = |user: &User| {
         let words = (user.user_name.clone(), user.email.clone());

@@ -82,19 +82,23 @@ impl App {
         if let Err(Error::Forbidden(reason)) = &decision
             && caller.permissions != Permissions::default()
         {
-            if !self.denials.admit(&event.actor, self.now().steady_ms) {
-                self.figures().events_lost.fetch_add(1, Relaxed);
-                return decision;
-            }
-            let workspace = self.workspace_of(&event.target)?;
-            self.record(Event {
-                outcome: Outcome::Denied,
-                reason: reason.clone(),
-                workspace,
-                ..event
-            })?;
+            self.record_refusal(event, reason)?;
         }
         decision
+    }
+
+    fn record_refusal(&self, event: Event, reason: &str) -> Result<()> {
+        if !self.denials.admit(&event.actor, self.now().steady_ms) {
+            self.figures().events_lost.fetch_add(1, Relaxed);
+            return Ok(());
+        }
+        let workspace = self.workspace_of(&event.target)?;
+        self.record(Event {
+            outcome: Outcome::Denied,
+            reason: reason.to_owned(),
+            workspace,
+            ..event
+        })
     }
 
     /// Writes the event of a request to read that was refused; `path` is what it asked for. A read is refused all the

@@ -10,6 +10,7 @@ use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::KeyId;
 use crate::domain::pages;
 use crate::domain::people::permission::Permission;
+use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -138,7 +139,7 @@ pub fn usage(
             }),
         }
     }
-    rows.sort_by(|a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
+    sorted::by(&mut rows, |a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
     Ok(rows)
 }
 
@@ -159,7 +160,7 @@ pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTo
             }),
         }
     }
-    rows.sort_by_key(|row| row.hour);
+    sorted::by_key(&mut rows, |row| row.hour);
     Ok(rows)
 }
 

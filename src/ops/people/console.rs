@@ -7,6 +7,7 @@ use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
 use crate::domain::people::User;
 use crate::domain::people::session::{Browser, CONSOLE_S, Session};
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::ops::access::{self, Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
@@ -164,7 +165,9 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Session>> {
     let generation = app.index.directory().user(user).map(|user| user.generation);
     let mut sessions = app.index.sessions_of(user);
     sessions.retain(|session| !session.is_over(now) && Some(session.generation) == generation);
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.issued_at, session.id.0)));
+    sorted::by_key(&mut sessions, |session| {
+        std::cmp::Reverse((session.issued_at, session.id.0))
+    });
     Ok(sessions)
 }
 

@@ -15,6 +15,7 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::{Binding, Role, User, normal_email, normal_user_name};
+use crate::domain::sorted;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -132,7 +133,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
         })
         .cloned()
         .collect();
-    users.sort_by(|a, b| a.user_name.cmp(&b.user_name));
+    sorted::by(&mut users, |a, b| a.user_name.cmp(&b.user_name));
     Ok(users)
 }
 

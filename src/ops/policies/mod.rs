@@ -11,6 +11,7 @@ use crate::domain::policy::{
     AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
     SecretShown, TiedTo, word,
 };
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::ops::access::Caller;
 use crate::ops::retry::{self, Retry};
@@ -84,7 +85,7 @@ impl PolicyEdit {
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Policy>>> {
     caller.require_somewhere(Permission::PoliciesRead)?;
     let mut found: Vec<Arc<Policy>> = app.index.directory().policies().cloned().collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted::by(&mut found, |a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 

@@ -3,6 +3,7 @@
 use super::{manageable, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
+use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
@@ -111,7 +112,9 @@ fn deepest_first(all: Vec<Workspace>, top: Uid) -> Vec<Workspace> {
         .subtree(top)
         .filter_map(|uid| tree.place(uid))
         .collect();
-    places.sort_by_key(|place| std::cmp::Reverse((place.depth(), place.workspace.uid)));
+    sorted::by_key(&mut places, |place| {
+        std::cmp::Reverse((place.depth(), place.workspace.uid))
+    });
     places
         .into_iter()
         .map(|place| place.workspace.clone())

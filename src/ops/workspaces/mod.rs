@@ -7,6 +7,7 @@ use super::retry::{self, Retry};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
+use crate::domain::sorted;
 use crate::domain::text;
 use crate::domain::uid::Uid;
 use crate::domain::workspace::{DEPTH_MAX, Workspace};
@@ -101,7 +102,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Workspace>> {
         .filter(|workspace| caller.may(&directory, Permission::WorkspacesRead, workspace.uid, None))
         .cloned()
         .collect();
-    found.sort_by(|a, b| a.slug.cmp(&b.slug));
+    sorted::by(&mut found, |a, b| a.slug.cmp(&b.slug));
     Ok(found)
 }
 

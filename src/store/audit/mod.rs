@@ -85,7 +85,7 @@ pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64,
          FROM audit_events
          ORDER BY seq",
         &[],
-        |row| {
+        &mut |row| {
             if broken.is_none() {
                 match follow(row, start.0, last) {
                     Ok(next) => last = next,

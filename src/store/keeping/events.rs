@@ -20,6 +20,6 @@ pub fn each_after(read: &Read, seq: i64, mut take: impl FnMut(Event) -> Result<(
          WHERE seq > $1
          ORDER BY seq",
         &[&seq],
-        |row| take(from_row(row)?),
+        &mut |row| take(from_row(row)?),
     )
 }

@@ -81,7 +81,7 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
     read.each(
         "SELECT user_uid, workspace_uid, role FROM role_bindings",
         &[],
-        |row| {
+        &mut |row| {
             roles
                 .entry(row.get("user_uid")?)
                 .or_default()

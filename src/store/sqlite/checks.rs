@@ -1,13 +1,16 @@
 //! Whether a file is what it should be: a database, ours, of a version that is known, whole, and with no other
 //! schema than its version's.
 
-use super::{APPLICATION_ID, Read, SCHEMA, SCHEMA_VERSION, from_sqlite, settled};
+use super::{APPLICATION_ID, Read, SCHEMA_VERSION, from_sqlite, settled};
 use crate::error::{Error, Result};
+use include_flate::flate;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+
+flate!(static SCHEMA: IFlate from "schema.sql");
 
 /// The first bytes of a database file, which say what it is.
 const HEADER_BYTES: usize = 100;
@@ -90,10 +93,15 @@ pub(super) fn faults(connection: &Connection) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// The statements that make the current schema.
+pub(super) fn schema() -> Result<String> {
+    SCHEMA.decode_string().map_err(Error::internal)
+}
+
 /// Compares with a database in memory that was made by this build.
 pub(super) fn foreign_schema(connection: &Connection) -> Result<Vec<String>> {
     let wanted = Connection::open_in_memory().map_err(from_sqlite)?;
-    wanted.execute_batch(SCHEMA).map_err(from_sqlite)?;
+    wanted.execute_batch(&schema()?).map_err(from_sqlite)?;
     let (wanted, found) = (objects(&wanted)?, objects(connection)?);
     let mut faults = Vec::new();
     for (name, sql) in &found {
@@ -126,8 +134,12 @@ fn objects(connection: &Connection) -> Result<Objects> {
             Ok(((row.get(0)?, row.get(1)?), definition))
         })
         .map_err(from_sqlite)?;
-    rows.collect::<rusqlite::Result<Objects>>()
-        .map_err(from_sqlite)
+    let mut objects = Objects::new();
+    for row in rows {
+        let (name, definition) = row.map_err(from_sqlite)?;
+        objects.insert(name, definition);
+    }
+    Ok(objects)
 }
 
 /// A definition without comments and blanks.

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
-use checks::check_file;
 pub(super) use checks::{check_backup, check_header};
+use checks::{check_file, schema};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -27,7 +27,6 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long a write waits for another program's lock.
 const BUSY_MS: u64 = 5_000;
 const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
-const SCHEMA: &str = include_str!("../../../schema.sql");
 /// Steps that databases of this build have taken; see `schema.sql`.
 pub const SCHEMA_VERSION: i64 = 1;
 
@@ -98,7 +97,7 @@ impl Read {
         mut from_row: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         let mut found = Vec::new();
-        self.each(sql, params, |row| {
+        self.each(sql, params, &mut |row| {
             found.push(from_row(row)?);
             Ok(())
         })?;
@@ -120,7 +119,7 @@ impl Read {
         &self,
         sql: &'static str,
         params: &[&dyn ToValue],
-        mut take: impl FnMut(&Row<'_>) -> Result<()>,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(sql).map_err(from_sqlite)?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -304,8 +303,9 @@ pub(super) fn create(path: &Path) -> Result<()> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let read = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
     read.batch("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;")?;
+    let schema = schema()?;
     read.batch(&format!(
-        "BEGIN EXCLUSIVE; {SCHEMA}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        "BEGIN EXCLUSIVE; {schema}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     ))
 }
 
@@ -363,7 +363,7 @@ mod tests;
 #[cfg(test)]
 pub fn in_memory() -> Result<Read> {
     let read = settled(Connection::open_in_memory().map_err(from_sqlite)?)?;
-    read.batch(SCHEMA)?;
+    read.batch(&schema()?)?;
     Ok(read)
 }
 

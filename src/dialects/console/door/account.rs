@@ -36,12 +36,12 @@ struct Row {
 
 /// `GET /console/account`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| shown(visit, 200, None))
+    page(call, &|visit| shown(visit, 200, None))
 }
 
 /// `POST /console/account/password`: ends every session of the user; this browser gets a new one.
 pub fn set_password(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let (current, new) = (form.text("current_password"), form.text("password"));
         if new != form.text("password_again") {
             let refused = Error::invalid("password_again", visit.texts.get("password.differs"));
@@ -70,7 +70,7 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/account/sessions/{id}/end`
 pub fn end_session(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let id = KeyId::parse(call.param("id")).ok_or(Error::NotFound("session"))?;
         console::end(call.app, &visit.caller, id)?;
         Ok(visit.done("session_ended", &format!("{MOUNT}/account")))

@@ -27,7 +27,7 @@ pub fn ask(visit: &Visit<'_>, path: &str, form: &Form, refusal: Option<String>) 
 
 /// `POST /console/confirm`: a new session in place of the old one, and back to the form.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
-    super::submit(call, |visit, form| {
+    super::submit(call, &|visit, form| {
         let nothing = || Error::Malformed(visit.texts.get("refusal.nothing_waits").to_owned());
         let carried = Carried::take(form).ok_or_else(nothing)?;
         let name = visit.user_name();

@@ -61,7 +61,7 @@ impl Visit<'_> {
 }
 
 /// Runs `show` for somebody who is signed in; everybody else is asked to sign in first.
-pub fn page(call: &Call<'_>, show: impl FnOnce(&Visit<'_>) -> Result<Reply>) -> Result<Reply> {
+pub fn page(call: &Call<'_>, show: &dyn Fn(&Visit<'_>) -> Result<Reply>) -> Result<Reply> {
     match enter(call) {
         Ok(visit) => {
             let shown = visit.noting(show(&visit));
@@ -77,10 +77,7 @@ pub fn page(call: &Call<'_>, show: impl FnOnce(&Visit<'_>) -> Result<Reply>) -> 
 
 /// Runs `act` on a form of somebody who is signed in. Everybody else signs in first, and then goes on with what was
 /// typed.
-pub fn submit(
-    call: &Call<'_>,
-    act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
-) -> Result<Reply> {
+pub fn submit(call: &Call<'_>, act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>) -> Result<Reply> {
     let form = own_form(call)?;
     take(call, form, act)
 }
@@ -88,7 +85,7 @@ pub fn submit(
 /// As [`submit`], for forms with files and for large ones.
 pub fn submit_file(
     call: &Call<'_>,
-    act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
+    act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
 ) -> Result<Reply> {
     require_own_page(call.request, channel(call))?;
     let form = Form::with_files(call.request)?;
@@ -108,7 +105,7 @@ pub fn foresees(app: &App, trust: &Trust, head: &Head) -> bool {
 fn take(
     call: &Call<'_>,
     form: Form,
-    act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
+    act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
 ) -> Result<Reply> {
     let visit = match enter(call) {
         Ok(visit) => visit,
@@ -127,9 +124,9 @@ fn take(
 /// As [`submit`], for grave actions: the password must have been given not long ago (attacks 186).
 pub fn submit_fresh(
     call: &Call<'_>,
-    act: impl FnOnce(&Visit<'_>, &Form) -> Result<Reply>,
+    act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
 ) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         if visit.session.is_fresh(call.app.now().wall) {
             return act(visit, form);
         }

@@ -57,7 +57,7 @@ const GRACES: &[(&str, &str, Option<u64>, bool)] = &[
 
 /// `POST /console/keys/{id}/reveal`
 pub fn reveal(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let issued = reveal::reveal(call.app, &visit.caller, id(call)?)?;
         let policy = policy(visit, &issued.view)?;
         secret::shown(visit, &policy, &issued, Occasion::Revealed)
@@ -66,7 +66,7 @@ pub fn reveal(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/keys/{id}/disable`: asks, where the key's system does.
 pub fn ask_disable(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
         let words = Words::of(visit, Some(&view.key.policy));
         let (title, answer) = words.disable().unwrap_or((
@@ -85,7 +85,7 @@ pub fn ask_disable(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/keys/{id}/disable`
 pub fn disable(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let view = edit::switch(call.app, &visit.caller, id(call)?, false)?;
         Ok(visit.done("key_disabled", &address(view.key.id)))
     })
@@ -93,7 +93,7 @@ pub fn disable(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/keys/{id}/enable`
 pub fn enable(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let view = edit::switch(call.app, &visit.caller, id(call)?, true)?;
         Ok(visit.done("key_enabled", &address(view.key.id)))
     })
@@ -101,7 +101,7 @@ pub fn enable(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/keys/{id}/rotate`
 pub fn ask_rotate(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
         let words = Words::of(visit, Some(&view.key.policy));
         let graces = GRACES.iter().enumerate();
@@ -120,7 +120,7 @@ pub fn ask_rotate(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/keys/{id}/rotate`
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
         // A page that is loaded again must not rotate once more and end the secret that it has just shown.
         if form.text("hint") != view.key.hint {
@@ -144,7 +144,7 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/keys/{id}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
         deleting(visit, 200, &view, "", None)
     })
@@ -152,7 +152,7 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/keys/{id}/delete`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
         let typed = form.text("confirm_name");
         let confirmed = (!typed.is_empty()).then(|| typed.to_owned());

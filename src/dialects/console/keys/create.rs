@@ -52,7 +52,7 @@ const NONCE_CHARS: usize = 20;
 
 /// `GET /console/keys/new`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let mut query = call.query()?;
         match query.take("policy").filter(|name| !name.is_empty()) {
             None => choose(visit),
@@ -72,7 +72,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/keys/new`
 pub fn act(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let policy = policies::find(call.app, &visit.caller, form.text("policy"))?;
         if form.has("choose_catalog") {
             return asked(visit, 200, &policy, form, None);

@@ -62,7 +62,7 @@ struct Event {
 
 /// `GET /console/keys/{id}`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
         let policy = call.app.index.directory().policy(&view.key.policy).cloned();
         let policy = policy.ok_or_else(|| Error::internal("the key's policy is missing"))?;

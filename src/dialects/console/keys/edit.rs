@@ -7,6 +7,7 @@ use super::{address, id, opens_this_server};
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::{Field, Policy};
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -29,7 +30,7 @@ struct EditPage {
 
 /// `GET /console/keys/{id}/edit`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let (view, policy) = found(visit)?;
         asked(visit, 200, &view, &policy, &fields::filled(&view), None)
     })
@@ -37,7 +38,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/keys/{id}/edit`
 pub fn act(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let (view, policy) = found(visit)?;
         if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
             return confirm::ask(visit, call.request.path(), form, None);
@@ -86,7 +87,7 @@ fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Resul
             Field::Scopes => {
                 let sorted = |scopes: &[String]| {
                     let mut scopes = scopes.to_vec();
-                    scopes.sort();
+                    sorted::by(&mut scopes, Ord::cmp);
                     scopes
                 };
                 let changed = sorted(&typed.scopes) != sorted(&was.scopes);

@@ -80,7 +80,7 @@ struct Link {
 
 /// `GET /console/keys`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let mut query = call.query()?;
         let asked = Asked::take(&mut query);
         query.finish()?;

@@ -59,7 +59,7 @@ struct Change {
 
 /// `GET /console/audit`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let mut query = call.query()?;
         let mut form = Form::default();
         for name in FILTERS {
@@ -73,7 +73,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/audit/chain`: walks all of it.
 pub fn prove(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let chain = match visit.noting(oversight::verify_chain(call.app, &visit.caller))? {
             Ok(count) => {
                 let count = u64::try_from(count).unwrap_or(0);

@@ -37,7 +37,7 @@ struct File {
 
 /// `POST /console/audit/export`: a form, because taking the log away is recorded.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
-    submitted(call, |visit, form| {
+    submitted(call, &|visit, form| {
         let asked = wanted(visit.texts, form, None)?;
         if let Some(part) = part(visit.texts, form)? {
             let asked = Wanted {

@@ -77,7 +77,7 @@ struct Bound {
 
 /// `GET /console/users`
 pub fn show_all(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let found = people::list(call.app, &visit.caller)?;
         let s = visit.shell(visit.texts.get("users.title"), Nav::Users);
         let row = |user: &std::sync::Arc<User>| Row {
@@ -98,14 +98,14 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/users/new`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         asked(visit, 200, &Form::default(), Default::default())
     })
 }
 
 /// `POST /console/users/new`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let role = Role::parse(form.text("role"));
         let place = form.text("role_place").to_owned();
         let new = NewUser {
@@ -127,7 +127,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/users/{name}`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let user = people::find(call.app, &visit.caller, call.param("name"))?;
         shown(visit, 200, &user, Default::default())
     })
@@ -135,7 +135,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/users/{name}`: e-mail, or the switch.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
-    changed(call, "user_changed", |visit, form, name| {
+    changed(call, "user_changed", &|visit, form, name| {
         let edit = UserEdit {
             email: form.has("email").then(|| form.some("email")),
             enabled: form.some("enabled").map(|on| on == "yes"),
@@ -146,7 +146,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/users/{name}/roles`: one more, or one less.
 pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
-    changed(call, "user_changed", |visit, form, name| {
+    changed(call, "user_changed", &|visit, form, name| {
         let user = people::find(call.app, &visit.caller, name)?;
         let mut roles: Vec<(String, Role)> = user
             .roles
@@ -169,7 +169,7 @@ pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/users/{name}/password`
 pub fn set_password(call: &Call<'_>) -> Result<Reply> {
-    changed(call, "user_password", |visit, form, name| {
+    changed(call, "user_password", &|visit, form, name| {
         let new = form.text("password");
         sessions::set_password(call.app, &visit.caller, name, new, None)
     })
@@ -177,7 +177,7 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/users/{name}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let user = people::find(call.app, &visit.caller, call.param("name"))?;
         deleting(visit, 200, &user, None)
     })
@@ -185,7 +185,7 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/users/{name}/delete`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit_fresh(call, |visit, _| {
+    submit_fresh(call, &|visit, _| {
         let name = call.param("name");
         match people::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
@@ -216,9 +216,9 @@ fn deleting(visit: &Visit<'_>, status: u16, user: &User, refusal: Option<String>
 fn changed(
     call: &Call<'_>,
     done: &str,
-    act: impl FnOnce(&Visit<'_>, &Form, &str) -> Result<()>,
+    act: &dyn Fn(&Visit<'_>, &Form, &str) -> Result<()>,
 ) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let name = call.param("name");
         match act(visit, form, name) {
             Ok(()) => Ok(visit.done(done, &address(name))),

@@ -74,7 +74,7 @@ struct DeletePage {
 
 /// `GET /console/workspaces`
 pub fn show_all(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let found = workspaces::list(call.app, &visit.caller)?;
         let seen = |workspace: &Workspace| {
             let parent = workspace.parent;
@@ -106,7 +106,7 @@ fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<Row>) 
 
 /// `GET /console/workspaces/new`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let mut form = Form::default();
         form.put("parent", call.query()?.take("below").unwrap_or_default());
         asked(visit, 200, &form, Default::default())
@@ -115,7 +115,7 @@ pub fn show_new(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/workspaces/new`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let new = NewWorkspace {
             slug: form.some("slug"),
             name: form.text("name").to_owned(),
@@ -133,7 +133,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/workspaces/{slug}`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
         shown(visit, 200, &found, Default::default())
     })
@@ -141,7 +141,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/workspaces/{slug}`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let slug = call.param("slug");
         let before = workspaces::find(call.app, &visit.caller, slug)?;
         let edit = WorkspaceEdit {
@@ -159,7 +159,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/workspaces/{slug}/delete`: says what goes with it.
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
         deleting(visit, 200, &found, "", None)
     })
@@ -168,7 +168,7 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 /// `POST /console/workspaces/{slug}/delete`: an empty one; one with contents where its short name was typed, and the
 /// password not long ago.
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
         if !form.has("confirm_name") {
             return deleted(visit, &found, "", workspaces::delete::delete);

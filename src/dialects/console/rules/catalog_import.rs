@@ -54,7 +54,7 @@ struct PreviewPage {
 
 /// `GET /console/import-catalog`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         asked(visit, 200, &Form::default(), Default::default())
     })
@@ -62,7 +62,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/import-catalog`: changes nothing.
 pub fn preview(call: &Call<'_>) -> Result<Reply> {
-    submit_file(call, |visit, form| {
+    submit_file(call, &|visit, form| {
         visit.noting(require_write(visit))?;
         match imported(visit, form) {
             Ok(import) => shown(visit, form.text("name"), &import),

@@ -61,7 +61,7 @@ struct LosersPage {
 
 /// `GET /console/new-catalog`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         let mut typed = Form::default();
         typed.put("definition", EXAMPLE);
@@ -71,7 +71,7 @@ pub fn show_new(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/catalogs/{name}/edit`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         let name = call.param("name");
         let catalog = catalogs::find(call.app, &visit.caller, name)?;
@@ -83,7 +83,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/new-catalog`: never in the place of one that is there.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit_file(call, |visit, form| {
+    submit_file(call, &|visit, form| {
         let name = form.text("name");
         if call.app.index.directory().catalog(name).is_some() {
             let why = visit.texts.with("catalog_put.there", name);
@@ -95,7 +95,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/catalogs/{name}/edit`
 pub fn replace(call: &Call<'_>) -> Result<Reply> {
-    submit_file(call, |visit, form| {
+    submit_file(call, &|visit, form| {
         let name = call.param("name");
         catalogs::find(call.app, &visit.caller, name)?;
         put(visit, form, name, Some(name))
@@ -104,7 +104,7 @@ pub fn replace(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/catalogs/{name}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         let catalog = catalogs::find(call.app, &visit.caller, call.param("name"))?;
         deleting(visit, 200, catalog.name(), None)
@@ -113,7 +113,7 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/catalogs/{name}/delete`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let name = call.param("name");
         match catalogs::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("catalog_deleted", &format!("{MOUNT}/catalogs"))),

@@ -77,7 +77,7 @@ struct Tried {
 
 /// `GET /console/catalogs`
 pub fn show_all(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let s = visit.shell(visit.texts.get("catalogs.title"), Nav::Catalogs);
         let found = catalogs::list(call.app, &visit.caller)?;
         let row = |catalog: &std::sync::Arc<Catalog>| {
@@ -102,7 +102,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/catalogs/{name}`, with `method`, `path` and `host` of a request to try.
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let catalog = catalogs::find(call.app, &visit.caller, call.param("name"))?;
         let mut query = call.query()?;
         let mut some = |name: &str| query.take(name).unwrap_or_default();

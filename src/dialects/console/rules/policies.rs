@@ -43,7 +43,7 @@ struct Row {
 
 /// `GET /console/policies`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         let found = policies::list(call.app, &visit.caller)?;
         let rows = found.iter().map(|policy| row(visit, policy));
         let shown = PoliciesPage {
@@ -60,7 +60,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/policies/{name}/page`
 pub fn switch(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let on = form.text("on") == "yes";
         pages::switch(call.app, &visit.caller, call.param("name"), on)?;
         let done = if on { "page_on" } else { "page_off" };

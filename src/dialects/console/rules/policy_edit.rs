@@ -31,7 +31,7 @@ struct EditPage {
 
 /// `GET /console/new-policy`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         let standard = policies::find(call.app, &visit.caller, STANDARD)?;
         let typed = policy_form::filled(&Policy {
@@ -44,7 +44,7 @@ pub fn show_new(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/new-policy`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let name = form.text("name").to_owned();
         let made = policy_form::read(visit.texts, form)
             .and_then(|asked| policies::create(call.app, &visit.caller, name, asked, None));
@@ -57,7 +57,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/policies/{name}/edit`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         let policy = policies::find(call.app, &visit.caller, call.param("name"))?;
         let typed = policy_form::filled(&policy);
@@ -67,7 +67,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/policies/{name}/edit`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, form| {
+    submit(call, &|visit, form| {
         let name = call.param("name");
         let before = Form::parse(form.text("before"))?;
         let edited = policy_form::changed(visit.texts, form, &before)
@@ -81,7 +81,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /console/policies/{name}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
-    page(call, |visit| {
+    page(call, &|visit| {
         require_write(visit)?;
         let policy = policies::find(call.app, &visit.caller, call.param("name"))?;
         deleting(visit, 200, &policy.name, None)
@@ -90,7 +90,7 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/policies/{name}/delete`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit(call, |visit, _| {
+    submit(call, &|visit, _| {
         let name = call.param("name");
         match policies::delete(call.app, &visit.caller, name) {
             Ok(()) => Ok(visit.done("policy_deleted", &list_address())),

@@ -209,13 +209,17 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
 /// A page as an answer.
 pub fn html(status: u16, page: &impl Template) -> Result<Reply> {
     let text = page.render().map_err(Error::internal)?;
-    Ok(Reply::new(status)
+    Ok(guarded(status, text))
+}
+
+fn guarded(status: u16, text: String) -> Reply {
+    Reply::new(status)
         .with("content-security-policy", POLICY)
         .with("referrer-policy", "same-origin")
         .with("x-frame-options", "DENY")
         .with("cross-origin-opener-policy", "same-origin")
         .with("cross-origin-resource-policy", "same-origin")
-        .body("text/html; charset=utf-8", text.into_bytes()))
+        .body("text/html; charset=utf-8", text.into_bytes())
 }
 
 /// Whether a link elsewhere led here, so that the browser has kept its cookie to itself (`SameSite=Strict`).

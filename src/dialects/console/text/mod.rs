@@ -7,11 +7,12 @@ mod sentences;
 mod tests;
 
 use crate::error::{Error, Result};
+use include_flate::flate;
 use sentences::Sentences;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-const ENGLISH: &str = include_str!("../../../../assets/console/en.txt");
+flate!(static ENGLISH: str from "assets/console/en.txt");
 
 static SPOKEN: OnceLock<Texts> = OnceLock::new();
 
@@ -27,7 +28,7 @@ pub struct Texts {
 /// What every name has a text in.
 pub fn english() -> &'static Texts {
     static TEXTS: OnceLock<Texts> = OnceLock::new();
-    TEXTS.get_or_init(|| Texts::lenient(ENGLISH))
+    TEXTS.get_or_init(|| Texts::lenient(&ENGLISH))
 }
 
 /// The language of this server: English if none was chosen.

@@ -3,6 +3,7 @@
 use crate::domain::audit::Event;
 use crate::domain::keeping::figures::CODES;
 use crate::domain::key::State;
+use crate::domain::sorted;
 use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
@@ -95,8 +96,8 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
         version: env!("CARGO_PKG_VERSION"),
         doctor: DoctorBody::of(checks),
         clock: app.clock.reading().state.as_str(),
-        keys: states.zip(app.key_figures().states).collect(),
-        verdicts: codes.zip(figures.verdicts()).collect(),
+        keys: sorted::gathered(states.zip(app.key_figures().states)),
+        verdicts: sorted::gathered(codes.zip(figures.verdicts())),
         commit_failures: figures.commits_failed.load(Relaxed),
         audit_events_lost: figures.events_lost.load(Relaxed),
         usage_lost: app.index.usage.lost(),

@@ -4,6 +4,7 @@ mod compare;
 mod filter;
 
 use super::json;
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::fields;
 use crate::http::query::Query;
@@ -191,7 +192,7 @@ impl Page {
         } = self;
         if !wanted.sort.is_empty() {
             // Stable: rows that no criterion tells apart stay in the list's own order.
-            rows.sort_by(|a, b| {
+            sorted::by(&mut rows, |a, b| {
                 let by = |order: &Order| order.compare(a, b);
                 wanted
                     .sort

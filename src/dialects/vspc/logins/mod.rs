@@ -12,6 +12,7 @@ use super::{caller, data, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
 use crate::domain::people::authenticator::{Authenticator, Material};
+use crate::domain::sorted;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -73,7 +74,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
     let users = people::list(call.app, &caller)?;
     let others = others(call, &users, |_| true)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
-    page(call, &caller, others, keys, |_| true)
+    page(call, &caller, others, keys, &|_| true)
 }
 
 /// `GET /users/{userUid}/logins`
@@ -82,7 +83,7 @@ pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
     let user = user(call, &caller)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, Some(user.uid))?;
     let others = others(call, std::slice::from_ref(&user), |_| true)?;
-    page(call, &caller, others, keys, |owner| owner.uid == user.uid)
+    page(call, &caller, others, keys, &|owner| owner.uid == user.uid)
 }
 
 /// `GET /organizations/{organizationUid}/keys`: API keys and public keys of the users at home there.
@@ -110,7 +111,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
         Place::Key(_) | Place::Password(_) => false,
     };
     let others = others(call, &users, is_key)?;
-    page(call, &caller, others, keys, |owner| {
+    page(call, &caller, others, keys, &|owner| {
         owner.home == organization
     })
 }
@@ -136,21 +137,19 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         let directory = call.app.index.directory();
         login.item(&directory, &user, &client)
     };
-    let mut document = before
-        .0
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
-        .collect();
+    let shown = before.0.iter();
+    let shown = shown.map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let mut document = sorted::gathered(shown);
     let view = match &login {
         Login::Key(view) => Some(view),
         Login::Authenticator(_) => None,
         Login::Password(_) => {
             // A password is changed where users are managed.
-            let refused = patch::apply(&operations, &mut document, |_, _| Verdict::Fixed)?;
+            let refused = patch::apply(&operations, &mut document, &|_, _| Verdict::Fixed)?;
             return Ok(refused.unwrap_or_else(|| data(picked.of(before))));
         }
     };
-    if let Some(refused) = patch::apply(&operations, &mut document, check)? {
+    if let Some(refused) = patch::apply(&operations, &mut document, &check)? {
         return Ok(refused);
     }
     // What no operation touched stays, whatever is shown of it: a status can be that of the user or the company.
@@ -278,7 +277,7 @@ fn page(
     caller: &Caller,
     others: Vec<(i64, Place)>,
     keys: Vec<(i64, KeyId)>,
-    of: impl Fn(&User) -> bool,
+    of: &dyn Fn(&User) -> bool,
 ) -> Result<Reply> {
     let client = Client::of(call)?;
     let mut page: Page = Wanted::take(call.query()?, PROPERTIES)?.page();
@@ -286,7 +285,7 @@ fn page(
         .into_iter()
         .map(|(number, id)| (number, Place::Key(id)));
     let mut places: Vec<(i64, Place)> = others.into_iter().chain(keys).collect();
-    places.sort_by_key(|(number, _)| *number);
+    sorted::by_key(&mut places, |(number, _)| *number);
     for (_, place) in places {
         let view = match place {
             Place::Authenticator(one, user) => {

@@ -4,6 +4,7 @@
 use super::Sort;
 use crate::domain::key::KeyId;
 use crate::domain::key::live::Live;
+use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::App;
@@ -119,7 +120,7 @@ fn first<P: Copy + Ord>(
     if wanted.len() <= FEW {
         let places = wanted.iter().filter_map(|id| find(read, *id).transpose());
         let mut places = places.collect::<Result<Vec<_>>>()?;
-        places.sort_unstable_by_key(|place| Reverse(*place));
+        sorted::by_key(&mut places, |place| Reverse(*place));
         return Ok(places.into_iter().map(|(_, id)| id).collect());
     }
     let (mut reached, mut batch) = (start, BATCH);

@@ -6,6 +6,7 @@ use crate::dialects::console::form::FEW;
 use crate::dialects::console::keys::words::Words;
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::policy::{Policy, Presence};
+use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::ops::{catalogs, people, workspaces};
@@ -106,7 +107,7 @@ pub fn scopes(
     let mut choices: Vec<Choice> = choices.collect();
     // Of many, those that the key holds are seen first.
     if choices.len() > FEW {
-        choices.sort_by_key(|choice| !choice.chosen);
+        sorted::by_key(&mut choices, |choice| !choice.chosen);
     }
     Ok(Some(choices))
 }
