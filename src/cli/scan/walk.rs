@@ -44,7 +44,7 @@ pub fn each_file<V: FnMut(Met<'_>)>(
     thread::scope(|scope| {
         for _ in 1..threads {
             // With fewer threads it takes longer.
-            if thread::Builder::new().spawn_scoped(scope, &worker).is_err() {
+            if thread::Builder::new().spawn_scoped(scope, worker).is_err() {
                 break;
             }
         }
@@ -175,8 +175,11 @@ impl<'n> Stack<'n> {
     }
 
     fn put(&self, met: impl Iterator<Item = Work<'n>>) {
-        lock(&self.state).waiting.extend(met);
-        self.changed.notify_all();
+        let mut met = met.peekable();
+        if met.peek().is_some() {
+            lock(&self.state).waiting.extend(met);
+            self.changed.notify_all();
+        }
     }
 
     /// Waits until there is something; `None` when nothing is left and nobody can meet more.

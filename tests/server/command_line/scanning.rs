@@ -135,10 +135,12 @@ fn identifying_needs_the_right_to_verify() {
     server.admin().post("/v1/keys/identify", many).expect(422);
 }
 
+type Files = &'static [(&'static str, &'static str)];
+
 /// Files of a tree, the part of it that is scanned, and where secrets are found; all other files hold one too, but for
 /// those with patterns.
 #[rustfmt::skip]
-const LEFT_OUT: &[(&[(&str, &str)], &str, &[&str])] = &[
+const LEFT_OUT: &[(Files, &str, &[&str])] = &[
     // The nearest file has the word, of its lines the last.
     (&[(".gitignore", "*.log\n/a/x\n"), ("a/.gitignore", "!b.log\n"), ("a/b.log", ""), ("a/c.log", ""), ("a/x", ""),
        ("c.log", ""), ("x", "")],
@@ -287,7 +289,7 @@ fn what_cannot_be_looked_at_is_told_and_the_rest_is_found() {
         mkdirat(&folder, &name, Mode::RWXU).unwrap();
         folder = openat(&folder, &name, OFlags::RDONLY, Mode::empty()).unwrap();
     }
-    fs::set_permissions(top.join("p"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(top.join("p"), fs::Permissions::from_mode(0o000)).unwrap();
 
     let ran = line.run(&["scan", "--json", top.to_str().unwrap()]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
