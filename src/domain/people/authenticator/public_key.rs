@@ -3,9 +3,9 @@
 //! does not rest on collisions).
 
 use crate::error::{Error, Result};
+use base64ct::{Base64, Encoding};
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
-use base64ct::{Base64, Encoding};
 use pkcs1::der::asn1::UintRef;
 use pkcs1::der::{Decode, Encode};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
