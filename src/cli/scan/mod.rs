@@ -65,7 +65,7 @@ pub fn run(args: &ScanArgs) -> Result<End> {
     let scanned = reader::scan(&args.paths, args.no_ignore);
     let store = known::ask(&args.common.data.data, &scanned.findings);
     show(args, &scanned.findings, &store)?;
-    for trouble in &scanned.troubles {
+    for trouble in scanned.unapplied.iter().chain(&scanned.troubles) {
         eprintln!("latchkey: {trouble}");
     }
     eprintln!(
@@ -78,9 +78,7 @@ pub fn run(args: &ScanArgs) -> Result<End> {
         }
     );
     if !scanned.troubles.is_empty() {
-        return Err(Failure::refused(
-            "not everything could be looked at, or left out, as it should",
-        ));
+        return Err(Failure::refused("not everything could be looked at"));
     }
     Ok(if scanned.findings.is_empty() {
         End::Done

@@ -40,6 +40,8 @@ pub struct Scanned {
     pub skipped: u64,
     /// What could not be looked at, each with the reason.
     pub troubles: Vec<String>,
+    /// Patterns that leave nothing out, each with the reason.
+    pub unapplied: Vec<String>,
 }
 
 /// Looks into all files below the paths; `-` is standard input.
@@ -53,7 +55,7 @@ pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
         let mut reader = Reader::new(&scanned);
         reader.read("-", std::io::stdin().lock(), None);
     }
-    let user = (!no_ignore).then(|| User::read(&mut lock(&scanned).troubles));
+    let user = (!no_ignore).then(|| User::read(&mut lock(&scanned).unapplied));
     walk::each_file(&paths, user.as_ref(), || {
         let mut reader = Reader::new(&scanned);
         move |met: Met<'_>| reader.met(met)
@@ -62,9 +64,11 @@ pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     scanned.findings.sort();
-    scanned.troubles.sort();
-    // The folders above several that were named are read for each.
-    scanned.troubles.dedup();
+    for told in [&mut scanned.troubles, &mut scanned.unapplied] {
+        told.sort();
+        // The folders above several that were named are read for each.
+        told.dedup();
+    }
     scanned
 }
 
@@ -90,6 +94,7 @@ impl<'w> Reader<'w> {
         let path = match met {
             Met::File(path) => path,
             Met::Trouble(trouble) => return self.note(|it| it.troubles.push(trouble)),
+            Met::Unapplied(pattern) => return self.note(|it| it.unapplied.push(pattern)),
         };
         let shown = path.to_string_lossy();
         match File::open(path) {

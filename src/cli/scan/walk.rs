@@ -17,8 +17,10 @@ const PART_ENTRIES: usize = 1024;
 /// What is handed over.
 pub enum Met<'m> {
     File(&'m Path),
-    /// What could not be looked at or applied, with the reason.
+    /// What could not be looked at, with the reason.
     Trouble(String),
+    /// A pattern that leaves nothing out, or a file of them, with the reason: more is met than was meant.
+    Unapplied(String),
 }
 
 /// Hands over each file below the paths, on many threads, each with a visitor of its own. Names with a dot count, .git
@@ -143,7 +145,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
 
     fn tell(&mut self, troubles: Troubles) {
         for trouble in troubles {
-            (self.visit)(Met::Trouble(trouble));
+            (self.visit)(Met::Unapplied(trouble));
         }
     }
 
