@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, User};
+use crate::support::{Random, Server, User};
+use std::thread;
+use std::time::Duration;
 
 fn events(user: &User) -> Vec<Value> {
     let found = user.get("/v1/audit-events?limit=500").expect(200).json();
@@ -60,6 +62,45 @@ fn the_newest_events_stay_and_the_cut_is_one_of_them() {
     assert_eq!(events(&server.admin()), after);
     server.admin().issue(json!({ "name": "later" }));
     assert_eq!(seq(&events(&server.admin())[0]), newest + 2);
+}
+
+/// A cut is there whole, with its event, or not at all; one that was acknowledged is there.
+#[test]
+fn a_kill_in_the_middle_of_a_cut_leaves_the_old_log_or_the_new_one() {
+    let mut random = Random::seeded();
+    let mut server = Server::start();
+    let (mut old, mut new) = (0, 0);
+    for round in 0..20 {
+        let admin = server.admin();
+        for n in 0..10 {
+            admin.issue(json!({ "name": format!("k{round}-{n}") }));
+        }
+        let before = events(&admin);
+        let body = json!({ "keep": 2 });
+        let cut =
+            thread::spawn(move || admin.try_call("POST", "/v1/audit-events/prune", Some(&body)));
+        thread::sleep(Duration::from_micros(random.below(2_000)));
+        server.kill9();
+        let acknowledged = cut
+            .join()
+            .unwrap()
+            .is_some_and(|answer| answer.status == 200);
+        server.restart();
+
+        let admin = server.admin();
+        let after = events(&admin);
+        if after[0]["action"] == "audit.prune" && after[0] != before[0] {
+            assert_eq!(after[1..], before[..2], "round {round}");
+            new += 1;
+        } else {
+            assert!(!acknowledged, "round {round}: an acknowledged cut is lost");
+            assert_eq!(after, before, "round {round}");
+            old += 1;
+        }
+        let chain = admin.get("/v1/audit-events/chain").expect(200).json();
+        assert_eq!(chain, json!({ "intact": true, "events": after.len() }));
+    }
+    println!("{old} cuts were not there after the kill, {new} were");
 }
 
 #[test]
