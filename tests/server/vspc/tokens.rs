@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Console, sign_in, text, token};
 use crate::support::{Server, together};
@@ -13,9 +14,10 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 fn later(server: &mut Server, ms: i64) {
     server.stop();
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
-    let now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000";
-    let sql = format!("UPDATE clock SET mark = {now} + ?1");
-    assert_eq!(database.execute(&sql, [ms]).unwrap(), 1);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mark = now.as_millis() as i64 + ms;
+    let sql = "UPDATE clock SET mark = ?1";
+    assert_eq!(database.execute(sql, [mark]).unwrap(), 1);
     drop(database);
     server.restart();
 }
