@@ -3,6 +3,7 @@
 use super::reader::Finding;
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{Failure, Result};
+use crate::domain::sorted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -60,7 +61,7 @@ pub fn ask(data: &Path, findings: &[Finding]) -> Store {
 
 fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
     let server = Server::reach(data)?;
-    let texts: BTreeSet<&str> = findings.iter().map(|it| it.text.as_str()).collect();
+    let texts: BTreeSet<&str> = sorted::gathered(findings.iter().map(|it| it.text.as_str()));
     let texts: Vec<&str> = texts.into_iter().collect();
     let mut store = Store::default();
     for part in texts.chunks(TEXTS_MAX) {

@@ -5,6 +5,7 @@ use super::rules::User;
 use super::walk::{self, Met};
 use crate::domain::key::KeyId;
 use crate::domain::locks::lock;
+use crate::domain::sorted;
 use memchr::{memchr, memchr_iter};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -63,9 +64,9 @@ pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
     let mut scanned = scanned
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    scanned.findings.sort();
+    sorted::by(&mut scanned.findings, Ord::cmp);
     for told in [&mut scanned.troubles, &mut scanned.unapplied] {
-        told.sort();
+        sorted::by(told, Ord::cmp);
         // The folders above several that were named are read for each.
         told.dedup();
     }

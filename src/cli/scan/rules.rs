@@ -24,7 +24,7 @@ const PATTERNS_BYTES_MAX: u64 = 1024 * 1024;
 const POINTER_BYTES_MAX: u64 = 8 * 1024;
 
 /// What could not be applied, each with its file and the reason.
-pub type Troubles = Vec<String>;
+pub type Unapplied = Vec<String>;
 
 /// The user's own patterns; they count in all repositories.
 pub struct User(Arc<Patterns>);
@@ -53,20 +53,20 @@ struct Level {
 }
 
 impl User {
-    pub fn read(troubles: &mut Troubles) -> User {
+    pub fn read(unapplied: &mut Unapplied) -> User {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let settings = set("XDG_CONFIG_HOME")
             .map(PathBuf::from)
             .or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));
         User(Arc::new(settings.map_or_else(Patterns::default, |it| {
-            patterns(&it.join("git/ignore"), troubles)
+            patterns(&it.join("git/ignore"), unapplied)
         })))
     }
 }
 
 impl Rules {
     /// Those of the folders above one that was named; [`Rules::with_files`] adds its own.
-    pub fn above(named: &Path, user: &User, troubles: &mut Troubles) -> Rules {
+    pub fn above(named: &Path, user: &User, unapplied: &mut Unapplied) -> Rules {
         let mut rules = Rules {
             folder: with_slash(named),
             nearest: None,
@@ -75,7 +75,7 @@ impl Rules {
         let real = match named.canonicalize() {
             Ok(real) => real,
             Err(err) => {
-                troubles.push(trouble(named, &err));
+                unapplied.push(told(named, &err));
                 return rules;
             }
         };
@@ -85,7 +85,7 @@ impl Rules {
         for folder in above {
             rules.folder = with_slash(folder);
             let is_seen_by_git = top.is_none_or(|top| folder.starts_with(top));
-            rules.add(folder, is_seen_by_git, troubles);
+            rules.add(folder, is_seen_by_git, unapplied);
         }
         rules.folder = with_slash(&real);
         if top.is_none() && !rules.user.is_empty() {
@@ -115,8 +115,8 @@ impl Rules {
     }
 
     /// Adds the files of this folder, read at `path`.
-    pub fn with_files(mut self, path: &Path, troubles: &mut Troubles) -> Rules {
-        self.add(path, true, troubles);
+    pub fn with_files(mut self, path: &Path, unapplied: &mut Unapplied) -> Rules {
+        self.add(path, true, unapplied);
         self
     }
 
@@ -147,19 +147,19 @@ impl Rules {
             == Some(Word::LeaveOut)
     }
 
-    fn add(&mut self, path: &Path, is_seen_by_git: bool, troubles: &mut Troubles) {
+    fn add(&mut self, path: &Path, is_seen_by_git: bool, unapplied: &mut Unapplied) {
         let mut level = Level {
             folder_bytes: self.folder.len(),
-            own: patterns(&path.join(".ignore"), troubles),
+            own: patterns(&path.join(".ignore"), unapplied),
             git: Patterns::default(),
             weak: Vec::new(),
             is_top: false,
             above: None,
         };
         if is_seen_by_git {
-            level.git = patterns(&path.join(".gitignore"), troubles);
-            if let Some(repository) = repository(path, troubles) {
-                let exclude = patterns(&repository.join("info/exclude"), troubles);
+            level.git = patterns(&path.join(".gitignore"), unapplied);
+            if let Some(repository) = repository(path, unapplied) {
+                let exclude = patterns(&repository.join("info/exclude"), unapplied);
                 level.weak = vec![Arc::new(exclude), Arc::clone(&self.user)];
                 level.is_top = true;
             }
@@ -172,19 +172,19 @@ impl Rules {
 }
 
 /// The patterns of a file; none if there is no such file, or a folder or the like in its place.
-fn patterns(path: &Path, troubles: &mut Troubles) -> Patterns {
+fn patterns(path: &Path, unapplied: &mut Unapplied) -> Patterns {
     let bytes = match small_file(path, PATTERNS_BYTES_MAX) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Patterns::default(),
         Err(err) => {
-            troubles.push(trouble(path, &err));
+            unapplied.push(told(path, &err));
             return Patterns::default();
         }
     };
     let (patterns, fault) = Patterns::parse(bytes);
     if let Some(fault) = fault {
         let path = path.display();
-        troubles.push(format!(
+        unapplied.push(format!(
             "{path}:{}: the line {}, so it leaves nothing out",
             fault.line, fault.why
         ));
@@ -194,7 +194,7 @@ fn patterns(path: &Path, troubles: &mut Troubles) -> Patterns {
 
 /// Where git keeps what belongs to the repository whose top folder this is: mostly `.git`, or where a file of that name
 /// leads for a submodule or a second working tree.
-fn repository(top: &Path, troubles: &mut Troubles) -> Option<PathBuf> {
+fn repository(top: &Path, unapplied: &mut Unapplied) -> Option<PathBuf> {
     let git = top.join(".git");
     let pointer = match fs::metadata(&git) {
         Ok(metadata) if metadata.is_dir() => return Some(git),
@@ -219,7 +219,7 @@ fn repository(top: &Path, troubles: &mut Troubles) -> Option<PathBuf> {
         Ok(repository) => Some(repository),
         Err(err) if err.kind() == ErrorKind::NotFound => None,
         Err(err) => {
-            troubles.push(trouble(&git, &err));
+            unapplied.push(told(&git, &err));
             None
         }
     }
@@ -253,6 +253,6 @@ fn with_slash(folder: &Path) -> Vec<u8> {
     bytes
 }
 
-fn trouble(path: &Path, err: &io::Error) -> String {
+fn told(path: &Path, err: &io::Error) -> String {
     format!("{}: {err}", path.display())
 }

@@ -3,7 +3,7 @@
 //! Threads share one stack of what was met and not yet dealt with. Folders are read in parts, and the last that was
 //! met is dealt with first, so that the stack grows with the depth of a tree and not with its size. Nothing recurses.
 
-use super::rules::{Rules, Troubles, User};
+use super::rules::{Rules, Unapplied, User};
 use crate::domain::locks::lock;
 use std::ffi::OsString;
 use std::fs::{self, FileType, ReadDir};
@@ -104,11 +104,11 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
             }
             Work::Named(path) => match fs::metadata(path) {
                 Ok(metadata) if metadata.is_dir() => {
-                    let mut troubles = Troubles::new();
+                    let mut unapplied = Unapplied::new();
                     let rules = self
                         .user
-                        .map(|user| Rules::above(path, user, &mut troubles));
-                    self.tell(troubles);
+                        .map(|user| Rules::above(path, user, &mut unapplied));
+                    self.tell(unapplied);
                     self.open(path.to_owned(), rules);
                 }
                 Ok(_) => (self.visit)(Met::File(path)),
@@ -123,9 +123,9 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
             Ok(entries) => entries,
             Err(err) => return self.trouble(&path, &err),
         };
-        let mut troubles = Troubles::new();
-        let rules = rules.map(|rules| rules.with_files(&path, &mut troubles));
-        self.tell(troubles);
+        let mut unapplied = Unapplied::new();
+        let rules = rules.map(|rules| rules.with_files(&path, &mut unapplied));
+        self.tell(unapplied);
         self.read(&Arc::new(Folder { path, rules }), entries);
     }
 
@@ -143,9 +143,9 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
         self.stack.put(rest.into_iter().chain(part));
     }
 
-    fn tell(&mut self, troubles: Troubles) {
-        for trouble in troubles {
-            (self.visit)(Met::Unapplied(trouble));
+    fn tell(&mut self, unapplied: Unapplied) {
+        for pattern in unapplied {
+            (self.visit)(Met::Unapplied(pattern));
         }
     }
 

@@ -85,12 +85,12 @@ fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Resul
             Field::Name => edit.name = text("name"),
             Field::Description => edit.description = text("description"),
             Field::Scopes => {
-                let sorted = |scopes: &[String]| {
+                let in_order = |scopes: &[String]| {
                     let mut scopes = scopes.to_vec();
                     sorted::by(&mut scopes, Ord::cmp);
                     scopes
                 };
-                let changed = sorted(&typed.scopes) != sorted(&was.scopes);
+                let changed = in_order(&typed.scopes) != in_order(&was.scopes);
                 edit.scopes = changed.then(|| typed.scopes.clone());
             }
             Field::ReadOnly => {
