@@ -13,7 +13,7 @@ use http::Method;
 
 use crate::http::headers::Headers;
 
-pub use target::Target;
+pub use target::{Target, is_target_byte};
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
