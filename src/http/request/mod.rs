@@ -11,6 +11,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 use http::Method;
 
+use crate::http::client::LOCAL_HEADER;
 use crate::http::headers::Headers;
 
 pub use target::{Target, is_target_byte};
@@ -34,13 +35,11 @@ impl Request {
         id: RequestId,
     ) -> Option<Request> {
         let json = ("content-type", "application/json");
+        let json = Some(json).filter(|_| !body.is_empty());
         let head = Head {
             method: method.parse().ok()?,
             target: target.parse().ok()?,
-            headers: Some(json)
-                .filter(|_| !body.is_empty())
-                .into_iter()
-                .collect(),
+            headers: [LOCAL_HEADER].into_iter().chain(json).collect(),
             peer: Peer::Unix { uid },
             id,
         };

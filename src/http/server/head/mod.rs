@@ -13,6 +13,7 @@ pub use glimpse::{Glimpse, glimpse};
 use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
+use crate::http::client::LOCAL_HEADER;
 use crate::http::headers::{Headers, is_token_byte, name_bytes, text_bytes};
 use crate::http::request::{Target, is_target_byte};
 
@@ -163,6 +164,11 @@ impl Scan {
         }
         if self.chunked && !request_line.is_http_11 {
             return Err(bad("Transfer-Encoding does not exist in HTTP/1.0."));
+        }
+        // Several proxies speak HTTP/1.0 to the server behind them by default, and no local client of ours does: such a
+        // request never counts as local.
+        if !request_line.is_http_11 {
+            self.headers.remove(LOCAL_HEADER.0);
         }
         let framing = match (self.chunked, self.length) {
             (true, Some(_)) => {
