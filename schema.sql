@@ -111,7 +111,8 @@ CREATE TABLE policy_roles (
 
 -- Named lists of scopes and of the operations that they open.
 CREATE TABLE catalogs (
-    name TEXT NOT NULL PRIMARY KEY
+    name           TEXT    NOT NULL PRIMARY KEY,
+    case_sensitive INTEGER NOT NULL DEFAULT 0 CHECK (case_sensitive IN (0, 1))    -- 0: what resembles a literal segment is refused
 ) STRICT;
 
 CREATE TABLE catalog_scopes (

@@ -95,7 +95,7 @@ pub struct ServeArgs {
         value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
     )]
     pub mounts: Vec<String>,
-    /// Whether programs on this machine may verify keys without a credential of their own
+    /// Whether programs on this machine may verify keys without a credential of their own, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
     /// Whether whole numbers beyond 2^53 go out as JSON strings where clients differ on it, for those that read numbers as floating point
@@ -104,7 +104,7 @@ pub struct ServeArgs {
     /// The console's words in another language: a file like assets/console/en.txt of the sources, whatever it lacks stays English
     #[arg(long, env = "LATCHKEY_CONSOLE_TEXTS", value_name = "FILE")]
     pub console_texts: Option<PathBuf>,
-    /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
+    /// Where GET /metrics is answered without a credential, and nothing else; by default this machine, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// Make a backup by itself every so often, such as 24h or 7d, in the folder `backups` beside the database

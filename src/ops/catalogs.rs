@@ -48,6 +48,7 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
         let keys_changed: Vec<KeyId> = losers.iter().map(|(id, _)| *id).collect();
         let mut changes = Changes::default();
         let (old, new) = (before.clone().unwrap_or_default(), catalog.definition());
+        changes.note("case_sensitive", &old.case_sensitive, &new.case_sensitive);
         changes.note("scopes", &scope_names(&old), &scope_names(new));
         changes.note("operations", &old.operations.len(), &new.operations.len());
         changes.note("keys_changed", &0, &keys_changed.len());
@@ -187,6 +188,7 @@ mod tests {
         };
         Definition {
             name: "shop".to_owned(),
+            case_sensitive: false,
             scopes: scopes.iter().map(scope).collect(),
             ..Definition::default()
         }

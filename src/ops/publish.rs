@@ -102,7 +102,7 @@ fn live_key(read: &Read, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
 /// A catalog as its rows are.
 pub fn catalog(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
     catalogs::find(read, name)?
-        .map(|definition| Catalog::compile(definition).map(Arc::new))
+        .map(|definition| Catalog::load(definition).map(Arc::new))
         .transpose()
 }
 

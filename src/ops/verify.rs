@@ -74,6 +74,9 @@ enum Step<R> {
     Errand(Errand),
 }
 
+/// Room for [`Verdict::subject`]: the longest user name has 100 bytes.
+pub type SubjectRoom = [u8; 128];
+
 impl Verdict<'_> {
     /// The scopes that the key has in effect: of a key that acts for its owner, those that the owner's roles pass on.
     pub fn scopes<'k>(&'k self, key: &'k Live) -> Cow<'k, [Box<str>]> {
@@ -89,6 +92,27 @@ impl Verdict<'_> {
             self.directory.is_root(key.kin.workspace),
             owner_roles(self.directory, key, policy, self.workspace),
         )
+    }
+
+    /// Who a key stands for: `user:NAME` for a key with an owner, else `key:ID`. No user name has a colon, so no key can be
+    /// given a name that looks like a user. Empty without a key. Written into `room`, because each answer to a proxy has it.
+    pub fn subject<'r>(&self, room: &'r mut SubjectRoom) -> &'r str {
+        let Some(key) = self.key else {
+            return "";
+        };
+        let owner = key.kin.owner.and_then(|owner| self.directory.user(owner));
+        let digits = key.id.digits();
+        let (kind, name) = match owner {
+            Some(owner) => ("user:", owner.user_name.as_bytes()),
+            None => ("key:", &digits[..]),
+        };
+        let length = kind.len() + name.len();
+        let Some(text) = room.get_mut(..length) else {
+            return "";
+        };
+        text[..kind.len()].copy_from_slice(kind.as_bytes());
+        text[kind.len()..].copy_from_slice(name);
+        std::str::from_utf8(text).unwrap_or("")
     }
 
     /// Seconds after which a limited request may come again; 0 where waiting is no help.

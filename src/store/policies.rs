@@ -222,6 +222,7 @@ mod tests {
         let read = sqlite::in_memory().unwrap();
         let rooms = Definition {
             name: "rooms".to_owned(),
+            case_sensitive: false,
             ..Definition::default()
         };
         catalogs::replace(&read.write(), &rooms).unwrap();

@@ -219,7 +219,7 @@ fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 3
 fn rows(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[
-            "SELECT name FROM catalogs WHERE name = $1",
+            "SELECT name, case_sensitive FROM catalogs WHERE name = $1",
             "SELECT position, name, label, implies, root_only FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
             "SELECT position, id, method, path, host, writes, any_of
              FROM catalog_operations

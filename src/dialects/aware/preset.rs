@@ -103,6 +103,7 @@ fn catalog() -> Definition {
         };
     Definition {
         name: NAME.to_owned(),
+        case_sensitive: false,
         scopes: PERMISSIONS.into_iter().map(scope).collect(),
         operations: OPERATIONS.into_iter().map(operation).collect(),
     }

@@ -107,6 +107,7 @@ fn catalog() -> Definition {
     };
     Definition {
         name: NAME.to_owned(),
+        case_sensitive: false,
         scopes: SCOPES.into_iter().map(scope).collect(),
         operations: OPERATIONS.into_iter().map(operation).collect(),
     }

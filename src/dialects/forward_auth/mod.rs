@@ -223,7 +223,7 @@ fn words(text: Option<&str>) -> Option<Vec<String>> {
 /// Errors of this surface are refusals too; a proxy denies on every one of these.
 fn render(err: &Error, _: &Head) -> Reply {
     match err {
-        Error::Unauthenticated => answer::unauthenticated(true),
+        Error::LocalHeaderMissing | Error::Unauthenticated => answer::unauthenticated(true),
         Error::NotFound(_) => Reply::new(404),
         Error::MethodNotAllowed { allow } => Reply::new(405).with("allow", allow),
         Error::TooMany { retry_after_s } => {

@@ -65,6 +65,7 @@ fn catalog() -> Definition {
     };
     Definition {
         name: CATALOG.to_owned(),
+        case_sensitive: false,
         scopes: SCOPES.into_iter().map(scope).collect(),
         operations: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
             .map(operation)

@@ -4,7 +4,7 @@ use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, LiveTrust};
+use crate::http::client::{LiveTrust, Locality};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
@@ -215,28 +215,37 @@ impl Router {
         }
     }
 
-    /// What a proxy passes on came from somewhere else, whatever the connection says.
+    /// What a request may do without a credential: whatever it is that a process of this machine may, if the request says
+    /// that it comes from one and nothing in it says otherwise.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.now().administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
-            return Ok(Authenticated::As(None, Some(caller)));
-        }
         let trust = self.trust.now();
-        let on_this_machine = head.peer.is_on_this_machine() && !client::is_forwarded(head);
-        let may_ask = match access {
-            Access::Caller | Access::Public => false,
-            Access::Machine if trust.metrics_port.is_some() => trust.is_for_figures(head),
-            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
-            Access::Machine if on_this_machine && !trust.answers_for(head) => {
-                return Err(Error::Misdirected);
-            }
-            Access::Machine => on_this_machine,
-            Access::Verifier => on_this_machine && trust.verify_from_loopback,
-        };
-        if may_ask {
+        if access == Access::Machine && trust.is_for_figures(head) {
             return Ok(Authenticated::As(None, None));
         }
-        Err(Error::Unauthenticated)
+        let locality = Locality::of(head);
+        if locality == Locality::Elsewhere {
+            return Err(Error::Unauthenticated);
+        }
+        let administrator = trust.administrating_uid(head);
+        let may_ask = match access {
+            Access::Caller | Access::Public => false,
+            Access::Machine if trust.metrics_port.is_some() => false,
+            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
+            Access::Machine if !trust.answers_for(head) => return Err(Error::Misdirected),
+            Access::Machine => true,
+            Access::Verifier => trust.verify_from_loopback,
+        };
+        match (locality, administrator) {
+            (Locality::Local, Some(uid)) => {
+                let caller = Caller::local(&self.app, uid, trust.origin(head))?;
+                Ok(Authenticated::As(None, Some(caller)))
+            }
+            (Locality::Local, None) if may_ask => Ok(Authenticated::As(None, None)),
+            (Locality::Unmarked, _) if may_ask || administrator.is_some() => {
+                Err(Error::LocalHeaderMissing)
+            }
+            _ => Err(Error::Unauthenticated),
+        }
     }
 
     fn with_credential<'a>(

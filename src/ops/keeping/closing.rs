@@ -268,6 +268,7 @@ impl Closing<'_> {
         if catalogs::find(tx, name)?.is_some() {
             let empty = Definition {
                 name: name.to_owned(),
+                case_sensitive: false,
                 ..Definition::default()
             };
             catalogs::replace(tx, &empty)?;

@@ -276,6 +276,7 @@ fn seed(
         tx,
         &Definition {
             name: BUILT_IN.to_owned(),
+            case_sensitive: false,
             ..Definition::default()
         },
     )?;
