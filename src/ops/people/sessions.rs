@@ -137,6 +137,7 @@ pub fn sign_in(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     };
     app.change(
         &caller,
@@ -187,6 +188,7 @@ pub fn prove(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     })
 }
 
