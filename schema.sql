@@ -1,4 +1,4 @@
--- Latchkey's database: the schema of a new one. Older ones reach it by the steps in src/store/migrate.rs.
+-- Latchkey's database: the schema of a new one. Older ones reach it by the steps in src/store/migrations/.
 --
 -- All times are milliseconds since 1970-01-01T00:00:00Z; booleans are 0 and 1; uids are UUIDs in lower case.
 -- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
@@ -88,7 +88,7 @@ CREATE TABLE policies (
     keys_per_owner_max     INTEGER CHECK (keys_per_owner_max >= 0),
     name_unique            INTEGER NOT NULL CHECK (name_unique IN (0, 1)),  -- among live keys of one workspace
     secret_shown           TEXT    NOT NULL CHECK (secret_shown IN ('once', 'sealed')),
-    editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks
+    editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks; '*': all, of later versions too
     can_disable            INTEGER NOT NULL CHECK (can_disable IN (0, 1)),
     can_rotate             INTEGER NOT NULL CHECK (can_rotate IN (0, 1)),
     confirm_name           INTEGER NOT NULL CHECK (confirm_name IN (0, 1)),

@@ -2,7 +2,7 @@
 
 use super::{Read, Row, Write};
 use crate::domain::key::quota::RateLimit;
-use crate::domain::policy::{CredentialHeader, Policy, from_word, word};
+use crate::domain::policy::{CredentialHeader, Editable, Policy, from_word, word};
 use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
@@ -56,7 +56,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
             &policy.keys_per_owner_max,
             &policy.name_unique,
             &word(policy.secret_shown),
-            &editable_text(policy),
+            &policy.editable.words().join(" "),
             &policy.can_disable,
             &policy.can_rotate,
             &policy.confirm_name,
@@ -105,21 +105,12 @@ fn headers_text(policy: &Policy) -> String {
     headers.join(" ")
 }
 
-fn editable_text(policy: &Policy) -> String {
-    let editable: Vec<&str> = policy.editable.iter().map(|field| word(*field)).collect();
-    editable.join(" ")
-}
-
 fn from_row(row: &Row<'_>) -> Result<Policy> {
     let text = |name| row.get::<String>(name);
     let unknown = || Error::internal("a policy has an unknown word");
     let limit: Option<u64> = row.get("rate_limit")?;
     let window_s: Option<u64> = row.get("rate_window_s")?;
-    let editable = text("editable")?
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .map(from_word)
-        .collect::<Option<_>>();
+    let editable = text("editable")?;
     Ok(Policy {
         name: text("name")?,
         description: text("description")?,
@@ -140,7 +131,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         keys_per_owner_max: row.get("keys_per_owner_max")?,
         name_unique: row.get("name_unique")?,
         secret_shown: from_word(&text("secret_shown")?).ok_or_else(unknown)?,
-        editable: editable.ok_or_else(unknown)?,
+        editable: Editable::parse(editable.split_whitespace()).map_err(|_| unknown())?,
         can_disable: row.get("can_disable")?,
         can_rotate: row.get("can_rotate")?,
         confirm_name: row.get("confirm_name")?,
@@ -204,7 +195,7 @@ mod tests {
             keys_per_owner_max: Some(4),
             name_unique: true,
             secret_shown: SecretShown::Sealed,
-            editable: vec![Field::Name],
+            editable: Editable::Only(vec![Field::Name]),
             can_disable: false,
             can_rotate: false,
             confirm_name: true,

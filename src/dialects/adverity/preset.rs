@@ -3,7 +3,7 @@
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, TiedTo,
+    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -100,7 +100,7 @@ fn token() -> Policy {
         expiry: Expiry::Optional,
         addresses: AddressRule::Off,
         keys_per_owner_max: Some(TOKENS_MAX),
-        editable: Vec::new(),
+        editable: Editable::Only(Vec::new()),
         can_disable: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         acts_for_owner: true,
@@ -123,7 +123,7 @@ fn ui() -> Policy {
         addresses: AddressRule::Off,
         keys_per_workspace_max: Some(KEYS_MAX),
         name_unique: true,
-        editable: Vec::new(),
+        editable: Editable::Only(Vec::new()),
         can_disable: false,
         confirm_name: true,
         tied_to: TiedTo::Workspace,

@@ -47,8 +47,7 @@ pub struct Policy {
     /// No two live keys of this policy in one workspace have the same name, upper and lower case being alike.
     pub name_unique: bool,
     pub secret_shown: SecretShown,
-    /// The members that an edit may change.
-    pub editable: Vec<Field>,
+    pub editable: Editable,
     pub can_disable: bool,
     pub can_rotate: bool,
     /// Deleting asks for the key's name.
@@ -142,6 +141,15 @@ pub enum TiedTo {
     OwnerAndWorkspace,
     /// Its workspace's only.
     Workspace,
+}
+
+/// Which members of a key an edit may change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Editable {
+    /// Every member, also one that a later version adds.
+    All,
+    /// These members, and none that a later version adds.
+    Only(Vec<Field>),
 }
 
 /// The members of a key that an edit can change.
@@ -254,6 +262,58 @@ pub fn from_word<T: Words>(text: &str) -> Option<T> {
         .map(|(value, _)| *value)
 }
 
+impl Editable {
+    /// The word that stands for [`Editable::All`], alone in a list of members.
+    pub const ALL: &'static str = "*";
+
+    /// Whether an edit may change a member.
+    pub fn allows(&self, field: Field) -> bool {
+        match self {
+            Editable::All => true,
+            Editable::Only(fields) => fields.contains(&field),
+        }
+    }
+
+    /// Whether no member may be changed.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Editable::Only(fields) if fields.is_empty())
+    }
+
+    /// Whether every edit that this permits is permitted by another one too, in later versions as well.
+    pub fn is_within(&self, other: &Editable) -> bool {
+        match (self, other) {
+            (_, Editable::All) => true,
+            (Editable::All, Editable::Only(_)) => false,
+            (Editable::Only(fields), Editable::Only(_)) => {
+                fields.iter().all(|field| other.allows(*field))
+            }
+        }
+    }
+
+    /// The words of the members, or [`Editable::ALL`] alone.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self {
+            Editable::All => vec![Editable::ALL],
+            Editable::Only(fields) => fields.iter().map(|field| word(*field)).collect(),
+        }
+    }
+
+    /// The inverse of [`Editable::words`]; `Err` is the position of the first word that is not one of them.
+    pub fn parse<'a>(
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> std::result::Result<Editable, usize> {
+        let words: Vec<&str> = words.into_iter().collect();
+        if words == [Editable::ALL] {
+            return Ok(Editable::All);
+        }
+        let field = |(position, text): (usize, &&str)| from_word(text).ok_or(position);
+        let fields = words.iter().enumerate().map(field);
+        fields
+            .collect::<std::result::Result<_, usize>>()
+            .map(Editable::Only)
+    }
+}
+
 impl Field {
     /// Every member that a policy can open for edits.
     pub fn all() -> impl Iterator<Item = Field> {
@@ -305,7 +365,7 @@ impl Policy {
             keys_per_owner_max: None,
             name_unique: false,
             secret_shown: SecretShown::Once,
-            editable: Field::all().collect(),
+            editable: Editable::All,
             can_disable: true,
             can_rotate: true,
             confirm_name: false,

@@ -8,8 +8,8 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
-    SecretShown, TiedTo, word,
+    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    STANDARD, SecretShown, TiedTo, word,
 };
 use crate::domain::sorted;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ pub struct PolicyEdit {
     pub keys_per_owner_max: Option<Option<u32>>,
     pub name_unique: Option<bool>,
     pub secret_shown: Option<SecretShown>,
-    pub editable: Option<Vec<Field>>,
+    pub editable: Option<Editable>,
     pub can_disable: Option<bool>,
     pub can_rotate: Option<bool>,
     pub confirm_name: Option<bool>,
@@ -208,10 +208,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
             .collect();
         words.join(" ")
     };
-    let editable = |policy: &Policy| {
-        let words: Vec<&str> = policy.editable.iter().map(|field| word(*field)).collect();
-        words.join(" ")
-    };
+    let editable = |policy: &Policy| policy.editable.words().join(" ");
     let rate = |policy: &Policy| {
         policy
             .rate_limit

@@ -2,7 +2,7 @@
 
 use super::super::keys::{PageBody, RateBody, rate_limit, retry};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
@@ -63,7 +63,7 @@ impl<'a> PolicyBody<'a> {
             keys_per_owner_max: policy.keys_per_owner_max,
             name_unique: policy.name_unique,
             secret_shown: word(policy.secret_shown),
-            editable: policy.editable.iter().map(|field| word(*field)).collect(),
+            editable: policy.editable.words(),
             can_disable: policy.can_disable,
             can_rotate: policy.can_rotate,
             confirm_name: policy.confirm_name,
@@ -159,11 +159,12 @@ fn choice<T: Words>(body: &mut Fields, member: &str) -> Result<Option<T>> {
         .transpose()
 }
 
-fn editable(members: Vec<String>) -> Result<Vec<Field>> {
-    let one = |(position, text): (usize, String)| {
-        from_word(&text).ok_or_else(|| no_word::<Field>(format!("editable[{position}]")))
-    };
-    members.into_iter().enumerate().map(one).collect()
+fn editable(members: Vec<String>) -> Result<Editable> {
+    Editable::parse(members.iter().map(String::as_str)).map_err(|position| {
+        let known = words::<Field>().join(", ");
+        let reason = format!("must be one of {known}, or * alone for every member");
+        Error::invalid(format!("editable[{position}]"), reason)
+    })
 }
 
 fn headers(names: Vec<String>) -> Vec<CredentialHeader> {

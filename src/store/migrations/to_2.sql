@@ -1,0 +1,1 @@
+-- From schema 1 to 2, one section a concern. What SQL cannot do is in to_2.rs.
