@@ -244,3 +244,46 @@ pub fn load_keys(index: &Index, read: &Read, from: KeyId, to: KeyId) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    fn user(uid: u128, generation: i64) -> News {
+        let user = User {
+            uid: Uid(uid),
+            number: 1,
+            user_name: format!("u{uid}"),
+            email: None,
+            home: Uid(1),
+            enabled: true,
+            generation,
+            created_at: Timestamp(0),
+            deleted_at: None,
+            roles: Vec::new(),
+        };
+        News::User(Uid(uid), Some(user))
+    }
+
+    #[test]
+    fn a_reader_sees_all_of_a_commit_or_nothing() {
+        let index = Index::new(Directory::default(), Vec::new());
+        let commit = |number| install_all(&index, vec![user(1, number), user(2, number)]);
+        commit(0);
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let directory = index.directory();
+                    let generation = |uid| directory.user(Uid(uid)).unwrap().generation;
+                    assert_eq!(generation(1), generation(2));
+                }
+            });
+            for number in 1..20_000 {
+                commit(number);
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+    }
+}

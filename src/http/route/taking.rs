@@ -79,3 +79,74 @@ pub fn patches_off(_: &App, request: &Request, _: &str) -> bool {
         && matches!(text("path"), "status" | "/status")
         && text("value").eq_ignore_ascii_case("disabled")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::RequestId;
+    use crate::ops::people::{NewUser, create};
+    use crate::ops::setup::fixture::Fixture;
+
+    fn request(path: &str, body: &str) -> Request {
+        let body = body.as_bytes().to_vec();
+        Request::in_process("PUT", path, body, 0, RequestId::new(0, 0)).unwrap()
+    }
+
+    #[track_caller]
+    fn check(decide: fn(&App, &Request, &str) -> bool, fixture: &Fixture, body: &str, takes: bool) {
+        let path = "/users/Anna/roles";
+        let request = request(path, body);
+        let found = Takes::If(decide).away(&fixture.app, &request, path);
+        assert_eq!(found, takes, "{body}");
+    }
+
+    #[test]
+    fn switching_off_is_told_from_all_else() {
+        let fixture = Fixture::new();
+        check(disables, &fixture, r#"{"enabled":false}"#, true);
+        check(disables, &fixture, r#" { "enabled" : false } "#, true);
+        for other in [
+            r#"{"enabled":true}"#,
+            r#"{"enabled":null}"#,
+            r#"{"enabled":false,"name":"x"}"#,
+            r#"{"enabled":true,"enabled":false}"#,
+            "{}",
+            "",
+            "nonsense",
+        ] {
+            check(disables, &fixture, other, false);
+        }
+        let padded = format!(r#"{{"enabled":false{}}}"#, " ".repeat(BODY_BYTES_MAX));
+        check(disables, &fixture, &padded, false);
+
+        let off = r#"[{"op":"replace","path":"/status","value":"Disabled"}]"#;
+        check(patches_off, &fixture, off, true);
+        for other in [
+            r#"[{"op":"replace","path":"/status","value":"Enabled"}]"#,
+            r#"[{"op":"test","path":"/status","value":"Disabled"}]"#,
+            r#"[{"op":"replace","path":"/status","value":"Disabled"},{"op":"remove","path":"/status"}]"#,
+            "[]",
+        ] {
+            check(patches_off, &fixture, other, false);
+        }
+    }
+
+    #[test]
+    fn roles_that_a_user_has_already_are_told_from_new_ones() {
+        let fixture = Fixture::new();
+        let anna = NewUser {
+            user_name: "anna".to_owned(),
+            email: None,
+            workspace: None,
+            password: None,
+            roles: vec![("root".to_owned(), Role::KeyManager)],
+        };
+        create(&fixture.app, &fixture.local(), anna, None).unwrap();
+        let of = |role: &str| format!(r#"{{"roles":[{{"workspace":"root","role":"{role}"}}]}}"#);
+        check(leaves_only_roles, &fixture, r#"{"roles":[]}"#, true);
+        check(leaves_only_roles, &fixture, &of("key_manager"), true);
+        for other in [&of("owner"), &of("nonsense"), "{}", r#"{"roles":null}"#] {
+            check(leaves_only_roles, &fixture, other, false);
+        }
+    }
+}

@@ -316,3 +316,136 @@ fn record(workspace: &Workspace, changes: Changes) -> Record {
         changes,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::setup::fixture::Fixture;
+    use crate::store::{Durability, STEPS};
+
+    fn new(name: &str, parent: Option<&str>) -> NewWorkspace {
+        NewWorkspace {
+            slug: None,
+            name: name.to_owned(),
+            parent: parent.map(str::to_owned),
+        }
+    }
+
+    /// Makes so many workspaces below the root without asking anything.
+    fn fill(fixture: &Fixture, count: usize) {
+        let root = fixture
+            .app
+            .index
+            .directory()
+            .root()
+            .unwrap()
+            .workspace
+            .clone();
+        let write = move |tx: &Write<'_>| {
+            for _ in 0..count {
+                let number = numbers::next_of_workspaces(tx)?;
+                let workspace = Workspace {
+                    uid: Uid::generate()?,
+                    number,
+                    slug: format!("filled-{number}"),
+                    name: "Filled".to_owned(),
+                    parent: Some(root.uid),
+                    ..root.clone()
+                };
+                workspaces::insert(tx, &workspace)?;
+                tx.touch(Target::new(Kind::Workspace, workspace.uid));
+            }
+            Ok(())
+        };
+        fixture.app.store.write(Durability::Relaxed, write).unwrap();
+    }
+
+    /// What the writer's thread has asked of SQLite since it was last looked at.
+    fn steps(fixture: &Fixture) -> u64 {
+        let look = |_: &Write<'_>| Ok(STEPS.replace(0));
+        fixture.app.store.write(Durability::Relaxed, look).unwrap()
+    }
+
+    #[test]
+    fn a_new_workspace_costs_the_same_among_ten_and_among_thousands() {
+        let fixture = Fixture::new();
+        let cost = |count: usize| {
+            fill(&fixture, count);
+            steps(&fixture);
+            let name = format!("Among {count}");
+            let made = create(&fixture.app, &fixture.local(), new(&name, None), None);
+            assert!(made.is_ok(), "{made:?}");
+            steps(&fixture)
+        };
+        let (few, many) = (cost(30), cost(3_000));
+        assert!(few > 0 && many <= few * 2, "{few} steps, then {many}");
+    }
+
+    #[test]
+    fn workspaces_of_one_name_have_different_slugs() {
+        let fixture = Fixture::new();
+        let slugs: Vec<String> = (0..25)
+            .map(|_| {
+                let made = create(&fixture.app, &fixture.local(), new("Same", None), None);
+                made.unwrap().slug
+            })
+            .collect();
+        assert_eq!(slugs[..3], ["same", "same-2", "same-3"]);
+        let different: HashSet<&String> = slugs.iter().collect();
+        assert_eq!(different.len(), slugs.len());
+    }
+
+    #[test]
+    fn a_server_has_a_greatest_number_of_workspaces() {
+        let fixture = Fixture::new();
+        let one = fixture
+            .app
+            .index
+            .directory()
+            .root()
+            .unwrap()
+            .workspace
+            .clone();
+        let few = WORKSPACES_MAX - 2;
+        let some = (0..few).map(|number| {
+            let uid = Uid::generate().unwrap();
+            let workspace = Workspace {
+                uid,
+                slug: format!("w{number}"),
+                parent: Some(one.uid),
+                ..one.clone()
+            };
+            (uid, Some(workspace))
+        });
+        fixture
+            .app
+            .index
+            .directory_mut()
+            .put_some_workspaces(some.collect());
+        create(&fixture.app, &fixture.local(), new("last", None), None).unwrap();
+        let refused = create(&fixture.app, &fixture.local(), new("too many", None), None);
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn workspaces_are_nested_so_deep() {
+        let fixture = Fixture::new();
+        let mut parent = "root".to_owned();
+        for _ in 1..DEPTH_MAX {
+            let made = create(
+                &fixture.app,
+                &fixture.local(),
+                new("Deep", Some(&parent)),
+                None,
+            );
+            parent = made.unwrap().slug;
+        }
+        let refused = create(
+            &fixture.app,
+            &fixture.local(),
+            new("Deep", Some(&parent)),
+            None,
+        );
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+}

@@ -363,3 +363,61 @@ fn unusable(path: &Path, err: &io::Error) -> Error {
         path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Kind;
+    use crate::domain::keeping::tombstone::Verb;
+
+    fn line(id: usize, at: usize) -> String {
+        let one = Tombstone {
+            at: Timestamp(at as i64),
+            verb: Verb::Rotated,
+            kind: Kind::Key,
+            id: format!("key{id}"),
+        };
+        one.line()
+    }
+
+    #[test]
+    fn lines_that_say_nothing_more_go_while_the_server_runs() {
+        let name = format!("latchkey-tombstones-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let (file, known) = TombstoneFile::open(&path).unwrap();
+        let book = Book(Mutex::new(Some(Open {
+            file,
+            seq: 0,
+            given: known.given,
+            floor: known.given,
+            is_stale: false,
+        })));
+        let append = |lines: &str| {
+            let mut open = book.lock();
+            open.as_mut()
+                .unwrap()
+                .file
+                .append(lines.as_bytes())
+                .unwrap();
+        };
+        let parsed = || Tombstones::parse(&fs::read(&path).unwrap());
+        // Keys that rotate themselves in a loop: a line each time.
+        let loops = |from: usize, count: usize| -> String {
+            (from..from + count).map(|at| line(at % 3, at)).collect()
+        };
+        append(&loops(0, SUPERFLUOUS_MAX));
+        book.compact().unwrap();
+        assert_eq!(parsed().lines, SUPERFLUOUS_MAX);
+        append(&loops(SUPERFLUOUS_MAX, 9));
+        let before = parsed();
+        book.compact().unwrap();
+        let after = parsed();
+        assert_eq!((after.lines, after.damaged), (3, 0));
+        assert_eq!((&after.fates, after.latest), (&before.fates, before.latest));
+        // It is the new file that is written to.
+        append(&loops(20_000, 1));
+        book.check().unwrap();
+        assert_eq!(parsed().latest, Some(Timestamp(20_000)));
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
 
 use super::{Journal, left_out, readiness};
 use crate::durability::file;
@@ -116,6 +117,54 @@ fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
     journal.check(&server);
     assert!(server.stop().is_some_and(|status| status.success()));
     file::check(&server.data);
+    drop(server);
+}
+
+/// What takes something away has room of its own: already the first such change finds it.
+#[test]
+fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_room() {
+    let Some(disk) = Disk::mount("24m") else {
+        return left_out("a full disk: nothing can be mounted here");
+    };
+    let mut server = Server::start_at(&disk.0.join("data"));
+    let admin = server.admin();
+    let keys: Vec<_> = (0..60)
+        .map(|number| admin.issue(json!({ "name": format!("k{number}") })))
+        .collect();
+    admin.person("mem", "member", "root");
+    for round in 0..2 {
+        disk.fill();
+        let half = &keys[round * 30..][..30];
+        for (number, key) in half.iter().enumerate() {
+            match number % 2 {
+                0 => admin.delete(&format!("/v1/keys/{}", key.id)).expect(204),
+                _ => admin
+                    .post(&format!("/v1/keys/{}/disable", key.id), json!({}))
+                    .expect(200),
+            };
+            assert_ne!(admin.verdict(&key.secret), "VALID", "{}", server.log());
+        }
+        let switch = json!({ "enabled": round == 1 });
+        let switched = admin.patch("/v1/users/mem", switch);
+        assert_eq!(switched.status, if round == 0 { 200 } else { 503 });
+        let refused = admin.post("/v1/keys", json!({ "name": "more" }));
+        let problem = refused.refused(503, "unavailable");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("the disk is full"), "{detail}");
+        if round == 1 {
+            server.kill9();
+            disk.free();
+            server.restart();
+            break;
+        }
+        disk.free();
+        admin.issue(json!({ "name": "there is room again" }));
+    }
+    let admin = server.admin();
+    for key in &keys {
+        assert_ne!(admin.verdict(&key.secret), "VALID");
+    }
+    admin.issue(json!({ "name": "there is room again" }));
     drop(server);
 }
 
