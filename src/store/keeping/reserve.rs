@@ -1,7 +1,7 @@
 //! Room on the disk that is kept for changes that only take something away.
 //!
 //! A file beside the database holds it. On a full disk the file is emptied before such a change, so that already the
-//! first one finds room; all other changes are refused until the file could be filled again.
+//! first one finds room, and filled again after it; all other changes are refused until it could be filled.
 
 use crate::error::{Error, Result};
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
@@ -31,8 +31,8 @@ struct Kept {
     /// What it holds when it is full; 0 where the file system cannot hold room for a file.
     bytes: u64,
     is_held: bool,
-    /// A change has failed for want of room since the reserve was filled: the file system may have told otherwise, as
-    /// under a quota.
+    /// A change has failed for want of room, and none without the reserve has succeeded since. The file system may say
+    /// that there is room all the same, as it does under a quota.
     has_failed: bool,
 }
 
@@ -75,6 +75,13 @@ impl Reserve {
         }
     }
 
+    /// After changes that used the room: holds it again if there is enough, before anything else on the machine takes it.
+    pub fn take_back(&self) {
+        if let Some(kept) = lock(&self.0).as_mut() {
+            kept.fill();
+        }
+    }
+
     /// Before all other changes: refuses them until the room is held again.
     pub fn require(&self) -> Result<()> {
         let mut kept = lock(&self.0);
@@ -93,6 +100,13 @@ impl Reserve {
     pub fn note_full(&self) {
         if let Some(kept) = lock(&self.0).as_mut() {
             kept.has_failed = true;
+        }
+    }
+
+    /// After a commit that did without the reserve.
+    pub fn note_room(&self) {
+        if let Some(kept) = lock(&self.0).as_mut() {
+            kept.has_failed = false;
         }
     }
 
@@ -122,7 +136,6 @@ impl Kept {
                 self.is_held = false;
             }
         }
-        self.has_failed &= !self.is_held;
         self.is_held
     }
 
@@ -131,8 +144,7 @@ impl Kept {
             Ok(()) => {
                 self.is_held = false;
                 log::warn!(
-                    "store: the disk is full; changes that disable or delete something use the room that was kept for them, \
-                     all others are refused"
+                    "store: the disk is full; a change that disables or deletes something uses the room that is kept for it"
                 );
             }
             Err(err) => log::warn!("store: the room that is kept cannot be given up: {err}"),

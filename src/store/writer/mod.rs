@@ -155,9 +155,13 @@ impl Writer {
             let lost = |error| Fault::new(FaultKind::NoRoom, error);
             self.place.check().map_err(lost)
         });
+        if committed.is_ok() && urgency == Urgency::Usual {
+            self.reserve.note_room();
+        }
         if committed.is_ok() && self.reserve.is_in_use() {
-            // The log gives its room back at once, so that what is left suffices for many changes.
+            // The log gives its room back at once, and nobody else gets it.
             let _ = connection.empty_log();
+            self.reserve.take_back();
         }
         self.figures
             .commits
