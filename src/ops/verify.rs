@@ -227,17 +227,24 @@ pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool>
     Ok(found.unwrap_or(false))
 }
 
-/// Whether the verdict would be VALID, as far as memory tells; it is not counted. A question of cost 0 spends nothing.
-pub fn foresees(app: &App, presented: Presented<'_>, question: &Question<'_>) -> bool {
+/// Looks at the key if the verdict would be VALID according to the index; it is not counted. A question of cost 0 spends
+/// nothing.
+pub fn foresees<R>(
+    app: &App,
+    presented: Presented<'_>,
+    question: &Question<'_>,
+    look: impl FnOnce(&Live) -> R,
+) -> Option<R> {
     let now = app.now();
     let directory = app.index.directory();
     let found = app.index.with_key(presented.id, |key| {
-        matching(&app.peppers, key, presented, now).is_some()
+        let valid = matching(&app.peppers, key, presented, now).is_some()
             && surroundings(&directory, key, question).is_some_and(|around| {
                 matches!(judge(key, &around, question, now), Judged::Allowed(_))
-            })
+            });
+        valid.then(|| look(key))
     });
-    found.unwrap_or(false)
+    found.flatten()
 }
 
 /// One attempt at a verdict. `loaded`: the store has been asked for the key already.

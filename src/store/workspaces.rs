@@ -35,6 +35,17 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
     )
 }
 
+/// A workspace by slug, deleted ones not.
+pub fn find_by_slug(read: &Read, slug: &str) -> Result<Option<Workspace>> {
+    read.query_one(
+        "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
+         FROM workspaces
+         WHERE slug = $1 AND deleted_at IS NULL",
+        &[&slug],
+        from_row,
+    )
+}
+
 /// Every workspace that is not deleted, parents before their children being no part of the promise.
 pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     read.query(

@@ -27,6 +27,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, _, _| Reply::new(status),
+    foresees: None,
     refusals: None,
 };
 

@@ -21,6 +21,9 @@ use super::key::quota::RateLimit;
 /// The policy of keys whose issuer named none.
 pub const STANDARD: &str = "standard";
 
+/// Keys of the policy [`STANDARD`] that one user may own.
+pub const KEYS_PER_OWNER_MAX: u32 = 1_000;
+
 /// One policy, as stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
@@ -346,7 +349,8 @@ impl CredentialHeader {
 }
 
 impl Policy {
-    /// The policy that is there from the first start: everything may be set, nothing must be.
+    /// The policy that is there from the first start: everything may be set, nothing must be. A user owns a bounded number
+    /// of its keys, because a user with few rights can issue them.
     pub fn standard() -> Policy {
         Policy {
             name: STANDARD.to_owned(),
@@ -366,7 +370,7 @@ impl Policy {
             expiry_months_max: None,
             addresses: AddressRule::Cidr,
             keys_per_workspace_max: None,
-            keys_per_owner_max: None,
+            keys_per_owner_max: Some(KEYS_PER_OWNER_MAX),
             name_unique: false,
             secret_shown: SecretShown::Once,
             editable: Editable::All,

@@ -327,6 +327,7 @@ pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
         user: Some(by.uid),
         source: String::new(),
         request_id: String::new(),
+        takes_away: false,
     });
     signed_in.is_ok_and(|caller| require_managed(directory, &caller, seen).is_ok())
 }

@@ -138,6 +138,7 @@ pub fn sign_in(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     };
     app.change(
         &caller,
@@ -189,6 +190,7 @@ pub fn prove(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     })
 }
 

@@ -355,5 +355,6 @@ fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     }
 }

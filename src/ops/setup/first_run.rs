@@ -76,6 +76,7 @@ pub fn finish(
         user: None,
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
+        takes_away: false,
     };
     let target = Target::new(Kind::Server, "");
     let made = app.change(&caller, "user.set_up", target, move |tx, _| {

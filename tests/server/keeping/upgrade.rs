@@ -59,4 +59,6 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
 fn check_migrated(line: &Line) {
     let standard = line.json(&["policy", "show", "standard"]);
     assert_eq!(standard["editable"], serde_json::json!(["*"]));
+    // Nobody has edited it, so it has what a first start gives it now.
+    assert_eq!(standard["keys_per_owner_max"], 1_000);
 }
