@@ -4,6 +4,7 @@ use crate::domain::key::quota::RateLimit;
 use crate::domain::key::{KeyId, State};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
+use crate::http::numbers;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -143,6 +144,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/keys`
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let retry = retry(call)?;
+    numbers::check_member(&call.request.body, "metadata")?;
     let mut body = Fields::of(call.request)?;
     let new = NewKey {
         name: body.required_text("name")?,
@@ -176,6 +178,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 
 /// `PATCH /v1/keys/{id}`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    numbers::check_member(&call.request.body, "metadata")?;
     let mut body = Fields::of(call.request)?;
     let edit = Edit {
         name: body.text_not_null("name")?,

@@ -16,7 +16,7 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::store::keeping::closing;
 use crate::store::people::{self, authenticators};
-use crate::store::{Write, audit, catalogs, keys, local, numbers, workspaces};
+use crate::store::{Write, audit, catalogs, keys, local, names, numbers, workspaces};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";

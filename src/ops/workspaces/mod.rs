@@ -13,7 +13,7 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::{DEPTH_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, numbers, workspaces};
+use crate::store::{Read, names as retired, numbers, workspaces};
 
 /// What a new workspace is to be.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use crate::domain::key::secret::random_text;
 use crate::domain::policy::{IssuedBy, Policy};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
+use crate::http::numbers;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -141,6 +142,7 @@ pub fn metadata(texts: &Texts, form: &Form) -> Result<String> {
         return Ok(String::new());
     };
     let refused = || Error::invalid("metadata", texts.get("refusal.metadata"));
+    numbers::check_whole(text.as_bytes(), "metadata")?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
     match value.is_object() {
         true => Ok(value.to_string()),
