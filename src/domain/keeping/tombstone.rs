@@ -7,6 +7,7 @@
 
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
+use crate::domain::policy::{Field, Meaning, word};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -80,16 +81,13 @@ pub struct Tombstones {
     pub damaged: usize,
 }
 
-/// Members of a key whose edit may narrow what it opens.
-const LIMITS: [&str; 7] = [
-    "scopes",
-    "read_only",
-    "not_before",
-    "expires_at",
-    "allowed_ips",
-    "rate_limit",
-    "uses_left",
-];
+/// Whether an edit of this member of a key may narrow what the key opens, or what services let it do.
+fn narrows(field: Field) -> bool {
+    match field.meaning() {
+        Meaning::Label => false,
+        Meaning::Limit | Meaning::Told => true,
+    }
+}
 
 /// The tombstone that an event asks for. What an unknown action did to a thing counts as a change of its limits.
 pub fn of(event: &Event) -> Vec<Tombstone> {
@@ -121,8 +119,9 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         (_, "enable") => vec![Verb::On],
         (Kind::Key, "rotate" | "rotation_complete") => vec![Verb::Rotated],
         (Kind::Key, "edit") => {
-            let narrower = LIMITS.iter().any(edited).then_some(Verb::Changed);
-            switch.chain(narrower).collect()
+            let mut narrower = Field::all().filter(|field| narrows(*field));
+            let narrowed = narrower.any(|field| edited(&word(field)));
+            switch.chain(narrowed.then_some(Verb::Changed)).collect()
         }
         (Kind::User, "edit") => switch.collect(),
         (Kind::User, "password" | "set_up") => vec![Verb::Password],
@@ -339,6 +338,12 @@ mod tests {
             "key.edit",
             Kind::Key,
             r#"{"expires_at":[null,"1"]}"#,
+            &[Verb::Changed],
+        );
+        check(
+            "key.edit",
+            Kind::Key,
+            r#"{"metadata":["{}","{\"plan\":1}"]}"#,
             &[Verb::Changed],
         );
         // A value that looks like a member is none.

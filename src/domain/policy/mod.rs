@@ -12,11 +12,13 @@
 //! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
 
 pub mod definition;
+mod field;
 pub mod roles;
 pub mod rules;
 pub mod stricter;
 
 use super::key::quota::RateLimit;
+pub use field::{Field, Meaning};
 
 /// The policy of keys whose issuer named none.
 pub const STANDARD: &str = "standard";
@@ -230,21 +232,6 @@ impl Words for TiedTo {
     ];
 }
 
-impl Words for Field {
-    const TABLE: &'static [(Self, &'static str)] = &[
-        (Field::AllowedIps, "allowed_ips"),
-        (Field::Description, "description"),
-        (Field::ExpiresAt, "expires_at"),
-        (Field::Metadata, "metadata"),
-        (Field::Name, "name"),
-        (Field::NotBefore, "not_before"),
-        (Field::RateLimit, "rate_limit"),
-        (Field::ReadOnly, "read_only"),
-        (Field::Scopes, "scopes"),
-        (Field::UsesLeft, "uses_left"),
-    ];
-}
-
 /// The word of a value.
 pub fn word<T: Words>(value: T) -> &'static str {
     T::TABLE
@@ -315,13 +302,6 @@ impl Editable {
         fields
             .collect::<std::result::Result<_, usize>>()
             .map(Editable::Only)
-    }
-}
-
-impl Field {
-    /// Every member that a policy can open for edits.
-    pub fn all() -> impl Iterator<Item = Field> {
-        Field::TABLE.iter().map(|(field, _)| *field)
     }
 }
 
