@@ -97,6 +97,7 @@ CREATE TABLE policies (
     rate_window_s          INTEGER CHECK (rate_window_s > 0),
     prefix                 TEXT    NOT NULL,        -- of secrets; '' for secrets of letters and digits alone
     acts_for_owner         INTEGER NOT NULL CHECK (acts_for_owner IN (0, 1)),
+    self_rotation          TEXT    NOT NULL DEFAULT 'no' CHECK (self_rotation IN ('at_once', 'grace', 'no')),
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 
@@ -162,6 +163,7 @@ CREATE TABLE keys (
     rotated_at    INTEGER,
     deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
+    self_rotated_from TEXT,                         -- the address of the newest rotation, if the key rotated itself
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 

@@ -95,6 +95,11 @@ impl Caller {
         (for_him && self.user == Some(user)) || self.is_session_of(user)
     }
 
+    /// Whether the caller is this key.
+    pub fn is_key(&self, id: KeyId) -> bool {
+        [Identity::ForOwner(id), Identity::Key(id)].contains(&self.identity)
+    }
+
     /// Whether the credential permits nothing but reading.
     pub fn only_reads(&self) -> bool {
         Permissions::reading().covers(self.permissions)

@@ -86,7 +86,7 @@ pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
     read.query_one(
         "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
                 not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
-                rotated_at, deleted_at, hint, uses_left
+                rotated_at, deleted_at, hint, self_rotated_from, uses_left
          FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
          WHERE id = $1",
         &[&id],
@@ -174,7 +174,8 @@ pub fn each_live(
     read.each(
         "SELECT keys.id, number, name, '' AS description, workspace_uid, owner_uid, policy, catalog, scopes, read_only,
                 enabled, not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata,
-                '' AS created_by, keys.created_at, rotated_at, deleted_at, '' AS hint, uses_left,
+                '' AS created_by, keys.created_at, rotated_at, deleted_at, '' AS hint,
+                NULL AS self_rotated_from, uses_left,
                 digest, pepper, secrets.expires_at AS secret_expires_at, until_first_use
          FROM keys
          JOIN secrets ON secrets.key_id = keys.id
@@ -283,10 +284,11 @@ pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     Ok(changed > 0)
 }
 
-pub fn update_rotated(tx: &Write<'_>, id: KeyId, hint: &str, now: Timestamp) -> Result<()> {
+/// Notes a rotation: when, what the newest secret looks like, and who did it.
+pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
     tx.execute(
-        "UPDATE keys SET rotated_at = $1, hint = $2 WHERE id = $3",
-        &[&now, &hint, &id],
+        "UPDATE keys SET rotated_at = $1, hint = $2, self_rotated_from = $3 WHERE id = $4",
+        &[&now, &key.hint, &key.self_rotated_from, &key.id],
     )?;
     Ok(())
 }
@@ -414,6 +416,7 @@ fn from_row(row: &Row<'_>) -> Result<Key> {
         rotated_at: row.get("rotated_at")?,
         deleted_at: row.get("deleted_at")?,
         hint: row.get("hint")?,
+        self_rotated_from: row.get("self_rotated_from")?,
         uses_left: row.get("uses_left")?,
     })
 }

@@ -48,6 +48,8 @@ pub struct KeyBody<'a> {
     created_by: &'a str,
     created_at: String,
     rotated_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_rotated_from: Option<&'a str>,
     last_used_at: Option<String>,
     last_used_ip: Option<&'a str>,
     use_count: u64,
@@ -105,6 +107,7 @@ impl<'a> KeyBody<'a> {
             created_by: &key.created_by,
             created_at: key.created_at.to_string(),
             rotated_at: key.rotated_at.map(|at| at.to_string()),
+            self_rotated_from: key.self_rotated_from.as_deref(),
             last_used_at: view.usage.last_used_at.map(|at| at.to_string()),
             last_used_ip: view.usage.last_used_ip.as_deref(),
             use_count: view.usage.use_count,
@@ -219,7 +222,12 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/keys/{id}/rotate`
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
-    let issued = keys::rotate::rotate(call.app, call.caller()?, id(call)?, grace(call)?)?;
+    let issued = keys::rotate::rotate(
+        call.app,
+        call.caller()?,
+        id(call)?,
+        grace(call, Grace::parse)?,
+    )?;
     shown(200, &issued)
 }
 
@@ -249,7 +257,7 @@ pub fn whoami(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/whoami/rotate`
 pub fn rotate_own(call: &Call<'_>) -> Result<Reply> {
     let secret = call.secret.ok_or(Error::Unauthenticated)?;
-    let (caller, grace) = (call.caller()?, grace(call)?);
+    let (caller, grace) = (call.caller()?, grace(call, Grace::parse_own)?);
     let issued = rotate_own_key(call.app, caller, secret.to_owned(), grace, Life::Kept)?;
     shown(200, &issued)
 }
@@ -266,7 +274,7 @@ fn shown(status: u16, issued: &Issued) -> Result<Reply> {
     Ok(Reply::json(status, &IssuedBody { key, secret }))
 }
 
-fn grace(call: &Call<'_>) -> Result<Grace> {
+fn grace(call: &Call<'_>, parse: fn(Option<u64>, bool) -> Result<Grace>) -> Result<Grace> {
     let mut body = Fields::of_optional(call.request)?;
     let grace = Grace::parse(
         body.number("grace_s")?,

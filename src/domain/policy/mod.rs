@@ -4,8 +4,8 @@
 //! demands of a key.
 //!
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
-//! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
+//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `self_rotation`, `confirm_name`, `editable` and
+//! `secret_shown` hold for them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
 //! `issued_by`, `owner`, `catalog`, `prefix` and the greatest numbers of keys concern new keys alone; but `root_administrator`
@@ -53,6 +53,8 @@ pub struct Policy {
     pub editable: Editable,
     pub can_disable: bool,
     pub can_rotate: bool,
+    /// What a key may do about its own secret, with nothing but that secret.
+    pub self_rotation: SelfRotation,
     /// Deleting asks for the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
@@ -130,6 +132,19 @@ pub enum AddressRule {
     /// No list at all.
     Off,
 }
+
+/// Whether a key may replace its own secret, without the right to manage keys. A key that can only read never may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SelfRotation {
+    /// The old secret ends with the rotation, so that its holder notices.
+    AtOnce,
+    /// The old secret may go on working for a time, at most [`SELF_GRACE_S_MAX`].
+    Grace,
+    No,
+}
+
+/// The longest time that the old secret of a key that has rotated itself may go on working: an hour.
+pub const SELF_GRACE_S_MAX: u64 = 3_600;
 
 /// How often a secret can be seen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -223,6 +238,14 @@ impl Words for AddressRule {
 impl Words for SecretShown {
     const TABLE: &'static [(Self, &'static str)] =
         &[(SecretShown::Once, "once"), (SecretShown::Sealed, "sealed")];
+}
+
+impl Words for SelfRotation {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (SelfRotation::AtOnce, "at_once"),
+        (SelfRotation::Grace, "grace"),
+        (SelfRotation::No, "no"),
+    ];
 }
 
 impl Words for TiedTo {
@@ -352,6 +375,7 @@ impl Policy {
             editable: Editable::All,
             can_disable: true,
             can_rotate: true,
+            self_rotation: SelfRotation::AtOnce,
             confirm_name: false,
             tied_to: TiedTo::OwnerAndWorkspace,
             acts_for_owner: false,

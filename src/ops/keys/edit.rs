@@ -179,16 +179,8 @@ fn check_reach(
     if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
-    let limits_unchanged = before.scopes == after.scopes
-        && before.read_only == after.read_only
-        && before.not_before == after.not_before
-        && before.expires_at == after.expires_at
-        && before.allowed_ips == after.allowed_ips
-        && before.rate_limit == after.rate_limit
-        && before.enabled == after.enabled
-        && uses_left.is_none();
-    let own = [Identity::ForOwner(after.id), Identity::Key(after.id)];
-    if own.contains(&caller.identity) && !limits_unchanged {
+    let only_labels = changed(before, after, uses_left).all(is_label);
+    if caller.is_key(after.id) && !(only_labels && before.enabled == after.enabled) {
         return Err(Error::Forbidden(
             "a key cannot edit its own limits or metadata".to_owned(),
         ));

@@ -230,6 +230,7 @@ fn plan(
         rotated_at: None,
         deleted_at: None,
         hint: String::new(),
+        self_rotated_from: None,
     };
     Ok((key, policy))
 }

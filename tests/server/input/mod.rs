@@ -99,6 +99,7 @@ fn routes() -> (Server, Vec<Route>) {
             ("editable", Editable),
             ("can_disable", Flag),
             ("can_rotate", Flag),
+            ("self_rotation", Word),
             ("confirm_name", Flag),
             ("tied_to", Word),
             ("acts_for_owner", Flag),

@@ -59,4 +59,8 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
 fn check_migrated(line: &Line) {
     let standard = line.json(&["policy", "show", "standard"]);
     assert_eq!(standard["editable"], serde_json::json!(["*"]));
+    // Keys that could be rotated may go on rotating themselves; those that could not do not begin to.
+    assert_eq!(standard["self_rotation"], "at_once");
+    let aware = line.json(&["policy", "show", "aware"]);
+    assert_eq!(aware["self_rotation"], "no");
 }
