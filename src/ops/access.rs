@@ -176,6 +176,15 @@ impl Caller {
         ))
     }
 
+    /// Whether the caller manages the root workspace: an owner or administrator of it, a key of it with `server:admin`, or
+    /// the machine's own administrator.
+    pub fn manages_root(&self, directory: &Directory) -> bool {
+        root(directory).is_ok_and(|root| {
+            self.require_root_administrator(directory).is_ok()
+                || self.may(directory, Permission::ServerAdmin, root, None)
+        })
+    }
+
     /// For lists: the permission as such. What is listed is decided row by row.
     pub fn require_somewhere(&self, permission: Permission) -> Result<()> {
         if self.permissions.contains(permission) {

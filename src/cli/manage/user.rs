@@ -239,6 +239,52 @@ fn delete(args: &DeleteArgs) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
     server.ask("DELETE", &Target::of(&["users", user]), None)?;
     show::done(&args.common, &format!("deleted user {user}"))?;
+    match answer.status {
+        200 => ownerless(&args.common, &answer, args.end_keys),
+        _ => Ok(End::Done),
+    }
+}
+
+fn disable(args: &DisableArgs) -> Result<End> {
+    let body = Switch::Off.body().flag("end_keys", args.end_keys).value();
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask("PATCH", &Target::of(&["users", &args.user]), Some(&body))?;
+    if args.common.json {
+        show::one(&args.common, &answer)?;
+        return Ok(End::Done);
+    }
+    let mut user: Object = answer.json()?;
+    user.remove("ownerless_keys");
+    print(&user.written())?;
+    ownerless(&args.common, &answer, args.end_keys)
+}
+
+/// The part of an answer that names keys.
+#[derive(Deserialize)]
+struct Ownerless {
+    ownerless_keys: Vec<Object>,
+}
+
+/// Names the management keys without an owner that a user made.
+fn ownerless(common: &Common, answer: &Answer, ended: bool) -> Result<End> {
+    if common.json {
+        print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let body: Ownerless = answer.json()?;
+    if body.ownerless_keys.is_empty() {
+        return Ok(End::Done);
+    }
+    print(match ended {
+        true => "\nManagement keys without an owner that this user made, now deleted:",
+        false => {
+            "\nManagement keys without an owner that this user made, which still work (see --end-keys):"
+        }
+    })?;
+    for key in &body.ownerless_keys {
+        let (id, name) = (text_of(key.member("id")), text_of(key.member("name")));
+        print(&format!("  {id}  {name}"))?;
+    }
     Ok(End::Done)
 }
 

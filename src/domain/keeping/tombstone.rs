@@ -23,6 +23,8 @@ pub enum Verb {
     On,
     /// A user's password is another one.
     Password,
+    /// A user or workspace has given up a name. The id is the name, which is never a uid.
+    Retired,
     /// Secrets that the key had before have been replaced.
     Rotated,
 }
@@ -34,6 +36,7 @@ const VERBS: [(Verb, &str); 7] = [
     (Verb::Off, "off"),
     (Verb::On, "on"),
     (Verb::Password, "password"),
+    (Verb::Retired, "retired"),
     (Verb::Rotated, "rotated"),
 ];
 
@@ -64,6 +67,7 @@ pub struct Fate {
     pub rotated: Option<Timestamp>,
     pub changed: Option<Timestamp>,
     pub password: Option<Timestamp>,
+    pub retired: Option<Timestamp>,
     pub authenticator: Option<Timestamp>,
 }
 
@@ -141,7 +145,24 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         kind,
         id: event.target.id.clone(),
     };
-    verbs.into_iter().map(one).collect()
+    let name = retired_name(event).map(|name| Tombstone {
+        id: name,
+        ..one(Verb::Retired)
+    });
+    verbs.into_iter().map(one).chain(name).collect()
+}
+
+/// The name of a user, or the slug of a workspace, that an event has taken from its holder.
+pub fn retired_name(event: &Event) -> Option<String> {
+    let member = match event.target.kind {
+        Kind::User => "user_name",
+        Kind::Workspace => "slug",
+        Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session => return None,
+    };
+    let name = changes::before(&event.changes, member)?;
+    // Names have neither blanks nor line ends; what has is none, and must not spoil the file.
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+    (event.outcome == Outcome::Allowed && is_name).then_some(name)
 }
 
 impl Tombstone {
@@ -239,6 +260,7 @@ impl Tombstones {
             Verb::Off => fate.switched = Some((one.at, false)),
             Verb::On => fate.switched = Some((one.at, true)),
             Verb::Password => fate.password = fate.password.max(at),
+            Verb::Retired => fate.retired = fate.retired.max(at),
             Verb::Rotated => fate.rotated = fate.rotated.max(at),
         }
     }
@@ -271,6 +293,7 @@ impl Tombstones {
             write(fate.changed, Verb::Changed);
             write(fate.password, Verb::Password);
             write(fate.authenticator, Verb::Authenticator);
+            write(fate.retired, Verb::Retired);
         }
         let at = self.latest.unwrap_or(Timestamp(0));
         text.push_str(&Numbers::default().lines(self.given, at));
@@ -356,6 +379,24 @@ mod tests {
         check("user.edit", Kind::User, off, &[Verb::Off]);
         check("user.edit", Kind::User, r#"{"email":[null,"a"]}"#, &[]);
         check("user.roles", Kind::User, "", &[Verb::Changed]);
+        check(
+            "user.delete",
+            Kind::User,
+            r#"{"user_name":["alice",""]}"#,
+            &[Verb::Deleted, Verb::Retired],
+        );
+        check(
+            "workspace.create",
+            Kind::Workspace,
+            r#"{"slug":["","emea"]}"#,
+            &[],
+        );
+        check(
+            "workspace.edit",
+            Kind::Workspace,
+            r#"{"slug":["emea","europe"]}"#,
+            &[Verb::Retired],
+        );
         check("user.password", Kind::User, "", &[Verb::Password]);
         check(
             "user.authenticator_add",

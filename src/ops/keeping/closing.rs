@@ -205,7 +205,7 @@ impl Closing<'_> {
 
     fn user(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
-            return Ok(());
+            return retire(tx, Kind::User, id, fate);
         };
         let target = || Target::new(Kind::User, id);
         let name = people::find(tx, uid)?.map_or(id.to_owned(), |user| user.user_name);
@@ -239,7 +239,7 @@ impl Closing<'_> {
 
     fn workspace(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
-            return Ok(());
+            return retire(tx, Kind::Workspace, id, fate);
         };
         let target = || Target::new(Kind::Workspace, id);
         let found = workspaces::find(tx, uid)?;
@@ -303,6 +303,14 @@ impl Closing<'_> {
             ..self.template.clone()
         };
         audit::append(tx, self.peppers, event)
+    }
+}
+
+/// A name that became free after the copy was made stays retired.
+fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &Fate) -> Result<()> {
+    match fate.retired {
+        Some(_) => names::retire_unknown(tx, kind, name),
+        None => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ pub mod tokens;
 use super::access::{self, Caller, Identity};
 use super::keys::bounds;
 use super::retry::{self, Retry};
-use super::{App, Record};
+use super::{App, Record, names};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
@@ -81,10 +81,10 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
                 return Err(Error::invalid("workspace", "there is no such workspace"));
             }
             if people::find_by_name(tx, &user_name)?.is_some() {
-                return Err(Error::Conflict(format!(
-                    "there is a user {user_name} already"
-                )));
+                let is_seen = visible(&directory, &who, &user_name).is_ok();
+                return Err(names::taken(Kind::User, &user_name, is_seen));
             }
+            names::check_retired(tx, &directory, &who, Kind::User, &user_name, None)?;
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let user = User {

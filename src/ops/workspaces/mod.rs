@@ -4,7 +4,7 @@ pub mod delete;
 
 use super::access::{self, Caller};
 use super::retry::{self, Retry};
-use super::{App, Record};
+use super::{App, Record, names};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
@@ -67,14 +67,17 @@ pub fn create(
             let workspace = Workspace {
                 uid: Uid::generate()?,
                 number: numbers::next_of_workspaces(tx)?,
-                slug: new.slug.unwrap_or_else(|| free_slug(&all, &new.name)),
+                slug: match new.slug {
+                    Some(slug) => slug,
+                    None => free_slug(tx, &all, &new.name)?,
+                },
                 name: new.name,
                 parent: Some(parent),
                 enabled: true,
                 created_at: now,
                 updated_at: now,
             };
-            check_slug_free(&all, &workspace)?;
+            check_slug_free(tx, &directory, &who, &all, &workspace)?;
             workspaces::insert(tx, &workspace)?;
             check_tree(&workspaces::list(tx)?)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
@@ -146,7 +149,9 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
                 return Ok((None, before));
             }
             after.updated_at = now;
-            check_slug_free(&workspaces::list(tx)?, &after)?;
+            if after.slug != before.slug {
+                check_slug_free(tx, &directory, &who, &workspaces::list(tx)?, &after)?;
+            }
             workspaces::update(tx, &after)?;
             check_tree(&workspaces::list(tx)?)?;
             Ok((Some(record(&after, changes)), after))
@@ -212,29 +217,35 @@ fn check_live(read: &Read, parent: Uid) -> Result<()> {
     }
 }
 
-/// A slug from a name, with a number behind it if another workspace has it.
-fn free_slug(all: &[Workspace], name: &str) -> String {
+/// A slug from a name, with a number behind it if another workspace has it or had it before.
+fn free_slug(read: &Read, all: &[Workspace], name: &str) -> Result<String> {
     let first = text::slug_of(name);
-    let taken = |slug: &String| all.iter().any(|workspace| workspace.slug == *slug);
-    // One of so many different ones is free.
-    let numbered = (2..=all.len() + 2).map(|number| format!("{first}-{number}"));
-    std::iter::once(first.clone())
-        .chain(numbered)
-        .find(|slug| !taken(slug))
-        .unwrap_or(first)
+    let mut slug = first.clone();
+    for number in 2_u64.. {
+        let is_taken = all.iter().any(|workspace| workspace.slug == slug);
+        if !is_taken && retired::find(read, Kind::Workspace, &slug)?.is_none() {
+            break;
+        }
+        slug = format!("{first}-{number}");
+    }
+    Ok(slug)
 }
 
-fn check_slug_free(all: &[Workspace], wanted: &Workspace) -> Result<()> {
-    if all
-        .iter()
-        .any(|other| other.slug == wanted.slug && other.uid != wanted.uid)
-    {
-        return Err(Error::Conflict(format!(
-            "there is a workspace {} already",
-            wanted.slug
-        )));
+/// Refuses a slug that another workspace has, or had before.
+fn check_slug_free(
+    read: &Read,
+    directory: &Directory,
+    caller: &Caller,
+    all: &[Workspace],
+    wanted: &Workspace,
+) -> Result<()> {
+    let mut others = all.iter().filter(|other| other.uid != wanted.uid);
+    if others.any(|other| other.slug == wanted.slug) {
+        let is_seen = visible(directory, caller, &wanted.slug).is_ok();
+        return Err(names::taken(Kind::Workspace, &wanted.slug, is_seen));
     }
-    Ok(())
+    let (kind, holder) = (Kind::Workspace, Some(wanted.uid));
+    names::check_retired(read, directory, caller, kind, &wanted.slug, holder)
 }
 
 /// In the transaction of the change, over the rows as they will be: one root, no circle, no depth beyond the limit.
