@@ -178,6 +178,7 @@ CREATE TABLE keys (
 CREATE UNIQUE INDEX keys_number ON keys (number);  -- an index of its own, unlike a constraint's, has the ids too
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
+CREATE INDEX keys_created_by ON keys (created_by, id);
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;

@@ -20,9 +20,11 @@ pub struct SecretRow {
 }
 
 /// Which keys a list walks through.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
     All,
+    /// Of an actor, as `created_by` has it.
+    MadeBy(String),
     OfOwner(Uid),
     OfWorkspace(Uid),
 }
@@ -104,7 +106,7 @@ pub fn find_id_by_number(read: &Read, number: i64) -> Result<Option<KeyId>> {
 /// Ids after one, in their order.
 pub fn list_ids(
     read: &Read,
-    source: Source,
+    source: &Source,
     after: Option<KeyId>,
     limit: u32,
 ) -> Result<Vec<KeyId>> {
@@ -112,12 +114,15 @@ pub fn list_ids(
     let id = |row: &Row<'_>| row.get("id");
     match source {
         Source::All => read.query(IDS, &[&after, &limit], id),
-        Source::OfOwner(owner) => read.query(IDS_OF_OWNER, &[&owner, &after, &limit], id),
-        Source::OfWorkspace(uid) => read.query(IDS_OF_WORKSPACE, &[&uid, &after, &limit], id),
+        Source::MadeBy(actor) => read.query(IDS_MADE_BY, &[actor, &after, &limit], id),
+        Source::OfOwner(owner) => read.query(IDS_OF_OWNER, &[owner, &after, &limit], id),
+        Source::OfWorkspace(uid) => read.query(IDS_OF_WORKSPACE, &[uid, &after, &limit], id),
     }
 }
 
 const IDS: &str = "SELECT id FROM keys WHERE id > $1 ORDER BY id LIMIT $2";
+const IDS_MADE_BY: &str =
+    "SELECT id FROM keys WHERE created_by = $1 AND id > $2 ORDER BY id LIMIT $3";
 const IDS_OF_OWNER: &str =
     "SELECT id FROM keys WHERE owner_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
 const IDS_OF_WORKSPACE: &str =
@@ -361,6 +366,33 @@ pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT id FROM keys WHERE workspace_uid = $1 AND deleted_at IS NULL ORDER BY id",
         &[&workspace],
+        |row| row.get("id"),
+    )
+}
+
+/// Keys that an actor has made and that act on this server, deleted ones too: those of its own catalog, those that act for
+/// their owner, and those that only administrators issue.
+pub fn list_acting_made_by(read: &Read, catalog: &str, actor: &str) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys
+         WHERE created_by = $1
+           AND (catalog = $2
+                OR policy IN (SELECT name FROM policies
+                              WHERE acts_for_owner = 1 OR issued_by = 'root_administrator'))
+         ORDER BY id",
+        &[&actor, &catalog],
+        |row| row.get("id"),
+    )
+}
+
+/// As [`list_acting_made_by`], of the keys that a user owns.
+pub fn list_acting_of_owner(read: &Read, catalog: &str, owner: Uid) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys
+         WHERE owner_uid = $1
+           AND (catalog = $2 OR policy IN (SELECT name FROM policies WHERE acts_for_owner = 1))
+         ORDER BY id",
+        &[&owner, &catalog],
         |row| row.get("id"),
     )
 }

@@ -15,7 +15,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
                                name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
                                rate_window_s, prefix, acts_for_owner, self_rotation)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24, $25)",
+                 $24, $25, $26)",
         policy,
     )?;
     insert_roles(tx, policy)
@@ -31,7 +31,7 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
               can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner,
               self_rotation)
            = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-              $25)
+              $25, $26)
          WHERE name = $1",
         policy,
     )?;

@@ -122,6 +122,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         workspace: query.take("workspace"),
         policy: query.take("policy"),
         owner: query.take("owner"),
+        created_by: query.take("created_by"),
         state: state(query.take("state"))?,
         query: query.take("q"),
         expiring_within_s: query.take_number("expiring_within_s")?,
@@ -153,7 +154,7 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
         name: body.required_text("name")?,
         description: body.text("description")?.unwrap_or_default(),
         workspace: body.text("workspace")?,
-        owner: body.text("owner")?,
+        owner: body.text_or_null("owner")?,
         policy: body.text("policy")?,
         catalog: body.text("catalog")?,
         scopes: body.texts("scopes")?.unwrap_or_default(),
@@ -276,7 +277,7 @@ fn shown(status: u16, issued: &Issued) -> Result<Reply> {
 
 fn grace(call: &Call<'_>, parse: fn(Option<u64>, bool) -> Result<Grace>) -> Result<Grace> {
     let mut body = Fields::of_optional(call.request)?;
-    let grace = Grace::parse(
+    let grace = parse(
         body.number("grace_s")?,
         body.flag("until_first_use")?.unwrap_or(false),
     )?;

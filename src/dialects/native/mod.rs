@@ -64,7 +64,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/users",              Caller,   people::create),
     get   (        "/users/{id}",         Caller,   people::find),
     patch (        "/users/{id}",         Caller,   people::edit),
-    delete(        "/users/{id}",         Caller,   people::delete),
+    delete(        "/users/{id}",         Caller,   people::delete).with_query(),
     post  (        "/users/{id}/password",Caller,   people::set_password),
     put   (        "/users/{id}/roles",   Caller,   people::set_roles),
     get   (        "/users/{id}/authenticators", Caller, people::authenticators),

@@ -63,6 +63,12 @@ mod tests {
     use super::*;
     use crate::domain::audit::Changes;
 
+    fn changes_of(member: &'static str, old: &str, new: &str) -> String {
+        let mut changes = Changes::default();
+        changes.note(member, &old, &new);
+        changes.into_json()
+    }
+
     #[test]
     fn what_was_written_is_read() {
         let mut changes = Changes::default();
@@ -74,6 +80,9 @@ mod tests {
         ];
         assert_eq!(parse(&changes.into_json()).unwrap(), expected);
         assert_eq!(parse("").unwrap(), []);
+        let text = changes_of("slug", "emea", "europe");
+        assert_eq!(before(&text, "slug").as_deref(), Some("emea"));
+        assert_eq!(before(&text, "name"), None);
         for bad in [
             "{",
             "{}",

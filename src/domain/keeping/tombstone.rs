@@ -5,6 +5,7 @@
 //! the SHA-256 of what stands before it. A line `<milliseconds> mark <number> <hash> <check>` says up to which event
 //! the audit log had been looked at; the hash tells whether it still is the same log. Lines `given` are [`super::numbers`].
 
+use super::changes;
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
 use crate::domain::policy::{Field, Meaning, word};
@@ -29,7 +30,7 @@ pub enum Verb {
     Rotated,
 }
 
-const VERBS: [(Verb, &str); 7] = [
+const VERBS: [(Verb, &str); 8] = [
     (Verb::Authenticator, "authenticator"),
     (Verb::Changed, "changed"),
     (Verb::Deleted, "deleted"),

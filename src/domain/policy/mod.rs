@@ -173,21 +173,6 @@ pub enum Editable {
     Only(Vec<Field>),
 }
 
-/// The members of a key that an edit can change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Field {
-    AllowedIps,
-    Description,
-    ExpiresAt,
-    Metadata,
-    Name,
-    NotBefore,
-    RateLimit,
-    ReadOnly,
-    Scopes,
-    UsesLeft,
-}
-
 /// An enum whose values have words, in one table.
 pub trait Words: Sized + Copy + PartialEq + 'static {
     const TABLE: &'static [(Self, &'static str)];

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity};
+use crate::ops::access::Caller;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
@@ -291,10 +291,6 @@ pub(super) fn changes(before: &Key, after: &Key) -> Changes {
         key.rate_limit
             .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
     };
-    changes.note("name", &before.name, &after.name);
-    changes.note("description", &before.description, &after.description);
-    changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
-    changes.note("read_only", &before.read_only, &after.read_only);
     changes.note("enabled", &before.enabled, &after.enabled);
     for field in Field::all() {
         let (name, b, a) = (word(field), before, after);

@@ -145,7 +145,7 @@ pub fn rotate_own(
             policy.check_rotate()?;
             policy.check_self_rotation(&key, grace.seconds())?;
             let before = key.clone();
-            let (mut key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            let (mut key, secret) = replace(tx, &files, &policy, key, grace, Some(source), now)?;
             if life == Life::Anew {
                 renew(tx, &policy, &before, &mut key, now)?;
             }

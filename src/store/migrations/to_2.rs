@@ -2,6 +2,7 @@
 
 use super::Step;
 use crate::domain::audit::Kind;
+use crate::domain::keeping::changes;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::Result;

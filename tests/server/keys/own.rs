@@ -36,7 +36,7 @@ fn a_key_rotates_itself_and_stays_what_it_is() {
     let server = Server::start();
     let admin = server.admin();
     let key = admin.issue(json!({
-        "name": "k", "catalog": "latchkey", "scopes": ["keys:read"], "read_only": true, "prefix": "own",
+        "name": "k", "catalog": "latchkey", "scopes": ["keys:read"], "prefix": "own",
         "expires_at": "2040-01-01T00:00:00Z",
     }));
     let own = server.bearer(&key.secret);
@@ -79,7 +79,7 @@ fn of_two_rotations_with_one_secret_exactly_one_wins() {
         json!({ "grace_s": 60 }),
         json!({ "until_first_use": true }),
     ] {
-        let key = admin.issue(json!({ "name": "k" }));
+        let key = admin.issue(json!({ "name": "k", "policy": "graceful" }));
         let own = server.bearer(&key.secret);
         let answers = together(4, |_| own.post("/v1/whoami/rotate", body.clone()));
         let winners: Vec<_> = answers

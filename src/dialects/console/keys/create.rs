@@ -119,7 +119,7 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
         name,
         description: form.text("description").to_owned(),
         workspace: form.some("workspace"),
-        owner: form.some("owner"),
+        owner: owner(form),
         policy: Some(policy.name.clone()),
         catalog: form.some("catalog").or_else(|| words.catalog()),
         scopes: typed.scopes,
@@ -134,6 +134,15 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
         metadata: metadata(visit.texts, form)?,
         prefix: form.some("prefix"),
     })
+}
+
+/// The value that stands for "no owner" in the list of owners. No user can have this name.
+pub const NO_OWNER: &str = ":nobody";
+
+/// What was chosen as the owner; left empty, the server decides.
+fn owner(form: &Form) -> Option<Option<String>> {
+    form.some("owner")
+        .map(|owner| Some(owner).filter(|owner| owner != NO_OWNER))
 }
 
 /// A JSON object, compact.
