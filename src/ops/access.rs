@@ -99,6 +99,11 @@ impl Caller {
         (for_him && self.user == Some(user)) || self.is_session_of(user)
     }
 
+    /// Whether the caller is this key.
+    pub fn is_key(&self, id: KeyId) -> bool {
+        [Identity::ForOwner(id), Identity::Key(id)].contains(&self.identity)
+    }
+
     /// Whether the credential permits nothing but reading.
     pub fn only_reads(&self) -> bool {
         Permissions::reading().covers(self.permissions)
@@ -173,6 +178,15 @@ impl Caller {
         Err(Error::Forbidden(
             "this takes an administrator of the root workspace".to_owned(),
         ))
+    }
+
+    /// Whether the caller manages the root workspace: an owner or administrator of it, a key of it with `server:admin`, or
+    /// the machine's own administrator.
+    pub fn manages_root(&self, directory: &Directory) -> bool {
+        root(directory).is_ok_and(|root| {
+            self.require_root_administrator(directory).is_ok()
+                || self.may(directory, Permission::ServerAdmin, root, None)
+        })
     }
 
     /// For lists: the permission as such. What is listed is decided row by row.

@@ -9,6 +9,7 @@ pub mod catalogs;
 pub mod clock;
 pub mod keeping;
 pub mod keys;
+mod names;
 pub mod oversight;
 pub mod people;
 pub mod policies;

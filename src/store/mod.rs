@@ -15,6 +15,7 @@ pub mod keeping;
 pub mod keys;
 pub mod local;
 mod migrations;
+pub mod names;
 pub mod numbers;
 pub mod people;
 pub mod policies;

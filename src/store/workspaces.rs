@@ -1,6 +1,7 @@
 //! Rows of workspaces.
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, names};
+use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
@@ -58,8 +59,13 @@ pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     )
 }
 
-/// Writes the members that an edit may change.
+/// Writes the members that an edit may change. A slug that is given up is retired.
 pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
+    if let Some(before) = find(tx, workspace.uid)?
+        && before.slug != workspace.slug
+    {
+        names::retire(tx, Kind::Workspace, &before.slug, before.uid)?;
+    }
     tx.execute(
         "UPDATE workspaces
          SET slug = $1, name = $2, parent_uid = $3, enabled = $4, updated_at = $5
@@ -76,8 +82,11 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Ends a workspace for good. `false` if it had ended already: the first time stands.
+/// Ends a workspace for good, and retires its slug. `false` if it had ended already: the first time stands.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
+    if let Some(before) = find(tx, uid)? {
+        names::retire(tx, Kind::Workspace, &before.slug, uid)?;
+    }
     let changed = tx.execute(
         "UPDATE workspaces SET deleted_at = $1 WHERE uid = $2 AND deleted_at IS NULL",
         &[&now, &uid],

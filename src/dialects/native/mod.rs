@@ -67,7 +67,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/users",              Caller,   people::create),
     get   (        "/users/{id}",         Caller,   people::find),
     patch (        "/users/{id}",         Caller,   people::edit).takes_away_if(disables),
-    delete(        "/users/{id}",         Caller,   people::delete),
+    delete(        "/users/{id}",         Caller,   people::delete).with_query(),
     post  (        "/users/{id}/password",Caller,   people::set_password),
     put   (        "/users/{id}/roles",   Caller,   people::set_roles).takes_away_if(leaves_only_roles),
     get   (        "/users/{id}/authenticators", Caller, people::authenticators),

@@ -10,7 +10,7 @@ use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    STANDARD, SecretShown, TiedTo, word,
+    STANDARD, SecretShown, SelfRotation, TiedTo, word,
 };
 use crate::domain::sorted;
 use crate::error::{Error, Result};
@@ -41,6 +41,7 @@ pub struct PolicyEdit {
     pub editable: Option<Editable>,
     pub can_disable: Option<bool>,
     pub can_rotate: Option<bool>,
+    pub self_rotation: Option<SelfRotation>,
     pub confirm_name: Option<bool>,
     pub tied_to: Option<TiedTo>,
     pub acts_for_owner: Option<bool>,
@@ -81,6 +82,7 @@ impl PolicyEdit {
             editable: self.editable.unwrap_or(before.editable),
             can_disable: self.can_disable.unwrap_or(before.can_disable),
             can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
+            self_rotation: self.self_rotation.unwrap_or(before.self_rotation),
             confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
             acts_for_owner,
@@ -260,6 +262,11 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("editable", &editable(b), &editable(a));
     changes.note("can_disable", &b.can_disable, &a.can_disable);
     changes.note("can_rotate", &b.can_rotate, &a.can_rotate);
+    changes.note(
+        "self_rotation",
+        &word(b.self_rotation),
+        &word(a.self_rotation),
+    );
     changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
     changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);

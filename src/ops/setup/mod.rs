@@ -345,6 +345,7 @@ fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
         rotated_at: None,
         deleted_at: None,
         hint: String::new(),
+        self_rotated_from: None,
     })
 }
 

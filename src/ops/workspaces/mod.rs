@@ -4,7 +4,7 @@ pub mod delete;
 
 use super::access::{self, Caller};
 use super::retry::{self, Retry};
-use super::{App, Record};
+use super::{App, Record, names};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
@@ -13,7 +13,7 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, Write, numbers, workspaces};
+use crate::store::{Read, Write, names as retired, numbers, workspaces};
 use std::collections::HashSet;
 
 /// Numbers that are tried one after the other behind a slug that is taken.
@@ -84,7 +84,7 @@ pub fn create(
                 created_at: now,
                 updated_at: now,
             };
-            check_slug_free(tx, &workspace)?;
+            check_slug_free(tx, &directory, &who, &workspace)?;
             workspaces::insert(tx, &workspace)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
             let mut changes = Changes::default();
@@ -155,7 +155,9 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
                 return Ok((None, before));
             }
             after.updated_at = now;
-            check_slug_free(tx, &after)?;
+            if after.slug != before.slug {
+                check_slug_free(tx, &directory, &who, &after)?;
+            }
             workspaces::update(tx, &after)?;
             if before.parent != after.parent {
                 check_tree(&workspaces::list(tx)?)?;
@@ -223,7 +225,7 @@ fn check_live(read: &Read, parent: Uid) -> Result<()> {
     }
 }
 
-/// A slug from a name, with a number behind it if another workspace has it: a small one or, where many workspaces
+/// A slug from a name, with a number behind it if another workspace has it or had it before: a small one or, where many workspaces
 /// have the name, the workspace's own.
 fn free_slug(read: &Read, name: &str, number: i64) -> Result<String> {
     let first = text::slug_of(name);
@@ -231,7 +233,8 @@ fn free_slug(read: &Read, name: &str, number: i64) -> Result<String> {
         .chain([number])
         .map(|number| format!("{first}-{number}"));
     for slug in std::iter::once(first.clone()).chain(numbered) {
-        if workspaces::find_by_slug(read, &slug)?.is_none() {
+        let is_taken = workspaces::find_by_slug(read, &slug)?.is_some();
+        if !is_taken && retired::find(read, Kind::Workspace, &slug)?.is_none() {
             return Ok(slug);
         }
     }
@@ -270,15 +273,20 @@ fn too_deep() -> Error {
     Error::Conflict(format!("workspaces can be nested {DEPTH_MAX} deep"))
 }
 
-fn check_slug_free(read: &Read, wanted: &Workspace) -> Result<()> {
+/// Refuses a slug that another workspace has, or had before.
+fn check_slug_free(
+    read: &Read,
+    directory: &Directory,
+    caller: &Caller,
+    wanted: &Workspace,
+) -> Result<()> {
     let other = workspaces::find_by_slug(read, &wanted.slug)?;
     if other.is_some_and(|other| other.uid != wanted.uid) {
-        return Err(Error::Conflict(format!(
-            "there is a workspace {} already",
-            wanted.slug
-        )));
+        let is_seen = visible(directory, caller, &wanted.slug).is_ok();
+        return Err(names::taken(Kind::Workspace, &wanted.slug, is_seen));
     }
-    Ok(())
+    let (kind, holder) = (Kind::Workspace, Some(wanted.uid));
+    names::check_retired(read, directory, caller, kind, &wanted.slug, holder)
 }
 
 /// In the transaction of the change, over the rows as they will be: one root, no circle, no depth beyond the limit.

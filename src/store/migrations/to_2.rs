@@ -2,10 +2,11 @@
 
 use super::Step;
 use crate::domain::audit::Kind;
+use crate::domain::keeping::changes;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Write;
+use crate::store::{Write, names};
 use std::collections::BTreeSet;
 
 pub const STEP: Step = Step {
@@ -31,7 +32,25 @@ const EDITABLE_OF_1: [&str; 10] = [
 
 fn act(tx: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
     store_everything_as_such(tx)?;
-    bound_keys_of_an_owner(tx)
+    bound_keys_of_an_owner(tx)?;
+    retire_former_names(tx)
+}
+
+/// Remembers the names that users and workspaces have given up, as the audit log has them.
+fn retire_former_names(tx: &Write<'_>) -> Result<()> {
+    for (kind, member) in [(Kind::User, "user_name"), (Kind::Workspace, "slug")] {
+        let all = tx.query(
+            "SELECT changes FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'",
+            &[&kind.as_str()],
+            |row| row.get::<String>("changes"),
+        )?;
+        for name in all.iter().filter_map(|text| changes::before(text, member)) {
+            if !name.is_empty() {
+                names::retire_unknown(tx, kind, &name)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A policy that lists every member means that everything may be edited: a member that a later version adds as well.
