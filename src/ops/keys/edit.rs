@@ -3,7 +3,9 @@
 use super::admission::{check_name, check_owners_room, check_takeover, policy_of};
 use super::issue::{addresses, expiry, metadata, scopes};
 use super::{View, bounds, manageable, record, view};
-use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::changes::between as changes;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::locks::lock;
@@ -16,6 +18,8 @@ use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity};
+use crate::ops::keeping::accept::require_accepted;
+use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
@@ -38,7 +42,7 @@ pub struct Edit {
 
 /// Changes members of a key; takes effect on the next verification.
 pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let key = app.change(
         caller,
         "key.edit",
@@ -61,7 +65,8 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             }
             check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             check_own(&directory, &who, &policy, &before, &after, edit.uses_left)?;
-            write(tx, &index, &before, &after, edit.uses_left)
+            check_opening(tx, &directory, &who, &before, &after)?;
+            write(tx, &index, &peppers, &before, &after, edit.uses_left)
         },
     )?;
     view(app, key)
@@ -69,7 +74,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
 
 /// Turns a key off or on.
 pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
         let directory = index.directory();
@@ -84,7 +89,8 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
         };
         check_reach(tx, &directory, &who, &before, &after, None)?;
         check_own(&directory, &who, &policy, &before, &after, None)?;
-        write(tx, &index, &before, &after, None)
+        check_opening(tx, &directory, &who, &before, &after)?;
+        write(tx, &index, &peppers, &before, &after, None)
     })?;
     view(app, key)
 }
@@ -229,10 +235,26 @@ fn check_own(
     ))
 }
 
+/// A key that was found changed past Latchkey, or whose policy was, is not opened again by whoever manages keys.
+fn check_opening(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    before: &Key,
+    after: &Key,
+) -> Result<()> {
+    if before.enabled || !after.enabled {
+        return Ok(());
+    }
+    require_accepted(tx, caller, &Target::new(Kind::Key, after.id))?;
+    policies::require_in_force(tx, directory, &after.policy)
+}
+
 /// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
 fn write(
     tx: &Write<'_>,
     index: &Arc<Index>,
+    peppers: &Peppers,
     before: &Key,
     after: &Key,
     uses_left: Option<Option<u64>>,
@@ -240,7 +262,7 @@ fn write(
     let mut changes = changes(before, after);
     if let Some(uses_left) = uses_left {
         changes.note_option("uses_left", &before.uses_left, &uses_left);
-        set_uses(tx, index, after.id, uses_left)?;
+        set_uses(tx, index, peppers, after.id, uses_left)?;
     }
     if changes.is_empty() && uses_left.is_none() {
         return Ok((None, after.clone()));
@@ -250,8 +272,14 @@ fn write(
 }
 
 /// Sets the uses anew; what was reserved of the old number is void.
-fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64>) -> Result<()> {
-    keys::update_uses(tx, id, uses_left)?;
+fn set_uses(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    peppers: &Peppers,
+    id: KeyId,
+    uses_left: Option<u64>,
+) -> Result<()> {
+    keys::update_uses(tx, peppers, id, uses_left)?;
     let index = index.clone();
     tx.after_commit(move || {
         if let Some(counters) = index.counters(id) {
@@ -263,24 +291,4 @@ fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64
         }
     });
     Ok(())
-}
-
-/// What differs between two states of a key, for the audit log.
-pub(super) fn changes(before: &Key, after: &Key) -> Changes {
-    let mut changes = Changes::default();
-    let rate = |key: &Key| {
-        key.rate_limit
-            .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
-    };
-    changes.note("name", &before.name, &after.name);
-    changes.note("description", &before.description, &after.description);
-    changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
-    changes.note("read_only", &before.read_only, &after.read_only);
-    changes.note("enabled", &before.enabled, &after.enabled);
-    changes.note_option("not_before", &before.not_before, &after.not_before);
-    changes.note_option("expires_at", &before.expires_at, &after.expires_at);
-    changes.note_option("allowed_ips", &before.allowed_ips, &after.allowed_ips);
-    changes.note_option("rate_limit", &rate(before), &rate(after));
-    changes.note("metadata", &before.metadata, &after.metadata);
-    changes
 }
