@@ -69,6 +69,7 @@ fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>>
         ))
     };
     Ok(Some(match target.kind {
+        Kind::Catalog if target.id == BUILT_IN => News::Catalog(target.id.clone(), built_in()?),
         Kind::Catalog => News::Catalog(target.id.clone(), catalog(read, peppers, &target.id)?),
         Kind::Key => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;

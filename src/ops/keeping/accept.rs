@@ -32,12 +32,6 @@ const KINDS: [(Kind, &str); 6] = [
 /// Seals a thing as it is now, and says so in the audit log. It is not enabled by this.
 pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accepted> {
     let found = KINDS.iter().find(|(known, _)| known.as_str() == kind);
-    let (kind, action) = *found.ok_or_else(|| {
-        Error::invalid(
-            "kind",
-            "must be catalog, key, policy, session, user or workspace",
-        )
-    })?;
     let permitted = match caller.identity {
         Identity::Local => Ok(()),
         _ => Err(Error::Forbidden(
@@ -45,7 +39,14 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
                 .to_owned(),
         )),
     };
-    app.decided(caller, action, Target::new(kind, ""), permitted)?;
+    let action = found.map_or("server.accept", |(_, action)| action);
+    app.decided(caller, action, Target::server(), permitted)?;
+    let (kind, action) = *found.ok_or_else(|| {
+        Error::invalid(
+            "kind",
+            "must be catalog, key, policy, session, user or workspace",
+        )
+    })?;
     let (id, peppers) = (id.to_owned(), app.peppers.clone());
     app.change(caller, action, Target::new(kind, ""), move |tx, _| {
         let target = target(tx, kind, &id)?;

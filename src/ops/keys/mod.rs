@@ -219,11 +219,15 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
             .map(|place| place.workspace.slug.clone())
             .unwrap_or_default(),
         owner: owner.map(|owner| owner.user_name.clone()),
-        state: key.state(
+        state: match key.state(
             owner_active || !owner_counts,
             place.is_some_and(|place| place.active),
             app.now().wall,
-        ),
+        ) {
+            // The policy was changed past Latchkey, and is closed.
+            State::Active if tied.is_none() => State::Disabled,
+            state => state,
+        },
         key,
         usage,
     }

@@ -9,7 +9,10 @@ DROP INDEX audit_events_target;
 CREATE INDEX audit_events_target ON audit_events (target_kind, target_id, outcome);
 
 -- Passwords are bound to their users under the pepper; 0 is no version of it, to_2.rs writes the version.
-CREATE TABLE new_users (
+CREATE TABLE old_users AS
+SELECT uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at, deleted_at FROM users;
+DROP TABLE users;
+CREATE TABLE users (
     uid             TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
     number          INTEGER NOT NULL UNIQUE,
     user_name       TEXT    NOT NULL CHECK (user_name = lower(user_name) AND length(user_name) BETWEEN 1 AND 100),
@@ -23,11 +26,10 @@ CREATE TABLE new_users (
     deleted_at      INTEGER,
     CHECK ((password_digest IS NULL) = (password_pepper IS NULL))
 ) STRICT;
-INSERT INTO new_users (uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
-                       created_at, deleted_at)
+INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
+                   created_at, deleted_at)
 SELECT uid, number, user_name, email, home_uid, password_digest, CASE WHEN password_digest IS NULL THEN NULL ELSE 0 END,
        enabled, generation, created_at, deleted_at
-FROM users;
-DROP TABLE users;
-ALTER TABLE new_users RENAME TO users;
+FROM old_users;
+DROP TABLE old_users;
 CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;

@@ -5,7 +5,6 @@ use crate::domain::audit::{Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
 use crate::error::Result;
-use crate::store::sqlite::Value;
 use crate::store::{Row, Write};
 
 /// What a seal is of.
@@ -15,13 +14,6 @@ pub const REFRESH_TOKEN: &str = "refresh token";
 /// The columns of a session, and of a refresh token; the seal follows them.
 pub const SESSION_COLUMNS: usize = 15;
 pub const REFRESH_TOKEN_COLUMNS: usize = 12;
-
-/// The seal of a row that is about to be written.
-pub fn of(peppers: &Peppers, what: &str, values: &[Value]) -> [u8; 32] {
-    let mut text = Vec::new();
-    values.iter().for_each(|value| value.encode(&mut text));
-    peppers.current().seal_bytes(what, &text)
-}
 
 /// The seal that a row should have, whose first so many columns are sealed.
 fn of_row(peppers: &Peppers, what: &str, columns: usize, row: &Row<'_>) -> Result<[u8; 32]> {
