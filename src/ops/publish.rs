@@ -255,6 +255,21 @@ pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
     Ok(directory)
 }
 
+/// As [`load_directory`], with users and workspaces disabled that are not what Latchkey last wrote.
+pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory> {
+    let mut directory = load_directory(read, peppers)?;
+    let mut all = workspaces::list(read)?;
+    for workspace in &mut all {
+        let target = Target::new(Kind::Workspace, workspace.uid);
+        workspace.enabled &= seals::look(read, peppers, &target)? == Standing::Sound;
+    }
+    directory.put_workspaces(all);
+    for user in people::list(read)? {
+        directory.put_user(user.uid, self::user(read, peppers, user.uid)?);
+    }
+    Ok(directory)
+}
+
 /// The built-in catalog comes from the program, so that a new version's permissions are there at once.
 fn built_in() -> Result<Option<Arc<Catalog>>> {
     Catalog::compile(permission::built_in_catalog()).map(|catalog| Some(Arc::new(catalog)))

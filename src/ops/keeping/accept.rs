@@ -55,6 +55,9 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
             Kind::Session => Standing::Absent,
             _ => seals::look(tx, &peppers, &target)?,
         };
+        if standing == Standing::Absent && seals::newest_event(tx, &target)?.is_none() {
+            return Err(Error::NotFound(kind.as_str()));
+        }
         let awaits = seals::awaits_acceptance(tx, &target)?;
         if standing != Standing::Broken && !awaits && !recorded::is_missing(tx, &target, standing)?
         {

@@ -45,7 +45,7 @@ pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Resul
                 sentence: sentence(tx, &target)?,
             });
             // What has no row opens nothing.
-            if seals::look(tx, peppers, &target)? == Standing::Broken {
+            if seals::has_row(tx, &target)? {
                 seals::close(tx, peppers, &target, now)?;
             }
         }
@@ -184,7 +184,10 @@ pub fn accept_advice(kind: Kind) -> String {
 fn sessions(app: &App) -> Check {
     let name = "sessions and audit log";
     let found = app.read(|read| {
-        let mut found: Vec<String> = sessions_against_the_log(read)?;
+        let mut found = sessions_against_the_log(read)?;
+        let broken = seals::bearers::list_broken(read, &app.peppers)?;
+        found.extend(broken.into_iter().map(|target| target.id));
+        let mut found: Vec<String> = found.into_iter().collect();
         let earlier = earlier(read, Kind::Session)?;
         found.extend(earlier.closed.into_iter().chain(earlier.changed_since));
         found.truncate(NAMED_MAX);
@@ -199,7 +202,7 @@ fn sessions(app: &App) -> Check {
         Ok(found) => Check::failed(
             name,
             format!(
-                "not of the user who began them, or changed in another way; those of the second kind were ended: {}",
+                "not of the user who began them, or changed in another way, and ended: {}",
                 found.join(", ")
             ),
             "somebody has changed the database past the server: find out who could write to the data folder, and end the \
@@ -209,7 +212,7 @@ fn sessions(app: &App) -> Check {
 }
 
 /// Sessions, and refresh tokens of sessions, that belong to somebody else than the log says.
-fn sessions_against_the_log(read: &Read) -> Result<Vec<String>> {
+fn sessions_against_the_log(read: &Read) -> Result<BTreeSet<String>> {
     let is_whole = audit::ends(read)?.is_none_or(|(first, _)| first == 1);
     let mut found = BTreeSet::new();
     for (session, user, acting) in tokens::list_bearers(read)? {
@@ -230,7 +233,7 @@ fn sessions_against_the_log(read: &Read) -> Result<Vec<String>> {
             found.insert(session.to_string());
         }
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 /// Things that are not what Latchkey last wrote, as sentences.

@@ -208,6 +208,8 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     key.uses_left = key
         .uses_left
         .map(|stored| stored.saturating_add(reserved.unwrap_or(0)));
+    // A key that was changed past Latchkey is disabled in the index before it is so in the store.
+    key.enabled &= app.index.with_key(key.id, |live| live.enabled) != Some(false);
     let directory = app.index.directory();
     let place = directory.place(key.workspace);
     let owner = key.owner.and_then(|owner| directory.user(owner));

@@ -117,9 +117,13 @@ mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    fn gate() -> PasswordGate {
+        PasswordGate::new(Arc::new(Peppers::generate().unwrap().0)).unwrap()
+    }
+
     #[test]
     fn few_wait_and_the_others_are_sent_away() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = gate();
         let turns = [gate.turn().unwrap(), gate.turn().unwrap()];
         std::thread::scope(|scope| {
             for _ in 0..WAITING_MAX {
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_panic_gives_its_turn_back() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = gate();
         for _ in 0..=DIGESTING_MAX {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 gate.in_turn(|| -> Result<()> { panic!("on purpose") })
@@ -148,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_refused_uses_up_no_account() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = gate();
         let address = |text: &str| Some(text.parse().unwrap());
         for n in 0..100 {
             let admitted = gate.admit(&format!("user{n}"), address("192.0.2.1"), 0);

@@ -93,13 +93,36 @@ pub fn create(
     })
 }
 
-/// Opens the database at `path`. Keys are read in the background; until they are all there, a key that is asked
-/// for is looked up in the store.
+/// Opens the database at `path`, to serve. What somebody has changed past Latchkey is closed in the store. Keys are read
+/// in the background; until they are all there, a key that is asked for is looked up in the store.
 pub fn open(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
     wall: Wall,
+) -> Result<Arc<App>> {
+    opened(path, files, presets, wall, true)
+}
+
+/// As [`open`], for one command: what somebody has changed past Latchkey is closed in memory alone, so that a command
+/// that only looks leaves the database as it found it.
+pub fn open_for_a_command(
+    path: &Path,
+    files: KeyFiles,
+    presets: &'static [Preset],
+    wall: Wall,
+) -> Result<Arc<App>> {
+    let app = opened(path, files, presets, wall, false)?;
+    read_keys(&app)?;
+    Ok(app)
+}
+
+fn opened(
+    path: &Path,
+    files: KeyFiles,
+    presets: &'static [Preset],
+    wall: Wall,
+    closes: bool,
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
     let (publishing, peppers) = (index.clone(), files.peppers.clone());
@@ -117,9 +140,14 @@ pub fn open(
     let clock = Clock::new(wall, mark);
     close_older_copy(&store, path, &files, clock.now().wall)?;
     let clock = Clock::new(wall, store.read(local::find_mark)?);
-    close_altered(&store, &files, clock.now().wall)?;
+    if closes {
+        close_altered(&store, &files, clock.now().wall)?;
+    }
     store.read(|read| {
-        *index.directory_mut() = publish::load_directory(read, &files.peppers)?;
+        *index.directory_mut() = match closes {
+            true => publish::load_directory(read, &files.peppers)?,
+            false => publish::load_directory_closed(read, &files.peppers)?,
+        };
         for session in people::list_sessions(read, &files.peppers, clock.now().wall)? {
             index.put_session(session.id, Some(session));
         }
@@ -199,6 +227,13 @@ fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> 
 /// the first error; until another attempt succeeds,
 /// verifications go on asking the store.
 pub fn load_keys(app: &App) -> Result<()> {
+    let broken = read_keys(app)?;
+    recorded::close_keys_of(app, &broken);
+    Ok(())
+}
+
+/// Reads all keys into the index. Returns those that somebody has changed past Latchkey; the index has them as disabled.
+fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     let failed = OnceLock::new();
     let broken = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -217,8 +252,8 @@ pub fn load_keys(app: &App) -> Result<()> {
         Some(err) => Err(err),
         None => {
             app.index.set_complete();
-            recorded::close_keys_of(app, &lock(&broken));
-            Ok(())
+            let broken = lock(&broken).clone();
+            Ok(broken)
         }
     }
 }

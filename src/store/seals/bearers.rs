@@ -5,7 +5,8 @@ use crate::domain::audit::{Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
 use crate::error::Result;
-use crate::store::{Row, Write};
+use crate::store::{Read, Row, Write};
+use std::collections::BTreeSet;
 
 /// What a seal is of.
 pub const SESSION: &str = "session";
@@ -72,31 +73,51 @@ pub fn put_refresh_token(tx: &Write<'_>, peppers: &Peppers, id: KeyId) -> Result
 /// Ends the sessions that do not fit their seals, and takes away such refresh tokens. Returns the sessions that they are
 /// or belong to.
 pub fn end_broken(tx: &Write<'_>, peppers: &Peppers) -> Result<Vec<Target>> {
-    let mut broken = Vec::new();
-    tx.each(SESSIONS, &[&FIRST, &LAST], &mut |row| {
+    let broken = broken(tx, peppers)?;
+    for id in &broken.sessions {
+        tx.execute("DELETE FROM sessions WHERE id = $1", &[id])?;
+    }
+    for (id, _) in &broken.tokens {
+        tx.execute("DELETE FROM refresh_tokens WHERE id = $1", &[id])?;
+    }
+    Ok(broken.targets())
+}
+
+/// The sessions that do not fit their seals, or whose refresh tokens do not.
+pub fn list_broken(read: &Read, peppers: &Peppers) -> Result<Vec<Target>> {
+    Ok(broken(read, peppers)?.targets())
+}
+
+struct Broken {
+    sessions: Vec<String>,
+    /// With the sessions that they belong to.
+    tokens: Vec<(String, String)>,
+}
+
+impl Broken {
+    fn targets(self) -> Vec<Target> {
+        let of_tokens = self.tokens.into_iter().map(|(_, session)| session);
+        let all: BTreeSet<String> = self.sessions.into_iter().chain(of_tokens).collect();
+        let target = |id| Target::new(Kind::Session, id);
+        all.into_iter().map(target).collect()
+    }
+}
+
+fn broken(read: &Read, peppers: &Peppers) -> Result<Broken> {
+    let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+    read.each(SESSIONS, &[&FIRST, &LAST], &mut |row| {
         if !fits(peppers, SESSION, SESSION_COLUMNS, row)? {
-            broken.push(row.get::<String>("id")?);
+            sessions.push(row.get("id")?);
         }
         Ok(())
     })?;
-    for id in &broken {
-        tx.execute("DELETE FROM sessions WHERE id = $1", &[id])?;
-    }
-    let mut tokens: Vec<(String, String)> = Vec::new();
-    tx.each(REFRESH_TOKENS, &[&FIRST, &LAST], &mut |row| {
+    read.each(REFRESH_TOKENS, &[&FIRST, &LAST], &mut |row| {
         if !fits(peppers, REFRESH_TOKEN, REFRESH_TOKEN_COLUMNS, row)? {
             tokens.push((row.get("id")?, row.get("session_id")?));
         }
         Ok(())
     })?;
-    for (id, session) in tokens {
-        tx.execute("DELETE FROM refresh_tokens WHERE id = $1", &[&id])?;
-        broken.push(session);
-    }
-    broken.sort();
-    broken.dedup();
-    let target = |id| Target::new(Kind::Session, id);
-    Ok(broken.into_iter().map(target).collect())
+    Ok(Broken { sessions, tokens })
 }
 
 /// Every session and every refresh token, by id: for a migration, which seals them for the first time.

@@ -307,7 +307,109 @@ pub fn secret_values(secret: StoredSecret, sealed: Option<&Sealed>, now: Timesta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite;
+    use crate::domain::key::pepper::Digest;
+    use crate::store::{keys, sqlite};
+
+    /// A counted key of its own store, and what it was sealed with.
+    fn sealed() -> (Read, Peppers, Key) {
+        let read = sqlite::in_memory().unwrap();
+        read.batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON")
+            .unwrap();
+        let (peppers, _) = Peppers::generate().unwrap();
+        let key = Key {
+            uses_left: Some(5),
+            ..Key::sample()
+        };
+        let secret = StoredSecret {
+            digest: Digest([1; 32]),
+            pepper: 1,
+        };
+        let now = Timestamp(3);
+        keys::insert(&read.write(), &peppers, &key, secret, None, now).unwrap();
+        (read, peppers, key)
+    }
+
+    fn fits(read: &Read, peppers: &Peppers) -> bool {
+        find(read, peppers, KeyId(1)).unwrap().unwrap().fits
+    }
+
+    #[test]
+    fn a_key_fits_the_seal_that_it_was_stored_with_and_each_later_one() {
+        let (read, peppers, key) = sealed();
+        let tx = read.write();
+        assert!(fits(&read, &peppers));
+        update_uses(&tx, &peppers, key.id, 4).unwrap();
+        assert!(fits(&read, &peppers));
+        assert_eq!(
+            find_uses(&read, &peppers, key.id).unwrap(),
+            Left::Counted(4)
+        );
+        let renamed = Key {
+            name: "renamed".to_owned(),
+            ..key
+        };
+        keys::update(&tx, &renamed).unwrap();
+        assert!(!fits(&read, &peppers));
+        put(&tx, &peppers, renamed.id, 7).unwrap();
+        assert!(fits(&read, &peppers));
+        let (others, _) = Peppers::generate().unwrap();
+        assert!(!fits(&read, &others));
+    }
+
+    /// What is not changed here is not in the seal: a column that is added has to be added to [`ROWS`].
+    #[test]
+    fn a_key_does_not_fit_once_a_column_was_changed() {
+        let (read, ..) = sealed();
+        let columns = |table: &str| -> Vec<String> {
+            let sql = match table {
+                "keys" => "SELECT name FROM pragma_table_info('keys')",
+                _ => "SELECT name FROM pragma_table_info('secrets')",
+            };
+            read.query(sql, &[], |row| row.get("name")).unwrap()
+        };
+        for table in ["keys", "secrets"] {
+            for column in columns(table) {
+                if ["id", "key_id"].contains(&column.as_str()) {
+                    continue;
+                }
+                let (read, peppers, _) = sealed();
+                read.batch(&format!(
+                    "UPDATE {table} SET {column} = CASE typeof({column})
+                         WHEN 'integer' THEN {column} + 1
+                         WHEN 'text' THEN {column} || 'x'
+                         WHEN 'blob' THEN zeroblob(length({column}))
+                         ELSE CASE WHEN '{column}' IN ('owner_uid', 'catalog', 'allowed_ips') THEN '10.0.0.1'
+                              WHEN '{column}' = 'sealed' THEN x'00' ELSE 1 END END"
+                ))
+                .unwrap_or_else(|err| panic!("{column}: {err}"));
+                let found = find(&read, &peppers, KeyId(1));
+                let fits = found.is_ok_and(|found| found.is_some_and(|found| found.fits));
+                assert!(!fits, "{table}.{column}");
+            }
+        }
+    }
+
+    #[test]
+    fn uses_that_were_changed_do_not_fit_nor_do_older_ones_after_a_change_of_the_key() {
+        for sql in [
+            "UPDATE key_uses SET uses_left = 6",
+            "UPDATE key_uses SET seal = NULL",
+            "DELETE FROM key_uses",
+        ] {
+            let (read, peppers, _) = sealed();
+            read.batch(sql).unwrap();
+            assert!(!fits(&read, &peppers), "{sql}");
+        }
+        let (read, peppers, key) = sealed();
+        read.batch("CREATE TEMP TABLE old AS SELECT * FROM key_uses")
+            .unwrap();
+        put(&read.write(), &peppers, key.id, 9).unwrap();
+        assert!(fits(&read, &peppers));
+        read.batch("DELETE FROM key_uses; INSERT INTO key_uses SELECT * FROM old")
+            .unwrap();
+        assert!(!fits(&read, &peppers));
+        assert_eq!(find_uses(&read, &peppers, key.id).unwrap(), Left::Broken);
+    }
 
     /// A query that is read in another order would seal other bytes, and one that sorts would be slow.
     #[test]

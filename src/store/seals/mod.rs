@@ -83,6 +83,11 @@ pub fn compare(
     })
 }
 
+/// Whether there is anything of a thing but its seal.
+pub fn has_row(read: &Read, target: &Target) -> Result<bool> {
+    Ok(state(read, target, COLUMNS)?.is_some())
+}
+
 /// How a key stands to its seal.
 pub fn look_at_key(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing> {
     let found = match recorded::id_of(target) {

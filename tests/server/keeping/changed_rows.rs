@@ -147,7 +147,6 @@ impl World {
             let (_, hangs) = world.made(table, number);
             world.untouched.push(hangs);
         }
-        assert!(world.instances.len() > 110, "{}", world.instances.len());
         world
     }
 
@@ -263,12 +262,17 @@ impl World {
         }
     }
 
-    /// Changes each instance's column in the database of a stopped server, or in a backup.
-    fn change_all(&self, file: &Path) {
+    /// Changes each instance's column in the database of a stopped server, whatever the schema says of its values; or in
+    /// a backup, as far as the schema lets it: the others are refused as damaged. Returns how many were changed; those
+    /// that were not are forgotten.
+    fn change_all(&mut self, file: &Path, lenient: bool) -> usize {
         let database = Connection::open(file).unwrap();
-        let lenient = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON";
-        database.execute_batch(lenient).unwrap();
-        for one in &self.instances {
+        let pragmas = match lenient {
+            true => "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON",
+            false => "PRAGMA foreign_keys = ON",
+        };
+        database.execute_batch(pragmas).unwrap();
+        self.instances.retain(|one| {
             let (table, column, (by, value)) = (&one.table, &one.column, &one.row);
             let select = format!("SELECT {column} FROM {table} WHERE {by} = ?1");
             let now: Cell = database
@@ -277,8 +281,13 @@ impl World {
             let new = other(&database, table, column, now);
             let update = format!("UPDATE {table} SET {column} = ?1 WHERE {by} = ?2");
             let changed = database.execute(&update, params![new, value]);
-            assert_eq!(changed, Ok(1), "{update} {new:?} ({value})");
-        }
+            assert!(
+                !lenient || changed == Ok(1),
+                "{update} {new:?} ({value}): {changed:?}"
+            );
+            changed == Ok(1)
+        });
+        self.instances.len()
     }
 
     /// Names the columns whose change has closed nothing.
@@ -343,7 +352,7 @@ fn other(database: &Connection, table: &str, column: &str, now: Cell) -> Cell {
         Cell::Integer(number) => Cell::Integer(number + 1_000_000),
         Cell::Text(mut old) => {
             let last = old.pop();
-            old.push(if last == Some('0') { '1' } else { '0' });
+            old.push(if last == Some('z') { 'y' } else { 'z' });
             Cell::Text(old)
         }
         Cell::Blob(old) => Cell::Blob(vec![7; old.len()]),
@@ -358,7 +367,9 @@ fn other(database: &Connection, table: &str, column: &str, now: Cell) -> Cell {
 fn after_a_start_nothing_is_open_that_hangs_on_a_changed_column() {
     let mut world = World::new();
     world.server.stop();
-    world.change_all(&world.server.data.join("latchkey.db"));
+    let file = world.server.data.join("latchkey.db");
+    let changed = world.change_all(&file, true);
+    assert!(changed > 110, "{changed}");
     world.server.restart();
     world.check(|_| true);
     Line::of(&world.server).ok(&["audit", "verify"]);
@@ -371,7 +382,8 @@ fn after_a_start_nothing_is_open_that_hangs_on_a_changed_column() {
 fn after_a_restore_nothing_is_open_that_hangs_on_a_changed_column() {
     let mut world = World::new();
     let backup = back_up(&world.server);
-    world.change_all(&backup);
+    let changed = world.change_all(&backup, false);
+    assert!(changed > 70, "{changed}");
     restore(&mut world.server, &backup, &["--keep-uses"]);
     world.server.restart();
     // Sessions end with a restore.
@@ -422,6 +434,7 @@ fn what_was_closed_is_named_and_opens_again_once_it_is_accepted() {
     server.restart();
     let (admin, line) = (server.admin(), Line::of(&server));
     assert_eq!(admin.verdict(&key.secret), "DISABLED");
+    server.wait_for_log(&format!("key {} (last recorded: event", key.id), 1);
     assert_eq!(admin.verdict(&of_policy.secret), "DISABLED");
     assert_eq!(admin.key(&key.id)["state"], "disabled");
     assert_eq!(admin.key(&of_policy.id)["state"], "disabled");
@@ -672,12 +685,7 @@ fn whatever_the_server_does_itself_fits_its_seal() {
     }
     server.restart();
     let admin = server.admin();
-    for secret in [
-        &new.secret,
-        &graced.secret,
-        &keys["edited"].secret,
-        &keys["uncounted"].secret,
-    ] {
+    for secret in [&new.secret, &graced.secret, &keys["uncounted"].secret] {
         assert_eq!(admin.verdict(secret), "VALID");
     }
     assert_eq!(admin.key(&keys["counted"].id)["uses_left"], 5);

@@ -220,6 +220,8 @@ const SILENT: &[(&str, &str)] = &[
     ("src/http/server/connection/toy.rs", "of tests"),
     ("src/http/server/tls/", "of the command line and the log"),
     ("src/ops/keeping/closing.rs", "of the log"),
+    ("src/store/seals/", "of the log and of doctor"),
+    ("src/store/migrations/to_2.rs", "of the start"),
     (
         "src/ops/keeping/doctor.rs",
         "of the command line and the API",
