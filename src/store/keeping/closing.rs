@@ -78,9 +78,10 @@ pub fn move_workspace(tx: &Write<'_>, uid: Uid, parent: Uid) -> Result<()> {
 /// Other workspaces without a parent, if this one has none; there should be one such workspace alone.
 pub fn list_other_roots(read: &Read, uid: Uid) -> Result<Vec<Uid>> {
     read.query(
-        "SELECT other.uid AS uid
-         FROM workspaces AS this JOIN workspaces AS other ON other.uid <> this.uid
-         WHERE this.uid = $1 AND this.parent_uid IS NULL AND other.parent_uid IS NULL AND other.deleted_at IS NULL",
+        "SELECT uid
+         FROM workspaces
+         WHERE uid <> $1 AND parent_uid IS NULL AND deleted_at IS NULL
+           AND EXISTS (SELECT 1 FROM workspaces WHERE uid = $1 AND parent_uid IS NULL)",
         &[&uid],
         |row| row.get("uid"),
     )
