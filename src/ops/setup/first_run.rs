@@ -69,6 +69,7 @@ pub fn finish(
     let peppers = app.peppers.clone();
     let root = root(&app.index.directory())?;
     let caller = Caller {
+        bound_by: None,
         actor: "system".to_owned(),
         identity: Identity::Password { generation: 0 },
         permissions: Default::default(),

@@ -33,3 +33,12 @@ SELECT uid, number, user_name, email, home_uid, password_digest, CASE WHEN passw
 FROM old_users;
 DROP TABLE old_users;
 CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;
+
+-- What a role of the owner passes on to a key that acts for its owner. The first start fills it (ops/policies/presets.rs).
+CREATE TABLE policy_roles (
+    policy    TEXT    NOT NULL REFERENCES policies (name) ON DELETE CASCADE,
+    role      TEXT    NOT NULL CHECK (role IN ('owner', 'administrator', 'key_manager', 'auditor', 'member')),
+    scopes    TEXT    NOT NULL CHECK (scopes <> ''),
+    read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+    PRIMARY KEY (policy, role)
+) STRICT, WITHOUT ROWID;

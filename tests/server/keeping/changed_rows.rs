@@ -202,6 +202,17 @@ impl World {
                 let key = key(json!({ "policy": name }));
                 (("name", name), Hangs::OnKey(key.secret))
             }
+            "policy_roles" => {
+                let policy = json!({
+                    "name": name, "issued_by": "owner", "acts_for_owner": true,
+                    "roles": { "member": { "scopes": ["*"] } },
+                });
+                admin.post("/v1/policies", policy).expect(201);
+                admin.person(&name, "member", "root");
+                let user = sign_in(&self.server, &name, None).unwrap();
+                let key = user.issue(json!({ "name": name, "policy": name }));
+                (("policy", name), Hangs::OnKey(key.secret))
+            }
             "catalogs" | "catalog_scopes" | "catalog_operations" => {
                 let catalog = json!({
                     "scopes": [{ "name": "a:read" }],
