@@ -67,6 +67,7 @@ pub fn insert(
         key.rotated_at.to_value(),
         key.deleted_at.to_value(),
         key.hint.to_value(),
+        key.self_rotated_from.to_value(),
     ];
     let of_secret = seals::keys::secret_values(secret, sealed, now);
     let seal = seals::keys::of_new(peppers, &columns, key.uses_left.is_some(), &of_secret);
@@ -76,8 +77,9 @@ pub fn insert(
     tx.execute(
         "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes,
                            read_only, enabled, not_before, expires_at, allowed_ips, rate_limit, rate_window_s,
-                           metadata, created_by, created_at, rotated_at, deleted_at, hint, seal)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
+                           metadata, created_by, created_at, rotated_at, deleted_at, hint, self_rotated_from, seal)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+                 $24)",
         &values,
     )?;
     insert_secret_values(tx, key.id, &of_secret)?;
