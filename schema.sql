@@ -4,7 +4,7 @@
 -- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
 -- SQL here and in src/store/ keeps to what SQLite and PostgreSQL both understand.
 
--- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; the slug becomes free.
+-- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; its slug is in retired_names.
 CREATE TABLE workspaces (
     uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
     number     INTEGER NOT NULL UNIQUE,             -- for clients that want a small number; given in order, from 1
@@ -19,7 +19,7 @@ CREATE TABLE workspaces (
 
 CREATE UNIQUE INDEX workspaces_slug ON workspaces (slug) WHERE deleted_at IS NULL;
 
--- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
+-- Persons and service accounts. A deleted user stays as a tombstone; the name is in retired_names.
 CREATE TABLE users (
     uid             TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
     number          INTEGER NOT NULL UNIQUE,        -- from the same series as the numbers of keys and authenticators
@@ -34,6 +34,14 @@ CREATE TABLE users (
 ) STRICT;
 
 CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;
+
+-- User names and slugs that have become free. Only who manages the root workspace can give one of them to something else.
+CREATE TABLE retired_names (
+    kind       TEXT NOT NULL CHECK (kind IN ('user', 'workspace')),
+    name       TEXT NOT NULL,
+    holder_uid TEXT CHECK (length(holder_uid) = 36),    -- what had it last, and may have it back; NULL: not known
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
 
 -- What a user may do in a workspace and everywhere below it.
 CREATE TABLE role_bindings (
@@ -97,8 +105,18 @@ CREATE TABLE policies (
     rate_window_s          INTEGER CHECK (rate_window_s > 0),
     prefix                 TEXT    NOT NULL,        -- of secrets; '' for secrets of letters and digits alone
     acts_for_owner         INTEGER NOT NULL CHECK (acts_for_owner IN (0, 1)),
+    self_rotation          TEXT    NOT NULL DEFAULT 'no' CHECK (self_rotation IN ('at_once', 'grace', 'no')),
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
+
+-- What a role of the owner passes on to a key that acts for its owner. A role without a row passes on nothing.
+CREATE TABLE policy_roles (
+    policy    TEXT    NOT NULL REFERENCES policies (name) ON DELETE CASCADE,
+    role      TEXT    NOT NULL CHECK (role IN ('owner', 'administrator', 'key_manager', 'auditor', 'member')),
+    scopes    TEXT    NOT NULL CHECK (scopes <> ''),    -- of the key's catalog, separated by blanks; '*': all that the key has
+    read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),     -- the role passes on reading only
+    PRIMARY KEY (policy, role)
+) STRICT, WITHOUT ROWID;
 
 -- Named lists of scopes and of the operations that they open.
 CREATE TABLE catalogs (
@@ -154,12 +172,14 @@ CREATE TABLE keys (
     rotated_at    INTEGER,
     deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
+    self_rotated_from TEXT,                         -- the address of the newest rotation, if the key rotated itself
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
 CREATE UNIQUE INDEX keys_number ON keys (number);  -- an index of its own, unlike a constraint's, has the ids too
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
+CREATE INDEX keys_created_by ON keys (created_by, id);
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;

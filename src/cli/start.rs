@@ -214,7 +214,7 @@ fn curl_text(url: &str, seeds: &Seeds) -> String {
          curl {url}/v1/keys -H 'Authorization: Bearer {management}' \\\n    \
          -H 'Content-Type: application/json' -d '{{\"name\":\"my first key\"}}'\n\n\
          Ask as a reverse proxy does:\n  \
-         curl -i {url}/auth/nginx -H 'X-API-Key: {sample}'\n",
+         curl -i '{url}/auth/nginx?workspace=root' -H 'X-API-Key: {sample}'\n",
         sample = seeds.sample.expose(),
         management = seeds.management.expose(),
     )

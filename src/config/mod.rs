@@ -7,6 +7,7 @@ mod restore;
 pub mod sources;
 
 use crate::dialects::{SURFACES, console};
+use crate::domain::budget::Rate;
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
@@ -122,6 +123,12 @@ pub struct ServeArgs {
     /// Events that the audit log keeps; of more, the oldest go within the hour [default: all]
     #[arg(long, env = "LATCHKEY_AUDIT_KEEP_EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), value_name = "N")]
     pub audit_keep_events: Option<u64>,
+    /// Changes a second that one user, and one workspace with all below it, may make; none for callers with server:admin
+    #[arg(long, env = "LATCHKEY_CHANGES_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub changes_per_second: u32,
+    /// How many such changes may come at once after a pause
+    #[arg(long, env = "LATCHKEY_CHANGES_BURST", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub changes_burst: u32,
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
@@ -285,6 +292,14 @@ impl ServeArgs {
         Retention {
             days: self.audit_keep_days,
             events: self.audit_keep_events,
+        }
+    }
+
+    /// What one caller may change.
+    pub fn changes_rate(&self) -> Rate {
+        Rate {
+            per_second: self.changes_per_second,
+            burst: self.changes_burst,
         }
     }
 

@@ -7,16 +7,19 @@ use super::verify::{self, Outcome, Verdict};
 use super::{App, people};
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::KeyId;
+use crate::domain::key::live::Live;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::Session;
-use crate::domain::people::{Binding, Role};
-use crate::domain::policy::{CredentialHeader, IssuedBy};
+use crate::domain::people::{Binding, Role, User};
+use crate::domain::policy::roles::Roles;
+use crate::domain::policy::{CredentialHeader, IssuedBy, Policy};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Who acts on this server, for the length of one request.
 #[derive(Clone, Debug)]
@@ -30,9 +33,13 @@ pub struct Caller {
     pub reach: Uid,
     /// The user whose roles bound it.
     pub user: Option<Uid>,
+    /// For a key that acts for its owner: the policy that says what each of the owner's roles passes on to the key.
+    pub bound_by: Option<Arc<Policy>>,
     /// The client's address, `unix`, or empty.
     pub source: String,
     pub request_id: String,
+    /// The request only takes something away: it is not charged, and has room of its own in every queue and on the disk.
+    pub takes_away: bool,
 }
 
 /// The kind of credential.
@@ -69,6 +76,7 @@ impl Caller {
     /// The machine's administrator, who may do everything.
     pub fn local(app: &App, uid: u32, origin: Origin) -> Result<Caller> {
         Ok(Caller {
+            bound_by: None,
             actor: format!("local:{uid}"),
             identity: Identity::Local,
             permissions: Permissions::all(),
@@ -76,6 +84,7 @@ impl Caller {
             user: None,
             source: origin.source,
             request_id: origin.request_id,
+            takes_away: false,
         })
     }
 
@@ -88,6 +97,11 @@ impl Caller {
     pub fn is_himself(&self, user: Uid) -> bool {
         let for_him = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
         (for_him && self.user == Some(user)) || self.is_session_of(user)
+    }
+
+    /// Whether the caller is this key.
+    pub fn is_key(&self, id: KeyId) -> bool {
+        [Identity::ForOwner(id), Identity::Key(id)].contains(&self.identity)
     }
 
     /// Whether the credential permits nothing but reading.
@@ -116,8 +130,16 @@ impl Caller {
             let applies = in_force(directory, binding, workspace);
             let own =
                 binding.role != Role::Member || owner == Some(user.uid) || !about_keys(permission);
-            applies && own && binding.role.permissions().contains(permission)
+            applies && own && self.permissions_of(binding.role).contains(permission)
         })
+    }
+
+    /// What a role of the user permits to this caller: to a key that acts for the user, what its policy passes on.
+    fn permissions_of(&self, role: Role) -> Permissions {
+        match &self.bound_by {
+            None => role.permissions(),
+            Some(policy) => passed_on(policy, role),
+        }
     }
 
     /// As [`Caller::may`], with the answer that a client gets.
@@ -158,6 +180,15 @@ impl Caller {
         ))
     }
 
+    /// Whether the caller manages the root workspace: an owner or administrator of it, a key of it with `server:admin`, or
+    /// the machine's own administrator.
+    pub fn manages_root(&self, directory: &Directory) -> bool {
+        root(directory).is_ok_and(|root| {
+            self.require_root_administrator(directory).is_ok()
+                || self.may(directory, Permission::ServerAdmin, root, None)
+        })
+    }
+
     /// For lists: the permission as such. What is listed is decided row by row.
     pub fn require_somewhere(&self, permission: Permission) -> Result<()> {
         if self.permissions.contains(permission) {
@@ -196,7 +227,7 @@ impl Caller {
             .iter()
             .filter(|binding| in_force(directory, binding, workspace))
             .fold(Permissions::default(), |sum, binding| {
-                sum.or(binding.role.permissions())
+                sum.or(self.permissions_of(binding.role))
             })
             .and(self.permissions)
     }
@@ -281,6 +312,18 @@ fn key_as_owner(
             "this key does not have the scope {scope}"
         )));
     }
+    let policy = directory
+        .policy(&kin.policy)
+        .ok_or(Error::Unauthenticated)?;
+    let acts = owner.roles.iter().any(|binding| {
+        let rests = !in_force(&directory, binding, binding.workspace);
+        !rests && passed_on(policy, binding.role) != Permissions::default()
+    });
+    if !acts {
+        return Err(Error::Forbidden(
+            "the owner of this key has no role that permits this".to_owned(),
+        ));
+    }
     Ok(Caller {
         identity: Identity::ForOwner(id),
         permissions: if kin.read_only {
@@ -288,9 +331,21 @@ fn key_as_owner(
         } else {
             Permissions::all()
         },
+        bound_by: Some(policy.clone()),
         reach: root(&directory)?,
         user: Some(owner.uid),
         ..caller.clone()
+    })
+}
+
+/// What a role of the owner passes on, by the rules of the policy, to a key that acts for the owner.
+fn passed_on(policy: &Policy, role: Role) -> Permissions {
+    let rules = policy.rules_of(Roles::default().with(role), false);
+    rules.fold(Permissions::default(), |sum, rule| {
+        sum.or(match rule.read_only {
+            true => role.permissions().and(Permissions::reading()),
+            false => role.permissions(),
+        })
     })
 }
 
@@ -329,18 +384,16 @@ pub fn as_granted(
     })
 }
 
-/// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.
+/// The caller that [`authenticate`] would find just now, according to the index. Spends nothing and counts nothing.
 pub fn foresees(
     app: &App,
     secret: &str,
     header: CredentialHeader,
     address: Option<IpAddr>,
-) -> bool {
-    let Some(presented) = Presented::parse(secret) else {
-        return false;
-    };
+) -> Option<Caller> {
+    let presented = Presented::parse(secret)?;
     if presented.prefix() == PREFIX_SESSION {
-        return session(app, presented, Origin::default()).is_ok();
+        return session(app, presented, Origin::default()).ok();
     }
     let question = Question {
         address,
@@ -348,7 +401,9 @@ pub fn foresees(
         cost: 0,
         ..Question::default()
     };
-    verify::foresees(app, presented, &question)
+    verify::foresees(app, presented, &question, |key| {
+        caller_of_key(key, &Origin::default())
+    })
 }
 
 /// The caller that a key in good standing makes; keys of other catalogs than the built-in one have no permission
@@ -363,6 +418,10 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         }
         _ => return Err(Error::Unauthenticated),
     };
+    Ok(caller_of_key(key, origin))
+}
+
+fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
     let management = key.kin.catalog.as_deref() == Some(BUILT_IN);
     let scopes = key
         .kin
@@ -371,7 +430,8 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         .filter(|_| management)
         .map(|scope| &**scope);
     let granted = Permissions::from_scopes(scopes);
-    Ok(Caller {
+    Caller {
+        bound_by: None,
         actor: format!("key:{}", key.id),
         identity: Identity::Key(key.id),
         permissions: if key.kin.read_only {
@@ -383,7 +443,8 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         user: key.kin.owner,
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
-    })
+        takes_away: false,
+    }
 }
 
 /// The caller behind an access token. A session of the console is none.
@@ -432,6 +493,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
         }
     };
     Ok(Caller {
+        bound_by: None,
         actor: format!("user:{actor}"),
         identity,
         permissions: if session.read_only {
@@ -443,6 +505,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     })
 }
 
@@ -462,6 +525,14 @@ fn about_keys(permission: Permission) -> bool {
             | Permission::KeysReveal
             | Permission::KeysVerify
     )
+}
+
+/// A user's roles in force in a workspace.
+pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
+    user.roles
+        .iter()
+        .filter(|binding| in_force(directory, binding, workspace))
+        .fold(Roles::default(), |roles, binding| roles.with(binding.role))
 }
 
 /// Whether a role reaches a workspace. Roles in a disabled workspace rest with it.

@@ -28,7 +28,7 @@ enum News {
     Policies(Vec<Policy>),
     Session(KeyId, Option<Session>),
     User(Uid, Option<User>),
-    Workspaces(Vec<Workspace>),
+    Workspace(Uid, Option<Workspace>),
 }
 
 /// Reads what the targets are now and returns the step that puts it into the index.
@@ -37,7 +37,7 @@ pub fn prepare(index: &Arc<Index>, read: &Read, targets: &[Target]) -> Result<Bo
     let mut news = Vec::new();
     for target in targets {
         let once = match target.kind {
-            Kind::Policy | Kind::Workspace => Target::new(target.kind, ""),
+            Kind::Policy => Target::new(target.kind, ""),
             _ => target.clone(),
         };
         if seen.insert(once) {
@@ -45,11 +45,42 @@ pub fn prepare(index: &Arc<Index>, read: &Read, targets: &[Target]) -> Result<Bo
         }
     }
     let index = index.clone();
-    Ok(Box::new(move || {
-        for item in news {
-            install(&index, item);
+    Ok(Box::new(move || install_all(&index, news)))
+}
+
+/// Puts the news of one commit into the index. What is in the directory changes under one lock, so that no reader sees
+/// half of a commit; it comes before the keys, which are judged by it.
+fn install_all(index: &Index, news: Vec<News>) {
+    let (in_directory, others): (Vec<News>, Vec<News>) =
+        news.into_iter().partition(News::is_in_directory);
+    if !in_directory.is_empty() {
+        let mut directory = index.directory_mut();
+        let mut workspaces = Vec::new();
+        for item in in_directory {
+            match item {
+                News::Catalog(name, catalog) => directory.put_catalog(&name, catalog),
+                News::Policies(list) => directory.put_policies(list),
+                News::User(uid, user) => directory.put_user(uid, user),
+                News::Workspace(uid, workspace) => workspaces.push((uid, workspace)),
+                News::Key(..) | News::Session(..) => {}
+            }
         }
-    }))
+        directory.put_some_workspaces(workspaces);
+    }
+    for item in others {
+        match item {
+            News::Key(_, Some(found)) => put_key(index, &found.0, &found.1),
+            News::Key(id, None) => index.remove_key(id),
+            News::Session(id, session) => index.put_session(id, session),
+            News::Catalog(..) | News::Policies(_) | News::User(..) | News::Workspace(..) => {}
+        }
+    }
+}
+
+impl News {
+    fn is_in_directory(&self) -> bool {
+        !matches!(self, News::Key(..) | News::Session(..))
+    }
 }
 
 fn look(read: &Read, target: &Target) -> Result<Option<News>> {
@@ -76,20 +107,11 @@ fn look(read: &Read, target: &Target) -> Result<Option<News>> {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
             News::User(uid, people::find(read, uid)?)
         }
-        Kind::Workspace => News::Workspaces(workspaces::list(read)?),
+        Kind::Workspace => {
+            let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
+            News::Workspace(uid, workspaces::find(read, uid)?)
+        }
     }))
-}
-
-fn install(index: &Index, news: News) {
-    match news {
-        News::Catalog(name, catalog) => index.directory_mut().put_catalog(&name, catalog),
-        News::Key(_, Some(found)) => put_key(index, &found.0, &found.1),
-        News::Key(id, None) => index.remove_key(id),
-        News::Policies(list) => index.directory_mut().put_policies(list),
-        News::Session(id, session) => index.put_session(id, session),
-        News::User(uid, user) => index.directory_mut().put_user(uid, user),
-        News::Workspaces(list) => index.directory_mut().put_workspaces(list),
-    }
 }
 
 /// A key with its secrets; `None` if it is deleted.
@@ -221,4 +243,47 @@ pub fn load_keys(index: &Index, read: &Read, from: KeyId, to: KeyId) -> Result<(
         add_key(index, &key, &secrets);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    fn user(uid: u128, generation: i64) -> News {
+        let user = User {
+            uid: Uid(uid),
+            number: 1,
+            user_name: format!("u{uid}"),
+            email: None,
+            home: Uid(1),
+            enabled: true,
+            generation,
+            created_at: Timestamp(0),
+            deleted_at: None,
+            roles: Vec::new(),
+        };
+        News::User(Uid(uid), Some(user))
+    }
+
+    #[test]
+    fn a_reader_sees_all_of_a_commit_or_nothing() {
+        let index = Index::new(Directory::default(), Vec::new());
+        let commit = |number| install_all(&index, vec![user(1, number), user(2, number)]);
+        commit(0);
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let directory = index.directory();
+                    let generation = |uid| directory.user(Uid(uid)).unwrap().generation;
+                    assert_eq!(generation(1), generation(2));
+                }
+            });
+            for number in 1..20_000 {
+                commit(number);
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+    }
 }

@@ -41,6 +41,9 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
             log::warn!("upkeep: {err}");
         }
     }
+    if let Err(err) = app.store.compact_tombstones() {
+        log::warn!("upkeep: {err}");
+    }
     app.index.retain_sessions(|session| !session.is_over(mark));
     let lost = app.index.usage.lost() - before;
     if lost > 0 {

@@ -4,6 +4,7 @@
 //! rotation at the first use of the new one. Both need the disk, so a caller on an I/O thread is told to come
 //! again where waiting is allowed ([`Outcome::MustWait`]).
 
+use super::access::roles_in;
 use super::{App, publish};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::KeyId;
@@ -12,14 +13,17 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateStatus;
 use crate::domain::key::secret::Presented;
 use crate::domain::key::verdict::{
-    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, judge, rules,
+    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, effective_scopes, judge, rules,
 };
 use crate::domain::locks::lock;
+use crate::domain::policy::Policy;
+use crate::domain::policy::roles::Roles;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Durability, audit, keys};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -43,6 +47,8 @@ pub struct Verdict<'a> {
     pub directory: &'a Directory,
     /// When this was decided.
     pub now: Timestamp,
+    /// The workspace asked for.
+    workspace: Option<Uid>,
 }
 
 /// Whether a verdict was reached without the disk.
@@ -72,6 +78,22 @@ enum Step<R> {
 pub type SubjectRoom = [u8; 128];
 
 impl Verdict<'_> {
+    /// The scopes that the key has in effect: of a key that acts for its owner, those that the owner's roles pass on.
+    pub fn scopes<'k>(&'k self, key: &'k Live) -> Cow<'k, [Box<str>]> {
+        let Some(policy) = self.directory.policy(&key.kin.policy) else {
+            return Cow::Owned(Vec::new());
+        };
+        let catalog = key.kin.catalog.as_deref();
+        let catalog = catalog.and_then(|name| self.directory.catalog(name));
+        effective_scopes(
+            key,
+            policy,
+            catalog.map(AsRef::as_ref),
+            self.directory.is_root(key.kin.workspace),
+            owner_roles(self.directory, key, policy, self.workspace),
+        )
+    }
+
     /// Who a key stands for: `user:NAME` for a key with an owner, else `key:ID`. No user name has a colon, so no key can be
     /// given a name that looks like a user. Empty without a key. Written into `room`, because each answer to a proxy has it.
     pub fn subject<'r>(&self, room: &'r mut SubjectRoom) -> &'r str {
@@ -205,17 +227,24 @@ pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool>
     Ok(found.unwrap_or(false))
 }
 
-/// Whether the verdict would be VALID, as far as memory tells; it is not counted. A question of cost 0 spends nothing.
-pub fn foresees(app: &App, presented: Presented<'_>, question: &Question<'_>) -> bool {
+/// Looks at the key if the verdict would be VALID according to the index; it is not counted. A question of cost 0 spends
+/// nothing.
+pub fn foresees<R>(
+    app: &App,
+    presented: Presented<'_>,
+    question: &Question<'_>,
+    look: impl FnOnce(&Live) -> R,
+) -> Option<R> {
     let now = app.now();
     let directory = app.index.directory();
     let found = app.index.with_key(presented.id, |key| {
-        matching(&app.peppers, key, presented, now).is_some()
+        let valid = matching(&app.peppers, key, presented, now).is_some()
             && surroundings(&directory, key, question).is_some_and(|around| {
                 matches!(judge(key, &around, question, now), Judged::Allowed(_))
-            })
+            });
+        valid.then(|| look(key))
     });
-    found.unwrap_or(false)
+    found.flatten()
 }
 
 /// One attempt at a verdict. `loaded`: the store has been asked for the key already.
@@ -238,6 +267,7 @@ fn step<R>(
             key,
             directory: &directory,
             now: now.wall,
+            workspace: question.workspace,
         })
     };
     let unknown = |code: Code| Step::Done(told(code.into(), Allowed::default(), None));
@@ -314,6 +344,7 @@ fn surroundings<'a>(
 ) -> Option<Surroundings<'a>> {
     let kin = &key.kin;
     let place = directory.place(kin.workspace);
+    let policy = directory.policy(&kin.policy)?;
     Some(Surroundings {
         owner: kin
             .owner
@@ -321,16 +352,35 @@ fn surroundings<'a>(
             .map(AsRef::as_ref),
         workspace_active: place.is_some_and(|place| place.active),
         in_root: place.is_some_and(|place| place.workspace.parent.is_none()),
-        policy: directory.policy(&kin.policy)?,
+        policy,
         catalog: kin
             .catalog
             .as_deref()
             .and_then(|name| directory.catalog(name))
             .map(AsRef::as_ref),
-        reaches_workspace: question
-            .workspace
-            .is_some_and(|wanted| directory.reaches(kin.workspace, wanted)),
+        reaches_workspace: question.workspace.is_some_and(|wanted| {
+            // The reach of a key that acts for its owner is that of the owner's roles, which are judged apart.
+            policy.acts_for_owner || directory.reaches(kin.workspace, wanted)
+        }),
+        owner_roles: owner_roles(directory, key, policy, question.workspace),
     })
+}
+
+/// For a key that acts for its owner: the owner's roles in force in a workspace, or else in the key's.
+fn owner_roles(
+    directory: &Directory,
+    key: &Live,
+    policy: &Policy,
+    workspace: Option<Uid>,
+) -> Option<Roles> {
+    if !policy.acts_for_owner {
+        return None;
+    }
+    let owner = key.kin.owner.and_then(|owner| directory.user(owner));
+    let workspace = workspace.unwrap_or(key.kin.workspace);
+    Some(owner.map_or(Roles::default(), |owner| {
+        roles_in(directory, owner, workspace)
+    }))
 }
 
 /// Whether the newest secret is presented for the first time since a rotation that waits for that.

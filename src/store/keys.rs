@@ -20,9 +20,11 @@ pub struct SecretRow {
 }
 
 /// Which keys a list walks through.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
     All,
+    /// Of an actor, as `created_by` has it.
+    MadeBy(String),
     OfOwner(Uid),
     OfWorkspace(Uid),
 }
@@ -86,7 +88,7 @@ pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
     read.query_one(
         "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
                 not_before, expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, created_at,
-                rotated_at, deleted_at, hint, uses_left
+                rotated_at, deleted_at, hint, self_rotated_from, uses_left
          FROM keys LEFT JOIN key_uses ON key_uses.key_id = keys.id
          WHERE id = $1",
         &[&id],
@@ -104,7 +106,7 @@ pub fn find_id_by_number(read: &Read, number: i64) -> Result<Option<KeyId>> {
 /// Ids after one, in their order.
 pub fn list_ids(
     read: &Read,
-    source: Source,
+    source: &Source,
     after: Option<KeyId>,
     limit: u32,
 ) -> Result<Vec<KeyId>> {
@@ -112,12 +114,15 @@ pub fn list_ids(
     let id = |row: &Row<'_>| row.get("id");
     match source {
         Source::All => read.query(IDS, &[&after, &limit], id),
-        Source::OfOwner(owner) => read.query(IDS_OF_OWNER, &[&owner, &after, &limit], id),
-        Source::OfWorkspace(uid) => read.query(IDS_OF_WORKSPACE, &[&uid, &after, &limit], id),
+        Source::MadeBy(actor) => read.query(IDS_MADE_BY, &[actor, &after, &limit], id),
+        Source::OfOwner(owner) => read.query(IDS_OF_OWNER, &[owner, &after, &limit], id),
+        Source::OfWorkspace(uid) => read.query(IDS_OF_WORKSPACE, &[uid, &after, &limit], id),
     }
 }
 
 const IDS: &str = "SELECT id FROM keys WHERE id > $1 ORDER BY id LIMIT $2";
+const IDS_MADE_BY: &str =
+    "SELECT id FROM keys WHERE created_by = $1 AND id > $2 ORDER BY id LIMIT $3";
 const IDS_OF_OWNER: &str =
     "SELECT id FROM keys WHERE owner_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
 const IDS_OF_WORKSPACE: &str =
@@ -174,7 +179,8 @@ pub fn each_live(
     read.each(
         "SELECT keys.id, number, name, '' AS description, workspace_uid, owner_uid, policy, catalog, scopes, read_only,
                 enabled, not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata,
-                '' AS created_by, keys.created_at, rotated_at, deleted_at, '' AS hint, uses_left,
+                '' AS created_by, keys.created_at, rotated_at, deleted_at, '' AS hint,
+                NULL AS self_rotated_from, uses_left,
                 digest, pepper, secrets.expires_at AS secret_expires_at, until_first_use
          FROM keys
          JOIN secrets ON secrets.key_id = keys.id
@@ -283,10 +289,11 @@ pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     Ok(changed > 0)
 }
 
-pub fn update_rotated(tx: &Write<'_>, id: KeyId, hint: &str, now: Timestamp) -> Result<()> {
+/// Notes a rotation: when, what the newest secret looks like, and who did it.
+pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
     tx.execute(
-        "UPDATE keys SET rotated_at = $1, hint = $2 WHERE id = $3",
-        &[&now, &hint, &id],
+        "UPDATE keys SET rotated_at = $1, hint = $2, self_rotated_from = $3 WHERE id = $4",
+        &[&now, &key.hint, &key.self_rotated_from, &key.id],
     )?;
     Ok(())
 }
@@ -363,6 +370,33 @@ pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
     )
 }
 
+/// Keys that an actor has made and that act on this server, deleted ones too: those of its own catalog, those that act for
+/// their owner, and those that only administrators issue.
+pub fn list_acting_made_by(read: &Read, catalog: &str, actor: &str) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys
+         WHERE created_by = $1
+           AND (catalog = $2
+                OR policy IN (SELECT name FROM policies
+                              WHERE acts_for_owner = 1 OR issued_by = 'root_administrator'))
+         ORDER BY id",
+        &[&actor, &catalog],
+        |row| row.get("id"),
+    )
+}
+
+/// As [`list_acting_made_by`], of the keys that a user owns.
+pub fn list_acting_of_owner(read: &Read, catalog: &str, owner: Uid) -> Result<Vec<KeyId>> {
+    read.query(
+        "SELECT id FROM keys
+         WHERE owner_uid = $1
+           AND (catalog = $2 OR policy IN (SELECT name FROM policies WHERE acts_for_owner = 1))
+         ORDER BY id",
+        &[&owner, &catalog],
+        |row| row.get("id"),
+    )
+}
+
 /// Live keys of a catalog.
 pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     read.query(
@@ -414,6 +448,7 @@ fn from_row(row: &Row<'_>) -> Result<Key> {
         rotated_at: row.get("rotated_at")?,
         deleted_at: row.get("deleted_at")?,
         hint: row.get("hint")?,
+        self_rotated_from: row.get("self_rotated_from")?,
         uses_left: row.get("uses_left")?,
     })
 }

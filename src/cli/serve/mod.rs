@@ -138,6 +138,7 @@ impl Doors<'_> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        app.budgets.set_rate(settings.changes_rate());
         let hello = hello(first_run::begin(&app)?.as_deref());
         if let Some(every_s) = settings.backup_every {
             app.schedule_backups(Schedule {

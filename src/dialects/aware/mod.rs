@@ -29,6 +29,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| Refusal::new(status, why).on(Reply::new(status)),
+    foresees: None,
     refusals: Some(WORDS),
 };
 

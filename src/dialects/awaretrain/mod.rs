@@ -31,6 +31,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| told(Reply::new(status), why),
+    foresees: None,
     refusals: Some(WORDS),
 };
 

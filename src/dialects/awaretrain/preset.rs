@@ -5,7 +5,7 @@ use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, TiedTo,
+    SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -77,6 +77,7 @@ fn policy() -> Policy {
         ]),
         can_disable: false,
         can_rotate: false,
+        self_rotation: SelfRotation::No,
         confirm_name: false,
         tied_to: TiedTo::Workspace,
         // 1B-30
@@ -86,6 +87,7 @@ fn policy() -> Policy {
         }),
         prefix: NAME.to_owned(),
         acts_for_owner: false,
+        roles: Vec::new(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::store::keeping::closing;
 use crate::store::people::{self, authenticators};
-use crate::store::{Write, audit, catalogs, keys, local, numbers, workspaces};
+use crate::store::{Write, audit, catalogs, keys, local, names, numbers, workspaces};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
@@ -205,7 +205,7 @@ impl Closing<'_> {
 
     fn user(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
-            return Ok(());
+            return retire(tx, Kind::User, id, fate);
         };
         let target = || Target::new(Kind::User, id);
         let name = people::find(tx, uid)?.map_or(id.to_owned(), |user| user.user_name);
@@ -239,7 +239,7 @@ impl Closing<'_> {
 
     fn workspace(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
-            return Ok(());
+            return retire(tx, Kind::Workspace, id, fate);
         };
         let target = || Target::new(Kind::Workspace, id);
         let found = workspaces::find(tx, uid)?;
@@ -304,6 +304,14 @@ impl Closing<'_> {
             ..self.template.clone()
         };
         audit::append(tx, self.peppers, event)
+    }
+}
+
+/// A name that became free after the copy was made stays retired.
+fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &Fate) -> Result<()> {
+    match fate.retired {
+        Some(_) => names::retire_unknown(tx, kind, name),
+        None => Ok(()),
     }
 }
 

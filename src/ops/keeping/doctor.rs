@@ -3,10 +3,12 @@
 use super::rows::NAMED_MAX;
 use super::{memory, recorded, rows};
 use crate::domain::audit::{Changes, Target};
+use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
 use crate::error::Result;
 use crate::ops::access::Caller;
 use crate::ops::clock::State;
+use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::store::audit;
 
@@ -108,7 +110,7 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Asks everything. Reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 10] = [
+    let checks: [Question; 11] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -119,6 +121,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("clock", clock),
         ("backups", backups),
         ("certificate", certificate),
+        ("management keys", management_keys),
     ];
     let look = |(name, check): Question| {
         check(app).unwrap_or_else(|err| {
@@ -326,6 +329,30 @@ fn backups(app: &App) -> Result<Check> {
         true => Check::warning(name, text, advice),
         false => Check::ok(name, text),
     })
+}
+
+/// Management keys without an owner that were issued by a user who is deleted or disabled.
+fn management_keys(app: &App) -> Result<Check> {
+    let name = "management keys";
+    let found = app.read(ownerless::orphans)?;
+    if found.is_empty() {
+        return Ok(Check::ok(
+            name,
+            "none without an owner was made by a user who is deleted or disabled",
+        ));
+    }
+    let sentence = |(key, user): &(Key, String)| format!("key {} (made by {user})", key.id);
+    let named: Vec<String> = found.iter().take(NAMED_MAX).map(sentence).collect();
+    Ok(Check::warning(
+        name,
+        format!(
+            "{} without an owner, made by users who are deleted or disabled: {}",
+            found.len(),
+            named.join(", ")
+        ),
+        "find out with latchkey key show what uses each of them; delete those that are not needed, and replace the others by keys with an owner",
+    )
+    .with_names())
 }
 
 fn certificate(app: &App) -> Result<Check> {

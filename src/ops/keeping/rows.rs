@@ -130,7 +130,7 @@ pub fn against_the_log(read: &Read, most: usize) -> Result<Vec<(KeyId, String)>>
     };
     let mut after = None;
     loop {
-        let ids = keys::list_ids(read, keys::Source::All, after, 1_000)?;
+        let ids = keys::list_ids(read, &keys::Source::All, after, 1_000)?;
         let Some(last) = ids.last() else { break };
         after = Some(*last);
         for id in ids {

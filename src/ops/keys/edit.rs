@@ -1,6 +1,8 @@
 //! Editing keys, and their switch.
 
-use super::admission::{check_name, check_owners_room, check_takeover, policy_of};
+use super::admission::{
+    check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
+};
 use super::issue::{addresses, expiry, metadata, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
@@ -8,14 +10,14 @@ use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::locks::lock;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{Field, IssuedBy, Policy};
+use crate::domain::policy::{Field, IssuedBy, Meaning, Policy, word};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity};
+use crate::ops::access::Caller;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
@@ -177,27 +179,19 @@ fn check_reach(
     if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
-    let limits_unchanged = before.scopes == after.scopes
-        && before.read_only == after.read_only
-        && before.not_before == after.not_before
-        && before.expires_at == after.expires_at
-        && before.allowed_ips == after.allowed_ips
-        && before.rate_limit == after.rate_limit
-        && before.enabled == after.enabled
-        && uses_left.is_none();
-    let own = [Identity::ForOwner(after.id), Identity::Key(after.id)];
-    if own.contains(&caller.identity) && !limits_unchanged {
+    let only_labels = changed(before, after, uses_left).all(is_label);
+    if caller.is_key(after.id) && !(only_labels && before.enabled == after.enabled) {
         return Err(Error::Forbidden(
-            "a key cannot edit its own limits".to_owned(),
+            "a key cannot edit its own limits or metadata".to_owned(),
         ));
     }
     bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
 }
 
-/// Whoever manages only his own keys may name them and stop them. What they open is set by whoever manages the
-/// workspace's keys, and so are the limits of keys that were issued to him; unless the policy is one of keys that
-/// users issue for themselves.
+/// A user who manages only their own keys may name and stop them. What these keys open is set by callers who manage the
+/// workspace's keys, and so are the limits and the metadata of keys that others have issued to them; unless the policy is
+/// one of keys that users issue for themselves.
 fn check_own(
     directory: &Directory,
     caller: &Caller,
@@ -208,25 +202,50 @@ fn check_own(
 ) -> Result<()> {
     let manages = caller.may(directory, Permission::KeysWrite, before.workspace, None);
     let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
-    let issued_himself = before.created_by == caller.actor && before.scopes == after.scopes;
-    if manages || self_service || issued_himself {
+    let only_labels = changed(before, after, uses_left).all(is_label);
+    let named = only_labels && (before.enabled || !after.enabled);
+    if manages || self_service || named {
         return Ok(());
     }
-    let named = Key {
-        name: after.name.clone(),
-        description: after.description.clone(),
-        metadata: after.metadata.clone(),
-        enabled: before.enabled && after.enabled,
-        ..before.clone()
+    let issued_it = before.created_by == caller.actor && before.scopes == after.scopes;
+    // Services decide by metadata: an issuer who could not issue this key any more does not set it any more either.
+    let tells = changed(before, after, uses_left).any(|field| field.meaning() == Meaning::Told);
+    let could_issue = || {
+        check_issuer(directory, caller, policy, after.workspace, after.owner).is_ok()
+            && check_scopes(directory, caller, policy, after).is_ok()
     };
-    if changes(&named, after).is_empty() && uses_left.is_none() {
+    if issued_it && (!tells || could_issue()) {
         return Ok(());
     }
     Err(Error::Forbidden(
-        "what your key opens and its limits are set by whoever manages the workspace's keys; you may name it, rotate it \
-         and disable it"
+        "what your key opens, its limits and its metadata are set by whoever manages the workspace's keys; you may name \
+         it, rotate it and disable it"
             .to_owned(),
     ))
+}
+
+/// The members that an edit changes.
+fn changed(
+    before: &Key,
+    after: &Key,
+    uses_left: Option<Option<u64>>,
+) -> impl Iterator<Item = Field> {
+    Field::all().filter(move |field| match field {
+        Field::AllowedIps => before.allowed_ips != after.allowed_ips,
+        Field::Description => before.description != after.description,
+        Field::ExpiresAt => before.expires_at != after.expires_at,
+        Field::Metadata => before.metadata != after.metadata,
+        Field::Name => before.name != after.name,
+        Field::NotBefore => before.not_before != after.not_before,
+        Field::RateLimit => before.rate_limit != after.rate_limit,
+        Field::ReadOnly => before.read_only != after.read_only,
+        Field::Scopes => before.scopes != after.scopes,
+        Field::UsesLeft => uses_left.is_some(),
+    })
+}
+
+fn is_label(field: Field) -> bool {
+    field.meaning() == Meaning::Label
 }
 
 /// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
@@ -272,15 +291,22 @@ pub(super) fn changes(before: &Key, after: &Key) -> Changes {
         key.rate_limit
             .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
     };
-    changes.note("name", &before.name, &after.name);
-    changes.note("description", &before.description, &after.description);
-    changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
-    changes.note("read_only", &before.read_only, &after.read_only);
     changes.note("enabled", &before.enabled, &after.enabled);
-    changes.note_option("not_before", &before.not_before, &after.not_before);
-    changes.note_option("expires_at", &before.expires_at, &after.expires_at);
-    changes.note_option("allowed_ips", &before.allowed_ips, &after.allowed_ips);
-    changes.note_option("rate_limit", &rate(before), &rate(after));
-    changes.note("metadata", &before.metadata, &after.metadata);
+    for field in Field::all() {
+        let (name, b, a) = (word(field), before, after);
+        match field {
+            Field::AllowedIps => changes.note_option(name, &b.allowed_ips, &a.allowed_ips),
+            Field::Description => changes.note(name, &b.description, &a.description),
+            Field::ExpiresAt => changes.note_option(name, &b.expires_at, &a.expires_at),
+            Field::Metadata => changes.note(name, &b.metadata, &a.metadata),
+            Field::Name => changes.note(name, &b.name, &a.name),
+            Field::NotBefore => changes.note_option(name, &b.not_before, &a.not_before),
+            Field::RateLimit => changes.note_option(name, &rate(b), &rate(a)),
+            Field::ReadOnly => changes.note(name, &b.read_only, &a.read_only),
+            Field::Scopes => changes.note(name, &b.scopes.join(" "), &a.scopes.join(" ")),
+            // Not a member of the row: noted where it is set.
+            Field::UsesLeft => {}
+        }
+    }
     changes
 }

@@ -1,8 +1,8 @@
 //! Issuing keys.
 
-use super::{Issued, admission, bounds, record, view, visible};
+use super::{Issued, admission, bounds, ownerless, record, view, visible};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::catalog::check_scope_name;
+use crate::domain::catalog::{BUILT_IN, check_scope_name};
 use crate::domain::key::address::AddressList;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::live::StoredSecret;
@@ -31,8 +31,8 @@ pub struct NewKey {
     pub description: String,
     /// Slug or uid; the caller's own workspace if absent.
     pub workspace: Option<String>,
-    /// User name or uid.
-    pub owner: Option<String>,
+    /// User name or uid. `Some(None)`: explicitly without an owner.
+    pub owner: Option<Option<String>>,
     pub policy: Option<String>,
     pub catalog: Option<String>,
     pub scopes: Vec<String>,
@@ -197,7 +197,13 @@ fn plan(
     let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
     let policy = policies::find(tx, policy_name)?
         .ok_or_else(|| Error::invalid("policy", format!("there is no policy {policy_name:?}")))?;
-    let owner = owner(directory, caller, &policy, workspace, new.owner.as_deref())?;
+    let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
+    let is_management = catalog.as_deref() == Some(BUILT_IN);
+    let asked = new.owner.as_ref().map(Option::as_deref);
+    let owner = match is_management {
+        true => manager(directory, caller, &policy, workspace, asked)?,
+        false => owner(directory, caller, &policy, workspace, asked.flatten())?,
+    };
     admission::check_issuer(directory, caller, &policy, workspace, owner)?;
     if new.disabled {
         policy.check_disable()?;
@@ -205,7 +211,6 @@ fn plan(
     if let Some(prefix) = &new.prefix {
         check_prefix("prefix", prefix)?;
     }
-    let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
     let scopes = scopes(tx, directory, catalog.as_deref(), workspace, &new.scopes)?;
     let key = Key {
         id: generate_id()?,
@@ -230,6 +235,7 @@ fn plan(
         rotated_at: None,
         deleted_at: None,
         hint: String::new(),
+        self_rotated_from: None,
     };
     Ok((key, policy))
 }
@@ -254,6 +260,26 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         .map(|place| place.workspace.uid)
         .filter(|uid| caller.knows(directory, *uid))
         .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
+}
+
+/// The owner of a management key: by default the user who issues it. It has no owner only if a caller with `server:admin`
+/// asks for that, or if the caller is a key without an owner; then it ends with that key (`ownerless`).
+fn manager(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+    asked: Option<Option<&str>>,
+) -> Result<Option<Uid>> {
+    match (asked, caller.user) {
+        (Some(Some(name)), _) => owner(directory, caller, policy, workspace, Some(name)),
+        (Some(None), _) => ownerless::check_allowed(directory, caller).map(|()| None),
+        // Of a policy whose keys have no owner.
+        (None, Some(_)) if policy.owner == Presence::Forbidden => {
+            ownerless::check_allowed(directory, caller).map(|()| None)
+        }
+        (None, user) => Ok(user),
+    }
 }
 
 /// The owner asked for. Whoever may manage only his own keys issues them for himself, and so does everybody under a

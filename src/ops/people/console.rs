@@ -99,6 +99,7 @@ pub fn begin(
         }),
     };
     let caller = Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Session(id),
         permissions: Default::default(),
@@ -106,6 +107,7 @@ pub fn begin(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     };
     app.change_all(
         &caller,
@@ -129,13 +131,12 @@ pub fn begin(
     })
 }
 
-/// Whether [`authenticate`] would find a caller just now, as far as memory tells. Notes nothing.
-pub fn foresees(app: &App, secret: &str) -> bool {
+/// The caller that [`authenticate`] would find just now, according to the index. Notes nothing.
+pub fn foresees(app: &App, secret: &str) -> Option<Caller> {
     let session = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
-        .and_then(|presented| access::session_of(app, presented).ok());
-    session
-        .is_some_and(|session| access::caller_of_session(app, &session, Origin::default()).is_ok())
+        .and_then(|presented| access::session_of(app, presented).ok())?;
+    access::caller_of_session(app, &session, Origin::default()).ok()
 }
 
 /// The caller behind a console session's secret, and the session. Notes that it was used.

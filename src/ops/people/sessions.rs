@@ -130,6 +130,7 @@ pub fn sign_in(
         console: None,
     };
     let caller = Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Session(id),
         permissions: Default::default(),
@@ -137,6 +138,7 @@ pub fn sign_in(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     };
     app.change(
         &caller,
@@ -178,6 +180,7 @@ pub fn prove(
         return Err(Error::Forbidden(why.to_owned()));
     }
     Ok(Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Password {
             generation: user.generation,
@@ -187,6 +190,7 @@ pub fn prove(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     })
 }
 

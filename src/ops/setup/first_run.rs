@@ -68,6 +68,7 @@ pub fn finish(
     let stored = app.passwords.digest(text)?;
     let root = root(&app.index.directory())?;
     let caller = Caller {
+        bound_by: None,
         actor: "system".to_owned(),
         identity: Identity::Password { generation: 0 },
         permissions: Default::default(),
@@ -75,6 +76,7 @@ pub fn finish(
         user: None,
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
+        takes_away: false,
     };
     let target = Target::new(Kind::Server, "");
     let made = app.change(&caller, "user.set_up", target, move |tx, _| {

@@ -122,6 +122,7 @@ pub fn open(
         Ok(())
     })?;
     root(&index.directory())?;
+    store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now) = (files.clone(), clock.now().wall);
     store.write(Durability::Full, move |tx| {
         local::insert_peppers(tx, &known.peppers)?;
@@ -142,12 +143,15 @@ pub fn open(
         inspections: Default::default(),
         writable: Default::default(),
         keeping: Default::default(),
+        budgets: Default::default(),
     };
     Ok(Arc::new(app))
 }
 
 /// The name of the file of tombstones, beside the database.
 pub const TOMBSTONES: &str = "tombstones";
+/// The name of the file that keeps room for changes on a full disk.
+const RESERVE: &str = "reserve";
 
 /// Begins to note what ends. If somebody has put an older copy in the place of the database, without
 /// `latchkey restore`, what has ended since ends again before anybody is let in.
@@ -341,6 +345,7 @@ fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
         rotated_at: None,
         deleted_at: None,
         hint: String::new(),
+        self_rotated_from: None,
     })
 }
 

@@ -2,10 +2,11 @@
 
 use super::Step;
 use crate::domain::audit::Kind;
+use crate::domain::keeping::changes;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Write;
+use crate::store::{Write, names};
 use std::collections::BTreeSet;
 
 pub const STEP: Step = Step {
@@ -30,7 +31,26 @@ const EDITABLE_OF_1: [&str; 10] = [
 ];
 
 fn act(tx: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
-    store_everything_as_such(tx)
+    store_everything_as_such(tx)?;
+    bound_keys_of_an_owner(tx)?;
+    retire_former_names(tx)
+}
+
+/// Remembers the names that users and workspaces have given up, as the audit log has them.
+fn retire_former_names(tx: &Write<'_>) -> Result<()> {
+    for (kind, member) in [(Kind::User, "user_name"), (Kind::Workspace, "slug")] {
+        let all = tx.query(
+            "SELECT changes FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'",
+            &[&kind.as_str()],
+            |row| row.get::<String>("changes"),
+        )?;
+        for name in all.iter().filter_map(|text| changes::before(text, member)) {
+            if !name.is_empty() {
+                names::retire_unknown(tx, kind, &name)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A policy that lists every member means that everything may be edited: a member that a later version adds as well.
@@ -47,6 +67,23 @@ fn store_everything_as_such(tx: &Write<'_>) -> Result<()> {
             )?;
         }
     }
+    Ok(())
+}
+
+/// The policy `standard` bounds the keys of an owner now, unless somebody has edited it. Keys beyond the bound stay.
+fn bound_keys_of_an_owner(tx: &Write<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE policies
+         SET keys_per_owner_max = $1
+         WHERE name = 'standard' AND description = 'Keys with every option, none of them required.'
+             AND issued_by = 'manager_or_owner' AND owner = 'optional' AND catalog IS NULL AND scopes = 'optional'
+             AND headers = 'bearer token x-api-key' AND read_only_by = 'operation' AND expiry = 'optional'
+             AND expiry_s_max IS NULL AND expiry_months_max IS NULL AND addresses = 'cidr'
+             AND keys_per_workspace_max IS NULL AND keys_per_owner_max IS NULL AND name_unique = 0
+             AND secret_shown = 'once' AND editable = '*' AND can_disable = 1 AND can_rotate = 1 AND confirm_name = 0
+             AND tied_to = 'owner_and_workspace' AND acts_for_owner = 0 AND rate_limit IS NULL AND prefix = 'lk'",
+        &[&1_000_i64],
+    )?;
     Ok(())
 }
 

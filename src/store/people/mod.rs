@@ -2,7 +2,8 @@
 
 pub mod authenticators;
 
-use super::{Read, Row, Write, stored_secret};
+use super::{Read, Row, Write, names, stored_secret};
+use crate::domain::audit::Kind;
 use crate::domain::key::KeyId;
 use crate::domain::people::password::PasswordDigest;
 use crate::domain::people::session::{Acting, Browser, Session};
@@ -103,8 +104,27 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
     Ok(users)
 }
 
+/// The user who had a name at a time, deleted ones too: a name can be given again.
+pub fn find_by_name_at(read: &Read, user_name: &str, at: Timestamp) -> Result<Option<User>> {
+    let user = read.query_one(
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+         FROM users
+         WHERE user_name = $1 AND created_at <= $2
+         ORDER BY created_at DESC, number DESC
+         LIMIT 1",
+        &[&user_name, &at],
+        from_row,
+    )?;
+    user.map(|user| with_roles(read, user)).transpose()
+}
+
 /// Writes the members that an edit may change.
 pub fn update(tx: &Write<'_>, user: &User) -> Result<()> {
+    if let Some(before) = find(tx, user.uid)?
+        && before.user_name != user.user_name
+    {
+        names::retire(tx, Kind::User, &before.user_name, user.uid)?;
+    }
     tx.execute(
         "UPDATE users
          SET user_name = $1, email = $2, enabled = $3, generation = $4
@@ -133,8 +153,11 @@ pub fn update_password(
     Ok(())
 }
 
-/// Ends a user for good; the tombstone has neither password nor roles nor authenticators.
+/// Ends a user for good; the tombstone has neither password nor roles nor authenticators, and the name is retired.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
+    if let Some(user) = find(tx, uid)?.filter(|user| user.deleted_at.is_none()) {
+        names::retire(tx, Kind::User, &user.user_name, uid)?;
+    }
     replace_roles(tx, uid, &[])?;
     authenticators::delete_of_user(tx, uid, now)?;
     let changed = tx.execute(

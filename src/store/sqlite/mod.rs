@@ -216,7 +216,7 @@ impl Read {
     }
 
     /// What the transaction has changed so far.
-    pub(super) fn touched(&self) -> Vec<Target> {
+    pub fn touched(&self) -> Vec<Target> {
         self.touched.borrow().clone()
     }
 

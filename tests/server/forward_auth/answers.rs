@@ -314,3 +314,28 @@ fn any_method_and_any_body_are_answered() {
         user.get(path).expect(404);
     }
 }
+
+/// finding L1
+#[test]
+fn a_question_that_demands_too_little_is_named_in_the_log_once() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    let key = admin.issue(json!({ "name": "k", "workspace": "emea", "scopes": ["admin"] }));
+    let user = server.bearer(&key.secret);
+    let nothing = "a question demands nothing";
+    let scope = "demands a scope without a catalog or a workspace";
+    let count = |words: &str| server.log().matches(words).count();
+    user.get("/auth/nginx?scope=admin&workspace=emea")
+        .expect(200);
+    assert_eq!((count(nothing), count(scope)), (0, 0));
+    for _ in 0..3 {
+        for proxy in PROXIES {
+            user.get(&format!("/auth/{proxy}")).expect(200);
+        }
+        user.get("/auth/nginx?scope=admin").expect(200);
+        user.get("/auth/caddy?scope=admin").expect(200);
+    }
+    server.wait_for_log(scope, 1);
+    assert_eq!((count(nothing), count(scope)), (1, 1));
+}

@@ -172,6 +172,7 @@ fn whoever_changes_users_workspaces_policies_or_catalogs_past_the_server_is_foun
         ),
         ("UPDATE workspaces SET enabled = 0 WHERE slug = 'emea'", "workspaces", "workspace emea"),
         ("UPDATE policies SET can_rotate = 1 - can_rotate WHERE name = 'standard'", "policies", "policy standard"),
+        ("UPDATE policies SET self_rotation = 'grace' WHERE name = 'standard'", "policies", "policy standard"),
         ("UPDATE catalog_operations SET any_of = 'a:write' WHERE catalog = 'shop'", "catalogs", "catalog shop"),
         ("UPDATE catalog_scopes SET implies = 'a:write' WHERE name = 'a:read'", "catalogs", "catalog shop"),
         ("DELETE FROM catalogs WHERE name = 'shop'", "catalogs", "catalog shop"),

@@ -8,7 +8,7 @@ mod kill;
 mod logs;
 mod metrics;
 mod numbers;
-mod restore;
+pub mod restore;
 mod upgrade;
 mod vanished;
 

@@ -4,9 +4,10 @@ use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
 use crate::dialects::console::text::Texts;
 use crate::domain::key::quota::RateLimit;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, TiedTo, Words, from_word, word, words,
+    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -45,7 +46,10 @@ const GROUPS: &[(&str, &[&str])] = &[
         "policy_form.limits",
         &["per_workspace", "per_owner", "rate_limit", "rate_window"],
     ),
-    ("policy_form.later", &["editable", "rules"]),
+    (
+        "policy_form.later",
+        &["editable", "rules", "self_rotation", "roles"],
+    ),
 ];
 
 /// The switches of a policy.
@@ -128,6 +132,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
         "addresses" => select::<AddressRule>(texts, typed, name),
         "expiry" => select::<Expiry>(texts, typed, name),
         "secret_shown" => select::<SecretShown>(texts, typed, name),
+        "self_rotation" => select::<SelfRotation>(texts, typed, name),
         "catalog" => Kind::Select(catalog_choices(visit, typed)?),
         "life_unit" => {
             let unit = |(unit, _): &(&str, u64)| {
@@ -145,6 +150,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
                 word => texts.get(&format!("editable.{word}")),
             }))
         }
+        "roles" => Kind::Lines(5),
         "rules" => Kind::Boxes(boxes(typed, name, RULES, |rule| {
             texts.get(&format!("rule.{rule}"))
         })),
@@ -236,6 +242,7 @@ pub fn filled(policy: &Policy) -> Form {
         ("headers", headers.join(" ")),
         ("prefix", policy.prefix.clone()),
         ("secret_shown", word(policy.secret_shown).to_owned()),
+        ("self_rotation", word(policy.self_rotation).to_owned()),
         (
             "per_workspace",
             some(policy.keys_per_workspace_max.map(u64::from)),
@@ -249,6 +256,8 @@ pub fn filled(policy: &Policy) -> Form {
     for word in policy.editable.words() {
         form.put("editable[]", word);
     }
+    let lines: Vec<String> = policy.roles.iter().map(RoleRule::line).collect();
+    form.put("roles", lines.join("\n"));
     for (rule, on) in [
         ("can_disable", policy.can_disable),
         ("can_rotate", policy.can_rotate),
@@ -292,9 +301,11 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         editable: Some(editable(texts, form)?),
         can_disable: rule("can_disable"),
         can_rotate: rule("can_rotate"),
+        self_rotation: choice(texts, form, "self_rotation")?,
         confirm_name: rule("confirm_name"),
         tied_to: choice(texts, form, "tied_to")?,
         acts_for_owner: rule("acts_for_owner"),
+        roles: roles(texts, form)?,
         rate_limit: Some(
             number(texts, form, "rate_limit")?
                 .map(|limit| {
@@ -306,6 +317,17 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         ),
         prefix: Some(form.text("prefix").to_owned()),
     })
+}
+
+/// One rule a line. Empty: the default of keys that act for their owner, and nothing for others.
+fn roles(texts: &Texts, form: &Form) -> Result<Option<Vec<RoleRule>>> {
+    let lines = form.text("roles").lines().map(str::trim);
+    let rules = lines
+        .filter(|line| !line.is_empty())
+        .map(RoleRule::parse)
+        .collect::<Option<Vec<RoleRule>>>()
+        .ok_or_else(|| Error::invalid("roles", texts.get("refusal.role_rule")))?;
+    Ok((!rules.is_empty()).then_some(rules))
 }
 
 /// The box for everything decides alone if it is ticked.
@@ -347,9 +369,11 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> 
         editable: new(now.editable, then.editable),
         can_disable: new(now.can_disable, then.can_disable),
         can_rotate: new(now.can_rotate, then.can_rotate),
+        self_rotation: new(now.self_rotation, then.self_rotation),
         confirm_name: new(now.confirm_name, then.confirm_name),
         tied_to: new(now.tied_to, then.tied_to),
         acts_for_owner: new(now.acts_for_owner, then.acts_for_owner),
+        roles: new(now.roles, then.roles),
         rate_limit: new(now.rate_limit, then.rate_limit),
         prefix: new(now.prefix, then.prefix),
     })
@@ -396,6 +420,7 @@ mod tests {
             rate_limit: edit.rate_limit.unwrap(),
             keys_per_workspace_max: edit.keys_per_workspace_max.unwrap(),
             name_unique: edit.name_unique.unwrap(),
+            self_rotation: edit.self_rotation.unwrap(),
             ..policy.clone()
         };
         assert_eq!(read, *policy);

@@ -5,7 +5,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use super::{View, seen, usage, with_names};
+use super::{View, list, seen, usage, with_names};
 use crate::domain::catalog::{Catalog, Demand};
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::{KeyId, State};
@@ -45,6 +45,8 @@ pub struct Wanted {
     pub policy: Option<String>,
     /// User name or uid.
     pub owner: Option<String>,
+    /// Who made them, as a key's `created_by` has it.
+    pub created_by: Option<String>,
     /// Any but [`State::Deleted`].
     pub state: Option<State>,
     /// Part of a name or an id.
@@ -96,6 +98,11 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
     let now = app.now().wall;
     let until = wanted.expiring_within_s.map(|seconds| now.plus_s(seconds));
     let (top, owner) = places(&app.index.directory(), caller, wanted)?;
+    let made = wanted
+        .created_by
+        .as_deref()
+        .map(|text| list::made_by(app, text));
+    let made = made.transpose()?;
     let mut found = Vec::new();
     walk(app, caller, |directory, key, state| {
         let kin = &key.kin;
@@ -107,6 +114,7 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
             && owner.is_none_or(|owner| kin.owner == Some(owner))
             && wanted.state.is_none_or(|asked| asked == state)
             && until.is_none_or(|until| key.expires_at > now && key.expires_at < until)
+            && made.as_ref().is_none_or(|made| made.contains(&key.id))
             && query.as_deref().is_none_or(|query| has(key, query));
         if fits {
             found.push(Match::new(key, wanted.sort));
