@@ -3,6 +3,7 @@
 
 mod file;
 pub mod folder;
+pub mod owner;
 mod restore;
 pub mod sources;
 

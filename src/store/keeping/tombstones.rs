@@ -10,12 +10,13 @@ use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::files::private;
 use crate::store::sqlite::Notes;
 use crate::store::{Read, audit, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -48,11 +49,9 @@ impl TombstoneFile {
         let known = Tombstones::parse(&bytes);
         let needed = known.compact();
         if known.lines > needed.lines().count() + SUPERFLUOUS_MAX && known.damaged == 0 {
-            replace(path, needed.as_bytes()).map_err(failed)?;
+            private::replace(path, needed.as_bytes()).map_err(failed)?;
         }
-        let mut options = OpenOptions::new();
-        let options = options.create(true).append(true).mode(0o600);
-        let mut file = options.open(path).map_err(failed)?;
+        let mut file = private::append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mut length = metadata.len();
         // A line that a crash has cut stays, as a damaged one; the next one begins on a line of its own.
@@ -61,7 +60,7 @@ impl TombstoneFile {
             length += 1;
         }
         if length == 0 {
-            sync_folder(path).map_err(failed)?;
+            private::sync(path.parent().unwrap_or(path)).map_err(failed)?;
         }
         let opened = TombstoneFile {
             path: path.to_owned(),
@@ -294,23 +293,8 @@ pub fn settle(path: &Path, known: &Tombstones, mark: Mark) -> Result<()> {
     file.append(lines.as_bytes())
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let options = options.create(true).truncate(true).write(true).mode(0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_folder(path)
-}
-
 fn ends_with_a_line(path: &Path) -> io::Result<bool> {
     fs::read(path).map(|bytes| bytes.ends_with(b"\n"))
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 fn unusable(path: &Path, err: &io::Error) -> Error {

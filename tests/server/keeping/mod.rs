@@ -3,6 +3,7 @@
 mod backup;
 mod doctor;
 mod edited;
+mod foreign;
 mod full;
 mod kill;
 mod logs;
