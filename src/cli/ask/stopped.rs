@@ -34,8 +34,12 @@ impl Stopped {
         let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
         // Every change, and every verification, waits until the keys are in memory.
         setup::load_keys(&app)?;
-        let service =
-            Router::new(app.clone(), Trust::default(), SURFACES, &Mounts::default()).service();
+        // This process asks itself: whoever may open the folder is its administrator, as at the server's socket.
+        let trust = Trust {
+            own_uid: rustix::process::geteuid().as_raw(),
+            ..Trust::default()
+        };
+        let service = Router::new(app.clone(), trust, SURFACES, &Mounts::default()).service();
         Ok(Stopped {
             app,
             service,
