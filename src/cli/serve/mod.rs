@@ -145,6 +145,7 @@ impl Doors<'_> {
                 keep: usize::from(settings.backup_keep),
             });
         }
+        app.keep_audit_days(settings.audit_keep_min);
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
