@@ -22,7 +22,7 @@ mod start;
 mod typed;
 mod words;
 
-use crate::config::sources::{Setting, settle};
+use crate::config::sources::{Setting, settle, without_empty};
 use crate::config::{DataArgs, ServeArgs, folder, owner};
 use crate::error::Error;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -177,7 +177,7 @@ pub struct InitArgs {
 
 /// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
 pub fn run() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = without_empty(Cli::command()).get_matches();
     let ended = take_rights(&matches).and_then(|()| match Cli::from_arg_matches(&matches) {
         Ok(cli) => carried_out(cli.command),
         Err(err) => err.exit(),
