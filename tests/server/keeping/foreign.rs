@@ -187,3 +187,49 @@ fn a_backup_that_a_restore_would_refuse_is_not_made() {
     }
     assert_eq!(fs::read_dir(&backups).map_or(0, Iterator::count), 0);
 }
+
+// N10
+#[test]
+fn doctor_says_that_the_folder_is_the_wrong_one_and_nothing_else() {
+    let folder = fresh_folder();
+    let file = folder.join("file");
+    fs::write(&file, "x").unwrap();
+    let empty = folder.join("empty");
+    fs::create_dir(&empty).unwrap();
+    for (data, words) in [
+        (folder.join("nowhere"), "is not there"),
+        (file.join("below"), "cannot be looked into"),
+        (file, "is not a folder"),
+        (empty.clone(), "holds no data of Latchkey"),
+        (folder.clone(), "holds no data of Latchkey"),
+    ] {
+        let line = Line::at(&data);
+        let told = doctor(&line, 1);
+        let checks = told["checks"].as_array().unwrap();
+        assert_eq!(
+            (checks.len(), &checks[0]["finding"]),
+            (1, &"failed".into()),
+            "{told}"
+        );
+        assert_eq!(checks[0]["name"], "data folder");
+        assert!(
+            checks[0]["text"].as_str().unwrap().contains(words),
+            "{told}"
+        );
+        assert!(
+            checks[0]["advice"]
+                .as_str()
+                .unwrap()
+                .contains("is --data right?"),
+            "{told}"
+        );
+        let text = line.run(&["doctor"]).stdout;
+        assert!(
+            !text.contains("ok  ") && !text.contains("secrets restore"),
+            "{text}"
+        );
+    }
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "nothing was made");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    let _ = fs::remove_dir_all(folder);
+}
