@@ -59,4 +59,10 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
 fn check_migrated(line: &Line) {
     let standard = line.json(&["policy", "show", "standard"]);
     assert_eq!(standard["editable"], serde_json::json!(["*"]));
+    // Nobody has edited it, so it has what a first start gives it now.
+    assert_eq!(standard["keys_per_owner_max"], 1_000);
+    // Keys that could be rotated may go on rotating themselves; those that could not do not begin to.
+    assert_eq!(standard["self_rotation"], "at_once");
+    let aware = line.json(&["policy", "show", "aware"]);
+    assert_eq!(aware["self_rotation"], "no");
 }
