@@ -15,6 +15,7 @@ pub mod log_line;
 mod manage;
 mod oversight;
 mod scan;
+mod secrecy;
 mod serve;
 mod show;
 mod start;
@@ -176,6 +177,7 @@ pub struct InitArgs {
 
 /// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
 pub fn run() -> ExitCode {
+    secrecy::close_memory();
     tell(carried_out(Cli::parse().command))
 }
 
