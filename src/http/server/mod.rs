@@ -10,6 +10,8 @@ mod chunked;
 mod connection;
 mod guard;
 mod head;
+mod heap;
+mod held;
 mod lanes;
 mod limits;
 mod pool;
@@ -30,6 +32,7 @@ use tokio::sync::Notify;
 
 use self::accept::Door;
 use self::connection::Front;
+use self::held::Ebb;
 use self::lanes::Lanes;
 use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
 use self::pool::Pool;
@@ -92,7 +95,7 @@ pub enum Fault {
     BadFraming(&'static str),
     /// 408
     BodyTimeout,
-    /// 503: too many requests wait for a blocking thread, or too many large bodies are under way.
+    /// 503: too many requests wait for a blocking thread, or the bodies under way take too much memory.
     Busy,
     /// 417: an `Expect` that is not `100-continue`.
     ExpectationFailed,
@@ -103,6 +106,8 @@ pub enum Fault {
     Refused { status: u16, why: &'static str },
     /// 413
     TooLarge { limit_bytes: usize },
+    /// 503: the answers that clients have not taken take too much memory, and this would be one more of them.
+    Unread,
 }
 
 /// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
@@ -160,6 +165,7 @@ pub struct Engine {
 impl Engine {
     /// `workers` is the number of I/O threads.
     pub fn start(workers: usize) -> io::Result<Engine> {
+        heap::settle();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("http door")
@@ -239,14 +245,21 @@ async fn serve(
     Ok(())
 }
 
-/// Keeps the clock of all deadlines, as long as there is a connection that has one: an idle server does not wake.
+/// Keeps the clock of all deadlines, as long as there is a connection that has one, and gives memory back when many have
+/// gone: an idle server does not wake.
 async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut ebb = Ebb::default();
     loop {
         ticks.tick().await;
         front.registry.sweep((front.service.now)());
-        if front.registry.is_empty() {
+        let connections = front.registry.connections();
+        let held = front.held.bytes(connections);
+        if ebb.is_out(held, front.registry.now()) {
+            heap::give_back();
+        }
+        if connections == 0 && !ebb.is_low(held) {
             front.registry.entered.notified().await;
         }
     }
