@@ -1,4 +1,4 @@
--- Latchkey's database: the schema of a new one. Older ones reach it by the steps in src/store/migrate.rs.
+-- Latchkey's database: the schema of a new one. Older ones reach it by the steps in src/store/migrations/.
 --
 -- All times are milliseconds since 1970-01-01T00:00:00Z; booleans are 0 and 1; uids are UUIDs in lower case.
 -- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
@@ -88,7 +88,7 @@ CREATE TABLE policies (
     keys_per_owner_max     INTEGER CHECK (keys_per_owner_max >= 0),
     name_unique            INTEGER NOT NULL CHECK (name_unique IN (0, 1)),  -- among live keys of one workspace
     secret_shown           TEXT    NOT NULL CHECK (secret_shown IN ('once', 'sealed')),
-    editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks
+    editable               TEXT    NOT NULL,        -- members that an edit may change, separated by blanks; '*': all, of later versions too
     can_disable            INTEGER NOT NULL CHECK (can_disable IN (0, 1)),
     can_rotate             INTEGER NOT NULL CHECK (can_rotate IN (0, 1)),
     confirm_name           INTEGER NOT NULL CHECK (confirm_name IN (0, 1)),
@@ -99,6 +99,15 @@ CREATE TABLE policies (
     acts_for_owner         INTEGER NOT NULL CHECK (acts_for_owner IN (0, 1)),
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
+
+-- What a role of the owner passes on to a key that acts for its owner. A role without a row passes on nothing.
+CREATE TABLE policy_roles (
+    policy    TEXT    NOT NULL REFERENCES policies (name) ON DELETE CASCADE,
+    role      TEXT    NOT NULL CHECK (role IN ('owner', 'administrator', 'key_manager', 'auditor', 'member')),
+    scopes    TEXT    NOT NULL CHECK (scopes <> ''),    -- of the key's catalog, separated by blanks; '*': all that the key has
+    read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),     -- the role passes on reading only
+    PRIMARY KEY (policy, role)
+) STRICT, WITHOUT ROWID;
 
 -- Named lists of scopes and of the operations that they open.
 CREATE TABLE catalogs (

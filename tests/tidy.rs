@@ -61,10 +61,8 @@ const HOMES: &[(&str, &[&str])] = &[
 /// Words of the systems whose formats dialects speak: nothing below the dialects knows them.
 const DIALECT_WORDS: &[&str] = &["aware", "awaretrain", "adverity", "vspc", "veeam"];
 
-/// The longest file, its unit tests included.
-const LINES_MAX: usize = 500;
-/// Files of a folder, folders in it not counted.
-const FILES_MAX: usize = 9;
+/// The longest file, its unit tests included. Most have 100 to 300 lines.
+const LINES_MAX: usize = 600;
 
 struct Source {
     /// With slashes, from the top of the tree.
@@ -191,7 +189,7 @@ fn every_file_says_what_it_holds() {
 }
 
 #[test]
-fn files_and_folders_stay_small() {
+fn files_stay_small() {
     for file in sources("src").into_iter().chain(sources("tests")) {
         let lines = file.text.lines().count();
         assert!(
@@ -199,13 +197,6 @@ fn files_and_folders_stay_small() {
             "{} has {lines} lines; which noun is missing?",
             file.path
         );
-    }
-    for folder in folders("src") {
-        let entries = fs::read_dir(&folder).unwrap();
-        let files = entries
-            .filter(|entry| entry.as_ref().unwrap().path().is_file())
-            .count();
-        assert!(files <= FILES_MAX, "{} has {files} files", folder.display());
     }
 }
 

@@ -14,6 +14,7 @@ pub mod catalogs;
 pub mod keeping;
 pub mod keys;
 pub mod local;
+mod migrations;
 pub mod numbers;
 pub mod people;
 pub mod policies;
@@ -33,9 +34,11 @@ use writer::{Job, Ran, Writer};
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
 use crate::domain::keeping::tombstone::Tombstones;
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::{Digest, Peppers};
+use crate::domain::key::pepper::Digest;
 use crate::domain::locks::lock;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -105,12 +108,15 @@ impl Store {
         sqlite::create(path)
     }
 
-    /// Opens an existing database and starts its writer, which seals rows under the pepper.
-    pub fn open(path: &Path, peppers: Arc<Peppers>, publish: Publish) -> Result<Store> {
+    /// Opens an existing database, brings it to the current schema, and starts its writer, which seals rows under the
+    /// pepper. `now` is the time of the event if it was migrated.
+    pub fn open(path: &Path, files: &KeyFiles, now: Timestamp, publish: Publish) -> Result<Store> {
         // Before any connection: closing a file of ours would drop the locks of one.
         sqlite::check_header(path)?;
         let figures = Arc::new(Figures::default());
-        let connection = sqlite::open_writer(path)?;
+        let connection = sqlite::open_writer(path, |read| {
+            migrations::run(read, path, files, now, migrations::STEPS)
+        })?;
         let place = Arc::new(Place::of(path));
         let anchor = sqlite::open_reader(path)?;
         // Only a connection that has read has the log open too.
@@ -119,7 +125,7 @@ impl Store {
         let writer = Writer::new(
             path,
             connection,
-            peppers,
+            files.peppers.clone(),
             publish,
             place.clone(),
             book.clone(),
@@ -261,9 +267,12 @@ impl Store {
         self.place.check()
     }
 
-    /// Refuses a file that is not wholly a database of ours, and brings it to the current schema.
-    pub fn check_backup(path: &Path) -> Result<()> {
-        sqlite::check_backup(path)
+    /// Refuses a file that is not wholly a database of ours, and brings it to the current schema. `now` is the time of
+    /// the event if it was migrated.
+    pub fn check_backup(path: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
+        sqlite::check_backup(path, |read| {
+            migrations::run(read, path, files, now, migrations::STEPS)
+        })
     }
 
     /// Notes from now on what ends, in a file of its own, and what has ended since the file was last written.

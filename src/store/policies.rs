@@ -2,7 +2,9 @@
 
 use super::{Read, Row, Write};
 use crate::domain::key::quota::RateLimit;
-use crate::domain::policy::{CredentialHeader, Policy, from_word, word};
+use crate::domain::people::Role;
+use crate::domain::policy::roles::RoleRule;
+use crate::domain::policy::{CredentialHeader, Editable, Policy, from_word, word};
 use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
@@ -16,7 +18,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
                  $24, $25)",
         policy,
     )?;
-    Ok(())
+    insert_roles(tx, policy)
 }
 
 /// Writes every member of a policy that is there; the name is what it was.
@@ -32,7 +34,30 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
          WHERE name = $1",
         policy,
     )?;
+    tx.execute(
+        "DELETE FROM policy_roles WHERE policy = $1",
+        &[&policy.name],
+    )?;
+    if changed == 1 {
+        insert_roles(tx, policy)?;
+    }
     Ok(changed == 1)
+}
+
+fn insert_roles(tx: &Write<'_>, policy: &Policy) -> Result<()> {
+    for rule in &policy.roles {
+        tx.execute(
+            "INSERT INTO policy_roles (policy, role, scopes, read_only)
+             VALUES ($1, $2, $3, $4)",
+            &[
+                &policy.name,
+                &rule.role.as_str(),
+                &rule.scopes.join(" "),
+                &rule.read_only,
+            ],
+        )?;
+    }
+    Ok(())
 }
 
 /// Runs a statement whose parameters are all members, in the order of the schema.
@@ -56,7 +81,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
             &policy.keys_per_owner_max,
             &policy.name_unique,
             &word(policy.secret_shown),
-            &editable_text(policy),
+            &policy.editable.words().join(" "),
             &policy.can_disable,
             &policy.can_rotate,
             &policy.confirm_name,
@@ -70,7 +95,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
 }
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
-    read.query_one(
+    let found = read.query_one(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
                 editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
@@ -79,7 +104,29 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
          WHERE name = $1",
         &[&name],
         from_row,
-    )
+    )?;
+    let Some(mut policy) = found else {
+        return Ok(None);
+    };
+    policy.roles = read.query(
+        "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
+        &[&name],
+        rule_from_row,
+    )?;
+    Ok(Some(policy))
+}
+
+fn rule_from_row(row: &Row<'_>) -> Result<RoleRule> {
+    let role = Role::parse(&row.get::<String>("role")?);
+    Ok(RoleRule {
+        role: role.ok_or_else(|| Error::internal("a policy has an unknown role"))?,
+        scopes: row
+            .get::<String>("scopes")?
+            .split_whitespace()
+            .map(Box::from)
+            .collect(),
+        read_only: row.get("read_only")?,
+    })
 }
 
 /// Every policy, by name. There are few.
@@ -105,21 +152,12 @@ fn headers_text(policy: &Policy) -> String {
     headers.join(" ")
 }
 
-fn editable_text(policy: &Policy) -> String {
-    let editable: Vec<&str> = policy.editable.iter().map(|field| word(*field)).collect();
-    editable.join(" ")
-}
-
 fn from_row(row: &Row<'_>) -> Result<Policy> {
     let text = |name| row.get::<String>(name);
     let unknown = || Error::internal("a policy has an unknown word");
     let limit: Option<u64> = row.get("rate_limit")?;
     let window_s: Option<u64> = row.get("rate_window_s")?;
-    let editable = text("editable")?
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .map(from_word)
-        .collect::<Option<_>>();
+    let editable = text("editable")?;
     Ok(Policy {
         name: text("name")?,
         description: text("description")?,
@@ -140,7 +178,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         keys_per_owner_max: row.get("keys_per_owner_max")?,
         name_unique: row.get("name_unique")?,
         secret_shown: from_word(&text("secret_shown")?).ok_or_else(unknown)?,
-        editable: editable.ok_or_else(unknown)?,
+        editable: Editable::parse(editable.split_whitespace()).map_err(|_| unknown())?,
         can_disable: row.get("can_disable")?,
         can_rotate: row.get("can_rotate")?,
         confirm_name: row.get("confirm_name")?,
@@ -150,6 +188,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
             .map(|(limit, window_s)| RateLimit { limit, window_s }),
         prefix: text("prefix")?,
         acts_for_owner: row.get("acts_for_owner")?,
+        roles: Vec::new(),
     })
 }
 
@@ -204,7 +243,7 @@ mod tests {
             keys_per_owner_max: Some(4),
             name_unique: true,
             secret_shown: SecretShown::Sealed,
-            editable: vec![Field::Name],
+            editable: Editable::Only(vec![Field::Name]),
             can_disable: false,
             can_rotate: false,
             confirm_name: true,
@@ -214,6 +253,11 @@ mod tests {
                 window_s: 6,
             }),
             acts_for_owner: true,
+            roles: vec![RoleRule {
+                role: Role::Auditor,
+                scopes: vec!["a:read".into(), "b:read".into()],
+                read_only: true,
+            }],
             prefix: "ab".to_owned(),
         };
         assert!(update(&read.write(), &after).unwrap());

@@ -30,15 +30,31 @@ pub enum Standing {
     Sound,
 }
 
+/// What a thing of a kind consists of: queries by its id, the thing itself first.
+pub type Columns = fn(Kind) -> &'static [&'static str];
+
+/// What the current schema seals.
+pub const COLUMNS: Columns = rows;
+
 /// Compares a thing with its seal.
 pub fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing> {
+    compare(read, peppers, target, COLUMNS)
+}
+
+/// As [`look`], with the columns that a version of the schema seals.
+pub fn compare(
+    read: &Read,
+    peppers: &Peppers,
+    target: &Target,
+    columns: Columns,
+) -> Result<Standing> {
     let kind = target.kind.as_str();
     let found = read.query_one(
         "SELECT seq, seal FROM row_seals WHERE kind = $1 AND id = $2",
         &[&kind, &target.id],
         |row| Ok((row.get::<i64>("seq")?, row.get::<[u8; 32]>("seal")?)),
     )?;
-    Ok(match (state(read, target)?, found) {
+    Ok(match (state(read, target, columns)?, found) {
         (None, None) => Standing::Absent,
         (None, Some(_)) | (Some(_), None) => Standing::Broken,
         (Some(state), Some((seq, seal))) => {
@@ -67,27 +83,32 @@ pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target
             audit::append(tx, peppers, tampered(target, at))?;
         }
     }
+    touched
+        .iter()
+        .try_for_each(|target| put(tx, peppers, target))
+}
+
+/// Seals a thing as it is now, in place of an older seal; one that is gone loses its seal.
+pub fn put(tx: &Write<'_>, peppers: &Peppers, target: &Target) -> Result<()> {
     let seq = audit::head(tx)?.map_or(0, |head| head.seq);
-    for target in touched {
-        let kind = target.kind.as_str();
-        match state(tx, target)? {
-            None => tx.execute(
-                "DELETE FROM row_seals WHERE kind = $1 AND id = $2",
-                &[&kind, &target.id],
-            )?,
-            Some(state) => tx.execute(
-                "INSERT INTO row_seals (kind, id, seq, seal)
-                 VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq, seal = excluded.seal",
-                &[
-                    &kind,
-                    &target.id,
-                    &seq,
-                    &peppers.current().seal(&text(target, seq, &state)).0,
-                ],
-            )?,
-        };
-    }
+    let kind = target.kind.as_str();
+    match state(tx, target, COLUMNS)? {
+        None => tx.execute(
+            "DELETE FROM row_seals WHERE kind = $1 AND id = $2",
+            &[&kind, &target.id],
+        )?,
+        Some(state) => tx.execute(
+            "INSERT INTO row_seals (kind, id, seq, seal)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq, seal = excluded.seal",
+            &[
+                &kind,
+                &target.id,
+                &seq,
+                &peppers.current().seal(&text(target, seq, &state)).0,
+            ],
+        )?,
+    };
     Ok(())
 }
 
@@ -176,10 +197,10 @@ fn text(target: &Target, seq: i64, state: &[u8; 32]) -> String {
 }
 
 /// A digest of all rows of a thing; `None` if it has none.
-fn state(read: &Read, target: &Target) -> Result<Option<[u8; 32]>> {
+fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 32]>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut exists = false;
-    for (place, sql) in rows(target.kind).iter().enumerate() {
+    for (place, sql) in columns(target.kind).iter().enumerate() {
         read.each(sql, &[&target.id], &mut |row: &Row<'_>| {
             exists |= place == 0;
             parts.push(vec![place as u8]);
@@ -193,8 +214,8 @@ fn state(read: &Read, target: &Target) -> Result<Option<[u8; 32]>> {
 
 /// What a thing consists of, the thing itself first: every column but those that change without an event.
 ///
-/// Seals outlive upgrades. A column that a later schema adds comes in a query of its own at the end, which finds a row
-/// only where the column is not what the migration makes it: then the older seals still fit.
+/// Whoever changes these queries together with the schema keeps the older ones beside the step of the migration
+/// (`sealed_before`), which compares the old seals by them and then seals everything again.
 fn rows(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[
@@ -212,6 +233,7 @@ fn rows(kind: Kind) -> &'static [&'static str] {
                     rate_window_s, prefix, acts_for_owner
              FROM policies
              WHERE name = $1",
+            "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
         ],
         Kind::User => &[
             "SELECT uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at,

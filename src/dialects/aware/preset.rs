@@ -3,8 +3,8 @@
 use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown,
-    TiedTo,
+    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SecretShown, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -72,7 +72,7 @@ fn policy() -> Policy {
         keys_per_owner_max: None,
         name_unique: false,
         secret_shown: SecretShown::Sealed,
-        editable: Vec::new(),
+        editable: Editable::Only(Vec::new()),
         can_disable: false,
         can_rotate: false,
         confirm_name: false,
@@ -80,6 +80,7 @@ fn policy() -> Policy {
         rate_limit: None,
         prefix: NAME.to_owned(),
         acts_for_owner: false,
+        roles: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
@@ -69,12 +69,12 @@ fn policy() -> Policy {
         name_unique: false,
         secret_shown: SecretShown::Once,
         // 1B-34
-        editable: vec![
+        editable: Editable::Only(vec![
             Field::Name,
             Field::ExpiresAt,
             Field::Scopes,
             Field::AllowedIps,
-        ],
+        ]),
         can_disable: false,
         can_rotate: false,
         confirm_name: false,
@@ -86,6 +86,7 @@ fn policy() -> Policy {
         }),
         prefix: NAME.to_owned(),
         acts_for_owner: false,
+        roles: Vec::new(),
     }
 }
 

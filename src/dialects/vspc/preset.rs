@@ -2,7 +2,7 @@
 
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -37,9 +37,11 @@ fn policy() -> Policy {
         read_only_by: ReadOnlyBy::Method,
         expiry: Expiry::Forbidden,
         addresses: AddressRule::Off,
-        editable: vec![Field::Description, Field::Name],
+        editable: Editable::Only(vec![Field::Description, Field::Name]),
         can_rotate: false,
         acts_for_owner: true,
+        // Every role counts; auditors and members only read (1D-24).
+        roles: Policy::default_roles(),
         prefix: String::new(),
         ..Policy::standard()
     }

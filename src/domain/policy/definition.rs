@@ -91,8 +91,9 @@ impl Policy {
                 ));
             }
         }
-        for (position, field) in self.editable.iter().enumerate() {
-            if self.editable[..position].contains(field) {
+        let editable = self.editable.words();
+        for (position, word) in editable.iter().enumerate() {
+            if editable[..position].contains(word) {
                 return Err(Error::invalid(
                     format!("editable[{position}]"),
                     "is there twice",
@@ -108,6 +109,7 @@ impl Policy {
                 "must be false unless issued_by is owner or password: nobody else may make a key that acts for a user",
             ));
         }
+        self.check_roles()?;
         if self.prefix.is_empty() {
             return Ok(());
         }
@@ -181,7 +183,7 @@ fn check_headers(headers: &[CredentialHeader]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Field;
+    use super::super::{Editable, Field};
     use super::*;
     use crate::domain::key::quota::RateLimit;
 
@@ -239,7 +241,7 @@ mod tests {
             p.keys_per_owner_max = Some(KEYS_MAX + 1)
         });
         check("editable[1]", |p| {
-            p.editable = vec![Field::Name, Field::Name]
+            p.editable = Editable::Only(vec![Field::Name, Field::Name])
         });
         check("rate_limit.window_s", |p| {
             p.rate_limit = Some(RateLimit {

@@ -4,7 +4,7 @@
 //! demands of a key.
 //!
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `acts_for_owner`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
+//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
 //! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
@@ -12,6 +12,7 @@
 //! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
 
 pub mod definition;
+pub mod roles;
 pub mod rules;
 pub mod stricter;
 
@@ -47,15 +48,17 @@ pub struct Policy {
     /// No two live keys of this policy in one workspace have the same name, upper and lower case being alike.
     pub name_unique: bool,
     pub secret_shown: SecretShown,
-    /// The members that an edit may change.
-    pub editable: Vec<Field>,
+    pub editable: Editable,
     pub can_disable: bool,
     pub can_rotate: bool,
     /// Deleting asks for the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
-    /// A key of this policy may be let in as its owner by a dialect whose keys are meant so (`ops::access::as_owner`).
+    /// A key of this policy may at most what its owner may: by `roles`, in verdicts as on this server's own routes, where
+    /// a dialect whose keys are meant so lets it in as its owner (`ops::access::as_owner`).
     pub acts_for_owner: bool,
+    /// What each role of the owner passes on to a key that acts for the owner; empty for other keys.
+    pub roles: Vec<roles::RoleRule>,
     /// For keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
     /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
@@ -142,6 +145,15 @@ pub enum TiedTo {
     OwnerAndWorkspace,
     /// Its workspace's only.
     Workspace,
+}
+
+/// Which members of a key an edit may change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Editable {
+    /// Every member, also one that a later version adds.
+    All,
+    /// These members, and none that a later version adds.
+    Only(Vec<Field>),
 }
 
 /// The members of a key that an edit can change.
@@ -254,6 +266,58 @@ pub fn from_word<T: Words>(text: &str) -> Option<T> {
         .map(|(value, _)| *value)
 }
 
+impl Editable {
+    /// The word that stands for [`Editable::All`], alone in a list of members.
+    pub const ALL: &'static str = "*";
+
+    /// Whether an edit may change a member.
+    pub fn allows(&self, field: Field) -> bool {
+        match self {
+            Editable::All => true,
+            Editable::Only(fields) => fields.contains(&field),
+        }
+    }
+
+    /// Whether no member may be changed.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Editable::Only(fields) if fields.is_empty())
+    }
+
+    /// Whether every edit that this permits is permitted by another one too, in later versions as well.
+    pub fn is_within(&self, other: &Editable) -> bool {
+        match (self, other) {
+            (_, Editable::All) => true,
+            (Editable::All, Editable::Only(_)) => false,
+            (Editable::Only(fields), Editable::Only(_)) => {
+                fields.iter().all(|field| other.allows(*field))
+            }
+        }
+    }
+
+    /// The words of the members, or [`Editable::ALL`] alone.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self {
+            Editable::All => vec![Editable::ALL],
+            Editable::Only(fields) => fields.iter().map(|field| word(*field)).collect(),
+        }
+    }
+
+    /// The inverse of [`Editable::words`]; `Err` is the position of the first word that is not one of them.
+    pub fn parse<'a>(
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> std::result::Result<Editable, usize> {
+        let words: Vec<&str> = words.into_iter().collect();
+        if words == [Editable::ALL] {
+            return Ok(Editable::All);
+        }
+        let field = |(position, text): (usize, &&str)| from_word(text).ok_or(position);
+        let fields = words.iter().enumerate().map(field);
+        fields
+            .collect::<std::result::Result<_, usize>>()
+            .map(Editable::Only)
+    }
+}
+
 impl Field {
     /// Every member that a policy can open for edits.
     pub fn all() -> impl Iterator<Item = Field> {
@@ -305,12 +369,13 @@ impl Policy {
             keys_per_owner_max: None,
             name_unique: false,
             secret_shown: SecretShown::Once,
-            editable: Field::all().collect(),
+            editable: Editable::All,
             can_disable: true,
             can_rotate: true,
             confirm_name: false,
             tied_to: TiedTo::OwnerAndWorkspace,
             acts_for_owner: false,
+            roles: Vec::new(),
             rate_limit: None,
             prefix: crate::domain::key::secret::PREFIX_DEFAULT.to_owned(),
         }

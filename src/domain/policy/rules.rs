@@ -127,7 +127,7 @@ impl Policy {
 
     /// Refuses an edit of a member that the policy keeps as it was at birth.
     pub fn check_editable(&self, field: Field) -> Result<()> {
-        if self.editable.contains(&field) {
+        if self.editable.allows(field) {
             return Ok(());
         }
         Err(Error::Conflict(format!(

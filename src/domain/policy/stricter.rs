@@ -57,7 +57,7 @@ impl Policy {
                 "secret_shown",
                 same_or(before.secret_shown, self.secret_shown, SecretShown::Sealed),
             ),
-            ("editable", within(&self.editable, &before.editable)),
+            ("editable", self.editable.is_within(&before.editable)),
             ("can_disable", before.can_disable || !self.can_disable),
             ("can_rotate", before.can_rotate || !self.can_rotate),
             ("confirm_name", self.confirm_name || !before.confirm_name),
@@ -69,6 +69,7 @@ impl Policy {
                 "acts_for_owner",
                 before.acts_for_owner || !self.acts_for_owner,
             ),
+            ("roles", self.roles_are_within(before)),
             ("rate_limit", slower(before, self)),
         ];
         members
@@ -126,7 +127,7 @@ fn slower(before: &Policy, after: &Policy) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CredentialHeader, Field};
+    use super::super::{CredentialHeader, Editable, Field};
     use super::*;
     use crate::domain::key::quota::RateLimit;
 
@@ -146,7 +147,7 @@ mod tests {
             keys_per_owner_max: Some(1),
             name_unique: true,
             secret_shown: SecretShown::Once,
-            editable: vec![Field::Name],
+            editable: Editable::Only(vec![Field::Name]),
             can_disable: false,
             can_rotate: false,
             confirm_name: true,
@@ -219,7 +220,11 @@ mod tests {
         check("keys_per_owner_max", |p| p.keys_per_owner_max = Some(2));
         check("name_unique", |p| p.name_unique = false);
         check("secret_shown", |p| p.secret_shown = SecretShown::Sealed);
-        check("editable", |p| p.editable.push(Field::Scopes));
+        check("editable", |p| {
+            p.editable = Editable::Only(vec![Field::Name, Field::Scopes])
+        });
+        // All that there are today is less than all there will ever be.
+        check("editable", |p| p.editable = Editable::All);
         check("can_disable", |p| p.can_disable = true);
         check("can_rotate", |p| p.can_rotate = true);
         check("confirm_name", |p| p.confirm_name = false);

@@ -50,10 +50,11 @@ pub fn settle(file: &Path, known: &Tombstones, restored: &Restored) -> Result<()
 
 /// Checks a copy of a backup and makes it ready to serve.
 pub fn prepare(copy: &Path, files: &KeyFiles, mut wanted: Wanted) -> Result<Restored> {
-    Store::check_backup(copy)?;
+    Store::check_backup(copy, files, wanted.now)?;
     let store = Store::open(
         copy,
-        files.peppers.clone(),
+        files,
+        wanted.now,
         Box::new(|_, _| Ok(Box::new(|| {}))),
     )?;
     let (events, newest, altered) = store.read(|read| {

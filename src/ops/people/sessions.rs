@@ -130,6 +130,7 @@ pub fn sign_in(
         console: None,
     };
     let caller = Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Session(id),
         permissions: Default::default(),
@@ -178,6 +179,7 @@ pub fn prove(
         return Err(Error::Forbidden(why.to_owned()));
     }
     Ok(Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Password {
             generation: user.generation,

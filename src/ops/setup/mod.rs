@@ -76,11 +76,7 @@ pub fn create(
     };
     let digest = password.as_deref().map(PasswordDigest::new).transpose()?;
     Store::create(path)?;
-    let store = Store::open(
-        path,
-        files.peppers.clone(),
-        Box::new(|_, _| Ok(Box::new(|| {}))),
-    )?;
+    let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
         let seeds = seed(tx, &files, digest.as_ref(), now)?;
         presets::install(tx, &files.peppers, presets, now)?;
@@ -106,7 +102,8 @@ pub fn open(
     let publishing = index.clone();
     let store = Store::open(
         path,
-        files.peppers.clone(),
+        &files,
+        wall(),
         Box::new(move |read, targets| publish::prepare(&publishing, read, targets)),
     )?;
     let mark = store.read(|read| {

@@ -41,21 +41,22 @@ impl Read {
 
     /// What differs between the database's schema and the one that this build would make; empty if nothing does.
     pub fn foreign_schema(&self) -> Result<Vec<String>> {
-        foreign_schema(&self.connection)
+        foreign_schema(self)
     }
 }
 
-/// Refuses a copy of a database that is not wholly a Latchkey database, and brings it to the current schema.
+/// Refuses a copy of a database that is not wholly a Latchkey database. `migrate` brings one of an older version to
+/// the current schema.
 ///
 /// Nothing of its own is run on the way: a trigger or view that somebody put in is found before a statement that it
 /// could hang on (attacks 195).
-pub fn check_backup(path: &Path) -> Result<()> {
+pub fn check_backup(path: &Path, migrate: impl FnOnce(&Read) -> Result<()>) -> Result<()> {
     check_header(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let read = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
     let version = check_file(&read.connection, path)?;
     if version < SCHEMA_VERSION {
-        super::migrate::run(&read.connection, path, super::migrate::STEPS)?;
+        migrate(&read)?;
     }
     let refused = |what: &str, faults: Vec<String>| match faults.is_empty() {
         true => Ok(()),
@@ -72,7 +73,7 @@ pub fn check_backup(path: &Path) -> Result<()> {
     refused("is damaged", read.faults()?)
 }
 
-pub(super) fn faults(connection: &Connection) -> Result<Vec<String>> {
+fn faults(connection: &Connection) -> Result<Vec<String>> {
     let sql = format!("PRAGMA integrity_check({FAULTS_MAX})");
     let mut found = texts(connection, &sql)?;
     found.retain(|line| line != "ok");
@@ -99,7 +100,8 @@ pub(super) fn schema() -> Result<String> {
 }
 
 /// Compares with a database in memory that was made by this build.
-pub(super) fn foreign_schema(connection: &Connection) -> Result<Vec<String>> {
+pub fn foreign_schema(read: &Read) -> Result<Vec<String>> {
+    let connection = &read.connection;
     let wanted = Connection::open_in_memory().map_err(from_sqlite)?;
     wanted.execute_batch(&schema()?).map_err(from_sqlite)?;
     let (wanted, found) = (objects(&wanted)?, objects(connection)?);

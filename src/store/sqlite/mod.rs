@@ -2,7 +2,6 @@
 
 mod backup;
 mod checks;
-mod migrate;
 mod values;
 
 use crate::domain::audit::Target;
@@ -12,7 +11,7 @@ use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
-pub(super) use checks::{check_backup, check_header};
+pub(super) use checks::{check_backup, check_header, foreign_schema};
 use checks::{check_file, schema};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
@@ -28,7 +27,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const BUSY_MS: u64 = 5_000;
 const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
 /// Steps that databases of this build have taken; see `schema.sql`.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// A connection that reads, or the reading half of a transaction.
 pub struct Read {
@@ -146,6 +145,13 @@ impl Read {
     /// Lets this connection keep so many MiB of pages in memory, for work on much of the database.
     pub fn widen_cache(&self, mib: u32) -> Result<()> {
         self.batch(&format!("PRAGMA cache_size = -{}", mib * 1024))
+    }
+
+    /// The version of the schema that the database has.
+    pub(super) fn version(&self) -> Result<i64> {
+        self.connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(from_sqlite)
     }
 
     /// Runs statements without parameters; the writer's own (BEGIN, COMMIT, …).
@@ -309,8 +315,9 @@ pub(super) fn create(path: &Path) -> Result<()> {
     ))
 }
 
-/// Opens the one writing connection and checks that the file is a Latchkey database of this version.
-pub(super) fn open_writer(path: &Path) -> Result<Read> {
+/// Opens the one writing connection and checks that the file is a Latchkey database. `migrate` brings one of an older
+/// version to this one.
+pub(super) fn open_writer(path: &Path, migrate: impl FnOnce(&Read) -> Result<()>) -> Result<Read> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(Error::internal(format!(
             "this build carries SQLite {}, older than 3.51.3",
@@ -331,7 +338,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Read> {
     keeps_log(has_log)?;
     let version = check_file(&read.connection, path)?;
     if version < SCHEMA_VERSION {
-        migrate::run(&read.connection, path, migrate::STEPS)?;
+        migrate(&read)?;
     }
     keeps_log(false)?;
     let mode: String = read

@@ -196,7 +196,9 @@ impl Writer {
     fn reopen(&mut self) -> Result<()> {
         self.place.check()?;
         self.place.forget_log();
-        let connection = sqlite::open_writer(&self.path)?;
+        let connection = sqlite::open_writer(&self.path, |_| {
+            Err(Error::internal("the database is of an older version now"))
+        })?;
         connection.check_whole()?;
         if !connection.empty_log()? {
             return Err(Error::Unavailable(

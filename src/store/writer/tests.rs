@@ -2,7 +2,9 @@
 
 use super::super::{Durability, Publish, Store, Write, local};
 use crate::domain::audit::{Kind, Target};
+use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -48,7 +50,7 @@ impl Fixture {
             }))
         });
         Fixture {
-            store: Arc::new(Store::open(&path, peppers(), publish).unwrap()),
+            store: Arc::new(Store::open(&path, &files(), Timestamp(1), publish).unwrap()),
             commits,
             published,
             panics,
@@ -119,8 +121,11 @@ impl Drop for Fixture {
     }
 }
 
-fn peppers() -> Arc<Peppers> {
-    Arc::new(Peppers::generate().unwrap().0)
+fn files() -> KeyFiles {
+    KeyFiles {
+        peppers: Arc::new(Peppers::generate().unwrap().0),
+        sealing: Arc::new(SealingKeys::generate().unwrap().0),
+    }
 }
 
 fn row(tx: &Write<'_>, number: usize) -> Result<()> {
@@ -253,7 +258,8 @@ fn a_store_that_is_closed_refuses_changes_and_keeps_what_was_acknowledged() {
     assert!(!fixture.folder.join("test.db-wal").exists());
     let again = Store::open(
         &fixture.folder.join("test.db"),
-        peppers(),
+        &files(),
+        Timestamp(1),
         Box::new(|_, _| Ok(Box::new(|| ()))),
     );
     let found = again

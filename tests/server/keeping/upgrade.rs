@@ -1,6 +1,6 @@
 //! A data folder of every released schema opens, and everything in it works. Promise P10.
 //!
-//! That a migration is whole or not at all, also when it is killed, is shown in `src/store/sqlite/migrate.rs`; that a
+//! That a migration is whole or not at all, also when it is killed, is shown in `src/store/migrations/`; that a
 //! newer database is refused untouched, in `folder::database`.
 
 use std::fs::{self, Permissions};
@@ -14,7 +14,7 @@ use crate::durability::file;
 use crate::support::fresh_folder;
 
 const HELP: &str = "If schema.sql has changed: before the first release of this schema, run dev/fixture and commit what it \
-                    makes; after it, raise SCHEMA_VERSION, add a step to src/store/sqlite/migrate.rs, and run dev/fixture.";
+                    makes; after it, raise SCHEMA_VERSION, add a step to src/store/migrations, and run dev/fixture.";
 
 #[test]
 fn every_released_schema_opens_with_all_that_is_in_it() {
@@ -48,8 +48,15 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
             seen += 1;
         }
         line.ok(&["audit", "verify"]);
+        check_migrated(&line);
         file::check(&data);
         let _ = fs::remove_dir_all(folder);
     }
     assert!(seen >= 10, "{seen}");
+}
+
+/// "Everything may be edited" is stored as such: a member that is added later can be edited after an upgrade too.
+fn check_migrated(line: &Line) {
+    let standard = line.json(&["policy", "show", "standard"]);
+    assert_eq!(standard["editable"], serde_json::json!(["*"]));
 }

@@ -119,7 +119,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         },
         chart: chart(visit, view)?,
         events: events(visit, view)?,
-        can_edit: live && !policy.editable.is_empty(),
+        can_edit: live && !policy.editable.is_nothing(),
         can_disable: live && policy.can_disable,
         can_rotate: live && policy.can_rotate,
         can_copy: live && policy.check_reveal().is_ok(),

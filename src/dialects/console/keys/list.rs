@@ -254,7 +254,7 @@ fn row(visit: &Visit<'_>, view: &View) -> Row {
         can_disable: policy.is_some_and(|policy| policy.can_disable),
         enabled: key.enabled,
         can_copy: policy.is_some_and(|policy| policy.check_reveal().is_ok()),
-        can_edit: policy.is_some_and(|policy| !policy.editable.is_empty()),
+        can_edit: policy.is_some_and(|policy| !policy.editable.is_nothing()),
     }
 }
 

@@ -163,7 +163,7 @@ pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
         TiedTo::Workspace => "policy.tied_to_workspace",
     }));
     for (is, name) in [
-        (policy.editable.is_empty(), "policy.never_edited"),
+        (policy.editable.is_nothing(), "policy.never_edited"),
         (!policy.can_disable, "policy.never_disabled"),
         (!policy.can_rotate, "policy.never_rotated"),
         (policy.name_unique, "policy.name_unique"),

@@ -4,8 +4,9 @@ use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
 use crate::dialects::console::text::Texts;
 use crate::domain::key::quota::RateLimit;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
@@ -45,7 +46,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "policy_form.limits",
         &["per_workspace", "per_owner", "rate_limit", "rate_window"],
     ),
-    ("policy_form.later", &["editable", "rules"]),
+    ("policy_form.later", &["editable", "rules", "roles"]),
 ];
 
 /// The switches of a policy.
@@ -138,9 +139,14 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
         }
         "life_max" | "months_max" | "per_workspace" | "per_owner" | "rate_limit"
         | "rate_window" => Kind::Number,
-        "editable" => Kind::Boxes(boxes(typed, name, &words::<Field>(), |word| {
-            texts.get(&format!("editable.{word}"))
-        })),
+        "editable" => {
+            let words = [vec![Editable::ALL], words::<Field>()].concat();
+            Kind::Boxes(boxes(typed, name, &words, |word| match word {
+                Editable::ALL => texts.get("editable.all"),
+                word => texts.get(&format!("editable.{word}")),
+            }))
+        }
+        "roles" => Kind::Lines(5),
         "rules" => Kind::Boxes(boxes(typed, name, RULES, |rule| {
             texts.get(&format!("rule.{rule}"))
         })),
@@ -242,9 +248,11 @@ pub fn filled(policy: &Policy) -> Form {
     ] {
         form.put(name, value);
     }
-    for field in &policy.editable {
-        form.put("editable[]", word(*field));
+    for word in policy.editable.words() {
+        form.put("editable[]", word);
     }
+    let lines: Vec<String> = policy.roles.iter().map(RoleRule::line).collect();
+    form.put("roles", lines.join("\n"));
     for (rule, on) in [
         ("can_disable", policy.can_disable),
         ("can_rotate", policy.can_rotate),
@@ -268,15 +276,6 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
     };
     let rules = form.all("rules[]");
     let rule = |name: &str| Some(rules.iter().any(|rule| rule == name));
-    let editable = form.all("editable[]");
-    if editable
-        .iter()
-        .any(|text| from_word::<Field>(text).is_none())
-    {
-        return Err(Error::invalid("editable", texts.get("refusal.choice")));
-    }
-    // In one order, whatever the policy's was: the order says nothing.
-    let editable = Field::all().filter(|field| editable.iter().any(|text| *text == word(*field)));
     let headers = form.text("headers").split_whitespace();
     Ok(PolicyEdit {
         description: Some(form.text("description").to_owned()),
@@ -294,12 +293,13 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         keys_per_owner_max: Some(small("per_owner")?),
         name_unique: rule("name_unique"),
         secret_shown: choice(texts, form, "secret_shown")?,
-        editable: Some(editable.collect()),
+        editable: Some(editable(texts, form)?),
         can_disable: rule("can_disable"),
         can_rotate: rule("can_rotate"),
         confirm_name: rule("confirm_name"),
         tied_to: choice(texts, form, "tied_to")?,
         acts_for_owner: rule("acts_for_owner"),
+        roles: roles(texts, form)?,
         rate_limit: Some(
             number(texts, form, "rate_limit")?
                 .map(|limit| {
@@ -311,6 +311,31 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         ),
         prefix: Some(form.text("prefix").to_owned()),
     })
+}
+
+/// One rule a line. Empty: the default of keys that act for their owner, and nothing for others.
+fn roles(texts: &Texts, form: &Form) -> Result<Option<Vec<RoleRule>>> {
+    let lines = form.text("roles").lines().map(str::trim);
+    let rules = lines
+        .filter(|line| !line.is_empty())
+        .map(RoleRule::parse)
+        .collect::<Option<Vec<RoleRule>>>()
+        .ok_or_else(|| Error::invalid("roles", texts.get("refusal.role_rule")))?;
+    Ok((!rules.is_empty()).then_some(rules))
+}
+
+/// The box for everything decides alone if it is ticked.
+fn editable(texts: &Texts, form: &Form) -> Result<Editable> {
+    let ticked = form.all("editable[]");
+    if ticked.iter().any(|word| *word == Editable::ALL) {
+        return Ok(Editable::All);
+    }
+    if ticked.iter().any(|text| from_word::<Field>(text).is_none()) {
+        return Err(Error::invalid("editable", texts.get("refusal.choice")));
+    }
+    // In one order, so that a form with the same boxes ticked is the same edit.
+    let fields = Field::all().filter(|field| ticked.iter().any(|text| *text == word(*field)));
+    Ok(Editable::Only(fields.collect()))
 }
 
 /// Only what was changed on the page: what somebody else has changed meanwhile stays as he left it.
@@ -341,6 +366,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> 
         confirm_name: new(now.confirm_name, then.confirm_name),
         tied_to: new(now.tied_to, then.tied_to),
         acts_for_owner: new(now.acts_for_owner, then.acts_for_owner),
+        roles: new(now.roles, then.roles),
         rate_limit: new(now.rate_limit, then.rate_limit),
         prefix: new(now.prefix, then.prefix),
     })
@@ -403,7 +429,7 @@ mod tests {
                 expiry_months_max: Some(12),
                 expiry: Expiry::Required,
                 headers: vec![CredentialHeader::Named("x-token".to_owned())],
-                editable: vec![Field::Name],
+                editable: Editable::Only(vec![Field::Name]),
                 rate_limit: Some(RateLimit {
                     limit: 60,
                     window_s: 60,

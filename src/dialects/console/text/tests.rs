@@ -242,7 +242,7 @@ const SILENT: &[(&str, &str)] = &[
     ("src/store/local.rs", "of the start"),
     ("src/store/sqlite/backup.rs", "a cause for the log"),
     ("src/store/sqlite/checks.rs", "of the start and of restores"),
-    ("src/store/sqlite/migrate.rs", "of the start"),
+    ("src/store/migrations/mod.rs", "of the start"),
 ];
 
 /// Texts that look like sentences and are none that anybody reads.

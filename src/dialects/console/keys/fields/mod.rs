@@ -92,7 +92,7 @@ impl KeyForm {
         err: Option<&Error>,
     ) -> Result<KeyForm> {
         let has = |name: &str| {
-            field_of(name).is_some_and(|field| policy.editable.contains(&field))
+            field_of(name).is_some_and(|field| policy.editable.allows(field))
                 && match name {
                     "expires_on" => policy.expiry != Expiry::Forbidden,
                     "allowed_ips" => policy.addresses != AddressRule::Off,

@@ -1,0 +1,383 @@
+//! From an older schema to the current one: all steps in one transaction, so that a file is old or new.
+//!
+//! A step is SQL and a function that runs after it in the same transaction, with the key files at hand: what SQL alone
+//! cannot do, such as sealing rows. What both leave behind must be what `schema.sql` would have made, comments and
+//! blanks aside; a step that alters a table in another way makes the table anew. That is checked before the commit.
+//!
+//! Seals outlive upgrades: before the first step each sealed row is compared with its seal, by the columns that the
+//! older version sealed; after the last step every row that fitted is sealed again. A row that did not fit keeps its
+//! old seal, so a migration never makes a changed row good. One `server.migrate` event names both versions.
+
+mod to_2;
+
+use super::sqlite::{SCHEMA_VERSION, foreign_schema};
+use super::{Read, Write, audit, local, seals};
+use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
+use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// One step, from the version before.
+pub struct Step {
+    /// The version that it leads to.
+    pub to: i64,
+    pub sql: &'static str,
+    /// The columns that the version before sealed.
+    pub sealed_before: seals::Columns,
+    /// What follows the SQL in the same transaction. The last argument is the time of the migration.
+    pub act: fn(&Write<'_>, &KeyFiles, Timestamp) -> Result<()>,
+}
+
+/// Every step there is, in order.
+pub const STEPS: &[Step] = &[to_2::STEP];
+
+/// Brings an older database to the current schema, or leaves it as it is. `now` is the time of the event.
+pub fn run(
+    read: &Read,
+    path: &Path,
+    files: &KeyFiles,
+    now: Timestamp,
+    steps: &[Step],
+) -> Result<()> {
+    let version = read.version()?;
+    let begun = read.batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; BEGIN EXCLUSIVE");
+    let ended = begun
+        .and_then(|()| migrate(read, version, files, now, steps))
+        .and_then(|()| read.batch("COMMIT"));
+    if ended.is_err() {
+        read.end();
+    }
+    drop(read.take_effects());
+    let restored = read.batch("PRAGMA foreign_keys = ON");
+    match ended {
+        Err(why) => Err(Error::Unavailable(format!(
+            "{} has schema {version} and could not be brought to {SCHEMA_VERSION}: {why}; it was left as it is, start the \
+             version that wrote it and look for help",
+            path.display()
+        ))),
+        Ok(()) => {
+            log::info!("store: the database was brought from schema {version} to {SCHEMA_VERSION}");
+            restored
+        }
+    }
+}
+
+/// Runs the steps and seals what they changed. The caller has begun the transaction and ends it.
+fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[Step]) -> Result<()> {
+    let missing = || Error::Unavailable(format!("there is no step from {from}"));
+    let first = steps.iter().find(|step| step.to == from + 1);
+    let first = first.ok_or_else(missing)?;
+    // Rows must not be sealed under a pepper that is not this database's.
+    local::check_peppers(read, &files.peppers)?;
+    local::check_sealing_keys(read, &files.sealing)?;
+    let altered = altered(read, files, first.sealed_before)?;
+    let newest = audit::newest(read)?.map_or(now, |event| event.at);
+    let now = now.max(newest);
+    let tx = read.write();
+    let mut version = from;
+    for step in steps.iter().filter(|step| step.to > from) {
+        if step.to != version + 1 {
+            break;
+        }
+        read.batch(&format!("{}; PRAGMA user_version = {};", step.sql, step.to))
+            .and_then(|()| (step.act)(&tx, files, now))
+            .map_err(|err| Error::Unavailable(format!("the step to {} failed ({err})", step.to)))?;
+        version = step.to;
+    }
+    if version != SCHEMA_VERSION {
+        return Err(Error::Unavailable(format!(
+            "there is no step from {version}"
+        )));
+    }
+    audit::append(&tx, &files.peppers, event(from, now))?;
+    for kind in seals::KINDS {
+        for target in seals::list(read, kind)? {
+            if !altered.contains(&target) {
+                seals::put(&tx, &files.peppers, &target)?;
+            }
+        }
+    }
+    let mut faults = foreign_schema(read)?;
+    if faults.is_empty() {
+        faults = read.faults()?;
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Unavailable(faults.join("; "))),
+    }
+}
+
+/// The rows that somebody has changed without Latchkey: they do not fit their seals.
+fn altered(read: &Read, files: &KeyFiles, columns: seals::Columns) -> Result<HashSet<Target>> {
+    let mut altered = HashSet::new();
+    for kind in seals::KINDS {
+        for target in seals::list(read, kind)? {
+            let standing = seals::compare(read, &files.peppers, &target, columns)?;
+            if standing == seals::Standing::Broken {
+                log::error!(
+                    "store: {} {} was changed without Latchkey; the migration does not seal it, see latchkey doctor",
+                    kind.as_str(),
+                    target.id
+                );
+                altered.insert(target);
+            }
+        }
+    }
+    Ok(altered)
+}
+
+fn event(from: i64, now: Timestamp) -> Event {
+    let mut changes = Changes::default();
+    changes.note("schema", &from, &SCHEMA_VERSION);
+    Event {
+        seq: 0,
+        at: now,
+        actor: "system".to_owned(),
+        action: "server.migrate".to_owned(),
+        target: Target::server(),
+        workspace: String::new(),
+        source: String::new(),
+        request_id: String::new(),
+        outcome: Outcome::Allowed,
+        reason: String::new(),
+        changes: changes.into_json(),
+        previous: GENESIS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Kind;
+    use crate::domain::key::pepper::Peppers;
+    use crate::domain::key::sealing::SealingKeys;
+    use crate::store::{policies, sqlite};
+    use std::path::PathBuf;
+    use std::process::Command;
+    use std::sync::Arc;
+
+    /// Names the database of the process that [`killed_at_any_step_a_database_is_old_or_new`] starts.
+    const DATABASE: &str = "LATCHKEY_TEST_MIGRATE";
+    const OLD: i64 = SCHEMA_VERSION - 1;
+
+    /// From a schema that was never released: it lacks an index and calls a column otherwise.
+    const GOOD: Step = Step {
+        to: SCHEMA_VERSION,
+        sql: "CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
+              ALTER TABLE clock RENAME COLUMN latest TO mark",
+        sealed_before: seals::COLUMNS,
+        act: |tx, _, now| {
+            tx.execute("UPDATE clock SET mark = mark + $1", &[&now])?;
+            tx.execute("UPDATE policies SET description = 'migrated'", &[])?;
+            Ok(())
+        },
+    };
+
+    fn step(to: i64, sql: &'static str) -> Step {
+        Step { to, sql, ..GOOD }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("latchkey-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// Key files that are the same in each process.
+    fn files() -> KeyFiles {
+        let text = format!("1 {}\n", "ab".repeat(32));
+        KeyFiles {
+            peppers: Arc::new(Peppers::parse(&text).unwrap()),
+            sealing: Arc::new(SealingKeys::parse(&text).unwrap()),
+        }
+    }
+
+    fn open(path: &Path) -> Read {
+        sqlite::open_writer(path, |_| Ok(())).unwrap()
+    }
+
+    /// A database of the older schema with two sealed policies, the second of which was changed afterwards, and a log
+    /// as a server keeps it.
+    fn older(folder: &Path) -> PathBuf {
+        let path = folder.join("db");
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.join(format!("db{suffix}")));
+        }
+        sqlite::create(&path).unwrap();
+        let read = open(&path);
+        read.batch("BEGIN").unwrap();
+        for name in ["changed", "sound"] {
+            let policy = crate::domain::policy::Policy {
+                name: name.to_owned(),
+                ..crate::domain::policy::Policy::standard()
+            };
+            policies::insert(&read.write(), &policy).unwrap();
+            seals::put(&read.write(), &files().peppers, &policy_named(name)).unwrap();
+        }
+        read.batch(&format!(
+            "COMMIT;
+             UPDATE policies SET can_rotate = 0 WHERE name = 'changed';
+             DROP INDEX keys_owner;
+             ALTER TABLE clock RENAME COLUMN mark TO latest;
+             INSERT INTO clock (one, latest) VALUES (1, 41);
+             PRAGMA user_version = {OLD};"
+        ))
+        .unwrap();
+        path
+    }
+
+    fn policy_named(name: &str) -> Target {
+        Target::new(Kind::Policy, name)
+    }
+
+    fn migrate(path: &Path, steps: &[Step]) -> Result<()> {
+        let read = sqlite::open_writer(path, |_| Ok(())).unwrap();
+        run(&read, path, &files(), Timestamp(1), steps)
+    }
+
+    /// The version, and the value that the good step raises by one.
+    fn state(path: &Path) -> (i64, i64) {
+        let read = sqlite::open_reader(path).unwrap();
+        let version = read.version().unwrap();
+        let faults = read.faults().unwrap();
+        assert!(faults.is_empty(), "{faults:?}");
+        let value = match version {
+            OLD => read.query_one("SELECT latest AS value FROM clock", &[], |row| {
+                row.get("value")
+            }),
+            _ => read.query_one("SELECT mark AS value FROM clock", &[], |row| {
+                row.get("value")
+            }),
+        };
+        (version, value.unwrap().unwrap())
+    }
+
+    #[test]
+    fn an_older_database_is_brought_to_the_current_schema() {
+        let folder = folder("good");
+        let path = older(&folder);
+        migrate(&path, &[GOOD]).unwrap();
+        assert_eq!(state(&path), (SCHEMA_VERSION, 42));
+        let read = sqlite::open_reader(&path).unwrap();
+        let newest = audit::newest(&read).unwrap().unwrap();
+        assert_eq!(newest.action, "server.migrate");
+        assert!(audit::verify(&read, &files().peppers).unwrap().is_ok());
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn what_a_step_changed_fits_its_seal_and_what_was_changed_before_does_not() {
+        let folder = folder("seals");
+        let path = older(&folder);
+        migrate(&path, &[GOOD]).unwrap();
+        let read = sqlite::open_reader(&path).unwrap();
+        for (name, standing) in [
+            ("sound", seals::Standing::Sound),
+            ("changed", seals::Standing::Broken),
+        ] {
+            let policy = policies::find(&read, name).unwrap().unwrap();
+            assert_eq!(policy.description, "migrated");
+            let found = seals::look(&read, &files().peppers, &policy_named(name)).unwrap();
+            assert_eq!(found, standing, "{name}");
+        }
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn what_goes_wrong_leaves_the_database_as_it_was() {
+        let folder = folder("bad");
+        let fails = Step {
+            act: |_, _, _| Err(Error::NotFound("key")),
+            ..GOOD
+        };
+        let cases: [(&[Step], &str); 5] = [
+            (&[], "there is no step"),
+            (&[step(SCHEMA_VERSION, "NONSENSE")], "failed"),
+            (&[fails], "failed"),
+            (
+                &[Step {
+                    act: |_, _, _| Ok(()),
+                    ..step(SCHEMA_VERSION, "DELETE FROM clock; DROP TABLE clock")
+                }],
+                "is missing",
+            ),
+            (&[step(SCHEMA_VERSION + 1, "")], "there is no step"),
+        ];
+        for (steps, words) in cases {
+            let path = older(&folder);
+            let refused = migrate(&path, steps).unwrap_err().to_string();
+            assert!(
+                refused.contains(words) && refused.contains("left as it is"),
+                "{refused}"
+            );
+            assert_eq!(state(&path), (OLD, 41), "{words}");
+        }
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn key_files_of_another_database_seal_nothing() {
+        let folder = folder("foreign");
+        let path = older(&folder);
+        let read = open(&path);
+        read.batch("BEGIN").unwrap();
+        let others = Peppers::generate().unwrap().0;
+        local::insert_peppers(&read.write(), &others).unwrap();
+        read.batch("COMMIT").unwrap();
+        drop(read);
+        let refused = migrate(&path, &[GOOD]).unwrap_err().to_string();
+        assert!(refused.contains("pepper"), "{refused}");
+        assert_eq!(state(&path), (OLD, 41));
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    // attacks 212, 227
+    #[test]
+    fn killed_at_any_step_a_database_is_old_or_new() {
+        if let Some(path) = std::env::var_os(DATABASE) {
+            return migrate(&PathBuf::from(path), &[GOOD]).unwrap();
+        }
+        let folder = folder("killed");
+        let library = folder.join("killed.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg("tests/server/keeping/killed.c")
+            .status();
+        if !built.is_ok_and(|status| status.success()) {
+            assert!(
+                std::env::var_os("LATCHKEY_TEST_ALL").is_none(),
+                "there is no C compiler"
+            );
+            return println!("left out: there is no C compiler");
+        }
+        let (mut old, mut new) = (0, 0);
+        for step in 1..1_000 {
+            let path = older(&folder);
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "store::migrations::tests::killed_at_any_step_a_database_is_old_or_new",
+                ])
+                .env(DATABASE, &path)
+                .env("LD_PRELOAD", &library)
+                .env("LATCHKEY_TEST_KILL_AT", step.to_string())
+                .output()
+                .unwrap();
+            match state(&path) {
+                (OLD, 41) => old += 1,
+                (SCHEMA_VERSION, 42) => new += 1,
+                other => panic!("step {step}: {other:?}"),
+            }
+            if output.status.code().is_some() {
+                assert!(output.status.success(), "{output:?}");
+                break;
+            }
+        }
+        assert!(old > 0 && new > 0, "{old} old, {new} new");
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
