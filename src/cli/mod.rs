@@ -16,6 +16,7 @@ mod manage;
 mod output;
 mod oversight;
 mod scan;
+mod secrecy;
 mod serve;
 mod show;
 mod start;
@@ -179,6 +180,7 @@ pub struct InitArgs {
 
 /// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
 pub fn run() -> ExitCode {
+    secrecy::close_memory();
     let matches = without_empty(Cli::command()).get_matches();
     let ended = take_rights(&matches).and_then(|()| match Cli::from_arg_matches(&matches) {
         Ok(cli) => carried_out(cli.command),

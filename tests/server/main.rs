@@ -27,6 +27,7 @@ mod sealed;
 mod support;
 mod surfaces;
 mod transcripts;
+mod unread;
 mod usage;
 mod verify;
 mod vspc;

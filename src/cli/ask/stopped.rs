@@ -61,7 +61,7 @@ impl Stopped {
         Ok(Answer {
             status: reply.status,
             link: link.map(|value| String::from_utf8_lossy(value).into_owned()),
-            body: reply.body,
+            body: reply.body.into(),
         })
     }
 
