@@ -12,7 +12,7 @@ use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::locks::lock;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{Field, IssuedBy, Meaning, Policy, word};
+use crate::domain::policy::{Field, IssuedBy, Meaning, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
