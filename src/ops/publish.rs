@@ -118,7 +118,7 @@ fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>>
         }
         Kind::Workspace => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
-            News::Workspace(uid, workspaces::find(read, uid)?)
+            News::Workspace(uid, workspace(read, peppers, uid)?)
         }
     }))
 }
@@ -147,6 +147,16 @@ fn user(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<User>> {
     };
     user.enabled &= seals::is_sound_user(read, peppers, uid)?;
     Ok(Some(user))
+}
+
+/// A workspace as it is judged, as [`user`].
+fn workspace(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<Workspace>> {
+    let Some(mut found) = workspaces::find(read, uid)? else {
+        return Ok(None);
+    };
+    let target = Target::new(Kind::Workspace, uid);
+    found.enabled &= seals::look(read, peppers, &target)? == Standing::Sound;
+    Ok(Some(found))
 }
 
 /// The policies that are what Latchkey last wrote. Keys of another one open nothing.

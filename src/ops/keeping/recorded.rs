@@ -55,7 +55,10 @@ pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Resul
             name: name(tx, &target)?,
             sentence: sentence(tx, &target)?,
         });
-        audit::append(tx, peppers, seals::tampered(&target, now))?;
+        // An id that is none was never a session's.
+        if seals::recorded::id_of(&target).is_some() {
+            audit::append(tx, peppers, seals::tampered(&target, now))?;
+        }
     }
     Ok(found)
 }
