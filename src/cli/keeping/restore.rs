@@ -48,6 +48,10 @@ struct RestoredBody<'a> {
     /// What had been changed in the backup past Latchkey, and was closed too.
     altered: &'a [String],
     old_database: Option<String>,
+    /// The time from which the restored database goes on.
+    now: String,
+    /// A later time that the backup or the tombstones know of, and that was not believed.
+    doubted: Option<String>,
 }
 
 pub fn run(args: &RestoreArgs) -> Result<End> {
@@ -213,6 +217,8 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             closed: &closed,
             altered: &restored.altered,
             old_database: old.map(|path| path.display().to_string()),
+            now: restored.now.to_string(),
+            doubted: restored.doubted.map(|at| at.to_string()),
         };
         return print(&serde_json::to_string(&body).unwrap_or_default());
     }
@@ -230,6 +236,13 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             "  changed in the backup past Latchkey, closed and to be looked at ({}): {}\n",
             restored.altered.len(),
             harmless(&restored.altered.join(", "))
+        ));
+    }
+    if let Some(doubted) = restored.doubted {
+        text.push_str(&format!(
+            "  it is {}; the time {doubted}, which the backup or the tombstones know of, was not believed. Keys that had ended by then \
+             are disabled: enable those that should go on, with latchkey key enable ID\n",
+            restored.now
         ));
     }
     if !known {
