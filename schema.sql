@@ -374,8 +374,15 @@ CREATE TABLE usage_totals (
     PRIMARY KEY (hour, code)
 ) STRICT, WITHOUT ROWID;
 
--- The latest time that was acknowledged: "now" never falls behind it.
+-- A time that has certainly passed, and what decides how far it follows a wall clock that is ahead of it: the rules are in
+-- src/domain/clock/mod.rs. "Now" is never earlier.
 CREATE TABLE clock (
-    one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    mark INTEGER NOT NULL
+    one          INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    mark         INTEGER NOT NULL,
+    allowance_ms INTEGER CHECK (allowance_ms >= 0), -- by how much it may still run ahead of the steady clock; NULL for all of it
+    settled      INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1)),  -- 0: no plausible time has been seen yet
+    boot         TEXT,                              -- the system's id of the boot in which the mark was stored
+    uptime_ms    INTEGER,                           -- and the time since that boot
+    corrections  INTEGER NOT NULL DEFAULT 0,        -- how often an administrator has corrected the mark
+    CHECK ((boot IS NULL) = (uptime_ms IS NULL))
 ) STRICT;

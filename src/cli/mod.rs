@@ -101,6 +101,14 @@ enum Command {
                       latchkey restore monday.db --tombstones /mnt/backups/tombstones --yes --json"
     )]
     Restore(keeping::restore::RestoreArgs),
+    /// Show what counts as now, and correct a recorded time that is wrong
+    #[command(
+        after_help = "Now is the later of this machine's date and the recorded time, which goes on. A date that has fallen back \
+                      changes nothing; one that is far ahead counts, but is recorded only when it has lasted, or when it is \
+                      accepted.\n\nExamples:\n  latchkey clock --data /var/lib/latchkey\n  latchkey clock accept --dry-run\n  \
+                      latchkey clock accept --yes"
+    )]
+    Clock(keeping::clock::ClockArgs),
     /// Ask whether all is well: one line a question, with what to do; exits 1 if something is wrong
     #[command(
         after_help = "Reads the whole database and every event. Works while the server runs and while it does not.\n\n\
@@ -240,6 +248,7 @@ fn carried_out(command: Command) -> Result<End> {
         Command::Usage(args) => return oversight::usage::run(&args),
         Command::Backup(args) => return keeping::backup::run(&args),
         Command::Restore(args) => return keeping::restore::run(&args),
+        Command::Clock(args) => return keeping::clock::run(&args),
         Command::Doctor(args) => return keeping::doctor::run(&args),
         Command::SupportBundle(args) => return keeping::support::run(&args),
         Command::Secrets(command) => return keeping::secrets::run(&command),

@@ -2,10 +2,11 @@
 
 use super::failure::{self, Failure};
 use super::output::Output;
-use super::serve::{Doors, claim, say, setup_text, wall_clock};
+use super::serve::{Doors, TIME, claim, say, setup_text};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{self, Contents, Folder};
 use crate::dialects::PRESETS;
+use crate::domain::clock::{RELEASED, is_plausible};
 use crate::error::{Error, Result};
 use crate::files::Readers;
 use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
@@ -22,6 +23,10 @@ struct StartBody<'a> {
     management_key: Option<&'a str>,
     key: Option<SampleBody>,
     secret: Option<&'a str>,
+    /// The time at which the folder was made; null on a later start.
+    now: Option<String>,
+    /// Whether that is a date that can be right; otherwise the first date that can is believed. Null on a later start.
+    date_plausible: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -127,7 +132,8 @@ impl New<'_> {
     fn make(folder: &Folder, owner: OwnerPassword) -> Result<New<'_>> {
         let files = folder.make_key_files()?;
         let path = folder.new_database()?;
-        let seeds = setup::create(&path, files, PRESETS, owner, wall_clock())?;
+        say_the_date();
+        let seeds = setup::create(&path, files, PRESETS, owner, TIME)?;
         Ok(New {
             folder,
             path,
@@ -149,11 +155,26 @@ fn show(text: &str) -> Result<()> {
     })
 }
 
+/// Says which date is used, and whether it cannot be right. The folder is made all the same: an appliance may come up
+/// before it knows the time, and what is not plausible is not recorded as a time that has passed.
+fn say_the_date() {
+    let wall = (TIME.wall)();
+    let said = match is_plausible(wall) {
+        true => format!("It is {wall} by this machine's clock."),
+        false => format!(
+            "This machine's date is {wall}, which cannot be right: this version was released on {RELEASED}. Correct the date; the \
+             first one that can be right will be believed. If this one is right: latchkey clock accept --implausible"
+        ),
+    };
+    // A standard error that is closed stops no first start.
+    let _ = writeln!(std::io::stderr(), "{said}");
+}
+
 /// Makes keys in bulk and writes their secrets to a file of the owner's alone.
 fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure::Result<()> {
     let mut lines = BufWriter::new(&mut output);
     let files = folder.read_key_files()?;
-    let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
+    let app = setup::open(&folder.database(), files, PRESETS, TIME)?;
     let mut made: u64 = 0;
     setup::fill(&app, count, |secret| {
         made += 1;
@@ -187,6 +208,8 @@ fn json(url: Option<&str>, socket: Option<&str>, seeds: Option<&Seeds>) -> Strin
             hint: seeds.sample.hint(),
         }),
         secret: seeds.map(|seeds| seeds.sample.expose()),
+        now: seeds.map(|seeds| seeds.now.to_string()),
+        date_plausible: seeds.map(|seeds| is_plausible(seeds.now)),
     };
     serde_json::to_string(&body).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod budget;
 pub mod catalog;
+pub mod clock;
 pub mod keeping;
 pub mod key;
 pub mod locks;

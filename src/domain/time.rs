@@ -17,7 +17,7 @@ const LAST: Timestamp = Timestamp(253_402_300_799_000);
 /// "Now" as a request sees it: the wall clock for validity, a clock that never jumps for windows.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// `max(wall clock, high-water mark)`, see `ops::clock`.
+    /// The later of the wall clock and the recorded time, which goes on with the steady clock: see `domain::clock`.
     pub wall: Timestamp,
     /// Milliseconds since the process started; immune to changes of the wall clock.
     pub steady_ms: u64,

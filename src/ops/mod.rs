@@ -31,7 +31,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::store::{Durability, Read, Store, Write, audit, local};
+use crate::store::{self, Durability, Read, Store, Write, audit};
 use access::Caller;
 use clock::Clock;
 use std::sync::{Arc, Mutex};
@@ -43,7 +43,7 @@ pub struct App {
     pub index: Arc<Index>,
     peppers: Arc<Peppers>,
     sealing: Arc<SealingKeys>,
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     passwords: people::PasswordGate,
     challenges: Challenges,
     reserving: verify::Reserving,
@@ -167,11 +167,8 @@ impl App {
                 fault
             }
             _ => {
-                let mark = self.clock.tick();
-                let written = self
-                    .store
-                    .write(Durability::Relaxed, move |tx| local::raise_mark(tx, mark));
-                let fault = written.err().map(|err| err.to_string());
+                let fault = self.record_clock(Durability::Relaxed).err();
+                let fault = fault.map(|err| err.to_string());
                 // As of the end: whoever waited here meanwhile need not wait for another try.
                 *last = Some((self.now().steady_ms, fault.clone()));
                 fault
@@ -180,9 +177,22 @@ impl App {
         fault.map_or(Ok(()), |fault| Err(Error::Unavailable(fault)))
     }
 
-    /// Finishes what waits and closes the store.
+    /// Stores how far the clock has come.
+    fn record_clock(&self, durability: Durability) -> Result<()> {
+        let clock = self.clock.clone();
+        // Read on the writer's thread: a correction that was stored before this is in it.
+        let write = move |tx: &Write<'_>| store::clock::record(tx, &clock.recorded());
+        self.store.write(durability, write)
+    }
+
+    /// Finishes what waits, stores how far the clock has come, and closes the store.
     pub fn close(&self) {
-        upkeep::flush(self);
+        if !self.store.is_closed() {
+            upkeep::flush(self);
+            if let Err(err) = self.record_clock(Durability::Full) {
+                log::warn!("clock: the time of this stop was not stored: {err}");
+            }
+        }
         self.store.close();
     }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::index::usage::Pending;
 use crate::store::local::{self, UsageDelta};
 use crate::store::seals::keys::Left;
-use crate::store::{Durability, keys, seals};
+use crate::store::{Durability, clock, keys, seals};
 use std::time::Duration;
 
 /// Hourly totals are kept this long: 92 days.
@@ -45,7 +45,10 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
     if let Err(err) = app.store.compact_tombstones() {
         log::warn!("upkeep: {err}");
     }
-    app.index.retain_sessions(|session| !session.is_over(mark));
+    // A session that is over by a wall clock that is not believed may yet go on, and one that was begun by it goes on now.
+    let now = app.now().wall;
+    app.index
+        .retain_sessions(|session| !session.is_over(mark) || !session.is_over(now));
     let lost = app.index.usage.lost() - before;
     if lost > 0 {
         log::warn!("upkeep: {lost} verdicts were not counted, too many keys were in use at once");
@@ -114,8 +117,9 @@ fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
 }
 
 fn sweep(app: &App, mark: Timestamp) -> Result<()> {
+    let recorded = app.clock.clone();
     app.store.write(Durability::Relaxed, move |tx| {
-        local::raise_mark(tx, mark)?;
+        clock::record(tx, &recorded.recorded())?;
         local::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
         local::delete_idempotent_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
         Ok(())

@@ -1,5 +1,4 @@
-//! Local state of this node and records of requests: usage, the clock's mark, fingerprints of key files,
-//! idempotency keys.
+//! Local state of this node and records of requests: usage, fingerprints of key files, idempotency keys.
 
 use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
@@ -119,24 +118,6 @@ pub fn list_hours(
 pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
     tx.execute("DELETE FROM usage_totals WHERE hour < $1", &[&hour])?;
     tx.execute("DELETE FROM usage_hours WHERE hour < $1", &[&hour])
-}
-
-/// The latest time that was recorded.
-pub fn find_mark(read: &Read) -> Result<Option<Timestamp>> {
-    read.query_one("SELECT mark FROM clock WHERE one = 1", &[], |row| {
-        row.get("mark")
-    })
-}
-
-/// Moves the mark forward; it never falls.
-pub fn raise_mark(tx: &Write<'_>, now: Timestamp) -> Result<()> {
-    tx.execute(
-        "INSERT INTO clock (one, mark)
-         VALUES (1, $1)
-         ON CONFLICT (one) DO UPDATE SET mark = excluded.mark WHERE excluded.mark > mark",
-        &[&now],
-    )?;
-    Ok(())
 }
 
 /// Records every version of the pepper that is in use.
@@ -266,16 +247,6 @@ fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {
 mod tests {
     use super::super::{browse, sqlite};
     use super::*;
-
-    #[test]
-    fn the_mark_is_kept_and_never_falls() {
-        let read = sqlite::in_memory().unwrap();
-        assert_eq!(find_mark(&read).unwrap(), None);
-        for (now, kept) in [(20, 20), (10, 20), (30, 30)] {
-            raise_mark(&read.write(), Timestamp(now)).unwrap();
-            assert_eq!(find_mark(&read).unwrap(), Some(Timestamp(kept)));
-        }
-    }
 
     #[test]
     fn usage_adds_up_and_passes_over_keys_that_are_gone() {

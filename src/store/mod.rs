@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod browse;
 pub mod catalogs;
+pub mod clock;
 pub mod keeping;
 pub mod keys;
 pub mod local;

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::serve::wall_clock;
+use crate::cli::serve::TIME;
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SURFACES};
 use crate::http::client::Trust;
@@ -32,7 +32,7 @@ impl Stopped {
         }
         let files = folder.read_key_files()?;
         // Every change, and every verification, waits until the keys are in memory.
-        let app = setup::open_for_a_command(&folder.database(), files, PRESETS, wall_clock)?;
+        let app = setup::open_for_a_command(&folder.database(), files, PRESETS, TIME)?;
         // This process asks itself: whoever may open the folder is its administrator, as at the server's socket.
         let trust = Trust {
             own_uid: rustix::process::geteuid().as_raw(),

@@ -53,6 +53,10 @@ struct RestoredBody<'a> {
     /// What was in the backup and is not Latchkey's.
     left_out: Vec<String>,
     old_database: Option<String>,
+    /// The time from which the restored database goes on.
+    now: String,
+    /// A later time that the backup or the tombstones know of, and that was not believed.
+    doubted: Option<String>,
 }
 
 pub fn run(args: &RestoreArgs) -> Result<End> {
@@ -232,6 +236,8 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             altered: &restored.altered,
             left_out: restored.left_out.iter().map(Foreign::shown).collect(),
             old_database: old.map(|path| path.display().to_string()),
+            now: restored.now.to_string(),
+            doubted: restored.doubted.map(|at| at.to_string()),
         };
         return print(&serde_json::to_string(&body).unwrap_or_default());
     }
@@ -255,6 +261,13 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
         text.push_str(&format!(
             "  left out, because it is not Latchkey's: {}\n",
             harmless(&names(&restored.left_out))
+        ));
+    }
+    if let Some(doubted) = restored.doubted {
+        text.push_str(&format!(
+            "  it is {}; the time {doubted}, which the backup or the tombstones know of, was not believed. Keys that had ended by then \
+             are disabled: enable those that should go on, with latchkey key enable ID\n",
+            restored.now
         ));
     }
     if !known {

@@ -9,6 +9,7 @@ mod systemd;
 use super::{RunArgs, log_format};
 use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SECTIONS, SURFACES, console};
+use crate::domain::clock::Uptime;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -16,12 +17,14 @@ use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
+use crate::ops::clock::Sources;
 use crate::ops::keeping::backup::Schedule;
 use crate::ops::oversight::retention::Retention;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 pub use claim::claim;
 use reload::InForce;
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
@@ -136,7 +139,7 @@ impl Doors<'_> {
     pub fn serve(self, hello: impl FnOnce(Option<&str>) -> Option<String>) -> Result<()> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
-        let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        let app = setup::open(&self.folder.database(), files, PRESETS, TIME)?;
         app.budgets.set_rate(settings.changes_rate());
         let hello = hello(first_run::begin(&app)?.as_deref());
         if let Some(every_s) = settings.backup_every {
@@ -244,6 +247,23 @@ pub fn say(text: &str) -> std::io::Result<()> {
 fn say_if_possible(text: &str) {
     if say(text).is_err() {
         log::warn!("standard output is closed");
+    }
+}
+
+/// What the server reads the time from.
+pub const TIME: Sources = Sources {
+    wall: wall_clock,
+    uptime,
+};
+
+/// The time since the machine was booted, suspended or not, and the boot's id. A sandbox may hide the id; then it is not
+/// known whether the machine was off since the last stop.
+fn uptime() -> Uptime {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let since = clock_gettime(ClockId::Boottime);
+    Uptime {
+        boot: boot.map(|id| id.trim().to_owned()),
+        ms: since.tv_sec * 1000 + since.tv_nsec / 1_000_000,
     }
 }
 

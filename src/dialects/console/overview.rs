@@ -10,7 +10,6 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::clock;
 use crate::ops::keys::browse::{self, Sort, Wanted};
 use crate::ops::oversight;
 use askama::Template;
@@ -112,13 +111,6 @@ fn warnings(visit: &Visit<'_>) -> Vec<String> {
                 .with("overview.room", &visit.texts.number(free >> 20)),
         );
     }
-    let reading = app.clock.reading();
-    let told = match reading.state {
-        clock::State::InStep => return warnings,
-        clock::State::Behind => "overview.clock_behind",
-        clock::State::Ahead => "overview.clock_ahead",
-    };
-    warnings.push(visit.texts.with(told, &reading.wall.to_string()));
     warnings
 }
 

@@ -61,5 +61,7 @@ pub const LINES: &[Line] = &[
     line("POST",   "/backups",             Everywhere(ServerAdmin)),
     line("GET",    "/backups/progress",    Everywhere(ServerAdmin)),
     line("POST",   "/backups/secrets",     Local(ServerAdmin)),
+    line("GET",    "/clock",               Everywhere(ServerAdmin)),
+    line("POST",   "/clock/accept",        Local(ServerAdmin)),
     line("GET",    "/openapi.json",        Nothing),
 ];

@@ -51,7 +51,7 @@ impl Snapshot {
         let ready = loaded && app.check_writable().is_ok();
         let now = app.now().wall;
         let clock = app.clock.reading();
-        let behind_ms = clock.mark.map_or(0, |mark| clock.wall.0 - mark.0);
+        let behind_ms = clock.wall.0.saturating_sub(clock.mark.0);
         let mut snapshot = Snapshot {
             counters: vec![
                 (
@@ -98,7 +98,7 @@ impl Snapshot {
                 ),
                 (
                     "latchkey_clock_offset_seconds",
-                    "The wall clock less the latest time that was believed; below zero it has fallen back",
+                    "The wall clock less the recorded time, which goes on; below zero the wall clock has fallen back or the recorded time is wrong",
                     behind_ms as f64 / 1000.0,
                 ),
             ],

@@ -18,7 +18,7 @@ use crate::http::route::{
     put, strict,
 };
 use crate::http::server::BodyRule::UpTo;
-use keeping::{backups, doctor};
+use keeping::{backups, clock, doctor};
 use rules::{catalogs, policies};
 
 pub const SURFACE: Surface = Surface {
@@ -96,6 +96,8 @@ const ROUTES: &[Route] = &strict([
     post  (        "/backups",            Caller,   backups::create),
     get   (        "/backups/progress",   Caller,   backups::progress),
     post  (        "/backups/secrets",    Caller,   backups::note_secrets),
+    get   (        "/clock",              Caller,   clock::find),
+    post  (        "/clock/accept",       Caller,   clock::accept),
     get   (        "/usage",              Caller,   oversight::usage).with_query(),
     get   (        "/openapi.json",       Public,   openapi::document),
 ]);

@@ -71,9 +71,12 @@ struct ClockBody {
     /// `in_step`, `behind` or `ahead` of the latest time that was believed.
     state: &'static str,
     wall: String,
-    mark: Option<String>,
+    /// A time that has certainly passed; it goes on.
+    mark: String,
     /// What counts as now.
     now: String,
+    /// What the administrator should do; null where the clock is in step.
+    advice: Option<&'static str>,
 }
 
 impl ReadyBody {
@@ -87,8 +90,9 @@ impl ReadyBody {
             clock: ClockBody {
                 state: clock.state.as_str(),
                 wall: clock.wall.to_string(),
-                mark: clock.mark.map(|mark| mark.to_string()),
-                now: call.app.now().wall.to_string(),
+                mark: clock.mark.to_string(),
+                now: clock.now.to_string(),
+                advice: clock.advice(),
             },
         }
     }

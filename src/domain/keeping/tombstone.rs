@@ -19,6 +19,8 @@ pub enum Verb {
     Authenticator,
     /// Its limits were edited, so an older state may open more.
     Changed,
+    /// The clock was put right: times before this line may be later ones. The id is the number of the event.
+    Clock,
     Deleted,
     Off,
     On,
@@ -33,6 +35,7 @@ pub enum Verb {
 const VERBS: [(Verb, &str); 8] = [
     (Verb::Authenticator, "authenticator"),
     (Verb::Changed, "changed"),
+    (Verb::Clock, "clock"),
     (Verb::Deleted, "deleted"),
     (Verb::Off, "off"),
     (Verb::On, "on"),
@@ -79,8 +82,10 @@ pub struct Tombstones {
     pub mark: Option<Mark>,
     /// Numbers up to these may have been given.
     pub given: Numbers,
-    /// The latest time of any line.
+    /// The latest time of any line since the clock was put right last.
     pub latest: Option<Timestamp>,
+    /// The numbers of the events that put the clock right, and their times.
+    pub clocks: BTreeMap<i64, Timestamp>,
     /// Lines that were read, and lines that could not be.
     pub lines: usize,
     pub damaged: usize,
@@ -93,6 +98,9 @@ fn narrows(field: Field) -> bool {
         Meaning::Limit | Meaning::Told => true,
     }
 }
+
+/// Actions after which time goes on from their own event.
+const CLOCK_ACTIONS: [&str; 3] = ["clock.accept", "server.close_older_copy", "server.restore"];
 
 /// The tombstone that an event asks for. What an unknown action did to a thing counts as a change of its limits.
 pub fn of(event: &Event) -> Vec<Tombstone> {
@@ -114,6 +122,9 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     let switch = switch
         .into_iter()
         .filter_map(|(is, verb)| is.then_some(verb));
+    if CLOCK_ACTIONS.contains(&event.action.as_str()) {
+        return vec![Tombstone::of_clock(event.seq, event.at)];
+    }
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
         (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
@@ -170,6 +181,16 @@ pub fn retired_name(event: &Event) -> Option<String> {
 }
 
 impl Tombstone {
+    /// Of the event that put the clock right.
+    pub fn of_clock(seq: i64, at: Timestamp) -> Tombstone {
+        Tombstone {
+            at,
+            verb: Verb::Clock,
+            kind: Kind::Server,
+            id: seq.to_string(),
+        }
+    }
+
     /// The line with its end.
     pub fn line(&self) -> String {
         let verb = VERBS.iter().find(|(verb, _)| *verb == self.verb);
@@ -241,6 +262,11 @@ impl Tombstones {
             });
         } else {
             let (verb, _) = VERBS.iter().find(|(_, word)| word == verb)?;
+            if *verb == Verb::Clock {
+                self.clocks.insert(id.parse().ok()?, at);
+                self.latest = Some(at);
+                return Some(());
+            }
             self.add(&Tombstone {
                 at,
                 verb: *verb,
@@ -252,6 +278,14 @@ impl Tombstones {
         Some(())
     }
 
+    /// When a copy was made whose newest event this is, as this file's times go: if the clock was put right since, what
+    /// happened after that has times that may be earlier than the event's.
+    pub fn copied_at(&self, newest: Option<Mark>) -> Timestamp {
+        let (seq, at) = newest.map_or((0, Timestamp(0)), |event| (event.seq, event.at));
+        let since = self.clocks.range(seq + 1..).map(|(_, at)| *at);
+        since.fold(at, Timestamp::min)
+    }
+
     /// Adds what came later.
     pub fn add(&mut self, one: &Tombstone) {
         let name = (one.kind.as_str(), one.id.clone());
@@ -259,7 +293,7 @@ impl Tombstones {
         let at = Some(one.at);
         match one.verb {
             Verb::Authenticator => fate.authenticator = fate.authenticator.max(at),
-            Verb::Changed => fate.changed = fate.changed.max(at),
+            Verb::Changed | Verb::Clock => fate.changed = fate.changed.max(at),
             Verb::Deleted => fate.deleted = fate.deleted.max(at),
             Verb::Off => fate.switched = Some((one.at, false)),
             Verb::On => fate.switched = Some((one.at, true)),
@@ -298,6 +332,9 @@ impl Tombstones {
             write(fate.password, Verb::Password);
             write(fate.authenticator, Verb::Authenticator);
             write(fate.retired, Verb::Retired);
+        }
+        for (seq, at) in &self.clocks {
+            text.push_str(&Tombstone::of_clock(*seq, *at).line());
         }
         let at = self.latest.unwrap_or(Timestamp(0));
         text.push_str(&Numbers::default().lines(self.given, at));

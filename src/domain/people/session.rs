@@ -56,14 +56,26 @@ pub struct Browser {
     pub agent: String,
 }
 
+/// What was issued so much later than now was issued while the clock was wrong.
+pub const UNTIMELY_S: u64 = 60;
+
+/// Whether something was issued, or used, at a time that has not come yet: while the clock was wrong, so that its end is
+/// wrong too.
+pub fn is_untimely(at: Timestamp, now: Timestamp) -> bool {
+    at > now.plus_s(UNTIMELY_S)
+}
+
 impl Session {
-    /// Whether the session is over at `now`: the end is exclusive, as it is for keys.
+    /// Whether the session is over at `now`: the end is exclusive, as it is for keys. One of a time that has not come yet
+    /// is over too.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let idle = self
             .console
             .as_ref()
             .is_some_and(|browser| browser.used_at.plus_s(CONSOLE_IDLE_S) <= now);
-        self.expires_at <= now || idle
+        let used_at = self.console.as_ref().map(|browser| browser.used_at);
+        let untimely = is_untimely(self.issued_at.max(used_at.unwrap_or(self.issued_at)), now);
+        self.expires_at <= now || idle || untimely
     }
 
     /// Whether the password was given so recently that grave actions need not ask for it again.

@@ -8,15 +8,17 @@
 
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::clock::{Recorded, is_plausible};
 use crate::domain::keeping::tombstone::{Fate, Tombstones};
 use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
+use crate::ops::clock::future::Plan;
 use crate::store::keeping::closing;
 use crate::store::people::{self, authenticators};
-use crate::store::{Write, audit, catalogs, keys, local, names, numbers, workspaces};
+use crate::store::{self, Write, audit, catalogs, keys, names, numbers, workspaces};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
@@ -26,6 +28,8 @@ const REASON: &str = "closed: the database was replaced by an older copy";
 pub struct Closed {
     pub keys_deleted: Vec<String>,
     pub keys_disabled: Vec<String>,
+    /// Keys that were issued while the clock was wrong, and end earlier.
+    pub keys_shortened: Vec<String>,
     /// Keys that have lost secrets, and need a rotation if none is left.
     pub keys_without_old_secrets: Vec<String>,
     pub users_deleted: Vec<String>,
@@ -48,6 +52,10 @@ impl Closed {
         let lists = [
             ("keys deleted again", &self.keys_deleted),
             ("keys disabled", &self.keys_disabled),
+            (
+                "keys issued while the clock was wrong, which end earlier",
+                &self.keys_shortened,
+            ),
             (
                 "keys without their replaced secrets, to be rotated",
                 &self.keys_without_old_secrets,
@@ -99,6 +107,7 @@ impl Closed {
         for (member, count) in [
             ("keys_deleted", self.keys_deleted.len()),
             ("keys_disabled", self.keys_disabled.len()),
+            ("keys_shortened", self.keys_shortened.len()),
             (
                 "keys_without_old_secrets",
                 self.keys_without_old_secrets.len(),
@@ -130,6 +139,10 @@ pub struct Closing<'a> {
     /// The latest event of the copy: what changed then or later is not in it.
     pub copied_at: Timestamp,
     pub now: Timestamp,
+    /// A time that the copy or the tombstones know of and that is not believed.
+    pub doubted: Option<Timestamp>,
+    /// What is recorded as a time that has certainly passed.
+    pub mark: Timestamp,
     /// Who does it, and through what, as in the audit log.
     pub template: Event,
     /// Whether counted keys keep the uses that the copy gives them.
@@ -155,10 +168,32 @@ impl Closing<'_> {
             closed.uses_taken = closing::spend_uses(tx, self.peppers)?;
         }
         numbers::raise(tx, self.tombstones.given)?;
-        // What was "now" before stays in the past.
-        let latest = self.tombstones.latest.unwrap_or(self.now);
-        local::raise_mark(tx, latest.max(self.copied_at))?;
+        self.clock(tx, &mut closed)?;
         Ok(closed)
+    }
+
+    /// Records the time. What was "now" before stays in the past, but for a time that is not believed: what had ended by
+    /// it is closed.
+    fn clock(&self, tx: &Write<'_>, closed: &mut Closed) -> Result<()> {
+        if let Some(doubted) = self.doubted {
+            for (action, record) in Plan::of(tx, self.now, doubted)?.apply(tx, self.now, doubted)? {
+                let list = match action {
+                    "key.disable" => &mut closed.keys_disabled,
+                    "key.edit" => &mut closed.keys_shortened,
+                    _ => &mut closed.keys_without_old_secrets,
+                };
+                list.push(record.target.id.clone());
+                self.note(tx, action, record.target, record.changes)?;
+            }
+        }
+        let recorded = Recorded {
+            mark: self.mark,
+            allowance_ms: None,
+            settled: is_plausible(self.mark),
+            uptime: None,
+            corrections: 0,
+        };
+        store::clock::correct(tx, &recorded).map(|_| ())
     }
 
     fn key(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
@@ -178,7 +213,7 @@ impl Closing<'_> {
             return Ok(());
         }
         if let Some(rotated) = fate.rotated
-            && closing::delete_secrets_before(tx, key, rotated)?
+            && closing::delete_secrets_before(tx, key, self.before(rotated))?
         {
             closed.keys_without_old_secrets.push(id.to_owned());
             let target = Target::new(Kind::Key, id);
@@ -288,6 +323,15 @@ impl Closing<'_> {
             self.disable_key(tx, key, closed)?;
         }
         Ok(())
+    }
+
+    /// Secrets that were made before this time had been replaced by a rotation at that one: all of the copy's, if the
+    /// rotation came after the copy, whatever the clock said then.
+    fn before(&self, rotated: Timestamp) -> Timestamp {
+        match rotated > self.copied_at {
+            true => Timestamp(i64::MAX),
+            false => rotated,
+        }
     }
 
     /// Whether something happened since the copy was made; in the same millisecond counts.

@@ -3,11 +3,13 @@
 use super::rows::NAMED_MAX;
 use super::{backup, memory, recorded, rows};
 use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::clock::State;
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
 use crate::error::Result;
 use crate::ops::access::Caller;
-use crate::ops::clock::State;
+use crate::ops::clock::Reading;
+use crate::ops::clock::future::Plan;
 use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
@@ -345,18 +347,39 @@ fn tombstones(app: &App) -> Result<Check> {
 
 fn clock(app: &App) -> Result<Check> {
     let reading = app.clock.reading();
-    let wall = reading.wall;
-    Ok(match (reading.state, reading.mark) {
-        (State::InStep, _) | (_, None) => Check::ok("clock", format!("{wall}")),
-        (State::Behind, Some(mark)) => Check::failed(
-            "clock",
-            format!("it says {wall}, and {mark} was recorded before; the recorded time counts"),
-            "set the clock; keys expire no earlier and no later meanwhile",
+    let Reading { wall, mark, .. } = reading;
+    let text = match reading.state {
+        State::InStep => return untimely(app, &reading),
+        State::Ahead => format!(
+            "this machine's clock says {wall}, more than a day after the recorded time {mark}; it counts, but it is not recorded as \
+             believed yet"
         ),
-        (State::Ahead, Some(mark)) => Check::failed(
+        State::Behind => format!(
+            "this machine's clock says {wall}, and {mark} has been recorded; the recorded time counts and goes on, so keys and \
+             sessions end by it"
+        ),
+    };
+    Ok(Check::failed("clock", text, reading.advice().unwrap_or("")))
+}
+
+/// What a wrong time, which was never believed, has left behind.
+fn untimely(app: &App, reading: &Reading) -> Result<Check> {
+    let now = reading.now;
+    let plan = app.read(|read| Plan::of(read, now, now))?;
+    let keys = plan
+        .issued
+        .iter()
+        .filter(|one| one.ends_at.is_some())
+        .count();
+    Ok(match keys {
+        0 => Check::ok("clock", format!("{}", reading.wall)),
+        _ => Check::warning(
             "clock",
-            format!("it says {wall}, more than a day after the last recorded time {mark}"),
-            "set the clock; if it is right, it is believed after an hour",
+            format!(
+                "{} is right now, but {keys} keys were issued at times that have not come yet and end too late",
+                reading.wall
+            ),
+            "see which, and have them end earlier: latchkey clock accept",
         ),
     })
 }

@@ -4,6 +4,7 @@
 use super::closing::{Closed, Closing};
 use super::recorded;
 use crate::domain::audit::{Event, Target};
+use crate::domain::clock::{OFF_MS_MAX, RELEASED, after_copy, is_plausible};
 use crate::domain::keeping::tombstone::{Mark, Tombstones};
 use crate::domain::key::KeyId;
 use crate::domain::key::keyfile::KeyFiles;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ops::system_event;
 use crate::store::keeping::{events, tombstones};
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Durability, Foreign, Read, Store, audit, local};
+use crate::store::{Durability, Foreign, Read, Store, audit, clock, local};
 use std::path::Path;
 
 /// How to restore.
@@ -37,6 +38,10 @@ pub struct Restored {
     /// The latest of them.
     pub at: Timestamp,
     pub closed: Closed,
+    /// The time from which the restored database goes on.
+    pub now: Timestamp,
+    /// A later time that the backup or the tombstones know of, and that was not believed.
+    pub doubted: Option<Timestamp>,
     /// Whatever somebody had changed in the backup past Latchkey, by kind and name; it was closed too.
     pub altered: Vec<String>,
     /// What was in the backup and is not Latchkey's; it was left out.
@@ -66,12 +71,23 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         Ok((events, events::newest(read)?, altered_keys(read, files)?))
     })?;
     let copied_at = newest.map_or(wanted.now, |mark| mark.at);
-    // Time never falls: what the tombstones and the backup know of it counts.
-    let now = wanted.now.max(copied_at);
-    let now = wanted
-        .tombstones
-        .latest
-        .map_or(now, |latest| now.max(latest));
+    // Time does not fall: what the tombstones and the backup know of it counts, unless it cannot be believed.
+    let recorded = store.read(clock::find)?.map(|recorded| recorded.mark);
+    let known = [Some(copied_at), wanted.tombstones.latest, recorded];
+    let known: Vec<Timestamp> = known.into_iter().flatten().collect();
+    let (now, doubted) = after_copy(wanted.now, &known);
+    let latest = known.iter().copied().filter(|at| *at <= now).max();
+    // The administrator sees the date: if it can be right, it is recorded.
+    let is_near = latest.is_none_or(|latest| now.0 - latest.0 <= OFF_MS_MAX);
+    let mark = match is_plausible(now) && is_near {
+        true => now,
+        false => latest.unwrap_or(RELEASED),
+    };
+    // What it was nobody knows, so it is closed like what was changed since.
+    for (target, _) in &altered {
+        let id = (target.kind.as_str(), target.id.clone());
+        wanted.tombstones.fates.entry(id).or_default().changed = Some(now);
+    }
     let peppers = files.peppers.clone();
     let (closed, altered) = store.write(Durability::Full, move |tx| {
         let template = Event {
@@ -81,8 +97,10 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         let closing = Closing {
             peppers: &peppers,
             tombstones: &wanted.tombstones,
-            copied_at,
+            copied_at: wanted.tombstones.copied_at(newest),
             now,
+            doubted,
+            mark,
             template: template.clone(),
             keeps_uses: wanted.keeps_uses,
         };
@@ -107,6 +125,8 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         events,
         at: copied_at,
         closed,
+        now,
+        doubted,
         altered: altered.into_iter().map(|one| one.name).collect(),
     })
 }

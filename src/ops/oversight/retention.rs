@@ -2,9 +2,9 @@
 
 use super::cut_off;
 use crate::domain::audit::Target;
+use crate::domain::clock::State;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::ops::clock::State;
 use crate::ops::{App, system_event};
 use crate::store::Durability;
 use crate::store::audit::{self, Cut};

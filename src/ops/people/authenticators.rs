@@ -15,6 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Origin};
+use crate::ops::clock::Clock;
 use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
@@ -67,11 +68,9 @@ pub fn add_codes(
     retry: Option<Retry>,
 ) -> Result<Authenticator> {
     let secret = CodeSecret::of_url(url).map_err(|why| Error::invalid("secret", why))?;
-    let now = app.now();
-    let (code, sealing) = (code.to_owned(), app.sealing.clone());
+    let (code, sealing, clock) = (code.to_owned(), app.sealing.clone(), app.clock.clone());
     let material = move |number, user| {
-        let used_step = secret
-            .step_of(&code, now.wall, -1)
+        let used_step = step_of(&clock, &secret, &code, -1)
             .ok_or_else(|| Error::invalid("code", "is not the one that follows from the secret"))?;
         Ok(Material::OneTimeCode {
             secret: sealing.seal_bytes(&purpose(number, user), secret.expose_bytes())?,
@@ -394,6 +393,13 @@ pub(super) fn after_code(
     }
 }
 
+/// The step of a code, by each time that may be the right one.
+fn step_of(clock: &Clock, secret: &CodeSecret, code: &str, used: i64) -> Option<i64> {
+    let (now, other) = clock.code_times();
+    let step = secret.step_of(code, now, used);
+    step.or_else(|| secret.step_of(code, other?, used))
+}
+
 /// Checks a code and uses it up. Attempts are counted before, with those on the password.
 pub(super) fn prove_code(
     app: &App,
@@ -412,7 +418,7 @@ pub(super) fn prove_code(
         Error::internal("the secret of one-time codes cannot be opened with this sealing key")
     })?;
     let number = factor.number;
-    let step = secret.step_of(code, app.now().wall, *used_step);
+    let step = step_of(&app.clock, &secret, code, *used_step);
     let proved = match step {
         Some(step) => app.store.write(Durability::Full, move |tx| {
             authenticators::spend_step(tx, number, step)

@@ -12,7 +12,7 @@ use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secr
 use crate::domain::people::User;
 use crate::domain::people::permission::Permissions;
 use crate::domain::people::refresh::{REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken};
-use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session};
+use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session, is_untimely};
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
@@ -154,7 +154,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         let user = people::find(tx, old.user)?;
         let current = seals::is_sound_user(tx, &peppers, old.user)?
             && user.is_some_and(|user| user.is_active() && user.generation == old.generation);
-        if !current || old.expires_at <= now {
+        if !current || old.expires_at <= now || is_untimely(old.issued_at, now) {
             return Ok((Vec::new(), false));
         }
         let since = Timestamp(now.0 - HOUR_MS);
@@ -216,7 +216,7 @@ pub fn act_as(
         }
         let by = people::find(tx, row.user)?
             .filter(|by| by.is_active() && by.generation == row.generation)
-            .filter(|_| now < row.expires_at);
+            .filter(|_| now < row.expires_at && !is_untimely(row.issued_at, now));
         let Some(by) = by else {
             return Ok((Vec::new(), false));
         };

@@ -1,15 +1,17 @@
 //! A server without sockets, for the tests of this folder: a real database in a folder of its own, a clock that
 //! stands still.
 
+use crate::domain::clock::Uptime;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::ops::access::{Caller, Origin};
-use crate::ops::clock::Wall;
+use crate::ops::clock::{Sources, Wall};
 use crate::ops::policies::presets::Preset;
 use crate::ops::setup::OwnerPassword;
 use crate::ops::{App, setup};
+use crate::store::{self, Durability, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,7 +51,19 @@ impl Fixture {
             sealing: Arc::new(SealingKeys::generate().unwrap().0),
         };
         let path = folder.join("db");
-        setup::create(&path, files.clone(), presets, OwnerPassword::Generated, NOW).unwrap();
+        let sources = Sources {
+            wall: || NOW,
+            uptime: || Uptime { boot: None, ms: 0 },
+        };
+        setup::create(
+            &path,
+            files.clone(),
+            presets,
+            OwnerPassword::Generated,
+            sources,
+        )
+        .unwrap();
+        lower_the_mark(&path, &files);
         let app = open(&path, &files, presets, wall);
         Fixture {
             app,
@@ -78,13 +92,30 @@ impl Drop for Fixture {
     }
 }
 
+/// Has the mark be half a day behind, so that "now" is the test's own clock, which stands still. With a mark that is not
+/// behind, time would go on.
+fn lower_the_mark(path: &std::path::Path, files: &KeyFiles) {
+    let store = Store::open(path, files, NOW, Box::new(|_, _| Ok(Box::new(|| {})))).unwrap();
+    let lower = |tx: &store::Write<'_>| {
+        let recorded = store::clock::find(tx)?.unwrap();
+        let mark = Timestamp(NOW.0 - 12 * 3_600_000);
+        store::clock::correct(tx, &crate::domain::clock::Recorded { mark, ..recorded })
+    };
+    store.write(Durability::Full, lower).unwrap();
+    store.close();
+}
+
 fn open(
     path: &std::path::Path,
     files: &KeyFiles,
     presets: &'static [Preset],
     wall: Wall,
 ) -> Arc<App> {
-    let app = setup::open(path, files.clone(), presets, wall).unwrap();
+    let sources = Sources {
+        wall,
+        uptime: || Uptime { boot: None, ms: 0 },
+    };
+    let app = setup::open(path, files.clone(), presets, sources).unwrap();
     setup::load_keys(&app).unwrap();
     app
 }

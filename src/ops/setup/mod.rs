@@ -6,6 +6,7 @@ pub mod fixture;
 
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::clock::{after_copy, first};
 use crate::domain::keeping::numbers::Series;
 use crate::domain::key::changes::born;
 use crate::domain::key::keyfile::KeyFiles;
@@ -24,7 +25,7 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::access::root;
-use crate::ops::clock::{Clock, Wall};
+use crate::ops::clock::{Clock, Sources};
 use crate::ops::keeping::closing::Closing;
 use crate::ops::keeping::recorded;
 use crate::ops::keys::issue;
@@ -34,7 +35,8 @@ use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, system_event, verify};
 use crate::store::keeping::events;
 use crate::store::{
-    Durability, Read, Store, Write, audit, catalogs, local, numbers, people, policies, workspaces,
+    Durability, Read, Store, Write, audit, catalogs, clock, local, numbers, people, policies,
+    workspaces,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -63,6 +65,8 @@ pub struct Seeds {
     pub password: Option<String>,
     pub management: Secret,
     pub sample: Secret,
+    /// When it was made.
+    pub now: Timestamp,
 }
 
 /// Makes a new database at `path` with a root workspace, an owner, a management key and a sample key.
@@ -71,8 +75,11 @@ pub fn create(
     files: KeyFiles,
     presets: &'static [Preset],
     owner: OwnerPassword,
-    now: Timestamp,
+    sources: Sources,
 ) -> Result<Seeds> {
+    let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
+    let recorded = first(wall, Some(uptime));
+    let now = wall.max(recorded.mark);
     let password = match owner {
         OwnerPassword::Generated => Some(password::generate()?),
         OwnerPassword::SetUp => None,
@@ -81,6 +88,7 @@ pub fn create(
     Store::create(path)?;
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
+        clock::record(tx, &recorded)?;
         let seeds = seed(tx, &files, stretched, now)?;
         presets::install(tx, &files.peppers, presets, now)?;
         Ok(seeds)
@@ -90,6 +98,7 @@ pub fn create(
         password,
         management,
         sample,
+        now,
     })
 }
 
@@ -99,9 +108,9 @@ pub fn open(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
-    wall: Wall,
+    sources: Sources,
 ) -> Result<Arc<App>> {
-    opened(path, files, presets, wall, true)
+    opened(path, files, presets, sources, true)
 }
 
 /// As [`open`], for one command: what somebody has changed past Latchkey is closed in memory alone, so that a command
@@ -110,9 +119,9 @@ pub fn open_for_a_command(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
-    wall: Wall,
+    sources: Sources,
 ) -> Result<Arc<App>> {
-    let app = opened(path, files, presets, wall, false)?;
+    let app = opened(path, files, presets, sources, false)?;
     read_keys(&app)?;
     Ok(app)
 }
@@ -121,7 +130,7 @@ fn opened(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
-    wall: Wall,
+    sources: Sources,
     closes: bool,
 ) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
@@ -129,17 +138,22 @@ fn opened(
     let store = Store::open(
         path,
         &files,
-        wall(),
+        (sources.wall)(),
         Box::new(move |read, targets| publish::prepare(&publishing, &peppers, read, targets)),
     )?;
-    let mark = store.read(|read| {
+    store.read(|read| {
         local::check_peppers(read, &files.peppers)?;
-        local::check_sealing_keys(read, &files.sealing)?;
-        local::find_mark(read)
+        local::check_sealing_keys(read, &files.sealing)
     })?;
-    let clock = Clock::new(wall, mark);
-    close_older_copy(&store, path, &files, clock.now().wall)?;
-    let clock = Clock::new(wall, store.read(local::find_mark)?);
+    let begin = |read: &Read| {
+        let newest = events::newest(read)?.map(|event| event.at);
+        Ok(Clock::new(sources, clock::find(read)?.as_ref(), newest))
+    };
+    let mut clock = store.read(begin)?;
+    if close_older_copy(&store, path, &files, &clock)? {
+        clock = store.read(begin)?;
+    }
+    let clock = Arc::new(clock);
     if closes {
         close_altered(&store, &files, clock.now().wall)?;
     }
@@ -187,18 +201,28 @@ pub const TOMBSTONES: &str = "tombstones";
 const RESERVE: &str = "reserve";
 
 /// Begins to note what ends. If somebody has put an older copy in the place of the database, without
-/// `latchkey restore`, what has ended since ends again before anybody is let in.
-fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
+/// `latchkey restore`, what has ended since ends again before anybody is let in. Returns whether that is so.
+fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock) -> Result<bool> {
     let Some(tombstones) = store.keep_tombstones(&path.with_file_name(TOMBSTONES))? else {
-        return Ok(());
+        return Ok(false);
     };
     let peppers = files.peppers.clone();
+    let reading = clock.reading();
     let closed = store.write(Durability::Full, move |tx| {
+        let newest = events::newest(tx)?;
+        let copied_at = newest.map_or(reading.now, |event| event.at);
+        let known = [copied_at, tombstones.latest.unwrap_or(copied_at)];
+        let (now, doubted) = after_copy(reading.now, &known);
         let closing = Closing {
             peppers: &peppers,
             tombstones: &tombstones,
-            copied_at: events::newest(tx)?.map_or(now, |mark| mark.at),
+            copied_at: tombstones.copied_at(newest),
             now,
+            doubted,
+            mark: match doubted {
+                None => known[1].max(copied_at).max(reading.mark),
+                Some(_) => reading.mark,
+            },
             template: system_event("", Target::server(), now),
             keeps_uses: false,
         };
@@ -214,7 +238,7 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, now: Timestamp
         "the database is an older copy than the file {TOMBSTONES} beside it knows; what has ended since was ended again"
     );
     closed.lines().iter().for_each(|line| log::warn!("{line}"));
-    Ok(())
+    Ok(true)
 }
 
 /// Closes users, workspaces, policies, catalogs and sessions that somebody has changed past Latchkey, before anybody is

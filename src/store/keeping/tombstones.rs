@@ -323,13 +323,10 @@ impl Open {
 /// Notes that a database has been closed by what the file knows; a file that is not there is made of `known`.
 pub fn settle(path: &Path, known: &Tombstones, mark: Mark) -> Result<()> {
     let (mut file, there) = TombstoneFile::open(path)?;
+    let clock = Tombstone::of_clock(mark.seq, mark.at).line();
     let lines = match there.lines {
-        0 => Tombstones {
-            mark: Some(mark),
-            ..known.clone()
-        }
-        .compact(),
-        _ => mark.line(),
+        0 => Tombstones::compact(known) + &clock + &mark.line(),
+        _ => clock + &mark.line(),
     };
     file.append(lines.as_bytes())
 }

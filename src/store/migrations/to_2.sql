@@ -1,5 +1,23 @@
 -- From schema 1 to 2, one section a concern. What SQL cannot do is in to_2.rs.
 
+-- The clock: what decides how far its mark follows a wall clock that is ahead.
+ALTER TABLE clock RENAME TO clock_of_1;
+
+CREATE TABLE clock (
+    one          INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    mark         INTEGER NOT NULL,
+    allowance_ms INTEGER CHECK (allowance_ms >= 0),
+    settled      INTEGER NOT NULL DEFAULT 1 CHECK (settled IN (0, 1)),
+    boot         TEXT,
+    uptime_ms    INTEGER,
+    corrections  INTEGER NOT NULL DEFAULT 0,
+    CHECK ((boot IS NULL) = (uptime_ms IS NULL))
+) STRICT;
+
+INSERT INTO clock (one, mark) SELECT one, mark FROM clock_of_1;
+
+DROP TABLE clock_of_1;
+
 -- Whether the keys of a policy may rotate themselves: as before, but without a long grace period, where they can be rotated at all.
 ALTER TABLE policies ADD COLUMN self_rotation TEXT NOT NULL DEFAULT 'no' CHECK (self_rotation IN ('at_once', 'grace', 'no'));
 UPDATE policies SET self_rotation = 'at_once' WHERE can_rotate = 1;

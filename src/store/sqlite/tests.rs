@@ -25,11 +25,15 @@ const SMALL: &[&str] = &[
 ];
 
 /// Statements that are about all rows, by how they begin: the chain is walked, `doctor` looks for an event, a restore
-/// closes what was lent out.
+/// closes what was lent out, the correction of the clock looks for what a wrong time has left behind.
 const MEANT: &[&str] = &[
     "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome, reason, changes, previous FROM audit_events ORDER BY seq",
     "SELECT EXISTS (SELECT 1 FROM audit_events WHERE action = 'server.fill') AS filled",
     "SELECT seq, target_id FROM audit_events WHERE action = $1 ORDER BY seq",
+    "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled FROM keys WHERE created_at > $1 AND deleted_at IS NULL",
+    "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled FROM keys WHERE not_before > $1 AND not_before <= $2 AND deleted_at IS NULL",
+    "INSERT INTO usage_hours (key_id, hour, code, count) SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+    "SELECT secrets.key_id, keys.workspace_uid, keys.rotated_at, secrets.expires_at FROM secrets JOIN keys ON keys.id = secrets.key_id WHERE secrets.expires_at > $1",
     "SELECT key_id FROM key_uses WHERE uses_left > 0",
 ];
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Console, text, token};
+use crate::clock::restart_with_mark;
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server, User, code};
 
@@ -338,4 +339,35 @@ fn codes_cannot_be_tried_one_after_the_other() {
     assert!(refused.is_some_and(|n| n <= 10), "{refused:?}");
     let (_, answer) = token(server, &of(&code(&secret, 1)));
     assert_eq!(answer["error"], "invalid_request", "{answer}");
+}
+
+// attacks 237: S2
+#[test]
+fn codes_of_the_right_time_are_good_while_the_recorded_time_is_wrong_and_afterwards() {
+    let mut console = Console::start();
+    let (_, secret) = register(&console.owner(), &console.me);
+    restart_with_mark(&mut console.server, 3650);
+    let server = &console.server;
+    let sign_in = |steps: i64| {
+        let step = step_of(server, &password_of(server));
+        let form = format!(
+            "grant_type=mfa&mfa_token={step}&mfa_code={}",
+            code(&secret, steps)
+        );
+        token(server, &form).0
+    };
+    // The code of this step was used when the app was registered; each code is good once.
+    assert_eq!(sign_in(1), 200);
+    assert_eq!(sign_in(1), 400);
+    let begun = step_of(server, &password_of(server));
+    server
+        .local()
+        .post("/v1/clock/accept", json!({}))
+        .expect(200);
+    // A sign-in that was begun at the wrong time does not go on for ten years.
+    let form = format!(
+        "grant_type=mfa&mfa_token={begun}&mfa_code={}",
+        code(&secret, 1)
+    );
+    assert_eq!(token(server, &form).0, 400);
 }

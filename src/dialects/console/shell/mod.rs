@@ -9,6 +9,7 @@ use super::assets;
 use super::door::Visit;
 use super::door::cookie::Cookie;
 use super::text::{Texts, spoken};
+use crate::domain::clock::State;
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -30,6 +31,8 @@ pub struct Shell {
     /// Whoever is signed in.
     pub user: String,
     pub form_token: String,
+    /// What is wrong with the machine's clock; every page says so, because times and ends are wrong everywhere.
+    pub clock: Option<String>,
     /// What was done just now.
     pub done: Option<&'static str>,
     /// Whether the browser is to ask for the page once more, at once.
@@ -102,6 +105,7 @@ impl Shell {
             nav: navigation(visit, nav, permissions),
             user: visit.user_name(),
             form_token,
+            clock: clock_note(visit),
             done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
             reloads: false,
         }
@@ -116,6 +120,7 @@ impl Shell {
             nav: Vec::new(),
             user: String::new(),
             form_token: String::new(),
+            clock: None,
             done: None,
             reloads: false,
         }
@@ -180,6 +185,16 @@ impl Visit<'_> {
         let user = self.caller.user.and_then(|uid| directory.user(uid));
         user.map_or_else(String::new, |user| user.user_name.clone())
     }
+}
+
+fn clock_note(visit: &Visit<'_>) -> Option<String> {
+    let reading = visit.call.app.clock.reading();
+    let name = match reading.state {
+        State::InStep => return None,
+        State::Behind => "frame.clock_behind",
+        State::Ahead => "frame.clock_ahead",
+    };
+    Some(visit.texts.with(name, &reading.wall.to_string()))
 }
 
 fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<NavItem> {

@@ -1,4 +1,5 @@
-//! Looking after the server: backups, and whether all is well.
+//! Looking after the server: backups, the clock, and whether all is well.
 
 pub mod backups;
+pub mod clock;
 pub mod doctor;

@@ -6,6 +6,11 @@ use crate::error::{Error, Result};
 use base32ct::{Base32UpperUnpadded, Encoding};
 use ring::hmac;
 
+/// The latest step whose code counts at a time.
+pub fn latest_step(now: Timestamp) -> i64 {
+    now.0.div_euclid(STEP_MS) + DRIFT_STEPS
+}
+
 /// Length of a step.
 const STEP_MS: i64 = 30_000;
 /// Steps before and after the present one whose codes count: clocks differ, and people type slowly (RFC 6238, section 5.2).

@@ -1,0 +1,335 @@
+//! The row of the clock, and the rows that a time which turned out to be wrong has left behind.
+
+use super::{Read, Row, Write};
+use crate::domain::clock::{Recorded, Uptime};
+use crate::domain::key::KeyId;
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use crate::error::Result;
+
+/// What the correction of a mark needs to know of a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TimedKey {
+    pub id: KeyId,
+    pub name: String,
+    pub workspace: Uid,
+    pub created_at: Timestamp,
+    pub not_before: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub enabled: bool,
+}
+
+/// The secret that a rotation replaced, in its grace period.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReplacedSecret {
+    pub key: KeyId,
+    pub workspace: Uid,
+    pub rotated_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+}
+
+/// What is stored; `None` in a database of an earlier version that was stopped within its first minute.
+pub fn find(read: &Read) -> Result<Option<Recorded>> {
+    read.query_one(
+        "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE one = 1",
+        &[],
+        |row| {
+            let boot: Option<String> = row.get("boot")?;
+            let uptime_ms: Option<i64> = row.get("uptime_ms")?;
+            Ok(Recorded {
+                mark: row.get("mark")?,
+                allowance_ms: row.get("allowance_ms")?,
+                settled: row.get("settled")?,
+                uptime: uptime_ms.map(|ms| Uptime { boot, ms }),
+                corrections: row.get("corrections")?,
+            })
+        },
+    )
+}
+
+/// Stores a later mark. What was read before a correction is not stored after it.
+pub fn record(tx: &Write<'_>, recorded: &Recorded) -> Result<()> {
+    // A time since a boot that is not known says nothing.
+    let uptime = recorded
+        .uptime
+        .as_ref()
+        .filter(|uptime| uptime.boot.is_some());
+    tx.execute(
+        "INSERT INTO clock (one, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+         VALUES (1, $1, $2, $3, $4, $5, $6)
+         ON CONFLICT (one) DO UPDATE
+         SET mark = excluded.mark, allowance_ms = excluded.allowance_ms, settled = excluded.settled,
+             boot = excluded.boot, uptime_ms = excluded.uptime_ms
+         WHERE excluded.mark > clock.mark AND excluded.corrections = clock.corrections",
+        &[
+            &recorded.mark,
+            &recorded.allowance_ms,
+            &recorded.settled,
+            &uptime.and_then(|uptime| uptime.boot.clone()),
+            &uptime.map(|uptime| uptime.ms),
+            &recorded.corrections,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Stores a mark that may be earlier, as one more correction; the number of corrections.
+pub fn correct(tx: &Write<'_>, recorded: &Recorded) -> Result<i64> {
+    let before = find(tx)?.map_or(0, |before| before.corrections);
+    tx.execute("DELETE FROM clock WHERE one = 1", &[])?;
+    let corrections = before + 1;
+    record(
+        tx,
+        &Recorded {
+            corrections,
+            ..recorded.clone()
+        },
+    )?;
+    Ok(corrections)
+}
+
+/// Keys in force that end after a time and not after another one.
+pub fn list_ended(read: &Read, after: Timestamp, until: Timestamp) -> Result<Vec<TimedKey>> {
+    read.query(
+        "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled
+         FROM keys
+         WHERE expires_at > $1 AND expires_at <= $2 AND enabled = 1 AND deleted_at IS NULL",
+        &[&after, &until],
+        key_from_row,
+    )
+}
+
+/// Keys that were created after a time.
+pub fn list_created(read: &Read, after: Timestamp) -> Result<Vec<TimedKey>> {
+    read.query(
+        "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled
+         FROM keys
+         WHERE created_at > $1 AND deleted_at IS NULL",
+        &[&after],
+        key_from_row,
+    )
+}
+
+/// Keys that begin after a time and not after another one.
+pub fn list_begun(read: &Read, after: Timestamp, until: Timestamp) -> Result<Vec<TimedKey>> {
+    read.query(
+        "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled
+         FROM keys
+         WHERE not_before > $1 AND not_before <= $2 AND deleted_at IS NULL",
+        &[&after, &until],
+        key_from_row,
+    )
+}
+
+/// The changes of an event that edited an end.
+const END_EDITED: &str = "%\"expires_at\":[%";
+
+/// Keys whose end was edited after a time, and when it was last.
+pub fn list_edited(read: &Read, after: Timestamp) -> Result<Vec<(TimedKey, Timestamp)>> {
+    read.query(
+        "SELECT keys.id, keys.name, keys.workspace_uid, keys.created_at, keys.not_before, keys.expires_at, keys.enabled,
+                max(audit_events.at) AS edited_at
+         FROM audit_events
+         JOIN keys ON keys.id = audit_events.target_id
+         WHERE audit_events.target_kind = 'key' AND audit_events.at > $1 AND audit_events.action = 'key.edit'
+           AND audit_events.outcome = 'allowed' AND audit_events.changes LIKE $2
+           AND keys.deleted_at IS NULL
+         GROUP BY keys.id",
+        &[&after, &END_EDITED],
+        |row| Ok((key_from_row(row)?, row.get("edited_at")?)),
+    )
+}
+
+/// Replaced secrets whose grace period ends after a time.
+pub fn list_replaced(read: &Read, after: Timestamp) -> Result<Vec<ReplacedSecret>> {
+    read.query(
+        "SELECT secrets.key_id, keys.workspace_uid, keys.rotated_at, secrets.expires_at
+         FROM secrets
+         JOIN keys ON keys.id = secrets.key_id
+         WHERE secrets.expires_at > $1",
+        &[&after],
+        |row| {
+            Ok(ReplacedSecret {
+                key: row.get("key_id")?,
+                workspace: row.get("workspace_uid")?,
+                rotated_at: row.get("rotated_at")?,
+                expires_at: row.get("expires_at")?,
+            })
+        },
+    )
+}
+
+/// Has a key end at another time.
+pub fn update_end(tx: &Write<'_>, id: KeyId, expires_at: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE keys SET expires_at = $1 WHERE id = $2 AND deleted_at IS NULL",
+        &[&expires_at, &id],
+    )?;
+    Ok(())
+}
+
+/// Has the replaced secret of a key end at another time.
+pub fn update_grace(tx: &Write<'_>, id: KeyId, expires_at: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE secrets SET expires_at = $1 WHERE key_id = $2 AND expires_at IS NOT NULL",
+        &[&expires_at, &id],
+    )?;
+    Ok(())
+}
+
+/// Sessions and refresh tokens that began, or were used, after a time, or that end after the time `right` and not after
+/// the time `wrong`.
+pub fn count_untimely(
+    read: &Read,
+    after: Timestamp,
+    right: Timestamp,
+    wrong: Timestamp,
+) -> Result<u64> {
+    let found = read.query_one(
+        "SELECT (SELECT count(*) FROM sessions WHERE issued_at > $1 OR used_at > $1 OR (expires_at > $2 AND expires_at <= $3))
+              + (SELECT count(*) FROM refresh_tokens WHERE issued_at > $1 OR used_at > $1 OR (expires_at > $2 AND expires_at <= $3)) AS untimely",
+        &[&after, &right, &wrong],
+        |row| row.get("untimely"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Ends the sessions and refresh tokens that [`count_untimely`] counts; the ids of the sessions.
+pub fn delete_untimely(
+    tx: &Write<'_>,
+    after: Timestamp,
+    right: Timestamp,
+    wrong: Timestamp,
+) -> Result<Vec<KeyId>> {
+    tx.execute(
+        "DELETE FROM refresh_tokens WHERE issued_at > $1 OR used_at > $1 OR (expires_at > $2 AND expires_at <= $3)",
+        &[&after, &right, &wrong],
+    )?;
+    tx.query(
+        "DELETE FROM sessions WHERE issued_at > $1 OR used_at > $1 OR (expires_at > $2 AND expires_at <= $3) RETURNING id",
+        &[&after, &right, &wrong],
+        |row| row.get("id"),
+    )
+}
+
+/// One-time codes whose latest use is after a step: none of theirs would count until then.
+pub fn count_codes(read: &Read, step: i64) -> Result<u64> {
+    let found = read.query_one(
+        "SELECT count(*) AS ahead FROM authenticators WHERE used_step > $1",
+        &[&step],
+        |row| row.get("ahead"),
+    )?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Has the codes of a step and of all earlier ones count as used, and later ones not.
+pub fn update_codes(tx: &Write<'_>, step: i64) -> Result<usize> {
+    tx.execute(
+        "UPDATE authenticators SET used_step = $1 WHERE used_step > $1",
+        &[&step],
+    )
+}
+
+/// Moves what was noted of requests after a time to that time: idempotency keys, last uses, and the hours of usage.
+pub fn update_local(tx: &Write<'_>, right: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE idempotency_keys SET created_at = $1 WHERE created_at > $1",
+        &[&right],
+    )?;
+    tx.execute(
+        "UPDATE key_usage SET last_used_at = $1 WHERE last_used_at > $1",
+        &[&right],
+    )?;
+    let hour = right.hour();
+    tx.execute(
+        "INSERT INTO usage_totals (hour, code, count)
+         SELECT $1, code, sum(count) FROM usage_totals WHERE hour > $1 GROUP BY code
+         ON CONFLICT (hour, code) DO UPDATE SET count = count + excluded.count",
+        &[&hour],
+    )?;
+    tx.execute("DELETE FROM usage_totals WHERE hour > $1", &[&hour])?;
+    tx.execute(
+        "INSERT INTO usage_hours (key_id, hour, code, count)
+         SELECT key_id, $1, code, sum(count) FROM usage_hours WHERE hour > $1 GROUP BY key_id, code
+         ON CONFLICT (key_id, hour, code) DO UPDATE SET count = count + excluded.count",
+        &[&hour],
+    )?;
+    tx.execute("DELETE FROM usage_hours WHERE hour > $1", &[&hour])?;
+    Ok(())
+}
+
+fn key_from_row(row: &Row<'_>) -> Result<TimedKey> {
+    Ok(TimedKey {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        workspace: row.get("workspace_uid")?,
+        created_at: row.get("created_at")?,
+        not_before: row.get("not_before")?,
+        expires_at: row.get("expires_at")?,
+        enabled: row.get("enabled")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sqlite;
+    use super::*;
+
+    fn recorded(mark: i64, corrections: i64) -> Recorded {
+        Recorded {
+            mark: Timestamp(mark),
+            allowance_ms: Some(7),
+            settled: true,
+            uptime: Some(Uptime {
+                boot: Some("b".to_owned()),
+                ms: mark,
+            }),
+            corrections,
+        }
+    }
+
+    #[test]
+    fn the_mark_grows_and_falls_by_a_correction_alone() {
+        let read = sqlite::in_memory().unwrap();
+        assert_eq!(find(&read).unwrap(), None);
+        for (mark, kept) in [(20, 20), (10, 20), (30, 30)] {
+            record(&read.write(), &recorded(mark, 0)).unwrap();
+            assert_eq!(find(&read).unwrap(), Some(recorded(kept, 0)));
+        }
+        assert_eq!(correct(&read.write(), &recorded(5, 0)).unwrap(), 1);
+        assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
+        // What upkeep read before the correction comes too late.
+        record(&read.write(), &recorded(31, 0)).unwrap();
+        assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
+        record(&read.write(), &recorded(6, 1)).unwrap();
+        assert_eq!(find(&read).unwrap(), Some(recorded(6, 1)));
+    }
+
+    #[test]
+    fn hours_after_the_right_time_are_added_to_its_own() {
+        let read = sqlite::in_memory().unwrap();
+        read.batch(
+            "INSERT INTO usage_totals (hour, code, count) VALUES (1, 'VALID', 1), (2, 'VALID', 10), (3, 'VALID', 100), (9, 'EXPIRED', 5)",
+        )
+        .unwrap();
+        update_local(&read.write(), Timestamp(2 * 3_600_000 + 1)).unwrap();
+        let left = read
+            .query(
+                "SELECT hour, code, count FROM usage_totals ORDER BY hour, code",
+                &[],
+                |row| {
+                    Ok((
+                        row.get::<i64>("hour")?,
+                        row.get::<String>("code")?,
+                        row.get::<i64>("count")?,
+                    ))
+                },
+            )
+            .unwrap();
+        let expected = [(1, "VALID", 1), (2, "EXPIRED", 5), (2, "VALID", 110)];
+        assert_eq!(
+            left,
+            expected.map(|(hour, code, count)| (hour, code.to_owned(), count))
+        );
+    }
+}

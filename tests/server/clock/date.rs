@@ -1,0 +1,247 @@
+//! A machine whose date is wrong. The server runs with `wrong_date.c` before its C library, so that its wall clock can
+//! be set while the clock that counts steadily goes on.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{DAY_S, ends_with, ready, recorded};
+use crate::command_line::Line;
+use crate::faults::left_out;
+use crate::support::{Server, fresh_folder};
+
+const YEAR_S: i64 = 365 * DAY_S;
+
+struct Date {
+    folder: PathBuf,
+}
+
+impl Date {
+    /// `None` if nothing can be compiled here.
+    fn build() -> Option<Date> {
+        let folder = fresh_folder();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/clock/wrong_date.c");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(folder.join("wrong_date.so"))
+            .arg(source)
+            .status();
+        built
+            .is_ok_and(|status| status.success())
+            .then_some(Date { folder })
+    }
+
+    /// Sets the date wrong by so many seconds.
+    fn set(&self, seconds: i64) {
+        let file = self.folder.join("date");
+        fs::write(file.with_extension("new"), seconds.to_string()).unwrap();
+        fs::rename(file.with_extension("new"), file).unwrap();
+    }
+
+    /// A first start at a date that is wrong by so many seconds.
+    fn server(&self, seconds: i64) -> Server {
+        self.set(seconds);
+        let library = self.folder.join("wrong_date.so").display().to_string();
+        let date = self.folder.join("date").display().to_string();
+        Server::start_with(
+            &[],
+            &[("LD_PRELOAD", &library), ("LATCHKEY_TEST_DATE", &date)],
+        )
+    }
+}
+
+impl Drop for Date {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn left_out_date() {
+    left_out("a wrong date: there is no C compiler");
+}
+
+/// Days from the right time to the end that a new key of a year gets.
+fn days_of_a_year(server: &Server) -> i64 {
+    let key = server
+        .local()
+        .issue(json!({ "name": "a year", "expires_in_s": YEAR_S }));
+    let shown = server.local().key(&key.id);
+    days_from_now(&shown["expires_at"])
+}
+
+/// Days from the right time to another one.
+fn days_from_now(at: &Value) -> i64 {
+    let text = at.as_str().unwrap();
+    let part = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seconds = part(11..13) * 3_600 + part(14..16) * 60 + part(17..19);
+    let at_s = days_since_1970(part(0..4), part(5..7), part(8..10)) * DAY_S + seconds;
+    (at_s - now.as_secs() as i64).div_euclid(DAY_S)
+}
+
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Years that begin in March, so that the day of a leap year comes last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    year * 365 + leap_days + (153 * month + 2) / 5 + day - 719_469
+}
+
+// attacks 237: N0
+#[test]
+fn a_date_that_falls_back_keeps_no_key_alive() {
+    let Some(date) = Date::build() else {
+        return left_out_date();
+    };
+    for back in [3_600, 31 * DAY_S, 40 * YEAR_S] {
+        let mut server = date.server(0);
+        let key = server
+            .local()
+            .issue(json!({ "name": "short", "expires_in_s": 3 }));
+        let rotated = server.local().issue(json!({ "name": "rotated" }));
+        server.local().rotate(&rotated.id, json!({ "grace_s": 3 }));
+        date.set(-back);
+        let told = ready(&server);
+        assert_eq!(told["clock"]["state"], "behind");
+        assert!(
+            told["clock"]["advice"]
+                .as_str()
+                .unwrap()
+                .contains("latchkey clock accept")
+        );
+        ends_with(&server, &key.secret, "EXPIRED");
+        ends_with(&server, &rotated.secret, "NOT_FOUND");
+        // Nor across a restart, whether it was stopped or killed.
+        server.stop();
+        server.restart();
+        assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
+        server.kill9();
+        server.restart();
+        assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
+        // Put right, it is in step, and nothing was moved.
+        date.set(0);
+        assert_eq!(ready(&server)["clock"]["state"], "in_step");
+        assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
+        assert!((364..=365).contains(&days_of_a_year(&server)));
+    }
+}
+
+// attacks 237: N2
+#[test]
+fn a_first_start_at_a_date_that_cannot_be_right_is_not_believed() {
+    let Some(date) = Date::build() else {
+        return left_out_date();
+    };
+    for wrong in [30 * YEAR_S, 9 * YEAR_S, -20 * YEAR_S] {
+        let mut server = date.server(wrong);
+        let log = server.log();
+        assert!(log.contains("which cannot be right"), "{log}");
+        let told = ready(&server);
+        let state = if wrong > 0 { "ahead" } else { "behind" };
+        assert_eq!(told["clock"]["state"], state, "{told}");
+        // A correction while it runs, or over a restart, is believed at once and whole.
+        if wrong > 10 * YEAR_S {
+            server.stop();
+            date.set(0);
+            server.restart();
+        } else {
+            date.set(0);
+        }
+        assert_eq!(ready(&server)["clock"]["state"], "in_step");
+        assert!((364..=365).contains(&days_of_a_year(&server)));
+    }
+}
+
+// attacks 237: S2
+#[test]
+fn steps_one_after_the_other_do_not_carry_the_recorded_time_far() {
+    let Some(date) = Date::build() else {
+        return left_out_date();
+    };
+    let mut server = date.server(0);
+    let start = recorded(&ready(&server));
+    // A time server that lies: 23 hours more each time, with a request and a change in between, and restarts.
+    for step in 1..=40 {
+        date.set(step * 23 * 3_600);
+        server.local().issue(json!({ "name": "k" }));
+        ready(&server);
+        if step % 10 == 0 {
+            server.stop();
+            server.restart();
+        }
+    }
+    let gained = days_from_now(&ready(&server)["clock"]["mark"]);
+    assert!((-1..=0).contains(&gained), "since {start}: {gained}");
+    date.set(0);
+    assert!((364..=365).contains(&days_of_a_year(&server)));
+    server.stop();
+    server.restart();
+    assert!((364..=365).contains(&days_of_a_year(&server)));
+}
+
+// attacks 237, 239
+#[test]
+fn a_machine_that_was_off_has_the_right_time_without_help() {
+    let Some(date) = Date::build() else {
+        return left_out_date();
+    };
+    for off in [10 * 3_600, 21 * DAY_S, 300 * DAY_S, 3 * YEAR_S] {
+        let mut server = date.server(0);
+        let key = server
+            .local()
+            .issue(json!({ "name": "ends meanwhile", "expires_in_s": off - 60 }));
+        let later = server
+            .local()
+            .issue(json!({ "name": "goes on", "expires_in_s": off + 600 }));
+        server.stop();
+        // As after another boot, which counts from the beginning.
+        let database = Connection::open(server.data.join("latchkey.db")).unwrap();
+        let changed = database.execute("UPDATE clock SET boot = 'another'", []);
+        assert_eq!(changed, Ok(1));
+        drop(database);
+        date.set(off);
+        server.restart();
+        assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
+        assert_eq!(server.anonymous().verdict(&later.secret), "VALID");
+        let told = ready(&server);
+        assert_eq!(told["clock"]["now"], told["clock"]["wall"]);
+        let days = days_of_a_year(&server) - 365;
+        assert!((off / DAY_S - 1..=off / DAY_S).contains(&days), "{days}");
+    }
+}
+
+// attacks 237: S2
+#[test]
+fn what_was_begun_at_a_date_far_ahead_ends_when_the_date_is_corrected() {
+    let Some(date) = Date::build() else {
+        return left_out_date();
+    };
+    let server = date.server(0);
+    date.set(20 * YEAR_S);
+    let far = server
+        .local()
+        .issue(json!({ "name": "far", "expires_in_s": YEAR_S }));
+    let (name, password) = (&server.owner_user_name, &server.owner_password);
+    let session = server.anonymous().signed_in(name, password);
+    session.get("/v1/users").expect(200);
+    date.set(0);
+    assert_eq!(ready(&server)["clock"]["state"], "in_step");
+    session.get("/v1/users").expect(401);
+    // The key has an end that is wrong; the command finds it although the recorded time was never wrong.
+    assert!(days_from_now(&server.local().key(&far.id)["expires_at"]) > 7_000);
+    let doctor = Line::of(&server).ok(&["doctor"]);
+    assert!(doctor.contains("latchkey clock accept"), "{doctor}");
+    let accepted = Line::of(&server).json(&["clock", "accept", "--yes"]);
+    assert_eq!(accepted["keys_issued"][0]["id"], far.id.as_str());
+    assert_eq!(accepted["keys_disabled_count"], 0);
+    assert!((364..=365).contains(&days_from_now(&server.local().key(&far.id)["expires_at"])));
+    assert_eq!(server.anonymous().verdict(&far.secret), "VALID");
+    let doctor = Line::of(&server).ok(&["doctor"]);
+    assert!(!doctor.contains("latchkey clock"), "{doctor}");
+}
