@@ -232,6 +232,7 @@ CREATE TABLE refresh_tokens (
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     family     TEXT    NOT NULL CHECK (length(family) = 10),    -- session_id of the family's first
+    family_began_at INTEGER NOT NULL,               -- when the user signed in; a family ends 90 days later
     session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
     authenticator INTEGER REFERENCES authenticators (number),   -- as in sessions
     used_at    INTEGER                              -- once set, never cleared

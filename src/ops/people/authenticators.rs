@@ -14,7 +14,7 @@ use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Origin};
+use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
@@ -104,7 +104,7 @@ pub(super) fn add(
         app.peppers.clone(),
     );
     let user = caller.user.ok_or(Error::NotFound("user"))?;
-    app.change(
+    app.change_all(
         caller,
         action,
         Target::new(Kind::User, user),
@@ -116,7 +116,7 @@ pub(super) fn add(
             }
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let number = earlier.parse().unwrap_or_default();
-                return Ok((None, of_number(tx, user, number)?));
+                return Ok((Vec::new(), of_number(tx, user, number)?));
             }
             let owner = people::find(tx, user)?.ok_or(Error::NotFound("user"))?;
             let number = numbers::next_of_keys(tx)?;
@@ -138,7 +138,11 @@ pub(super) fn add(
             changes.note("description", &String::new(), &one.description);
             changes.note("scopes", &String::new(), &one.scopes.join(" "));
             changes.note("read_only", &false, &one.read_only);
-            Ok((Some(record(&owner, changes)), one))
+            let mut records = vec![(action, record(&owner, changes))];
+            if is_codes(&one) {
+                records.extend(end_sessions_without_codes(tx, &who, user)?);
+            }
+            Ok((records, one))
         },
     )
 }
@@ -219,6 +223,9 @@ pub fn edit(
             }
             Ok((records, after))
         },
+            if after.enabled && !before.enabled && is_codes(&after) {
+                records.extend(end_sessions_without_codes(tx, &who, owner.uid)?);
+            }
     )
 }
 
@@ -305,6 +312,22 @@ fn end_sessions(tx: &Write<'_>, number: i64) -> Result<Vec<(&'static str, Record
 
 /// The user whose authenticators the caller may change.
 fn owned(
+/// Ends what the password alone has begun, now that it takes a code as well (OWASP ASVS 7.4.3): all sessions of the
+/// user and what they could be renewed with, but for the session that does it, if it is the user's own.
+fn end_sessions_without_codes(
+    tx: &Write<'_>,
+    who: &Caller,
+    user: Uid,
+) -> Result<Vec<(&'static str, Record)>> {
+    let ended = match who.identity {
+        Identity::Session(own) if who.user == Some(user) => {
+            tokens::delete_of_user_but(tx, user, own)?
+        }
+        _ => tokens::delete_of_user(tx, user)?,
+    };
+    Ok(sessions::each(ended, "session.delete"))
+}
+
     tx: &Write<'_>,
     directory: &crate::index::directory::Directory,
     who: &Caller,

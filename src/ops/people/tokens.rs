@@ -10,7 +10,9 @@ use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::people::User;
 use crate::domain::people::permission::Permissions;
-use crate::domain::people::refresh::{REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken};
+use crate::domain::people::refresh::{
+    FAMILY_S, REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken,
+};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session};
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
@@ -124,7 +126,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         app,
         &user,
         Begun {
-            family: Some(old.family),
+            family: Some((old.family, old.family_began_at)),
             authenticator: old.authenticator,
             read_only: read_only || old.read_only,
         },
@@ -287,8 +289,8 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
 /// What a pair comes of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Begun {
-    /// The sign-in that is renewed.
-    pub family: Option<KeyId>,
+    /// The sign-in that is renewed, and when it was.
+    pub family: Option<(KeyId, Timestamp)>,
     /// The public key that took the place of a password.
     pub authenticator: Option<i64>,
     pub read_only: bool,
@@ -303,10 +305,13 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         id: session_id,
         secret: digested(&app.peppers, &access),
         user: user.uid,
+    let (family, family_began_at) = begun.family.unwrap_or((session_id, now));
+    let family_ends_at = family_began_at.plus_s(FAMILY_S);
+    let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
         generation: user.generation,
         read_only,
         issued_at: now,
-        expires_at: now.plus_s(ACCESS_TOKEN_S),
+        expires_at,
         authenticator: begun.authenticator,
         acting: None,
         console: None,
@@ -318,8 +323,9 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         generation: user.generation,
         read_only,
         issued_at: now,
-        expires_at: now.plus_s(REFRESH_TOKEN_S),
-        family: begun.family.unwrap_or(session_id),
+        expires_at: now.plus_s(REFRESH_TOKEN_S).min(family_ends_at),
+        family,
+        family_began_at,
         session: session_id,
         authenticator: begun.authenticator,
         used_at: None,
@@ -327,7 +333,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     let pair = Pair {
         access,
         refresh,
-        expires_in_s: ACCESS_TOKEN_S,
+        expires_in_s: now.seconds_until(expires_at),
     };
     Ok(Drawn {
         pair,
