@@ -352,3 +352,19 @@ CREATE TABLE clock (
     one  INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     mark INTEGER NOT NULL
 ) STRICT;
+
+-- Failed sign-ins in a row of an account as a whole, since its last success. Written in batches.
+CREATE TABLE sign_in_failures (
+    account  TEXT    NOT NULL PRIMARY KEY,          -- the uid of a user, or unknown:<keyed digest> for a name that no user has
+    failures INTEGER NOT NULL CHECK (failures > 0),
+    since    INTEGER NOT NULL                       -- when the first of them was
+) STRICT, WITHOUT ROWID;
+
+-- Networks that users have signed in from: an attack from elsewhere does not lock them out there.
+CREATE TABLE sign_in_networks (
+    user_uid TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    network  TEXT    NOT NULL,                      -- an IPv4 address, or the first address of an IPv6 network of 64 bits
+    used_at  INTEGER NOT NULL,                      -- at most a day behind
+    failures INTEGER NOT NULL CHECK (failures >= 0),    -- in a row, from this network
+    PRIMARY KEY (user_uid, network)
+) STRICT, WITHOUT ROWID;

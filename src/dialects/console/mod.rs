@@ -102,6 +102,7 @@ const ROUTES: &[Route] = &[
     post  ("/users/{name}",             Public, users::edit),
     post  ("/users/{name}/roles",       Public, users::set_roles),
     post  ("/users/{name}/password",    Public, users::set_password),
+    post  ("/users/{name}/unlock",      Public, users::unlock),
     get   ("/users/{name}/delete",      Public, users::ask_delete),
     post  ("/users/{name}/delete",      Public, users::delete),
     get   ("/workspaces",               Public, workspaces::show_all),

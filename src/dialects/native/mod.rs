@@ -66,6 +66,7 @@ const ROUTES: &[Route] = &strict([
     patch (        "/users/{id}",         Caller,   people::edit),
     delete(        "/users/{id}",         Caller,   people::delete),
     post  (        "/users/{id}/password",Caller,   people::set_password),
+    post  (        "/users/{id}/unlock",  Caller,   people::unlock),
     put   (        "/users/{id}/roles",   Caller,   people::set_roles),
     get   (        "/users/{id}/authenticators", Caller, people::authenticators),
     delete(        "/users/{id}/authenticators", Caller, people::delete_authenticators),

@@ -125,6 +125,8 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
             switch.chain(narrower).collect()
         }
         (Kind::User, "edit") => switch.collect(),
+        // Failed attempts are the state of this machine: a restore takes nothing away because of them.
+        (Kind::User, "lock" | "unlock") => Vec::new(),
         (Kind::User, "password" | "set_up") => vec![Verb::Password],
         (Kind::User, "authenticator_edit") if !edited(&"enabled") => Vec::new(),
         (Kind::User, "authenticator_add" | "authenticator_delete" | "authenticator_edit") => {
@@ -351,6 +353,8 @@ mod tests {
         check("user.edit", Kind::User, off, &[Verb::Off]);
         check("user.edit", Kind::User, r#"{"email":[null,"a"]}"#, &[]);
         check("user.roles", Kind::User, "", &[Verb::Changed]);
+        check("user.lock", Kind::User, "", &[]);
+        check("user.unlock", Kind::User, "", &[]);
         check("user.password", Kind::User, "", &[Verb::Password]);
         check(
             "user.authenticator_add",
@@ -392,12 +396,12 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 32] = [
+        const KNOWN: [&str; 34] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
             "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
             "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
-            "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit",
-            "user.password", "user.roles", "user.set_up", "workspace.create", "workspace.delete", "workspace.edit",
+            "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit", "user.lock",
+            "user.password", "user.roles", "user.set_up", "user.unlock", "workspace.create", "workspace.delete", "workspace.edit",
             "session.create", "session.delete", "session.refresh",
         ];
         let mut folders = vec![std::path::PathBuf::from("src/ops")];

@@ -7,6 +7,7 @@ use crate::domain::people::permission::Permission;
 use crate::error::Result;
 use crate::ops::access::Caller;
 use crate::ops::clock::State;
+use crate::ops::people::attempts;
 use crate::ops::{App, Record};
 use crate::store::audit;
 
@@ -108,7 +109,7 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Asks everything. Reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 10] = [
+    let checks: [Question; 11] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -119,6 +120,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("clock", clock),
         ("backups", backups),
         ("certificate", certificate),
+        ("sign-in", sign_in),
     ];
     let look = |(name, check): Question| {
         check(app).unwrap_or_else(|err| {
@@ -300,6 +302,19 @@ fn clock(app: &App) -> Result<Check> {
             format!("it says {wall}, more than a day after the last recorded time {mark}"),
             "set the clock; if it is right, it is believed after an hour",
         ),
+    })
+}
+
+fn sign_in(app: &App) -> Result<Check> {
+    let locked = attempts::locked(app);
+    Ok(match locked.is_empty() {
+        true => Check::ok("sign-in", "no user is locked"),
+        false => Check::warning(
+            "sign-in",
+            format!("users locked after failed attempts: {}", locked.join(", ")),
+            "look in the audit log where the attempts came from, then: latchkey user unlock NAME",
+        )
+        .with_names(),
     })
 }
 

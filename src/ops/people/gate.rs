@@ -1,28 +1,22 @@
-//! The gate before all password work: how often, and how much at once.
+//! The gate before all password work: how much at once. How often is decided in `attempts`.
 
-use crate::domain::key::quota::RateLimit;
 use crate::domain::locks::lock;
+use crate::domain::people::attempts::Attempts;
 use crate::domain::people::password::PasswordDigest;
-use crate::domain::people::throttle::{Throttle, network};
 use crate::error::{Error, Result};
-use std::net::IpAddr;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// Sign-in attempts of one account or one address.
-const ATTEMPTS: RateLimit = RateLimit {
-    limit: 10,
-    window_s: 60,
-};
-/// Accounts and addresses that are remembered at once.
-const REMEMBERED_MAX: usize = 20_000;
 /// Passwords that are digested at the same time: each takes 19 MiB and a processor.
 const DIGESTING_MAX: u32 = 2;
 /// Sign-ins that may wait for that. Each holds a blocking thread, of which there are 16 for everything.
 const WAITING_MAX: u32 = 4;
+/// Further ones that may wait, of users whom this server knows: in a session, or from a network that was used before.
+/// Whoever guesses from everywhere at once does not take the room of those.
+const KNOWN_WAITING_MAX: u32 = 2;
 
 /// Keeps password work within bounds.
 pub struct PasswordGate {
-    attempts: Mutex<Throttle>,
+    attempts: Arc<Mutex<Attempts>>,
     busy: Mutex<Busy>,
     freed: Condvar,
     /// What an unknown user's password is compared with, so that it takes as long.
@@ -39,52 +33,51 @@ struct Busy {
 struct Turn<'a>(&'a PasswordGate);
 
 impl PasswordGate {
-    pub fn new() -> Result<PasswordGate> {
+    /// With what the store remembers of attempts.
+    pub fn new(attempts: Attempts) -> Result<PasswordGate> {
         Ok(PasswordGate {
-            attempts: Mutex::new(Throttle::new(ATTEMPTS, REMEMBERED_MAX)),
+            attempts: Arc::new(Mutex::new(attempts)),
             busy: Mutex::default(),
             freed: Condvar::new(),
             nobody: PasswordDigest::of_nobody()?,
         })
     }
 
-    /// Counts an attempt on an account from an address; refuses the eleventh within a minute. The address comes
-    /// first: an address that is refused uses up nobody's attempts, and nobody's room in the table.
-    pub fn admit(&self, account: &str, address: Option<IpAddr>, steady_ms: u64) -> Result<()> {
-        let subjects = [
-            address.map(|address| format!("address {}", network(address))),
-            Some(format!("account {account}")),
-        ];
-        let mut attempts = lock(&self.attempts);
-        for subject in subjects.into_iter().flatten() {
-            attempts
-                .count(&subject, steady_ms)
-                .map_err(|status| Error::TooMany {
-                    retry_after_s: status.reset_s,
-                })?;
-        }
-        Ok(())
+    /// What is remembered of attempts to sign in.
+    pub(in crate::ops) fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        lock(&self.attempts)
+    }
+
+    /// The same, for changes that wait for the writer.
+    pub(in crate::ops) fn shared_attempts(&self) -> Arc<Mutex<Attempts>> {
+        self.attempts.clone()
     }
 
     pub fn digest(&self, text: &str) -> Result<PasswordDigest> {
-        self.in_turn(|| PasswordDigest::new(text))
+        self.in_turn(true, || PasswordDigest::new(text))
     }
 
-    /// Compares; without a stored digest the answer is no, after the same work.
-    pub fn matches(&self, stored: Option<&PasswordDigest>, text: &str) -> Result<bool> {
-        let matched = self.in_turn(|| stored.unwrap_or(&self.nobody).matches(text))?;
+    /// Compares; without a stored digest the answer is no, after the same work. `is_known`: see [`KNOWN_WAITING_MAX`].
+    pub fn matches(
+        &self,
+        stored: Option<&PasswordDigest>,
+        text: &str,
+        is_known: bool,
+    ) -> Result<bool> {
+        let matched = self.in_turn(is_known, || stored.unwrap_or(&self.nobody).matches(text))?;
         Ok(matched && stored.is_some())
     }
 
-    fn in_turn<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let _turn = self.turn()?;
+    fn in_turn<T>(&self, is_known: bool, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _turn = self.turn(is_known)?;
         work()
     }
 
-    fn turn(&self) -> Result<Turn<'_>> {
+    fn turn(&self, is_known: bool) -> Result<Turn<'_>> {
+        let waiting_max = WAITING_MAX + if is_known { KNOWN_WAITING_MAX } else { 0 };
         let mut busy = lock(&self.busy);
         if busy.digesting >= DIGESTING_MAX {
-            if busy.waiting >= WAITING_MAX {
+            if busy.waiting >= waiting_max {
                 return Err(Error::TooMany { retry_after_s: 5 });
             }
             busy.waiting += 1;
@@ -113,44 +106,39 @@ mod tests {
 
     #[test]
     fn few_wait_and_the_others_are_sent_away() {
-        let gate = PasswordGate::new().unwrap();
-        let turns = [gate.turn().unwrap(), gate.turn().unwrap()];
+        let gate = PasswordGate::new(Attempts::default()).unwrap();
+        let turns = [gate.turn(false).unwrap(), gate.turn(false).unwrap()];
         std::thread::scope(|scope| {
             for _ in 0..WAITING_MAX {
-                scope.spawn(|| gate.in_turn(|| Ok(())).unwrap());
+                scope.spawn(|| gate.in_turn(false, || Ok(())).unwrap());
             }
-            while lock(&gate.busy).waiting < WAITING_MAX {
-                std::thread::yield_now();
+            let wait_for = |waiting| {
+                while lock(&gate.busy).waiting < waiting {
+                    std::thread::yield_now();
+                }
+            };
+            wait_for(WAITING_MAX);
+            assert!(matches!(gate.turn(false), Err(Error::TooMany { .. })));
+            // Users whom the server knows have room of their own.
+            for _ in 0..KNOWN_WAITING_MAX {
+                scope.spawn(|| gate.in_turn(true, || Ok(())).unwrap());
             }
-            assert!(matches!(gate.turn(), Err(Error::TooMany { .. })));
+            wait_for(WAITING_MAX + KNOWN_WAITING_MAX);
+            assert!(matches!(gate.turn(true), Err(Error::TooMany { .. })));
             drop(turns);
         });
-        assert!(gate.turn().is_ok());
+        assert!(gate.turn(false).is_ok());
     }
 
     #[test]
     fn a_panic_gives_its_turn_back() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = PasswordGate::new(Attempts::default()).unwrap();
         for _ in 0..=DIGESTING_MAX {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
-                gate.in_turn(|| -> Result<()> { panic!("on purpose") })
+                gate.in_turn(false, || -> Result<()> { panic!("on purpose") })
             }));
             assert!(panicked.is_err());
         }
         assert_eq!(lock(&gate.busy).digesting, 0);
-    }
-
-    #[test]
-    fn an_address_that_is_refused_uses_up_no_account() {
-        let gate = PasswordGate::new().unwrap();
-        let address = |text: &str| Some(text.parse().unwrap());
-        for n in 0..100 {
-            let admitted = gate.admit(&format!("user{n}"), address("192.0.2.1"), 0);
-            assert_eq!(admitted.is_ok(), n < 10, "{n}");
-        }
-        for _ in 0..10 {
-            gate.admit("user50", address("192.0.2.1"), 0).unwrap_err();
-        }
-        gate.admit("user50", address("192.0.2.2"), 0).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 //! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
 //! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
 
-use super::sessions::SignedIn;
+use super::sessions::{Code, SignedIn};
 use super::{authenticators, manageable, sessions, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
@@ -46,16 +46,20 @@ pub enum Granted {
     Pair(Pair),
 }
 
-/// Signs a user in and issues a pair. Failures are told and limited as in [`sessions::sign_in`].
+/// Signs a user in and issues a pair. Failures are answered and limited as in [`sessions::sign_in`]. Who sends a code
+/// beside the password needs no second step.
 pub fn sign_in(
     app: &App,
     user_name: &str,
     text: &str,
+    code: Option<&str>,
     read_only: bool,
     origin: Origin,
 ) -> Result<Granted> {
-    let user = sessions::proven(app, user_name, text, &origin, "session.create")?;
-    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+    let code = code.map_or(Code::InSecondStep, Code::Given);
+    let proven = sessions::proven(app, user_name, text, code, &origin, "session.create")?;
+    let user = proven.user;
+    if let Some(factor) = proven.awaits {
         let step = authenticators::await_code(app, &user, &factor, read_only)?;
         return Ok(Granted::CodeNeeded(step));
     }
@@ -301,13 +305,13 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     let (session_id, token_id) = (generate_id()?, generate_id()?);
     let access = Secret::generate(PREFIX_SESSION, session_id)?;
     let refresh = Secret::generate(PREFIX_REFRESH, token_id)?;
+    let (family, family_began_at) = begun.family.unwrap_or((session_id, now));
+    let family_ends_at = family_began_at.plus_s(FAMILY_S);
+    let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
     let session = Session {
         id: session_id,
         secret: digested(&app.peppers, &access),
         user: user.uid,
-    let (family, family_began_at) = begun.family.unwrap_or((session_id, now));
-    let family_ends_at = family_began_at.plus_s(FAMILY_S);
-    let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
         generation: user.generation,
         read_only,
         issued_at: now,

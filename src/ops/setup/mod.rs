@@ -26,7 +26,7 @@ use crate::ops::clock::{Clock, Wall};
 use crate::ops::keeping::closing::Closing;
 use crate::ops::keys::issue;
 use crate::ops::oversight::denied::Denials;
-use crate::ops::people::PasswordGate;
+use crate::ops::people::{PasswordGate, attempts};
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, system_event, verify};
 use crate::store::keeping::events;
@@ -128,13 +128,14 @@ pub fn open(
         local::insert_sealing_keys(tx, &known.sealing)?;
         presets::install(tx, &known.peppers, presets, now)
     })?;
+    let attempts = store.read(attempts::load)?;
     let app = App {
         store,
         index,
         peppers: files.peppers,
         sealing: files.sealing,
         clock,
-        passwords: PasswordGate::new()?,
+        passwords: PasswordGate::new(attempts)?,
         challenges: Challenges::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),

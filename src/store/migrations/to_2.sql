@@ -31,3 +31,17 @@ CREATE INDEX refresh_tokens_user ON refresh_tokens (user_uid);
 CREATE INDEX refresh_tokens_family ON refresh_tokens (family, issued_at);
 CREATE INDEX refresh_tokens_session ON refresh_tokens (session_id);
 CREATE INDEX refresh_tokens_expires_at ON refresh_tokens (expires_at);
+
+-- Attempts to sign in.
+CREATE TABLE sign_in_failures (
+    account  TEXT    NOT NULL PRIMARY KEY,
+    failures INTEGER NOT NULL CHECK (failures > 0),
+    since    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sign_in_networks (
+    user_uid TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    network  TEXT    NOT NULL,
+    used_at  INTEGER NOT NULL,
+    failures INTEGER NOT NULL CHECK (failures >= 0),
+    PRIMARY KEY (user_uid, network)
+) STRICT, WITHOUT ROWID;
