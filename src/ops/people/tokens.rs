@@ -204,25 +204,27 @@ pub fn act_as(
     let target = Target::new(Kind::User, &user);
     let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
         let Some(row) = tokens::find(tx, shown.id)? else {
-            return Ok((Vec::new(), false));
+            return Ok((Vec::new(), None));
         };
         if row.used_at.is_some() {
             let mut ended = tokens::delete_family(tx, row.family)?;
             if ended.is_empty() {
                 ended.push(row.session);
             }
-            return Ok((sessions::each(ended, "session.reuse"), false));
+            return Ok((sessions::each(ended, "session.reuse"), None));
         }
         let by = people::find(tx, row.user)?
             .filter(|by| by.is_active() && by.generation == row.generation)
             .filter(|_| now < row.expires_at);
         let Some(by) = by else {
-            return Ok((Vec::new(), false));
+            return Ok((Vec::new(), None));
         };
         let seen = manageable(tx, &index.directory(), &who, &user)?;
         if !seen.is_active() {
             return Err(Error::Forbidden("this user is disabled".to_owned()));
         }
+        let family_ends_at = row.family_began_at.plus_s(FAMILY_S);
+        let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
         people::delete_expired_sessions(tx, now)?;
         people::insert_session(
             tx,
@@ -233,7 +235,7 @@ pub fn act_as(
                 generation: seen.generation,
                 read_only: read_only || row.read_only,
                 issued_at: now,
-                expires_at: now.plus_s(ACCESS_TOKEN_S),
+                expires_at,
                 authenticator: row.authenticator,
                 acting: Some(Acting {
                     user: by.uid,
@@ -250,14 +252,13 @@ pub fn act_as(
             workspace: None,
             changes,
         };
-        Ok((vec![("session.create", record)], true))
+        let records = vec![("session.create", record)];
+        Ok((records, Some(now.seconds_until(expires_at))))
     })?;
-    if !begun {
-        return Err(Error::Unauthenticated);
-    }
+    let expires_in_s = begun.ok_or(Error::Unauthenticated)?;
     Ok(SignedIn {
         token,
-        expires_in_s: ACCESS_TOKEN_S,
+        expires_in_s,
     })
 }
 

@@ -4,7 +4,8 @@
 //! user; by network over all accounts ([`spraying`]); and by account as a whole. After [`LOCKED_AT`] failures in a
 //! row an account is *locked* (NIST SP 800-63B, 5.2.2): its password alone signs in only from networks where the user
 //! has signed in before; from elsewhere it takes a one-time code as well. Names that are nobody's are counted in the
-//! same way, so that no answer tells whether a name exists.
+//! same way, so that no answer tells whether a name exists; only who shares a network with a user can find out that the
+//! user has signed in from there.
 
 pub mod spraying;
 pub mod tries;
