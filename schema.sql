@@ -100,6 +100,15 @@ CREATE TABLE policies (
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 
+-- What a role of the owner passes on to a key that acts for its owner. A role without a row passes on nothing.
+CREATE TABLE policy_roles (
+    policy    TEXT    NOT NULL REFERENCES policies (name) ON DELETE CASCADE,
+    role      TEXT    NOT NULL CHECK (role IN ('owner', 'administrator', 'key_manager', 'auditor', 'member')),
+    scopes    TEXT    NOT NULL CHECK (scopes <> ''),    -- of the key's catalog, separated by blanks; '*': all that the key has
+    read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),     -- the role passes on reading only
+    PRIMARY KEY (policy, role)
+) STRICT, WITHOUT ROWID;
+
 -- Named lists of scopes and of the operations that they open.
 CREATE TABLE catalogs (
     name TEXT NOT NULL PRIMARY KEY

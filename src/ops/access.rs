@@ -11,12 +11,14 @@ use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::Session;
-use crate::domain::people::{Binding, Role};
-use crate::domain::policy::{CredentialHeader, IssuedBy};
+use crate::domain::people::{Binding, Role, User};
+use crate::domain::policy::roles::Roles;
+use crate::domain::policy::{CredentialHeader, IssuedBy, Policy};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Who acts on this server, for the length of one request.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Caller {
     pub reach: Uid,
     /// The user whose roles bound it.
     pub user: Option<Uid>,
+    /// For a key that acts for its owner: the policy that says what each of the owner's roles passes on to the key.
+    pub bound_by: Option<Arc<Policy>>,
     /// The client's address, `unix`, or empty.
     pub source: String,
     pub request_id: String,
@@ -71,6 +75,7 @@ impl Caller {
     /// The machine's administrator, who may do everything.
     pub fn local(app: &App, uid: u32, origin: Origin) -> Result<Caller> {
         Ok(Caller {
+            bound_by: None,
             actor: format!("local:{uid}"),
             identity: Identity::Local,
             permissions: Permissions::all(),
@@ -118,8 +123,16 @@ impl Caller {
             let applies = in_force(directory, binding, workspace);
             let own =
                 binding.role != Role::Member || owner == Some(user.uid) || !about_keys(permission);
-            applies && own && binding.role.permissions().contains(permission)
+            applies && own && self.permissions_of(binding.role).contains(permission)
         })
+    }
+
+    /// What a role of the user permits to this caller: to a key that acts for the user, what its policy passes on.
+    fn permissions_of(&self, role: Role) -> Permissions {
+        match &self.bound_by {
+            None => role.permissions(),
+            Some(policy) => passed_on(policy, role),
+        }
     }
 
     /// As [`Caller::may`], with the answer that a client gets.
@@ -198,7 +211,7 @@ impl Caller {
             .iter()
             .filter(|binding| in_force(directory, binding, workspace))
             .fold(Permissions::default(), |sum, binding| {
-                sum.or(binding.role.permissions())
+                sum.or(self.permissions_of(binding.role))
             })
             .and(self.permissions)
     }
@@ -283,6 +296,18 @@ fn key_as_owner(
             "this key does not have the scope {scope}"
         )));
     }
+    let policy = directory
+        .policy(&kin.policy)
+        .ok_or(Error::Unauthenticated)?;
+    let acts = owner.roles.iter().any(|binding| {
+        let rests = !in_force(&directory, binding, binding.workspace);
+        !rests && passed_on(policy, binding.role) != Permissions::default()
+    });
+    if !acts {
+        return Err(Error::Forbidden(
+            "the owner of this key has no role that permits this".to_owned(),
+        ));
+    }
     Ok(Caller {
         identity: Identity::ForOwner(id),
         permissions: if kin.read_only {
@@ -290,9 +315,21 @@ fn key_as_owner(
         } else {
             Permissions::all()
         },
+        bound_by: Some(policy.clone()),
         reach: root(&directory)?,
         user: Some(owner.uid),
         ..caller.clone()
+    })
+}
+
+/// What a role of the owner passes on, by the rules of the policy, to a key that acts for the owner.
+fn passed_on(policy: &Policy, role: Role) -> Permissions {
+    let rules = policy.rules_of(Roles::default().with(role), false);
+    rules.fold(Permissions::default(), |sum, rule| {
+        sum.or(match rule.read_only {
+            true => role.permissions().and(Permissions::reading()),
+            false => role.permissions(),
+        })
     })
 }
 
@@ -374,6 +411,7 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         .map(|scope| &**scope);
     let granted = Permissions::from_scopes(scopes);
     Ok(Caller {
+        bound_by: None,
         actor: format!("key:{}", key.id),
         identity: Identity::Key(key.id),
         permissions: if key.kin.read_only {
@@ -434,6 +472,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
         }
     };
     Ok(Caller {
+        bound_by: None,
         actor: format!("user:{actor}"),
         identity,
         permissions: if session.read_only {
@@ -464,6 +503,14 @@ fn about_keys(permission: Permission) -> bool {
             | Permission::KeysReveal
             | Permission::KeysVerify
     )
+}
+
+/// A user's roles in force in a workspace.
+pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
+    user.roles
+        .iter()
+        .filter(|binding| in_force(directory, binding, workspace))
+        .fold(Roles::default(), |roles, binding| roles.with(binding.role))
 }
 
 /// Whether a role reaches a workspace. Roles in a disabled workspace rest with it.

@@ -4,6 +4,7 @@
 //! rotation at the first use of the new one. Both need the disk, so a caller on an I/O thread is told to come
 //! again where waiting is allowed ([`Outcome::MustWait`]).
 
+use super::access::roles_in;
 use super::{App, publish};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::KeyId;
@@ -12,14 +13,17 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateStatus;
 use crate::domain::key::secret::Presented;
 use crate::domain::key::verdict::{
-    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, judge, rules,
+    Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, effective_scopes, judge, rules,
 };
 use crate::domain::locks::lock;
+use crate::domain::policy::Policy;
+use crate::domain::policy::roles::Roles;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Durability, audit, keys};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -43,6 +47,8 @@ pub struct Verdict<'a> {
     pub directory: &'a Directory,
     /// When this was decided.
     pub now: Timestamp,
+    /// The workspace asked for.
+    workspace: Option<Uid>,
 }
 
 /// Whether a verdict was reached without the disk.
@@ -69,6 +75,22 @@ enum Step<R> {
 }
 
 impl Verdict<'_> {
+    /// The scopes that the key has in effect: of a key that acts for its owner, those that the owner's roles pass on.
+    pub fn scopes<'k>(&'k self, key: &'k Live) -> Cow<'k, [Box<str>]> {
+        let Some(policy) = self.directory.policy(&key.kin.policy) else {
+            return Cow::Owned(Vec::new());
+        };
+        let catalog = key.kin.catalog.as_deref();
+        let catalog = catalog.and_then(|name| self.directory.catalog(name));
+        effective_scopes(
+            key,
+            policy,
+            catalog.map(AsRef::as_ref),
+            self.directory.is_root(key.kin.workspace),
+            owner_roles(self.directory, key, policy, self.workspace),
+        )
+    }
+
     /// Seconds after which a limited request may come again; 0 where waiting is no help.
     pub fn retry_after_s(&self) -> u64 {
         self.rate.map_or(0, |rate| rate.reset_s)
@@ -214,6 +236,7 @@ fn step<R>(
             key,
             directory: &directory,
             now: now.wall,
+            workspace: question.workspace,
         })
     };
     let unknown = |code: Code| Step::Done(told(code.into(), Allowed::default(), None));
@@ -290,6 +313,7 @@ fn surroundings<'a>(
 ) -> Option<Surroundings<'a>> {
     let kin = &key.kin;
     let place = directory.place(kin.workspace);
+    let policy = directory.policy(&kin.policy)?;
     Some(Surroundings {
         owner: kin
             .owner
@@ -297,16 +321,35 @@ fn surroundings<'a>(
             .map(AsRef::as_ref),
         workspace_active: place.is_some_and(|place| place.active),
         in_root: place.is_some_and(|place| place.workspace.parent.is_none()),
-        policy: directory.policy(&kin.policy)?,
+        policy,
         catalog: kin
             .catalog
             .as_deref()
             .and_then(|name| directory.catalog(name))
             .map(AsRef::as_ref),
-        reaches_workspace: question
-            .workspace
-            .is_some_and(|wanted| directory.reaches(kin.workspace, wanted)),
+        reaches_workspace: question.workspace.is_some_and(|wanted| {
+            // The reach of a key that acts for its owner is that of the owner's roles, which are judged apart.
+            policy.acts_for_owner || directory.reaches(kin.workspace, wanted)
+        }),
+        owner_roles: owner_roles(directory, key, policy, question.workspace),
     })
+}
+
+/// For a key that acts for its owner: the owner's roles in force in a workspace, or else in the key's.
+fn owner_roles(
+    directory: &Directory,
+    key: &Live,
+    policy: &Policy,
+    workspace: Option<Uid>,
+) -> Option<Roles> {
+    if !policy.acts_for_owner {
+        return None;
+    }
+    let owner = key.kin.owner.and_then(|owner| directory.user(owner));
+    let workspace = workspace.unwrap_or(key.kin.workspace);
+    Some(owner.map_or(Roles::default(), |owner| {
+        roles_in(directory, owner, workspace)
+    }))
 }
 
 /// Whether the newest secret is presented for the first time since a rotation that waits for that.

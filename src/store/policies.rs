@@ -2,6 +2,8 @@
 
 use super::{Read, Row, Write};
 use crate::domain::key::quota::RateLimit;
+use crate::domain::people::Role;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{CredentialHeader, Editable, Policy, from_word, word};
 use crate::error::{Error, Result};
 
@@ -16,7 +18,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
                  $24, $25)",
         policy,
     )?;
-    Ok(())
+    insert_roles(tx, policy)
 }
 
 /// Writes every member of a policy that is there; the name is what it was.
@@ -32,7 +34,30 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
          WHERE name = $1",
         policy,
     )?;
+    tx.execute(
+        "DELETE FROM policy_roles WHERE policy = $1",
+        &[&policy.name],
+    )?;
+    if changed == 1 {
+        insert_roles(tx, policy)?;
+    }
     Ok(changed == 1)
+}
+
+fn insert_roles(tx: &Write<'_>, policy: &Policy) -> Result<()> {
+    for rule in &policy.roles {
+        tx.execute(
+            "INSERT INTO policy_roles (policy, role, scopes, read_only)
+             VALUES ($1, $2, $3, $4)",
+            &[
+                &policy.name,
+                &rule.role.as_str(),
+                &rule.scopes.join(" "),
+                &rule.read_only,
+            ],
+        )?;
+    }
+    Ok(())
 }
 
 /// Runs a statement whose parameters are all members, in the order of the schema.
@@ -70,7 +95,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
 }
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
-    read.query_one(
+    let found = read.query_one(
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
                 editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
@@ -79,7 +104,29 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
          WHERE name = $1",
         &[&name],
         from_row,
-    )
+    )?;
+    let Some(mut policy) = found else {
+        return Ok(None);
+    };
+    policy.roles = read.query(
+        "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
+        &[&name],
+        rule_from_row,
+    )?;
+    Ok(Some(policy))
+}
+
+fn rule_from_row(row: &Row<'_>) -> Result<RoleRule> {
+    let role = Role::parse(&row.get::<String>("role")?);
+    Ok(RoleRule {
+        role: role.ok_or_else(|| Error::internal("a policy has an unknown role"))?,
+        scopes: row
+            .get::<String>("scopes")?
+            .split_whitespace()
+            .map(Box::from)
+            .collect(),
+        read_only: row.get("read_only")?,
+    })
 }
 
 /// Every policy, by name. There are few.
@@ -141,6 +188,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
             .map(|(limit, window_s)| RateLimit { limit, window_s }),
         prefix: text("prefix")?,
         acts_for_owner: row.get("acts_for_owner")?,
+        roles: Vec::new(),
     })
 }
 
@@ -205,6 +253,11 @@ mod tests {
                 window_s: 6,
             }),
             acts_for_owner: true,
+            roles: vec![RoleRule {
+                role: Role::Auditor,
+                scopes: vec!["a:read".into(), "b:read".into()],
+                read_only: true,
+            }],
             prefix: "ab".to_owned(),
         };
         assert!(update(&read.write(), &after).unwrap());

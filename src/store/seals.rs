@@ -233,6 +233,7 @@ fn rows(kind: Kind) -> &'static [&'static str] {
                     rate_window_s, prefix, acts_for_owner
              FROM policies
              WHERE name = $1",
+            "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
         ],
         Kind::User => &[
             "SELECT uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at,

@@ -1,7 +1,9 @@
 //! The two kinds of key, and what their scopes open.
 
 use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::people::Role;
 use crate::domain::people::permission::Permission;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, TiedTo,
 };
@@ -86,6 +88,23 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("v1/users",            "user"),
 ];
 
+/// What a user's roles pass on to the keys made with the password: what the user may in the workspaces here (1C-26). A
+/// Viewer of that system is an auditor. Members may nothing, as on the routes of this folder.
+const ROLES: &[(Role, &str, bool)] = &[
+    (Role::Owner, ACCOUNT, false),
+    (Role::Administrator, ACCOUNT, false),
+    (Role::KeyManager, "all:read", true),
+    (Role::Auditor, "all:read", true),
+];
+
+fn role_rule((role, scope, read_only): &(Role, &str, bool)) -> RoleRule {
+    RoleRule {
+        role: *role,
+        scopes: vec![(*scope).into()],
+        read_only: *read_only,
+    }
+}
+
 /// Keys from `POST /api/auth/token/`: 1C-4 to 1C-11, 1C-26 to 1C-28.
 fn token() -> Policy {
     Policy {
@@ -104,6 +123,7 @@ fn token() -> Policy {
         can_disable: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         acts_for_owner: true,
+        roles: ROLES.iter().map(role_rule).collect(),
         ..Policy::standard()
     }
 }

@@ -80,6 +80,7 @@ fn policy() -> Policy {
         rate_limit: None,
         prefix: NAME.to_owned(),
         acts_for_owner: false,
+        roles: Vec::new(),
     }
 }
 

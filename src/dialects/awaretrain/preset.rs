@@ -86,6 +86,7 @@ fn policy() -> Policy {
         }),
         prefix: NAME.to_owned(),
         acts_for_owner: false,
+        roles: Vec::new(),
     }
 }
 

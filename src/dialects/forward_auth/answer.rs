@@ -1,6 +1,5 @@
 //! Verdicts as answers to a proxy: a status, and headers for the application behind it.
 
-use crate::domain::key::live::Live;
 use crate::domain::key::quota::RateStatus;
 use crate::http::reply::Reply;
 use crate::http::route::Refused;
@@ -39,7 +38,8 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
         .and_then(|owner| verdict.directory.user(owner));
     let name = visible(&key.name);
     let place = verdict.directory.place(key.kin.workspace);
-    let (scopes, complete) = scopes(key);
+    let held = verdict.scopes(key);
+    let (scopes, complete) = scopes(&held);
     let expires_in = key
         .ends_at()
         .map(|end| verdict.now.seconds_until(end).to_string());
@@ -100,14 +100,14 @@ fn with_rate(reply: Reply, status: RateStatus) -> Reply {
 }
 
 /// The scopes separated by blanks: as many whole ones as fit, and whether that is all.
-fn scopes(key: &Live) -> (Cow<'_, str>, bool) {
-    if let [scope] = &*key.kin.scopes
+fn scopes(held: &[Box<str>]) -> (Cow<'_, str>, bool) {
+    if let [scope] = held
         && scope.len() < SCOPES_BYTES_MAX
     {
         return (Cow::Borrowed(scope), true);
     }
     let mut text = String::new();
-    for scope in &key.kin.scopes {
+    for scope in held {
         if text.len() + 1 + scope.len() > SCOPES_BYTES_MAX {
             return (text.into(), false);
         }

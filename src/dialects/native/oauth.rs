@@ -86,7 +86,8 @@ fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
         .owner
         .and_then(|owner| verdict.directory.user(owner))
         .map(|owner| owner.user_name.clone());
-    let scopes: Vec<&str> = key.kin.scopes.iter().map(|scope| &**scope).collect();
+    let held = verdict.scopes(key);
+    let scopes: Vec<&str> = held.iter().map(|scope| &**scope).collect();
     let body = ActiveBody {
         active: true,
         scope: scopes.join(" "),

@@ -297,7 +297,7 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
                 .owner
                 .and_then(|owner| verdict.directory.user(owner))
                 .map(|owner| owner.user_name.as_str()),
-            scopes: &key.kin.scopes,
+            scopes: &verdict.scopes(key),
             read_only: key.kin.read_only,
             expires_at: key.ends_at().map(|end| end.to_string()),
             rate_limit,

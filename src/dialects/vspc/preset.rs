@@ -40,6 +40,8 @@ fn policy() -> Policy {
         editable: Editable::Only(vec![Field::Description, Field::Name]),
         can_rotate: false,
         acts_for_owner: true,
+        // Every role counts; auditors and members only read (1D-24).
+        roles: Policy::default_roles(),
         prefix: String::new(),
         ..Policy::standard()
     }

@@ -8,9 +8,11 @@ use super::quota::{RateStatus, Spent};
 use crate::domain::catalog::{Catalog, Demand};
 use crate::domain::locks::lock;
 use crate::domain::people::User;
+use crate::domain::policy::roles::{RoleRule, Roles};
 use crate::domain::policy::{CredentialHeader, Policy, ReadOnlyBy, TiedTo};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// The codes of `POST /v1/verify`, in the order in which they are looked for, `Valid` last.
@@ -98,6 +100,8 @@ pub struct Surroundings<'a> {
     pub catalog: Option<&'a Catalog>,
     /// The workspace asked for is the key's or below it.
     pub reaches_workspace: bool,
+    /// For a key that acts for its owner: the owner's roles in force in the workspace asked for, or else in the key's.
+    pub owner_roles: Option<Roles>,
 }
 
 /// Why a request is refused. `detail` tells apart what one code covers.
@@ -238,10 +242,24 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         detail: Some(detail),
         rate: None,
     })?;
-    let grants = |scope: &str| match around.catalog {
+    let held = |scope: &str| match around.catalog {
         Some(catalog) => catalog.grants(&key.kin.scopes, around.in_root, scope),
         None => key.kin.catalog.is_none() && key.kin.scopes.iter().any(|held| **held == *scope),
     };
+    let grants = |scope: &str| match around.owner_roles {
+        None => held(scope),
+        Some(roles) => {
+            held(scope) && owner_passes_on(around, roles, demand.as_ref(), question, scope)
+        }
+    };
+    if let Some(roles) = around.owner_roles
+        && owner_rules(around, roles, demand.as_ref(), question)
+            .next()
+            .is_none()
+    {
+        // The owner has no role here that permits such a request, whatever scopes the key has.
+        return Err(Code::InsufficientScope.into());
+    }
     let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);
     if !question.scopes.iter().all(|scope| grants(scope))
         || !(any_of.is_empty() || any_of.iter().any(|scope| grants(scope)))
@@ -255,6 +273,69 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         return Err(Code::OutsideWorkspace.into());
     }
     Ok(())
+}
+
+/// The rules of the owner's roles that count for the request.
+fn owner_rules<'a>(
+    around: &Surroundings<'a>,
+    roles: Roles,
+    demand: Option<&Demand<'_>>,
+    question: &Question<'_>,
+) -> impl Iterator<Item = &'a RoleRule> {
+    // Where scopes alone decide for the key, the operation still decides what a role that only reads passes on.
+    let meaning = match around.policy.read_only_by {
+        ReadOnlyBy::Method => ReadOnlyBy::Method,
+        ReadOnlyBy::Operation | ReadOnlyBy::Scope => ReadOnlyBy::Operation,
+    };
+    let writes = writes(meaning, demand, question.method);
+    around.policy.rules_of(roles, writes)
+}
+
+/// Whether the owner's roles pass on a scope for the request.
+fn owner_passes_on(
+    around: &Surroundings<'_>,
+    roles: Roles,
+    demand: Option<&Demand<'_>>,
+    question: &Question<'_>,
+    scope: &str,
+) -> bool {
+    owner_rules(around, roles, demand, question)
+        .any(|rule| rule.grants(around.catalog, around.in_root, scope))
+}
+
+/// The scopes that a key has in effect, for those who are told of them: its own, or for a key that acts for its owner
+/// what both the key and the owner's roles in force grant.
+pub fn effective_scopes<'a>(
+    key: &'a Live,
+    policy: &'a Policy,
+    catalog: Option<&Catalog>,
+    in_root: bool,
+    owner_roles: Option<Roles>,
+) -> Cow<'a, [Box<str>]> {
+    let held = &key.kin.scopes;
+    let Some(roles) = owner_roles else {
+        return Cow::Borrowed(held);
+    };
+    let rules: Vec<&RoleRule> = policy.rules_of(roles, false).collect();
+    let key_grants = |scope: &str| match catalog {
+        Some(catalog) => catalog.grants(held, in_root, scope),
+        None => held.iter().any(|held| **held == *scope),
+    };
+    let passed_on = |scope: &str| {
+        rules
+            .iter()
+            .any(|rule| rule.grants(catalog, in_root, scope))
+    };
+    let mut scopes: Vec<Box<str>> = Vec::new();
+    let named = held
+        .iter()
+        .chain(rules.iter().flat_map(|rule| &rule.scopes));
+    for scope in named {
+        if key_grants(scope) && passed_on(scope) && !scopes.contains(scope) {
+            scopes.push(scope.clone());
+        }
+    }
+    Cow::Owned(scopes)
 }
 
 /// The operation that the question names, if it names a path.

@@ -59,6 +59,11 @@ const ROLES: [(Role, &str); 5] = [
 ];
 
 impl Role {
+    /// Every role, the one with the most rights first.
+    pub fn all() -> impl Iterator<Item = Role> {
+        ROLES.iter().map(|(role, _)| *role)
+    }
+
     /// The word that the API and the store use.
     pub fn as_str(self) -> &'static str {
         ROLES

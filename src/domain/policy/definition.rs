@@ -109,6 +109,7 @@ impl Policy {
                 "must be false unless issued_by is owner or password: nobody else may make a key that acts for a user",
             ));
         }
+        self.check_roles()?;
         if self.prefix.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! demands of a key.
 //!
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `acts_for_owner`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
+//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
 //! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
@@ -12,6 +12,7 @@
 //! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
 
 pub mod definition;
+pub mod roles;
 pub mod rules;
 pub mod stricter;
 
@@ -53,8 +54,11 @@ pub struct Policy {
     /// Deleting asks for the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
-    /// A key of this policy may be let in as its owner by a dialect whose keys are meant so (`ops::access::as_owner`).
+    /// A key of this policy may at most what its owner may: by `roles`, in verdicts as on this server's own routes, where
+    /// a dialect whose keys are meant so lets it in as its owner (`ops::access::as_owner`).
     pub acts_for_owner: bool,
+    /// What each role of the owner passes on to a key that acts for the owner; empty for other keys.
+    pub roles: Vec<roles::RoleRule>,
     /// For keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
     /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
@@ -371,6 +375,7 @@ impl Policy {
             confirm_name: false,
             tied_to: TiedTo::OwnerAndWorkspace,
             acts_for_owner: false,
+            roles: Vec::new(),
             rate_limit: None,
             prefix: crate::domain::key::secret::PREFIX_DEFAULT.to_owned(),
         }

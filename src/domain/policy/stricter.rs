@@ -69,6 +69,7 @@ impl Policy {
                 "acts_for_owner",
                 before.acts_for_owner || !self.acts_for_owner,
             ),
+            ("roles", self.roles_are_within(before)),
             ("rate_limit", slower(before, self)),
         ];
         members

@@ -87,7 +87,7 @@ pub fn inspect(
 
 fn in_force(verdict: &Verdict<'_>) -> Option<(KeyId, Vec<String>)> {
     let key = verdict.key.filter(|_| verdict.code == Code::Valid)?;
-    let held = &key.kin.scopes;
+    let held = &*verdict.scopes(key);
     let in_root = verdict.directory.is_root(key.kin.workspace);
     let catalog = key
         .kin

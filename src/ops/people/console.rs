@@ -102,6 +102,7 @@ pub fn begin(
         }),
     };
     let caller = Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Session(id),
         permissions: Default::default(),

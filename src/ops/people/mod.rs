@@ -318,6 +318,7 @@ fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Resul
 /// Whether a user, signed in, may change another.
 pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     let signed_in = access::root(directory).map(|root| Caller {
+        bound_by: None,
         actor: String::new(),
         identity: Identity::Password {
             generation: by.generation,

@@ -142,6 +142,7 @@ pub fn sign_in(
         console: None,
     };
     let caller = Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Session(id),
         permissions: Default::default(),
@@ -184,6 +185,7 @@ pub fn prove(
 ) -> Result<Caller> {
     let Proven { user, .. } = proven(app, user_name, text, Code::NoRoom, &origin, action)?;
     Ok(Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Password {
             generation: user.generation,

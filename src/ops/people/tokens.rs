@@ -358,6 +358,7 @@ fn insert(tx: &Write<'_>, session: &Session, token: &RefreshToken, now: Timestam
 /// The user, for the one change that lets him in: he has no permission in it.
 fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
     Caller {
+        bound_by: None,
         actor: format!("user:{}", user.user_name),
         identity: Identity::Session(session),
         permissions: Default::default(),

@@ -7,6 +7,7 @@ pub mod presets;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::people::permission::Permission;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     STANDARD, SecretShown, TiedTo, word,
@@ -43,6 +44,7 @@ pub struct PolicyEdit {
     pub confirm_name: Option<bool>,
     pub tied_to: Option<TiedTo>,
     pub acts_for_owner: Option<bool>,
+    pub roles: Option<Vec<RoleRule>>,
     pub rate_limit: Option<Option<RateLimit>>,
     pub prefix: Option<String>,
 }
@@ -50,6 +52,13 @@ pub struct PolicyEdit {
 impl PolicyEdit {
     /// The policy with what was asked for in place.
     fn apply(self, before: Policy) -> Policy {
+        let acts_for_owner = self.acts_for_owner.unwrap_or(before.acts_for_owner);
+        let roles = match (self.roles, acts_for_owner, before.acts_for_owner) {
+            (Some(roles), _, _) => roles,
+            (None, false, _) => Vec::new(),
+            (None, true, true) => before.roles,
+            (None, true, false) => Policy::default_roles(),
+        };
         Policy {
             name: before.name,
             description: self.description.unwrap_or(before.description),
@@ -74,7 +83,8 @@ impl PolicyEdit {
             can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
             confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
-            acts_for_owner: self.acts_for_owner.unwrap_or(before.acts_for_owner),
+            acts_for_owner,
+            roles,
             rate_limit: self.rate_limit.unwrap_or(before.rate_limit),
             prefix: self.prefix.unwrap_or(before.prefix),
         }
@@ -209,6 +219,11 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
         words.join(" ")
     };
     let editable = |policy: &Policy| policy.editable.words().join(" ");
+    let roles = |policy: &Policy| {
+        let mut rules: Vec<String> = policy.roles.iter().map(RoleRule::line).collect();
+        sorted::by(&mut rules, Ord::cmp);
+        rules.join("; ")
+    };
     let rate = |policy: &Policy| {
         policy
             .rate_limit
@@ -248,6 +263,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
     changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);
+    changes.note("roles", &roles(b), &roles(a));
     changes.note_option("rate_limit", &rate(b), &rate(a));
     changes.note("prefix", &b.prefix, &a.prefix);
     changes

@@ -18,7 +18,8 @@ pub struct Preset {
     pub catalog: Option<fn() -> Definition>,
 }
 
-/// Adds what is missing, each with its event.
+/// Adds what is missing, each with its event. A policy that acts for the owner and has no rules for roles was written by
+/// an older version, in which such keys had all rights in verdicts; it is given those of its preset, or the default.
 pub fn install(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -43,6 +44,16 @@ pub fn install(
             policy.check_definition()?;
             policies::insert(tx, &policy)?;
             note("policy.install", Target::new(Kind::Policy, &policy.name))?;
+        }
+    }
+    for policy in policies::list(tx)? {
+        if policy.acts_for_owner && policy.roles.is_empty() {
+            let mut known = presets.iter().map(|preset| (preset.policy)());
+            let preset = known.find(|known| known.name == policy.name && known.acts_for_owner);
+            let roles = preset.map_or_else(Policy::default_roles, |preset| preset.roles);
+            let target = Target::new(Kind::Policy, &policy.name);
+            policies::update(tx, &Policy { roles, ..policy })?;
+            note("policy.install", target)?;
         }
     }
     Ok(())

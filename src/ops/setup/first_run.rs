@@ -71,6 +71,7 @@ pub fn finish(
     let stored = app.passwords.digest(text)?;
     let root = root(&app.index.directory())?;
     let caller = Caller {
+        bound_by: None,
         actor: "system".to_owned(),
         identity: Identity::Password { generation: 0 },
         permissions: Default::default(),

@@ -45,3 +45,12 @@ CREATE TABLE sign_in_networks (
     failures INTEGER NOT NULL CHECK (failures >= 0),
     PRIMARY KEY (user_uid, network)
 ) STRICT, WITHOUT ROWID;
+
+-- What a role of the owner passes on to a key that acts for its owner. The first start fills it (ops/policies/presets.rs).
+CREATE TABLE policy_roles (
+    policy    TEXT    NOT NULL REFERENCES policies (name) ON DELETE CASCADE,
+    role      TEXT    NOT NULL CHECK (role IN ('owner', 'administrator', 'key_manager', 'auditor', 'member')),
+    scopes    TEXT    NOT NULL CHECK (scopes <> ''),
+    read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+    PRIMARY KEY (policy, role)
+) STRICT, WITHOUT ROWID;

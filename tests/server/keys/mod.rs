@@ -1,6 +1,7 @@
 //! The life of a key through the native API.
 
 mod edit;
+mod for_owner;
 mod idempotency;
 mod issue;
 mod list;

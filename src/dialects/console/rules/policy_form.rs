@@ -4,6 +4,7 @@ use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
 use crate::dialects::console::text::Texts;
 use crate::domain::key::quota::RateLimit;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, TiedTo, Words, from_word, word, words,
@@ -45,7 +46,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "policy_form.limits",
         &["per_workspace", "per_owner", "rate_limit", "rate_window"],
     ),
-    ("policy_form.later", &["editable", "rules"]),
+    ("policy_form.later", &["editable", "rules", "roles"]),
 ];
 
 /// The switches of a policy.
@@ -145,6 +146,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
                 word => texts.get(&format!("editable.{word}")),
             }))
         }
+        "roles" => Kind::Lines(5),
         "rules" => Kind::Boxes(boxes(typed, name, RULES, |rule| {
             texts.get(&format!("rule.{rule}"))
         })),
@@ -249,6 +251,8 @@ pub fn filled(policy: &Policy) -> Form {
     for word in policy.editable.words() {
         form.put("editable[]", word);
     }
+    let lines: Vec<String> = policy.roles.iter().map(RoleRule::line).collect();
+    form.put("roles", lines.join("\n"));
     for (rule, on) in [
         ("can_disable", policy.can_disable),
         ("can_rotate", policy.can_rotate),
@@ -295,6 +299,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         confirm_name: rule("confirm_name"),
         tied_to: choice(texts, form, "tied_to")?,
         acts_for_owner: rule("acts_for_owner"),
+        roles: roles(texts, form)?,
         rate_limit: Some(
             number(texts, form, "rate_limit")?
                 .map(|limit| {
@@ -306,6 +311,17 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         ),
         prefix: Some(form.text("prefix").to_owned()),
     })
+}
+
+/// One rule a line. Empty: the default of keys that act for their owner, and nothing for others.
+fn roles(texts: &Texts, form: &Form) -> Result<Option<Vec<RoleRule>>> {
+    let lines = form.text("roles").lines().map(str::trim);
+    let rules = lines
+        .filter(|line| !line.is_empty())
+        .map(RoleRule::parse)
+        .collect::<Option<Vec<RoleRule>>>()
+        .ok_or_else(|| Error::invalid("roles", texts.get("refusal.role_rule")))?;
+    Ok((!rules.is_empty()).then_some(rules))
 }
 
 /// The box for everything decides alone if it is ticked.
@@ -350,6 +366,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> 
         confirm_name: new(now.confirm_name, then.confirm_name),
         tied_to: new(now.tied_to, then.tied_to),
         acts_for_owner: new(now.acts_for_owner, then.acts_for_owner),
+        roles: new(now.roles, then.roles),
         rate_limit: new(now.rate_limit, then.rate_limit),
         prefix: new(now.prefix, then.prefix),
     })

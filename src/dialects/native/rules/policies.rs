@@ -1,6 +1,8 @@
 //! Policies: bodies in, bodies out.
 
 use super::super::keys::{PageBody, RateBody, rate_limit, retry};
+use crate::domain::people::Role;
+use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, TiedTo, Words, from_word, word, words,
@@ -11,6 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::policies::{self, PolicyEdit};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 struct PolicyBody<'a> {
@@ -36,8 +39,16 @@ struct PolicyBody<'a> {
     confirm_name: bool,
     tied_to: &'static str,
     acts_for_owner: bool,
+    roles: BTreeMap<&'static str, RoleBody<'a>>,
     rate_limit: Option<RateBody>,
     prefix: &'a str,
+}
+
+/// What a role of the owner passes on to a key that acts for the owner.
+#[derive(Serialize)]
+struct RoleBody<'a> {
+    scopes: &'a [Box<str>],
+    read_only: bool,
 }
 
 impl<'a> PolicyBody<'a> {
@@ -69,6 +80,7 @@ impl<'a> PolicyBody<'a> {
             confirm_name: policy.confirm_name,
             tied_to: word(policy.tied_to),
             acts_for_owner: policy.acts_for_owner,
+            roles: policy.roles.iter().map(role_body).collect(),
             rate_limit: policy.rate_limit.map(|rate| RateBody {
                 limit: rate.limit,
                 window_s: rate.window_s,
@@ -143,6 +155,7 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
         confirm_name: body.flag("confirm_name")?,
         tied_to: choice::<TiedTo>(&mut body, "tied_to")?,
         acts_for_owner: body.flag("acts_for_owner")?,
+        roles: body.object("roles")?.map(roles).transpose()?,
         rate_limit: body
             .object_or_null("rate_limit")?
             .map(rate_limit)
@@ -165,6 +178,33 @@ fn editable(members: Vec<String>) -> Result<Editable> {
         let reason = format!("must be one of {known}, or * alone for every member");
         Error::invalid(format!("editable[{position}]"), reason)
     })
+}
+
+fn role_body(rule: &RoleRule) -> (&'static str, RoleBody<'_>) {
+    let body = RoleBody {
+        scopes: &rule.scopes,
+        read_only: rule.read_only,
+    };
+    (rule.role.as_str(), body)
+}
+
+/// `{"owner":{"scopes":["*"]},"auditor":{"scopes":["a:read"],"read_only":true}}`
+fn roles(mut body: Fields) -> Result<Vec<RoleRule>> {
+    let mut rules = Vec::new();
+    for role in Role::all() {
+        let Some(mut rule) = body.object(role.as_str())? else {
+            continue;
+        };
+        let scopes = rule.texts("scopes")?.unwrap_or_default();
+        rules.push(RoleRule {
+            role,
+            scopes: scopes.into_iter().map(Into::into).collect(),
+            read_only: rule.flag("read_only")?.unwrap_or(false),
+        });
+        rule.finish()?;
+    }
+    body.finish()?;
+    Ok(rules)
 }
 
 fn headers(names: Vec<String>) -> Vec<CredentialHeader> {
