@@ -4,7 +4,7 @@
 -- Replicated state comes first; the local state of one node (counters, usage) follows at the end.
 -- SQL here and in src/store/ keeps to what SQLite and PostgreSQL both understand.
 
--- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; the slug becomes free.
+-- The isolation boundary: a tree with one root. A deleted workspace stays as a tombstone; its slug is in retired_names.
 CREATE TABLE workspaces (
     uid        TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
     number     INTEGER NOT NULL UNIQUE,             -- for clients that want a small number; given in order, from 1
@@ -19,21 +19,31 @@ CREATE TABLE workspaces (
 
 CREATE UNIQUE INDEX workspaces_slug ON workspaces (slug) WHERE deleted_at IS NULL;
 
--- Persons and service accounts. A deleted user stays as a tombstone; the name becomes free.
+-- Persons and service accounts. A deleted user stays as a tombstone; the name is in retired_names.
 CREATE TABLE users (
     uid             TEXT    NOT NULL PRIMARY KEY CHECK (length(uid) = 36),
     number          INTEGER NOT NULL UNIQUE,        -- from the same series as the numbers of keys and authenticators
     user_name       TEXT    NOT NULL CHECK (user_name = lower(user_name) AND length(user_name) BETWEEN 1 AND 100),
     email           TEXT    CHECK (email = lower(email)),
     home_uid        TEXT    NOT NULL REFERENCES workspaces (uid),
-    password_digest BLOB    CHECK (length(password_digest) = 48),   -- 16 bytes salt, 32 bytes Argon2id
+    password_digest BLOB    CHECK (length(password_digest) = 48),   -- 16 bytes salt, 32 bytes HMAC of uid and Argon2id output
+    password_pepper INTEGER,                        -- version of the pepper of that HMAC
     enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     generation      INTEGER NOT NULL,               -- raised by a change of password; older sessions are dead
     created_at      INTEGER NOT NULL,
-    deleted_at      INTEGER                         -- once set, never cleared
+    deleted_at      INTEGER,                        -- once set, never cleared
+    CHECK ((password_digest IS NULL) = (password_pepper IS NULL))
 ) STRICT;
 
 CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;
+
+-- User names and slugs that have become free. Only who manages the root workspace can give one of them to something else.
+CREATE TABLE retired_names (
+    kind       TEXT NOT NULL CHECK (kind IN ('user', 'workspace')),
+    name       TEXT NOT NULL,
+    holder_uid TEXT CHECK (length(holder_uid) = 36),    -- what had it last, and may have it back; NULL: not known
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
 
 -- What a user may do in a workspace and everywhere below it.
 CREATE TABLE role_bindings (
@@ -97,6 +107,7 @@ CREATE TABLE policies (
     rate_window_s          INTEGER CHECK (rate_window_s > 0),
     prefix                 TEXT    NOT NULL,        -- of secrets; '' for secrets of letters and digits alone
     acts_for_owner         INTEGER NOT NULL CHECK (acts_for_owner IN (0, 1)),
+    self_rotation          TEXT    NOT NULL DEFAULT 'no' CHECK (self_rotation IN ('at_once', 'grace', 'no')),
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 
@@ -111,7 +122,8 @@ CREATE TABLE policy_roles (
 
 -- Named lists of scopes and of the operations that they open.
 CREATE TABLE catalogs (
-    name TEXT NOT NULL PRIMARY KEY
+    name           TEXT    NOT NULL PRIMARY KEY,
+    case_sensitive INTEGER NOT NULL DEFAULT 0 CHECK (case_sensitive IN (0, 1))    -- 0: what resembles a literal segment is refused
 ) STRICT;
 
 CREATE TABLE catalog_scopes (
@@ -162,12 +174,15 @@ CREATE TABLE keys (
     rotated_at    INTEGER,
     deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
+    self_rotated_from TEXT,                         -- the address of the newest rotation, if the key rotated itself
+    seal          BLOB    CHECK (length(seal) = 40),    -- of the key and its secrets, see src/store/seals/keys.rs; a key without one opens nothing
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
 CREATE UNIQUE INDEX keys_number ON keys (number);  -- an index of its own, unlike a constraint's, has the ids too
 CREATE INDEX keys_workspace ON keys (workspace_uid, id);
 CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
+CREATE INDEX keys_created_by ON keys (created_by, id);
 CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
@@ -222,6 +237,7 @@ CREATE TABLE sessions (
     used_at    INTEGER,                             -- console sessions only: at most a minute behind
     source     TEXT,                                -- console sessions only: the address that signed in
     agent      TEXT,                                -- console sessions only: what the browser said it is
+    seal       BLOB CHECK (length(seal) = 32),      -- of the row, under the pepper; a session without one is none
     CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL)),
     CHECK ((acting_uid IS NULL) = (acting_generation IS NULL) AND (acting_uid IS NULL) = (acting_family IS NULL))
 ) STRICT;
@@ -244,7 +260,8 @@ CREATE TABLE refresh_tokens (
     family_began_at INTEGER NOT NULL,               -- when the user signed in; a family ends 90 days later
     session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
     authenticator INTEGER REFERENCES authenticators (number),   -- as in sessions
-    used_at    INTEGER                              -- once set, never cleared
+    used_at    INTEGER,                             -- once set, never cleared
+    seal       BLOB CHECK (length(seal) = 32)       -- as in sessions
 ) STRICT;
 
 CREATE INDEX refresh_tokens_user ON refresh_tokens (user_uid);
@@ -270,7 +287,7 @@ CREATE TABLE audit_events (
     previous      BLOB    NOT NULL CHECK (length(previous) = 32)        -- SHA-256 of the row before
 ) STRICT;
 
-CREATE INDEX audit_events_target ON audit_events (target_kind, target_id);
+CREATE INDEX audit_events_target ON audit_events (target_kind, target_id, outcome);    -- and seq: the newest one about a thing is found at once
 CREATE INDEX audit_events_workspace ON audit_events (workspace_uid, seq);
 
 -- The end of the chain, sealed under the pepper: rows cannot be cut off unnoticed.
@@ -290,8 +307,9 @@ CREATE TABLE audit_checkpoint (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
--- What Latchkey last wrote of these things (a user's roles and authenticators belong to him), sealed under the pepper:
--- what somebody else has changed since does not fit.
+-- What Latchkey last wrote of these things (a user's roles and authenticators belong to the user), sealed under the
+-- pepper: what somebody else has changed since does not fit its seal, and opens nothing. Keys, sessions, refresh tokens
+-- and counted uses have their seals in their own rows.
 CREATE TABLE row_seals (
     kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'user', 'workspace')),
     id   TEXT    NOT NULL,
@@ -324,7 +342,8 @@ CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
 -- Uses that a limited key has left, less what is reserved in memory: taken off before it is spent.
 CREATE TABLE key_uses (
     key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
-    uses_left INTEGER NOT NULL CHECK (uses_left >= 0)
+    uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    seal      BLOB    CHECK (length(seal) = 32)     -- of this row and of the key's seal
 ) STRICT, WITHOUT ROWID;
 
 -- What was last seen of a key; written in batches, at most an interval old.

@@ -16,7 +16,7 @@ local function requests_from(path, kind)
     local list = {}
     for key in io.lines(path) do
         if kind == "json" then
-            local headers = { ["Content-Type"] = "application/json" }
+            local headers = { ["Content-Type"] = "application/json", ["Latchkey-Local"] = "1" }
             list[#list + 1] = wrk.format("POST", nil, headers, '{"key":"' .. key .. '"}')
         else
             list[#list + 1] = wrk.format("GET", nil, { ["X-API-Key"] = key })

@@ -17,6 +17,8 @@ pub enum Error {
     Internal(Box<dyn std::error::Error + Send + Sync>),
     /// One member of the request has a value that is refused.
     Invalid { field: String, reason: String },
+    /// A process of this machine asks without a credential, and lacks nothing but the header that says so.
+    LocalHeaderMissing,
     /// The request as a whole cannot be read: not JSON, two credentials, unknown parameter.
     Malformed(String),
     /// The path exists, the method does not; `allow` lists those that do.
@@ -61,6 +63,9 @@ impl std::fmt::Display for Error {
             | Error::Unavailable(why) => f.write_str(why),
             Error::Internal(cause) => write!(f, "internal error: {cause}"),
             Error::Invalid { field, reason } => write!(f, "{field}: {reason}"),
+            Error::LocalHeaderMissing => f.write_str(
+                "a valid credential is needed; a process of this machine needs none if it sends the header Latchkey-Local: 1 over HTTP/1.1",
+            ),
             Error::MethodNotAllowed { allow } => write!(f, "this path takes {allow}"),
             Error::Misdirected => {
                 f.write_str("this server does not answer for the host that was asked")

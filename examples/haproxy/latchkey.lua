@@ -21,8 +21,8 @@ local CREDENTIALS = { "authorization", "x-api-key" }
 -- What the application learns about the key: txn.latchkey_remote_user and so
 -- on, set as headers in haproxy.cfg.
 local IDENTITY = {
-    "remote-user", "x-auth-key-id", "x-auth-key-name",
-    "x-auth-workspace", "x-auth-scopes", "x-auth-expires-in",
+    "remote-user", "x-auth-subject", "x-auth-key-id", "x-auth-key-name", "x-auth-workspace",
+    "x-auth-scopes", "x-auth-expires-in",
 }
 
 -- What the client of a refused request is told.

@@ -102,7 +102,9 @@ enum Command {
     /// Ask whether all is well: one line a question, with what to do; exits 1 if something is wrong
     #[command(
         after_help = "Reads the whole database and every event. Works while the server runs and while it does not.\n\n\
-                      Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
+                      What somebody has changed in the database past Latchkey is closed; doctor names it, and `doctor accept` \
+                      takes what is meant as it is.\n\n\
+                      Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor accept key k3J9aQ0xZb\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
     )]
     Doctor(keeping::doctor::DoctorArgs),
     /// Write a file for whoever helps: findings, figures, recent events; no secret and no digest

@@ -209,12 +209,12 @@ fn curl_text(url: &str, seeds: &Seeds) -> String {
         "\nOpen the console in a browser, as owner with the password above:\n  \
          {url}/console\n\n\
          Verify the sample key:\n  \
-         curl {url}/v1/verify -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
+         curl {url}/v1/verify -H 'Latchkey-Local: 1' -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
          Issue another key:\n  \
          curl {url}/v1/keys -H 'Authorization: Bearer {management}' \\\n    \
          -H 'Content-Type: application/json' -d '{{\"name\":\"my first key\"}}'\n\n\
          Ask as a reverse proxy does:\n  \
-         curl -i {url}/auth/nginx -H 'X-API-Key: {sample}'\n",
+         curl -i '{url}/auth/nginx?workspace=root' -H 'X-API-Key: {sample}'\n",
         sample = seeds.sample.expose(),
         management = seeds.management.expose(),
     )

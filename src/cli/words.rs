@@ -1,6 +1,7 @@
 //! Words that arguments are made of: spans of time, rates, roles, and the members of a request.
 
 use crate::domain::time::Timestamp;
+use crate::http::numbers;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 
@@ -140,6 +141,7 @@ impl FromStr for JsonObject {
     fn from_str(text: &str) -> Result<JsonObject, String> {
         let members: Map<String, Value> =
             serde_json::from_str(text).map_err(|err| format!("this is no JSON object: {err}"))?;
+        numbers::check_whole(text.as_bytes(), "").map_err(|err| err.to_string())?;
         Ok(JsonObject(Value::Object(members)))
     }
 }

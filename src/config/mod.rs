@@ -7,6 +7,7 @@ mod restore;
 pub mod sources;
 
 use crate::dialects::{SURFACES, console};
+use crate::domain::budget::Rate;
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
 use crate::error::{Error, Result};
@@ -95,7 +96,7 @@ pub struct ServeArgs {
         value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
     )]
     pub mounts: Vec<String>,
-    /// Whether programs on this machine may verify keys without a credential of their own
+    /// Whether programs on this machine may verify keys without a credential of their own, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
     /// Whether whole numbers beyond 2^53 go out as JSON strings where clients differ on it, for those that read numbers as floating point
@@ -104,7 +105,7 @@ pub struct ServeArgs {
     /// The console's words in another language: a file like assets/console/en.txt of the sources, whatever it lacks stays English
     #[arg(long, env = "LATCHKEY_CONSOLE_TEXTS", value_name = "FILE")]
     pub console_texts: Option<PathBuf>,
-    /// Where GET /metrics is answered without a credential, and nothing else; by default that is this machine
+    /// Where GET /metrics is answered without a credential, and nothing else; by default this machine, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// Make a backup by itself every so often, such as 24h or 7d, in the folder `backups` beside the database
@@ -122,6 +123,12 @@ pub struct ServeArgs {
     /// Events that the audit log keeps; of more, the oldest go within the hour [default: all]
     #[arg(long, env = "LATCHKEY_AUDIT_KEEP_EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), value_name = "N")]
     pub audit_keep_events: Option<u64>,
+    /// Changes a second that one user, and one workspace with all below it, may make; none for callers with server:admin
+    #[arg(long, env = "LATCHKEY_CHANGES_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub changes_per_second: u32,
+    /// How many such changes may come at once after a pause
+    #[arg(long, env = "LATCHKEY_CHANGES_BURST", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub changes_burst: u32,
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
@@ -285,6 +292,14 @@ impl ServeArgs {
         Retention {
             days: self.audit_keep_days,
             events: self.audit_keep_events,
+        }
+    }
+
+    /// What one caller may change.
+    pub fn changes_rate(&self) -> Rate {
+        Rate {
+            per_second: self.changes_per_second,
+            burst: self.changes_burst,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Rules are pure functions of `(record, request, now)`.
 
 pub mod audit;
+pub mod budget;
 pub mod catalog;
 pub mod keeping;
 pub mod key;

@@ -5,6 +5,8 @@ use super::uid::Uid;
 
 /// Workspaces from the root to the deepest, at most.
 pub const DEPTH_MAX: usize = 16;
+/// Workspaces of one server.
+pub const WORKSPACES_MAX: usize = 100_000;
 /// The slug of the root workspace.
 pub const ROOT_SLUG: &str = "root";
 

@@ -110,13 +110,17 @@ impl Trust {
         }
     }
 
-    /// The uid of this machine's administrator, if the request is his own: it came through the Unix socket, from
-    /// root or the user who runs this server, and nobody passed it on.
+    /// The uid of this machine's administrator, if the request is their own: it is [`Locality::Local`], and came through
+    /// the Unix socket from root or from the user who runs this server.
     pub fn administrator(&self, head: &Head) -> Option<u32> {
+        self.administrating_uid(head)
+            .filter(|_| Locality::of(head) == Locality::Local)
+    }
+
+    /// The uid at the other end of the Unix socket, if it may administrate this server once the request is found local.
+    pub fn administrating_uid(&self, head: &Head) -> Option<u32> {
         match head.peer {
-            Peer::Unix { uid } if uid == 0 || uid == self.own_uid => {
-                (!is_forwarded(head)).then_some(uid)
-            }
+            Peer::Unix { uid } if uid == 0 || uid == self.own_uid => Some(uid),
             Peer::Tcp { .. } | Peer::Unix { .. } => None,
         }
     }
@@ -170,10 +174,81 @@ impl Trust {
     }
 }
 
-/// Whether the request bears the mark of a proxy, so that its peer is not the one who asks.
-pub fn is_forwarded(head: &Head) -> bool {
+/// The header by which a process of this machine says that it sends a request of its own, and its value.
+///
+/// That a request lacks the headers of a proxy does not prove that there was none: the default of several proxies adds
+/// nothing. So a local client has to send something that no proxy adds. A page in a browser cannot send it to another
+/// origin either: a header of this name makes the browser ask first (a CORS preflight), and no answer of ours permits it.
+pub const LOCAL_HEADER: (&str, &str) = ("latchkey-local", "1");
+
+/// Whether a request comes from a process of this machine itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Locality {
+    /// It came over the network, or a proxy passed it on.
+    Elsewhere,
+    /// It came over loopback or the Unix socket, with [`LOCAL_HEADER`] and without any header of a proxy.
+    Local,
+    /// As `Local`, but without the header: perhaps a proxy that adds no header passed it on.
+    Unmarked,
+}
+
+impl Locality {
+    /// The request reader leaves [`LOCAL_HEADER`] out of requests of HTTP/1.0, so these are never `Local`.
+    pub fn of(head: &Head) -> Locality {
+        if !head.peer.is_on_this_machine() || is_forwarded(head) {
+            return Locality::Elsewhere;
+        }
+        let (name, value) = LOCAL_HEADER;
+        match head.header(name) {
+            Ok(Some(sent)) if sent == value => Locality::Local,
+            Ok(_) | Err(_) => Locality::Unmarked,
+        }
+    }
+}
+
+/// Headers that proxies and content networks add, each with any name that it begins, in lower case and with `-` for `_`.
+const PROXY_HEADERS: &[&str] = &[
+    "cf-",
+    "client-ip",
+    "fastly-",
+    "forwarded",
+    "proxy-client-ip",
+    "true-client-ip",
+    "via",
+    "wl-proxy-",
+    "x-amzn-trace-id",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-client-ip",
+    "x-cloud-trace-context",
+    "x-cluster-client-ip",
+    "x-envoy-",
+    "x-forwarded",
+    "x-host",
+    "x-http-forwarded",
+    "x-original-",
+    "x-originating-ip",
+    "x-proxy",
+    "x-real-",
+    "x-remote-",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-ssl-",
+    "x-varnish",
+];
+
+/// Whether the request has a header that a proxy adds, so that its peer is not the client.
+fn is_forwarded(head: &Head) -> bool {
     head.headers.iter().any(|(name, _)| {
-        matches!(name, b"forwarded" | b"via" | b"x-real-ip") || name.starts_with(b"x-forwarded-")
+        PROXY_HEADERS.iter().any(|known| {
+            let begins = name.get(..known.len());
+            begins.is_some_and(|begin| {
+                let same =
+                    |(sent, known): (&u8, u8)| *sent == known || (known == b'-' && *sent == b'_');
+                begin.iter().zip(known.bytes()).all(same)
+            })
+        })
     })
 }
 
@@ -304,19 +379,52 @@ mod tests {
             trust.administrator(&head)
         };
         let unix = |uid: u32| Peer::Unix { uid };
-        assert_eq!(asked(unix(7), &[("x-request-id", "1")]), Some(7));
-        assert_eq!(asked(unix(0), &[]), Some(0));
-        assert_eq!(asked(unix(8), &[]), None);
-        assert_eq!(asked(head("127.0.0.1:1", &[]).peer, &[]), None);
+        assert_eq!(
+            asked(unix(7), &[LOCAL_HEADER, ("x-request-id", "1")]),
+            Some(7)
+        );
+        assert_eq!(asked(unix(0), &[LOCAL_HEADER]), Some(0));
+        assert_eq!(asked(unix(8), &[LOCAL_HEADER]), None);
+        assert_eq!(asked(head("127.0.0.1:1", &[]).peer, &[LOCAL_HEADER]), None);
+        for unmarked in [
+            &[][..],
+            &[("latchkey-local", "")],
+            &[("latchkey-local", "01")],
+            &[("latchkey-local", "true")],
+            &[("latchkey-local", "1, 1")],
+            &[("latchkey_local", "1")],
+            &[LOCAL_HEADER, LOCAL_HEADER],
+        ] {
+            assert_eq!(asked(unix(7), unmarked), None, "{unmarked:?}");
+        }
         for name in [
             "forwarded",
             "via",
             "x-real-ip",
             "x-forwarded-for",
             "x-forwarded-proto",
+            "x-forwarded",
+            "x_forwarded_for",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "x-client-ip",
+            "x-envoy-external-address",
+            "x-original-uri",
+            "client-ip",
         ] {
-            assert_eq!(asked(unix(7), &[(name, "")]), None, "{name}");
+            assert_eq!(asked(unix(7), &[LOCAL_HEADER, (name, "")]), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_request_is_local_only_if_it_says_so_and_no_proxy_passed_it_on() {
+        let of = |peer: &str, headers: &[(&str, &str)]| Locality::of(&head(peer, headers));
+        assert_eq!(of("127.0.0.1:1", &[LOCAL_HEADER]), Locality::Local);
+        assert_eq!(of("[::ffff:127.0.0.1]:1", &[LOCAL_HEADER]), Locality::Local);
+        assert_eq!(of("127.0.0.1:1", &[]), Locality::Unmarked);
+        assert_eq!(of("203.0.113.9:1", &[LOCAL_HEADER]), Locality::Elsewhere);
+        let proxied = [LOCAL_HEADER, ("x-forwarded-for", "127.0.0.1")];
+        assert_eq!(of("127.0.0.1:1", &proxied), Locality::Elsewhere);
     }
 
     // attacks 167

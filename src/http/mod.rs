@@ -7,6 +7,7 @@ pub mod credential;
 pub mod fields;
 pub mod form;
 pub mod headers;
+pub mod numbers;
 pub mod query;
 pub mod reply;
 pub mod request;

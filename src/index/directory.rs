@@ -6,7 +6,7 @@ use crate::domain::policy::{CredentialHeader, Policy};
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
 use crate::index::IdHasher;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ type ByUid<T> = HashMap<Uid, T, BuildHasherDefault<IdHasher>>;
 pub struct Directory {
     places: ByUid<Place>,
     slugs: HashMap<String, Uid>,
+    /// The workspace without a parent.
+    root: Option<Uid>,
     users: ByUid<Arc<User>>,
     user_names: HashMap<String, Uid>,
     /// By names that administrators give: these need no hash that strangers cannot foresee.
@@ -54,6 +56,16 @@ impl Directory {
         self.places.values()
     }
 
+    /// How many workspaces there are.
+    pub fn workspace_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The workspace and all those above it, the root last; empty if there is no such workspace.
+    pub fn path(&self, uid: Uid) -> &[Uid] {
+        self.places.get(&uid).map_or(&[], |place| &place.path)
+    }
+
     /// Whether this is the workspace without a parent.
     pub fn is_root(&self, uid: Uid) -> bool {
         let place = self.places.get(&uid);
@@ -62,9 +74,7 @@ impl Directory {
 
     /// The workspace without a parent.
     pub fn root(&self) -> Option<&Place> {
-        self.places
-            .values()
-            .find(|place| place.workspace.parent.is_none())
+        self.places.get(&self.root?)
     }
 
     /// Whether `to` is `from` or below it.
@@ -122,18 +132,83 @@ impl Directory {
 
     /// Replaces all workspaces.
     pub fn put_workspaces(&mut self, list: Vec<Workspace>) {
-        let by_uid: HashMap<Uid, &Workspace> = list
-            .iter()
-            .map(|workspace| (workspace.uid, workspace))
-            .collect();
-        self.places = list
-            .iter()
-            .map(|workspace| (workspace.uid, Place::new(workspace, &by_uid)))
-            .collect();
         self.slugs = list
             .iter()
             .map(|workspace| (workspace.slug.clone(), workspace.uid))
             .collect();
+        let roots = list.iter().filter(|one| one.parent.is_none());
+        self.root = roots.map(|root| root.uid).next();
+        let place = |workspace: Workspace| (workspace.uid, Place::alone(workspace));
+        self.places = list.into_iter().map(place).collect();
+        let all: Vec<Uid> = self.places.keys().copied().collect();
+        self.settle(&all);
+    }
+
+    /// Replaces some workspaces; `None` removes one. The cost does not depend on how many others there are, except
+    /// where one that has others below it moves, is switched off or on, or goes.
+    pub fn put_some_workspaces(&mut self, changed: Vec<(Uid, Option<Workspace>)>) {
+        let mut unsettled = Vec::new();
+        let mut moved: HashSet<Uid> = HashSet::new();
+        for (uid, workspace) in changed {
+            let old = self.places.remove(&uid);
+            if let Some(old) = &old {
+                // Another workspace may have taken the slug over in the same commit.
+                if self.slugs.get(&old.workspace.slug) == Some(&uid) {
+                    self.slugs.remove(&old.workspace.slug);
+                }
+            }
+            let placed = |it: &Workspace| (it.parent, it.enabled);
+            let after = workspace.as_ref().map(placed);
+            if old.is_some_and(|old| Some(placed(&old.workspace)) != after) {
+                moved.insert(uid);
+            }
+            if let Some(workspace) = workspace {
+                self.slugs.insert(workspace.slug.clone(), uid);
+                if workspace.parent.is_none() {
+                    self.root = Some(uid);
+                }
+                self.places.insert(uid, Place::alone(workspace));
+                unsettled.push(uid);
+            }
+        }
+        if !moved.is_empty() {
+            let below = |place: &&Place| place.path.iter().any(|uid| moved.contains(uid));
+            let below = self.places.values().filter(below);
+            unsettled.extend(below.map(|place| place.workspace.uid));
+        }
+        self.settle(&unsettled);
+    }
+
+    /// Finds out where workspaces are in the tree.
+    fn settle(&mut self, unsettled: &[Uid]) {
+        for uid in unsettled {
+            if let Some((path, active)) = self.walk_up(*uid)
+                && let Some(place) = self.places.get_mut(uid)
+            {
+                place.path = path;
+                place.active = active;
+            }
+        }
+    }
+
+    /// The path of a workspace, and whether it and all above it are enabled.
+    fn walk_up(&self, uid: Uid) -> Option<(Vec<Uid>, bool)> {
+        let workspace = &self.places.get(&uid)?.workspace;
+        let mut path = vec![uid];
+        let mut active = workspace.enabled;
+        let mut above = workspace.parent;
+        while let Some(uid) = above {
+            let parent = self.places.get(&uid).map(|place| &place.workspace);
+            // The schema allows neither; a damaged store must not hang or allow.
+            if path.contains(&uid) || parent.is_none() {
+                active = false;
+                break;
+            }
+            path.push(uid);
+            active &= parent.is_some_and(|parent| parent.enabled);
+            above = parent.and_then(|parent| parent.parent);
+        }
+        Some((path, active))
     }
 
     /// Replaces one user; `None` or a deleted one removes it.
@@ -176,25 +251,12 @@ impl Directory {
 }
 
 impl Place {
-    fn new(workspace: &Workspace, by_uid: &HashMap<Uid, &Workspace>) -> Place {
-        let mut path = vec![workspace.uid];
-        let mut active = workspace.enabled;
-        let mut above = workspace.parent;
-        while let Some(uid) = above {
-            let parent = by_uid.get(&uid);
-            // The schema allows neither; a damaged store must not hang or allow.
-            if path.contains(&uid) || parent.is_none() {
-                active = false;
-                break;
-            }
-            path.push(uid);
-            active &= parent.is_some_and(|parent| parent.enabled);
-            above = parent.and_then(|parent| parent.parent);
-        }
+    /// Before it is known where it is in the tree.
+    fn alone(workspace: Workspace) -> Place {
         Place {
-            workspace: workspace.clone(),
-            active,
-            path,
+            path: vec![workspace.uid],
+            active: false,
+            workspace,
         }
     }
 
@@ -248,6 +310,57 @@ mod tests {
         );
         assert_eq!(directory.subtree(Uid(2)).count(), 2);
         assert_eq!(directory.root().unwrap().workspace.uid, Uid(1));
+    }
+
+    /// Whatever is put piece by piece comes to the same as all of it put at once.
+    #[track_caller]
+    fn check_same(pieces: &Directory, list: &[Workspace]) {
+        let mut whole = Directory::default();
+        whole.put_workspaces(list.to_vec());
+        assert_eq!(pieces.workspace_count(), list.len());
+        assert_eq!(pieces.root().map(|root| root.workspace.uid), whole.root);
+        assert_eq!(pieces.slugs, whole.slugs);
+        for workspace in list {
+            let (one, other) = (
+                &pieces.places[&workspace.uid],
+                &whole.places[&workspace.uid],
+            );
+            assert_eq!(one.workspace, *workspace);
+            assert_eq!((&one.path, one.active), (&other.path, other.active));
+        }
+    }
+
+    #[test]
+    fn workspaces_that_are_put_one_by_one_are_where_they_would_be_if_all_were_put() {
+        let mut directory = Directory::default();
+        let (root, mut two, mut three) = (
+            workspace(1, None, true),
+            workspace(2, Some(1), true),
+            workspace(3, Some(2), true),
+        );
+        let put = |directory: &mut Directory, some: &[&Workspace]| {
+            let some = some.iter().map(|one| (one.uid, Some((*one).clone())));
+            directory.put_some_workspaces(some.collect());
+        };
+        // A child before its parent, in one commit.
+        put(&mut directory, &[&three, &root, &two]);
+        check_same(&directory, &[root.clone(), two.clone(), three.clone()]);
+
+        two.enabled = false;
+        put(&mut directory, &[&two]);
+        check_same(&directory, &[root.clone(), two.clone(), three.clone()]);
+
+        // Two exchange their slugs, and one moves.
+        (two.slug, three.slug) = (three.slug.clone(), two.slug.clone());
+        three.parent = Some(Uid(1));
+        put(&mut directory, &[&two, &three]);
+        check_same(&directory, &[root.clone(), two.clone(), three.clone()]);
+
+        // One goes, and another one takes its slug in the same commit.
+        three.slug = two.slug.clone();
+        directory.put_some_workspaces(vec![(three.uid, Some(three.clone())), (two.uid, None)]);
+        check_same(&directory, &[root.clone(), three.clone()]);
+        assert!(directory.find_place("w3").is_some_and(|place| place.active));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::verify::{self, Outcome, Verdict};
 use super::{App, people};
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::KeyId;
+use crate::domain::key::live::Live;
 use crate::domain::key::secret::{PREFIX_SESSION, Presented};
 use crate::domain::key::verdict::{Code, Question};
 use crate::domain::people::permission::{Permission, Permissions};
@@ -37,6 +38,8 @@ pub struct Caller {
     /// The client's address, `unix`, or empty.
     pub source: String,
     pub request_id: String,
+    /// The request only takes something away: it is not charged, and has room of its own in every queue and on the disk.
+    pub takes_away: bool,
 }
 
 /// The kind of credential.
@@ -83,6 +86,7 @@ impl Caller {
             user: None,
             source: origin.source,
             request_id: origin.request_id,
+            takes_away: false,
         })
     }
 
@@ -95,6 +99,11 @@ impl Caller {
     pub fn is_himself(&self, user: Uid) -> bool {
         let for_him = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
         (for_him && self.user == Some(user)) || self.is_session_of(user)
+    }
+
+    /// Whether the caller is this key.
+    pub fn is_key(&self, id: KeyId) -> bool {
+        [Identity::ForOwner(id), Identity::Key(id)].contains(&self.identity)
     }
 
     /// Whether the credential permits nothing but reading.
@@ -171,6 +180,15 @@ impl Caller {
         Err(Error::Forbidden(
             "this takes an administrator of the root workspace".to_owned(),
         ))
+    }
+
+    /// Whether the caller manages the root workspace: an owner or administrator of it, a key of it with `server:admin`, or
+    /// the machine's own administrator.
+    pub fn manages_root(&self, directory: &Directory) -> bool {
+        root(directory).is_ok_and(|root| {
+            self.require_root_administrator(directory).is_ok()
+                || self.may(directory, Permission::ServerAdmin, root, None)
+        })
     }
 
     /// For lists: the permission as such. What is listed is decided row by row.
@@ -368,18 +386,16 @@ pub fn as_granted(
     })
 }
 
-/// Whether [`authenticate`] would find a caller just now, as far as memory tells. Spends nothing and counts nothing.
+/// The caller that [`authenticate`] would find just now, according to the index. Spends nothing and counts nothing.
 pub fn foresees(
     app: &App,
     secret: &str,
     header: CredentialHeader,
     address: Option<IpAddr>,
-) -> bool {
-    let Some(presented) = Presented::parse(secret) else {
-        return false;
-    };
+) -> Option<Caller> {
+    let presented = Presented::parse(secret)?;
     if presented.prefix() == PREFIX_SESSION {
-        return session(app, presented, Origin::default()).is_ok();
+        return session(app, presented, Origin::default()).ok();
     }
     let question = Question {
         address,
@@ -387,7 +403,9 @@ pub fn foresees(
         cost: 0,
         ..Question::default()
     };
-    verify::foresees(app, presented, &question)
+    verify::foresees(app, presented, &question, |key| {
+        caller_of_key(key, &Origin::default())
+    })
 }
 
 /// The caller that a key in good standing makes; keys of other catalogs than the built-in one have no permission
@@ -402,6 +420,10 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         }
         _ => return Err(Error::Unauthenticated),
     };
+    Ok(caller_of_key(key, origin))
+}
+
+fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
     let management = key.kin.catalog.as_deref() == Some(BUILT_IN);
     let scopes = key
         .kin
@@ -410,7 +432,7 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         .filter(|_| management)
         .map(|scope| &**scope);
     let granted = Permissions::from_scopes(scopes);
-    Ok(Caller {
+    Caller {
         bound_by: None,
         actor: format!("key:{}", key.id),
         identity: Identity::Key(key.id),
@@ -423,7 +445,8 @@ fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
         user: key.kin.owner,
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
-    })
+        takes_away: false,
+    }
 }
 
 /// The caller behind an access token. A session of the console is none.
@@ -484,6 +507,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     })
 }
 

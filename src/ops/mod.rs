@@ -4,10 +4,12 @@
 //! dialect can forget to authorise or to record. Verification ([`verify`]) reads the index alone.
 
 pub mod access;
+pub mod budgets;
 pub mod catalogs;
 pub mod clock;
 pub mod keeping;
 pub mod keys;
+mod names;
 pub mod oversight;
 pub mod people;
 pub mod policies;
@@ -50,6 +52,7 @@ pub struct App {
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
     keeping: keeping::Keeping,
+    pub budgets: budgets::Budgets,
 }
 
 /// When the last try of the store ended, on the steady clock, and what was wrong with it.
@@ -79,7 +82,7 @@ impl App {
 
     /// Runs one change of state. The work and its audit event commit together; the index follows before this
     /// returns. A forbidden attempt is undone and leaves only its event. Work that finds nothing to change
-    /// returns no record and leaves nothing.
+    /// returns no record and leaves nothing. Only what is committed is charged to the caller's budget.
     ///
     /// `target` is what the caller named, for the event of a forbidden attempt.
     pub fn change<T: Send + 'static>(
@@ -106,15 +109,21 @@ impl App {
         + Send
         + 'static,
     ) -> Result<T> {
+        let paid = self.charge(caller, action)?;
         let now = self.now().wall;
         let peppers = self.peppers.clone();
         let (draft, denied) = drafts(caller, action, target, now);
-        let outcome = self.store.write(Durability::Full, move |tx| {
+        let urgency = budgets::urgency(caller, action);
+        let outcome = self.store.write_in(urgency, Durability::Full, move |tx| {
             let (records, value) = work(tx, now)?;
+            let is_change = !records.is_empty();
             append_all(tx, &peppers, &draft, records)?;
-            Ok(value)
+            Ok((is_change, value))
         });
-        self.record_denied(caller, denied, outcome)
+        if !matches!(outcome, Ok((true, _))) {
+            self.give_back(&paid);
+        }
+        self.record_denied(caller, denied, outcome.map(|(_, value)| value))
     }
 
     /// Passes on a decision that falls before a change begins, because what follows is slow: if it is a refusal, its

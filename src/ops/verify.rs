@@ -22,7 +22,8 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Durability, audit, keys};
+use crate::store::seals::keys::Left;
+use crate::store::{Durability, audit, keys, seals};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -74,6 +75,9 @@ enum Step<R> {
     Errand(Errand),
 }
 
+/// Room for [`Verdict::subject`]: the longest user name has 100 bytes.
+pub type SubjectRoom = [u8; 128];
+
 impl Verdict<'_> {
     /// The scopes that the key has in effect: of a key that acts for its owner, those that the owner's roles pass on.
     pub fn scopes<'k>(&'k self, key: &'k Live) -> Cow<'k, [Box<str>]> {
@@ -89,6 +93,27 @@ impl Verdict<'_> {
             self.directory.is_root(key.kin.workspace),
             owner_roles(self.directory, key, policy, self.workspace),
         )
+    }
+
+    /// Who a key stands for: `user:NAME` for a key with an owner, else `key:ID`. No user name has a colon, so no key can be
+    /// given a name that looks like a user. Empty without a key. Written into `room`, because each answer to a proxy has it.
+    pub fn subject<'r>(&self, room: &'r mut SubjectRoom) -> &'r str {
+        let Some(key) = self.key else {
+            return "";
+        };
+        let owner = key.kin.owner.and_then(|owner| self.directory.user(owner));
+        let digits = key.id.digits();
+        let (kind, name) = match owner {
+            Some(owner) => ("user:", owner.user_name.as_bytes()),
+            None => ("key:", &digits[..]),
+        };
+        let length = kind.len() + name.len();
+        let Some(text) = room.get_mut(..length) else {
+            return "";
+        };
+        text[..kind.len()].copy_from_slice(kind.as_bytes());
+        text[kind.len()..].copy_from_slice(name);
+        std::str::from_utf8(text).unwrap_or("")
     }
 
     /// Seconds after which a limited request may come again; 0 where waiting is no help.
@@ -148,7 +173,7 @@ pub fn verify_blocking<R>(
                 return Ok(answer);
             }
             Step::Errand(Errand::Load(id)) => {
-                app.read(|read| publish::fault_in(&app.index, read, id))?;
+                app.read(|read| publish::fault_in(&app.index, &app.peppers, read, id))?;
                 loaded = true;
             }
             Step::Errand(Errand::Reserve(id, cost)) => reserve(app, id, cost)?,
@@ -194,7 +219,7 @@ impl Watched {
 /// Whether a text is a secret of the key whose id it holds, and works. Counts as no use and ends no rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
     if !app.index.is_complete() {
-        app.read(|read| publish::fault_in(&app.index, read, presented.id))?;
+        app.read(|read| publish::fault_in(&app.index, &app.peppers, read, presented.id))?;
     }
     let now = app.now();
     let found = app.index.with_key(presented.id, |key| {
@@ -203,17 +228,24 @@ pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool>
     Ok(found.unwrap_or(false))
 }
 
-/// Whether the verdict would be VALID, as far as memory tells; it is not counted. A question of cost 0 spends nothing.
-pub fn foresees(app: &App, presented: Presented<'_>, question: &Question<'_>) -> bool {
+/// Looks at the key if the verdict would be VALID according to the index; it is not counted. A question of cost 0 spends
+/// nothing.
+pub fn foresees<R>(
+    app: &App,
+    presented: Presented<'_>,
+    question: &Question<'_>,
+    look: impl FnOnce(&Live) -> R,
+) -> Option<R> {
     let now = app.now();
     let directory = app.index.directory();
     let found = app.index.with_key(presented.id, |key| {
-        matching(&app.peppers, key, presented, now).is_some()
+        let valid = matching(&app.peppers, key, presented, now).is_some()
             && surroundings(&directory, key, question).is_some_and(|around| {
                 matches!(judge(key, &around, question, now), Judged::Allowed(_))
-            })
+            });
+        valid.then(|| look(key))
     });
-    found.unwrap_or(false)
+    found.flatten()
 }
 
 /// One attempt at a verdict. `loaded`: the store has been asked for the key already.
@@ -367,14 +399,23 @@ fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     let Some(counters) = app.index.counters(id) else {
         return Ok(());
     };
+    let peppers = app.peppers.clone();
     app.store.write(Durability::Full, move |tx| {
         let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
-        let stored = keys::find_uses(tx, id)?.unwrap_or(0);
+        let stored = match seals::keys::find_uses(tx, &peppers, id)? {
+            Left::Counted(stored) => stored,
+            Left::Unlimited => 0,
+            Left::Broken => {
+                // The end of the transaction compares the key with its seal, and closes it.
+                tx.touch(Target::new(Kind::Key, id));
+                return Ok(());
+            }
+        };
         let wanted = (stored / 16)
             .clamp(1, RESERVE_MAX)
             .max(cost.saturating_sub(reserved));
         let taken = wanted.min(stored);
-        keys::update_uses(tx, id, Some(stored - taken))?;
+        keys::update_uses(tx, &peppers, id, Some(stored - taken))?;
         tx.after_commit(move || {
             if let Some(uses) = &mut lock(&counters).uses {
                 uses.reserved += taken;

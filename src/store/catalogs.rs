@@ -8,8 +8,10 @@ use crate::error::Result;
 pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     let name = &definition.name;
     tx.execute(
-        "INSERT INTO catalogs (name) VALUES ($1) ON CONFLICT (name) DO NOTHING",
-        &[name],
+        "INSERT INTO catalogs (name, case_sensitive)
+         VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET case_sensitive = excluded.case_sensitive",
+        &[name, &definition.case_sensitive],
     )?;
     tx.execute("DELETE FROM catalog_scopes WHERE catalog = $1", &[name])?;
     tx.execute("DELETE FROM catalog_operations WHERE catalog = $1", &[name])?;
@@ -61,14 +63,13 @@ pub fn names(read: &Read) -> Result<Vec<String>> {
 
 pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
     let found = read.query_one(
-        "SELECT name FROM catalogs WHERE name = $1",
+        "SELECT name, case_sensitive FROM catalogs WHERE name = $1",
         &[&name],
-        |row| row.get("name"),
+        |row| Ok((row.get::<String>("name")?, row.get("case_sensitive")?)),
     )?;
-    let Some(name) = found else {
+    let Some((name, case_sensitive)) = found else {
         return Ok(None);
     };
-    let name: String = name;
     let scopes = read.query(
         "SELECT name, label, implies, root_only FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
         &[&name],
@@ -91,6 +92,7 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
     )?;
     Ok(Some(Definition {
         name,
+        case_sensitive,
         scopes,
         operations,
     }))

@@ -15,6 +15,7 @@ pub mod keeping;
 pub mod keys;
 pub mod local;
 mod migrations;
+pub mod names;
 pub mod numbers;
 pub mod people;
 pub mod policies;
@@ -25,11 +26,13 @@ pub mod workspaces;
 mod writer;
 
 use keeping::place::Place;
+use keeping::reserve::Reserve;
 use keeping::tombstones::{self, Book};
 #[cfg(test)]
 pub use sqlite::STEPS;
 pub use sqlite::{Read, Row, Write};
-use writer::{Job, Ran, Writer};
+pub use writer::Urgency;
+use writer::{Job, Queue, Ran, Refused, Writer};
 
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
@@ -42,12 +45,12 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Changes that may wait for the writer; beyond that the answer is "unavailable, try again".
+/// Changes of each [`Urgency`] that may wait for the writer; beyond that the answer is "unavailable, try again".
 const QUEUE_MAX: usize = 1024;
 /// Idle connections that read.
 const READERS_MAX: usize = 4;
@@ -70,7 +73,7 @@ pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + S
 /// One SQLite database, open for reading and writing.
 pub struct Store {
     path: PathBuf,
-    jobs: Mutex<Option<SyncSender<Job>>>,
+    jobs: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Readers>,
     /// Told whenever a query has ended.
@@ -79,6 +82,7 @@ pub struct Store {
     anchor: Mutex<Option<Read>>,
     place: Arc<Place>,
     book: Arc<Book>,
+    reserve: Arc<Reserve>,
     /// What this store counts, and all else that is counted of its server.
     pub figures: Arc<Figures>,
 }
@@ -89,6 +93,16 @@ struct Readers {
     idle: Vec<Read>,
     running: usize,
     closed: bool,
+}
+
+/// Refuses what waits when the writer ends, whatever ends it.
+struct EndsWithWriter(Arc<Queue>);
+
+impl Drop for EndsWithWriter {
+    fn drop(&mut self) {
+        self.0.close();
+        drop(self.0.take_all());
+    }
 }
 
 /// A query that runs. Dropped when it has ended, by a panic too.
@@ -122,6 +136,7 @@ impl Store {
         // Only a connection that has read has the log open too.
         anchor.batch("SELECT count(*) FROM sqlite_schema")?;
         let book = Arc::new(Book::default());
+        let reserve = Arc::new(Reserve::default());
         let writer = Writer::new(
             path,
             connection,
@@ -129,22 +144,28 @@ impl Store {
             publish,
             place.clone(),
             book.clone(),
+            reserve.clone(),
             figures.clone(),
         );
-        let (jobs, waiting) = sync_channel(QUEUE_MAX);
+        let jobs = Arc::new(Queue::new(QUEUE_MAX));
+        let waiting = jobs.clone();
         let thread = std::thread::Builder::new()
             .name("store writer".to_owned())
-            .spawn(move || writer.run(&waiting))
+            .spawn(move || {
+                let waiting = EndsWithWriter(waiting);
+                writer.run(&waiting.0);
+            })
             .map_err(Error::internal)?;
         Ok(Store {
             path: path.to_owned(),
-            jobs: Mutex::new(Some(jobs)),
+            jobs,
             writer: Mutex::new(Some(thread)),
             readers: Mutex::default(),
             query_ended: Condvar::new(),
             anchor: Mutex::new(Some(anchor)),
             place,
             book,
+            reserve,
             figures,
         })
     }
@@ -152,6 +173,16 @@ impl Store {
     /// Runs a change and returns when it is committed and published. An error undoes this change alone.
     pub fn write<T: Send + 'static>(
         &self,
+        durability: Durability,
+        work: impl FnOnce(&Write<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_in(Urgency::Usual, durability, work)
+    }
+
+    /// As [`Store::write`], with a say in when.
+    pub fn write_in<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
         durability: Durability,
         work: impl FnOnce(&Write<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -172,7 +203,7 @@ impl Store {
                 answer: answer as Box<dyn FnOnce(Result<()>) + Send>,
             }
         });
-        self.carry_out(Job { durability, run }, &told)?;
+        self.carry_out(urgency, Job { durability, run }, &told)?;
         lock(&answer).take().unwrap_or_else(|| {
             Err(Error::internal(
                 "the change was not carried out; see the log",
@@ -181,20 +212,18 @@ impl Store {
     }
 
     /// Hands a change over to the writer and waits until it has told the end of it.
-    fn carry_out(&self, job: Job, told: &Receiver<()>) -> Result<()> {
-        let sender = lock(&self.jobs).clone().ok_or_else(stopped)?;
-        match sender.try_send(job) {
+    fn carry_out(&self, urgency: Urgency, job: Job, told: &Receiver<()>) -> Result<()> {
+        match self.jobs.push(urgency, job) {
             Ok(()) => {
                 self.figures.changes_waiting.fetch_add(1, Relaxed);
             }
-            Err(TrySendError::Full(_)) => {
+            Err(Refused::Full) => {
                 return Err(Error::Unavailable(
                     "too many changes are waiting; try again".to_owned(),
                 ));
             }
-            Err(TrySendError::Disconnected(_)) => return Err(stopped()),
+            Err(Refused::Closed) => return Err(stopped()),
         }
-        drop(sender);
         // Without an answer the writer has dropped the change, and its end of the channel.
         let _ = told.recv();
         Ok(())
@@ -284,6 +313,16 @@ impl Store {
         self.read(|read| self.book.open(file, known, read))
     }
 
+    /// Keeps room on the disk from now on for changes that only take something away, in a file of its own.
+    pub fn keep_reserve(&self, path: &Path) -> Result<()> {
+        self.reserve.keep(path)
+    }
+
+    /// Writes the file of tombstones again without the lines that say nothing more, if there are many of them.
+    pub fn compact_tombstones(&self) -> Result<()> {
+        self.book.compact()
+    }
+
     /// Looks whether the database in the folder is still the one that is open, and logs it if not.
     pub fn watch(&self) {
         self.place.watch();
@@ -313,7 +352,7 @@ impl Store {
                 .wait_timeout_while(readers, READING_ENDS, |readers| readers.running > 0),
         );
         lock(&self.anchor).take();
-        lock(&self.jobs).take();
+        self.jobs.close();
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()
         {

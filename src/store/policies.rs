@@ -13,9 +13,9 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
         "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry,
                                expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
                                name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
-                               rate_window_s, prefix, acts_for_owner)
+                               rate_window_s, prefix, acts_for_owner, self_rotation)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24, $25)",
+                 $24, $25, $26)",
         policy,
     )?;
     insert_roles(tx, policy)
@@ -28,9 +28,10 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
         "UPDATE policies
          SET (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable,
-              can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner)
+              can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner,
+              self_rotation)
            = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-              $25)
+              $25, $26)
          WHERE name = $1",
         policy,
     )?;
@@ -90,6 +91,7 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
             &policy.rate_limit.map(|rate| rate.window_s),
             &policy.prefix,
             &policy.acts_for_owner,
+            &word(policy.self_rotation),
         ],
     )
 }
@@ -99,7 +101,7 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
                 editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
-                acts_for_owner
+                acts_for_owner, self_rotation
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -188,6 +190,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
             .map(|(limit, window_s)| RateLimit { limit, window_s }),
         prefix: text("prefix")?,
         acts_for_owner: row.get("acts_for_owner")?,
+        self_rotation: from_word(&text("self_rotation")?).ok_or_else(unknown)?,
         roles: Vec::new(),
     })
 }
@@ -198,7 +201,8 @@ mod tests {
     use super::*;
     use crate::domain::catalog::Definition;
     use crate::domain::policy::{
-        AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, TiedTo,
+        AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
+        TiedTo,
     };
 
     #[test]
@@ -222,6 +226,7 @@ mod tests {
         let read = sqlite::in_memory().unwrap();
         let rooms = Definition {
             name: "rooms".to_owned(),
+            case_sensitive: false,
             ..Definition::default()
         };
         catalogs::replace(&read.write(), &rooms).unwrap();
@@ -253,6 +258,7 @@ mod tests {
                 window_s: 6,
             }),
             acts_for_owner: true,
+            self_rotation: SelfRotation::Grace,
             roles: vec![RoleRule {
                 role: Role::Auditor,
                 scopes: vec!["a:read".into(), "b:read".into()],

@@ -1,6 +1,7 @@
 //! Rows of workspaces.
 
-use super::{Read, Row, Write};
+use super::{Read, Row, Write, names};
+use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::workspace::Workspace;
@@ -35,6 +36,17 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
     )
 }
 
+/// A workspace by slug, deleted ones not.
+pub fn find_by_slug(read: &Read, slug: &str) -> Result<Option<Workspace>> {
+    read.query_one(
+        "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
+         FROM workspaces
+         WHERE slug = $1 AND deleted_at IS NULL",
+        &[&slug],
+        from_row,
+    )
+}
+
 /// Every workspace that is not deleted, parents before their children being no part of the promise.
 pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     read.query(
@@ -47,8 +59,13 @@ pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     )
 }
 
-/// Writes the members that an edit may change.
+/// Writes the members that an edit may change. A slug that is given up is retired.
 pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
+    if let Some(before) = find(tx, workspace.uid)?
+        && before.slug != workspace.slug
+    {
+        names::retire(tx, Kind::Workspace, &before.slug, before.uid)?;
+    }
     tx.execute(
         "UPDATE workspaces
          SET slug = $1, name = $2, parent_uid = $3, enabled = $4, updated_at = $5
@@ -65,8 +82,11 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Ends a workspace for good. `false` if it had ended already: the first time stands.
+/// Ends a workspace for good, and retires its slug. `false` if it had ended already: the first time stands.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
+    if let Some(before) = find(tx, uid)? {
+        names::retire(tx, Kind::Workspace, &before.slug, uid)?;
+    }
     let changed = tx.execute(
         "UPDATE workspaces SET deleted_at = $1 WHERE uid = $2 AND deleted_at IS NULL",
         &[&now, &uid],

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::Behaviour;
+use crate::harness::application::TUNNEL;
 use crate::harness::client::{Request, get, post, request};
 use crate::harness::stage::Stage;
 
@@ -13,6 +14,8 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("the Connection header hides nothing from Latchkey",             hidden_by_connection),
     ("no header makes the application act on another request",        overrides),
     ("a target with a host in it is judged by its path",              absolute_target),
+    ("headers that only the proxy may send are removed by prefix",    removed_by_prefix),
+    ("no client leaves HTTP but for a WebSocket",                     upgrades),
 ];
 
 const METHODS: &[&str] = &["X-Forwarded-Method", "X-Original-Method"];
@@ -133,6 +136,119 @@ fn overrides(stage: &mut Stage) {
     }
     let seen = stage.passes(&request);
     assert!(!seen.text().contains("overridden"), "{}", seen.text());
+}
+
+/// H11: the table of `examples/README.md`, with names that no list can have foreseen.
+fn removed_by_prefix(stage: &mut Stage) {
+    let names = [
+        "Forwarded",
+        "Latchkey-Local",
+        "Latchkey-Foo",
+        "Remote-Foo",
+        "Remote-Groups",
+        "True-Client-IP",
+        "X-Auth-Foo",
+        "X-Auth-Scopes-Truncated",
+        "X-Client-IP",
+        "X-Forwarded",
+        "X-Forwarded-Foo",
+        "X-Forwarded-Path",
+        "X-Forwarded-Prefix",
+        "X-HTTP-Method",
+        "X-HTTP-Method-Foo",
+        "X-Latchkey-Foo",
+        "X-Method-Override",
+        "X-Original-Foo",
+        "X-Real-IP",
+        "X-Remote-User",
+        "X-Rewrite-Foo",
+    ];
+    for name in names {
+        let with_underscores = name.replace('-', "_");
+        for name in [name, &name.to_lowercase(), &with_underscores] {
+            let request = get("/").bearer(&stage.reader.secret);
+            let seen = stage.passes(&request.header(name, "f0rged"));
+            assert!(!seen.text().contains("f0rged"), "{}", seen.text());
+        }
+    }
+    // What an application needs to work still reaches it.
+    let mut request = get("/").bearer(&stage.reader.secret);
+    let ordinary = [
+        "Accept",
+        "Accept-Language",
+        "Content-Type",
+        "Cookie",
+        "If-None-Match",
+        "Origin",
+        "Range",
+        "Referer",
+        "Traceparent",
+        "X-CSRF-Token",
+        "X-Requested-With",
+    ];
+    for name in ordinary {
+        request = request.header(name, "plain=1");
+    }
+    let seen = stage.passes(&request);
+    for name in ordinary {
+        assert_eq!(seen.values(name), ["plain=1"], "{name}: {}", seen.text());
+    }
+}
+
+/// H1: in a tunnel nothing is judged any more. The application agrees to whatever protocol it is asked for.
+fn upgrades(stage: &mut Stage) {
+    let ask = |protocols: &[&str], connection: &str| {
+        let mut request = get("/")
+            .bearer(&stage.reader.secret)
+            .header("Connection", connection)
+            .header("HTTP2-Settings", "AAMAAABkAAQAAP__")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+        for protocol in protocols {
+            request = request.header("Upgrade", protocol);
+        }
+        request.send_then(stage.port, b"GET /billing/secrets HTTP/1.1\r\n\r\n")
+    };
+    for protocols in [
+        &["h2c"][..],
+        &["H2C"],
+        &["h2c, websocket"],
+        &["websocket, h2c"],
+        &["websocket,h2c"],
+        &["TLS/1.0"],
+        &["tls/1.2"],
+        &["websockets"],
+        &["xwebsocket"],
+        &["websocket/13"],
+        &["\"websocket\""],
+        &["spdy/3.1"],
+        &["foo"],
+        &["h2c", "foo"],
+    ] {
+        for connection in ["Upgrade", "Upgrade, HTTP2-Settings", "keep-alive, upgrade"] {
+            let (reply, back) = ask(protocols, connection);
+            let text = String::from_utf8_lossy(&back).into_owned();
+            println!("  {protocols:?} {connection}: {}", reply.status);
+            assert_ne!(reply.status, 101, "{protocols:?}: {}", reply.text());
+            assert!(!text.contains("TUNNEL"), "{protocols:?}: {text}");
+        }
+    }
+    // Of two of them at most the WebSocket comes to be.
+    for protocols in [["websocket", "h2c"], ["TLS/1.0", "websocket"]] {
+        let (reply, _) = ask(&protocols, "Upgrade");
+        println!("  {protocols:?}: {}", reply.status);
+        let protocol = reply.header("Upgrade").filter(|_| reply.status == 101);
+        assert!(
+            protocol.is_none_or(|protocol| protocol.eq_ignore_ascii_case("websocket")),
+            "{protocols:?}: {}",
+            reply.text()
+        );
+    }
+    for protocol in ["websocket", "WebSocket"] {
+        let (reply, back) = ask(&[protocol], "Upgrade");
+        assert_eq!(reply.status, 101, "{}", reply.text());
+        assert!(back.starts_with(TUNNEL), "{}", back.escape_ascii());
+    }
 }
 
 /// 27.

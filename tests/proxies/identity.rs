@@ -1,5 +1,7 @@
 //! What the application learns of the caller: from Latchkey, never from the client.
 
+use serde_json::json;
+
 use crate::Behaviour;
 use crate::harness::client::{Request, get};
 use crate::harness::stage::Stage;
@@ -14,6 +16,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
 
 pub const HEADERS: &[&str] = &[
     "Remote-User",
+    "X-Auth-Subject",
     "X-Auth-Key-Id",
     "X-Auth-Key-Name",
     "X-Auth-Workspace",
@@ -44,13 +47,21 @@ fn who_called(stage: &mut Stage) {
     assert_eq!(seen.values("X-Auth-Key-Id"), [&stage.reader.id]);
     assert_eq!(seen.values("X-Auth-Key-Name"), [&stage.reader.name]);
     assert_eq!(seen.values("X-Auth-Scopes"), ["invoices:read"]);
-    for name in ["Remote-User", "X-Auth-Workspace"] {
-        assert!(
-            matches!(seen.values(name)[..], [value] if !value.is_empty()),
-            "{}",
-            seen.text()
-        );
-    }
+    let workspace = seen.values("X-Auth-Workspace");
+    assert!(
+        matches!(workspace[..], [value] if !value.is_empty()),
+        "{}",
+        seen.text()
+    );
+    // A key without an owner is no user, whatever its name is.
+    assert!(seen.values("Remote-User").concat().is_empty());
+    let subject = format!("key:{}", stage.reader.id);
+    assert_eq!(seen.values("X-Auth-Subject"), [&subject]);
+    let owned = json!({"owner": "owner", "name": "of the owner"});
+    let owned = stage.latchkey.issue("owned", &[], owned);
+    let seen = stage.passes(&get("/").bearer(&owned.secret));
+    assert_eq!(seen.values("Remote-User"), ["owner"]);
+    assert_eq!(seen.values("X-Auth-Subject"), ["user:owner"]);
     // A key without an end: empty, or left out.
     assert!(seen.values("X-Auth-Expires-In").concat().is_empty());
 }

@@ -16,6 +16,7 @@ mod harness;
 mod identity;
 mod paths;
 mod revocation;
+mod silent;
 mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -9,6 +9,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("no spelling of a path gets past a missing scope",      spellings),
     ("no spelling of a path gets past a missing key",        spellings_without_a_key),
     ("a query may contain what a path may not",              queries),
+    ("every visible character of a query is passed on",      odd_queries),
 ];
 
 /// Ways to spell `/billing/invoices` that some application somewhere accepts.
@@ -73,6 +74,39 @@ const SPELLINGS: &[&[u8]] = &[
     b"/billing%c0%afinvoices",
     b"/billing\xef\xbc\x8finvoices",
     b"/x/\xe2\x80\xa5/billing/invoices",
+    // H11: what Windows takes off, blanks, and what normalising Unicode makes of these.
+    b"/billing./invoices",
+    b"/billing../invoices",
+    b"/billing./",
+    b"/billing.",
+    b"/billing%20/invoices",
+    b"/%20billing/invoices",
+    b"/billing%20",
+    b"/billing.%20/invoices",
+    b"/billing%c2%a0/invoices",
+    b"/%C2%A0billing/invoices",
+    b"/billing%a0/invoices",
+    b"/billing%c2%85/invoices",
+    b"/billing%e2%80%8b/invoices",
+    b"/billing%e3%80%80/invoices",
+    b"/billing%ef%bb%bf/invoices",
+    b"/billing%e2%80%a4/invoices",
+    b"/x/%e2%80%a5/billing/invoices",
+    b"/billing%e2%81%84invoices",
+    b"/billing%e2%88%95invoices",
+    b"/billing%ef%bc%8finvoices",
+    b"/%EF%BC%8Fbilling/invoices",
+    b"/billing%ef%bc%bcinvoices",
+    b"/billing%ef%b9%a8invoices",
+    b"/billing%ef%bc%852finvoices",
+    b"/billing%ef%bc%9bx/invoices",
+    b"/billing%cd%bex/invoices",
+    b"/%ef%bd%82illing/invoices",
+    b"/bi%e2%84%93ling/invoices",
+    b"/bill%e2%85%b0ng/invoices",
+    b"/%f0%9d%90%9billing/invoices",
+    b"/%f0%9d%90%9billing/invoices",
+    b"/%e2%93%91illing/invoices",
     b"billing/invoices",
     b"http://x//billing/invoices",
     b"http://x/open/../billing/invoices",
@@ -107,5 +141,38 @@ fn queries(stage: &mut Stage) {
         403,
         Some("INSUFFICIENT_SCOPE"),
     );
-    stage.passes(&get("/open/caf%C3%A9?q=..//").bearer(&stage.bare.secret));
+    for target in [
+        "/open/caf%C3%A9?q=..//",
+        "/open/voil%C3%A0/%C3%A9t%C3%A9",
+        "/open/%E6%97%A5%E6%9C%AC",
+        "/open/it%E2%80%99s",
+        "/open/%F0%9F%98%80",
+        "/open/a%20b",
+        "/open/.well-known/v1.2",
+        "/open/?q=a.&b=%20/&c=%c2%a0/%ef%bc%8f%a0",
+    ] {
+        stage.passes(&get(target).bearer(&stage.bare.secret));
+    }
+}
+
+/// H6. Browsers leave these as they are.
+fn odd_queries(stage: &mut Stage) {
+    for byte in "|^`\"{}<>[]\\'!$&()*+,;=:@/?~".chars() {
+        let target = format!("/billing/invoices?q=a{byte}b");
+        let request = get(&target).bearer(&stage.reader.secret);
+        println!("  {target}");
+        let reply = stage.send(&request);
+        // What a proxy itself refuses never comes to Latchkey.
+        let refused_by_proxy = reply.status == 400 && stage.name == "envoy";
+        assert!(
+            reply.status == 200 || refused_by_proxy,
+            "{byte} {}",
+            reply.text()
+        );
+        assert!(
+            !refused_by_proxy || !"|^`\"{}".contains(byte),
+            "{byte} {}",
+            reply.text()
+        );
+    }
 }

@@ -159,3 +159,34 @@ fn only_a_caller_may_send_a_large_body() {
     large(once.clone()).refused_field("scopes[0].label");
     large(once).expect(413);
 }
+
+/// S5: what a catalog says of its application outlives a restart, and is in the log.
+#[test]
+fn whether_a_catalog_tells_case_is_kept() {
+    let mut server = Server::start();
+    let body = |case_sensitive: Value| json!({ "case_sensitive": case_sensitive });
+    put(&server.admin(), &body(json!(true))).expect(201);
+    let event = server.admin().newest_event();
+    assert_eq!(
+        event["changes"]["case_sensitive"],
+        json!(["false", "true"]),
+        "{event}"
+    );
+    server.kill9();
+    server.restart();
+    let catalog = server.admin().get("/v1/catalogs/z").expect(200).json();
+    assert_eq!(catalog["case_sensitive"], true, "{catalog}");
+    put(&server.admin(), &body(json!(null))).expect(200);
+    let catalog = server.admin().get("/v1/catalogs/z").expect(200).json();
+    assert_eq!(catalog.get("case_sensitive"), None, "{catalog}");
+}
+
+/// H11: no request reaches such a segment.
+#[test]
+fn a_template_that_no_request_reaches_is_refused() {
+    let server = Server::start();
+    for path in ["/a.", "/a./b", "/a%20/b", "/%20a", "/{x}/a.", "/a%c2%a0"] {
+        let body = of([("GET".to_owned(), path.to_owned())]);
+        put(&server.admin(), &body).refused_field("operations[0].path");
+    }
+}

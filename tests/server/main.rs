@@ -4,6 +4,7 @@
 
 mod audit;
 mod audit_retention;
+mod budgets;
 mod catalogs;
 mod clock;
 mod command_line;

@@ -48,7 +48,7 @@ pub fn exchange_within(
     body: &[u8],
 ) -> Result<Answer> {
     let mut head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nLatchkey-Local: 1\r\nContent-Length: {}\r\n",
         body.len()
     );
     if !body.is_empty() {

@@ -31,9 +31,8 @@ impl Stopped {
             return Err(not_initialised(folder.path()).into());
         }
         let files = folder.read_key_files()?;
-        let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
         // Every change, and every verification, waits until the keys are in memory.
-        setup::load_keys(&app)?;
+        let app = setup::open_for_a_command(&folder.database(), files, PRESETS, wall_clock)?;
         let service =
             Router::new(app.clone(), Trust::default(), SURFACES, &Mounts::default()).service();
         Ok(Stopped {

@@ -23,6 +23,9 @@ pub struct ImportArgs {
     /// The host that the operations belong to [default: any]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    /// The application tells capitals from small letters in paths, and /users/admin.json from /users/admin
+    #[arg(long)]
+    case_sensitive: bool,
     /// Print the catalog instead of putting it in place
     #[arg(long)]
     dry_run: bool,
@@ -46,7 +49,8 @@ pub fn import(args: &ImportArgs) -> Result<End> {
     for it in &read.left_out {
         eprintln!("not mapped: {}: {}", it.operation, it.why);
     }
-    let (definition, left_out) = (read.definition, read.left_out);
+    let (mut definition, left_out) = (read.definition, read.left_out);
+    definition.case_sensitive = args.case_sensitive;
     eprintln!(
         "{} operations and {} scopes mapped, {} operations not mapped",
         definition.operations.len(),
@@ -81,6 +85,7 @@ fn body(definition: &Definition) -> Value {
     };
     json!({
         "name": definition.name,
+        "case_sensitive": definition.case_sensitive,
         "scopes": definition.scopes.iter().map(scope).collect::<Vec<_>>(),
         "operations": definition.operations.iter().map(operation).collect::<Vec<_>>(),
     })

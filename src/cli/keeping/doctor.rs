@@ -7,15 +7,51 @@ use crate::cli::show;
 use crate::cli::show::Common;
 use crate::cli::show::table::harmless;
 use crate::config::folder::{KEY_FILES, check_key_file};
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 #[derive(clap::Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DoctorArgs {
+    #[command(subcommand)]
+    command: Option<DoctorCommand>,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum DoctorCommand {
+    /// Accept what was changed past Latchkey as it is now, after you have looked at it
+    ///
+    /// What does not fit its seal opens nothing: keys, users and workspaces are disabled, keys of such a policy are
+    /// refused, such a catalog is empty, and such a session has ended. This seals it as it is, records that in the audit
+    /// log, and says how to enable it.
+    #[command(
+        after_help = "Examples:\n  latchkey doctor accept key k3J9aQ0xZb && latchkey key enable k3J9aQ0xZb\n  \
+                      latchkey doctor accept user alice\n  latchkey doctor accept policy standard --data /var/lib/latchkey"
+    )]
+    Accept(AcceptArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct AcceptArgs {
+    /// What it is: catalog, key, policy, session, user or workspace
+    kind: String,
+    /// Its name, slug or id, as doctor names it
+    id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The server's answer.
+#[derive(Deserialize)]
+struct Accepted {
+    name: String,
+    next: Option<String>,
 }
 
 /// The server's answer, and ours.
@@ -35,6 +71,9 @@ struct Check {
 }
 
 pub fn run(args: &DoctorArgs) -> Result<End> {
+    if let Some(DoctorCommand::Accept(args)) = &args.command {
+        return accept(args);
+    }
     let doctor = examine(&args.common.data.data);
     if args.common.json {
         show::print(&serde_json::to_string(&doctor).unwrap_or_default())?;
@@ -46,6 +85,26 @@ pub fn run(args: &DoctorArgs) -> Result<End> {
     } else {
         End::Found
     })
+}
+
+fn accept(args: &AcceptArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let body = json!({ "kind": args.kind, "id": args.id });
+    let answer = server.ask("POST", &Target::of(&["doctor", "accept"]), Some(&body))?;
+    if args.common.json {
+        show::print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let accepted: Accepted = answer.json()?;
+    let mut text = format!("{}: accepted as it is now.", harmless(&accepted.name));
+    if let Some(next) = &accepted.next {
+        text.push_str(&format!(
+            " It is disabled; enable it with:\n  {}",
+            harmless(next)
+        ));
+    }
+    show::print(&text)?;
+    Ok(End::Done)
 }
 
 /// All findings. A server that cannot be asked is a finding itself.

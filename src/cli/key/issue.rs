@@ -5,6 +5,7 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{Common, Object, print, text_of};
 use crate::cli::words::{Body, JsonObject, Rate, Span, Until};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// How a secret is shown.
 #[derive(clap::Args, Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct IssueArgs {
     /// The user it belongs to, by name or uid [default: nobody]
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
+    /// Issue a management key without an owner: it does not end with the user who issued it
+    #[arg(long, conflicts_with = "owner")]
+    no_owner: bool,
     /// The rules it lives by
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
@@ -109,6 +113,7 @@ pub fn issue(args: &IssueArgs) -> Result<End> {
         .with("description", args.description.as_deref())
         .with("workspace", args.workspace.as_deref())
         .with("owner", args.owner.as_deref())
+        .with("owner", args.no_owner.then_some(Value::Null))
         .with("policy", args.policy.as_deref())
         .with("catalog", args.catalog.as_deref())
         .list("scopes", &args.scopes)

@@ -36,6 +36,9 @@ pub struct ListArgs {
     /// Only those of this user
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
+    /// Only those that this actor issued: user:NAME, key:ID, local:UID or system
+    #[arg(long, value_name = "ACTOR")]
+    created_by: Option<String>,
     /// Only those of this policy
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
@@ -66,6 +69,7 @@ pub fn list(args: &ListArgs) -> Result<End> {
     let target = Target::of(&["keys"])
         .with("workspace", args.workspace.as_deref())
         .with("owner", args.owner.as_deref())
+        .with("created_by", args.created_by.as_deref())
         .with("policy", args.policy.as_deref())
         .with("state", args.state.as_deref())
         .with("q", args.search.as_deref());

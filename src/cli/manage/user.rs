@@ -1,12 +1,13 @@
 //! `latchkey user`: people and service accounts.
 
 use super::workspace::Switch;
-use crate::cli::ask::{Server, Target};
+use crate::cli::ask::{Answer, Server, Target};
 use crate::cli::failure::{End, Result};
-use crate::cli::show::{self, Column, Common};
+use crate::cli::show::{self, Column, Common, Object, print, text_of};
 use crate::cli::typed;
 use crate::cli::words::{Body, OrNone, RoleAt};
 use clap::Subcommand;
+use serde::Deserialize;
 use std::path::PathBuf;
 
 #[rustfmt::skip]
@@ -51,8 +52,10 @@ pub enum UserCommand {
     )]
     Edit(EditArgs),
     /// Stop a user's sessions and keys, until the user is enabled again
-    #[command(after_help = "Example:\n  latchkey user disable alice")]
-    Disable(UserArgs),
+    #[command(
+        after_help = "Example:\n  latchkey user disable alice\n  latchkey user disable alice --end-keys"
+    )]
+    Disable(DisableArgs),
     /// Let a user and the user's keys in again
     #[command(after_help = "Example:\n  latchkey user enable alice")]
     Enable(UserArgs),
@@ -65,7 +68,7 @@ pub enum UserCommand {
     Unlock(UserArgs),
     /// Delete a user for good
     #[command(
-        after_help = "Examples:\n  latchkey user delete alice\n  latchkey user delete alice --yes"
+        after_help = "Examples:\n  latchkey user delete alice\n  latchkey user delete alice --end-keys --yes"
     )]
     Delete(DeleteArgs),
     /// Set a user's password, which is typed or piped in
@@ -128,9 +131,23 @@ pub struct EditArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+pub struct DisableArgs {
+    /// The user's name or uid
+    user: String,
+    /// Also delete the management keys without an owner that this user made
+    #[arg(long)]
+    end_keys: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
 pub struct DeleteArgs {
     /// The user's name or uid
     user: String,
+    /// Also delete the management keys without an owner that this user made
+    #[arg(long)]
+    end_keys: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -183,7 +200,7 @@ pub fn run(command: &UserCommand) -> Result<End> {
         UserCommand::List(common) => list(common),
         UserCommand::Show(args) => show(&args.common, &args.user),
         UserCommand::Edit(args) => edit(args),
-        UserCommand::Disable(args) => patch(&args.common, &args.user, Switch::Off.body()),
+        UserCommand::Disable(args) => disable(args),
         UserCommand::Enable(args) => patch(&args.common, &args.user, Switch::On.body()),
         UserCommand::Unlock(args) => unlock(&args.common, &args.user),
         UserCommand::Delete(args) => delete(args),
@@ -252,8 +269,56 @@ fn delete(args: &DeleteArgs) -> Result<End> {
     let user = &args.user;
     typed::confirm(&format!("Delete user {user} for good?"), args.yes)?;
     let server = Server::reach(&args.common.data.data)?;
-    server.ask("DELETE", &Target::of(&["users", user]), None)?;
+    let body = Body::default().flag("end_keys", args.end_keys).value();
+    let target = Target::of(&["users", user]);
+    let answer = server.ask("DELETE", &target, Some(&body))?;
     show::done(&args.common, &format!("deleted user {user}"))?;
+    match answer.status {
+        200 => ownerless(&args.common, &answer, args.end_keys),
+        _ => Ok(End::Done),
+    }
+}
+
+fn disable(args: &DisableArgs) -> Result<End> {
+    let body = Switch::Off.body().flag("end_keys", args.end_keys).value();
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask("PATCH", &Target::of(&["users", &args.user]), Some(&body))?;
+    if args.common.json {
+        show::one(&args.common, &answer)?;
+        return Ok(End::Done);
+    }
+    let mut user: Object = answer.json()?;
+    user.remove("ownerless_keys");
+    print(&user.written())?;
+    ownerless(&args.common, &answer, args.end_keys)
+}
+
+/// The part of an answer that names keys.
+#[derive(Deserialize)]
+struct Ownerless {
+    ownerless_keys: Vec<Object>,
+}
+
+/// Names the management keys without an owner that a user made.
+fn ownerless(common: &Common, answer: &Answer, ended: bool) -> Result<End> {
+    if common.json {
+        print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let body: Ownerless = answer.json()?;
+    if body.ownerless_keys.is_empty() {
+        return Ok(End::Done);
+    }
+    print(match ended {
+        true => "\nManagement keys without an owner that this user made, now deleted:",
+        false => {
+            "\nManagement keys without an owner that this user made, which still work (see --end-keys):"
+        }
+    })?;
+    for key in &body.ownerless_keys {
+        let (id, name) = (text_of(key.member("id")), text_of(key.member("name")));
+        print(&format!("  {id}  {name}"))?;
+    }
     Ok(End::Done)
 }
 

@@ -16,7 +16,6 @@ use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::keeping::backup::Schedule;
-use crate::ops::keeping::recorded;
 use crate::ops::oversight::retention::Retention;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
@@ -138,6 +137,7 @@ impl Doors<'_> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, wall_clock)?;
+        app.budgets.set_rate(settings.changes_rate());
         let hello = hello(first_run::begin(&app)?.as_deref());
         if let Some(every_s) = settings.backup_every {
             app.schedule_backups(Schedule {
@@ -197,7 +197,6 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
             );
             std::thread::sleep(LOAD_AGAIN);
         }
-        recorded::warn(&loading);
     };
     spawn("key loader", load)?;
     spawn("upkeep", move || upkeep::run(&keeping, interval, retention))

@@ -16,6 +16,11 @@ impl Object {
         found.map_or(&Value::Null, |(_, value)| value)
     }
 
+    /// Takes a member away.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
     /// Its members, a line each.
     pub fn written(&self) -> String {
         let line = |(name, value): &(String, Value)| vec![name.replace('_', " "), text_of(value)];

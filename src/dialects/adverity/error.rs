@@ -35,7 +35,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
             &format!("Request body is larger than {limit_bytes} bytes."),
         ),
         Error::TooMany { retry_after_s } => throttled((*retry_after_s).max(1)),
-        Error::Unauthenticated => {
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
             detail(401, unauthenticated(head)).with("www-authenticate", "Token")
         }
         Error::Unavailable(_) => detail(503, "Service temporarily unavailable, try again later.")

@@ -27,6 +27,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: true,
     render_error: error::render,
     render_fault: error::fault,
+    foresees: None,
     refusals: Some(CatalogWords {
         catalog: preset::CATALOG,
         word: error::refusal,

@@ -154,6 +154,7 @@ fn ui() -> Policy {
 fn catalog() -> Definition {
     Definition {
         name: CATALOG.to_owned(),
+        case_sensitive: false,
         scopes: scopes(),
         operations: operations(),
     }

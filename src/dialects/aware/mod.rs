@@ -29,6 +29,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| Refusal::new(status, why).on(Reply::new(status)),
+    foresees: None,
     refusals: Some(WORDS),
 };
 
@@ -163,7 +164,9 @@ fn render(err: &Error, head: &Head) -> Reply {
         Error::TooMany { retry_after_s } => {
             told(429).with("retry-after", retry_after_s.max(&1).to_string())
         }
-        Error::Unauthenticated => word(&Refused::credential(), Reply::new(401)),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            word(&Refused::credential(), Reply::new(401))
+        }
         Error::Unavailable(_) => told(503).with("retry-after", "5"),
         Error::UnsupportedMediaType(_) => told(415),
     }

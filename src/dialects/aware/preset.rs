@@ -4,7 +4,7 @@ use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, TiedTo,
+    SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -75,6 +75,7 @@ fn policy() -> Policy {
         editable: Editable::Only(Vec::new()),
         can_disable: false,
         can_rotate: false,
+        self_rotation: SelfRotation::No,
         confirm_name: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
@@ -103,6 +104,7 @@ fn catalog() -> Definition {
         };
     Definition {
         name: NAME.to_owned(),
+        case_sensitive: false,
         scopes: PERMISSIONS.into_iter().map(scope).collect(),
         operations: OPERATIONS.into_iter().map(operation).collect(),
     }

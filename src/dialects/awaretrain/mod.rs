@@ -31,6 +31,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| told(Reply::new(status), why),
+    foresees: None,
     refusals: Some(WORDS),
 };
 
@@ -121,7 +122,9 @@ fn render(err: &Error, head: &Head) -> Reply {
         Error::TooMany { retry_after_s } => {
             with(429).with("retry-after", retry_after_s.max(&1).to_string())
         }
-        Error::Unauthenticated => word(&Refused::credential(), Reply::new(401)),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            word(&Refused::credential(), Reply::new(401))
+        }
         Error::Unavailable(_) => with(503).with("retry-after", "5"),
         Error::UnsupportedMediaType(_) => with(415),
     }

@@ -5,7 +5,7 @@ use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, TiedTo,
+    SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -77,6 +77,7 @@ fn policy() -> Policy {
         ]),
         can_disable: false,
         can_rotate: false,
+        self_rotation: SelfRotation::No,
         confirm_name: false,
         tied_to: TiedTo::Workspace,
         // 1B-30
@@ -107,6 +108,7 @@ fn catalog() -> Definition {
     };
     Definition {
         name: NAME.to_owned(),
+        case_sensitive: false,
         scopes: SCOPES.into_iter().map(scope).collect(),
         operations: OPERATIONS.into_iter().map(operation).collect(),
     }

@@ -3,7 +3,7 @@
 use crate::domain::key::quota::RateStatus;
 use crate::http::reply::Reply;
 use crate::http::route::Refused;
-use crate::ops::verify::Verdict;
+use crate::ops::verify::{SubjectRoom, Verdict};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -44,10 +44,10 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
         .ends_at()
         .map(|end| verdict.now.seconds_until(end).to_string());
     let mut reply = Reply::new(200);
-    reply.add(
-        "remote-user",
-        owner.map_or(&*name, |owner| &owner.user_name),
-    );
+    // A key's name is text that its issuer chose, and no identity: it never stands where a user is expected.
+    reply.add("remote-user", owner.map_or("", |owner| &owner.user_name));
+    let mut room: SubjectRoom = [0; size_of::<SubjectRoom>()];
+    reply.add("x-auth-subject", verdict.subject(&mut room));
     reply.add("x-auth-key-id", key.id.digits());
     reply.add("x-auth-key-name", &*name);
     reply.add(

@@ -17,6 +17,7 @@ use crate::http::route::{Access::Public, Call, Refused, Route, Surface, inline};
 use crate::http::server::BodyRule::Ignore;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
 use original::Original;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const SURFACE: Surface = Surface {
     name: "forward-auth",
@@ -27,6 +28,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: false,
     render_error: render,
     render_fault: |status, _, _| Reply::new(status),
+    foresees: None,
     refusals: None,
 };
 
@@ -157,7 +159,19 @@ fn demands(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
         Proxy::Forwarding | Proxy::Nginx => Demands::from_query(call.request.query())?,
     };
     if demands == Demands::default() {
+        warn_once(
+            &NO_DEMANDS,
+            "forward-auth: a question demands nothing, so every valid key of every workspace is let in, management keys too; \
+             add ?catalog=, &scope= or &workspace= to the address that the proxy asks",
+        );
         return Some((demands, None));
+    }
+    if demands.catalog.is_none() && demands.workspace.is_none() {
+        warn_once(
+            &ONLY_SCOPES,
+            "forward-auth: a question demands a scope without a catalog or a workspace, so a key with a scope of this name from \
+             any workspace is let in; add &catalog= and &workspace= to the address that the proxy asks",
+        );
     }
     let directory = call.app.index.directory();
     if let Some(name) = &demands.catalog {
@@ -168,6 +182,18 @@ fn demands(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
         Some(text) => Some(directory.find_place(text)?.workspace.uid),
     };
     Some((demands, workspace))
+}
+
+/// Whether the log has said that a question demands nothing.
+static NO_DEMANDS: AtomicBool = AtomicBool::new(false);
+/// Whether the log has said that a question demands scopes of any workspace.
+static ONLY_SCOPES: AtomicBool = AtomicBool::new(false);
+
+/// Writes a warning to the log, the first time in the life of the process.
+fn warn_once(warned: &AtomicBool, text: &str) {
+    if !warned.load(Ordering::Relaxed) && !warned.swap(true, Ordering::Relaxed) {
+        log::warn!("{text}");
+    }
 }
 
 impl Demands {
@@ -223,7 +249,7 @@ fn words(text: Option<&str>) -> Option<Vec<String>> {
 /// Errors of this surface are refusals too; a proxy denies on every one of these.
 fn render(err: &Error, _: &Head) -> Reply {
     match err {
-        Error::Unauthenticated => answer::unauthenticated(true),
+        Error::LocalHeaderMissing | Error::Unauthenticated => answer::unauthenticated(true),
         Error::NotFound(_) => Reply::new(404),
         Error::MethodNotAllowed { allow } => Reply::new(405).with("allow", allow),
         Error::TooMany { retry_after_s } => {

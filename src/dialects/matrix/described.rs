@@ -6,7 +6,8 @@ use crate::dialects::SURFACES;
 use crate::dialects::native::openapi;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, TiedTo, Words, words,
+    AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
+    Words, words,
 };
 use crate::http::route::{QueryRule, Route};
 use serde_json::Value;
@@ -152,6 +153,7 @@ fn the_words_of_policies_are_described() {
         check_words::<SecretShown>(&document, schema, "secret_shown");
         let editable = [&["*"], words::<Field>().as_slice()].concat();
         check_list(&document, schema, "editable", editable);
+        check_words::<SelfRotation>(&document, schema, "self_rotation");
         check_words::<TiedTo>(&document, schema, "tied_to");
     }
 }

@@ -20,6 +20,7 @@ mod forward_auth;
 mod native;
 mod probes;
 mod products;
+mod taking;
 mod world;
 
 use crate::dialects::SURFACES;

@@ -1,8 +1,8 @@
 //! `GET /metrics`: the server's figures in the OpenMetrics text format, for Prometheus and whatever reads it.
 //!
-//! From this machine, or from anywhere on the address of `--metrics-listen`, without a credential; else with
-//! `audit:read` in the root workspace. Whoever is let in for being on this machine has to ask for a host that is this
-//! server; credentials, and the address that is for figures alone, are good under any name. No metric has a label whose values come from clients: the number of series is
+//! A process of this machine that sends `Latchkey-Local: 1`, and every client of the address of `--metrics-listen`, needs
+//! no credential; every other client needs `audit:read` in the root workspace. A request that is accepted because it
+//! comes from this machine must name a host that is this server; credentials, and the address that is for figures alone, are good under any name. No metric has a label whose values come from clients: the number of series is
 //! fixed.
 
 mod text;
@@ -22,6 +22,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, why, _| {
         Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
     },
+    foresees: None,
     refusals: None,
 };
 
@@ -42,16 +43,19 @@ fn metrics(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(200).body(CONTENT_TYPE, text.into_bytes()))
 }
 
+fn unauthenticated(why: &str) -> Reply {
+    Reply::new(401)
+        .with("www-authenticate", "Bearer realm=\"latchkey\"")
+        .body("text/plain", why.as_bytes().to_vec())
+}
+
 /// A status and a word; a scraper shows the first line of it.
 fn render(err: &Error, _: &Head) -> Reply {
     let (status, word) = match err {
         Error::MethodNotAllowed { allow } => return Reply::new(405).with("allow", allow),
+        Error::LocalHeaderMissing => return unauthenticated(&format!("{err}\n")),
         Error::Unauthenticated => {
-            let reply = Reply::new(401).with("www-authenticate", "Bearer realm=\"latchkey\"");
-            return reply.body(
-                "text/plain",
-                b"a credential with audit:read is needed\n".to_vec(),
-            );
+            return unauthenticated("a credential with audit:read is needed\n");
         }
         Error::Forbidden(_) => (403, "this credential does not have audit:read everywhere"),
         Error::Malformed(_) | Error::Invalid { .. } => (400, "this request cannot be read"),

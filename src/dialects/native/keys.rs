@@ -4,6 +4,7 @@ use crate::domain::key::quota::RateLimit;
 use crate::domain::key::{KeyId, State};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
+use crate::http::numbers;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -47,6 +48,8 @@ pub struct KeyBody<'a> {
     created_by: &'a str,
     created_at: String,
     rotated_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_rotated_from: Option<&'a str>,
     last_used_at: Option<String>,
     last_used_ip: Option<&'a str>,
     use_count: u64,
@@ -104,6 +107,7 @@ impl<'a> KeyBody<'a> {
             created_by: &key.created_by,
             created_at: key.created_at.to_string(),
             rotated_at: key.rotated_at.map(|at| at.to_string()),
+            self_rotated_from: key.self_rotated_from.as_deref(),
             last_used_at: view.usage.last_used_at.map(|at| at.to_string()),
             last_used_ip: view.usage.last_used_ip.as_deref(),
             use_count: view.usage.use_count,
@@ -118,6 +122,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         workspace: query.take("workspace"),
         policy: query.take("policy"),
         owner: query.take("owner"),
+        created_by: query.take("created_by"),
         state: state(query.take("state"))?,
         query: query.take("q"),
         expiring_within_s: query.take_number("expiring_within_s")?,
@@ -143,12 +148,13 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/keys`
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let retry = retry(call)?;
+    numbers::check_member(&call.request.body, "metadata")?;
     let mut body = Fields::of(call.request)?;
     let new = NewKey {
         name: body.required_text("name")?,
         description: body.text("description")?.unwrap_or_default(),
         workspace: body.text("workspace")?,
-        owner: body.text("owner")?,
+        owner: body.text_or_null("owner")?,
         policy: body.text("policy")?,
         catalog: body.text("catalog")?,
         scopes: body.texts("scopes")?.unwrap_or_default(),
@@ -176,6 +182,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 
 /// `PATCH /v1/keys/{id}`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
+    numbers::check_member(&call.request.body, "metadata")?;
     let mut body = Fields::of(call.request)?;
     let edit = Edit {
         name: body.text_not_null("name")?,
@@ -216,7 +223,12 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/keys/{id}/rotate`
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
-    let issued = keys::rotate::rotate(call.app, call.caller()?, id(call)?, grace(call)?)?;
+    let issued = keys::rotate::rotate(
+        call.app,
+        call.caller()?,
+        id(call)?,
+        grace(call, Grace::parse)?,
+    )?;
     shown(200, &issued)
 }
 
@@ -246,7 +258,7 @@ pub fn whoami(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/whoami/rotate`
 pub fn rotate_own(call: &Call<'_>) -> Result<Reply> {
     let secret = call.secret.ok_or(Error::Unauthenticated)?;
-    let (caller, grace) = (call.caller()?, grace(call)?);
+    let (caller, grace) = (call.caller()?, grace(call, Grace::parse_own)?);
     let issued = rotate_own_key(call.app, caller, secret.to_owned(), grace, Life::Kept)?;
     shown(200, &issued)
 }
@@ -263,9 +275,9 @@ fn shown(status: u16, issued: &Issued) -> Result<Reply> {
     Ok(Reply::json(status, &IssuedBody { key, secret }))
 }
 
-fn grace(call: &Call<'_>) -> Result<Grace> {
+fn grace(call: &Call<'_>, parse: fn(Option<u64>, bool) -> Result<Grace>) -> Result<Grace> {
     let mut body = Fields::of_optional(call.request)?;
-    let grace = Grace::parse(
+    let grace = parse(
         body.number("grace_s")?,
         body.flag("until_first_use")?.unwrap_or(false),
     )?;

@@ -11,9 +11,11 @@ mod rules;
 mod verify;
 mod workspaces;
 
+use crate::domain::people::permission::Permission::CatalogsWrite;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{
-    BODY_BYTES_MAX, Route, Surface, delete, get, inline, patch, post, put, strict,
+    BODY_BYTES_MAX, Route, Surface, delete, disables, get, inline, leaves_only_roles, patch, post,
+    put, strict,
 };
 use crate::http::server::BodyRule::UpTo;
 use keeping::{backups, doctor};
@@ -27,6 +29,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: true,
     render_error: problem::render,
     render_fault: problem::fault,
+    foresees: None,
     refusals: None,
 };
 
@@ -39,16 +42,16 @@ const ROUTES: &[Route] = &strict([
     inline("POST", "/verify",             Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
     post  (        "/verify/batch",       Verifier, verify::batch),
     post  (        "/introspect",         Verifier, oauth::introspect),
-    post  (        "/revoke",             Caller,   oauth::revoke),
+    post  (        "/revoke",             Caller,   oauth::revoke).takes_away(),
     // Keys
     get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
     post  (        "/keys/identify",      Caller,   verify::identify),
     get   (        "/keys/{id}",          Caller,   keys::find),
-    patch (        "/keys/{id}",          Caller,   keys::edit),
+    patch (        "/keys/{id}",          Caller,   keys::edit).takes_away_if(disables),
     delete(        "/keys/{id}",          Caller,   keys::delete),
     post  (        "/keys/{id}/rotate",   Caller,   keys::rotate),
-    post  (        "/keys/{id}/disable",  Caller,   keys::disable),
+    post  (        "/keys/{id}/disable",  Caller,   keys::disable).takes_away(),
     post  (        "/keys/{id}/enable",   Caller,   keys::enable),
     post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
     get   (        "/whoami",             Caller,   keys::whoami),
@@ -57,17 +60,17 @@ const ROUTES: &[Route] = &strict([
     get   (        "/workspaces",         Caller,   workspaces::list),
     post  (        "/workspaces",         Caller,   workspaces::create),
     get   (        "/workspaces/{id}",    Caller,   workspaces::find),
-    patch (        "/workspaces/{id}",    Caller,   workspaces::edit),
+    patch (        "/workspaces/{id}",    Caller,   workspaces::edit).takes_away_if(disables),
     delete(        "/workspaces/{id}",    Caller,   workspaces::delete).with_query(),
     // People
     get   (        "/users",              Caller,   people::list),
     post  (        "/users",              Caller,   people::create),
     get   (        "/users/{id}",         Caller,   people::find),
-    patch (        "/users/{id}",         Caller,   people::edit),
-    delete(        "/users/{id}",         Caller,   people::delete),
+    patch (        "/users/{id}",         Caller,   people::edit).takes_away_if(disables),
+    delete(        "/users/{id}",         Caller,   people::delete).with_query(),
     post  (        "/users/{id}/password",Caller,   people::set_password),
     post  (        "/users/{id}/unlock",  Caller,   people::unlock),
-    put   (        "/users/{id}/roles",   Caller,   people::set_roles),
+    put   (        "/users/{id}/roles",   Caller,   people::set_roles).takes_away_if(leaves_only_roles),
     get   (        "/users/{id}/authenticators", Caller, people::authenticators),
     delete(        "/users/{id}/authenticators", Caller, people::delete_authenticators),
     post  (        "/sessions",           Public,   people::sign_in),
@@ -75,7 +78,7 @@ const ROUTES: &[Route] = &strict([
     // What keys open
     get   (        "/catalogs",           Caller,   catalogs::list),
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
-    put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(),
+    put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(CatalogsWrite),
     delete(        "/catalogs/{name}",    Caller,   catalogs::delete),
     get   (        "/policies",           Caller,   policies::list),
     post  (        "/policies",           Caller,   policies::create),
@@ -88,6 +91,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/audit-events/prune", Caller,   oversight::prune),
     // The server itself
     get   (        "/doctor",             Caller,   doctor::examine),
+    post  (        "/doctor/accept",      Caller,   doctor::accept),
     post  (        "/doctor/bundle",      Caller,   doctor::bundle),
     get   (        "/backups",            Caller,   backups::list),
     post  (        "/backups",            Caller,   backups::create),

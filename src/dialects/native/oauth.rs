@@ -9,7 +9,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Request;
 use crate::http::route::Call;
 use crate::ops::keys;
-use crate::ops::verify::{Verdict, verify_blocking};
+use crate::ops::verify::{SubjectRoom, Verdict, verify_blocking};
 use serde::Serialize;
 
 /// RFC 7662, section 2.2.
@@ -92,7 +92,9 @@ fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
         active: true,
         scope: scopes.join(" "),
         client_id: key.id.to_string(),
-        sub: owner.clone().unwrap_or_else(|| key.name.to_string()),
+        sub: verdict
+            .subject(&mut [0; size_of::<SubjectRoom>()])
+            .to_owned(),
         username: owner,
         token_type: "Bearer",
         exp: key.ends_at().map(|end| end.unix_s()),

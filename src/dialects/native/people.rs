@@ -1,11 +1,12 @@
 //! Users and sessions: bodies in, bodies out.
 
-use super::keys::{PageBody, retry};
+use super::keys::{KeyBody, PageBody, retry};
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::keys::View;
 use crate::ops::people::{self, NewUser, UserEdit, attempts, authenticators, sessions};
 use serde::Serialize;
 
@@ -28,6 +29,23 @@ struct FailedBody {
     locked: bool,
     failed_attempts: u32,
     failed_since: Option<String>,
+}
+
+/// A user who was edited, and after a disabling the management keys that have no owner and that this user made.
+#[derive(Serialize)]
+struct EditedBody<'a> {
+    #[serde(flatten)]
+    user: UserBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ownerless_keys: Option<Vec<KeyBody<'a>>>,
+}
+
+/// The management keys that have no owner and that a deleted user made.
+#[derive(Serialize)]
+struct DeletedBody<'a> {
+    ownerless_keys: Vec<KeyBody<'a>>,
+    /// Whether they were ended with the user.
+    ended: bool,
 }
 
 #[derive(Serialize)]
@@ -94,16 +112,50 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let edit = UserEdit {
         email: body.text_or_null("email")?,
         enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
+        end_keys: body.flag("end_keys")?.unwrap_or(false),
     };
     body.finish()?;
-    let user = people::edit(call.app, call.caller()?, call.param("id"), edit)?;
-    Ok(Reply::json(200, &shown(call, &user)))
+    let disables = edit.enabled == Some(false);
+    let (user, made) = people::edit(call.app, call.caller()?, call.param("id"), edit)?;
+    let edited = EditedBody {
+        user: shown(call, &user),
+        ownerless_keys: disables.then(|| bodies(&made)).transpose()?,
+    };
+    Ok(Reply::json(200, &edited))
 }
 
-/// `DELETE /v1/users/{id}`
+/// `DELETE /v1/users/{id}`: `end_keys` in the query or in a body.
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    people::delete(call.app, call.caller()?, call.param("id"))?;
-    Ok(Reply::new(204))
+    let mut query = call.query()?;
+    let in_query = match query.take("end_keys").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            return Err(Error::Malformed(
+                "the parameter end_keys must be true or false".to_owned(),
+            ));
+        }
+    };
+    query.finish()?;
+    let mut body = Fields::of_optional(call.request)?;
+    let ended = body.flag("end_keys")?.unwrap_or(false) || in_query;
+    body.finish()?;
+    let made = people::delete(call.app, call.caller()?, call.param("id"), ended)?;
+    if made.is_empty() {
+        return Ok(Reply::new(204));
+    }
+    let ownerless_keys = bodies(&made)?;
+    Ok(Reply::json(
+        200,
+        &DeletedBody {
+            ownerless_keys,
+            ended,
+        },
+    ))
+}
+
+fn bodies(views: &[View]) -> Result<Vec<KeyBody<'_>>> {
+    views.iter().map(KeyBody::of).collect()
 }
 
 /// `POST /v1/users/{id}/password`

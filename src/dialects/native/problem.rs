@@ -30,7 +30,9 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::NotFound(_) => (404, "not-found", "Not found"),
         Error::TooLarge { .. } => (413, "too-large", "Request too large"),
         Error::TooMany { .. } => (429, "too-many-requests", "Too many requests"),
-        Error::Unauthenticated => (401, "unauthenticated", "Credential missing or not accepted"),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            (401, "unauthenticated", "Credential missing or not accepted")
+        }
         Error::Unavailable(_) => (503, "unavailable", "Temporarily unavailable"),
         Error::UnsupportedMediaType(_) => (415, "unsupported-media-type", "Unsupported media type"),
     };
@@ -55,7 +57,9 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::TooMany { retry_after_s } => {
             reply.with("retry-after", retry_after_s.max(&1).to_string())
         }
-        Error::Unauthenticated => reply.with("www-authenticate", challenge(head)),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            reply.with("www-authenticate", challenge(head))
+        }
         Error::Unavailable(_) => reply.with("retry-after", "5"),
         _ => reply,
     }

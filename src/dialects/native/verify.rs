@@ -205,6 +205,12 @@ impl Asked {
         let catalog = body.text("catalog")?;
         let method = body.text("method")?;
         let path = body.text("path")?;
+        // The query does not decide anything, and callers have the whole target at hand. A fragment is never sent to a
+        // server: a path with one stays as it is, and a catalog refuses it.
+        let path = path.map(|path| match path.split_once('?') {
+            Some((before, _)) if !path.contains('#') => before.to_owned(),
+            _ => path,
+        });
         let host = body.text("host")?;
         let ip = body.text("ip")?;
         let workspace = body.text("workspace")?;

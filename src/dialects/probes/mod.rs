@@ -19,6 +19,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, why, _| {
         Reply::new(status).body("text/plain", format!("{why}\n").into_bytes())
     },
+    foresees: None,
     refusals: None,
 };
 
@@ -33,8 +34,8 @@ fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
     Ok(Some(Reply::new(200).body("text/plain", b"ok\n".to_vec())))
 }
 
-/// `GET /readyz`: all keys are in memory and the store can be written. The machine's administrator on the Unix socket
-/// is told the details; nobody else is.
+/// `GET /readyz`: all keys are in memory and the store can be written. The administrator of this machine,
+/// on the Unix socket with the header `Latchkey-Local: 1`, gets the details; every other client gets one word.
 fn ready(call: &Call<'_>) -> Result<Reply> {
     let loaded = call.app.index.is_complete();
     let fault = if loaded {
@@ -103,6 +104,7 @@ fn render(err: &Error, _: &Head) -> Reply {
         | Error::Forbidden(_)
         | Error::Internal(_)
         | Error::Invalid { .. }
+        | Error::LocalHeaderMissing
         | Error::Malformed(_)
         | Error::Misdirected
         | Error::TooLarge { .. }

@@ -60,7 +60,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::NotFound(_) => (404, Kind::Logical),
         Error::TooLarge { .. } => (413, Kind::Transport),
         Error::TooMany { .. } => (429, Kind::Transport),
-        Error::Unauthenticated => (401, Kind::Security),
+        Error::LocalHeaderMissing | Error::Unauthenticated => (401, Kind::Security),
         Error::Unavailable(_) => (STATUS_SERVER, Kind::RetryableLogical),
         Error::UnsupportedMediaType(_) => (415, Kind::Transport),
     };
@@ -82,7 +82,9 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     };
     match err {
         Error::MethodNotAllowed { allow } => reply.with("allow", allow),
-        Error::Unauthenticated => reply.with("www-authenticate", "Bearer"),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            reply.with("www-authenticate", "Bearer")
+        }
         _ => reply,
     }
 }

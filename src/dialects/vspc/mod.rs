@@ -22,7 +22,9 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::HeaderFault;
 use crate::http::route::Access::{Caller as Known, Public};
-use crate::http::route::{Call, CatalogWords, Route, Surface, delete, get, patch, post};
+use crate::http::route::{
+    Call, CatalogWords, Route, Surface, delete, get, patch, patches_off, post,
+};
 use crate::ops::access::{Caller, as_owner};
 use crate::ops::people;
 use crate::ops::retry::Retry;
@@ -38,6 +40,7 @@ pub const SURFACE: Surface = Surface {
     checks_host: true,
     render_error: error::render,
     render_fault: error::fault,
+    foresees: None,
     refusals: Some(CatalogWords {
         catalog: preset::CATALOG,
         word: error::word,
@@ -57,7 +60,7 @@ const ROUTES: &[Route] = &[
     post  ("/users/{userUid}/logins/totp",            Known,  logins::authenticators::create_codes).with_query(),
     get   ("/authentication/keys/totp-secret",        Known,  logins::authenticators::draw).with_query(),
     get   ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::find).with_query(),
-    patch ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::edit).with_query(),
+    patch ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::edit).with_query().takes_away_if(patches_off),
     delete("/users/{userUid}/logins/{userLoginId}",   Known,  logins::delete).with_query(),
     get   ("/organizations/{organizationUid}/keys",   Known,  logins::list_of_organization).with_query(),
     // Users
@@ -65,7 +68,7 @@ const ROUTES: &[Route] = &[
     get   ("/users",                                  Known,  users::list).with_query(),
     post  ("/users",                                  Known,  users::create).with_query(),
     get   ("/users/{userUid}",                        Known,  users::find).with_query(),
-    patch ("/users/{userUid}",                        Known,  users::edit).with_query(),
+    patch ("/users/{userUid}",                        Known,  users::edit).with_query().takes_away_if(patches_off),
     delete("/users/{userUid}",                        Known,  users::delete).with_query(),
     // The server
     get   ("/about",                                  Known,  version::about).with_query(),

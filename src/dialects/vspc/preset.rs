@@ -3,6 +3,7 @@
 use crate::domain::catalog::{Definition, Operation, Scope};
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
+    SelfRotation,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -39,6 +40,7 @@ fn policy() -> Policy {
         addresses: AddressRule::Off,
         editable: Editable::Only(vec![Field::Description, Field::Name]),
         can_rotate: false,
+        self_rotation: SelfRotation::No,
         acts_for_owner: true,
         // Every role counts; auditors and members only read (1D-24).
         roles: Policy::default_roles(),
@@ -65,6 +67,7 @@ fn catalog() -> Definition {
     };
     Definition {
         name: CATALOG.to_owned(),
+        case_sensitive: false,
         scopes: SCOPES.into_iter().map(scope).collect(),
         operations: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
             .map(operation)

@@ -161,8 +161,10 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
             .filter(|_| touched("status"))
             .map(|word| word == "Enabled"),
         email: touched("profile/email").then(|| text("profile/email")),
+        end_keys: false,
     };
-    let user = people::edit(call.app, &caller, &user.uid.to_string(), edit).map_err(renamed)?;
+    let user = people::edit(call.app, &caller, &user.uid.to_string(), edit);
+    let (user, _) = user.map_err(renamed)?;
     answer(call, &picked, &user)
 }
 
@@ -170,7 +172,8 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     Picked::take(call.query()?, PROPERTIES)?;
-    people::delete(call.app, &caller, &user(call, &caller)?.uid.to_string())?;
+    let uid = user(call, &caller)?.uid.to_string();
+    people::delete(call.app, &caller, &uid, false)?;
     Ok(json(200, &EmptyBody { errors: [] }))
 }
 

@@ -4,22 +4,41 @@
 //! allows is copied below its literal siblings when the tree is built: `/a/{x}/c` beside `/a/b/d` adds
 //! `/a/b/c`. What the tree holds in all is bounded, and a catalog beyond it is refused when it is put; so is its
 //! depth, which is that of the longest path that a request may have.
+//!
+//! Many applications do not tell capitals from small letters, and some take `/users/admin.json` for `/users/admin`. To
+//! them a segment that resembles a literal is that literal, not what a parameter stands for. So a segment that a
+//! parameter or a rest would take, and that equals a literal at the same place but for case and one `.extension`, makes
+//! the request [`Found::Ambiguous`], whatever the literal's method is. Dots and blanks at the end of a segment, which
+//! Windows takes off, are refused by [`super::path`] already. A catalog that says `case_sensitive` goes by exact
+//! literals alone. All texts are ASCII here: [`super::path`] refuses the rest.
 
 use super::Operation;
 use super::path::SEGMENTS_MAX;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Nodes and answers that one compiled catalog is made of, copies included: keeps a hostile one from filling the memory.
 const WEIGHT_MAX: usize = 200_000;
 /// So many bytes of a segment's text weigh as much as a node.
 const TEXT_BYTES: usize = 32;
+/// Segments up to this length are compared without an allocation.
+const FOLDED_BYTES: usize = 256;
 
 /// One tree for operations of any host, one for each named host.
 #[derive(Debug, Default)]
 pub struct Matcher {
     any_host: Node,
     hosts: HashMap<String, Node>,
+}
+
+/// What a catalog has for a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// Two applications may take the request for two operations.
+    Ambiguous,
+    /// The operation's position.
+    Operation(usize),
+    Unknown,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -30,6 +49,8 @@ struct Node {
     rest: HashMap<String, usize>,
     literals: HashMap<String, Node>,
     parameter: Option<Box<Node>>,
+    /// The literals that a segment may resemble here, in lower case.
+    folded: HashSet<String>,
 }
 
 /// What a catalog may still weigh.
@@ -49,7 +70,7 @@ enum Part<'a> {
 
 impl Matcher {
     /// Builds the trees; an operation that another one already answers is refused with its position.
-    pub fn compile(operations: &[Operation]) -> Result<Matcher> {
+    pub fn compile(operations: &[Operation], case_sensitive: bool) -> Result<Matcher> {
         let mut matcher = Matcher::default();
         let mut budget = Budget(WEIGHT_MAX);
         for (position, operation) in operations.iter().enumerate() {
@@ -61,26 +82,34 @@ impl Matcher {
                 .map_err(|reason| Error::invalid(format!("operations[{position}].path"), reason))?;
         }
         for root in matcher.hosts.values_mut().chain([&mut matcher.any_host]) {
-            root.complete(&mut budget)
+            root.complete(&mut budget, case_sensitive)
                 .map_err(|reason| Error::invalid("operations", reason))?;
         }
         Ok(matcher)
     }
 
-    /// Whether some host has an operation of its own for this request.
+    /// Whether some host has an operation of its own for this request, or one that the request resembles.
     pub fn depends_on_host(&self, method: &str, segments: &[String]) -> bool {
-        self.hosts
-            .values()
-            .any(|root| root.find(method, segments).is_some())
+        self.hosts.values().any(|root| {
+            let (found, resembles) = root.find(method, segments);
+            found != Found::Unknown || resembles
+        })
     }
 
-    /// The position of the operation, literal segments before parameters, a named host before any host.
-    pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Option<usize> {
+    /// The operation, literal segments before parameters, a named host before any host.
+    pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Found {
         let named = host
             .and_then(super::path::host)
-            .and_then(|host| self.hosts.get(&host))
-            .and_then(|root| root.find(method, segments));
-        named.or_else(|| self.any_host.find(method, segments))
+            .and_then(|host| self.hosts.get(&host));
+        let (found, resembles) =
+            named.map_or((Found::Unknown, false), |root| root.find(method, segments));
+        match found {
+            Found::Unknown => match self.any_host.find(method, segments).0 {
+                Found::Operation(_) if resembles => Found::Ambiguous,
+                found => found,
+            },
+            found => found,
+        }
     }
 }
 
@@ -139,7 +168,17 @@ impl Node {
     }
 
     /// Copies what the parameter allows below each literal, so that `find` never turns back.
-    fn complete(&mut self, budget: &mut Budget) -> std::result::Result<(), Refusal> {
+    fn complete(
+        &mut self,
+        budget: &mut Budget,
+        case_sensitive: bool,
+    ) -> std::result::Result<(), Refusal> {
+        if !case_sensitive {
+            let names = self.literals.keys().filter(|text| !text.is_empty());
+            self.folded
+                .extend(names.map(|text| text.to_ascii_lowercase()));
+            self.join_twins(budget)?;
+        }
         for (text, child) in &mut self.literals {
             if text.is_empty() {
                 continue; // a trailing slash is nothing that a parameter or a rest could stand for
@@ -148,13 +187,60 @@ impl Node {
                 child.add(parameter, budget)?;
             }
             child.add_rest(&self.rest, budget)?;
-            child.complete(budget)?;
+            child.complete(budget, case_sensitive)?;
         }
         if let Some(parameter) = &mut self.parameter {
             parameter.add_rest(&self.rest, budget)?;
-            parameter.complete(budget)?;
+            parameter.complete(budget, case_sensitive)?;
         }
         Ok(())
+    }
+
+    /// Literals that differ in case alone, as in `/Users/{id}` beside `/users/admin`, are one place to an application
+    /// that ignores case: what a segment may resemble below one of them, it may resemble below the others.
+    fn join_twins(&mut self, budget: &mut Budget) -> std::result::Result<(), Refusal> {
+        let mut twins: HashMap<String, Vec<&Node>> = HashMap::new();
+        for (text, child) in &self.literals {
+            twins
+                .entry(text.to_ascii_lowercase())
+                .or_default()
+                .push(child);
+        }
+        let mut joined: HashMap<String, Node> = HashMap::new();
+        for (folded, children) in twins.into_iter().filter(|(_, children)| children.len() > 1) {
+            let mut together = Node::default();
+            for child in children {
+                together.add(child, budget)?;
+            }
+            together.complete(budget, false)?;
+            joined.insert(folded, together);
+        }
+        if joined.is_empty() {
+            return Ok(());
+        }
+        for (text, child) in &mut self.literals {
+            if let Some(together) = joined.get(&text.to_ascii_lowercase()) {
+                child.resemble(together);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over which literals a segment may resemble, here and below.
+    fn resemble(&mut self, other: &Node) {
+        self.folded.extend(other.folded.iter().cloned());
+        for (text, child) in &mut self.literals {
+            for (_, there) in other
+                .literals
+                .iter()
+                .filter(|(there, _)| there.eq_ignore_ascii_case(text))
+            {
+                child.resemble(there);
+            }
+        }
+        if let (Some(parameter), Some(there)) = (&mut self.parameter, &other.parameter) {
+            parameter.resemble(there);
+        }
     }
 
     /// A `{rest...}` above also answers whatever lies deeper and is not answered there.
@@ -195,22 +281,57 @@ impl Node {
         Ok(())
     }
 
-    fn find(&self, method: &str, segments: &[String]) -> Option<usize> {
+    /// The operation, and whether the segment at which the path left the tree resembles a literal: then this tree may
+    /// have an operation for the request after all.
+    fn find(&self, method: &str, segments: &[String]) -> (Found, bool) {
+        let operation = |known: &HashMap<String, usize>| {
+            known
+                .get(method)
+                .map_or(Found::Unknown, |position| Found::Operation(*position))
+        };
         let mut node = self;
-        for (depth, segment) in segments.iter().enumerate() {
-            let next = node.literals.get(segment).or_else(|| {
-                // A parameter stands for something: an empty segment is only a trailing slash.
-                node.parameter.as_deref().filter(|_| !segment.is_empty())
-            });
-            match next {
-                Some(next) => node = next,
-                None => {
-                    let nothing = depth + 1 == segments.len() && segment.is_empty();
-                    return node.rest.get(method).copied().filter(|_| !nothing);
-                }
+        for segment in segments {
+            if let Some(next) = node.literals.get(segment) {
+                node = next;
+                continue;
+            }
+            // A parameter and a rest stand for something: an empty segment is only a trailing slash.
+            if segment.is_empty() {
+                return (Found::Unknown, false);
+            }
+            let resembles = node.resembles_literal(segment);
+            match &node.parameter {
+                Some(_) if resembles => return (Found::Ambiguous, true),
+                Some(parameter) => node = parameter,
+                None if resembles && !node.rest.is_empty() => return (Found::Ambiguous, true),
+                None => return (operation(&node.rest), resembles),
             }
         }
-        node.methods.get(method).copied()
+        (operation(&node.methods), false)
+    }
+
+    /// Whether some application may take a segment that is no literal here for one.
+    fn resembles_literal(&self, segment: &str) -> bool {
+        if self.folded.is_empty() {
+            return false;
+        }
+        let mut room = [0; FOLDED_BYTES];
+        let long;
+        let folded = match room.get_mut(..segment.len()) {
+            Some(room) => {
+                room.copy_from_slice(segment.as_bytes());
+                room.make_ascii_lowercase();
+                std::str::from_utf8(room).unwrap_or(segment)
+            }
+            None => {
+                long = segment.to_ascii_lowercase();
+                &long
+            }
+        };
+        self.folded.contains(folded)
+            || folded
+                .rsplit_once('.')
+                .is_some_and(|(stem, _)| self.folded.contains(stem.trim_end_matches(['.', ' '])))
     }
 }
 
@@ -226,7 +347,7 @@ fn taken(earlier: Option<usize>) -> std::result::Result<(), String> {
 impl<'a> Part<'a> {
     fn parse(text: &'a str, last: bool) -> Part<'a> {
         let Some(inner) = text.strip_prefix('{') else {
-            return match super::path::segments(&format!("/{text}")).as_deref() {
+            return match super::path::template_segments(&format!("/{text}")).as_deref() {
                 Some([]) if last => Part::Literal(String::new()),
                 Some([one]) if !text.contains('}') => Part::Literal(one.clone()),
                 _ => Part::Faulty("has a segment that no request could have"),
@@ -266,17 +387,147 @@ mod tests {
             .enumerate()
             .map(|(n, path)| operation(&n.to_string(), "GET", path, &[]))
             .collect();
-        Matcher::compile(&operations).unwrap()
+        Matcher::compile(&operations, false).unwrap()
     }
 
     #[track_caller]
-    fn check(templates: &[&str], path: &str, expected: Option<usize>) {
+    fn check(templates: &[&str], path: &str, expected: impl Into<Found>) {
         let segments = super::super::path::segments(path).unwrap();
         assert_eq!(
             matcher(templates).find("GET", &segments, None),
-            expected,
+            expected.into(),
             "{path}"
         );
+    }
+
+    impl From<Option<usize>> for Found {
+        fn from(position: Option<usize>) -> Found {
+            position.map_or(Found::Unknown, Found::Operation)
+        }
+    }
+
+    // S5
+    #[test]
+    fn a_segment_that_resembles_a_literal_is_not_what_a_parameter_stands_for() {
+        let users = ["/users/{id}", "/users/admin"];
+        check(&users, "/users/7", Some(0));
+        check(&users, "/users/admins", Some(0));
+        check(&users, "/users/a.dmin", Some(0));
+        check(&users, "/users/.admin", Some(0));
+        check(&users, "/users/admin", Some(1));
+        for alike in [
+            "/users/Admin",
+            "/users/ADMIN",
+            "/users/%41dmin",
+            "/users/admin.json",
+            "/users/ADMIN.JSON",
+            "/users/admin..json",
+            "/users/admin%20.json",
+            "/users/admin.a%20b",
+        ] {
+            check(&users, alike, Found::Ambiguous);
+        }
+        check(&users, "/Users/7", None);
+
+        let files = [
+            "/files/{rest...}",
+            "/files/secret/x",
+            "/files/{a}/{b}/Hidden",
+        ];
+        check(&files, "/files/a/b", Some(0));
+        check(&files, "/files/secret/y", Some(0));
+        check(&files, "/files/secret/x", Some(1));
+        for alike in [
+            "/files/Secret",
+            "/files/Secret/x",
+            "/files/secret/X",
+            "/files/secret/x.txt",
+            "/files/secret.d/x",
+            "/files/a/b/hidden",
+            "/files/a/b/HIDDEN/c",
+        ] {
+            check(&files, alike, Found::Ambiguous);
+        }
+
+        let deep = ["/a/{p}/c", "/a/lit/c", "/a/{p}/{q}/d"];
+        check(&deep, "/a/x/c", Some(0));
+        check(&deep, "/a/lit/c", Some(1));
+        check(&deep, "/a/lit/z/d", Some(2));
+        check(&deep, "/a/LIT/c", Found::Ambiguous);
+        check(&deep, "/a/LIT/z/d", Found::Ambiguous);
+        check(&deep, "/a/x/C/d", Found::Ambiguous);
+        check(&deep, "/a/x/C", Found::Ambiguous);
+        let long = format!("/l/{}", "a".repeat(FOLDED_BYTES + 1));
+        check(
+            &["/l/{x}", &long],
+            &long.to_uppercase().replace("/L/", "/l/"),
+            Found::Ambiguous,
+        );
+    }
+
+    #[test]
+    fn literals_that_differ_in_case_alone_are_one_place() {
+        let twins = [
+            "/Users/{id}",
+            "/users/admin",
+            "/USERS/{id}/keys",
+            "/users/{id}/Keys/all",
+        ];
+        check(&twins, "/users/admin", Some(1));
+        check(&twins, "/Users/7", Some(0));
+        check(&twins, "/Users/admin", Found::Ambiguous);
+        check(&twins, "/USERS/admin/keys", Found::Ambiguous);
+        check(&twins, "/USERS/7/keys", Some(2));
+        check(&["/a", "/A/{x...}", "/a/b/c"], "/A/b/c", Found::Ambiguous);
+    }
+
+    #[test]
+    fn a_literal_counts_whatever_its_method_and_host_are() {
+        let mut there = operation("there", "DELETE", "/users/admin", &[]);
+        let get = operation("get", "GET", "/users/{id}", &[]);
+        let find = |operations: &[Operation], path: &str, host: Option<&str>| {
+            let segments = super::super::path::segments(path).unwrap();
+            let matcher = Matcher::compile(operations, false).unwrap();
+            let found = matcher.find("GET", &segments, host);
+            (found, matcher.depends_on_host("GET", &segments))
+        };
+        let found = find(&[there.clone(), get.clone()], "/users/Admin", None);
+        assert_eq!(found, (Found::Ambiguous, false));
+
+        there.host = Some("api.example".to_owned());
+        there.method = "GET".to_owned();
+        let both = [there, get];
+        let ask = |path: &str, host: &str| find(&both, path, Some(host));
+        let ambiguous = (Found::Ambiguous, true);
+        assert_eq!(ask("/users/Admin", "api.example"), ambiguous);
+        assert_eq!(ask("/USERS/admin", "api.example").0, Found::Unknown);
+        assert_eq!(ask("/users/admin", "api.example").0, Found::Operation(0));
+        assert_eq!(ask("/users/7", "api.example"), (Found::Operation(1), false));
+        assert_eq!(ask("/users/Admin", "other.example").0, Found::Operation(1));
+    }
+
+    #[test]
+    fn a_catalog_that_tells_case_goes_by_exact_literals() {
+        let operations = [
+            operation("one", "GET", "/users/{id}", &[]),
+            operation("two", "GET", "/users/admin", &[]),
+        ];
+        let matcher = Matcher::compile(&operations, true).unwrap();
+        for (path, position) in [
+            ("/users/admin", 1),
+            ("/users/Admin", 0),
+            ("/users/admin.json", 0),
+        ] {
+            let segments = super::super::path::segments(path).unwrap();
+            let found = matcher.find("GET", &segments, None);
+            assert_eq!(found, Found::Operation(position), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_stored_template_that_no_request_reaches_any_more_is_loaded() {
+        let stored = [operation("old", "GET", "/a./{x}", &[])];
+        assert!(Matcher::compile(&stored, false).is_ok());
     }
 
     #[test]
@@ -324,21 +575,16 @@ mod tests {
     fn operations_of_a_host_answer_for_that_host_only() {
         let mut there = operation("there", "GET", "/a", &[]);
         there.host = Some("api.example".to_owned());
-        let matcher = Matcher::compile(&[there]).unwrap();
+        let matcher = Matcher::compile(&[there], false).unwrap();
         let segments = vec!["a".to_owned()];
         assert_eq!(
             matcher.find("GET", &segments, Some("API.example.:443")),
-            Some(0)
+            Found::Operation(0)
         );
-        assert_eq!(
-            matcher.find("GET", &segments, Some("evil-api.example")),
-            None
-        );
-        assert_eq!(
-            matcher.find("GET", &segments, Some("api.example, other")),
-            None
-        );
-        assert_eq!(matcher.find("GET", &segments, None), None);
+        for host in [Some("evil-api.example"), Some("api.example, other"), None] {
+            let found = matcher.find("GET", &segments, host);
+            assert_eq!(found, Found::Unknown, "{host:?}");
+        }
     }
 
     #[test]
@@ -356,7 +602,7 @@ mod tests {
             "/x{y}",
         ] {
             assert!(
-                Matcher::compile(&[operation("x", "GET", bad, &[])]).is_err(),
+                Matcher::compile(&[operation("x", "GET", bad, &[])], false).is_err(),
                 "{bad}"
             );
         }
@@ -368,7 +614,7 @@ mod tests {
             .enumerate()
             .map(|(n, (method, path))| operation(&n.to_string(), &method, &path, &[]))
             .collect();
-        Matcher::compile(&operations).is_ok()
+        Matcher::compile(&operations, false).is_ok()
     }
 
     #[test]

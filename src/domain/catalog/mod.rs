@@ -6,7 +6,7 @@ pub mod path;
 use super::key::verdict::Detail;
 use crate::domain::sorted;
 use crate::error::{Error, Result};
-use matcher::Matcher;
+use matcher::{Found, Matcher};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The built-in catalog that holds this server's own permissions.
@@ -51,6 +51,9 @@ pub struct Operation {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Definition {
     pub name: String,
+    /// Whether the application tells capitals from small letters and takes no extension for granted: then a segment
+    /// that resembles a literal is what the parameter beside it stands for.
+    pub case_sensitive: bool,
     pub scopes: Vec<Scope>,
     pub operations: Vec<Operation>,
 }
@@ -87,8 +90,28 @@ pub fn check_scope_name(field: &str, name: &str) -> Result<()> {
 }
 
 impl Catalog {
-    /// Checks a definition whole; the error names the member at fault.
+    /// Checks a new definition whole; the error names the member at fault.
     pub fn compile(definition: Definition) -> Result<Catalog> {
+        let catalog = Catalog::load(definition)?;
+        for (position, operation) in catalog.definition.operations.iter().enumerate() {
+            let literals = operation
+                .path
+                .split('/')
+                .filter(|part| !part.starts_with('{'));
+            for literal in literals.filter(|part| !part.is_empty()) {
+                if path::segments(&format!("/{literal}")).is_none() {
+                    return Err(Error::invalid(
+                        format!("operations[{position}].path"),
+                        "has a segment that no request could have: one that begins with a blank, or ends with a blank or a dot",
+                    ));
+                }
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// As [`Catalog::compile`], for one that is stored: it may be of an earlier version, which took more.
+    pub fn load(definition: Definition) -> Result<Catalog> {
         if definition.scopes.len() > SCOPES_MAX {
             return Err(Error::invalid(
                 "scopes",
@@ -103,7 +126,7 @@ impl Catalog {
         }
         let closures = closures(&definition.scopes)?;
         check_operations(&definition.operations, &closures)?;
-        let matcher = Matcher::compile(&definition.operations)?;
+        let matcher = Matcher::compile(&definition.operations, definition.case_sensitive)?;
         let root_only = definition.scopes.iter().filter(|scope| scope.root_only);
         Ok(Catalog {
             root_only: root_only.map(|scope| scope.name.clone()).collect(),
@@ -170,10 +193,11 @@ impl Catalog {
         if in_doubt {
             return Err(Detail::UnsafeRequest);
         }
-        let index = self
-            .matcher
-            .find(method, &segments, host)
-            .ok_or(Detail::UnknownOperation)?;
+        let index = match self.matcher.find(method, &segments, host) {
+            Found::Ambiguous => return Err(Detail::UnsafeRequest),
+            Found::Operation(index) => index,
+            Found::Unknown => return Err(Detail::UnknownOperation),
+        };
         let operation = &self.definition.operations[index];
         Ok(Demand {
             any_of: &operation.any_of,
@@ -301,6 +325,7 @@ mod tests {
     fn billing() -> Definition {
         Definition {
             name: "billing".to_owned(),
+            case_sensitive: false,
             scopes: vec![
                 scope("i:read", &[]),
                 scope("i:write", &["i:read"]),
@@ -379,6 +404,10 @@ mod tests {
         );
         check(
             |d| d.operations[0].path = "i".to_owned(),
+            "operations[0].path",
+        );
+        check(
+            |d| d.operations[0].path = "/i./x".to_owned(),
             "operations[0].path",
         );
         check(

@@ -2,6 +2,20 @@
 
 /// The members in their order, each with its value afterwards; `None` if the text is not of that form.
 pub fn parse(text: &str) -> Option<Vec<(String, Option<String>)>> {
+    let members = parse_both(text)?.into_iter();
+    Some(members.map(|(name, _, new)| (name, new)).collect())
+}
+
+/// The value that a member had before the change.
+pub fn before(text: &str, member: &str) -> Option<String> {
+    let mut members = parse_both(text)?.into_iter();
+    members.find(|(name, _, _)| name == member)?.1
+}
+
+/// A member, and its values before and after.
+type Change = (String, Option<String>, Option<String>);
+
+fn parse_both(text: &str) -> Option<Vec<Change>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
@@ -9,9 +23,9 @@ pub fn parse(text: &str) -> Option<Vec<(String, Option<String>)>> {
     let mut members = Vec::new();
     loop {
         let (name, after) = value(rest)?;
-        let (_, after) = value(after.strip_prefix(":[")?)?;
+        let (old, after) = value(after.strip_prefix(":[")?)?;
         let (new, after) = value(after.strip_prefix(',')?)?;
-        members.push((name?, new));
+        members.push((name?, old, new));
         rest = after.strip_prefix(']')?;
         match rest.strip_prefix(',') {
             Some(more) => rest = more,
@@ -49,6 +63,12 @@ mod tests {
     use super::*;
     use crate::domain::audit::Changes;
 
+    fn changes_of(member: &'static str, old: &str, new: &str) -> String {
+        let mut changes = Changes::default();
+        changes.note(member, &old, &new);
+        changes.into_json()
+    }
+
     #[test]
     fn what_was_written_is_read() {
         let mut changes = Changes::default();
@@ -60,6 +80,9 @@ mod tests {
         ];
         assert_eq!(parse(&changes.into_json()).unwrap(), expected);
         assert_eq!(parse("").unwrap(), []);
+        let text = changes_of("slug", "emea", "europe");
+        assert_eq!(before(&text, "slug").as_deref(), Some("emea"));
+        assert_eq!(before(&text, "name"), None);
         for bad in [
             "{",
             "{}",

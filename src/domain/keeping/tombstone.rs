@@ -5,8 +5,10 @@
 //! the SHA-256 of what stands before it. A line `<milliseconds> mark <number> <hash> <check>` says up to which event
 //! the audit log had been looked at; the hash tells whether it still is the same log. Lines `given` are [`super::numbers`].
 
+use super::changes;
 use super::numbers::{Numbers, Series};
 use crate::domain::audit::{Event, Kind, Outcome, digest_of};
+use crate::domain::policy::{Field, Meaning, word};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -22,17 +24,20 @@ pub enum Verb {
     On,
     /// A user's password is another one.
     Password,
+    /// A user or workspace has given up a name. The id is the name, which is never a uid.
+    Retired,
     /// Secrets that the key had before have been replaced.
     Rotated,
 }
 
-const VERBS: [(Verb, &str); 7] = [
+const VERBS: [(Verb, &str); 8] = [
     (Verb::Authenticator, "authenticator"),
     (Verb::Changed, "changed"),
     (Verb::Deleted, "deleted"),
     (Verb::Off, "off"),
     (Verb::On, "on"),
     (Verb::Password, "password"),
+    (Verb::Retired, "retired"),
     (Verb::Rotated, "rotated"),
 ];
 
@@ -63,6 +68,7 @@ pub struct Fate {
     pub rotated: Option<Timestamp>,
     pub changed: Option<Timestamp>,
     pub password: Option<Timestamp>,
+    pub retired: Option<Timestamp>,
     pub authenticator: Option<Timestamp>,
 }
 
@@ -80,16 +86,13 @@ pub struct Tombstones {
     pub damaged: usize,
 }
 
-/// Members of a key whose edit may narrow what it opens.
-const LIMITS: [&str; 7] = [
-    "scopes",
-    "read_only",
-    "not_before",
-    "expires_at",
-    "allowed_ips",
-    "rate_limit",
-    "uses_left",
-];
+/// Whether an edit of this member of a key may narrow what the key opens, or what services let it do.
+fn narrows(field: Field) -> bool {
+    match field.meaning() {
+        Meaning::Label => false,
+        Meaning::Limit | Meaning::Told => true,
+    }
+}
 
 /// The tombstone that an event asks for. What an unknown action did to a thing counts as a change of its limits.
 pub fn of(event: &Event) -> Vec<Tombstone> {
@@ -113,7 +116,12 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         .filter_map(|(is, verb)| is.then_some(verb));
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
-        (_, "create" | "install" | "issue" | "page" | "reveal" | "tampered") => Vec::new(),
+        (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
+        // Failed attempts are the state of this machine: a restore takes nothing away because of them.
+        (Kind::User, "lock" | "unlock") => Vec::new(),
+        (_, "accept" | "create" | "install" | "issue" | "page" | "reveal" | "tampered") => {
+            Vec::new()
+        }
         (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
         (Kind::Policy, "delete") => Vec::new(),
         (_, "delete" | "revoke") => vec![Verb::Deleted],
@@ -121,12 +129,11 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         (_, "enable") => vec![Verb::On],
         (Kind::Key, "rotate" | "rotation_complete") => vec![Verb::Rotated],
         (Kind::Key, "edit") => {
-            let narrower = LIMITS.iter().any(edited).then_some(Verb::Changed);
-            switch.chain(narrower).collect()
+            let mut narrower = Field::all().filter(|field| narrows(*field));
+            let narrowed = narrower.any(|field| edited(&word(field)));
+            switch.chain(narrowed.then_some(Verb::Changed)).collect()
         }
         (Kind::User, "edit") => switch.collect(),
-        // Failed attempts are the state of this machine: a restore takes nothing away because of them.
-        (Kind::User, "lock" | "unlock") => Vec::new(),
         (Kind::User, "password" | "set_up") => vec![Verb::Password],
         (Kind::User, "authenticator_edit") if !edited(&"enabled") => Vec::new(),
         (Kind::User, "authenticator_add" | "authenticator_delete" | "authenticator_edit") => {
@@ -144,7 +151,24 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         kind,
         id: event.target.id.clone(),
     };
-    verbs.into_iter().map(one).collect()
+    let name = retired_name(event).map(|name| Tombstone {
+        id: name,
+        ..one(Verb::Retired)
+    });
+    verbs.into_iter().map(one).chain(name).collect()
+}
+
+/// The name of a user, or the slug of a workspace, that an event has taken from its holder.
+pub fn retired_name(event: &Event) -> Option<String> {
+    let member = match event.target.kind {
+        Kind::User => "user_name",
+        Kind::Workspace => "slug",
+        Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session => return None,
+    };
+    let name = changes::before(&event.changes, member)?;
+    // Names have neither blanks nor line ends; what has is none, and must not spoil the file.
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+    (event.outcome == Outcome::Allowed && is_name).then_some(name)
 }
 
 impl Tombstone {
@@ -242,6 +266,7 @@ impl Tombstones {
             Verb::Off => fate.switched = Some((one.at, false)),
             Verb::On => fate.switched = Some((one.at, true)),
             Verb::Password => fate.password = fate.password.max(at),
+            Verb::Retired => fate.retired = fate.retired.max(at),
             Verb::Rotated => fate.rotated = fate.rotated.max(at),
         }
     }
@@ -274,6 +299,7 @@ impl Tombstones {
             write(fate.changed, Verb::Changed);
             write(fate.password, Verb::Password);
             write(fate.authenticator, Verb::Authenticator);
+            write(fate.retired, Verb::Retired);
         }
         let at = self.latest.unwrap_or(Timestamp(0));
         text.push_str(&Numbers::default().lines(self.given, at));
@@ -343,6 +369,12 @@ mod tests {
             r#"{"expires_at":[null,"1"]}"#,
             &[Verb::Changed],
         );
+        check(
+            "key.edit",
+            Kind::Key,
+            r#"{"metadata":["{}","{\"plan\":1}"]}"#,
+            &[Verb::Changed],
+        );
         // A value that looks like a member is none.
         check(
             "key.edit",
@@ -353,8 +385,25 @@ mod tests {
         check("user.edit", Kind::User, off, &[Verb::Off]);
         check("user.edit", Kind::User, r#"{"email":[null,"a"]}"#, &[]);
         check("user.roles", Kind::User, "", &[Verb::Changed]);
-        check("user.lock", Kind::User, "", &[]);
-        check("user.unlock", Kind::User, "", &[]);
+        ["user.lock", "user.unlock"].map(|action| check(action, Kind::User, "", &[]));
+        check(
+            "user.delete",
+            Kind::User,
+            r#"{"user_name":["alice",""]}"#,
+            &[Verb::Deleted, Verb::Retired],
+        );
+        check(
+            "workspace.create",
+            Kind::Workspace,
+            r#"{"slug":["","emea"]}"#,
+            &[],
+        );
+        check(
+            "workspace.edit",
+            Kind::Workspace,
+            r#"{"slug":["emea","europe"]}"#,
+            &[Verb::Retired],
+        );
         check("user.password", Kind::User, "", &[Verb::Password]);
         check(
             "user.authenticator_add",
@@ -396,13 +445,14 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 34] = [
+        const KNOWN: [&str; 39] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
             "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
             "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
             "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit", "user.lock",
             "user.password", "user.roles", "user.set_up", "user.unlock", "workspace.create", "workspace.delete", "workspace.edit",
-            "session.create", "session.delete", "session.refresh",
+            "session.create", "session.delete", "session.refresh", "catalog.accept", "key.accept", "policy.accept",
+            "user.accept", "workspace.accept",
         ];
         let mut folders = vec![std::path::PathBuf::from("src/ops")];
         while let Some(folder) = folders.pop() {

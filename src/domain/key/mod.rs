@@ -3,6 +3,7 @@
 //! What verification needs of a key is [`live::Live`]; the rules that decide are in [`verdict`].
 
 pub mod address;
+pub mod changes;
 pub mod keyfile;
 pub mod live;
 pub mod pepper;
@@ -94,6 +95,8 @@ pub struct Key {
     pub deleted_at: Option<Timestamp>,
     /// Start and end of the newest secret, safe to show.
     pub hint: String,
+    /// The address that the newest rotation came from, if the key rotated itself.
+    pub self_rotated_from: Option<String>,
 }
 
 /// What a key is at a moment, gravest reason first.
@@ -182,6 +185,7 @@ impl Key {
             rotated_at: None,
             deleted_at: None,
             hint: String::new(),
+            self_rotated_from: None,
         }
     }
 }

@@ -118,6 +118,7 @@ pub fn built_in_catalog() -> Definition {
     };
     Definition {
         name: BUILT_IN.to_owned(),
+        case_sensitive: false,
         scopes: TABLE.iter().map(scope).collect(),
         operations: Vec::new(),
     }

@@ -62,6 +62,7 @@ const TAKEN_FAMILIES: &[&str] = &[
     "access-control-",
     "content-",
     "if-",
+    "latchkey-",
     "proxy-",
     "sec-",
     "x-auth-",

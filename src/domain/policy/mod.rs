@@ -4,22 +4,27 @@
 //! demands of a key.
 //!
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `confirm_name`, `editable` and `secret_shown` hold for
-//! them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
+//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `self_rotation`, `confirm_name`, `editable` and
+//! `secret_shown` hold for them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
 //! `issued_by`, `owner`, `catalog`, `prefix` and the greatest numbers of keys concern new keys alone; but `root_administrator`
 //! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
 
 pub mod definition;
+mod field;
 pub mod roles;
 pub mod rules;
 pub mod stricter;
 
 use super::key::quota::RateLimit;
+pub use field::{Field, Meaning};
 
 /// The policy of keys whose issuer named none.
 pub const STANDARD: &str = "standard";
+
+/// Keys of the policy [`STANDARD`] that one user may own.
+pub const KEYS_PER_OWNER_MAX: u32 = 1_000;
 
 /// One policy, as stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +56,8 @@ pub struct Policy {
     pub editable: Editable,
     pub can_disable: bool,
     pub can_rotate: bool,
+    /// What a key may do about its own secret, with nothing but that secret.
+    pub self_rotation: SelfRotation,
     /// Deleting asks for the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
@@ -129,6 +136,19 @@ pub enum AddressRule {
     Off,
 }
 
+/// Whether a key may replace its own secret, without the right to manage keys. A key that can only read never may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SelfRotation {
+    /// The old secret ends with the rotation, so that its holder notices.
+    AtOnce,
+    /// The old secret may go on working for a time, at most [`SELF_GRACE_S_MAX`].
+    Grace,
+    No,
+}
+
+/// The longest time that the old secret of a key that has rotated itself may go on working: an hour.
+pub const SELF_GRACE_S_MAX: u64 = 3_600;
+
 /// How often a secret can be seen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SecretShown {
@@ -154,21 +174,6 @@ pub enum Editable {
     All,
     /// These members, and none that a later version adds.
     Only(Vec<Field>),
-}
-
-/// The members of a key that an edit can change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Field {
-    AllowedIps,
-    Description,
-    ExpiresAt,
-    Metadata,
-    Name,
-    NotBefore,
-    RateLimit,
-    ReadOnly,
-    Scopes,
-    UsesLeft,
 }
 
 /// An enum whose values have words, in one table.
@@ -223,25 +228,18 @@ impl Words for SecretShown {
         &[(SecretShown::Once, "once"), (SecretShown::Sealed, "sealed")];
 }
 
+impl Words for SelfRotation {
+    const TABLE: &'static [(Self, &'static str)] = &[
+        (SelfRotation::AtOnce, "at_once"),
+        (SelfRotation::Grace, "grace"),
+        (SelfRotation::No, "no"),
+    ];
+}
+
 impl Words for TiedTo {
     const TABLE: &'static [(Self, &'static str)] = &[
         (TiedTo::OwnerAndWorkspace, "owner_and_workspace"),
         (TiedTo::Workspace, "workspace"),
-    ];
-}
-
-impl Words for Field {
-    const TABLE: &'static [(Self, &'static str)] = &[
-        (Field::AllowedIps, "allowed_ips"),
-        (Field::Description, "description"),
-        (Field::ExpiresAt, "expires_at"),
-        (Field::Metadata, "metadata"),
-        (Field::Name, "name"),
-        (Field::NotBefore, "not_before"),
-        (Field::RateLimit, "rate_limit"),
-        (Field::ReadOnly, "read_only"),
-        (Field::Scopes, "scopes"),
-        (Field::UsesLeft, "uses_left"),
     ];
 }
 
@@ -318,13 +316,6 @@ impl Editable {
     }
 }
 
-impl Field {
-    /// Every member that a policy can open for edits.
-    pub fn all() -> impl Iterator<Item = Field> {
-        Field::TABLE.iter().map(|(field, _)| *field)
-    }
-}
-
 impl CredentialHeader {
     /// `bearer`, `token`, or the header's name in lower case.
     pub fn as_str(&self) -> &str {
@@ -346,7 +337,8 @@ impl CredentialHeader {
 }
 
 impl Policy {
-    /// The policy that is there from the first start: everything may be set, nothing must be.
+    /// The policy that is there from the first start: everything may be set, nothing must be. A user owns a bounded number
+    /// of its keys, because a user with few rights can issue them.
     pub fn standard() -> Policy {
         Policy {
             name: STANDARD.to_owned(),
@@ -366,12 +358,13 @@ impl Policy {
             expiry_months_max: None,
             addresses: AddressRule::Cidr,
             keys_per_workspace_max: None,
-            keys_per_owner_max: None,
+            keys_per_owner_max: Some(KEYS_PER_OWNER_MAX),
             name_unique: false,
             secret_shown: SecretShown::Once,
             editable: Editable::All,
             can_disable: true,
             can_rotate: true,
+            self_rotation: SelfRotation::AtOnce,
             confirm_name: false,
             tied_to: TiedTo::OwnerAndWorkspace,
             acts_for_owner: false,

@@ -1,6 +1,8 @@
 //! What a policy demands of a key, at issue and at every edit.
 
-use super::{AddressRule, Expiry, Field, Policy, Presence, SecretShown, word};
+use super::{
+    AddressRule, Expiry, Field, Policy, Presence, SELF_GRACE_S_MAX, SecretShown, SelfRotation, word,
+};
 use crate::domain::key::Key;
 use crate::domain::key::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
 use crate::domain::time::Timestamp;
@@ -97,6 +99,35 @@ impl Policy {
             "keys of policy {} cannot be rotated; issue a new key and delete this one",
             self.name
         )))
+    }
+
+    /// Refuses a rotation that a key asks for with nothing but its own secret, as far as the policy does not allow it.
+    /// `grace_s` is how long the old secret is to go on working.
+    pub fn check_self_rotation(&self, key: &Key, grace_s: u64) -> Result<()> {
+        if key.read_only {
+            return Err(Error::Forbidden(
+                "a key that can only read cannot rotate itself; ask an administrator to rotate it"
+                    .to_owned(),
+            ));
+        }
+        let name = &self.name;
+        match self.self_rotation {
+            SelfRotation::No => Err(Error::Forbidden(format!(
+                "keys of policy {name} cannot rotate themselves; ask an administrator to rotate the key"
+            ))),
+            SelfRotation::AtOnce if grace_s > 0 => Err(Error::invalid(
+                "grace_s",
+                format!(
+                    "must be left out, and until_first_use too: when a key of policy {name} rotates itself, its old \
+                     secret ends at once"
+                ),
+            )),
+            SelfRotation::Grace if grace_s > SELF_GRACE_S_MAX => Err(Error::invalid(
+                "grace_s",
+                format!("must be at most {SELF_GRACE_S_MAX} when a key rotates itself"),
+            )),
+            SelfRotation::AtOnce | SelfRotation::Grace => Ok(()),
+        }
     }
 
     /// Refuses a deletion that does not name the key where the policy asks for it.
@@ -325,6 +356,37 @@ mod tests {
         check(&policy(Optional, Required), &key, Some("scopes"));
         check(&policy(Optional, Required), &scoped, None);
         check(&policy(Optional, Forbidden), &scoped, Some("scopes"));
+    }
+
+    #[test]
+    fn a_key_rotates_itself_only_as_its_policy_allows_and_never_if_it_only_reads() {
+        let (key, reader) = (
+            Key::sample(),
+            Key {
+                read_only: true,
+                ..Key::sample()
+            },
+        );
+        let allowed = |self_rotation, key: &Key, grace_s| {
+            let policy = Policy {
+                self_rotation,
+                ..Policy::standard()
+            };
+            policy.check_self_rotation(key, grace_s).is_ok()
+        };
+        let hour = SELF_GRACE_S_MAX;
+        assert_eq!(Policy::standard().self_rotation, SelfRotation::AtOnce);
+        for (rule, grace_s, expected) in [
+            (SelfRotation::No, 0, false),
+            (SelfRotation::AtOnce, 0, true),
+            (SelfRotation::AtOnce, 1, false),
+            (SelfRotation::Grace, 0, true),
+            (SelfRotation::Grace, hour, true),
+            (SelfRotation::Grace, hour + 1, false),
+        ] {
+            assert_eq!(allowed(rule, &key, grace_s), expected, "{rule:?} {grace_s}");
+            assert!(!allowed(rule, &reader, grace_s), "{rule:?} {grace_s}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Which of two policies permits less. One rule for every member: whatever the new version permits, the old one
 //! permitted too.
 
-use super::{AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, TiedTo};
+use super::{
+    AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
+};
 
 impl Policy {
     /// The first member in which this policy permits something that `before` did not; `None` if it is nowhere looser.
@@ -60,6 +62,10 @@ impl Policy {
             ("editable", self.editable.is_within(&before.editable)),
             ("can_disable", before.can_disable || !self.can_disable),
             ("can_rotate", before.can_rotate || !self.can_rotate),
+            (
+                "self_rotation",
+                freedom(self.self_rotation) <= freedom(before.self_rotation),
+            ),
             ("confirm_name", self.confirm_name || !before.confirm_name),
             (
                 "tied_to",
@@ -115,6 +121,14 @@ fn reach(rule: AddressRule) -> u8 {
     }
 }
 
+fn freedom(rule: SelfRotation) -> u8 {
+    match rule {
+        SelfRotation::No => 0,
+        SelfRotation::AtOnce => 1,
+        SelfRotation::Grace => 2,
+    }
+}
+
 fn slower(before: &Policy, after: &Policy) -> bool {
     match (before.rate_limit, after.rate_limit) {
         (None, _) => true,
@@ -150,6 +164,7 @@ mod tests {
             editable: Editable::Only(vec![Field::Name]),
             can_disable: false,
             can_rotate: false,
+            self_rotation: SelfRotation::No,
             confirm_name: true,
             tied_to: TiedTo::OwnerAndWorkspace,
             rate_limit: Some(RateLimit {
@@ -166,6 +181,7 @@ mod tests {
         Policy {
             read_only_by: ReadOnlyBy::Scope,
             secret_shown: SecretShown::Sealed,
+            self_rotation: SelfRotation::Grace,
             tied_to: TiedTo::Workspace,
             ..Policy::standard()
         }
@@ -227,6 +243,8 @@ mod tests {
         check("editable", |p| p.editable = Editable::All);
         check("can_disable", |p| p.can_disable = true);
         check("can_rotate", |p| p.can_rotate = true);
+        check("self_rotation", |p| p.self_rotation = SelfRotation::AtOnce);
+        check("self_rotation", |p| p.self_rotation = SelfRotation::Grace);
         check("confirm_name", |p| p.confirm_name = false);
         check("tied_to", |p| p.tied_to = TiedTo::Workspace);
         check("rate_limit", |p| p.rate_limit = None);

@@ -11,9 +11,10 @@ use std::ops::Deref;
 use bytes::Bytes;
 use http::Method;
 
+use crate::http::client::LOCAL_HEADER;
 use crate::http::headers::Headers;
 
-pub use target::Target;
+pub use target::{Target, is_target_byte};
 
 /// A whole request. Its head is reached through `Deref`.
 #[derive(Debug)]
@@ -34,13 +35,11 @@ impl Request {
         id: RequestId,
     ) -> Option<Request> {
         let json = ("content-type", "application/json");
+        let json = Some(json).filter(|_| !body.is_empty());
         let head = Head {
             method: method.parse().ok()?,
             target: target.parse().ok()?,
-            headers: Some(json)
-                .filter(|_| !body.is_empty())
-                .into_iter()
-                .collect(),
+            headers: [LOCAL_HEADER].into_iter().chain(json).collect(),
             peer: Peer::Unix { uid },
             id,
         };

@@ -1,6 +1,6 @@
 //! The target of a request line (RFC 9112, 3.2): what a request asks for.
 
-use http::Uri;
+use http::uri::Authority;
 use std::str::FromStr;
 
 /// A target that was checked: authority, path and query as they were sent.
@@ -42,21 +42,41 @@ impl Target {
     }
 }
 
-/// Any form. The scheme of an absolute one is forgotten.
-impl FromStr for Target {
-    type Err = http::uri::InvalidUri;
+/// Whether a byte may stand in a target: every visible ASCII character but `#`, because a fragment is never sent.
+///
+/// RFC 3986 permits fewer, but browsers leave `|`, `^`, backticks and braces in queries as they are, and every program
+/// reads them alike. Below `/auth/envoy` a path is that of the original request, and is judged like that of every other
+/// proxy.
+pub fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
+}
 
-    fn from_str(text: &str) -> Result<Target, Self::Err> {
-        let uri = Uri::from_str(text)?;
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let path = uri.path();
-        let query = uri
-            .query()
-            .map_or_else(String::new, |query| format!("?{query}"));
+/// A text that is no target.
+#[derive(Debug)]
+pub struct NoTarget;
+
+/// Any form. The scheme of an absolute one is forgotten.
+///
+/// Not through `http::Uri`, which does not take every byte that [`is_target_byte`] does.
+impl FromStr for Target {
+    type Err = NoTarget;
+
+    fn from_str(text: &str) -> Result<Target, NoTarget> {
+        if !text.bytes().all(is_target_byte) {
+            return Err(NoTarget);
+        }
+        if text.starts_with('/') || text == "*" {
+            return Ok(Target::origin(text));
+        }
+        let (_, rest) = text.split_once("://").ok_or(NoTarget)?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        Authority::from_str(authority).map_err(|_| NoTarget)?;
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let query = path.find('?').unwrap_or(path.len());
         Ok(Target {
-            text: format!("{authority}{path}{query}").into(),
+            text: format!("{authority}{slash}{path}").into(),
             path: authority.len(),
-            query: authority.len() + path.len(),
+            query: authority.len() + slash.len() + query,
         })
     }
 }
@@ -85,6 +105,23 @@ mod tests {
         check("http://h:1/a?b", Some("h:1"), "/a", "b");
         check("https://[::1]", Some("[::1]"), "/", "");
         check("http://h?b", Some("h"), "/", "b");
-        assert!("/a b".parse::<Target>().is_err());
+        check(
+            "http://h/a\"|^`{}<>?b\"|^`{}<>",
+            Some("h"),
+            "/a\"|^`{}<>",
+            "b\"|^`{}<>",
+        );
+        for bad in [
+            "",
+            "a",
+            "/a b",
+            "/a#b",
+            "/é",
+            "http://",
+            "http:///a",
+            "http://a b/",
+        ] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
     }
 }

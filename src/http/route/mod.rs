@@ -6,12 +6,15 @@ mod mounts;
 mod refused;
 mod router;
 mod section;
+mod taking;
 
 pub use mounts::Mounts;
 pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
 pub use section::Section;
+pub use taking::{Takes, disables, leaves_only_roles, patches_off};
 
+use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::query::Query;
@@ -42,6 +45,8 @@ pub struct Surface {
     /// Words what HTTP itself forbids, with the status that says so: 400, 405, 408, 414, 417, 431 or 505. Of the head
     /// nothing is certain but what chose the surface.
     pub render_fault: fn(u16, &str, &Head) -> Reply,
+    /// Where the surface finds callers in a way of its own: the caller that it will find.
+    pub foresees: Option<Foresees>,
     /// Its own words for refusals that a proxy passes on to clients of one catalog.
     pub refusals: Option<CatalogWords>,
 }
@@ -55,13 +60,14 @@ pub struct Route {
     pub access: Access,
     pub body: BodyRule,
     pub query: QueryRule,
-    /// Where the surface tells callers by itself: whether a request will find one, as far as memory tells.
-    pub foresees: Option<Foresees>,
+    pub takes: Takes,
+    /// What the caller must be permitted on the root workspace for a body beyond the usual to be read.
+    pub large_for: Option<Permission>,
     pub handler: Handler,
 }
 
-/// Whether a request comes from somebody whom the surface knows.
-pub type Foresees = fn(&App, &Trust, &Head) -> bool;
+/// The caller that a request will find, according to the index alone. Spends nothing and notes nothing.
+pub type Foresees = fn(&App, &Trust, &Head) -> Option<Caller>;
 
 /// What becomes of the query parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,6 +112,8 @@ pub struct Call<'a> {
     /// The secret that the caller came with.
     pub secret: Option<&'a str>,
     pub may_wait: bool,
+    /// The request only takes something away.
+    pub takes_away: bool,
     /// The rest of the path, below the mount, as it was sent.
     pub below: &'a str,
     params: Vec<(&'static str, String)>,
@@ -183,13 +191,13 @@ pub const fn put(
     blocking("PUT", path, access, handler)
 }
 
-/// `DELETE`, on a blocking thread.
+/// `DELETE`, on a blocking thread: it takes something away.
 pub const fn delete(
     path: &'static str,
     access: Access,
     handler: fn(&Call<'_>) -> Result<Reply>,
 ) -> Route {
-    blocking("DELETE", path, access, handler)
+    blocking("DELETE", path, access, handler).takes_away()
 }
 
 /// Any method, looking at memory only.
@@ -206,22 +214,30 @@ pub const fn inline(
         access,
         body,
         query: QueryRule::Free,
-        foresees: None,
+        takes: Takes::Never,
+        large_for: None,
         handler: Handler::Inline(handler),
     }
 }
 
 impl Route {
-    /// The same route, for bodies of up to 64 MiB from whoever has a credential.
-    pub const fn large(mut self) -> Route {
+    /// The same route, for bodies of up to 64 MiB from callers who have the permission on the root workspace.
+    pub const fn large(mut self, permission: Permission) -> Route {
         self.body = BodyRule::UpTo(IMPORT_BYTES_MAX);
+        self.large_for = Some(permission);
         self
     }
 
-    /// As [`Route::large`], on a surface that tells by itself who has one.
-    pub const fn large_for(mut self, foresees: Foresees) -> Route {
-        self.foresees = Some(foresees);
-        self.large()
+    /// The same route, whose requests only take something away.
+    pub const fn takes_away(mut self) -> Route {
+        self.takes = Takes::Always;
+        self
+    }
+
+    /// The same route, some of whose requests only take something away.
+    pub const fn takes_away_if(mut self, decide: fn(&App, &Request, &str) -> bool) -> Route {
+        self.takes = Takes::If(decide);
+        self
     }
 
     /// The same route, whose handler reads the query.
@@ -255,7 +271,8 @@ const fn blocking(
         access,
         body: BodyRule::UpTo(BODY_BYTES_MAX),
         query: QueryRule::Free,
-        foresees: None,
+        takes: Takes::Never,
+        large_for: None,
         handler: Handler::Blocking(handler),
     }
 }

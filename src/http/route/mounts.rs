@@ -1,5 +1,4 @@
-//! Where the surfaces are: each at its own paths, and a movable one instead under a prefix, at a host name, at
-//! several places or nowhere, as the configuration says.
+//! Where the surfaces are: at their own paths, or where the configuration puts a movable one: prefixes and host names.
 
 use super::{Route, Surface};
 use crate::domain::catalog::path;
@@ -341,6 +340,7 @@ mod tests {
             checks_host: false,
             render_error: |_: &Error, _| Reply::new(404),
             render_fault: |status, _, _| Reply::new(status),
+            foresees: None,
             refusals: None,
         }
     }

@@ -2,16 +2,20 @@
 
 use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
+use crate::domain::people::throttle::network;
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
-use crate::http::client::{self, LiveTrust};
+use crate::http::client::{LiveTrust, Locality};
 use crate::http::credential::{self, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
-use crate::http::server::{Answerer, BodyRule, Fault, FaultWords, Lane, Plan, Service};
-use crate::ops::App;
-use crate::ops::access::{self, Caller};
+use crate::http::server::{
+    Answerer, BodyRule, Class, Fault, FaultWords, Lane, Plan, Service, Turn,
+};
+use crate::ops::access::{self, Caller, Identity};
+use crate::ops::{App, budgets};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// The methods that this server speaks anywhere.
@@ -27,6 +31,8 @@ pub struct Router {
     surfaces: &'static [&'static Surface],
     sections: &'static [&'static Section],
     table: Table,
+    /// Makes numbers of those whose requests are counted together, which nobody outside can foresee.
+    hasher: RandomState,
 }
 
 impl Router {
@@ -43,6 +49,7 @@ impl Router {
             surfaces,
             sections: &[],
             table: Table::new(surfaces, mounts),
+            hasher: RandomState::new(),
         }
     }
 
@@ -56,10 +63,12 @@ impl Router {
     pub fn service(self) -> Service {
         let router = Arc::new(self);
         let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
+        let turner = router.clone();
         let answer: Answerer = Box::new(move |request, lane| answerer.answer(request, lane));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
             plan: Box::new(move |head| planner.plan(head)),
+            turn: Box::new(move |request| turner.turn(request)),
             answer,
             fault,
             now: Box::new(move || clock.app.now().wall),
@@ -67,13 +76,14 @@ impl Router {
     }
 
     fn plan(&self, head: &Head) -> Plan {
-        match self.table.find(head).target {
+        let found = self.table.find(head);
+        match found.target {
             Target::Route(route) => Plan {
                 lane: match route.handler {
                     Handler::Blocking(_) => Lane::Blocking,
                     Handler::Inline(_) => Lane::Inline,
                 },
-                body: self.body_rule(route, head),
+                body: self.body_rule(found.surface, route, head),
             },
             // Nothing of the body will be looked at, but what may follow it on the connection is still wanted.
             Target::OtherMethods(_) | Target::Nothing => Plan {
@@ -83,34 +93,84 @@ impl Router {
         }
     }
 
-    /// A body beyond the usual is read only for somebody who will be let in, as far as memory tells. Whoever cannot
-    /// be judged without waiting is told that the body is too large.
-    fn body_rule(&self, route: &Route, head: &Head) -> BodyRule {
-        match route.body {
-            BodyRule::UpTo(limit)
-                if limit > BODY_BYTES_MAX && !self.foresees_caller(route, head) =>
-            {
-                BodyRule::UpTo(BODY_BYTES_MAX)
-            }
-            rule => rule,
+    /// A body beyond the usual is read only for a caller who has the permission that the route needs, according to the
+    /// index. To a caller who cannot be judged without waiting the body is too large.
+    fn body_rule(&self, surface: &Surface, route: &Route, head: &Head) -> BodyRule {
+        let Some(permission) = route.large_for else {
+            return route.body;
+        };
+        let caller = self.foreseen(surface, route.access, head);
+        let allowed = caller.is_some_and(|caller| {
+            let directory = self.app.index.directory();
+            caller.require_global(&directory, permission).is_ok()
+        });
+        match allowed {
+            true => route.body,
+            false => BodyRule::UpTo(BODY_BYTES_MAX),
         }
     }
 
-    /// Whether the route will find a caller. Spends nothing of what the credential may spend.
-    fn foresees_caller(&self, route: &Route, head: &Head) -> bool {
-        if let Some(foresees) = route.foresees {
+    /// The caller that a route will find. Spends nothing of what the credential may spend.
+    fn foreseen(&self, surface: &Surface, access: Access, head: &Head) -> Option<Caller> {
+        if let Some(foresees) = surface.foresees {
             return foresees(&self.app, &self.trust.now(), head);
+        }
+        if access == Access::Public {
+            return None;
         }
         let presented = credential::read(head, self.app.index.directory().named_headers());
         match presented {
-            Presented::Faulty | Presented::Many => false,
-            Presented::None => self.without_credential(route.access, head).is_ok(),
+            Presented::Faulty | Presented::Many => None,
+            Presented::None => match self.without_credential(access, head) {
+                Ok(Authenticated::As(_, caller)) => caller,
+                Ok(Authenticated::MustWait) | Err(_) => None,
+            },
             Presented::One(credential) => access::foresees(
                 &self.app,
                 credential.secret,
                 credential.header,
                 self.trust.now().client_address(head),
             ),
+        }
+    }
+
+    /// Where a request that waits for a blocking thread stands in line. Verifications count with nobody's: they are
+    /// asked by proxies, for many clients.
+    fn turn(&self, request: &Request) -> Turn {
+        let found = self.table.find(request);
+        let Target::Route(route) = found.target else {
+            return Turn::usual();
+        };
+        if matches!(route.handler, Handler::Inline(_)) {
+            return Turn::usual();
+        }
+        let Some(caller) = self.foreseen(found.surface, route.access, request) else {
+            let network = self.trust.now().origin(request).counted.map(network);
+            let stranger = self.hasher.hash_one((network, route.access as u8));
+            return Turn {
+                holders: vec![stranger],
+                ..Turn::usual()
+            };
+        };
+        if caller.identity == Identity::Local {
+            return Turn {
+                class: Class::Administration,
+                holders: Vec::new(),
+            };
+        }
+        let takes_away = route.takes.away(&self.app, request, found.below);
+        let directory = self.app.index.directory();
+        let subjects = budgets::subjects(&directory, &caller);
+        Turn {
+            class: match takes_away {
+                true if budgets::is_unlimited(&directory, &caller) => Class::Administration,
+                true => Class::TakesAway,
+                false => Class::Usual,
+            },
+            holders: subjects
+                .iter()
+                .map(|subject| self.hasher.hash_one(subject))
+                .collect(),
         }
     }
 
@@ -153,10 +213,14 @@ impl Router {
         if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
             return Ok(None);
         }
-        let (secret, caller) = match self.authenticate(route.access, request, may_wait)? {
+        let (secret, mut caller) = match self.authenticate(route.access, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
         };
+        let takes_away = route.takes.away(&self.app, request, found.below);
+        if let Some(caller) = &mut caller {
+            caller.takes_away = takes_away;
+        }
         // No answer has an ETag, so the condition cannot hold (RFC 9110, 13.1.1); to go on would lose whatever it is
         // there to save (attacks 129).
         let edits = matches!(route.method, "DELETE" | "PATCH" | "PUT");
@@ -175,6 +239,7 @@ impl Router {
             caller,
             secret,
             may_wait,
+            takes_away,
             below: found.below,
             params,
             surfaces: self.surfaces,
@@ -215,28 +280,37 @@ impl Router {
         }
     }
 
-    /// What a proxy passes on came from somewhere else, whatever the connection says.
+    /// What a request may do without a credential: whatever it is that a process of this machine may, if the request says
+    /// that it comes from one and nothing in it says otherwise.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
-        if let Some(uid) = self.trust.now().administrator(head) {
-            let caller = Caller::local(&self.app, uid, self.trust.now().origin(head))?;
-            return Ok(Authenticated::As(None, Some(caller)));
-        }
         let trust = self.trust.now();
-        let on_this_machine = head.peer.is_on_this_machine() && !client::is_forwarded(head);
-        let may_ask = match access {
-            Access::Caller | Access::Public => false,
-            Access::Machine if trust.metrics_port.is_some() => trust.is_for_figures(head),
-            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
-            Access::Machine if on_this_machine && !trust.answers_for(head) => {
-                return Err(Error::Misdirected);
-            }
-            Access::Machine => on_this_machine,
-            Access::Verifier => on_this_machine && trust.verify_from_loopback,
-        };
-        if may_ask {
+        if access == Access::Machine && trust.is_for_figures(head) {
             return Ok(Authenticated::As(None, None));
         }
-        Err(Error::Unauthenticated)
+        let locality = Locality::of(head);
+        if locality == Locality::Elsewhere {
+            return Err(Error::Unauthenticated);
+        }
+        let administrator = trust.administrating_uid(head);
+        let may_ask = match access {
+            Access::Caller | Access::Public => false,
+            Access::Machine if trust.metrics_port.is_some() => false,
+            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
+            Access::Machine if !trust.answers_for(head) => return Err(Error::Misdirected),
+            Access::Machine => true,
+            Access::Verifier => trust.verify_from_loopback,
+        };
+        match (locality, administrator) {
+            (Locality::Local, Some(uid)) => {
+                let caller = Caller::local(&self.app, uid, trust.origin(head))?;
+                Ok(Authenticated::As(None, Some(caller)))
+            }
+            (Locality::Local, None) if may_ask => Ok(Authenticated::As(None, None)),
+            (Locality::Unmarked, _) if may_ask || administrator.is_some() => {
+                Err(Error::LocalHeaderMissing)
+            }
+            _ => Err(Error::Unauthenticated),
+        }
     }
 
     fn with_credential<'a>(
@@ -263,6 +337,7 @@ impl Router {
             Fault::Busy => error(Error::Unavailable(
                 "too many requests are waiting; try again".to_owned(),
             )),
+            Fault::BusyCaller => error(Error::TooMany { retry_after_s: 1 }),
             Fault::ExpectationFailed => refused(417, "Only Expect: 100-continue is understood."),
             Fault::Panicked => error(Error::internal("a handler panicked")),
             Fault::Refused { status: 405, why } => refused(405, why).with("allow", METHODS),

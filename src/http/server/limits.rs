@@ -1,9 +1,13 @@
 //! The bounds of the HTTP front. Defaults are the numbers of `design.md`, section 5; tests shorten them.
 
+use super::memory;
+use super::pool::Sizes;
+
 /// What one server bears. All spans are whole seconds, kept with an accuracy of two clock ticks (0.2 s).
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// What all bodies under way may take together, their first 64 KiB each not counted; more is `Fault::Busy`.
+    /// What all bodies under way may take together, their first 64 KiB each not counted; more is `Fault::Busy`. A single
+    /// body that could never fit is `Fault::TooLarge`.
     pub bodies_bytes_max: usize,
     /// A body may take this long for each 64 KiB; then 408.
     pub body_s: u64,
@@ -32,9 +36,16 @@ pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// The bytes that a client must send, or take, before a body or write deadline starts anew.
 pub const PROGRESS_BYTES: usize = 64 * 1024;
 
-/// Requests that wait for, or run on, a blocking thread: beyond `BLOCKING_THREADS + BLOCKING_QUEUE_MAX` it is `Fault::Busy`.
-pub const BLOCKING_THREADS: usize = 16;
-pub const BLOCKING_QUEUE_MAX: usize = 256;
+/// Blocking threads, and the requests that may wait for one: beyond `queue_max` of a class it is `Fault::Busy`.
+pub const BLOCKING: Sizes = Sizes {
+    threads: 16,
+    reserved_threads: 2,
+    queue_max: 256,
+};
+
+/// All large bodies together take at most this part of the memory that the server may have, and no more than this.
+const BODIES_PART_OF_MEMORY: u64 = 8;
+const BODIES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// After an early answer this much of what the client still sends is read and thrown away, for at most this long,
 /// so that the answer is not lost in a connection reset (RFC 9112, 9.6).
@@ -49,7 +60,7 @@ const CONNECTIONS_MIN: usize = 16;
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            bodies_bytes_max: 256 * 1024 * 1024,
+            bodies_bytes_max: bodies_bytes_max(memory::available_bytes()),
             body_s: 10,
             connections_max: connections_max(),
             drain_s: 10,
@@ -62,6 +73,11 @@ impl Default for Limits {
     }
 }
 
+fn bodies_bytes_max(available: Option<u64>) -> usize {
+    let share = available.map_or(BODIES_BYTES_MAX, |bytes| bytes / BODIES_PART_OF_MEMORY);
+    usize::try_from(share.min(BODIES_BYTES_MAX)).unwrap_or(usize::MAX)
+}
+
 /// 4096, or what the process may open less the reserve, but never under 16.
 fn connections_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -71,4 +87,17 @@ fn connections_max() -> usize {
     usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED))
         .unwrap_or(CONNECTIONS_MAX)
         .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_have_an_eighth_of_the_memory_and_a_bound() {
+        const MIB: u64 = 1024 * 1024;
+        assert_eq!(bodies_bytes_max(Some(200 * MIB)), 25 * 1024 * 1024);
+        assert_eq!(bodies_bytes_max(Some(64 * 1024 * MIB)), 256 * 1024 * 1024);
+        assert_eq!(bodies_bytes_max(None), 256 * 1024 * 1024);
+    }
 }

@@ -12,6 +12,7 @@ mod guard;
 mod head;
 mod lanes;
 mod limits;
+mod memory;
 mod pool;
 pub mod tls;
 mod watch;
@@ -31,7 +32,7 @@ use tokio::sync::Notify;
 use self::accept::Door;
 use self::connection::Front;
 use self::lanes::Lanes;
-use self::limits::{BLOCKING_QUEUE_MAX, BLOCKING_THREADS};
+use self::limits::BLOCKING;
 use self::pool::Pool;
 use self::tls::LiveTls;
 use self::watch::{Registry, TICK};
@@ -40,12 +41,15 @@ use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 
 pub use limits::Limits;
+pub use pool::{Class, Turn};
 
 /// What the server serves. The closures run on several threads at once; a panic in one is answered with
 /// [`Fault::Panicked`] and ends nothing else.
 pub struct Service {
     /// Decides from the head alone where a request runs and whether its body is read. Memory only: it never blocks.
     pub plan: Box<dyn Fn(&Head) -> Plan + Send + Sync>,
+    /// Decides where a request that must wait for a blocking thread stands in line. Memory only: it never blocks.
+    pub turn: Box<dyn Fn(&Request) -> Turn + Send + Sync>,
     pub answer: Answerer,
     /// Words a fault in the dialect of the path.
     pub fault: FaultWords,
@@ -94,6 +98,8 @@ pub enum Fault {
     BodyTimeout,
     /// 503: too many requests wait for a blocking thread, or too many large bodies are under way.
     Busy,
+    /// 429: too many requests of this caller, or of its workspace, wait for a blocking thread.
+    BusyCaller,
     /// 417: an `Expect` that is not `100-continue`.
     ExpectationFailed,
     /// 500: the program has a bug; it is in the log under the request id.
@@ -188,7 +194,7 @@ impl Engine {
         hooks: Hooks,
         stopper: Stopper,
     ) -> io::Result<()> {
-        let pool = Pool::start(BLOCKING_THREADS, BLOCKING_QUEUE_MAX, connection::work)?;
+        let pool = Pool::start(BLOCKING, connection::work)?;
         let registry = Arc::new(Registry::new(limits));
         let front = Arc::new(Front::new(
             service,

@@ -16,7 +16,7 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::store::keeping::closing;
 use crate::store::people::{self, authenticators};
-use crate::store::{Write, audit, catalogs, keys, local, numbers, workspaces};
+use crate::store::{Write, audit, catalogs, keys, local, names, numbers, workspaces};
 
 /// Why, in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
@@ -152,7 +152,7 @@ impl Closing<'_> {
         }
         closed.sessions_ended = closing::delete_sessions(tx)?;
         if !self.keeps_uses {
-            closed.uses_taken = closing::spend_uses(tx)?;
+            closed.uses_taken = closing::spend_uses(tx, self.peppers)?;
         }
         numbers::raise(tx, self.tombstones.given)?;
         // What was "now" before stays in the past.
@@ -205,7 +205,7 @@ impl Closing<'_> {
 
     fn user(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
-            return Ok(());
+            return retire(tx, Kind::User, id, fate);
         };
         let target = || Target::new(Kind::User, id);
         let name = people::find(tx, uid)?.map_or(id.to_owned(), |user| user.user_name);
@@ -239,7 +239,7 @@ impl Closing<'_> {
 
     fn workspace(&self, tx: &Write<'_>, id: &str, fate: &Fate, closed: &mut Closed) -> Result<()> {
         let Some(uid) = Uid::parse(id) else {
-            return Ok(());
+            return retire(tx, Kind::Workspace, id, fate);
         };
         let target = || Target::new(Kind::Workspace, id);
         let found = workspaces::find(tx, uid)?;
@@ -268,6 +268,7 @@ impl Closing<'_> {
         if catalogs::find(tx, name)?.is_some() {
             let empty = Definition {
                 name: name.to_owned(),
+                case_sensitive: false,
                 ..Definition::default()
             };
             catalogs::replace(tx, &empty)?;
@@ -303,6 +304,14 @@ impl Closing<'_> {
             ..self.template.clone()
         };
         audit::append(tx, self.peppers, event)
+    }
+}
+
+/// A name that became free after the copy was made stays retired.
+fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &Fate) -> Result<()> {
+    match fate.retired {
+        Some(_) => names::retire_unknown(tx, kind, name),
+        None => Ok(()),
     }
 }
 

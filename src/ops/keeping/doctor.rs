@@ -2,14 +2,17 @@
 
 use super::rows::NAMED_MAX;
 use super::{memory, recorded, rows};
-use crate::domain::audit::{Changes, Target};
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
 use crate::error::Result;
 use crate::ops::access::Caller;
 use crate::ops::clock::State;
+use crate::ops::keys::ownerless;
 use crate::ops::people::attempts;
 use crate::ops::{App, Record};
 use crate::store::audit;
+use crate::store::seals::recorded::each_changed;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,9 +39,9 @@ pub struct Check {
 
 /// What no question here can find out.
 pub const UNSEEN: &[&str] = &[
-    "secrets of keys, sessions and tokens carry no seal: whoever can write the database file can put back one that was replaced, or \
-     let a session last longer",
-    "where the audit log was cut, keys from before it are not compared, and an older row with its older seal looks sound",
+    "an older row together with its older seal looks sound where its later audit events were cut off; so does an earlier number of \
+     uses of a counted key, from after its last change, and a session or refresh token as it was before it was used or ended",
+    "counters of use, and the times of the last use, are not sealed: no decision depends on them",
     "whoever has the pepper too can seal what he likes",
     "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
 ];
@@ -109,7 +112,7 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Asks everything. Reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 11] = [
+    let checks: [Question; 12] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -120,6 +123,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("clock", clock),
         ("backups", backups),
         ("certificate", certificate),
+        ("management keys", management_keys),
         ("sign-in", sign_in),
     ];
     let look = |(name, check): Question| {
@@ -189,15 +193,35 @@ fn audit_log(app: &App) -> Result<Check> {
 
 fn keys_and_log(app: &App) -> Result<Check> {
     let name = "keys and audit log";
-    let found = app.read(|read| rows::against_the_log(read, NAMED_MAX))?;
-    let found: Vec<String> = found.into_iter().map(|(_, sentence)| sentence).collect();
+    let (mut found, changed_since) = app.read(|read| {
+        let earlier = recorded::earlier(read, Kind::Key)?;
+        let mut found = earlier.closed;
+        let known = |found: &[String], id: &str| found.iter().any(|one| one.contains(id));
+        each_changed(read, Some(&app.peppers), |changed| {
+            if !known(&found, &changed.id.to_string()) {
+                found.push(changed.sentence);
+            }
+        })?;
+        Ok((found, earlier.changed_since))
+    })?;
+    found.truncate(NAMED_MAX);
     Ok(match found.is_empty() {
-        true => Check::ok(name, "every key is what the audit log last said of it"),
+        true if !changed_since.is_empty() => Check::warning(
+            name,
+            format!(
+                "as Latchkey last wrote them, but some had been changed past it before that: {}",
+                changed_since.join("; ")
+            ),
+            recorded::accept_advice(Kind::Key),
+        ),
+        true => Check::ok(
+            name,
+            "every key, its secrets, its uses and its metadata fit their seals and what the audit log last said of the key",
+        ),
         false => Check::failed(
             name,
             format!("rows differ from what was recorded: {}", found.join("; ")),
-            "somebody has changed the database past the server: disable or delete these keys, then find out who could \
-             write to the data folder",
+            recorded::accept_advice(Kind::Key),
         ),
     })
 }
@@ -212,7 +236,7 @@ fn keys_in_memory(app: &App) -> Result<Check> {
         ));
     }
     let read = |look: &mut dyn FnMut(&crate::store::Read) -> Result<()>| app.read(look);
-    let found = rows::against_the_index(read, &app.index)?;
+    let found = rows::against_the_index(read, &app.index, &app.peppers)?;
     Ok(match found.is_empty() {
         true => Check::ok(name, "memory and database agree"),
         false => {
@@ -341,6 +365,30 @@ fn backups(app: &App) -> Result<Check> {
         true => Check::warning(name, text, advice),
         false => Check::ok(name, text),
     })
+}
+
+/// Management keys without an owner that were issued by a user who is deleted or disabled.
+fn management_keys(app: &App) -> Result<Check> {
+    let name = "management keys";
+    let found = app.read(ownerless::orphans)?;
+    if found.is_empty() {
+        return Ok(Check::ok(
+            name,
+            "none without an owner was made by a user who is deleted or disabled",
+        ));
+    }
+    let sentence = |(key, user): &(Key, String)| format!("key {} (made by {user})", key.id);
+    let named: Vec<String> = found.iter().take(NAMED_MAX).map(sentence).collect();
+    Ok(Check::warning(
+        name,
+        format!(
+            "{} without an owner, made by users who are deleted or disabled: {}",
+            found.len(),
+            named.join(", ")
+        ),
+        "find out with latchkey key show what uses each of them; delete those that are not needed, and replace the others by keys with an owner",
+    )
+    .with_names())
 }
 
 fn certificate(app: &App) -> Result<Check> {

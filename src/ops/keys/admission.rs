@@ -208,7 +208,7 @@ mod tests {
 
         let plain = NewKey {
             name: "plain".to_owned(),
-            owner: Some("alice".to_owned()),
+            owner: Some(Some("alice".to_owned())),
             ..NewKey::default()
         };
         let plain = issue(app, &local, plain, None).unwrap().view.key.id;

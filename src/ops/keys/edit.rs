@@ -1,21 +1,27 @@
 //! Editing keys, and their switch.
 
-use super::admission::{check_name, check_owners_room, check_takeover, policy_of};
+use super::admission::{
+    check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
+};
 use super::issue::{addresses, expiry, metadata, scopes};
 use super::{View, bounds, manageable, record, view};
-use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::changes::between as changes;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::locks::lock;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{Field, IssuedBy, Policy};
+use crate::domain::policy::{Field, IssuedBy, Meaning, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity};
+use crate::ops::access::Caller;
+use crate::ops::keeping::accept::require_accepted;
+use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
@@ -38,7 +44,7 @@ pub struct Edit {
 
 /// Changes members of a key; takes effect on the next verification.
 pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let key = app.change(
         caller,
         "key.edit",
@@ -61,7 +67,8 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             }
             check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             check_own(&directory, &who, &policy, &before, &after, edit.uses_left)?;
-            write(tx, &index, &before, &after, edit.uses_left)
+            check_opening(tx, &directory, &who, &before, &after)?;
+            write(tx, &index, &peppers, &before, &after, edit.uses_left)
         },
     )?;
     view(app, key)
@@ -69,7 +76,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
 
 /// Turns a key off or on.
 pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
         let directory = index.directory();
@@ -84,7 +91,8 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
         };
         check_reach(tx, &directory, &who, &before, &after, None)?;
         check_own(&directory, &who, &policy, &before, &after, None)?;
-        write(tx, &index, &before, &after, None)
+        check_opening(tx, &directory, &who, &before, &after)?;
+        write(tx, &index, &peppers, &before, &after, None)
     })?;
     view(app, key)
 }
@@ -177,27 +185,19 @@ fn check_reach(
     if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
-    let limits_unchanged = before.scopes == after.scopes
-        && before.read_only == after.read_only
-        && before.not_before == after.not_before
-        && before.expires_at == after.expires_at
-        && before.allowed_ips == after.allowed_ips
-        && before.rate_limit == after.rate_limit
-        && before.enabled == after.enabled
-        && uses_left.is_none();
-    let own = [Identity::ForOwner(after.id), Identity::Key(after.id)];
-    if own.contains(&caller.identity) && !limits_unchanged {
+    let only_labels = changed(before, after, uses_left).all(is_label);
+    if caller.is_key(after.id) && !(only_labels && before.enabled == after.enabled) {
         return Err(Error::Forbidden(
-            "a key cannot edit its own limits".to_owned(),
+            "a key cannot edit its own limits or metadata".to_owned(),
         ));
     }
     bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
 }
 
-/// Whoever manages only his own keys may name them and stop them. What they open is set by whoever manages the
-/// workspace's keys, and so are the limits of keys that were issued to him; unless the policy is one of keys that
-/// users issue for themselves.
+/// A user who manages only their own keys may name and stop them. What these keys open is set by callers who manage the
+/// workspace's keys, and so are the limits and the metadata of keys that others have issued to them; unless the policy is
+/// one of keys that users issue for themselves.
 fn check_own(
     directory: &Directory,
     caller: &Caller,
@@ -208,31 +208,72 @@ fn check_own(
 ) -> Result<()> {
     let manages = caller.may(directory, Permission::KeysWrite, before.workspace, None);
     let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
-    let issued_himself = before.created_by == caller.actor && before.scopes == after.scopes;
-    if manages || self_service || issued_himself {
+    let only_labels = changed(before, after, uses_left).all(is_label);
+    let named = only_labels && (before.enabled || !after.enabled);
+    if manages || self_service || named {
         return Ok(());
     }
-    let named = Key {
-        name: after.name.clone(),
-        description: after.description.clone(),
-        metadata: after.metadata.clone(),
-        enabled: before.enabled && after.enabled,
-        ..before.clone()
+    let issued_it = before.created_by == caller.actor && before.scopes == after.scopes;
+    // Services decide by metadata: an issuer who could not issue this key any more does not set it any more either.
+    let tells = changed(before, after, uses_left).any(|field| field.meaning() == Meaning::Told);
+    let could_issue = || {
+        check_issuer(directory, caller, policy, after.workspace, after.owner).is_ok()
+            && check_scopes(directory, caller, policy, after).is_ok()
     };
-    if changes(&named, after).is_empty() && uses_left.is_none() {
+    if issued_it && (!tells || could_issue()) {
         return Ok(());
     }
     Err(Error::Forbidden(
-        "what your key opens and its limits are set by whoever manages the workspace's keys; you may name it, rotate it \
-         and disable it"
+        "what your key opens, its limits and its metadata are set by whoever manages the workspace's keys; you may name \
+         it, rotate it and disable it"
             .to_owned(),
     ))
+}
+
+/// The members that an edit changes.
+fn changed(
+    before: &Key,
+    after: &Key,
+    uses_left: Option<Option<u64>>,
+) -> impl Iterator<Item = Field> {
+    Field::all().filter(move |field| match field {
+        Field::AllowedIps => before.allowed_ips != after.allowed_ips,
+        Field::Description => before.description != after.description,
+        Field::ExpiresAt => before.expires_at != after.expires_at,
+        Field::Metadata => before.metadata != after.metadata,
+        Field::Name => before.name != after.name,
+        Field::NotBefore => before.not_before != after.not_before,
+        Field::RateLimit => before.rate_limit != after.rate_limit,
+        Field::ReadOnly => before.read_only != after.read_only,
+        Field::Scopes => before.scopes != after.scopes,
+        Field::UsesLeft => uses_left.is_some(),
+    })
+}
+
+fn is_label(field: Field) -> bool {
+    field.meaning() == Meaning::Label
+}
+
+/// A key that was found changed past Latchkey, or whose policy was, is not opened again by whoever manages keys.
+fn check_opening(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    before: &Key,
+    after: &Key,
+) -> Result<()> {
+    if before.enabled || !after.enabled {
+        return Ok(());
+    }
+    require_accepted(tx, caller, &Target::new(Kind::Key, after.id))?;
+    policies::require_in_force(tx, directory, &after.policy)
 }
 
 /// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
 fn write(
     tx: &Write<'_>,
     index: &Arc<Index>,
+    peppers: &Peppers,
     before: &Key,
     after: &Key,
     uses_left: Option<Option<u64>>,
@@ -240,7 +281,7 @@ fn write(
     let mut changes = changes(before, after);
     if let Some(uses_left) = uses_left {
         changes.note_option("uses_left", &before.uses_left, &uses_left);
-        set_uses(tx, index, after.id, uses_left)?;
+        set_uses(tx, index, peppers, after.id, uses_left)?;
     }
     if changes.is_empty() && uses_left.is_none() {
         return Ok((None, after.clone()));
@@ -250,8 +291,14 @@ fn write(
 }
 
 /// Sets the uses anew; what was reserved of the old number is void.
-fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64>) -> Result<()> {
-    keys::update_uses(tx, id, uses_left)?;
+fn set_uses(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    peppers: &Peppers,
+    id: KeyId,
+    uses_left: Option<u64>,
+) -> Result<()> {
+    keys::update_uses(tx, peppers, id, uses_left)?;
     let index = index.clone();
     tx.after_commit(move || {
         if let Some(counters) = index.counters(id) {
@@ -263,24 +310,4 @@ fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64
         }
     });
     Ok(())
-}
-
-/// What differs between two states of a key, for the audit log.
-pub(super) fn changes(before: &Key, after: &Key) -> Changes {
-    let mut changes = Changes::default();
-    let rate = |key: &Key| {
-        key.rate_limit
-            .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
-    };
-    changes.note("name", &before.name, &after.name);
-    changes.note("description", &before.description, &after.description);
-    changes.note("scopes", &before.scopes.join(" "), &after.scopes.join(" "));
-    changes.note("read_only", &before.read_only, &after.read_only);
-    changes.note("enabled", &before.enabled, &after.enabled);
-    changes.note_option("not_before", &before.not_before, &after.not_before);
-    changes.note_option("expires_at", &before.expires_at, &after.expires_at);
-    changes.note_option("allowed_ips", &before.allowed_ips, &after.allowed_ips);
-    changes.note_option("rate_limit", &rate(before), &rate(after));
-    changes.note("metadata", &before.metadata, &after.metadata);
-    changes
 }

@@ -12,6 +12,7 @@ use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::store::keys::{self, Source};
 use crate::store::local::Usage;
+use std::collections::HashSet;
 
 /// Characters of a search text.
 const QUERY_CHARS_MAX: usize = 100;
@@ -24,6 +25,8 @@ pub struct Wanted {
     pub policy: Option<String>,
     /// User name or uid.
     pub owner: Option<String>,
+    /// Who made them, as a key's `created_by` has it.
+    pub created_by: Option<String>,
     /// Without one, all but deleted keys are listed.
     pub state: Option<State>,
     /// Part of a name, an id or a hint.
@@ -50,7 +53,7 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
         (sources(&directory, caller, &sieve), sieve)
     };
     app.read(|read| {
-        let ids = |source: &Source, after| keys::list_ids(read, *source, after, pages::BATCH);
+        let ids = |source: &Source, after| keys::list_ids(read, source, after, pages::BATCH);
         let look = |id| {
             let Some(key) = keys::find(read, id)?.filter(|key| sieve.passes(key)) else {
                 return Ok(None);
@@ -107,6 +110,9 @@ fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source>
     if let Some(owner) = sieve.owner {
         return vec![Source::OfOwner(owner)];
     }
+    if let Some(actor) = &sieve.created_by {
+        return vec![Source::MadeBy(actor.clone())];
+    }
     let may = |uid, owner| caller.may(directory, Permission::KeysRead, uid, owner);
     let (whole, rest): (Vec<Uid>, Vec<Uid>) = directory
         .subtree(sieve.top)
@@ -130,6 +136,7 @@ struct Sieve {
     top: Uid,
     policy: Option<String>,
     owner: Option<Uid>,
+    created_by: Option<String>,
     /// In lower case.
     query: Option<String>,
     /// It expires from the first time on and before the second.
@@ -166,6 +173,7 @@ impl Sieve {
             top,
             policy: wanted.policy.clone(),
             owner: wanted.owner.as_ref().map(owner).transpose()?,
+            created_by: wanted.created_by.as_deref().map(actor).transpose()?,
             query: query.map(str::to_ascii_lowercase),
             expires: wanted
                 .expiring_within_s
@@ -180,8 +188,44 @@ impl Sieve {
         key.deleted_at.is_some() == self.deleted
             && policy.is_none_or(|policy| *policy == key.policy)
             && self.owner.is_none_or(|owner| key.owner == Some(owner))
+            && self
+                .created_by
+                .as_ref()
+                .is_none_or(|actor| *actor == key.created_by)
             && self.expires.is_none_or(expires)
             && self.query.as_deref().is_none_or(|query| has(key, query))
+    }
+}
+
+/// The ids of the keys that an actor has made. The index does not know them, so they are read, in bounds.
+pub fn made_by(app: &App, text: &str) -> Result<HashSet<KeyId>> {
+    let source = Source::MadeBy(actor(text)?);
+    let most = pages::EXAMINED_MAX as u32;
+    let found = app.read(|read| keys::list_ids(read, &source, None, most + 1))?;
+    if found.len() > pages::EXAMINED_MAX {
+        return Err(Error::invalid(
+            "created_by",
+            format!(
+                "has issued more than {} keys; list them with latchkey key list --created-by",
+                pages::EXAMINED_MAX
+            ),
+        ));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// An actor in the form that the store has.
+pub fn actor(text: &str) -> Result<String> {
+    match text.split_once(':') {
+        Some(("user", name)) if !name.is_empty() => {
+            Ok(format!("user:{}", name.to_ascii_lowercase()))
+        }
+        Some(("key" | "local", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        _ if text == "system" => Ok(text.to_owned()),
+        _ => Err(Error::invalid(
+            "created_by",
+            "must be user:NAME, key:ID, local:UID or system",
+        )),
     }
 }
 

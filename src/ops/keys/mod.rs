@@ -7,6 +7,7 @@ pub mod edit;
 pub mod inspect;
 pub mod issue;
 pub mod list;
+pub mod ownerless;
 pub mod reveal;
 pub mod rotate;
 
@@ -105,20 +106,20 @@ pub fn delete_once(
     retry: Option<Retry>,
 ) -> Result<()> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
-    app.change(
+    app.change_all(
         caller,
         "key.delete",
         Target::new(Kind::Key, id),
         move |tx, now| {
             let directory = index.directory();
             if retry::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
-                return Ok((None, ()));
+                return Ok((Vec::new(), ()));
             }
             let key = manageable(tx, &directory, &who, id)?;
             policy_of(tx, &key)?.check_delete(&key, confirm_name.as_deref())?;
             keys::delete(tx, id, now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), id, now)?;
-            Ok((Some(record(&key, ended(&key))), ()))
+            Ok((ended_with_children(tx, "key.delete", &key, now)?, ()))
         },
     )
 }
@@ -127,7 +128,7 @@ pub fn delete_once(
 /// secret stands for the name that some policies ask for.
 pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(
+    app.change_all(
         caller,
         "key.revoke",
         Target::new(Kind::Key, id),
@@ -136,8 +137,11 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
                 true => keys::find(tx, id)?.ok_or(Error::NotFound("key"))?,
                 false => manageable(tx, &index.directory(), &who, id)?,
             };
-            let first = keys::delete(tx, id, now)?;
-            Ok((first.then(|| record(&key, ended(&key))), ()))
+            let records = match keys::delete(tx, id, now)? {
+                true => ended_with_children(tx, "key.revoke", &key, now)?,
+                false => Vec::new(),
+            };
+            Ok((records, ()))
         },
     )
 }
@@ -165,12 +169,27 @@ fn end_each(
     ids: Vec<KeyId>,
     now: Timestamp,
 ) -> Result<Vec<(&'static str, Record)>> {
-    let one = |id| {
+    let mut records = Vec::new();
+    for id in ids {
         let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
-        keys::delete(tx, id, now)?;
-        Ok(("key.delete", record(&key, ended(&key))))
-    };
-    ids.into_iter().map(one).collect()
+        // It may have ended with another one of them.
+        if keys::delete(tx, id, now)? {
+            records.extend(ended_with_children(tx, "key.delete", &key, now)?);
+        }
+    }
+    Ok(records)
+}
+
+/// The records of a key that has just ended, and of the keys that end with it.
+fn ended_with_children(
+    tx: &Write<'_>,
+    action: &'static str,
+    key: &Key,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let mut records = vec![(action, record(key, ended(key)))];
+    records.extend(ownerless::end_children(tx, key, now)?);
+    Ok(records)
 }
 
 /// When a key was issued, for answers to whoever holds its secret.
@@ -208,6 +227,8 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     key.uses_left = key
         .uses_left
         .map(|stored| stored.saturating_add(reserved.unwrap_or(0)));
+    // A key that was changed past Latchkey is disabled in the index before it is so in the store.
+    key.enabled &= app.index.with_key(key.id, |live| live.enabled) != Some(false);
     let directory = app.index.directory();
     let place = directory.place(key.workspace);
     let owner = key.owner.and_then(|owner| directory.user(owner));
@@ -219,11 +240,15 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
             .map(|place| place.workspace.slug.clone())
             .unwrap_or_default(),
         owner: owner.map(|owner| owner.user_name.clone()),
-        state: key.state(
+        state: match key.state(
             owner_active || !owner_counts,
             place.is_some_and(|place| place.active),
             app.now().wall,
-        ),
+        ) {
+            // The policy was changed past Latchkey, and is closed.
+            State::Active if tied.is_none() => State::Disabled,
+            state => state,
+        },
         key,
         usage,
     }

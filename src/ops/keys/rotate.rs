@@ -7,7 +7,7 @@ use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{Secret, prefix_of_hint};
 use crate::domain::key::{GRACE_S_MAX, Key, KeyId};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, SELF_GRACE_S_MAX};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ops::App;
@@ -42,6 +42,26 @@ impl Grace {
             (Some(seconds), false) => Ok(Grace::Seconds(seconds)),
         }
     }
+
+    /// As [`Grace::parse`], for a key that rotates itself: at most an hour.
+    pub fn parse_own(grace_s: Option<u64>, until_first_use: bool) -> Result<Grace> {
+        if grace_s.is_some_and(|seconds| seconds > SELF_GRACE_S_MAX) {
+            return Err(Error::invalid(
+                "grace_s",
+                format!("must be at most {SELF_GRACE_S_MAX} when a key rotates itself"),
+            ));
+        }
+        let default = until_first_use.then_some(SELF_GRACE_S_MAX);
+        Grace::parse(grace_s.or(default), until_first_use)
+    }
+
+    /// The longest time that the old secret goes on working.
+    fn seconds(self) -> u64 {
+        match self {
+            Grace::AtOnce => 0,
+            Grace::Seconds(seconds) | Grace::UntilFirstUse(seconds) => seconds,
+        }
+    }
 }
 
 /// What a rotation does to the end of a key's life.
@@ -67,8 +87,13 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
             let policy = policy_of(tx, &key)?;
             check_takeover(&directory, &who, &policy)?;
             policy.check_rotate()?;
+            // A key with the right to manage keys gains nothing over itself by it.
+            let by_itself = who.is_key(id).then(|| source_of(&who));
+            if by_itself.is_some() {
+                policy.check_self_rotation(&key, grace.seconds())?;
+            }
             let before = key.clone();
-            let (key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            let (key, secret) = replace(tx, &files, &policy, key, grace, by_itself, now)?;
             Ok((
                 Some(record(&key, replaced(&before, &key, grace))),
                 (key, Some(secret)),
@@ -81,8 +106,8 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
     })
 }
 
-/// Gives the caller's own key a new secret; needs no other right than the secret itself. Of two rotations with
-/// the same secret at once, one wins and the other finds its secret replaced.
+/// Gives the caller's own key a new secret, as far as its policy lets keys rotate themselves; needs no other right than
+/// the secret itself. Of two rotations with the same secret at once, one wins and the other finds its secret replaced.
 pub fn rotate_own(
     app: &App,
     caller: &Caller,
@@ -95,7 +120,7 @@ pub fn rotate_own(
             "only a key can rotate itself; sign in again for a new access token".to_owned(),
         ));
     };
-    let files = app.key_files();
+    let (files, source) = (app.key_files(), source_of(caller));
     let (key, secret) = app.change(
         caller,
         "key.rotate",
@@ -118,8 +143,9 @@ pub fn rotate_own(
             }
             let policy = policy_of(tx, &key)?;
             policy.check_rotate()?;
+            policy.check_self_rotation(&key, grace.seconds())?;
             let before = key.clone();
-            let (mut key, secret) = replace(tx, &files, &policy, key, grace, now)?;
+            let (mut key, secret) = replace(tx, &files, &policy, key, grace, Some(source), now)?;
             if life == Life::Anew {
                 renew(tx, &policy, &before, &mut key, now)?;
             }
@@ -135,11 +161,23 @@ pub fn rotate_own(
     })
 }
 
-/// What the audit log keeps of a rotation: which secret follows which, and when the old one ends.
+/// Where a request came from, for the mark on a key that rotated itself.
+fn source_of(caller: &Caller) -> String {
+    match caller.source.as_str() {
+        "" => "unknown".to_owned(),
+        source => source.to_owned(),
+    }
+}
+
+/// What the audit log keeps of a rotation: which secret follows which, when the old one ends, and whether the key did it
+/// with its own secret.
 fn replaced(before: &Key, key: &Key, grace: Grace) -> Changes {
     let mut changes = Changes::default();
     changes.note("hint", &before.hint, &key.hint);
     changes.note_option("expires_at", &before.expires_at, &key.expires_at);
+    if let Some(source) = &key.self_rotated_from {
+        changes.note("self_rotated_from", &String::new(), source);
+    }
     match grace {
         Grace::AtOnce => {}
         Grace::Seconds(seconds) => changes.note("grace_s", &0, &seconds),
@@ -170,13 +208,15 @@ fn renew(
     Ok(())
 }
 
-/// Puts a new secret in the place of the newest. At most two secrets of a key ever work.
+/// Puts a new secret in the place of the newest. At most two secrets of a key ever work. `by_itself` is the address of a
+/// key that rotates itself.
 fn replace(
     tx: &Write<'_>,
     files: &KeyFiles,
     policy: &Policy,
     mut key: Key,
     grace: Grace,
+    by_itself: Option<String>,
     now: Timestamp,
 ) -> Result<(Key, Secret)> {
     if key.expires_at.is_some_and(|end| end <= now) {
@@ -205,6 +245,7 @@ fn replace(
     keep(tx, files, policy, &secret, now)?;
     key.hint = secret.hint();
     key.rotated_at = Some(now);
-    keys::update_rotated(tx, key.id, &key.hint, now)?;
+    key.self_rotated_from = by_itself;
+    keys::update_rotated(tx, &key, now)?;
     Ok((key, secret))
 }

@@ -1,8 +1,10 @@
 //! The gate before all password work: how much at once. How often is decided in `attempts`.
 
+use crate::domain::key::pepper::Peppers;
 use crate::domain::locks::lock;
 use crate::domain::people::attempts::Attempts;
-use crate::domain::people::password::PasswordDigest;
+use crate::domain::people::password::{PasswordDigest, Stretched};
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -21,6 +23,7 @@ pub struct PasswordGate {
     freed: Condvar,
     /// What an unknown user's password is compared with, so that it takes as long.
     nobody: PasswordDigest,
+    peppers: Arc<Peppers>,
 }
 
 #[derive(Default)]
@@ -34,12 +37,13 @@ struct Turn<'a>(&'a PasswordGate);
 
 impl PasswordGate {
     /// With what the store remembers of attempts.
-    pub fn new(attempts: Attempts) -> Result<PasswordGate> {
+    pub fn new(attempts: Attempts, peppers: Arc<Peppers>) -> Result<PasswordGate> {
         Ok(PasswordGate {
             attempts: Arc::new(Mutex::new(attempts)),
             busy: Mutex::default(),
             freed: Condvar::new(),
-            nobody: PasswordDigest::of_nobody()?,
+            nobody: PasswordDigest::of_nobody(&peppers)?,
+            peppers,
         })
     }
 
@@ -53,18 +57,22 @@ impl PasswordGate {
         self.attempts.clone()
     }
 
-    pub fn digest(&self, text: &str) -> Result<PasswordDigest> {
-        self.in_turn(true, || PasswordDigest::new(text))
+    /// The slow part of digesting a password; it is bound to its user before it is stored.
+    pub fn stretch(&self, text: &str) -> Result<Stretched> {
+        self.in_turn(true, || Stretched::new(text))
     }
 
-    /// Compares; without a stored digest the answer is no, after the same work. `is_known`: see [`KNOWN_WAITING_MAX`].
+    /// Compares with what is stored for a user; without that the answer is no, after the same work. `is_known`: see
+    /// [`KNOWN_WAITING_MAX`].
     pub fn matches(
         &self,
         stored: Option<&PasswordDigest>,
+        user: Uid,
         text: &str,
         is_known: bool,
     ) -> Result<bool> {
-        let matched = self.in_turn(is_known, || stored.unwrap_or(&self.nobody).matches(text))?;
+        let digest = stored.unwrap_or(&self.nobody);
+        let matched = self.in_turn(is_known, || digest.matches(text, user, &self.peppers))?;
         Ok(matched && stored.is_some())
     }
 
@@ -104,9 +112,17 @@ mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    fn gate() -> PasswordGate {
+        PasswordGate::new(
+            Attempts::default(),
+            Arc::new(Peppers::generate().unwrap().0),
+        )
+        .unwrap()
+    }
+
     #[test]
     fn few_wait_and_the_others_are_sent_away() {
-        let gate = PasswordGate::new(Attempts::default()).unwrap();
+        let gate = gate();
         let turns = [gate.turn(false).unwrap(), gate.turn(false).unwrap()];
         std::thread::scope(|scope| {
             for _ in 0..WAITING_MAX {
@@ -132,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_panic_gives_its_turn_back() {
-        let gate = PasswordGate::new(Attempts::default()).unwrap();
+        let gate = gate();
         for _ in 0..=DIGESTING_MAX {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 gate.in_turn(false, || -> Result<()> { panic!("on purpose") })

@@ -9,9 +9,10 @@ pub mod sessions;
 pub mod tokens;
 
 use super::access::{self, Caller, Identity};
-use super::keys::bounds;
+use super::keeping::accept::require_accepted;
+use super::keys::{View, bounds, ownerless};
 use super::retry::{self, Retry};
-use super::{App, Record};
+use super::{App, Record, names};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::password;
 use crate::domain::people::permission::{Permission, Permissions};
@@ -42,6 +43,8 @@ pub struct NewUser {
 pub struct UserEdit {
     pub email: Option<Option<String>>,
     pub enabled: Option<bool>,
+    /// With `enabled: false`: also end the management keys without an owner that the user made.
+    pub end_keys: bool,
 }
 
 /// Creates a user. Nobody gives roles that they do not have.
@@ -59,7 +62,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
         None => None,
         Some(text) => {
             password::check("password", text, &user_name)?;
-            Some(app.passwords.digest(text)?)
+            Some(app.passwords.stretch(text)?)
         }
     };
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
@@ -82,15 +85,17 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
                 return Err(Error::invalid("workspace", "there is no such workspace"));
             }
             if people::find_by_name(tx, &user_name)?.is_some() {
-                return Err(Error::Conflict(format!(
-                    "there is a user {user_name} already"
-                )));
+                let is_seen = visible(&directory, &who, &user_name).is_ok();
+                return Err(names::taken(Kind::User, &user_name, is_seen));
             }
+            names::check_retired(tx, &directory, &who, Kind::User, &user_name, None)?;
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
+            let uid = Uid::generate()?;
+            let digest = digest.map(|stretched| stretched.bound(uid, &peppers));
             let user = User {
                 number: numbers::next_of_keys(tx)?,
-                uid: Uid::generate()?,
+                uid,
                 user_name,
                 email,
                 home,
@@ -149,14 +154,26 @@ pub fn with_password(app: &App, users: &[Arc<User>]) -> Result<Vec<Arc<User>>> {
     Ok(users.iter().filter(can).cloned().collect())
 }
 
-/// Changes a user. Disabling stops the user's keys at once, and ends his sessions.
-pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Arc<User>> {
+/// Changes a user. Disabling stops the user's keys at once, and ends the user's sessions. The answer of disabling has the
+/// keys without an owner that the user made (`keys::ownerless`), as far as the caller may see them.
+pub fn edit(
+    app: &App,
+    caller: &Caller,
+    text: &str,
+    edit: UserEdit,
+) -> Result<(Arc<User>, Vec<View>)> {
+    if edit.end_keys && edit.enabled != Some(false) {
+        return Err(Error::invalid(
+            "end_keys",
+            "must be left out unless enabled is false",
+        ));
+    }
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
-    let uid = app.change(
+    let (uid, made) = app.change_all(
         caller,
         "user.edit",
         Target::new(Kind::User, &text),
-        move |tx, _| {
+        move |tx, now| {
             let directory = index.directory();
             let before = manageable(tx, &directory, &who, &text)?;
             let mut after = before.clone();
@@ -167,6 +184,9 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Ar
                     .transpose()?;
             }
             after.enabled = edit.enabled.unwrap_or(before.enabled);
+            if after.enabled && !before.enabled {
+                require_accepted(tx, &who, &Target::new(Kind::User, before.uid))?;
+            }
             if before.enabled && !after.enabled {
                 // Sessions end for good: nobody who is let in again finds an old one open.
                 after.generation += 1;
@@ -174,15 +194,24 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: UserEdit) -> Result<Ar
             let mut changes = Changes::default();
             changes.note_option("email", &before.email, &after.email);
             changes.note("enabled", &before.enabled, &after.enabled);
-            if changes.is_empty() {
-                return Ok((None, after.uid));
+            let made = match edit.enabled {
+                Some(false) => ownerless::seen(tx, &directory, &who, &before)?,
+                Some(true) | None => Vec::new(),
+            };
+            let mut records = Vec::new();
+            if !changes.is_empty() {
+                people::update(tx, &after)?;
+                check_owner_left(tx, &directory)?;
+                records.push(("user.edit", record(&after, changes)));
             }
-            people::update(tx, &after)?;
-            check_owner_left(tx, &directory)?;
-            Ok((Some(record(&after, changes)), after.uid))
+            if edit.end_keys {
+                records.extend(ownerless::end(tx, &directory, &who, &made, now)?);
+            }
+            Ok((records, (after.uid, made)))
         },
     )?;
-    found(&app.index.directory(), uid)
+    let made = ownerless::views(app, made)?;
+    Ok((found(&app.index.directory(), uid)?, made))
 }
 
 /// Replaces a user's roles.
@@ -221,10 +250,18 @@ pub fn set_roles(
     found(&app.index.directory(), uid)
 }
 
-/// Ends a user for good; keys that he owns open nothing any more.
-pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
+/// The management keys without an owner that a user made, as far as the caller may see them.
+pub fn ownerless_keys(app: &App, caller: &Caller, text: &str) -> Result<Vec<View>> {
+    let user = find(app, caller, text)?;
+    let made = app.read(|read| ownerless::seen(read, &app.index.directory(), caller, &user))?;
+    ownerless::views(app, made)
+}
+
+/// Ends a user for good; keys that the user owns open nothing any more. The answer has the keys without an owner that the
+/// user made (`keys::ownerless`), as far as the caller may see them; `end_keys` ends them too.
+pub fn delete(app: &App, caller: &Caller, text: &str, end_keys: bool) -> Result<Vec<View>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
-    app.change(
+    let made = app.change_all(
         caller,
         "user.delete",
         Target::new(Kind::User, &text),
@@ -235,9 +272,15 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
             check_owner_left(tx, &directory)?;
             let mut changes = Changes::default();
             changes.note("user_name", &user.user_name, &String::new());
-            Ok((Some(record(&user, changes)), ()))
+            let mut records = vec![("user.delete", record(&user, changes))];
+            let made = ownerless::seen(tx, &directory, &who, &user)?;
+            if end_keys {
+                records.extend(ownerless::end(tx, &directory, &who, &made, now)?);
+            }
+            Ok((records, made))
         },
-    )
+    )?;
+    ownerless::views(app, made)
 }
 
 fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -> Result<Uid> {
@@ -328,6 +371,7 @@ pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
         user: Some(by.uid),
         source: String::new(),
         request_id: String::new(),
+        takes_away: false,
     });
     signed_in.is_ok_and(|caller| require_managed(directory, &caller, seen).is_ok())
 }

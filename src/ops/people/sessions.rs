@@ -4,9 +4,10 @@ use super::attempts::{self, Attempt};
 use super::{authenticators, manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
 use crate::domain::people::authenticator::Authenticator;
-use crate::domain::people::password;
+use crate::domain::people::password::{self, PasswordDigest};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::domain::people::{User, normal_user_name};
@@ -16,7 +17,7 @@ use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record, system_event};
-use crate::store::{Read, people, tokens};
+use crate::store::{Read, people, seals, tokens};
 use std::sync::Arc;
 
 /// A token that was issued just now.
@@ -56,17 +57,18 @@ pub fn set_password(
     };
     app.decided(caller, action, target.clone(), allowed)?;
     password::check("password", new, &user.user_name)?;
-    let digest = app.passwords.digest(new)?;
-    let (index, who) = (app.index.clone(), caller.clone());
+    let stretched = app.passwords.stretch(new)?;
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let shared = app.passwords.shared_attempts();
     app.change_all(caller, action, target, move |tx, now| {
         let user = match own {
-            true => still_proven(tx, user.uid, user.generation)?,
+            true => still_proven(tx, &peppers, user.uid, user.generation)?,
             false => {
                 bounds::require_unlimited(tx, &who)?;
                 manageable(tx, &index.directory(), &who, &user.uid.to_string())?
             }
         };
+        let digest = stretched.bound(user.uid, &peppers);
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
         attempts::begin_again(tx, shared, user.uid)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
@@ -77,7 +79,15 @@ pub fn set_password(
 
 /// The user, if his password is still the one that he proved when he was of this generation: it takes a while to
 /// compare one, and whoever knows the old one must not be quicker than the new one.
-pub(in crate::ops) fn still_proven(read: &Read, user: Uid, generation: i64) -> Result<User> {
+pub(in crate::ops) fn still_proven(
+    read: &Read,
+    peppers: &Peppers,
+    user: Uid,
+    generation: i64,
+) -> Result<User> {
+    if !seals::is_sound_user(read, peppers, user)? {
+        return Err(Error::Unauthenticated);
+    }
     people::find(read, user)?
         .filter(|user| user.is_active() && user.generation == generation)
         .ok_or(Error::Unauthenticated)
@@ -93,10 +103,11 @@ fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>)
         return Err(Error::NotFound("session: this caller is not one"));
     };
     let attempt = Attempt::in_session(app, family(app, id)?)?;
-    let stored = app.read(|read| people::find_password(read, user.uid))?;
+    let stored = sound_password(app, user.uid)?;
+    let is_known = attempt.is_known();
     if app
         .passwords
-        .matches(stored.as_ref(), current, attempt.is_known())?
+        .matches(stored.as_ref(), user.uid, current, is_known)?
     {
         return Ok(());
     }
@@ -150,14 +161,16 @@ pub fn sign_in(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     };
+    let peppers = app.peppers.clone();
     app.change(
         &caller,
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
             people::delete_expired_sessions(tx, now)?;
-            people::insert_session(tx, &session)?;
+            people::insert_session(tx, &peppers, &session)?;
             Ok((
                 Some(Record {
                     target: Target::new(Kind::Session, id),
@@ -195,6 +208,7 @@ pub fn prove(
         user: Some(user.uid),
         source: origin.source,
         request_id: origin.request_id,
+        takes_away: false,
     })
 }
 
@@ -246,13 +260,13 @@ pub(super) fn proven(
     };
     let attempt = Attempt::with_password(app, account, origin, given.is_some())?;
     // What is nobody's name is looked up all the same, so that it takes as long.
-    let uid = user.as_ref().map_or(Uid(0), |user| user.uid);
-    let stored = app.read(|read| people::find_password(read, uid))?;
+    let uid = user.as_ref().map_or(NO_USER, |user| user.uid);
+    let stored = sound_password(app, uid)?;
     let factor = authenticators::second_factor(app, uid)?;
     let known = text.len() <= password::BYTES_MAX
         && app
             .passwords
-            .matches(stored.as_ref(), text, attempt.is_known())?;
+            .matches(stored.as_ref(), uid, text, attempt.is_known())?;
     let Some(user) = user.filter(|user| known && user.is_active()) else {
         attempt.failed(action, &shown, WRONG, origin)?;
         return Err(Error::Unauthenticated);
@@ -304,6 +318,8 @@ pub(super) fn proven(
     }
 }
 
+/// Nobody's uid, by which a name that nobody has is looked up.
+const NO_USER: Uid = Uid(0);
 const WRONG: &str = "user name or password is not right";
 
 /// Checks the password of a user again, who has signed in before. Failures are counted by that sign-in.
@@ -317,16 +333,33 @@ pub(super) fn confirmed(
     let user = app.index.directory().find_user(user_name).cloned();
     let user = user.ok_or(Error::NotFound("user"))?;
     let attempt = Attempt::in_session(app, family(app, session)?)?;
-    let stored = app.read(|read| people::find_password(read, user.uid))?;
+    let stored = sound_password(app, user.uid)?;
     let known = text.len() <= password::BYTES_MAX
         && app
             .passwords
-            .matches(stored.as_ref(), text, attempt.is_known())?;
+            .matches(stored.as_ref(), user.uid, text, attempt.is_known())?;
     if known && user.is_active() {
         return Ok(user);
     }
     attempt.failed("session.create", &user.user_name, WRONG, origin)?;
     Err(Error::Unauthenticated)
+}
+
+/// What is stored of a user's password; nothing if the user's row is not what Latchkey last wrote.
+fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
+    app.read(|read| {
+        let stored = people::find_password(read, user)?;
+        match seals::is_sound_user(read, &app.peppers, user)? {
+            true => Ok(stored),
+            false if user == NO_USER => Ok(None),
+            false => {
+                log::error!(
+                    "user {user} was changed past Latchkey while the server runs, and is not let in; see latchkey doctor"
+                );
+                Ok(None)
+            }
+        }
+    })
 }
 
 /// Records a sign-in that was refused for another reason than what was guessed.

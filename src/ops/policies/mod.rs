@@ -10,14 +10,15 @@ use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
-    STANDARD, SecretShown, TiedTo, word,
+    STANDARD, SecretShown, SelfRotation, TiedTo, word,
 };
 use crate::domain::sorted;
 use crate::error::{Error, Result};
+use crate::index::directory::Directory;
 use crate::ops::access::Caller;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
-use crate::store::{Read, catalogs, keys, policies};
+use crate::store::{Read, Write, catalogs, keys, policies};
 use std::sync::Arc;
 
 /// What a new policy differs in from `standard`, or an edit from what was there. `Some(None)` takes a bound away.
@@ -41,6 +42,7 @@ pub struct PolicyEdit {
     pub editable: Option<Editable>,
     pub can_disable: Option<bool>,
     pub can_rotate: Option<bool>,
+    pub self_rotation: Option<SelfRotation>,
     pub confirm_name: Option<bool>,
     pub tied_to: Option<TiedTo>,
     pub acts_for_owner: Option<bool>,
@@ -81,6 +83,7 @@ impl PolicyEdit {
             editable: self.editable.unwrap_or(before.editable),
             can_disable: self.can_disable.unwrap_or(before.can_disable),
             can_rotate: self.can_rotate.unwrap_or(before.can_rotate),
+            self_rotation: self.self_rotation.unwrap_or(before.self_rotation),
             confirm_name: self.confirm_name.unwrap_or(before.confirm_name),
             tied_to: self.tied_to.unwrap_or(before.tied_to),
             acts_for_owner,
@@ -151,8 +154,10 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<
     let (index, who, name) = (app.index.clone(), caller.clone(), name.to_owned());
     let target = Target::new(Kind::Policy, &name);
     app.change(caller, "policy.edit", target, move |tx, _| {
-        who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        let directory = index.directory();
+        who.require_global(&directory, Permission::PoliciesWrite)?;
         let before = policies::find(tx, &name)?.ok_or(Error::NotFound("policy"))?;
+        require_in_force(tx, &directory, &name)?;
         let after = edit.apply(before.clone());
         after.check_definition()?;
         if let Some(member) = after.loosened_from(&before)
@@ -195,6 +200,18 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
             Err(err) => Err(err),
         }
     })
+}
+
+/// Refuses a policy that was changed past Latchkey: the index does not have it, and keys of it open nothing.
+pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str) -> Result<()> {
+    let target = Target::new(Kind::Policy, name);
+    if directory.policy(name).is_some() || tx.has_touched(&target) {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "the policy {name} was changed past Latchkey and is closed; the administrator of the machine looks at it and \
+         accepts it: latchkey doctor accept policy {name}"
+    )))
 }
 
 /// Refuses a catalog that is not there.
@@ -260,6 +277,11 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("editable", &editable(b), &editable(a));
     changes.note("can_disable", &b.can_disable, &a.can_disable);
     changes.note("can_rotate", &b.can_rotate, &a.can_rotate);
+    changes.note(
+        "self_rotation",
+        &word(b.self_rotation),
+        &word(a.self_rotation),
+    );
     changes.note("confirm_name", &b.confirm_name, &a.confirm_name);
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
     changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);

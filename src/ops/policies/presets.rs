@@ -96,6 +96,7 @@ mod tests {
     fn rooms() -> Definition {
         Definition {
             name: "rooms".to_owned(),
+            case_sensitive: false,
             scopes: vec![Scope {
                 name: "rooms:read".to_owned(),
                 label: String::new(),

@@ -68,7 +68,8 @@ pub fn finish(
     drop(attempt);
     let user_name = normal_user_name("user_name", user_name)?;
     password::check("password", text, &user_name)?;
-    let stored = app.passwords.digest(text)?;
+    let stretched = app.passwords.stretch(text)?;
+    let peppers = app.peppers.clone();
     let root = root(&app.index.directory())?;
     let caller = Caller {
         bound_by: None,
@@ -79,6 +80,7 @@ pub fn finish(
         user: None,
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
+        takes_away: false,
     };
     let target = Target::new(Kind::Server, "");
     let shared = app.passwords.shared_attempts();
@@ -108,6 +110,7 @@ pub fn finish(
             ..before.clone()
         };
         people::update(tx, &after)?;
+        let stored = stretched.bound(after.uid, &peppers);
         people::update_password(tx, after.uid, &stored, after.generation + 1)?;
         attempts::begin_again(tx, shared, after.uid)?;
         let mut changes = Changes::default();

@@ -13,7 +13,7 @@ use crate::ops::access::Caller;
 use crate::ops::{App, Record, keys};
 use crate::store::{Write, people, workspaces};
 
-/// Ends an empty workspace. Roles there vanish, its slug becomes free.
+/// Ends an empty workspace. Roles there vanish, and its slug is retired.
 pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::Workspace, text);
@@ -141,7 +141,7 @@ fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the slug, which becomes free. Filed under the workspace above, which is still there: whoever oversees that
+/// Keeps the slug, which is retired. Filed under the workspace above, which is still there: whoever oversees that
 /// one reads of it.
 fn record(ended: &Workspace, parent: Uid) -> Record {
     let mut changes = Changes::default();

@@ -4,16 +4,21 @@ pub mod delete;
 
 use super::access::{self, Caller};
 use super::retry::{self, Retry};
-use super::{App, Record};
+use super::{App, Record, names};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
 use crate::domain::text;
 use crate::domain::uid::Uid;
-use crate::domain::workspace::{DEPTH_MAX, Workspace};
+use crate::domain::workspace::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, numbers, workspaces};
+use crate::ops::keeping::accept::require_accepted;
+use crate::store::{Read, Write, names as retired, numbers, workspaces};
+use std::collections::HashSet;
+
+/// Numbers that are tried one after the other behind a slug that is taken.
+const SLUGS_TRIED: i64 = 20;
 
 /// What a new workspace is to be.
 #[derive(Clone, Debug)]
@@ -63,20 +68,25 @@ pub fn create(
             };
             who.require(&directory, Permission::WorkspacesWrite, parent, None)?;
             check_live(tx, parent)?;
-            let all = workspaces::list(tx)?;
+            check_number(tx, &directory)?;
+            check_depth(tx, parent)?;
+            let number = numbers::next_of_workspaces(tx)?;
+            let slug = match new.slug {
+                Some(slug) => slug,
+                None => free_slug(tx, &new.name, number)?,
+            };
             let workspace = Workspace {
                 uid: Uid::generate()?,
-                number: numbers::next_of_workspaces(tx)?,
-                slug: new.slug.unwrap_or_else(|| free_slug(&all, &new.name)),
+                number,
+                slug,
                 name: new.name,
                 parent: Some(parent),
                 enabled: true,
                 created_at: now,
                 updated_at: now,
             };
-            check_slug_free(&all, &workspace)?;
+            check_slug_free(tx, &directory, &who, &workspace)?;
             workspaces::insert(tx, &workspace)?;
-            check_tree(&workspaces::list(tx)?)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
             let mut changes = Changes::default();
             changes.note("slug", &String::new(), &workspace.slug);
@@ -127,6 +137,9 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
             after.slug = edit.slug.unwrap_or(after.slug);
             after.name = edit.name.unwrap_or(after.name);
             after.enabled = edit.enabled.unwrap_or(after.enabled);
+            if after.enabled && !before.enabled {
+                require_accepted(tx, &who, &Target::new(Kind::Workspace, before.uid))?;
+            }
             if let (Some(above), true) = (before.parent, after.enabled != before.enabled) {
                 // Whoever is inside must not undo what was done from above.
                 who.require(&directory, Permission::WorkspacesWrite, above, None)?;
@@ -146,9 +159,13 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
                 return Ok((None, before));
             }
             after.updated_at = now;
-            check_slug_free(&workspaces::list(tx)?, &after)?;
+            if after.slug != before.slug {
+                check_slug_free(tx, &directory, &who, &after)?;
+            }
             workspaces::update(tx, &after)?;
-            check_tree(&workspaces::list(tx)?)?;
+            if before.parent != after.parent {
+                check_tree(&workspaces::list(tx)?)?;
+            }
             Ok((Some(record(&after, changes)), after))
         },
     )
@@ -212,29 +229,68 @@ fn check_live(read: &Read, parent: Uid) -> Result<()> {
     }
 }
 
-/// A slug from a name, with a number behind it if another workspace has it.
-fn free_slug(all: &[Workspace], name: &str) -> String {
+/// A slug from a name, with a number behind it if another workspace has it or had it before: a small one or, where many workspaces
+/// have the name, the workspace's own.
+fn free_slug(read: &Read, name: &str, number: i64) -> Result<String> {
     let first = text::slug_of(name);
-    let taken = |slug: &String| all.iter().any(|workspace| workspace.slug == *slug);
-    // One of so many different ones is free.
-    let numbered = (2..=all.len() + 2).map(|number| format!("{first}-{number}"));
-    std::iter::once(first.clone())
-        .chain(numbered)
-        .find(|slug| !taken(slug))
-        .unwrap_or(first)
+    let numbered = (2..=SLUGS_TRIED)
+        .chain([number])
+        .map(|number| format!("{first}-{number}"));
+    for slug in std::iter::once(first.clone()).chain(numbered) {
+        let is_taken = workspaces::find_by_slug(read, &slug)?.is_some();
+        if !is_taken && retired::find(read, Kind::Workspace, &slug)?.is_none() {
+            return Ok(slug);
+        }
+    }
+    Ok(first)
 }
 
-fn check_slug_free(all: &[Workspace], wanted: &Workspace) -> Result<()> {
-    if all
-        .iter()
-        .any(|other| other.slug == wanted.slug && other.uid != wanted.uid)
-    {
-        return Err(Error::Conflict(format!(
-            "there is a workspace {} already",
-            wanted.slug
-        )));
+/// Refuses one workspace too many. Those that the transaction has made already are not in the index yet.
+fn check_number(tx: &Write<'_>, directory: &Directory) -> Result<()> {
+    let is_new = |target: &Target| {
+        target.kind == Kind::Workspace && directory.find_place(&target.id).is_none()
+    };
+    let new: HashSet<Target> = tx.touched().into_iter().filter(is_new).collect();
+    if directory.workspace_count() + new.len() < WORKSPACES_MAX {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "a server has at most {WORKSPACES_MAX} workspaces; delete one first"
+    )))
+}
+
+/// On the rows from the parent up: whether there is room for one more below it.
+fn check_depth(read: &Read, parent: Uid) -> Result<()> {
+    let (mut depth, mut above) = (1, Some(parent));
+    while let Some(uid) = above {
+        depth += 1;
+        if depth > DEPTH_MAX {
+            return Err(too_deep());
+        }
+        let workspace = workspaces::find(read, uid)?;
+        above = workspace.and_then(|workspace| workspace.parent);
     }
     Ok(())
+}
+
+fn too_deep() -> Error {
+    Error::Conflict(format!("workspaces can be nested {DEPTH_MAX} deep"))
+}
+
+/// Refuses a slug that another workspace has, or had before.
+fn check_slug_free(
+    read: &Read,
+    directory: &Directory,
+    caller: &Caller,
+    wanted: &Workspace,
+) -> Result<()> {
+    let other = workspaces::find_by_slug(read, &wanted.slug)?;
+    if other.is_some_and(|other| other.uid != wanted.uid) {
+        let is_seen = visible(directory, caller, &wanted.slug).is_ok();
+        return Err(names::taken(Kind::Workspace, &wanted.slug, is_seen));
+    }
+    let (kind, holder) = (Kind::Workspace, Some(wanted.uid));
+    names::check_retired(read, directory, caller, kind, &wanted.slug, holder)
 }
 
 /// In the transaction of the change, over the rows as they will be: one root, no circle, no depth beyond the limit.
@@ -250,9 +306,7 @@ fn check_tree(all: &[Workspace]) -> Result<()> {
             ));
         }
         if place.is_none_or(|place| place.depth() > DEPTH_MAX) {
-            return Err(Error::Conflict(format!(
-                "workspaces can be nested {DEPTH_MAX} deep"
-            )));
+            return Err(too_deep());
         }
     }
     Ok(())
@@ -272,5 +326,138 @@ fn record(workspace: &Workspace, changes: Changes) -> Record {
         target: Target::new(Kind::Workspace, workspace.uid),
         workspace: Some(workspace.uid),
         changes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::setup::fixture::Fixture;
+    use crate::store::{Durability, STEPS};
+
+    fn new(name: &str, parent: Option<&str>) -> NewWorkspace {
+        NewWorkspace {
+            slug: None,
+            name: name.to_owned(),
+            parent: parent.map(str::to_owned),
+        }
+    }
+
+    /// Makes so many workspaces below the root without asking anything.
+    fn fill(fixture: &Fixture, count: usize) {
+        let root = fixture
+            .app
+            .index
+            .directory()
+            .root()
+            .unwrap()
+            .workspace
+            .clone();
+        let write = move |tx: &Write<'_>| {
+            for _ in 0..count {
+                let number = numbers::next_of_workspaces(tx)?;
+                let workspace = Workspace {
+                    uid: Uid::generate()?,
+                    number,
+                    slug: format!("filled-{number}"),
+                    name: "Filled".to_owned(),
+                    parent: Some(root.uid),
+                    ..root.clone()
+                };
+                workspaces::insert(tx, &workspace)?;
+                tx.touch(Target::new(Kind::Workspace, workspace.uid));
+            }
+            Ok(())
+        };
+        fixture.app.store.write(Durability::Relaxed, write).unwrap();
+    }
+
+    /// What the writer's thread has asked of SQLite since it was last looked at.
+    fn steps(fixture: &Fixture) -> u64 {
+        let look = |_: &Write<'_>| Ok(STEPS.replace(0));
+        fixture.app.store.write(Durability::Relaxed, look).unwrap()
+    }
+
+    #[test]
+    fn a_new_workspace_costs_the_same_among_ten_and_among_thousands() {
+        let fixture = Fixture::new();
+        let cost = |count: usize| {
+            fill(&fixture, count);
+            steps(&fixture);
+            let name = format!("Among {count}");
+            let made = create(&fixture.app, &fixture.local(), new(&name, None), None);
+            assert!(made.is_ok(), "{made:?}");
+            steps(&fixture)
+        };
+        let (few, many) = (cost(30), cost(3_000));
+        assert!(few > 0 && many <= few * 2, "{few} steps, then {many}");
+    }
+
+    #[test]
+    fn workspaces_of_one_name_have_different_slugs() {
+        let fixture = Fixture::new();
+        let slugs: Vec<String> = (0..25)
+            .map(|_| {
+                let made = create(&fixture.app, &fixture.local(), new("Same", None), None);
+                made.unwrap().slug
+            })
+            .collect();
+        assert_eq!(slugs[..3], ["same", "same-2", "same-3"]);
+        let different: HashSet<&String> = slugs.iter().collect();
+        assert_eq!(different.len(), slugs.len());
+    }
+
+    #[test]
+    fn a_server_has_a_greatest_number_of_workspaces() {
+        let fixture = Fixture::new();
+        let one = fixture
+            .app
+            .index
+            .directory()
+            .root()
+            .unwrap()
+            .workspace
+            .clone();
+        let few = WORKSPACES_MAX - 2;
+        let some = (0..few).map(|number| {
+            let uid = Uid::generate().unwrap();
+            let workspace = Workspace {
+                uid,
+                slug: format!("w{number}"),
+                parent: Some(one.uid),
+                ..one.clone()
+            };
+            (uid, Some(workspace))
+        });
+        fixture
+            .app
+            .index
+            .directory_mut()
+            .put_some_workspaces(some.collect());
+        create(&fixture.app, &fixture.local(), new("last", None), None).unwrap();
+        let refused = create(&fixture.app, &fixture.local(), new("too many", None), None);
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn workspaces_are_nested_so_deep() {
+        let fixture = Fixture::new();
+        let mut parent = "root".to_owned();
+        for _ in 1..DEPTH_MAX {
+            let made = create(
+                &fixture.app,
+                &fixture.local(),
+                new("Deep", Some(&parent)),
+                None,
+            );
+            parent = made.unwrap().slug;
+        }
+        let refused = create(
+            &fixture.app,
+            &fixture.local(),
+            new("Deep", Some(&parent)),
+            None,
+        );
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     }
 }

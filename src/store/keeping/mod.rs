@@ -3,4 +3,5 @@
 pub mod closing;
 pub mod events;
 pub mod place;
+pub mod reserve;
 pub mod tombstones;

@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// A file with so many lines more than it needs is written anew at the next start.
+/// A file with so many lines more than it needs is written again without them, at a start and in upkeep.
 const SUPERFLUOUS_MAX: usize = 10_000;
 
 /// Room for a mark and for numbers.
@@ -32,6 +32,10 @@ pub struct TombstoneFile {
     id: (u64, u64),
     /// Bytes up to which lines are whole.
     length: u64,
+    /// Lines that the file has.
+    lines: usize,
+    /// Lines that it had when it was last read, the superfluous ones left out.
+    needed: usize,
     /// Lines of a commit that could not be written yet: no other change comes before them.
     owed: Vec<u8>,
 }
@@ -46,9 +50,12 @@ impl TombstoneFile {
             Err(err) => return Err(failed(err)),
         };
         let known = Tombstones::parse(&bytes);
-        let needed = known.compact();
-        if known.lines > needed.lines().count() + SUPERFLUOUS_MAX && known.damaged == 0 {
-            replace(path, needed.as_bytes()).map_err(failed)?;
+        let compact = known.compact();
+        let needed = compact.lines().count();
+        let mut lines = known.lines;
+        if lines > needed + SUPERFLUOUS_MAX && known.damaged == 0 {
+            replace(path, compact.as_bytes()).map_err(failed)?;
+            lines = needed;
         }
         let mut options = OpenOptions::new();
         let options = options.create(true).append(true).mode(0o600);
@@ -68,9 +75,18 @@ impl TombstoneFile {
             id: (metadata.dev(), metadata.ino()),
             file,
             length,
+            lines,
+            needed,
             owed: Vec::new(),
         };
         Ok((opened, known))
+    }
+
+    /// Whether so much was appended that reading the whole file is worth its while: what that costs is shared by at
+    /// least half as many changes as the file has lines.
+    fn is_worth_compacting(&self) -> bool {
+        self.owed.is_empty()
+            && self.lines - self.needed.min(self.lines) > SUPERFLUOUS_MAX.max(self.needed / 2)
     }
 
     /// Takes room for so many bytes, and writes what is owed from before.
@@ -112,6 +128,7 @@ impl TombstoneFile {
         match written {
             Ok(()) => {
                 self.length += lines.len() as u64;
+                self.lines += lines.iter().filter(|byte| **byte == b'\n').count();
                 Ok(())
             }
             Err(err) => {
@@ -184,6 +201,30 @@ impl Book {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(unusable(&path, &err)),
         }
+    }
+
+    /// Writes the file again without superfluous lines, if it is likely to have many. A crash leaves the old file or
+    /// the new one, and both say the same.
+    pub fn compact(&self) -> Result<()> {
+        let mut open = self.lock();
+        let Some(open) = open.as_mut().filter(|open| !open.is_stale) else {
+            return Ok(());
+        };
+        if !open.file.is_worth_compacting() {
+            return Ok(());
+        }
+        // Nothing is written meanwhile: whoever would has to take the lock first.
+        open.file.prepare(0)?;
+        let path = open.file.path.clone();
+        let (file, known) = TombstoneFile::open(&path)?;
+        log::info!(
+            "store: the file {} has {} lines, of which {} are needed",
+            path.display(),
+            known.lines,
+            file.needed
+        );
+        open.file = file;
+        Ok(())
     }
 
     /// Writes the tombstones of events that are in the audit log and not in the file.
@@ -299,9 +340,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let options = options.create(true).truncate(true).write(true).mode(0o600);
     let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(err) = written.and_then(|()| fs::rename(&new, path)) {
+        // On a full disk half a file must not take the room that is left.
+        let _ = fs::remove_file(&new);
+        return Err(err);
+    }
     sync_folder(path)
 }
 
@@ -318,4 +362,62 @@ fn unusable(path: &Path, err: &io::Error) -> Error {
         "{} cannot be read or written ({err}), so nothing can be deleted or disabled safely",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Kind;
+    use crate::domain::keeping::tombstone::Verb;
+
+    fn line(id: usize, at: usize) -> String {
+        let one = Tombstone {
+            at: Timestamp(at as i64),
+            verb: Verb::Rotated,
+            kind: Kind::Key,
+            id: format!("key{id}"),
+        };
+        one.line()
+    }
+
+    #[test]
+    fn lines_that_say_nothing_more_go_while_the_server_runs() {
+        let name = format!("latchkey-tombstones-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let (file, known) = TombstoneFile::open(&path).unwrap();
+        let book = Book(Mutex::new(Some(Open {
+            file,
+            seq: 0,
+            given: known.given,
+            floor: known.given,
+            is_stale: false,
+        })));
+        let append = |lines: &str| {
+            let mut open = book.lock();
+            open.as_mut()
+                .unwrap()
+                .file
+                .append(lines.as_bytes())
+                .unwrap();
+        };
+        let parsed = || Tombstones::parse(&fs::read(&path).unwrap());
+        // Keys that rotate themselves in a loop: a line each time.
+        let loops = |from: usize, count: usize| -> String {
+            (from..from + count).map(|at| line(at % 3, at)).collect()
+        };
+        append(&loops(0, SUPERFLUOUS_MAX));
+        book.compact().unwrap();
+        assert_eq!(parsed().lines, SUPERFLUOUS_MAX);
+        append(&loops(SUPERFLUOUS_MAX, 9));
+        let before = parsed();
+        book.compact().unwrap();
+        let after = parsed();
+        assert_eq!((after.lines, after.damaged), (3, 0));
+        assert_eq!((&after.fates, after.latest), (&before.fates, before.latest));
+        // It is the new file that is written to.
+        append(&loops(20_000, 1));
+        book.check().unwrap();
+        assert_eq!(parsed().latest, Some(Timestamp(20_000)));
+        fs::remove_file(&path).unwrap();
+    }
 }

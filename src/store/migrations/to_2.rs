@@ -2,11 +2,15 @@
 
 use super::Step;
 use crate::domain::audit::Kind;
+use crate::domain::keeping::changes;
 use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::people::password::Stretched;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
-use crate::store::Write;
-use std::collections::BTreeSet;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::store::{Write, audit, keys, names, seals};
+use std::collections::{BTreeSet, HashSet};
 
 pub const STEP: Step = Step {
     to: 2,
@@ -29,8 +33,75 @@ const EDITABLE_OF_1: [&str; 10] = [
     "uses_left",
 ];
 
-fn act(tx: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
-    store_everything_as_such(tx)
+fn act(tx: &Write<'_>, files: &KeyFiles, _: Timestamp) -> Result<()> {
+    store_everything_as_such(tx)?;
+    bound_keys_of_an_owner(tx)?;
+    retire_former_names(tx)?;
+    bind_passwords(tx, &files.peppers)?;
+    seals::bearers::put_all(tx, &files.peppers)?;
+    seal_keys(tx, &files.peppers)
+}
+
+/// Remembers the names that users and workspaces have given up, as the audit log has them.
+fn retire_former_names(tx: &Write<'_>) -> Result<()> {
+    for (kind, member) in [(Kind::User, "user_name"), (Kind::Workspace, "slug")] {
+        let all = tx.query(
+            "SELECT changes FROM audit_events WHERE target_kind = $1 AND outcome = 'allowed'",
+            &[&kind.as_str()],
+            |row| row.get::<String>("changes"),
+        )?;
+        for name in all.iter().filter_map(|text| changes::before(text, member)) {
+            if !name.is_empty() {
+                names::retire_unknown(tx, kind, &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is stored of a password is bound to its user, under the pepper.
+fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
+    let users = tx.query(
+        "SELECT uid, password_digest FROM users WHERE password_digest IS NOT NULL",
+        &[],
+        |row| {
+            Ok((
+                row.get::<Uid>("uid")?,
+                row.get::<Vec<u8>>("password_digest")?,
+            ))
+        },
+    )?;
+    for (uid, bytes) in users {
+        let stretched = Stretched::of_schema_1(bytes)
+            .ok_or_else(|| Error::internal("a stored password digest has another length"))?;
+        let digest = stretched.bound(uid, peppers);
+        tx.execute(
+            "UPDATE users SET password_digest = $1, password_pepper = $2 WHERE uid = $3",
+            &[&digest.bytes, &digest.pepper, &uid],
+        )?;
+    }
+    Ok(())
+}
+
+/// Keys had no seals. Those that are what the audit log last said of them are sealed; the others stay without a seal,
+/// and the next start closes them.
+fn seal_keys(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
+    let mut changed = HashSet::new();
+    seals::recorded::each_changed(tx, None, |found| {
+        changed.insert(found.id);
+    })?;
+    let seq = audit::newest(tx)?.map_or(0, |event| event.seq);
+    let mut after = None;
+    loop {
+        let ids = keys::list_ids(tx, &keys::Source::All, after, 1_000)?;
+        let Some(last) = ids.last() else {
+            return Ok(());
+        };
+        after = Some(*last);
+        for id in ids.into_iter().filter(|id| !changed.contains(id)) {
+            seals::keys::put(tx, peppers, id, seq)?;
+        }
+    }
 }
 
 /// A policy that lists every member means that everything may be edited: a member that a later version adds as well.
@@ -47,6 +118,23 @@ fn store_everything_as_such(tx: &Write<'_>) -> Result<()> {
             )?;
         }
     }
+    Ok(())
+}
+
+/// The policy `standard` bounds the keys of an owner now, unless somebody has edited it. Keys beyond the bound stay.
+fn bound_keys_of_an_owner(tx: &Write<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE policies
+         SET keys_per_owner_max = $1
+         WHERE name = 'standard' AND description = 'Keys with every option, none of them required.'
+             AND issued_by = 'manager_or_owner' AND owner = 'optional' AND catalog IS NULL AND scopes = 'optional'
+             AND headers = 'bearer token x-api-key' AND read_only_by = 'operation' AND expiry = 'optional'
+             AND expiry_s_max IS NULL AND expiry_months_max IS NULL AND addresses = 'cidr'
+             AND keys_per_workspace_max IS NULL AND keys_per_owner_max IS NULL AND name_unique = 0
+             AND secret_shown = 'once' AND editable = '*' AND can_disable = 1 AND can_rotate = 1 AND confirm_name = 0
+             AND tied_to = 'owner_and_workspace' AND acts_for_owner = 0 AND rate_limit IS NULL AND prefix = 'lk'",
+        &[&1_000_i64],
+    )?;
     Ok(())
 }
 

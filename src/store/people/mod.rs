@@ -3,8 +3,11 @@
 pub mod attempts;
 pub mod authenticators;
 
-use super::{Read, Row, Write, stored_secret};
+use super::seals::bearers;
+use super::{Read, Row, Write, names, stored_secret};
+use crate::domain::audit::Kind;
 use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::people::password::PasswordDigest;
 use crate::domain::people::session::{Acting, Browser, Session};
 use crate::domain::people::{Binding, Role, User};
@@ -14,10 +17,12 @@ use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
-    let digest = password.map(|digest| digest.0.clone());
+    let digest = password.map(|digest| digest.bytes.clone());
+    let pepper = password.map(|digest| digest.pepper);
     tx.execute(
-        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
+                            created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             &user.uid,
             &user.number,
@@ -25,6 +30,7 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
             &user.email,
             &user.home,
             &digest,
+            &pepper,
             &user.enabled,
             &user.generation,
             &user.created_at,
@@ -60,11 +66,16 @@ pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
 /// The password digest of a user who has a password.
 pub fn find_password(read: &Read, uid: Uid) -> Result<Option<PasswordDigest>> {
     let found = read.query_one(
-        "SELECT password_digest FROM users WHERE uid = $1",
+        "SELECT password_digest, password_pepper FROM users WHERE uid = $1",
         &[&uid],
-        |row| row.get::<Option<Vec<u8>>>("password_digest"),
+        |row| {
+            let bytes: Option<Vec<u8>> = row.get("password_digest")?;
+            let pepper: Option<u32> = row.get("password_pepper")?;
+            let both = bytes.zip(pepper);
+            Ok(both.map(|(bytes, pepper)| PasswordDigest { bytes, pepper }))
+        },
     )?;
-    Ok(found.flatten().map(PasswordDigest))
+    Ok(found.flatten())
 }
 
 /// Users who have a password.
@@ -104,8 +115,27 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
     Ok(users)
 }
 
+/// The user who had a name at a time, deleted ones too: a name can be given again.
+pub fn find_by_name_at(read: &Read, user_name: &str, at: Timestamp) -> Result<Option<User>> {
+    let user = read.query_one(
+        "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
+         FROM users
+         WHERE user_name = $1 AND created_at <= $2
+         ORDER BY created_at DESC, number DESC
+         LIMIT 1",
+        &[&user_name, &at],
+        from_row,
+    )?;
+    user.map(|user| with_roles(read, user)).transpose()
+}
+
 /// Writes the members that an edit may change.
 pub fn update(tx: &Write<'_>, user: &User) -> Result<()> {
+    if let Some(before) = find(tx, user.uid)?
+        && before.user_name != user.user_name
+    {
+        names::retire(tx, Kind::User, &before.user_name, user.uid)?;
+    }
     tx.execute(
         "UPDATE users
          SET user_name = $1, email = $2, enabled = $3, generation = $4
@@ -128,20 +158,23 @@ pub fn update_password(
     generation: i64,
 ) -> Result<()> {
     tx.execute(
-        "UPDATE users SET password_digest = $1, generation = $2 WHERE uid = $3",
-        &[&digest.0, &generation, &uid],
+        "UPDATE users SET password_digest = $1, password_pepper = $2, generation = $3 WHERE uid = $4",
+        &[&digest.bytes, &digest.pepper, &generation, &uid],
     )?;
     Ok(())
 }
 
-/// Ends a user for good; the tombstone has neither password nor roles nor authenticators.
+/// Ends a user for good; the tombstone has neither password nor roles nor authenticators, and the name is retired.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
+    if let Some(user) = find(tx, uid)?.filter(|user| user.deleted_at.is_none()) {
+        names::retire(tx, Kind::User, &user.user_name, uid)?;
+    }
     replace_roles(tx, uid, &[])?;
     authenticators::delete_of_user(tx, uid, now)?;
     attempts::delete_of_user(tx, uid)?;
     let changed = tx.execute(
         "UPDATE users
-         SET deleted_at = $1, password_digest = NULL, generation = generation + 1
+         SET deleted_at = $1, password_digest = NULL, password_pepper = NULL, generation = generation + 1
          WHERE uid = $2 AND deleted_at IS NULL",
         &[&now, &uid],
     )?;
@@ -189,7 +222,7 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
     Ok(found.unwrap_or(0))
 }
 
-pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
+pub fn insert_session(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> Result<()> {
     let (browser, acting) = (session.console.as_ref(), session.acting);
     let used_at = browser.map(|browser| browser.used_at);
     let source = browser.map(|browser| browser.source.clone());
@@ -217,16 +250,19 @@ pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
             &agent,
         ],
     )?;
-    Ok(())
+    bearers::put_session(tx, peppers, session.id)
 }
 
-/// Notes a request of a console session.
-pub fn touch_session(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<()> {
+/// Notes a request of a console session. One that does not fit its seal stays so.
+pub fn touch_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<()> {
+    if find_session(tx, peppers, id)?.is_none() {
+        return Ok(());
+    }
     tx.execute(
         "UPDATE sessions SET used_at = $1 WHERE id = $2 AND used_at < $3",
         &[&now, &id, &now],
     )?;
-    Ok(())
+    bearers::put_session(tx, peppers, id)
 }
 
 /// Whether a user who holds the owner's role in a workspace can sign in.
@@ -241,27 +277,30 @@ pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
     Ok(found.unwrap_or(0) > 0)
 }
 
-pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
-    read.query_one(
+/// A session by id, if it is what Latchkey last wrote.
+pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Session>> {
+    let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
-                acting_generation, acting_family, used_at, source, agent
+                acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE id = $1",
         &[&id],
-        session_from_row,
-    )
+        |row| session_if_sound(row, peppers),
+    )?;
+    Ok(found.flatten())
 }
 
-/// Sessions that have not expired.
-pub fn list_sessions(read: &Read, now: Timestamp) -> Result<Vec<Session>> {
-    read.query(
+/// Sessions that have not expired and are what Latchkey last wrote.
+pub fn list_sessions(read: &Read, peppers: &Peppers, now: Timestamp) -> Result<Vec<Session>> {
+    let found = read.query(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
-                acting_generation, acting_family, used_at, source, agent
+                acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE expires_at > $1",
         &[&now],
-        session_from_row,
-    )
+        |row| session_if_sound(row, peppers),
+    )?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 pub fn delete_session(tx: &Write<'_>, id: KeyId) -> Result<bool> {
@@ -306,6 +345,13 @@ fn from_row(row: &Row<'_>) -> Result<User> {
         deleted_at: row.get("deleted_at")?,
         roles: Vec::new(),
     })
+}
+
+fn session_if_sound(row: &Row<'_>, peppers: &Peppers) -> Result<Option<Session>> {
+    match bearers::fits(peppers, bearers::SESSION, bearers::SESSION_COLUMNS, row)? {
+        true => session_from_row(row).map(Some),
+        false => Ok(None),
+    }
 }
 
 fn session_from_row(row: &Row<'_>) -> Result<Session> {

@@ -5,11 +5,14 @@
 //! the next time without the data. So nothing is tried again; the connection is opened anew, the database is
 //! checked, the whole log is moved into it, the index loads what the file says, and only then is written on.
 
+mod queue;
+
 use super::keeping::place::Place;
+use super::keeping::reserve::Reserve;
 use super::keeping::tombstones::Book;
 use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::{Durability, Publish, seals, sqlite};
-use crate::domain::audit::Target;
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keeping::figures::{COMMIT_BOUNDS_NS, Figures};
 use crate::domain::key::pepper::Peppers;
 use crate::error::{Error, Result};
@@ -18,8 +21,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Receiver;
 use std::time::Instant;
+
+pub use queue::{Queue, Refused, Urgency};
 
 /// Changes that are committed together at most.
 const BATCH_MAX: usize = 256;
@@ -44,12 +48,15 @@ pub struct Writer {
     path: PathBuf,
     /// `None` after a fault that leaves the connection's state unknown, until it could be opened again.
     connection: Option<Read>,
+    /// Sees what was committed, while `connection` is in a transaction.
+    before: Option<Read>,
     peppers: Arc<Peppers>,
     publish: Publish,
     /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
     doubtful: Vec<Target>,
     place: Arc<Place>,
     book: Arc<Book>,
+    reserve: Arc<Reserve>,
     figures: Arc<Figures>,
 }
 
@@ -62,29 +69,31 @@ impl Writer {
         publish: Publish,
         place: Arc<Place>,
         book: Arc<Book>,
+        reserve: Arc<Reserve>,
         figures: Arc<Figures>,
     ) -> Writer {
         Writer {
             path: path.to_owned(),
             connection: Some(connection),
+            before: None,
             peppers,
             publish,
             doubtful: Vec::new(),
             place,
             book,
+            reserve,
             figures,
         }
     }
 
     /// Works until nobody can hand in changes any more, then empties the log.
-    pub fn run(mut self, waiting: &Receiver<Job>) {
-        while let Ok(first) = waiting.recv() {
-            let mut batch = vec![first];
-            batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
+    pub fn run(mut self, waiting: &Queue) {
+        while let Some((urgency, batch)) = waiting.next_batch() {
             let taken = i64::try_from(batch.len()).unwrap_or(0);
             self.figures.changes_waiting.fetch_sub(taken, Relaxed);
-            self.commit_together(batch, waiting);
+            self.commit_together(urgency, batch, waiting);
         }
+        self.before = None;
         if let Some(connection) = &self.connection {
             self.book.close(connection);
         }
@@ -95,8 +104,16 @@ impl Writer {
         }
     }
 
-    fn commit_together(&mut self, mut batch: Vec<Job>, waiting: &Receiver<Job>) {
-        if let Err(err) = self.place.check().and_then(|()| self.book.check()) {
+    fn commit_together(&mut self, urgency: Urgency, mut batch: Vec<Job>, waiting: &Queue) {
+        let has_room = match urgency {
+            Urgency::First => {
+                self.reserve.give_up_if_needed();
+                Ok(())
+            }
+            Urgency::Usual => self.reserve.require(),
+        };
+        let checked = has_room.and_then(|()| self.place.check());
+        if let Err(err) = checked.and_then(|()| self.book.check()) {
             self.figures.commits_failed.fetch_add(1, Relaxed);
             return refuse(batch, &err.to_string());
         }
@@ -114,7 +131,7 @@ impl Writer {
         if let Err(fault) = connection.begin(syncs) {
             // Whoever came while this waited for the lock has waited long enough too.
             let late = batch.len();
-            batch.extend(waiting.try_iter());
+            batch.extend(waiting.take_all());
             let late = i64::try_from(batch.len() - late).unwrap_or(0);
             self.figures.changes_waiting.fetch_sub(late, Relaxed);
             self.figures.commits_failed.fetch_add(1, Relaxed);
@@ -125,7 +142,10 @@ impl Writer {
         for job in batch {
             answers.extend(run_alone(connection, job));
         }
-        let sealed = self.seal(connection);
+        let sealed = self.seal();
+        let Some(connection) = &self.connection else {
+            return;
+        };
         let effects = connection.take_effects();
         let touched = effects.touched.clone();
         let began = Instant::now();
@@ -142,6 +162,14 @@ impl Writer {
             let lost = |error| Fault::new(FaultKind::NoRoom, error);
             self.place.check().map_err(lost)
         });
+        if committed.is_ok() && urgency == Urgency::Usual {
+            self.reserve.note_room();
+        }
+        if committed.is_ok() && self.reserve.is_in_use() {
+            // The log gives its room back at once, and nobody else gets it.
+            let _ = connection.empty_log();
+            self.reserve.take_back();
+        }
         self.figures
             .commits
             .count(&COMMIT_BOUNDS_NS, began.elapsed());
@@ -160,16 +188,22 @@ impl Writer {
     }
 
     /// Seals the rows that the transaction touched ([`seals`]). What they were before is seen by a connection of its own.
-    fn seal(&self, connection: &Read) -> Result<()> {
+    fn seal(&mut self) -> Result<()> {
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
         let mut touched = connection.touched();
-        touched.retain(|target| seals::KINDS.contains(&target.kind));
+        touched.retain(|target| target.kind == Kind::Key || seals::KINDS.contains(&target.kind));
         if touched.is_empty() || connection.is_idle() {
             return Ok(());
         }
         let mut seen = HashSet::new();
         touched.retain(|target| seen.insert(target.clone()));
-        let before = sqlite::open_reader(&self.path)?;
-        seals::renew(&connection.write(), &before, &self.peppers, &touched)
+        let before = match &mut self.before {
+            Some(before) => before,
+            none => none.insert(sqlite::open_reader(&self.path)?),
+        };
+        seals::renew(&connection.write(), before, &self.peppers, &touched)
     }
 
     /// After a fault: ends the transaction, or opens the database anew if nobody knows its state.
@@ -179,12 +213,14 @@ impl Writer {
             && connection.end()
         {
             if fault.kind == FaultKind::NoRoom {
+                self.reserve.note_full();
                 // What is in the log moves to its place in the database, and its room is free again.
                 let _ = connection.empty_log();
             }
             return;
         }
         self.connection = None;
+        self.before = None;
         self.doubtful.extend(touched);
         match self.reopen() {
             Ok(()) => log::warn!("store: the database was opened anew and is whole"),

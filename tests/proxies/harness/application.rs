@@ -1,4 +1,5 @@
-//! The application behind the proxy: it answers every request with what arrived.
+//! The application behind the proxy: it answers every request with what arrived, and agrees to every change of protocol
+//! that it is asked for.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -72,6 +73,17 @@ fn serve(stream: TcpStream) -> Option<()> {
         while let Some((name, value)) = line(&mut reader)?.split_once(':') {
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
+        let upgrade = headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+        if let Some((_, protocol)) = upgrade {
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\
+                 Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).ok()?;
+            return tunnel(reader, stream);
+        }
         let body = body(&mut reader, &headers)?;
         let (method, target) = first.split_once(' ')?;
         let echo = json!({
@@ -84,6 +96,20 @@ fn serve(stream: TcpStream) -> Option<()> {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", echo.len());
         stream.write_all((head + &echo).as_bytes()).ok()?;
     }
+}
+
+/// What a WebSocket's server answers to the key of RFC 6455, section 1.3, which the tests send.
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// What a client says on a connection that is no HTTP any more comes back to it behind this word.
+pub const TUNNEL: &[u8] = b"TUNNEL ";
+
+fn tunnel(mut reader: impl Read, mut stream: TcpStream) -> Option<()> {
+    let mut piece = [0; 1024];
+    while let Ok(length @ 1..) = reader.read(&mut piece) {
+        stream.write_all(TUNNEL).ok()?;
+        stream.write_all(&piece[..length]).ok()?;
+    }
+    None
 }
 
 /// `None` at the end of the connection.

@@ -84,6 +84,31 @@ impl Request {
         Reply::parse(&answer)
     }
 
+    /// Sends the request and, if the answer is 101, `more` behind it: the answer, and what then comes back.
+    pub fn send_then(&self, port: u16, more: &[u8]) -> (Reply, Vec<u8>) {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        stream.set_read_timeout(patience).unwrap();
+        let _ = stream.write_all(&self.bytes(port));
+        let mut answer = Vec::new();
+        let mut piece = [0; 16_384];
+        while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+            match stream.read(&mut piece) {
+                Ok(length @ 1..) => answer.extend(&piece[..length]),
+                _ => break,
+            }
+        }
+        let reply = Reply::parse(&answer);
+        let mut back = reply.body.clone();
+        if reply.status == 101 {
+            let _ = stream.write_all(more);
+            if let Ok(length) = stream.read(&mut piece) {
+                back.extend(&piece[..length]);
+            }
+        }
+        (reply, back)
+    }
+
     fn bytes(&self, port: u16) -> Vec<u8> {
         let mut bytes = format!("{} ", self.method).into_bytes();
         bytes.extend(&self.target);
@@ -137,6 +162,14 @@ impl Reply {
             .filter_map(|line| line.split_once(':'))
             .find(|(found, _)| found.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.trim())
+    }
+
+    /// How many headers have this name.
+    pub fn count(&self, name: &str) -> usize {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .count()
     }
 
     /// Head and body, for messages.

@@ -42,6 +42,11 @@ impl Latchkey {
         latchkey
     }
 
+    /// The Unix socket that it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.data.join("latchkey.sock")
+    }
+
     /// Ends the process, as a crash would.
     pub fn stop(&mut self) {
         self.process = None;

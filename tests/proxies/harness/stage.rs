@@ -19,6 +19,8 @@ static STAGE: Mutex<()> = Mutex::new(());
 /// Fields are dropped in this order: the programs first, then the lock.
 pub struct Stage {
     _proxy: Process,
+    /// The proxy's.
+    pub name: &'static str,
     pub latchkey: Latchkey,
     pub port: u16,
     /// How long the proxy waits for an answer to its question.
@@ -29,6 +31,21 @@ pub struct Stage {
     /// May pay invoices, which implies reading them.
     pub writer: Key,
     _lock: MutexGuard<'static, ()>,
+}
+
+/// The ports for one test.
+pub fn alone() -> MutexGuard<'static, ()> {
+    STAGE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An empty folder for what a proxy and its Latchkey write.
+pub fn fresh_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("proxies")
+        .join(name.replace(' ', "-"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// Copies an example and changes its text. Each change must find its place.
@@ -57,12 +74,8 @@ impl Stage {
     /// With a copy of the example in which these texts stand in the place of others.
     pub fn set_changed(proxy: &Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
         let program = proxy.find()?;
-        let lock = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join("proxies")
-            .join(proxy.name.replace(" ", "-"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let lock = alone();
+        let folder = fresh_folder(proxy.name);
 
         application::start();
         let latchkey = Latchkey::start(&folder);
@@ -74,6 +87,7 @@ impl Stage {
         await_rules(proxy.port);
         Some(Stage {
             _proxy: process,
+            name: proxy.name,
             port: proxy.port,
             patience: proxy.patience,
             bare: latchkey.issue("bare", &[], json!({})),

@@ -100,6 +100,7 @@ fn every_change_leaves_one_event_with_who_what_where_and_how() {
         ("DELETE", "/v1/users/al".into(),            json!(null), "user.delete", "user", json!({ "user_name": ["al", ""] })),
         ("PUT",    "/v1/catalogs/shop".into(),       json!({ "scopes": [{ "name": "r" }] }), "catalog.put", "catalog", json!({ "scopes": ["", "r"] })),
         ("PUT",    "/v1/catalogs/shop".into(),       json!({ "scopes": [{ "name": "r" }, { "name": "w" }] }), "catalog.put", "catalog", json!({ "scopes": ["r", "r w"] })),
+        ("PUT",    "/v1/catalogs/shop".into(),       json!({ "scopes": [{ "name": "r" }, { "name": "w" }], "case_sensitive": true }), "catalog.put", "catalog", json!({ "case_sensitive": ["false", "true"] })),
         ("DELETE", "/v1/catalogs/shop".into(),       json!(null), "catalog.delete", "catalog", json!(null)),
     ];
     for (method, path, body, action, kind, changes) in table {

@@ -110,6 +110,18 @@ fn a_json_document_of_3_1_is_shown_by_a_dry_run() {
 }
 
 #[test]
+fn a_catalog_may_say_that_its_application_tells_case() {
+    running_and_stopped(|line| {
+        for (more, expected) in [(&["--case-sensitive"][..], json!(true)), (&[], json!(null))] {
+            let args = [&["catalog", "import", YAML, "--name", "billing"], more].concat();
+            line.ok(&args);
+            let shown = line.json(&["catalog", "show", "billing"]);
+            assert_eq!(shown["case_sensitive"], expected, "{args:?}");
+        }
+    });
+}
+
+#[test]
 fn what_is_no_openapi_document_is_refused() {
     let line = Line::at(Path::new("/nowhere/at/all"));
     for text in ["{}", "swagger: '2.0'", "a: [", "openapi: 3.0.0\npaths: {}"] {

@@ -165,3 +165,67 @@ fn policies_are_put_and_deleted_and_a_sealed_secret_is_revealed() {
         line.refused(&["policy", "show", "unused"], 1);
     });
 }
+
+/// finding S9
+#[test]
+fn leaving_users_name_the_management_keys_that_belong_to_nobody() {
+    running_and_stopped(|line| {
+        let issued = line.json(&[
+            "key",
+            "issue",
+            "by hand",
+            "--catalog",
+            "latchkey",
+            "--scope",
+            "keys:read",
+            "--no-owner",
+        ]);
+        assert!(issued["key"]["owner"].is_null());
+        let told = line.ok(&[
+            "key",
+            "list",
+            "--created-by",
+            "local:0",
+            "--search",
+            "by hand",
+        ]);
+        let other = line.ok(&["key", "list", "--created-by", "user:nobody"]);
+        let actor = issued["key"]["created_by"].as_str().unwrap();
+        assert_eq!(told.contains("by hand"), actor == "local:0");
+        let own = line.ok(&["key", "list", "--created-by", actor]);
+        assert!(own.contains("by hand") && !other.contains("by hand"));
+        line.ok(&["user", "create", "alice"]);
+        assert_eq!(
+            line.json(&["user", "disable", "alice"])["ownerless_keys"],
+            json!([])
+        );
+        line.ok(&["user", "disable", "alice", "--end-keys"]);
+        let said = line.ok(&["user", "delete", "alice", "--end-keys", "--yes"]);
+        assert_eq!(said, "deleted user alice\n");
+    });
+}
+
+/// finding S9
+#[test]
+fn keys_that_a_deleted_user_made_are_printed() {
+    let server = Server::start();
+    let admin = server.admin();
+    let line = super::Line::of(&server);
+    for (user, more, words) in [
+        ("ann", &[][..], "still work"),
+        ("bob", &["--end-keys"][..], "now deleted"),
+    ] {
+        admin.person(user, "owner", "root");
+        let signed_in = server.anonymous().signed_in(user, crate::support::PASSWORD);
+        let key = json!({ "name": "left behind", "catalog": "latchkey", "scopes": ["keys:read"], "owner": null });
+        let key = signed_in.issue(key);
+        let mut disable = vec!["user", "disable", user];
+        disable.extend(more);
+        let said = line.ok(&disable);
+        assert!(said.contains(&key.id) && said.contains(words), "{said}");
+        let works = server.bearer(&key.secret).get("/v1/keys").status == 200;
+        assert_eq!(works, more.is_empty());
+        let said = line.ok(&["user", "delete", user, "--yes"]);
+        assert_eq!(said.contains(&key.id), more.is_empty(), "{said}");
+    }
+}

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
 
 use super::{Journal, left_out, readiness};
 use crate::durability::file;
-use crate::support::{Server, fresh_folder, refusal};
+use crate::support::{Issued, Server, fresh_folder, refusal};
 
 /// A file system of its own, unmounted on drop.
 pub struct Disk(pub PathBuf);
@@ -116,6 +117,70 @@ fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
     journal.check(&server);
     assert!(server.stop().is_some_and(|status| status.success()));
     file::check(&server.data);
+    drop(server);
+}
+
+/// What takes something away has room of its own: already the first such change finds it.
+#[test]
+fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_room() {
+    let Some(disk) = Disk::mount("24m") else {
+        return left_out("a full disk: nothing can be mounted here");
+    };
+    let mut server = Server::start_at(&disk.0.join("data"));
+    let admin = server.admin();
+    let keys: Vec<_> = (0..60)
+        .map(|number| admin.issue(json!({ "name": format!("k{number}") })))
+        .collect();
+    admin.person("mem", "member", "root");
+    let end = |part: &[Issued]| {
+        for (number, key) in part.iter().enumerate() {
+            match number % 2 {
+                0 => admin.delete(&format!("/v1/keys/{}", key.id)).expect(204),
+                _ => admin
+                    .post(&format!("/v1/keys/{}/disable", key.id), json!({}))
+                    .expect(200),
+            };
+            assert_ne!(admin.verdict(&key.secret), "VALID", "{}", server.log());
+        }
+    };
+    let switch = |on: bool| {
+        admin
+            .patch("/v1/users/mem", json!({ "enabled": on }))
+            .status
+    };
+    let more = || {
+        admin.post(
+            "/v1/keys",
+            json!({ "name": "m", "metadata": {"x": "y".repeat(3000)} }),
+        )
+    };
+    disk.fill();
+    end(&keys[..20]);
+    assert_eq!(switch(false), 200, "{}", server.log());
+    // What was in the log of writes has found its place, which leaves some room for others.
+    let refused = (0..5_000)
+        .map(|_| more())
+        .find(|answer| answer.status != 201);
+    let problem = refused
+        .expect("room without end")
+        .refused(503, "unavailable");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("the disk is full"), "{detail}");
+    assert_eq!(switch(true), 503);
+    end(&keys[20..40]);
+    disk.free();
+    more().expect(201);
+    assert_eq!(switch(true), 200);
+    disk.fill();
+    end(&keys[40..]);
+    server.kill9();
+    disk.free();
+    server.restart();
+    let admin = server.admin();
+    for key in &keys {
+        assert_ne!(admin.verdict(&key.secret), "VALID");
+    }
+    admin.issue(json!({ "name": "there is room again" }));
     drop(server);
 }
 

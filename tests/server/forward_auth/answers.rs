@@ -22,16 +22,18 @@ fn a_good_key_is_allowed_and_always_described_in_full() {
         assert!(answer.body.is_empty());
         let values = IDENTITY.map(|name| answer.header(name).unwrap_or("missing").to_owned());
         let name = "Gr%C3%B6%C3%9Fe 100%25";
-        assert_eq!(values, [name, &plain.id, name, "root", "", ""], "{proxy}");
+        let subject = format!("key:{}", plain.id);
+        let expected = ["", &subject, &plain.id, name, "root", "", ""];
+        assert_eq!(values, expected, "{proxy}");
         assert_eq!(answer.header("x-auth-code"), None);
         let answer = server.bearer(&full.secret).get(&path).expect(200);
         let values = IDENTITY.map(|name| answer.header(name).unwrap_or("missing").to_owned());
         assert_eq!(
-            values[..5],
-            ["alice", &full.id, "full", "emea", "b a"],
+            values[..6],
+            ["alice", "user:alice", &full.id, "full", "emea", "b a"],
             "{proxy}"
         );
-        let left: u64 = values[5].parse().unwrap();
+        let left: u64 = values[6].parse().unwrap();
         assert!((900..=1000).contains(&left), "{left}");
         assert!(
             !format!("{:?}", answer.headers).contains("Set-Cookie"),
@@ -51,6 +53,29 @@ fn a_good_key_is_allowed_and_always_described_in_full() {
         .sum();
     assert!(bytes < 4096, "{bytes} bytes of headers");
     assert_eq!(answer.header("x-auth-scopes-truncated"), Some("true"));
+}
+
+/// S4: whoever issues keys chooses their names.
+#[test]
+fn no_name_of_a_key_makes_its_holder_a_user() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "member", "root");
+    for name in ["owner", "alice", "user:alice", "OWNER", "key:x"] {
+        let named = admin.issue(json!({ "name": name }));
+        for proxy in PROXIES {
+            let answer = server.bearer(&named.secret).get(&format!("/auth/{proxy}"));
+            let answer = answer.expect(200);
+            assert_eq!(answer.header("remote-user"), Some(""), "{proxy} {name}");
+            let subject = format!("key:{}", named.id);
+            assert_eq!(answer.header("x-auth-subject"), Some(subject.as_str()));
+        }
+    }
+    // No user can be given the form of another subject either.
+    for name in ["key:x", "user:alice"] {
+        let user = json!({ "user_name": name, "workspace": "root" });
+        admin.post("/v1/users", user).refused_field("user_name");
+    }
 }
 
 #[test]
@@ -288,4 +313,29 @@ fn any_method_and_any_body_are_answered() {
     ] {
         user.get(path).expect(404);
     }
+}
+
+/// finding L1
+#[test]
+fn a_question_that_demands_too_little_is_named_in_the_log_once() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    let key = admin.issue(json!({ "name": "k", "workspace": "emea", "scopes": ["admin"] }));
+    let user = server.bearer(&key.secret);
+    let nothing = "a question demands nothing";
+    let scope = "demands a scope without a catalog or a workspace";
+    let count = |words: &str| server.log().matches(words).count();
+    user.get("/auth/nginx?scope=admin&workspace=emea")
+        .expect(200);
+    assert_eq!((count(nothing), count(scope)), (0, 0));
+    for _ in 0..3 {
+        for proxy in PROXIES {
+            user.get(&format!("/auth/{proxy}")).expect(200);
+        }
+        user.get("/auth/nginx?scope=admin").expect(200);
+        user.get("/auth/caddy?scope=admin").expect(200);
+    }
+    server.wait_for_log(scope, 1);
+    assert_eq!((count(nothing), count(scope)), (1, 1));
 }

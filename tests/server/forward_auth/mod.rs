@@ -15,8 +15,9 @@ use serde_json::json;
 const PROXIES: [&str; 5] = ["nginx", "caddy", "traefik", "haproxy", "envoy"];
 
 /// The headers that describe an allowed key, all of them always.
-const IDENTITY: [&str; 6] = [
+const IDENTITY: [&str; 7] = [
     "remote-user",
+    "x-auth-subject",
     "x-auth-key-id",
     "x-auth-key-name",
     "x-auth-workspace",

@@ -1,5 +1,7 @@
 //! Requests that nobody can judge safely are refused, and what a stranger says of a request is not heard.
 
+use serde_json::json;
+
 use super::{PROXIES, ask, hosted, shop, verdict};
 use crate::support::User;
 
@@ -38,6 +40,20 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
         "/items/%ef%bc%8f",
         "/items/...",
         "/items/%2e%20",
+        // H11: what Windows takes off, blanks, and what NFKC turns into a separator.
+        "/items./7",
+        "/items../7",
+        "/items/7.",
+        "/items%20/7",
+        "/%20items/7",
+        "/items/7%20",
+        "/items%c2%a0/7",
+        "/items%e3%80%80/7",
+        "/items%e2%80%a4",
+        "/items%e2%81%847",
+        "/items%ef%bc%8f7",
+        "/items%ef%bc%bc7",
+        "/items%ff",
     ] {
         for proxy in PROXIES {
             let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", path, None);
@@ -60,14 +76,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
             assert_eq!(answer.status, 403, "{proxy} {path:?}");
         }
     }
-    for path in [
-        "/ITEMS",
-        "/items/7/",
-        "/items%20",
-        "/items.",
-        "/admin?",
-        "/items/7/8",
-    ] {
+    for path in ["/ITEMS", "/items/7/", "/admin?", "/items/7/8"] {
         for proxy in PROXIES {
             let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", path, None);
             assert_eq!(answer.status, 403, "{proxy} {path}");
@@ -82,6 +91,100 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
     ] {
         let answer = ask(&user, "nginx", &[("catalog", "shop")], "GET", path, None);
         assert_eq!(verdict(&answer), (200, None), "{path}");
+    }
+}
+
+/// S5: many applications take `/items/New` and `/items/new.json` for `/items/new`.
+#[test]
+fn what_resembles_a_literal_is_not_what_a_parameter_stands_for() {
+    let (server, reader) = shop(&["r"]);
+    let operation = |id: &str, method: &str, path: &str, scope: &str| json!({ "id": id, "method": method, "path": path, "access": "read", "any_of": [scope] });
+    let catalog = |case_sensitive: serde_json::Value| {
+        json!({
+            "case_sensitive": case_sensitive,
+            "scopes": [{ "name": "r" }, { "name": "w", "implies": ["r"] }],
+            "operations": [
+                operation("find", "GET", "/items/{id}", "r"),
+                operation("new", "POST", "/items/new", "w"),
+                operation("lines", "GET", "/items/{id}/lines/{rest...}", "r"),
+                operation("total", "GET", "/items/{id}/lines/Total", "w"),
+                operation("all", "GET", "/files/{rest...}", "r"),
+                operation("secret", "GET", "/files/a/Secret/b", "w"),
+            ],
+        })
+    };
+    let admin = server.admin();
+    let put = |case_sensitive| admin.put("/v1/catalogs/shop", catalog(case_sensitive));
+    let alike = [
+        "/items/New",
+        "/items/NEW",
+        "/items/n%45w",
+        "/items/new.json",
+        "/items/New.JSON",
+        "/items/7/lines/total",
+        "/items/7/lines/TOTAL/1",
+        "/items/7/lines/Total.csv",
+        "/files/A",
+        "/files/a/secret/b",
+        "/files/a/SECRET/c",
+        "/files/a/Secret/B",
+        "/files/a/Secret/b.txt",
+        "/files/a.d/Secret/b",
+    ];
+    let other = [
+        "/items/7",
+        "/items/news",
+        "/items/7/lines/1/2",
+        "/files/b/Secret/b",
+    ];
+    let check = |path: &str, expected: (u16, Option<&str>)| {
+        for proxy in PROXIES {
+            let answer = ask(&reader, proxy, &[("catalog", "shop")], "GET", path, None);
+            assert_eq!(verdict(&answer), expected, "{proxy} {path}");
+        }
+    };
+    for unspecified in [json!(null), json!(false)] {
+        put(unspecified).expect(200);
+        alike.iter().for_each(|path| check(path, UNSAFE));
+        other.iter().for_each(|path| check(path, (200, None)));
+        check("/items/7/lines/Total", (403, Some("INSUFFICIENT_SCOPE")));
+        check("/ITEMS/7", (403, Some("UNKNOWN_OPERATION")));
+    }
+    put(json!("yes")).refused_field("case_sensitive");
+    put(json!(true)).expect(200);
+    alike.iter().for_each(|path| check(path, (200, None)));
+    other.iter().for_each(|path| check(path, (200, None)));
+    check("/items/7/lines/Total", (403, Some("INSUFFICIENT_SCOPE")));
+    check("/files/a/Secret/b", (403, Some("INSUFFICIENT_SCOPE")));
+}
+
+/// H6: browsers leave these as they are in a query, and some in a path.
+#[test]
+fn every_visible_character_of_a_query_is_taken_behind_every_proxy() {
+    let (server, user) = shop(&["w"]);
+    let bare = server.bearer(&server.secret);
+    for byte in (0x21..0x7f_u8).map(char::from).filter(|byte| *byte != '#') {
+        let query = format!("/items?q=a{byte}b");
+        for proxy in PROXIES {
+            let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", &query, None);
+            assert_eq!(verdict(&answer), (200, None), "{proxy} {query}");
+            let answer = ask(
+                &bare,
+                proxy,
+                &[],
+                "GET",
+                &format!("/files/a{byte}?{byte}"),
+                None,
+            );
+            assert_eq!(verdict(&answer), (200, None), "{proxy} {byte}");
+        }
+        // The characters of a path are judged alike for all of them.
+        let path = format!("/items/a{byte}b");
+        let nginx = ask(&user, "nginx", &[("catalog", "shop")], "GET", &path, None);
+        for proxy in PROXIES {
+            let answer = ask(&user, proxy, &[("catalog", "shop")], "GET", &path, None);
+            assert_eq!(verdict(&answer), verdict(&nginx), "{proxy} {path}");
+        }
     }
 }
 

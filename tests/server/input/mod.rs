@@ -99,6 +99,7 @@ fn routes() -> (Server, Vec<Route>) {
             ("editable", Editable),
             ("can_disable", Flag),
             ("can_rotate", Flag),
+            ("self_rotation", Word),
             ("confirm_name", Flag),
             ("tied_to", Word),
             ("acts_for_owner", Flag),
@@ -124,13 +125,14 @@ fn routes() -> (Server, Vec<Route>) {
         ("POST",   "/v1/workspaces".to_owned(),        json!({ "slug": "x", "name": "x" }), vec![("slug", Slug), ("name", Name), ("parent", Place)]),
         ("PATCH",  "/v1/workspaces/emea".to_owned(),   json!({}),                           vec![("slug", Slug), ("name", Name), ("parent", Place), ("enabled", Flag)]),
         ("POST",   "/v1/users".to_owned(),             json!({ "user_name": "x" }),         user),
-        ("PATCH",  "/v1/users/alice".to_owned(),       json!({}),                           vec![("email", Email), ("enabled", Flag)]),
+        ("PATCH",  "/v1/users/alice".to_owned(),       json!({}),                           vec![("email", Email), ("enabled", Flag), ("end_keys", Flag)]),
+        ("DELETE", "/v1/users/alice".to_owned(),       json!({}),                           vec![("end_keys", Flag)]),
         ("POST",   "/v1/users/alice/password".to_owned(), json!({ "password": "nine anchors in the meadow" }), vec![("password", Password), ("current_password", Text)]),
         ("PUT",    "/v1/users/alice/roles".to_owned(), json!({ "roles": [] }),              vec![("roles", Roles)]),
         ("POST",   "/v1/sessions".to_owned(),          json!({ "user_name": "x", "password": "x" }), vec![("user_name", Text), ("password", Text)]),
         ("POST",   "/v1/policies".to_owned(),          json!({ "name": "x" }),              [rules(), named].concat()),
         ("PATCH",  "/v1/policies/ours".to_owned(),     json!({}),                           rules()),
-        ("PUT",    "/v1/catalogs/shop".to_owned(),     catalog,                             vec![("name", Text), ("scopes", CatalogScopes), ("operations", Operations)]),
+        ("PUT",    "/v1/catalogs/shop".to_owned(),     catalog,                             vec![("name", Text), ("case_sensitive", Flag), ("scopes", CatalogScopes), ("operations", Operations)]),
     ];
     let routes = table
         .into_iter()

@@ -87,8 +87,9 @@ fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {
 fn a_rebound_name_reads_no_figures() {
     let server = Server::start_with(&["--allowed-hosts", "keys.example"], &[]);
     let asks = |path: &str, host: &str, more: &str| {
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Latchkey-Local: 1\r\nConnection: close\r\n\r\n"
+        );
         server.raw(request).statuses()
     };
     assert_eq!(asks("/metrics", "evil.example", ""), [421]);

@@ -1,6 +1,8 @@
 //! Looking after a server: figures, logs, a database that vanishes, backups, `doctor`, upgrades.
 
 mod backup;
+mod changed_columns;
+mod changed_rows;
 mod doctor;
 mod edited;
 mod full;
@@ -8,7 +10,7 @@ mod kill;
 mod logs;
 mod metrics;
 mod numbers;
-mod restore;
+pub mod restore;
 mod upgrade;
 mod vanished;
 

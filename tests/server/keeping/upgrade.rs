@@ -97,4 +97,10 @@ fn a_sign_in_of_schema_1_keeps_its_time() {
 fn check_migrated(line: &Line) {
     let standard = line.json(&["policy", "show", "standard"]);
     assert_eq!(standard["editable"], serde_json::json!(["*"]));
+    // Nobody has edited it, so it has what a first start gives it now.
+    assert_eq!(standard["keys_per_owner_max"], 1_000);
+    // Keys that could be rotated may go on rotating themselves; those that could not do not begin to.
+    assert_eq!(standard["self_rotation"], "at_once");
+    let aware = line.json(&["policy", "show", "aware"]);
+    assert_eq!(aware["self_rotation"], "no");
 }

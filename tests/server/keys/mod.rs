@@ -5,6 +5,7 @@ mod for_owner;
 mod idempotency;
 mod issue;
 mod list;
+mod metadata;
 mod own;
 mod rotation;
 mod together;

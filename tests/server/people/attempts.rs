@@ -143,8 +143,6 @@ fn after_a_hundred_failures_the_password_alone_is_taken_from_known_networks_only
         .json();
     lock(&server, "alice");
     lock_from(&server, "198.51.101", "nobody");
-    let event = admin.newest_event();
-    assert_eq!(event["action"], "session.create", "{event}");
     // What was counted survives.
     server.kill9();
     server.restart();

@@ -2,6 +2,8 @@
 
 mod attempts;
 mod bounds;
+mod names;
+mod ownerless;
 mod roles;
 mod signing_in;
 mod tree;

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// How long an answer may take before the test fails. Generous: many servers run at once under test.
 const ANSWER_S: u64 = 30;
 
+/// The header of a request that comes from this machine itself.
+pub const LOCAL: &str = "Latchkey-Local";
+
 /// Where a server listens.
 #[derive(Clone, Debug)]
 pub enum Address {
@@ -80,7 +83,16 @@ impl Address {
         body: Option<&[u8]>,
     ) -> Vec<u8> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host());
-        for (name, value) in headers {
+        // A test sends requests of this machine, unless it says otherwise: with another value, or with none.
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(LOCAL))
+        {
+            request.push_str(&format!("{LOCAL}: 1\r\n"));
+        }
+        let unmarked =
+            |(name, value): &&(&str, &str)| name.eq_ignore_ascii_case(LOCAL) && value.is_empty();
+        for (name, value) in headers.iter().filter(|header| !unmarked(header)) {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         if let Some(body) = body {

@@ -53,9 +53,9 @@ const FAULTS: &[(&str, &[u16], &str)] = &[
         "GET PATH HTTP/1.1\r\nHost: HOST\nX: a\r\n\r\n",
     ),
     (
-        "a quote in the target",
+        "a fragment in the target",
         &[400],
-        "GET PATH?a=\"b\" HTTP/1.1\r\nHost: HOST\r\n\r\n",
+        "GET PATH?a#b HTTP/1.1\r\nHost: HOST\r\n\r\n",
     ),
     (
         "another version",

@@ -112,7 +112,7 @@ mod tests {
             # Prose between exchanges.\n@ restart\n\
             -> GET /v1/workspaces/{{uid}}\nAuthorization: Bearer {{admin}}\n\n\
             <- 200\n\n{\"uid\":\"{{uid}}\",{{*}}\"created_at\":\"{{at}}\"}\n\n\
-            @ as socket\n@ repeat 2\n-> GET /v1/workspaces/{{uid}}\n<- 200\n\n{{*}}\n\n\
+            @ as socket\n@ repeat 2\n-> GET /v1/workspaces/{{uid}}\nLatchkey-Local: 1\n\n<- 200\n\n{{*}}\n\n\
             @ together 2\n-> POST /v1/workspaces HTTP/1.1\nAuthorization: Bearer {{admin}}\nContent-Type: application/json\n\n\
             {\"slug\": \"apac\"}\n\
             <- 201\n\n{\"uid\":\"{{winner}}\",{{*}}}\n<- 409\n\n{{*}}\n";

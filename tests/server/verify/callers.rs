@@ -1,8 +1,10 @@
 //! Who may ask for verdicts, and what a bound caller gets to see.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::support::{Server, User};
+use crate::support::{Address, Server, User};
 
 /// A management key of these scopes in a workspace.
 fn holder(server: &Server, workspace: &str, scopes: &[&str]) -> User {
@@ -33,6 +35,12 @@ fn without_a_credential_only_this_machine_may_ask() {
         ("Forwarded", "for=192.0.2.1"),
         ("Via", "1.1 proxy"),
         ("X-Real-IP", "192.0.2.1"),
+        ("X-Forwarded", "for=192.0.2.1"),
+        ("X_Forwarded_For", "192.0.2.1"),
+        ("True-Client-IP", "192.0.2.1"),
+        ("CF-Connecting-IP", "192.0.2.1"),
+        ("X-Client-IP", "192.0.2.1"),
+        ("X-Envoy-External-Address", "192.0.2.1"),
     ] {
         for direct in [server.anonymous(), server.local()] {
             let proxied = direct.with(name, value);
@@ -64,6 +72,96 @@ fn without_a_credential_only_this_machine_may_ask() {
                 .unwrap()
                 .contains("Bearer")
         );
+    }
+}
+
+// S11, H8, c5: many a proxy adds no header to what it passes on.
+#[test]
+fn a_request_that_does_not_say_that_it_is_local_has_no_rights_of_this_machine() {
+    let server = Server::start();
+    let question = json!({ "key": server.secret });
+    let batch = json!({ "items": [question] });
+    let form = format!("token={}", server.secret);
+    for here in [server.anonymous(), server.local()] {
+        for value in ["", "0", "true", "1, 1", "yes"] {
+            let unmarked = here.clone().with("Latchkey-Local", value);
+            let introspected = unmarked.send(
+                "POST",
+                "/v1/introspect",
+                "application/x-www-form-urlencoded",
+                form.as_bytes(),
+            );
+            for refused in [
+                unmarked.post("/v1/verify", question.clone()),
+                unmarked.post("/v1/verify/batch", batch.clone()),
+                introspected,
+            ] {
+                refused.refused(401, "unauthenticated");
+                let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+                assert!(detail.contains("Latchkey-Local: 1"), "{detail}");
+            }
+            let figures = unmarked.get("/metrics").expect(401);
+            assert!(figures.text().contains("Latchkey-Local: 1"));
+            unmarked.get("/v1/keys").refused(401, "unauthenticated");
+            let key = json!({ "name": "x", "catalog": "latchkey", "scopes": ["server:admin"] });
+            unmarked
+                .post("/v1/keys", key)
+                .refused(401, "unauthenticated");
+            assert_eq!(unmarked.get("/readyz").expect(200).text(), "ready\n");
+        }
+        let twice = here.with("Latchkey-Local", "1").with("Latchkey-Local", "1");
+        twice
+            .post("/v1/verify", question.clone())
+            .refused(401, "unauthenticated");
+    }
+    let socket = server.local().with("Latchkey-Local", "");
+    let detail = socket.get("/v1/keys").json()["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("Latchkey-Local: 1"));
+    // Over the network, or for what no local client may do, the header is no help, and no answer speaks of it.
+    for other in [
+        socket.with("X-Forwarded-For", "192.0.2.1").get("/v1/keys"),
+        server.anonymous().get("/v1/keys"),
+        server
+            .anonymous()
+            .with("Latchkey-Local", "")
+            .get("/v1/keys"),
+    ] {
+        other.refused(401, "unauthenticated");
+        let detail = other.json()["detail"].as_str().unwrap().to_owned();
+        assert!(!detail.contains("Latchkey-Local"), "{detail}");
+    }
+}
+
+// S11: what nginx speaks to the server behind it by default.
+#[test]
+fn no_request_of_http_1_0_is_local() {
+    let server = Server::start();
+    let body = json!({ "key": server.secret }).to_string();
+    for (address, host) in [
+        (server.tcp(), server.address.to_string()),
+        (Address::Unix(server.socket.clone()), "localhost".to_owned()),
+    ] {
+        for (version, verified, listed) in [("1.0", 401, 401), ("1.1", 200, 401)] {
+            let ask = |line: &str, body: &str| {
+                let head = format!(
+                    "{line} HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\nLatchkey-Local: 1\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                address
+                    .raw(head.as_bytes(), Duration::from_secs(10))
+                    .statuses()
+            };
+            let is_socket = host == "localhost" && version == "1.1";
+            assert_eq!(
+                ask("POST /v1/verify", &body),
+                [verified],
+                "{host} {version}"
+            );
+            assert_eq!(ask("GET /metrics", ""), [verified], "{host} {version}");
+            let listed = if is_socket { 200 } else { listed };
+            assert_eq!(ask("GET /v1/keys", ""), [listed], "{host} {version}");
+        }
     }
 }
 

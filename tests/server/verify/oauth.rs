@@ -32,7 +32,7 @@ fn introspection_describes_a_key_in_force_and_spends_nothing() {
         assert_eq!(
             introspect(&admin, &format!("token={}&token_type_hint=x", key.secret)),
             json!({
-                "active": true, "scope": "a:read b", "client_id": key.id, "username": "alice", "sub": "alice",
+                "active": true, "scope": "a:read b", "client_id": key.id, "username": "alice", "sub": "user:alice",
                 "token_type": "Bearer", "exp": 4_102_444_800_i64, "iat": created.as_second(),
             })
         );
@@ -51,7 +51,11 @@ fn introspection_describes_a_key_in_force_and_spends_nothing() {
     let plain = introspect(&admin, &format!("token={}", server.secret));
     assert_eq!(
         (&plain["sub"], plain.get("exp"), plain.get("username")),
-        (&json!("sample"), None, None)
+        (
+            &json!(format!("key:{}", server.key["id"].as_str().unwrap())),
+            None,
+            None
+        )
     );
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::form::Form;
 use crate::http::reply::Reply;
-use crate::http::request::Head;
+use crate::http::request::{Head, Request};
 use crate::http::route::Call;
 use crate::ops::App;
 use crate::ops::access::Caller;
@@ -92,14 +92,27 @@ pub fn submit_file(
     take(call, form, act)
 }
 
-/// Whether a request comes from somebody who is signed in, as far as memory tells.
-pub fn foresees(app: &App, trust: &Trust, head: &Head) -> bool {
+/// The user who is signed in, according to the index.
+pub fn foresees(app: &App, trust: &Trust, head: &Head) -> Option<Caller> {
     let channel = match trust.is_secure(head) {
         true => Channel::Encrypted,
         false => Channel::Plain,
     };
     let secret = Cookie::Session.read(head, channel);
-    secret.is_some_and(|secret| console::foresees(app, secret))
+    secret.and_then(|secret| console::foresees(app, secret))
+}
+
+/// A form that switches a thing off and does nothing else.
+pub fn disables(_: &App, request: &Request, _: &str) -> bool {
+    let own = |name: &str| name == TOKEN || name == "enabled";
+    Form::of(request).is_ok_and(|form| {
+        form.text("enabled") == "no" && form.fields().iter().all(|(name, _)| own(name))
+    })
+}
+
+/// A form that takes a role from a user.
+pub fn removes_role(_: &App, request: &Request, _: &str) -> bool {
+    Form::of(request).is_ok_and(|form| form.some("remove").is_some())
 }
 
 fn take(
@@ -169,7 +182,8 @@ fn enter<'a>(call: &'a Call<'a>) -> Result<Visit<'a>> {
         .read(call.request, channel(call))
         .ok_or(Error::Unauthenticated)?;
     let origin = call.trust.origin(call.request);
-    let (caller, session) = console::authenticate(call.app, secret, origin)?;
+    let (mut caller, session) = console::authenticate(call.app, secret, origin)?;
+    caller.takes_away = call.takes_away;
     Ok(Visit {
         call,
         caller,

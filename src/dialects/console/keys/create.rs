@@ -12,6 +12,7 @@ use crate::domain::key::secret::random_text;
 use crate::domain::policy::{IssuedBy, Policy};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
+use crate::http::numbers;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -118,7 +119,7 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
         name,
         description: form.text("description").to_owned(),
         workspace: form.some("workspace"),
-        owner: form.some("owner"),
+        owner: owner(form),
         policy: Some(policy.name.clone()),
         catalog: form.some("catalog").or_else(|| words.catalog()),
         scopes: typed.scopes,
@@ -135,12 +136,22 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
     })
 }
 
+/// The value that stands for "no owner" in the list of owners. No user can have this name.
+pub const NO_OWNER: &str = ":nobody";
+
+/// What was chosen as the owner; left empty, the server decides.
+fn owner(form: &Form) -> Option<Option<String>> {
+    form.some("owner")
+        .map(|owner| Some(owner).filter(|owner| owner != NO_OWNER))
+}
+
 /// A JSON object, compact.
 pub fn metadata(texts: &Texts, form: &Form) -> Result<String> {
     let Some(text) = form.some("metadata") else {
         return Ok(String::new());
     };
     let refused = || Error::invalid("metadata", texts.get("refusal.metadata"));
+    numbers::check_whole(text.as_bytes(), "metadata")?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
     match value.is_object() {
         true => Ok(value.to_string()),

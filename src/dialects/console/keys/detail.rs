@@ -36,6 +36,8 @@ struct KeyPage {
     facts: Vec<(&'static str, String)>,
     created: When,
     rotated: Option<When>,
+    /// The address of the newest rotation, if the key rotated itself.
+    self_rotated_from: Option<String>,
     starts: Option<When>,
     used: Option<When>,
     used_from: String,
@@ -103,6 +105,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         facts: facts(visit, view, words),
         created: when(key.created_at),
         rotated: key.rotated_at.map(when),
+        self_rotated_from: key.self_rotated_from.clone(),
         starts: key.not_before.map(when),
         used: view.usage.last_used_at.map(when),
         used_from: view.usage.last_used_ip.clone().unwrap_or_default(),

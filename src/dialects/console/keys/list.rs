@@ -68,6 +68,7 @@ struct Filters {
     workspaces: Vec<(String, String, bool)>,
     policies: Vec<(String, String, bool)>,
     owners: Vec<(String, String, bool)>,
+    created_by: String,
     expiring: bool,
     set: bool,
 }
@@ -95,6 +96,7 @@ struct Asked {
     workspace: Option<String>,
     policy: Option<String>,
     owner: Option<String>,
+    created_by: Option<String>,
     state: Option<String>,
     expiring: Option<String>,
     sort: Option<String>,
@@ -109,6 +111,7 @@ impl Asked {
             workspace: some("workspace"),
             policy: some("policy"),
             owner: some("owner"),
+            created_by: some("created_by"),
             state: some("state"),
             expiring: some("expiring"),
             sort: some("sort"),
@@ -126,6 +129,7 @@ impl Asked {
             ("workspace", self.workspace.as_deref()),
             ("policy", self.policy.as_deref()),
             ("owner", self.owner.as_deref()),
+            ("created_by", self.created_by.as_deref()),
             ("state", self.state.as_deref()),
             ("expiring", self.expiring.as_deref()),
             ("sort", sort),
@@ -162,6 +166,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         workspace: asked.workspace.clone(),
         policy: asked.policy.clone(),
         owner: asked.owner.clone(),
+        created_by: asked.created_by.clone(),
         state: asked
             .state
             .as_deref()
@@ -306,12 +311,14 @@ fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {
         workspaces: options(workspaces.collect(), &asked.workspace),
         policies: options(policies.collect(), &asked.policy),
         owners: options(owners.collect(), &asked.owner),
+        created_by: asked.created_by.clone().unwrap_or_default(),
         expiring: asked.expiring.is_some(),
         set: [
             &asked.q,
             &asked.state,
             &asked.workspace,
             &asked.owner,
+            &asked.created_by,
             &asked.expiring,
         ]
         .iter()

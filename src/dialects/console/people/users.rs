@@ -3,7 +3,7 @@
 use super::{Option3, places, refused};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit, submit_fresh};
-use crate::dialects::console::shell::delete::DeletePage;
+use crate::dialects::console::keys;
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::people::{Role, User};
@@ -12,6 +12,7 @@ use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::keys::View;
 use crate::ops::people::{self, NewUser, UserEdit, attempts, sessions};
 use askama::Template;
 
@@ -67,10 +68,25 @@ struct UserPage {
     failed: String,
     since: Option<When>,
     keys: String,
+    /// The list of the keys that the user made.
+    made: String,
+    /// The keys without an owner that the user made: address and name.
+    ownerless: Vec<(String, String)>,
     roles: Vec<Bound>,
     choices: Vec<Option3>,
     places: Vec<Option3>,
     refused: (String, String),
+}
+
+#[derive(Template)]
+#[template(path = "console/user_delete.html")]
+struct DeletePage {
+    s: Shell,
+    href: String,
+    name: String,
+    ownerless: Vec<(String, String)>,
+    /// Why the user was not deleted, if it was tried.
+    refusal: Option<String>,
 }
 
 /// A role in a workspace.
@@ -146,6 +162,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         let edit = UserEdit {
             email: form.has("email").then(|| form.some("email")),
             enabled: form.some("enabled").map(|on| on == "yes"),
+            end_keys: form.has("end_keys"),
         };
         people::edit(call.app, &visit.caller, name, edit).map(|_| ())
     })
@@ -199,10 +216,10 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /console/users/{name}/delete`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    submit_fresh(call, &|visit, _| {
+    submit_fresh(call, &|visit, form| {
         let name = call.param("name");
-        match people::delete(call.app, &visit.caller, name) {
-            Ok(()) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
+        match people::delete(call.app, &visit.caller, name, form.has("end_keys")) {
+            Ok(_) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
             Err(err) => match refused(visit, &err) {
                 Some((status, _, why)) => {
                     let user = people::find(call.app, &visit.caller, name)?;
@@ -215,16 +232,21 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn deleting(visit: &Visit<'_>, status: u16, user: &User, refusal: Option<String>) -> Result<Reply> {
-    let back = address(&user.uid.to_string());
     let delete = DeletePage {
         s: visit.shell(visit.texts.get("users.delete_title"), Nav::Users),
+        href: address(&user.uid.to_string()),
         name: user.user_name.clone(),
-        lead: visit.texts.get("users.delete_lead"),
-        href: format!("{back}/delete"),
-        back,
+        ownerless: ownerless(visit, user)?,
         refusal,
     };
     html(status, &delete)
+}
+
+/// The keys without an owner that a user made, as links.
+fn ownerless(visit: &Visit<'_>, user: &User) -> Result<Vec<(String, String)>> {
+    let found = people::ownerless_keys(visit.call.app, &visit.caller, &user.uid.to_string())?;
+    let link = |view: &View| (keys::address(view.key.id), view.key.name.clone());
+    Ok(found.iter().map(link).collect())
 }
 
 fn changed(
@@ -280,6 +302,11 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
         email: user.email.clone().unwrap_or_default(),
         enabled: user.enabled,
         keys: format!("{MOUNT}/keys?owner={}", encode(&user.user_name)),
+        made: format!(
+            "{MOUNT}/keys?created_by={}",
+            encode(&format!("user:{}", user.user_name))
+        ),
+        ownerless: ownerless(visit, user)?,
         roles: bound(visit, user),
         // The least of them: nobody becomes an owner because nothing was chosen.
         choices: roles(visit, Role::Member.as_str()),

@@ -247,12 +247,14 @@ fn definition(texts: &Texts, name: &str, text: &str) -> Result<Definition> {
             texts.with("refusal.other_name", name),
         ));
     }
+    let case_sensitive = body.flag("case_sensitive")?.unwrap_or(false);
     let scopes = body.objects("scopes")?.unwrap_or_default();
     let operations = body.objects("operations")?.unwrap_or_default();
     body.finish()?;
     let operations = operations.into_iter().enumerate();
     Ok(Definition {
         name: name.to_owned(),
+        case_sensitive,
         scopes: scopes
             .into_iter()
             .map(bodies::scope)
@@ -301,8 +303,12 @@ pub fn written(definition: &Definition) -> Result<String> {
         let lines: Vec<String> = values.iter().map(|value| format!("    {value}")).collect();
         lines.join(",\n")
     };
+    let case = match definition.case_sensitive {
+        true => "  \"case_sensitive\": true,\n",
+        false => "",
+    };
     Ok(format!(
-        "{{\n  \"scopes\": [\n{}\n  ],\n  \"operations\": [\n{}\n  ]\n}}",
+        "{{\n{case}  \"scopes\": [\n{}\n  ],\n  \"operations\": [\n{}\n  ]\n}}",
         lines(definition.scopes.iter().map(scope).collect()),
         lines(definition.operations.iter().map(operation).collect()),
     ))
@@ -318,6 +324,7 @@ mod tests {
         let made = definition(english(), "a", EXAMPLE).unwrap();
         assert_eq!((made.scopes.len(), made.operations.len()), (2, 2));
         let mut changed = made.clone();
+        changed.case_sensitive = true;
         changed.scopes[0].root_only = true;
         changed.operations[0].host = Some("api.example.com".to_owned());
         for one in [made, changed] {

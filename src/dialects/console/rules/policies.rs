@@ -8,7 +8,7 @@ use crate::dialects::console::text::Texts;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
-    SecretShown, TiedTo,
+    SecretShown, SelfRotation, TiedTo,
 };
 use crate::error::Result;
 use crate::http::query::encode;
@@ -162,6 +162,13 @@ pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
         TiedTo::OwnerAndWorkspace => "policy.tied_to_both",
         TiedTo::Workspace => "policy.tied_to_workspace",
     }));
+    if policy.can_rotate {
+        all.push(t(match policy.self_rotation {
+            SelfRotation::AtOnce => "policy.self_rotation_at_once",
+            SelfRotation::Grace => "policy.self_rotation_grace",
+            SelfRotation::No => "policy.self_rotation_no",
+        }));
+    }
     for (is, name) in [
         (policy.editable.is_nothing(), "policy.never_edited"),
         (!policy.can_disable, "policy.never_disabled"),

@@ -7,7 +7,7 @@ use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, TiedTo, Words, from_word, word, words,
+    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -46,7 +46,10 @@ const GROUPS: &[(&str, &[&str])] = &[
         "policy_form.limits",
         &["per_workspace", "per_owner", "rate_limit", "rate_window"],
     ),
-    ("policy_form.later", &["editable", "rules", "roles"]),
+    (
+        "policy_form.later",
+        &["editable", "rules", "self_rotation", "roles"],
+    ),
 ];
 
 /// The switches of a policy.
@@ -129,6 +132,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
         "addresses" => select::<AddressRule>(texts, typed, name),
         "expiry" => select::<Expiry>(texts, typed, name),
         "secret_shown" => select::<SecretShown>(texts, typed, name),
+        "self_rotation" => select::<SelfRotation>(texts, typed, name),
         "catalog" => Kind::Select(catalog_choices(visit, typed)?),
         "life_unit" => {
             let unit = |(unit, _): &(&str, u64)| {
@@ -238,6 +242,7 @@ pub fn filled(policy: &Policy) -> Form {
         ("headers", headers.join(" ")),
         ("prefix", policy.prefix.clone()),
         ("secret_shown", word(policy.secret_shown).to_owned()),
+        ("self_rotation", word(policy.self_rotation).to_owned()),
         (
             "per_workspace",
             some(policy.keys_per_workspace_max.map(u64::from)),
@@ -296,6 +301,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         editable: Some(editable(texts, form)?),
         can_disable: rule("can_disable"),
         can_rotate: rule("can_rotate"),
+        self_rotation: choice(texts, form, "self_rotation")?,
         confirm_name: rule("confirm_name"),
         tied_to: choice(texts, form, "tied_to")?,
         acts_for_owner: rule("acts_for_owner"),
@@ -363,6 +369,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> 
         editable: new(now.editable, then.editable),
         can_disable: new(now.can_disable, then.can_disable),
         can_rotate: new(now.can_rotate, then.can_rotate),
+        self_rotation: new(now.self_rotation, then.self_rotation),
         confirm_name: new(now.confirm_name, then.confirm_name),
         tied_to: new(now.tied_to, then.tied_to),
         acts_for_owner: new(now.acts_for_owner, then.acts_for_owner),
@@ -413,6 +420,7 @@ mod tests {
             rate_limit: edit.rate_limit.unwrap(),
             keys_per_workspace_max: edit.keys_per_workspace_max.unwrap(),
             name_unique: edit.name_unique.unwrap(),
+            self_rotation: edit.self_rotation.unwrap(),
             ..policy.clone()
         };
         assert_eq!(read, *policy);

@@ -54,7 +54,9 @@ fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
         Error::NotFound(_) => s.t("error.not_found_detail").to_owned(),
         Error::TooLarge { .. } => s.t("error.too_large_detail").to_owned(),
         Error::TooMany { retry_after_s } => s.tn("error.too_many_detail", *retry_after_s),
-        Error::Unauthenticated => s.t("error.unauthenticated_detail").to_owned(),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            s.t("error.unauthenticated_detail").to_owned()
+        }
         other => spoken().error(other),
     };
     let page = ErrorPage {
@@ -89,7 +91,7 @@ fn words(err: &Error) -> (u16, &'static str) {
         Error::NotFound(_) => (404, "error.not_found"),
         Error::TooLarge { .. } => (413, "error.too_large"),
         Error::TooMany { .. } => (429, "error.too_many"),
-        Error::Unauthenticated => (403, "error.unauthenticated"),
+        Error::LocalHeaderMissing | Error::Unauthenticated => (403, "error.unauthenticated"),
         Error::Unavailable(_) => (503, "error.unavailable"),
         Error::UnsupportedMediaType(_) => (415, "error.media_type"),
     }

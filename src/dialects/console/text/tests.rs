@@ -220,6 +220,10 @@ const SILENT: &[(&str, &str)] = &[
     ("src/http/server/connection/toy.rs", "of tests"),
     ("src/http/server/tls/", "of the command line and the log"),
     ("src/ops/keeping/closing.rs", "of the log"),
+    ("src/store/seals/bearers.rs", "what a seal is of"),
+    ("src/store/seals/keys.rs", "of the log"),
+    ("src/store/seals/recorded.rs", "of doctor"),
+    ("src/store/migrations/to_2.rs", "of the start"),
     (
         "src/ops/keeping/doctor.rs",
         "of the command line and the API",

@@ -13,6 +13,9 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct CatalogBody<'a> {
     name: &'a str,
+    /// Left out where it is false, as in most catalogs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    case_sensitive: bool,
     scopes: Vec<ScopeBody<'a>>,
     operations: Vec<OperationBody<'a>>,
 }
@@ -50,6 +53,7 @@ impl<'a> CatalogBody<'a> {
     fn of(catalog: &'a Catalog) -> CatalogBody<'a> {
         let Definition {
             name,
+            case_sensitive,
             scopes,
             operations,
         } = catalog.definition();
@@ -69,6 +73,7 @@ impl<'a> CatalogBody<'a> {
         };
         CatalogBody {
             name,
+            case_sensitive: *case_sensitive,
             scopes: scopes.iter().map(scope).collect(),
             operations: operations.iter().map(operation).collect(),
         }
@@ -110,11 +115,13 @@ pub fn put(call: &Call<'_>) -> Result<Reply> {
             "must be the name in the path, or be left out",
         ));
     }
+    let case_sensitive = body.flag("case_sensitive")?.unwrap_or(false);
     let scopes = body.objects("scopes")?.unwrap_or_default();
     let operations = body.objects("operations")?.unwrap_or_default();
     body.finish()?;
     let definition = Definition {
         name: name.clone(),
+        case_sensitive,
         scopes: scopes
             .into_iter()
             .map(bodies::scope)

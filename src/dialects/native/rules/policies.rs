@@ -5,7 +5,7 @@ use crate::domain::people::Role;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, TiedTo, Words, from_word, word, words,
+    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -36,6 +36,7 @@ struct PolicyBody<'a> {
     editable: Vec<&'static str>,
     can_disable: bool,
     can_rotate: bool,
+    self_rotation: &'static str,
     confirm_name: bool,
     tied_to: &'static str,
     acts_for_owner: bool,
@@ -77,6 +78,7 @@ impl<'a> PolicyBody<'a> {
             editable: policy.editable.words(),
             can_disable: policy.can_disable,
             can_rotate: policy.can_rotate,
+            self_rotation: word(policy.self_rotation),
             confirm_name: policy.confirm_name,
             tied_to: word(policy.tied_to),
             acts_for_owner: policy.acts_for_owner,
@@ -152,6 +154,7 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
         editable: body.texts("editable")?.map(editable).transpose()?,
         can_disable: body.flag("can_disable")?,
         can_rotate: body.flag("can_rotate")?,
+        self_rotation: choice::<SelfRotation>(&mut body, "self_rotation")?,
         confirm_name: body.flag("confirm_name")?,
         tied_to: choice::<TiedTo>(&mut body, "tied_to")?,
         acts_for_owner: body.flag("acts_for_owner")?,

@@ -7,8 +7,11 @@
 //! same way, so that no answer tells whether a name exists; only who shares a network with a user can find out that the
 //! user has signed in from there.
 
+mod account;
 pub mod spraying;
 pub mod tries;
+
+pub use account::{Account, NOBODY};
 
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
@@ -42,17 +45,6 @@ const CODES_OF_ACCOUNT: Rules = Rules {
     wait_s_max: 86_400,
     forgotten_s: 86_400,
 };
-
-/// Who an attempt is about.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Account {
-    /// What was typed is nobody's name: a keyed digest of it, because it may be a password.
-    Unknown(u64),
-    User(Uid),
-}
-
-/// Attempts that name nobody: a public key that is not registered, a first step that is over.
-pub const NOBODY: Account = Account::Unknown(0);
 
 /// The network that an attempt comes from ([`super::throttle::network`]); `None` for the Unix socket.
 pub type Place = Option<IpAddr>;
@@ -129,25 +121,6 @@ struct Whole {
 impl Standing {
     pub fn is_locked(self) -> bool {
         self.failures >= LOCKED_AT
-    }
-}
-
-impl Account {
-    /// Reads what [`std::fmt::Display`] writes.
-    pub fn parse(text: &str) -> Option<Account> {
-        match text.strip_prefix("unknown:") {
-            Some(hex) => u64::from_str_radix(hex, 16).ok().map(Account::Unknown),
-            None => Uid::parse(text).map(Account::User),
-        }
-    }
-}
-
-impl std::fmt::Display for Account {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Account::Unknown(digest) => write!(f, "unknown:{digest:016x}"),
-            Account::User(uid) => uid.fmt(f),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Attempts as a whole: what one counter leaves open another one closes.
+//! Attempts as a whole: what one counter leaves open another one closes. Attacks 115, 175.
 
 use super::*;
 use std::net::Ipv4Addr;

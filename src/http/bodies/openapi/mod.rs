@@ -101,6 +101,7 @@ fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Import, Str
     Ok(Import {
         definition: Definition {
             name: name.to_owned(),
+            case_sensitive: false,
             scopes: scopes.into_iter().map(scope).collect(),
             operations: reading.operations,
         },

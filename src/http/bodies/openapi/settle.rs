@@ -91,6 +91,7 @@ mod tests {
         };
         let definition = Definition {
             name: "x".to_owned(),
+            case_sensitive: false,
             scopes: vec![scope("bad scope"), scope("good")],
             operations: vec![
                 operation("one", "/a/{x}", "good"),

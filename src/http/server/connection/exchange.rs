@@ -23,6 +23,7 @@ use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 use crate::http::server::guard::BodyFault;
 use crate::http::server::limits::SMALL_BODY_BYTES;
+use crate::http::server::pool::Crowded;
 use crate::http::server::watch::Phase;
 use crate::http::server::{BodyRule, Fault, Lane, Service};
 
@@ -101,6 +102,9 @@ async fn whole(
     limit_bytes: usize,
     share: &mut Share,
 ) -> Result<Bytes, Fault> {
+    // What could never be held is refused before it is sent.
+    let held_max = line.front.registry.limits().bodies_bytes_max;
+    let limit_bytes = limit_bytes.min(held_max.saturating_add(SMALL_BODY_BYTES));
     let too_large = Fault::TooLarge { limit_bytes };
     if body.size_hint().lower() > limit_bytes as u64 {
         return Err(too_large);
@@ -203,6 +207,9 @@ pub fn answer_caught(service: &Service, request: &Request, lane: Lane) -> Option
 }
 
 async fn answer_on_pool(front: &Arc<Front>, request: Request, share: Share) -> Reply {
+    let Ok(turn) = catch_unwind(AssertUnwindSafe(|| (front.service.turn)(&request))) else {
+        return (front.service.fault)(Fault::Panicked, &request.head);
+    };
     let (done, reply) = oneshot::channel();
     let job = Job {
         share,
@@ -210,11 +217,15 @@ async fn answer_on_pool(front: &Arc<Front>, request: Request, share: Share) -> R
         done,
     };
     TRAFFIC.requests_waiting.fetch_add(1, Relaxed);
-    match front.pool.offer(job) {
+    match front.pool.offer(turn, job) {
         Ok(()) => reply.await.unwrap_or_else(|_| Reply::new(500)),
-        Err(job) => {
+        Err((full, job)) => {
             TRAFFIC.requests_waiting.fetch_sub(1, Relaxed);
-            (front.service.fault)(Fault::Busy, &job.request.head)
+            let fault = match full {
+                Crowded::Everybody => Fault::Busy,
+                Crowded::Holder => Fault::BusyCaller,
+            };
+            (front.service.fault)(fault, &job.request.head)
         }
     }
 }

@@ -371,3 +371,15 @@ fn large_bodies_share_what_there_is_and_give_it_back() {
         assert!(began.elapsed() < Duration::from_secs(8));
     }
 }
+
+#[test]
+fn a_body_that_all_large_bodies_together_could_not_have_is_refused_before_it_is_sent() {
+    let server = Running::start(Limits {
+        bodies_bytes_max: 1024 * 1024,
+        ..short()
+    });
+    let head = |bytes: usize| {
+        format!("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n")
+    };
+    assert_eq!(server.ask(&head(2 * 1024 * 1024))[..12], *"HTTP/1.1 413");
+}

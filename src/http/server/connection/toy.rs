@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::server::{
-    BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper,
+    BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper, Turn,
 };
 
 pub const BIG: usize = 32 * 1024 * 1024;
@@ -80,6 +80,7 @@ pub fn toy() -> Service {
             lane: lane(head),
             body: body(head),
         }),
+        turn: Box::new(|_| Turn::usual()),
         now: Box::new(|| Timestamp(784_111_777_000)),
         answer: Box::new(|request, lane| {
             let waits = request.query() == "blocking" || request.path() == "/plan";
@@ -104,6 +105,7 @@ pub fn toy() -> Service {
             Fault::BadFraming(_) => Reply::new(400),
             Fault::BodyTimeout => Reply::new(408),
             Fault::Busy => Reply::new(503),
+            Fault::BusyCaller => Reply::new(429),
             Fault::ExpectationFailed => Reply::new(417),
             Fault::Panicked => Reply::new(500),
             Fault::Refused { status, why } => Reply::new(status).body("text/plain", why.into()),

@@ -1,8 +1,8 @@
 //! What can be seen of a head that was refused: enough to choose the words of the answer, and good for nothing else.
 
-use super::{PATH, is_host_byte, is_token_byte, trim};
+use super::{is_host_byte, is_token_byte, trim};
 use crate::http::headers::Headers;
-use crate::http::request::Target;
+use crate::http::request::{Target, is_target_byte};
 use http::Method;
 
 /// Bytes of a target that are looked at: more than any start of paths has.
@@ -42,7 +42,7 @@ fn path(target: &[u8]) -> Option<Target> {
     let seen = &target[..target.len().min(TARGET_BYTES_MAX)];
     let end = seen
         .iter()
-        .position(|&byte| !PATH[usize::from(byte)])
+        .position(|&byte| byte == b'?' || !is_target_byte(byte))
         .unwrap_or(seen.len());
     str::from_utf8(&seen[..end]).ok()?.parse().ok()
 }
@@ -88,7 +88,7 @@ mod tests {
             "/a",
             Some("h:1"),
         );
-        check("GET /a\"b HTTP/1.1\r\nHost: a b\r\n\r\n", "GET", "/a", None);
+        check("GET /a#b HTTP/1.1\r\nHost: a b\r\n\r\n", "GET", "/a", None);
         check("GET http://h/a?b HTTP/1.1\r\n", "GET", "/a", None);
         check("GET /a", "GET", "/a", None);
         check(

@@ -13,8 +13,9 @@ pub use glimpse::{Glimpse, glimpse};
 use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
+use crate::http::client::LOCAL_HEADER;
 use crate::http::headers::{Headers, is_token_byte, name_bytes, text_bytes};
-use crate::http::request::Target;
+use crate::http::request::{Target, is_target_byte};
 
 /// Reads one head, as often as more of it has arrived. Every byte is looked at once.
 pub struct Scan {
@@ -164,6 +165,11 @@ impl Scan {
         if self.chunked && !request_line.is_http_11 {
             return Err(bad("Transfer-Encoding does not exist in HTTP/1.0."));
         }
+        // Several proxies speak HTTP/1.0 to the server behind them by default, and no local client of ours does: such a
+        // request never counts as local.
+        if !request_line.is_http_11 {
+            self.headers.remove(LOCAL_HEADER.0);
+        }
         let framing = match (self.chunked, self.length) {
             (true, Some(_)) => {
                 return Err(bad(
@@ -297,10 +303,7 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
 
 /// Origin form, absolute form of http and https, or `OPTIONS *` (RFC 9112, 3.2).
 fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
-    let path = target.iter().position(|&byte| !PATH[usize::from(byte)]);
-    let beyond = path.map_or(&[][..], |path| &target[path..]);
-    let is_query = beyond.is_empty() || beyond[0] == b'?';
-    if !is_query || !beyond.iter().all(|&byte| QUERY[usize::from(byte)]) {
+    if !target.iter().all(|&byte| is_target_byte(byte)) {
         return Err(bad(
             "The request target contains a character that must be percent-encoded.",
         ));
@@ -360,13 +363,6 @@ pub fn refusal(status: u16, detail: &'static str) -> Refusal {
 fn bad(detail: &'static str) -> Refusal {
     refusal(400, detail)
 }
-
-/// What RFC 3986 lets stand in a path.
-const PATH: [bool; 256] = with_alphanumeric(b"-._~:/[]@!$&'()*+,;=%");
-
-/// What stands in a query. No `#`: a fragment is never sent. Braces are taken here too: clients that send JSON leave
-/// them as they are, and everybody reads them alike.
-const QUERY: [bool; 256] = with_alphanumeric(b"-._~:/?[]@!$&'()*+,;=%{}");
 
 const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];

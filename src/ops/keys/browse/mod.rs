@@ -5,7 +5,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use super::{View, seen, usage, with_names};
+use super::{View, list, seen, usage, with_names};
 use crate::domain::catalog::{Catalog, Demand};
 use crate::domain::key::live::{Kin, Live};
 use crate::domain::key::{KeyId, State};
@@ -45,6 +45,8 @@ pub struct Wanted {
     pub policy: Option<String>,
     /// User name or uid.
     pub owner: Option<String>,
+    /// Who made them, as a key's `created_by` has it.
+    pub created_by: Option<String>,
     /// Any but [`State::Deleted`].
     pub state: Option<State>,
     /// Part of a name or an id.
@@ -78,6 +80,8 @@ struct Standing {
     seen: bool,
     owner_active: bool,
     workspace_active: bool,
+    /// Not if it was changed past Latchkey.
+    policy_in_force: bool,
 }
 
 /// Lists live keys that the caller may read.
@@ -96,6 +100,11 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
     let now = app.now().wall;
     let until = wanted.expiring_within_s.map(|seconds| now.plus_s(seconds));
     let (top, owner) = places(&app.index.directory(), caller, wanted)?;
+    let made = wanted
+        .created_by
+        .as_deref()
+        .map(|text| list::made_by(app, text));
+    let made = made.transpose()?;
     let mut found = Vec::new();
     walk(app, caller, |directory, key, state| {
         let kin = &key.kin;
@@ -107,6 +116,7 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
             && owner.is_none_or(|owner| kin.owner == Some(owner))
             && wanted.state.is_none_or(|asked| asked == state)
             && until.is_none_or(|until| key.expires_at > now && key.expires_at < until)
+            && made.as_ref().is_none_or(|made| made.contains(&key.id))
             && query.as_deref().is_none_or(|query| has(key, query));
         if fits {
             found.push(Match::new(key, wanted.sort));
@@ -209,7 +219,10 @@ fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, Stat
                 .entry(Arc::as_ptr(&key.kin))
                 .or_insert_with(|| (key.kin.clone(), standing(&directory, caller, key)));
             if standing.seen {
-                let state = key.state(standing.owner_active, standing.workspace_active, now);
+                let state = match key.state(standing.owner_active, standing.workspace_active, now) {
+                    State::Active if !standing.policy_in_force => State::Disabled,
+                    state => state,
+                };
                 look(&directory, key, state);
             }
         });
@@ -227,6 +240,7 @@ fn standing(directory: &Directory, caller: &Caller, key: &Live) -> Standing {
         workspace_active: directory
             .place(kin.workspace)
             .is_some_and(|place| place.active),
+        policy_in_force: tied.is_some(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod backups;
 mod catalogs;
 mod grave;
+mod leaving;
 mod log;
 mod rules;
 mod warnings;

@@ -75,7 +75,7 @@ fn whoever_speaks_plain_http_to_the_tls_port_is_told_so() {
     let server = server(&authority, &[]);
     let body = format!("{{\"key\":\"{}\"}}", server.secret);
     let verify = format!(
-        "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nLatchkey-Local: 1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let question = format!(
@@ -156,7 +156,7 @@ fn the_guard_stands_behind_tls_as_on_a_plain_socket() {
             421,
         ),
         (
-            "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999999\r\n\r\n",
+            "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nLatchkey-Local: 1\r\nContent-Type: application/json\r\nContent-Length: 9999999\r\n\r\n",
             413,
         ),
     ] {
@@ -165,7 +165,7 @@ fn the_guard_stands_behind_tls_as_on_a_plain_socket() {
     }
     let body = format!("{{\"key\":\"{}\"}}", server.secret);
     let request = format!(
-        "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nLatchkey-Local: 1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut connection = TlsConnection::open(server.address, &authority, &[]);

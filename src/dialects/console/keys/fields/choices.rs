@@ -3,12 +3,14 @@
 use super::Choice;
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::FEW;
+use crate::dialects::console::keys::create::NO_OWNER;
 use crate::dialects::console::keys::words::Words;
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::policy::{Policy, Presence};
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
+use crate::ops::keys::ownerless;
 use crate::ops::{catalogs, people, workspaces};
 
 pub fn catalogs(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
@@ -58,13 +60,25 @@ pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Ch
     if !names.contains(&own) {
         names.insert(0, own.clone());
     }
-    let chosen = match (typed.has("owner"), policy.owner) {
-        (true, _) => typed.text("owner").to_owned(),
-        (false, Presence::Required) => own,
-        (false, _) => String::new(),
+    let catalog = policy.catalog.as_deref().unwrap_or(typed.text("catalog"));
+    // A management key belongs to the user who issues it; only a caller with server:admin can choose that it has no owner.
+    let is_management = catalog == BUILT_IN;
+    let chosen = match (typed.some("owner"), policy.owner) {
+        (Some(owner), _) => owner,
+        (None, Presence::Required) => own,
+        (None, _) if is_management => own,
+        (None, _) => String::new(),
     };
-    let none = (policy.owner != Presence::Required)
-        .then(|| (String::new(), visit.texts.get("owner.none").to_owned()));
+    let may_none = policy.owner != Presence::Required;
+    let none = match is_management {
+        false => may_none.then_some(("", "owner.none")),
+        true => {
+            let directory = visit.call.app.index.directory();
+            let allowed = ownerless::check_allowed(&directory, &visit.caller).is_ok();
+            (may_none && allowed).then_some((NO_OWNER, "owner.none_management"))
+        }
+    };
+    let none = none.map(|(value, name)| (value.to_owned(), visit.texts.get(name).to_owned()));
     let all = none
         .into_iter()
         .chain(names.into_iter().map(|name| (name.clone(), name)));

@@ -1,0 +1,53 @@
+//! Which routes have room of their own because they only take something away: the whole list.
+
+use crate::dialects::SURFACES;
+use crate::http::route::{Route, Takes};
+
+/// Routes whose requests all do; those with the method DELETE are left out, because all of them do.
+const ALWAYS: &[&str] = &[
+    "POST /console/account/sessions/{id}/end",
+    "POST /console/catalogs/{name}/delete",
+    "POST /console/keys/{id}/delete",
+    "POST /console/keys/{id}/disable",
+    "POST /console/policies/{name}/delete",
+    "POST /console/sign-out",
+    "POST /console/users/{name}/delete",
+    "POST /console/workspaces/{slug}/delete",
+    "POST /v1/keys/{id}/disable",
+    "POST /v1/revoke",
+];
+
+/// Routes some of whose requests do.
+const SOMETIMES: &[&str] = &[
+    "PATCH /api/v3/users/{userUid}",
+    "PATCH /api/v3/users/{userUid}/logins/{userLoginId}",
+    "PATCH /v1/keys/{id}",
+    "PATCH /v1/users/{id}",
+    "PATCH /v1/workspaces/{id}",
+    "POST /console/users/{name}",
+    "POST /console/users/{name}/roles",
+    "POST /console/workspaces/{slug}",
+    "PUT /v1/users/{id}/roles",
+];
+
+fn named(wanted: impl Fn(&Route) -> bool) -> Vec<String> {
+    let mut names = Vec::new();
+    for surface in SURFACES {
+        let routes = surface.routes.iter().filter(|route| wanted(route));
+        names.extend(routes.map(|it| format!("{} {}{}", it.method, surface.mount, it.path)));
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn exactly_these_routes_take_away() {
+    let always = |route: &Route| matches!(route.takes, Takes::Always) && route.method != "DELETE";
+    assert_eq!(named(always), ALWAYS);
+    assert_eq!(
+        named(|route| matches!(route.takes, Takes::If(_))),
+        SOMETIMES
+    );
+    let others = |route: &Route| !matches!(route.takes, Takes::Always) && route.method == "DELETE";
+    assert_eq!(named(others), Vec::<String>::new());
+}

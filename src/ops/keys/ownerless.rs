@@ -1,0 +1,175 @@
+//! Management keys without an owner: who issued them, and when they end.
+//!
+//! Such a key does not end with a user. So it is issued only where a caller with `server:admin` says so (`issue`), it is
+//! listed when the user who made it is deleted or disabled, and one that was issued by another key without an owner ends
+//! with that key.
+
+use super::{View, bounds, ended, record, view};
+use crate::domain::catalog::BUILT_IN;
+use crate::domain::key::{Key, KeyId};
+use crate::domain::people::User;
+use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::sorted;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::ops::access::Caller;
+use crate::ops::{App, Record};
+use crate::store::{Read, Write, keys, people, workspaces};
+use std::collections::HashSet;
+
+/// Keys between a key and the user who began the chain that are looked at: more is no chain that this server made.
+const CHAIN_MAX: usize = 100;
+
+/// The live management keys without an owner that a user made: directly, or through keys of this user, or through keys that
+/// those made.
+pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
+    let since = user.created_at;
+    let mut waiting = keys::list_acting_of_owner(read, BUILT_IN, user.uid)?;
+    let actor = format!("user:{}", user.user_name);
+    waiting.extend(keys::list_acting_made_by(read, BUILT_IN, &actor)?);
+    let mut known: HashSet<KeyId> = HashSet::new();
+    let mut found = Vec::new();
+    while let Some(id) = waiting.pop() {
+        // A name may have been somebody else's before.
+        let key = keys::find(read, id)?.filter(|key| key.created_at >= since);
+        let Some(key) = key.filter(|key| known.insert(key.id)) else {
+            continue;
+        };
+        waiting.extend(keys::list_acting_made_by(
+            read,
+            BUILT_IN,
+            &format!("key:{id}"),
+        )?);
+        if key.deleted_at.is_none() && key.owner.is_none() && bounds::is_management(&key) {
+            found.push(key);
+        }
+    }
+    sorted::by(&mut found, |a, b| a.id.cmp(&b.id));
+    Ok(found)
+}
+
+/// As [`made_by`], as far as the caller may see the keys.
+pub fn seen(read: &Read, directory: &Directory, caller: &Caller, user: &User) -> Result<Vec<Key>> {
+    let may = |key: &Key| caller.may(directory, Permission::KeysRead, key.workspace, key.owner);
+    let found = made_by(read, user)?.into_iter();
+    Ok(found.filter(may).collect())
+}
+
+/// Ends keys together with the user who made them. One record each.
+pub fn end(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    found: &[Key],
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    for key in found {
+        caller.require(directory, Permission::KeysWrite, key.workspace, key.owner)?;
+    }
+    let mut records = Vec::new();
+    for key in found {
+        // It may have ended with another one of them.
+        if keys::delete(tx, key.id, now)? {
+            records.push(("key.delete", record(key, ended(key))));
+            records.extend(end_children(tx, key, now)?);
+        }
+    }
+    Ok(records)
+}
+
+/// Ends the management keys without an owner that a key has made which has just ended, and those that they have made;
+/// but not those of a key with `server:admin`, which may issue keys that outlive it. One record each.
+pub fn end_children(
+    tx: &Write<'_>,
+    parent: &Key,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let mut records = Vec::new();
+    let mut waiting = vec![parent.clone()];
+    while let Some(parent) = waiting.pop() {
+        if parent.owner.is_some() || !bounds::is_management(&parent) || is_admin(tx, &parent)? {
+            continue;
+        }
+        let actor = format!("key:{}", parent.id);
+        for id in keys::list_acting_made_by(tx, BUILT_IN, &actor)? {
+            let child = keys::find(tx, id)?.filter(|key| key.owner.is_none());
+            let Some(child) = child.filter(bounds::is_management) else {
+                continue;
+            };
+            if keys::delete(tx, id, now)? {
+                records.push(("key.delete", record(&child, ended(&child))));
+                waiting.push(child);
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// Whether a management key has `server:admin` where it counts: in the root workspace.
+fn is_admin(read: &Read, key: &Key) -> Result<bool> {
+    let permissions = Permissions::from_scopes(key.scopes.iter().map(String::as_str));
+    let workspace = workspaces::find(read, key.workspace)?;
+    let in_root = workspace.is_some_and(|workspace| workspace.parent.is_none());
+    Ok(in_root && permissions.contains(Permission::ServerAdmin))
+}
+
+/// Refuses a management key without an owner to everybody without `server:admin`.
+pub fn check_allowed(directory: &Directory, caller: &Caller) -> Result<()> {
+    let allowed = caller.require_global(directory, Permission::ServerAdmin);
+    allowed.map_err(|_| {
+        Error::Forbidden(
+            "only a caller with server:admin may issue a management key without an owner; leave owner out for a key of \
+             your own, or name a user"
+                .to_owned(),
+        )
+    })
+}
+
+/// Live keys as they are after a change.
+pub fn views(app: &App, found: Vec<Key>) -> Result<Vec<View>> {
+    let one = |key: Key| {
+        let now = app.read(|read| keys::find(read, key.id))?;
+        view(app, now.unwrap_or(key))
+    };
+    found.into_iter().map(one).collect()
+}
+
+/// Live management keys without an owner whose maker, at the beginning of the chain, is a user that is deleted or disabled:
+/// each with the name of that user.
+pub fn orphans(read: &Read) -> Result<Vec<(Key, String)>> {
+    let mut found = Vec::new();
+    for id in keys::list_of_catalog(read, BUILT_IN)? {
+        let Some(key) = keys::find(read, id)?.filter(|key| key.owner.is_none()) else {
+            continue;
+        };
+        if let Some(user) = maker(read, &key)?.filter(|user| !user.is_active()) {
+            found.push((key, user.user_name));
+        }
+    }
+    Ok(found)
+}
+
+/// The user who made a key, or the first of the keys that it came of.
+fn maker(read: &Read, key: &Key) -> Result<Option<User>> {
+    let (mut actor, mut at) = (key.created_by.clone(), key.created_at);
+    for _ in 0..CHAIN_MAX {
+        match actor.split_once(':') {
+            Some(("user", name)) => return people::find_by_name_at(read, name, at),
+            Some(("key", id)) => {
+                let parent = KeyId::parse(id)
+                    .map(|id| keys::find(read, id))
+                    .transpose()?;
+                let Some(parent) = parent.flatten() else {
+                    return Ok(None);
+                };
+                if let Some(owner) = parent.owner {
+                    return people::find(read, owner);
+                }
+                (actor, at) = (parent.created_by, parent.created_at);
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}

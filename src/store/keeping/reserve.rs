@@ -1,0 +1,197 @@
+//! Room on the disk that is kept for changes that only take something away.
+//!
+//! A file beside the database holds it. On a full disk the file is emptied before such a change, so that already the
+//! first one finds room, and filled again after it; all other changes are refused until it could be filled.
+
+use crate::error::{Error, Result};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::domain::locks::lock;
+
+/// What is kept at most. A change that disables or deletes one thing writes less than a tenth of it.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What is kept at least; with less there is no use in it.
+const BYTES_MIN: u64 = 256 * 1024;
+/// On small disks it is this part of what is free at the start.
+const PART_OF_FREE: u64 = 4;
+/// With less than this free a change that takes away is not begun before the reserve is given up.
+const FREE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// The reserve of a store, once it keeps one.
+#[derive(Default)]
+pub struct Reserve(Mutex<Option<Kept>>);
+
+struct Kept {
+    file: File,
+    /// What it holds when it is full; 0 where the file system cannot hold room for a file.
+    bytes: u64,
+    is_held: bool,
+    /// A change has failed for want of room, and none without the reserve has succeeded since. The file system may say
+    /// that there is room all the same, as it does under a quota.
+    has_failed: bool,
+}
+
+impl Reserve {
+    /// Begins to keep room in this file, as much as the disk allows.
+    pub fn keep(&self, path: &Path) -> Result<()> {
+        let unusable = |err: std::io::Error| {
+            Error::Unavailable(format!("{} cannot be written: {err}", path.display()))
+        };
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(path).map_err(unusable)?;
+        let there = file.metadata().map_err(unusable)?.len().min(BYTES_MAX);
+        let free = free_bytes(&file).unwrap_or(BYTES_MAX * PART_OF_FREE);
+        let wanted = (free.saturating_add(there) / PART_OF_FREE).clamp(BYTES_MIN, BYTES_MAX);
+        let mut kept = Kept {
+            file,
+            bytes: wanted.max(there),
+            is_held: false,
+            has_failed: false,
+        };
+        if !kept.fill() {
+            log::warn!(
+                "store: there is no room on the disk for {}; only changes that take something away are carried out until \
+                 there is",
+                path.display()
+            );
+        }
+        *lock(&self.0) = Some(kept);
+        Ok(())
+    }
+
+    /// Before changes that only take something away: gives the room up if the disk is full.
+    pub fn give_up_if_needed(&self) {
+        if let Some(kept) = lock(&self.0).as_mut().filter(|kept| kept.is_held) {
+            let free = free_bytes(&kept.file).unwrap_or(u64::MAX);
+            if kept.bytes > 0 && (kept.has_failed || free < FREE_BYTES_MIN) {
+                kept.give_up();
+            }
+        }
+    }
+
+    /// After changes that used the room: holds it again if there is enough, before anything else on the machine takes it.
+    pub fn take_back(&self) {
+        if let Some(kept) = lock(&self.0).as_mut() {
+            kept.fill();
+        }
+    }
+
+    /// Before all other changes: refuses them until the room is held again.
+    pub fn require(&self) -> Result<()> {
+        let mut kept = lock(&self.0);
+        let is_held = kept.as_mut().is_none_or(|kept| kept.is_held || kept.fill());
+        if is_held {
+            return Ok(());
+        }
+        Err(Error::Unavailable(
+            "the disk is full: what room is left is kept for changes that disable or delete something; free some space and \
+             try again"
+                .to_owned(),
+        ))
+    }
+
+    /// After a commit that found no room.
+    pub fn note_full(&self) {
+        if let Some(kept) = lock(&self.0).as_mut() {
+            kept.has_failed = true;
+        }
+    }
+
+    /// After a commit that did without the reserve.
+    pub fn note_room(&self) {
+        if let Some(kept) = lock(&self.0).as_mut() {
+            kept.has_failed = false;
+        }
+    }
+
+    /// Whether the room is in use: the log of writes then must not grow.
+    pub fn is_in_use(&self) -> bool {
+        lock(&self.0).as_ref().is_some_and(|kept| !kept.is_held)
+    }
+}
+
+impl Kept {
+    /// Takes the room. Whether it is held now.
+    fn fill(&mut self) -> bool {
+        let taken = match self.bytes {
+            0 => Ok(()),
+            bytes => fallocate(&self.file, FallocateFlags::empty(), 0, bytes),
+        };
+        match taken {
+            Ok(()) => self.is_held = true,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                log::info!("store: this file system holds no room for files, so none is kept");
+                self.bytes = 0;
+                self.is_held = true;
+            }
+            Err(_) => {
+                // Some of it may have been taken.
+                let _ = self.file.set_len(0);
+                self.is_held = false;
+            }
+        }
+        self.is_held
+    }
+
+    fn give_up(&mut self) {
+        match self.file.set_len(0) {
+            Ok(()) => {
+                self.is_held = false;
+                log::warn!(
+                    "store: the disk is full; a change that disables or deletes something uses the room that is kept for it"
+                );
+            }
+            Err(err) => log::warn!("store: the room that is kept cannot be given up: {err}"),
+        }
+    }
+}
+
+/// Bytes that are free to this process where the file is; `None` if the system does not tell.
+fn free_bytes(file: &File) -> Option<u64> {
+    let room = fstatvfs(file).ok()?;
+    Some(room.f_bavail.saturating_mul(room.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn place(name: &str) -> PathBuf {
+        let name = format!("latchkey-reserve-{}-{name}", std::process::id());
+        std::env::temp_dir().join(name)
+    }
+
+    #[test]
+    fn room_is_taken_given_up_when_a_change_has_failed_and_taken_again() {
+        let path = place("taken");
+        let reserve = Reserve::default();
+        reserve.keep(&path).unwrap();
+        let length = || std::fs::metadata(&path).unwrap().len();
+        if length() == 0 {
+            return; // a file system that cannot hold room, or none to spare
+        }
+        assert!(length() <= BYTES_MAX);
+        reserve.note_full();
+        reserve.give_up_if_needed();
+        assert_eq!(length(), 0);
+        assert!(reserve.is_in_use());
+        reserve.require().unwrap();
+        assert!(length() > 0 && !reserve.is_in_use());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_keeps_no_reserve_refuses_nothing() {
+        let reserve = Reserve::default();
+        reserve.note_full();
+        reserve.give_up_if_needed();
+        assert!(reserve.require().is_ok() && !reserve.is_in_use());
+    }
+}

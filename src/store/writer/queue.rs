@@ -1,0 +1,173 @@
+//! The changes that wait for the writer: those that only take something away in a queue of their own.
+//!
+//! A batch is of one kind, so that a change that needs room on a full disk does not spoil one that may use the
+//! reserve. The two kinds take turns: neither waits for more than one batch of the other.
+//!
+//! Neither queue counts by caller. A change comes from a thread that serves a request, and there are few of these: what
+//! one caller may hold is bounded where its requests wait for such a thread (`http::server::pool`).
+
+use super::{BATCH_MAX, Job};
+use crate::domain::locks::lock;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// When a change is carried out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Urgency {
+    /// Before all others, and with the room on the disk that is kept for it: it takes something away, or the
+    /// machine's own administrator wants it.
+    First,
+    Usual,
+}
+
+/// Why a change was not queued.
+pub enum Refused {
+    Closed,
+    Full,
+}
+
+/// See the heading.
+pub struct Queue {
+    each_max: usize,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    first: VecDeque<Job>,
+    usual: VecDeque<Job>,
+    /// The batch that was taken last was of the first kind.
+    had_first: bool,
+    closed: bool,
+}
+
+impl Queue {
+    /// `each_max`: changes of each kind that may wait.
+    pub fn new(each_max: usize) -> Queue {
+        Queue {
+            each_max,
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub fn push(&self, urgency: Urgency, job: Job) -> Result<(), Refused> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.closed {
+            return Err(Refused::Closed);
+        }
+        let queue = match urgency {
+            Urgency::First => &mut waiting.first,
+            Urgency::Usual => &mut waiting.usual,
+        };
+        if queue.len() >= self.each_max {
+            return Err(Refused::Full);
+        }
+        queue.push_back(job);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// The next batch, once there is one; `None` when the queue is closed and empty.
+    pub fn next_batch(&self) -> Option<(Urgency, Vec<Job>)> {
+        let mut waiting = lock(&self.waiting);
+        loop {
+            let first_is_due =
+                !waiting.first.is_empty() && !(waiting.had_first && !waiting.usual.is_empty());
+            if first_is_due {
+                waiting.had_first = true;
+                return Some((Urgency::First, some(&mut waiting.first)));
+            }
+            if !waiting.usual.is_empty() {
+                waiting.had_first = false;
+                return Some((Urgency::Usual, some(&mut waiting.usual)));
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self
+                .changed
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Everything that waits.
+    pub fn take_all(&self) -> Vec<Job> {
+        let mut waiting = lock(&self.waiting);
+        let mut all: Vec<Job> = waiting.first.drain(..).collect();
+        all.extend(waiting.usual.drain(..));
+        all
+    }
+
+    /// Refuses every change from now on. What waits is still handed out.
+    pub fn close(&self) {
+        lock(&self.waiting).closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// As many jobs as one commit takes.
+fn some(queue: &mut VecDeque<Job>) -> Vec<Job> {
+    let count = queue.len().min(BATCH_MAX);
+    queue.drain(..count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Durability, Ran};
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            durability: Durability::Full,
+            run: Box::new(|_| Ran {
+                succeeded: true,
+                answer: Box::new(|_| ()),
+            }),
+        }
+    }
+
+    fn taken(queue: &Queue) -> Option<(Urgency, usize)> {
+        queue
+            .next_batch()
+            .map(|(urgency, jobs)| (urgency, jobs.len()))
+    }
+
+    #[test]
+    fn what_takes_away_comes_first_and_others_are_not_forgotten() {
+        let queue = Queue::new(9);
+        let push = |urgency| assert!(queue.push(urgency, job()).is_ok());
+        push(Urgency::Usual);
+        push(Urgency::First);
+        push(Urgency::First);
+        assert_eq!(taken(&queue), Some((Urgency::First, 2)));
+        push(Urgency::First);
+        assert_eq!(taken(&queue), Some((Urgency::Usual, 1)));
+        assert_eq!(taken(&queue), Some((Urgency::First, 1)));
+        push(Urgency::First);
+        assert_eq!(taken(&queue), Some((Urgency::First, 1)));
+        queue.close();
+        assert_eq!(taken(&queue), None);
+    }
+
+    #[test]
+    fn a_full_queue_of_others_refuses_nothing_that_takes_away() {
+        let queue = Queue::new(2);
+        for _ in 0..2 {
+            assert!(queue.push(Urgency::Usual, job()).is_ok());
+        }
+        assert!(matches!(
+            queue.push(Urgency::Usual, job()),
+            Err(Refused::Full)
+        ));
+        assert!(queue.push(Urgency::First, job()).is_ok());
+        queue.close();
+        assert!(matches!(
+            queue.push(Urgency::First, job()),
+            Err(Refused::Closed)
+        ));
+        assert_eq!(queue.take_all().len(), 3);
+    }
+}
