@@ -6,11 +6,12 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show;
 use crate::cli::show::Common;
 use crate::cli::show::table::harmless;
-use crate::config::folder::{KEY_FILES, check_key_file};
+use crate::config::folder::{KEY_FILES, check_key_file, is_ours};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -109,6 +110,15 @@ fn accept(args: &AcceptArgs) -> Result<End> {
 
 /// All findings. A server that cannot be asked is a finding itself.
 fn examine(data: &Path) -> Doctor {
+    if let Some(check) = wrong_folder(data) {
+        return Doctor {
+            healthy: false,
+            checks: vec![check],
+            unseen: vec![
+                "anything else: without the data folder there is nothing to look into".to_owned(),
+            ],
+        };
+    }
     let mut checks = files(data);
     let target = Target::of(&["doctor"]);
     let told = Server::reach(data)
@@ -136,6 +146,39 @@ fn examine(data: &Path) -> Doctor {
         checks,
         unseen,
     }
+}
+
+/// What is wrong with the folder itself; nothing else is asked then, because no other answer would be true.
+fn wrong_folder(data: &Path) -> Option<Check> {
+    let shown = data.display();
+    let failed = |text: String, advice: &str| Some(Check::failed("data folder", &text, advice));
+    let named = "is --data right? Without it LATCHKEY_DATA counts, or else ./latchkey-data";
+    let found = match fs::metadata(data) {
+        Ok(found) => found,
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            return failed(format!("{shown} is not there"), named);
+        }
+        Err(err) => return failed(format!("{shown} cannot be looked into: {err}"), named),
+    };
+    if !found.is_dir() {
+        return failed(format!("{shown} is not a folder"), named);
+    }
+    if let Err(err) = fs::read_dir(data) {
+        let advice = format!(
+            "it belongs to user {0}; run this as that user or as root: sudo latchkey doctor --data {shown}",
+            found.uid()
+        );
+        return failed(format!("{shown} cannot be looked into: {err}"), &advice);
+    }
+    if !is_ours(data) {
+        let advice =
+            format!("{named}; a new data folder is made with: latchkey init --data {shown}");
+        return failed(
+            format!("{shown} holds no data of Latchkey: neither a database nor a pepper"),
+            &advice,
+        );
+    }
+    None
 }
 
 /// What the folder shows to whoever may look into it.

@@ -1,7 +1,7 @@
 //! Whether all is well with a server: one finding a question, each with what to do.
 
 use super::rows::NAMED_MAX;
-use super::{memory, recorded, rows};
+use super::{backup, memory, recorded, rows};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
@@ -11,8 +11,8 @@ use crate::ops::clock::State;
 use crate::ops::keys::ownerless;
 use crate::ops::people::attempts;
 use crate::ops::{App, Record};
-use crate::store::audit;
 use crate::store::seals::recorded::each_changed;
+use crate::store::{Foreign, audit};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -172,11 +172,45 @@ fn database(app: &App) -> Result<Check> {
 }
 
 fn schema(app: &App) -> Result<Check> {
-    let faults = app.read(|read| read.foreign_schema())?;
-    Ok(match faults.is_empty() {
-        true => Check::ok("schema", "as this version makes it"),
-        false => Check::failed("schema", faults.join("; "), RESTORE),
+    let name = "schema";
+    let difference = app.read(|read| read.difference())?;
+    let (harmless, refused) = (difference.harmless(), difference.refused());
+    if !difference.faults.is_empty() {
+        return Ok(Check::failed(name, refused.join("; "), RESTORE));
+    }
+    if !refused.is_empty() {
+        let active: Vec<Foreign> = difference.foreign;
+        let active: Vec<Foreign> = active.into_iter().filter(|it| !it.is_harmless).collect();
+        return Ok(Check::failed(
+            name,
+            format!(
+                "{}; until that is gone there can be no backup",
+                refused.join("; ")
+            ),
+            removal(&active),
+        ));
+    }
+    Ok(match harmless.is_empty() {
+        true => Check::ok(name, "as this version makes it"),
+        false => Check::warning(
+            name,
+            format!(
+                "not Latchkey's, and left out of backups: {}",
+                backup::names(&harmless)
+            ),
+            removal(&harmless),
+        ),
     })
+}
+
+/// How to remove what does not belong into the database.
+fn removal(foreign: &[Foreign]) -> String {
+    let statements: Vec<String> = foreign.iter().map(Foreign::statement).collect();
+    format!(
+        "find out which program made it and keep that away from the database; then stop the server and run with an SQLite \
+         shell, in latchkey.db: {}",
+        statements.join(" ")
+    )
 }
 
 fn audit_log(app: &App) -> Result<Check> {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ops::system_event;
 use crate::store::keeping::{events, tombstones};
 use crate::store::seals::recorded::each_changed;
-use crate::store::{Durability, Read, Store, audit, local};
+use crate::store::{Durability, Foreign, Read, Store, audit, local};
 use std::path::Path;
 
 /// How to restore.
@@ -39,6 +39,8 @@ pub struct Restored {
     pub closed: Closed,
     /// Whatever somebody had changed in the backup past Latchkey, by kind and name; it was closed too.
     pub altered: Vec<String>,
+    /// What was in the backup and is not Latchkey's; it was left out.
+    pub left_out: Vec<Foreign>,
     /// The event that says so, for the file of tombstones.
     pub mark: Option<Mark>,
 }
@@ -52,7 +54,7 @@ pub fn settle(file: &Path, known: &Tombstones, restored: &Restored) -> Result<()
 
 /// Checks a copy of a backup and makes it ready to serve.
 pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored> {
-    Store::check_backup(copy, files, wanted.now)?;
+    let left_out = Store::check_backup(copy, files, wanted.now)?;
     let store = Store::open(
         copy,
         files,
@@ -60,14 +62,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         Box::new(|_, _| Ok(Box::new(|| {}))),
     )?;
     let (events, newest, keys) = store.read(|read| {
-        local::check_peppers(read, &files.peppers)?;
-        local::check_sealing_keys(read, &files.sealing)?;
-        let chain = audit::verify(read, &files.peppers)?;
-        let events = chain.map_err(|why| {
-            Error::Unavailable(format!(
-                "the backup's audit log was tampered with: {why}; it was not used"
-            ))
-        })?;
+        let events = check_content(read, files)?;
         Ok((events, events::newest(read)?, altered_keys(read, files)?))
     })?;
     let copied_at = newest.map_or(wanted.now, |mark| mark.at);
@@ -108,10 +103,29 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
     store.close();
     Ok(Restored {
         mark,
+        left_out,
         events,
         at: copied_at,
         closed,
         altered: altered.into_iter().map(|one| one.name).collect(),
+    })
+}
+
+/// Checks a copy as a restore does, before it becomes a backup. `now` is the time of the check.
+pub fn check(copy: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
+    Store::check_backup(copy, files, now)?;
+    Store::read_copy(copy, |read| check_content(read, files).map(drop))
+}
+
+/// Refuses a database that does not belong to these key files, or whose audit log is not whole. Returns how many events
+/// it has.
+fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
+    local::check_peppers(read, &files.peppers)?;
+    local::check_sealing_keys(read, &files.sealing)?;
+    audit::verify(read, &files.peppers)?.map_err(|why| {
+        Error::Unavailable(format!(
+            "the backup's audit log was tampered with: {why}; it was not used"
+        ))
     })
 }
 

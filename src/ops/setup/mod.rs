@@ -173,6 +173,7 @@ fn opened(
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         first_run: Default::default(),
+        audit_minimum: Default::default(),
         inspections: Default::default(),
         writable: Default::default(),
         keeping: Default::default(),

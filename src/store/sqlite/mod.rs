@@ -2,6 +2,7 @@
 
 mod backup;
 mod checks;
+mod foreign;
 mod values;
 
 use crate::domain::audit::Target;
@@ -13,6 +14,7 @@ use rusqlite::limits::Limit;
 
 pub(super) use checks::{check_backup, check_header, foreign_schema};
 use checks::{check_file, schema};
+pub use foreign::Foreign;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
 use std::path::Path;

@@ -42,6 +42,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "fingerprints; the server does not start unless they fit the pepper",
     ),
     (
+        "retired_names",
+        "names that most callers cannot take; a row opens nothing by itself",
+    ),
+    (
         "sealing_keys",
         "fingerprints; the server does not start unless they fit the sealing key",
     ),

@@ -5,6 +5,7 @@ mod changed_columns;
 mod changed_rows;
 mod doctor;
 mod edited;
+mod foreign;
 mod full;
 mod kill;
 mod logs;
