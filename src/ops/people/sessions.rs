@@ -262,7 +262,8 @@ pub(super) fn proven(
     // What is nobody's name is looked up all the same, so that it takes as long.
     let uid = user.as_ref().map_or(NO_USER, |user| user.uid);
     let stored = sound_password(app, uid)?;
-    let factor = authenticators::second_factor(app, uid)?;
+    // Refused for who has no row that fits its seal; only whose password was right hears of it.
+    let factor = authenticators::second_factor(app, uid);
     let known = text.len() <= password::BYTES_MAX
         && app
             .passwords
@@ -271,6 +272,7 @@ pub(super) fn proven(
         attempt.failed(action, &shown, WRONG, origin)?;
         return Err(Error::Unauthenticated);
     };
+    let factor = factor?;
     if attempt.needs_code() {
         // Of a locked account nobody learns which of the two was wrong, or whether it has a factor.
         let right = match (&factor, given) {
