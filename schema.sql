@@ -257,6 +257,7 @@ CREATE TABLE refresh_tokens (
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     family     TEXT    NOT NULL CHECK (length(family) = 10),    -- session_id of the family's first
+    family_began_at INTEGER NOT NULL,               -- when the user signed in; a family ends 90 days later
     session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
     authenticator INTEGER REFERENCES authenticators (number),   -- as in sessions
     used_at    INTEGER,                             -- once set, never cleared
@@ -386,3 +387,19 @@ CREATE TABLE clock (
     corrections  INTEGER NOT NULL DEFAULT 0,        -- how often an administrator has corrected the mark
     CHECK ((boot IS NULL) = (uptime_ms IS NULL))
 ) STRICT;
+
+-- Failed sign-ins in a row of an account as a whole, since its last success. Written in batches.
+CREATE TABLE sign_in_failures (
+    account  TEXT    NOT NULL PRIMARY KEY,          -- the uid of a user, or unknown:<keyed digest> for a name that no user has
+    failures INTEGER NOT NULL CHECK (failures > 0),
+    since    INTEGER NOT NULL                       -- when the first of them was
+) STRICT, WITHOUT ROWID;
+
+-- Networks that users have signed in from: an attack from elsewhere does not lock them out there.
+CREATE TABLE sign_in_networks (
+    user_uid TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
+    network  TEXT    NOT NULL,                      -- an IPv4 address, or the first address of an IPv6 network of 64 bits
+    used_at  INTEGER NOT NULL,                      -- at most a day behind
+    failures INTEGER NOT NULL CHECK (failures >= 0),    -- in a row, from this network
+    PRIMARY KEY (user_uid, network)
+) STRICT, WITHOUT ROWID;

@@ -104,6 +104,7 @@ impl Trust {
         Origin {
             address,
             counted,
+            is_local: self.administrator(head).is_some(),
             source: counted.map_or_else(|| "unix".to_owned(), |address| address.to_string()),
             request_id: head.id.to_string(),
         }

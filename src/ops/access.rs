@@ -67,6 +67,8 @@ pub struct Origin {
     /// What attempts are counted by: where nobody knows, the address of whoever passed the request on. `None` only
     /// on the Unix socket.
     pub counted: Option<IpAddr>,
+    /// Whether it is the machine's administrator, through the Unix socket.
+    pub is_local: bool,
     /// For the audit log: the counted address, or `unix`.
     pub source: String,
     pub request_id: String,

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::oversight::retention::{Keeper, Retention};
+use super::people::attempts;
 use super::retry::REMEMBERED_MS;
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
@@ -34,6 +35,7 @@ pub fn run(app: &App, interval: Duration, retention: Retention) {
 fn round(app: &App, swept_ms: &mut Option<u64>) {
     let before = app.index.usage.lost();
     let used = write_usage(app);
+    attempts::save_all(app);
     let mark = app.clock.tick();
     let steady_ms = app.now().steady_ms;
     if used || swept_ms.is_none_or(|at| steady_ms.saturating_sub(at) >= SWEEP_MS) {
@@ -58,6 +60,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
 /// The last round: what waits is written, and uses that were reserved are given back.
 pub fn flush(app: &App) {
     write_usage(app);
+    attempts::save_all(app);
     let reserved = app.index.take_reserved();
     for batch in reserved.chunks(KEYS_A_BATCH) {
         if let Err(err) = give_back(app, batch.to_vec()) {

@@ -12,8 +12,8 @@ use crate::error::Result;
 pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result<()> {
     tx.execute(
         "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
-                                     session_id, authenticator)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                     family_began_at, session_id, authenticator)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         &[
             &token.id,
             &token.secret.digest.0,
@@ -24,6 +24,7 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result
             &token.issued_at,
             &token.expires_at,
             &token.family,
+            &token.family_began_at,
             &token.session,
             &token.authenticator,
         ],
@@ -44,8 +45,8 @@ pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
 /// A refresh token by id, used ones too, if it is what Latchkey last wrote.
 pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<RefreshToken>> {
     let found = read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, session_id, authenticator,
-                used_at, seal
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
+                session_id, authenticator, used_at, seal
          FROM refresh_tokens
          WHERE id = $1",
         &[&id],
@@ -114,6 +115,26 @@ pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<Vec<KeyId>> {
     )
 }
 
+/// As [`delete_of_user`], but for one session and the sign-in that it belongs to.
+pub fn delete_of_user_but(tx: &Write<'_>, user: Uid, kept: KeyId) -> Result<Vec<KeyId>> {
+    let family = find_family(tx, kept)?.unwrap_or(kept);
+    let ended = tx.query(
+        "DELETE FROM sessions
+         WHERE (user_uid = $1 OR acting_uid = $2)
+           AND id <> $3
+           AND coalesce(acting_family, '') <> $4
+           AND id NOT IN (SELECT session_id FROM refresh_tokens WHERE family = $5)
+         RETURNING id",
+        &[&user, &user, &kept, &family, &family],
+        |row| row.get("id"),
+    )?;
+    tx.execute(
+        "DELETE FROM refresh_tokens WHERE user_uid = $1 AND family <> $2",
+        &[&user, &family],
+    )?;
+    Ok(ended)
+}
+
 /// Ends all sessions that an authenticator began, and what they could be renewed with; the ids of the sessions.
 pub fn delete_of_authenticator(tx: &Write<'_>, number: i64) -> Result<Vec<KeyId>> {
     tx.execute(
@@ -142,6 +163,7 @@ fn from_row(row: &Row<'_>) -> Result<RefreshToken> {
         issued_at: row.get("issued_at")?,
         expires_at: row.get("expires_at")?,
         family: row.get("family")?,
+        family_began_at: row.get("family_began_at")?,
         session: row.get("session_id")?,
         authenticator: row.get("authenticator")?,
         used_at: row.get("used_at")?,

@@ -59,6 +59,13 @@ pub enum UserCommand {
     /// Let a user and the user's keys in again
     #[command(after_help = "Example:\n  latchkey user enable alice")]
     Enable(UserArgs),
+    /// Let a user sign in again after failed attempts: forget them, and end the waits
+    #[command(
+        after_help = "After 100 failed attempts in a row a user is locked: the password alone signs in only from networks that were\n\
+                      used before. `latchkey user show` says so, and `latchkey doctor` names all who are.\n\n\
+                      Example:\n  latchkey user unlock alice"
+    )]
+    Unlock(UserArgs),
     /// Delete a user for good
     #[command(
         after_help = "Examples:\n  latchkey user delete alice\n  latchkey user delete alice --end-keys --yes"
@@ -195,6 +202,7 @@ pub fn run(command: &UserCommand) -> Result<End> {
         UserCommand::Edit(args) => edit(args),
         UserCommand::Disable(args) => disable(args),
         UserCommand::Enable(args) => patch(&args.common, &args.user, Switch::On.body()),
+        UserCommand::Unlock(args) => unlock(&args.common, &args.user),
         UserCommand::Delete(args) => delete(args),
         UserCommand::Password(args) => password(args),
         UserCommand::Authenticators(args) => authenticators(args),
@@ -246,6 +254,13 @@ fn edit(args: &EditArgs) -> Result<End> {
 fn patch(common: &Common, user: &str, body: Body) -> Result<End> {
     let server = Server::reach(&common.data.data)?;
     let answer = server.ask("PATCH", &Target::of(&["users", user]), Some(&body.value()))?;
+    show::one(common, &answer)?;
+    Ok(End::Done)
+}
+
+fn unlock(common: &Common, user: &str) -> Result<End> {
+    let server = Server::reach(&common.data.data)?;
+    let answer = server.ask("POST", &Target::of(&["users", user, "unlock"]), None)?;
     show::one(common, &answer)?;
     Ok(End::Done)
 }

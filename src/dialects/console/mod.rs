@@ -104,6 +104,7 @@ const ROUTES: &[Route] = &[
     post  ("/users/{name}",             Public, users::edit).takes_away_if(disables),
     post  ("/users/{name}/roles",       Public, users::set_roles).takes_away_if(removes_role),
     post  ("/users/{name}/password",    Public, users::set_password),
+    post  ("/users/{name}/unlock",      Public, users::unlock),
     get   ("/users/{name}/delete",      Public, users::ask_delete),
     post  ("/users/{name}/delete",      Public, users::delete).takes_away(),
     get   ("/workspaces",               Public, workspaces::show_all),

@@ -54,6 +54,7 @@ pub const LINES: &[Line] = &[
     line("POST", "/users/{name}",              Cookie).on(Thing::User),
     line("POST", "/users/{name}/roles",        Cookie).on(Thing::User),
     line("POST", "/users/{name}/password",     Cookie).on(Thing::User),
+    line("POST", "/users/{name}/unlock",       Cookie).on(Thing::User),
     line("GET",  "/users/{name}/delete",       Cookie).on(Thing::User),
     line("POST", "/users/{name}/delete",       Cookie).on(Thing::User),
     line("GET",  "/workspaces",                Cookie),

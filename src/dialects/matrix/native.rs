@@ -36,6 +36,7 @@ pub const LINES: &[Line] = &[
     line("PATCH",  "/users/{id}",          Here(UsersWrite)).on(Thing::User).with(r#"{"email":"a@b"}"#),
     line("DELETE", "/users/{id}",          Here(UsersWrite)).on(Thing::User),
     line("POST",   "/users/{id}/password", Here(UsersWrite)).on(Thing::User).with(r#"{"password":"nine anchors in the meadow"}"#),
+    line("POST",   "/users/{id}/unlock",   Here(UsersWrite)).on(Thing::User),
     line("PUT",    "/users/{id}/roles",    Here(UsersWrite)).on(Thing::User).with(r#"{"roles":[]}"#),
     line("GET",    "/users/{id}/authenticators", Here(UsersRead)).on(Thing::User),
     line("DELETE", "/users/{id}/authenticators", Here(UsersWrite)).on(Thing::User),

@@ -69,6 +69,7 @@ const ROUTES: &[Route] = &strict([
     patch (        "/users/{id}",         Caller,   people::edit).takes_away_if(disables),
     delete(        "/users/{id}",         Caller,   people::delete).with_query(),
     post  (        "/users/{id}/password",Caller,   people::set_password),
+    post  (        "/users/{id}/unlock",  Caller,   people::unlock),
     put   (        "/users/{id}/roles",   Caller,   people::set_roles).takes_away_if(leaves_only_roles),
     get   (        "/users/{id}/authenticators", Caller, people::authenticators),
     delete(        "/users/{id}/authenticators", Caller, people::delete_authenticators),

@@ -7,7 +7,7 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
-use crate::ops::people::{self, NewUser, UserEdit, authenticators, sessions};
+use crate::ops::people::{self, NewUser, UserEdit, attempts, authenticators, sessions};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -17,8 +17,18 @@ struct UserBody<'a> {
     email: Option<&'a str>,
     workspace: String,
     enabled: bool,
+    #[serde(flatten)]
+    failed: Option<FailedBody>,
     roles: Vec<RoleBody>,
     created_at: String,
+}
+
+/// Failed attempts to sign in, in a row; absent from a user without any.
+#[derive(Serialize)]
+struct FailedBody {
+    locked: bool,
+    failed_attempts: u32,
+    failed_since: Option<String>,
 }
 
 /// A user who was edited, and after a disabling the management keys that have no owner and that this user made.
@@ -166,6 +176,12 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(204))
 }
 
+/// `POST /v1/users/{id}/unlock`
+pub fn unlock(call: &Call<'_>) -> Result<Reply> {
+    let user = attempts::unlock(call.app, call.caller()?, call.param("id"))?;
+    Ok(Reply::json(200, &shown(call, &user)))
+}
+
 /// `PUT /v1/users/{id}/roles`
 pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
@@ -232,6 +248,7 @@ pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn shown<'a>(call: &Call<'_>, user: &'a User) -> UserBody<'a> {
+    let standing = attempts::standing(call.app, user.uid);
     let directory = call.app.index.directory();
     let slug = |uid| {
         directory
@@ -245,6 +262,11 @@ fn shown<'a>(call: &Call<'_>, user: &'a User) -> UserBody<'a> {
         email: user.email.as_deref(),
         workspace: slug(user.home),
         enabled: user.enabled,
+        failed: (standing.failures > 0).then(|| FailedBody {
+            locked: standing.is_locked(),
+            failed_attempts: standing.failures,
+            failed_since: standing.since.map(|at| at.to_string()),
+        }),
         roles: user
             .roles
             .iter()

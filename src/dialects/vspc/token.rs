@@ -128,8 +128,11 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let (Ok(name), Ok(password)) = (needed("username"), needed("password")) else {
                 return Err(refused("The grant needs username and password."));
             };
+            // Not of this system: a locked account takes both in one request.
+            let code = needed("mfa_code").ok();
             let why = "The user name or the password is not right, or the user is disabled.";
-            let granted = tokens::sign_in(app, &name, &password, read_only, origin);
+            let granted =
+                tokens::sign_in(app, &name, &password, code.as_deref(), read_only, origin);
             match granted.map_err(|err| no_grant(err, why))? {
                 tokens::Granted::Pair(pair) => Granted::Pair(pair),
                 tokens::Granted::CodeNeeded(step) => Granted::Step(StepBody {

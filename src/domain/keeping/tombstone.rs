@@ -128,6 +128,8 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
         (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
+        // Failed attempts are the state of this machine: a restore takes nothing away because of them.
+        (Kind::User, "lock" | "unlock") => Vec::new(),
         (_, "accept" | "create" | "install" | "issue" | "page" | "reveal" | "tampered") => {
             Vec::new()
         }
@@ -420,6 +422,7 @@ mod tests {
         check("user.edit", Kind::User, off, &[Verb::Off]);
         check("user.edit", Kind::User, r#"{"email":[null,"a"]}"#, &[]);
         check("user.roles", Kind::User, "", &[Verb::Changed]);
+        ["user.lock", "user.unlock"].map(|action| check(action, Kind::User, "", &[]));
         check(
             "user.delete",
             Kind::User,
@@ -479,12 +482,12 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 37] = [
+        const KNOWN: [&str; 39] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
             "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
             "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
-            "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit",
-            "user.password", "user.roles", "user.set_up", "workspace.create", "workspace.delete", "workspace.edit",
+            "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit", "user.lock",
+            "user.password", "user.roles", "user.set_up", "user.unlock", "workspace.create", "workspace.delete", "workspace.edit",
             "session.create", "session.delete", "session.refresh", "catalog.accept", "key.accept", "policy.accept",
             "user.accept", "workspace.accept",
         ];

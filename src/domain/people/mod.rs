@@ -1,5 +1,6 @@
 //! Users, their roles, and what a role permits on this server.
 
+pub mod attempts;
 pub mod authenticator;
 pub mod password;
 pub mod permission;

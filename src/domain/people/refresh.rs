@@ -7,6 +7,8 @@ use crate::domain::uid::Uid;
 
 /// How long a refresh token waits to be exchanged: 14 days. Each exchange begins anew.
 pub const REFRESH_TOKEN_S: u64 = 14 * 86_400;
+/// How long a sign-in can be renewed in all: 90 days. Then the user signs in again (OWASP ASVS 7.3.2).
+pub const FAMILY_S: u64 = 90 * 86_400;
 /// Exchanges of one family within an hour, so that what has to be remembered of it stays small.
 pub const REFRESHES_AN_HOUR_MAX: u64 = 60;
 
@@ -24,6 +26,8 @@ pub struct RefreshToken {
     pub expires_at: Timestamp,
     /// The access token of the sign-in that all this began with.
     pub family: KeyId,
+    /// When that sign-in was. Nothing that came of it outlives [`FAMILY_S`].
+    pub family_began_at: Timestamp,
     /// The access token that was issued with it.
     pub session: KeyId,
     /// The public key that it all began with; `None` if it was a password.

@@ -11,6 +11,7 @@ use crate::ops::access::Caller;
 use crate::ops::clock::Reading;
 use crate::ops::clock::future::Plan;
 use crate::ops::keys::ownerless;
+use crate::ops::people::attempts;
 use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Foreign, audit};
@@ -113,7 +114,7 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Asks everything. Reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 11] = [
+    let checks: [Question; 12] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
@@ -125,6 +126,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         ("backups", backups),
         ("certificate", certificate),
         ("management keys", management_keys),
+        ("sign-in", sign_in),
     ];
     let look = |(name, check): Question| {
         check(app).unwrap_or_else(|err| {
@@ -381,6 +383,19 @@ fn untimely(app: &App, reading: &Reading) -> Result<Check> {
             ),
             "see which, and have them end earlier: latchkey clock accept",
         ),
+    })
+}
+
+fn sign_in(app: &App) -> Result<Check> {
+    let locked = attempts::locked(app);
+    Ok(match locked.is_empty() {
+        true => Check::ok("sign-in", "no user is locked"),
+        false => Check::warning(
+            "sign-in",
+            format!("users locked after failed attempts: {}", locked.join(", ")),
+            "look in the audit log where the attempts came from, then: latchkey user unlock NAME",
+        )
+        .with_names(),
     })
 }
 

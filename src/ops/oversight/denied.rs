@@ -9,7 +9,7 @@ use crate::domain::people::permission::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::access::Caller;
 use crate::ops::{App, draft};
-use crate::store::{Durability, audit};
+use crate::store::{Durability, Write, audit};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
@@ -93,12 +93,15 @@ impl App {
             return Ok(());
         }
         let workspace = self.workspace_of(&event.target)?;
-        self.record(Event {
-            outcome: Outcome::Denied,
-            reason: reason.to_owned(),
-            workspace,
-            ..event
-        })
+        self.record(
+            Event {
+                outcome: Outcome::Denied,
+                reason: reason.to_owned(),
+                workspace,
+                ..event
+            },
+            |_| Ok(()),
+        )
     }
 
     /// Writes the event of a request to read that was refused; `path` is what it asked for. A read is refused all the
@@ -118,23 +121,32 @@ impl App {
         }
     }
 
-    /// Writes the event of a password that was not right.
-    pub(in crate::ops) fn record_failed_proof(&self, event: Event) -> Result<()> {
+    /// Writes the event of a password that was not right, and what else is to be written with it.
+    pub(in crate::ops) fn record_failed_proof(
+        &self,
+        event: Event,
+        also: impl FnOnce(&Write<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let now = self.now().steady_ms;
         if lock(&self.denials.proofs).admits(PROOFS, "sign-in", now) {
-            return self.record(event);
+            return self.record(event, also);
         }
         self.figures().events_lost.fetch_add(1, Relaxed);
         Ok(())
     }
 
-    fn record(&self, event: Event) -> Result<()> {
+    fn record(
+        &self,
+        event: Event,
+        also: impl FnOnce(&Write<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let peppers = self.peppers.clone();
         let id = event.target.id.chars().take(TARGET_CHARS_MAX).collect();
         let target = Target { id, ..event.target };
         let event = Event { target, ..event };
         self.store.write(Durability::Full, move |tx| {
-            audit::append(tx, &peppers, event)
+            audit::append(tx, &peppers, event)?;
+            also(tx)
         })
     }
 
@@ -248,7 +260,7 @@ mod tests {
                 outcome: Outcome::Denied,
                 ..system_event("session.create", target, NOW)
             };
-            fixture.app.record_failed_proof(event).unwrap();
+            fixture.app.record_failed_proof(event, |_| Ok(())).unwrap();
         }
         assert_eq!(denied(&fixture).len(), 100);
     }

@@ -4,9 +4,11 @@
 //! Nobody registers one for somebody else, and nobody for himself with a key: what signs in must not come of what was
 //! made by signing in. Whoever manages a user can take one away, or turn it off.
 
+use super::attempts::{self, Attempt};
 use super::{manageable, record, sessions, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::User;
+use crate::domain::people::attempts::{Account, NOBODY};
 use crate::domain::people::authenticator::challenge::{Awaited, CODE_S, Challenge};
 use crate::domain::people::authenticator::one_time::CodeSecret;
 use crate::domain::people::authenticator::{Authenticator, Material, purpose};
@@ -14,7 +16,7 @@ use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Origin};
+use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::clock::Clock;
 use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
@@ -103,7 +105,7 @@ pub(super) fn add(
         app.peppers.clone(),
     );
     let user = caller.user.ok_or(Error::NotFound("user"))?;
-    app.change(
+    app.change_all(
         caller,
         action,
         Target::new(Kind::User, user),
@@ -115,7 +117,7 @@ pub(super) fn add(
             }
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let number = earlier.parse().unwrap_or_default();
-                return Ok((None, of_number(tx, user, number)?));
+                return Ok((Vec::new(), of_number(tx, user, number)?));
             }
             let owner = people::find(tx, user)?.ok_or(Error::NotFound("user"))?;
             let number = numbers::next_of_keys(tx)?;
@@ -137,7 +139,11 @@ pub(super) fn add(
             changes.note("description", &String::new(), &one.description);
             changes.note("scopes", &String::new(), &one.scopes.join(" "));
             changes.note("read_only", &false, &one.read_only);
-            Ok((Some(record(&owner, changes)), one))
+            let mut records = vec![(action, record(&owner, changes))];
+            if is_codes(&one) {
+                records.extend(end_sessions_without_codes(tx, &who, user)?);
+            }
+            Ok((records, one))
         },
     )
 }
@@ -215,6 +221,9 @@ pub fn edit(
             let mut records = vec![(action, record(&owner, changes))];
             if !after.enabled {
                 records.extend(end_sessions(tx, number)?);
+            }
+            if after.enabled && !before.enabled && is_codes(&after) {
+                records.extend(end_sessions_without_codes(tx, &who, owner.uid)?);
             }
             Ok((records, after))
         },
@@ -302,6 +311,22 @@ fn end_sessions(tx: &Write<'_>, number: i64) -> Result<Vec<(&'static str, Record
     Ok(sessions::each(ended, "session.delete"))
 }
 
+/// Ends what the password alone has begun, now that it takes a code as well (OWASP ASVS 7.4.3): all sessions of the
+/// user and what they could be renewed with, but for the session that does it, if it is the user's own.
+fn end_sessions_without_codes(
+    tx: &Write<'_>,
+    who: &Caller,
+    user: Uid,
+) -> Result<Vec<(&'static str, Record)>> {
+    let ended = match who.identity {
+        Identity::Session(own) if who.user == Some(user) => {
+            tokens::delete_of_user_but(tx, user, own)?
+        }
+        _ => tokens::delete_of_user(tx, user)?,
+    };
+    Ok(sessions::each(ended, "session.delete"))
+}
+
 /// The user whose authenticators the caller may change.
 fn owned(
     tx: &Write<'_>,
@@ -357,10 +382,13 @@ pub(super) fn await_code(
     })
 }
 
-/// The user behind a step that [`await_code`] has sealed and a code, and whether he asked to read only.
+/// Of a code that is not right.
+pub(super) const WRONG_CODE: &str = "the one-time code is not right";
+
+/// The user behind a step that [`await_code`] has sealed and a code, and whether the first step asked to read only.
 ///
 /// # Errors
-/// `Unauthenticated` whatever is wrong; `TooMany` for an account or an address that tries too often.
+/// `Unauthenticated` whatever is wrong; `TooMany` for an account or a network that tries too often.
 pub(super) fn after_code(
     app: &App,
     step: &str,
@@ -368,29 +396,35 @@ pub(super) fn after_code(
     origin: &Origin,
 ) -> Result<(Arc<User>, bool)> {
     let now = app.now();
+    let action = "session.create";
     let challenge = app.challenges.open(step, Awaited::Code, now.wall);
     let user = challenge.as_ref().and_then(|challenge| {
         let directory = app.index.directory();
         directory.user(challenge.user).cloned()
     });
-    let name = user.as_ref().map_or("", |user| user.user_name.as_str());
-    app.passwords.admit(name, origin.counted, now.steady_ms)?;
     let (Some(challenge), Some(user)) = (challenge, user) else {
+        let attempt = Attempt::with_other(app, NOBODY, origin)?;
         let why = "the first step of this sign-in is over, or there was none";
-        sessions::failed(app, "session.create", "", why, origin)?;
+        attempt.failed(action, "", why, origin)?;
         return Err(Error::Unauthenticated);
     };
+    let attempt = Attempt::with_code(app, Account::User(user.uid), origin)?;
     // The factor of the first step, if it is still the one: it may have been turned off, or be another one.
     let factor = second_factor(app, user.uid)?.filter(|one| one.number == challenge.number);
     let current = user.is_active() && user.generation == challenge.generation;
     let (Some(factor), true) = (factor, current) else {
         return Err(Error::Unauthenticated);
     };
-    prove_code(app, &user, &factor, code, origin)?;
-    match app.challenges.spend(step, &challenge, now.wall) {
-        true => Ok((user, challenge.read_only)),
-        false => Err(Error::Unauthenticated),
+    if !prove_code(app, &user, &factor, code)? {
+        attempt.failed(action, &user.user_name, WRONG_CODE, origin)?;
+        return Err(Error::Unauthenticated);
     }
+    drop(attempt);
+    if !app.challenges.spend(step, &challenge, now.wall) {
+        return Err(Error::Unauthenticated);
+    }
+    attempts::succeeded(app, user.uid, origin, true);
+    Ok((user, challenge.read_only))
 }
 
 /// The step of a code, by each time that may be the right one.
@@ -400,14 +434,13 @@ fn step_of(clock: &Clock, secret: &CodeSecret, code: &str, used: i64) -> Option<
     step.or_else(|| secret.step_of(code, other?, used))
 }
 
-/// Checks a code and uses it up. Attempts are counted before, with those on the password.
+/// Whether a code is right; it is used up.
 pub(super) fn prove_code(
     app: &App,
     user: &User,
     factor: &Authenticator,
     code: &str,
-    origin: &Origin,
-) -> Result<()> {
+) -> Result<bool> {
     let Material::OneTimeCode { secret, used_step } = &factor.material else {
         return Err(Error::internal("a second factor has no codes"));
     };
@@ -418,17 +451,10 @@ pub(super) fn prove_code(
         Error::internal("the secret of one-time codes cannot be opened with this sealing key")
     })?;
     let number = factor.number;
-    let step = step_of(&app.clock, &secret, code, *used_step);
-    let proved = match step {
+    match step_of(&app.clock, &secret, code, *used_step) {
+        None => Ok(false),
         Some(step) => app.store.write(Durability::Full, move |tx| {
             authenticators::spend_step(tx, number, step)
-        })?,
-        None => false,
-    };
-    if proved {
-        return Ok(());
+        }),
     }
-    let why = "the one-time code is not right";
-    sessions::failed(app, "session.create", &user.user_name, why, origin)?;
-    Err(Error::Unauthenticated)
 }

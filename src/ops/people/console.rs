@@ -1,7 +1,7 @@
 //! Sessions of the console: begun with a password, used by one browser, ended by whoever owns them.
 
 use super::authenticators;
-use super::sessions::{SignedIn, proven};
+use super::sessions::{Code, Proven, SignedIn, confirmed, proven};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
@@ -32,12 +32,15 @@ pub fn open(
     app: &App,
     user_name: &str,
     password: &str,
+    code: Option<&str>,
     origin: Origin,
     agent: &str,
     former: Option<KeyId>,
 ) -> Result<Opened> {
-    let user = proven(app, user_name, password, &origin, "session.create")?;
-    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+    let code = code.map_or(Code::InSecondStep, Code::Given);
+    let Proven { user, awaits } =
+        proven(app, user_name, password, code, &origin, "session.create")?;
+    if let Some(factor) = awaits {
         let step = authenticators::await_code(app, &user, &factor, false)?;
         return Ok(Opened::CodeNeeded(step));
     }
@@ -66,7 +69,7 @@ pub fn renew(
     agent: &str,
     former: KeyId,
 ) -> Result<SignedIn> {
-    let user = proven(app, user_name, password, &origin, "session.create")?;
+    let user = confirmed(app, former, user_name, password, &origin)?;
     begin(app, &user, origin, agent, Some(former))
 }
 

@@ -1,5 +1,6 @@
 //! Users and their roles.
 
+pub mod attempts;
 pub mod authenticators;
 pub mod console;
 mod gate;

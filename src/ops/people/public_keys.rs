@@ -2,9 +2,10 @@
 //! can read it has the private one. It is two things at once, possession and what protects it, so no one-time code is
 //! asked for beside it.
 
+use super::attempts::{self, Attempt};
 use super::authenticators::{self, NewAuthenticator};
-use super::sessions;
 use super::tokens::{self, Begun, Pair};
+use crate::domain::people::attempts::{Account, NOBODY};
 use crate::domain::people::authenticator::challenge::{Awaited, Challenge, PUBLIC_KEY_S};
 use crate::domain::people::authenticator::public_key::{PublicKey, REFUSED};
 use crate::domain::people::authenticator::{Authenticator, Material, PUBLIC_KEYS_MAX};
@@ -61,18 +62,19 @@ pub fn challenge(app: &App, key: &str, read_only: bool, origin: Origin) -> Resul
         let directory = app.index.directory();
         directory.user(one.user).cloned()
     });
-    let name = user.as_ref().map_or("", |user| user.user_name.as_str());
-    app.passwords.admit(name, origin.counted, now.steady_ms)?;
+    let account = user.as_ref().map_or(NOBODY, |user| Account::User(user.uid));
+    let attempt = Attempt::with_other(app, account, &origin)?;
     let (Some(key), Some(one), Some(user)) = (key, found, user) else {
         let why = "the public key is not registered";
-        sessions::failed(app, "session.create", "", why, &origin)?;
+        attempt.failed("session.create", "", why, &origin)?;
         return Err(Error::Unauthenticated);
     };
     if !one.enabled || !user.is_active() {
         let why = "the public key or its user is disabled";
-        sessions::failed(app, "session.create", &user.user_name, why, &origin)?;
+        attempt.failed("session.create", &user.user_name, why, &origin)?;
         return Err(Error::Unauthenticated);
     }
+    drop(attempt);
     let sealed = app.challenges.seal(&Challenge {
         awaited: Awaited::Decryption,
         user: user.uid,
@@ -102,9 +104,9 @@ pub fn sign_in(
         directory.user(challenge.user).cloned()
     });
     let (Some(challenge), Some(user)) = (challenge, user) else {
-        app.passwords.admit("", origin.counted, now.steady_ms)?;
+        let attempt = Attempt::with_other(app, NOBODY, &origin)?;
         let why = "the challenge is not right, or over, or was used before";
-        sessions::failed(app, "session.create", "", why, &origin)?;
+        attempt.failed("session.create", "", why, &origin)?;
         return Err(Error::Unauthenticated);
     };
     let known = app.read(|read| rows::list_of_user(read, user.uid))?;
@@ -126,5 +128,7 @@ pub fn sign_in(
         read_only: read_only || challenge.read_only || one.read_only,
         ..Begun::default()
     };
-    tokens::begin(app, &user, begun, origin)
+    let pair = tokens::begin(app, &user, begun, origin.clone())?;
+    attempts::succeeded(app, user.uid, &origin, true);
+    Ok(pair)
 }

@@ -1,10 +1,12 @@
 //! Signing in and out, and the password that it takes.
 
+use super::attempts::{self, Attempt};
 use super::{authenticators, manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
+use crate::domain::people::authenticator::Authenticator;
 use crate::domain::people::password::{self, PasswordDigest};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
@@ -47,7 +49,7 @@ pub fn set_password(
     let own = caller.is_session_of(user.uid);
     let (action, target) = ("user.password", Target::new(Kind::User, user.uid));
     let allowed = match own {
-        true => check_current(app, &user, current),
+        true => check_current(app, caller, &user, current),
         false => {
             let directory = app.index.directory();
             caller.require(&directory, Permission::UsersWrite, user.home, None)
@@ -57,6 +59,7 @@ pub fn set_password(
     password::check("password", new, &user.user_name)?;
     let stretched = app.passwords.stretch(new)?;
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let shared = app.passwords.shared_attempts();
     app.change_all(caller, action, target, move |tx, now| {
         let user = match own {
             true => still_proven(tx, &peppers, user.uid, user.generation)?,
@@ -67,6 +70,7 @@ pub fn set_password(
         };
         let digest = stretched.bound(user.uid, &peppers);
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
+        attempts::begin_again(tx, shared, user.uid)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
         records.extend(keys::end_those_of_password(tx, user.uid, now)?);
         Ok((records, ()))
@@ -89,20 +93,34 @@ pub(in crate::ops) fn still_proven(
         .ok_or(Error::Unauthenticated)
 }
 
-/// Whether the user knows his password; counted as an attempt to sign in.
-fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
+/// Whether the user knows the current password. Failures are counted by the sign-in that the session came of, so that
+/// nobody else keeps the user from it.
+fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>) -> Result<()> {
     let current = current.ok_or_else(|| {
         Error::invalid("current_password", "is needed to change your own password")
     })?;
-    app.passwords
-        .admit(&user.user_name, None, app.now().steady_ms)?;
+    let Identity::Session(id) = caller.identity else {
+        return Err(Error::NotFound("session: this caller is not one"));
+    };
+    let attempt = Attempt::in_session(app, family(app, id)?)?;
     let stored = sound_password(app, user.uid)?;
-    if app.passwords.matches(stored.as_ref(), user.uid, current)? {
+    let is_known = attempt.is_known();
+    if app
+        .passwords
+        .matches(stored.as_ref(), user.uid, current, is_known)?
+    {
         return Ok(());
     }
+    attempt.failed_quietly();
     Err(Error::Forbidden(
         "the current password is another one".to_owned(),
     ))
+}
+
+/// The sign-in that a session came of: sessions that are renewed are one of it.
+fn family(app: &App, session: KeyId) -> Result<KeyId> {
+    let family = app.read(|read| tokens::find_family(read, session))?;
+    Ok(family.unwrap_or(session))
 }
 
 /// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
@@ -118,13 +136,8 @@ pub fn sign_in(
     origin: Origin,
 ) -> Result<SignedIn> {
     let now = app.now();
-    let user = proven(app, user_name, text, &origin, "session.create")?;
-    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
-        let code = code.ok_or_else(|| {
-            Error::invalid("code", "is needed: this user signs in with one-time codes")
-        })?;
-        authenticators::prove_code(app, &user, &factor, code, &origin)?;
-    }
+    let code = code.map_or(Code::Missing, Code::Given);
+    let Proven { user, .. } = proven(app, user_name, text, code, &origin, "session.create")?;
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
@@ -183,13 +196,7 @@ pub fn prove(
     origin: Origin,
     action: &'static str,
 ) -> Result<Caller> {
-    let user = proven(app, user_name, text, &origin, action)?;
-    if authenticators::second_factor(app, user.uid)?.is_some() {
-        let why =
-            "this user signs in with one-time codes as well; the password alone is not enough";
-        failed(app, action, &user.user_name, why, &origin)?;
-        return Err(Error::Forbidden(why.to_owned()));
-    }
+    let Proven { user, .. } = proven(app, user_name, text, Code::NoRoom, &origin, action)?;
     Ok(Caller {
         bound_by: None,
         actor: format!("user:{}", user.user_name),
@@ -205,43 +212,138 @@ pub fn prove(
     })
 }
 
-/// Checks a password, and nothing else: see [`authenticators::second_factor`]. A failure is recorded under the action
-/// that was tried, and looks the same whatever its cause.
+/// What a way to sign in does about one-time codes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Code<'a> {
+    Given(&'a str),
+    /// It is asked for after the password.
+    InSecondStep,
+    /// There is room for one beside the password.
+    Missing,
+    /// There is none.
+    NoRoom,
+}
+
+/// Whose password was right.
+pub(super) struct Proven {
+    pub user: Arc<User>,
+    /// What is still to be asked for, in a second step. Without it the sign-in is complete, and was noted as such.
+    pub awaits: Option<Authenticator>,
+}
+
+/// Checks a password, and a one-time code where the user has them. A failure is recorded under the action that was
+/// tried, and looks the same whatever its cause.
+///
+/// # Errors
+/// `Forbidden` for an account that is locked, before anything is digested, whether there is such a user or not.
+/// `Invalid` of `code` where a code is missing, once the password was right.
 pub(super) fn proven(
     app: &App,
     user_name: &str,
     text: &str,
+    code: Code<'_>,
     origin: &Origin,
     action: &'static str,
-) -> Result<Arc<User>> {
-    let now = app.now();
-    // What cannot be a name is nobody's; all such attempts count as one account's.
+) -> Result<Proven> {
+    // What cannot be a name is nobody's.
     let name = normal_user_name("user_name", user_name).unwrap_or_default();
-    app.passwords.admit(&name, origin.counted, now.steady_ms)?;
     let user = app
         .index
         .directory()
         .find_user(&name)
         .filter(|user| user.user_name == name)
         .cloned();
-    let stored = match &user {
-        Some(user) => sound_password(app, user.uid)?,
-        None => None,
+    let (account, shown) = attempts::account_of(app, user.as_deref(), user_name);
+    let given = match code {
+        Code::Given(code) => Some(code),
+        Code::InSecondStep | Code::Missing | Code::NoRoom => None,
     };
-    let uid = user.as_ref().map_or(Uid(0), |user| user.uid);
-    let known =
-        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), uid, text)?;
-    if let Some(user) = user.filter(|user| known && user.is_active()) {
+    let attempt = Attempt::with_password(app, account, origin, given.is_some())?;
+    // What is nobody's name is looked up all the same, so that it takes as long.
+    let uid = user.as_ref().map_or(NO_USER, |user| user.uid);
+    let stored = sound_password(app, uid)?;
+    // Refused for who has no row that fits its seal; only whose password was right hears of it.
+    let factor = authenticators::second_factor(app, uid);
+    let known = text.len() <= password::BYTES_MAX
+        && app
+            .passwords
+            .matches(stored.as_ref(), uid, text, attempt.is_known())?;
+    let Some(user) = user.filter(|user| known && user.is_active()) else {
+        attempt.failed(action, &shown, WRONG, origin)?;
+        return Err(Error::Unauthenticated);
+    };
+    let factor = factor?;
+    if attempt.needs_code() {
+        // Of a locked account nobody learns which of the two was wrong, or whether it has a factor.
+        let right = match (&factor, given) {
+            (Some(factor), Some(code)) => authenticators::prove_code(app, &user, factor, code)?,
+            _ => false,
+        };
+        if !right {
+            attempt.failed(action, &shown, WRONG, origin)?;
+            return Err(Error::Unauthenticated);
+        }
+        drop(attempt);
+        attempts::succeeded(app, user.uid, origin, true);
+        return Ok(Proven { user, awaits: None });
+    }
+    drop(attempt);
+    let Some(factor) = factor else {
+        attempts::succeeded(app, user.uid, origin, false);
+        return Ok(Proven { user, awaits: None });
+    };
+    match code {
+        Code::Given(code) => {
+            let attempt = Attempt::with_code(app, account, origin)?;
+            if !authenticators::prove_code(app, &user, &factor, code)? {
+                attempt.failed(action, &shown, authenticators::WRONG_CODE, origin)?;
+                return Err(Error::Unauthenticated);
+            }
+            drop(attempt);
+            attempts::succeeded(app, user.uid, origin, true);
+            Ok(Proven { user, awaits: None })
+        }
+        Code::InSecondStep => Ok(Proven {
+            user,
+            awaits: Some(factor),
+        }),
+        Code::Missing => Err(Error::invalid(
+            "code",
+            "is needed: this user signs in with one-time codes",
+        )),
+        Code::NoRoom => {
+            let why =
+                "this user signs in with one-time codes as well; the password alone is not enough";
+            failed(app, action, &shown, why, origin)?;
+            Err(Error::Forbidden(why.to_owned()))
+        }
+    }
+}
+
+/// Nobody's uid, by which a name that nobody has is looked up.
+const NO_USER: Uid = Uid(0);
+const WRONG: &str = "user name or password is not right";
+
+/// Checks the password of a user again, who has signed in before. Failures are counted by that sign-in.
+pub(super) fn confirmed(
+    app: &App,
+    session: KeyId,
+    user_name: &str,
+    text: &str,
+    origin: &Origin,
+) -> Result<Arc<User>> {
+    let user = app.index.directory().find_user(user_name).cloned();
+    let user = user.ok_or(Error::NotFound("user"))?;
+    let attempt = Attempt::in_session(app, family(app, session)?)?;
+    let stored = sound_password(app, user.uid)?;
+    let known = text.len() <= password::BYTES_MAX
+        && app
+            .passwords
+            .matches(stored.as_ref(), user.uid, text, attempt.is_known())?;
+    if known && user.is_active() {
         return Ok(user);
     }
-    let shown: String = user_name
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .take(100)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    let why = "user name or password is not right";
-    failed(app, action, &shown, why, origin)?;
+    attempt.failed("session.create", &user.user_name, WRONG, origin)?;
     Err(Error::Unauthenticated)
 }
 
@@ -251,6 +353,7 @@ fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
         let stored = people::find_password(read, user)?;
         match seals::is_sound_user(read, &app.peppers, user)? {
             true => Ok(stored),
+            false if user == NO_USER => Ok(None),
             false => {
                 log::error!(
                     "user {user} was changed past Latchkey while the server runs, and is not let in; see latchkey doctor"
@@ -261,7 +364,7 @@ fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
     })
 }
 
-/// Records that somebody has not proved to be who he says he is.
+/// Records a sign-in that was refused for another reason than what was guessed.
 pub(super) fn failed(
     app: &App,
     action: &'static str,
@@ -269,13 +372,14 @@ pub(super) fn failed(
     why: &str,
     origin: &Origin,
 ) -> Result<()> {
-    app.record_failed_proof(Event {
+    let event = Event {
         outcome: Outcome::Denied,
         reason: why.to_owned(),
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
         ..system_event(action, Target::new(Kind::User, shown), app.now().wall)
-    })
+    };
+    app.record_failed_proof(event, |_| Ok(()))
 }
 
 /// Ends the session that the caller came with, and what it could be renewed with.

@@ -3,7 +3,7 @@
 //! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
 //! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
 
-use super::sessions::SignedIn;
+use super::sessions::{Code, SignedIn};
 use super::{authenticators, manageable, sessions, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
@@ -11,7 +11,9 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::people::User;
 use crate::domain::people::permission::Permissions;
-use crate::domain::people::refresh::{REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken};
+use crate::domain::people::refresh::{
+    FAMILY_S, REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken,
+};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session, is_untimely};
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
@@ -45,16 +47,20 @@ pub enum Granted {
     Pair(Pair),
 }
 
-/// Signs a user in and issues a pair. Failures are told and limited as in [`sessions::sign_in`].
+/// Signs a user in and issues a pair. Failures are answered and limited as in [`sessions::sign_in`]. Who sends a code
+/// beside the password needs no second step.
 pub fn sign_in(
     app: &App,
     user_name: &str,
     text: &str,
+    code: Option<&str>,
     read_only: bool,
     origin: Origin,
 ) -> Result<Granted> {
-    let user = sessions::proven(app, user_name, text, &origin, "session.create")?;
-    if let Some(factor) = authenticators::second_factor(app, user.uid)? {
+    let code = code.map_or(Code::InSecondStep, Code::Given);
+    let proven = sessions::proven(app, user_name, text, code, &origin, "session.create")?;
+    let user = proven.user;
+    if let Some(factor) = proven.awaits {
         let step = authenticators::await_code(app, &user, &factor, read_only)?;
         return Ok(Granted::CodeNeeded(step));
     }
@@ -129,7 +135,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         app,
         &user,
         Begun {
-            family: Some(old.family),
+            family: Some((old.family, old.family_began_at)),
             authenticator: old.authenticator,
             read_only: read_only || old.read_only,
         },
@@ -205,25 +211,27 @@ pub fn act_as(
     let peppers = app.peppers.clone();
     let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
         let Some(row) = tokens::find(tx, &peppers, shown.id)? else {
-            return Ok((Vec::new(), false));
+            return Ok((Vec::new(), None));
         };
         if row.used_at.is_some() {
             let mut ended = tokens::delete_family(tx, row.family)?;
             if ended.is_empty() {
                 ended.push(row.session);
             }
-            return Ok((sessions::each(ended, "session.reuse"), false));
+            return Ok((sessions::each(ended, "session.reuse"), None));
         }
         let by = people::find(tx, row.user)?
             .filter(|by| by.is_active() && by.generation == row.generation)
             .filter(|_| now < row.expires_at && !is_untimely(row.issued_at, now));
         let Some(by) = by else {
-            return Ok((Vec::new(), false));
+            return Ok((Vec::new(), None));
         };
         let seen = manageable(tx, &index.directory(), &who, &user)?;
         if !seen.is_active() {
             return Err(Error::Forbidden("this user is disabled".to_owned()));
         }
+        let family_ends_at = row.family_began_at.plus_s(FAMILY_S);
+        let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
         people::delete_expired_sessions(tx, now)?;
         people::insert_session(
             tx,
@@ -235,7 +243,7 @@ pub fn act_as(
                 generation: seen.generation,
                 read_only: read_only || row.read_only,
                 issued_at: now,
-                expires_at: now.plus_s(ACCESS_TOKEN_S),
+                expires_at,
                 authenticator: row.authenticator,
                 acting: Some(Acting {
                     user: by.uid,
@@ -252,14 +260,13 @@ pub fn act_as(
             workspace: None,
             changes,
         };
-        Ok((vec![("session.create", record)], true))
+        let records = vec![("session.create", record)];
+        Ok((records, Some(now.seconds_until(expires_at))))
     })?;
-    if !begun {
-        return Err(Error::Unauthenticated);
-    }
+    let expires_in_s = begun.ok_or(Error::Unauthenticated)?;
     Ok(SignedIn {
         token,
-        expires_in_s: ACCESS_TOKEN_S,
+        expires_in_s,
     })
 }
 
@@ -295,8 +302,8 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
 /// What a pair comes of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Begun {
-    /// The sign-in that is renewed.
-    pub family: Option<KeyId>,
+    /// The sign-in that is renewed, and when it was.
+    pub family: Option<(KeyId, Timestamp)>,
     /// The public key that took the place of a password.
     pub authenticator: Option<i64>,
     pub read_only: bool,
@@ -307,6 +314,9 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     let (session_id, token_id) = (generate_id()?, generate_id()?);
     let access = Secret::generate(PREFIX_SESSION, session_id)?;
     let refresh = Secret::generate(PREFIX_REFRESH, token_id)?;
+    let (family, family_began_at) = begun.family.unwrap_or((session_id, now));
+    let family_ends_at = family_began_at.plus_s(FAMILY_S);
+    let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
     let session = Session {
         id: session_id,
         secret: digested(&app.peppers, &access),
@@ -314,7 +324,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         generation: user.generation,
         read_only,
         issued_at: now,
-        expires_at: now.plus_s(ACCESS_TOKEN_S),
+        expires_at,
         authenticator: begun.authenticator,
         acting: None,
         console: None,
@@ -326,8 +336,9 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         generation: user.generation,
         read_only,
         issued_at: now,
-        expires_at: now.plus_s(REFRESH_TOKEN_S),
-        family: begun.family.unwrap_or(session_id),
+        expires_at: now.plus_s(REFRESH_TOKEN_S).min(family_ends_at),
+        family,
+        family_began_at,
         session: session_id,
         authenticator: begun.authenticator,
         used_at: None,
@@ -335,7 +346,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     let pair = Pair {
         access,
         refresh,
-        expires_in_s: ACCESS_TOKEN_S,
+        expires_in_s: now.seconds_until(expires_at),
     };
     Ok(Drawn {
         pair,

@@ -8,6 +8,7 @@ use crate::domain::locks::lock;
 use crate::domain::people::{Role, User, normal_user_name, password};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
+use crate::ops::people::attempts::{self, Attempt};
 use crate::ops::people::console;
 use crate::ops::people::sessions::SignedIn;
 use crate::ops::{App, Record};
@@ -52,17 +53,19 @@ pub fn finish(
     origin: Origin,
     agent: &str,
 ) -> Result<SignedIn> {
-    app.passwords
-        .admit("(set-up)", origin.counted, app.now().steady_ms)?;
+    let (account, _) = attempts::account_of(app, None, "(set-up)");
+    let attempt = Attempt::with_other(app, account, &origin)?;
     let done = || Error::Conflict("this server has been set up already; sign in".to_owned());
     let wanted = app.first_run.code().clone().ok_or_else(done)?;
     let digest = |text: &str| digest_of(&[text.as_bytes()]);
     if digest(code.trim()) != digest(&wanted) {
+        attempt.failed_quietly();
         return Err(Error::invalid(
             "code",
             "is not the code that the server printed at its start",
         ));
     }
+    drop(attempt);
     let user_name = normal_user_name("user_name", user_name)?;
     password::check("password", text, &user_name)?;
     let stretched = app.passwords.stretch(text)?;
@@ -80,6 +83,7 @@ pub fn finish(
         takes_away: false,
     };
     let target = Target::new(Kind::Server, "");
+    let shared = app.passwords.shared_attempts();
     let made = app.change(&caller, "user.set_up", target, move |tx, _| {
         if people::has_owner_with_password(tx, root)? {
             return Err(Error::Conflict(
@@ -108,6 +112,7 @@ pub fn finish(
         people::update(tx, &after)?;
         let stored = stretched.bound(after.uid, &peppers);
         people::update_password(tx, after.uid, &stored, after.generation + 1)?;
+        attempts::begin_again(tx, shared, after.uid)?;
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);
         let record = Record {

@@ -30,7 +30,7 @@ use crate::ops::keeping::closing::Closing;
 use crate::ops::keeping::recorded;
 use crate::ops::keys::issue;
 use crate::ops::oversight::denied::Denials;
-use crate::ops::people::PasswordGate;
+use crate::ops::people::{PasswordGate, attempts};
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, system_event, verify};
 use crate::store::keeping::events;
@@ -175,13 +175,14 @@ fn opened(
         local::insert_sealing_keys(tx, &known.sealing)?;
         presets::install(tx, &known.peppers, presets, now)
     })?;
+    let attempts = store.read(attempts::load)?;
     let app = App {
         store,
         index,
         peppers: files.peppers.clone(),
         sealing: files.sealing,
         clock,
-        passwords: PasswordGate::new(files.peppers.clone())?,
+        passwords: PasswordGate::new(attempts, files.peppers.clone())?,
         challenges: Challenges::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),

@@ -1,5 +1,6 @@
 //! Rows of users, their roles and their sessions.
 
+pub mod attempts;
 pub mod authenticators;
 
 use super::seals::bearers;
@@ -170,6 +171,7 @@ pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     }
     replace_roles(tx, uid, &[])?;
     authenticators::delete_of_user(tx, uid, now)?;
+    attempts::delete_of_user(tx, uid)?;
     let changed = tx.execute(
         "UPDATE users
          SET deleted_at = $1, password_digest = NULL, password_pepper = NULL, generation = generation + 1

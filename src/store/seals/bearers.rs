@@ -14,7 +14,7 @@ pub const REFRESH_TOKEN: &str = "refresh token";
 
 /// The columns of a session, and of a refresh token; the seal follows them.
 pub const SESSION_COLUMNS: usize = 15;
-pub const REFRESH_TOKEN_COLUMNS: usize = 12;
+pub const REFRESH_TOKEN_COLUMNS: usize = 13;
 
 /// The seal that a row should have, whose first so many columns are sealed.
 fn of_row(peppers: &Peppers, what: &str, columns: usize, row: &Row<'_>) -> Result<[u8; 32]> {
@@ -36,8 +36,8 @@ const SESSIONS: &str = "SELECT id, digest, pepper, user_uid, generation, read_on
      FROM sessions
      WHERE id BETWEEN $1 AND $2";
 
-const REFRESH_TOKENS: &str = "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, session_id, authenticator,
-            used_at, seal
+const REFRESH_TOKENS: &str = "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
+            session_id, authenticator, used_at, seal
      FROM refresh_tokens
      WHERE id BETWEEN $1 AND $2";
 

@@ -18,6 +18,8 @@ const SMALL: &[&str] = &[
     "role_bindings",
     "sealing_keys",
     "sessions",
+    "sign_in_failures",
+    "sign_in_networks",
     "sqlite_master",
     "sqlite_schema",
     "users",

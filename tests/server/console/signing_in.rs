@@ -247,3 +247,65 @@ fn a_sign_in_leads_to_pages_of_the_console_only() {
         assert_eq!(response.header("location"), Some(expected));
     }
 }
+
+/// L7: a browser resolves dot segments, encoded ones too, before it asks.
+#[test]
+fn a_sign_in_leads_nowhere_but_into_the_console() {
+    let server = Server::start();
+    let (name, password) = (&server.owner_user_name, &server.owner_password);
+    for (next, expected) in [
+        ("/console/keys?q=a", "/console/keys?q=a"),
+        ("/console/../../x", "/console"),
+        ("/console/%2e%2E/v1/keys", "/console"),
+        ("/console/..%2f..%2fx", "/console"),
+        ("/console//evil.example", "/console"),
+        ("//evil.example/console", "/console"),
+        ("/console\\..\\x", "/console"),
+    ] {
+        let mut visitor = Visitor::new(&server);
+        let fields = [
+            ("user_name", name.as_str()),
+            ("password", password),
+            ("next", next),
+        ];
+        let response = visitor.send("/console/sign-in", &fields).expect(303);
+        assert_eq!(response.header("location"), Some(expected), "{next}");
+    }
+}
+
+/// S8: the page of a locked account says what to do, and takes a code beside the password.
+#[test]
+fn the_console_shows_who_is_locked_and_unlocks() {
+    let server = Server::start();
+    server.admin().person("alice", "member", "root");
+    let mut owner = Visitor::owner(&server);
+    for attempt in 0..100 {
+        let address = format!("198.51.100.{}", attempt / 10);
+        let client = server.anonymous().with("X-Forwarded-For", &address);
+        let body = json!({ "user_name": "alice", "password": "wrong wrong wrong" });
+        client.post("/v1/sessions", body).expect(401);
+    }
+    let mut alice = Visitor::new(&server);
+    let refused = alice.sign_in("alice", PASSWORD).expect(403).text();
+    assert!(
+        refused.contains("locked after 100 failed attempts"),
+        "{refused}"
+    );
+    assert!(refused.contains("name=\"code\""), "{refused}");
+    let fields = [
+        ("user_name", "alice"),
+        ("password", PASSWORD),
+        ("code", "123456"),
+    ];
+    let refused = alice.send("/console/sign-in", &fields).expect(403).text();
+    assert!(refused.contains("User name or password is not right."));
+
+    assert!(owner.get("/console/users").text().contains("Locked"));
+    owner.get("/console/users/alice").expect(200);
+    let failed = "101 failed attempts to sign in";
+    assert!(owner.page.contains(failed), "{}", owner.page);
+    owner.post("/console/users/alice/unlock", &[]).expect(303);
+    owner.get("/console/users/alice").expect(200);
+    assert!(!owner.page.contains("/unlock"), "{}", owner.page);
+    alice.sign_in("alice", PASSWORD).expect(303);
+}

@@ -49,6 +49,14 @@ const UNSEALED: &[(&str, &str)] = &[
         "sealing_keys",
         "fingerprints; the server does not start unless they fit the sealing key",
     ),
+    (
+        "sign_in_failures",
+        "counts of failed attempts; who changes them gains guesses, and opens nothing",
+    ),
+    (
+        "sign_in_networks",
+        "where a locked user still signs in with the password, which it takes all the same",
+    ),
     ("usage_hours", "counters that nothing is decided by"),
     ("usage_totals", "counters that nothing is decided by"),
 ];

@@ -5,8 +5,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::command_line::Line;
@@ -23,12 +24,7 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
     for entry in fs::read_dir(fixtures).expect("there are fixtures") {
         let fixture = entry.unwrap().path();
         let folder = fresh_folder();
-        let data = folder.join("data");
-        fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
-        for name in ["latchkey.db", "pepper", "sealing-key", "tombstones"] {
-            fs::copy(fixture.join(name), data.join(name)).unwrap();
-            fs::set_permissions(data.join(name), Permissions::from_mode(0o600)).unwrap();
-        }
+        let data = data_of(&fixture, &folder);
         let line = Line::at(&data);
         let doctor = line.run(&["doctor", "--json"]);
         let told: Value = serde_json::from_str(&doctor.stdout).unwrap();
@@ -53,6 +49,48 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
         let _ = fs::remove_dir_all(folder);
     }
     assert!(seen >= 10, "{seen}");
+}
+
+/// A data folder with what a fixture has.
+fn data_of(fixture: &Path, folder: &Path) -> PathBuf {
+    let data = folder.join("data");
+    fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
+    for name in ["latchkey.db", "pepper", "sealing-key", "tombstones"] {
+        fs::copy(fixture.join(name), data.join(name)).unwrap();
+        fs::set_permissions(data.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    data
+}
+
+/// L3: sign-ins of schema 1 end too, 90 days after the oldest of their refresh tokens that is left.
+#[test]
+fn a_sign_in_of_schema_1_keeps_its_time() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/1");
+    let folder = fresh_folder();
+    let data = data_of(&fixture, &folder);
+    let database = Connection::open(data.join("latchkey.db")).unwrap();
+    for (id, family, issued_at) in [
+        ("aaaaaaaaa1", "aaaaaaaaaa", 3_000),
+        ("aaaaaaaaa2", "aaaaaaaaaa", 2_000),
+        ("bbbbbbbbb1", "bbbbbbbbbb", 5_000),
+    ] {
+        let sql = "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, \
+                   family, session_id) SELECT ?1, zeroblob(32), 1, uid, 0, 0, ?2, 9000000000000000, ?3, ?1 FROM users LIMIT 1";
+        assert_eq!(database.execute(sql, (id, issued_at, family)).unwrap(), 1);
+    }
+    drop(database);
+    Line::at(&data).ok(&["audit", "verify"]);
+    let database = Connection::open(data.join("latchkey.db")).unwrap();
+    for (id, began_at) in [
+        ("aaaaaaaaa1", 2_000),
+        ("aaaaaaaaa2", 2_000),
+        ("bbbbbbbbb1", 5_000),
+    ] {
+        let sql = "SELECT family_began_at FROM refresh_tokens WHERE id = ?1";
+        let found: i64 = database.query_row(sql, [id], |row| row.get(0)).unwrap();
+        assert_eq!(found, began_at, "{id}");
+    }
+    let _ = fs::remove_dir_all(folder);
 }
 
 /// "Everything may be edited" is stored as such: a member that is added later can be edited after an upgrade too.

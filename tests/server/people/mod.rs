@@ -1,5 +1,6 @@
 //! People and places: who may do what where, signing in, and the tree of workspaces.
 
+mod attempts;
 mod bounds;
 mod names;
 mod ownerless;

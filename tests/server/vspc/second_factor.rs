@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Console, text, token};
+use super::{Console, sign_in, text, token};
 use crate::clock::restart_with_mark;
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server, User, code};
@@ -321,6 +321,51 @@ fn a_new_password_ends_a_sign_in_that_waits_for_its_code() {
     let step = step_of(server, &form);
     let form = format!("grant_type=mfa&mfa_token={step}&mfa_code={code}");
     assert_eq!(token(server, &form).0, 200);
+}
+
+/// L3: what the password alone has begun ends, but for the session that registers the codes.
+#[test]
+fn registering_codes_ends_the_sessions_that_are_older() {
+    let console = Console::start();
+    let server = &console.server;
+    let (name, password) = (&server.owner_user_name, &server.owner_password);
+    let own = sign_in(server, name, password);
+    let other = sign_in(server, name, password);
+    let native = server.anonymous().signed_in(name, password);
+    let mut visitor = Visitor::owner(server);
+    visitor.get("/console/account").expect(200);
+    let refresh = |pair: &Value| {
+        let form = format!(
+            "grant_type=refresh_token&refresh_token={}",
+            text(pair, "refresh_token")
+        );
+        token(server, &form)
+    };
+    let check = |open: u16, pair: &Value| {
+        let user = server.bearer(&text(pair, "access_token"));
+        user.get("/api/v3/users/me").expect(open);
+    };
+    let (id, _) = register(&server.bearer(&text(&own, "access_token")), &console.me);
+    check(401, &other);
+    assert_eq!(refresh(&other).0, 400);
+    native.get("/v1/keys").expect(401);
+    visitor.get("/console/account").expect(303);
+    check(200, &own);
+    let (status, own) = refresh(&own);
+    assert_eq!(status, 200, "{own}");
+
+    // The same where they are turned on again: what began meanwhile knew the password alone.
+    let login = format!("/api/v3/users/{}/logins/{id}", console.me);
+    let switch = |to: &str| {
+        let patch = json!([{"op": "replace", "path": "/status", "value": to}]);
+        let user = server.bearer(&text(&own, "access_token"));
+        user.patch(&login, patch).expect(200);
+    };
+    switch("disabled");
+    let meanwhile = sign_in(server, name, password);
+    switch("enabled");
+    check(401, &meanwhile);
+    check(200, &own);
 }
 
 // attacks 175

@@ -57,6 +57,32 @@ fn an_access_token_lives_an_hour_a_refresh_token_14_days_and_a_key_for_ever() {
     key.get("/api/v3/about").expect(200);
 }
 
+/// L3: however often it is renewed.
+#[test]
+fn a_sign_in_is_renewed_for_90_days_at_most() {
+    let mut console = Console::start();
+    let (name, password) = (
+        console.server.owner_user_name.clone(),
+        console.server.owner_password.clone(),
+    );
+    let pair = sign_in(&console.server, &name, &password);
+    let mut newest = text(&pair, "refresh_token");
+    for round in 1..=6 {
+        later(&mut console.server, round * 13 * DAY_MS);
+        let (status, pair) = refresh(&console.server, &newest);
+        assert_eq!(status, 200, "after {round} renewals: {pair}");
+        newest = text(&pair, "refresh_token");
+    }
+    // The 78th day. Two days later it still is; on the 90th it is not, although the token is 10 days old.
+    later(&mut console.server, 80 * DAY_MS);
+    let (status, pair) = refresh(&console.server, &newest);
+    assert_eq!(status, 200, "{pair}");
+    later(&mut console.server, 90 * DAY_MS);
+    let (status, failure) = refresh(&console.server, &text(&pair, "refresh_token"));
+    assert_eq!((status, &failure["error"]), (400, &json!("invalid_grant")));
+    sign_in(&console.server, &name, &password);
+}
+
 #[test]
 fn a_new_password_ends_tokens_and_not_keys() {
     let console = Console::start();

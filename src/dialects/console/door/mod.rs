@@ -256,15 +256,49 @@ fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
     }
 }
 
-/// A path of the console to go to, out of a request; anything else is the console's first page (attacks 183).
+/// A path of the console to go to, out of a request; anything else is the console's first page (attacks 183). A
+/// browser resolves dot segments, encoded ones too, before it asks: they would lead out of the console.
 pub fn local_path(text: &str) -> &str {
-    let below = text.strip_prefix(MOUNT);
-    let own = below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let below = path.strip_prefix(MOUNT);
+    let own = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    match own && plain {
+    let mut segments = path.split('/').skip(1).peekable();
+    let mut sound = true;
+    while let Some(segment) = segments.next() {
+        sound &= is_sound(segment, segments.peek().is_none());
+    }
+    match own && plain && sound {
         true => text,
         false => MOUNT,
     }
+}
+
+/// Whether a segment means the same to everybody. Only the last may be empty.
+fn is_sound(segment: &str, is_last: bool) -> bool {
+    let Some(decoded) = decode(segment) else {
+        return false;
+    };
+    let separates = |b: &u8| matches!(b, b'/' | b'\\') || b.is_ascii_control();
+    (is_last || !decoded.is_empty())
+        && !matches!(decoded.as_slice(), b"." | b"..")
+        && !decoded.iter().any(separates)
+}
+
+/// A segment without its percent-encoding; `None` if that cannot be read.
+fn decode(segment: &str) -> Option<Vec<u8>> {
+    let mut bytes = segment.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        decoded.push(u8::try_from(high << 4 | low).ok()?);
+    }
+    Some(decoded)
 }
 
 #[cfg(test)]
@@ -274,7 +308,16 @@ mod tests {
     // attacks 183
     #[test]
     fn only_pages_of_the_console_are_led_to() {
-        for good in ["/console", "/console/keys?q=a&page=2", "/console?x=1"] {
+        for good in [
+            "/console",
+            "/console/",
+            "/console/keys?q=a&page=2",
+            "/console/keys?q=../..//a",
+            "/console?x=1",
+            "/console/users/a.b..c",
+            "/console/users/j%C3%BCrgen%40example.com",
+            "/console/keys/...",
+        ] {
             assert_eq!(local_path(good), good);
         }
         for bad in [
@@ -288,6 +331,30 @@ mod tests {
             "/v1/keys",
             "/console/\r\nSet-Cookie: a=b",
             "/console\\evil",
+            // Out of the console by dot segments: L7.
+            "/console/../../x",
+            "/console/..",
+            "/console/.",
+            "/console/keys/..?q=1",
+            "/console/../v1#x",
+            "/console/%2e%2e/x",
+            "/console/%2E%2e/x",
+            "/console/.%2e/x",
+            "/console/%2e./x",
+            "/console/%2e/x",
+            "/console/..%2fx",
+            "/console/%2f%2fevil",
+            "/console/..%5cx",
+            "/console//evil",
+            "/console//",
+            "/console/%00",
+            "/console/%0d%0aSet-Cookie",
+            "/console/%7f",
+            "/console/%",
+            "/console/%2",
+            "/console/%zz",
+            "//console/x",
+            "/console\u{a0}",
         ] {
             assert_eq!(local_path(bad), MOUNT, "{bad}");
         }

@@ -23,8 +23,22 @@ struct SignInPage {
     next: String,
     carried: Option<Carried>,
     refusal: Option<String>,
-    /// Of a user who has given his password and has a second factor: what goes back with its code.
-    step: Option<String>,
+    code: CodeField,
+}
+
+/// Whether the form asks for a one-time code.
+enum CodeField {
+    /// Together with the password: the account is locked.
+    Beside,
+    Hidden,
+    /// Alone, of a user who has given the password and has a second factor; what goes back with the code.
+    Step(String),
+}
+
+impl CodeField {
+    fn is_beside(&self) -> bool {
+        matches!(self, CodeField::Beside)
+    }
 }
 
 /// `GET /console/sign-in`
@@ -34,7 +48,15 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     if first_run::is_open(call.app) {
         return Ok(redirect(&format!("{MOUNT}/setup")));
     }
-    asked(call, 200, "", local_path(&next), None, None, None)
+    asked(
+        call,
+        200,
+        "",
+        local_path(&next),
+        None,
+        None,
+        CodeField::Hidden,
+    )
 }
 
 /// `POST /console/sign-in`
@@ -47,7 +69,19 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let former = super::enter(call).ok().map(|visit| visit.session.id);
     let step = Some(form.text("step")).filter(|step| !step.is_empty());
     let opened = match step {
-        None => console::open(call.app, user_name, password, origin, agent(call), former),
+        None => {
+            let code = form.some("code");
+            let code = code.as_deref();
+            console::open(
+                call.app,
+                user_name,
+                password,
+                code,
+                origin,
+                agent(call),
+                former,
+            )
+        }
         Some(step) => {
             let code = form.text("code");
             console::open_with_code(call.app, step, code, origin, agent(call), former)
@@ -57,12 +91,17 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let token = match opened {
         Ok(Opened::SignedIn(signed_in)) => signed_in.token,
         Ok(Opened::CodeNeeded(step)) => {
-            return asked(call, 200, user_name, &next, carried, None, Some(step));
+            let code = CodeField::Step(step);
+            return asked(call, 200, user_name, &next, carried, None, code);
         }
         Err(err) => {
             // A code that was wrong is asked for again; what was proved before it stays so for its time.
-            let again = step.map(str::to_owned);
-            let (status, refusal) = refusal(call, &err, again.is_some())?;
+            let (status, refusal) = refusal(call, &err, step.is_some())?;
+            let again = match step {
+                Some(step) => CodeField::Step(step.to_owned()),
+                None if matches!(err, Error::Forbidden(_)) || form.has("code") => CodeField::Beside,
+                None => CodeField::Hidden,
+            };
             let reply = asked(
                 call,
                 status,
@@ -94,7 +133,8 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 /// Asks whoever sent a form to sign in, and keeps what was typed.
 pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
     let carried = Carried::new(call.request.path(), form);
-    asked(call, 403, "", MOUNT, Some(carried), None, None)
+    let hidden = CodeField::Hidden;
+    asked(call, 403, "", MOUNT, Some(carried), None, hidden)
 }
 
 /// `POST /console/sign-out`
@@ -115,6 +155,8 @@ pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
 fn refusal(call: &Call<'_>, err: &Error, of_code: bool) -> Result<(u16, String)> {
     let s = Shell::bare(call.request, "sign_in.title");
     match err {
+        // Told of every name that was tried so often, whether there is such a user or not.
+        Error::Forbidden(_) => Ok((403, s.t("sign_in.locked").to_owned())),
         Error::Unauthenticated if of_code => Ok((403, s.t("sign_in.code_refused").to_owned())),
         Error::Unauthenticated => Ok((403, s.t("sign_in.refused").to_owned())),
         Error::TooMany { retry_after_s } => {
@@ -132,7 +174,7 @@ fn asked(
     next: &str,
     carried: Option<Carried>,
     refusal: Option<String>,
-    step: Option<String>,
+    code: CodeField,
 ) -> Result<Reply> {
     html(
         status,
@@ -142,7 +184,7 @@ fn asked(
             next: next.to_owned(),
             carried,
             refusal,
-            step,
+            code,
         },
     )
 }

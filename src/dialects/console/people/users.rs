@@ -4,6 +4,7 @@ use super::{Option3, places, refused};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit, submit_fresh};
 use crate::dialects::console::keys;
+use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
-use crate::ops::people::{self, NewUser, UserEdit, sessions};
+use crate::ops::people::{self, NewUser, UserEdit, attempts, sessions};
 use askama::Template;
 
 /// Every role, the mightiest first.
@@ -37,6 +38,7 @@ struct Row {
     email: String,
     home: String,
     enabled: bool,
+    locked: bool,
     roles: Vec<String>,
 }
 
@@ -61,6 +63,10 @@ struct UserPage {
     name: String,
     email: String,
     enabled: bool,
+    locked: bool,
+    /// Failed attempts to sign in, and since when; empty if there are none.
+    failed: String,
+    since: Option<When>,
     keys: String,
     /// The list of the keys that the user made.
     made: String,
@@ -102,6 +108,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
             email: user.email.clone().unwrap_or_default(),
             home: slug(visit, user.home),
             enabled: user.enabled,
+            locked: attempts::standing(call.app, user.uid).is_locked(),
             roles: bound(visit, user)
                 .into_iter()
                 .map(|bound| format!("{} @ {}", bound.role, bound.place))
@@ -192,6 +199,13 @@ pub fn set_password(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
+/// `POST /console/users/{name}/unlock`
+pub fn unlock(call: &Call<'_>) -> Result<Reply> {
+    changed(call, "user_unlocked", &|visit, _, name| {
+        attempts::unlock(call.app, &visit.caller, name).map(|_| ())
+    })
+}
+
 /// `GET /console/users/{name}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
@@ -272,7 +286,16 @@ fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String))
 }
 
 fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String)) -> Result<Reply> {
+    let standing = attempts::standing(visit.call.app, user.uid);
+    let now = visit.call.app.now().wall;
+    let failures = u64::from(standing.failures);
     let one = UserPage {
+        locked: standing.is_locked(),
+        failed: match failures {
+            0 => String::new(),
+            some => visit.texts.count("users.failed", some),
+        },
+        since: standing.since.map(|at| When::new(visit.texts, at, now)),
         s: visit.shell(user.user_name.clone(), Nav::Users),
         href: address(&user.uid.to_string()),
         name: user.user_name.clone(),

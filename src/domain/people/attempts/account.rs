@@ -1,0 +1,33 @@
+//! Who an attempt to sign in is about.
+
+use crate::domain::uid::Uid;
+
+/// Who an attempt is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Account {
+    /// What was typed is nobody's name: a keyed digest of it, because it may be a password.
+    Unknown(u64),
+    User(Uid),
+}
+
+/// Attempts that name nobody: a public key that is not registered, a first step that is over.
+pub const NOBODY: Account = Account::Unknown(0);
+
+impl Account {
+    /// Reads what [`std::fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Account> {
+        match text.strip_prefix("unknown:") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok().map(Account::Unknown),
+            None => Uid::parse(text).map(Account::User),
+        }
+    }
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Account::Unknown(digest) => write!(f, "unknown:{digest:016x}"),
+            Account::User(uid) => uid.fmt(f),
+        }
+    }
+}

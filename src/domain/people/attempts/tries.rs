@@ -1,0 +1,234 @@
+//! Failures in a row of one subject: a few cost nothing, then each one doubles the wait until the next attempt.
+//!
+//! An attempt reserves its place before its outcome is known, so that attempts at the same time cannot pass the limit
+//! together; an attempt that succeeds gives its place back.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// What failures cost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// Failures in a row up to the first wait.
+    pub free: u32,
+    /// The first wait; each further failure doubles it.
+    pub wait_s: u64,
+    pub wait_s_max: u64,
+    /// A row of failures is forgotten so long after the latest of them.
+    pub forgotten_s: u64,
+}
+
+/// The failures of many subjects, each under the same rules.
+#[derive(Debug)]
+pub struct Tries<K> {
+    rules: Rules,
+    subjects_max: usize,
+    rows: HashMap<K, Row>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    failures: u32,
+    /// Attempts whose outcome is not known yet.
+    pending: u32,
+    failed_ms: u64,
+    /// No attempt before this.
+    until_ms: u64,
+}
+
+impl<K: Copy + Eq + Hash> Tries<K> {
+    /// `subjects_max`: how many are remembered at once.
+    pub fn new(rules: Rules, subjects_max: usize) -> Tries<K> {
+        Tries {
+            rules,
+            subjects_max,
+            rows: HashMap::new(),
+        }
+    }
+
+    /// Whether an attempt may begin; otherwise the seconds until the next one may.
+    pub fn check(&self, subject: K, steady_ms: u64) -> Result<(), u64> {
+        let Some(row) = self.rows.get(&subject) else {
+            return Ok(());
+        };
+        if steady_ms < row.until_ms {
+            return Err((row.until_ms - steady_ms).div_ceil(1000));
+        }
+        let room = self
+            .rules
+            .free
+            .saturating_sub(self.failures(row, steady_ms));
+        match row.pending < room.max(1) {
+            true => Ok(()),
+            false => Err(1),
+        }
+    }
+
+    /// Reserves the place of an attempt that [`Tries::check`] has let pass.
+    pub fn begin(&mut self, subject: K, steady_ms: u64) {
+        if self.rows.len() >= self.subjects_max && !self.rows.contains_key(&subject) {
+            self.make_room(steady_ms);
+        }
+        self.rows.entry(subject).or_default().pending += 1;
+    }
+
+    /// Ends an attempt that has begun.
+    pub fn end(&mut self, subject: K, failed: bool, steady_ms: u64) {
+        let Some(mut row) = self.rows.get(&subject).copied() else {
+            return;
+        };
+        row.pending = row.pending.saturating_sub(1);
+        if failed {
+            row.failures = self.failures(&row, steady_ms).saturating_add(1);
+            row.failed_ms = steady_ms;
+            row.until_ms = match self.wait_ms(row.failures) {
+                0 => 0,
+                wait_ms => steady_ms + wait_ms,
+            };
+        }
+        self.keep(subject, row);
+    }
+
+    /// Forgets the failures of a subject; attempts that have begun go on.
+    pub fn forget(&mut self, subject: K) {
+        if let Some(row) = self.rows.get(&subject) {
+            let pending = row.pending;
+            self.keep(
+                subject,
+                Row {
+                    pending,
+                    ..Row::default()
+                },
+            );
+        }
+    }
+
+    /// Forgets the failures of all subjects of a kind.
+    pub fn forget_where(&mut self, is_meant: impl Fn(&K) -> bool) {
+        let meant: Vec<K> = self
+            .rows
+            .keys()
+            .filter(|key| is_meant(key))
+            .copied()
+            .collect();
+        meant.into_iter().for_each(|subject| self.forget(subject));
+    }
+
+    /// Whether some subject of a kind has failed.
+    pub fn has_where(&self, is_meant: impl Fn(&K) -> bool) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|(subject, row)| row.failures > 0 && is_meant(subject))
+    }
+
+    fn keep(&mut self, subject: K, row: Row) {
+        match row.failures == 0 && row.pending == 0 {
+            true => drop(self.rows.remove(&subject)),
+            false => drop(self.rows.insert(subject, row)),
+        }
+    }
+
+    /// Failures that still count.
+    fn failures(&self, row: &Row, steady_ms: u64) -> u32 {
+        let forgotten = steady_ms.saturating_sub(row.failed_ms) >= self.rules.forgotten_s * 1000;
+        if forgotten { 0 } else { row.failures }
+    }
+
+    fn wait_ms(&self, failures: u32) -> u64 {
+        let Some(beyond) = failures.checked_sub(self.rules.free) else {
+            return 0;
+        };
+        let wait_s = self.rules.wait_s << beyond.min(20);
+        wait_s.min(self.rules.wait_s_max) * 1000
+    }
+
+    /// Forgets the subject with the fewest failures; among equals the one whose latest failure is the oldest. A
+    /// newcomer is never refused for want of room, and a flood of newcomers takes the place of newcomers only.
+    fn make_room(&mut self, steady_ms: u64) {
+        let idle = self.rows.iter().filter(|(_, row)| row.pending == 0);
+        let least = idle.min_by_key(|(_, row)| (self.failures(row, steady_ms), row.failed_ms));
+        if let Some(subject) = least.map(|(subject, _)| *subject) {
+            self.rows.remove(&subject);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        free: 3,
+        wait_s: 60,
+        wait_s_max: 200,
+        forgotten_s: 1_000,
+    };
+
+    fn fail(tries: &mut Tries<u32>, subject: u32, at_ms: u64) -> Result<(), u64> {
+        tries.check(subject, at_ms)?;
+        tries.begin(subject, at_ms);
+        tries.end(subject, true, at_ms);
+        Ok(())
+    }
+
+    #[test]
+    fn waits_double_up_to_their_maximum_and_end_with_the_row() {
+        let mut tries = Tries::new(RULES, 9);
+        let mut now = 0;
+        for _ in 0..3 {
+            fail(&mut tries, 1, now).unwrap();
+        }
+        for wait_s in [60, 120, 200, 200] {
+            assert_eq!(tries.check(1, now), Err(wait_s));
+            assert_eq!(tries.check(1, now + wait_s * 1000 - 1), Err(1));
+            now += wait_s * 1000;
+            fail(&mut tries, 1, now).unwrap();
+        }
+        assert_eq!(fail(&mut tries, 2, now), Ok(()));
+        // Who waits long enough begins again.
+        now += RULES.forgotten_s * 1000;
+        for _ in 0..3 {
+            fail(&mut tries, 1, now).unwrap();
+        }
+        assert_eq!(tries.check(1, now), Err(60));
+        tries.forget(1);
+        assert_eq!(tries.check(1, now), Ok(()));
+    }
+
+    #[test]
+    fn attempts_at_the_same_time_do_not_pass_the_limit_together() {
+        let mut tries = Tries::new(RULES, 9);
+        for _ in 0..3 {
+            tries.check(1, 0).unwrap();
+            tries.begin(1, 0);
+        }
+        assert_eq!(tries.check(1, 0), Err(1));
+        // What succeeds gives its place back, as often as it likes.
+        for _ in 0..100 {
+            tries.end(1, false, 0);
+            tries.check(1, 0).unwrap();
+            tries.begin(1, 0);
+        }
+        for _ in 0..3 {
+            tries.end(1, true, 0);
+        }
+        assert_eq!(tries.check(1, 0), Err(60));
+        // After the wait one at a time.
+        tries.check(1, 60_000).unwrap();
+        tries.begin(1, 60_000);
+        assert_eq!(tries.check(1, 60_000), Err(1));
+    }
+
+    #[test]
+    fn a_flood_of_newcomers_does_not_make_a_row_forgotten() {
+        let mut tries = Tries::new(RULES, 9);
+        for _ in 0..2 {
+            fail(&mut tries, 0, 0).unwrap();
+        }
+        for newcomer in 1..1_000 {
+            fail(&mut tries, newcomer, 1).unwrap();
+            assert!(tries.rows.len() <= 9);
+        }
+        fail(&mut tries, 0, 2).unwrap();
+        assert_eq!(tries.check(0, 2), Err(60));
+    }
+}

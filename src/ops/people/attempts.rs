@@ -1,0 +1,316 @@
+//! Attempts to sign in, as the operations count them: every way that takes a password, a code or a key begins here.
+//!
+//! An attempt is counted before anything is digested, and ends with its outcome: [`Attempt::failed`], or dropped,
+//! which gives back what it has reserved. A sign-in that is complete calls [`succeeded`].
+
+use super::{manageable, record};
+use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
+use crate::domain::key::KeyId;
+use crate::domain::locks::lock;
+use crate::domain::people::User;
+use crate::domain::people::attempts::{Account, Attempts, LOCKED_AT, Refusal, Standing, Ticket};
+use crate::domain::people::throttle::network;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::ops::access::{Caller, Origin};
+use crate::ops::{App, system_event};
+use crate::store::people::attempts as rows;
+use crate::store::{Durability, Read, Write, audit};
+use std::sync::{Arc, Mutex};
+
+/// Accounts that are saved in one transaction.
+const ACCOUNTS_A_BATCH: usize = 500;
+/// The answer to everybody who names a locked account without a code, whether there is such a user or not.
+const LOCKED: &str = "this account is locked after 100 failed attempts; sign in with a one-time code as well, or from a \
+                      network that was used before, or ask an administrator: latchkey user unlock";
+
+/// An attempt under way.
+pub(in crate::ops) struct Attempt<'a> {
+    app: &'a App,
+    /// `None` on the machine itself, where nobody guesses: the administrator may set any password.
+    ticket: Option<Ticket>,
+    /// The account as a whole that failures count for.
+    account: Option<Account>,
+}
+
+impl<'a> Attempt<'a> {
+    /// With a password, and a one-time code if there is one.
+    pub fn with_password(
+        app: &'a App,
+        account: Account,
+        origin: &Origin,
+        has_code: bool,
+    ) -> Result<Attempt<'a>> {
+        Attempt::begin(app, origin.is_local, |attempts, now| {
+            attempts.begin_password(account, origin.counted.map(network), has_code, now)
+        })
+    }
+
+    /// With a one-time code, after the password.
+    pub fn with_code(app: &'a App, account: Account, origin: &Origin) -> Result<Attempt<'a>> {
+        Attempt::begin(app, origin.is_local, |attempts, now| {
+            attempts.begin_code(account, origin.counted.map(network), now)
+        })
+    }
+
+    /// With something that cannot be guessed in practice.
+    pub fn with_other(app: &'a App, account: Account, origin: &Origin) -> Result<Attempt<'a>> {
+        Attempt::begin(app, origin.is_local, |attempts, now| {
+            attempts.begin_other(account, origin.counted.map(network), now)
+        })
+    }
+
+    /// With a password, to confirm a session; `session` is the sign-in that it belongs to.
+    pub fn in_session(app: &'a App, session: KeyId) -> Result<Attempt<'a>> {
+        Attempt::begin(app, false, |attempts, now| {
+            attempts.begin_session(session, now)
+        })
+    }
+
+    fn begin(
+        app: &'a App,
+        is_local: bool,
+        begin: impl FnOnce(&mut Attempts, u64) -> std::result::Result<Ticket, Refusal>,
+    ) -> Result<Attempt<'a>> {
+        if is_local {
+            return Ok(Attempt {
+                app,
+                ticket: None,
+                account: None,
+            });
+        }
+        let ticket = begin(&mut app.passwords.attempts(), app.now().steady_ms);
+        let ticket = ticket.map_err(|refusal| match refusal {
+            Refusal::Locked => Error::Forbidden(LOCKED.to_owned()),
+            Refusal::Wait(retry_after_s) => Error::TooMany { retry_after_s },
+        })?;
+        let account = match ticket {
+            Ticket::Password { account, .. } => Some(account),
+            Ticket::Code { .. } | Ticket::Other { .. } | Ticket::Session(_) => None,
+        };
+        Ok(Attempt {
+            app,
+            ticket: Some(ticket),
+            account,
+        })
+    }
+
+    /// Whether only the password and a code together are right: the account is locked.
+    pub fn needs_code(&self) -> bool {
+        matches!(
+            self.ticket,
+            Some(Ticket::Password {
+                with_code: true,
+                ..
+            })
+        )
+    }
+
+    /// Whether it comes from the machine itself, from a session, or from a network that the user has signed in from.
+    pub fn is_known(&self) -> bool {
+        match self.ticket {
+            None | Some(Ticket::Session(_)) => true,
+            Some(Ticket::Password { is_known, .. }) => is_known,
+            Some(Ticket::Code { .. } | Ticket::Other { .. }) => false,
+        }
+    }
+
+    /// Counts the failure, and records it under the action that was tried. `shown` names the account.
+    pub fn failed(
+        mut self,
+        action: &'static str,
+        shown: &str,
+        why: &str,
+        origin: &Origin,
+    ) -> Result<()> {
+        let locked = self.end(true);
+        let app = self.app;
+        let event = Event {
+            outcome: Outcome::Denied,
+            reason: why.to_owned(),
+            source: origin.source.clone(),
+            request_id: origin.request_id.clone(),
+            ..system_event(action, Target::new(Kind::User, shown), app.now().wall)
+        };
+        let (shared, account) = (app.passwords.shared_attempts(), self.account);
+        let recorded = app.record_failed_proof(event, move |tx| {
+            account.map_or(Ok(()), |account| save_one(tx, &shared, account))
+        });
+        match locked {
+            None => recorded,
+            Some(user) => recorded.and(note_locked(app, user, origin)),
+        }
+    }
+
+    /// Counts a failure that is recorded elsewhere.
+    pub fn failed_quietly(mut self) {
+        self.end(true);
+    }
+
+    /// The user whom this failure has locked.
+    fn end(&mut self, failed: bool) -> Option<Account> {
+        let ticket = self.ticket.take()?;
+        let now = self.app.now();
+        let mut attempts = self.app.passwords.attempts();
+        let locks = attempts.end(ticket, failed, now.steady_ms, now.wall);
+        self.account.filter(|_| locks)
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+/// The account that a name stands for, and how logs name it: what is nobody's name may be a password that was typed
+/// into the wrong field, so only a keyed digest of it is kept, by which repeats are recognised.
+pub(in crate::ops) fn account_of(app: &App, user: Option<&User>, typed: &str) -> (Account, String) {
+    if let Some(user) = user {
+        return (Account::User(user.uid), user.user_name.clone());
+    }
+    let typed = typed.trim().to_lowercase();
+    let labelled = ["sign-in-name:", &typed].concat();
+    let seal = app.peppers.current().seal(&labelled);
+    let (start, _) = seal.0.split_at(8);
+    let digest = start
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    // Zero is nobody's.
+    let account = Account::Unknown(digest.max(1));
+    (account, account.to_string())
+}
+
+/// Notes that a user has signed in. `unlocks`: not with the password alone.
+pub(super) fn succeeded(app: &App, user: Uid, origin: &Origin, unlocks: bool) {
+    let place = origin.counted.map(network);
+    let now = app.now().wall;
+    let unlocks = unlocks || origin.is_local;
+    let news = app
+        .passwords
+        .attempts()
+        .succeeded(user, place, unlocks, now);
+    if news {
+        save(app, vec![Account::User(user)]);
+    }
+}
+
+/// Saves what the store does not have yet; a flood of attempts is written in batches.
+pub fn save_all(app: &App) {
+    let unsaved = app.passwords.attempts().take_unsaved();
+    for batch in unsaved.chunks(ACCOUNTS_A_BATCH) {
+        save(app, batch.to_vec());
+    }
+}
+
+fn save(app: &App, accounts: Vec<Account>) {
+    let (shared, batch) = (app.passwords.shared_attempts(), accounts.clone());
+    let written = app.store.write(Durability::Relaxed, move |tx| {
+        batch
+            .iter()
+            .try_for_each(|account| save_one(tx, &shared, *account))
+    });
+    // Nobody is kept from signing in because this cannot be written; what it is about is still in memory.
+    if let Err(err) = written {
+        app.passwords.attempts().put_back_unsaved(&accounts);
+        log::warn!("attempts to sign in were not saved: {err}");
+    }
+}
+
+/// As the account stands when the writer gets here, not as it stood when it was asked to.
+fn save_one(tx: &Write<'_>, shared: &Arc<Mutex<Attempts>>, account: Account) -> Result<()> {
+    let (standing, networks) = lock(shared).saved(account);
+    rows::replace(tx, account, standing, &networks)
+}
+
+/// A lock is written at once, with its event.
+fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
+    let user = match account {
+        Account::Unknown(_) => None,
+        Account::User(uid) => app.index.directory().user(uid).cloned(),
+    };
+    let event = user.map(|user| {
+        log::warn!(
+            "{} failed attempts in a row: user {} is locked where nobody has signed in before (latchkey user unlock {})",
+            LOCKED_AT,
+            user.user_name,
+            user.user_name
+        );
+        Event {
+            workspace: user.home.to_string(),
+            reason: format!("{LOCKED_AT} failed attempts in a row"),
+            source: origin.source.clone(),
+            request_id: origin.request_id.clone(),
+            ..system_event("user.lock", Target::new(Kind::User, user.uid), app.now().wall)
+        }
+    });
+    let (shared, peppers) = (app.passwords.shared_attempts(), app.peppers.clone());
+    app.store.write(Durability::Full, move |tx| {
+        save_one(tx, &shared, account)?;
+        event.map_or(Ok(()), |event| audit::append(tx, &peppers, event))
+    })
+}
+
+/// What the store remembers, at a start.
+pub fn load(read: &Read) -> Result<Attempts> {
+    let mut attempts = Attempts::default();
+    attempts.load(rows::list(read)?, rows::list_networks(read)?);
+    Ok(attempts)
+}
+
+/// How a user's account stands.
+pub fn standing(app: &App, user: Uid) -> Standing {
+    app.passwords.attempts().standing(Account::User(user))
+}
+
+/// The names of users who are locked, in their order.
+pub fn locked(app: &App) -> Vec<String> {
+    let locked = app.passwords.attempts().locked();
+    let directory = app.index.directory();
+    let names = locked.iter().filter_map(|uid| directory.user(*uid));
+    let mut names: Vec<String> = names.map(|user| user.user_name.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Lets a user sign in again at once: forgets failed attempts, and ends the waits. For whoever may change the user.
+pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
+    let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
+    let shared = app.passwords.shared_attempts();
+    let uid = app.change(
+        caller,
+        "user.unlock",
+        Target::new(Kind::User, &text),
+        move |tx, _| {
+            let user = manageable(tx, &index.directory(), &who, &text)?;
+            let account = Account::User(user.uid);
+            let before = lock(&shared).standing(account);
+            if !lock(&shared).has_failures(account) {
+                return Ok((None, user.uid));
+            }
+            rows::delete(tx, account)?;
+            rows::delete_network_failures(tx, user.uid)?;
+            tx.after_commit(move || lock(&shared).forget(account));
+            let mut changes = Changes::default();
+            changes.note(
+                "failed_attempts",
+                &before.failures.to_string(),
+                &"0".to_owned(),
+            );
+            changes.note("locked", &before.is_locked(), &false);
+            Ok((Some(record(&user, changes)), user.uid))
+        },
+    )?;
+    super::found(&app.index.directory(), uid)
+}
+
+/// In the transaction of a new password: what failed was the former one, and so was what proved each network.
+pub(in crate::ops) fn begin_again(
+    tx: &Write<'_>,
+    shared: Arc<Mutex<Attempts>>,
+    user: Uid,
+) -> Result<()> {
+    rows::delete_of_user(tx, user)?;
+    tx.after_commit(move || lock(&shared).forget_networks(user));
+    Ok(())
+}
