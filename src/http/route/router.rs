@@ -94,18 +94,25 @@ impl Router {
     }
 
     /// A body beyond the usual is read only for a caller who has the permission that the route needs, according to the
-    /// index. To a caller who cannot be judged without waiting the body is too large.
+    /// index. A known caller without it is refused by the handler, which looks at the permission before the body; to a
+    /// caller who cannot be judged without waiting the body is too large.
     fn body_rule(&self, surface: &Surface, route: &Route, head: &Head) -> BodyRule {
         let Some(permission) = route.large_for else {
             return route.body;
         };
-        let caller = self.foreseen(surface, route.access, head);
-        let allowed = caller.is_some_and(|caller| {
-            let directory = self.app.index.directory();
-            caller.require_global(&directory, permission).is_ok()
-        });
-        match allowed {
-            true => route.body,
+        let Some(caller) = self.foreseen(surface, route.access, head) else {
+            return BodyRule::UpTo(BODY_BYTES_MAX);
+        };
+        let directory = self.app.index.directory();
+        if caller.require_global(&directory, permission).is_ok() {
+            return route.body;
+        }
+        let length = head.header("content-length").ok().flatten();
+        let is_large =
+            length.is_some_and(|length| length.parse().unwrap_or(u64::MAX) > BODY_BYTES_MAX as u64);
+        // The console finds its callers itself, and its forms are of no use without their bodies.
+        match is_large && surface.foresees.is_none() {
+            true => BodyRule::Ignore,
             false => BodyRule::UpTo(BODY_BYTES_MAX),
         }
     }

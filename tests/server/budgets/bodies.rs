@@ -32,9 +32,10 @@ fn a_large_body_is_read_only_for_who_may_put_catalogs_on_the_root_workspace() {
         management(json!(["catalogs:write"]), "emea"),
     ];
     for user in &refused {
-        assert_eq!(announce(&server, user), [413], "{}", server.log());
+        assert_eq!(announce(&server, user), [403], "{}", server.log());
     }
 
+    assert_eq!(announce(&server, &server.bearer("nonsense")), [413]);
     let body = json!({ "scopes": [], "operations": [] }).to_string() + &" ".repeat(1_000_000);
     let writer = management(json!(["catalogs:write"]), "root");
     writer
