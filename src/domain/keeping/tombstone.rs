@@ -32,7 +32,7 @@ pub enum Verb {
     Rotated,
 }
 
-const VERBS: [(Verb, &str); 8] = [
+const VERBS: [(Verb, &str); 9] = [
     (Verb::Authenticator, "authenticator"),
     (Verb::Changed, "changed"),
     (Verb::Clock, "clock"),

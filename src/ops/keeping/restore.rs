@@ -83,11 +83,6 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         true => now,
         false => latest.unwrap_or(RELEASED),
     };
-    // What it was nobody knows, so it is closed like what was changed since.
-    for (target, _) in &altered {
-        let id = (target.kind.as_str(), target.id.clone());
-        wanted.tombstones.fates.entry(id).or_default().changed = Some(now);
-    }
     let peppers = files.peppers.clone();
     let (closed, altered) = store.write(Durability::Full, move |tx| {
         let template = Event {
