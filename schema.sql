@@ -26,11 +26,13 @@ CREATE TABLE users (
     user_name       TEXT    NOT NULL CHECK (user_name = lower(user_name) AND length(user_name) BETWEEN 1 AND 100),
     email           TEXT    CHECK (email = lower(email)),
     home_uid        TEXT    NOT NULL REFERENCES workspaces (uid),
-    password_digest BLOB    CHECK (length(password_digest) = 48),   -- 16 bytes salt, 32 bytes Argon2id
+    password_digest BLOB    CHECK (length(password_digest) = 48),   -- 16 bytes salt, 32 bytes HMAC of uid and Argon2id output
+    password_pepper INTEGER,                        -- version of the pepper of that HMAC
     enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     generation      INTEGER NOT NULL,               -- raised by a change of password; older sessions are dead
     created_at      INTEGER NOT NULL,
-    deleted_at      INTEGER                         -- once set, never cleared
+    deleted_at      INTEGER,                        -- once set, never cleared
+    CHECK ((password_digest IS NULL) = (password_pepper IS NULL))
 ) STRICT;
 
 CREATE UNIQUE INDEX users_user_name ON users (user_name) WHERE deleted_at IS NULL;
@@ -173,6 +175,7 @@ CREATE TABLE keys (
     deleted_at    INTEGER,                          -- once set, never cleared: a tombstone stays
     hint          TEXT    NOT NULL,                 -- start and end of the newest secret, safe to show
     self_rotated_from TEXT,                         -- the address of the newest rotation, if the key rotated itself
+    seal          BLOB    CHECK (length(seal) = 40),    -- of the key and its secrets, see src/store/seals/keys.rs; a key without one opens nothing
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT, WITHOUT ROWID;                            -- the start reads keys and secrets side by side in the order of ids
 
@@ -234,6 +237,7 @@ CREATE TABLE sessions (
     used_at    INTEGER,                             -- console sessions only: at most a minute behind
     source     TEXT,                                -- console sessions only: the address that signed in
     agent      TEXT,                                -- console sessions only: what the browser said it is
+    seal       BLOB CHECK (length(seal) = 32),      -- of the row, under the pepper; a session without one is none
     CHECK ((used_at IS NULL) = (source IS NULL) AND (used_at IS NULL) = (agent IS NULL)),
     CHECK ((acting_uid IS NULL) = (acting_generation IS NULL) AND (acting_uid IS NULL) = (acting_family IS NULL))
 ) STRICT;
@@ -255,7 +259,8 @@ CREATE TABLE refresh_tokens (
     family     TEXT    NOT NULL CHECK (length(family) = 10),    -- session_id of the family's first
     session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
     authenticator INTEGER REFERENCES authenticators (number),   -- as in sessions
-    used_at    INTEGER                              -- once set, never cleared
+    used_at    INTEGER,                             -- once set, never cleared
+    seal       BLOB CHECK (length(seal) = 32)       -- as in sessions
 ) STRICT;
 
 CREATE INDEX refresh_tokens_user ON refresh_tokens (user_uid);
@@ -281,7 +286,7 @@ CREATE TABLE audit_events (
     previous      BLOB    NOT NULL CHECK (length(previous) = 32)        -- SHA-256 of the row before
 ) STRICT;
 
-CREATE INDEX audit_events_target ON audit_events (target_kind, target_id);
+CREATE INDEX audit_events_target ON audit_events (target_kind, target_id, outcome);    -- and seq: the newest one about a thing is found at once
 CREATE INDEX audit_events_workspace ON audit_events (workspace_uid, seq);
 
 -- The end of the chain, sealed under the pepper: rows cannot be cut off unnoticed.
@@ -301,8 +306,9 @@ CREATE TABLE audit_checkpoint (
     seal BLOB    NOT NULL CHECK (length(seal) = 32)
 ) STRICT;
 
--- What Latchkey last wrote of these things (a user's roles and authenticators belong to him), sealed under the pepper:
--- what somebody else has changed since does not fit.
+-- What Latchkey last wrote of these things (a user's roles and authenticators belong to the user), sealed under the
+-- pepper: what somebody else has changed since does not fit its seal, and opens nothing. Keys, sessions, refresh tokens
+-- and counted uses have their seals in their own rows.
 CREATE TABLE row_seals (
     kind TEXT    NOT NULL CHECK (kind IN ('catalog', 'policy', 'user', 'workspace')),
     id   TEXT    NOT NULL,
@@ -335,7 +341,8 @@ CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
 -- Uses that a limited key has left, less what is reserved in memory: taken off before it is spent.
 CREATE TABLE key_uses (
     key_id    TEXT    NOT NULL PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
-    uses_left INTEGER NOT NULL CHECK (uses_left >= 0)
+    uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    seal      BLOB    CHECK (length(seal) = 32)     -- of this row and of the key's seal
 ) STRICT, WITHOUT ROWID;
 
 -- What was last seen of a key; written in batches, at most an interval old.

@@ -1,9 +1,6 @@
 //! `latchkey tls self-signed`: a certificate for the first day, where no authority is at hand.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,11 +12,13 @@ use rcgen::{
 use serde::Serialize;
 
 use super::failure::{End, Failure, Result};
+use super::output::{Output, Rights};
 use super::serve::wall_clock;
 use super::show;
 use crate::config::DataArgs;
 use crate::domain::catalog::path;
 use crate::domain::time::Timestamp;
+use crate::files::Readers;
 use crate::http::server::tls::fingerprint;
 
 const DAY_S: u64 = 24 * 60 * 60;
@@ -82,11 +81,17 @@ pub fn run(command: &TlsCommand) -> Result<End> {
     let key_path = args.key.clone().unwrap_or_else(|| data.join(KEY));
     let path = &args.certificate;
     let path = path.clone().unwrap_or_else(|| data.join(CERTIFICATE));
-    write_new(&key_path, 0o600, &key.serialize_pem())?;
-    if let Err(failure) = write_new(&path, 0o644, &certificate.pem()) {
-        let _ = std::fs::remove_file(&key_path);
-        return Err(failure);
-    }
+    let rights = |named: &Option<PathBuf>| match named {
+        Some(_) => Rights::Caller,
+        None => Rights::Owner,
+    };
+    let mut key_file = Output::create_with(rights(&args.key), &key_path, Readers::Owner)?;
+    let rights = rights(&args.certificate);
+    let mut certificate_file = Output::create_with(rights, &path, Readers::Everybody)?;
+    certificate_file.write_text(&certificate.pem())?;
+    key_file.write_text(&key.serialize_pem())?;
+    key_file.put_in_place()?;
+    certificate_file.put_in_place()?;
     if args.json {
         let body = MadeBody {
             certificate: &path,
@@ -171,27 +176,4 @@ fn made(
     params.distinguished_name.push(DnType::CommonName, name);
     let key = KeyPair::generate()?;
     Ok((params.self_signed(&key)?, key))
-}
-
-fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
-    let write = || {
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(mode)
-            .open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|err| match err.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::refused(format!(
-            "{} is there already and is left as it is; move it away, or name another file",
-            path.display()
-        )),
-        std::io::ErrorKind::NotFound => Failure::refused(format!(
-            "{} cannot be written, because its folder is not there; latchkey init makes a data folder",
-            path.display()
-        )),
-        _ => Failure::refused(format!("{} cannot be written: {err}", path.display())),
-    })
 }

@@ -13,18 +13,20 @@ mod key;
 pub mod log_format;
 pub mod log_line;
 mod manage;
+mod output;
 mod oversight;
 mod scan;
+mod secrecy;
 mod serve;
 mod show;
 mod start;
 mod typed;
 mod words;
 
-use crate::config::sources::{Setting, settle};
-use crate::config::{DataArgs, ServeArgs};
+use crate::config::sources::{Setting, settle, without_empty};
+use crate::config::{DataArgs, ServeArgs, folder, owner};
 use crate::error::Error;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{End, Result, tell};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -102,7 +104,9 @@ enum Command {
     /// Ask whether all is well: one line a question, with what to do; exits 1 if something is wrong
     #[command(
         after_help = "Reads the whole database and every event. Works while the server runs and while it does not.\n\n\
-                      Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
+                      What somebody has changed in the database past Latchkey is closed; doctor names it, and `doctor accept` \
+                      takes what is meant as it is.\n\n\
+                      Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor accept key k3J9aQ0xZb\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
     )]
     Doctor(keeping::doctor::DoctorArgs),
     /// Write a file for whoever helps: findings, figures, recent events; no secret and no digest
@@ -176,7 +180,31 @@ pub struct InitArgs {
 
 /// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
 pub fn run() -> ExitCode {
-    tell(carried_out(Cli::parse().command))
+    secrecy::close_memory();
+    let matches = without_empty(Cli::command()).get_matches();
+    let ended = take_rights(&matches).and_then(|()| match Cli::from_arg_matches(&matches) {
+        Ok(cli) => carried_out(cli.command),
+        Err(err) => err.exit(),
+    });
+    tell(ended)
+}
+
+/// Has root work as the owner of the data folder. What serves is started as its owner, or else refused, and what scans
+/// reads files of many users: it takes those rights when it asks the store.
+fn take_rights(matches: &ArgMatches) -> Result<()> {
+    let (mut deepest, mut name) = (matches, "");
+    while let Some((below, found)) = deepest.subcommand() {
+        if name.is_empty() {
+            name = below;
+        }
+        deepest = found;
+    }
+    let data = deepest.try_get_one::<PathBuf>("data").ok().flatten();
+    match (name, data) {
+        ("scan", _) | (_, None) => Ok(()),
+        ("serve" | "quickstart", Some(data)) => Ok(folder::check_owner(data)?),
+        (_, Some(data)) => Ok(owner::work_as_owner_of(data)?),
+    }
 }
 
 /// The arguments with which a server runs.

@@ -1,15 +1,16 @@
 //! `latchkey init` and `latchkey quickstart`: the first start, and what is shown of it once.
 
+use super::failure::{self, Failure};
+use super::output::Output;
 use super::serve::{Doors, claim, say, setup_text, wall_clock};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{self, Contents, Folder};
 use crate::dialects::PRESETS;
 use crate::error::{Error, Result};
+use crate::files::Readers;
 use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
 use serde::Serialize;
-use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// One line for scripts. Secrets are null on a later start.
@@ -37,14 +38,19 @@ struct SampleBody {
 }
 
 /// Makes a data folder and shows its secrets.
-pub fn init(args: &InitArgs) -> Result<()> {
+pub fn init(args: &InitArgs) -> failure::Result<()> {
     let folder = Folder::create(&args.data.data)?;
     if folder.contents()? == Contents::Ready {
         let shown = args.data.data.display();
-        return Err(Error::Conflict(format!(
+        return Err(Failure::refused(format!(
             "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
         )));
     }
+    // Before a database is made: what cannot be written is refused while there is nothing to lose.
+    let secrets = match args.keys.zip(args.secrets.as_deref()) {
+        Some((count, file)) => Some((count, file, Output::create(file, Readers::Owner)?)),
+        None => None,
+    };
     let owner = match args.setup {
         true => OwnerPassword::SetUp,
         false => OwnerPassword::Generated,
@@ -60,8 +66,8 @@ pub fn init(args: &InitArgs) -> Result<()> {
         ))?;
     }
     new.install()?;
-    if let (Some(count), Some(file)) = (args.keys, &args.secrets) {
-        fill(&folder, count, file)?;
+    if let Some((count, file, output)) = secrets {
+        fill(&folder, count, file, output)?;
     }
     Ok(())
 }
@@ -144,18 +150,8 @@ fn show(text: &str) -> Result<()> {
 }
 
 /// Makes keys in bulk and writes their secrets to a file of the owner's alone.
-fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
-    let failed = |err: std::io::Error| {
-        Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
-    };
-    let out = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(file)
-        .map_err(failed)?;
-    let mut out = BufWriter::new(out);
+fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure::Result<()> {
+    let mut lines = BufWriter::new(&mut output);
     let files = folder.read_key_files()?;
     let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
     let mut made: u64 = 0;
@@ -164,10 +160,16 @@ fn fill(folder: &Folder, count: u64, file: &Path) -> Result<()> {
         if made.is_multiple_of(100_000) {
             eprintln!("{made} of {count} keys");
         }
-        writeln!(out, "{}", secret.expose()).map_err(failed)
+        writeln!(lines, "{}", secret.expose()).map_err(|err| {
+            Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+        })
     })?;
     app.close();
-    out.flush().map_err(failed)
+    lines.flush().map_err(|err| {
+        Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+    })?;
+    drop(lines);
+    output.put_in_place().map(drop)
 }
 
 fn json(url: Option<&str>, socket: Option<&str>, seeds: Option<&Seeds>) -> String {

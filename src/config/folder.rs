@@ -1,13 +1,15 @@
 //! The data folder: who may look into it, who holds it, and the key files beside the database.
 
+use super::owner::as_caller;
 use super::restore;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
 use crate::error::{Error, Result};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use crate::files::private;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ const SEALING_KEY: &str = "sealing-key";
 /// The files that a database is of no use without.
 pub const KEY_FILES: [&str; 2] = [PEPPER, SEALING_KEY];
 const LOCK: &str = "latchkey.lock";
+/// Where backups are, unless another place is named.
+const BACKUPS: &str = "backups";
 const SOCKET: &str = "latchkey.sock";
 /// The longest path that a socket can have (unix(7)).
 const SOCKET_BYTES_MAX: usize = 107;
@@ -64,20 +68,16 @@ impl Folder {
         if !metadata.is_dir() {
             return Err(refused(format!("{shown} is not a folder")));
         }
-        check_private(path, &metadata)?;
+        if !is_widened(path, &metadata) {
+            check_private(path, &metadata)?;
+        }
         let lock_path = path.join(LOCK);
-        let mut lock = private()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .read(true)
-            .open(&lock_path)
-            .map_err(|err| {
-                refused(format!(
-                    "{} cannot be opened: {err}; check the owner and the free space",
-                    lock_path.display()
-                ))
-            })?;
+        let mut lock = private::open(&lock_path).map_err(|err| {
+            refused(format!(
+                "{} cannot be opened: {err}; check the owner and the free space",
+                lock_path.display()
+            ))
+        })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -96,6 +96,9 @@ impl Folder {
             path: path.to_owned(),
             _lock: lock,
         };
+        close_to_group(path)?;
+        private::sweep(path);
+        private::sweep(&path.join(BACKUPS));
         restore::finish(path)?;
         if folder.database().exists() {
             // A first start that was interrupted while the database got its name left the other one.
@@ -179,12 +182,12 @@ impl Folder {
         let path = self.key_file(name);
         let shown = path.display();
         let unreadable = |err| refused(format!("the {name} {shown} cannot be read: {err}"));
-        let metadata = fs::metadata(&path).map_err(unreadable)?;
         // What systemd hands over it has closed to others by its own means.
         if path.starts_with(&self.path) {
+            let metadata = fs::metadata(&path).map_err(unreadable)?;
             check_private(&path, &metadata)?;
         }
-        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        let text = read_key_file(&self.path, &path).map_err(unreadable)?;
         parse(&text).ok_or_else(|| {
             refused(format!(
                 "the {name} {shown} is damaged; put the file back from your backup, it was left as it is"
@@ -210,19 +213,7 @@ impl Folder {
     /// Writes a key file that is not there, whole or not at all.
     pub fn put_key_file(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path.join(name);
-        let new = self.path.join(format!("{name}.new"));
-        let write = || {
-            let mut file = private()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .open(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            self.sync()
-        };
-        write().map_err(|err| {
+        private::replace(&path, text.as_bytes()).map_err(|err| {
             refused(format!(
                 "the {name} cannot be written to {}: {err}",
                 self.path.display()
@@ -234,19 +225,17 @@ impl Folder {
     pub fn new_database(&self) -> Result<PathBuf> {
         let path = self.path.join(NEW_DATABASE);
         self.remove_new_database()?;
-        let made = private().create_new(true).write(true).open(&path);
-        made.map_err(|err| refused(format!("{} cannot be made: {err}", path.display())))?;
+        private::create(&path)
+            .map_err(|err| refused(format!("{} cannot be made: {err}", path.display())))?;
         Ok(path)
     }
 
     fn remove_new_database(&self) -> Result<()> {
         for suffix in ["", "-wal", "-shm", "-journal"] {
             let leftover = self.path.join(format!("{NEW_DATABASE}{suffix}"));
-            if leftover.exists() {
-                fs::remove_file(&leftover).map_err(|err| {
-                    refused(format!("{} cannot be removed: {err}", leftover.display()))
-                })?;
-            }
+            private::remove(&leftover).map_err(|err| {
+                refused(format!("{} cannot be removed: {err}", leftover.display()))
+            })?;
         }
         Ok(())
     }
@@ -255,16 +244,11 @@ impl Folder {
     pub fn install_database(&self, new: &Path) -> Result<()> {
         let install = || {
             File::open(new)?.sync_all()?;
-            fs::hard_link(new, self.database())?;
-            fs::remove_file(new)?;
-            self.sync()
+            private::link(new, &self.database())?;
+            private::remove(new)?;
+            private::sync(&self.path)
         };
         install().map_err(|err| refused(format!("the new database cannot be put in place: {err}")))
-    }
-
-    /// Makes the folder's own entries durable.
-    fn sync(&self) -> std::io::Result<()> {
-        File::open(&self.path)?.sync_all()
     }
 }
 
@@ -273,7 +257,7 @@ pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
     let credential = credentials.map(|folder| Path::new(&folder).join(name));
     credential
-        .filter(|credential| credential.exists())
+        .filter(|credential| as_caller(|| credential.exists()))
         .unwrap_or_else(|| folder.join(name))
 }
 
@@ -287,8 +271,7 @@ pub fn make(path: &Path) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|err| {
+    private::make_folder(path).map_err(|err| {
         refused(format!(
             "the data folder {} cannot be made: {err}",
             path.display()
@@ -337,13 +320,90 @@ pub fn check_length(path: &Path) -> Result<()> {
     )))
 }
 
+/// Whether a folder holds data of Latchkey. One that may not be looked into counts: what is wrong is found later.
+pub fn is_ours(path: &Path) -> bool {
+    let names = [DATABASE, NEW_DATABASE, PEPPER, SEALING_KEY];
+    names.iter().any(|name| {
+        fs::symlink_metadata(path.join(name))
+            .map_or_else(|err| err.kind() != ErrorKind::NotFound, |_| true)
+    })
+}
+
+/// Whether a volume driver has opened our folder to a group, as Kubernetes does at each start of a pod with `fsGroup`:
+/// group write or the bit for the group, and nothing for other users. [`close_to_group`] takes that away. A folder that
+/// somebody has opened in another way is refused: it may be meant so.
+fn is_widened(path: &Path, metadata: &fs::Metadata) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let by_driver = metadata.mode() & 0o2020 != 0 && metadata.mode() & 0o007 == 0;
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    metadata.uid() == own && by_driver && (is_ours(path) || is_empty())
+}
+
+/// Takes the rights of groups from the folder, and from files in it that other users cannot read anyway. Called with the
+/// lock held.
+fn close_to_group(path: &Path) -> Result<()> {
+    let failed = |err: std::io::Error| {
+        refused(format!(
+            "{} can be read by a group, and that cannot be changed: {err}; close it with: chmod -R go= {0}",
+            path.display()
+        ))
+    };
+    let mut closed = usize::from(private::tighten(path).map_err(failed)?);
+    let backups = path.join(BACKUPS);
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    for folder in [path, backups.as_path()] {
+        let entries = is_folder(folder).then(|| fs::read_dir(folder));
+        for entry in entries.into_iter().flatten().flatten().flatten() {
+            closed += usize::from(private::tighten(&entry.path()).map_err(failed)?);
+        }
+    }
+    if closed > 0 {
+        log::warn!(
+            "a group could read or write {closed} files or folders of {}; that was taken away, they are for their owner alone",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// The text of a key file; one that systemd hands over is the caller's to read.
+fn read_key_file(folder: &Path, path: &Path) -> std::io::Result<String> {
+    match path.starts_with(folder) {
+        true => fs::read_to_string(path),
+        false => as_caller(|| fs::read_to_string(path)),
+    }
+}
+
+/// What a key file that is in use holds.
+pub fn key_file_text(folder: &Path, name: &str) -> std::result::Result<String, String> {
+    let path = key_file_of(folder, name);
+    let text = read_key_file(folder, &path);
+    text.map_err(|err| format!("{} cannot be read: {err}", path.display()))
+}
+
+/// Refuses a folder that is there and belongs to another user.
+pub fn check_owner(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
+            check_private(path, &metadata)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what other users of the machine could read or change.
 fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
     let shown = path.display();
     if metadata.uid() != own {
+        let below = match metadata.is_dir() {
+            true => format!(
+                ". If this is a volume that cannot be given away, name a folder below it: --data {shown}/latchkey"
+            ),
+            false => String::new(),
+        };
         return Err(refused(format!(
-            "{shown} belongs to user {}, not to user {own} who runs latchkey; run it as that user: sudo -u '#{0}' latchkey …",
+            "{shown} belongs to user {}, not to user {own} who runs latchkey; run it as that user: sudo -u '#{0}' latchkey …{below}",
             metadata.uid()
         )));
     }
@@ -357,28 +417,22 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     Ok(())
 }
 
-/// Files of the folder are for its owner alone.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
-}
-
 pub(super) fn refused(sentence: String) -> Error {
     Error::Unavailable(sentence)
 }
 
 /// Whether a key file can be read as one; says what is wrong. Writes nothing and takes no lock.
 pub fn check_key_file(folder: &Path, name: &str) -> std::result::Result<(), String> {
-    let path = key_file_of(folder, name);
-    let text = fs::read_to_string(&path)
-        .map_err(|err| format!("{} cannot be read: {err}", path.display()))?;
+    let text = key_file_text(folder, name)?;
     let is_good = match name {
         PEPPER => Peppers::parse(&text).is_some(),
         _ => SealingKeys::parse(&text).is_some(),
     };
     match is_good {
         true => Ok(()),
-        false => Err(format!("{} is damaged", path.display())),
+        false => Err(format!(
+            "{} is damaged",
+            key_file_of(folder, name).display()
+        )),
     }
 }

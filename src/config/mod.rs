@@ -3,6 +3,7 @@
 
 mod file;
 pub mod folder;
+pub mod owner;
 mod restore;
 pub mod sources;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
 use crate::http::server::tls::{Identity, TlsFiles};
-use crate::ops::oversight::retention::Retention;
+use crate::ops::oversight::retention::{MINIMUM_DAYS, Retention};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
@@ -123,6 +124,9 @@ pub struct ServeArgs {
     /// Events that the audit log keeps; of more, the oldest go within the hour [default: all]
     #[arg(long, env = "LATCHKEY_AUDIT_KEEP_EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), value_name = "N")]
     pub audit_keep_events: Option<u64>,
+    /// Days of the audit log that nobody can cut off over the network: `POST /v1/audit-events/prune` leaves them, `latchkey audit prune` on this machine and the two settings above do not
+    #[arg(long, env = "LATCHKEY_AUDIT_KEEP_MIN", default_value_t = MINIMUM_DAYS, value_parser = clap::value_parser!(u32).range(0..=36_500), value_name = "DAYS")]
+    pub audit_keep_min: u32,
     /// Changes a second that one user, and one workspace with all below it, may make; none for callers with server:admin
     #[arg(long, env = "LATCHKEY_CHANGES_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     pub changes_per_second: u32,

@@ -5,10 +5,11 @@
 //! opening of the folder carries the exchange to its end before it does anything else. The old log must be gone before
 //! the new database has its name, because SQLite would play it into the new one.
 
-use super::folder::{DATABASE, Folder, private, refused};
+use super::folder::{DATABASE, Folder, refused};
 use crate::error::Result;
+use crate::files::private;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The new database, until it has its name.
@@ -19,21 +20,20 @@ const DECISION: &str = "restoring";
 const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 impl Folder {
-    /// A copy of a backup, beside the database and not in its place.
-    pub fn stage(&self, backup: &Path) -> Result<PathBuf> {
+    /// A copy of a backup, which is called `shown`, beside the database and not in its place.
+    pub fn stage(&self, backup: &mut File, shown: &Path) -> Result<PathBuf> {
         let staged = self.path().join(RESTORED);
         discard(self.path()).map_err(|err| failed(&staged, &err))?;
-        let copy = || {
-            let mut from = File::open(backup)?;
-            let mut to = private().create_new(true).write(true).open(&staged)?;
-            io::copy(&mut from, &mut to)?;
+        let mut copy = || {
+            let mut to = private::create(&staged)?;
+            io::copy(backup, &mut to)?;
             to.sync_all()
         };
         copy().map_err(|err| {
             let _ = discard(self.path());
             refused(format!(
                 "{} cannot be copied to {}: {err}; nothing was changed",
-                backup.display(),
+                shown.display(),
                 self.path().display()
             ))
         })?;
@@ -54,17 +54,7 @@ impl Folder {
     pub fn install_staged(&self, kept: &str) -> Result<Option<PathBuf>> {
         let decide = || {
             File::open(self.path().join(RESTORED))?.sync_all()?;
-            let decision = self.path().join(DECISION);
-            let new = self.path().join(format!("{DECISION}.new"));
-            let mut file = private()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .open(&new)?;
-            file.write_all(kept.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &decision)?;
-            File::open(self.path())?.sync_all()
+            private::replace(&self.path().join(DECISION), kept.as_bytes())
         };
         decide().map_err(|err| failed(self.path(), &err))?;
         finish(self.path())?;
@@ -92,16 +82,15 @@ pub fn finish(folder: &Path) -> Result<()> {
                     &folder.join(format!("{kept}{suffix}")),
                 )?;
             }
-            File::open(folder)?.sync_all()?;
+            private::sync(folder)?;
             for suffix in &BESIDE[1..] {
-                remove(&folder.join(format!("{DATABASE}{suffix}")))?;
+                private::remove(&folder.join(format!("{DATABASE}{suffix}")))?;
             }
-            File::open(folder)?.sync_all()?;
-            fs::rename(&staged, &database)?;
-            File::open(folder)?.sync_all()?;
+            private::sync(folder)?;
+            private::rename(&staged, &database)?;
         }
-        remove(&decision)?;
-        File::open(folder)?.sync_all()
+        private::remove(&decision)?;
+        private::sync(folder)
     };
     carry_out().map_err(|err| failed(folder, &err))
 }
@@ -109,14 +98,14 @@ pub fn finish(folder: &Path) -> Result<()> {
 /// What an exchange that was never decided left behind.
 fn discard(folder: &Path) -> io::Result<()> {
     for suffix in BESIDE {
-        remove(&folder.join(format!("{RESTORED}{suffix}")))?;
+        private::remove(&folder.join(format!("{RESTORED}{suffix}")))?;
     }
-    remove(&folder.join(format!("{DECISION}.new")))
+    private::remove(&folder.join(format!("{DECISION}.new")))
 }
 
 /// A second name for a file that is there, unless it has it already.
 fn keep(file: &Path, kept: &Path) -> io::Result<()> {
-    match fs::hard_link(file, kept) {
+    match private::link(file, kept) {
         Err(err)
             if matches!(
                 err.kind(),
@@ -125,13 +114,6 @@ fn keep(file: &Path, kept: &Path) -> io::Result<()> {
         {
             Ok(())
         }
-        done => done,
-    }
-}
-
-fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
 }

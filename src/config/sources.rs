@@ -9,7 +9,7 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{OsStr, ValueParser};
+use clap::builder::{OsStr, Resettable, ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -94,8 +94,22 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
     Ok(Settled { matches, settings })
 }
 
+/// The command without variables that are set to nothing: Compose files and charts make such of what is not set.
+pub fn without_empty(command: Command) -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| match is_empty(&arg) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+        .mut_subcommands(without_empty)
+}
+
 fn matches(program: Command, typed: &[OsString]) -> Result<ArgMatches> {
-    program
+    without_empty(program)
         .try_get_matches_from(typed)
         .map_err(|err| Error::Malformed(first_line(&err)))
 }
@@ -140,7 +154,7 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
     let flag = arg.get_long().unwrap_or(name);
     let typed = values.iter().map(|value| format!("--{flag}={value}"));
     // The flag's own parser decides; whatever else the command wants is not the question here.
-    let alone = command.clone().no_binary_name(true);
+    let alone = without_empty(command.clone()).no_binary_name(true);
     match alone.try_get_matches_from(typed) {
         Err(err) if err.kind() == ErrorKind::InvalidValue => {
             let possible = arg.get_possible_values();
@@ -235,7 +249,8 @@ fn variable(arg: &Arg) -> String {
 fn unknown_variables(program: &Command) -> Vec<String> {
     let mut known = Vec::new();
     gather_variables(program, &mut known);
-    let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let given = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    let given = given.filter_map(|(name, _)| name.into_string().ok());
     let unknown = given
         .filter(|name| name.starts_with(VARIABLES) && !known.contains(name) && !is_foreign(name));
     unknown

@@ -186,6 +186,12 @@ impl Changes {
         }
     }
 
+    /// Notes what a member is now, whatever it was: for what was changed without an event.
+    pub fn note_always(&mut self, member: &'static str, after: Option<&str>) {
+        let after = after.map_or("null".to_owned(), |value| quoted(&value));
+        self.0.push((member, "null".to_owned(), after));
+    }
+
     /// Whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

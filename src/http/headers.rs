@@ -249,6 +249,11 @@ pub fn is_value(value: &[u8]) -> bool {
     text_bytes(value) == value.len()
 }
 
+/// The members of a value that is a list (RFC 9110, 5.6.1), without white space around. Empty ones are among them.
+pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
 /// How many bytes a text begins with that are no control bytes, or TAB.
 pub fn text_bytes(text: &[u8]) -> usize {
     // Eight at a time, of which none may even be TAB; then one by one.

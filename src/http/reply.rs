@@ -1,7 +1,11 @@
 //! An answer as the rest of the server builds it. Putting it on the wire is the work of `http::server`.
 
 use crate::http::headers::{self, Headers};
+use bytes::Bytes;
 use serde::Serialize;
+
+/// Bytes of an answer. Copies are references to the same bytes: what many clients are sent is kept once.
+pub type Body = Bytes;
 
 /// Status, headers and a whole body in memory. `http::server` adds what every answer carries.
 #[derive(Debug)]
@@ -9,7 +13,10 @@ pub struct Reply {
     /// 200 to 599; anything else is sent as 500.
     pub status: u16,
     pub headers: Headers,
-    pub body: Vec<u8>,
+    pub body: Body,
+    /// Whether asking for it again changes nothing, though the method does not say so. When too many answers wait for
+    /// clients that do not read, such an answer may give way to a 503; that to a change never does.
+    pub is_repeatable: bool,
 }
 
 impl Reply {
@@ -18,7 +25,8 @@ impl Reply {
         Reply {
             status,
             headers: Headers::default(),
-            body: Vec::new(),
+            body: Body::new(),
+            is_repeatable: false,
         }
     }
 
@@ -70,9 +78,15 @@ impl Reply {
         }
     }
 
+    /// Says that asking again changes nothing; see [`Reply::is_repeatable`].
+    pub fn repeatable(mut self) -> Reply {
+        self.is_repeatable = true;
+        self
+    }
+
     /// Sets the body and its media type.
-    pub fn body(mut self, content_type: &str, body: Vec<u8>) -> Reply {
-        self.body = body;
+    pub fn body(mut self, content_type: &str, body: impl Into<Body>) -> Reply {
+        self.body = body.into();
         self.with("content-type", content_type)
     }
 }
@@ -108,7 +122,7 @@ mod tests {
     fn json_carries_its_media_type() {
         let reply = Reply::json(201, &["a"]);
         assert_eq!(
-            (reply.status, reply.body.as_slice()),
+            (reply.status, reply.body.as_ref()),
             (201, br#"["a"]"#.as_slice())
         );
         assert_eq!(reply.headers.text(), b"content-type: application/json\r\n");

@@ -44,6 +44,8 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
         who.require_global(&index.directory(), Permission::CatalogsWrite)?;
         let before = catalogs::find(tx, catalog.name())?;
         catalogs::replace(tx, catalog.definition())?;
+        // All of it is new: whatever somebody had changed in it before is gone.
+        tx.judge(target.clone(), true);
         let losers = drop_vanished(tx, &catalog)?;
         let keys_changed: Vec<KeyId> = losers.iter().map(|(id, _)| *id).collect();
         let mut changes = Changes::default();
@@ -87,7 +89,7 @@ pub(super) fn in_force(
     name: &str,
 ) -> Result<Option<Arc<Catalog>>> {
     match tx.has_touched(&Target::new(Kind::Catalog, name)) {
-        true => publish::catalog(tx, name),
+        true => publish::catalog_within(tx, name),
         false => Ok(directory.catalog(name).cloned()),
     }
 }

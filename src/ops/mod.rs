@@ -49,6 +49,7 @@ pub struct App {
     reserving: verify::Reserving,
     denials: oversight::denied::Denials,
     first_run: setup::first_run::FirstRun,
+    audit_minimum: oversight::retention::Minimum,
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
     keeping: keeping::Keeping,

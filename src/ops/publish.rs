@@ -1,8 +1,9 @@
 //! From the store to the index: at the start, and after each commit what the commit touched.
 
 use crate::domain::audit::{Kind, Target};
-use crate::domain::catalog::{BUILT_IN, Catalog};
+use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
 use crate::domain::key::live::{Kin, Live, OlderSecret, StoredSecret};
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::{Counters, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::locks::lock;
@@ -16,7 +17,9 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::store::keys::SecretRow;
-use crate::store::{Read, catalogs, keys, people, policies, workspaces};
+use crate::store::seals::keys::Found;
+use crate::store::seals::{self, Standing};
+use crate::store::{Read, Write, catalogs, people, policies, workspaces};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +35,12 @@ enum News {
 }
 
 /// Reads what the targets are now and returns the step that puts it into the index.
-pub fn prepare(index: &Arc<Index>, read: &Read, targets: &[Target]) -> Result<Box<dyn FnOnce()>> {
+pub fn prepare(
+    index: &Arc<Index>,
+    peppers: &Peppers,
+    read: &Read,
+    targets: &[Target],
+) -> Result<Box<dyn FnOnce()>> {
     let mut seen = HashSet::new();
     let mut news = Vec::new();
     for target in targets {
@@ -41,7 +49,7 @@ pub fn prepare(index: &Arc<Index>, read: &Read, targets: &[Target]) -> Result<Bo
             _ => target.clone(),
         };
         if seen.insert(once) {
-            news.extend(look(read, target)?);
+            news.extend(look(read, peppers, target)?);
         }
     }
     let index = index.clone();
@@ -83,7 +91,7 @@ impl News {
     }
 }
 
-fn look(read: &Read, target: &Target) -> Result<Option<News>> {
+fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>> {
     let no_such = || {
         Error::internal(format!(
             "an audit event names the {} {:?}",
@@ -92,20 +100,21 @@ fn look(read: &Read, target: &Target) -> Result<Option<News>> {
         ))
     };
     Ok(Some(match target.kind {
-        Kind::Catalog => News::Catalog(target.id.clone(), catalog(read, &target.id)?),
+        Kind::Catalog if target.id == BUILT_IN => News::Catalog(target.id.clone(), built_in()?),
+        Kind::Catalog => News::Catalog(target.id.clone(), catalog(read, peppers, &target.id)?),
         Kind::Key => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Key(id, live_key(read, id)?.map(Box::new))
+            News::Key(id, live_key(read, peppers, id)?.map(Box::new))
         }
-        Kind::Policy => News::Policies(policies::list(read)?),
+        Kind::Policy => News::Policies(policies_in_force(read, peppers)?),
         Kind::Server => return Ok(None),
         Kind::Session => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Session(id, people::find_session(read, id)?)
+            News::Session(id, people::find_session(read, peppers, id)?)
         }
         Kind::User => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
-            News::User(uid, people::find(read, uid)?)
+            News::User(uid, user(read, peppers, uid)?)
         }
         Kind::Workspace => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
@@ -115,15 +124,62 @@ fn look(read: &Read, target: &Target) -> Result<Option<News>> {
 }
 
 /// A key with its secrets; `None` if it is deleted.
-fn live_key(read: &Read, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
-    let key = keys::find(read, id)?.filter(|key| key.deleted_at.is_none());
-    key.map(|key| Ok((key, keys::list_secrets(read, id)?)))
+fn live_key(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<(Key, Vec<SecretRow>)>> {
+    let found = seals::keys::find(read, peppers, id)?.map(in_force);
+    Ok(found.filter(|(key, _)| key.deleted_at.is_none()))
+}
+
+/// A key as it is judged: one that is not what Latchkey last wrote is disabled, whatever its row says.
+fn in_force(found: Found) -> (Key, Vec<SecretRow>) {
+    let Found {
+        mut key,
+        secrets,
+        fits,
+    } = found;
+    key.enabled &= fits;
+    (key, secrets)
+}
+
+/// A user as it is judged: one that is not what Latchkey last wrote is disabled, whatever its row says.
+fn user(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<User>> {
+    let Some(mut user) = people::find(read, uid)? else {
+        return Ok(None);
+    };
+    user.enabled &= seals::is_sound_user(read, peppers, uid)?;
+    Ok(Some(user))
+}
+
+/// The policies that are what Latchkey last wrote. Keys of another one open nothing.
+fn policies_in_force(read: &Read, peppers: &Peppers) -> Result<Vec<Policy>> {
+    let mut sound = Vec::new();
+    for policy in policies::list(read)? {
+        let target = Target::new(Kind::Policy, &policy.name);
+        if seals::look(read, peppers, &target)? == Standing::Sound {
+            sound.push(policy);
+        }
+    }
+    Ok(sound)
+}
+
+/// A catalog as its rows are; one that is not what Latchkey last wrote has neither scopes nor operations.
+pub fn catalog(read: &Read, peppers: &Peppers, name: &str) -> Result<Option<Arc<Catalog>>> {
+    let target = Target::new(Kind::Catalog, name);
+    let sound = seals::look(read, peppers, &target)? == Standing::Sound;
+    let definition = catalogs::find(read, name)?.map(|definition| match sound {
+        true => definition,
+        false => Definition {
+            name: definition.name,
+            ..Definition::default()
+        },
+    });
+    definition
+        .map(|definition| Catalog::load(definition).map(Arc::new))
         .transpose()
 }
 
-/// A catalog as its rows are.
-pub fn catalog(read: &Read, name: &str) -> Result<Option<Arc<Catalog>>> {
-    catalogs::find(read, name)?
+/// A catalog as a transaction has written it, before it is sealed.
+pub fn catalog_within(tx: &Write<'_>, name: &str) -> Result<Option<Arc<Catalog>>> {
+    catalogs::find(tx, name)?
         .map(|definition| Catalog::load(definition).map(Arc::new))
         .transpose()
 }
@@ -145,8 +201,8 @@ pub fn add_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
 }
 
 /// Looks one key up in the store and adds it: for a verification that comes before the index is complete.
-pub fn fault_in(index: &Index, read: &Read, id: KeyId) -> Result<()> {
-    if let Some((key, secrets)) = live_key(read, id)? {
+pub fn fault_in(index: &Index, peppers: &Peppers, read: &Read, id: KeyId) -> Result<()> {
+    if let Some((key, secrets)) = live_key(read, peppers, id)? {
         add_key(index, &key, &secrets);
     }
     Ok(())
@@ -201,11 +257,12 @@ fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
     });
 }
 
-/// Everything but the keys, for the start.
-pub fn load_directory(read: &Read) -> Result<Directory> {
+/// Everything but the keys, for the start. What is not what Latchkey last wrote of users and workspaces has been closed
+/// in the store by then.
+pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
     let mut directory = Directory::default();
     directory.put_workspaces(workspaces::list(read)?);
-    directory.put_policies(policies::list(read)?);
+    directory.put_policies(policies_in_force(read, peppers)?);
     for user in people::list(read)? {
         directory.put_user(user.uid, Some(user));
     }
@@ -213,9 +270,24 @@ pub fn load_directory(read: &Read) -> Result<Directory> {
         let catalog = if name == BUILT_IN {
             built_in()?
         } else {
-            catalog(read, &name)?
+            catalog(read, peppers, &name)?
         };
         directory.put_catalog(&name, catalog);
+    }
+    Ok(directory)
+}
+
+/// As [`load_directory`], with users and workspaces disabled that are not what Latchkey last wrote.
+pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory> {
+    let mut directory = load_directory(read, peppers)?;
+    let mut all = workspaces::list(read)?;
+    for workspace in &mut all {
+        let target = Target::new(Kind::Workspace, workspace.uid);
+        workspace.enabled &= seals::look(read, peppers, &target)? == Standing::Sound;
+    }
+    directory.put_workspaces(all);
+    for user in people::list(read)? {
+        directory.put_user(user.uid, self::user(read, peppers, user.uid)?);
     }
     Ok(directory)
 }
@@ -225,24 +297,24 @@ fn built_in() -> Result<Option<Arc<Catalog>>> {
     Catalog::compile(permission::built_in_catalog()).map(|catalog| Some(Arc::new(catalog)))
 }
 
-/// Reads all keys of a range of ids into the index.
-pub fn load_keys(index: &Index, read: &Read, from: KeyId, to: KeyId) -> Result<()> {
-    let mut held: Option<(Key, Vec<SecretRow>)> = None;
-    keys::each_live(read, from, to, |key, secret| {
-        match &mut held {
-            Some((same, secrets)) if same.id == key.id => secrets.push(secret),
-            _ => {
-                if let Some((key, secrets)) = held.replace((key, vec![secret])) {
-                    add_key(index, &key, &secrets);
-                }
-            }
+/// Reads all keys of a range of ids into the index. Returns those that are not what Latchkey last wrote: the index has
+/// them as disabled.
+pub fn load_keys(
+    index: &Index,
+    peppers: &Peppers,
+    read: &Read,
+    range: (KeyId, KeyId),
+) -> Result<Vec<KeyId>> {
+    let mut broken = Vec::new();
+    seals::keys::each(read, Some(peppers), range, false, |found| {
+        if !found.fits {
+            broken.push(found.key.id);
         }
+        let (key, secrets) = in_force(found);
+        add_key(index, &key, &secrets);
         Ok(())
     })?;
-    if let Some((key, secrets)) = held {
-        add_key(index, &key, &secrets);
-    }
-    Ok(())
+    Ok(broken)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::usage::Pending;
 use crate::store::local::{self, UsageDelta};
-use crate::store::{Durability, keys};
+use crate::store::seals::keys::Left;
+use crate::store::{Durability, keys, seals};
 use std::time::Duration;
 
 /// Hourly totals are kept this long: 92 days.
@@ -101,10 +102,11 @@ fn delta((key, pending): &(KeyId, Pending)) -> UsageDelta {
 }
 
 fn give_back(app: &App, batch: Vec<(KeyId, u64)>) -> Result<()> {
+    let peppers = app.peppers.clone();
     app.store.write(Durability::Full, move |tx| {
         for (id, reserved) in &batch {
-            if let Some(stored) = keys::find_uses(tx, *id)? {
-                keys::update_uses(tx, *id, Some(stored + reserved))?;
+            if let Left::Counted(stored) = seals::keys::find_uses(tx, &peppers, *id)? {
+                keys::update_uses(tx, &peppers, *id, Some(stored + reserved))?;
             }
         }
         Ok(())

@@ -22,7 +22,8 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Durability, audit, keys};
+use crate::store::seals::keys::Left;
+use crate::store::{Durability, audit, keys, seals};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -172,7 +173,7 @@ pub fn verify_blocking<R>(
                 return Ok(answer);
             }
             Step::Errand(Errand::Load(id)) => {
-                app.read(|read| publish::fault_in(&app.index, read, id))?;
+                app.read(|read| publish::fault_in(&app.index, &app.peppers, read, id))?;
                 loaded = true;
             }
             Step::Errand(Errand::Reserve(id, cost)) => reserve(app, id, cost)?,
@@ -218,7 +219,7 @@ impl Watched {
 /// Whether a text is a secret of the key whose id it holds, and works. Counts as no use and ends no rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
     if !app.index.is_complete() {
-        app.read(|read| publish::fault_in(&app.index, read, presented.id))?;
+        app.read(|read| publish::fault_in(&app.index, &app.peppers, read, presented.id))?;
     }
     let now = app.now();
     let found = app.index.with_key(presented.id, |key| {
@@ -398,14 +399,23 @@ fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     let Some(counters) = app.index.counters(id) else {
         return Ok(());
     };
+    let peppers = app.peppers.clone();
     app.store.write(Durability::Full, move |tx| {
         let reserved = lock(&counters).uses.map_or(0, |uses| uses.reserved);
-        let stored = keys::find_uses(tx, id)?.unwrap_or(0);
+        let stored = match seals::keys::find_uses(tx, &peppers, id)? {
+            Left::Counted(stored) => stored,
+            Left::Unlimited => 0,
+            Left::Broken => {
+                // The end of the transaction compares the key with its seal, and closes it.
+                tx.touch(Target::new(Kind::Key, id));
+                return Ok(());
+            }
+        };
         let wanted = (stored / 16)
             .clamp(1, RESERVE_MAX)
             .max(cost.saturating_sub(reserved));
         let taken = wanted.min(stored);
-        keys::update_uses(tx, id, Some(stored - taken))?;
+        keys::update_uses(tx, &peppers, id, Some(stored - taken))?;
         tx.after_commit(move || {
             if let Some(uses) = &mut lock(&counters).uses {
                 uses.reserved += taken;

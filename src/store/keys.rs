@@ -1,8 +1,11 @@
 //! Rows of keys and of their secrets' digests.
 
-use super::{Read, Row, Write, stored_secret};
+use super::sqlite::{ToValue, Value};
+use super::{Read, Row, Write, seals, stored_secret};
+use crate::domain::audit::{Kind, Target};
 use crate::domain::key::address::AddressList;
 use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::sealing::Sealed;
 use crate::domain::key::{Key, KeyId};
@@ -29,38 +32,64 @@ pub enum Source {
     OfWorkspace(Uid),
 }
 
-pub fn insert(tx: &Write<'_>, key: &Key) -> Result<()> {
+/// Stores a new key with its first secret, sealed.
+pub fn insert(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    key: &Key,
+    secret: StoredSecret,
+    sealed: Option<&Sealed>,
+    now: Timestamp,
+) -> Result<()> {
+    let columns = [
+        key.id.to_value(),
+        key.number.to_value(),
+        key.name.to_value(),
+        key.description.to_value(),
+        key.workspace.to_value(),
+        key.owner.to_value(),
+        key.policy.to_value(),
+        key.catalog.to_value(),
+        key.scopes.join(" ").to_value(),
+        key.read_only.to_value(),
+        key.enabled.to_value(),
+        key.not_before.to_value(),
+        key.expires_at.to_value(),
+        key.allowed_ips
+            .as_ref()
+            .map(AddressList::to_string)
+            .to_value(),
+        key.rate_limit.map(|rate| rate.limit).to_value(),
+        key.rate_limit.map(|rate| rate.window_s).to_value(),
+        key.metadata.to_value(),
+        key.created_by.to_value(),
+        key.created_at.to_value(),
+        key.rotated_at.to_value(),
+        key.deleted_at.to_value(),
+        key.hint.to_value(),
+        key.self_rotated_from.to_value(),
+    ];
+    let of_secret = seals::keys::secret_values(secret, sealed, now);
+    let seal = seals::keys::of_new(peppers, &columns, key.uses_left.is_some(), &of_secret);
+    let mut values: Vec<&dyn ToValue> = Vec::with_capacity(columns.len() + 1);
+    values.extend(columns.iter().map(|value| value as &dyn ToValue));
+    values.push(&seal);
     tx.execute(
         "INSERT INTO keys (id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes,
                            read_only, enabled, not_before, expires_at, allowed_ips, rate_limit, rate_window_s,
-                           metadata, created_by, created_at, hint)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
-        &[
-            &key.id,
-            &key.number,
-            &key.name,
-            &key.description,
-            &key.workspace,
-            &key.owner,
-            &key.policy,
-            &key.catalog,
-            &key.scopes.join(" "),
-            &key.read_only,
-            &key.enabled,
-            &key.not_before,
-            &key.expires_at,
-            &key.allowed_ips.as_ref().map(AddressList::to_string),
-            &key.rate_limit.map(|rate| rate.limit),
-            &key.rate_limit.map(|rate| rate.window_s),
-            &key.metadata,
-            &key.created_by,
-            &key.created_at,
-            &key.hint,
-        ],
+                           metadata, created_by, created_at, rotated_at, deleted_at, hint, self_rotated_from, seal)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+                 $24)",
+        &values,
     )?;
-    update_uses(tx, key.id, key.uses_left)
+    insert_secret_values(tx, key.id, &of_secret)?;
+    match key.uses_left {
+        None => Ok(()),
+        some => update_uses(tx, peppers, key.id, some),
+    }
 }
 
+/// Stores the newest secret of a key. The key is sealed again at the end of the transaction.
 pub fn insert_secret(
     tx: &Write<'_>,
     id: KeyId,
@@ -68,17 +97,17 @@ pub fn insert_secret(
     sealed: Option<&Sealed>,
     now: Timestamp,
 ) -> Result<()> {
+    tx.touch(Target::new(Kind::Key, id));
+    insert_secret_values(tx, id, &seals::keys::secret_values(secret, sealed, now))
+}
+
+fn insert_secret_values(tx: &Write<'_>, id: KeyId, values: &[Value; 7]) -> Result<()> {
+    let mut params: Vec<&dyn ToValue> = vec![&id];
+    params.extend(values.iter().map(|value| value as &dyn ToValue));
     tx.execute(
         "INSERT INTO secrets (key_id, digest, pepper, created_at, expires_at, until_first_use, sealed, sealing_key)
-         VALUES ($1, $2, $3, $4, NULL, 0, $5, $6)",
-        &[
-            &id,
-            &secret.digest.0,
-            &secret.pepper,
-            &now,
-            &sealed.map(|sealed| sealed.bytes.clone()),
-            &sealed.map(|sealed| sealed.version),
-        ],
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &params,
     )?;
     Ok(())
 }
@@ -160,51 +189,18 @@ pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecre
 
 /// Drops the sealed copies of all secrets under a policy.
 pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
-    tx.execute(
+    let keys = tx.query(
         "UPDATE secrets
          SET sealed = NULL, sealing_key = NULL
-         WHERE sealed IS NOT NULL AND key_id IN (SELECT id FROM keys WHERE policy = $1)",
+         WHERE sealed IS NOT NULL AND key_id IN (SELECT id FROM keys WHERE policy = $1)
+         RETURNING key_id",
         &[&policy],
-    )
-}
-
-/// Hands over every live key whose id is in a range, with one of its secrets a call; keys in a rotation come
-/// twice, the newest secret first.
-pub fn each_live(
-    read: &Read,
-    from: KeyId,
-    to: KeyId,
-    mut take: impl FnMut(Key, SecretRow) -> Result<()>,
-) -> Result<()> {
-    read.each(
-        "SELECT keys.id, number, name, '' AS description, workspace_uid, owner_uid, policy, catalog, scopes, read_only,
-                enabled, not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata,
-                '' AS created_by, keys.created_at, rotated_at, deleted_at, '' AS hint,
-                NULL AS self_rotated_from, uses_left,
-                digest, pepper, secrets.expires_at AS secret_expires_at, until_first_use
-         FROM keys
-         JOIN secrets ON secrets.key_id = keys.id
-         LEFT JOIN key_uses ON key_uses.key_id = keys.id
-         WHERE deleted_at IS NULL AND keys.id BETWEEN $1 AND $2
-         ORDER BY keys.id, secrets.expires_at IS NOT NULL",
-        &[&from, &to],
-        &mut |row| {
-            let key = match from_row(row) {
-                Ok(key) => key,
-                Err(err) => {
-                    // It opens nothing; the others must not suffer for it.
-                    log::error!("store: a key cannot be read and is passed over: {err}");
-                    return Ok(());
-                }
-            };
-            let secret = SecretRow {
-                secret: stored_secret(row)?,
-                expires_at: row.get("secret_expires_at")?,
-                until_first_use: row.get("until_first_use")?,
-            };
-            take(key, secret)
-        },
-    )
+        |row| row.get::<KeyId>("key_id"),
+    )?;
+    for key in &keys {
+        tx.touch(Target::new(Kind::Key, key));
+    }
+    Ok(keys.len())
 }
 
 /// Writes the members that an edit may change.
@@ -232,27 +228,25 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Sets the uses that a key has left; `None` lifts the limit.
-pub fn update_uses(tx: &Write<'_>, id: KeyId, uses_left: Option<u64>) -> Result<()> {
-    match uses_left {
-        None => tx.execute("DELETE FROM key_uses WHERE key_id = $1", &[&id])?,
-        Some(uses_left) => tx.execute(
-            "INSERT INTO key_uses (key_id, uses_left)
-             VALUES ($1, $2)
-             ON CONFLICT (key_id) DO UPDATE SET uses_left = excluded.uses_left",
-            &[&id, &uses_left],
-        )?,
+/// Sets the uses that a key has left; `None` lifts the limit. A key that becomes counted, or is so no more, is sealed
+/// again at the end of the transaction, and so its caller records an event about it.
+pub fn update_uses(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    id: KeyId,
+    uses_left: Option<u64>,
+) -> Result<()> {
+    let Some(uses_left) = uses_left else {
+        tx.execute("DELETE FROM key_uses WHERE key_id = $1", &[&id])?;
+        return Ok(());
     };
-    Ok(())
-}
-
-/// The uses that the store holds for a key.
-pub fn find_uses(read: &Read, id: KeyId) -> Result<Option<u64>> {
-    read.query_one(
-        "SELECT uses_left FROM key_uses WHERE key_id = $1",
-        &[&id],
-        |row| row.get("uses_left"),
-    )
+    tx.execute(
+        "INSERT INTO key_uses (key_id, uses_left)
+         VALUES ($1, $2)
+         ON CONFLICT (key_id) DO NOTHING",
+        &[&id, &uses_left],
+    )?;
+    seals::keys::update_uses(tx, peppers, id, uses_left)
 }
 
 /// Begins a grace period: the newest secret becomes the older one and loses its sealed copy, and one that was older
@@ -425,7 +419,7 @@ pub fn list_numbers(read: &Read, catalog: &str, owner: Option<Uid>) -> Result<Ve
 }
 
 /// Reads the columns in their order, which is the quickest.
-fn from_row(row: &Row<'_>) -> Result<Key> {
+pub(super) fn from_row(row: &Row<'_>) -> Result<Key> {
     Ok(Key {
         id: row.get("id")?,
         number: row.get("number")?,

@@ -30,7 +30,7 @@ use keeping::reserve::Reserve;
 use keeping::tombstones::{self, Book};
 #[cfg(test)]
 pub use sqlite::STEPS;
-pub use sqlite::{Read, Row, Write};
+pub use sqlite::{Foreign, Read, Row, Write};
 pub use writer::Urgency;
 use writer::{Job, Queue, Ran, Refused, Writer};
 
@@ -271,7 +271,7 @@ impl Store {
 
     /// Copies the database into an empty file; see [`Read::copy_to`]. Uses the connection that is open from the start,
     /// so that even a database whose file is gone can be saved. One copy at a time.
-    pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<()> {
+    pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let Ok(anchor) = self.anchor.try_lock() else {
             return Err(Error::Conflict(
                 "a backup is being made already; wait for its end".to_owned(),
@@ -297,11 +297,16 @@ impl Store {
     }
 
     /// Refuses a file that is not wholly a database of ours, and brings it to the current schema. `now` is the time of
-    /// the event if it was migrated.
-    pub fn check_backup(path: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
+    /// the event if it was migrated. Returns what was removed from it, because it is not Latchkey's.
+    pub fn check_backup(path: &Path, files: &KeyFiles, now: Timestamp) -> Result<Vec<Foreign>> {
         sqlite::check_backup(path, |read| {
             migrations::run(read, path, files, now, migrations::STEPS)
         })
+    }
+
+    /// Reads from a database that is not in use.
+    pub fn read_copy<T>(path: &Path, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
+        work(&sqlite::open_reader(path)?)
     }
 
     /// Notes from now on what ends, in a file of its own, and what has ended since the file was last written.

@@ -1,13 +1,15 @@
 //! Rows of refresh tokens, and the ends that they share with sessions.
 
+use super::seals::bearers;
 use super::{Read, Row, Write, stored_secret};
 use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::people::refresh::RefreshToken;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 
-pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
+pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result<()> {
     tx.execute(
         "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
                                      session_id, authenticator)
@@ -26,7 +28,7 @@ pub fn insert(tx: &Write<'_>, token: &RefreshToken) -> Result<()> {
             &token.authenticator,
         ],
     )?;
-    Ok(())
+    bearers::put_refresh_token(tx, peppers, token.id)
 }
 
 /// The session that each session and each refresh token says it is of, whose they are, and who acts as that user.
@@ -39,16 +41,23 @@ pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
     )
 }
 
-/// A refresh token by id, used ones too.
-pub fn find(read: &Read, id: KeyId) -> Result<Option<RefreshToken>> {
-    read.query_one(
+/// A refresh token by id, used ones too, if it is what Latchkey last wrote.
+pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<RefreshToken>> {
+    let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, session_id, authenticator,
-                used_at
+                used_at, seal
          FROM refresh_tokens
          WHERE id = $1",
         &[&id],
-        from_row,
-    )
+        |row| {
+            let columns = bearers::REFRESH_TOKEN_COLUMNS;
+            match bearers::fits(peppers, bearers::REFRESH_TOKEN, columns, row)? {
+                true => from_row(row).map(Some),
+                false => Ok(None),
+            }
+        },
+    )?;
+    Ok(found.flatten())
 }
 
 /// The family that an access token belongs to, if it can be renewed.
@@ -71,11 +80,14 @@ pub fn count_issued(read: &Read, family: KeyId, since: Timestamp) -> Result<u64>
 }
 
 /// Marks a token as exchanged; `false` if it was before: the first time stands.
-pub fn update_used(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
+pub fn update_used(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE refresh_tokens SET used_at = $1 WHERE id = $2 AND used_at IS NULL",
         &[&now, &id],
     )?;
+    if changed == 1 {
+        bearers::put_refresh_token(tx, peppers, id)?;
+    }
     Ok(changed == 1)
 }
 

@@ -1,7 +1,7 @@
 //! The Debian package: installed, served from by hand, upgraded, removed and purged, below a folder that stands for
 //! the root of a machine. And the units, as systemd judges them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::io::{Read, Write};

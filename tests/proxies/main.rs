@@ -6,7 +6,7 @@
 //! in comments are those of the list of attacks in the project's notes.
 
 // Clippy's exception for tests does not reach helpers of integration tests.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod bodies;
 mod decisions;

@@ -15,6 +15,11 @@ fn prune(user: &User, body: Value) -> crate::support::Response {
     user.post("/v1/audit-events/prune", body)
 }
 
+/// A server that lets callers over the network cut the newest events too.
+fn unbound() -> Server {
+    Server::start_with(&["--audit-keep-min", "0"], &[])
+}
+
 fn seq(event: &Value) -> i64 {
     event["seq"].as_i64().unwrap()
 }
@@ -22,7 +27,7 @@ fn seq(event: &Value) -> i64 {
 // attacks 206
 #[test]
 fn the_newest_events_stay_and_the_cut_is_one_of_them() {
-    let mut server = Server::start();
+    let mut server = unbound();
     let admin = server.admin();
     for n in 0..5 {
         admin.issue(json!({ "name": format!("k{n}") }));
@@ -68,7 +73,7 @@ fn the_newest_events_stay_and_the_cut_is_one_of_them() {
 #[test]
 fn a_kill_in_the_middle_of_a_cut_leaves_the_old_log_or_the_new_one() {
     let mut random = Random::seeded();
-    let mut server = Server::start();
+    let mut server = unbound();
     let (mut old, mut new) = (0, 0);
     for round in 0..20 {
         let admin = server.admin();
@@ -105,7 +110,7 @@ fn a_kill_in_the_middle_of_a_cut_leaves_the_old_log_or_the_new_one() {
 
 #[test]
 fn events_before_a_time_are_cut() {
-    let server = Server::start();
+    let server = unbound();
     let admin = server.admin();
     let all = events(&admin).len();
     let none = prune(&admin, json!({ "before": "2020-01-01T00:00:00Z" }))
@@ -186,4 +191,66 @@ fn only_who_runs_the_server_cuts_and_an_attempt_is_recorded() {
     assert_eq!(denied, 2);
     prune(&server.local(), json!({ "keep": 0 })).expect(200);
     assert_eq!(events(&admin).len(), 1);
+}
+
+/// S12: a stolen key cannot remove the traces of its use.
+#[test]
+fn the_newest_days_of_the_log_are_cut_on_the_machine_alone() {
+    let server = Server::start();
+    let admin = server.admin();
+    for n in 0..5 {
+        admin.issue(json!({ "name": format!("k{n}") }));
+    }
+    let before = events(&admin);
+    let tomorrow = before[0]["at"].as_str().unwrap();
+    for body in [
+        json!({ "keep": 1 }),
+        json!({ "keep": 0 }),
+        json!({ "before": tomorrow }),
+    ] {
+        let refused = prune(&admin, body.clone()).expect(403).json();
+        let detail = refused["detail"].as_str().unwrap();
+        for words in ["last 90 days", "audit_keep_min", "latchkey audit prune"] {
+            assert!(detail.contains(words), "{body}: {detail}");
+        }
+    }
+    // The owner's session is a caller over the network as well.
+    let owner = server
+        .anonymous()
+        .signed_in("owner", &server.owner_password);
+    prune(&owner, json!({ "keep": 1 })).expect(403);
+    let after = events(&admin);
+    assert_eq!(
+        after[after.len() - before.len()..],
+        before,
+        "nothing is gone"
+    );
+    let denied = |event: &&Value| event["action"] == "audit.prune" && event["outcome"] == "denied";
+    assert_eq!(
+        after.iter().filter(denied).count(),
+        4,
+        "each attempt is recorded"
+    );
+    // What would cut nothing is no attempt.
+    prune(&admin, json!({ "before": "2020-01-01T00:00:00Z" })).expect(200);
+    prune(&admin, json!({ "keep": 1000 })).expect(200);
+    // On the machine: through the socket, and with the command.
+    let line = crate::command_line::Line::of(&server);
+    line.ok(&["audit", "prune", "--keep", "5"]);
+    prune(&server.local(), json!({ "keep": 0 })).expect(200);
+    assert_eq!(events(&admin).len(), 1);
+}
+
+#[test]
+fn how_many_days_stay_is_a_setting() {
+    let server = Server::start_with(&["--audit-keep-min", "7"], &[]);
+    let refused = prune(&server.admin(), json!({ "keep": 1 }))
+        .expect(403)
+        .json();
+    assert!(
+        refused["detail"].as_str().unwrap().contains("last 7 days"),
+        "{refused}"
+    );
+    let server = unbound();
+    prune(&server.admin(), json!({ "keep": 1 })).expect(200);
 }

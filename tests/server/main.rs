@@ -1,6 +1,6 @@
 //! Tests of the running server from outside, one module a behaviour.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod audit;
 mod audit_retention;
@@ -11,6 +11,7 @@ mod command_line;
 mod console;
 mod durability;
 mod faults;
+mod files;
 mod flooding;
 mod folder;
 mod forward_auth;
@@ -26,6 +27,7 @@ mod sealed;
 mod support;
 mod surfaces;
 mod transcripts;
+mod unread;
 mod usage;
 mod verify;
 mod vspc;

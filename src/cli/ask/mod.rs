@@ -54,6 +54,9 @@ impl Server {
             if socket::answers(&socket)? {
                 return Ok(Server::Running(socket));
             }
+            if !folder::is_ours(data) {
+                return Err(folder::not_initialised(data).into());
+            }
             // No socket, or one that a killed server has left. The lock tells whether that is so.
             match Folder::open_unless_locked(data)? {
                 Some(folder) => return Stopped::open(folder).map(|it| Server::Stopped(it.into())),

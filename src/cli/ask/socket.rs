@@ -6,6 +6,7 @@
 use super::Answer;
 use crate::cli::failure::{Failure, Result};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +19,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Whether somebody listens. A socket that a killed server has left does not count.
 pub fn answers(path: &Path) -> Result<bool> {
     match UnixStream::connect(path) {
-        Ok(_) => Ok(true),
+        Ok(stream) => check_server(&stream, path).map(|()| true),
         Err(err)
             if matches!(
                 err.kind(),
@@ -32,6 +33,27 @@ pub fn answers(path: &Path) -> Result<bool> {
             path.display()
         ))),
     }
+}
+
+/// Refuses a server that is not the folder's: the kernel says who listens, and only its owner or root may.
+fn check_server(stream: &UnixStream, path: &Path) -> Result<()> {
+    let told = |err: std::io::Error| {
+        Failure::refused(format!(
+            "the socket {} cannot be used: {err}",
+            path.display()
+        ))
+    };
+    let server = rustix::net::sockopt::socket_peercred(stream).map_err(|err| told(err.into()))?;
+    let folder = path.parent().unwrap_or(path);
+    let owner = std::fs::metadata(folder).map_err(told)?.uid();
+    let uid = server.uid.as_raw();
+    if uid == owner || uid == 0 {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "user {uid} listens on {}, but the folder belongs to user {owner}; nothing was sent. Find out what that process is",
+        path.display()
+    )))
 }
 
 /// Sends a request and reads its whole answer.
@@ -55,7 +77,14 @@ pub fn exchange_within(
         head.push_str("Content-Type: application/json\r\n");
     }
     head.push_str("\r\n");
-    let received = transfer(path, patience, head.as_bytes(), body).map_err(|err| {
+    let stream = UnixStream::connect(path).map_err(|err| {
+        Failure::refused(format!(
+            "the socket {} cannot be used: {err}; nothing was asked",
+            path.display()
+        ))
+    })?;
+    check_server(&stream, path)?;
+    let received = transfer(stream, patience, head.as_bytes(), body).map_err(|err| {
         Failure::refused(format!(
             "the server at {} did not answer: {err}; whether it did what was asked is not known",
             path.display()
@@ -69,8 +98,12 @@ pub fn exchange_within(
     })
 }
 
-fn transfer(path: &Path, patience: Duration, head: &[u8], body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(path)?;
+fn transfer(
+    mut stream: UnixStream,
+    patience: Duration,
+    head: &[u8],
+    body: &[u8],
+) -> std::io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     // A server that refuses early stops reading: its answer counts, not the failed write.

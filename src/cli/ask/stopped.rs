@@ -31,11 +31,14 @@ impl Stopped {
             return Err(not_initialised(folder.path()).into());
         }
         let files = folder.read_key_files()?;
-        let app = setup::open(&folder.database(), files, PRESETS, wall_clock)?;
         // Every change, and every verification, waits until the keys are in memory.
-        setup::load_keys(&app)?;
-        let service =
-            Router::new(app.clone(), Trust::default(), SURFACES, &Mounts::default()).service();
+        let app = setup::open_for_a_command(&folder.database(), files, PRESETS, wall_clock)?;
+        // This process asks itself: whoever may open the folder is its administrator, as at the server's socket.
+        let trust = Trust {
+            own_uid: rustix::process::geteuid().as_raw(),
+            ..Trust::default()
+        };
+        let service = Router::new(app.clone(), trust, SURFACES, &Mounts::default()).service();
         Ok(Stopped {
             app,
             service,
@@ -58,7 +61,7 @@ impl Stopped {
         Ok(Answer {
             status: reply.status,
             link: link.map(|value| String::from_utf8_lossy(value).into_owned()),
-            body: reply.body,
+            body: reply.body.into(),
         })
     }
 

@@ -2,9 +2,10 @@
 
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::print_bytes;
+use crate::files::{NewFile, Readers};
 use clap::Command;
 use clap_mangen::Man;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct ManArgs {
@@ -15,7 +16,7 @@ pub struct ManArgs {
 
 pub fn run(args: &ManArgs, program: Command) -> Result<End> {
     match &args.out {
-        Some(folder) => clap_mangen::generate_to(program, folder).map_err(|err| {
+        Some(folder) => write_all(&program, folder).map_err(|err| {
             Failure::refused(format!(
                 "the pages cannot be written to {}: {err}",
                 folder.display()
@@ -30,4 +31,24 @@ pub fn run(args: &ManArgs, program: Command) -> Result<End> {
         }
     }
     Ok(End::Done)
+}
+
+/// A page for the program and for each command below it, named as `git` names its pages. Takes the place of older pages.
+fn write_all(program: &Command, folder: &Path) -> std::io::Result<()> {
+    let mut program = program.clone().disable_help_subcommand(true);
+    program.build();
+    write(&program, folder)
+}
+
+fn write(command: &Command, folder: &Path) -> std::io::Result<()> {
+    if command.is_hide_set() {
+        return Ok(());
+    }
+    for below in command.get_subcommands() {
+        write(below, folder)?;
+    }
+    let page = Man::new(command.clone());
+    let mut file = NewFile::replacing(&folder.join(page.get_filename()), Readers::Everybody)?;
+    page.render(&mut file)?;
+    file.replace().map(drop)
 }

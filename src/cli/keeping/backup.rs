@@ -2,12 +2,15 @@
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::output::Output;
+use crate::cli::show::table::harmless;
 use crate::cli::show::{self, Common};
+use crate::config::owner;
+use crate::files::Readers;
+use crate::files::beneath::Beneath;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write, stderr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,6 +33,9 @@ struct Made {
     bytes: u64,
     made_at: String,
     scheduled: bool,
+    /// What is in the database and is not Latchkey's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +51,13 @@ pub fn run(args: &BackupArgs) -> Result<End> {
         None => ask(&server, None)?,
         Some(file) => at(&server, &args.common.data.data, file)?,
     };
+    if !made.left_out.is_empty() {
+        let names: Vec<String> = made.left_out.iter().map(|name| harmless(name)).collect();
+        eprintln!(
+            "latchkey: left out of the backup, because it is not Latchkey's: {}; latchkey doctor says how to remove it",
+            names.join(", ")
+        );
+    }
     if args.common.json {
         show::print(&serde_json::to_string(&made).unwrap_or_default())?;
         return Ok(End::Done);
@@ -71,56 +84,52 @@ fn ask(server: &Server, file: Option<&Path>) -> Result<Made> {
 }
 
 /// A backup in a place that the server perhaps cannot write to, or that is another one for it: systemd gives it a view
-/// of its own. Then it makes the backup among the others, and this process, which can, moves it.
+/// of its own. Then it makes the backup among the others, and this process, which can, moves it. So it does where root
+/// runs this for the folder of another user: what root asks for is root's.
 fn at(server: &Server, data: &Path, file: &Path) -> Result<Made> {
-    if file.exists() {
-        return Err(Failure::refused(format!(
-            "{} is there already; a backup replaces nothing, name another file",
-            file.display()
-        )));
+    let output = Output::create(file, Readers::Owner)?;
+    if owner::is_another() {
+        return taken(server, data, output, file)?;
     }
+    // The server makes a file of its own there.
+    drop(output);
     let direct = ask(server, Some(file));
     match (&direct, server) {
         (Ok(_), _) if file.exists() => return direct,
         (Err(_), Server::Stopped(_)) => return direct,
         _ => {}
     }
-    let Ok(made) = ask(server, None) else {
-        return direct;
-    };
-    let name = Path::new(&made.file).file_name().unwrap_or_default();
-    let own = data.join("backups").join(name);
-    let moved = move_to(&own, file);
-    let _ = fs::remove_file(&own);
-    moved.map_err(|err| {
-        Failure::refused(format!(
-            "the backup {} cannot be written: {err}",
-            file.display()
-        ))
-    })?;
-    Ok(Made {
-        file: file.display().to_string(),
-        ..made
-    })
+    match taken(server, data, Output::create(file, Readers::Owner)?, file) {
+        Ok(made) => made,
+        Err(_) => direct,
+    }
 }
 
-/// Whole or not at all, synced, and for its owner alone.
-fn move_to(made: &Path, file: &Path) -> std::io::Result<()> {
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let write = || {
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(true).write(true).mode(0o600);
-        let mut copy = options.open(&partial)?;
-        std::io::copy(&mut File::open(made)?, &mut copy)?;
-        copy.sync_all()?;
-        fs::rename(&partial, file)?;
-        File::open(file.parent().unwrap_or(file))?.sync_all()
+/// Has a backup made among the others and takes it from there. The outer failure is that none could be made.
+fn taken(server: &Server, data: &Path, mut output: Output, file: &Path) -> Result<Result<Made>> {
+    let made = ask(server, None)?;
+    let take = || {
+        let name = Path::new(&made.file).file_name();
+        let name = name.and_then(|name| name.to_str()).unwrap_or_default();
+        // What the server says is not believed: a backup is a plain file of the folder's owner in its place.
+        let mut own = Beneath::open(data, "backups", name).map_err(|err| {
+            Failure::refused(format!(
+                "the backup {name} cannot be taken from the folder backups of {}: {err}",
+                data.display()
+            ))
+        })?;
+        output.copy_from(&mut own.file)?;
+        let bytes = output.put_in_place()?;
+        if let Err(err) = own.remove() {
+            eprintln!("latchkey: the copy in the data folder stays: {err}");
+        }
+        Ok(bytes)
     };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&partial);
-    })
+    Ok(take().map(|bytes| Made {
+        file: file.display().to_string(),
+        bytes,
+        ..made
+    }))
 }
 
 /// The same place, for a process with another current folder.

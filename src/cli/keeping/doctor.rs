@@ -6,16 +6,53 @@ use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show;
 use crate::cli::show::Common;
 use crate::cli::show::table::harmless;
-use crate::config::folder::{KEY_FILES, check_key_file};
+use crate::config::folder::{KEY_FILES, check_key_file, is_ours};
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 #[derive(clap::Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DoctorArgs {
+    #[command(subcommand)]
+    command: Option<DoctorCommand>,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum DoctorCommand {
+    /// Accept what was changed past Latchkey as it is now, after you have looked at it
+    ///
+    /// What does not fit its seal opens nothing: keys, users and workspaces are disabled, keys of such a policy are
+    /// refused, such a catalog is empty, and such a session has ended. This seals it as it is, records that in the audit
+    /// log, and says how to enable it.
+    #[command(
+        after_help = "Examples:\n  latchkey doctor accept key k3J9aQ0xZb && latchkey key enable k3J9aQ0xZb\n  \
+                      latchkey doctor accept user alice\n  latchkey doctor accept policy standard --data /var/lib/latchkey"
+    )]
+    Accept(AcceptArgs),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct AcceptArgs {
+    /// What it is: catalog, key, policy, session, user or workspace
+    kind: String,
+    /// Its name, slug or id, as doctor names it
+    id: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The server's answer.
+#[derive(Deserialize)]
+struct Accepted {
+    name: String,
+    next: Option<String>,
 }
 
 /// The server's answer, and ours.
@@ -35,6 +72,9 @@ struct Check {
 }
 
 pub fn run(args: &DoctorArgs) -> Result<End> {
+    if let Some(DoctorCommand::Accept(args)) = &args.command {
+        return accept(args);
+    }
     let doctor = examine(&args.common.data.data);
     if args.common.json {
         show::print(&serde_json::to_string(&doctor).unwrap_or_default())?;
@@ -48,8 +88,37 @@ pub fn run(args: &DoctorArgs) -> Result<End> {
     })
 }
 
+fn accept(args: &AcceptArgs) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    let body = json!({ "kind": args.kind, "id": args.id });
+    let answer = server.ask("POST", &Target::of(&["doctor", "accept"]), Some(&body))?;
+    if args.common.json {
+        show::print(&answer.text())?;
+        return Ok(End::Done);
+    }
+    let accepted: Accepted = answer.json()?;
+    let mut text = format!("{}: accepted as it is now.", harmless(&accepted.name));
+    if let Some(next) = &accepted.next {
+        text.push_str(&format!(
+            " It is disabled; enable it with:\n  {}",
+            harmless(next)
+        ));
+    }
+    show::print(&text)?;
+    Ok(End::Done)
+}
+
 /// All findings. A server that cannot be asked is a finding itself.
 fn examine(data: &Path) -> Doctor {
+    if let Some(check) = wrong_folder(data) {
+        return Doctor {
+            healthy: false,
+            checks: vec![check],
+            unseen: vec![
+                "anything else: without the data folder there is nothing to look into".to_owned(),
+            ],
+        };
+    }
     let mut checks = files(data);
     let target = Target::of(&["doctor"]);
     let told = Server::reach(data)
@@ -77,6 +146,39 @@ fn examine(data: &Path) -> Doctor {
         checks,
         unseen,
     }
+}
+
+/// What is wrong with the folder itself; nothing else is asked then, because no other answer would be true.
+fn wrong_folder(data: &Path) -> Option<Check> {
+    let shown = data.display();
+    let failed = |text: String, advice: &str| Some(Check::failed("data folder", &text, advice));
+    let named = "is --data right? Without it LATCHKEY_DATA counts, or else ./latchkey-data";
+    let found = match fs::metadata(data) {
+        Ok(found) => found,
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            return failed(format!("{shown} is not there"), named);
+        }
+        Err(err) => return failed(format!("{shown} cannot be looked into: {err}"), named),
+    };
+    if !found.is_dir() {
+        return failed(format!("{shown} is not a folder"), named);
+    }
+    if let Err(err) = fs::read_dir(data) {
+        let advice = format!(
+            "it belongs to user {0}; run this as that user or as root: sudo latchkey doctor --data {shown}",
+            found.uid()
+        );
+        return failed(format!("{shown} cannot be looked into: {err}"), &advice);
+    }
+    if !is_ours(data) {
+        let advice =
+            format!("{named}; a new data folder is made with: latchkey init --data {shown}");
+        return failed(
+            format!("{shown} holds no data of Latchkey: neither a database nor a pepper"),
+            &advice,
+        );
+    }
+    None
 }
 
 /// What the folder shows to whoever may look into it.

@@ -7,12 +7,15 @@ use crate::cli::show::table::harmless;
 use crate::cli::typed;
 use crate::config::DataArgs;
 use crate::config::folder::{Contents, Folder, socket_of};
+use crate::config::owner::as_caller;
 use crate::domain::keeping::tombstone::Tombstones;
 use crate::domain::key::keyfile::KeyFiles;
+use crate::ops::keeping::backup::names;
 use crate::ops::keeping::restore::{self, Restored, Wanted};
 use crate::ops::setup::TOMBSTONES;
+use crate::store::Foreign;
 use serde::Serialize;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +50,8 @@ struct RestoredBody<'a> {
     closed: &'a [String],
     /// What had been changed in the backup past Latchkey, and was closed too.
     altered: &'a [String],
+    /// What was in the backup and is not Latchkey's.
+    left_out: Vec<String>,
     old_database: Option<String>,
 }
 
@@ -54,7 +59,7 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
     let data = &args.data.data;
     let folder = open(data)?;
     let files = keys_of(&folder)?;
-    check_file(&args.file, &folder)?;
+    let mut backup = open_backup(&args.file, &folder)?;
     let (tombstones, known) = tombstones(args, &folder)?;
     if !known && folder.database().exists() {
         eprintln!(
@@ -69,7 +74,7 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
         ),
         args.yes,
     )?;
-    let staged = folder.stage(&args.file)?;
+    let staged = folder.stage(&mut backup, &args.file)?;
     let now = wall_clock();
     let uid = rustix::process::geteuid().as_raw();
     let prepared = restore::prepare(
@@ -129,19 +134,28 @@ fn keys_of(folder: &Folder) -> Result<KeyFiles> {
     Ok(folder.read_key_files()?)
 }
 
-/// Refuses what cannot be a backup as `latchkey backup` makes them.
-fn check_file(file: &Path, folder: &Folder) -> Result<()> {
+/// Opens the backup; refuses what cannot be one as `latchkey backup` makes them.
+fn open_backup(file: &Path, folder: &Folder) -> Result<File> {
     let shown = file.display();
-    let found = fs::metadata(file).map_err(|err| {
+    let opened = as_caller(|| {
+        let found = fs::metadata(file)?;
+        // Opening a pipe would wait for a writer.
+        match found.is_file() {
+            true => File::open(file).map(Some),
+            false => Ok(None),
+        }
+    });
+    let unreadable = |err: std::io::Error| {
         Failure::refused(format!(
             "{shown} cannot be read: {err}; nothing was changed"
         ))
-    })?;
-    if !found.is_file() {
+    };
+    let Some(opened) = opened.map_err(unreadable)? else {
         return Err(Failure::refused(format!(
             "{shown} is not a file; nothing was changed"
         )));
-    }
+    };
+    let found = opened.metadata().map_err(unreadable)?;
     if let Ok(database) = fs::metadata(folder.database())
         && (database.dev(), database.ino()) == (found.dev(), found.ino())
     {
@@ -151,14 +165,14 @@ fn check_file(file: &Path, folder: &Folder) -> Result<()> {
     }
     for suffix in ["-wal", "-journal"] {
         let beside = format!("{shown}{suffix}");
-        if fs::metadata(&beside).is_ok_and(|log| log.len() > 0) {
+        if as_caller(|| fs::metadata(&beside)).is_ok_and(|log| log.len() > 0) {
             return Err(Failure::refused(format!(
                 "{beside} lies beside it: this is a copy of a database in use and not whole; make backups with: latchkey \
                  backup FILE. Nothing was changed"
             )));
         }
     }
-    Ok(())
+    Ok(opened)
 }
 
 /// What is known to have ended, and whether anything is known.
@@ -167,7 +181,11 @@ fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)>
         .tombstones
         .clone()
         .unwrap_or_else(|| folder.path().join(TOMBSTONES));
-    let read = match fs::read(&path) {
+    let read = match args.tombstones {
+        Some(_) => as_caller(|| fs::read(&path)),
+        None => fs::read(&path),
+    };
+    let read = match read {
         Ok(bytes) => Tombstones::parse(&bytes),
         Err(err) if err.kind() == std::io::ErrorKind::NotFound && args.tombstones.is_none() => {
             return Ok((Tombstones::default(), false));
@@ -212,6 +230,7 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             tombstones: known,
             closed: &closed,
             altered: &restored.altered,
+            left_out: restored.left_out.iter().map(Foreign::shown).collect(),
             old_database: old.map(|path| path.display().to_string()),
         };
         return print(&serde_json::to_string(&body).unwrap_or_default());
@@ -230,6 +249,12 @@ fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>
             "  changed in the backup past Latchkey, closed and to be looked at ({}): {}\n",
             restored.altered.len(),
             harmless(&restored.altered.join(", "))
+        ));
+    }
+    if !restored.left_out.is_empty() {
+        text.push_str(&format!(
+            "  left out, because it is not Latchkey's: {}\n",
+            harmless(&names(&restored.left_out))
         ));
     }
     if !known {

@@ -2,16 +2,17 @@
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::output::Output;
 use crate::cli::show::print;
 use crate::cli::typed;
 use crate::config::DataArgs;
-use crate::config::folder::{Folder, KEY_FILES, key_file_of};
+use crate::config::folder::{Folder, KEY_FILES, key_file_text};
+use crate::config::owner::as_caller;
 use crate::domain::keeping::locked;
+use crate::files::Readers;
 use clap::Subcommand;
 use serde_json::json;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Save pepper and sealing key under a passphrase, and put them back.
@@ -55,23 +56,20 @@ pub fn run(command: &SecretsCommand) -> Result<End> {
 fn backup(args: &SecretsArgs) -> Result<End> {
     let data = &args.data.data;
     let server = Server::reach(data)?;
-    if args.file.exists() {
-        return Err(Failure::refused(format!(
-            "{} is there already; it was left as it is, name another file",
-            args.file.display()
-        )));
-    }
+    // Before anything is asked, and gone again: a prompt may be broken off.
+    drop(output(args)?);
     let passphrase = typed::new_secret("New passphrase", args.passphrase_file.as_deref())?;
     let mut text = String::new();
     for name in KEY_FILES {
-        let path = key_file_of(data, name);
-        let content = fs::read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
+        let content = key_file_text(data, name).map_err(Failure::Refused)?;
         text.push_str(&format!("[{name}]\n{}\n", content.trim_end()));
     }
     let locked = locked::lock(&passphrase, &text)?;
     let target = Target::of(&["backups", "secrets"]);
     server.ask("POST", &target, Some(&json!({})))?;
-    write_new(&args.file, &locked)?;
+    let mut output = output(args)?;
+    output.write_text(&locked)?;
+    output.put_in_place()?;
     print(&format!(
         "{} holds pepper and sealing key. Without the passphrase it is worth nothing; keep both, and apart from backups.",
         args.file.display()
@@ -79,8 +77,14 @@ fn backup(args: &SecretsArgs) -> Result<End> {
     Ok(End::Done)
 }
 
+/// The file is of no use without the passphrase, so it may lie on a disk that keeps no modes.
+fn output(args: &SecretsArgs) -> Result<Output> {
+    Output::create(&args.file, Readers::OwnerIfKept)
+}
+
 fn restore(args: &SecretsArgs) -> Result<End> {
-    let file = fs::read_to_string(&args.file).map_err(|err| unreadable(&args.file, &err))?;
+    let file =
+        as_caller(|| fs::read_to_string(&args.file)).map_err(|err| unreadable(&args.file, &err))?;
     let passphrase = typed::secret("Passphrase", args.passphrase_file.as_deref())?;
     let Some(text) = locked::unlock(&passphrase, &file)? else {
         return Err(Failure::refused(format!(
@@ -137,33 +141,6 @@ fn parts(text: &str) -> Option<Vec<(&'static str, String)>> {
         rest = after;
     }
     Some(found)
-}
-
-/// Whole or not at all, and for its owner alone.
-fn write_new(path: &Path, text: &str) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let write = || {
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&partial)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&partial, path)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(|err| {
-        let _ = fs::remove_file(&partial);
-        Failure::refused(format!("{} cannot be written: {err}", path.display()))
-    })
 }
 
 fn unreadable(path: &Path, err: &std::io::Error) -> Failure {

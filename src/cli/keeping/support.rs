@@ -2,12 +2,13 @@
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
+use crate::cli::output::Output;
 use crate::cli::show::print;
 use crate::config::DataArgs;
+use crate::files::Readers;
 use serde_json::{Value, json};
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
@@ -20,16 +21,9 @@ pub struct SupportArgs {
 
 pub fn run(args: &SupportArgs) -> Result<End> {
     let data = &args.data.data;
-    let failed = |err: &dyn std::fmt::Display| {
-        Failure::refused(format!("{} cannot be written: {err}", args.file.display()))
-    };
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&args.file)
-        .map_err(|err| failed(&err))?;
+    let output = || Output::create(&args.file, Readers::Owner);
+    // Before anything is asked, and gone again: the answer may take long.
+    drop(output()?);
     let told = Server::reach(data).and_then(|server| {
         let running = matches!(server, Server::Running(_));
         let answer = server.ask("POST", &Target::of(&["doctor", "bundle"]), Some(&json!({})))?;
@@ -48,10 +42,9 @@ pub fn run(args: &SupportArgs) -> Result<End> {
         "system": system(),
     });
     let text = serde_json::to_string_pretty(&bundle).unwrap_or_default();
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all())
-        .map_err(|err| failed(&err))?;
+    let mut output = output()?;
+    output.write_text(&format!("{text}\n"))?;
+    output.put_in_place()?;
     print(&format!(
         "{}: no secrets, digests or names in it; read it before you send it",
         args.file.display()

@@ -49,7 +49,8 @@ pub enum AuditCommand {
     #[command(
         after_help = "Examples:\n  latchkey audit export > audit-2026.jsonl && latchkey audit prune --before 2027-01-01T00:00:00Z\n  \
                       latchkey audit prune --keep 100000\n\n\
-                      latchkey serve --audit-keep-days and --audit-keep-events do this by themselves."
+                      Run on the server's machine, this may cut everything. Over the network the events of the last \
+                      --audit-keep-min days stay. latchkey serve --audit-keep-days and --audit-keep-events do this automatically."
     )]
     Prune(PruneArgs),
 }

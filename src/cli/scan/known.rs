@@ -3,6 +3,7 @@
 use super::reader::Finding;
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{Failure, Result};
+use crate::config::owner;
 use crate::domain::sorted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -60,6 +61,8 @@ pub fn ask(data: &Path, findings: &[Finding]) -> Store {
 }
 
 fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
+    // All files have been read, with the caller's own rights.
+    owner::work_as_owner_of(data)?;
     let server = Server::reach(data)?;
     let texts: BTreeSet<&str> = sorted::gathered(findings.iter().map(|it| it.text.as_str()));
     let texts: Vec<&str> = texts.into_iter().collect();

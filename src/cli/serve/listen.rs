@@ -1,14 +1,15 @@
 //! Where the server listens: what systemd hands over, or what the settings say; and the Unix socket of the folder.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::systemd::Inherited;
 use crate::config::ServeArgs;
 use crate::error::{Error, Result};
+use crate::files::private;
 use crate::http::server::Listener;
 use crate::http::server::tls::LiveTls;
 
@@ -74,7 +75,7 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
         ))
     };
     match fs::symlink_metadata(path) {
-        Ok(stale) if stale.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+        Ok(stale) if stale.file_type().is_socket() => private::remove(path).map_err(failed)?,
         Ok(_) => {
             return Err(Error::Unavailable(format!(
                 "{} is there and is no socket; move it away",
@@ -84,6 +85,6 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
         Err(_) => {}
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+    private::close_to_others(path).map_err(failed)?;
     Ok(listener)
 }

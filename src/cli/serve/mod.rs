@@ -11,19 +11,18 @@ use crate::config::folder::{Contents, Folder, not_initialised};
 use crate::dialects::{PRESETS, SECTIONS, SURFACES, console};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::files::private;
 use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::keeping::backup::Schedule;
-use crate::ops::keeping::recorded;
 use crate::ops::oversight::retention::Retention;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 pub use claim::claim;
 use reload::InForce;
 use serde::Serialize;
-use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -102,7 +101,7 @@ struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(err) = fs::remove_file(&self.0) {
+        if let Err(err) = private::remove(&self.0) {
             log::warn!("{} was not removed: {err}", self.0.display());
         }
     }
@@ -146,6 +145,7 @@ impl Doors<'_> {
                 keep: usize::from(settings.backup_keep),
             });
         }
+        app.keep_audit_days(settings.audit_keep_min);
         start_background(&app, settings.usage_interval(), settings.audit_retention())?;
         start_watching(&app, self.tls.clone())?;
         systemd::start_watchdog(&app, self.folder.socket())?;
@@ -198,7 +198,6 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
             );
             std::thread::sleep(LOAD_AGAIN);
         }
-        recorded::warn(&loading);
     };
     spawn("key loader", load)?;
     spawn("upkeep", move || upkeep::run(&keeping, interval, retention))

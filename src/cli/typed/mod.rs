@@ -4,6 +4,7 @@
 mod unseen;
 
 use super::failure::{Failure, Result};
+use crate::config::owner::as_caller;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::Path;
@@ -34,7 +35,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
 /// A secret: from a file, else typed on the terminal without echo, else the first line of standard input.
 pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
     if let Some(path) = file {
-        let open = File::open(path).map_err(|err| {
+        let open = as_caller(|| File::open(path)).map_err(|err| {
             Failure::refused(format!("{} cannot be opened: {err}", path.display()))
         })?;
         return first_line(BufReader::new(open));
@@ -66,7 +67,7 @@ pub fn whole(path: &Path) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        std::fs::read(path)
+        as_caller(|| std::fs::read(path))
     };
     read.map_err(|err| Failure::refused(format!("{} cannot be read: {err}", path.display())))
 }

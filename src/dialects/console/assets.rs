@@ -3,10 +3,10 @@
 use super::MOUNT;
 use crate::domain::audit::digest_of;
 use crate::error::{Error, Result};
-use crate::http::reply::Reply;
+use crate::http::reply::{Body, Reply};
 use crate::http::route::Call;
 use include_flate::{IFlate, flate};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 flate!(static STYLE: IFlate from "assets/console/console.css");
 flate!(static SCRIPT: IFlate from "assets/console/console.js");
@@ -19,11 +19,23 @@ const FILES: [(&str, &str, &LazyLock<IFlate>); 3] = [
     ("icon.svg", "image/svg+xml", &ICON),
 ];
 
+/// The files unpacked, in their order, and their version. Kept once: every answer refers to the same bytes.
+static UNPACKED: LazyLock<([Body; 3], String)> = LazyLock::new(|| {
+    let contents = FILES.map(|file| Body::from(file.2.decoded()));
+    let digest = digest_of(&contents.each_ref().map(AsRef::as_ref));
+    let version = digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    (contents, version)
+});
+
 /// `GET /console/assets/{name}`; the version in the query makes a file cacheable for ever.
 pub fn send(call: &Call<'_>) -> Result<Option<Reply>> {
-    let (_, kind, content) = FILES
+    let ((_, kind, _), content) = FILES
         .iter()
-        .find(|(name, _, _)| *name == call.param("name"))
+        .zip(&UNPACKED.0)
+        .find(|((name, _, _), _)| *name == call.param("name"))
         .ok_or(Error::NotFound("path"))?;
     let current = call.request.query() == format!("v={}", version());
     let cache = if current {
@@ -34,7 +46,7 @@ pub fn send(call: &Call<'_>) -> Result<Option<Reply>> {
     let reply = Reply::new(200)
         .with("cache-control", cache)
         .with("content-security-policy", "default-src 'none'; sandbox")
-        .body(kind, content.decoded());
+        .body(kind, Body::clone(content));
     Ok(Some(reply))
 }
 
@@ -44,13 +56,5 @@ pub fn address(name: &str) -> String {
 }
 
 fn version() -> &'static str {
-    static VERSION: OnceLock<String> = OnceLock::new();
-    VERSION.get_or_init(|| {
-        let contents = FILES.map(|file| file.2.decoded());
-        let digest = digest_of(&contents.each_ref().map(Vec::as_slice));
-        digest[..6]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    })
+    &UNPACKED.1
 }

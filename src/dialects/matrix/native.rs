@@ -55,6 +55,7 @@ pub const LINES: &[Line] = &[
     line("POST",   "/audit-events/prune",  Everywhere(ServerAdmin)).with(r#"{"keep":1000000}"#),
     line("GET",    "/usage",               Here(KeysRead)).on(Thing::Key).asking("key={id}"),
     line("GET",    "/doctor",              Everywhere(ServerAdmin)),
+    line("POST",   "/doctor/accept",       Local(ServerAdmin)).with(r#"{"kind":"policy","id":"standard"}"#),
     line("POST",   "/doctor/bundle",       EverywhereBoth(ServerAdmin, AuditRead)),
     line("GET",    "/backups",             Everywhere(ServerAdmin)),
     line("POST",   "/backups",             Everywhere(ServerAdmin)),

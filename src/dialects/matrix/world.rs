@@ -186,7 +186,7 @@ impl World {
 
     fn answer(&self, request: &Request) -> (u16, String) {
         let reply = (self.service.answer)(request, Lane::Blocking).unwrap();
-        (reply.status, String::from_utf8(reply.body).unwrap())
+        (reply.status, String::from_utf8(reply.body.into()).unwrap())
     }
 
     /// The id of a new thing in `below`, and its secret.

@@ -90,6 +90,7 @@ const ROUTES: &[Route] = &strict([
     post  (        "/audit-events/prune", Caller,   oversight::prune),
     // The server itself
     get   (        "/doctor",             Caller,   doctor::examine),
+    post  (        "/doctor/accept",      Caller,   doctor::accept),
     post  (        "/doctor/bundle",      Caller,   doctor::bundle),
     get   (        "/backups",            Caller,   backups::list),
     post  (        "/backups",            Caller,   backups::create),

@@ -5,7 +5,7 @@
 //! credential, a body or a path parameter, the request id. The tests of `dialects` hold it against the route tables.
 
 use crate::error::{Error, Result};
-use crate::http::reply::Reply;
+use crate::http::reply::{Body, Reply};
 use crate::http::route::Call;
 use include_flate::{IFlate, flate};
 use serde_json::{Map, Value, json};
@@ -40,15 +40,15 @@ const ANY: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "pu
 
 /// `GET /v1/openapi.json`
 pub fn document(_: &Call<'_>) -> Result<Reply> {
-    static DOCUMENT: OnceLock<Vec<u8>> = OnceLock::new();
+    static DOCUMENT: OnceLock<Body> = OnceLock::new();
     let text = match DOCUMENT.get() {
         Some(text) => text,
         None => {
             let text = serde_json::to_vec(&assemble()?).map_err(Error::internal)?;
-            DOCUMENT.get_or_init(|| text)
+            DOCUMENT.get_or_init(|| text.into())
         }
     };
-    Ok(Reply::new(200).body("application/json", text.clone()))
+    Ok(Reply::new(200).body("application/json", Body::clone(text)))
 }
 
 /// The whole document.

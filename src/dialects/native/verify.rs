@@ -124,7 +124,8 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
             items,
             next_cursor: None,
         },
-    ))
+    )
+    .repeatable())
 }
 
 /// `POST /v1/keys/identify`: whose secrets texts are that were found where they should not be. Unlike a
@@ -145,7 +146,8 @@ pub fn identify(call: &Call<'_>) -> Result<Reply> {
             items,
             next_cursor: None,
         },
-    ))
+    )
+    .repeatable())
 }
 
 /// What a request is about that has no other member than `items`.

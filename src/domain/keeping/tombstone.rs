@@ -116,7 +116,10 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         .filter_map(|(is, verb)| is.then_some(verb));
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
-        (_, "create" | "install" | "issue" | "page" | "reveal" | "tampered") => Vec::new(),
+        (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
+        (_, "accept" | "create" | "install" | "issue" | "page" | "reveal" | "tampered") => {
+            Vec::new()
+        }
         (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
         (Kind::Policy, "delete") => Vec::new(),
         (_, "delete" | "revoke") => vec![Verb::Deleted],
@@ -439,13 +442,14 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 32] = [
+        const KNOWN: [&str; 37] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
             "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
             "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
             "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit",
             "user.password", "user.roles", "user.set_up", "workspace.create", "workspace.delete", "workspace.edit",
-            "session.create", "session.delete", "session.refresh",
+            "session.create", "session.delete", "session.refresh", "catalog.accept", "key.accept", "policy.accept",
+            "user.accept", "workspace.accept",
         ];
         let mut folders = vec![std::path::PathBuf::from("src/ops")];
         while let Some(folder) = folders.pop() {

@@ -3,6 +3,7 @@
 //! What verification needs of a key is [`live::Live`]; the rules that decide are in [`verdict`].
 
 pub mod address;
+pub mod changes;
 pub mod keyfile;
 pub mod live;
 pub mod pepper;

@@ -1,6 +1,9 @@
-//! Passwords: which are accepted, and their Argon2id digests (RFC 9106; 19 MiB, 2 passes, 1 lane).
+//! Passwords: which are accepted, and their digests: Argon2id (RFC 9106; 19 MiB, 2 passes, 1 lane), then an HMAC under
+//! the pepper.
 
+use crate::domain::key::pepper::{Pepper, Peppers, same};
 use crate::domain::key::secret;
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use argon2::{Algorithm, Argon2, Params, Version};
 use include_flate::flate;
@@ -24,9 +27,20 @@ flate!(
     static COMMON: IFlate from "assets/common-passwords.txt"
 );
 
-/// A salt and the Argon2id digest of a password with it.
+/// What is stored of a password: 16 bytes of salt, and an HMAC under a version of the pepper over the user's uid and the
+/// Argon2id output. It fits that user alone, and nobody can make one, or try passwords against one, without the pepper
+/// (the keyed step of NIST SP 800-63B-4, 3.1.1.2).
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PasswordDigest(pub Vec<u8>);
+pub struct PasswordDigest {
+    pub bytes: Vec<u8>,
+    /// The version of the pepper.
+    pub pepper: u32,
+}
+
+/// A salt and the Argon2id output of a password with it: the slow part, which does not depend on the user. It is bound
+/// to a user before it is stored ([`Stretched::bound`]).
+#[derive(Clone)]
+pub struct Stretched(Vec<u8>);
 
 /// Refuses passwords that are too short, too long, common, or made of the user's own name.
 pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
@@ -64,37 +78,65 @@ pub fn generate() -> Result<String> {
     secret::random_text(GENERATED_CHARS)
 }
 
-impl PasswordDigest {
-    /// Digests a password with a fresh salt. Takes tens of milliseconds and 19 MiB.
-    pub fn new(password: &str) -> Result<PasswordDigest> {
+impl Stretched {
+    /// Stretches a password with a fresh salt. Takes tens of milliseconds and 19 MiB.
+    pub fn new(password: &str) -> Result<Stretched> {
         let mut bytes = vec![0; SALT_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
-        let digest = argon2id(password, &bytes)?;
-        bytes.extend(digest);
-        Ok(PasswordDigest(bytes))
+        let output = argon2id(password, &bytes)?;
+        bytes.extend(output);
+        Ok(Stretched(bytes))
     }
 
+    /// What schema 1 stored: salt and Argon2id output. `None` if it is not that long.
+    pub fn of_schema_1(bytes: Vec<u8>) -> Option<Stretched> {
+        (bytes.len() == SALT_BYTES + DIGEST_BYTES).then_some(Stretched(bytes))
+    }
+
+    /// Binds it to a user, with the newest pepper.
+    pub fn bound(self, user: Uid, peppers: &Peppers) -> PasswordDigest {
+        let pepper = peppers.current();
+        let (salt, output) = self.0.split_at(SALT_BYTES);
+        let mut bytes = salt.to_vec();
+        bytes.extend(keyed(pepper, user, output));
+        PasswordDigest {
+            bytes,
+            pepper: pepper.version,
+        }
+    }
+}
+
+impl PasswordDigest {
     /// A digest that no password has: salt and digest are drawn. Comparing with it costs as much as with any other,
     /// making it costs nothing, so that a start need not wait for it.
-    pub fn of_nobody() -> Result<PasswordDigest> {
+    pub fn of_nobody(peppers: &Peppers) -> Result<PasswordDigest> {
         let mut bytes = vec![0; SALT_BYTES + DIGEST_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
-        Ok(PasswordDigest(bytes))
+        Ok(PasswordDigest {
+            bytes,
+            pepper: peppers.current().version,
+        })
     }
 
-    /// Compares a password in the same time whether it matches or not.
-    pub fn matches(&self, password: &str) -> Result<bool> {
+    /// Compares a user's password in the same time whether it matches or not.
+    pub fn matches(&self, password: &str, user: Uid, peppers: &Peppers) -> Result<bool> {
         let (salt, stored) = self
-            .0
+            .bytes
             .split_at_checked(SALT_BYTES)
             .ok_or_else(|| Error::internal("a stored password digest is too short"))?;
-        let digest = argon2id(password, salt)?;
-        let differences = digest
-            .iter()
-            .zip(stored)
-            .fold(0, |sum, (a, b)| sum | (a ^ b));
-        Ok(differences == 0 && stored.len() == DIGEST_BYTES)
+        let output = argon2id(password, salt)?;
+        let (Some(pepper), Ok(stored)) = (peppers.version(self.pepper), stored.try_into()) else {
+            return Ok(false);
+        };
+        Ok(same(&keyed(pepper, user, &output), stored))
     }
+}
+
+/// The keyed step.
+fn keyed(pepper: &Pepper, user: Uid, output: &[u8]) -> [u8; DIGEST_BYTES] {
+    let mut bytes = user.0.to_be_bytes().to_vec();
+    bytes.extend(output);
+    pepper.seal_bytes("password", &bytes)
 }
 
 fn argon2id(password: &str, salt: &[u8]) -> Result<[u8; DIGEST_BYTES]> {
@@ -113,27 +155,56 @@ mod tests {
 
     #[test]
     fn nobodys_digest_is_like_any_other_and_matches_nothing() {
-        let nobody = PasswordDigest::of_nobody().unwrap();
-        assert_eq!(nobody.0.len(), PasswordDigest::new("x").unwrap().0.len());
-        assert!(!nobody.matches("").unwrap() && !nobody.matches("x").unwrap());
+        let (peppers, _) = Peppers::generate().unwrap();
+        let nobody = PasswordDigest::of_nobody(&peppers).unwrap();
+        let other = Stretched::new("x").unwrap().bound(Uid(1), &peppers);
+        assert_eq!(nobody.bytes.len(), other.bytes.len());
+        for text in ["", "x"] {
+            assert!(!nobody.matches(text, Uid(1), &peppers).unwrap());
+        }
     }
 
     #[test]
-    fn only_the_same_password_matches() {
-        let digest = PasswordDigest::new("correct horse battery").unwrap();
-        assert!(digest.matches("correct horse battery").unwrap());
+    fn only_the_same_password_of_the_same_user_under_the_same_pepper_matches() {
+        let (peppers, _) = Peppers::generate().unwrap();
+        let (others, _) = Peppers::generate().unwrap();
+        let bound = || {
+            let stretched = Stretched::new("correct horse battery").unwrap();
+            stretched.bound(Uid(1), &peppers)
+        };
+        let digest = bound();
+        let matches = |text: &str, user: u128, peppers: &Peppers| {
+            digest.matches(text, Uid(user), peppers).unwrap()
+        };
+        assert!(matches("correct horse battery", 1, &peppers));
+        // A digest that was copied to another user, and one that was made without this pepper.
+        assert!(!matches("correct horse battery", 2, &peppers));
+        assert!(!matches("correct horse battery", 1, &others));
         for other in [
             "correct horse batterx",
             " correct horse battery",
             "Correct horse battery",
             "",
         ] {
-            assert!(!digest.matches(other).unwrap(), "{other}");
+            assert!(!matches(other, 1, &peppers), "{other}");
         }
-        assert_ne!(
-            digest,
-            PasswordDigest::new("correct horse battery").unwrap()
-        );
+        assert_ne!(digest, bound());
+    }
+
+    /// What schema 1 stored fits nobody until it is bound.
+    #[test]
+    fn a_digest_without_the_keyed_step_fits_nobody() {
+        let (peppers, _) = Peppers::generate().unwrap();
+        let old = Stretched::new("correct horse battery").unwrap();
+        let bare = PasswordDigest {
+            bytes: old.0.clone(),
+            pepper: peppers.current().version,
+        };
+        let text = "correct horse battery";
+        assert!(!bare.matches(text, Uid(1), &peppers).unwrap());
+        let old = Stretched::of_schema_1(old.0).unwrap();
+        let bound = old.bound(Uid(1), &peppers);
+        assert!(bound.matches(text, Uid(1), &peppers).unwrap());
     }
 
     // attacks 177, 178

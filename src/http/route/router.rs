@@ -343,6 +343,9 @@ impl Router {
             Fault::Refused { status: 405, why } => refused(405, why).with("allow", METHODS),
             Fault::Refused { status, why } => refused(status, why),
             Fault::TooLarge { limit_bytes } => error(Error::TooLarge { limit_bytes }),
+            Fault::Unread => error(Error::Unavailable(
+                "too many answers wait for clients that do not read them; try again".to_owned(),
+            )),
         }
     }
 

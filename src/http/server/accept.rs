@@ -10,8 +10,16 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::Listener;
 use super::connection::{self, Front};
 use super::tls::{LiveTls, Opened, shake_hands};
-use super::watch::{Place, TICK};
+use super::watch::{Place, TICK, Via};
 use crate::http::request::Peer;
+
+/// What the kernel may keep of an answer that its client does not read; Linux takes twice this for its own needs. Left to
+/// itself it keeps megabytes for each client, which count against the memory that the system lets the server have.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connections that may wait in the kernel's queue until they have a place. With a shorter queue the kernel drops what
+/// clients send to begin a connection, and these try again only after seconds.
+const QUEUE_MAX: i32 = 4096;
 
 /// How long to wait when the machine has run out of something.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,12 +37,12 @@ impl Door {
         Ok(match listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                spare_pacing(&listener);
+                settle(&listener);
                 Door::Tcp(TcpListener::from_std(listener)?)
             }
             Listener::Tls(listener, tls) => {
                 listener.set_nonblocking(true)?;
-                spare_pacing(&listener);
+                settle(&listener);
                 Door::Tls(TcpListener::from_std(listener)?, tls)
             }
             Listener::Unix(listener) => {
@@ -64,7 +72,7 @@ impl Door {
         match self {
             Door::Tcp(listener) => {
                 let (stream, peer) = accept(listener, false).await?;
-                let place = place(front).await;
+                let place = place(front, Via::Tcp).await;
                 let owner = Arc::clone(front);
                 front.lanes.give(async move {
                     // Registered anew, with the thread that will serve it.
@@ -75,7 +83,7 @@ impl Door {
             }
             Door::Tls(listener, tls) => {
                 let (stream, peer) = accept(listener, true).await?;
-                let place = place(front).await;
+                let place = place(front, Via::Tcp).await;
                 let (owner, identity) = (Arc::clone(front), tls.now());
                 front.lanes.give(async move {
                     let Ok(stream) = TcpStream::from_std(stream) else {
@@ -95,7 +103,7 @@ impl Door {
             Door::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
-                let place = place(front).await;
+                let place = place(front, Via::Unix).await;
                 let (stream, owner) = (stream.into_std()?, Arc::clone(front));
                 front.lanes.give(async move {
                     if let Ok(stream) = UnixStream::from_std(stream) {
@@ -108,12 +116,15 @@ impl Door {
     }
 }
 
+/// Settings that connections inherit. Every kernel has them; one that does not let us choose goes on with its own.
+///
 /// Where all clients are on this machine, the simplest congestion control is enough: others, BBR above all, set a
-/// timer for nearly every answer, against queues that loopback does not have. Connections inherit it.
-fn spare_pacing(listener: &std::net::TcpListener) {
+/// timer for nearly every answer, against queues that loopback does not have.
+fn settle(listener: &std::net::TcpListener) {
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES);
+    let _ = rustix::net::listen(listener, QUEUE_MAX);
     let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
     if listener.local_addr().is_ok_and(is_loopback) {
-        // Every kernel has it; one that does not let us choose goes on with its own.
         let _ = rustix::net::sockopt::set_tcp_congestion(listener, "reno");
     }
 }
@@ -132,17 +143,18 @@ async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::T
 }
 
 /// A place for a connection that has been accepted. Meanwhile further ones wait in the kernel's queue.
-async fn place(front: &Arc<Front>) -> Place {
+async fn place(front: &Arc<Front>, via: Via) -> Place {
     if front.registry.is_empty() {
         // The clock has stood still while nobody was there.
         front.registry.sweep((front.service.now)());
     }
     loop {
-        if let Some(place) = front.registry.enter() {
+        // Begins to listen before it asks, so that a place that is given back in between is not missed.
+        let left = front.registry.left.notified();
+        if let Some(place) = front.registry.enter(via) {
             return place;
         }
-        // Asked again after a tick at the latest: a place may be given back between the two lines.
-        let _ = tokio::time::timeout(TICK, front.registry.left.notified()).await;
+        let _ = tokio::time::timeout(TICK, left).await;
     }
 }
 

@@ -12,6 +12,10 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 
+/// After so many turns of connections a thread takes one from outside: a new connection, an answer from the pool, one that
+/// has to go. tokio's own choice (31) lets these wait for seconds behind thousands of clients that are busy.
+const TURNS_MAX: u32 = 3;
+
 /// Dropping it ends the threads and whatever connections they still have.
 pub struct Lanes {
     handles: Vec<Handle>,
@@ -32,6 +36,7 @@ impl Lanes {
             let runtime = Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
+                .global_queue_interval(TURNS_MAX)
                 // Whoever sends us requests may wait for this very processor: while he gets it, more arrive, and they
                 // are then answered together. Otherwise some clients are answered at once, again and again, and the
                 // others wait until our share of the time is used up.

@@ -6,7 +6,10 @@ use super::pool::Sizes;
 /// What one server bears. All spans are whole seconds, kept with an accuracy of two clock ticks (0.2 s).
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// What all bodies under way may take together, their first 64 KiB each not counted; more is `Fault::Busy`. A single
+    /// What all answers that wait for their clients may take together, the first 8 KiB of each not counted, nor what
+    /// several answers share; beyond it an answer that can be asked for again is `Fault::Unread`.
+    pub answers_bytes_max: usize,
+    /// What all bodies under way may take together, the first 64 KiB of each not counted; more is `Fault::Busy`. A single
     /// body that could never fit is `Fault::TooLarge`.
     pub bodies_bytes_max: usize,
     /// A body may take this long for each 64 KiB; then 408.
@@ -23,6 +26,11 @@ pub struct Limits {
     pub headers_max: usize,
     /// Between two requests, and before the first; then the connection is closed without a word.
     pub idle_s: u64,
+    /// What the first 64 KiB of all bodies under way may take together, the first 4 KiB of each not counted; more is
+    /// `Fault::Busy`.
+    pub small_bodies_bytes_max: usize,
+    /// Of the connections, those that only the Unix socket may have; at most a quarter of them.
+    pub unix_connections_reserved: usize,
     /// A client that takes less than 64 KiB of an answer in this time is cut off.
     pub write_s: u64,
 }
@@ -30,8 +38,16 @@ pub struct Limits {
 /// The longest request line in bytes, its CRLF not counted; more is 414.
 pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// The first bytes of every body, which the bound on connections bounds.
+/// The first bytes of a body, which only the bound on connections bounds: a verification is never refused for the sake of
+/// memory.
+pub const FREE_BODY_BYTES: usize = 4 * 1024;
+
+/// The bytes of a body up to which it counts as a small one.
 pub const SMALL_BODY_BYTES: usize = 64 * 1024;
+
+/// The first bytes of an answer, which only the bound on connections bounds: a verdict is never refused for the sake of
+/// memory.
+pub const FREE_ANSWER_BYTES: usize = 8 * 1024;
 
 /// The bytes that a client must send, or take, before a body or write deadline starts anew.
 pub const PROGRESS_BYTES: usize = 64 * 1024;
@@ -60,6 +76,7 @@ const CONNECTIONS_MIN: usize = 16;
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            answers_bytes_max: 48 * 1024 * 1024,
             bodies_bytes_max: bodies_bytes_max(memory::available_bytes()),
             body_s: 10,
             connections_max: connections_max(),
@@ -68,6 +85,8 @@ impl Default for Limits {
             head_s: 10,
             headers_max: 100,
             idle_s: 75,
+            small_bodies_bytes_max: 48 * 1024 * 1024,
+            unix_connections_reserved: 16,
             write_s: 10,
         }
     }

@@ -10,6 +10,8 @@ mod chunked;
 mod connection;
 mod guard;
 mod head;
+mod heap;
+mod held;
 mod lanes;
 mod limits;
 mod memory;
@@ -31,6 +33,7 @@ use tokio::sync::Notify;
 
 use self::accept::Door;
 use self::connection::Front;
+use self::held::Ebb;
 use self::lanes::Lanes;
 use self::limits::BLOCKING;
 use self::pool::Pool;
@@ -96,7 +99,7 @@ pub enum Fault {
     BadFraming(&'static str),
     /// 408
     BodyTimeout,
-    /// 503: too many requests wait for a blocking thread, or too many large bodies are under way.
+    /// 503: too many requests wait for a blocking thread, or the bodies under way take too much memory.
     Busy,
     /// 429: too many requests of this caller, or of its workspace, wait for a blocking thread.
     BusyCaller,
@@ -109,6 +112,8 @@ pub enum Fault {
     Refused { status: u16, why: &'static str },
     /// 413
     TooLarge { limit_bytes: usize },
+    /// 503: the answers that clients have not taken take too much memory, and this would be one more of them.
+    Unread,
 }
 
 /// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
@@ -166,6 +171,7 @@ pub struct Engine {
 impl Engine {
     /// `workers` is the number of I/O threads.
     pub fn start(workers: usize) -> io::Result<Engine> {
+        heap::settle();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("http door")
@@ -245,14 +251,21 @@ async fn serve(
     Ok(())
 }
 
-/// Keeps the clock of all deadlines, as long as there is a connection that has one: an idle server does not wake.
+/// Keeps the clock of all deadlines, as long as there is a connection that has one, and gives memory back when many have
+/// gone: an idle server does not wake.
 async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut ebb = Ebb::default();
     loop {
         ticks.tick().await;
         front.registry.sweep((front.service.now)());
-        if front.registry.is_empty() {
+        let connections = front.registry.connections();
+        let held = front.held.bytes(connections);
+        if ebb.is_out(held, front.registry.now()) {
+            heap::give_back();
+        }
+        if connections == 0 && !ebb.is_low(held) {
             front.registry.entered.notified().await;
         }
     }

@@ -5,10 +5,12 @@ use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::files::{NewFile, Readers, private};
 use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::keeping::restore;
 use crate::ops::{App, Record};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use crate::store::Foreign;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, TryLockError};
@@ -20,6 +22,8 @@ const FOLDER: &str = "backups";
 const ASKED: &str = "asked-";
 const SCHEDULED: &str = "scheduled-";
 const EXTENSION: &str = ".db";
+/// Stands for a copy beside the database that goes to another place; it never has this name.
+const COPY: &str = "latchkey.db.copy";
 /// How long after a scheduled backup that failed the next one is tried: ten minutes.
 const AGAIN_MS: i64 = 600_000;
 
@@ -66,6 +70,8 @@ pub struct Backup {
     pub bytes: u64,
     pub at: Timestamp,
     pub is_scheduled: bool,
+    /// What is in the database, is not Latchkey's, and was left out; of a backup that is listed this is not known.
+    pub left_out: Vec<Foreign>,
 }
 
 /// Makes a backup. Without `file` it lands among the others, in the folder `backups` beside the database; only the
@@ -226,17 +232,25 @@ fn make(
     let now = Timestamp::parse_compact(&now.compact()).unwrap_or(now);
     let made = name().and_then(|path| {
         record(app, caller, &path)?;
-        let bytes = copy(app, &path)?;
-        Ok((path, bytes))
+        let (bytes, left_out) = copy(app, &path, now)?;
+        Ok((path, bytes, left_out))
     });
     match made {
-        Ok((path, bytes)) => {
+        Ok((path, bytes, left_out)) => {
+            if !left_out.is_empty() {
+                log::warn!(
+                    "backup: {} left out, because it is not Latchkey's: {}",
+                    path.display(),
+                    names(&left_out)
+                );
+            }
             app.figures().backup_at.store(now.0, Relaxed);
             Ok(Backup {
                 is_scheduled: is_named(&path, SCHEDULED),
                 path,
                 bytes,
                 at: now,
+                left_out,
             })
         }
         Err(err) => {
@@ -266,49 +280,61 @@ fn record(app: &App, caller: &Caller, path: &Path) -> Result<()> {
     })
 }
 
-/// A copy beside its place, synced, then put there: whoever sees the file sees a whole backup.
-fn copy(app: &App, path: &Path) -> Result<u64> {
-    let failed = |err: std::io::Error| {
-        Error::Unavailable(format!(
-            "the backup {} cannot be written: {err}",
-            path.display()
-        ))
-    };
-    if path.exists() {
-        return Err(Error::Conflict(format!(
+/// A copy under another name, checked as a restore does, synced, then put in its place: a file of that name is a whole
+/// backup that can be restored. Returns its bytes and what was left out of it.
+fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
+    let failed = |err: std::io::Error| match err.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Conflict(format!(
             "{} is there already; a backup replaces nothing, name another file",
             path.display()
-        )));
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let write = || {
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(true).write(true).mode(0o600);
-        options.open(&partial).map_err(failed)?;
-        let progress = &app.keeping.backups;
-        let copied = app.store.copy_to(&partial, |done, all| {
-            progress.done.store(done, Relaxed);
-            progress.all.store(all, Relaxed);
-        });
-        progress.all.store(0, Relaxed);
-        copied?;
-        let file = File::open(&partial).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        fs::rename(&partial, path).map_err(failed)?;
-        let folder = path.parent().unwrap_or(path);
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)?;
-        Ok(bytes)
+        )),
+        _ => Error::Unavailable(format!(
+            "the backup {} cannot be written: {err}",
+            path.display()
+        )),
     };
-    let written = write();
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
+    let mut new = NewFile::create(path, Readers::Owner).map_err(failed)?;
+    // SQLite opens files beside its own by name, so it works only where nobody else can put one: there, or beside the
+    // database.
+    let mut beside = None;
+    if !new.is_out_of_reach() {
+        let path = app.store.path().with_file_name(COPY);
+        beside = Some(NewFile::create(&path, Readers::Owner).map_err(failed)?);
     }
-    written
+    let staged = beside.as_ref().unwrap_or(&new);
+    let staged = staged.temporary_path().map_err(failed)?;
+    let progress = &app.keeping.backups;
+    let copied = app.store.copy_to(&staged, |done, all| {
+        progress.done.store(done, Relaxed);
+        progress.all.store(all, Relaxed);
+    });
+    progress.all.store(0, Relaxed);
+    let left_out = copied?;
+    restore::check(&staged, &app.key_files(), now).map_err(|why| unusable(&why, &staged, path))?;
+    if let Some(beside) = &mut beside {
+        new.copy_from(beside.content()).map_err(failed)?;
+    }
+    let bytes = new.put_in_place().map_err(failed)?;
+    Ok((bytes, left_out))
+}
+
+/// A copy that a restore would refuse is no backup.
+fn unusable(why: &Error, copy: &Path, path: &Path) -> Error {
+    let why = match why {
+        Error::Internal(cause) => cause.to_string(),
+        other => other.to_string(),
+    };
+    let [copy, path] = [copy, path].map(|path| path.display().to_string());
+    let why = why.replace(&copy, &path);
+    Error::Unavailable(format!(
+        "no backup was made, because a restore would refuse it ({why}); `latchkey doctor` says what is wrong and what to do"
+    ))
+}
+
+/// For messages.
+pub fn names(foreign: &[Foreign]) -> String {
+    let names: Vec<String> = foreign.iter().map(Foreign::shown).collect();
+    names.join(", ")
 }
 
 /// The server itself, as a caller.
@@ -326,11 +352,7 @@ fn folder(app: &App) -> PathBuf {
 
 fn own_folder(app: &App) -> Result<PathBuf> {
     let folder = folder(app);
-    let made = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder);
-    made.map_err(|err| {
+    private::make_folder(&folder).map_err(|err| {
         Error::Unavailable(format!(
             "the folder {} cannot be made: {err}",
             folder.display()
@@ -365,6 +387,7 @@ fn listed(folder: &Path) -> Vec<Backup> {
             bytes: fs::metadata(&path).ok()?.len(),
             is_scheduled: is_named(&path, SCHEDULED),
             path,
+            left_out: Vec::new(),
         })
     };
     entries
@@ -386,7 +409,7 @@ fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
         std::cmp::Reverse((backup.at <= now, backup.at))
     });
     for old in scheduled.iter().skip(keep) {
-        match fs::remove_file(&old.path) {
+        match private::remove(&old.path) {
             Ok(()) => log::info!(
                 "backup: {} was removed, newer ones are kept",
                 old.path.display()

@@ -152,7 +152,7 @@ impl Closing<'_> {
         }
         closed.sessions_ended = closing::delete_sessions(tx)?;
         if !self.keeps_uses {
-            closed.uses_taken = closing::spend_uses(tx)?;
+            closed.uses_taken = closing::spend_uses(tx, self.peppers)?;
         }
         numbers::raise(tx, self.tombstones.given)?;
         // What was "now" before stays in the past.

@@ -1,8 +1,8 @@
 //! Whether all is well with a server: one finding a question, each with what to do.
 
 use super::rows::NAMED_MAX;
-use super::{memory, recorded, rows};
-use crate::domain::audit::{Changes, Target};
+use super::{backup, memory, recorded, rows};
+use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
 use crate::error::Result;
@@ -10,7 +10,8 @@ use crate::ops::access::Caller;
 use crate::ops::clock::State;
 use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
-use crate::store::audit;
+use crate::store::seals::recorded::each_changed;
+use crate::store::{Foreign, audit};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,9 +38,9 @@ pub struct Check {
 
 /// What no question here can find out.
 pub const UNSEEN: &[&str] = &[
-    "secrets of keys, sessions and tokens carry no seal: whoever can write the database file can put back one that was replaced, or \
-     let a session last longer",
-    "where the audit log was cut, keys from before it are not compared, and an older row with its older seal looks sound",
+    "an older row together with its older seal looks sound where its later audit events were cut off; so does an earlier number of \
+     uses of a counted key, from after its last change, and a session or refresh token as it was before it was used or ended",
+    "counters of use, and the times of the last use, are not sealed: no decision depends on them",
     "whoever has the pepper too can seal what he likes",
     "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
 ];
@@ -169,11 +170,45 @@ fn database(app: &App) -> Result<Check> {
 }
 
 fn schema(app: &App) -> Result<Check> {
-    let faults = app.read(|read| read.foreign_schema())?;
-    Ok(match faults.is_empty() {
-        true => Check::ok("schema", "as this version makes it"),
-        false => Check::failed("schema", faults.join("; "), RESTORE),
+    let name = "schema";
+    let difference = app.read(|read| read.difference())?;
+    let (harmless, refused) = (difference.harmless(), difference.refused());
+    if !difference.faults.is_empty() {
+        return Ok(Check::failed(name, refused.join("; "), RESTORE));
+    }
+    if !refused.is_empty() {
+        let active: Vec<Foreign> = difference.foreign;
+        let active: Vec<Foreign> = active.into_iter().filter(|it| !it.is_harmless).collect();
+        return Ok(Check::failed(
+            name,
+            format!(
+                "{}; until that is gone there can be no backup",
+                refused.join("; ")
+            ),
+            removal(&active),
+        ));
+    }
+    Ok(match harmless.is_empty() {
+        true => Check::ok(name, "as this version makes it"),
+        false => Check::warning(
+            name,
+            format!(
+                "not Latchkey's, and left out of backups: {}",
+                backup::names(&harmless)
+            ),
+            removal(&harmless),
+        ),
     })
+}
+
+/// How to remove what does not belong into the database.
+fn removal(foreign: &[Foreign]) -> String {
+    let statements: Vec<String> = foreign.iter().map(Foreign::statement).collect();
+    format!(
+        "find out which program made it and keep that away from the database; then stop the server and run with an SQLite \
+         shell, in latchkey.db: {}",
+        statements.join(" ")
+    )
 }
 
 fn audit_log(app: &App) -> Result<Check> {
@@ -190,15 +225,35 @@ fn audit_log(app: &App) -> Result<Check> {
 
 fn keys_and_log(app: &App) -> Result<Check> {
     let name = "keys and audit log";
-    let found = app.read(|read| rows::against_the_log(read, NAMED_MAX))?;
-    let found: Vec<String> = found.into_iter().map(|(_, sentence)| sentence).collect();
+    let (mut found, changed_since) = app.read(|read| {
+        let earlier = recorded::earlier(read, Kind::Key)?;
+        let mut found = earlier.closed;
+        let known = |found: &[String], id: &str| found.iter().any(|one| one.contains(id));
+        each_changed(read, Some(&app.peppers), |changed| {
+            if !known(&found, &changed.id.to_string()) {
+                found.push(changed.sentence);
+            }
+        })?;
+        Ok((found, earlier.changed_since))
+    })?;
+    found.truncate(NAMED_MAX);
     Ok(match found.is_empty() {
-        true => Check::ok(name, "every key is what the audit log last said of it"),
+        true if !changed_since.is_empty() => Check::warning(
+            name,
+            format!(
+                "as Latchkey last wrote them, but some had been changed past it before that: {}",
+                changed_since.join("; ")
+            ),
+            recorded::accept_advice(Kind::Key),
+        ),
+        true => Check::ok(
+            name,
+            "every key, its secrets, its uses and its metadata fit their seals and what the audit log last said of the key",
+        ),
         false => Check::failed(
             name,
             format!("rows differ from what was recorded: {}", found.join("; ")),
-            "somebody has changed the database past the server: disable or delete these keys, then find out who could \
-             write to the data folder",
+            recorded::accept_advice(Kind::Key),
         ),
     })
 }
@@ -213,7 +268,7 @@ fn keys_in_memory(app: &App) -> Result<Check> {
         ));
     }
     let read = |look: &mut dyn FnMut(&crate::store::Read) -> Result<()>| app.read(look);
-    let found = rows::against_the_index(read, &app.index)?;
+    let found = rows::against_the_index(read, &app.index, &app.peppers)?;
     Ok(match found.is_empty() {
         true => Check::ok(name, "memory and database agree"),
         false => {

@@ -87,7 +87,7 @@ fn state(directory: &Directory, key: &Live, now: Timestamp) -> State {
         State::OwnerDisabled
     } else if !workspace_active {
         State::WorkspaceDisabled
-    } else if !key.enabled {
+    } else if !key.enabled || tied.is_none() {
         State::Disabled
     } else if now < key.not_before {
         State::NotYetValid

@@ -65,8 +65,8 @@ fn found(app: &App) -> Result<Differences> {
 fn look(app: &App) -> Result<Differences> {
     let now = app.now().wall;
     let (rows, sessions) = app.read(|read| {
-        let directory = publish::load_directory(read)?;
-        Ok((directory, people::list_sessions(read, now)?))
+        let directory = publish::load_directory_closed(read, &app.peppers)?;
+        Ok((directory, people::list_sessions(read, &app.peppers, now)?))
     })?;
     let memory = app.index.directory();
     let users = differences(

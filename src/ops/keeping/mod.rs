@@ -1,5 +1,6 @@
 //! Looking after a server: its figures, its backups, and whether all is well with it.
 
+pub mod accept;
 pub mod backup;
 pub mod closing;
 pub mod doctor;

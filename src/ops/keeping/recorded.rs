@@ -1,15 +1,18 @@
-//! Whether users, workspaces, policies and catalogs are what Latchkey last wrote of them, and sessions of whom the audit
-//! log says; keys, of which the log says all, are compared by [`super::rows`].
+//! Whether keys, users, workspaces, policies, catalogs and sessions are what Latchkey last wrote of them, and closing
+//! what is not: the same at a start and at a restore.
 
 use super::doctor::Check;
 use super::rows::NAMED_MAX;
-use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::audit::{Changes, Event, Kind, Target};
+use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::App;
-use crate::store::seals::{self, Standing};
-use crate::store::{Read, audit, people, tokens, workspaces};
+use crate::store::seals::recorded::NEVER_ISSUED;
+use crate::store::seals::{self, ACCEPT, Standing, TAMPERED};
+use crate::store::{Durability, Read, Write, audit, people, tokens, workspaces};
 use std::collections::BTreeSet;
 
 /// What is compared, each with a line of its own; in the order of [`seals::KINDS`].
@@ -20,6 +23,97 @@ const NAMES: [&str; 4] = [
     "catalogs as recorded",
 ];
 
+/// Keys that are closed in one transaction, so that other changes need not wait long.
+const KEYS_A_BATCH: usize = 500;
+
+/// Something that was not what Latchkey last wrote, and was closed.
+#[derive(Clone, Debug)]
+pub struct Altered {
+    /// As people call it.
+    pub name: String,
+    /// With the newest event about it before that.
+    pub sentence: String,
+}
+
+/// Closes users, workspaces, policies, catalogs and sessions that are not what Latchkey last wrote.
+pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Result<Vec<Altered>> {
+    let mut found = Vec::new();
+    for kind in seals::KINDS {
+        for target in broken(tx, peppers, kind)? {
+            found.push(Altered {
+                name: name(tx, &target)?,
+                sentence: sentence(tx, &target)?,
+            });
+            // What has no row opens nothing.
+            if seals::has_row(tx, &target)? {
+                seals::close(tx, peppers, &target, now)?;
+            }
+        }
+    }
+    for target in seals::bearers::end_broken(tx, peppers)? {
+        found.push(Altered {
+            name: name(tx, &target)?,
+            sentence: sentence(tx, &target)?,
+        });
+        audit::append(tx, peppers, seals::tampered(&target, now))?;
+    }
+    Ok(found)
+}
+
+/// Closes keys that are not what Latchkey last wrote.
+pub fn close_keys(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    ids: &[KeyId],
+    now: Timestamp,
+) -> Result<Vec<Altered>> {
+    let mut found = Vec::new();
+    for id in ids {
+        let target = Target::new(Kind::Key, id);
+        found.push(Altered {
+            name: name(tx, &target)?,
+            sentence: sentence(tx, &target)?,
+        });
+        seals::close(tx, peppers, &target, now)?;
+    }
+    Ok(found)
+}
+
+/// Closes in the store the keys that were found not to be what Latchkey last wrote. The index has them as disabled.
+pub fn close_keys_of(app: &App, ids: &[KeyId]) {
+    for batch in ids.chunks(KEYS_A_BATCH) {
+        let (peppers, ids, now) = (app.peppers.clone(), batch.to_vec(), app.now().wall);
+        let closed = app.store.write(Durability::Full, move |tx| {
+            // A change may have come in between, and closed some.
+            let mut broken = Vec::new();
+            for id in ids {
+                let standing = seals::look_at_key(tx, &peppers, &Target::new(Kind::Key, id))?;
+                if standing == Standing::Broken {
+                    broken.push(id);
+                }
+            }
+            close_keys(tx, &peppers, &broken, now)
+        });
+        match closed {
+            Ok(closed) => tell(&closed),
+            Err(err) => log::error!(
+                "{} keys were changed past Latchkey; they open nothing, but could not be disabled in the database: {err}",
+                batch.len()
+            ),
+        }
+    }
+}
+
+/// Says in the log what was closed. An administrator need not wait for a question to learn of it.
+pub fn tell(closed: &[Altered]) {
+    for one in closed {
+        log::error!(
+            "{}: changed past Latchkey and closed; see latchkey doctor",
+            one.sentence
+        );
+    }
+}
+
 /// One finding each.
 pub fn checks(app: &App) -> Vec<Check> {
     let one = |(name, kind): (&'static str, Kind)| {
@@ -27,48 +121,98 @@ pub fn checks(app: &App) -> Vec<Check> {
             let wrong = against_the_seals(read, &app.peppers, kind)?;
             Ok((wrong, earlier(read, kind)?))
         });
-        match found {
-            Err(err) => Check::failed(name, err.to_string(), "look into the log of the server"),
-            Ok((wrong, _)) if !wrong.is_empty() => Check::failed(
-                name,
-                format!("not what Latchkey last wrote: {}", wrong.join("; ")),
-                "somebody has changed the database past the server: compare with the audit log, set it right with latchkey, \
-                 and find out who could write to the data folder",
-            )
-            .with_names(),
-            Ok((_, earlier)) if !earlier.is_empty() => Check::warning(
-                name,
-                format!(
-                    "as Latchkey last wrote them, but some had been changed past it before that: {}",
-                    earlier.join("; ")
-                ),
-                "look whether what they are now is meant; the event stays in the audit log",
-            )
-            .with_names(),
-            Ok(_) => Check::ok(name, "as Latchkey last wrote them"),
-        }
+        let check = match found {
+            Err(err) => {
+                return Check::failed(name, err.to_string(), "look into the log of the server");
+            }
+            Ok((wrong, earlier)) => {
+                let mut closed: Vec<String> = wrong;
+                closed.extend(earlier.closed);
+                match (closed.is_empty(), earlier.changed_since.is_empty()) {
+                    (false, _) => {
+                        closed.truncate(NAMED_MAX);
+                        Check::failed(
+                            name,
+                            format!(
+                                "not what Latchkey last wrote, and closed: {}",
+                                closed.join("; ")
+                            ),
+                            accept_advice(kind),
+                        )
+                    }
+                    (true, false) => Check::warning(
+                        name,
+                        format!(
+                            "as Latchkey last wrote them, but some had been changed past it before that: {}",
+                            earlier.changed_since.join("; ")
+                        ),
+                        accept_advice(kind),
+                    ),
+                    (true, true) => return Check::ok(name, "as Latchkey last wrote them"),
+                }
+            }
+        };
+        check.with_names()
     };
     let mut found: Vec<Check> = NAMES.into_iter().zip(seals::KINDS).map(one).collect();
     found.push(sessions(app));
     found
 }
 
+/// What to do about a thing that was changed and is closed.
+pub fn accept_advice(kind: Kind) -> String {
+    let word = kind.as_str();
+    let enable = match kind {
+        Kind::Key | Kind::User | Kind::Workspace => {
+            format!(", then open it: latchkey {word} enable NAME")
+        }
+        _ => String::new(),
+    };
+    let enable = enable.replace("NAME", if kind == Kind::Key { "ID" } else { "NAME" });
+    let id = if matches!(kind, Kind::Key | Kind::Session) {
+        "ID"
+    } else {
+        "NAME"
+    };
+    format!(
+        "somebody has changed the database past the server: find out who could write to the data folder, compare with the \
+         audit log and set it right with latchkey; what is meant to be as it is now you accept: latchkey doctor accept \
+         {word} {id}{enable}"
+    )
+}
+
 fn sessions(app: &App) -> Check {
     let name = "sessions and audit log";
-    match app.read(sessions_against_the_log) {
+    let found = app.read(|read| {
+        let mut found = sessions_against_the_log(read)?;
+        let broken = seals::bearers::list_broken(read, &app.peppers)?;
+        found.extend(broken.into_iter().map(|target| target.id));
+        let mut found: Vec<String> = found.into_iter().collect();
+        let earlier = earlier(read, Kind::Session)?;
+        found.extend(earlier.closed.into_iter().chain(earlier.changed_since));
+        found.truncate(NAMED_MAX);
+        Ok(found)
+    });
+    match found {
         Err(err) => Check::failed(name, err.to_string(), "look into the log of the server"),
-        Ok(found) if found.is_empty() => Check::ok(name, "everybody's are his own"),
+        Ok(found) if found.is_empty() => Check::ok(
+            name,
+            "every session and refresh token is as Latchkey last wrote it, and belongs to the user recorded in the audit log",
+        ),
         Ok(found) => Check::failed(
             name,
-            format!("not of the user who began them: {}", found.join(", ")),
-            "somebody has changed the database past the server: end the sessions of all users (a new password does), and \
-             find out who could write to the data folder",
+            format!(
+                "not of the user who began them, or changed in another way, and ended: {}",
+                found.join(", ")
+            ),
+            "somebody has changed the database past the server: find out who could write to the data folder, and end the \
+             sessions of all users (a new password does); then acknowledge each: latchkey doctor accept session ID",
         ),
     }
 }
 
 /// Sessions, and refresh tokens of sessions, that belong to somebody else than the log says.
-fn sessions_against_the_log(read: &Read) -> Result<Vec<String>> {
+fn sessions_against_the_log(read: &Read) -> Result<BTreeSet<String>> {
     let is_whole = audit::ends(read)?.is_none_or(|(first, _)| first == 1);
     let mut found = BTreeSet::new();
     for (session, user, acting) in tokens::list_bearers(read)? {
@@ -89,71 +233,92 @@ fn sessions_against_the_log(read: &Read) -> Result<Vec<String>> {
             found.insert(session.to_string());
         }
     }
-    Ok(found.into_iter().collect())
-}
-
-/// Says in the log what a start finds changed. Whoever changed it need not wait for somebody to ask.
-pub fn warn(app: &App) {
-    let told = |err: Error| {
-        if !app.is_closed() {
-            log::warn!("rows could not be compared with what is recorded: {err}");
-        }
-    };
-    for kind in seals::KINDS {
-        match app.read(|read| against_the_seals(read, &app.peppers, kind)) {
-            Ok(found) => found.iter().for_each(|sentence| {
-                log::error!("{sentence}: changed past Latchkey; see latchkey doctor");
-            }),
-            Err(err) => return told(err),
-        }
-    }
-    match app.read(sessions_against_the_log) {
-        Ok(found) => found.iter().for_each(|id| {
-            log::error!("session {id}: changed past Latchkey; see latchkey doctor");
-        }),
-        Err(err) => told(err),
-    }
+    Ok(found)
 }
 
 /// Things that are not what Latchkey last wrote, as sentences.
 fn against_the_seals(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<String>> {
     let mut found = broken(read, peppers, kind)?;
     found.truncate(NAMED_MAX);
-    let sentence = |target: Target| {
-        let name = name(read, &target)?;
-        Ok(match seals::newest_event(read, &target)? {
-            Some((seq, action)) => format!("{name} (last recorded: event {seq}, {action})"),
-            None => name,
-        })
-    };
+    let sentence = |target: Target| sentence(read, &target);
     found.into_iter().map(sentence).collect()
 }
 
+/// A thing with the newest event about it.
+fn sentence(read: &Read, target: &Target) -> Result<String> {
+    let name = name(read, target)?;
+    Ok(match seals::newest_event(read, target)? {
+        Some((seq, action)) => format!("{name} (last recorded: event {seq}, {action})"),
+        None => name,
+    })
+}
+
 /// Things of a kind that are not what Latchkey last wrote.
-pub(super) fn broken(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<Target>> {
+fn broken(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for target in seals::list(read, kind)? {
-        let is_wrong = match seals::look(read, peppers, &target)? {
-            Standing::Sound => false,
-            Standing::Broken => true,
-            // Policies and catalogs leave no row when they are deleted.
-            Standing::Absent => seals::newest_event(read, &target)?
-                .is_some_and(|(_, action)| !action.ends_with(".delete")),
-        };
-        if is_wrong {
+        let standing = seals::look(read, peppers, &target)?;
+        if standing == Standing::Broken || is_missing(read, &target, standing)? {
             found.push(target);
         }
     }
     Ok(found)
 }
 
-/// What was changed past Latchkey and then changed again.
-fn earlier(read: &Read, kind: Kind) -> Result<Vec<String>> {
-    let mut found = seals::list_tampered(read, kind)?;
-    found.truncate(NAMED_MAX);
-    let sentence =
-        |(seq, target): (i64, Target)| Ok(format!("{} (event {seq})", name(read, &target)?));
-    found.into_iter().map(sentence).collect()
+/// Whether the log knows of a thing that has neither a row nor a seal. Policies and catalogs leave no row when they are
+/// deleted.
+pub(super) fn is_missing(read: &Read, target: &Target, standing: Standing) -> Result<bool> {
+    if standing != Standing::Absent || !seals::KINDS.contains(&target.kind) {
+        return Ok(false);
+    }
+    let newest = seals::newest_event(read, target)?;
+    Ok(newest
+        .is_some_and(|(_, action)| !action.ends_with(".delete") && !action.ends_with(".accept")))
+}
+
+/// What was changed past Latchkey and has not been accepted, as sentences.
+#[derive(Default)]
+pub(super) struct Earlier {
+    /// Nothing has been done about it since it was closed.
+    pub closed: Vec<String>,
+    /// Latchkey has changed it since.
+    pub changed_since: Vec<String>,
+}
+
+/// What was changed past Latchkey once, sealed again as it was closed, and not accepted since.
+pub(super) fn earlier(read: &Read, kind: Kind) -> Result<Earlier> {
+    let accepted = seals::list_events(read, kind, ACCEPT)?;
+    let mut found = Earlier::default();
+    let tampered = seals::list_events(read, kind, TAMPERED)?;
+    for (seq, target) in tampered.iter().rev() {
+        let known = |list: &[(i64, Target)]| list.iter().any(|(at, of)| at > seq && of == target);
+        if known(&accepted) || known(&tampered) {
+            continue;
+        }
+        let newest = seals::newest_event(read, target)?.map_or(0, |(seq, _)| seq);
+        let list = match newest == *seq {
+            true => &mut found.closed,
+            false => &mut found.changed_since,
+        };
+        if list.len() < NAMED_MAX {
+            let members = differing(read, *seq)?;
+            list.push(format!("{}{members} (event {seq})", name(read, target)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The members that an event says were changed.
+fn differing(read: &Read, seq: i64) -> Result<String> {
+    let changes = audit::find(read, seq)?.map_or(String::new(), |event: Event| event.changes);
+    let members = crate::domain::keeping::changes::parse(&changes).unwrap_or_default();
+    let differs = members.into_iter().find(|(member, _)| member == "differs");
+    let named = differs.and_then(|(_, value)| value);
+    Ok(match named {
+        None => String::new(),
+        Some(named) if named == NEVER_ISSUED => format!(" {named}"),
+        Some(named) => format!(": {named}"),
+    })
 }
 
 /// As people call it.

@@ -5,12 +5,14 @@ use super::admission::{
 };
 use super::issue::{addresses, expiry, metadata, scopes};
 use super::{View, bounds, manageable, record, view};
-use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::changes::between as changes;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::{RateLimit, Uses};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::locks::lock;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{Field, IssuedBy, Meaning, Policy, word};
+use crate::domain::policy::{Field, IssuedBy, Meaning, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -18,6 +20,8 @@ use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
+use crate::ops::keeping::accept::require_accepted;
+use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
@@ -40,7 +44,7 @@ pub struct Edit {
 
 /// Changes members of a key; takes effect on the next verification.
 pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let key = app.change(
         caller,
         "key.edit",
@@ -63,7 +67,8 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
             }
             check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
             check_own(&directory, &who, &policy, &before, &after, edit.uses_left)?;
-            write(tx, &index, &before, &after, edit.uses_left)
+            check_opening(tx, &directory, &who, &before, &after)?;
+            write(tx, &index, &peppers, &before, &after, edit.uses_left)
         },
     )?;
     view(app, key)
@@ -71,7 +76,7 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
 
 /// Turns a key off or on.
 pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
-    let (index, who) = (app.index.clone(), caller.clone());
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
         let directory = index.directory();
@@ -86,7 +91,8 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
         };
         check_reach(tx, &directory, &who, &before, &after, None)?;
         check_own(&directory, &who, &policy, &before, &after, None)?;
-        write(tx, &index, &before, &after, None)
+        check_opening(tx, &directory, &who, &before, &after)?;
+        write(tx, &index, &peppers, &before, &after, None)
     })?;
     view(app, key)
 }
@@ -248,10 +254,26 @@ fn is_label(field: Field) -> bool {
     field.meaning() == Meaning::Label
 }
 
+/// A key that was found changed past Latchkey, or whose policy was, is not opened again by whoever manages keys.
+fn check_opening(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    before: &Key,
+    after: &Key,
+) -> Result<()> {
+    if before.enabled || !after.enabled {
+        return Ok(());
+    }
+    require_accepted(tx, caller, &Target::new(Kind::Key, after.id))?;
+    policies::require_in_force(tx, directory, &after.policy)
+}
+
 /// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
 fn write(
     tx: &Write<'_>,
     index: &Arc<Index>,
+    peppers: &Peppers,
     before: &Key,
     after: &Key,
     uses_left: Option<Option<u64>>,
@@ -259,7 +281,7 @@ fn write(
     let mut changes = changes(before, after);
     if let Some(uses_left) = uses_left {
         changes.note_option("uses_left", &before.uses_left, &uses_left);
-        set_uses(tx, index, after.id, uses_left)?;
+        set_uses(tx, index, peppers, after.id, uses_left)?;
     }
     if changes.is_empty() && uses_left.is_none() {
         return Ok((None, after.clone()));
@@ -269,8 +291,14 @@ fn write(
 }
 
 /// Sets the uses anew; what was reserved of the old number is void.
-fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64>) -> Result<()> {
-    keys::update_uses(tx, id, uses_left)?;
+fn set_uses(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    peppers: &Peppers,
+    id: KeyId,
+    uses_left: Option<u64>,
+) -> Result<()> {
+    keys::update_uses(tx, peppers, id, uses_left)?;
     let index = index.clone();
     tx.after_commit(move || {
         if let Some(counters) = index.counters(id) {
@@ -282,31 +310,4 @@ fn set_uses(tx: &Write<'_>, index: &Arc<Index>, id: KeyId, uses_left: Option<u64
         }
     });
     Ok(())
-}
-
-/// What differs between two states of a key, for the audit log.
-pub(super) fn changes(before: &Key, after: &Key) -> Changes {
-    let mut changes = Changes::default();
-    let rate = |key: &Key| {
-        key.rate_limit
-            .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
-    };
-    changes.note("enabled", &before.enabled, &after.enabled);
-    for field in Field::all() {
-        let (name, b, a) = (word(field), before, after);
-        match field {
-            Field::AllowedIps => changes.note_option(name, &b.allowed_ips, &a.allowed_ips),
-            Field::Description => changes.note(name, &b.description, &a.description),
-            Field::ExpiresAt => changes.note_option(name, &b.expires_at, &a.expires_at),
-            Field::Metadata => changes.note(name, &b.metadata, &a.metadata),
-            Field::Name => changes.note(name, &b.name, &a.name),
-            Field::NotBefore => changes.note_option(name, &b.not_before, &a.not_before),
-            Field::RateLimit => changes.note_option(name, &rate(b), &rate(a)),
-            Field::ReadOnly => changes.note(name, &b.read_only, &a.read_only),
-            Field::Scopes => changes.note(name, &b.scopes.join(" "), &a.scopes.join(" ")),
-            // Not a member of the row: noted where it is set.
-            Field::UsesLeft => {}
-        }
-    }
-    changes
 }

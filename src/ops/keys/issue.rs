@@ -1,13 +1,15 @@
 //! Issuing keys.
 
 use super::{Issued, admission, bounds, ownerless, record, view, visible};
-use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, check_scope_name};
 use crate::domain::key::address::AddressList;
+use crate::domain::key::changes::{NO_METADATA, born};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateLimit;
+use crate::domain::key::sealing::Sealed;
 use crate::domain::key::secret::{Secret, check_prefix, generate_id};
 use crate::domain::key::{Key, KeyId, SCOPES_MAX};
 use crate::domain::people::permission::Permission;
@@ -21,6 +23,7 @@ use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::catalogs;
 use crate::ops::people::sessions;
+use crate::ops::policies::require_in_force as policies_in_force;
 use crate::ops::retry::{self, Retry};
 use crate::store::{Write, keys, numbers, policies};
 
@@ -84,7 +87,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             }
             match (who.identity, who.user) {
                 (Identity::Password { generation }, Some(user)) => {
-                    drop(sessions::still_proven(tx, user, generation)?);
+                    drop(sessions::still_proven(tx, &peppers, user, generation)?);
                 }
                 _ => who.require_somewhere(Permission::KeysWrite)?,
             }
@@ -124,9 +127,22 @@ pub fn store(
     let secret = Secret::generate(prefix, key.id)?;
     key.number = numbers::next_of_keys(tx)?;
     key.hint = secret.hint();
-    keys::insert(tx, key)?;
-    keep(tx, files, policy, &secret, now)?;
+    insert(tx, files, policy, key, &secret, now)?;
     Ok(secret)
+}
+
+/// Stores a key that has its number, with its first secret.
+pub fn insert(
+    tx: &Write<'_>,
+    files: &KeyFiles,
+    policy: &Policy,
+    key: &Key,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<()> {
+    let sealed = sealed_copy(files, policy, secret)?;
+    let digest = digested(&files.peppers, secret);
+    keys::insert(tx, &files.peppers, key, digest, sealed.as_ref(), now)
 }
 
 /// Stores the newest secret of a key: its digest, and a sealed copy only where the policy shows secrets again.
@@ -137,41 +153,16 @@ pub fn keep(
     secret: &Secret,
     now: Timestamp,
 ) -> Result<()> {
-    let id = secret.presented().id;
-    let sealed = match policy.secret_shown {
-        SecretShown::Once => None,
-        SecretShown::Sealed => Some(files.sealing.seal(id, secret)?),
-    };
-    keys::insert_secret(
-        tx,
-        id,
-        digested(&files.peppers, secret),
-        sealed.as_ref(),
-        now,
-    )
+    let sealed = sealed_copy(files, policy, secret)?;
+    let digest = digested(&files.peppers, secret);
+    keys::insert_secret(tx, secret.presented().id, digest, sealed.as_ref(), now)
 }
 
-/// What the audit log keeps of a new key: every member that is not as it would be by itself.
-pub fn born(key: &Key) -> Changes {
-    let nothing = Key {
-        name: String::new(),
-        description: String::new(),
-        scopes: Vec::new(),
-        read_only: false,
-        enabled: true,
-        not_before: None,
-        expires_at: None,
-        allowed_ips: None,
-        rate_limit: None,
-        metadata: metadata("").unwrap_or_default(),
-        ..key.clone()
-    };
-    let mut changes = super::edit::changes(&nothing, key);
-    changes.note("policy", &STANDARD.to_owned(), &key.policy);
-    changes.note_option("owner", &None, &key.owner);
-    changes.note_option("catalog", &None, &key.catalog);
-    changes.note_option("uses_left", &None, &key.uses_left);
-    changes
+fn sealed_copy(files: &KeyFiles, policy: &Policy, secret: &Secret) -> Result<Option<Sealed>> {
+    Ok(match policy.secret_shown {
+        SecretShown::Once => None,
+        SecretShown::Sealed => Some(files.sealing.seal(secret.presented().id, secret)?),
+    })
 }
 
 /// What is stored of a secret.
@@ -197,6 +188,7 @@ fn plan(
     let policy_name = new.policy.as_deref().unwrap_or(STANDARD);
     let policy = policies::find(tx, policy_name)?
         .ok_or_else(|| Error::invalid("policy", format!("there is no policy {policy_name:?}")))?;
+    policies_in_force(tx, directory, policy_name)?;
     let catalog = new.catalog.clone().or_else(|| policy.catalog.clone());
     let is_management = catalog.as_deref() == Some(BUILT_IN);
     let asked = new.owner.as_ref().map(Option::as_deref);
@@ -393,7 +385,7 @@ pub fn metadata(compact: &str) -> Result<String> {
         ));
     }
     Ok(if compact.is_empty() {
-        "{}".to_owned()
+        NO_METADATA.to_owned()
     } else {
         compact.to_owned()
     })

@@ -227,6 +227,8 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     key.uses_left = key
         .uses_left
         .map(|stored| stored.saturating_add(reserved.unwrap_or(0)));
+    // A key that was changed past Latchkey is disabled in the index before it is so in the store.
+    key.enabled &= app.index.with_key(key.id, |live| live.enabled) != Some(false);
     let directory = app.index.directory();
     let place = directory.place(key.workspace);
     let owner = key.owner.and_then(|owner| directory.user(owner));
@@ -238,11 +240,15 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
             .map(|place| place.workspace.slug.clone())
             .unwrap_or_default(),
         owner: owner.map(|owner| owner.user_name.clone()),
-        state: key.state(
+        state: match key.state(
             owner_active || !owner_counts,
             place.is_some_and(|place| place.active),
             app.now().wall,
-        ),
+        ) {
+            // The policy was changed past Latchkey, and is closed.
+            State::Active if tied.is_none() => State::Disabled,
+            state => state,
+        },
         key,
         usage,
     }

@@ -4,7 +4,7 @@ pub mod denied;
 pub mod parts;
 pub mod retention;
 
-use super::access::Caller;
+use super::access::{Caller, Identity};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::KeyId;
@@ -173,12 +173,28 @@ pub struct Pruned {
 }
 
 /// Cuts the oldest events off the audit log. What is left stays provable, and the cut is an event itself.
+///
+/// Only the machine's administrator may cut the events of the last days: a key that was stolen, whatever it may do, must
+/// not remove the traces of its use.
 pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
+    let kept_days = match caller.identity {
+        Identity::Local => 0,
+        _ => app.audit_minimum.days(),
+    };
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     app.change(caller, "audit.prune", Target::server(), move |tx, now| {
         who.require_global(&index.directory(), Permission::ServerAdmin)?;
         if matches!(cut, Cut::Before(time) if time > now) {
             return Err(Error::invalid("before", "must not be in the future"));
+        }
+        if kept_days > 0 {
+            let kept_from = retention::days_before(now, kept_days);
+            if audit::last(tx, cut)? > audit::last(tx, Cut::Before(kept_from))? {
+                return Err(Error::Forbidden(format!(
+                    "the events of the last {kept_days} days stay (audit_keep_min); cut those before {kept_from}, or run \
+                     latchkey audit prune on the machine of the server, which may cut all"
+                )));
+            }
         }
         let Some((mark, count)) = audit::prune(tx, &peppers, cut, i64::MAX)? else {
             return Ok((None, Pruned::default()));

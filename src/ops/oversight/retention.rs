@@ -8,6 +8,7 @@ use crate::ops::clock::State;
 use crate::ops::{App, system_event};
 use crate::store::Durability;
 use crate::store::audit::{self, Cut};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How often is looked, in milliseconds of the steady clock: hourly.
 const LOOK_MS: u64 = 3_600_000;
@@ -22,6 +23,38 @@ pub struct Retention {
     pub days: Option<u32>,
     /// Of more, the oldest go.
     pub events: Option<u64>,
+}
+
+/// How many days of the log stay whatever a caller asks for over the network; see [`super::prune`]. The settings above
+/// are the machine's administrator's own and are not bound by it.
+#[derive(Debug)]
+pub struct Minimum(AtomicU32);
+
+/// Days that stay unless the settings say otherwise.
+pub const MINIMUM_DAYS: u32 = 90;
+
+impl Default for Minimum {
+    fn default() -> Minimum {
+        Minimum(AtomicU32::new(MINIMUM_DAYS))
+    }
+}
+
+impl Minimum {
+    pub fn days(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl App {
+    /// Has so many days of the audit log stay.
+    pub fn keep_audit_days(&self, days: u32) {
+        self.audit_minimum.0.store(days, Relaxed);
+    }
+}
+
+/// So many days before a point in time.
+pub fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    Timestamp(now.0.saturating_sub(i64::from(days) * DAY_MS))
 }
 
 /// A retention at work.
@@ -62,7 +95,7 @@ impl Keeper {
         // A clock that is wrong must not cost anybody the log.
         let in_step = app.clock.reading().state == State::InStep;
         let by_age = self.retention.days.filter(|_| in_step);
-        let by_age = by_age.map(|days| Cut::Before(Timestamp(now.0 - i64::from(days) * DAY_MS)));
+        let by_age = by_age.map(|days| Cut::Before(days_before(now, days)));
         let by_size = match self.retention.events {
             // With room for the event that tells of the cut.
             Some(most) if app.read(audit::count)? > most as i64 => Some(Cut::Keep(most - 1)),

@@ -19,7 +19,7 @@ use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
 use crate::store::people::{self, authenticators};
-use crate::store::{Durability, Read, Write, numbers, tokens};
+use crate::store::{Durability, Read, Write, numbers, seals, tokens};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -331,7 +331,13 @@ fn is_codes(one: &Authenticator) -> bool {
 
 /// What a user must show besides his password. Every way in that takes a password asks for this.
 pub(super) fn second_factor(app: &App, user: Uid) -> Result<Option<Authenticator>> {
-    let all = app.read(|read| authenticators::list_of_user(read, user))?;
+    let all = app.read(|read| {
+        // Somebody may have taken the second factor away past Latchkey.
+        match seals::is_sound_user(read, &app.peppers, user)? {
+            true => authenticators::list_of_user(read, user),
+            false => Err(Error::Unauthenticated),
+        }
+    })?;
     Ok(all.into_iter().find(|one| one.enabled && is_codes(one)))
 }
 

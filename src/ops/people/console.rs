@@ -109,13 +109,14 @@ pub fn begin(
         request_id: origin.request_id,
         takes_away: false,
     };
+    let peppers = app.peppers.clone();
     app.change_all(
         &caller,
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
             people::delete_expired_sessions(tx, now)?;
-            people::insert_session(tx, &session)?;
+            people::insert_session(tx, &peppers, &session)?;
             let mut records = vec![("session.create", record(id))];
             if let Some(former) = former
                 && people::delete_session(tx, former)?
@@ -149,8 +150,9 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     let (id, now) = (session.id, app.now().wall);
     let before = app.index.touch_session(id, now);
     if before.is_some_and(|before| before.0.div_euclid(TOUCH_MS) != now.0.div_euclid(TOUCH_MS)) {
+        let peppers = app.peppers.clone();
         let written = app.store.write(Durability::Relaxed, move |tx| {
-            people::touch_session(tx, id, now)
+            people::touch_session(tx, &peppers, id, now)
         });
         // Whoever only looks may go on while nothing can be written.
         if let Err(err) = written {
@@ -175,12 +177,13 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Session>> {
 /// Ends one of the caller's own sessions.
 pub fn end(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
     let user = own_user(caller)?;
+    let peppers = app.peppers.clone();
     app.change(
         caller,
         "session.delete",
         Target::new(Kind::Session, id),
         move |tx, _| {
-            people::find_session(tx, id)?
+            people::find_session(tx, &peppers, id)?
                 .filter(|session| session.user == user)
                 .ok_or(Error::NotFound("session"))?;
             people::delete_session(tx, id)?;

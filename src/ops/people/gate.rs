@@ -1,12 +1,14 @@
 //! The gate before all password work: how often, and how much at once.
 
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::locks::lock;
-use crate::domain::people::password::PasswordDigest;
+use crate::domain::people::password::{PasswordDigest, Stretched};
 use crate::domain::people::throttle::{Throttle, network};
+use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::net::IpAddr;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Sign-in attempts of one account or one address.
 const ATTEMPTS: RateLimit = RateLimit {
@@ -27,6 +29,7 @@ pub struct PasswordGate {
     freed: Condvar,
     /// What an unknown user's password is compared with, so that it takes as long.
     nobody: PasswordDigest,
+    peppers: Arc<Peppers>,
 }
 
 #[derive(Default)]
@@ -39,12 +42,13 @@ struct Busy {
 struct Turn<'a>(&'a PasswordGate);
 
 impl PasswordGate {
-    pub fn new() -> Result<PasswordGate> {
+    pub fn new(peppers: Arc<Peppers>) -> Result<PasswordGate> {
         Ok(PasswordGate {
             attempts: Mutex::new(Throttle::new(ATTEMPTS, REMEMBERED_MAX)),
             busy: Mutex::default(),
             freed: Condvar::new(),
-            nobody: PasswordDigest::of_nobody()?,
+            nobody: PasswordDigest::of_nobody(&peppers)?,
+            peppers,
         })
     }
 
@@ -66,13 +70,15 @@ impl PasswordGate {
         Ok(())
     }
 
-    pub fn digest(&self, text: &str) -> Result<PasswordDigest> {
-        self.in_turn(|| PasswordDigest::new(text))
+    /// The slow part of digesting a password; it is bound to its user before it is stored.
+    pub fn stretch(&self, text: &str) -> Result<Stretched> {
+        self.in_turn(|| Stretched::new(text))
     }
 
-    /// Compares; without a stored digest the answer is no, after the same work.
-    pub fn matches(&self, stored: Option<&PasswordDigest>, text: &str) -> Result<bool> {
-        let matched = self.in_turn(|| stored.unwrap_or(&self.nobody).matches(text))?;
+    /// Compares with what is stored for a user; without that the answer is no, after the same work.
+    pub fn matches(&self, stored: Option<&PasswordDigest>, user: Uid, text: &str) -> Result<bool> {
+        let digest = stored.unwrap_or(&self.nobody);
+        let matched = self.in_turn(|| digest.matches(text, user, &self.peppers))?;
         Ok(matched && stored.is_some())
     }
 
@@ -111,9 +117,13 @@ mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    fn gate() -> PasswordGate {
+        PasswordGate::new(Arc::new(Peppers::generate().unwrap().0)).unwrap()
+    }
+
     #[test]
     fn few_wait_and_the_others_are_sent_away() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = gate();
         let turns = [gate.turn().unwrap(), gate.turn().unwrap()];
         std::thread::scope(|scope| {
             for _ in 0..WAITING_MAX {
@@ -130,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_panic_gives_its_turn_back() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = gate();
         for _ in 0..=DIGESTING_MAX {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 gate.in_turn(|| -> Result<()> { panic!("on purpose") })
@@ -142,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_refused_uses_up_no_account() {
-        let gate = PasswordGate::new().unwrap();
+        let gate = gate();
         let address = |text: &str| Some(text.parse().unwrap());
         for n in 0..100 {
             let admitted = gate.admit(&format!("user{n}"), address("192.0.2.1"), 0);

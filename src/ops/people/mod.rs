@@ -8,6 +8,7 @@ pub mod sessions;
 pub mod tokens;
 
 use super::access::{self, Caller, Identity};
+use super::keeping::accept::require_accepted;
 use super::keys::{View, bounds, ownerless};
 use super::retry::{self, Retry};
 use super::{App, Record, names};
@@ -60,7 +61,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
         None => None,
         Some(text) => {
             password::check("password", text, &user_name)?;
-            Some(app.passwords.digest(text)?)
+            Some(app.passwords.stretch(text)?)
         }
     };
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
@@ -89,9 +90,11 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
             names::check_retired(tx, &directory, &who, Kind::User, &user_name, None)?;
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
+            let uid = Uid::generate()?;
+            let digest = digest.map(|stretched| stretched.bound(uid, &peppers));
             let user = User {
                 number: numbers::next_of_keys(tx)?,
-                uid: Uid::generate()?,
+                uid,
                 user_name,
                 email,
                 home,
@@ -180,6 +183,9 @@ pub fn edit(
                     .transpose()?;
             }
             after.enabled = edit.enabled.unwrap_or(before.enabled);
+            if after.enabled && !before.enabled {
+                require_accepted(tx, &who, &Target::new(Kind::User, before.uid))?;
+            }
             if before.enabled && !after.enabled {
                 // Sessions end for good: nobody who is let in again finds an old one open.
                 after.generation += 1;

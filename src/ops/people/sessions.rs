@@ -3,8 +3,9 @@
 use super::{authenticators, manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
-use crate::domain::people::password;
+use crate::domain::people::password::{self, PasswordDigest};
 use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
 use crate::domain::people::{User, normal_user_name};
@@ -14,7 +15,7 @@ use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record, system_event};
-use crate::store::{Read, people, tokens};
+use crate::store::{Read, people, seals, tokens};
 use std::sync::Arc;
 
 /// A token that was issued just now.
@@ -54,16 +55,17 @@ pub fn set_password(
     };
     app.decided(caller, action, target.clone(), allowed)?;
     password::check("password", new, &user.user_name)?;
-    let digest = app.passwords.digest(new)?;
-    let (index, who) = (app.index.clone(), caller.clone());
+    let stretched = app.passwords.stretch(new)?;
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     app.change_all(caller, action, target, move |tx, now| {
         let user = match own {
-            true => still_proven(tx, user.uid, user.generation)?,
+            true => still_proven(tx, &peppers, user.uid, user.generation)?,
             false => {
                 bounds::require_unlimited(tx, &who)?;
                 manageable(tx, &index.directory(), &who, &user.uid.to_string())?
             }
         };
+        let digest = stretched.bound(user.uid, &peppers);
         people::update_password(tx, user.uid, &digest, user.generation + 1)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
         records.extend(keys::end_those_of_password(tx, user.uid, now)?);
@@ -73,7 +75,15 @@ pub fn set_password(
 
 /// The user, if his password is still the one that he proved when he was of this generation: it takes a while to
 /// compare one, and whoever knows the old one must not be quicker than the new one.
-pub(in crate::ops) fn still_proven(read: &Read, user: Uid, generation: i64) -> Result<User> {
+pub(in crate::ops) fn still_proven(
+    read: &Read,
+    peppers: &Peppers,
+    user: Uid,
+    generation: i64,
+) -> Result<User> {
+    if !seals::is_sound_user(read, peppers, user)? {
+        return Err(Error::Unauthenticated);
+    }
     people::find(read, user)?
         .filter(|user| user.is_active() && user.generation == generation)
         .ok_or(Error::Unauthenticated)
@@ -86,8 +96,8 @@ fn check_current(app: &App, user: &User, current: Option<&str>) -> Result<()> {
     })?;
     app.passwords
         .admit(&user.user_name, None, app.now().steady_ms)?;
-    let stored = app.read(|read| people::find_password(read, user.uid))?;
-    if app.passwords.matches(stored.as_ref(), current)? {
+    let stored = sound_password(app, user.uid)?;
+    if app.passwords.matches(stored.as_ref(), user.uid, current)? {
         return Ok(());
     }
     Err(Error::Forbidden(
@@ -140,13 +150,14 @@ pub fn sign_in(
         request_id: origin.request_id,
         takes_away: false,
     };
+    let peppers = app.peppers.clone();
     app.change(
         &caller,
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
             people::delete_expired_sessions(tx, now)?;
-            people::insert_session(tx, &session)?;
+            people::insert_session(tx, &peppers, &session)?;
             Ok((
                 Some(Record {
                     target: Target::new(Kind::Session, id),
@@ -214,11 +225,12 @@ pub(super) fn proven(
         .filter(|user| user.user_name == name)
         .cloned();
     let stored = match &user {
-        Some(user) => app.read(|read| people::find_password(read, user.uid))?,
+        Some(user) => sound_password(app, user.uid)?,
         None => None,
     };
+    let uid = user.as_ref().map_or(Uid(0), |user| user.uid);
     let known =
-        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), text)?;
+        text.len() <= password::BYTES_MAX && app.passwords.matches(stored.as_ref(), uid, text)?;
     if let Some(user) = user.filter(|user| known && user.is_active()) {
         return Ok(user);
     }
@@ -231,6 +243,22 @@ pub(super) fn proven(
     let why = "user name or password is not right";
     failed(app, action, &shown, why, origin)?;
     Err(Error::Unauthenticated)
+}
+
+/// What is stored of a user's password; nothing if the user's row is not what Latchkey last wrote.
+fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
+    app.read(|read| {
+        let stored = people::find_password(read, user)?;
+        match seals::is_sound_user(read, &app.peppers, user)? {
+            true => Ok(stored),
+            false => {
+                log::error!(
+                    "user {user} was changed past Latchkey while the server runs, and is not let in; see latchkey doctor"
+                );
+                Ok(None)
+            }
+        }
+    })
 }
 
 /// Records that somebody has not proved to be who he says he is.

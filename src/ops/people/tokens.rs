@@ -7,6 +7,7 @@ use super::sessions::SignedIn;
 use super::{authenticators, manageable, sessions, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::people::User;
 use crate::domain::people::permission::Permissions;
@@ -18,7 +19,7 @@ use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
 use crate::store::people::{self, authenticators as rows};
-use crate::store::{Write, tokens};
+use crate::store::{Write, seals, tokens};
 
 /// What a sign-in or an exchange gives.
 #[derive(Debug)]
@@ -93,7 +94,11 @@ pub(super) fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Res
     let id = session.id;
     let caller = signing_in(user, id, origin);
     let target = Target::new(Kind::Session, id);
+    let peppers = app.peppers.clone();
     app.change_all(&caller, "session.create", target, move |tx, now| {
+        if !seals::is_sound_user(tx, &peppers, session.user)? {
+            return Err(Error::Unauthenticated);
+        }
         if let Some(number) = session.authenticator {
             // On the row: it may have been turned off a moment ago, and what it had begun ended with that.
             let known = rows::list_of_user(tx, session.user)?;
@@ -101,7 +106,7 @@ pub(super) fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Res
                 return Err(Error::Unauthenticated);
             }
         }
-        insert(tx, &session, &token, now)?;
+        insert(tx, &peppers, &session, &token, now)?;
         Ok((sessions::each(vec![id], "session.create"), ()))
     })?;
     Ok(pair)
@@ -132,9 +137,10 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     let caller = signing_in(&user, old.family, origin);
     let id = session.id;
     let target = Target::new(Kind::Session, old.family);
+    let peppers = app.peppers.clone();
     let exchanged = app.change_all(&caller, "session.refresh", target, move |tx, now| {
         // The row decides: another exchange may have come first.
-        let Some(old) = tokens::find(tx, old.id)? else {
+        let Some(old) = tokens::find(tx, &peppers, old.id)? else {
             return Ok((Vec::new(), false));
         };
         if old.used_at.is_some() {
@@ -146,8 +152,8 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
             return Ok((sessions::each(ended, "session.reuse"), false));
         }
         let user = people::find(tx, old.user)?;
-        let current =
-            user.is_some_and(|user| user.is_active() && user.generation == old.generation);
+        let current = seals::is_sound_user(tx, &peppers, old.user)?
+            && user.is_some_and(|user| user.is_active() && user.generation == old.generation);
         if !current || old.expires_at <= now {
             return Ok((Vec::new(), false));
         }
@@ -157,8 +163,8 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
                 retry_after_s: (HOUR_MS / 1000).unsigned_abs(),
             });
         }
-        tokens::update_used(tx, old.id, now)?;
-        insert(tx, &session, &token, now)?;
+        tokens::update_used(tx, &peppers, old.id, now)?;
+        insert(tx, &peppers, &session, &token, now)?;
         Ok((sessions::each(vec![id], "session.refresh"), true))
     })?;
     if exchanged {
@@ -196,8 +202,9 @@ pub fn act_as(
     };
     let (caller, index, user) = (who.clone(), app.index.clone(), user.to_owned());
     let target = Target::new(Kind::User, &user);
+    let peppers = app.peppers.clone();
     let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
-        let Some(row) = tokens::find(tx, shown.id)? else {
+        let Some(row) = tokens::find(tx, &peppers, shown.id)? else {
             return Ok((Vec::new(), false));
         };
         if row.used_at.is_some() {
@@ -220,6 +227,7 @@ pub fn act_as(
         people::delete_expired_sessions(tx, now)?;
         people::insert_session(
             tx,
+            &peppers,
             &Session {
                 id,
                 secret,
@@ -276,7 +284,7 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     let Some(presented) = Presented::parse(text).filter(|it| it.prefix() == PREFIX_REFRESH) else {
         return Ok(None);
     };
-    let found = app.read(|read| tokens::find(read, presented.id))?;
+    let found = app.read(|read| tokens::find(read, &app.peppers, presented.id))?;
     let matches = |row: &RefreshToken| {
         let pepper = app.peppers.version(row.secret.pepper);
         pepper.is_some_and(|pepper| pepper.matches(presented.text, &row.secret.digest))
@@ -337,11 +345,17 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
 }
 
 /// Stores a pair, and removes what has expired.
-fn insert(tx: &Write<'_>, session: &Session, token: &RefreshToken, now: Timestamp) -> Result<()> {
+fn insert(
+    tx: &Write<'_>,
+    peppers: &Peppers,
+    session: &Session,
+    token: &RefreshToken,
+    now: Timestamp,
+) -> Result<()> {
     people::delete_expired_sessions(tx, now)?;
     tokens::delete_expired(tx, now)?;
-    people::insert_session(tx, session)?;
-    tokens::insert(tx, token)
+    people::insert_session(tx, peppers, session)?;
+    tokens::insert(tx, peppers, token)
 }
 
 /// The user, for the one change that lets him in: he has no permission in it.

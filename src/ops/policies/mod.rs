@@ -14,10 +14,11 @@ use crate::domain::policy::{
 };
 use crate::domain::sorted;
 use crate::error::{Error, Result};
+use crate::index::directory::Directory;
 use crate::ops::access::Caller;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
-use crate::store::{Read, catalogs, keys, policies};
+use crate::store::{Read, Write, catalogs, keys, policies};
 use std::sync::Arc;
 
 /// What a new policy differs in from `standard`, or an edit from what was there. `Some(None)` takes a bound away.
@@ -153,8 +154,10 @@ pub fn edit(app: &App, caller: &Caller, name: &str, edit: PolicyEdit) -> Result<
     let (index, who, name) = (app.index.clone(), caller.clone(), name.to_owned());
     let target = Target::new(Kind::Policy, &name);
     app.change(caller, "policy.edit", target, move |tx, _| {
-        who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        let directory = index.directory();
+        who.require_global(&directory, Permission::PoliciesWrite)?;
         let before = policies::find(tx, &name)?.ok_or(Error::NotFound("policy"))?;
+        require_in_force(tx, &directory, &name)?;
         let after = edit.apply(before.clone());
         after.check_definition()?;
         if let Some(member) = after.loosened_from(&before)
@@ -197,6 +200,18 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
             Err(err) => Err(err),
         }
     })
+}
+
+/// Refuses a policy that was changed past Latchkey: the index does not have it, and keys of it open nothing.
+pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str) -> Result<()> {
+    let target = Target::new(Kind::Policy, name);
+    if directory.policy(name).is_some() || tx.has_touched(&target) {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "the policy {name} was changed past Latchkey and is closed; the administrator of the machine looks at it and \
+         accepts it: latchkey doctor accept policy {name}"
+    )))
 }
 
 /// Refuses a catalog that is not there.

@@ -65,7 +65,8 @@ pub fn finish(
     }
     let user_name = normal_user_name("user_name", user_name)?;
     password::check("password", text, &user_name)?;
-    let stored = app.passwords.digest(text)?;
+    let stretched = app.passwords.stretch(text)?;
+    let peppers = app.peppers.clone();
     let root = root(&app.index.directory())?;
     let caller = Caller {
         bound_by: None,
@@ -105,6 +106,7 @@ pub fn finish(
             ..before.clone()
         };
         people::update(tx, &after)?;
+        let stored = stretched.bound(after.uid, &peppers);
         people::update_password(tx, after.uid, &stored, after.generation + 1)?;
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);

@@ -7,11 +7,13 @@ pub mod fixture;
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
 use crate::domain::keeping::numbers::Series;
+use crate::domain::key::changes::born;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
 use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::locks::lock;
 use crate::domain::people::authenticator::challenge::Challenges;
-use crate::domain::people::password::{self, PasswordDigest};
+use crate::domain::people::password::{self, Stretched};
 use crate::domain::people::permission::Permissions;
 use crate::domain::people::{Binding, Role, User};
 use crate::domain::policy::{Policy, STANDARD};
@@ -24,6 +26,7 @@ use crate::index::directory::Directory;
 use crate::ops::access::root;
 use crate::ops::clock::{Clock, Wall};
 use crate::ops::keeping::closing::Closing;
+use crate::ops::keeping::recorded;
 use crate::ops::keys::issue;
 use crate::ops::oversight::denied::Denials;
 use crate::ops::people::PasswordGate;
@@ -31,10 +34,10 @@ use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, system_event, verify};
 use crate::store::keeping::events;
 use crate::store::{
-    Durability, Store, Write, audit, catalogs, keys, local, numbers, people, policies, workspaces,
+    Durability, Read, Store, Write, audit, catalogs, local, numbers, people, policies, workspaces,
 };
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The user name of the first owner.
 pub const OWNER: &str = "owner";
@@ -74,11 +77,11 @@ pub fn create(
         OwnerPassword::Generated => Some(password::generate()?),
         OwnerPassword::SetUp => None,
     };
-    let digest = password.as_deref().map(PasswordDigest::new).transpose()?;
+    let stretched = password.as_deref().map(Stretched::new).transpose()?;
     Store::create(path)?;
     let store = Store::open(path, &files, now, Box::new(|_, _| Ok(Box::new(|| {}))))?;
     let (management, sample) = store.write(Durability::Full, move |tx| {
-        let seeds = seed(tx, &files, digest.as_ref(), now)?;
+        let seeds = seed(tx, &files, stretched, now)?;
         presets::install(tx, &files.peppers, presets, now)?;
         Ok(seeds)
     })?;
@@ -90,21 +93,44 @@ pub fn create(
     })
 }
 
-/// Opens the database at `path`. Keys are read in the background; until they are all there, a key that is asked
-/// for is looked up in the store.
+/// Opens the database at `path`, to serve. What somebody has changed past Latchkey is closed in the store. Keys are read
+/// in the background; until they are all there, a key that is asked for is looked up in the store.
 pub fn open(
     path: &Path,
     files: KeyFiles,
     presets: &'static [Preset],
     wall: Wall,
 ) -> Result<Arc<App>> {
+    opened(path, files, presets, wall, true)
+}
+
+/// As [`open`], for one command: what somebody has changed past Latchkey is closed in memory alone, so that a command
+/// that only looks leaves the database as it found it.
+pub fn open_for_a_command(
+    path: &Path,
+    files: KeyFiles,
+    presets: &'static [Preset],
+    wall: Wall,
+) -> Result<Arc<App>> {
+    let app = opened(path, files, presets, wall, false)?;
+    read_keys(&app)?;
+    Ok(app)
+}
+
+fn opened(
+    path: &Path,
+    files: KeyFiles,
+    presets: &'static [Preset],
+    wall: Wall,
+    closes: bool,
+) -> Result<Arc<App>> {
     let index = Arc::new(Index::new(Directory::default(), Vec::new()));
-    let publishing = index.clone();
+    let (publishing, peppers) = (index.clone(), files.peppers.clone());
     let store = Store::open(
         path,
         &files,
         wall(),
-        Box::new(move |read, targets| publish::prepare(&publishing, read, targets)),
+        Box::new(move |read, targets| publish::prepare(&publishing, &peppers, read, targets)),
     )?;
     let mark = store.read(|read| {
         local::check_peppers(read, &files.peppers)?;
@@ -114,9 +140,15 @@ pub fn open(
     let clock = Clock::new(wall, mark);
     close_older_copy(&store, path, &files, clock.now().wall)?;
     let clock = Clock::new(wall, store.read(local::find_mark)?);
+    if closes {
+        close_altered(&store, &files, clock.now().wall)?;
+    }
     store.read(|read| {
-        *index.directory_mut() = publish::load_directory(read)?;
-        for session in people::list_sessions(read, clock.now().wall)? {
+        *index.directory_mut() = match closes {
+            true => publish::load_directory(read, &files.peppers)?,
+            false => publish::load_directory_closed(read, &files.peppers)?,
+        };
+        for session in people::list_sessions(read, &files.peppers, clock.now().wall)? {
             index.put_session(session.id, Some(session));
         }
         Ok(())
@@ -132,14 +164,15 @@ pub fn open(
     let app = App {
         store,
         index,
-        peppers: files.peppers,
+        peppers: files.peppers.clone(),
         sealing: files.sealing,
         clock,
-        passwords: PasswordGate::new()?,
+        passwords: PasswordGate::new(files.peppers.clone())?,
         challenges: Challenges::new()?,
         reserving: verify::Reserving::default(),
         denials: Denials::default(),
         first_run: Default::default(),
+        audit_minimum: Default::default(),
         inspections: Default::default(),
         writable: Default::default(),
         keeping: Default::default(),
@@ -184,16 +217,38 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, now: Timestamp
     Ok(())
 }
 
-/// Reads all keys into the index, with a few threads. Returns the first error; until another attempt succeeds,
+/// Closes users, workspaces, policies, catalogs and sessions that somebody has changed past Latchkey, before anybody is
+/// let in. Keys follow as they are read ([`load_keys`]).
+fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> {
+    let peppers = files.peppers.clone();
+    let closed = store.write(Durability::Full, move |tx| {
+        recorded::close_altered(tx, &peppers, now)
+    })?;
+    recorded::tell(&closed);
+    Ok(())
+}
+
+/// Reads all keys into the index, with a few threads, and closes those that somebody has changed past Latchkey. Returns
+/// the first error; until another attempt succeeds,
 /// verifications go on asking the store.
 pub fn load_keys(app: &App) -> Result<()> {
+    let broken = read_keys(app)?;
+    recorded::close_keys_of(app, &broken);
+    Ok(())
+}
+
+/// Reads all keys into the index. Returns those that somebody has changed past Latchkey; the index has them as disabled.
+fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     let failed = OnceLock::new();
+    let broken = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for (from, to) in ranges(LOADERS) {
-            let failed = &failed;
+        for range in ranges(LOADERS) {
+            let (failed, broken) = (&failed, &broken);
             scope.spawn(move || {
-                if let Err(err) = app.read(|read| publish::load_keys(&app.index, read, from, to)) {
-                    let _ = failed.set(err);
+                let load = |read: &Read| publish::load_keys(&app.index, &app.peppers, read, range);
+                match app.read(load) {
+                    Ok(found) => lock(broken).extend(found),
+                    Err(err) => drop(failed.set(err)),
                 }
             });
         }
@@ -202,7 +257,8 @@ pub fn load_keys(app: &App) -> Result<()> {
         Some(err) => Err(err),
         None => {
             app.index.set_complete();
-            Ok(())
+            let broken = lock(&broken).clone();
+            Ok(broken)
         }
     }
 }
@@ -242,7 +298,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
 fn seed(
     tx: &Write<'_>,
     files: &KeyFiles,
-    digest: Option<&PasswordDigest>,
+    password: Option<Stretched>,
     now: Timestamp,
 ) -> Result<(Secret, Secret)> {
     let workspace = Workspace {
@@ -274,7 +330,8 @@ fn seed(
     local::insert_peppers(tx, peppers)?;
     local::insert_sealing_keys(tx, &files.sealing)?;
     workspaces::insert(tx, &workspace)?;
-    people::insert(tx, &owner, digest)?;
+    let digest = password.map(|stretched| stretched.bound(owner.uid, peppers));
+    people::insert(tx, &owner, digest.as_ref())?;
     policies::insert(tx, &Policy::standard())?;
     catalogs::replace(
         tx,
@@ -311,7 +368,7 @@ fn seed(
             peppers,
             Event {
                 workspace: key.workspace.to_string(),
-                changes: issue::born(key).into_json(),
+                changes: born(key).into_json(),
                 ..system_event("key.issue", Target::new(Kind::Key, key.id), now)
             },
         )?;
@@ -353,8 +410,7 @@ fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
 fn insert(tx: &Write<'_>, files: &KeyFiles, key: &mut Key, now: Timestamp) -> Result<Secret> {
     let secret = Secret::generate(PREFIX_DEFAULT, key.id)?;
     key.hint = secret.hint();
-    keys::insert(tx, key)?;
-    issue::keep(tx, files, &Policy::standard(), &secret, now)?;
+    issue::insert(tx, files, &Policy::standard(), key, &secret, now)?;
     Ok(secret)
 }
 

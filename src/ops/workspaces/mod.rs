@@ -13,6 +13,7 @@ use crate::domain::uid::Uid;
 use crate::domain::workspace::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::ops::keeping::accept::require_accepted;
 use crate::store::{Read, Write, names as retired, numbers, workspaces};
 use std::collections::HashSet;
 
@@ -136,6 +137,9 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
             after.slug = edit.slug.unwrap_or(after.slug);
             after.name = edit.name.unwrap_or(after.name);
             after.enabled = edit.enabled.unwrap_or(after.enabled);
+            if after.enabled && !before.enabled {
+                require_accepted(tx, &who, &Target::new(Kind::Workspace, before.uid))?;
+            }
             if let (Some(above), true) = (before.parent, after.enabled != before.enabled) {
                 // Whoever is inside must not undo what was done from above.
                 who.require(&directory, Permission::WorkspacesWrite, above, None)?;

@@ -23,27 +23,14 @@ pub fn prune(
     cut: Cut,
     most: i64,
 ) -> Result<Option<(Mark, usize)>> {
-    let last = match cut {
-        // Numbers decide the order, and a clock may have fallen back: what comes after a newer event stays.
-        Cut::Before(time) => tx.query_one(
-            "SELECT coalesce((SELECT min(seq) - 1 FROM audit_events WHERE at >= $1),
-                             (SELECT max(seq) FROM audit_events), 0) AS last",
-            &[&time],
-            |row| row.get::<i64>("last"),
-        )?,
-        Cut::Keep(count) => tx.query_one(
-            "SELECT coalesce(max(seq), 0) - $1 AS last FROM audit_events",
-            &[&count],
-            |row| row.get::<i64>("last"),
-        )?,
-    };
+    let last = last(tx, cut)?;
     let first = tx.query_one(
         "SELECT coalesce(min(seq), 1) AS first FROM audit_events",
         &[],
         |row| row.get::<i64>("first"),
     )?;
     let most = first.unwrap_or(1).saturating_add(most - 1);
-    let Some(event) = find(tx, last.unwrap_or(0).min(most))? else {
+    let Some(event) = find(tx, last.min(most))? else {
         return Ok(None);
     };
     let hash = event.hash();
@@ -64,6 +51,25 @@ pub fn prune(
         seal,
     };
     Ok(Some((mark, count)))
+}
+
+/// The number of the last event that a cut takes; where it takes none, one below the first event there is, or less.
+pub fn last(read: &Read, cut: Cut) -> Result<i64> {
+    let last = match cut {
+        // Numbers decide the order, and a clock may have fallen back: what comes after a newer event stays.
+        Cut::Before(time) => read.query_one(
+            "SELECT coalesce((SELECT min(seq) - 1 FROM audit_events WHERE at >= $1),
+                             (SELECT max(seq) FROM audit_events), 0) AS last",
+            &[&time],
+            |row| row.get::<i64>("last"),
+        )?,
+        Cut::Keep(count) => read.query_one(
+            "SELECT coalesce(max(seq), 0) - $1 AS last FROM audit_events",
+            &[&count],
+            |row| row.get::<i64>("last"),
+        )?,
+    };
+    Ok(last.unwrap_or(0))
 }
 
 /// How many events there are.

@@ -2,7 +2,7 @@
 
 mod cut;
 
-pub use cut::{Cut, count, prune};
+pub use cut::{Cut, count, last, prune};
 
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};

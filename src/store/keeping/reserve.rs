@@ -4,10 +4,10 @@
 //! first one finds room, and filled again after it; all other changes are refused until it could be filled.
 
 use crate::error::{Error, Result};
+use crate::files::private;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -42,9 +42,7 @@ impl Reserve {
         let unusable = |err: std::io::Error| {
             Error::Unavailable(format!("{} cannot be written: {err}", path.display()))
         };
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true).mode(0o600);
-        let file = options.open(path).map_err(unusable)?;
+        let file = private::open(path).map_err(unusable)?;
         let there = file.metadata().map_err(unusable)?.len().min(BYTES_MAX);
         let free = free_bytes(&file).unwrap_or(BYTES_MAX * PART_OF_FREE);
         let wanted = (free.saturating_add(there) / PART_OF_FREE).clamp(BYTES_MIN, BYTES_MAX);

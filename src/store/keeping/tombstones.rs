@@ -10,12 +10,13 @@ use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::files::private;
 use crate::store::sqlite::Notes;
 use crate::store::{Read, audit, numbers};
 use rustix::fs::{FallocateFlags, fallocate};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -54,12 +55,10 @@ impl TombstoneFile {
         let needed = compact.lines().count();
         let mut lines = known.lines;
         if lines > needed + SUPERFLUOUS_MAX && known.damaged == 0 {
-            replace(path, compact.as_bytes()).map_err(failed)?;
+            private::replace(path, compact.as_bytes()).map_err(failed)?;
             lines = needed;
         }
-        let mut options = OpenOptions::new();
-        let options = options.create(true).append(true).mode(0o600);
-        let mut file = options.open(path).map_err(failed)?;
+        let mut file = private::append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mut length = metadata.len();
         // A line that a crash has cut stays, as a damaged one; the next one begins on a line of its own.
@@ -68,7 +67,7 @@ impl TombstoneFile {
             length += 1;
         }
         if length == 0 {
-            sync_folder(path).map_err(failed)?;
+            private::sync(path.parent().unwrap_or(path)).map_err(failed)?;
         }
         let opened = TombstoneFile {
             path: path.to_owned(),
@@ -335,26 +334,8 @@ pub fn settle(path: &Path, known: &Tombstones, mark: Mark) -> Result<()> {
     file.append(lines.as_bytes())
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let options = options.create(true).truncate(true).write(true).mode(0o600);
-    let mut file = options.open(&new)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if let Err(err) = written.and_then(|()| fs::rename(&new, path)) {
-        // On a full disk half a file must not take the room that is left.
-        let _ = fs::remove_file(&new);
-        return Err(err);
-    }
-    sync_folder(path)
-}
-
 fn ends_with_a_line(path: &Path) -> io::Result<bool> {
     fs::read(path).map(|bytes| bytes.ends_with(b"\n"))
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 fn unusable(path: &Path, err: &io::Error) -> Error {

@@ -69,6 +69,14 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     let missing = || Error::Unavailable(format!("there is no step from {from}"));
     let first = steps.iter().find(|step| step.to == from + 1);
     let first = first.ok_or_else(missing)?;
+    // They would run with the statements of the steps.
+    if let [found, ..] = read.active_objects()?.as_slice() {
+        return Err(Error::Unavailable(format!(
+            "{} does not belong there; remove it with: {}",
+            found.shown(),
+            found.statement()
+        )));
+    }
     // Rows must not be sealed under a pepper that is not this database's.
     local::check_peppers(read, &files.peppers)?;
     local::check_sealing_keys(read, &files.sealing)?;

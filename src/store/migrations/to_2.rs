@@ -4,10 +4,13 @@ use super::Step;
 use crate::domain::audit::Kind;
 use crate::domain::keeping::changes;
 use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::people::password::Stretched;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
-use crate::store::{Write, names};
-use std::collections::BTreeSet;
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::store::{Write, audit, keys, names, seals};
+use std::collections::{BTreeSet, HashSet};
 
 pub const STEP: Step = Step {
     to: 2,
@@ -30,10 +33,13 @@ const EDITABLE_OF_1: [&str; 10] = [
     "uses_left",
 ];
 
-fn act(tx: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
+fn act(tx: &Write<'_>, files: &KeyFiles, _: Timestamp) -> Result<()> {
     store_everything_as_such(tx)?;
     bound_keys_of_an_owner(tx)?;
-    retire_former_names(tx)
+    retire_former_names(tx)?;
+    bind_passwords(tx, &files.peppers)?;
+    seals::bearers::put_all(tx, &files.peppers)?;
+    seal_keys(tx, &files.peppers)
 }
 
 /// Remembers the names that users and workspaces have given up, as the audit log has them.
@@ -51,6 +57,51 @@ fn retire_former_names(tx: &Write<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is stored of a password is bound to its user, under the pepper.
+fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
+    let users = tx.query(
+        "SELECT uid, password_digest FROM users WHERE password_digest IS NOT NULL",
+        &[],
+        |row| {
+            Ok((
+                row.get::<Uid>("uid")?,
+                row.get::<Vec<u8>>("password_digest")?,
+            ))
+        },
+    )?;
+    for (uid, bytes) in users {
+        let stretched = Stretched::of_schema_1(bytes)
+            .ok_or_else(|| Error::internal("a stored password digest has another length"))?;
+        let digest = stretched.bound(uid, peppers);
+        tx.execute(
+            "UPDATE users SET password_digest = $1, password_pepper = $2 WHERE uid = $3",
+            &[&digest.bytes, &digest.pepper, &uid],
+        )?;
+    }
+    Ok(())
+}
+
+/// Keys had no seals. Those that are what the audit log last said of them are sealed; the others stay without a seal,
+/// and the next start closes them.
+fn seal_keys(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
+    let mut changed = HashSet::new();
+    seals::recorded::each_changed(tx, None, |found| {
+        changed.insert(found.id);
+    })?;
+    let seq = audit::newest(tx)?.map_or(0, |event| event.seq);
+    let mut after = None;
+    loop {
+        let ids = keys::list_ids(tx, &keys::Source::All, after, 1_000)?;
+        let Some(last) = ids.last() else {
+            return Ok(());
+        };
+        after = Some(*last);
+        for id in ids.into_iter().filter(|id| !changed.contains(id)) {
+            seals::keys::put(tx, peppers, id, seq)?;
+        }
+    }
 }
 
 /// A policy that lists every member means that everything may be edited: a member that a later version adds as well.

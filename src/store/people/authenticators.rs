@@ -1,5 +1,6 @@
 //! Rows of authenticators: what users prove themselves with besides passwords.
 
+use crate::domain::audit::{Kind, Target};
 use crate::domain::key::sealing::Sealed;
 use crate::domain::people::authenticator::{Authenticator, Material};
 use crate::domain::time::Timestamp;
@@ -85,11 +86,16 @@ pub fn update(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
 
 /// Uses up the code of a step; `false` if it, or a later one, was used before, or there is no such thing any more.
 pub fn spend_step(tx: &Write<'_>, number: i64, step: i64) -> Result<bool> {
-    let changed = tx.execute(
-        "UPDATE authenticators SET used_step = $1 WHERE number = $2 AND used_step < $3",
+    let spent = tx.query_one(
+        "UPDATE authenticators SET used_step = $1 WHERE number = $2 AND used_step < $3 RETURNING user_uid",
         &[&step, &number, &step],
+        |row| row.get::<Uid>("user_uid"),
     )?;
-    Ok(changed == 1)
+    // The step is sealed with the user: nobody must be able to set it back.
+    if let Some(user) = spent {
+        tx.touch(Target::new(Kind::User, user));
+    }
+    Ok(spent.is_some())
 }
 
 pub fn delete(tx: &Write<'_>, number: i64, now: Timestamp) -> Result<bool> {

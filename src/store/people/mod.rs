@@ -2,9 +2,11 @@
 
 pub mod authenticators;
 
+use super::seals::bearers;
 use super::{Read, Row, Write, names, stored_secret};
 use crate::domain::audit::Kind;
 use crate::domain::key::KeyId;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::people::password::PasswordDigest;
 use crate::domain::people::session::{Acting, Browser, Session};
 use crate::domain::people::{Binding, Role, User};
@@ -14,10 +16,12 @@ use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) -> Result<()> {
-    let digest = password.map(|digest| digest.0.clone());
+    let digest = password.map(|digest| digest.bytes.clone());
+    let pepper = password.map(|digest| digest.pepper);
     tx.execute(
-        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO users (uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
+                            created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         &[
             &user.uid,
             &user.number,
@@ -25,6 +29,7 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
             &user.email,
             &user.home,
             &digest,
+            &pepper,
             &user.enabled,
             &user.generation,
             &user.created_at,
@@ -60,11 +65,16 @@ pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
 /// The password digest of a user who has a password.
 pub fn find_password(read: &Read, uid: Uid) -> Result<Option<PasswordDigest>> {
     let found = read.query_one(
-        "SELECT password_digest FROM users WHERE uid = $1",
+        "SELECT password_digest, password_pepper FROM users WHERE uid = $1",
         &[&uid],
-        |row| row.get::<Option<Vec<u8>>>("password_digest"),
+        |row| {
+            let bytes: Option<Vec<u8>> = row.get("password_digest")?;
+            let pepper: Option<u32> = row.get("password_pepper")?;
+            let both = bytes.zip(pepper);
+            Ok(both.map(|(bytes, pepper)| PasswordDigest { bytes, pepper }))
+        },
     )?;
-    Ok(found.flatten().map(PasswordDigest))
+    Ok(found.flatten())
 }
 
 /// Users who have a password.
@@ -147,8 +157,8 @@ pub fn update_password(
     generation: i64,
 ) -> Result<()> {
     tx.execute(
-        "UPDATE users SET password_digest = $1, generation = $2 WHERE uid = $3",
-        &[&digest.0, &generation, &uid],
+        "UPDATE users SET password_digest = $1, password_pepper = $2, generation = $3 WHERE uid = $4",
+        &[&digest.bytes, &digest.pepper, &generation, &uid],
     )?;
     Ok(())
 }
@@ -162,7 +172,7 @@ pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     authenticators::delete_of_user(tx, uid, now)?;
     let changed = tx.execute(
         "UPDATE users
-         SET deleted_at = $1, password_digest = NULL, generation = generation + 1
+         SET deleted_at = $1, password_digest = NULL, password_pepper = NULL, generation = generation + 1
          WHERE uid = $2 AND deleted_at IS NULL",
         &[&now, &uid],
     )?;
@@ -210,7 +220,7 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
     Ok(found.unwrap_or(0))
 }
 
-pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
+pub fn insert_session(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> Result<()> {
     let (browser, acting) = (session.console.as_ref(), session.acting);
     let used_at = browser.map(|browser| browser.used_at);
     let source = browser.map(|browser| browser.source.clone());
@@ -238,16 +248,19 @@ pub fn insert_session(tx: &Write<'_>, session: &Session) -> Result<()> {
             &agent,
         ],
     )?;
-    Ok(())
+    bearers::put_session(tx, peppers, session.id)
 }
 
-/// Notes a request of a console session.
-pub fn touch_session(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<()> {
+/// Notes a request of a console session. One that does not fit its seal stays so.
+pub fn touch_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<()> {
+    if find_session(tx, peppers, id)?.is_none() {
+        return Ok(());
+    }
     tx.execute(
         "UPDATE sessions SET used_at = $1 WHERE id = $2 AND used_at < $3",
         &[&now, &id, &now],
     )?;
-    Ok(())
+    bearers::put_session(tx, peppers, id)
 }
 
 /// Whether a user who holds the owner's role in a workspace can sign in.
@@ -262,27 +275,30 @@ pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
     Ok(found.unwrap_or(0) > 0)
 }
 
-pub fn find_session(read: &Read, id: KeyId) -> Result<Option<Session>> {
-    read.query_one(
+/// A session by id, if it is what Latchkey last wrote.
+pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Session>> {
+    let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
-                acting_generation, acting_family, used_at, source, agent
+                acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE id = $1",
         &[&id],
-        session_from_row,
-    )
+        |row| session_if_sound(row, peppers),
+    )?;
+    Ok(found.flatten())
 }
 
-/// Sessions that have not expired.
-pub fn list_sessions(read: &Read, now: Timestamp) -> Result<Vec<Session>> {
-    read.query(
+/// Sessions that have not expired and are what Latchkey last wrote.
+pub fn list_sessions(read: &Read, peppers: &Peppers, now: Timestamp) -> Result<Vec<Session>> {
+    let found = read.query(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
-                acting_generation, acting_family, used_at, source, agent
+                acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE expires_at > $1",
         &[&now],
-        session_from_row,
-    )
+        |row| session_if_sound(row, peppers),
+    )?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 pub fn delete_session(tx: &Write<'_>, id: KeyId) -> Result<bool> {
@@ -327,6 +343,13 @@ fn from_row(row: &Row<'_>) -> Result<User> {
         deleted_at: row.get("deleted_at")?,
         roles: Vec::new(),
     })
+}
+
+fn session_if_sound(row: &Row<'_>, peppers: &Peppers) -> Result<Option<Session>> {
+    match bearers::fits(peppers, bearers::SESSION, bearers::SESSION_COLUMNS, row)? {
+        true => session_from_row(row).map(Some),
+        false => Ok(None),
+    }
 }
 
 fn session_from_row(row: &Row<'_>) -> Result<Session> {

@@ -1,5 +1,6 @@
 //! A copy of a database that is in use, through SQLite's backup API.
 
+use super::foreign::{Difference, Foreign};
 use super::{Read, from_sqlite, settled};
 use crate::error::{Error, Result};
 use rusqlite::backup::{Backup, StepResult};
@@ -11,30 +12,41 @@ const STEP_PAGES: i32 = 1024;
 
 impl Read {
     /// Copies the database as it is at this moment into an empty file, which becomes a database without a log beside
-    /// it. Writers go on meanwhile. `progress` is told the pages that are copied and all there are.
+    /// it. Writers go on meanwhile. `progress` is told the pages that are copied and all there are. What is not
+    /// Latchkey's is left out and returned; a database whose copy could not be restored is refused.
+    ///
+    /// SQLite opens files beside this one by their names, so it must lie where nobody else can write.
     pub(in crate::store) fn copy_to(
         &self,
         path: &Path,
         mut progress: impl FnMut(u64, u64),
-    ) -> Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    ) -> Result<Vec<Foreign>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut copy = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
         // It gets its name when it is whole and synced; until then nobody relies on it.
         copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
             .map_err(from_sqlite)?;
         // One state for all steps: without it, every commit would make the copy begin anew.
         self.batch("BEGIN; SELECT count(*) FROM sqlite_schema;")?;
-        let copied = self.copy_pages(&mut copy, &mut progress);
+        let copied = self
+            .difference()
+            .and_then(|difference| refuse(&difference).map(|()| difference.harmless()))
+            .and_then(|foreign| {
+                self.copy_pages(&mut copy, &mut progress)?;
+                Ok(foreign)
+            });
         self.end();
-        copied?;
+        let foreign = copied?;
         let mode: String = copy
             .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
             .map_err(from_sqlite)?;
         if mode != "delete" {
             return Err(Error::internal("the copy could not be closed"));
         }
-        let copy = settled(copy)?;
-        copy.check_whole()
+        settled(copy)?.leave_out(&foreign)?;
+        Ok(foreign)
     }
 
     fn copy_pages(&self, copy: &mut Connection, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
@@ -55,4 +67,16 @@ impl Read {
             }
         }
     }
+}
+
+/// Refuses a database of which no copy could be restored, and says what makes it one.
+fn refuse(difference: &Difference) -> Result<()> {
+    let refused = difference.refused();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unavailable(format!(
+        "a backup of this database could not be restored, so none was made: {}; `latchkey doctor` says how to mend it",
+        refused.join("; ")
+    )))
 }

@@ -1,11 +1,11 @@
 //! Whether a file is what it should be: a database, ours, of a version that is known, whole, and with no other
 //! schema than its version's.
 
+use super::foreign::Foreign;
 use super::{APPLICATION_ID, Read, SCHEMA_VERSION, from_sqlite, settled};
 use crate::error::{Error, Result};
 use include_flate::flate;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -38,22 +38,25 @@ impl Read {
     pub fn faults(&self) -> Result<Vec<String>> {
         faults(&self.connection)
     }
-
-    /// What differs between the database's schema and the one that this build would make; empty if nothing does.
-    pub fn foreign_schema(&self) -> Result<Vec<String>> {
-        foreign_schema(self)
-    }
 }
 
 /// Refuses a copy of a database that is not wholly a Latchkey database. `migrate` brings one of an older version to
-/// the current schema.
+/// the current schema. What is not Latchkey's and changes nothing is removed from the copy and returned.
 ///
 /// Nothing of its own is run on the way: a trigger or view that somebody put in is found before a statement that it
 /// could hang on (attacks 195).
-pub fn check_backup(path: &Path, migrate: impl FnOnce(&Read) -> Result<()>) -> Result<()> {
+pub fn check_backup(
+    path: &Path,
+    migrate: impl FnOnce(&Read) -> Result<()>,
+) -> Result<Vec<Foreign>> {
     check_header(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let read = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // With NOFOLLOW no part of the path may be a link.
+    let real = std::fs::canonicalize(path);
+    let real = real.map_err(|err| Error::Unavailable(format!("{}: {err}", path.display())))?;
+    let read = settled(Connection::open_with_flags(real, flags).map_err(from_sqlite)?)?;
     let version = check_file(&read.connection, path)?;
     if version < SCHEMA_VERSION {
         migrate(&read)?;
@@ -66,11 +69,15 @@ pub fn check_backup(path: &Path, migrate: impl FnOnce(&Read) -> Result<()>) -> R
             faults.join("; ")
         ))),
     };
+    let difference = read.difference()?;
     refused(
         "does not have the schema of a Latchkey database",
-        read.foreign_schema()?,
+        difference.refused(),
     )?;
-    refused("is damaged", read.faults()?)
+    let left_out = difference.harmless();
+    read.leave_out(&left_out)?;
+    refused("is damaged", read.faults()?)?;
+    Ok(left_out)
 }
 
 fn faults(connection: &Connection) -> Result<Vec<String>> {
@@ -99,59 +106,10 @@ pub(super) fn schema() -> Result<String> {
     SCHEMA.decode_string().map_err(Error::internal)
 }
 
-/// Compares with a database in memory that was made by this build.
+/// What of the schema makes a database one that cannot be used; empty if nothing does. What is not Latchkey's and
+/// changes nothing does not count.
 pub fn foreign_schema(read: &Read) -> Result<Vec<String>> {
-    let connection = &read.connection;
-    let wanted = Connection::open_in_memory().map_err(from_sqlite)?;
-    wanted.execute_batch(&schema()?).map_err(from_sqlite)?;
-    let (wanted, found) = (objects(&wanted)?, objects(connection)?);
-    let mut faults = Vec::new();
-    for (name, sql) in &found {
-        match wanted.get(name) {
-            None => faults.push(format!("{} {} does not belong there", name.0, name.1)),
-            Some(known) if known != sql => {
-                faults.push(format!("{} {} is not what it should be", name.0, name.1));
-            }
-            Some(_) => {}
-        }
-    }
-    let missing = wanted.keys().filter(|name| !found.contains_key(*name));
-    faults.extend(missing.map(|name| format!("{} {} is missing", name.0, name.1)));
-    faults.truncate(FAULTS_MAX);
-    Ok(faults)
-}
-
-type Objects = BTreeMap<(String, String), String>;
-
-/// Tables, indexes, triggers and views by kind and name, each with its table and its definition without comments and
-/// blanks.
-fn objects(connection: &Connection) -> Result<Objects> {
-    let mut statement = connection
-        .prepare("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
-        .map_err(from_sqlite)?;
-    let rows = statement
-        .query_map([], |row| {
-            let (table, sql): (String, String) = (row.get(2)?, row.get(3)?);
-            let definition = format!("{table}: {}", bare(&sql));
-            Ok(((row.get(0)?, row.get(1)?), definition))
-        })
-        .map_err(from_sqlite)?;
-    let mut objects = Objects::new();
-    for row in rows {
-        let (name, definition) = row.map_err(from_sqlite)?;
-        objects.insert(name, definition);
-    }
-    Ok(objects)
-}
-
-/// A definition without comments and blanks.
-fn bare(sql: &str) -> String {
-    let code = sql
-        .lines()
-        .map(|line| line.split("--").next().unwrap_or(""));
-    code.flat_map(str::chars)
-        .filter(|c| !c.is_whitespace())
-        .collect()
+    Ok(read.difference()?.refused())
 }
 
 fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>> {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod checks;
+mod foreign;
 mod values;
 
 use crate::domain::audit::Target;
@@ -13,11 +14,13 @@ use rusqlite::limits::Limit;
 
 pub(super) use checks::{check_backup, check_header, foreign_schema};
 use checks::{check_file, schema};
+pub use foreign::Foreign;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::time::Duration;
-use values::{FromValue, ToValue};
+use values::FromValue;
+pub use values::{ToValue, Value};
 
 /// "Ltky": marks a file as Latchkey's.
 const APPLICATION_ID: i64 = 0x4c74_6b79;
@@ -40,6 +43,8 @@ pub struct Read {
     tombstones: RefCell<Vec<Tombstone>>,
     /// The latest numbers that were given: before this process, or by the transaction.
     given: Cell<Numbers>,
+    /// What the transaction has compared with its seal itself, and whether it is to be sealed.
+    judged: RefCell<Vec<(Target, bool)>>,
 }
 
 /// What a transaction brings about beside the database.
@@ -222,6 +227,7 @@ impl Read {
 
     /// Empties and returns what was changed and what is to follow the commit.
     pub(super) fn take_effects(&self) -> Effects {
+        self.judged.take();
         Effects {
             touched: self.touched.take(),
             after: self.after.take(),
@@ -267,9 +273,21 @@ impl Write<'_> {
         self.read.after.borrow_mut().push(Box::new(step));
     }
 
+    /// Says that this transaction has compared a thing with its seal itself, or has written all of it, and whether it is
+    /// to be sealed at the end.
+    pub fn judge(&self, target: Target, is_good: bool) {
+        self.read.judged.borrow_mut().push((target, is_good));
+    }
+
+    /// What was said so.
+    pub(super) fn judged(&self) -> Vec<(Target, bool)> {
+        self.read.judged.borrow().clone()
+    }
+
     /// How much has been noted so far.
-    pub(super) fn mark(&self) -> [usize; 3] {
+    pub(super) fn mark(&self) -> [usize; 4] {
         [
+            self.read.judged.borrow().len(),
             self.read.touched.borrow().len(),
             self.read.after.borrow().len(),
             self.read.tombstones.borrow().len(),
@@ -277,7 +295,8 @@ impl Write<'_> {
     }
 
     /// Forgets what was noted since a mark: for a change that is undone.
-    pub(super) fn cut(&self, [touched, after, tombstones]: [usize; 3]) {
+    pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
+        self.read.judged.borrow_mut().truncate(judged);
         self.read.touched.borrow_mut().truncate(touched);
         self.read.after.borrow_mut().truncate(after);
         self.read.tombstones.borrow_mut().truncate(tombstones);
@@ -420,6 +439,7 @@ fn settled(connection: Connection) -> Result<Read> {
         after: RefCell::default(),
         tombstones: RefCell::default(),
         given: Cell::default(),
+        judged: RefCell::default(),
     })
 }
 

@@ -28,8 +28,9 @@ const SMALL: &[&str] = &[
 /// closes what was lent out.
 const MEANT: &[&str] = &[
     "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome, reason, changes, previous FROM audit_events ORDER BY seq",
+    "SELECT EXISTS (SELECT 1 FROM audit_events WHERE action = 'server.fill') AS filled",
     "SELECT seq, target_id FROM audit_events WHERE action = $1 ORDER BY seq",
-    "UPDATE key_uses SET uses_left = 0 WHERE uses_left > 0",
+    "SELECT key_id FROM key_uses WHERE uses_left > 0",
 ];
 
 /// The statements that are written out in a file, each in one line.

@@ -68,7 +68,7 @@ impl ToValue for String {
     }
 }
 
-impl ToValue for [u8; 32] {
+impl<const N: usize> ToValue for [u8; N] {
     fn to_value(&self) -> Value {
         Value::Blob(self.to_vec())
     }
@@ -134,8 +134,8 @@ impl FromValue for String {
     }
 }
 
-impl FromValue for [u8; 32] {
-    fn from_value(value: ValueRef<'_>) -> Option<[u8; 32]> {
+impl<const N: usize> FromValue for [u8; N] {
+    fn from_value(value: ValueRef<'_>) -> Option<[u8; N]> {
         value.as_blob().ok()?.try_into().ok()
     }
 }
@@ -173,14 +173,31 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
+impl ToValue for Value {
+    fn to_value(&self) -> Value {
+        self.clone()
+    }
+}
+
 impl rusqlite::ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
+        Ok(ToSqlOutput::Borrowed(self.borrowed()))
+    }
+}
+
+impl Value {
+    fn borrowed(&self) -> ValueRef<'_> {
+        match self {
             Value::Blob(bytes) => ValueRef::Blob(bytes),
             Value::Int(number) => ValueRef::Integer(*number),
             Value::Null => ValueRef::Null,
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
+        }
+    }
+
+    /// Appends what [`super::Row::encode`] appends for a column of this value.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        encode(self.borrowed(), out);
     }
 }
 
@@ -191,6 +208,38 @@ impl super::Row<'_> {
         (0..self.names.len())
             .map(|position| Ok(bytes(column(position)?)))
             .collect()
+    }
+}
+
+impl super::Row<'_> {
+    /// Appends the columns of a range of positions, each so that no other list of values has the same bytes: a letter
+    /// for its type, for texts and blobs the length, then the value.
+    pub fn encode(&self, columns: std::ops::Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+        for position in columns {
+            encode(self.row.get_ref(position).map_err(super::from_sqlite)?, out);
+        }
+        Ok(())
+    }
+}
+
+fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
+    let mut long = |letter: u8, bytes: &[u8]| {
+        out.push(letter);
+        out.extend((bytes.len() as u64).to_be_bytes());
+        out.extend(bytes);
+    };
+    match value {
+        ValueRef::Blob(bytes) => long(b'b', bytes),
+        ValueRef::Text(bytes) => long(b't', bytes),
+        ValueRef::Integer(number) => {
+            out.push(b'i');
+            out.extend(number.to_be_bytes());
+        }
+        ValueRef::Null => out.push(b'n'),
+        ValueRef::Real(number) => {
+            out.push(b'r');
+            out.extend(number.to_be_bytes());
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::keeping::reserve::Reserve;
 use super::keeping::tombstones::Book;
 use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
 use super::{Durability, Publish, seals, sqlite};
-use crate::domain::audit::Target;
+use crate::domain::audit::{Kind, Target};
 use crate::domain::keeping::figures::{COMMIT_BOUNDS_NS, Figures};
 use crate::domain::key::pepper::Peppers;
 use crate::error::{Error, Result};
@@ -48,6 +48,8 @@ pub struct Writer {
     path: PathBuf,
     /// `None` after a fault that leaves the connection's state unknown, until it could be opened again.
     connection: Option<Read>,
+    /// Sees what was committed, while `connection` is in a transaction.
+    before: Option<Read>,
     peppers: Arc<Peppers>,
     publish: Publish,
     /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
@@ -73,6 +75,7 @@ impl Writer {
         Writer {
             path: path.to_owned(),
             connection: Some(connection),
+            before: None,
             peppers,
             publish,
             doubtful: Vec::new(),
@@ -90,6 +93,7 @@ impl Writer {
             self.figures.changes_waiting.fetch_sub(taken, Relaxed);
             self.commit_together(urgency, batch, waiting);
         }
+        self.before = None;
         if let Some(connection) = &self.connection {
             self.book.close(connection);
         }
@@ -138,7 +142,10 @@ impl Writer {
         for job in batch {
             answers.extend(run_alone(connection, job));
         }
-        let sealed = self.seal(connection);
+        let sealed = self.seal();
+        let Some(connection) = &self.connection else {
+            return;
+        };
         let effects = connection.take_effects();
         let touched = effects.touched.clone();
         let began = Instant::now();
@@ -181,16 +188,22 @@ impl Writer {
     }
 
     /// Seals the rows that the transaction touched ([`seals`]). What they were before is seen by a connection of its own.
-    fn seal(&self, connection: &Read) -> Result<()> {
+    fn seal(&mut self) -> Result<()> {
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
         let mut touched = connection.touched();
-        touched.retain(|target| seals::KINDS.contains(&target.kind));
+        touched.retain(|target| target.kind == Kind::Key || seals::KINDS.contains(&target.kind));
         if touched.is_empty() || connection.is_idle() {
             return Ok(());
         }
         let mut seen = HashSet::new();
         touched.retain(|target| seen.insert(target.clone()));
-        let before = sqlite::open_reader(&self.path)?;
-        seals::renew(&connection.write(), &before, &self.peppers, &touched)
+        let before = match &mut self.before {
+            Some(before) => before,
+            none => none.insert(sqlite::open_reader(&self.path)?),
+        };
+        seals::renew(&connection.write(), before, &self.peppers, &touched)
     }
 
     /// After a fault: ends the transaction, or opens the database anew if nobody knows its state.
@@ -207,6 +220,7 @@ impl Writer {
             return;
         }
         self.connection = None;
+        self.before = None;
         self.doubtful.extend(touched);
         match self.reopen() {
             Ok(()) => log::warn!("store: the database was opened anew and is whole"),

@@ -46,6 +46,10 @@ impl Line {
         }
     }
 
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     pub fn run(&self, args: &[&str]) -> Ran {
         self.run_with_input(args, "")
     }

@@ -102,6 +102,89 @@ fn a_folder_whose_path_is_too_long_for_its_socket_is_refused_at_once() {
     let _ = std::fs::remove_dir_all(folder);
 }
 
+/// What a volume driver does at each start of a pod with `fsGroup`: group read and write for all, the bit for the group on
+/// folders.
+#[test]
+fn what_a_volume_driver_has_opened_to_a_group_is_closed_again_and_told() {
+    let mut server = stopped();
+    fs::create_dir_all(server.data.join("backups")).unwrap();
+    fs::write(server.data.join("backups/asked-20260101T000000Z.db"), "x").unwrap();
+    let modes = |folder: &Path| -> Vec<u32> {
+        let inner = [folder.to_owned(), folder.join("backups")];
+        let entries = inner
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap());
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        paths
+            .map(|path| mode(&path))
+            .chain([mode(folder)])
+            .collect()
+    };
+    for (of_folder, of_files) in [
+        (0o2770, 0o660),
+        (0o2750, 0o640),
+        (0o770, 0o660),
+        (0o700, 0o640),
+    ] {
+        for folder in [server.data.clone(), server.data.join("backups")] {
+            set_mode(&folder, of_folder);
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    set_mode(&path, of_files);
+                }
+            }
+        }
+        let list = refusal::ended(
+            executable(None)
+                .args(["key", "list", "--data"])
+                .arg(&server.data),
+        );
+        assert_eq!(list.code, Some(0), "{of_folder:o}: {list:?}");
+        assert!(
+            list.stderr.contains("a group could read or write"),
+            "{list:?}"
+        );
+        let modes = modes(&server.data);
+        assert!(
+            modes.iter().all(|mode| matches!(mode, 0o600 | 0o700)),
+            "{modes:?}"
+        );
+    }
+    set_mode(&server.data, 0o2770);
+    server.restart();
+    assert!(server.log().contains("a group could read or write"));
+    server.assert_alive();
+    // What is not Latchkey's stays as it is, whatever --data says.
+    let other = fresh_folder();
+    fs::write(other.join("letter"), "x").unwrap();
+    set_mode(&other.join("letter"), 0o660);
+    set_mode(&other, 0o2770);
+    for command in [
+        &["key", "list"][..],
+        &["serve", "--listen", "127.0.0.1:0"],
+        &["init"],
+    ] {
+        let ran = refusal::ended(executable(None).args(command).arg("--data").arg(&other));
+        assert_eq!(ran.code, Some(1), "{command:?}: {ran:?}");
+    }
+    assert_eq!(
+        fs::metadata(&other).unwrap().permissions().mode() & 0o7777,
+        0o2770
+    );
+    assert_eq!(
+        fs::metadata(other.join("letter"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o660
+    );
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
+    let _ = fs::remove_dir_all(other);
+}
+
 #[test]
 fn a_folder_of_another_user_is_refused() {
     let server = stopped();

@@ -12,6 +12,7 @@ mod connections;
 mod deadlines;
 mod heads;
 mod process;
+mod refusals;
 
 use serde_json::json;
 

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +15,9 @@ use serde_json::json;
 
 use super::{check_unharmed, question, verify_head};
 use crate::support::{Server, executable, fresh_folder};
+
+/// The user who owns nothing.
+const NOBODY: u32 = 65534;
 
 /// A connection on which nothing comes for so long may be closed by a server that ends, without a word.
 const SOON: Duration = Duration::from_millis(250);
@@ -41,6 +46,53 @@ fn ask_until_told_to_stop(server: &Server, is_running: &AtomicBool) -> bool {
             return true;
         }
     }
+}
+
+/// Whose the files in /proc are of a program that waits for its input, and its limit of core dumps.
+fn seen_from_outside(program: &Path) -> (u32, String) {
+    let mut command = Command::new(program);
+    command
+        .args(["scan", "-"])
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let mut child = command.spawn().unwrap();
+    let folder = PathBuf::from(format!("/proc/{}", child.id()));
+    // Until it has come so far that it reads.
+    let is_waiting =
+        || fs::read_to_string(folder.join("wchan")).is_ok_and(|at| at.contains("pipe"));
+    let began = Instant::now();
+    while !is_waiting() && began.elapsed() < Duration::from_secs(5) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let owner = fs::metadata(folder.join("environ")).unwrap().uid();
+    let limits = fs::read_to_string(folder.join("limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let core = core.unwrap().split_whitespace().nth(5).unwrap().to_owned();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    (owner, core)
+}
+
+// finding L4
+#[test]
+fn the_memory_of_every_command_is_closed_to_its_user_and_to_core_dumps() {
+    // Where any user may run it.
+    let program = std::env::temp_dir().join(format!("latchkey-closed-{}", std::process::id()));
+    fs::copy(env!("CARGO_BIN_EXE_latchkey"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let seen = seen_from_outside(&program);
+    fs::remove_file(&program).unwrap();
+    assert_eq!(
+        seen,
+        (0, "0".to_owned()),
+        "owner of /proc/PID, hard limit of core dumps"
+    );
 }
 
 // attacks 43

@@ -165,8 +165,9 @@ fn whoever_changes_users_workspaces_policies_or_catalogs_past_the_server_is_foun
             "user.create",
         ),
         (
-            "INSERT INTO users SELECT '00000000-0000-4000-8000-000000000000', 4711, 'mallory', NULL, home_uid,
-                 password_digest, 1, 0, 0, NULL FROM users WHERE user_name = 'alice'",
+            "INSERT INTO users (uid, number, user_name, home_uid, password_digest, password_pepper, enabled, generation, created_at)
+                 SELECT '00000000-0000-4000-8000-000000000000', 4711, 'mallory', home_uid, password_digest, password_pepper,
+                        1, 0, 0 FROM users WHERE user_name = 'alice'",
             "users",
             "user mallory",
         ),

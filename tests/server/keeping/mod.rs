@@ -1,8 +1,11 @@
 //! Looking after a server: figures, logs, a database that vanishes, backups, `doctor`, upgrades.
 
 mod backup;
+mod changed_columns;
+mod changed_rows;
 mod doctor;
 mod edited;
+mod foreign;
 mod full;
 mod kill;
 mod logs;

@@ -161,6 +161,31 @@ fn a_variable_that_nothing_reads_stops_the_start() {
     assert_eq!(refusal::ended(&mut command).code, Some(0));
 }
 
+/// Compose files and charts make such of what is not set.
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let folder = fresh_folder();
+    let file = written(&folder, "threads = 2\n");
+    let ended = refusal::ended(&mut check_config(&file));
+    let text = ended.stdout.clone();
+    let settings: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    let mut command = check_config(&file);
+    let names = settings
+        .iter()
+        .map(|setting| setting["name"].as_str().expect("a name"));
+    for name in names.chain(["config", "no_setting"]) {
+        command.env(format!("LATCHKEY_{}", name.to_uppercase()), "");
+    }
+    let empty = refusal::ended(&mut command);
+    assert_eq!(
+        (empty.code, empty.stdout),
+        (Some(0), text),
+        "{}",
+        empty.stderr
+    );
+    let _ = fs::remove_dir_all(folder);
+}
+
 #[test]
 fn a_flag_outranks_a_variable_and_a_variable_the_file() {
     let folder = fresh_folder();

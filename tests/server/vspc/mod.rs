@@ -4,7 +4,7 @@ mod acting;
 mod callers;
 mod clients;
 mod public_keys;
-mod second_factor;
+pub mod second_factor;
 mod tokens;
 
 use serde_json::Value;

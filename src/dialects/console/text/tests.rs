@@ -218,8 +218,13 @@ const SILENT: &[(&str, &str)] = &[
     ("src/domain/people/authenticator/", "of the API alone"),
     ("src/http/route/mounts.rs", "of the command line"),
     ("src/http/server/connection/toy.rs", "of tests"),
+    ("src/http/server/guard/hyper_head.rs", "of hyper's head"),
     ("src/http/server/tls/", "of the command line and the log"),
     ("src/ops/keeping/closing.rs", "of the log"),
+    ("src/store/seals/bearers.rs", "what a seal is of"),
+    ("src/store/seals/keys.rs", "of the log"),
+    ("src/store/seals/recorded.rs", "of doctor"),
+    ("src/store/migrations/to_2.rs", "of the start"),
     (
         "src/ops/keeping/doctor.rs",
         "of the command line and the API",

@@ -6,6 +6,7 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keeping::backup::{self, Backup};
+use crate::store::Foreign;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -16,6 +17,9 @@ struct BackupBody {
     bytes: u64,
     made_at: String,
     scheduled: bool,
+    /// What is in the database and is not Latchkey's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 /// How far the backup that is being made has come.
@@ -33,6 +37,7 @@ impl From<Backup> for BackupBody {
             bytes: backup.bytes,
             made_at: backup.at.to_string(),
             scheduled: backup.is_scheduled,
+            left_out: backup.left_out.iter().map(Foreign::shown).collect(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::keeping::accept;
 use crate::ops::keeping::doctor::{self, Check, Finding, UNSEEN};
 use crate::ops::oversight::{self, Wanted};
 use serde::Serialize;
@@ -71,6 +72,30 @@ struct EventBody {
 pub fn examine(call: &Call<'_>) -> Result<Reply> {
     let checks = doctor::examine(call.app, call.caller()?)?;
     Ok(Reply::json(200, &DoctorBody::of(checks)))
+}
+
+/// Something that was changed past Latchkey and is accepted as it is.
+#[derive(Serialize)]
+struct AcceptedBody {
+    kind: &'static str,
+    /// The kind and the name, as people call it.
+    name: String,
+    /// The command that enables it; null if it is in force.
+    next: Option<String>,
+}
+
+/// `POST /v1/doctor/accept`
+pub fn accept(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let (kind, id) = (body.required_text("kind")?, body.required_text("id")?);
+    body.finish()?;
+    let accepted = accept::accept(call.app, call.caller()?, &kind, &id)?;
+    let body = AcceptedBody {
+        kind: accepted.kind.as_str(),
+        name: accepted.name,
+        next: (!accepted.next.is_empty()).then_some(accepted.next),
+    };
+    Ok(Reply::json(200, &body))
 }
 
 /// `POST /v1/doctor/bundle`

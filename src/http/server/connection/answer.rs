@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::http::headers::Headers;
 use crate::http::reply::Reply;
 use crate::http::request::RequestId;
+use crate::http::server::guard::Outbox;
 
 thread_local! {
     /// What nearly every answer of a second carries: writing it costs more than all the rest of an answer.
@@ -61,16 +62,18 @@ impl Answer {
                 headers.append(name, value);
             }
         }
-        let mut response = Response::new(Full::from(self.reply.body));
+        let mut response = Response::new(Full::new(self.reply.body));
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
         response
     }
 
-    /// Appends the whole answer, as hyper would write it, to `out`. Not for HEAD.
-    pub fn write_to(&self, out: &mut Vec<u8>) {
+    /// Puts the whole answer, as hyper would write it, into an outbox that is empty. `has_body`: the answer is not one
+    /// to HEAD.
+    pub fn send(self, outbox: &mut Outbox, has_body: bool) {
         let reason = self.status.canonical_reason().unwrap_or("<none>");
-        out.reserve(64 + self.reply.headers.text().len() + self.reply.body.len());
+        let out = outbox.head();
+        out.reserve(64 + self.reply.headers.text().len() + self.reply.body.len().min(1024));
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.as_str().as_bytes());
         out.push(b' ');
@@ -86,8 +89,8 @@ impl Answer {
             }
         }
         out.extend_from_slice(b"\r\n");
-        if !matches!(self.status.as_u16(), 204 | 304) {
-            out.extend_from_slice(&self.reply.body);
+        if has_body && !matches!(self.status.as_u16(), 204 | 304) {
+            outbox.put_body(self.reply.body);
         }
     }
 }

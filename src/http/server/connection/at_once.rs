@@ -11,17 +11,18 @@ use super::answer::Answer;
 use super::exchange::answer_caught;
 use crate::http::request::{Head, Request};
 use crate::http::server::Lane;
+use crate::http::server::guard::Outbox;
 
-/// Appends the answer to `out`, or else gives the head back, to be taken the long way.
-pub fn answer(line: &Line, head: Head, out: &mut Vec<u8>) -> Result<(), Box<Head>> {
+/// Puts the answer into an outbox that is empty, or else gives the head back, to be taken the long way.
+pub fn answer(line: &Line, head: Head, outbox: &mut Outbox) -> Result<(), Box<Head>> {
     if !is_plain(&head) || line.front.registry.is_draining() {
         return Err(Box::new(head));
     }
     let body = Bytes::new();
     let request = Request { head, body };
-    match answer_caught(&line.front.service, &request, Lane::Inline) {
+    match answer_caught(&line.front, &request, Lane::Inline) {
         Some(reply) => {
-            Answer::new(reply, request.head.id, line, false).write_to(out);
+            Answer::new(reply, request.head.id, line, false).send(outbox, true);
             Ok(())
         }
         None => Err(Box::new(request.head)),

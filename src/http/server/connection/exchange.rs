@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{Method, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use tokio::sync::oneshot;
@@ -19,13 +19,15 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::{Front, Line};
 use crate::domain::keeping::figures::TRAFFIC;
+use crate::http::headers::list_members;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 use crate::http::server::guard::BodyFault;
-use crate::http::server::limits::SMALL_BODY_BYTES;
+use crate::http::server::held::{BodyHold, tied};
+use crate::http::server::limits::{FREE_ANSWER_BYTES, SMALL_BODY_BYTES};
 use crate::http::server::pool::Crowded;
 use crate::http::server::watch::Phase;
-use crate::http::server::{BodyRule, Fault, Lane, Service};
+use crate::http::server::{BodyRule, Fault, Lane};
 
 /// Answers one request. Never fails: whatever goes wrong is an answer too.
 ///
@@ -61,8 +63,7 @@ impl Ending {
 
 async fn answer(line: &Line, head: Head, body: Incoming) -> Ending {
     let service = &line.front.service;
-    let unknown = |value: &[u8]| !value.eq_ignore_ascii_case(b"100-continue");
-    if head.headers.get("expect").is_some_and(unknown) {
+    if !expects_only_to_continue(&head) {
         return Ending::last((service.fault)(Fault::ExpectationFailed, &head));
     }
     let Ok(plan) = catch_unwind(AssertUnwindSafe(|| (service.plan)(&head))) else {
@@ -71,28 +72,34 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Ending {
     let has_body = !body.is_end_stream();
     // The guard counts chunks separately from hyper; no request may stand behind them.
     let mut closes = has_body && body.size_hint().exact().is_none();
-    let mut share = Share::new(&line.front);
+    let mut hold = BodyHold::default();
     let body = match plan.body {
         _ if !has_body => Bytes::new(),
         BodyRule::Ignore => {
             closes = true;
             Bytes::new()
         }
-        BodyRule::UpTo(limit_bytes) => match whole(line, body, limit_bytes, &mut share).await {
+        BodyRule::UpTo(limit_bytes) => match whole(line, body, limit_bytes, &mut hold).await {
             Ok(body) => body,
             Err(fault) => return Ending::last((service.fault)(fault, &head)),
         },
     };
     let request = Request { head, body };
     let inline = match plan.lane {
-        Lane::Inline => answer_caught(service, &request, Lane::Inline),
+        Lane::Inline => answer_caught(&line.front, &request, Lane::Inline),
         Lane::Blocking => None,
     };
     let reply = match inline {
         Some(reply) => reply,
-        None => answer_on_pool(&line.front, request, share).await,
+        None => answer_on_pool(&line.front, request, hold).await,
     };
     Ending { reply, closes }
+}
+
+/// Whether no line of `Expect` asks for anything but `100-continue`.
+fn expects_only_to_continue(head: &Head) -> bool {
+    let mut expectations = head.headers.all("expect").flat_map(list_members);
+    expectations.all(|member| member.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The body in one piece.
@@ -100,7 +107,7 @@ async fn whole(
     line: &Line,
     mut body: Incoming,
     limit_bytes: usize,
-    share: &mut Share,
+    hold: &mut BodyHold,
 ) -> Result<Bytes, Fault> {
     // What could never be held is refused before it is sent.
     let held_max = line.front.registry.limits().bodies_bytes_max;
@@ -109,6 +116,8 @@ async fn whole(
     if body.size_hint().lower() > limit_bytes as u64 {
         return Err(too_large);
     }
+    // What was announced, if it is little: a buffer that grows takes up to twice what is in it.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(SMALL_BODY_BYTES);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(piece) = next_piece(line, &mut body).await? {
@@ -116,10 +125,16 @@ async fn whole(
         if length > limit_bytes {
             return Err(too_large);
         }
-        share.grow_to(length.saturating_sub(SMALL_BODY_BYTES))?;
+        if !hold.grow_to(&line.front.held, length) {
+            line.front.registry.relieve(Phase::Body);
+            return Err(Fault::Busy);
+        }
         if length == piece.len() {
             first = piece;
         } else {
+            if all.capacity() == 0 {
+                all.reserve(announced.clamp(length, SMALL_BODY_BYTES.max(length)));
+            }
             all.extend_from_slice(&std::mem::take(&mut first));
             all.extend_from_slice(&piece);
         }
@@ -128,42 +143,6 @@ async fn whole(
         return Ok(first); // nearly always: one piece, not copied
     }
     Ok(all.freeze())
-}
-
-/// What one body takes of the bytes that all large bodies may take together, until its request is answered.
-struct Share {
-    front: Arc<Front>,
-    bytes: usize,
-}
-
-impl Share {
-    fn new(front: &Arc<Front>) -> Share {
-        Share {
-            front: Arc::clone(front),
-            bytes: 0,
-        }
-    }
-
-    fn grow_to(&mut self, bytes: usize) -> Result<(), Fault> {
-        let more = bytes.saturating_sub(self.bytes);
-        if more == 0 {
-            return Ok(());
-        }
-        self.bytes += more;
-        let taken = self.front.bodies_bytes.fetch_add(more, Relaxed) + more;
-        if taken > self.front.registry.limits().bodies_bytes_max {
-            return Err(Fault::Busy);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.front.bodies_bytes.fetch_sub(self.bytes, Relaxed);
-        }
-    }
 }
 
 async fn next_piece(line: &Line, body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
@@ -198,21 +177,47 @@ fn body_fault(err: &hyper::Error) -> &'static str {
 }
 
 /// Runs the handler; a panic in it is one failed request and nothing more (attacks 42).
-pub fn answer_caught(service: &Service, request: &Request, lane: Lane) -> Option<Reply> {
+pub fn answer_caught(front: &Front, request: &Request, lane: Lane) -> Option<Reply> {
+    let service = &front.service;
     let answered = catch_unwind(AssertUnwindSafe(|| (service.answer)(request, lane)));
-    answered.unwrap_or_else(|_| {
+    let reply = answered.unwrap_or_else(|_| {
         log::error!("request {} ended in a panic", request.head.id);
         Some((service.fault)(Fault::Panicked, &request.head))
-    })
+    });
+    match reply {
+        Some(reply) if reply.body.len() > FREE_ANSWER_BYTES => Some(counted(front, request, reply)),
+        other => other,
+    }
 }
 
-async fn answer_on_pool(front: &Arc<Front>, request: Request, share: Share) -> Reply {
+/// A large answer, counted until its client has taken it; or a refusal, if so much waits for clients already that there
+/// is no room for it.
+///
+/// What others refer to as well is in memory anyway, and is not counted.
+fn counted(front: &Front, request: &Request, mut reply: Reply) -> Reply {
+    if !reply.body.is_unique() || request.head.method == Method::HEAD {
+        return reply;
+    }
+    let bytes = reply.body.len() - FREE_ANSWER_BYTES;
+    let (hold, fits) = front.held.answers.take(bytes);
+    if !fits {
+        front.registry.relieve(Phase::Write);
+        if reply.is_repeatable || request.head.method.is_safe() {
+            return (front.service.fault)(Fault::Unread, &request.head);
+        }
+    }
+    reply.body = tied(reply.body, hold);
+    reply
+}
+
+async fn answer_on_pool(front: &Arc<Front>, request: Request, hold: BodyHold) -> Reply {
     let Ok(turn) = catch_unwind(AssertUnwindSafe(|| (front.service.turn)(&request))) else {
         return (front.service.fault)(Fault::Panicked, &request.head);
     };
     let (done, reply) = oneshot::channel();
     let job = Job {
-        share,
+        front: Arc::clone(front),
+        _hold: hold,
         request,
         done,
     };
@@ -232,8 +237,9 @@ async fn answer_on_pool(front: &Arc<Front>, request: Request, share: Share) -> R
 
 /// A request on its way to a blocking thread.
 pub struct Job {
+    front: Arc<Front>,
     /// Goes with the request: the connection may end before it is answered.
-    share: Share,
+    _hold: BodyHold,
     request: Request,
     done: oneshot::Sender<Reply>,
 }
@@ -241,7 +247,7 @@ pub struct Job {
 /// What a blocking thread does with a job.
 pub fn work(job: Job) {
     TRAFFIC.requests_waiting.fetch_sub(1, Relaxed);
-    let reply = answer_caught(&job.share.front.service, &job.request, Lane::Blocking);
+    let reply = answer_caught(&job.front, &job.request, Lane::Blocking);
     let reply = reply.unwrap_or_else(|| Reply::new(500)); // only the inline lane may pass a request on
     // The client may have gone; its request has been carried out all the same.
     let _ = job.done.send(reply);

@@ -12,10 +12,11 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use http::Method;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,8 +25,9 @@ use tokio::net::TcpStream;
 use self::answer::Answer;
 use self::exchange::exchange;
 pub use self::exchange::{Job, work};
-use super::guard::Guard;
+use super::guard::{Guard, Outbox};
 use super::head::{Glimpse, Refusal, RequestLine, glimpse};
+use super::held::Held;
 use super::lanes::Lanes;
 use super::pool::Pool;
 use super::watch::{Place, Registry, Seldom};
@@ -34,8 +36,8 @@ use crate::domain::locks::lock;
 use crate::http::headers::Headers;
 use crate::http::request::{Head, Peer, RequestId};
 
-/// hyper's buffer: room for one head and a good piece of a body.
-const HYPER_BUFFER_BYTES: usize = 32 * 1024;
+/// hyper's buffer: room for a good piece of a body, for the head that it gets is short.
+const HYPER_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Request ids are drawn in blocks, so that connections on different cores do not share a counter.
 const ID_BLOCK: u64 = 256;
@@ -51,8 +53,8 @@ pub struct Front {
     plain_log: Seldom,
     process: u32,
     id_blocks: AtomicU64,
-    /// What the large bodies under way take; see [`exchange`].
-    bodies_bytes: AtomicUsize,
+    /// What bodies and answers take in memory.
+    pub held: Held,
 }
 
 impl Front {
@@ -65,6 +67,7 @@ impl Front {
         process: u32,
     ) -> Front {
         Front {
+            held: Held::new(registry.limits()),
             service,
             registry,
             pool,
@@ -74,7 +77,6 @@ impl Front {
             plain_log: Seldom::default(),
             process,
             id_blocks: AtomicU64::new(0),
-            bodies_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -113,7 +115,7 @@ pub struct Line {
     peer: Peer,
     /// The next request id. Only this connection's task draws from it.
     next_id: AtomicU64,
-    /// The head that hyper is being given, as the guard has read it.
+    /// The head of the request that hyper is about to hand over, as the guard has read it.
     passed: Mutex<Option<Head>>,
 }
 
@@ -129,9 +131,9 @@ impl Line {
         }
     }
 
-    /// Appends the answer to a request without a body to `out`, if it is to be had at once.
-    pub fn answer_at_once(&self, head: Head, out: &mut Vec<u8>) -> Result<(), Box<Head>> {
-        at_once::answer(self, head, out)
+    /// Puts the answer to a request without a body into an empty outbox, if it is to be had at once.
+    pub fn answer_at_once(&self, head: Head, outbox: &mut Outbox) -> Result<(), Box<Head>> {
+        at_once::answer(self, head, outbox)
     }
 
     /// Keeps the head of what hyper is given next.
@@ -149,7 +151,7 @@ impl Line {
     }
 
     /// The whole answer to what `guard` refuses, in the words of the path as far as `bytes` show one.
-    pub fn refusal(&self, refusal: Refusal, bytes: &[u8]) -> Vec<u8> {
+    pub fn refusal(&self, refusal: Refusal, bytes: &[u8]) -> Outbox {
         let Refusal { status, detail } = refusal;
         let Glimpse {
             method,
@@ -168,9 +170,10 @@ impl Line {
             why: detail,
         };
         let reply = (self.front.service.fault)(fault, &head);
-        let mut bytes = Vec::new();
-        Answer::new(reply, head.id, self, true).write_to(&mut bytes);
-        bytes
+        let mut outbox = Outbox::default();
+        let has_body = head.method != Method::HEAD;
+        Answer::new(reply, head.id, self, true).send(&mut outbox, has_body);
+        outbox
     }
 }
 
@@ -211,8 +214,9 @@ where
             .half_close(true)
             .header_read_timeout(None)
             .max_buf_size(HYPER_BUFFER_BYTES)
-            // Answers are small: one copy and one `write` cost less than `writev`.
-            .writev(false)
+            // A large body is sent from where it is: a copy in the buffer of each client that reads slowly would fill
+            // the memory.
+            .writev(true)
             .serve_connection(
                 guard,
                 service_fn(|request| {

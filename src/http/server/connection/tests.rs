@@ -110,7 +110,15 @@ fn bodies_are_bounded_and_never_taken_for_requests() {
         &server.ask(&post(
             "/body",
             "Transfer-Encoding: chunked",
-            "3;a=b\r\nabc\r\n0\r\n\r\n",
+            "3;a=b\r\nabc\r\n0;c\r\nX: 1\r\n\r\n",
+        )),
+        &[200],
+    );
+    check(
+        &server.ask(&post(
+            "/body",
+            "Transfer-Encoding: chunked",
+            "3 \r\nabc\r\n0\r\n\r\n",
         )),
         &[400],
     );
@@ -142,6 +150,17 @@ fn bodies_are_bounded_and_never_taken_for_requests() {
         )),
         &[100, 200],
     );
+    for both in [
+        "100-continue\r\nExpect: foo",
+        "foo\r\nExpect: 100-continue",
+        "100-continue, foo",
+        "",
+    ] {
+        let headers = format!("Content-Length: 1\r\nExpect: {both}");
+        check(&server.ask(&post("/body", &headers, "a")), &[417]);
+    }
+    let twice = "Content-Length: 1\r\nExpect: 100-Continue\r\nExpect: 100-continue";
+    check(&server.ask(&post("/body", twice, "a")), &[100, 200]);
 }
 
 #[test]
@@ -213,6 +232,68 @@ fn answers_without_a_body_are_framed_as_such() {
             !matches!(status, 204 | 304),
             "{first}"
         );
+    }
+}
+
+#[test]
+fn whatever_a_request_says_a_bad_one_behind_it_is_answered() {
+    let server = Running::start(short());
+    let lines = [
+        "",
+        "Upgrade: h2c\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "Upgrade: TLS/1.0, HTTP/1.1, h2c\r\n",
+        "Connection: keep-alive, x\r\nKeep-Alive: timeout=5\r\n",
+        "Proxy-Connection: close\r\n",
+        "TE: trailers, chunked\r\nTrailer: X\r\n",
+        "Content-Length: 0\r\n",
+        "Expect: 100-continue\r\n",
+        "Date: x\r\nContent-Encoding: gzip\r\nContent-Type: multipart/byteranges\r\n",
+    ];
+    for (number, line) in lines.iter().enumerate() {
+        for start in [
+            "GET /",
+            "HEAD /",
+            "GET /?blocking",
+            "POST /",
+            "OPTIONS /",
+            "M-SEARCH /",
+        ] {
+            let request = format!("{start} HTTP/1.1\r\nHost: a\r\n{line}\r\n");
+            check(&server.ask(&format!("{request}BAD\r\n\r\n")), &[200, 400]);
+            check(
+                &server.ask(&format!("{request}{request}\n")),
+                &[200, 200, 400],
+            );
+        }
+        if number < 8 {
+            let request =
+                format!("PUT /body HTTP/1.1\r\nHost: a\r\n{line}Content-Length: 3\r\n\r\nabc");
+            check(&server.ask(&format!("{request}BAD\r\n\r\n")), &[200, 400]);
+            // The answer to a body that is not read is not lost in a reset.
+            let large = request.replace("3\r\n\r\nabc", "300000\r\n\r\n") + &"x".repeat(300_000);
+            check(&server.ask(&large), &[413]);
+        }
+    }
+}
+
+#[test]
+fn a_refused_head_request_has_no_body() {
+    let server = Running::start(short());
+    let body = |answer: &str| answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    for bad in [
+        "/ HTTP/1.1\r\n\r\n",
+        "/ HTTP/1.2\r\n\r\n",
+        "/\0",
+        "/ HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
+        "/ HTTP/1.1\r\nHo", // late
+    ] {
+        let answers = ["HEAD", "GET"].map(|method| server.ask(&format!("{method} {bad}")));
+        assert_eq!(body(&answers[0]), "", "{bad:?}");
+        assert_ne!(body(&answers[1]), "", "{bad:?}");
+        let length = format!("content-length: {}\r\n", body(&answers[1]).len());
+        assert!(answers[0].contains(&length), "{}", answers[0]);
     }
 }
 
@@ -338,6 +419,57 @@ fn half_sent(server: &Running, bytes: usize) -> TcpStream {
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&vec![b'x'; bytes / 2]).unwrap();
     stream
+}
+
+#[test]
+fn without_room_for_answers_only_large_ones_that_can_be_asked_for_again_are_refused() {
+    let server = Running::start(Limits {
+        answers_bytes_max: 0,
+        ..short()
+    });
+    for (method, path, status) in [
+        ("GET", "/text", 200),
+        ("GET", "/shared", 200),
+        ("GET", "/big", 503),
+        ("GET", "/big?blocking", 503),
+        ("POST", "/repeatable", 503),
+        ("HEAD", "/big", 200),
+        // What a change says is sent in any case.
+        ("POST", "/big", 200),
+        ("POST", "/big?blocking", 200),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\nBAD\r\n");
+        check(&server.ask(&request), &[status, 400]);
+    }
+}
+
+#[test]
+fn clients_that_do_not_read_give_way_when_their_answers_fill_the_memory() {
+    let server = Running::start(Limits {
+        answers_bytes_max: 2 * BIG,
+        write_s: 60,
+        ..short()
+    });
+    let big = GET.replace("/ ", "/big ");
+    let held: Vec<TcpStream> = (0..3)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(big.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    let big = big.clone() + "BAD\r\n";
+    while server.ask(&big).starts_with("HTTP/1.1 200") {
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "there is no bound"
+        );
+    }
+    while !server.ask(&big).starts_with("HTTP/1.1 200") {
+        assert!(began.elapsed() < Duration::from_secs(8), "nobody gave way");
+    }
+    drop(held);
 }
 
 #[test]

@@ -64,6 +64,8 @@ impl Drop for Running {
     }
 }
 
+static SHARED: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+
 pub fn toy() -> Service {
     let body = |head: &Head| match head.path() {
         "/body" => BodyRule::UpTo(8),
@@ -98,17 +100,21 @@ pub fn toy() -> Service {
                 }
                 "/text" => Reply::new(200).body("text/plain", b"x".to_vec()),
                 "/big" => Reply::new(200).body("text/plain", vec![b'x'; BIG]),
+                "/repeatable" => Reply::new(200)
+                    .body("text/plain", vec![b'x'; BIG])
+                    .repeatable(),
+                "/shared" => Reply::new(200).body("text/plain", SHARED.as_slice()),
                 _ => Reply::new(200).body("text/plain", request.body.to_vec()),
             })
         }),
         fault: Box::new(|fault, _| match fault {
             Fault::BadFraming(_) => Reply::new(400),
             Fault::BodyTimeout => Reply::new(408),
-            Fault::Busy => Reply::new(503),
+            Fault::Busy | Fault::Unread => Reply::new(503),
             Fault::BusyCaller => Reply::new(429),
             Fault::ExpectationFailed => Reply::new(417),
             Fault::Panicked => Reply::new(500),
-            Fault::Refused { status, why } => Reply::new(status).body("text/plain", why.into()),
+            Fault::Refused { status, why } => Reply::new(status).body("text/plain", why),
             Fault::TooLarge { .. } => Reply::new(413),
         }),
     }

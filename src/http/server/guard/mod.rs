@@ -8,8 +8,11 @@
 //! every connection is in `outgoing`: an answer that comes before the request was read whole is followed by a bounded
 //! wait, because closing at once would reset the connection and lose the answer.
 //!
-//! Memory is one buffer of at most `head_bytes_max`, the header lines in it once more, and one answer.
+//! Memory is one buffer of at most `head_bytes_max`, the header lines in it once more, and one answer, whose bytes are
+//! counted by `held` or shared by all who get it.
 
+mod hyper_head;
+mod outbox;
 mod outgoing;
 
 use std::fmt;
@@ -20,6 +23,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::hyper_head::HyperHead;
+pub use self::outbox::Outbox;
 use super::chunked;
 use super::connection::Line;
 use super::head::{self, Bounds, Framing, Refusal, refusal};
@@ -28,6 +33,10 @@ use super::watch::{Phase, Since};
 
 /// Enough for nearly every request; a connection that never speaks costs no more.
 const BUFFER_BYTES: usize = 2 * 1024;
+
+/// So many requests of one connection are answered in a row; then the others of its thread have their turn. A client that
+/// sends thousands of requests at once, and thousands of such clients, delay nobody else by more than that.
+const ANSWERS_IN_A_ROW_MAX: usize = 4;
 
 /// What whoever forgot the encryption is told.
 const PLAIN_ON_TLS: &str = "This port speaks TLS: ask again with https://.";
@@ -44,9 +53,8 @@ pub struct Guard<S> {
     stage: Stage,
     /// An empty line before a request line is forgiven once (RFC 9112, 2.2).
     may_skip_line: bool,
-    /// Answers of ours, of which `sent` bytes have been taken.
-    outbox: Vec<u8>,
-    sent: usize,
+    /// The answer of ours that is being sent.
+    outbox: Outbox,
     /// Body bytes passed on, or answer bytes taken, since the deadline began.
     progress: usize,
     /// While the client does not take our bytes: what the connection did before.
@@ -65,9 +73,9 @@ enum Stage {
     Ended,
     /// Nothing: a head is awaited or unfinished.
     Head(head::Scan),
-    /// So many bytes of a checked head, then its body.
+    /// The rest of the head that hyper is given for a checked one, then its body.
     Pass {
-        left: usize,
+        head: HyperHead,
         framing: Framing,
     },
     Sized {
@@ -86,8 +94,7 @@ enum Farewell {
     HalfClose,
     /// Where it begins after a refusal.
     Refuse {
-        answer: Vec<u8>,
-        written: usize,
+        answer: Outbox,
     },
 }
 
@@ -119,8 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             end: 0,
             stage: Stage::Head(head::Scan::new()),
             may_skip_line: true,
-            outbox: Vec::new(),
-            sent: 0,
+            outbox: Outbox::default(),
             progress: 0,
             blocked: None,
             stalled: false,
@@ -158,28 +164,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Awaits a whole head that is for hyper, and checks it; answers what comes before and can be answered at once.
     /// Ready when the stage has changed: there is something to pass on, or nothing more will come.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut answered = 0;
         loop {
             // Back-pressure: who does not read answers may not send requests (attacks 32).
             if self.poll_outbox(cx)?.is_pending() || self.blocked.is_some() {
                 self.stalled = true;
                 return Poll::Pending;
             }
+            if answered == ANSWERS_IN_A_ROW_MAX {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.skip_line();
             let Stage::Head(scan) = &mut self.stage else {
                 return Poll::Ready(Ok(()));
             };
-            match scan.advance(&self.buffer[self.start..self.end], self.bounds) {
-                Ok(Some(_)) if self.line.is_misplaced => {
-                    self.refuse(refusal(400, PLAIN_ON_TLS));
+            let bytes = &self.buffer[self.start..self.end];
+            match scan.advance(bytes, self.bounds) {
+                Ok(Some(complete)) if self.line.is_misplaced => {
+                    self.refuse(refusal(400, PLAIN_ON_TLS), complete.head_bytes);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(Some(complete)) => match self.answered(complete) {
-                    true => continue,
-                    false => return Poll::Ready(Ok(())),
-                },
+                Ok(Some(complete)) => {
+                    if !self.answered(complete) {
+                        return Poll::Ready(Ok(()));
+                    }
+                    answered += 1;
+                    continue;
+                }
                 Ok(None) => (),
                 Err(refusal) => {
-                    self.refuse(refusal);
+                    let read = scan.read_bytes();
+                    self.refuse(refusal, read);
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -189,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) if was_empty => self.stage = Stage::Ended,
                 Poll::Ready(Ok(0)) => {
-                    self.refuse(refusal(400, "The request ended within its head."))
+                    self.refuse_unfinished(refusal(400, "The request ended within its head."))
                 }
                 Poll::Ready(Ok(_)) if was_empty => self.enter(Phase::Head),
                 Poll::Ready(Ok(_)) => (),
@@ -222,24 +238,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         } = complete;
         self.may_skip_line = true;
         self.progress = 0;
-        let may_answer = request_line.is_http_11 && framing == Framing::Sized(0);
+        let is_http_11 = request_line.is_http_11;
+        let may_answer = is_http_11 && framing == Framing::Sized(0);
         let mut head = self.line.head(request_line, headers);
+        self.start += head_bytes;
         if may_answer {
             head = match self.line.answer_at_once(head, &mut self.outbox) {
                 Err(head) => *head,
                 Ok(()) => {
-                    self.start += head_bytes;
                     self.stage = Stage::Head(head::Scan::new());
                     self.enter(self.phase_between());
                     return true;
                 }
             };
         }
-        self.line.pass(head);
         self.stage = Stage::Pass {
-            left: head_bytes,
+            head: HyperHead::new(&head, is_http_11, framing),
             framing,
         };
+        self.line.pass(head);
         self.enter(match framing {
             Framing::Sized(0) => Phase::Answer,
             _ => Phase::Body,
@@ -249,13 +266,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     fn head_is_late(&mut self) {
         if self.line.place.watch.since().phase == Phase::Head {
-            self.refuse(refusal(408, "The head of the request took too long."));
+            self.refuse_unfinished(refusal(408, "The head of the request took too long."));
         } else {
             self.stage = Stage::Ended;
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    /// Refuses a head of which no more will be read.
+    fn refuse_unfinished(&mut self, refusal: Refusal) {
+        self.refuse(refusal, self.end - self.start);
+    }
+
+    /// Refuses a request of which `read` bytes were read. What stands behind them says nothing about the answer, which
+    /// therefore does not depend on how much has arrived.
+    fn refuse(&mut self, refusal: Refusal, read: usize) {
         if self.buffer[self.start..self.end].starts_with(&[0x16, 3]) {
             self.line.front.log_tls();
         }
@@ -266,11 +290,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         );
         self.stage = Stage::Ended;
         self.cut_short = true;
+        let seen = &self.buffer[self.start..self.start + read.min(self.end - self.start)];
         self.farewell = Farewell::Refuse {
-            answer: self
-                .line
-                .refusal(refusal, &self.buffer[self.start..self.end]),
-            written: 0,
+            answer: self.line.refusal(refusal, seen),
         };
     }
 
@@ -311,14 +333,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    fn after_head(&mut self, framing: Framing) -> Stage {
-        match framing {
-            Framing::Sized(0) => Stage::Head(head::Scan::new()),
-            Framing::Sized(left) => Stage::Sized { left },
-            Framing::Chunked => Stage::Chunked(chunked::Scan::new()),
-        }
-    }
-
     fn poll_sized(
         &mut self,
         cx: &mut Context<'_>,
@@ -346,31 +360,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         mut scan: chunked::Scan,
         cursor: &mut hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.start == self.end && ready!(self.poll_fill(cx))? == 0 {
-            self.stage = Stage::Ended;
+        loop {
+            if self.start == self.end && ready!(self.poll_fill(cx))? == 0 {
+                self.stage = Stage::Ended;
+                return Poll::Ready(Ok(()));
+            }
+            let room = (self.end - self.start).min(cursor.remaining());
+            let run = match scan.advance(&self.buffer[self.start..self.start + room]) {
+                Ok(run) => run,
+                Err(detail) => {
+                    self.stage = Stage::Ended;
+                    self.cut_short = true;
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        BodyFault(detail),
+                    )));
+                }
+            };
+            self.stage = Stage::Chunked(scan);
+            self.body_progress(run.bytes);
+            if !run.is_kept {
+                // hyper takes no bytes for the end of the stream: there must be some for it before we return.
+                self.start += run.bytes;
+                continue;
+            }
+            self.pass(run.bytes as u64, cursor);
+            if scan.is_done() {
+                // No further head: hyper and we count chunks separately, and a difference must not matter.
+                self.stage = Stage::Ended;
+                self.enter(Phase::Answer);
+            }
             return Poll::Ready(Ok(()));
         }
-        let room = (self.end - self.start).min(cursor.remaining());
-        let checked = match scan.advance(&self.buffer[self.start..self.start + room]) {
-            Ok(bytes) => bytes,
-            Err(detail) => {
-                self.stage = Stage::Ended;
-                self.cut_short = true;
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    BodyFault(detail),
-                )));
-            }
-        };
-        let bytes = self.pass(checked as u64, cursor);
-        self.body_progress(bytes);
-        self.stage = Stage::Chunked(scan);
-        if scan == chunked::Scan::Done {
-            // No further head: hyper and we count chunks separately, and a difference must not matter.
-            self.stage = Stage::Ended;
-            self.enter(Phase::Answer);
-        }
-        Poll::Ready(Ok(()))
+    }
+}
+
+fn after_head(framing: Framing) -> Stage {
+    match framing {
+        Framing::Sized(0) => Stage::Head(head::Scan::new()),
+        Framing::Sized(left) => Stage::Sized { left },
+        Framing::Chunked => Stage::Chunked(chunked::Scan::new()),
     }
 }
 
@@ -382,21 +411,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Guard<S> {
     ) -> Poll<io::Result<()>> {
         let guard = &mut *self;
         loop {
-            match guard.stage {
+            match &mut guard.stage {
                 Stage::Head(_) => {
                     guard.begin_head();
                     ready!(guard.poll_head(cx))?;
                 }
-                Stage::Pass { left, framing } => {
-                    let left = left - guard.pass(left as u64, &mut cursor);
-                    guard.stage = match left {
-                        0 => guard.after_head(framing),
-                        _ => Stage::Pass { left, framing },
-                    };
+                Stage::Pass { head, framing } => {
+                    let bytes = head.rest().len().min(cursor.remaining());
+                    cursor.put_slice(&head.rest()[..bytes]);
+                    head.advance(bytes);
+                    if head.rest().is_empty() {
+                        guard.stage = after_head(*framing);
+                    }
                     return Poll::Ready(Ok(()));
                 }
-                Stage::Sized { left } => return guard.poll_sized(cx, left, &mut cursor),
-                Stage::Chunked(scan) => return guard.poll_chunked(cx, scan, &mut cursor),
+                Stage::Sized { left } => {
+                    let left = *left;
+                    return guard.poll_sized(cx, left, &mut cursor);
+                }
+                Stage::Chunked(scan) => {
+                    let scan = *scan;
+                    return guard.poll_chunked(cx, scan, &mut cursor);
+                }
                 Stage::Ended => return Poll::Ready(Ok(())),
             }
         }

@@ -10,32 +10,25 @@ use super::{Farewell, Guard, Stage};
 use crate::http::server::limits::{LINGER_BYTES_MAX, PROGRESS_BYTES};
 use crate::http::server::watch::Phase;
 
-/// What an outbox keeps of its memory between two answers.
-const OUTBOX_BYTES: usize = 2 * 1024;
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Sends what was answered at once. Ready when there is none of it left.
     pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.outbox.is_empty() {
+        if self.outbox.next().is_empty() {
             return Poll::Ready(Ok(()));
         }
-        while self.sent < self.outbox.len() {
-            let outbox = std::mem::take(&mut self.outbox);
-            let taken = self.poll_send(cx, &outbox[self.sent..]);
-            self.outbox = outbox;
-            match ready!(taken)? {
+        while !self.outbox.next().is_empty() {
+            let taken = Pin::new(&mut self.io).poll_write(cx, self.outbox.next());
+            match ready!(self.after_write(taken))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.sent += bytes,
+                bytes => self.outbox.advance(bytes),
             }
         }
-        self.sent = 0;
-        self.outbox.clear();
-        self.outbox.shrink_to(OUTBOX_BYTES);
         self.poll_sent(cx)
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+    /// Keeps the deadline of a write that was tried.
+    fn after_write(&mut self, taken: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match taken {
             Poll::Pending => {
                 self.is_blocked()?;
                 Poll::Pending
@@ -106,10 +99,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         loop {
             match &mut self.farewell {
-                Farewell::Refuse { answer, written } => {
-                    if *written < answer.len() {
-                        *written +=
-                            ready!(Pin::new(&mut self.io).poll_write(cx, &answer[*written..]))?;
+                Farewell::Refuse { answer } => {
+                    if !answer.next().is_empty() {
+                        let taken = ready!(Pin::new(&mut self.io).poll_write(cx, answer.next()))?;
+                        answer.advance(taken);
                     } else {
                         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
                         self.farewell = Farewell::HalfClose;
@@ -146,7 +139,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Guard<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, bytes)
+        let taken = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.after_write(taken)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let taken = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.after_write(taken)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

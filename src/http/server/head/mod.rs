@@ -1,4 +1,4 @@
-//! The strict reading of a request head (RFC 9112), done before hyper sees a byte of it.
+//! The strict reading of a request head (RFC 9112). hyper sees no byte of it, but a head of ours (`guard/hyper_head.rs`).
 //!
 //! hyper and httparse forgive what an intermediary may read otherwise: bare line feeds, `Content-Length: 5, 5`,
 //! a length beside a transfer coding. Whatever two readers may understand differently is refused here, so that
@@ -88,16 +88,27 @@ impl Scan {
         }
     }
 
+    /// How many bytes were read, of a head that was refused: as many however they arrived.
+    pub fn read_bytes(&self) -> usize {
+        self.at
+    }
+
     /// Goes on with `bytes`, which begin with the head and may hold more than it. `None`: more must arrive.
+    ///
+    /// What comes of them does not depend on the pieces in which they arrive.
     pub fn advance(&mut self, bytes: &[u8], bounds: Bounds) -> Result<Option<Complete>, Refusal> {
-        if bytes
-            .first()
-            .is_some_and(|first| !first.is_ascii_uppercase() && *first != b'\r')
+        // What cannot be the start of any method is refused at once, a method in small letters with its line.
+        if self.at == 0
+            && bytes
+                .first()
+                .is_some_and(|first| !is_token_byte(*first) && *first != b'\r')
         {
             return Err(bad("A request begins with a method in capital letters."));
         }
         while let Some(rest) = bytes.get(self.at..) {
             self.at += text_bytes(rest);
+            self.check_line_size()?;
+            self.check_head_size(bounds)?;
             let Some(&byte) = bytes.get(self.at) else {
                 break;
             };
@@ -106,8 +117,8 @@ impl Scan {
                 (b'\r', Some(b'\n')) => {
                     let line = &bytes[self.line..self.at];
                     self.at += 2;
+                    self.check_head_size(bounds)?;
                     self.line = self.at;
-                    self.check_size(line.len(), bounds)?;
                     if let Some(complete) = self.end_of_line(line, bounds)? {
                         return Ok(Some(complete));
                     }
@@ -119,15 +130,20 @@ impl Scan {
                 _ => return Err(bad("The head of the request contains a control byte.")),
             }
         }
-        self.check_size(self.at - self.line, bounds)?;
         Ok(None)
     }
 
-    fn check_size(&self, line_bytes: usize, bounds: Bounds) -> Result<(), Refusal> {
-        if self.request_line.is_none() && line_bytes > REQUEST_LINE_BYTES_MAX {
+    fn check_line_size(&mut self) -> Result<(), Refusal> {
+        if self.request_line.is_none() && self.at - self.line > REQUEST_LINE_BYTES_MAX {
+            self.at = self.line + REQUEST_LINE_BYTES_MAX;
             return Err(refusal(414, "The request line is longer than 8 KiB."));
         }
+        Ok(())
+    }
+
+    fn check_head_size(&mut self, bounds: Bounds) -> Result<(), Refusal> {
         if self.at > bounds.head_bytes_max {
+            self.at = bounds.head_bytes_max;
             return Err(refusal(
                 431,
                 "The request line and the headers are larger than this server accepts.",
@@ -337,12 +353,13 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Host name, IPv4, `[IPv6]` (with a zone), port. Neither user info nor anything that needs quoting.
+/// Host name, with what RFC 3986 lets stand in one, IPv4, `[IPv6]` (with a zone), port. Neither user info nor anything
+/// that needs quoting.
 fn is_host_byte(byte: &u8) -> bool {
     HOST[usize::from(*byte)]
 }
 
-const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%");
+const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%!$&'()*+,;=");
 
 fn trim(value: &[u8]) -> &[u8] {
     let start = value

@@ -9,10 +9,24 @@ const BOUNDS: Bounds = Bounds {
 
 /// What becomes of `bytes`: 0 if they are an unfinished head, 200 if they are accepted, else the refusal's status.
 fn status(bytes: &[u8]) -> u16 {
-    match Scan::new().advance(bytes, BOUNDS) {
+    match read(bytes, bytes.len()) {
         Ok(None) => 0,
         Ok(Some(_)) => 200,
-        Err(refusal) => refusal.status,
+        Err((refusal, _)) => refusal.status,
+    }
+}
+
+/// Reads what arrives in pieces of this many bytes. A refusal comes with the number of bytes that were read.
+fn read(bytes: &[u8], piece: usize) -> Result<Option<Complete>, (Refusal, usize)> {
+    let mut scan = Scan::new();
+    let mut end = 0;
+    loop {
+        end = (end + piece).min(bytes.len());
+        match scan.advance(&bytes[..end], BOUNDS) {
+            Ok(None) if end < bytes.len() => (),
+            Ok(complete) => return Ok(complete),
+            Err(refusal) => return Err((refusal, scan.read_bytes())),
+        }
     }
 }
 
@@ -20,18 +34,17 @@ fn status(bytes: &[u8]) -> u16 {
 fn check(expected: u16, bytes: impl AsRef<[u8]>) {
     let bytes = bytes.as_ref();
     assert_eq!(status(bytes), expected, "at once: {}", bytes.escape_ascii());
-    let mut scan = Scan::new();
-    let in_pieces = (1..=bytes.len()).find_map(|end| match scan.advance(&bytes[..end], BOUNDS) {
-        Ok(None) => None,
-        Ok(Some(_)) => Some(200),
-        Err(refusal) => Some(refusal.status),
-    });
-    assert_eq!(
-        in_pieces.unwrap_or(0),
-        expected,
-        "byte by byte: {}",
-        bytes.escape_ascii()
-    );
+    // The words of a refusal follow from what was read: neither may depend on how the bytes arrive.
+    let whole = read(bytes, bytes.len());
+    for piece in [1, 2, 7, 1000] {
+        let in_pieces = read(bytes, piece);
+        assert_eq!(
+            in_pieces,
+            whole,
+            "{piece} at a time: {}",
+            bytes.escape_ascii()
+        );
+    }
 }
 
 /// A head with one header line more than it needs.
@@ -212,7 +225,16 @@ fn a_control_byte_is_found_wherever_it_stands() {
 
 #[test]
 fn hosts() {
-    for good in ["a", "a.example:8080", "[::1]:80", "127.0.0.1", ""] {
+    let delimiters = "a!$&'()*+,;=b:80";
+    for good in [
+        "a",
+        "a.example:8080",
+        "[::1]:80",
+        "127.0.0.1",
+        "a=b",
+        delimiters,
+        "",
+    ] {
         check(200, format!("GET / HTTP/1.1\r\nHost: {good}\r\n\r\n"));
     }
     for bad in ["a b", "a, b", "u@a", "a/b", "é", "a\"", "<a>"] {
@@ -265,7 +287,29 @@ fn a_head_is_read_to_its_exact_end() {
 fn what_is_no_http_is_refused_at_its_first_byte() {
     check(400, b"\x16\x03\x01\x02\x00"); // attacks 25: a TLS ClientHello
     check(400, b"\0");
+    for other in ["{", "<a>", " GET", "\"", "é"] {
+        check(400, other);
+    }
     check(0, "GET / HT");
+    check(0, "get / HT");
+}
+
+#[test]
+fn the_first_fault_decides_however_the_bytes_arrive() {
+    let long = "a".repeat(REQUEST_LINE_BYTES_MAX);
+    check(414, format!("GET /{long}\0 HTTP/1.1\r\nHost: a\r\n\r\n"));
+    check(414, format!("get /{long}\n"));
+    check(400, format!("GET /{}\0{long}", &long[..8000]));
+    let head = "a".repeat(BOUNDS.head_bytes_max);
+    check(
+        431,
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {head}\0\r\n\r\n"),
+    );
+    check(400, "GET /\0 HTTP/9.9\r\nHost: a\r\n\r\n");
+    let seen = |bytes: &[u8]| read(bytes, 1).unwrap_err().1;
+    assert_eq!(seen(b"\x16\x03\x01"), 0);
+    assert_eq!(seen(b"GET /a\0b"), 6);
+    assert_eq!(seen(b"get /a HTTP/1.1\r\nHost: a\r\n\r\n"), 17);
 }
 
 /// H6: browsers leave some of these as they are.

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use rustls::ServerConnection;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -15,6 +16,10 @@ use tokio_rustls::server::TlsStream;
 use super::Identity;
 use crate::http::server::connection::Front;
 use crate::http::server::watch::{Phase, Place, Since};
+
+/// What a session may keep of an answer, encrypted, while its client does not read: one record, and no more for each
+/// client that is slow.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// How requests begin, as far as is looked.
 const METHODS: [&[u8]; 9] = [
@@ -47,7 +52,10 @@ pub async fn shake_hands(
             return Ok(Opened::Plain(stream));
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
-        let shaken = acceptor.accept(stream).await?;
+        let bounded = |session: &mut ServerConnection| {
+            session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
+        };
+        let shaken = acceptor.accept_with(stream, bounded).await?;
         Ok(Opened::Tls(Box::new(shaken)))
     };
     match in_time(opened, place, front).await {

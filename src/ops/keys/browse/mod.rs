@@ -80,6 +80,8 @@ struct Standing {
     seen: bool,
     owner_active: bool,
     workspace_active: bool,
+    /// Not if it was changed past Latchkey.
+    policy_in_force: bool,
 }
 
 /// Lists live keys that the caller may read.
@@ -217,7 +219,10 @@ fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, Stat
                 .entry(Arc::as_ptr(&key.kin))
                 .or_insert_with(|| (key.kin.clone(), standing(&directory, caller, key)));
             if standing.seen {
-                let state = key.state(standing.owner_active, standing.workspace_active, now);
+                let state = match key.state(standing.owner_active, standing.workspace_active, now) {
+                    State::Active if !standing.policy_in_force => State::Disabled,
+                    state => state,
+                };
                 look(&directory, key, state);
             }
         });
@@ -235,6 +240,7 @@ fn standing(directory: &Directory, caller: &Caller, key: &Live) -> Standing {
         workspace_active: directory
             .place(kin.workspace)
             .is_some_and(|place| place.active),
+        policy_in_force: tied.is_some(),
     }
 }
 

@@ -3,22 +3,36 @@
 //! The audit log proves itself; these rows do not, and they decide who may do what. The writer seals anew whatever a
 //! transaction touched, in the same transaction. A row that somebody has changed past Latchkey does not fit its seal;
 //! an older row that was put back together with its older seal does not fit the log, as far as that was not cut.
-//! Keys have no seals: the log says what each of them is.
+//! Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) have their seals in their own rows.
+//!
+//! What does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a restore, and
+//! when a change comes upon it. Keys, users and workspaces are disabled, and sealed as they are then. Policies and
+//! catalogs keep their rows and the seals that do not fit: the index leaves such a policy out, and such a catalog empty,
+//! until the administrator of the machine accepts them as they are (`ops::keeping::accept`).
+
+pub mod bearers;
+pub mod keys;
+pub mod recorded;
 
 use super::audit::{self, sealed_text};
+use super::keeping::closing;
 use super::{Read, Row, Write};
-use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target, digest_of};
+use super::{people, workspaces};
+use crate::domain::audit::{Changes, Event, GENESIS, Kind, Outcome, Target, digest_of};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
 use crate::error::Result;
 use std::collections::BTreeSet;
 
 /// What is sealed.
 pub const KINDS: [Kind; 4] = [Kind::User, Kind::Workspace, Kind::Policy, Kind::Catalog];
 
-/// What follows the noun in the action of an event that says so.
+/// What follows the noun in the action of an event that says that a thing was found changed, and closed.
 pub const TAMPERED: &str = "tampered";
+/// What follows the noun in the action of an event that says that a thing is meant to be as it is.
+pub const ACCEPT: &str = "accept";
 
 /// How a thing stands to its seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,23 +83,177 @@ pub fn compare(
     })
 }
 
+/// Whether there is anything of a thing but its seal.
+pub fn has_row(read: &Read, target: &Target) -> Result<bool> {
+    Ok(state(read, target, COLUMNS)?.is_some())
+}
+
+/// How a key stands to its seal.
+pub fn look_at_key(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing> {
+    let found = match recorded::id_of(target) {
+        Some(id) => keys::find(read, peppers, id)?,
+        None => None,
+    };
+    Ok(match found {
+        None => Standing::Absent,
+        Some(found) if found.fits => Standing::Sound,
+        Some(_) => Standing::Broken,
+    })
+}
+
+/// Whether a user is what Latchkey last wrote: the user's password and authenticators may be believed.
+pub fn is_sound_user(read: &Read, peppers: &Peppers, user: Uid) -> Result<bool> {
+    let standing = look(read, peppers, &Target::new(Kind::User, user))?;
+    Ok(standing == Standing::Sound)
+}
+
 /// Seals what a transaction has touched, as it is now. What did not fit its seal before, as `before` still sees it, is
-/// recorded first: a later change does not make it good.
+/// closed first: a later change does not make it good.
 pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target]) -> Result<()> {
+    let at = audit::newest(tx)?.map_or(Timestamp(0), |event| event.at);
+    let mut judged = tx.judged();
     for target in touched {
-        if look(before, peppers, target)? == Standing::Broken {
-            let at = audit::newest(tx)?.map_or(Timestamp(0), |event| event.at);
+        if judged.iter().any(|(known, _)| known == target) {
+            continue;
+        }
+        let standing = match target.kind {
+            Kind::Key => look_at_key(before, peppers, target)?,
+            _ => look(before, peppers, target)?,
+        };
+        if standing == Standing::Broken {
             log::error!(
-                "store: {} {} was changed past Latchkey; see latchkey doctor",
+                "store: {} {} was changed past Latchkey and is closed; see latchkey doctor",
                 target.kind.as_str(),
                 target.id
             );
-            audit::append(tx, peppers, tampered(target, at))?;
+            close(tx, peppers, target, at)?;
+            judged = tx.judged();
         }
     }
-    touched
-        .iter()
-        .try_for_each(|target| put(tx, peppers, target))
+    let seq = audit::head(tx)?.map_or(0, |head| head.seq);
+    for target in touched {
+        let is_good = |(known, good): &(Target, bool)| *good || known != target;
+        if !judged.iter().all(is_good) {
+            continue;
+        }
+        match (target.kind, recorded::id_of(target)) {
+            (Kind::Key, Some(id)) => keys::put(tx, peppers, id, seq)?,
+            (Kind::Key, None) => {}
+            _ => put(tx, peppers, target)?,
+        }
+    }
+    Ok(())
+}
+
+/// Closes a thing that does not fit its seal, and says so in the audit log. Keys, users and workspaces are disabled, and
+/// what the log says was deleted is deleted again; the transaction seals them as they are then. Policies and catalogs are
+/// not sealed, which keeps them closed.
+pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) -> Result<()> {
+    let newest = newest_event(tx, target)?.map_or(String::new(), |(_, action)| action);
+    let was_deleted = newest.ends_with(".delete") || newest.ends_with(".revoke");
+    let mut changes = Changes::default();
+    let was_on = match (target.kind, Uid::parse(&target.id)) {
+        (Kind::Key, _) => close_key(tx, target, at, &mut changes)?,
+        (Kind::User, Some(uid)) if was_deleted => people::delete(tx, uid, at)?,
+        (Kind::User, Some(uid)) => closing::disable_user(tx, uid)?,
+        (Kind::Workspace, Some(uid)) if was_deleted => workspaces::delete(tx, uid, at)?,
+        (Kind::Workspace, Some(uid)) => close_workspace(tx, peppers, target, uid)?,
+        _ => false,
+    };
+    let stays_open = matches!(target.kind, Kind::Catalog | Kind::Policy);
+    tx.judge(target.clone(), !stays_open);
+    let known = format!("{}.{TAMPERED}", target.kind.as_str());
+    if stays_open && newest == known {
+        return Ok(());
+    }
+    changes.note("enabled", &was_on, &false);
+    let event = Event {
+        changes: changes.into_json(),
+        ..tampered(target, at)
+    };
+    audit::append(tx, peppers, event)
+}
+
+/// Whether the key was on.
+fn close_key(
+    tx: &Write<'_>,
+    target: &Target,
+    at: Timestamp,
+    changes: &mut Changes,
+) -> Result<bool> {
+    let Some(id) = recorded::id_of(target) else {
+        return Ok(false);
+    };
+    let differences = match super::keys::find(tx, id) {
+        Ok(Some(key)) => recorded::differences(tx, &key)?,
+        // What cannot be read opens nothing.
+        Ok(None) | Err(_) => Vec::new(),
+    };
+    let is_known = newest_event(tx, target)?.is_some();
+    let named = match differences.is_empty() {
+        true if !is_known && recorded::is_gapless(tx)? => recorded::NEVER_ISSUED.to_owned(),
+        true => recorded::UNTOLD.to_owned(),
+        false => differences.join(", "),
+    };
+    changes.note("differs", &String::new(), &named);
+    let was_on = closing::disable_key(tx, id)?;
+    if differences.contains(&"deleted") {
+        super::keys::delete(tx, id, at)?;
+    }
+    Ok(was_on)
+}
+
+/// Disables a workspace, and puts it back below the parent that the log knows: whoever manages another one must not reach
+/// it. Whether it was enabled.
+fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid) -> Result<bool> {
+    let mut parent = None;
+    for changes in list_changes(tx, target)? {
+        let members = crate::domain::keeping::changes::parse(&changes).unwrap_or_default();
+        let told = members.into_iter().find(|(member, _)| member == "parent");
+        parent = told.map(|(_, value)| value).or(parent);
+    }
+    let mut parent = parent.flatten().and_then(|text| Uid::parse(&text));
+    if parent.is_none() {
+        // The log has been cut, or this is the root. A second root is put below the one that is sound.
+        for other in closing::list_other_roots(tx, uid)? {
+            let target = Target::new(Kind::Workspace, other);
+            if look(tx, peppers, &target)? == Standing::Sound {
+                parent = Some(other);
+            }
+        }
+    }
+    if let Some(parent) = parent {
+        closing::move_workspace(tx, uid, parent)?;
+    }
+    closing::disable_workspace(tx, uid)
+}
+
+/// The changes that the events about a thing tell of, oldest first.
+fn list_changes(read: &Read, target: &Target) -> Result<Vec<String>> {
+    read.query(
+        "SELECT changes
+         FROM audit_events
+         WHERE target_kind = $1 AND target_id = $2 AND outcome = 'allowed'
+         ORDER BY seq",
+        &[&target.kind.as_str(), &target.id],
+        |row| row.get("changes"),
+    )
+}
+
+/// Whether a thing was found changed and closed, and nobody has accepted it since.
+pub fn awaits_acceptance(read: &Read, target: &Target) -> Result<bool> {
+    let kind = target.kind.as_str();
+    let tampered = format!("{kind}.{TAMPERED}");
+    let newest = read.query_one(
+        "SELECT action
+         FROM audit_events
+         WHERE target_kind = $1 AND target_id = $2 AND outcome = 'allowed' AND action IN ($3, $4)
+         ORDER BY seq DESC
+         LIMIT 1",
+        &[&kind, &target.id, &tampered, &format!("{kind}.{ACCEPT}")],
+        |row| row.get::<String>("action"),
+    )?;
+    Ok(newest == Some(tampered))
 }
 
 /// Seals a thing as it is now, in place of an older seal; one that is gone loses its seal.
@@ -159,9 +327,9 @@ pub fn newest_event(read: &Read, target: &Target) -> Result<Option<(i64, String)
     )
 }
 
-/// What was found changed when it was changed again, with the number of the event that says so.
-pub fn list_tampered(read: &Read, kind: Kind) -> Result<Vec<(i64, Target)>> {
-    let action = format!("{}.{TAMPERED}", kind.as_str());
+/// The events that say that things of a kind were found changed (`TAMPERED`), or accepted (`ACCEPT`), by number.
+pub fn list_events(read: &Read, kind: Kind, verb: &str) -> Result<Vec<(i64, Target)>> {
+    let action = format!("{}.{verb}", kind.as_str());
     read.query(
         "SELECT seq, target_id FROM audit_events WHERE action = $1 ORDER BY seq",
         &[&action],
@@ -174,7 +342,8 @@ pub fn list_tampered(read: &Read, kind: Kind) -> Result<Vec<(i64, Target)>> {
     )
 }
 
-fn tampered(target: &Target, at: Timestamp) -> Event {
+/// The event that says that a thing was found changed.
+pub fn tampered(target: &Target, at: Timestamp) -> Event {
     Event {
         seq: 0,
         at,
@@ -212,7 +381,7 @@ fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 3
     Ok(exists.then(|| digest_of(&parts)))
 }
 
-/// What a thing consists of, the thing itself first: every column but those that change without an event.
+/// What a thing consists of, the thing itself first: every column.
 ///
 /// Whoever changes these queries together with the schema keeps the older ones beside the step of the migration
 /// (`sealed_before`), which compares the old seals by them and then seals everything again.
@@ -236,13 +405,13 @@ fn rows(kind: Kind) -> &'static [&'static str] {
             "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",
         ],
         Kind::User => &[
-            "SELECT uid, number, user_name, email, home_uid, password_digest, enabled, generation, created_at,
-                    deleted_at
+            "SELECT uid, number, user_name, email, home_uid, password_digest, password_pepper, enabled, generation,
+                    created_at, deleted_at
              FROM users
              WHERE uid = $1",
             "SELECT workspace_uid, role FROM role_bindings WHERE user_uid = $1 ORDER BY workspace_uid",
             "SELECT number, kind, description, scopes, read_only, enabled, created_at, deleted_at, public_key, sealed,
-                    sealing_key
+                    sealing_key, used_step
              FROM authenticators
              WHERE user_uid = $1
              ORDER BY number",

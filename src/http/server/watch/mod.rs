@@ -4,6 +4,9 @@
 //! and since which clock tick), and one sweeper looks at all words once a tick and wakes the connections that are
 //! overdue. These then find out by themselves what is overdue, so a late wake-up can never hit a later request.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -23,8 +26,14 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// During the drain a connection without a request in flight may still bring one that was under way, for so long.
 const DRAIN_IDLE_TICKS: u32 = 3;
 
-/// A head, or 64 KiB of a body, that takes longer than this may lose its place to a newcomer if no connection is idle.
+/// A connection that has waited this long for a head, for 64 KiB of a body, or for its client to take 64 KiB of an answer
+/// may lose its place to a new connection. An idle connection that is younger keeps its place as long as there is one
+/// that is older than this and may leave.
 const SLOW_TICKS: u32 = 10;
+
+/// In a full house one connection of so many leaves for each new one, if that many are slow, so that a few places are free
+/// when many come at once. Below this number it is one alone.
+const CONNECTIONS_PER_EVICTION: usize = 256;
 
 const TICKS_PER_S: u64 = 10;
 
@@ -52,8 +61,16 @@ const PHASES: [Phase; 6] = [
     Phase::Write,
 ];
 
+/// By which kind of listener a connection came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Via {
+    Tcp,
+    Unix,
+}
+
 /// The phase of one connection and its start. Written by the connection alone, read by the sweeper too.
 pub struct Watch {
+    via: Via,
     word: AtomicU64,
     evicted: AtomicBool,
     /// A spawned task keeps its waker for life, so it is stored once.
@@ -65,6 +82,27 @@ pub struct Watch {
 pub struct Since {
     pub phase: Phase,
     pub tick: u32,
+}
+
+impl Since {
+    fn is_slow(self, now: u32) -> bool {
+        now.saturating_sub(self.tick) >= SLOW_TICKS
+    }
+
+    /// Where the connection stands in the order of those that leave for a new one; the least leaves first. `None` if it
+    /// may not leave.
+    ///
+    /// The order is by age, whatever the connection waits for. Behind all of them come idle connections that are
+    /// young: one of these may be new itself, with its request on the way.
+    fn eviction_rank(self, now: u32) -> Option<(bool, u32)> {
+        match self.phase {
+            Phase::Answer => None,
+            Phase::Idle | Phase::Linger => Some((!self.is_slow(now), self.tick)),
+            Phase::Body | Phase::Head | Phase::Write => {
+                self.is_slow(now).then_some((false, self.tick))
+            }
+        }
+    }
 }
 
 impl Watch {
@@ -81,9 +119,14 @@ impl Watch {
             .store((since.phase as u64) << 32 | u64::from(since.tick), Relaxed);
     }
 
-    /// Whether the connection was asked to make room. It does so only if it still waits for a request or its body.
+    /// Whether the connection was asked to make room. It does so only if it still waits for its client.
     pub fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
+    }
+
+    fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        self.wake();
     }
 
     fn wake(&self) {
@@ -102,6 +145,8 @@ pub struct Registry {
     draining: AtomicBool,
     drain_tick: AtomicU32,
     guests: Mutex<Guests>,
+    /// The tick at which slow connections were last asked to leave for the sake of memory.
+    relieved: AtomicU32,
     /// A place became free.
     pub left: Notify,
     /// A place was taken: the clock is needed.
@@ -119,6 +164,8 @@ struct Clock {
 #[derive(Default)]
 struct Guests {
     last: u64,
+    /// How many of them came over TCP.
+    tcp: usize,
     watches: HashMap<u64, Arc<Watch>>,
 }
 
@@ -131,7 +178,12 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.registry.guests().watches.remove(&self.number);
+        let mut guests = self.registry.guests();
+        guests.watches.remove(&self.number);
+        if self.watch.via == Via::Tcp {
+            guests.tcp -= 1;
+        }
+        drop(guests);
         TRAFFIC.connections.fetch_sub(1, Relaxed);
         self.registry.left.notify_waiters();
     }
@@ -149,6 +201,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             drain_tick: AtomicU32::new(0),
             guests: Mutex::default(),
+            relieved: AtomicU32::new(0),
             left: Notify::new(),
             entered: Notify::new(),
         }
@@ -217,19 +270,30 @@ impl Registry {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.guests().watches.is_empty()
+        self.connections() == 0
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.guests().watches.len()
     }
 
     /// Takes a place for a new connection, or asks the one that is best spared to leave.
-    pub fn enter(self: &Arc<Registry>) -> Option<Place> {
+    ///
+    /// Some places are for the Unix socket alone, so that no flood over TCP shuts out the administrator of the machine.
+    pub fn enter(self: &Arc<Registry>, via: Via) -> Option<Place> {
+        let places = self.limits.connections_max;
+        let reserved = self.limits.unix_connections_reserved.min(places / 4);
         let mut guests = self.guests();
-        if guests.watches.len() >= self.limits.connections_max {
-            self.evict_one(&guests);
+        let tcp_is_full = via == Via::Tcp && guests.tcp >= places - reserved;
+        if tcp_is_full || guests.watches.len() >= places {
+            self.evict(&guests, |watch| !tcp_is_full || watch.via == Via::Tcp);
             return None;
         }
         guests.last += 1;
         let number = guests.last;
         let watch = Arc::new(Watch {
+            via,
             word: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
             waker: OnceLock::new(),
@@ -239,6 +303,7 @@ impl Registry {
             tick: self.now(),
         });
         guests.watches.insert(number, Arc::clone(&watch));
+        guests.tcp += usize::from(via == Via::Tcp);
         self.entered.notify_one();
         TRAFFIC.connections.fetch_add(1, Relaxed);
         TRAFFIC.accepted.fetch_add(1, Relaxed);
@@ -251,30 +316,47 @@ impl Registry {
 
     /// Frees descriptors when the process has run out of them.
     pub fn make_room(&self) {
-        self.evict_one(&self.guests());
+        self.evict(&self.guests(), |_| true);
     }
 
-    /// The longest-idle connection goes first; if all are busy, the request that dawdles longest on its way in.
-    fn evict_one(&self, guests: &Guests) {
+    /// Frees memory when too much of it waits for clients: asks all connections to leave that are slow in `phase`.
+    pub fn relieve(&self, phase: Phase) {
         let now = self.now();
-        let spared_best = guests
+        // One look at all connections a tick is enough, however many requests are refused meanwhile.
+        if self.relieved.swap(now, Relaxed) == now {
+            return;
+        }
+        for watch in self.guests().watches.values() {
+            let since = watch.since();
+            if since.phase == phase && since.is_slow(now) {
+                watch.evict();
+            }
+        }
+    }
+
+    /// Asks the connection to leave that has waited longest, of those that may leave and that `is_eligible` accepts; in a
+    /// large house some more of those that have waited long.
+    fn evict(&self, guests: &Guests, is_eligible: impl Fn(&Watch) -> bool) {
+        let now = self.now();
+        let mut spared: Vec<_> = guests
             .watches
             .iter()
-            .filter(|(_, watch)| !watch.is_evicted())
+            .filter(|(_, watch)| !watch.is_evicted() && is_eligible(watch))
             .filter_map(|(number, watch)| {
-                let since = watch.since();
-                match since.phase {
-                    Phase::Idle | Phase::Linger => Some(((0, since.tick, *number), watch)),
-                    Phase::Body | Phase::Head if now.saturating_sub(since.tick) >= SLOW_TICKS => {
-                        Some(((1, since.tick, *number), watch))
-                    }
-                    Phase::Answer | Phase::Body | Phase::Head | Phase::Write => None,
-                }
+                let rank = watch.since().eviction_rank(now)?;
+                Some((rank, *number, watch))
             })
-            .min_by_key(|(order, _)| *order);
-        if let Some((_, watch)) = spared_best {
-            watch.evicted.store(true, Relaxed);
-            watch.wake();
+            .collect();
+        let count = 1 + guests.watches.len() / CONNECTIONS_PER_EVICTION;
+        if count < spared.len() {
+            spared.select_nth_unstable_by_key(count, |(rank, number, _)| (*rank, *number));
+            spared.truncate(count);
+        }
+        spared.sort_unstable_by_key(|(rank, number, _)| (*rank, *number));
+        for (place, ((is_young, _), _, watch)) in spared.into_iter().enumerate() {
+            if place == 0 || !is_young {
+                watch.evict();
+            }
         }
     }
 
@@ -290,10 +372,7 @@ impl Watch {
         if !self.is_evicted() {
             return false;
         }
-        let leaves = matches!(
-            self.since().phase,
-            Phase::Body | Phase::Head | Phase::Idle | Phase::Linger
-        );
+        let leaves = self.since().phase != Phase::Answer;
         if !leaves {
             self.evicted.store(false, Relaxed);
         }
@@ -310,130 +389,5 @@ impl Seldom {
     pub fn may(&self, tick: u32) -> bool {
         let second = tick / TICKS_PER_S as u32 + 1;
         self.0.swap(second, Relaxed) != second
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn registry(connections_max: usize) -> Arc<Registry> {
-        Arc::new(Registry::new(Limits {
-            connections_max,
-            ..Limits::default()
-        }))
-    }
-
-    fn at(registry: &Registry, tick: u32) {
-        registry.clock.ticks.store(tick, Relaxed);
-    }
-
-    #[test]
-    fn a_phase_is_overdue_only_after_its_whole_span() {
-        let registry = registry(1);
-        for (phase, ticks) in [
-            (Phase::Head, 100),
-            (Phase::Body, 100),
-            (Phase::Idle, 750),
-            (Phase::Write, 100),
-            (Phase::Linger, 20),
-        ] {
-            let since = Since { phase, tick: 5 };
-            at(&registry, 5 + ticks);
-            assert!(!registry.is_overdue(since), "{phase:?}");
-            at(&registry, 6 + ticks);
-            assert!(registry.is_overdue(since), "{phase:?}");
-        }
-        at(&registry, u32::MAX);
-        assert!(!registry.is_overdue(Since {
-            phase: Phase::Answer,
-            tick: 0
-        }));
-    }
-
-    #[test]
-    fn a_full_house_asks_the_longest_idle_to_leave() {
-        let registry = registry(3);
-        let [busy, newer, older] = std::array::from_fn(|_| registry.enter().unwrap());
-        busy.watch.set(Since {
-            phase: Phase::Answer,
-            tick: 0,
-        });
-        newer.watch.set(Since {
-            phase: Phase::Idle,
-            tick: 9,
-        });
-        older.watch.set(Since {
-            phase: Phase::Idle,
-            tick: 3,
-        });
-
-        assert!(registry.enter().is_none());
-
-        assert!(older.watch.leaves() && !newer.watch.leaves() && !busy.watch.leaves());
-        drop(older);
-        assert!(registry.enter().is_some());
-    }
-
-    #[test]
-    fn a_full_house_asks_the_slowest_request_to_leave() {
-        let registry = registry(3);
-        let [answered, head, body] = std::array::from_fn(|_| registry.enter().unwrap());
-        for (place, phase, tick) in [
-            (&answered, Phase::Answer, 0),
-            (&head, Phase::Head, 2),
-            (&body, Phase::Body, 1),
-        ] {
-            place.watch.set(Since { phase, tick });
-        }
-        at(&registry, SLOW_TICKS);
-        assert!(registry.enter().is_none());
-        assert!(!body.watch.leaves());
-
-        at(&registry, SLOW_TICKS + 1);
-        assert!(registry.enter().is_none());
-
-        assert!(body.watch.leaves() && !head.watch.leaves() && !answered.watch.leaves());
-    }
-
-    #[test]
-    fn a_connection_that_became_busy_does_not_leave() {
-        let registry = registry(1);
-        let place = registry.enter().unwrap();
-        assert!(registry.enter().is_none());
-        place.watch.set(Since {
-            phase: Phase::Answer,
-            tick: 0,
-        });
-
-        assert!(!place.watch.leaves());
-        place.watch.set(Since {
-            phase: Phase::Idle,
-            tick: 0,
-        });
-        assert!(!place.watch.leaves());
-    }
-
-    #[test]
-    fn the_drain_gives_an_idle_connection_a_moment_from_its_own_start() {
-        let registry = registry(1);
-        let since = Since {
-            phase: Phase::Idle,
-            tick: 0,
-        };
-        at(&registry, 100);
-        registry.drain();
-        assert!(!registry.is_overdue(since));
-        at(&registry, 104);
-        assert!(registry.is_overdue(since));
-    }
-
-    #[test]
-    fn a_log_line_is_written_once_a_second() {
-        let seldom = Seldom::default();
-        assert_eq!(
-            [0, 1, 9, 10, 19, 20].map(|tick| seldom.may(tick)),
-            [true, false, false, true, false, true]
-        );
     }
 }

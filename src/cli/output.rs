@@ -1,0 +1,106 @@
+//! Files that a command writes where the caller says: with the rights of the caller, also where the command works as the
+//! owner of the data folder.
+
+use super::failure::{Failure, Result};
+use crate::config::owner::as_caller;
+use crate::files::{NewFile, Readers};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that has its name when [`Output::put_in_place`] has given it; dropped before, it is removed.
+pub struct Output {
+    new: Option<NewFile>,
+    path: PathBuf,
+    rights: Rights,
+}
+
+/// With whose rights a file is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rights {
+    /// Where the caller says.
+    Caller,
+    /// In the data folder.
+    Owner,
+}
+
+impl Rights {
+    fn with<T>(self, work: impl FnOnce() -> T) -> T {
+        match self {
+            Rights::Caller => as_caller(work),
+            Rights::Owner => work(),
+        }
+    }
+}
+
+impl Output {
+    /// Begins a file where the caller says.
+    pub fn create(path: &Path, readers: Readers) -> Result<Output> {
+        Output::create_with(Rights::Caller, path, readers)
+    }
+
+    pub fn create_with(rights: Rights, path: &Path, readers: Readers) -> Result<Output> {
+        let new = rights.with(|| NewFile::create(path, readers));
+        Ok(Output {
+            new: Some(new.map_err(|err| failure(path, &err))?),
+            path: path.to_owned(),
+            rights,
+        })
+    }
+
+    /// Fills it with what another file holds.
+    pub fn copy_from(&mut self, other: &mut File) -> Result<()> {
+        let copied = match &mut self.new {
+            Some(new) => new.copy_from(other).map(drop),
+            None => Ok(()),
+        };
+        copied.map_err(|err| failure(&self.path, &err))
+    }
+
+    pub fn write_text(&mut self, text: &str) -> Result<()> {
+        self.write_all(text.as_bytes())
+            .map_err(|err| failure(&self.path, &err))
+    }
+
+    /// Gives it its name, whole and synced, and returns its bytes.
+    pub fn put_in_place(mut self) -> Result<u64> {
+        let new = self.new.take();
+        let placed = self
+            .rights
+            .with(|| new.map_or(Ok(0), NewFile::put_in_place));
+        placed.map_err(|err| failure(&self.path, &err))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.new {
+            Some(new) => new.write(bytes),
+            None => Ok(0),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let new = self.new.take();
+        self.rights.with(|| drop(new));
+    }
+}
+
+fn failure(path: &Path, err: &io::Error) -> Failure {
+    let shown = path.display();
+    Failure::refused(match err.kind() {
+        ErrorKind::AlreadyExists => format!(
+            "{shown} is there already and is left as it is; move it away, or name another file"
+        ),
+        ErrorKind::NotFound => {
+            format!("{shown} cannot be written, because its folder is not there")
+        }
+        _ => format!("{shown} cannot be written: {err}"),
+    })
+}

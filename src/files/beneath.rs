@@ -1,0 +1,204 @@
+//! Files in a folder that another user owns: found without following a link, and looked at before they are used.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Links that are followed on the way to a folder, as many as the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// A file of a folder, and the folder that holds it, open.
+#[derive(Debug)]
+pub struct Beneath {
+    folder: OwnedFd,
+    name: String,
+    pub file: File,
+}
+
+impl Beneath {
+    /// Opens `FOLDER/SUBFOLDER/NAME`. Refuses links, what is no plain file, and what belongs to anybody but the owner
+    /// of the folder.
+    pub fn open(folder: &Path, subfolder: &str, name: &str) -> io::Result<Beneath> {
+        let refused = |why: String| Err(io::Error::other(why));
+        if name.is_empty() || name.starts_with('.') || name.contains('/') {
+            return refused(format!("{name:?} is not the name of a file"));
+        }
+        let path = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let outer = rustix::fs::open(folder, path, Mode::empty())?;
+        let owner = rustix::fs::fstat(&outer)?.st_uid;
+        let inner = rustix::fs::openat(&outer, subfolder, path | OFlags::NOFOLLOW, Mode::empty());
+        let inner = match inner {
+            Ok(inner) => inner,
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                return refused(format!(
+                    "{} is a link or no folder, and is not followed",
+                    folder.join(subfolder).display()
+                ));
+            }
+            Err(err) => return Err(err.into()),
+        };
+        // A pipe without a writer must not stop this process.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file: File = match rustix::fs::openat(&inner, name, flags, Mode::empty()) {
+            Ok(file) => file.into(),
+            Err(Errno::LOOP) => return refused(format!("{name} is a link and is not followed")),
+            Err(err) => return Err(err.into()),
+        };
+        let found = file.metadata()?;
+        if !found.is_file() || found.nlink() != 1 || found.uid() != owner {
+            return refused(format!(
+                "{name} is not a plain file of the owner of {}",
+                folder.display()
+            ));
+        }
+        Ok(Beneath {
+            folder: inner,
+            name: name.to_owned(),
+            file,
+        })
+    }
+
+    /// Removes the file from its folder.
+    pub fn remove(self) -> io::Result<()> {
+        let there = rustix::fs::statat(&self.folder, self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        let held = self.file.metadata()?;
+        match there {
+            Ok(there) if (there.st_dev, there.st_ino) == (held.dev(), held.ino()) => {
+                let flags = AtFlags::empty();
+                rustix::fs::unlinkat(self.folder.as_fd(), self.name, flags).map_err(Into::into)
+            }
+            // Somebody else has taken it away already.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether nobody but root and the owner of this process can put files into a folder or exchange it. The path must have
+/// no links.
+pub fn is_out_of_reach(folder: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let is_private = std::fs::symlink_metadata(folder)
+        .is_ok_and(|found| found.is_dir() && found.mode() & 0o022 == 0);
+    is_private && folder.ancestors().all(|above| is_ruled_by(above, own))
+}
+
+/// Whether a folder can be exchanged only by root and this user: it belongs to one of them, and what others may write to
+/// is sticky, so that they cannot rename what is not theirs.
+fn is_ruled_by(folder: &Path, uid: u32) -> bool {
+    std::fs::symlink_metadata(folder).is_ok_and(|found| {
+        let is_ours = found.uid() == uid || found.uid() == 0;
+        is_ours && (found.mode() & 0o022 == 0 || found.mode() & 0o1000 != 0 || found.is_symlink())
+    })
+}
+
+/// Refuses a way to a folder on which somebody who is neither root nor this user could put another one in its place.
+/// Follows links one by one and looks at the folder of each.
+pub fn check_way(folder: &Path, uid: u32) -> io::Result<()> {
+    let mut links = 0;
+    let mut waiting: Vec<PathBuf> = Vec::new();
+    let mut at = PathBuf::new();
+    push_all(&mut waiting, &std::path::absolute(folder)?);
+    while let Some(part) = waiting.pop() {
+        let next = match part.as_os_str().to_str() {
+            Some("..") => at.parent().unwrap_or(Path::new("/")).to_owned(),
+            _ => at.join(&part),
+        };
+        let found = std::fs::symlink_metadata(&next)?;
+        if found.is_symlink() {
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(Errno::LOOP.into());
+            }
+            // Its target is relative to the folder that holds it, unless it begins at the root.
+            push_all(&mut waiting, &std::fs::read_link(&next)?);
+        }
+        if !is_ruled_by(&next, uid) {
+            return Err(io::Error::other(format!(
+                "user {} could put another folder in its place, because {} is theirs or open to others",
+                found.uid(),
+                next.display()
+            )));
+        }
+        if !found.is_symlink() {
+            at = next;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the parts of a path on the stack, the first on top.
+fn push_all(waiting: &mut Vec<PathBuf>, path: &Path) {
+    for part in path.components().rev() {
+        if part != Component::CurDir {
+            waiting.push(PathBuf::from(part.as_os_str()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::private::tests::folder;
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn only_a_plain_file_of_the_owner_is_opened_and_removed() {
+        let data = folder("beneath");
+        let backups = data.join("backups");
+        let elsewhere = data.join("elsewhere");
+        fs::create_dir(&backups).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("passwd"), "kept").unwrap();
+        fs::write(backups.join("a.db"), "mine").unwrap();
+        fs::hard_link(elsewhere.join("passwd"), backups.join("second")).unwrap();
+        symlink(elsewhere.join("passwd"), backups.join("link")).unwrap();
+        symlink(&elsewhere, data.join("linked")).unwrap();
+        for (subfolder, name) in [
+            ("backups", "link"),
+            ("backups", "second"),
+            ("backups", "../elsewhere/passwd"),
+            ("backups", ".."),
+            ("backups", ""),
+            ("linked", "passwd"),
+            (".", "backups"),
+            ("backups", "none"),
+        ] {
+            assert!(
+                Beneath::open(&data, subfolder, name).is_err(),
+                "{subfolder}/{name}"
+            );
+        }
+        let opened = Beneath::open(&data, "backups", "a.db").unwrap();
+        opened.remove().unwrap();
+        assert!(!backups.join("a.db").exists());
+        assert_eq!(fs::read(elsewhere.join("passwd")).unwrap(), b"kept");
+        let _ = fs::remove_dir_all(data);
+    }
+
+    #[test]
+    fn a_way_that_others_can_change_is_refused() {
+        let top = folder("way");
+        let own = rustix::process::geteuid().as_raw();
+        let data = top.join("open/data");
+        fs::create_dir_all(&data).unwrap();
+        symlink("open/data", top.join("link")).unwrap();
+        symlink("link", top.join("link2")).unwrap();
+        symlink("loop", top.join("loop")).unwrap();
+        for way in ["open/data", "link", "link2", "open/../open/data"] {
+            check_way(&top.join(way), own).unwrap();
+        }
+        assert!(check_way(&top.join("loop"), own).is_err());
+        fs::set_permissions(top.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        for way in ["open/data", "link", "link2"] {
+            assert!(check_way(&top.join(way), own).is_err(), "{way}");
+        }
+        fs::set_permissions(top.join("open"), fs::Permissions::from_mode(0o1777)).unwrap();
+        check_way(&data, own).unwrap();
+        let _ = fs::remove_dir_all(top);
+    }
+}

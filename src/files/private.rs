@@ -1,0 +1,193 @@
+//! Files in the data folder, which nobody but its owner can look into or write to. Links are not followed.
+
+use super::{END, START, sync_folder, unguessable};
+use rustix::fd::AsFd;
+use rustix::fs::OFlags;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    options
+}
+
+/// Makes a file that is not there.
+pub fn create(path: &Path) -> io::Result<File> {
+    private().create_new(true).read(true).write(true).open(path)
+}
+
+/// Opens a file for reading and writing, made if it is not there.
+pub fn open(path: &Path) -> io::Result<File> {
+    let mut options = private();
+    options.create(true).truncate(false).read(true).write(true);
+    options.open(path)
+}
+
+/// Opens a file for adding to its end, made if it is not there.
+pub fn append(path: &Path) -> io::Result<File> {
+    private().create(true).append(true).open(path)
+}
+
+/// Writes a whole file in the place of the one that is there, if any: after a crash the old one or the new one is there.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let temporary = folder.join(unguessable()?);
+    let write = || {
+        let mut file = create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Gives a file another name, in the place of what has it, and makes that durable.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync(to.parent().unwrap_or(to))
+}
+
+/// Gives a file a second name, which must be free.
+pub fn link(file: &Path, second: &Path) -> io::Result<()> {
+    fs::hard_link(file, second)
+}
+
+/// Removes a file if it is there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes the entries of a folder durable.
+pub fn sync(folder: &Path) -> io::Result<()> {
+    sync_folder(File::open(folder)?.as_fd())
+}
+
+/// Makes a folder, and those above it, if it is not there.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Leaves a socket that was just made to its owner alone.
+pub fn close_to_others(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+}
+
+/// Takes from the group of a file or folder of this user what it may do, unless all others may read it too; of that the
+/// group's right to write is taken. Says whether there was anything. Links are left as they are, and what has several
+/// names.
+pub fn tighten(path: &Path) -> io::Result<bool> {
+    let own = rustix::process::geteuid().as_raw();
+    let kept = |found: &fs::Metadata| {
+        let is_known = found.is_dir() || found.is_file() && found.nlink() == 1;
+        let mode = found.mode() & 0o7777;
+        let kept = match mode & 0o007 {
+            0 if mode & 0o070 != 0 => mode & 0o700,
+            0 => mode,
+            _ => mode & !0o020,
+        };
+        (is_known && found.uid() == own && kept != mode).then_some(kept)
+    };
+    if kept(&fs::symlink_metadata(path)?).is_none() {
+        return Ok(false);
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    match kept(&file.metadata()?) {
+        Some(mode) => file
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Removes temporary files that a process left which was killed. Called with the lock of the folder held.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_left = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(START) && name.contains(END));
+        if is_left {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A fresh folder.
+    pub fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("latchkey-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        make_folder(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_replaced_file_is_the_new_one_and_private() {
+        let folder = folder("private-replace");
+        let path = folder.join("a");
+        for content in ["one", "two"] {
+            replace(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        let _ = fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn links_are_neither_opened_nor_tightened_and_groups_lose_what_they_may() {
+        let folder = folder("private-links");
+        let (target, link) = (folder.join("target"), folder.join("link"));
+        fs::write(&target, "x").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let set = |mode| fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+        let mode = || fs::metadata(&target).unwrap().mode() & 0o7777;
+        set(0o660);
+        assert!(open(&link).is_err() && append(&link).is_err() && create(&link).is_err());
+        assert!(!tighten(&link).unwrap());
+        assert_eq!(mode(), 0o660);
+        for (before, after) in [
+            (0o660, 0o600),
+            (0o640, 0o600),
+            (0o664, 0o644),
+            (0o604, 0o604),
+        ] {
+            set(before);
+            assert_eq!(tighten(&target).unwrap(), before != after);
+            assert_eq!(mode(), after, "{before:o}");
+        }
+        let _ = fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_away() {
+        let folder = folder("private-sweep");
+        fs::write(folder.join(unguessable().unwrap()), "half").unwrap();
+        fs::write(folder.join("pepper"), "kept").unwrap();
+        sweep(&folder);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        let _ = fs::remove_dir_all(folder);
+    }
+}

@@ -1,0 +1,247 @@
+//! What is held in memory for clients: bytes of bodies that have not arrived whole, and of answers that have not been
+//! taken. Each kind has a bound in sum, and once much of it has gone, the memory is given back to the system.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+
+use super::limits::{FREE_BODY_BYTES, Limits, SMALL_BODY_BYTES};
+
+/// What a connection is reckoned to take besides bodies and answers that are counted.
+const CONNECTION_BYTES: usize = 16 * 1024;
+
+/// So much must have gone before it is worth the time to give memory back.
+const GIVE_BACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// For so many ticks what is held must stay low, so that nothing is given back that is needed again at once.
+const GIVE_BACK_TICKS: u32 = 5;
+
+/// All that is held for the clients of a server.
+pub struct Held {
+    pub answers: Arc<Budget>,
+    small_bodies: Arc<Budget>,
+    large_bodies: Arc<Budget>,
+}
+
+impl Held {
+    pub fn new(limits: &Limits) -> Held {
+        Held {
+            answers: Budget::new(limits.answers_bytes_max),
+            small_bodies: Budget::new(limits.small_bodies_bytes_max),
+            large_bodies: Budget::new(limits.bodies_bytes_max),
+        }
+    }
+
+    /// An estimate of the bytes that this many connections take.
+    pub fn bytes(&self, connections: usize) -> usize {
+        [&self.answers, &self.small_bodies, &self.large_bodies]
+            .iter()
+            .map(|budget| budget.used.load(Relaxed))
+            .sum::<usize>()
+            .saturating_add(connections * CONNECTION_BYTES)
+    }
+}
+
+/// Bytes that many connections may hold together.
+pub struct Budget {
+    bytes_max: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    fn new(bytes_max: usize) -> Arc<Budget> {
+        Arc::new(Budget {
+            bytes_max,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes `bytes`, in any case, and tells whether there was anything left before: the last one may take more than
+    /// that, so that what is larger than the whole budget is possible at all, one at a time.
+    pub fn take(self: &Arc<Budget>, bytes: usize) -> (Hold, bool) {
+        let mut hold = Hold::default();
+        let before = hold.add(self, bytes);
+        (hold, before < self.bytes_max)
+    }
+}
+
+/// Bytes that were taken of a budget; dropping it gives them back.
+#[derive(Default)]
+pub struct Hold {
+    budget: Option<Arc<Budget>>,
+    bytes: usize,
+}
+
+impl Hold {
+    /// Takes so many bytes more, and tells how many had been taken by all before.
+    fn add(&mut self, budget: &Arc<Budget>, more: usize) -> usize {
+        self.bytes += more;
+        let budget = self.budget.get_or_insert_with(|| Arc::clone(budget));
+        budget.used.fetch_add(more, Relaxed)
+    }
+
+    /// Takes what is missing to `bytes`; `false` if it is more than there is.
+    fn grow_to(&mut self, budget: &Arc<Budget>, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        more == 0 || self.add(budget, more) + more <= budget.bytes_max
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.used.fetch_sub(self.bytes, Relaxed);
+        }
+    }
+}
+
+/// What one body takes until its request is answered.
+#[derive(Default)]
+pub struct BodyHold {
+    small: Hold,
+    large: Hold,
+}
+
+impl BodyHold {
+    /// The body has `bytes` by now; `false` if there is no room for that.
+    pub fn grow_to(&mut self, held: &Held, bytes: usize) -> bool {
+        let small = bytes.min(SMALL_BODY_BYTES).saturating_sub(FREE_BODY_BYTES);
+        let large = bytes.saturating_sub(SMALL_BODY_BYTES);
+        self.small.grow_to(&held.small_bodies, small)
+            && self.large.grow_to(&held.large_bodies, large)
+    }
+}
+
+/// The bytes of an answer together with what they take of a budget, until the last reference to them has gone.
+struct HeldBytes {
+    bytes: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Ties bytes to their hold. A body that grew while it was written loses what it has to spare.
+pub fn tied(bytes: Bytes, hold: Hold) -> Bytes {
+    let mut exact = Vec::from(bytes);
+    exact.shrink_to_fit();
+    Bytes::from_owner(HeldBytes {
+        bytes: exact.into(),
+        _hold: hold,
+    })
+}
+
+/// Notices when most of what was held has gone.
+#[derive(Default)]
+pub struct Ebb {
+    /// The most that was held since memory was given back.
+    peak: usize,
+    /// Since when it has been low.
+    low_since: Option<u32>,
+}
+
+impl Ebb {
+    /// Whether it is time to give memory back, now that so much is held.
+    pub fn is_out(&mut self, held: usize, tick: u32) -> bool {
+        self.peak = self.peak.max(held);
+        if !self.is_low(held) {
+            self.low_since = None;
+            return false;
+        }
+        let since = *self.low_since.get_or_insert(tick);
+        if tick.saturating_sub(since) < GIVE_BACK_TICKS {
+            return false;
+        }
+        *self = Ebb {
+            peak: held,
+            low_since: None,
+        };
+        true
+    }
+
+    /// Whether there is something to give back, if it stays like this.
+    pub fn is_low(&self, held: usize) -> bool {
+        held <= self.peak / 2 && self.peak - held >= GIVE_BACK_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn held() -> Held {
+        Held::new(&Limits {
+            answers_bytes_max: 100,
+            small_bodies_bytes_max: 100 * KIB,
+            bodies_bytes_max: 100 * KIB,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn small_parts_of_bodies_have_a_budget_of_their_own_and_the_first_bytes_none() {
+        let held = held();
+        let mut first = BodyHold::default();
+        assert!(first.grow_to(&held, 164 * KIB));
+        assert_eq!(held.bytes(0), 160 * KIB);
+        let mut second = BodyHold::default();
+        assert!(second.grow_to(&held, 44 * KIB));
+        assert!(
+            !BodyHold::default().grow_to(&held, 5 * KIB),
+            "small ones are used up"
+        );
+        assert!(
+            BodyHold::default().grow_to(&held, 4 * KIB),
+            "a verification goes on"
+        );
+        drop(first);
+        assert!(BodyHold::default().grow_to(&held, 64 * KIB));
+        drop(second);
+        assert_eq!(held.bytes(0), 0);
+    }
+
+    #[test]
+    fn an_answer_may_be_larger_than_the_budget_but_only_one() {
+        let held = held();
+        let (hold, fits) = held.answers.take(1000);
+        assert!(fits);
+        assert!(!held.answers.take(1).1);
+        let bytes = tied(Bytes::from(vec![7; 10]), hold);
+        let copy = bytes.clone();
+        drop(bytes);
+        assert!(!held.answers.take(1).1, "a reference holds it");
+        assert_eq!(copy.as_ref(), [7; 10]);
+        drop(copy);
+        assert!(held.answers.take(1).1);
+    }
+
+    #[test]
+    fn memory_is_given_back_once_when_most_of_it_has_gone_for_a_while() {
+        const MIB: usize = 1024 * KIB;
+        let mut ebb = Ebb::default();
+        let mut ticks = 0..;
+        let mut see = |held: usize, times: usize| {
+            let seen: Vec<bool> = (0..times)
+                .map(|_| ebb.is_out(held, ticks.next().unwrap()))
+                .collect();
+            seen.iter().filter(|out| **out).count()
+        };
+        assert_eq!(
+            see(7 * MIB, 20) + see(0, 20),
+            0,
+            "too little to be worth it"
+        );
+        assert_eq!(see(100 * MIB, 20), 0);
+        assert_eq!(see(60 * MIB, 20), 0, "most of it is still there");
+        assert_eq!(see(10 * MIB, 5) + see(100 * MIB, 1), 0, "needed again");
+        assert_eq!(see(10 * MIB, 50), 1);
+        assert_eq!(see(0, 50), 1);
+        assert_eq!(see(0, 50), 0);
+    }
+}

@@ -1,0 +1,136 @@
+//! Accepting what was changed past Latchkey: the administrator of the machine has looked at it, and means it to be so.
+
+use super::recorded;
+use crate::domain::audit::{Changes, Kind, Target};
+use crate::domain::uid::Uid;
+use crate::error::{Error, Result};
+use crate::ops::access::{Caller, Identity};
+use crate::ops::{App, Record};
+use crate::store::seals::{self, Standing};
+use crate::store::{Read, people, workspaces};
+
+/// What was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    pub kind: Kind,
+    /// As people call it.
+    pub name: String,
+    /// How it is enabled now; empty if it is in force.
+    pub next: String,
+}
+
+/// The kinds of things that can be accepted, with the action of the event.
+const KINDS: [(Kind, &str); 6] = [
+    (Kind::Catalog, "catalog.accept"),
+    (Kind::Key, "key.accept"),
+    (Kind::Policy, "policy.accept"),
+    (Kind::Session, "session.accept"),
+    (Kind::User, "user.accept"),
+    (Kind::Workspace, "workspace.accept"),
+];
+
+/// Seals a thing as it is now, and says so in the audit log. It is not enabled by this.
+pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accepted> {
+    let found = KINDS.iter().find(|(known, _)| known.as_str() == kind);
+    let permitted = match caller.identity {
+        Identity::Local => Ok(()),
+        _ => Err(Error::Forbidden(
+            "only the administrator of the machine accepts what was changed past Latchkey"
+                .to_owned(),
+        )),
+    };
+    let action = found.map_or("server.accept", |(_, action)| action);
+    app.decided(caller, action, Target::server(), permitted)?;
+    let (kind, action) = *found.ok_or_else(|| {
+        Error::invalid(
+            "kind",
+            "must be catalog, key, policy, session, user or workspace",
+        )
+    })?;
+    let (id, peppers) = (id.to_owned(), app.peppers.clone());
+    app.change(caller, action, Target::new(kind, ""), move |tx, _| {
+        let target = target(tx, kind, &id)?;
+        let standing = match kind {
+            Kind::Key => seals::look_at_key(tx, &peppers, &target)?,
+            Kind::Session => Standing::Absent,
+            _ => seals::look(tx, &peppers, &target)?,
+        };
+        if standing == Standing::Absent && seals::newest_event(tx, &target)?.is_none() {
+            return Err(Error::NotFound(kind.as_str()));
+        }
+        let awaits = seals::awaits_acceptance(tx, &target)?;
+        if standing != Standing::Broken && !awaits && !recorded::is_missing(tx, &target, standing)?
+        {
+            return Err(Error::Conflict(format!(
+                "the {} {id} is what Latchkey last wrote; there is nothing to accept",
+                kind.as_str()
+            )));
+        }
+        let mut changes = Changes::default();
+        let mut workspace = None;
+        let mut is_off = false;
+        match (
+            kind,
+            seals::recorded::id_of(&target),
+            Uid::parse(&target.id),
+        ) {
+            (Kind::Key, Some(id), _) => {
+                if let Some(key) = crate::store::keys::find(tx, id)? {
+                    changes = seals::recorded::differing(tx, &key)?;
+                    workspace = Some(key.workspace);
+                    is_off = !key.enabled;
+                }
+            }
+            (Kind::User, _, Some(uid)) => {
+                is_off = people::find(tx, uid)?.is_some_and(|user| !user.enabled);
+            }
+            (Kind::Workspace, _, Some(uid)) => {
+                is_off = workspaces::find(tx, uid)?.is_some_and(|found| !found.enabled);
+            }
+            _ => {}
+        }
+        let next = match is_off {
+            true => format!("latchkey {} enable {id}", kind.as_str()),
+            false => String::new(),
+        };
+        tx.judge(target.clone(), true);
+        let name = recorded::name(tx, &target)?;
+        let record = Record {
+            target,
+            workspace,
+            changes,
+        };
+        Ok((Some(record), Accepted { kind, name, next }))
+    })
+}
+
+/// The thing of a kind that people call so, by its name, slug, uid or id; those that are gone only by uid or id.
+fn target(read: &Read, kind: Kind, id: &str) -> Result<Target> {
+    let uid = match kind {
+        Kind::User => people::find_by_name(read, id)?.map(|user| user.uid),
+        Kind::Workspace => workspaces::list(read)?
+            .into_iter()
+            .find(|workspace| workspace.slug == id)
+            .map(|workspace| workspace.uid),
+        _ => None,
+    };
+    Ok(match uid {
+        Some(uid) => Target::new(kind, uid),
+        None => Target::new(kind, id),
+    })
+}
+
+/// Refuses to open again what was found changed, until the administrator of the machine has accepted it, or opens it
+/// there.
+pub fn require_accepted(read: &Read, caller: &Caller, target: &Target) -> Result<()> {
+    if caller.identity == Identity::Local || !seals::awaits_acceptance(read, target)? {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "this {} was changed past Latchkey and is closed; the administrator of the machine looks at it and accepts it: \
+         latchkey doctor accept {} {}",
+        target.kind.as_str(),
+        target.kind.as_str(),
+        target.id
+    )))
+}

@@ -1,0 +1,427 @@
+//! Seals of keys: one over the row of a key and its secrets, and one over the uses that a counted key has left.
+//!
+//! Both stand in the rows that they seal. The seal of a key is 40 bytes: the number of the newest audit event when it
+//! was made, and the HMAC. It covers every column of `keys` and `secrets`, and whether the key is counted. A key with an
+//! older row and its older seal is found out by its newest audit event, which is later than the seal says. The seal of
+//! the uses covers the seal of the key as well, so that uses from before the key's last change do not fit. What can
+//! still be put back is a number of uses since that change, together with its own seal.
+
+use crate::domain::key::live::StoredSecret;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::sealing::Sealed;
+use crate::domain::key::{Key, KeyId};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::keys::{SecretRow, from_row};
+use crate::store::sqlite::{ToValue, Value};
+use crate::store::{Read, Row, Write, stored_secret};
+
+/// The number of the newest event, and the HMAC.
+pub type Seal = [u8; 40];
+
+/// What the two seals are of, so that neither fits in the place of another one.
+const KEY: &str = "key";
+const USES: &str = "uses";
+
+/// A key with its secrets, and whether it is what Latchkey last wrote.
+pub struct Found {
+    pub key: Key,
+    /// In the order of their digests.
+    pub secrets: Vec<SecretRow>,
+    pub fits: bool,
+}
+
+/// The columns of a key, of one secret, and what follows them, in [`ROWS`].
+const KEY_COLUMNS: usize = 23;
+const SECRET: std::ops::Range<usize> = 24..31;
+
+const ROWS: &str = "SELECT keys.id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
+            not_before, keys.expires_at, allowed_ips, rate_limit, rate_window_s, metadata, created_by, keys.created_at,
+            rotated_at, deleted_at, hint, self_rotated_from, uses_left,
+            digest, pepper, secrets.created_at AS secret_created_at, secrets.expires_at AS secret_expires_at,
+            until_first_use, sealed, sealing_key,
+            keys.seal AS seal, key_uses.seal AS uses_seal,
+            (SELECT max(seq) FROM audit_events
+             WHERE target_kind = 'key' AND target_id = keys.id AND outcome = 'allowed') AS newest
+     FROM keys
+     LEFT JOIN secrets ON secrets.key_id = keys.id
+     LEFT JOIN key_uses ON key_uses.key_id = keys.id
+     WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR $3)
+     ORDER BY keys.id, digest";
+
+/// One key on the way through its rows, which are as many as its secrets.
+struct Held {
+    id: KeyId,
+    /// `None` if it cannot be read: then it opens nothing.
+    key: Option<Key>,
+    secrets: Vec<SecretRow>,
+    seal: Option<Seal>,
+    uses: Option<(u64, Option<[u8; 32]>)>,
+    newest: Option<i64>,
+}
+
+impl Held {
+    fn begin(row: &Row<'_>, id: KeyId, text: &mut Vec<u8>) -> Result<Held> {
+        text.clear();
+        text.extend([0; 8]);
+        row.encode(0..KEY_COLUMNS, text)?;
+        let uses_left: Option<u64> = row.get("uses_left")?;
+        text.push(u8::from(uses_left.is_some()));
+        let key = from_row(row).inspect_err(|err| {
+            // It opens nothing; the others must not suffer for it.
+            log::error!("store: key {id} cannot be read and is passed over: {err}");
+        });
+        Ok(Held {
+            id,
+            key: key.ok(),
+            secrets: Vec::new(),
+            seal: row.get("seal")?,
+            uses: match uses_left {
+                None => None,
+                Some(left) => Some((left, row.get("uses_seal")?)),
+            },
+            newest: row.get("newest")?,
+        })
+    }
+
+    fn add_secret(&mut self, row: &Row<'_>, text: &mut Vec<u8>) -> Result<()> {
+        if row.get::<Option<Vec<u8>>>("digest")?.is_none() {
+            return Ok(());
+        }
+        row.encode(SECRET, text)?;
+        self.secrets.push(SecretRow {
+            secret: stored_secret(row)?,
+            expires_at: row.get("secret_expires_at")?,
+            until_first_use: row.get("until_first_use")?,
+        });
+        Ok(())
+    }
+
+    /// Compares with both seals.
+    fn fits(&self, peppers: &Peppers, text: &mut [u8]) -> bool {
+        let Some((seq, hmac)) = self.seal.as_ref().and_then(halves) else {
+            return false;
+        };
+        text[..8].copy_from_slice(&seq.to_be_bytes());
+        let is_newest = self.newest.is_none_or(|newest| newest <= seq);
+        let uses_fit = match (&self.uses, &self.seal) {
+            (None, _) => true,
+            (Some((left, Some(seal))), Some(of_key)) => {
+                peppers.have_sealed(USES, &uses_text(self.id, *left, of_key), seal)
+            }
+            _ => false,
+        };
+        is_newest && uses_fit && peppers.have_sealed(KEY, text, hmac)
+    }
+}
+
+fn halves(seal: &Seal) -> Option<(i64, &[u8; 32])> {
+    let (seq, hmac) = seal.split_first_chunk::<8>()?;
+    Some((i64::from_be_bytes(*seq), hmac.try_into().ok()?))
+}
+
+/// Hands over the keys whose ids are in a range, in their order; `deleted_too`: those that are deleted as well. Without
+/// `peppers` none of them fits.
+pub fn each(
+    read: &Read,
+    peppers: Option<&Peppers>,
+    (from, to): (KeyId, KeyId),
+    deleted_too: bool,
+    mut take: impl FnMut(Found) -> Result<()>,
+) -> Result<()> {
+    let mut text = Vec::new();
+    let mut held: Option<Held> = None;
+    let mut end = |held: Option<Held>, text: &mut Vec<u8>| {
+        let Some(mut held) = held else {
+            return Ok(());
+        };
+        let fits = peppers.is_some_and(|peppers| held.fits(peppers, text));
+        match held.key.take() {
+            None => Ok(()),
+            Some(key) => take(Found {
+                key,
+                secrets: held.secrets,
+                fits,
+            }),
+        }
+    };
+    read.each(ROWS, &[&from, &to, &deleted_too], &mut |row| {
+        let Ok(id) = row.get::<KeyId>("id") else {
+            log::error!("store: a key has an id that cannot be read and is passed over");
+            return Ok(());
+        };
+        if held.as_ref().is_none_or(|held| held.id != id) {
+            end(held.take(), &mut text)?;
+            held = Some(Held::begin(row, id, &mut text)?);
+        }
+        match &mut held {
+            Some(held) => held.add_secret(row, &mut text),
+            None => Ok(()),
+        }
+    })?;
+    end(held, &mut text)
+}
+
+/// One key by id, deleted ones too.
+pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Found>> {
+    let mut found = None;
+    each(read, Some(peppers), (id, id), true, |one| {
+        found = Some(one);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Seals a key, its secrets and its uses as they are now. `seq` is the number of the newest audit event.
+pub fn put(tx: &Write<'_>, peppers: &Peppers, id: KeyId, seq: i64) -> Result<()> {
+    let mut text = Vec::new();
+    let mut uses = None;
+    let mut is_there = false;
+    tx.each(ROWS, &[&id, &id, &true], &mut |row| {
+        if !is_there {
+            is_there = true;
+            let held = Held::begin(row, id, &mut text)?;
+            uses = held.uses.map(|(left, _)| left);
+        }
+        if row.get::<Option<Vec<u8>>>("digest")?.is_some() {
+            row.encode(SECRET, &mut text)?;
+        }
+        Ok(())
+    })?;
+    if !is_there {
+        return Ok(());
+    }
+    let seal = seal_of(peppers, &mut text, seq);
+    tx.execute("UPDATE keys SET seal = $1 WHERE id = $2", &[&seal, &id])?;
+    match uses {
+        None => Ok(()),
+        Some(left) => put_uses(tx, peppers, id, left, &seal),
+    }
+}
+
+fn seal_of(peppers: &Peppers, text: &mut [u8], seq: i64) -> Seal {
+    text[..8].copy_from_slice(&seq.to_be_bytes());
+    let mut seal = [0; 40];
+    seal[..8].copy_from_slice(&seq.to_be_bytes());
+    seal[8..].copy_from_slice(&peppers.current().seal_bytes(KEY, text));
+    seal
+}
+
+/// Writes the uses that a counted key has left, sealed together with the seal that the key has now. Nothing happens to a
+/// key that is not there.
+pub fn update_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64) -> Result<()> {
+    let seal = tx.query_one("SELECT seal FROM keys WHERE id = $1", &[&id], |row| {
+        row.get::<Option<Seal>>("seal")
+    })?;
+    match seal.flatten() {
+        Some(seal) => put_uses(tx, peppers, id, left, &seal),
+        None => {
+            tx.execute(
+                "UPDATE key_uses SET uses_left = $1, seal = NULL WHERE key_id = $2",
+                &[&left, &id],
+            )?;
+            Ok(())
+        }
+    }
+}
+
+/// The uses that a key has left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Left {
+    /// The number is not what Latchkey last wrote.
+    Broken,
+    Counted(u64),
+    Unlimited,
+}
+
+/// The uses that the store holds for a key, compared with their seal.
+pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Left> {
+    let found = read.query_one(
+        "SELECT uses_left, key_uses.seal AS uses_seal, keys.seal AS seal
+         FROM key_uses JOIN keys ON keys.id = key_uses.key_id
+         WHERE key_id = $1",
+        &[&id],
+        |row| {
+            let left: u64 = row.get("uses_left")?;
+            let seal: Option<[u8; 32]> = row.get("uses_seal")?;
+            let of_key: Option<Seal> = row.get("seal")?;
+            let fits = seal.zip(of_key).is_some_and(|(seal, of_key)| {
+                peppers.have_sealed(USES, &uses_text(id, left, &of_key), &seal)
+            });
+            Ok(if fits {
+                Left::Counted(left)
+            } else {
+                Left::Broken
+            })
+        },
+    )?;
+    Ok(found.unwrap_or(Left::Unlimited))
+}
+
+fn put_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64, of_key: &Seal) -> Result<()> {
+    let seal = peppers
+        .current()
+        .seal_bytes(USES, &uses_text(id, left, of_key));
+    tx.execute(
+        "UPDATE key_uses SET uses_left = $1, seal = $2 WHERE key_id = $3",
+        &[&left, &seal, &id],
+    )?;
+    Ok(())
+}
+
+fn uses_text(id: KeyId, left: u64, of_key: &Seal) -> [u8; 56] {
+    let mut text = [0; 56];
+    text[..8].copy_from_slice(&id.0.to_be_bytes());
+    text[8..16].copy_from_slice(&left.to_be_bytes());
+    text[16..].copy_from_slice(of_key);
+    text
+}
+
+/// The seal of a key that is about to be stored with its first secret, before any event about it.
+pub fn of_new(
+    peppers: &Peppers,
+    key: &[Value; KEY_COLUMNS],
+    is_counted: bool,
+    secret: &[Value; 7],
+) -> Seal {
+    let mut text = vec![0; 8];
+    key.iter().for_each(|value| value.encode(&mut text));
+    text.push(u8::from(is_counted));
+    secret.iter().for_each(|value| value.encode(&mut text));
+    seal_of(peppers, &mut text, 0)
+}
+
+/// The columns of a new secret, in the order in which they are sealed.
+pub fn secret_values(secret: StoredSecret, sealed: Option<&Sealed>, now: Timestamp) -> [Value; 7] {
+    [
+        secret.digest.0.to_value(),
+        secret.pepper.to_value(),
+        now.to_value(),
+        None::<Timestamp>.to_value(),
+        false.to_value(),
+        sealed.map(|sealed| sealed.bytes.clone()).to_value(),
+        sealed.map(|sealed| sealed.version).to_value(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key::pepper::Digest;
+    use crate::store::{keys, sqlite};
+
+    /// A counted key of its own store, and what it was sealed with.
+    fn sealed() -> (Read, Peppers, Key) {
+        let read = sqlite::in_memory().unwrap();
+        read.batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON")
+            .unwrap();
+        let (peppers, _) = Peppers::generate().unwrap();
+        let key = Key {
+            uses_left: Some(5),
+            ..Key::sample()
+        };
+        let secret = StoredSecret {
+            digest: Digest([1; 32]),
+            pepper: 1,
+        };
+        let now = Timestamp(3);
+        keys::insert(&read.write(), &peppers, &key, secret, None, now).unwrap();
+        (read, peppers, key)
+    }
+
+    fn fits(read: &Read, peppers: &Peppers) -> bool {
+        find(read, peppers, KeyId(1)).unwrap().unwrap().fits
+    }
+
+    #[test]
+    fn a_key_fits_the_seal_that_it_was_stored_with_and_each_later_one() {
+        let (read, peppers, key) = sealed();
+        let tx = read.write();
+        assert!(fits(&read, &peppers));
+        update_uses(&tx, &peppers, key.id, 4).unwrap();
+        assert!(fits(&read, &peppers));
+        assert_eq!(
+            find_uses(&read, &peppers, key.id).unwrap(),
+            Left::Counted(4)
+        );
+        let renamed = Key {
+            name: "renamed".to_owned(),
+            ..key
+        };
+        keys::update(&tx, &renamed).unwrap();
+        assert!(!fits(&read, &peppers));
+        put(&tx, &peppers, renamed.id, 7).unwrap();
+        assert!(fits(&read, &peppers));
+        let (others, _) = Peppers::generate().unwrap();
+        assert!(!fits(&read, &others));
+    }
+
+    /// What is not changed here is not in the seal: a column that is added has to be added to [`ROWS`].
+    #[test]
+    fn a_key_does_not_fit_once_a_column_was_changed() {
+        let (read, ..) = sealed();
+        let columns = |table: &str| -> Vec<String> {
+            let sql = match table {
+                "keys" => "SELECT name FROM pragma_table_info('keys')",
+                _ => "SELECT name FROM pragma_table_info('secrets')",
+            };
+            read.query(sql, &[], |row| row.get("name")).unwrap()
+        };
+        for table in ["keys", "secrets"] {
+            for column in columns(table) {
+                if ["id", "key_id"].contains(&column.as_str()) {
+                    continue;
+                }
+                let (read, peppers, _) = sealed();
+                read.batch(&format!(
+                    "UPDATE {table} SET {column} = CASE typeof({column})
+                         WHEN 'integer' THEN {column} + 1
+                         WHEN 'text' THEN {column} || 'x'
+                         WHEN 'blob' THEN zeroblob(length({column}))
+                         ELSE CASE WHEN '{column}' IN ('owner_uid', 'catalog', 'allowed_ips') THEN '10.0.0.1'
+                              WHEN '{column}' = 'sealed' THEN x'00' ELSE 1 END END"
+                ))
+                .unwrap_or_else(|err| panic!("{column}: {err}"));
+                let found = find(&read, &peppers, KeyId(1));
+                let fits = found.is_ok_and(|found| found.is_some_and(|found| found.fits));
+                assert!(!fits, "{table}.{column}");
+            }
+        }
+    }
+
+    #[test]
+    fn uses_that_were_changed_do_not_fit_nor_do_older_ones_after_a_change_of_the_key() {
+        for sql in [
+            "UPDATE key_uses SET uses_left = 6",
+            "UPDATE key_uses SET seal = NULL",
+            "DELETE FROM key_uses",
+        ] {
+            let (read, peppers, _) = sealed();
+            read.batch(sql).unwrap();
+            assert!(!fits(&read, &peppers), "{sql}");
+        }
+        let (read, peppers, key) = sealed();
+        read.batch("CREATE TEMP TABLE old AS SELECT * FROM key_uses")
+            .unwrap();
+        put(&read.write(), &peppers, key.id, 9).unwrap();
+        assert!(fits(&read, &peppers));
+        read.batch("DELETE FROM key_uses; INSERT INTO key_uses SELECT * FROM old")
+            .unwrap();
+        assert!(!fits(&read, &peppers));
+        assert_eq!(find_uses(&read, &peppers, key.id).unwrap(), Left::Broken);
+    }
+
+    /// A query that is read in another order would seal other bytes, and one that sorts would be slow.
+    #[test]
+    fn keys_are_read_in_the_order_of_their_ids_and_never_sorted() {
+        let read = sqlite::in_memory().unwrap();
+        let plan = sqlite::plan(&read, ROWS);
+        let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+        let newest = "SEARCH audit_events USING COVERING INDEX audit_events_target";
+        assert!(!sorts, "{plan:#?}");
+        assert!(
+            plan.iter().any(|step| step.starts_with(newest)),
+            "{plan:#?}"
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! What the audit log says of keys, and where their rows say something else.
+//!
+//! Rows can be changed by anybody who can write the database file; the log cannot without it being noticed. So the log
+//! tells which members of a key were changed, where a seal only tells that something was.
+
+use super::keys::{self, Found};
+use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
+use crate::domain::keeping::{changes, tombstone};
+use crate::domain::key::changes::born;
+use crate::domain::key::pepper::Peppers;
+use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::error::Result;
+use crate::store::Read;
+use crate::store::audit::from_row;
+use crate::store::keeping::events;
+use std::collections::HashMap;
+
+/// Members that are compared, each with the value that it has if no event says otherwise.
+const MEMBERS: [(&str, Option<&str>); 14] = [
+    ("name", Some("")),
+    ("description", Some("")),
+    ("policy", Some("standard")),
+    ("owner", None),
+    ("catalog", None),
+    ("scopes", Some("")),
+    ("read_only", Some("false")),
+    ("enabled", Some("true")),
+    ("not_before", None),
+    ("expires_at", None),
+    ("allowed_ips", None),
+    ("rate_limit", None),
+    ("metadata", Some(crate::domain::key::changes::NO_METADATA)),
+    ("workspace", None),
+];
+
+/// What the seal covers and the log does not.
+pub const UNTOLD: &str = "its secrets, its times or its numbers";
+
+/// What an event says of a key that no event has issued.
+pub const NEVER_ISSUED: &str = "was never issued";
+
+/// The smallest and the greatest id.
+pub const ALL: (KeyId, KeyId) = (KeyId(0), KeyId(62_u64.pow(ID_CHARS as u32) - 1));
+
+/// What the log says of one key, in as little memory as it takes.
+#[derive(Default)]
+struct Told {
+    is_deleted: bool,
+    /// The log has it from its birth on.
+    is_whole: bool,
+    /// Members that do not have their default: place in [`MEMBERS`], and the start of the value's hash.
+    values: Vec<(u8, u64)>,
+    /// Members that an event has changed; others are known only from a birth.
+    known: u16,
+    /// The uses that an event has set last. Fewer may be left.
+    uses: Option<Option<u64>>,
+}
+
+impl Told {
+    fn take(&mut self, event: &Event) {
+        let verb = event.action.split_once('.').map_or("", |(_, verb)| verb);
+        match verb {
+            "issue" => {
+                self.is_whole = true;
+                self.set("workspace", Some(&event.workspace));
+            }
+            "delete" | "revoke" => self.is_deleted = true,
+            "accept" => {
+                let members = changes::parse(&event.changes).unwrap_or_default();
+                let deleted = members.iter().find(|(member, _)| member == "deleted");
+                if let Some((_, Some(value))) = deleted {
+                    self.is_deleted = value == "true";
+                }
+            }
+            _ => {}
+        }
+        // Names of deleted keys are noted as taken away.
+        if !self.is_deleted {
+            for (member, value) in changes::parse(&event.changes).unwrap_or_default() {
+                self.set(&member, value.as_deref());
+            }
+        }
+    }
+
+    fn set(&mut self, member: &str, value: Option<&str>) {
+        if member == "uses_left" {
+            self.uses = Some(value.and_then(|value| value.parse().ok()));
+        }
+        let Some(place) = MEMBERS.iter().position(|(name, _)| *name == member) else {
+            return;
+        };
+        let number = place as u8;
+        self.values.retain(|(known, _)| *known != number);
+        self.known |= 1 << place;
+        if value != MEMBERS[place].1 {
+            self.values.push((number, hash(value)));
+        }
+    }
+
+    /// Members of which the row says something else.
+    fn differences(&self, key: &Key) -> Vec<&'static str> {
+        let mut row = Told::default();
+        for (member, value) in born(key).into_json_and_back() {
+            row.set(&member, value.as_deref());
+        }
+        row.set("workspace", Some(&key.workspace.to_string()));
+        let value = |told: &Told, place: usize| {
+            let found = told
+                .values
+                .iter()
+                .find(|(known, _)| usize::from(*known) == place);
+            found.map(|(_, hash)| *hash)
+        };
+        let mut found: Vec<&str> = (0..MEMBERS.len())
+            .filter(|place| self.is_whole || self.known & (1 << place) != 0)
+            .filter(|place| value(self, *place) != value(&row, *place))
+            .map(|place| MEMBERS[place].0)
+            .collect();
+        let set = self.uses.or(self.is_whole.then_some(None));
+        let has_more = match (set, key.uses_left) {
+            (Some(Some(set)), Some(left)) => left > set,
+            (Some(set), left) => set.is_some() != left.is_some(),
+            (None, _) => false,
+        };
+        if has_more && key.deleted_at.is_none() {
+            found.push("uses_left");
+        }
+        if self.is_deleted != key.deleted_at.is_some() {
+            found.push("deleted");
+        }
+        found
+    }
+}
+
+/// Members of one key of which its row says something else than the log.
+pub fn differences(read: &Read, key: &Key) -> Result<Vec<&'static str>> {
+    let mut told = Told::default();
+    read.each(
+        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
+                reason, changes, previous
+         FROM audit_events
+         WHERE target_kind = 'key' AND target_id = $1 AND outcome = 'allowed'
+         ORDER BY seq",
+        &[&key.id],
+        &mut |row| {
+            told.take(&from_row(row)?);
+            Ok(())
+        },
+    )?;
+    Ok(told.differences(key))
+}
+
+/// Whether the log has the issue of every key: it was not cut, and no keys were made in bulk.
+pub fn is_gapless(read: &Read) -> Result<bool> {
+    let is_cut = super::audit::ends(read)?.is_some_and(|(first, _)| first != 1);
+    let filled = read.query_one(
+        "SELECT EXISTS (SELECT 1 FROM audit_events WHERE action = 'server.fill') AS filled",
+        &[],
+        |row| row.get::<bool>("filled"),
+    )?;
+    Ok(!is_cut && filled == Some(false))
+}
+
+/// The same with the row's values, for an event that says that they are meant.
+pub fn differing(read: &Read, key: &Key) -> Result<Changes> {
+    let values: HashMap<String, Option<String>> =
+        born(key).into_json_and_back().into_iter().collect();
+    let mut changes = Changes::default();
+    for member in differences(read, key)? {
+        let row = match member {
+            "workspace" => Some(key.workspace.to_string()),
+            "deleted" => Some(key.deleted_at.is_some().to_string()),
+            _ => match values.get(member) {
+                Some(value) => value.clone(),
+                None => {
+                    let default = MEMBERS.iter().find(|(name, _)| *name == member);
+                    default.and_then(|(_, value)| value.map(str::to_owned))
+                }
+            },
+        };
+        // What the log said before stands in its earlier events.
+        changes.note_always(member, row.as_deref());
+    }
+    Ok(changes)
+}
+
+/// A key whose row is not what Latchkey last wrote.
+pub struct Changed {
+    pub id: KeyId,
+    /// In words, with the members that differ.
+    pub sentence: String,
+    /// Whether there is a row.
+    pub is_there: bool,
+}
+
+/// Hands over every key whose row does not fit its seal (if `peppers` are given) or is not what the log last said of it.
+pub fn each_changed(
+    read: &Read,
+    peppers: Option<&Peppers>,
+    mut take: impl FnMut(Changed),
+) -> Result<()> {
+    let mut told: HashMap<KeyId, Told> = HashMap::new();
+    let is_gapless = is_gapless(read)?;
+    events::each_after(read, 0, |event| {
+        if event.target.kind == Kind::Key
+            && event.outcome == Outcome::Allowed
+            && let Some(id) = KeyId::parse(&event.target.id)
+        {
+            told.entry(id).or_default().take(&event);
+        }
+        Ok(())
+    })?;
+    keys::each(read, peppers, ALL, true, |Found { key, fits, .. }| {
+        let id = key.id;
+        let fits = fits || peppers.is_none();
+        let sentence = match told.remove(&id) {
+            None if is_gapless => Some(format!("key {id} {NEVER_ISSUED}")),
+            None => (!fits).then(|| format!("key {id}: what it is, or {UNTOLD}")),
+            Some(told) => {
+                let members = told.differences(&key);
+                match (members.is_empty(), fits) {
+                    (true, true) => None,
+                    (true, false) => Some(format!("key {id}: {UNTOLD}")),
+                    (false, _) => Some(format!("key {id}: {}", members.join(", "))),
+                }
+            }
+        };
+        if let Some(sentence) = sentence {
+            take(Changed {
+                id,
+                sentence,
+                is_there: true,
+            });
+        }
+        Ok(())
+    })?;
+    for id in told.keys() {
+        take(Changed {
+            id: *id,
+            sentence: format!("key {id} is missing"),
+            is_there: false,
+        });
+    }
+    Ok(())
+}
+
+/// The key that a target names.
+pub fn id_of(target: &Target) -> Option<KeyId> {
+    KeyId::parse(&target.id)
+}
+
+fn hash(value: Option<&str>) -> u64 {
+    let text = value.map_or("-".to_owned(), |value| format!("={value}"));
+    tombstone::short(&crate::domain::audit::digest_of(&[text.as_bytes()]))
+}

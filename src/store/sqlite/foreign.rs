@@ -1,0 +1,302 @@
+//! What is in a database and is not Latchkey's: tables of replication tools, statistics of `ANALYZE`, and worse.
+//!
+//! What cannot change what Latchkey does is left where it is, is left out of backups and restores, and is named:
+//! tables that refer to none of ours, SQLite's own statistics, and indexes that neither refuse rows nor compute
+//! anything. All else is refused: triggers, views, virtual tables, unique indexes, tables that refer to ours.
+
+use super::checks::schema;
+use super::{Read, from_sqlite};
+use crate::error::Result;
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+
+/// Objects that one message names.
+const NAMED_MAX: usize = 5;
+/// Characters of a name that a message shows.
+const NAME_CHARS_MAX: usize = 100;
+/// SQLite makes it for tables of others that number their rows, and never removes it.
+const SEQUENCES: &str = "sqlite_sequence";
+
+/// An object that is not part of the schema.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Foreign {
+    /// `table`, `index`, `trigger` or `view`.
+    kind: String,
+    name: String,
+    /// Whether it cannot change what Latchkey does.
+    pub is_harmless: bool,
+}
+
+/// How a database's schema differs from the one that this build makes.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// Objects that are not part of the schema.
+    pub foreign: Vec<Foreign>,
+    /// What of the schema is missing or is not what it should be, in words.
+    pub faults: Vec<String>,
+}
+
+impl Foreign {
+    /// For messages: `table x`.
+    pub fn shown(&self) -> String {
+        let name: String = self.name.chars().take(NAME_CHARS_MAX).collect();
+        format!("{} {}", self.kind, name.escape_debug())
+    }
+
+    /// What removes it.
+    pub fn statement(&self) -> String {
+        format!("DROP {} {};", self.kind.to_uppercase(), quoted(&self.name))
+    }
+}
+
+impl Difference {
+    /// What of it nothing can be done with: such a database is neither backed up, restored nor migrated.
+    pub fn refused(&self) -> Vec<String> {
+        let foreign = self.foreign.iter().filter(|it| !it.is_harmless);
+        let foreign = foreign.map(|it| format!("{} does not belong there", it.shown()));
+        let mut refused: Vec<String> = foreign.chain(self.faults.iter().cloned()).collect();
+        refused.truncate(NAMED_MAX);
+        refused
+    }
+
+    /// The objects that a copy leaves out.
+    pub fn harmless(&self) -> Vec<Foreign> {
+        let harmless = self.foreign.iter().filter(|it| it.is_harmless);
+        harmless.cloned().collect()
+    }
+}
+
+impl Read {
+    /// Compares with a database in memory that was made by this build.
+    pub fn difference(&self) -> Result<Difference> {
+        let connection = &self.connection;
+        let wanted = Connection::open_in_memory().map_err(from_sqlite)?;
+        wanted.execute_batch(&schema()?).map_err(from_sqlite)?;
+        let (wanted, found) = (objects(&wanted)?, objects(connection)?);
+        let mut difference = Difference::default();
+        for (key, object) in &found {
+            let (kind, name) = key;
+            match wanted.get(key) {
+                Some(known) if known.definition != object.definition => {
+                    let fault = format!("{kind} {name} is not what it should be");
+                    difference.faults.push(fault);
+                }
+                Some(_) => {}
+                // It goes and comes with its table.
+                None if kind == "index" && !is_ours(&wanted, &object.table) => {}
+                None if name == SEQUENCES => {}
+                None => difference.foreign.push(Foreign {
+                    kind: kind.clone(),
+                    name: name.clone(),
+                    is_harmless: is_harmless(connection, &wanted, key, object)?,
+                }),
+            }
+        }
+        let missing = wanted.keys().filter(|key| !found.contains_key(*key));
+        let missing = missing.map(|(kind, name)| format!("{kind} {name} is missing"));
+        difference.faults.extend(missing);
+        Ok(difference)
+    }
+
+    /// Triggers and views, of which Latchkey has none: they would run with the statements of a migration.
+    pub fn active_objects(&self) -> Result<Vec<Foreign>> {
+        let sql = "SELECT type AS kind, name FROM sqlite_schema WHERE type IN ('trigger', 'view')";
+        self.query(sql, &[], |row| {
+            Ok(Foreign {
+                kind: row.get("kind")?,
+                name: row.get("name")?,
+                is_harmless: false,
+            })
+        })
+    }
+
+    /// Removes what does not belong to Latchkey from a copy, with its content. The names come from the copy itself, so
+    /// these statements cannot be literals.
+    pub(super) fn leave_out(&self, foreign: &[Foreign]) -> Result<()> {
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        self.batch("PRAGMA secure_delete = ON; PRAGMA foreign_keys = OFF; BEGIN")?;
+        for object in foreign {
+            self.batch(&object.statement())?;
+        }
+        self.batch("COMMIT; PRAGMA foreign_keys = ON")
+    }
+}
+
+/// An object's table and its definition.
+struct Object {
+    table: String,
+    definition: String,
+}
+
+/// By kind and name.
+type Objects = BTreeMap<(String, String), Object>;
+
+fn is_ours(wanted: &Objects, table: &str) -> bool {
+    let mut names = wanted.keys().filter(|(kind, _)| kind == "table");
+    names.any(|(_, name)| name.eq_ignore_ascii_case(table))
+}
+
+fn is_harmless(
+    connection: &Connection,
+    wanted: &Objects,
+    (kind, name): &(String, String),
+    object: &Object,
+) -> Result<bool> {
+    match kind.as_str() {
+        "table"
+            if object
+                .definition
+                .to_uppercase()
+                .contains(":CREATEVIRTUALTABLE") =>
+        {
+            Ok(false)
+        }
+        "table" => {
+            let sql = "SELECT \"table\" FROM pragma_foreign_key_list(?1)";
+            let parents = texts(connection, sql, name)?;
+            Ok(!parents.iter().any(|parent| is_ours(wanted, parent)))
+        }
+        "index" => {
+            let sql = "SELECT CASE WHEN \"unique\" = 0 AND partial = 0 THEN 'plain' ELSE 'not' END
+                       FROM pragma_index_list((SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1))
+                       WHERE name = ?1";
+            let is_plain = texts(connection, sql, name)? == ["plain"];
+            // An expression can fail, and then refuses rows; so can an order of text that this build does not know.
+            let sql = "SELECT CASE WHEN cid = -2 OR coll NOT IN ('BINARY', 'NOCASE', 'RTRIM') THEN 'not' ELSE 'plain' END
+                       FROM pragma_index_xinfo(?1)";
+            let columns = texts(connection, sql, name)?;
+            Ok(is_plain && columns.iter().all(|column| column == "plain"))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Tables, indexes, triggers and views by kind and name, each with its table and its definition without comments and
+/// blanks.
+fn objects(connection: &Connection) -> Result<Objects> {
+    let mut statement = connection
+        .prepare("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
+        .map_err(from_sqlite)?;
+    let rows = statement
+        .query_map([], |row| {
+            let (table, sql): (String, String) = (row.get(2)?, row.get(3)?);
+            let object = Object {
+                definition: format!("{table}:{}", bare(&sql)),
+                table,
+            };
+            Ok(((row.get(0)?, row.get(1)?), object))
+        })
+        .map_err(from_sqlite)?;
+    rows.collect::<rusqlite::Result<Objects>>()
+        .map_err(from_sqlite)
+}
+
+/// A definition without comments and blanks.
+fn bare(sql: &str) -> String {
+    let code = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(""));
+    code.flat_map(str::chars)
+        .filter(|c| !c.is_whitespace())
+        .collect()
+}
+
+fn texts(connection: &Connection, sql: &str, name: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(sql).map_err(from_sqlite)?;
+    let rows = statement
+        .query_map([name], |row| row.get(0))
+        .map_err(from_sqlite)?;
+    rows.collect::<rusqlite::Result<Vec<String>>>()
+        .map_err(from_sqlite)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_memory;
+    use super::*;
+
+    /// What is found after these statements: (left out, refused).
+    fn found(statements: &str) -> (Vec<String>, Vec<String>) {
+        let read = in_memory().unwrap();
+        read.batch(statements).unwrap();
+        let difference = read.difference().unwrap();
+        let harmless = difference.harmless().iter().map(Foreign::shown).collect();
+        (harmless, difference.refused())
+    }
+
+    #[test]
+    fn what_cannot_change_anything_is_left_out_and_all_else_is_refused() {
+        assert_eq!(found(""), (vec![], vec![]));
+        for (statements, name) in [
+            ("CREATE TABLE a (x, y REFERENCES a (x))", "table a"),
+            (
+                "CREATE TABLE \"o'dd \"\"name\" (x UNIQUE)",
+                "table o\\'dd \\\"name",
+            ),
+            (
+                "CREATE TABLE a (x INTEGER PRIMARY KEY AUTOINCREMENT)",
+                "table a",
+            ),
+            (
+                "CREATE TABLE a (x); CREATE UNIQUE INDEX b ON a (x) WHERE x > 1",
+                "table a",
+            ),
+            ("ANALYZE", "table sqlite_stat1"),
+            ("CREATE INDEX i ON keys (name, created_at DESC)", "index i"),
+        ] {
+            assert_eq!(
+                found(statements),
+                (vec![name.to_owned()], vec![]),
+                "{statements}"
+            );
+        }
+        for (statements, name) in [
+            (
+                "CREATE TRIGGER t AFTER INSERT ON keys BEGIN SELECT 1; END",
+                "trigger t",
+            ),
+            (
+                "CREATE TABLE a (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; END",
+                "trigger t",
+            ),
+            ("CREATE VIEW v AS SELECT 1", "view v"),
+            ("CREATE UNIQUE INDEX i ON keys (name)", "index i"),
+            ("CREATE INDEX i ON keys (name) WHERE name > 'a'", "index i"),
+            ("CREATE INDEX i ON keys (abs(number))", "index i"),
+            ("CREATE TABLE a (x TEXT REFERENCES keys (id))", "table a"),
+            ("CREATE TABLE a (x TEXT REFERENCES KEYS (id))", "table a"),
+            ("DROP INDEX keys_owner", "index keys_owner"),
+            ("ALTER TABLE keys ADD COLUMN more TEXT", "table keys"),
+        ] {
+            let (_, refused) = found(statements);
+            assert!(
+                refused.iter().any(|it| it.starts_with(name)),
+                "{statements}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_copy_loses_what_is_not_ours_with_its_content_and_keeps_the_rest() {
+        let read = in_memory().unwrap();
+        let make = "CREATE TABLE \"a\"\"b\" (x INTEGER PRIMARY KEY AUTOINCREMENT, y REFERENCES c (z));
+                    CREATE TABLE c (z PRIMARY KEY); CREATE INDEX d ON c (z); CREATE INDEX e ON users (user_name);
+                    INSERT INTO c VALUES (1); INSERT INTO \"a\"\"b\" VALUES (1, 1); ANALYZE";
+        read.batch(make).unwrap();
+        let harmless = read.difference().unwrap().harmless();
+        assert_eq!(harmless.len(), 4, "{harmless:?}");
+        read.leave_out(&harmless).unwrap();
+        let left = read.difference().unwrap();
+        assert!(
+            left.foreign.is_empty() && left.refused().is_empty(),
+            "{left:?}"
+        );
+        assert!(read.faults().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,404 @@
+//! Whatever column of a sealed table somebody changes past the server, nothing is open that hangs on it: after a start
+//! and after a restore. Attacks 139, 195, 206.
+
+use std::path::Path;
+
+use rusqlite::types::Value as Cell;
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+
+use super::restore::{back_up, restore};
+use crate::command_line::Line;
+use crate::support::{Issued, PASSWORD, Server, User, code};
+use crate::vspc::second_factor::register;
+
+/// Tables without seals, and why a changed row opens nothing there.
+const UNSEALED: &[(&str, &str)] = &[
+    (
+        "audit_checkpoint",
+        "has the HMAC of the audit log's beginning; doctor and restore compare it",
+    ),
+    (
+        "audit_events",
+        "a chain of hashes; doctor and restore walk it",
+    ),
+    (
+        "audit_head",
+        "has the HMAC of the audit log's end; doctor and restore compare it",
+    ),
+    ("clock", "the time; it is judged in ops/clock.rs"),
+    (
+        "console_pages",
+        "which policies have a page of their own in the console's navigation",
+    ),
+    (
+        "idempotency_keys",
+        "its request is sealed; what it names is shown to whoever may see that anyway",
+    ),
+    ("key_usage", "counters that nothing is decided by"),
+    ("numbers", "the file of tombstones says the same"),
+    (
+        "peppers",
+        "fingerprints; the server does not start unless they fit the pepper",
+    ),
+    (
+        "retired_names",
+        "names that most callers cannot take; a row opens nothing by itself",
+    ),
+    (
+        "sealing_keys",
+        "fingerprints; the server does not start unless they fit the sealing key",
+    ),
+    ("usage_hours", "counters that nothing is decided by"),
+    ("usage_totals", "counters that nothing is decided by"),
+];
+
+/// Something that works, and the row that it hangs on.
+enum Hangs {
+    /// A key is VALID.
+    OnKey(String),
+    /// A key of a catalog is VALID for an operation of it.
+    OnCatalog(String),
+    /// The user signs in; with a code if there is a secret of codes.
+    OnUser(String, Option<String>),
+    /// The token is good.
+    OnSession(String),
+    /// The refresh token can be exchanged.
+    OnRefreshToken(String),
+}
+
+struct Instance {
+    table: String,
+    column: String,
+    /// Finds the row: a column and its value.
+    row: (&'static str, String),
+    hangs: Hangs,
+}
+
+/// A server with an instance for each column of each sealed table, and one of each kind that nobody touches.
+struct World {
+    server: Server,
+    instances: Vec<Instance>,
+    untouched: Vec<Hangs>,
+}
+
+fn columns(database: &Connection, table: &str) -> Vec<String> {
+    let mut statement = database
+        .prepare("SELECT name FROM pragma_table_info(?1)")
+        .unwrap();
+    let rows = statement.query_map([table], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn tables(database: &Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+    let mut statement = database.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn sign_in(server: &Server, name: &str, secret: Option<&str>) -> Option<User> {
+    let mut body = json!({ "user_name": name, "password": PASSWORD });
+    if let Some(secret) = secret {
+        body["code"] = json!(code(secret, 1));
+    }
+    let answer = server.local().post("/v1/sessions", body);
+    let token = (answer.status == 201).then(|| answer.json()["access_token"].clone())?;
+    Some(server.bearer(token.as_str()?))
+}
+
+fn refresh(server: &Server, form: &str) -> (u16, Value) {
+    let kind = "application/x-www-form-urlencoded";
+    let answer = server
+        .local()
+        .send("POST", "/api/v3/token", kind, form.as_bytes());
+    (answer.status, answer.json())
+}
+
+impl World {
+    fn new() -> World {
+        let mut world = World {
+            server: Server::start(),
+            instances: Vec::new(),
+            untouched: Vec::new(),
+        };
+        let database = Connection::open(world.server.data.join("latchkey.db")).unwrap();
+        let admin = world.server.admin();
+        admin.workspace("elsewhere", "root");
+        admin
+            .post("/v1/policies", json!({ "name": "other" }))
+            .expect(201);
+        let known: Vec<&str> = UNSEALED.iter().map(|(table, _)| *table).collect();
+        let all = tables(&database);
+        for table in &known {
+            assert!(all.iter().any(|it| it == table), "there is no {table}");
+        }
+        let mut number = 0;
+        for table in all.iter().filter(|table| !known.contains(&table.as_str())) {
+            for column in columns(&database, table) {
+                number += 1;
+                let (row, hangs) = world.made(table, number);
+                world.instances.push(Instance {
+                    table: table.clone(),
+                    column,
+                    row,
+                    hangs,
+                });
+            }
+            number += 1;
+            let (_, hangs) = world.made(table, number);
+            world.untouched.push(hangs);
+        }
+        world
+    }
+
+    /// A thing with a row of this table, and what hangs on it.
+    fn made(&self, table: &str, number: usize) -> ((&'static str, String), Hangs) {
+        let admin = self.server.admin();
+        let name = format!("n{number}");
+        let id_of = |key: &Issued| key.id.clone();
+        let key = |body: Value| {
+            let mut whole = json!({ "name": name, "scopes": ["a:read"], "metadata": { "a": 1 } });
+            for (member, value) in body.as_object().unwrap() {
+                whole[member] = value.clone();
+            }
+            admin.issue(whole)
+        };
+        match table {
+            "keys" => {
+                let key = key(json!({ "rate_limit": { "limit": 9, "window_s": 60 } }));
+                (("id", id_of(&key)), Hangs::OnKey(key.secret))
+            }
+            "secrets" => {
+                let key = key(json!({}));
+                (("key_id", id_of(&key)), Hangs::OnKey(key.secret))
+            }
+            "key_uses" => {
+                let key = key(json!({ "uses_left": 40 }));
+                (("key_id", id_of(&key)), Hangs::OnKey(key.secret))
+            }
+            "users" | "role_bindings" | "row_seals" => {
+                let uid = admin.person(&name, "member", "root");
+                let column = match table {
+                    "users" => "uid",
+                    "role_bindings" => "user_uid",
+                    _ => "id",
+                };
+                ((column, uid), Hangs::OnUser(name, None))
+            }
+            "authenticators" => {
+                let uid = admin.person(&name, "member", "root");
+                let user = sign_in(&self.server, &name, None).unwrap();
+                let (_, secret) = register(&user, &uid);
+                (("user_uid", uid), Hangs::OnUser(name, Some(secret)))
+            }
+            "workspaces" => {
+                let uid = admin.workspace(&name, "root");
+                let key = key(json!({ "workspace": name }));
+                (("uid", uid), Hangs::OnKey(key.secret))
+            }
+            "policies" => {
+                admin
+                    .post("/v1/policies", json!({ "name": name }))
+                    .expect(201);
+                let key = key(json!({ "policy": name }));
+                (("name", name), Hangs::OnKey(key.secret))
+            }
+            "policy_roles" => {
+                let policy = json!({
+                    "name": name, "issued_by": "owner", "acts_for_owner": true,
+                    "roles": { "member": { "scopes": ["*"] } },
+                });
+                admin.post("/v1/policies", policy).expect(201);
+                admin.person(&name, "member", "root");
+                let user = sign_in(&self.server, &name, None).unwrap();
+                let key = user.issue(json!({ "name": name, "policy": name }));
+                (("policy", name), Hangs::OnKey(key.secret))
+            }
+            "catalogs" | "catalog_scopes" | "catalog_operations" => {
+                let catalog = json!({
+                    "scopes": [{ "name": "a:read" }],
+                    "operations": [{ "id": "list", "method": "GET", "path": "/a", "access": "read", "any_of": ["a:read"] }],
+                });
+                admin
+                    .put(&format!("/v1/catalogs/{name}"), catalog)
+                    .expect(201);
+                let key = key(json!({ "catalog": name }));
+                let column = if table == "catalogs" {
+                    "name"
+                } else {
+                    "catalog"
+                };
+                ((column, name), Hangs::OnCatalog(key.secret))
+            }
+            "sessions" => {
+                admin.person(&name, "member", "root");
+                let body = json!({ "user_name": name, "password": PASSWORD });
+                let token = self
+                    .server
+                    .local()
+                    .post("/v1/sessions", body)
+                    .expect(201)
+                    .json();
+                let token = token["access_token"].as_str().unwrap().to_owned();
+                (("id", token[4..14].to_owned()), Hangs::OnSession(token))
+            }
+            "refresh_tokens" => {
+                admin.person(&name, "member", "root");
+                let password = PASSWORD.replace(' ', "+");
+                let form = format!("grant_type=password&username={name}&password={password}");
+                let (status, pair) = refresh(&self.server, &form);
+                assert_eq!(status, 200, "{pair}");
+                let token = pair["refresh_token"].as_str().unwrap().to_owned();
+                let id = token.split_once('_').unwrap().1[..10].to_owned();
+                (("id", id), Hangs::OnRefreshToken(token))
+            }
+            other => {
+                panic!("decide whether {other} is sealed: see schema.sql and src/store/seals/")
+            }
+        }
+    }
+
+    fn works(&self, hangs: &Hangs) -> bool {
+        let verdict = |question: Value| self.server.admin().verify(question)["code"] == "VALID";
+        match hangs {
+            Hangs::OnKey(secret) => verdict(json!({ "key": secret })),
+            Hangs::OnCatalog(secret) => {
+                verdict(json!({ "key": secret, "method": "GET", "path": "/a" }))
+            }
+            Hangs::OnUser(name, secret) => sign_in(&self.server, name, secret.as_deref()).is_some(),
+            Hangs::OnSession(token) => self.server.bearer(token).get("/v1/users").status != 401,
+            Hangs::OnRefreshToken(token) => {
+                let form = format!("grant_type=refresh_token&refresh_token={token}");
+                refresh(&self.server, &form).0 == 200
+            }
+        }
+    }
+
+    /// Changes each instance's column in the database of a stopped server, whatever the schema says of its values; or in
+    /// a backup, as far as the schema lets it: the others are refused as damaged. Returns how many were changed; those
+    /// that were not are forgotten.
+    fn change_all(&mut self, file: &Path, lenient: bool) -> usize {
+        let database = Connection::open(file).unwrap();
+        let pragmas = match lenient {
+            true => "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON",
+            false => "PRAGMA foreign_keys = ON",
+        };
+        database.execute_batch(pragmas).unwrap();
+        self.instances.retain(|one| {
+            let (table, column, (by, value)) = (&one.table, &one.column, &one.row);
+            let select = format!("SELECT {column} FROM {table} WHERE {by} = ?1");
+            let now: Cell = database
+                .query_row(&select, [value], |row| row.get(0))
+                .unwrap_or_else(|err| panic!("{select} ({value}): {err}"));
+            let new = other(&database, table, column, now);
+            let update = format!("UPDATE {table} SET {column} = ?1 WHERE {by} = ?2");
+            let changed = database.execute(&update, params![new, value]);
+            assert!(
+                !lenient || changed == Ok(1),
+                "{update} {new:?} ({value}): {changed:?}"
+            );
+            changed == Ok(1)
+        });
+        self.instances.len()
+    }
+
+    /// Names the columns whose change has closed nothing.
+    #[track_caller]
+    fn check(&self, counts: impl Fn(&Hangs) -> bool) {
+        let open: Vec<String> = self
+            .instances
+            .iter()
+            .filter(|one| counts(&one.hangs) && self.works(&one.hangs))
+            .map(|one| format!("{}.{}", one.table, one.column))
+            .collect();
+        assert!(
+            open.is_empty(),
+            "still open: {open:?}\n{}",
+            self.server.log()
+        );
+        for (place, hangs) in self.untouched.iter().enumerate() {
+            assert!(
+                !counts(hangs) || self.works(hangs),
+                "{place} was not touched and does not work\n{}",
+                self.server.log()
+            );
+        }
+    }
+}
+
+/// Another value that the column could have.
+fn other(database: &Connection, table: &str, column: &str, now: Cell) -> Cell {
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let lone = |sql: &str| {
+        database
+            .query_row(sql, [], |row| row.get::<_, Cell>(0))
+            .unwrap()
+    };
+    match column {
+        "workspace_uid" | "home_uid" | "parent_uid" => {
+            return lone("SELECT uid FROM workspaces WHERE slug = 'elsewhere'");
+        }
+        "owner_uid" | "acting_uid" => {
+            return lone("SELECT uid FROM users WHERE user_name = 'owner'");
+        }
+        "uid" | "user_uid" => return text("00000000-0000-4000-8000-000000000000"),
+        "policy" => return text("other"),
+        "editable" => return text("name"),
+        "allowed_ips" => return text("0.0.0.0/0"),
+        "metadata" => return text(r#"{"a":2}"#),
+        _ => {}
+    }
+    let sql = "SELECT sql FROM sqlite_schema WHERE name = ?1";
+    let sql: String = database.query_row(sql, [table], |row| row.get(0)).unwrap();
+    if let Some((_, rest)) = sql.split_once(&format!("({column} IN ('")) {
+        let words = rest.split_once(')').unwrap().0.trim_end_matches('\'');
+        let mut words = words.split("', '").map(text);
+        return words.find(|word| *word != now).unwrap();
+    }
+    let kind = "SELECT type FROM pragma_table_info(?1) WHERE name = ?2";
+    let kind: String = database
+        .query_row(kind, [table, column], |row| row.get(0))
+        .unwrap();
+    match now {
+        Cell::Integer(number @ (0 | 1)) => Cell::Integer(1 - number),
+        Cell::Integer(number) => Cell::Integer(number + 1_000_000),
+        Cell::Text(mut old) => {
+            let last = old.pop();
+            old.push(if last == Some('z') { 'y' } else { 'z' });
+            Cell::Text(old)
+        }
+        Cell::Blob(old) => Cell::Blob(vec![7; old.len()]),
+        Cell::Null if kind == "INTEGER" => Cell::Integer(1_000),
+        Cell::Null if kind == "TEXT" => text("0"),
+        Cell::Null => Cell::Blob(vec![7; 32]),
+        Cell::Real(_) => unreachable!("tables are strict"),
+    }
+}
+
+#[test]
+fn after_a_start_nothing_is_open_that_hangs_on_a_changed_column() {
+    let mut world = World::new();
+    world.server.stop();
+    let file = world.server.data.join("latchkey.db");
+    let changed = world.change_all(&file, true);
+    assert!(changed > 110, "{changed}");
+    world.server.restart();
+    world.check(|_| true);
+    Line::of(&world.server).ok(&["audit", "verify"]);
+    // Whatever was closed stays closed.
+    world.server.restart();
+    world.check(|hangs| !matches!(hangs, Hangs::OnRefreshToken(_) | Hangs::OnUser(_, Some(_))));
+}
+
+#[test]
+fn after_a_restore_nothing_is_open_that_hangs_on_a_changed_column() {
+    let mut world = World::new();
+    let backup = back_up(&world.server);
+    let changed = world.change_all(&backup, false);
+    assert!(changed > 70, "{changed}");
+    restore(&mut world.server, &backup, &["--keep-uses"]);
+    world.server.restart();
+    // Sessions end with a restore.
+    world.check(|hangs| !matches!(hangs, Hangs::OnRefreshToken(_) | Hangs::OnSession(_)));
+}

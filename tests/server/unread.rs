@@ -1,0 +1,190 @@
+//! Clients that ask and do not read, or begin and do not end: what they take is bounded and given back, and they give way to
+//! others.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketType, connect, socket};
+use serde_json::json;
+
+use crate::support::{Server, together};
+
+const MIB: u64 = 1 << 20;
+
+/// A connection whose client's side takes next to nothing by itself.
+fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_recv_buffer_size(&socket, 2304).unwrap();
+    connect(&socket, &address).unwrap();
+    TcpStream::from(socket)
+}
+
+/// Asks on so many connections and reads no more of each answer than its status, of those that are answered.
+fn ask_and_not_read(server: &Server, count: usize, request: &str) -> Vec<(TcpStream, String)> {
+    let mut asked: Vec<TcpStream> = (0..count)
+        .map(|_| {
+            let mut stream = narrow(server.address);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let mut statuses = asked.iter_mut().map(|stream| {
+        let mut start = [0; 12];
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let read = stream.read_exact(&mut start);
+        read.map_or_else(
+            |_| String::new(),
+            |()| String::from_utf8_lossy(&start[9..]).into_owned(),
+        )
+    });
+    let statuses: Vec<String> = statuses.by_ref().collect();
+    asked.into_iter().zip(statuses).collect()
+}
+
+/// Waits until the server has no more than so much memory; at most 10 s, as long as the design allows.
+#[track_caller]
+fn check_given_back(server: &Server, bytes: u64) {
+    let began = Instant::now();
+    while server.resident_bytes() > bytes {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{} MiB, not {}",
+            server.resident_bytes() / MIB,
+            bytes / MIB
+        );
+        sleep(Duration::from_millis(100));
+    }
+}
+
+// finding H2
+#[test]
+fn answers_that_all_clients_share_are_in_memory_once() {
+    let server = Server::start();
+    let get = format!(
+        "GET /v1/openapi.json HTTP/1.1\r\nHost: {}\r\n",
+        server.address
+    );
+    // The first one puts the text together.
+    server
+        .call("GET", "/v1/openapi.json", &[], None)
+        .expect(200);
+    let before = server.resident_bytes();
+    for more in ["", "Connection: close\r\n"] {
+        let asked = ask_and_not_read(&server, 400, &format!("{get}{more}\r\n"));
+        assert!(asked.iter().all(|(_, status)| status == "200"));
+        let grown = server.resident_bytes().saturating_sub(before);
+        assert!(grown < 24 * MIB, "{} MiB for 400 clients", grown / MIB);
+        server.assert_alive();
+        drop(asked);
+    }
+}
+
+// finding H2
+#[test]
+fn answers_of_their_own_are_bounded_in_sum_and_verdicts_are_not() {
+    let server = Server::start();
+    let note = "x".repeat(4000);
+    together(4, |thread| {
+        for number in 0..40 {
+            let name = format!("k{thread}-{number}");
+            server
+                .admin()
+                .issue(json!({ "name": name, "metadata": { "note": note } }));
+        }
+    });
+    let get = format!(
+        "GET /v1/keys?limit=500 HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.address, server.management_key
+    );
+    let list = server.admin().get("/v1/keys?limit=500").expect(200);
+    let bytes = list.text().len() as u64;
+    assert!(bytes > 600_000, "{bytes} bytes in a list");
+    let before = server.resident_bytes();
+
+    let asked = ask_and_not_read(&server, 250, &get);
+
+    let refused = asked.iter().filter(|(_, status)| status == "503").count();
+    assert!(refused > 0, "250 lists of {bytes} bytes wait");
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 110 * MIB, "{} MiB", grown / MIB);
+    server.assert_alive();
+    server.local().get("/healthz").expect(200);
+    drop(asked);
+    check_given_back(&server, before + 32 * MIB);
+    server.admin().get("/v1/keys?limit=500").expect(200);
+}
+
+// finding H2
+#[test]
+fn memory_of_bodies_that_never_came_is_given_back() {
+    let server = Server::start();
+    let before = server.resident_bytes();
+    let head = format!(
+        "POST /v1/verify HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n",
+        server.address
+    );
+    let part = head + &"{".repeat(60_000);
+    let held: Vec<TcpStream> = (0..900)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let _ = stream.write(part.as_bytes());
+            stream
+        })
+        .collect();
+    server.assert_alive();
+    drop(held);
+    check_given_back(&server, before + 20 * MIB);
+}
+
+// finding H3; RLIMIT_NOFILE 96 allows 32 connections
+#[test]
+fn clients_that_do_not_read_give_way_to_others() {
+    let server = Server::start_limited(96);
+    let many = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).repeat(20_000);
+    let held: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = narrow(server.address);
+            stream.set_nonblocking(true).unwrap();
+            let _ = stream.write(many.as_bytes());
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    server.local().get("/healthz").expect(200);
+    server.anonymous().get("/healthz").expect(200);
+    // Each of those clients has 10 s to read something, and a second where others wait.
+    assert!(
+        began.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(held);
+    server.assert_alive();
+}
+
+// finding H4
+#[test]
+fn a_new_client_never_gives_way_to_another_while_slow_ones_are_there() {
+    let server = Server::start_limited(96);
+    let slow: Vec<TcpStream> = (0..24)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream
+                .write_all(b"GET /healthz HTTP/1.1\r\nHost: ")
+                .unwrap();
+            stream
+        })
+        .collect();
+    sleep(Duration::from_millis(1300));
+    // More clients at once than one, and fewer than slow ones.
+    together(8, |_| {
+        server.anonymous().get("/healthz").expect(200);
+    });
+    drop(slow);
+}
