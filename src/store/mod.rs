@@ -33,7 +33,7 @@ use keeping::tombstones::{self, Book};
 pub use sqlite::STEPS;
 pub use sqlite::{Foreign, Read, Row, Write};
 pub use writer::Urgency;
-use writer::{Job, Queue, Ran, Refused, Writer};
+use writer::{Beside, Job, Queue, Ran, Refused, Writer};
 
 use crate::domain::audit::Target;
 use crate::domain::keeping::figures::Figures;
@@ -143,9 +143,11 @@ impl Store {
             connection,
             files.peppers.clone(),
             publish,
-            place.clone(),
-            book.clone(),
-            reserve.clone(),
+            Beside {
+                place: place.clone(),
+                book: book.clone(),
+                reserve: reserve.clone(),
+            },
             figures.clone(),
         );
         let jobs = Arc::new(Queue::new(QUEUE_MAX));

@@ -102,8 +102,9 @@ impl Serving {
 
     fn get(&self, path: &str) -> Option<String> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nLatchkey-Local: 1\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

@@ -60,6 +60,13 @@ pub struct Writer {
     figures: Arc<Figures>,
 }
 
+/// The files beside the database that the writer looks after.
+pub struct Beside {
+    pub place: Arc<Place>,
+    pub book: Arc<Book>,
+    pub reserve: Arc<Reserve>,
+}
+
 impl Writer {
     /// Writes to a database that has just been opened.
     pub fn new(
@@ -67,11 +74,14 @@ impl Writer {
         connection: Read,
         peppers: Arc<Peppers>,
         publish: Publish,
-        place: Arc<Place>,
-        book: Arc<Book>,
-        reserve: Arc<Reserve>,
+        beside: Beside,
         figures: Arc<Figures>,
     ) -> Writer {
+        let Beside {
+            place,
+            book,
+            reserve,
+        } = beside;
         Writer {
             path: path.to_owned(),
             connection: Some(connection),

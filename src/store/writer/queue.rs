@@ -74,7 +74,7 @@ impl Queue {
         let mut waiting = lock(&self.waiting);
         loop {
             let first_is_due =
-                !waiting.first.is_empty() && !(waiting.had_first && !waiting.usual.is_empty());
+                !waiting.first.is_empty() && (!waiting.had_first || waiting.usual.is_empty());
             if first_is_due {
                 waiting.had_first = true;
                 return Some((Urgency::First, some(&mut waiting.first)));

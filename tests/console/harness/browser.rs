@@ -136,6 +136,16 @@ impl Browser {
         }
     }
 
+    /// Waits until the page does not say something that the page before it said.
+    #[track_caller]
+    pub fn sees_no_more(&self, text: &str) {
+        let began = std::time::Instant::now();
+        while self.driver.text().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "{} says {text:?}", self.place());
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+    }
+
     #[track_caller]
     pub fn sees_not(&self, text: &str) {
         let seen = self.driver.text();

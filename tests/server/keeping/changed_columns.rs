@@ -64,15 +64,15 @@ const UNSEALED: &[(&str, &str)] = &[
 /// Something that works, and the row that it hangs on.
 enum Hangs {
     /// A key is VALID.
-    OnKey(String),
+    Key(String),
     /// A key of a catalog is VALID for an operation of it.
-    OnCatalog(String),
+    Catalog(String),
     /// The user signs in; with a code if there is a secret of codes.
-    OnUser(String, Option<String>),
+    User(String, Option<String>),
     /// The token is good.
-    OnSession(String),
+    Session(String),
     /// The refresh token can be exchanged.
-    OnRefreshToken(String),
+    RefreshToken(String),
 }
 
 struct Instance {
@@ -175,15 +175,15 @@ impl World {
         match table {
             "keys" => {
                 let key = key(json!({ "rate_limit": { "limit": 9, "window_s": 60 } }));
-                (("id", id_of(&key)), Hangs::OnKey(key.secret))
+                (("id", id_of(&key)), Hangs::Key(key.secret))
             }
             "secrets" => {
                 let key = key(json!({}));
-                (("key_id", id_of(&key)), Hangs::OnKey(key.secret))
+                (("key_id", id_of(&key)), Hangs::Key(key.secret))
             }
             "key_uses" => {
                 let key = key(json!({ "uses_left": 40 }));
-                (("key_id", id_of(&key)), Hangs::OnKey(key.secret))
+                (("key_id", id_of(&key)), Hangs::Key(key.secret))
             }
             "users" | "role_bindings" | "row_seals" => {
                 let uid = admin.person(&name, "member", "root");
@@ -192,25 +192,25 @@ impl World {
                     "role_bindings" => "user_uid",
                     _ => "id",
                 };
-                ((column, uid), Hangs::OnUser(name, None))
+                ((column, uid), Hangs::User(name, None))
             }
             "authenticators" => {
                 let uid = admin.person(&name, "member", "root");
                 let user = sign_in(&self.server, &name, None).unwrap();
                 let (_, secret) = register(&user, &uid);
-                (("user_uid", uid), Hangs::OnUser(name, Some(secret)))
+                (("user_uid", uid), Hangs::User(name, Some(secret)))
             }
             "workspaces" => {
                 let uid = admin.workspace(&name, "root");
                 let key = key(json!({ "workspace": name }));
-                (("uid", uid), Hangs::OnKey(key.secret))
+                (("uid", uid), Hangs::Key(key.secret))
             }
             "policies" => {
                 admin
                     .post("/v1/policies", json!({ "name": name }))
                     .expect(201);
                 let key = key(json!({ "policy": name }));
-                (("name", name), Hangs::OnKey(key.secret))
+                (("name", name), Hangs::Key(key.secret))
             }
             "policy_roles" => {
                 let policy = json!({
@@ -221,7 +221,7 @@ impl World {
                 admin.person(&name, "member", "root");
                 let user = sign_in(&self.server, &name, None).unwrap();
                 let key = user.issue(json!({ "name": name, "policy": name }));
-                (("policy", name), Hangs::OnKey(key.secret))
+                (("policy", name), Hangs::Key(key.secret))
             }
             "catalogs" | "catalog_scopes" | "catalog_operations" => {
                 let catalog = json!({
@@ -237,7 +237,7 @@ impl World {
                 } else {
                     "catalog"
                 };
-                ((column, name), Hangs::OnCatalog(key.secret))
+                ((column, name), Hangs::Catalog(key.secret))
             }
             "sessions" => {
                 admin.person(&name, "member", "root");
@@ -249,7 +249,7 @@ impl World {
                     .expect(201)
                     .json();
                 let token = token["access_token"].as_str().unwrap().to_owned();
-                (("id", token[4..14].to_owned()), Hangs::OnSession(token))
+                (("id", token[4..14].to_owned()), Hangs::Session(token))
             }
             "refresh_tokens" => {
                 admin.person(&name, "member", "root");
@@ -259,7 +259,7 @@ impl World {
                 assert_eq!(status, 200, "{pair}");
                 let token = pair["refresh_token"].as_str().unwrap().to_owned();
                 let id = token.split_once('_').unwrap().1[..10].to_owned();
-                (("id", id), Hangs::OnRefreshToken(token))
+                (("id", id), Hangs::RefreshToken(token))
             }
             other => {
                 panic!("decide whether {other} is sealed: see schema.sql and src/store/seals/")
@@ -270,13 +270,13 @@ impl World {
     fn works(&self, hangs: &Hangs) -> bool {
         let verdict = |question: Value| self.server.admin().verify(question)["code"] == "VALID";
         match hangs {
-            Hangs::OnKey(secret) => verdict(json!({ "key": secret })),
-            Hangs::OnCatalog(secret) => {
+            Hangs::Key(secret) => verdict(json!({ "key": secret })),
+            Hangs::Catalog(secret) => {
                 verdict(json!({ "key": secret, "method": "GET", "path": "/a" }))
             }
-            Hangs::OnUser(name, secret) => sign_in(&self.server, name, secret.as_deref()).is_some(),
-            Hangs::OnSession(token) => self.server.bearer(token).get("/v1/users").status != 401,
-            Hangs::OnRefreshToken(token) => {
+            Hangs::User(name, secret) => sign_in(&self.server, name, secret.as_deref()).is_some(),
+            Hangs::Session(token) => self.server.bearer(token).get("/v1/users").status != 401,
+            Hangs::RefreshToken(token) => {
                 let form = format!("grant_type=refresh_token&refresh_token={token}");
                 refresh(&self.server, &form).0 == 200
             }
@@ -396,7 +396,7 @@ fn after_a_start_nothing_is_open_that_hangs_on_a_changed_column() {
     Line::of(&world.server).ok(&["audit", "verify"]);
     // Whatever was closed stays closed.
     world.server.restart();
-    world.check(|hangs| !matches!(hangs, Hangs::OnRefreshToken(_) | Hangs::OnUser(_, Some(_))));
+    world.check(|hangs| !matches!(hangs, Hangs::RefreshToken(_) | Hangs::User(_, Some(_))));
 }
 
 #[test]
@@ -408,5 +408,5 @@ fn after_a_restore_nothing_is_open_that_hangs_on_a_changed_column() {
     restore(&mut world.server, &backup, &["--keep-uses"]);
     world.server.restart();
     // Sessions end with a restore.
-    world.check(|hangs| !matches!(hangs, Hangs::OnRefreshToken(_) | Hangs::OnSession(_)));
+    world.check(|hangs| !matches!(hangs, Hangs::RefreshToken(_) | Hangs::Session(_)));
 }

@@ -12,9 +12,6 @@
 //! Windows takes off, are refused by [`super::path`] already. A catalog that says `case_sensitive` goes by exact
 //! literals alone. All texts are ASCII here: [`super::path`] refuses the rest.
 
-#[cfg(test)]
-mod tests;
-
 use super::Operation;
 use super::path::SEGMENTS_MAX;
 use crate::error::{Error, Result};
@@ -378,3 +375,6 @@ impl<'a> Part<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
