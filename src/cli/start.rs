@@ -159,15 +159,13 @@ fn show(text: &str) -> Result<()> {
 /// before it knows the time, and what is not plausible is not recorded as a time that has passed.
 fn say_the_date() {
     let wall = (TIME.wall)();
-    let said = match is_plausible(wall) {
-        true => format!("It is {wall} by this machine's clock."),
-        false => format!(
-            "This machine's date is {wall}, which cannot be right: this version was released on {RELEASED}. Correct the date; the \
-             first one that can be right will be believed. If this one is right: latchkey clock accept --implausible"
+    match is_plausible(wall) {
+        true => log::info!("clock: it is {wall} by this machine's clock"),
+        false => log::warn!(
+            "clock: this machine's date is {wall}, which cannot be right: this version was released on {RELEASED}. Correct the \
+             date; the first one that can be right will be believed. If this one is right: latchkey clock accept --implausible"
         ),
-    };
-    // A standard error that is closed stops no first start.
-    let _ = writeln!(std::io::stderr(), "{said}");
+    }
 }
 
 /// Makes keys in bulk and writes their secrets to a file of the owner's alone.

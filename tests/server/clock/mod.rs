@@ -15,10 +15,15 @@ const DAY_MS: i64 = 1_000 * DAY_S;
 
 /// Serves again as if the store had last been written so many days from now.
 pub fn restart_with_mark(server: &mut Server, days: i64) {
+    restart_with_mark_ms(server, days * DAY_MS);
+}
+
+/// As [`restart_with_mark`], in milliseconds.
+pub fn restart_with_mark_ms(server: &mut Server, ms: i64) {
     server.stop();
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
     let changed = database
-        .execute("UPDATE clock SET mark = mark + ?1", [days * DAY_MS])
+        .execute("UPDATE clock SET mark = mark + ?1", [ms])
         .unwrap();
     assert_eq!(changed, 1);
     drop(database);
