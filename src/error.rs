@@ -29,7 +29,7 @@ pub enum Error {
     NotFound(&'static str),
     /// The body is larger than the route takes.
     TooLarge { limit_bytes: usize },
-    /// Too many attempts; try again after so many seconds.
+    /// Too many requests, changes or failed attempts to sign in; try again after so many seconds.
     TooMany { retry_after_s: u64 },
     /// No credential, or one that is no good; never says which.
     Unauthenticated,
@@ -75,7 +75,7 @@ impl std::fmt::Display for Error {
                 write!(f, "the body is larger than {limit_bytes} bytes")
             }
             Error::TooMany { retry_after_s } => {
-                write!(f, "too many attempts; try again in {retry_after_s} seconds")
+                write!(f, "too many requests; try again in {retry_after_s} seconds")
             }
             Error::Unauthenticated => f.write_str("a valid credential is needed"),
             Error::UnsupportedMediaType(wanted) => write!(f, "the body must be {wanted}"),

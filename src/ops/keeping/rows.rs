@@ -1,8 +1,8 @@
 //! Whether the index holds what the rows of keys say.
 
+use crate::domain::key::KeyId;
 use crate::domain::key::live::Live;
 use crate::domain::key::pepper::Peppers;
-use crate::domain::key::{Key, KeyId};
 use crate::error::Result;
 use crate::index::Index;
 use crate::store::Read;
@@ -27,7 +27,7 @@ pub fn against_the_index(
             if let Some(secret) = newest(&found) {
                 let id = found.key.id;
                 there.insert(id);
-                if index.with_key(id, |live| agree(live, &found.key, secret)) != Some(true) {
+                if index.with_key(id, |live| agree(live, &found, secret)) != Some(true) {
                     suspects.push(id);
                 }
             }
@@ -48,7 +48,7 @@ pub fn against_the_index(
             let found = found.filter(|found| found.key.deleted_at.is_none());
             let agrees = match found.as_ref().and_then(|it| Some((it, newest(it)?))) {
                 Some((found, secret)) => {
-                    index.with_key(id, |live| agree(live, &found.key, secret)) == Some(true)
+                    index.with_key(id, |live| agree(live, found, secret)) == Some(true)
                 }
                 None => index.with_key(id, |_| ()).is_none(),
             };
@@ -67,12 +67,14 @@ fn newest(found: &Found) -> Option<&SecretRow> {
     found.secrets.iter().find(|row| row.expires_at.is_none())
 }
 
-fn agree(live: &Live, key: &Key, secret: &SecretRow) -> bool {
+fn agree(live: &Live, found: &Found, secret: &SecretRow) -> bool {
+    let key = &found.key;
     let rare = live.rare.as_ref();
     let kin = &live.kin;
     let scopes = kin.scopes.iter().map(|scope| &**scope);
     live.secret == secret.secret
-        && live.enabled == key.enabled
+        // A key that does not fit its seal is disabled in memory, whatever its row says.
+        && live.enabled == (key.enabled && found.fits)
         && live.ends_at() == key.expires_at
         && live.not_before == key.not_before.unwrap_or(live.not_before)
         && (kin.workspace, kin.owner, kin.read_only) == (key.workspace, key.owner, key.read_only)
