@@ -92,14 +92,13 @@ impl Since {
     /// Where the connection stands in the order of those that leave for a new one; the least leaves first. `None` if it
     /// may not leave.
     ///
-    /// The order is by age, whatever the connection waits for. Behind all of them come idle connections that are
-    /// young: one of these may be new itself, with its request on the way.
+    /// The order is by age, whatever the connection waits for: the one that has waited longest leaves first, and the
+    /// newest, which may have its request on the way, last. Where none has waited for a second, one alone leaves.
     fn eviction_rank(self, now: u32) -> Option<(bool, u32)> {
         match self.phase {
             Phase::Answer => None,
-            Phase::Idle | Phase::Linger => Some((!self.is_slow(now), self.tick)),
-            Phase::Body | Phase::Head | Phase::Write => {
-                self.is_slow(now).then_some((false, self.tick))
+            Phase::Body | Phase::Head | Phase::Idle | Phase::Linger | Phase::Write => {
+                Some((!self.is_slow(now), self.tick))
             }
         }
     }
