@@ -8,7 +8,8 @@
 //! Many applications do not tell capitals from small letters, and some take `/users/admin.json` for `/users/admin`. To
 //! them a segment that resembles a literal is that literal, not what a parameter stands for. So a segment that a
 //! parameter or a rest would take, and that equals a literal at the same place but for case and one `.extension`, makes
-//! the request [`Found::Ambiguous`], whatever the literal's method is. Dots and blanks at the end of a segment, which
+//! the request [`Found::Ambiguous`], whatever the literal's method is. So is a path that differs from a literal one only by a
+//! slash at its end, where an operation of a parameter or rest would answer it: to many routers both are one path. Dots and blanks at the end of a segment, which
 //! Windows takes off, are refused by [`super::path`] already. A catalog that says `case_sensitive` goes by exact
 //! literals alone. All texts are ASCII here: [`super::path`] refuses the rest.
 
@@ -51,6 +52,11 @@ struct Node {
     parameter: Option<Box<Node>>,
     /// The literals that a segment may resemble here, in lower case.
     folded: HashSet<String>,
+    /// The root of a catalog that says `case_sensitive`: only exact literals count below it.
+    is_exact: bool,
+    /// How far the nearest template that ends here was copied from: 0 for one of this very place, 1 for one of a parameter
+    /// or rest beside it, and so on.
+    ends: Option<u32>,
 }
 
 /// What a catalog may still weigh.
@@ -82,6 +88,7 @@ impl Matcher {
                 .map_err(|reason| Error::invalid(format!("operations[{position}].path"), reason))?;
         }
         for root in matcher.hosts.values_mut().chain([&mut matcher.any_host]) {
+            root.is_exact = case_sensitive;
             root.complete(&mut budget, case_sensitive)
                 .map_err(|reason| Error::invalid("operations", reason))?;
         }
@@ -164,7 +171,13 @@ impl Node {
                 Part::Faulty(reason) => return Err(reason.to_owned()),
             };
         }
+        node.ends = Some(0);
         taken(node.methods.insert(operation.method.clone(), position))
+    }
+
+    /// Notes that a template ends here that was copied from so far away.
+    fn end(&mut self, copied: u32) {
+        self.ends = Some(self.ends.map_or(copied, |known| known.min(copied)));
     }
 
     /// Copies what the parameter allows below each literal, so that `find` never turns back.
@@ -250,6 +263,9 @@ impl Node {
         budget: &mut Budget,
     ) -> std::result::Result<(), Refusal> {
         budget.take(2 * above.len())?;
+        if !above.is_empty() {
+            self.end(1);
+        }
         for (method, position) in above {
             self.methods.entry(method.clone()).or_insert(*position);
             self.rest.entry(method.clone()).or_insert(*position);
@@ -260,6 +276,9 @@ impl Node {
     /// Adds what `other` answers and this node does not.
     fn add(&mut self, other: &Node, budget: &mut Budget) -> std::result::Result<(), Refusal> {
         budget.take(1 + other.methods.len() + other.rest.len())?;
+        if let Some(copied) = other.ends {
+            self.end(copied + 1);
+        }
         for (method, position) in &other.methods {
             self.methods.entry(method.clone()).or_insert(*position);
         }
@@ -292,6 +311,9 @@ impl Node {
         let mut node = self;
         for segment in segments {
             if let Some(next) = node.literals.get(segment) {
+                if segment.is_empty() && !self.is_exact && is_nearer(node, next) {
+                    return (Found::Ambiguous, true);
+                }
                 node = next;
                 continue;
             }
@@ -306,6 +328,11 @@ impl Node {
                 None if resembles && !node.rest.is_empty() => return (Found::Ambiguous, true),
                 None => return (operation(&node.rest), resembles),
             }
+        }
+        if let Some(slash) = node.literals.get("").filter(|_| !self.is_exact)
+            && is_nearer(slash, node)
+        {
+            return (Found::Ambiguous, true);
         }
         (operation(&node.methods), false)
     }
@@ -328,10 +355,21 @@ impl Node {
                 &long
             }
         };
+        // Windows opens `name:stream` and `name::$DATA` as parts of the file `name`.
+        let name = folded.split(':').next().unwrap_or(folded);
         self.folded.contains(folded)
-            || folded
+            || self.folded.contains(name)
+            || name
                 .rsplit_once('.')
                 .is_some_and(|(stem, _)| self.folded.contains(stem.trim_end_matches(['.', ' '])))
+    }
+}
+
+/// Whether a template that ends at one place is nearer to it than any that ends at another.
+fn is_nearer(one: &Node, other: &Node) -> bool {
+    match (one.ends, other.ends) {
+        (Some(one), Some(other)) => one < other,
+        _ => false,
     }
 }
 

@@ -280,3 +280,52 @@ fn a_large_plain_catalog_is_taken() {
         .map(|n| format!("/api/v1/thing{n}/{{id}}/part"));
     assert!(compiles(paths.map(|path| ("GET".to_owned(), path))));
 }
+
+#[test]
+fn a_slash_at_the_end_does_not_lead_past_a_literal() {
+    let users = ["/users/{id}/", "/users/admin"];
+    check(&users, "/users/7/", Some(0));
+    check(&users, "/users/admin", Some(1));
+    check(&users, "/users/admin/", Found::Ambiguous);
+
+    let users = ["/users/{id}", "/users/admin/"];
+    check(&users, "/users/7", Some(0));
+    check(&users, "/users/admin/", Some(1));
+    check(&users, "/users/admin", Found::Ambiguous);
+
+    let both = ["/users/{id}", "/users/{id}/", "/users/admin/keys"];
+    check(&both, "/users/admin", Some(0));
+    check(&both, "/users/admin/", Some(1));
+
+    let deep = ["/a/{p}/c", "/a/{p}/{q}/", "/a/lit/x"];
+    check(&deep, "/a/7/d/", Some(1));
+    check(&deep, "/a/7/c", Some(0));
+    check(&deep, "/a/7/c/", Found::Ambiguous);
+    check(&deep, "/a/lit/c/", Found::Ambiguous);
+    check(&deep, "/a/lit/d/", Some(1));
+
+    let files = ["/files/{rest...}", "/files/secret/"];
+    check(&files, "/files/a", Some(0));
+    check(&files, "/files/secret/", Some(1));
+    check(&files, "/files/secret", Found::Ambiguous);
+
+    let exact = ["/users/{id}/", "/users/admin"].map(|path| operation(path, "GET", path, &[]));
+    let segments = super::super::path::segments("/users/admin/").unwrap();
+    let found = Matcher::compile(&exact, true)
+        .unwrap()
+        .find("GET", &segments, None);
+    assert_eq!(found, Found::Operation(0));
+}
+
+#[test]
+fn a_stream_of_a_file_is_the_file() {
+    let files = ["/files/{rest...}", "/files/secret", "/files/{id}/x"];
+    check(&files, "/files/secretary:x", Some(0));
+    for alike in [
+        "/files/secret::$DATA",
+        "/files/secret:a",
+        "/files/SECRET.txt:a",
+    ] {
+        check(&files, alike, Found::Ambiguous);
+    }
+}
