@@ -220,6 +220,10 @@ const SILENT: &[(&str, &str)] = &[
     ("src/http/server/connection/toy.rs", "of tests"),
     ("src/http/server/guard/hyper_head.rs", "of hyper's head"),
     ("src/http/server/tls/", "of the command line and the log"),
+    (
+        "src/ops/keeping/accept.rs",
+        "of the command line and the API",
+    ),
     ("src/ops/keeping/closing.rs", "of the log"),
     ("src/store/seals/bearers.rs", "what a seal is of"),
     ("src/store/seals/keys.rs", "of the log"),
@@ -246,6 +250,10 @@ const SILENT: &[(&str, &str)] = &[
     ("src/store/local.rs", "of the start"),
     ("src/store/sqlite/backup.rs", "a cause for the log"),
     ("src/store/sqlite/checks.rs", "of the start and of restores"),
+    (
+        "src/store/sqlite/foreign.rs",
+        "of the start and of restores",
+    ),
     ("src/store/migrations/mod.rs", "of the start"),
 ];
 
