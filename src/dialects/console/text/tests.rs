@@ -220,10 +220,6 @@ const SILENT: &[(&str, &str)] = &[
     ("src/http/server/connection/toy.rs", "of tests"),
     ("src/http/server/guard/hyper_head.rs", "of hyper's head"),
     ("src/http/server/tls/", "of the command line and the log"),
-    (
-        "src/ops/keeping/accept.rs",
-        "of the command line and the API",
-    ),
     ("src/ops/keeping/closing.rs", "of the log"),
     ("src/store/seals/bearers.rs", "what a seal is of"),
     ("src/store/seals/keys.rs", "of the log"),
