@@ -1,7 +1,7 @@
 //! The row of the clock, and the rows that a time which turned out to be wrong has left behind.
 
 use super::{Read, Row, Write};
-use crate::domain::clock::{Recorded, Uptime};
+use crate::domain::clock::{ALLOWANCE_MS, Recorded, Uptime};
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -36,15 +36,29 @@ pub fn find(read: &Read) -> Result<Option<Recorded>> {
         |row| {
             let boot: Option<String> = row.get("boot")?;
             let uptime_ms: Option<i64> = row.get("uptime_ms")?;
+            let allowance_ms: Option<i64> = row.get("allowance_ms")?;
             Ok(Recorded {
-                mark: row.get("mark")?,
-                allowance_ms: row.get("allowance_ms")?,
+                mark: within_bounds(row.get("mark")?),
+                allowance_ms: allowance_ms.map(|ms| ms.clamp(0, ALLOWANCE_MS)),
                 settled: row.get("settled")?,
-                uptime: uptime_ms.map(|ms| Uptime { boot, ms }),
-                corrections: row.get("corrections")?,
+                uptime: uptime_ms
+                    .filter(|ms| (0..=UPTIME_MS_MAX).contains(ms))
+                    .map(|ms| Uptime { boot, ms }),
+                corrections: row.get::<i64>("corrections")?.clamp(0, CORRECTIONS_MAX),
             })
         },
     )
+}
+
+/// The longest time since a boot that is believed: a thousand years.
+const UPTIME_MS_MAX: i64 = 1_000 * 365 * 86_400_000;
+/// More corrections than anybody makes.
+const CORRECTIONS_MAX: i64 = 1 << 32;
+
+/// A mark that can be reckoned with: what is not between 1970 and 9999 was written by somebody else, and a start must
+/// not fail by it.
+fn within_bounds(mark: Timestamp) -> Timestamp {
+    Timestamp(mark.0.clamp(0, Timestamp(0).plus_s(u64::MAX).0))
 }
 
 /// Stores a later mark. What was read before a correction is not stored after it.
@@ -285,6 +299,30 @@ mod tests {
                 ms: mark,
             }),
             corrections,
+        }
+    }
+
+    /// A row that somebody else wrote must not keep the server from starting.
+    #[test]
+    fn values_that_nobody_can_reckon_with_are_kept_within_bounds() {
+        let read = sqlite::in_memory().unwrap();
+        for (mark, allowance_ms, corrections, uptime_ms) in [
+            (i64::MAX, i64::MAX, i64::MAX, i64::MAX),
+            (i64::MIN, 0, i64::MIN, i64::MIN),
+        ] {
+            let tx = read.write();
+            tx.execute("DELETE FROM clock", &[]).unwrap();
+            tx.execute(
+                "INSERT INTO clock (one, mark, allowance_ms, settled, boot, uptime_ms, corrections)
+                 VALUES (1, $1, $2, 1, 'b', $3, $4)",
+                &[&mark, &allowance_ms, &uptime_ms, &corrections],
+            )
+            .unwrap();
+            let found = find(&read).unwrap().unwrap();
+            assert!((0..=253_402_300_799_000).contains(&found.mark.0));
+            assert!((0..=ALLOWANCE_MS).contains(&found.allowance_ms.unwrap()));
+            assert!((0..=CORRECTIONS_MAX).contains(&found.corrections));
+            assert_eq!(found.uptime, None);
         }
     }
 

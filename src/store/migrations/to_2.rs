@@ -38,7 +38,6 @@ fn act(tx: &Write<'_>, files: &KeyFiles, _: Timestamp) -> Result<()> {
     bound_keys_of_an_owner(tx)?;
     retire_former_names(tx)?;
     bind_passwords(tx, &files.peppers)?;
-    seals::bearers::put_all(tx, &files.peppers)?;
     seal_keys(tx, &files.peppers)
 }
 

@@ -17,9 +17,9 @@ CREATE TABLE clock (
 INSERT INTO clock (one, mark) SELECT one, mark FROM clock_of_1;
 
 DROP TABLE clock_of_1;
--- Families of refresh tokens end 90 days after their sign-in, whose time is now kept with each token. Of a family
--- that is there already the oldest token that is left counts.
-CREATE TABLE refresh_tokens_of_1 AS SELECT * FROM refresh_tokens;
+-- Sessions and refresh tokens of schema 1 had no seals, so nothing says whose they really are: they end, and everybody
+-- signs in again. Families of refresh tokens end 90 days after their sign-in, whose time is now kept with each token.
+DELETE FROM sessions;
 DROP TABLE refresh_tokens;
 CREATE TABLE refresh_tokens (
     id         TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 10),
@@ -36,14 +36,6 @@ CREATE TABLE refresh_tokens (
     authenticator INTEGER REFERENCES authenticators (number),
     used_at    INTEGER
 ) STRICT;
-INSERT INTO refresh_tokens
-    (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at, session_id,
-     authenticator, used_at)
-SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
-       (SELECT min(issued_at) FROM refresh_tokens_of_1 AS first WHERE first.family = token.family),
-       session_id, authenticator, used_at
-FROM refresh_tokens_of_1 AS token;
-DROP TABLE refresh_tokens_of_1;
 CREATE INDEX refresh_tokens_user ON refresh_tokens (user_uid);
 CREATE INDEX refresh_tokens_family ON refresh_tokens (family, issued_at);
 CREATE INDEX refresh_tokens_session ON refresh_tokens (session_id);

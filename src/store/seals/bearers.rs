@@ -119,15 +119,3 @@ fn broken(read: &Read, peppers: &Peppers) -> Result<Broken> {
     })?;
     Ok(Broken { sessions, tokens })
 }
-
-/// Every session and every refresh token, by id: for a migration, which seals them for the first time.
-pub fn put_all(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
-    let id = |row: &Row<'_>| row.get::<KeyId>("id");
-    for session in tx.query("SELECT id FROM sessions", &[], id)? {
-        put_session(tx, peppers, session)?;
-    }
-    for token in tx.query("SELECT id FROM refresh_tokens", &[], id)? {
-        put_refresh_token(tx, peppers, token)?;
-    }
-    Ok(())
-}
