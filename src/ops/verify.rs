@@ -84,6 +84,9 @@ impl Verdict<'_> {
         let Some(policy) = self.directory.policy(&key.kin.policy) else {
             return Cow::Owned(Vec::new());
         };
+        if !policy.acts_for_owner {
+            return Cow::Borrowed(&key.kin.scopes);
+        }
         let catalog = key.kin.catalog.as_deref();
         let catalog = catalog.and_then(|name| self.directory.catalog(name));
         effective_scopes(
