@@ -9,6 +9,7 @@
 //! old seal, so a migration never makes a changed row good. One `server.migrate` event names both versions.
 
 mod to_2;
+mod to_3;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, local, seals};
@@ -31,7 +32,7 @@ pub struct Step {
 }
 
 /// Every step there is, in order.
-pub const STEPS: &[Step] = &[to_2::STEP];
+pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP];
 
 /// Brings an older database to the current schema, or leaves it as it is. `now` is the time of the event.
 pub fn run(

@@ -30,7 +30,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const BUSY_MS: u64 = 5_000;
 const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
 /// Steps that databases of this build have taken; see `schema.sql`.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// A connection that reads, or the reading half of a transaction.
 pub struct Read {

@@ -1,0 +1,1 @@
+-- From schema 2 to 3, one section a concern. What SQL cannot do is in to_3.rs.
