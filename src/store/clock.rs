@@ -1,4 +1,4 @@
-//! The row of the clock, and the rows that a time which turned out to be wrong has left behind.
+//! The row of the clock, and the rows that contain wrong times after the clock was wrong.
 
 use super::{Read, Row, Write};
 use crate::domain::clock::{ALLOWANCE_MS, Recorded, Uptime};
@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 
-/// What the correction of a mark needs to know of a key.
+/// The members of a key that a correction of the clock needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TimedKey {
     pub id: KeyId,
@@ -19,7 +19,7 @@ pub struct TimedKey {
     pub enabled: bool,
 }
 
-/// The secret that a rotation replaced, in its grace period.
+/// The older secret of a key, in the grace period after a rotation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReplacedSecret {
     pub key: KeyId,
@@ -28,7 +28,8 @@ pub struct ReplacedSecret {
     pub expires_at: Timestamp,
 }
 
-/// What is stored; `None` in a database of an earlier version that was stopped within its first minute.
+/// The recorded state of the clock; `None` if only an earlier version has used the database, and it stopped within
+/// its first minute.
 pub fn find(read: &Read) -> Result<Option<Recorded>> {
     read.query_one(
         "SELECT mark, allowance_ms, settled, boot, uptime_ms, corrections FROM clock WHERE one = 1",
@@ -50,20 +51,20 @@ pub fn find(read: &Read) -> Result<Option<Recorded>> {
     )
 }
 
-/// The longest time since a boot that is believed: a thousand years.
+/// The longest uptime that is accepted from the database: a thousand years.
 const UPTIME_MS_MAX: i64 = 1_000 * 365 * 86_400_000;
-/// More corrections than anybody makes.
+/// The largest count of corrections that is accepted from the database.
 const CORRECTIONS_MAX: i64 = 1 << 32;
 
-/// A mark that can be reckoned with: what is not between 1970 and 9999 was written by somebody else, and a start must
-/// not fail by it.
+/// Limits a mark to the years 1970 to 9999. A value outside was written by another program, and it must not make the
+/// start fail.
 fn within_bounds(mark: Timestamp) -> Timestamp {
     Timestamp(mark.0.clamp(0, Timestamp(0).plus_s(u64::MAX).0))
 }
 
-/// Stores a later mark. What was read before a correction is not stored after it.
+/// Stores a later mark. A value that was read before a correction is not stored after that correction.
 pub fn record(tx: &Write<'_>, recorded: &Recorded) -> Result<()> {
-    // A time since a boot that is not known says nothing.
+    // An uptime is meaningless if it is not known to which boot it belongs.
     let uptime = recorded
         .uptime
         .as_ref()
@@ -87,7 +88,8 @@ pub fn record(tx: &Write<'_>, recorded: &Recorded) -> Result<()> {
     Ok(())
 }
 
-/// Stores a mark that may be earlier, as one more correction; the number of corrections.
+/// Stores a mark that may be earlier than the recorded one, and counts it as a correction. Returns the number of
+/// corrections.
 pub fn correct(tx: &Write<'_>, recorded: &Recorded) -> Result<i64> {
     let before = find(tx)?.map_or(0, |before| before.corrections);
     tx.execute("DELETE FROM clock WHERE one = 1", &[])?;
@@ -102,7 +104,7 @@ pub fn correct(tx: &Write<'_>, recorded: &Recorded) -> Result<i64> {
     Ok(corrections)
 }
 
-/// Keys in force that end after a time and not after another one.
+/// Live, enabled keys that expire after `after` and not later than `until`.
 pub fn list_ended(read: &Read, after: Timestamp, until: Timestamp) -> Result<Vec<TimedKey>> {
     read.query(
         "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled
@@ -124,7 +126,7 @@ pub fn list_created(read: &Read, after: Timestamp) -> Result<Vec<TimedKey>> {
     )
 }
 
-/// Keys that begin after a time and not after another one.
+/// Keys that become valid (`not_before`) after `after` and not later than `until`.
 pub fn list_begun(read: &Read, after: Timestamp, until: Timestamp) -> Result<Vec<TimedKey>> {
     read.query(
         "SELECT id, name, workspace_uid, created_at, not_before, expires_at, enabled
@@ -135,10 +137,10 @@ pub fn list_begun(read: &Read, after: Timestamp, until: Timestamp) -> Result<Vec
     )
 }
 
-/// The changes of an event that edited an end.
+/// Matches the changes of an event that edited the expiry of a key.
 const END_EDITED: &str = "%\"expires_at\":[%";
 
-/// Keys whose end was edited after a time, and when it was last.
+/// Keys whose expiry was edited after a time, each with the time of the last such edit.
 pub fn list_edited(read: &Read, after: Timestamp) -> Result<Vec<(TimedKey, Timestamp)>> {
     read.query(
         "SELECT keys.id, keys.name, keys.workspace_uid, keys.created_at, keys.not_before, keys.expires_at, keys.enabled,
@@ -173,7 +175,7 @@ pub fn list_replaced(read: &Read, after: Timestamp) -> Result<Vec<ReplacedSecret
     )
 }
 
-/// Has a key end at another time.
+/// Changes the expiry of a live key.
 pub fn update_end(tx: &Write<'_>, id: KeyId, expires_at: Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE keys SET expires_at = $1 WHERE id = $2 AND deleted_at IS NULL",
@@ -182,7 +184,7 @@ pub fn update_end(tx: &Write<'_>, id: KeyId, expires_at: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Has the replaced secret of a key end at another time.
+/// Changes the end of the grace period of a key's replaced secret.
 pub fn update_grace(tx: &Write<'_>, id: KeyId, expires_at: Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE secrets SET expires_at = $1 WHERE key_id = $2 AND expires_at IS NOT NULL",
@@ -191,8 +193,8 @@ pub fn update_grace(tx: &Write<'_>, id: KeyId, expires_at: Timestamp) -> Result<
     Ok(())
 }
 
-/// Sessions and refresh tokens that began, or were used, after a time, or that end after the time `right` and not after
-/// the time `wrong`.
+/// Counts the sessions and refresh tokens with a wrong time: those that began or were used after `after`, and those
+/// that expire after the time `right` and not later than the time `wrong`.
 pub fn count_untimely(
     read: &Read,
     after: Timestamp,
@@ -208,7 +210,7 @@ pub fn count_untimely(
     Ok(found.unwrap_or(0))
 }
 
-/// Ends the sessions and refresh tokens that [`count_untimely`] counts; the ids of the sessions.
+/// Deletes the sessions and refresh tokens that [`count_untimely`] counts; returns the ids of the sessions.
 pub fn delete_untimely(
     tx: &Write<'_>,
     after: Timestamp,
@@ -226,7 +228,8 @@ pub fn delete_untimely(
     )
 }
 
-/// One-time codes whose latest use is after a step: none of theirs would count until then.
+/// Counts the authenticators whose latest used step is after `step`: none of their one-time codes would be accepted
+/// until then.
 pub fn count_codes(read: &Read, step: i64) -> Result<u64> {
     let found = read.query_one(
         "SELECT count(*) AS ahead FROM authenticators WHERE used_step > $1",
@@ -236,7 +239,8 @@ pub fn count_codes(read: &Read, step: i64) -> Result<u64> {
     Ok(found.unwrap_or(0))
 }
 
-/// Has the codes of a step and of all earlier ones count as used, and later ones not.
+/// Resets the latest used step of these authenticators to `step`: codes of this step and earlier count as used, later
+/// codes do not.
 pub fn update_codes(tx: &Write<'_>, step: i64) -> Result<usize> {
     tx.execute(
         "UPDATE authenticators SET used_step = $1 WHERE used_step > $1",
@@ -244,7 +248,8 @@ pub fn update_codes(tx: &Write<'_>, step: i64) -> Result<usize> {
     )
 }
 
-/// Moves what was noted of requests after a time to that time: idempotency keys, last uses, and the hours of usage.
+/// Changes all times after `right` to `right` in the records of requests: idempotency keys, last uses, and hourly
+/// usage.
 pub fn update_local(tx: &Write<'_>, right: Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE idempotency_keys SET created_at = $1 WHERE created_at > $1",
@@ -302,7 +307,7 @@ mod tests {
         }
     }
 
-    /// A row that somebody else wrote must not keep the server from starting.
+    /// A row that another program wrote must not keep the server from starting.
     #[test]
     fn values_that_nobody_can_reckon_with_are_kept_within_bounds() {
         let read = sqlite::in_memory().unwrap();
@@ -336,7 +341,7 @@ mod tests {
         }
         assert_eq!(correct(&read.write(), &recorded(5, 0)).unwrap(), 1);
         assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
-        // What upkeep read before the correction comes too late.
+        // Upkeep read this value before the correction, and stores it after it.
         record(&read.write(), &recorded(31, 0)).unwrap();
         assert_eq!(find(&read).unwrap(), Some(recorded(5, 1)));
         record(&read.write(), &recorded(6, 1)).unwrap();

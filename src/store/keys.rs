@@ -1,4 +1,4 @@
-//! Rows of keys and of their secrets' digests.
+//! Rows of keys and of the digests of their secrets.
 
 use super::sqlite::{ToValue, Value};
 use super::{Read, Row, Write, seals, stored_secret};
@@ -17,22 +17,22 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 pub struct SecretRow {
     pub secret: StoredSecret,
-    /// End of the grace period; `None` for the newest.
+    /// End of the grace period; `None` for the newest secret.
     pub expires_at: Option<Timestamp>,
     pub until_first_use: bool,
 }
 
-/// Which keys a list walks through.
+/// Which keys a list contains.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
     All,
-    /// Of an actor, as `created_by` has it.
+    /// Keys whose `created_by` is this actor.
     MadeBy(String),
     OfOwner(Uid),
     OfWorkspace(Uid),
 }
 
-/// Stores a new key with its first secret, sealed.
+/// Stores a new, sealed key with its first secret.
 pub fn insert(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -89,7 +89,7 @@ pub fn insert(
     }
 }
 
-/// Stores the newest secret of a key. The key is sealed again at the end of the transaction.
+/// Stores the newest secret of a key. The end of the transaction seals the key again.
 pub fn insert_secret(
     tx: &Write<'_>,
     id: KeyId,
@@ -112,7 +112,7 @@ fn insert_secret_values(tx: &Write<'_>, id: KeyId, values: &[Value; 7]) -> Resul
     Ok(())
 }
 
-/// A key by id, deleted ones too.
+/// A key by id, even if it is deleted.
 pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
     read.query_one(
         "SELECT id, number, name, description, workspace_uid, owner_uid, policy, catalog, scopes, read_only, enabled,
@@ -125,14 +125,14 @@ pub fn find(read: &Read, id: KeyId) -> Result<Option<Key>> {
     )
 }
 
-/// The id of the key that has a number, deleted ones too.
+/// The id of the key with this number, even if it is deleted.
 pub fn find_id_by_number(read: &Read, number: i64) -> Result<Option<KeyId>> {
     read.query_one("SELECT id FROM keys WHERE number = $1", &[&number], |row| {
         row.get("id")
     })
 }
 
-/// Ids after one, in their order.
+/// The ids that follow `after`, in ascending order.
 pub fn list_ids(
     read: &Read,
     source: &Source,
@@ -157,7 +157,7 @@ const IDS_OF_OWNER: &str =
 const IDS_OF_WORKSPACE: &str =
     "SELECT id FROM keys WHERE workspace_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
 
-/// The newest secret first.
+/// The secrets of a key, newest first.
 pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
     read.query(
         "SELECT digest, pepper, expires_at, until_first_use
@@ -169,7 +169,7 @@ pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
     )
 }
 
-/// The sealed copy of a key's newest secret, and that secret's digest.
+/// The encrypted copy of the newest secret of a key, and the digest of that secret.
 pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecret)>> {
     read.query_one(
         "SELECT sealed, sealing_key, digest, pepper
@@ -187,7 +187,7 @@ pub fn find_sealed(read: &Read, id: KeyId) -> Result<Option<(Sealed, StoredSecre
     )
 }
 
-/// Drops the sealed copies of all secrets under a policy.
+/// Deletes the encrypted copies of all secrets under a policy.
 pub fn delete_sealed(tx: &Write<'_>, policy: &str) -> Result<usize> {
     let keys = tx.query(
         "UPDATE secrets
@@ -228,8 +228,8 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Sets the uses that a key has left; `None` lifts the limit. A key that becomes counted, or is so no more, is sealed
-/// again at the end of the transaction, and so its caller records an event about it.
+/// Sets the remaining uses of a key; `None` removes the limit. If the key gains or loses its limit, the end of the
+/// transaction seals the key again; for this the caller must record an event about the key.
 pub fn update_uses(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -249,9 +249,10 @@ pub fn update_uses(
     seals::keys::update_uses(tx, peppers, id, uses_left)
 }
 
-/// Begins a grace period: the newest secret becomes the older one and loses its sealed copy, and one that was older
-/// ends.
-/// With `ends_at` in the past or present, no older secret stays.
+/// Starts a grace period: the newest secret becomes the older one and loses its encrypted copy, and the previous
+/// older secret is deleted.
+///
+/// If `ends_at` is now or in the past, no older secret is kept.
 pub fn retire_secrets(
     tx: &Write<'_>,
     id: KeyId,
@@ -274,7 +275,7 @@ pub fn retire_secrets(
     Ok(())
 }
 
-/// Ends the older secret of a key; `false` if there was none.
+/// Deletes the older secret of a key; `false` if there was none.
 pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     let changed = tx.execute(
         "DELETE FROM secrets WHERE key_id = $1 AND expires_at IS NOT NULL",
@@ -283,7 +284,8 @@ pub fn delete_older_secret(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     Ok(changed > 0)
 }
 
-/// Notes a rotation: when, what the newest secret looks like, and who did it.
+/// Records a rotation: its time, the hint of the newest secret, and, if the key rotated itself, the address of that
+/// request.
 pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE keys SET rotated_at = $1, hint = $2, self_rotated_from = $3 WHERE id = $4",
@@ -292,7 +294,7 @@ pub fn update_rotated(tx: &Write<'_>, key: &Key, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Ends the key for good; its digests go. `false` if it had ended already: the first time stands.
+/// Deletes the key for good, with its digests. `false` if it was deleted before; the first deletion time is kept.
 pub fn delete(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
     tx.execute("DELETE FROM secrets WHERE key_id = $1", &[&id])?;
     let changed = tx.execute(
@@ -302,7 +304,7 @@ pub fn delete(tx: &Write<'_>, id: KeyId, now: Timestamp) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Live keys of a policy in one workspace.
+/// The number of live keys of a policy in one workspace.
 pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64> {
     let found = read.query_one(
         "SELECT count(*) AS live FROM keys WHERE policy = $1 AND workspace_uid = $2 AND deleted_at IS NULL",
@@ -312,7 +314,8 @@ pub fn count_of_policy(read: &Read, policy: &str, workspace: Uid) -> Result<u64>
     Ok(found.unwrap_or(0))
 }
 
-/// Live keys of a policy that one user owns, expired ones not: whoever asks for a key an hour deletes none.
+/// The number of live keys of a policy that one user owns. Expired keys do not count, because a client that requests
+/// a new key every hour never deletes the old ones.
 pub fn count_of_owner(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> Result<u64> {
     let found = read.query_one(
         "SELECT count(*) AS live FROM keys
@@ -334,7 +337,7 @@ pub fn any_of_policy(read: &Read, policy: &str) -> Result<bool> {
     Ok(found == Some(true))
 }
 
-/// Names of the live keys of a policy in one workspace.
+/// The names of the live keys of a policy in one workspace.
 pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyId, String)>> {
     read.query(
         "SELECT id, name FROM keys WHERE policy = $1 AND workspace_uid = $2 AND deleted_at IS NULL",
@@ -343,7 +346,7 @@ pub fn list_names(read: &Read, policy: &str, workspace: Uid) -> Result<Vec<(KeyI
     )
 }
 
-/// Live keys of a user under policies whose keys are issued for a password.
+/// The live keys of a user under policies that issue keys for a password.
 pub fn list_of_password(read: &Read, owner: Uid) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT id
@@ -355,7 +358,7 @@ pub fn list_of_password(read: &Read, owner: Uid) -> Result<Vec<KeyId>> {
     )
 }
 
-/// Live keys of a workspace.
+/// The live keys of a workspace.
 pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT id FROM keys WHERE workspace_uid = $1 AND deleted_at IS NULL ORDER BY id",
@@ -364,8 +367,8 @@ pub fn list_of_workspace(read: &Read, workspace: Uid) -> Result<Vec<KeyId>> {
     )
 }
 
-/// Keys that an actor has made and that act on this server, deleted ones too: those of its own catalog, those that act for
-/// their owner, and those that only administrators issue.
+/// Keys, even deleted ones, that an actor created and that act on this server: keys of the server's own catalog, keys
+/// that act for their owner, and keys that only administrators issue.
 pub fn list_acting_made_by(read: &Read, catalog: &str, actor: &str) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT id FROM keys
@@ -379,7 +382,7 @@ pub fn list_acting_made_by(read: &Read, catalog: &str, actor: &str) -> Result<Ve
     )
 }
 
-/// As [`list_acting_made_by`], of the keys that a user owns.
+/// Does the same as [`list_acting_made_by`] for the keys that a user owns.
 pub fn list_acting_of_owner(read: &Read, catalog: &str, owner: Uid) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT id FROM keys
@@ -391,7 +394,7 @@ pub fn list_acting_of_owner(read: &Read, catalog: &str, owner: Uid) -> Result<Ve
     )
 }
 
-/// Live keys of a catalog.
+/// The live keys of a catalog.
 pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     read.query(
         "SELECT id FROM keys WHERE catalog = $1 AND deleted_at IS NULL ORDER BY id",
@@ -400,7 +403,7 @@ pub fn list_of_catalog(read: &Read, catalog: &str) -> Result<Vec<KeyId>> {
     )
 }
 
-/// Live keys of a catalog with an owner, by number; those of one owner if one is named.
+/// The live keys of a catalog that have an owner, by number; only those of `owner` if it is set.
 pub fn list_numbers(read: &Read, catalog: &str, owner: Option<Uid>) -> Result<Vec<(i64, KeyId)>> {
     let pair = |row: &Row<'_>| Ok((row.get("number")?, row.get("id")?));
     match owner {
@@ -418,7 +421,7 @@ pub fn list_numbers(read: &Read, catalog: &str, owner: Option<Uid>) -> Result<Ve
     }
 }
 
-/// Reads the columns in their order, which is the quickest.
+/// Reads the columns in the order of the query, which is fastest.
 pub(super) fn from_row(row: &Row<'_>) -> Result<Key> {
     Ok(Key {
         id: row.get("id")?,
@@ -456,7 +459,7 @@ fn scopes(row: &Row<'_>) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A list that cannot be read must not become "anywhere".
+/// A list that cannot be read is an error: the key must not become valid from every address.
 fn addresses(row: &Row<'_>) -> Result<Option<AddressList>> {
     let text: Option<String> = row.get("allowed_ips")?;
     text.map(|text| AddressList::parse("allowed_ips", text.split(' ')))

@@ -1,4 +1,4 @@
-//! Local state of this node and records of requests: usage, fingerprints of key files, idempotency keys.
+//! State of this node and records of requests: usage, fingerprints of key files, idempotency keys.
 
 use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// What is known of the use of a key.
+/// The recorded usage of a key.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
     pub use_count: u64,
@@ -17,12 +17,12 @@ pub struct Usage {
     pub last_used_ip: Option<String>,
 }
 
-/// What one interval adds to a key's usage.
+/// The usage that one interval adds to a key.
 #[derive(Clone, Debug)]
 pub struct UsageDelta {
     pub key: KeyId,
     pub uses: u64,
-    /// When and from where it was last used with success.
+    /// The time and the address of the last successful use.
     pub last_used: Option<(Timestamp, Option<IpAddr>)>,
     /// Verdicts by hour and code.
     pub verdicts: Vec<(i64, &'static str, u64)>,
@@ -36,7 +36,7 @@ pub struct HourRow {
     pub count: u64,
 }
 
-/// Adds the verdicts of all keys in one interval to the totals.
+/// Adds the verdicts on all keys in one interval to the totals.
 pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
     let mut sums: BTreeMap<(i64, &'static str), u64> = BTreeMap::new();
     for (hour, code, count) in deltas.iter().flat_map(|delta| &delta.verdicts) {
@@ -53,7 +53,7 @@ pub fn add_totals(tx: &Write<'_>, deltas: &[UsageDelta]) -> Result<()> {
     Ok(())
 }
 
-/// Adds an interval's usage. Keys that are gone are passed over.
+/// Adds the usage of one interval. Keys that no longer exist are skipped.
 pub fn add_usage(tx: &Write<'_>, delta: &UsageDelta) -> Result<()> {
     let (at, address) = match &delta.last_used {
         Some((at, address)) => (Some(*at), address.map(|address| address.to_string())),
@@ -97,7 +97,7 @@ pub fn find_usage(read: &Read, key: KeyId) -> Result<Usage> {
     Ok(found.unwrap_or_default())
 }
 
-/// Hourly totals of one key, oldest first, from an hour on and before another.
+/// The hourly totals of one key from `since_hour` to before `until_hour`, oldest first.
 pub fn list_hours(
     read: &Read,
     key: KeyId,
@@ -114,7 +114,7 @@ pub fn list_hours(
     )
 }
 
-/// Drops hourly totals before an hour.
+/// Deletes the hourly totals before an hour.
 pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
     tx.execute("DELETE FROM usage_totals WHERE hour < $1", &[&hour])?;
     tx.execute("DELETE FROM usage_hours WHERE hour < $1", &[&hour])
@@ -131,7 +131,7 @@ pub fn insert_peppers(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     Ok(())
 }
 
-/// Whether the pepper file is the one that this database was made with; says what is wrong otherwise.
+/// Checks that the pepper file is the one with which this database was created; the error explains the difference.
 pub fn check_peppers(read: &Read, peppers: &Peppers) -> Result<()> {
     let stored = read.query(
         "SELECT version, fingerprint FROM peppers",
@@ -156,7 +156,8 @@ pub fn insert_sealing_keys(tx: &Write<'_>, keys: &SealingKeys) -> Result<()> {
     Ok(())
 }
 
-/// Whether the sealing key file is the one that this database was made with; says what is wrong otherwise.
+/// Checks that the sealing key file is the one with which this database was created; the error explains the
+/// difference.
 pub fn check_sealing_keys(read: &Read, keys: &SealingKeys) -> Result<()> {
     let stored = read.query(
         "SELECT version, fingerprint FROM sealing_keys",
@@ -196,7 +197,7 @@ fn fingerprint_from_row(row: &Row<'_>) -> Result<(u32, [u8; 32])> {
     Ok((row.get("version")?, row.get("fingerprint")?))
 }
 
-/// What an earlier POST with the same Idempotency-Key did: the digest of its request and what it made.
+/// The effect of an earlier POST with the same Idempotency-Key: the digest of that request, and what it created.
 pub fn find_idempotent(
     read: &Read,
     actor: &str,
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(find_usage(&read, KeyId(2)).unwrap().use_count, 0);
         let hours = list_hours(&read, KeyId(1), 0, 10).unwrap();
         assert_eq!(hours.iter().map(|row| row.count).collect::<Vec<_>>(), [5]);
-        // The totals are of all.
+        // The totals cover all keys.
         for _ in 0..2 {
             add_totals(&read.write(), &deltas).unwrap();
         }

@@ -1,12 +1,14 @@
-//! The only SQL. One file an aggregate; reads take [`Read`], writes take [`Write`].
+//! The only SQL of the project. Each aggregate has one file; read functions take [`Read`], write functions take
+//! [`Write`].
 //!
-//! `sqlite.rs` alone names rusqlite. SQL is literal text with `$1 …` in the order of first use, kept to what
-//! SQLite and PostgreSQL both understand.
+//! Only `sqlite/` names rusqlite. SQL is literal text with parameters `$1 …` in the order of first use, and uses only
+//! what both SQLite and PostgreSQL understand.
 //!
-//! This file is the store as a whole: one thread that writes (`writer`), a few connections that read. Whoever changes something hands a closure to the writer. Closures that wait at the same time run one after
-//! the other, each in a savepoint, and are committed together with one sync of the disk. Before the commit
-//! the index prepares what it will hold; after the commit it is put in place; only then are the callers
-//! answered. So whatever was acknowledged is durable and in force.
+//! This file is the store as a whole: one thread that writes (`writer`) and a few connections that read. To change
+//! something, a caller hands a closure to the writer. The writer runs the closures that wait at the same time one
+//! after the other, each in a savepoint, and commits them together with one sync of the disk. Before the commit the
+//! index prepares its new content; after the commit the new content is put in place; only then do the callers get
+//! their answers. So every acknowledged change is durable and in force.
 
 pub mod audit;
 pub mod browse;
@@ -51,11 +53,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Changes of each [`Urgency`] that may wait for the writer; beyond that the answer is "unavailable, try again".
+/// The number of changes of each [`Urgency`] that may wait for the writer. Further changes are refused as
+/// unavailable.
 const QUEUE_MAX: usize = 1024;
-/// Idle connections that read.
+/// The number of idle connections for reading.
 const READERS_MAX: usize = 4;
-/// How long a store that is closed waits for queries that run.
+/// How long closing the store waits for running queries.
 const READING_ENDS: Duration = Duration::from_secs(2);
 
 /// How a change reaches the disk.
@@ -63,12 +66,12 @@ const READING_ENDS: Duration = Duration::from_secs(2);
 pub enum Durability {
     /// On the disk before it is acknowledged.
     Full,
-    /// Written, but not synced: it may be lost with the power, never with the process.
+    /// Written, but not synced: a power failure can lose the change, the end of the process cannot.
     Relaxed,
 }
 
-/// Prepares the index for what a transaction touched, with the transaction's own eyes; the returned closure
-/// puts it in place and cannot fail.
+/// Prepares the index for what a transaction touched, reading inside that transaction. The returned closure puts the
+/// new content in place and cannot fail.
 pub type Publish = Box<dyn Fn(&Read, &[Target]) -> Result<Box<dyn FnOnce()>> + Send>;
 
 /// One SQLite database, open for reading and writing.
@@ -77,14 +80,15 @@ pub struct Store {
     jobs: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Readers>,
-    /// Told whenever a query has ended.
+    /// Notified whenever a query has ended.
     query_ended: Condvar,
-    /// A connection that reads and is open from the start: should the file vanish, its contents can still be saved.
+    /// A read connection that is open from the start. If the database file disappears, its content can still be
+    /// saved.
     anchor: Mutex<Option<Read>>,
     place: Arc<Place>,
     book: Arc<Book>,
     reserve: Arc<Reserve>,
-    /// What this store counts, and all else that is counted of its server.
+    /// The counters of this store and of the rest of the server.
     pub figures: Arc<Figures>,
 }
 
@@ -96,7 +100,7 @@ struct Readers {
     closed: bool,
 }
 
-/// Refuses what waits when the writer ends, whatever ends it.
+/// Refuses the waiting changes when the writer ends for any reason.
 struct EndsWithWriter(Arc<Queue>);
 
 impl Drop for EndsWithWriter {
@@ -106,10 +110,10 @@ impl Drop for EndsWithWriter {
     }
 }
 
-/// A query that runs. Dropped when it has ended, by a panic too.
+/// A running query. It is dropped when the query has ended, even by a panic.
 struct Running<'a>(&'a Store);
 
-/// A digest and the version of its pepper, out of the columns that all secrets have.
+/// Reads the digest and its pepper version from the columns that all tables with secrets have.
 fn stored_secret(row: &Row<'_>) -> Result<StoredSecret> {
     Ok(StoredSecret {
         digest: Digest(row.get("digest")?),
@@ -118,15 +122,16 @@ fn stored_secret(row: &Row<'_>) -> Result<StoredSecret> {
 }
 
 impl Store {
-    /// Makes a new database; the file must not exist yet.
+    /// Creates a new database; the file must not exist yet.
     pub fn create(path: &Path) -> Result<()> {
         sqlite::create(path)
     }
 
-    /// Opens an existing database, brings it to the current schema, and starts its writer, which seals rows under the
-    /// pepper. `now` is the time of the event if it was migrated.
+    /// Opens an existing database, migrates it to the current schema, and starts its writer, which seals rows with
+    /// the pepper. If a migration is necessary, `now` is the time of its event.
     pub fn open(path: &Path, files: &KeyFiles, now: Timestamp, publish: Publish) -> Result<Store> {
-        // Before any connection: closing a file of ours would drop the locks of one.
+        // This check must come before any connection: when we close a file, the process loses the locks of its
+        // connections to that file.
         sqlite::check_header(path)?;
         let figures = Arc::new(Figures::default());
         let connection = sqlite::open_writer(path, |read| {
@@ -134,7 +139,7 @@ impl Store {
         })?;
         let place = Arc::new(Place::of(path));
         let anchor = sqlite::open_reader(path)?;
-        // Only a connection that has read has the log open too.
+        // A connection has the log open only after its first read.
         anchor.batch("SELECT count(*) FROM sqlite_schema")?;
         let book = Arc::new(Book::default());
         let reserve = Arc::new(Reserve::default());
@@ -173,7 +178,7 @@ impl Store {
         })
     }
 
-    /// Runs a change and returns when it is committed and published. An error undoes this change alone.
+    /// Runs a change and returns when it is committed and published. An error undoes only this change.
     pub fn write<T: Send + 'static>(
         &self,
         durability: Durability,
@@ -182,14 +187,14 @@ impl Store {
         self.write_in(Urgency::Usual, durability, work)
     }
 
-    /// As [`Store::write`], with a say in when.
+    /// Does the same as [`Store::write`] with a chosen urgency.
     pub fn write_in<T: Send + 'static>(
         &self,
         urgency: Urgency,
         durability: Durability,
         work: impl FnOnce(&Write<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // The answer lies beside the channel, which is then the same one for all types of answers.
+        // The answer is stored outside the channel, so one channel type serves all types of answers.
         let (tell, told) = sync_channel::<()>(1);
         let answer = Arc::new(Mutex::new(None::<Result<T>>));
         let answered = answer.clone();
@@ -198,7 +203,7 @@ impl Store {
             let succeeded = result.is_ok();
             let answer = Box::new(move |committed: Result<()>| {
                 *lock(&answered) = Some(committed.and(result));
-                // The caller may have gone away; the change stands all the same.
+                // The change stands even if the caller no longer waits.
                 let _ = tell.send(());
             });
             Ran {
@@ -214,7 +219,7 @@ impl Store {
         })
     }
 
-    /// Hands a change over to the writer and waits until it has told the end of it.
+    /// Hands a change to the writer and waits until the writer has finished it.
     fn carry_out(&self, urgency: Urgency, job: Job, told: &Receiver<()>) -> Result<()> {
         match self.jobs.push(urgency, job) {
             Ok(()) => {
@@ -227,7 +232,8 @@ impl Store {
             }
             Err(Refused::Closed) => return Err(stopped()),
         }
-        // Without an answer the writer has dropped the change, and its end of the channel.
+        // If the writer drops the change without an answer, it also drops its end of the channel, and this call
+        // returns.
         let _ = told.recv();
         Ok(())
     }
@@ -241,7 +247,7 @@ impl Store {
         result
     }
 
-    /// A connection in a transaction of its own: lists that take two queries see one state of the database.
+    /// A connection with an open transaction, so that lists which need two queries see one state of the database.
     fn reader(&self, idle: Option<Read>) -> Result<Read> {
         let connection = match idle {
             Some(connection) => connection,
@@ -272,8 +278,8 @@ impl Store {
         Ok((readers.idle.pop(), Running(self)))
     }
 
-    /// Copies the database into an empty file; see [`Read::copy_to`]. Uses the connection that is open from the start,
-    /// so that even a database whose file is gone can be saved. One copy at a time.
+    /// Copies the database into an empty file; see [`Read::copy_to`]. It uses the connection that is open from the
+    /// start, so the database can be saved even if its file is gone. Only one copy runs at a time.
     pub fn copy_to(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Vec<Foreign>> {
         let Ok(anchor) = self.anchor.try_lock() else {
             return Err(Error::Conflict(
@@ -284,12 +290,12 @@ impl Store {
         anchor.copy_to(path, progress)
     }
 
-    /// What the file of tombstones says; `None` if there is no such file.
+    /// What the tombstone file records; `None` if there is no such file.
     pub fn tombstones(&self) -> Result<Option<Tombstones>> {
         self.book.read()
     }
 
-    /// Where the database is.
+    /// The path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -299,8 +305,8 @@ impl Store {
         self.place.check()
     }
 
-    /// Refuses a file that is not wholly a database of ours, and brings it to the current schema. `now` is the time of
-    /// the event if it was migrated. Returns what was removed from it, because it is not Latchkey's.
+    /// Refuses a file that is not entirely a Latchkey database, and migrates it to the current schema. If a migration
+    /// is necessary, `now` is the time of its event. Returns the foreign objects that were removed from the file.
     pub fn check_backup(path: &Path, files: &KeyFiles, now: Timestamp) -> Result<Vec<Foreign>> {
         sqlite::check_backup(path, |read| {
             migrations::run(read, path, files, now, migrations::STEPS)
@@ -312,46 +318,48 @@ impl Store {
         work(&sqlite::open_reader(path)?)
     }
 
-    /// Notes from now on what ends, in a file of its own, and what has ended since the file was last written.
+    /// Starts to record tombstones in a file of their own, and adds what has ended since the file was last written.
     ///
-    /// Returns what the file holds if the database is not the one that it was written for: an older copy has been put
-    /// in its place, and lets in whom it should not until all of that is closed again.
+    /// If the database is not the one that the file was written for, returns what the file records. In this case an
+    /// older copy has replaced the database, and it grants access that was withdrawn until that access is withdrawn
+    /// again.
     pub fn keep_tombstones(&self, path: &Path) -> Result<Option<Tombstones>> {
         let (file, known) = tombstones::TombstoneFile::open(path)?;
         self.read(|read| self.book.open(file, known, read))
     }
 
-    /// Keeps room on the disk from now on for changes that only take something away, in a file of its own.
+    /// Starts to reserve disk space, in a file of its own, for changes that only take something away.
     pub fn keep_reserve(&self, path: &Path) -> Result<()> {
         self.reserve.keep(path)
     }
 
-    /// Writes the file of tombstones again without the lines that say nothing more, if there are many of them.
+    /// Rewrites the tombstone file without superfluous lines, if there are many of them.
     pub fn compact_tombstones(&self) -> Result<()> {
         self.book.compact()
     }
 
-    /// Looks whether the database in the folder is still the one that is open, and logs it if not.
+    /// Checks that the database in the folder is still the one that is open, and logs a difference.
     pub fn watch(&self) {
         self.place.watch();
     }
 
-    /// Bytes that are free to this process where the database is; `None` if the system does not tell.
+    /// Bytes that this process can still write in the file system of the database; `None` if the system does not
+    /// report it.
     pub fn free_bytes(&self) -> Option<u64> {
         let folder = self.path.parent().unwrap_or(&self.path);
         let room = rustix::fs::statvfs(folder).ok()?;
         Some(room.f_bavail.saturating_mul(room.f_frsize))
     }
 
-    /// Whether nothing is read or changed any more.
+    /// Whether the store is closed for reading and writing.
     pub fn is_closed(&self) -> bool {
         lock(&self.readers).closed
     }
 
-    /// Finishes the changes that wait and closes the database. Later changes and queries are refused.
+    /// Finishes the waiting changes and closes the database. Later changes and queries are refused.
     pub fn close(&self) {
-        // The last connection to close removes the write-ahead log, and only the writer may: the readers go before
-        // the writer is told, unless a query takes too long.
+        // The last connection to close removes the write-ahead log, and only the writer is able to. So the readers
+        // close before the writer, unless a query takes too long.
         let mut readers = lock(&self.readers);
         readers.closed = true;
         readers.idle.clear();
@@ -377,7 +385,7 @@ impl Drop for Running<'_> {
 }
 
 impl Drop for Store {
-    /// A start that fails half way leaves no log behind either.
+    /// Closes the store, so that a start that fails half-way leaves no write-ahead log behind.
     fn drop(&mut self) {
         self.close();
     }

@@ -1,19 +1,19 @@
-//! Names that have become free: user names and slugs of workspaces. Other programs may know the former holder by this
-//! name (a proxy that asks for `?workspace=SLUG`, an application that stores user names), so a free name is not simply
-//! given again.
+//! Retired names: user names and slugs of workspaces that were in use before. Other programs may still use such a
+//! name for its former holder (a proxy that sends `?workspace=SLUG`, an application that stores user names), so a
+//! retired name is not simply assigned again.
 
 use super::{Read, Write};
 use crate::domain::audit::Kind;
 use crate::domain::uid::Uid;
 use crate::error::Result;
 
-/// A name that was in use, and what had it last; `None` if that is not known any more.
+/// A retired name and its last holder; `None` if the holder is not known.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Retired {
     pub holder: Option<Uid>,
 }
 
-/// Remembers a name that a user or workspace gives up, by its end or by a new name.
+/// Retires a name when its user or workspace is deleted or renamed.
 pub fn retire(tx: &Write<'_>, kind: Kind, name: &str, holder: Uid) -> Result<()> {
     tx.execute(
         "INSERT INTO retired_names (kind, name, holder_uid)
@@ -24,7 +24,7 @@ pub fn retire(tx: &Write<'_>, kind: Kind, name: &str, holder: Uid) -> Result<()>
     Ok(())
 }
 
-/// Remembers a name of which only this is known: that something had it.
+/// Retires a name whose former holder is not known.
 pub fn retire_unknown(tx: &Write<'_>, kind: Kind, name: &str) -> Result<()> {
     tx.execute(
         "INSERT INTO retired_names (kind, name, holder_uid) VALUES ($1, $2, NULL) ON CONFLICT DO NOTHING",
@@ -33,7 +33,7 @@ pub fn retire_unknown(tx: &Write<'_>, kind: Kind, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a name was in use before.
+/// The retired entry of a name, if the name was in use before.
 pub fn find(read: &Read, kind: Kind, name: &str) -> Result<Option<Retired>> {
     read.query_one(
         "SELECT holder_uid FROM retired_names WHERE kind = $1 AND name = $2",

@@ -1,10 +1,11 @@
-//! The latest numbers that were given; see [`crate::domain::keeping::numbers`].
+//! The highest assigned number of each series; see [`crate::domain::keeping::numbers`].
 
 use super::{Read, Row, Write};
 use crate::domain::keeping::numbers::{Numbers, Series};
 use crate::error::{Error, Result};
 
-/// The number of the next key, user or authenticator. It is noted outside the database before the transaction is acknowledged.
+/// Assigns the number of the next key, user or authenticator. The number is recorded outside the database before the
+/// transaction is acknowledged.
 pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
     let next = tx.query_one(
         "INSERT INTO numbers (series, last)
@@ -23,7 +24,7 @@ pub fn next_of_keys(tx: &Write<'_>) -> Result<i64> {
     given(tx, Series::Keys, next)
 }
 
-/// The number of the next workspace; deleted ones keep theirs.
+/// Assigns the number of the next workspace. Deleted workspaces keep their numbers.
 pub fn next_of_workspaces(tx: &Write<'_>) -> Result<i64> {
     let next = tx.query_one(
         "INSERT INTO numbers (series, last)
@@ -40,7 +41,7 @@ pub fn next_of_workspaces(tx: &Write<'_>) -> Result<i64> {
     given(tx, Series::Workspaces, next)
 }
 
-/// The latest of each series.
+/// The highest assigned number of each series.
 pub fn latest(read: &Read) -> Result<Numbers> {
     let mut latest = Numbers::default();
     let rows = read.query("SELECT series, last FROM numbers", &[], |row| {
@@ -54,7 +55,7 @@ pub fn latest(read: &Read) -> Result<Numbers> {
     Ok(latest)
 }
 
-/// Numbers go on after these.
+/// Raises the highest assigned numbers, so that the series continue after these.
 pub fn raise(tx: &Write<'_>, numbers: Numbers) -> Result<()> {
     for series in Series::ALL {
         tx.execute(

@@ -1,4 +1,4 @@
-//! Rows of refresh tokens, and the ends that they share with sessions.
+//! Rows of refresh tokens, and the deletions that cover both refresh tokens and sessions.
 
 use super::seals::bearers;
 use super::{Read, Row, Write, stored_secret};
@@ -32,7 +32,8 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result
     bearers::put_refresh_token(tx, peppers, token.id)
 }
 
-/// The session that each session and each refresh token says it is of, whose they are, and who acts as that user.
+/// For each session and each refresh token: the session, the user to whom it belongs, and the user who acts as that
+/// user.
 pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
     read.query(
         "SELECT id, user_uid, acting_uid FROM sessions
@@ -42,7 +43,7 @@ pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
     )
 }
 
-/// A refresh token by id, used ones too, if it is what Latchkey last wrote.
+/// A refresh token by id, even if it was used, provided that it matches its seal.
 pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<RefreshToken>> {
     let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
@@ -70,7 +71,7 @@ pub fn find_family(read: &Read, session: KeyId) -> Result<Option<KeyId>> {
     )
 }
 
-/// Tokens of a family that were issued after a time.
+/// The number of tokens of a family that were issued after a time.
 pub fn count_issued(read: &Read, family: KeyId, since: Timestamp) -> Result<u64> {
     let found = read.query_one(
         "SELECT count(*) AS issued FROM refresh_tokens WHERE family = $1 AND issued_at > $2",
@@ -80,7 +81,7 @@ pub fn count_issued(read: &Read, family: KeyId, since: Timestamp) -> Result<u64>
     Ok(found.unwrap_or(0))
 }
 
-/// Marks a token as exchanged; `false` if it was before: the first time stands.
+/// Marks a token as exchanged; `false` if it was exchanged before: the first time is kept.
 pub fn update_used(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE refresh_tokens SET used_at = $1 WHERE id = $2 AND used_at IS NULL",
@@ -92,7 +93,7 @@ pub fn update_used(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp)
     Ok(changed == 1)
 }
 
-/// Ends a sign-in with all that came of it; the ids of its access tokens.
+/// Ends a sign-in and everything that was derived from it; returns the ids of its access tokens.
 pub fn delete_family(tx: &Write<'_>, family: KeyId) -> Result<Vec<KeyId>> {
     let ended = tx.query(
         "DELETE FROM sessions
@@ -105,7 +106,8 @@ pub fn delete_family(tx: &Write<'_>, family: KeyId) -> Result<Vec<KeyId>> {
     Ok(ended)
 }
 
-/// Ends all sessions of a user, those in which he acts as another among them, and what they could be renewed with; the ids of the sessions.
+/// Deletes all sessions of a user, including those in which the user acts as another user, and the refresh tokens
+/// that could renew them. Returns the ids of the sessions.
 pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<Vec<KeyId>> {
     tx.execute("DELETE FROM refresh_tokens WHERE user_uid = $1", &[&user])?;
     tx.query(
@@ -115,7 +117,7 @@ pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<Vec<KeyId>> {
     )
 }
 
-/// As [`delete_of_user`], but for one session and the sign-in that it belongs to.
+/// Does the same as [`delete_of_user`], except for one session and the sign-in that it belongs to.
 pub fn delete_of_user_but(tx: &Write<'_>, user: Uid, kept: KeyId) -> Result<Vec<KeyId>> {
     let family = find_family(tx, kept)?.unwrap_or(kept);
     let ended = tx.query(
@@ -135,7 +137,8 @@ pub fn delete_of_user_but(tx: &Write<'_>, user: Uid, kept: KeyId) -> Result<Vec<
     Ok(ended)
 }
 
-/// Ends all sessions that an authenticator began, and what they could be renewed with; the ids of the sessions.
+/// Deletes all sessions that an authenticator began, and the refresh tokens that could renew them. Returns the ids of
+/// the sessions.
 pub fn delete_of_authenticator(tx: &Write<'_>, number: i64) -> Result<Vec<KeyId>> {
     tx.execute(
         "DELETE FROM refresh_tokens WHERE authenticator = $1",
@@ -148,7 +151,7 @@ pub fn delete_of_authenticator(tx: &Write<'_>, number: i64) -> Result<Vec<KeyId>
     )
 }
 
-/// Removes what has expired; nothing refers to it.
+/// Deletes expired refresh tokens; no other row refers to them.
 pub fn delete_expired(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
     tx.execute("DELETE FROM refresh_tokens WHERE expires_at <= $1", &[&now])
 }

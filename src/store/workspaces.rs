@@ -25,7 +25,7 @@ pub fn insert(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// A workspace by uid, deleted ones not.
+/// A workspace by uid, unless it is deleted.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
     read.query_one(
         "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
@@ -36,7 +36,7 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<Workspace>> {
     )
 }
 
-/// A workspace by slug, deleted ones not.
+/// A workspace by slug, unless it is deleted.
 pub fn find_by_slug(read: &Read, slug: &str) -> Result<Option<Workspace>> {
     read.query_one(
         "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
@@ -47,7 +47,7 @@ pub fn find_by_slug(read: &Read, slug: &str) -> Result<Option<Workspace>> {
     )
 }
 
-/// Every workspace that is not deleted, parents before their children being no part of the promise.
+/// Every workspace that is not deleted, by slug. A parent does not necessarily come before its children.
 pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     read.query(
         "SELECT uid, number, slug, name, parent_uid, enabled, created_at, updated_at
@@ -59,7 +59,7 @@ pub fn list(read: &Read) -> Result<Vec<Workspace>> {
     )
 }
 
-/// Writes the members that an edit may change. A slug that is given up is retired.
+/// Writes the members that an edit may change. If the slug changes, the old one is retired.
 pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     if let Some(before) = find(tx, workspace.uid)?
         && before.slug != workspace.slug
@@ -82,7 +82,8 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Ends a workspace for good, and retires its slug. `false` if it had ended already: the first time stands.
+/// Deletes a workspace for good and retires its slug. `false` if it was deleted before; the first deletion time is
+/// kept.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     if let Some(before) = find(tx, uid)? {
         names::retire(tx, Kind::Workspace, &before.slug, uid)?;
@@ -94,7 +95,7 @@ pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Whether a workspace has neither workspaces below it, nor live keys, nor users at home in it.
+/// Whether a workspace has no workspaces below it, no live keys, and no users whose home it is.
 pub fn is_empty(read: &Read, uid: Uid) -> Result<bool> {
     let found = read.query_one(
         "SELECT EXISTS (SELECT 1 FROM workspaces WHERE parent_uid = $1 AND deleted_at IS NULL)

@@ -1,4 +1,4 @@
-//! Cutting the oldest events off the audit log.
+//! Pruning the audit log: this file deletes the oldest events.
 
 use super::{CHECKPOINT, Mark, find, sealed_text};
 use crate::domain::key::pepper::Peppers;
@@ -6,17 +6,18 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::{Read, Write};
 
-/// Where a cut ends.
+/// Where a cut ends: all events before this point are deleted.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
-    /// Before the first event of this time or later.
+    /// Delete the events before the first one whose time is this time or later.
     Before(Timestamp),
-    /// Before the newest so many events.
+    /// Keep this many of the newest events and delete the others.
     Keep(u64),
 }
 
-/// Cuts off the oldest events, `most` of them at most, and seals the place where the chain now begins. Returns the
-/// number and the hash of the last one that was cut, and how many were; `None` if there was nothing to cut.
+/// Deletes the oldest events up to the cut, but at most `most` of them, and seals the new start of the chain as its
+/// checkpoint. Returns the number and the hash of the last deleted event, and how many events were deleted; `None` if
+/// there was nothing to delete.
 pub fn prune(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -53,10 +54,12 @@ pub fn prune(
     Ok(Some((mark, count)))
 }
 
-/// The number of the last event that a cut takes; where it takes none, one below the first event there is, or less.
+/// The number of the last event that the cut deletes. If the cut deletes no event, the number is lower than that of
+/// the first event.
 pub fn last(read: &Read, cut: Cut) -> Result<i64> {
     let last = match cut {
-        // Numbers decide the order, and a clock may have fallen back: what comes after a newer event stays.
+        // Event numbers decide the order. If the clock went back, an event with an old time can follow a newer event;
+        // such an event is kept.
         Cut::Before(time) => read.query_one(
             "SELECT coalesce((SELECT min(seq) - 1 FROM audit_events WHERE at >= $1),
                              (SELECT max(seq) FROM audit_events), 0) AS last",
@@ -72,7 +75,7 @@ pub fn last(read: &Read, cut: Cut) -> Result<i64> {
     Ok(last.unwrap_or(0))
 }
 
-/// How many events there are.
+/// The number of events in the audit log.
 pub fn count(read: &Read) -> Result<i64> {
     let ends = super::ends(read)?;
     Ok(ends.map_or(0, |(first, last)| last - first + 1))

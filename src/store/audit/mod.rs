@@ -1,4 +1,4 @@
-//! The audit log: appending, reading, cutting off what is old, and walking the chain.
+//! The audit log: appending, reading and pruning events, and verifying the hash chain.
 
 mod cut;
 
@@ -11,11 +11,11 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 
-/// What a new event says; number and previous hash are given when it is appended.
+/// The content of a new event. [`append`] sets its number and the hash of the previous event.
 pub type Draft = Event;
 
-/// Appends an event: numbers it, binds it to the one before, seals the new head, and notes its target for
-/// the index.
+/// Appends an event: assigns its number, links it to the previous event, seals the new head of the chain, and notes
+/// the event's target for the index.
 pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
     let (seq, previous) = head(tx)?.map_or((0, GENESIS), |head| (head.seq, head.hash));
     let event = Event {
@@ -42,7 +42,7 @@ pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
     Ok(())
 }
 
-/// Numbers of events before one, the newest first; of one workspace, or of all.
+/// The numbers of events before the event `before`, newest first: those of one workspace, or of all workspaces.
 pub fn list_numbers(
     read: &Read,
     workspace: Option<Uid>,
@@ -61,7 +61,7 @@ const NUMBERS: &str = "SELECT seq FROM audit_events WHERE seq < $1 ORDER BY seq 
 const NUMBERS_OF_WORKSPACE: &str =
     "SELECT seq FROM audit_events WHERE workspace_uid = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
 
-/// The numbers of the oldest and of the newest event that there are.
+/// The numbers of the oldest and of the newest event.
 pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
     let sql = "SELECT (SELECT min(seq) FROM audit_events) AS first, (SELECT max(seq) FROM audit_events) AS last";
     let ends: Option<(Option<i64>, Option<i64>)> =
@@ -69,8 +69,8 @@ pub fn ends(read: &Read) -> Result<Option<(i64, i64)>> {
     Ok(ends.and_then(|(first, last)| first.zip(last)))
 }
 
-/// Walks the whole chain, from the place where it was last cut. `Ok` is the number of events there are, `Err` names
-/// the first row that is not what it was, or a missing end.
+/// Verifies the whole chain, from the checkpoint of the last cut if there is one. `Ok` is the number of events; `Err`
+/// names the first row that was changed or is missing.
 pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64, String>> {
     let start = match checkpoint(read)? {
         None => (0, GENESIS),
@@ -113,7 +113,8 @@ pub fn verify(read: &Read, peppers: &Peppers) -> Result<std::result::Result<i64,
     })
 }
 
-/// The link after `last` in a chain that begins after event `start`, or what is wrong with it.
+/// Verifies the row that follows the link `last`, in a chain that begins after event `start`. Returns the new link,
+/// or what is wrong with the row.
 fn follow(
     row: &Row<'_>,
     start: i64,
@@ -128,13 +129,13 @@ fn follow(
         return Err(format!("event {expected} is missing"));
     }
     if event.previous != last.1 {
-        // The row itself still fits its own number, so what changed is the one it refers to.
+        // This row still has the number that it should have, so it is the previous row that was changed.
         return Err(format!("event {} was changed", last.0.max(start + 1)));
     }
     Ok((event.seq, event.hash()))
 }
 
-/// An end of the chain: the number and the hash of an event, sealed under the pepper.
+/// The start or the end of the chain: the number and the hash of an event, sealed with the pepper.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub seq: i64,
@@ -142,7 +143,7 @@ pub struct Mark {
     seal: [u8; 32],
 }
 
-/// What a mark is of, so that one cannot be put in the place of the other.
+/// What a mark seals. The two purposes differ, so a mark of one kind is not accepted in the place of the other.
 const HEAD: &str = "audit";
 /// See [`HEAD`].
 const CHECKPOINT: &str = "audit checkpoint";
@@ -171,7 +172,7 @@ pub(super) fn newest(read: &Read) -> Result<Option<Event>> {
     }
 }
 
-/// The event of a number.
+/// The event with this number.
 pub fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
     read.query_one(
         "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
@@ -183,7 +184,7 @@ pub fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
     )
 }
 
-/// Any version of the pepper will do: a mark may be older than the newest.
+/// Accepts a seal under any version of the pepper, because the mark can be older than the newest version.
 fn sealed(peppers: &Peppers, what: &str, mark: &Mark) -> bool {
     let text = sealed_text(what, mark.seq, &mark.hash);
     peppers
@@ -294,7 +295,7 @@ mod tests {
         check_after(|_, _| {}, tampering, expected);
     }
 
-    /// Tampers with five events of which the first three were cut.
+    /// Tampers with a log of five events of which the first three were cut.
     #[track_caller]
     fn check_cut(tampering: &str, expected: std::result::Result<i64, &str>) {
         let cut = |read: &Read, peppers: &Peppers| {
@@ -378,7 +379,7 @@ mod tests {
         );
         check_cut("DELETE FROM audit_events", Err("event 4 is missing"));
         check_cut("DELETE FROM audit_checkpoint", Err("event 1 is missing"));
-        // Somebody without the pepper cuts further, or puts one mark in the place of the other.
+        // An attacker without the pepper cuts further, or replaces one mark with the other.
         check_cut(
             "UPDATE audit_checkpoint SET seq = 4, hash = (SELECT previous FROM audit_events WHERE seq = 5);
              DELETE FROM audit_events WHERE seq = 4",
@@ -405,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_cut_ends_before_the_first_event_that_is_young_enough() {
-        // The events are of 999, 998 … 995: the clock fell.
+        // The times of the events are 999, 998 … 995, because the clock went back.
         for (cut, left) in [
             (Cut::Before(Timestamp(995)), 5),
             (Cut::Before(Timestamp(999)), 5),

@@ -1,4 +1,4 @@
-//! Orders that lists for people have, and memory does not know.
+//! Lists for the console in orders that the index does not have, such as by age and by last use.
 
 use super::{Read, Row, Write};
 use crate::domain::key::KeyId;
@@ -6,12 +6,12 @@ use crate::domain::key::verdict::Code;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// Where a key stands by its age: the newest have the greatest number.
+/// The position of a key in the order of age. Newer keys have greater numbers.
 pub type ByAge = (i64, KeyId);
-/// Where a key stands by its last use.
+/// The position of a key in the order of last use.
 pub type ByUse = (Timestamp, KeyId);
 
-/// Some keys, deleted ones too, the newest first, that are older than a place.
+/// Up to `limit` keys that come after a position in the order of age, newest first. Deleted keys are included.
 pub fn list_newest(read: &Read, before: ByAge, limit: u32) -> Result<Vec<ByAge>> {
     read.query(
         "SELECT number, id FROM keys WHERE number < $1 ORDER BY number DESC LIMIT $2",
@@ -20,12 +20,13 @@ pub fn list_newest(read: &Read, before: ByAge, limit: u32) -> Result<Vec<ByAge>>
     )
 }
 
-/// Where a key stands by its age.
+/// The position of a key in the order of age.
 pub fn find_age(read: &Read, id: KeyId) -> Result<Option<ByAge>> {
     read.query_one("SELECT number, id FROM keys WHERE id = $1", &[&id], by_age)
 }
 
-/// Some keys, the one used last first, that were used before a place.
+/// Up to `limit` keys that were used before a position in the order of last use. The most recently used key comes
+/// first.
 pub fn list_last_used(read: &Read, before: ByUse, limit: u32) -> Result<Vec<ByUse>> {
     read.query(
         "SELECT last_used_at, key_id
@@ -38,7 +39,7 @@ pub fn list_last_used(read: &Read, before: ByUse, limit: u32) -> Result<Vec<ByUs
     )
 }
 
-/// Where a key stands by its last use; `None` if it never was used.
+/// The position of a key in the order of last use; `None` if it was never used.
 pub fn find_last_used(read: &Read, id: KeyId) -> Result<Option<ByUse>> {
     read.query_one(
         "SELECT last_used_at, key_id FROM key_usage WHERE key_id = $1 AND last_used_at IS NOT NULL",
@@ -47,7 +48,7 @@ pub fn find_last_used(read: &Read, id: KeyId) -> Result<Option<ByUse>> {
     )
 }
 
-/// Verdicts of all keys in one hour: how many let in, how many refused.
+/// The verdicts on all keys in one hour: how many requests were accepted, and how many refused.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct HourTotal {
     /// Hours since 1970.
@@ -56,7 +57,7 @@ pub struct HourTotal {
     pub refused: u64,
 }
 
-/// Totals by hour, oldest first, from an hour on; hours without any are left out.
+/// The totals by hour, oldest first, starting with hour `since_hour`. Hours without verdicts are left out.
 pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
     read.query(
         "SELECT hour,
@@ -77,7 +78,8 @@ pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
     )
 }
 
-/// Whether keys of a policy have a page of their own in the console: it is switched on, or there are some.
+/// Whether the console shows a page for the keys of a policy: the page is switched on, or there are live keys under
+/// the policy.
 pub fn has_page(read: &Read, policy: &str) -> Result<bool> {
     let found = read.query_one(
         "SELECT EXISTS (SELECT 1 FROM console_pages WHERE policy = $1)
@@ -88,7 +90,7 @@ pub fn has_page(read: &Read, policy: &str) -> Result<bool> {
     Ok(found.unwrap_or(false))
 }
 
-/// Whether the page is switched on, with or without keys.
+/// Whether the page of a policy is switched on, regardless of its keys.
 pub fn is_page_on(read: &Read, policy: &str) -> Result<bool> {
     let found = read.query_one(
         "SELECT 1 AS is_on FROM console_pages WHERE policy = $1",
@@ -98,7 +100,7 @@ pub fn is_page_on(read: &Read, policy: &str) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// Switches the page on. `false` if it was.
+/// Switches the page of a policy on; `false` if it was on already.
 pub fn insert_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
     let changed = tx.execute(
         "INSERT INTO console_pages (policy) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -107,7 +109,7 @@ pub fn insert_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Switches the page off. `false` if it was.
+/// Switches the page of a policy off; `false` if it was off already.
 pub fn delete_page(tx: &Write<'_>, policy: &str) -> Result<bool> {
     let changed = tx.execute("DELETE FROM console_pages WHERE policy = $1", &[&policy])?;
     Ok(changed == 1)

@@ -1,4 +1,4 @@
-//! Closing what must not be open after a restore. Every statement takes away, none gives.
+//! Withdrawing access after a restore. Every statement here takes access away; none grants any.
 
 use crate::domain::key::KeyId;
 use crate::domain::key::pepper::Peppers;
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::store::seals;
 use crate::store::{Read, Row, Write};
 
-/// Turns a live key off; `false` if it was off or is gone.
+/// Disables a live key; `false` if it was disabled already or is deleted.
 pub fn disable_key(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE keys SET enabled = 0 WHERE id = $1 AND enabled = 1 AND deleted_at IS NULL",
@@ -17,7 +17,7 @@ pub fn disable_key(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Drops the secrets that a key had before a rotation; `false` if there were none.
+/// Deletes the secrets that a key had before a rotation; `false` if there were none.
 pub fn delete_secrets_before(tx: &Write<'_>, id: KeyId, rotated: Timestamp) -> Result<bool> {
     let changed = tx.execute(
         "DELETE FROM secrets WHERE key_id = $1 AND created_at < $2",
@@ -26,7 +26,7 @@ pub fn delete_secrets_before(tx: &Write<'_>, id: KeyId, rotated: Timestamp) -> R
     Ok(changed > 0)
 }
 
-/// The live keys under a policy that are turned on.
+/// The live, enabled keys of a policy.
 pub fn enabled_of_policy(tx: &Write<'_>, policy: &str) -> Result<Vec<KeyId>> {
     tx.query(
         "SELECT id FROM keys WHERE policy = $1 AND enabled = 1 AND deleted_at IS NULL",
@@ -35,7 +35,7 @@ pub fn enabled_of_policy(tx: &Write<'_>, policy: &str) -> Result<Vec<KeyId>> {
     )
 }
 
-/// Turns a user off and ends his sessions; `false` if he was off or is gone.
+/// Disables a user and ends their sessions; `false` if the user was disabled already or is deleted.
 pub fn disable_user(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE users
@@ -46,7 +46,7 @@ pub fn disable_user(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Takes a user's password away; `false` if he had none or is gone.
+/// Deletes the password of a user; `false` if the user had none or is deleted.
 pub fn delete_password(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE users
@@ -57,7 +57,7 @@ pub fn delete_password(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Turns a workspace off; `false` if it was off or is gone.
+/// Disables a workspace; `false` if it was disabled already or is deleted.
 pub fn disable_workspace(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE workspaces SET enabled = 0 WHERE uid = $1 AND enabled = 1 AND deleted_at IS NULL",
@@ -66,7 +66,7 @@ pub fn disable_workspace(tx: &Write<'_>, uid: Uid) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Puts a workspace below another one.
+/// Changes the parent of a workspace.
 pub fn move_workspace(tx: &Write<'_>, uid: Uid, parent: Uid) -> Result<()> {
     tx.execute(
         "UPDATE workspaces SET parent_uid = $1 WHERE uid = $2",
@@ -75,7 +75,8 @@ pub fn move_workspace(tx: &Write<'_>, uid: Uid, parent: Uid) -> Result<()> {
     Ok(())
 }
 
-/// Other workspaces without a parent, if this one has none; there should be one such workspace alone.
+/// The other workspaces without a parent, if the workspace `uid` has none itself. A correct database has exactly one
+/// workspace without a parent.
 pub fn list_other_roots(read: &Read, uid: Uid) -> Result<Vec<Uid>> {
     read.query(
         "SELECT uid
@@ -87,13 +88,14 @@ pub fn list_other_roots(read: &Read, uid: Uid) -> Result<Vec<Uid>> {
     )
 }
 
-/// Ends every session, and takes away what could renew one; how many there were.
+/// Deletes every session and every refresh token; returns the number of sessions.
 pub fn delete_sessions(tx: &Write<'_>) -> Result<usize> {
     tx.execute("DELETE FROM refresh_tokens", &[])?;
     tx.execute("DELETE FROM sessions", &[])
 }
 
-/// Takes all uses of counted keys: how many a backup has given back nobody knows. How many keys had any.
+/// Sets the remaining uses of all keys with a use limit to zero, because it is not known how many used-up uses the
+/// backup has restored. Returns how many keys had uses left.
 pub fn spend_uses(tx: &Write<'_>, peppers: &Peppers) -> Result<usize> {
     let counted: Vec<KeyId> = tx.query(
         "SELECT key_id FROM key_uses WHERE uses_left > 0",

@@ -1,4 +1,4 @@
-//! The audit log as the file of tombstones and `doctor` read it.
+//! Queries of the audit log for the tombstone file and for `doctor`.
 
 use crate::domain::audit::Event;
 use crate::domain::keeping::tombstone;
@@ -6,12 +6,12 @@ use crate::error::Result;
 use crate::store::Read;
 use crate::store::audit::{self, from_row};
 
-/// The newest event, as a mark for the file of tombstones.
+/// The newest event, as a mark for the tombstone file.
 pub fn newest(read: &Read) -> Result<Option<tombstone::Mark>> {
     Ok(audit::newest(read)?.map(|event| tombstone::Mark::of(&event)))
 }
 
-/// Hands over every event after a number, in order.
+/// Calls `take` with every event after a number, in order.
 pub fn each_after(read: &Read, seq: i64, mut take: impl FnMut(Event) -> Result<()>) -> Result<()> {
     read.each(
         "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,

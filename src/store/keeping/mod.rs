@@ -1,4 +1,5 @@
-//! What keeps the database safe: whether its files are still the ones that were opened, tombstones, copies.
+//! Safety of the database: checks that its files were not replaced, the tombstone file, reserved disk space, and
+//! closing after a restore.
 
 pub mod closing;
 pub mod events;

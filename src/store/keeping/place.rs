@@ -1,7 +1,7 @@
-//! Whether the database in the folder is still the one that is open.
+//! Detects that the database file was deleted or replaced while the server runs.
 //!
-//! A file that is deleted or replaced under a running server stays open: SQLite would go on writing to something that
-//! nobody will ever find again. So every batch of changes looks first, and once more after its commit.
+//! A process keeps a deleted or replaced file open, so SQLite would continue to write to a file that cannot be found
+//! any more. For this reason every batch of changes checks the files before it begins and again after its commit.
 
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
@@ -13,24 +13,24 @@ use std::sync::Mutex;
 /// Device and inode.
 type FileId = (u64, u64);
 
-/// See the heading.
+/// The paths of the database and of its write-ahead log, with the files that were there when the database was opened.
 pub struct Place {
     database: PathBuf,
     log: PathBuf,
     known: Mutex<Known>,
 }
 
-/// What was there when it was opened.
+/// The files that were there when the database was opened.
 struct Known {
     database: Option<FileId>,
-    /// SQLite makes the log when it needs it; `None` until it was first seen.
+    /// SQLite creates the log when it needs it. `None` until the log was seen for the first time.
     log: Option<FileId>,
-    /// That something is wrong has been logged.
+    /// Whether a fault has been logged already.
     told: bool,
 }
 
 impl Place {
-    /// Of a database that has just been opened.
+    /// The place of a database that has just been opened.
     pub fn of(database: &Path) -> Place {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
@@ -45,7 +45,7 @@ impl Place {
         }
     }
 
-    /// Refuses if the database or its log is not what it was.
+    /// Refuses if the database or its log is not the file that was opened.
     pub fn check(&self) -> Result<()> {
         let mut known = lock(&self.known);
         let wrong = if id(&self.database) != known.database {
@@ -62,12 +62,12 @@ impl Place {
         wrong.map_or(Ok(()), |path| Err(refusal(path)))
     }
 
-    /// The log may be made anew from now on: the database is about to be opened again.
+    /// Allows a new log file from now on, because the database is about to be opened again.
     pub fn forget_log(&self) {
         lock(&self.known).log = None;
     }
 
-    /// As [`Place::check`], and logs what has changed since it was last called.
+    /// Does the same as [`Place::check`], and logs a change since the last call.
     pub fn watch(&self) {
         let checked = self.check();
         let mut known = lock(&self.known);

@@ -1,7 +1,8 @@
-//! Room on the disk that is kept for changes that only take something away.
+//! Disk space that is reserved for changes that only take something away.
 //!
-//! A file beside the database holds it. On a full disk the file is emptied before such a change, so that already the
-//! first one finds room, and filled again after it; all other changes are refused until it could be filled.
+//! A file in the data folder holds the space. If the disk is full, the file is emptied before such a change, so that
+//! even the first one finds space; afterwards the file is filled again. All other changes are refused until the file
+//! is full.
 
 use crate::error::{Error, Result};
 use crate::files::private;
@@ -13,31 +14,31 @@ use std::sync::Mutex;
 
 use crate::domain::locks::lock;
 
-/// What is kept at most. A change that disables or deletes one thing writes less than a tenth of it.
+/// The largest size of the reserve. A change that disables or deletes one thing writes less than a tenth of it.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// What is kept at least; with less there is no use in it.
+/// The smallest size of the reserve; a smaller one would be useless.
 const BYTES_MIN: u64 = 256 * 1024;
-/// On small disks it is this part of what is free at the start.
+/// On small disks the reserve is this fraction of the space that is free at the start.
 const PART_OF_FREE: u64 = 4;
-/// With less than this free a change that takes away is not begun before the reserve is given up.
+/// With less free space than this, the reserve is released before a change that takes something away.
 const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
-/// The reserve of a store, once it keeps one.
+/// The reserve of a store; `None` before [`Reserve::keep`].
 #[derive(Default)]
 pub struct Reserve(Mutex<Option<Kept>>);
 
 struct Kept {
     file: File,
-    /// What it holds when it is full; 0 where the file system cannot hold room for a file.
+    /// The size of the full file; 0 if the file system cannot allocate space for a file.
     bytes: u64,
     is_held: bool,
-    /// A change has failed for want of room, and none without the reserve has succeeded since. The file system may say
-    /// that there is room all the same, as it does under a quota.
+    /// Whether a change has failed for lack of space and no change without the reserve has succeeded since. The file
+    /// system can report free space even so, for example under a quota.
     has_failed: bool,
 }
 
 impl Reserve {
-    /// Begins to keep room in this file, as much as the disk allows.
+    /// Starts to reserve space in this file, as much as the disk allows.
     pub fn keep(&self, path: &Path) -> Result<()> {
         let unusable = |err: std::io::Error| {
             Error::Unavailable(format!("{} cannot be written: {err}", path.display()))
@@ -63,7 +64,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// Before changes that only take something away: gives the room up if the disk is full.
+    /// Releases the reserve if the disk is full; called before changes that only take something away.
     pub fn give_up_if_needed(&self) {
         if let Some(kept) = lock(&self.0).as_mut().filter(|kept| kept.is_held) {
             let free = free_bytes(&kept.file).unwrap_or(u64::MAX);
@@ -73,14 +74,15 @@ impl Reserve {
         }
     }
 
-    /// After changes that used the room: holds it again if there is enough, before anything else on the machine takes it.
+    /// Takes the space again if there is enough, before another program uses it; called after changes that used the
+    /// reserve.
     pub fn take_back(&self) {
         if let Some(kept) = lock(&self.0).as_mut() {
             kept.fill();
         }
     }
 
-    /// Before all other changes: refuses them until the room is held again.
+    /// Refuses unless the space can be held; called before all other changes.
     pub fn require(&self) -> Result<()> {
         let mut kept = lock(&self.0);
         let is_held = kept.as_mut().is_none_or(|kept| kept.is_held || kept.fill());
@@ -94,28 +96,28 @@ impl Reserve {
         ))
     }
 
-    /// After a commit that found no room.
+    /// Notes that a commit failed for lack of space.
     pub fn note_full(&self) {
         if let Some(kept) = lock(&self.0).as_mut() {
             kept.has_failed = true;
         }
     }
 
-    /// After a commit that did without the reserve.
+    /// Notes that a commit succeeded without the reserve.
     pub fn note_room(&self) {
         if let Some(kept) = lock(&self.0).as_mut() {
             kept.has_failed = false;
         }
     }
 
-    /// Whether the room is in use: the log of writes then must not grow.
+    /// Whether the reserve is released now. The write-ahead log must not grow in this state.
     pub fn is_in_use(&self) -> bool {
         lock(&self.0).as_ref().is_some_and(|kept| !kept.is_held)
     }
 }
 
 impl Kept {
-    /// Takes the room. Whether it is held now.
+    /// Allocates the space. Returns whether it is held now.
     fn fill(&mut self) -> bool {
         let taken = match self.bytes {
             0 => Ok(()),
@@ -129,7 +131,7 @@ impl Kept {
                 self.is_held = true;
             }
             Err(_) => {
-                // Some of it may have been taken.
+                // The file system may have allocated a part of the space.
                 let _ = self.file.set_len(0);
                 self.is_held = false;
             }
@@ -150,7 +152,7 @@ impl Kept {
     }
 }
 
-/// Bytes that are free to this process where the file is; `None` if the system does not tell.
+/// Bytes that this process can still write in the file system of the file; `None` if the system does not report it.
 fn free_bytes(file: &File) -> Option<u64> {
     let room = fstatvfs(file).ok()?;
     Some(room.f_bavail.saturating_mul(room.f_frsize))
@@ -173,7 +175,7 @@ mod tests {
         reserve.keep(&path).unwrap();
         let length = || std::fs::metadata(&path).unwrap().len();
         if length() == 0 {
-            return; // a file system that cannot hold room, or none to spare
+            return; // The file system cannot allocate space for a file, or has none free.
         }
         assert!(length() <= BYTES_MAX);
         reserve.note_full();

@@ -1,8 +1,9 @@
-//! The file of tombstones beside the database: lines are appended and synced before the change is acknowledged.
+//! The tombstone file in the data folder: lines are appended and synced before a change is acknowledged.
 //!
-//! They are written after the commit, so the file never knows of a change that did not happen. Should the process end
-//! in between, the next start finds the events in the audit log and adds their lines. Room for them is taken before
-//! the commit, so that a full disk refuses the change and not its tombstone.
+//! The lines are written after the commit, so the file never contains a change that did not happen. If the process
+//! ends between the commit and the write, the next start finds the events in the audit log and adds their lines.
+//! Space for the lines is allocated before the commit, so on a full disk the change itself is refused rather than
+//! only its tombstone.
 
 use super::events;
 use crate::domain::keeping::numbers::Numbers;
@@ -20,10 +21,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// A file with so many lines more than it needs is written again without them, at a start and in upkeep.
+/// A file with this many superfluous lines is rewritten without them, at the start and in upkeep.
 const SUPERFLUOUS_MAX: usize = 10_000;
 
-/// Room for a mark and for numbers.
+/// Space for a mark and for the assigned numbers.
 const MARK_BYTES_MAX: usize = 256;
 
 /// The open file.
@@ -31,18 +32,18 @@ pub struct TombstoneFile {
     path: PathBuf,
     file: File,
     id: (u64, u64),
-    /// Bytes up to which lines are whole.
+    /// The length of the file up to the end of the last complete line.
     length: u64,
-    /// Lines that the file has.
+    /// The number of lines in the file.
     lines: usize,
-    /// Lines that it had when it was last read, the superfluous ones left out.
+    /// The number of lines when the file was last read, without the superfluous ones.
     needed: usize,
-    /// Lines of a commit that could not be written yet: no other change comes before them.
+    /// Lines of a commit that could not be written yet. They are written before any other change.
     owed: Vec<u8>,
 }
 
 impl TombstoneFile {
-    /// Opens the file, made if it is not there, and reads it.
+    /// Opens the file, creates it if it does not exist, and reads it.
     pub fn open(path: &Path) -> Result<(TombstoneFile, Tombstones)> {
         let failed = |err| unusable(path, &err);
         let bytes = match fs::read(path) {
@@ -61,7 +62,7 @@ impl TombstoneFile {
         let mut file = private::append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let mut length = metadata.len();
-        // A line that a crash has cut stays, as a damaged one; the next one begins on a line of its own.
+        // A line that a crash has cut off stays and counts as damaged; the next line starts after a line break.
         if length > 0 && !ends_with_a_line(path).map_err(failed)? {
             file.write_all(b"\n").map_err(failed)?;
             length += 1;
@@ -81,14 +82,14 @@ impl TombstoneFile {
         Ok((opened, known))
     }
 
-    /// Whether so much was appended that reading the whole file is worth its while: what that costs is shared by at
-    /// least half as many changes as the file has lines.
+    /// Whether enough lines were appended to make rewriting worthwhile: the cost of reading the whole file is then
+    /// shared by at least half as many changes as the file has lines.
     fn is_worth_compacting(&self) -> bool {
         self.owed.is_empty()
             && self.lines - self.needed.min(self.lines) > SUPERFLUOUS_MAX.max(self.needed / 2)
     }
 
-    /// Takes room for so many bytes, and writes what is owed from before.
+    /// Allocates space for this many bytes, and writes the lines that an earlier call could not write.
     pub fn prepare(&mut self, bytes: usize) -> Result<()> {
         let there = fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
         if there.ok() != Some(self.id) {
@@ -111,13 +112,13 @@ impl TombstoneFile {
             self.length,
             bytes as u64,
         ) {
-            // Not every file system can; then a full disk is met when the lines are written.
+            // Some file systems do not support this. On these, a full disk shows only when the lines are written.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             Err(err) => Err(unusable(&self.path, &err.into())),
         }
     }
 
-    /// Appends whole lines and syncs them. What fails is owed from now on.
+    /// Appends complete lines and syncs them. If this fails, the lines are kept and written by a later call.
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
         if lines.is_empty() {
             return Ok(());
@@ -139,26 +140,27 @@ impl TombstoneFile {
     }
 }
 
-/// The file, once there is one: shared by the store and its writer.
+/// The file, once it is open. The store and its writer share it.
 #[derive(Default)]
 pub struct Book(Mutex<Option<Open>>);
 
-/// A file and how far it has come.
+/// An open file and the position of the last event that it covers.
 struct Open {
     file: TombstoneFile,
-    /// The number of the last event that was looked at.
+    /// The number of the last event that was examined.
     seq: i64,
-    /// Numbers up to these may have been given, says the file.
+    /// According to the file, numbers up to these may have been assigned.
     given: Numbers,
-    /// What the file said at the start. After a crash the database may be behind it, until it gives numbers again.
+    /// The assigned numbers that the file recorded at the start. After a crash the database may lag behind them until
+    /// it assigns numbers again.
     floor: Numbers,
-    /// The database is an older copy, and has not been closed up yet.
+    /// Whether the database is an older copy whose access has not been withdrawn yet.
     is_stale: bool,
 }
 
 impl Book {
-    /// Begins to write, after the events that the file has missed. Returns what is known if the database is another
-    /// one than the file is about.
+    /// Starts to write, and first adds the events that the file lacks. If the database is not the one that the file
+    /// belongs to, returns what the file records.
     pub fn open(
         &self,
         file: TombstoneFile,
@@ -169,11 +171,12 @@ impl Book {
         let is_stale = match known.mark {
             None => false,
             Some(mark) if mark.seq > newest => true,
-            // An event that was cut off cannot be compared; cuts are marked themselves.
+            // The comparison is impossible if the event was pruned. This is safe because every cut writes a mark of
+            // its own.
             Some(mark) => audit::find(read, mark.seq)?
                 .is_some_and(|event| tombstone::short(&event.hash()) != mark.hash),
         };
-        // The marks of another log say nothing of this one.
+        // The marks of another audit log say nothing about this one.
         let seq = known.mark.filter(|_| !is_stale).map_or(0, |mark| mark.seq);
         *self.lock() = Some(Open {
             file,
@@ -189,7 +192,7 @@ impl Book {
         Ok(None)
     }
 
-    /// What the file says now; `None` if it is not there.
+    /// What the file records now; `None` if there is no file.
     pub fn read(&self) -> Result<Option<Tombstones>> {
         let path = self.lock().as_ref().map(|open| open.file.path.clone());
         let Some(path) = path else {
@@ -202,8 +205,8 @@ impl Book {
         }
     }
 
-    /// Writes the file again without superfluous lines, if it is likely to have many. A crash leaves the old file or
-    /// the new one, and both say the same.
+    /// Rewrites the file without superfluous lines if it is likely to have many. After a crash either the old or the
+    /// new file is there, and both have the same meaning.
     pub fn compact(&self) -> Result<()> {
         let mut open = self.lock();
         let Some(open) = open.as_mut().filter(|open| !open.is_stale) else {
@@ -212,7 +215,7 @@ impl Book {
         if !open.file.is_worth_compacting() {
             return Ok(());
         }
-        // Nothing is written meanwhile: whoever would has to take the lock first.
+        // No other thread writes meanwhile, because writing needs the lock that is held here.
         open.file.prepare(0)?;
         let path = open.file.path.clone();
         let (file, known) = TombstoneFile::open(&path)?;
@@ -226,7 +229,7 @@ impl Book {
         Ok(())
     }
 
-    /// Writes the tombstones of events that are in the audit log and not in the file.
+    /// Writes the tombstones of events that are in the audit log but not in the file.
     pub fn catch_up(&self, read: &Read) -> Result<()> {
         match self.lock().as_mut() {
             Some(open) if !open.is_stale => open.catch_up(read),
@@ -234,7 +237,7 @@ impl Book {
         }
     }
 
-    /// Refuses if the file has vanished, or if it owes a line that still cannot be written.
+    /// Refuses if the file has disappeared, or if lines are pending that still cannot be written.
     pub fn check(&self) -> Result<()> {
         match self.lock().as_mut() {
             Some(open) => open.file.prepare(0),
@@ -242,13 +245,13 @@ impl Book {
         }
     }
 
-    /// Numbers that were given by processes before this one, whatever the database says.
+    /// The numbers that earlier processes assigned, regardless of the database.
     pub(in crate::store) fn floor(&self) -> Numbers {
         let open = self.lock();
         open.as_ref().map_or(Numbers::default(), |open| open.floor)
     }
 
-    /// Takes room for what a commit will note.
+    /// Allocates space for the lines that a commit will write.
     pub(in crate::store) fn make_room(&self, notes: &Notes) -> Result<()> {
         match self.lock().as_mut() {
             Some(open) if open.lacks(notes) => {
@@ -259,7 +262,7 @@ impl Book {
         }
     }
 
-    /// Notes what a commit has ended, and the numbers that it has given, durably.
+    /// Durably writes the tombstones of a commit and the numbers that it assigned.
     pub(in crate::store) fn write(&self, notes: &Notes, read: &Read) -> Result<()> {
         match self.lock().as_mut() {
             Some(open) if open.is_stale || open.lacks(notes) => {
@@ -271,7 +274,8 @@ impl Book {
         }
     }
 
-    /// Marks how far the file has come, so that the next start need not look, and numbers go on where they were.
+    /// Writes a final mark, so that the next start need not search the audit log, and numbers continue where they
+    /// stopped.
     pub fn close(&self, read: &Read) {
         let write = |open: &mut Open| {
             let given = numbers::latest(read)?.or_later(open.floor);
@@ -302,7 +306,7 @@ impl Open {
         self.write(lines, given, read)
     }
 
-    /// Whether the file does not say all of this.
+    /// Whether the file lacks any of these notes.
     fn lacks(&self, notes: &Notes) -> bool {
         !notes.tombstones.is_empty() || notes.given.exceeds(self.given)
     }
@@ -320,7 +324,8 @@ impl Open {
     }
 }
 
-/// Notes that a database has been closed by what the file knows; a file that is not there is made of `known`.
+/// Records that the access which the file withdraws was withdrawn in the database. If the file does not exist, it is
+/// created from `known`.
 pub fn settle(path: &Path, known: &Tombstones, mark: Mark) -> Result<()> {
     let (mut file, there) = TombstoneFile::open(path)?;
     let clock = Tombstone::of_clock(mark.seq, mark.at).line();
@@ -379,7 +384,7 @@ mod tests {
                 .unwrap();
         };
         let parsed = || Tombstones::parse(&fs::read(&path).unwrap());
-        // Keys that rotate themselves in a loop: a line each time.
+        // Keys that rotate themselves in a loop add one line for each rotation.
         let loops = |from: usize, count: usize| -> String {
             (from..from + count).map(|at| line(at % 3, at)).collect()
         };
@@ -392,7 +397,7 @@ mod tests {
         let after = parsed();
         assert_eq!((after.lines, after.damaged), (3, 0));
         assert_eq!((&after.fates, after.latest), (&before.fates, before.latest));
-        // It is the new file that is written to.
+        // Later lines go to the new file.
         append(&loops(20_000, 1));
         book.check().unwrap();
         assert_eq!(parsed().latest, Some(Timestamp(20_000)));

@@ -1,5 +1,5 @@
-//! Seals of sessions and refresh tokens, in their own rows: over every column but the seal itself. A row that does not
-//! fit its seal is none.
+//! Seals of sessions and refresh tokens. Each seal stands in the row that it seals and covers every other column. A
+//! row that does not match its seal is not accepted.
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::KeyId;
@@ -8,22 +8,22 @@ use crate::error::Result;
 use crate::store::{Read, Row, Write};
 use std::collections::BTreeSet;
 
-/// What a seal is of.
+/// What a seal covers, as a part of the sealed text.
 pub const SESSION: &str = "session";
 pub const REFRESH_TOKEN: &str = "refresh token";
 
-/// The columns of a session, and of a refresh token; the seal follows them.
+/// The number of sealed columns of a session and of a refresh token. The seal is the column after them.
 pub const SESSION_COLUMNS: usize = 15;
 pub const REFRESH_TOKEN_COLUMNS: usize = 13;
 
-/// The seal that a row should have, whose first so many columns are sealed.
+/// Computes the seal over the first `columns` columns of a row.
 fn of_row(peppers: &Peppers, what: &str, columns: usize, row: &Row<'_>) -> Result<[u8; 32]> {
     let mut text = Vec::new();
     row.encode(0..columns, &mut text)?;
     Ok(peppers.current().seal_bytes(what, &text))
 }
 
-/// Whether a row, whose first so many columns are sealed, fits its column `seal`.
+/// Whether the first `columns` columns of a row match its column `seal`.
 pub fn fits(peppers: &Peppers, what: &str, columns: usize, row: &Row<'_>) -> Result<bool> {
     let mut text = Vec::new();
     row.encode(0..columns, &mut text)?;
@@ -41,11 +41,11 @@ const REFRESH_TOKENS: &str = "SELECT id, digest, pepper, user_uid, generation, r
      FROM refresh_tokens
      WHERE id BETWEEN $1 AND $2";
 
-/// Before and after every id of ten letters and digits.
+/// Bounds that come before and after every id of ten letters and digits.
 const FIRST: &str = "";
 const LAST: &str = "~";
 
-/// Seals a session as it is now.
+/// Seals the current state of a session.
 pub fn put_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId) -> Result<()> {
     let seal = tx.query_one(SESSIONS, &[&id, &id], |row| {
         of_row(peppers, SESSION, SESSION_COLUMNS, row)
@@ -56,7 +56,7 @@ pub fn put_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId) -> Result<()> {
     Ok(())
 }
 
-/// Seals a refresh token as it is now.
+/// Seals the current state of a refresh token.
 pub fn put_refresh_token(tx: &Write<'_>, peppers: &Peppers, id: KeyId) -> Result<()> {
     let seal = tx.query_one(REFRESH_TOKENS, &[&id, &id], |row| {
         of_row(peppers, REFRESH_TOKEN, REFRESH_TOKEN_COLUMNS, row)
@@ -70,8 +70,8 @@ pub fn put_refresh_token(tx: &Write<'_>, peppers: &Peppers, id: KeyId) -> Result
     Ok(())
 }
 
-/// Ends the sessions that do not fit their seals, and takes away such refresh tokens. Returns the sessions that they are
-/// or belong to.
+/// Deletes the sessions and refresh tokens that do not match their seals. Returns these sessions and the sessions of
+/// these tokens.
 pub fn end_broken(tx: &Write<'_>, peppers: &Peppers) -> Result<Vec<Target>> {
     let broken = broken(tx, peppers)?;
     for id in &broken.sessions {
@@ -83,14 +83,14 @@ pub fn end_broken(tx: &Write<'_>, peppers: &Peppers) -> Result<Vec<Target>> {
     Ok(broken.targets())
 }
 
-/// The sessions that do not fit their seals, or whose refresh tokens do not.
+/// The sessions that do not match their seals, and the sessions whose refresh tokens do not.
 pub fn list_broken(read: &Read, peppers: &Peppers) -> Result<Vec<Target>> {
     Ok(broken(read, peppers)?.targets())
 }
 
 struct Broken {
     sessions: Vec<String>,
-    /// With the sessions that they belong to.
+    /// Each token with the session that it belongs to.
     tokens: Vec<(String, String)>,
 }
 

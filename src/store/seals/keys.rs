@@ -1,10 +1,12 @@
-//! Seals of keys: one over the row of a key and its secrets, and one over the uses that a counted key has left.
+//! Seals of keys: one over the row of a key and its secrets, and one over the remaining uses of a key with a use
+//! limit.
 //!
-//! Both stand in the rows that they seal. The seal of a key is 40 bytes: the number of the newest audit event when it
-//! was made, and the HMAC. It covers every column of `keys` and `secrets`, and whether the key is counted. A key with an
-//! older row and its older seal is found out by its newest audit event, which is later than the seal says. The seal of
-//! the uses covers the seal of the key as well, so that uses from before the key's last change do not fit. What can
-//! still be put back is a number of uses since that change, together with its own seal.
+//! Each seal is stored in the row that it seals. The seal of a key is 40 bytes: the number of the newest audit event
+//! at the time of sealing, and the HMAC. It covers every column of `keys` and `secrets`, and whether the key has a
+//! use limit. If an older row is put back together with its older seal, the newest audit event of the key reveals
+//! this, because its number is higher than the number in the seal. The seal of the uses also covers the seal of the
+//! key, so uses from before the last change of the key do not match. An attacker can still put back an older number
+//! of uses since that change together with its own seal.
 
 use crate::domain::key::live::StoredSecret;
 use crate::domain::key::pepper::Peppers;
@@ -19,19 +21,19 @@ use crate::store::{Read, Row, Write, stored_secret};
 /// The number of the newest event, and the HMAC.
 pub type Seal = [u8; 40];
 
-/// What the two seals are of, so that neither fits in the place of another one.
+/// What each seal covers. The two values differ, so that one seal is not accepted in the place of the other.
 const KEY: &str = "key";
 const USES: &str = "uses";
 
 /// A key with its secrets, and whether it is what Latchkey last wrote.
 pub struct Found {
     pub key: Key,
-    /// In the order of their digests.
+    /// Sorted by digest.
     pub secrets: Vec<SecretRow>,
     pub fits: bool,
 }
 
-/// The columns of a key, of one secret, and what follows them, in [`ROWS`].
+/// The columns of a key, and those of one secret, in [`ROWS`].
 const KEY_COLUMNS: usize = 23;
 const SECRET: std::ops::Range<usize> = 24..31;
 
@@ -49,10 +51,10 @@ const ROWS: &str = "SELECT keys.id, number, name, description, workspace_uid, ow
      WHERE keys.id BETWEEN $1 AND $2 AND (deleted_at IS NULL OR $3)
      ORDER BY keys.id, digest";
 
-/// One key on the way through its rows, which are as many as its secrets.
+/// A key while its rows are read; there is one row for each secret.
 struct Held {
     id: KeyId,
-    /// `None` if it cannot be read: then it opens nothing.
+    /// `None` if the key cannot be read; such a key opens nothing.
     key: Option<Key>,
     secrets: Vec<SecretRow>,
     seal: Option<Seal>,
@@ -68,7 +70,7 @@ impl Held {
         let uses_left: Option<u64> = row.get("uses_left")?;
         text.push(u8::from(uses_left.is_some()));
         let key = from_row(row).inspect_err(|err| {
-            // It opens nothing; the others must not suffer for it.
+            // This key opens nothing, but the other keys are loaded.
             log::error!("store: key {id} cannot be read and is passed over: {err}");
         });
         Ok(Held {
@@ -97,7 +99,7 @@ impl Held {
         Ok(())
     }
 
-    /// Compares with both seals.
+    /// Compares the key with both seals.
     fn fits(&self, peppers: &Peppers, text: &mut [u8]) -> bool {
         let Some((seq, hmac)) = self.seal.as_ref().and_then(halves) else {
             return false;
@@ -120,8 +122,8 @@ fn halves(seal: &Seal) -> Option<(i64, &[u8; 32])> {
     Some((i64::from_be_bytes(*seq), hmac.try_into().ok()?))
 }
 
-/// Hands over the keys whose ids are in a range, in their order; `deleted_too`: those that are deleted as well. Without
-/// `peppers` none of them fits.
+/// Calls `take` with the keys of a range of ids, in ascending order; with deleted keys if `deleted_too`. Without
+/// `peppers` no key counts as matching its seal.
 pub fn each(
     read: &Read,
     peppers: Option<&Peppers>,
@@ -162,7 +164,7 @@ pub fn each(
     end(held, &mut text)
 }
 
-/// One key by id, deleted ones too.
+/// A key by id, even if it is deleted.
 pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Found>> {
     let mut found = None;
     each(read, Some(peppers), (id, id), true, |one| {
@@ -172,7 +174,7 @@ pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Found>> 
     Ok(found)
 }
 
-/// Seals a key, its secrets and its uses as they are now. `seq` is the number of the newest audit event.
+/// Seals the current state of a key, its secrets and its uses. `seq` is the number of the newest audit event.
 pub fn put(tx: &Write<'_>, peppers: &Peppers, id: KeyId, seq: i64) -> Result<()> {
     let mut text = Vec::new();
     let mut uses = None;
@@ -207,8 +209,8 @@ fn seal_of(peppers: &Peppers, text: &mut [u8], seq: i64) -> Seal {
     seal
 }
 
-/// Writes the uses that a counted key has left, sealed together with the seal that the key has now. Nothing happens to a
-/// key that is not there.
+/// Writes the remaining uses of a key, sealed together with the current seal of the key. Does nothing if the key does
+/// not exist.
 pub fn update_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64) -> Result<()> {
     let seal = tx.query_one("SELECT seal FROM keys WHERE id = $1", &[&id], |row| {
         row.get::<Option<Seal>>("seal")
@@ -225,7 +227,7 @@ pub fn update_uses(tx: &Write<'_>, peppers: &Peppers, id: KeyId, left: u64) -> R
     }
 }
 
-/// The uses that a key has left.
+/// The remaining uses of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Left {
     /// The number is not what Latchkey last wrote.
@@ -234,7 +236,7 @@ pub enum Left {
     Unlimited,
 }
 
-/// The uses that the store holds for a key, compared with their seal.
+/// The remaining uses of a key as stored, compared with their seal.
 pub fn find_uses(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Left> {
     let found = read.query_one(
         "SELECT uses_left, key_uses.seal AS uses_seal, keys.seal AS seal
@@ -277,7 +279,7 @@ fn uses_text(id: KeyId, left: u64, of_key: &Seal) -> [u8; 56] {
     text
 }
 
-/// The seal of a key that is about to be stored with its first secret, before any event about it.
+/// The seal of a key that is about to be stored with its first secret, before there is an event about it.
 pub fn of_new(
     peppers: &Peppers,
     key: &[Value; KEY_COLUMNS],
@@ -310,7 +312,7 @@ mod tests {
     use crate::domain::key::pepper::Digest;
     use crate::store::{keys, sqlite};
 
-    /// A counted key of its own store, and what it was sealed with.
+    /// A store with one sealed key that has a use limit, and the peppers that sealed it.
     fn sealed() -> (Read, Peppers, Key) {
         let read = sqlite::in_memory().unwrap();
         read.batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON")
@@ -356,7 +358,7 @@ mod tests {
         assert!(!fits(&read, &others));
     }
 
-    /// What is not changed here is not in the seal: a column that is added has to be added to [`ROWS`].
+    /// This test finds a column that the seal does not cover: a new column has to be added to [`ROWS`].
     #[test]
     fn a_key_does_not_fit_once_a_column_was_changed() {
         let (read, ..) = sealed();
@@ -411,7 +413,7 @@ mod tests {
         assert_eq!(find_uses(&read, &peppers, key.id).unwrap(), Left::Broken);
     }
 
-    /// A query that is read in another order would seal other bytes, and one that sorts would be slow.
+    /// A query that reads in another order would seal other bytes, and a query that sorts would be slow.
     #[test]
     fn keys_are_read_in_the_order_of_their_ids_and_never_sorted() {
         let read = sqlite::in_memory().unwrap();

@@ -1,7 +1,7 @@
-//! What the audit log says of keys, and where their rows say something else.
+//! Compares keys with the audit log: what the log records of a key, and where its row differs.
 //!
-//! Rows can be changed by anybody who can write the database file; the log cannot without it being noticed. So the log
-//! tells which members of a key were changed, where a seal only tells that something was.
+//! A person who can write the database file can change rows, but not the log without being detected. So the log shows
+//! which members of a key were changed, while a seal shows only that something was changed.
 
 use super::keys::{self, Found};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
@@ -15,7 +15,7 @@ use crate::store::audit::from_row;
 use crate::store::keeping::events;
 use std::collections::HashMap;
 
-/// Members that are compared, each with the value that it has if no event says otherwise.
+/// The compared members, each with the value that it has if no event sets it.
 const MEMBERS: [(&str, Option<&str>); 14] = [
     ("name", Some("")),
     ("description", Some("")),
@@ -33,26 +33,27 @@ const MEMBERS: [(&str, Option<&str>); 14] = [
     ("workspace", None),
 ];
 
-/// What the seal covers and the log does not.
+/// What the seal covers and the log does not record.
 pub const UNTOLD: &str = "its secrets, its times or its numbers";
 
-/// What an event says of a key that no event has issued.
+/// How faults and events describe a key for which the log has no issue event.
 pub const NEVER_ISSUED: &str = "was never issued";
 
-/// The smallest and the greatest id.
+/// The lowest and the highest id.
 pub const ALL: (KeyId, KeyId) = (KeyId(0), KeyId(62_u64.pow(ID_CHARS as u32) - 1));
 
-/// What the log says of one key, in as little memory as it takes.
+/// What the log records of one key, in a form that takes little memory.
 #[derive(Default)]
 struct Told {
     is_deleted: bool,
-    /// The log has it from its birth on.
+    /// Whether the log contains the issue event of the key.
     is_whole: bool,
-    /// Members that do not have their default: place in [`MEMBERS`], and the start of the value's hash.
+    /// Members that do not have their default: the position in [`MEMBERS`], and the start of the hash of the value.
     values: Vec<(u8, u64)>,
-    /// Members that an event has changed; others are known only from a birth.
+    /// Bit set of the members that an event has set. The values of the others are known only if the log contains the
+    /// issue.
     known: u16,
-    /// The uses that an event has set last. Fewer may be left.
+    /// The uses that an event has set last. The key may have fewer left.
     uses: Option<Option<u64>>,
 }
 
@@ -74,7 +75,7 @@ impl Told {
             }
             _ => {}
         }
-        // Names of deleted keys are noted as taken away.
+        // The deletion event of a key records its name as removed; this is not a change of the name.
         if !self.is_deleted {
             for (member, value) in changes::parse(&event.changes).unwrap_or_default() {
                 self.set(&member, value.as_deref());
@@ -97,7 +98,7 @@ impl Told {
         }
     }
 
-    /// Members of which the row says something else.
+    /// The members whose value in the row differs from the log.
     fn differences(&self, key: &Key) -> Vec<&'static str> {
         let mut row = Told::default();
         for (member, value) in born(key).into_json_and_back() {
@@ -132,7 +133,7 @@ impl Told {
     }
 }
 
-/// Members of one key of which its row says something else than the log.
+/// The members of one key whose value in its row differs from the log.
 pub fn differences(read: &Read, key: &Key) -> Result<Vec<&'static str>> {
     let mut told = Told::default();
     read.each(
@@ -150,7 +151,7 @@ pub fn differences(read: &Read, key: &Key) -> Result<Vec<&'static str>> {
     Ok(told.differences(key))
 }
 
-/// Whether the log has the issue of every key: it was not cut, and no keys were made in bulk.
+/// Whether the log contains the issue of every key: it was never cut, and no keys were created in bulk.
 pub fn is_gapless(read: &Read) -> Result<bool> {
     let is_cut = super::audit::ends(read)?.is_some_and(|(first, _)| first != 1);
     let filled = read.query_one(
@@ -161,7 +162,7 @@ pub fn is_gapless(read: &Read) -> Result<bool> {
     Ok(!is_cut && filled == Some(false))
 }
 
-/// The same with the row's values, for an event that says that they are meant.
+/// Does the same as [`differences`] with the values of the row, for an event that accepts them.
 pub fn differing(read: &Read, key: &Key) -> Result<Changes> {
     let values: HashMap<String, Option<String>> =
         born(key).into_json_and_back().into_iter().collect();
@@ -178,7 +179,7 @@ pub fn differing(read: &Read, key: &Key) -> Result<Changes> {
                 }
             },
         };
-        // What the log said before stands in its earlier events.
+        // Earlier events of the log contain the old value.
         changes.note_always(member, row.as_deref());
     }
     Ok(changes)
@@ -187,13 +188,13 @@ pub fn differing(read: &Read, key: &Key) -> Result<Changes> {
 /// A key whose row is not what Latchkey last wrote.
 pub struct Changed {
     pub id: KeyId,
-    /// In words, with the members that differ.
+    /// A sentence that names the differing members.
     pub sentence: String,
-    /// Whether there is a row.
+    /// Whether the key has a row.
     pub is_there: bool,
 }
 
-/// Hands over every key whose row does not fit its seal (if `peppers` are given) or is not what the log last said of it.
+/// Calls `take` with every key whose row does not match its seal (if `peppers` is set) or differs from the audit log.
 pub fn each_changed(
     read: &Read,
     peppers: Option<&Peppers>,

@@ -1,4 +1,4 @@
-//! A copy of a database that is in use, through SQLite's backup API.
+//! Copying a database that is in use, with SQLite's backup API.
 
 use super::foreign::{Difference, Foreign};
 use super::{Read, from_sqlite, settled};
@@ -7,15 +7,16 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
-/// Pages that are copied between two looks at how far it has come: 4 MiB.
+/// The number of pages that are copied between two progress reports: 4 MiB.
 const STEP_PAGES: i32 = 1024;
 
 impl Read {
-    /// Copies the database as it is at this moment into an empty file, which becomes a database without a log beside
-    /// it. Writers go on meanwhile. `progress` is told the pages that are copied and all there are. What is not
-    /// Latchkey's is left out and returned; a database whose copy could not be restored is refused.
+    /// Copies the current state of the database into an empty file, which becomes a database without a separate log.
+    /// Writers continue meanwhile. `progress` is called with the number of copied pages and of all pages. Foreign
+    /// objects are left out and returned; a database whose copy could not be restored is refused.
     ///
-    /// SQLite opens files beside this one by their names, so it must lie where nobody else can write.
+    /// SQLite derives the paths of further files from this path, so the file must be in a folder where no other user
+    /// can write.
     pub(in crate::store) fn copy_to(
         &self,
         path: &Path,
@@ -25,10 +26,10 @@ impl Read {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut copy = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
-        // It gets its name when it is whole and synced; until then nobody relies on it.
+        // The caller renames the file when it is complete and synced. Until then no program relies on it.
         copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
             .map_err(from_sqlite)?;
-        // One state for all steps: without it, every commit would make the copy begin anew.
+        // All steps read one state. Otherwise every commit would restart the copy.
         self.batch("BEGIN; SELECT count(*) FROM sqlite_schema;")?;
         let copied = self
             .difference()
@@ -69,7 +70,7 @@ impl Read {
     }
 }
 
-/// Refuses a database of which no copy could be restored, and says what makes it one.
+/// Refuses a database whose copy could not be restored; the error gives the reason.
 fn refuse(difference: &Difference) -> Result<()> {
     let refused = difference.refused();
     if refused.is_empty() {

@@ -1,5 +1,5 @@
-//! Whether a file is what it should be: a database, ours, of a version that is known, whole, and with no other
-//! schema than its version's.
+//! Checks of a file: whether it is an intact Latchkey database of a known version, with exactly the schema of that
+//! version.
 
 use super::foreign::Foreign;
 use super::{APPLICATION_ID, Read, SCHEMA_VERSION, from_sqlite, settled};
@@ -12,13 +12,13 @@ use std::path::Path;
 
 flate!(static SCHEMA: IFlate from "schema.sql");
 
-/// The first bytes of a database file, which say what it is.
+/// The length of the header of a database file, which identifies the file.
 const HEADER_BYTES: usize = 100;
-/// Faults that are told of one check.
+/// The number of faults that one check reports.
 const FAULTS_MAX: usize = 5;
 
 impl Read {
-    /// Refuses a database whose pages do not fit together.
+    /// Refuses a database with inconsistent pages.
     pub(in crate::store) fn check_whole(&self) -> Result<()> {
         let found: String = self
             .connection
@@ -33,18 +33,18 @@ impl Read {
         ))
     }
 
-    /// What is wrong with the pages, the indexes and the references of the database; empty if nothing is. Reads all of
-    /// it.
+    /// The faults in the pages, the indexes and the references of the database; empty if there are none. This reads
+    /// the whole database.
     pub fn faults(&self) -> Result<Vec<String>> {
         faults(&self.connection)
     }
 }
 
-/// Refuses a copy of a database that is not wholly a Latchkey database. `migrate` brings one of an older version to
-/// the current schema. What is not Latchkey's and changes nothing is removed from the copy and returned.
+/// Refuses a copy that is not entirely a Latchkey database. `migrate` migrates an older version to the current
+/// schema. Foreign objects that have no effect are removed from the copy and returned.
 ///
-/// Nothing of its own is run on the way: a trigger or view that somebody put in is found before a statement that it
-/// could hang on (attacks 195).
+/// The copy never gets to run code of its own: foreign triggers and views are found before any statement that could
+/// activate them (attacks 195).
 pub fn check_backup(
     path: &Path,
     migrate: impl FnOnce(&Read) -> Result<()>,
@@ -53,7 +53,7 @@ pub fn check_backup(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    // With NOFOLLOW no part of the path may be a link.
+    // NOFOLLOW refuses symbolic links in every part of the path, so the path is resolved first.
     let real = std::fs::canonicalize(path);
     let real = real.map_err(|err| Error::Unavailable(format!("{}: {err}", path.display())))?;
     let read = settled(Connection::open_with_flags(real, flags).map_err(from_sqlite)?)?;
@@ -101,13 +101,13 @@ fn faults(connection: &Connection) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The statements that make the current schema.
+/// The statements that create the current schema.
 pub(super) fn schema() -> Result<String> {
     SCHEMA.decode_string().map_err(Error::internal)
 }
 
-/// What of the schema makes a database one that cannot be used; empty if nothing does. What is not Latchkey's and
-/// changes nothing does not count.
+/// The differences of the schema that make a database unusable; empty if there are none. Foreign objects that have no
+/// effect do not count.
 pub fn foreign_schema(read: &Read) -> Result<Vec<String>> {
     Ok(read.difference()?.refused())
 }
@@ -121,7 +121,7 @@ fn texts(connection: &Connection, sql: &str) -> Result<Vec<String>> {
         .map_err(from_sqlite)
 }
 
-/// Refuses what is no database, not ours, or newer than this build, before SQLite touches it.
+/// Refuses a file that is not a database, not Latchkey's, or newer than this build, before SQLite opens it.
 pub fn check_header(path: &Path) -> Result<()> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     File::open(path)
@@ -132,7 +132,7 @@ pub fn check_header(path: &Path) -> Result<()> {
         Some(i64::from(i32::from_be_bytes(bytes)))
     };
     let ours = header.starts_with(b"SQLite format 3\0").then(|| {
-        // Where SQLite keeps them (https://sqlite.org/fileformat.html, 1.3).
+        // The offsets of `application_id` and `user_version` (https://sqlite.org/fileformat.html, 1.3).
         (number(68), number(60))
     });
     match ours {
@@ -143,7 +143,7 @@ pub fn check_header(path: &Path) -> Result<()> {
     }
 }
 
-/// As [`check_header`], with what may still be in the log.
+/// Does the same as [`check_header`] through SQLite, which includes the content of the log.
 pub(super) fn check_file(connection: &Connection, path: &Path) -> Result<i64> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let marks = number("PRAGMA application_id")

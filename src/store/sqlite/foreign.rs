@@ -1,8 +1,10 @@
-//! What is in a database and is not Latchkey's: tables of replication tools, statistics of `ANALYZE`, and worse.
+//! Foreign objects in a database: tables of replication tools, statistics of `ANALYZE`, and objects that could do
+//! harm.
 //!
-//! What cannot change what Latchkey does is left where it is, is left out of backups and restores, and is named:
-//! tables that refer to none of ours, SQLite's own statistics, and indexes that neither refuse rows nor compute
-//! anything. All else is refused: triggers, views, virtual tables, unique indexes, tables that refer to ours.
+//! An object that cannot change what Latchkey does stays in the database, is left out of backups and restores, and is
+//! reported: tables that do not refer to Latchkey's tables, SQLite's own statistics, and indexes that neither refuse
+//! rows nor compute anything. Everything else is refused: triggers, views, virtual tables, unique indexes, and tables
+//! that refer to Latchkey's tables.
 
 use super::checks::schema;
 use super::{Read, from_sqlite};
@@ -10,11 +12,11 @@ use crate::error::Result;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-/// Objects that one message names.
+/// The number of objects that one message names.
 const NAMED_MAX: usize = 5;
-/// Characters of a name that a message shows.
+/// The number of characters of a name that a message shows.
 const NAME_CHARS_MAX: usize = 100;
-/// SQLite makes it for tables of others that number their rows, and never removes it.
+/// SQLite creates this table for foreign tables with AUTOINCREMENT, and never removes it.
 const SEQUENCES: &str = "sqlite_sequence";
 
 /// An object that is not part of the schema.
@@ -23,34 +25,34 @@ pub struct Foreign {
     /// `table`, `index`, `trigger` or `view`.
     kind: String,
     name: String,
-    /// Whether it cannot change what Latchkey does.
+    /// Whether the object cannot change what Latchkey does.
     pub is_harmless: bool,
 }
 
-/// How a database's schema differs from the one that this build makes.
+/// How the schema of a database differs from the schema that this build creates.
 #[derive(Debug, Default)]
 pub struct Difference {
     /// Objects that are not part of the schema.
     pub foreign: Vec<Foreign>,
-    /// What of the schema is missing or is not what it should be, in words.
+    /// The parts of the schema that are missing or different, in words.
     pub faults: Vec<String>,
 }
 
 impl Foreign {
-    /// For messages: `table x`.
+    /// The object as messages name it: `table x`.
     pub fn shown(&self) -> String {
         let name: String = self.name.chars().take(NAME_CHARS_MAX).collect();
         format!("{} {}", self.kind, name.escape_debug())
     }
 
-    /// What removes it.
+    /// The SQL statement that removes the object.
     pub fn statement(&self) -> String {
         format!("DROP {} {};", self.kind.to_uppercase(), quoted(&self.name))
     }
 }
 
 impl Difference {
-    /// What of it nothing can be done with: such a database is neither backed up, restored nor migrated.
+    /// The differences that make a database unusable: it is neither backed up, nor restored, nor migrated.
     pub fn refused(&self) -> Vec<String> {
         let foreign = self.foreign.iter().filter(|it| !it.is_harmless);
         let foreign = foreign.map(|it| format!("{} does not belong there", it.shown()));
@@ -67,7 +69,7 @@ impl Difference {
 }
 
 impl Read {
-    /// Compares with a database in memory that was made by this build.
+    /// Compares this database with an in-memory database that this build creates.
     pub fn difference(&self) -> Result<Difference> {
         let connection = &self.connection;
         let wanted = Connection::open_in_memory().map_err(from_sqlite)?;
@@ -82,7 +84,7 @@ impl Read {
                     difference.faults.push(fault);
                 }
                 Some(_) => {}
-                // It goes and comes with its table.
+                // The index is created and removed together with its foreign table.
                 None if kind == "index" && !is_ours(&wanted, &object.table) => {}
                 None if name == SEQUENCES => {}
                 None => difference.foreign.push(Foreign {
@@ -98,7 +100,7 @@ impl Read {
         Ok(difference)
     }
 
-    /// Triggers and views, of which Latchkey has none: they would run with the statements of a migration.
+    /// Triggers and views. Latchkey has none; foreign ones would run with the statements of a migration.
     pub fn active_objects(&self) -> Result<Vec<Foreign>> {
         let sql = "SELECT type AS kind, name FROM sqlite_schema WHERE type IN ('trigger', 'view')";
         self.query(sql, &[], |row| {
@@ -110,8 +112,8 @@ impl Read {
         })
     }
 
-    /// Removes what does not belong to Latchkey from a copy, with its content. The names come from the copy itself, so
-    /// these statements cannot be literals.
+    /// Removes foreign objects and their content from a copy. The names come from the copy itself, so these
+    /// statements cannot be literals.
     pub(super) fn leave_out(&self, foreign: &[Foreign]) -> Result<()> {
         if foreign.is_empty() {
             return Ok(());
@@ -124,13 +126,13 @@ impl Read {
     }
 }
 
-/// An object's table and its definition.
+/// The table of an object, and its definition.
 struct Object {
     table: String,
     definition: String,
 }
 
-/// By kind and name.
+/// Objects by kind and name.
 type Objects = BTreeMap<(String, String), Object>;
 
 fn is_ours(wanted: &Objects, table: &str) -> bool {
@@ -163,7 +165,8 @@ fn is_harmless(
                        FROM pragma_index_list((SELECT tbl_name FROM sqlite_schema WHERE type = 'index' AND name = ?1))
                        WHERE name = ?1";
             let is_plain = texts(connection, sql, name)? == ["plain"];
-            // An expression can fail, and then refuses rows; so can an order of text that this build does not know.
+            // An index on an expression refuses rows when the expression fails. The same is true for a collation that
+            // this build does not know.
             let sql = "SELECT CASE WHEN cid = -2 OR coll NOT IN ('BINARY', 'NOCASE', 'RTRIM') THEN 'not' ELSE 'plain' END
                        FROM pragma_index_xinfo(?1)";
             let columns = texts(connection, sql, name)?;
@@ -174,7 +177,7 @@ fn is_harmless(
 }
 
 /// Tables, indexes, triggers and views by kind and name, each with its table and its definition without comments and
-/// blanks.
+/// white space.
 fn objects(connection: &Connection) -> Result<Objects> {
     let mut statement = connection
         .prepare("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
@@ -193,7 +196,7 @@ fn objects(connection: &Connection) -> Result<Objects> {
         .map_err(from_sqlite)
 }
 
-/// A definition without comments and blanks.
+/// A definition without comments and white space.
 fn bare(sql: &str) -> String {
     let code = sql
         .lines()

@@ -1,4 +1,4 @@
-//! The seam to SQLite: opening, settings, values, rows and errors. Nothing else names rusqlite.
+//! The interface to SQLite: opening, settings, values, rows and errors. No other module names rusqlite.
 
 mod backup;
 mod checks;
@@ -22,39 +22,39 @@ use std::time::Duration;
 use values::FromValue;
 pub use values::{ToValue, Value};
 
-/// "Ltky": marks a file as Latchkey's.
+/// "Ltky": identifies a file as a Latchkey database.
 const APPLICATION_ID: i64 = 0x4c74_6b79;
-/// The oldest SQLite that is trusted with keys.
+/// The oldest SQLite version that may store keys.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
-/// How long a write waits for another program's lock.
+/// How long a write waits for the lock of another program.
 const BUSY_MS: u64 = 5_000;
 const DISK_FULL: &str = "the disk is full; free some space, verification goes on";
-/// Steps that databases of this build have taken; see `schema.sql`.
+/// The schema version of databases of this build; see `schema.sql`.
 pub const SCHEMA_VERSION: i64 = 3;
 
 /// A connection that reads, or the reading half of a transaction.
 pub struct Read {
     connection: Connection,
-    /// What the transaction has changed so far and the index must load again.
+    /// What the transaction has changed so far; the index must load it again.
     touched: RefCell<Vec<Target>>,
-    /// What is to be done in memory once it is committed.
+    /// Steps in memory that follow the commit.
     after: RefCell<Vec<AfterCommit>>,
-    /// What is to be noted outside the database once it is committed.
+    /// Tombstones that are written to their file after the commit.
     tombstones: RefCell<Vec<Tombstone>>,
-    /// The latest numbers that were given: before this process, or by the transaction.
+    /// The highest assigned numbers: by earlier processes, or by the transaction.
     given: Cell<Numbers>,
-    /// What the transaction has compared with its seal itself, and whether it is to be sealed.
+    /// Targets that the transaction has compared with their seals itself, and whether each is to be sealed.
     judged: RefCell<Vec<(Target, bool)>>,
 }
 
-/// What a transaction brings about beside the database.
+/// The effects of a transaction outside the database.
 pub(super) struct Effects {
     pub touched: Vec<Target>,
     pub after: Vec<AfterCommit>,
     pub notes: Notes,
 }
 
-/// What is noted outside the database before a transaction is acknowledged.
+/// What is recorded outside the database before a transaction is acknowledged.
 pub(in crate::store) struct Notes {
     pub tombstones: Vec<Tombstone>,
     pub given: Numbers,
@@ -63,21 +63,21 @@ pub(in crate::store) struct Notes {
 /// A step in memory that follows a commit and cannot fail.
 pub type AfterCommit = Box<dyn FnOnce() + Send>;
 
-/// A transaction. Only the writer makes one.
+/// A transaction. Only the writer creates one.
 pub struct Write<'a> {
     read: &'a Read,
 }
 
-/// One row of an answer; columns are read by name.
+/// One row of a result; columns are read by name.
 pub struct Row<'a> {
     row: &'a rusqlite::Row<'a>,
     names: &'a [String],
-    /// Where the column after the last one that was read is: columns are mostly read in their order.
+    /// The position after the column that was read last, because columns are mostly read in order.
     next: Cell<usize>,
 }
 
 impl Row<'_> {
-    /// The column of this name. A missing column or another type is a defect of ours or of the file.
+    /// The column with this name. A missing column or another type is a defect of the program or of the file.
     pub fn get<T: FromValue>(&self, name: &'static str) -> Result<T> {
         let expected = self.next.get();
         let position = match self.names.get(expected) {
@@ -118,7 +118,7 @@ impl Read {
         Ok(self.query(sql, params, from_row)?.into_iter().next())
     }
 
-    /// Runs a query and hands over each row, for answers that are too large to hold.
+    /// Runs a query and calls `take` with each row, for results that are too large for memory.
     pub fn each(
         &self,
         sql: &'static str,
@@ -147,24 +147,24 @@ impl Read {
         Ok(())
     }
 
-    /// Lets this connection keep so many MiB of pages in memory, for work on much of the database.
+    /// Allows this connection to cache this many MiB of pages, for work on a large part of the database.
     pub fn widen_cache(&self, mib: u32) -> Result<()> {
         self.batch(&format!("PRAGMA cache_size = -{}", mib * 1024))
     }
 
-    /// The version of the schema that the database has.
+    /// The schema version of the database.
     pub(super) fn version(&self) -> Result<i64> {
         self.connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(from_sqlite)
     }
 
-    /// Runs statements without parameters; the writer's own (BEGIN, COMMIT, …).
+    /// Runs statements without parameters; used for the statements of the store itself (BEGIN, COMMIT, …).
     pub(super) fn batch(&self, sql: &str) -> Result<()> {
         self.connection.execute_batch(sql).map_err(from_sqlite)
     }
 
-    /// Begins a transaction; `syncs`: its commit is to be on the disk before it is acknowledged.
+    /// Begins a transaction. If `syncs` is set, its commit is synced to the disk before it is acknowledged.
     pub(super) fn begin(&self, syncs: bool) -> std::result::Result<(), Fault> {
         let sql = if syncs {
             "PRAGMA synchronous = FULL; BEGIN IMMEDIATE"
@@ -190,13 +190,13 @@ impl Read {
             })
     }
 
-    /// Undoes the transaction if there is one. `false` if that failed.
+    /// Rolls the transaction back if one is open; `false` if that failed.
     pub(super) fn end(&self) -> bool {
         self.is_idle() || (self.batch("ROLLBACK").is_ok() && self.is_idle())
     }
 
-    /// Moves the whole write-ahead log into the database, synced, and cuts it to nothing. `false` if a reader or
-    /// another program stands in the way.
+    /// Moves the whole write-ahead log into the database, synced, and truncates it. `false` if a reader or another
+    /// program prevents this.
     pub(super) fn empty_log(&self) -> Result<bool> {
         let stood_in_the_way: i64 = self
             .connection
@@ -205,17 +205,17 @@ impl Read {
         Ok(stood_in_the_way == 0)
     }
 
-    /// Whether no transaction is open: SQLite ends one by itself after some faults.
+    /// Whether no transaction is open. SQLite ends a transaction automatically after some faults.
     pub(super) fn is_idle(&self) -> bool {
         self.connection.is_autocommit()
     }
 
-    /// Begins the writing half. The caller has begun the transaction.
+    /// Gives access to the writing half. The caller has begun the transaction.
     pub(super) fn write(&self) -> Write<'_> {
         Write { read: self }
     }
 
-    /// Has numbers go on after these.
+    /// Makes numbers continue after these.
     pub(super) fn set_given(&self, given: Numbers) {
         self.given.set(given);
     }
@@ -225,7 +225,7 @@ impl Read {
         self.touched.borrow().clone()
     }
 
-    /// Empties and returns what was changed and what is to follow the commit.
+    /// Takes what was changed and what is to follow the commit, and leaves both empty.
     pub(super) fn take_effects(&self) -> Effects {
         self.judged.take();
         Effects {
@@ -262,29 +262,29 @@ impl Write<'_> {
         self.read.touched.borrow_mut().push(target);
     }
 
-    /// Whether this transaction has noted it: the index does not say what it is now.
+    /// Whether this transaction has changed the target, so that the index does not have its current state.
     pub fn has_touched(&self, target: &Target) -> bool {
         self.read.touched.borrow().contains(target)
     }
 
-    /// Has a step done in memory when this transaction is committed, after the index has followed it. Steps run
-    /// in the order of their transactions.
+    /// Runs a step in memory when this transaction is committed, after the index was updated. Steps run in the order
+    /// of their transactions.
     pub fn after_commit(&self, step: impl FnOnce() + Send + 'static) {
         self.read.after.borrow_mut().push(Box::new(step));
     }
 
-    /// Says that this transaction has compared a thing with its seal itself, or has written all of it, and whether it is
-    /// to be sealed at the end.
+    /// Records that this transaction has compared the target with its seal itself, or has written all of it, and
+    /// whether it is to be sealed at the end.
     pub fn judge(&self, target: Target, is_good: bool) {
         self.read.judged.borrow_mut().push((target, is_good));
     }
 
-    /// What was said so.
+    /// What [`Write::judge`] has recorded.
     pub(super) fn judged(&self) -> Vec<(Target, bool)> {
         self.read.judged.borrow().clone()
     }
 
-    /// How much has been noted so far.
+    /// The number of notes of each kind so far.
     pub(super) fn mark(&self) -> [usize; 4] {
         [
             self.read.judged.borrow().len(),
@@ -294,7 +294,7 @@ impl Write<'_> {
         ]
     }
 
-    /// Forgets what was noted since a mark: for a change that is undone.
+    /// Discards the notes since a mark, for a change that is undone.
     pub(super) fn cut(&self, [judged, touched, after, tombstones]: [usize; 4]) {
         self.read.judged.borrow_mut().truncate(judged);
         self.read.touched.borrow_mut().truncate(touched);
@@ -302,18 +302,19 @@ impl Write<'_> {
         self.read.tombstones.borrow_mut().truncate(tombstones);
     }
 
-    /// Has something noted outside the database when this transaction is committed, before it is acknowledged.
+    /// Adds tombstones, which are written to their file when this transaction is committed, before it is
+    /// acknowledged.
     pub fn entomb(&self, tombstones: Vec<Tombstone>) {
         self.read.tombstones.borrow_mut().extend(tombstones);
     }
 
-    /// The latest number that was given before this process, or by this transaction.
+    /// The highest number of a series that earlier processes or this transaction assigned.
     pub fn given(&self, series: Series) -> i64 {
         self.read.given.get().of(series)
     }
 
-    /// Has a number noted outside the database as [`Write::entomb`] does. That of a change that is undone is noted with
-    /// the others.
+    /// Records an assigned number outside the database, as [`Write::entomb`] does. The number is recorded even if its
+    /// change is undone.
     pub fn note_given(&self, series: Series, number: i64) {
         let mut given = self.read.given.get();
         given.set(series, number.max(given.of(series)));
@@ -321,7 +322,7 @@ impl Write<'_> {
     }
 }
 
-/// Makes a new database file with the current schema. The file must not exist.
+/// Creates a new database file with the current schema. The file must not exist.
 pub(super) fn create(path: &Path) -> Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -334,8 +335,8 @@ pub(super) fn create(path: &Path) -> Result<()> {
     ))
 }
 
-/// Opens the one writing connection and checks that the file is a Latchkey database. `migrate` brings one of an older
-/// version to this one.
+/// Opens the only writing connection and checks that the file is a Latchkey database. `migrate` migrates an older
+/// version to the current one.
 pub(super) fn open_writer(path: &Path, migrate: impl FnOnce(&Read) -> Result<()>) -> Result<Read> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(Error::internal(format!(
@@ -353,7 +354,7 @@ pub(super) fn open_writer(path: &Path, migrate: impl FnOnce(&Read) -> Result<()>
             .set_db_config(set, keep)
             .map_err(from_sqlite)
     };
-    // What is refused stays as it is, its log included.
+    // A refused database stays unchanged, including its log.
     keeps_log(has_log)?;
     let version = check_file(&read.connection, path)?;
     if version < SCHEMA_VERSION {
@@ -385,7 +386,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Read> {
 #[cfg(test)]
 mod tests;
 
-/// A database in memory with the current schema, for tests.
+/// An in-memory database with the current schema, for tests.
 #[cfg(test)]
 pub fn in_memory() -> Result<Read> {
     let read = settled(Connection::open_in_memory().map_err(from_sqlite)?)?;
@@ -395,11 +396,12 @@ pub fn in_memory() -> Result<Read> {
 
 #[cfg(test)]
 thread_local! {
-    /// What SQLite did for the queries of this thread, in steps of its machine: a row takes a few. For tests.
+    /// The number of virtual machine steps that SQLite ran for the queries of this thread; a row takes a few. For
+    /// tests.
     pub static STEPS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How SQLite would run a query, a line a step, for tests.
+/// The query plan of a statement, one line for each step, for tests.
 #[cfg(test)]
 pub fn plan(read: &Read, sql: &str) -> Vec<String> {
     let sql = format!("EXPLAIN QUERY PLAN {sql}");
@@ -409,7 +411,7 @@ pub fn plan(read: &Read, sql: &str) -> Vec<String> {
     steps.unwrap().map(std::result::Result::unwrap).collect()
 }
 
-/// Settings of every connection (see "SQLite facts" in ARCHITECTURE.md).
+/// Applies the settings that every connection has (see "SQLite facts" in ARCHITECTURE.md).
 fn settled(connection: Connection) -> Result<Read> {
     let set = |config, on| {
         connection
@@ -421,7 +423,8 @@ fn settled(connection: Connection) -> Result<Read> {
     set(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     set(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     set(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    // Plans do not depend on values. Otherwise a statement whose tables have partial indexes is planned anew for each.
+    // Query plans must not depend on the parameter values. Otherwise SQLite prepares a statement on a table with
+    // partial indexes again for each new value.
     set(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection
         .set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 500)
@@ -449,14 +452,14 @@ pub(super) struct Fault {
     pub error: Error,
 }
 
-/// What a fault says of the disk.
+/// What a failed BEGIN or COMMIT means for the data on the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FaultKind {
-    /// Nothing was saved: there is no room, or the transaction is over for a reason such as that.
+    /// Nothing was saved: the disk is full, or a similar fault ended the transaction.
     NoRoom,
     /// Nothing was saved: another program holds a lock, or a constraint is violated.
     Refused,
-    /// Nobody knows what was saved.
+    /// It is unknown what was saved.
     Unknown,
 }
 
@@ -466,11 +469,11 @@ impl Fault {
     }
 }
 
-/// What a failed BEGIN or COMMIT says of the disk.
+/// Derives the kind of a failed BEGIN or COMMIT.
 fn kind(err: &rusqlite::Error) -> FaultKind {
     let extended = err.sqlite_error().map(|err| err.extended_code);
     match err.sqlite_error_code() {
-        // A page that was not written to the log is no part of it: the next commit goes to the same place.
+        // A page that was not written to the log is not a part of it: the next commit overwrites the same position.
         Some(ErrorCode::DiskFull) => FaultKind::NoRoom,
         Some(_) if extended == Some(rusqlite::ffi::SQLITE_IOERR_WRITE) => FaultKind::NoRoom,
         Some(
@@ -480,13 +483,13 @@ fn kind(err: &rusqlite::Error) -> FaultKind {
     }
 }
 
-/// What a failure of SQLite means to a client.
+/// Translates a failure of SQLite into an error for the client.
 fn from_sqlite(err: rusqlite::Error) -> Error {
     let extended = err.sqlite_error().map_or(0, |err| err.extended_code);
     match err.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => Error::Conflict(constraint(extended)),
         Some(ErrorCode::DiskFull) => Error::Unavailable(DISK_FULL.to_owned()),
-        // The index of the log could not be made; what else should hinder that?
+        // SQLite could not create the index of the log; in practice only a full disk causes this.
         Some(_) if extended == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
             Error::Unavailable(DISK_FULL.to_owned())
         }
@@ -511,7 +514,7 @@ fn from_sqlite(err: rusqlite::Error) -> Error {
     }
 }
 
-/// What a client is told about a violated constraint; operations check first and say it better.
+/// The message for a violated constraint. Operations check first and give a better message.
 fn constraint(extended: i32) -> String {
     match extended {
         rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {

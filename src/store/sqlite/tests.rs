@@ -1,10 +1,11 @@
-//! How SQLite runs the statements of this layer: none goes through a whole table that may be large, but where that is meant.
+//! How SQLite runs the statements of this layer: no statement scans a whole table that may be large, except where
+//! this is intended.
 
 use super::{in_memory, plan};
 use std::fs;
 use std::path::Path;
 
-/// What stays small, whatever the number of keys, and what is no table.
+/// Tables that stay small for any number of keys, and names in query plans that are not tables.
 const SMALL: &[&str] = &[
     "CONSTANT",
     "authenticators",
@@ -26,8 +27,8 @@ const SMALL: &[&str] = &[
     "workspaces",
 ];
 
-/// Statements that are about all rows, by how they begin: the chain is walked, `doctor` looks for an event, a restore
-/// closes what was lent out, the correction of the clock looks for what a wrong time has left behind.
+/// Beginnings of statements that read all rows on purpose: the chain is verified, `doctor` searches for an event, a
+/// restore withdraws remaining uses, and a correction of the clock searches for rows with wrong times.
 const MEANT: &[&str] = &[
     "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome, reason, changes, previous FROM audit_events ORDER BY seq",
     "SELECT EXISTS (SELECT 1 FROM audit_events WHERE action = 'server.fill') AS filled",
@@ -39,7 +40,7 @@ const MEANT: &[&str] = &[
     "SELECT key_id FROM key_uses WHERE uses_left > 0",
 ];
 
-/// The statements that are written out in a file, each in one line.
+/// The SQL literals of a file, each in one line.
 fn statements(text: &str) -> Vec<String> {
     let shipped = text.split("#[cfg(test)]").next().unwrap_or(text);
     shipped
@@ -70,7 +71,7 @@ fn each_file(folder: &Path, look: &mut impl FnMut(&Path)) {
     }
 }
 
-/// Every statement of the layer, and the file that it stands in.
+/// Every statement of the layer, and the file that contains it.
 fn all() -> Vec<(String, String)> {
     let mut found = Vec::new();
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
@@ -112,7 +113,7 @@ fn no_statement_goes_through_all_keys_or_events_unless_meant() {
     assert!(meant.is_empty(), "no longer there: {meant:#?}");
 }
 
-/// Planning takes longer than finding a row.
+/// Planning a statement takes longer than finding a row.
 #[test]
 fn statements_are_planned_once_whatever_the_values() {
     let read = in_memory().unwrap();

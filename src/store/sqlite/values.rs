@@ -1,4 +1,4 @@
-//! Plain values, in and out of statements, and which of our types are stored as which of them.
+//! Plain values as parameters and results of statements, and the mapping between Latchkey's types and these values.
 
 use crate::domain::key::KeyId;
 use crate::domain::time::Timestamp;
@@ -6,7 +6,7 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-/// A plain value, in or out.
+/// A plain value, as a parameter or a result.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Blob(Vec<u8>),
@@ -15,12 +15,12 @@ pub enum Value {
     Text(String),
 }
 
-/// What can be a parameter.
+/// A type that can be a parameter.
 pub trait ToValue {
     fn to_value(&self) -> Value;
 }
 
-/// What a column can be read as.
+/// A type that a column can be read as.
 pub trait FromValue: Sized {
     fn from_value(value: ValueRef<'_>) -> Option<Self>;
 }
@@ -32,7 +32,7 @@ impl ToValue for i64 {
 }
 
 impl ToValue for u64 {
-    /// Numbers beyond 2^63 are refused at the edge long before they get here.
+    /// Numbers above 2^63 are refused when a request is parsed.
     fn to_value(&self) -> Value {
         Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
     }
@@ -195,14 +195,14 @@ impl Value {
         }
     }
 
-    /// Appends what [`super::Row::encode`] appends for a column of this value.
+    /// Appends what [`super::Row::encode`] appends for a column with this value.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode(self.borrowed(), out);
     }
 }
 
 impl super::Row<'_> {
-    /// All columns in their order, each as bytes that no other value has: a letter for its type stands before it.
+    /// All columns in their order, each in an unambiguous byte encoding: a letter for the type, then the value.
     pub fn bytes(&self) -> Result<Vec<Vec<u8>>> {
         let column = |position| self.row.get_ref(position).map_err(super::from_sqlite);
         (0..self.names.len())
@@ -212,8 +212,8 @@ impl super::Row<'_> {
 }
 
 impl super::Row<'_> {
-    /// Appends the columns of a range of positions, each so that no other list of values has the same bytes: a letter
-    /// for its type, for texts and blobs the length, then the value.
+    /// Appends the columns of a range of positions in an unambiguous encoding: a letter for the type, the length for
+    /// texts and blobs, then the value.
     pub fn encode(&self, columns: std::ops::Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         for position in columns {
             encode(self.row.get_ref(position).map_err(super::from_sqlite)?, out);

@@ -1,9 +1,10 @@
-//! The thread that writes: takes what waits, commits it together, and finds its way back after a fault.
+//! The writer thread: it takes the waiting changes, commits them together, and recovers after a fault.
 //!
-//! Two kinds of failed commit are told apart ([`Fault`]). After a clean one nothing was saved and the connection
-//! is as good as before. After any other nobody knows what is on the disk: a sync that failed once may succeed
-//! the next time without the data. So nothing is tried again; the connection is opened anew, the database is
-//! checked, the whole log is moved into it, the index loads what the file says, and only then is written on.
+//! There are two kinds of failed commits ([`Fault`]). After a clean failure nothing was saved, and the connection can
+//! still be used. After any other failure it is unknown what is on the disk: a sync that failed once may succeed the
+//! next time without the data. So nothing is retried. Instead, the writer opens the connection again, checks the
+//! database, moves the whole log into it, and lets the index load the content of the file; only then does it write
+//! again.
 
 mod queue;
 
@@ -25,7 +26,7 @@ use std::time::Instant;
 
 pub use queue::{Queue, Refused, Urgency};
 
-/// Changes that are committed together at most.
+/// The largest number of changes that are committed together.
 const BATCH_MAX: usize = 256;
 
 /// A change that waits for the writer.
@@ -34,25 +35,25 @@ pub struct Job {
     pub run: Work,
 }
 
-/// Does the work, or is told why it cannot be done.
+/// Does the work, or receives the reason why the work cannot be done.
 pub type Work = Box<dyn FnOnce(Result<&Write<'_>>) -> Ran + Send>;
 
-/// What a closure came to, and how to tell its caller.
+/// The result of a closure, and the function that answers its caller.
 pub struct Ran {
     pub succeeded: bool,
     pub answer: Box<dyn FnOnce(Result<()>) + Send>,
 }
 
-/// See the heading.
+/// The state of the writer thread; see the heading.
 pub struct Writer {
     path: PathBuf,
-    /// `None` after a fault that leaves the connection's state unknown, until it could be opened again.
+    /// `None` after a fault that leaves the state of the connection unknown, until the database was opened again.
     connection: Option<Read>,
-    /// Sees what was committed, while `connection` is in a transaction.
+    /// Sees the committed state while `connection` is in a transaction.
     before: Option<Read>,
     peppers: Arc<Peppers>,
     publish: Publish,
-    /// What was touched by commits of unknown outcome: the index has to look once the database is open again.
+    /// What commits of unknown outcome have touched. The index has to load it when the database is open again.
     doubtful: Vec<Target>,
     place: Arc<Place>,
     book: Arc<Book>,
@@ -60,7 +61,7 @@ pub struct Writer {
     figures: Arc<Figures>,
 }
 
-/// The files beside the database that the writer looks after.
+/// The files in the data folder that the writer uses apart from the database.
 pub struct Beside {
     pub place: Arc<Place>,
     pub book: Arc<Book>,
@@ -68,7 +69,7 @@ pub struct Beside {
 }
 
 impl Writer {
-    /// Writes to a database that has just been opened.
+    /// Creates the writer of a database that has just been opened.
     pub fn new(
         path: &Path,
         connection: Read,
@@ -96,7 +97,7 @@ impl Writer {
         }
     }
 
-    /// Works until nobody can hand in changes any more, then empties the log.
+    /// Runs until the queue is closed and empty, then empties the log.
     pub fn run(mut self, waiting: &Queue) {
         while let Some((urgency, batch)) = waiting.next_batch() {
             let taken = i64::try_from(batch.len()).unwrap_or(0);
@@ -139,7 +140,7 @@ impl Writer {
         drop(connection.take_effects());
         connection.set_given(self.book.floor());
         if let Err(fault) = connection.begin(syncs) {
-            // Whoever came while this waited for the lock has waited long enough too.
+            // Changes that arrived while this one waited for the lock have waited long enough too.
             let late = batch.len();
             batch.extend(waiting.take_all());
             let late = i64::try_from(batch.len() - late).unwrap_or(0);
@@ -167,7 +168,7 @@ impl Writer {
             let error = Error::internal("the index could not follow a change; see the log");
             Err(Fault::new(FaultKind::Unknown, error))
         });
-        // What was written to a file that is in the folder no more is not saved, whatever SQLite says.
+        // Data in a file that is no longer in the folder is not saved, even if SQLite reports success.
         let committed = committed.and_then(|()| {
             let lost = |error| Fault::new(FaultKind::NoRoom, error);
             self.place.check().map_err(lost)
@@ -176,7 +177,7 @@ impl Writer {
             self.reserve.note_room();
         }
         if committed.is_ok() && self.reserve.is_in_use() {
-            // The log gives its room back at once, and nobody else gets it.
+            // The log gives its space back at once, so that the reserve gets it before any other program.
             let _ = connection.empty_log();
             self.reserve.take_back();
         }
@@ -190,14 +191,14 @@ impl Writer {
         }
         for (succeeded, answer) in answers {
             match (&committed, succeeded) {
-                // A failed change reports its own error whatever became of the others.
+                // A failed change reports its own error, regardless of the other changes.
                 (_, false) | (Ok(()), true) => answer(Ok(())),
                 (Err(fault), true) => answer(Err(again(&fault.error))),
             }
         }
     }
 
-    /// Seals the rows that the transaction touched ([`seals`]). What they were before is seen by a connection of its own.
+    /// Seals the rows that the transaction touched ([`seals`]). A connection of its own reads their earlier state.
     fn seal(&mut self) -> Result<()> {
         let Some(connection) = &self.connection else {
             return Ok(());
@@ -216,7 +217,7 @@ impl Writer {
         seals::renew(&connection.write(), before, &self.peppers, &touched)
     }
 
-    /// After a fault: ends the transaction, or opens the database anew if nobody knows its state.
+    /// After a fault, rolls the transaction back, or opens the database again if its state is unknown.
     fn settle(&mut self, fault: &Fault, touched: Vec<Target>) {
         if let Some(connection) = &self.connection
             && fault.kind != FaultKind::Unknown
@@ -224,7 +225,7 @@ impl Writer {
         {
             if fault.kind == FaultKind::NoRoom {
                 self.reserve.note_full();
-                // What is in the log moves to its place in the database, and its room is free again.
+                // The content of the log moves into the database, which frees the space of the log.
                 let _ = connection.empty_log();
             }
             return;
@@ -238,7 +239,7 @@ impl Writer {
         }
     }
 
-    /// Opens the database after a fault, as the heading says.
+    /// Opens the database after a fault, as the heading describes.
     fn reopen(&mut self) -> Result<()> {
         self.place.check()?;
         self.place.forget_log();
@@ -266,7 +267,7 @@ type Answer = (bool, Box<dyn FnOnce(Result<()>) + Send>);
 /// Runs one change in a savepoint, so that its failure undoes nothing else.
 fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     let tx = connection.write();
-    // Some faults (a full disk) end the transaction; a savepoint now would begin another one.
+    // Some faults, such as a full disk, end the transaction. A savepoint would then begin a new one.
     if connection.is_idle() || connection.batch("SAVEPOINT job").is_err() {
         refuse(vec![job], "the database ended the transaction");
         return None;
@@ -283,7 +284,7 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
         tx.cut(mark);
     }
     if let Err(err) = ended {
-        // Half a change must not be committed with the others: they all fail.
+        // Half a change must not be committed with the others, so all of them fail.
         log::warn!("store: a change ended with its transaction: {err}");
         connection.end();
     }
@@ -296,7 +297,7 @@ fn run_alone(connection: &Read, job: Job) -> Option<Answer> {
     }
 }
 
-/// Prepares the index, commits, puts the index in place, and notes what has ended.
+/// Prepares the index, commits, puts the new content of the index in place, and writes the tombstones.
 fn finish(
     connection: &Read,
     publish: &Publish,
@@ -321,7 +322,7 @@ fn finish(
     book.write(&effects.notes, connection).map_err(refused)
 }
 
-/// Tells the callers of changes that were not begun why.
+/// Answers the callers of changes that were not begun with the reason.
 fn refuse(batch: Vec<Job>, why: &str) {
     log::warn!("store: {} changes were refused: {why}", batch.len());
     for job in batch {

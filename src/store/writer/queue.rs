@@ -1,10 +1,10 @@
-//! The changes that wait for the writer: those that only take something away in a queue of their own.
+//! The queue of changes that wait for the writer. Changes that only take something away have a queue of their own.
 //!
-//! A batch is of one kind, so that a change that needs room on a full disk does not spoil one that may use the
-//! reserve. The two kinds take turns: neither waits for more than one batch of the other.
+//! A batch has changes of one kind, so that a change that needs space on a full disk does not spoil one that may use
+//! the reserve. The two kinds take turns: neither waits for more than one batch of the other.
 //!
-//! Neither queue counts by caller. A change comes from a thread that serves a request, and there are few of these: what
-//! one caller may hold is bounded where its requests wait for such a thread (`http::server::pool`).
+//! The queues have no limits for each caller. Changes come from threads that serve requests, and there are few of
+//! these. The share of one caller is limited where its requests wait for such a thread (`http::server::pool`).
 
 use super::{BATCH_MAX, Job};
 use crate::domain::locks::lock;
@@ -14,19 +14,19 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// When a change is carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Urgency {
-    /// Before all others, and with the room on the disk that is kept for it: it takes something away, or the
-    /// machine's own administrator wants it.
+    /// Before all others, and with the reserved disk space: the change takes something away, or the administrator of
+    /// this machine makes it.
     First,
     Usual,
 }
 
-/// Why a change was not queued.
+/// The reason why a change was not queued.
 pub enum Refused {
     Closed,
     Full,
 }
 
-/// See the heading.
+/// The two queues; see the heading.
 pub struct Queue {
     each_max: usize,
     waiting: Mutex<Waiting>,
@@ -37,13 +37,13 @@ pub struct Queue {
 struct Waiting {
     first: VecDeque<Job>,
     usual: VecDeque<Job>,
-    /// The batch that was taken last was of the first kind.
+    /// Whether the last batch was of the first kind.
     had_first: bool,
     closed: bool,
 }
 
 impl Queue {
-    /// `each_max`: changes of each kind that may wait.
+    /// `each_max` is the number of changes of each kind that may wait.
     pub fn new(each_max: usize) -> Queue {
         Queue {
             each_max,
@@ -69,7 +69,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The next batch, once there is one; `None` when the queue is closed and empty.
+    /// Waits for the next batch; `None` when the queue is closed and empty.
     pub fn next_batch(&self) -> Option<(Urgency, Vec<Job>)> {
         let mut waiting = lock(&self.waiting);
         loop {
@@ -93,7 +93,7 @@ impl Queue {
         }
     }
 
-    /// Everything that waits.
+    /// Takes everything that waits.
     pub fn take_all(&self) -> Vec<Job> {
         let mut waiting = lock(&self.waiting);
         let mut all: Vec<Job> = waiting.first.drain(..).collect();
@@ -101,14 +101,14 @@ impl Queue {
         all
     }
 
-    /// Refuses every change from now on. What waits is still handed out.
+    /// Refuses every change from now on. Waiting changes are still handed out.
     pub fn close(&self) {
         lock(&self.waiting).closed = true;
         self.changed.notify_all();
     }
 }
 
-/// As many jobs as one commit takes.
+/// Takes as many jobs as one commit may have.
 fn some(queue: &mut VecDeque<Job>) -> Vec<Job> {
     let count = queue.len().min(BATCH_MAX);
     queue.drain(..count).collect()

@@ -1,4 +1,4 @@
-//! The writer against real files: group commit, failing changes, failing commits.
+//! Tests of the writer with real files: group commit, failing changes, failing commits.
 
 use super::super::{Durability, Publish, Store, Write, local};
 use crate::domain::audit::{Kind, Target};
@@ -13,12 +13,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A store in a folder of its own, and how often and with what the index was told to follow.
+/// A store in a folder of its own, with a record of the updates of the index.
 struct Fixture {
     store: Arc<Store>,
     commits: Arc<AtomicUsize>,
     published: Arc<Mutex<Vec<Target>>>,
-    /// So many of the next steps of the index panic.
+    /// The number of following index updates that panic.
     panics: Arc<AtomicUsize>,
     folder: PathBuf,
 }
@@ -70,7 +70,8 @@ impl Fixture {
         found.unwrap().is_some()
     }
 
-    /// Holds the writer up, so that what comes meanwhile is committed together once the sender is dropped.
+    /// Holds the writer up until the sender is dropped, so that the changes that arrive meanwhile are committed
+    /// together.
     fn hold_up(&self) -> (Sender<()>, JoinHandle<Result<()>>) {
         let (release, wait): (Sender<()>, Receiver<()>) = channel();
         let (running, started) = channel();
@@ -86,7 +87,7 @@ impl Fixture {
         (release, held)
     }
 
-    /// Runs changes that reach the writer while it is held up, and returns what their callers are told.
+    /// Runs changes that reach the writer while it is held up, and returns the answers to their callers.
     fn together(&self, changes: Vec<fn(&Write<'_>, usize) -> Result<()>>) -> Vec<Result<()>> {
         let (release, held) = self.hold_up();
         let coming = Arc::new(AtomicUsize::new(0));
@@ -143,7 +144,7 @@ fn row_then_panic(tx: &Write<'_>, number: usize) -> Result<()> {
     panic!("on purpose");
 }
 
-/// A broken reference that is found out only by the COMMIT.
+/// A broken reference that only the COMMIT detects.
 fn row_then_failed_commit(tx: &Write<'_>, number: usize) -> Result<()> {
     row(tx, number)?;
     tx.execute("PRAGMA defer_foreign_keys = ON", &[])?;
@@ -175,7 +176,7 @@ fn a_change_that_fails_undoes_only_itself() {
         [0, 1, 2].map(|number| fixture.has(number)),
         [true, false, true]
     );
-    // The index hears nothing of it.
+    // The index does not receive the failed change.
     let published = fixture.published.lock().unwrap();
     assert!(
         !published.contains(&Target::new(Kind::Key, 1)),
@@ -230,12 +231,12 @@ fn a_whole_batch_shares_the_fate_of_its_commit() {
     assert!(told[1].is_err());
 }
 
-/// The change is on the disk, but the index did not follow it: it must follow before the next change, whatever
-/// the caller was told.
+/// The change is on the disk, but the index was not updated. The index must be updated before the next change,
+/// regardless of the answer that the caller got.
 #[test]
 fn the_index_follows_the_file_after_a_commit_of_unknown_outcome() {
     let fixture = Fixture::new();
-    // The step after the commit, and the one after the database was opened again.
+    // The step after the commit, and the step after the database was opened again.
     fixture.panics.store(2, SeqCst);
     assert!(matches!(fixture.write(1), Err(Error::Internal(_))));
     assert!(fixture.has(1));
