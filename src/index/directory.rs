@@ -1,4 +1,5 @@
-//! Workspaces, users, policies and catalogs: what keys are judged against and callers are authorised by.
+//! Workspaces, users, policies and catalogs: the data that verdicts on keys and the authorisation of callers depend
+//! on.
 
 use crate::domain::catalog::Catalog;
 use crate::domain::people::User;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-/// Uids are drawn by us at random, as ids of keys are.
+/// Uids are drawn at random by the server, as the ids of keys are.
 type ByUid<T> = HashMap<Uid, T, BuildHasherDefault<IdHasher>>;
 
 /// One consistent state of all four.
@@ -22,19 +23,19 @@ pub struct Directory {
     root: Option<Uid>,
     users: ByUid<Arc<User>>,
     user_names: HashMap<String, Uid>,
-    /// By names that administrators give: these need no hash that strangers cannot foresee.
+    /// Only administrators choose these names, so the hash need not resist an attacker who picks colliding names.
     policies: HashMap<String, Arc<Policy>, BuildHasherDefault<IdHasher>>,
     catalogs: BTreeMap<String, Arc<Catalog>>,
-    /// Headers of their own that some policy names.
+    /// The headers that policies name for credentials, besides `Authorization`.
     named_headers: Vec<String>,
 }
 
-/// A workspace and where it is in the tree.
+/// A workspace and its position in the tree.
 pub struct Place {
     pub workspace: Workspace,
-    /// It and all above it are enabled.
+    /// The workspace and all above it are enabled.
     pub active: bool,
-    /// Itself first, the root last.
+    /// The workspace itself first, the root last.
     path: Vec<Uid>,
 }
 
@@ -46,7 +47,7 @@ impl Directory {
 
     /// The workspace with this slug or uid.
     pub fn find_place(&self, text: &str) -> Option<&Place> {
-        // No slug looks like a uid (`check_slug`), so neither can be taken for the other.
+        // No slug has the form of a uid (`check_slug`), so the two cannot be confused.
         let uid = Uid::parse(text).or_else(|| self.slugs.get(text).copied())?;
         self.places.get(&uid)
     }
@@ -56,7 +57,7 @@ impl Directory {
         self.places.values()
     }
 
-    /// How many workspaces there are.
+    /// The number of workspaces.
     pub fn workspace_count(&self) -> usize {
         self.places.len()
     }
@@ -92,14 +93,14 @@ impl Directory {
             .map(|place| place.workspace.uid)
     }
 
-    /// A user, deleted ones not.
+    /// A user, unless deleted.
     pub fn user(&self, uid: Uid) -> Option<&Arc<User>> {
         self.users.get(&uid)
     }
 
     /// A user by name in its stored form, or by uid.
     pub fn find_user(&self, text: &str) -> Option<&Arc<User>> {
-        // No user name looks like a uid (`normal_user_name`), so neither can be taken for the other.
+        // No user name has the form of a uid (`normal_user_name`), so the two cannot be confused.
         let uid = Uid::parse(text).or_else(|| self.user_names.get(text).copied())?;
         self.users.get(&uid)
     }
@@ -125,7 +126,7 @@ impl Directory {
         self.catalogs.values()
     }
 
-    /// Headers, besides `Authorization`, that may carry a secret; lower case.
+    /// Headers, besides `Authorization`, that may carry a secret; in lower case.
     pub fn named_headers(&self) -> &[String] {
         &self.named_headers
     }
@@ -144,15 +145,15 @@ impl Directory {
         self.settle(&all);
     }
 
-    /// Replaces some workspaces; `None` removes one. The cost does not depend on how many others there are, except
-    /// where one that has others below it moves, is switched off or on, or goes.
+    /// Replaces some workspaces; `None` removes one. The cost does not depend on the number of other workspaces,
+    /// unless a workspace that has children is moved, enabled, disabled or removed.
     pub fn put_some_workspaces(&mut self, changed: Vec<(Uid, Option<Workspace>)>) {
         let mut unsettled = Vec::new();
         let mut moved: HashSet<Uid> = HashSet::new();
         for (uid, workspace) in changed {
             let old = self.places.remove(&uid);
             if let Some(old) = &old {
-                // Another workspace may have taken the slug over in the same commit.
+                // Another workspace may have taken over the slug in the same commit.
                 if self.slugs.get(&old.workspace.slug) == Some(&uid) {
                     self.slugs.remove(&old.workspace.slug);
                 }
@@ -179,7 +180,7 @@ impl Directory {
         self.settle(&unsettled);
     }
 
-    /// Finds out where workspaces are in the tree.
+    /// Recomputes the positions of workspaces in the tree.
     fn settle(&mut self, unsettled: &[Uid]) {
         for uid in unsettled {
             if let Some((path, active)) = self.walk_up(*uid)
@@ -199,7 +200,8 @@ impl Directory {
         let mut above = workspace.parent;
         while let Some(uid) = above {
             let parent = self.places.get(&uid).map(|place| &place.workspace);
-            // The schema allows neither; a damaged store must not hang or allow.
+            // The schema allows neither a cycle nor a missing parent. With a damaged store this function must not
+            // hang, and the workspace must not count as enabled.
             if path.contains(&uid) || parent.is_none() {
                 active = false;
                 break;
@@ -211,7 +213,7 @@ impl Directory {
         Some((path, active))
     }
 
-    /// Replaces one user; `None` or a deleted one removes it.
+    /// Replaces one user; `None` or a deleted user removes the entry.
     pub fn put_user(&mut self, uid: Uid, user: Option<User>) {
         if let Some(old) = self.users.remove(&uid) {
             self.user_names.remove(&old.user_name);
@@ -251,7 +253,7 @@ impl Directory {
 }
 
 impl Place {
-    /// Before it is known where it is in the tree.
+    /// A workspace whose position in the tree is not known yet.
     fn alone(workspace: Workspace) -> Place {
         Place {
             path: vec![workspace.uid],
@@ -260,7 +262,7 @@ impl Place {
         }
     }
 
-    /// Workspaces from the root down to this one.
+    /// The number of workspaces from the root down to this one.
     pub fn depth(&self) -> usize {
         self.path.len()
     }
@@ -312,7 +314,7 @@ mod tests {
         assert_eq!(directory.root().unwrap().workspace.uid, Uid(1));
     }
 
-    /// Whatever is put piece by piece comes to the same as all of it put at once.
+    /// Replacing workspaces piece by piece has the same result as replacing all of them at once.
     #[track_caller]
     fn check_same(pieces: &Directory, list: &[Workspace]) {
         let mut whole = Directory::default();
@@ -342,7 +344,7 @@ mod tests {
             let some = some.iter().map(|one| (one.uid, Some((*one).clone())));
             directory.put_some_workspaces(some.collect());
         };
-        // A child before its parent, in one commit.
+        // A child comes before its parent in one commit.
         put(&mut directory, &[&three, &root, &two]);
         check_same(&directory, &[root.clone(), two.clone(), three.clone()]);
 
@@ -350,13 +352,13 @@ mod tests {
         put(&mut directory, &[&two]);
         check_same(&directory, &[root.clone(), two.clone(), three.clone()]);
 
-        // Two exchange their slugs, and one moves.
+        // Two workspaces exchange their slugs, and one of them moves.
         (two.slug, three.slug) = (three.slug.clone(), two.slug.clone());
         three.parent = Some(Uid(1));
         put(&mut directory, &[&two, &three]);
         check_same(&directory, &[root.clone(), two.clone(), three.clone()]);
 
-        // One goes, and another one takes its slug in the same commit.
+        // One workspace is removed, and another takes its slug in the same commit.
         three.slug = two.slug.clone();
         directory.put_some_workspaces(vec![(three.uid, Some(three.clone())), (two.uid, None)]);
         check_same(&directory, &[root.clone(), three.clone()]);

@@ -1,7 +1,7 @@
-//! The only hot path: everything that a verification looks at, in memory.
+//! The hot path: everything that a verification reads is in memory here.
 //!
-//! Filled at the start, changed only by what the store has committed (`ops::publish`), and before that commit
-//! is acknowledged. No SQL, no files, no waiting but for short locks.
+//! The index is filled at the start. After that it changes only with what the store has committed (`ops::publish`),
+//! and before that commit is acknowledged. There is no SQL, no file access, and no waiting except for short locks.
 
 pub mod directory;
 pub mod usage;
@@ -24,16 +24,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 use usage::UsageBook;
 
-/// Parts that the keys are spread over, so that a change holds up few verifications.
+/// The number of shards that the keys are distributed over, so that a change delays few verifications.
 const SHARDS: usize = 64;
 
-/// See [`Index::each_of_part`].
+/// The number of parts; see [`Index::each_of_part`].
 pub const PARTS: usize = SHARDS;
 
-/// Keys by the id that they hold: a place in the table is a pointer and no more, so that tables are small.
+/// The keys, found by the id that they contain. A slot of the table is only a pointer, so the tables are small.
 type Keys = HashSet<Entry, BuildHasherDefault<IdHasher>>;
 
-/// See [`Keys`].
+/// An entry of [`Keys`].
 struct Entry(Box<Live>);
 
 impl Borrow<KeyId> for Entry {
@@ -56,35 +56,38 @@ impl Hash for Entry {
     }
 }
 
-/// A part of the keys, on cache lines of its own: threads that look into different parts must not meet.
+/// A part of the keys. It has cache lines of its own, so that threads which use different parts do not slow each
+/// other down.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard(RwLock<Keys>);
 
-/// All live keys and what they are judged against.
+/// All live keys, and the directory that verdicts on them depend on.
 pub struct Index {
     shards: Vec<Shard>,
-    /// Read by every question on every thread: readers write to a cache line of their own.
+    /// Every verification on every thread reads it. Each shard of the lock has a cache line of its own for its
+    /// readers.
     directory: ShardedLock<Directory>,
     sessions: RwLock<HashMap<KeyId, Session>>,
     kins: Mutex<Kins>,
-    /// Uses that wait to be written.
+    /// Uses that are not written to the store yet.
     pub usage: UsageBook,
     complete: AtomicBool,
-    /// Keys that were deleted while the index was being filled: what was read of them before must not come back.
+    /// Keys that were deleted while the index was being filled. An older state of them that was read before must not
+    /// be added again.
     gone: Mutex<HashSet<KeyId>>,
 }
 
-/// The shared parts of keys, each held once.
+/// The shared parts of keys; each distinct value is stored once.
 #[derive(Default)]
 struct Kins {
     known: HashSet<Arc<Kin>>,
-    /// When the set has grown to this, those that no key has any more are dropped.
+    /// When the set has grown to this size, values that no key uses any more are dropped.
     sweep_at: usize,
 }
 
 impl Index {
-    /// An index with an empty set of keys, waiting to be filled.
+    /// An index without keys, which is filled afterwards.
     pub fn new(directory: Directory, sessions: Vec<Session>) -> Index {
         Index {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
@@ -102,40 +105,42 @@ impl Index {
         }
     }
 
-    /// Workspaces, users, policies and catalogs as of now.
+    /// The current state of workspaces, users, policies and catalogs.
     pub fn directory(&self) -> ShardedLockReadGuard<'_, Directory> {
         read_sharded(&self.directory)
     }
 
-    /// For publishing a commit; verifications wait while it is held.
+    /// Write access for publishing a commit. Verifications wait while it is held.
     pub fn directory_mut(&self) -> ShardedLockWriteGuard<'_, Directory> {
         write_sharded(&self.directory)
     }
 
-    /// Looks at a key; `None` if there is none of this id (or it is not loaded yet, see [`Index::is_complete`]).
+    /// Calls `look` with a key; `None` if there is no key with this id, or if it is not loaded yet (see
+    /// [`Index::is_complete`]).
     pub fn with_key<R>(&self, id: KeyId, look: impl FnOnce(&Live) -> R) -> Option<R> {
         let shard = read(self.shard(id));
         shard.get(&id).map(|Entry(key)| look(key))
     }
 
-    /// Puts a key in the place of what had its id.
+    /// Adds a key, or replaces the key that has the same id.
     pub fn put_key(&self, key: Live) {
         let old = self.shard_mut(key.id).replace(Entry(Box::new(key)));
         drop(old);
     }
 
-    /// Adds a key that was read from the store while the index fills. What is there already is newer, and what was
-    /// deleted since stays away. Once the index is complete, nothing is added in this way.
+    /// Adds a key that was read from the store while the index is being filled. An entry that is there already is
+    /// newer and stays, and a key that was deleted since is not added. After the index is complete, this function
+    /// adds nothing.
     pub fn add_key(&self, key: Live) {
         let mut shard = self.shard_mut(key.id);
-        // Held over both questions: completion empties the set of what is gone.
+        // The lock is held for both checks, because completion clears the set of deleted keys.
         let gone = lock(&self.gone);
         if !self.is_complete() && !gone.contains(&key.id) {
-            shard.insert(Entry(Box::new(key))); // which leaves alone what is there
+            shard.insert(Entry(Box::new(key))); // keeps an entry that is there already
         }
     }
 
-    /// Forgets a key: it no longer opens anything.
+    /// Removes a key, so that it no longer opens anything.
     pub fn remove_key(&self, id: KeyId) {
         let mut shard = self.shard_mut(id);
         if !self.is_complete() {
@@ -144,14 +149,14 @@ impl Index {
         shard.remove(&id);
     }
 
-    /// Looks at the keys of one part of [`PARTS`]; changes to that part wait meanwhile. Whoever needs the directory
-    /// too takes it first, and lets go of it before the next part.
+    /// Calls `look` with the keys of one part of [`PARTS`]; changes to that part wait meanwhile. A caller that also
+    /// needs the directory must lock it first, and release it before the next part.
     pub fn each_of_part(&self, part: usize, look: impl FnMut(&Live)) {
         let shard = read(&self.shards[part % SHARDS].0);
         shard.iter().map(|Entry(key)| &**key).for_each(look);
     }
 
-    /// Shows every key, a shard at a time, with what it is judged against; for counting.
+    /// Calls `look` with every key and the directory, one shard at a time; used for counting.
     pub fn each_key(&self, mut look: impl FnMut(&Directory, &Live)) {
         for part in 0..PARTS {
             let directory = self.directory();
@@ -159,7 +164,7 @@ impl Index {
         }
     }
 
-    /// The counters of a key, so that an edit keeps them.
+    /// The counters of a key, which an edit passes on to the new entry.
     pub fn counters(&self, id: KeyId) -> Option<Arc<Mutex<Counters>>> {
         self.with_key(id, |key| {
             key.rare.as_ref().and_then(|rare| rare.counters.clone())
@@ -167,7 +172,7 @@ impl Index {
         .flatten()
     }
 
-    /// Takes back all uses that are reserved and not spent, for the end of the process.
+    /// Takes back all uses that are reserved and not spent; used at the end of the process.
     pub fn take_reserved(&self) -> Vec<(KeyId, u64)> {
         let mut taken = Vec::new();
         for shard in &self.shards {
@@ -185,7 +190,7 @@ impl Index {
         taken
     }
 
-    /// The shared form of what keys have in common.
+    /// Returns the shared instance of a shared part.
     pub fn kin(&self, kin: Kin) -> Arc<Kin> {
         let mut kins = lock(&self.kins);
         if let Some(known) = kins.known.get(&kin) {
@@ -205,7 +210,7 @@ impl Index {
         read(&self.sessions).get(&id).cloned()
     }
 
-    /// The sessions of a user, over or not.
+    /// The sessions of a user, including those that are over.
     pub fn sessions_of(&self, user: Uid) -> Vec<Session> {
         let sessions = read(&self.sessions);
         sessions
@@ -215,7 +220,7 @@ impl Index {
             .collect()
     }
 
-    /// Notes a request of a console session; when the one before was.
+    /// Records the time of a request in a console session; returns the time of the request before it.
     pub fn touch_session(&self, id: KeyId, now: Timestamp) -> Option<Timestamp> {
         let mut sessions = write(&self.sessions);
         let browser = sessions.get_mut(&id)?.console.as_mut()?;
@@ -224,7 +229,7 @@ impl Index {
         Some(before)
     }
 
-    /// Adds a session, or removes it with `None`.
+    /// Adds a session, or removes it if `None`.
     pub fn put_session(&self, id: KeyId, session: Option<Session>) {
         let mut sessions = write(&self.sessions);
         match session {
@@ -233,17 +238,18 @@ impl Index {
         };
     }
 
-    /// Forgets sessions that have expired.
+    /// Removes the sessions for which `keep` is false.
     pub fn retain_sessions(&self, keep: impl Fn(&Session) -> bool) {
         write(&self.sessions).retain(|_, session| keep(session));
     }
 
-    /// Whether every key of the store is here. Until then a key that is not found has to be looked up there.
+    /// Whether every key of the store is in the index. Before that, a key that is not found here must be looked up in
+    /// the store.
     pub fn is_complete(&self) -> bool {
         self.complete.load(Ordering::Acquire)
     }
 
-    /// Says that every key has been added.
+    /// Records that every key has been added.
     pub fn set_complete(&self) {
         let mut gone = lock(&self.gone);
         self.complete.store(true, Ordering::Release);
@@ -259,8 +265,8 @@ impl Index {
     }
 }
 
-/// Ids are drawn by us at random, so a multiplication spreads them; nobody can choose ids that collide and
-/// have them inserted.
+/// A multiplication suffices to distribute the ids, because the server draws them at random: no attacker can choose
+/// ids that collide and have them inserted.
 #[derive(Default)]
 pub struct IdHasher(u64);
 

@@ -1,7 +1,7 @@
-//! Uses of keys that wait to be written: counted in memory, taken out in batches.
+//! Usage of keys that is not written to the store yet: counted in memory, written in batches.
 //!
-//! A verification adds to a small record under one of a few locks; nothing here touches the disk. What is
-//! waiting is lost with the process: at most one interval (`ops::upkeep`).
+//! A verification adds to a small record under one of a few locks; nothing here accesses the disk. If the process
+//! ends abnormally, the usage that is not written yet is lost: at most one interval (`ops::upkeep`).
 
 use crate::domain::key::KeyId;
 use crate::domain::key::verdict::Code;
@@ -15,35 +15,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// Parts of the book, so that threads seldom meet.
+/// The number of shards, so that two threads rarely need the same lock.
 const SHARDS: usize = 16;
-/// Keys that may wait in one part; then an early write is asked for.
+/// When one shard has this many keys, an early write is requested.
 const KEYS_WANTED_MAX: usize = 4_096;
-/// Keys that may wait in one part while the writer is late; further ones are counted as lost.
+/// The largest number of keys in one shard when the writer is late. Verdicts on further keys are counted as lost.
 const KEYS_MAX: usize = 16_384;
 
-/// What one key did since it was last written.
+/// The usage of one key since it was last written.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
     pub uses: u64,
     pub last_used: Option<(Timestamp, Option<IpAddr>)>,
-    /// The first kind of verdict that came. Most keys have no other in an interval, and need no list.
+    /// The first kind of verdict in the interval. Most keys have no other kind, and then need no list.
     first: Option<Tally>,
     others: Vec<Tally>,
 }
 
-/// Verdicts of one kind: the hour, the code, how many.
+/// The count of one kind of verdict: the hour, the code, the number.
 type Tally = (i64, Code, u64);
 
-/// Ids of keys that exist, so their hashes need no defence.
+/// The ids are those of existing keys, which the server has drawn, so the hash need not resist an attacker.
 type Uses = HashMap<KeyId, Pending, BuildHasherDefault<IdHasher>>;
 
-/// A part of the book, on cache lines of its own: threads that use different parts must not meet.
+/// A part of the counters. It has cache lines of its own, so that threads which use different parts do not slow each
+/// other down.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard(Mutex<Uses>);
 
-/// The uses of all keys since they were last written.
+/// The usage of all keys since it was last written.
 #[derive(Default)]
 pub struct UsageBook {
     shards: [Shard; SHARDS],
@@ -53,7 +54,7 @@ pub struct UsageBook {
 }
 
 impl Pending {
-    /// The verdicts by hour and code; a handful, as an interval is short.
+    /// The verdicts by hour and code. There are only a few, because an interval is short.
     pub fn verdicts(&self) -> impl Iterator<Item = &Tally> {
         self.first.iter().chain(&self.others)
     }
@@ -69,7 +70,7 @@ impl Pending {
         }
     }
 
-    /// Adds what happened earlier.
+    /// Adds earlier usage.
     fn add(&mut self, older: &Pending) {
         self.uses += older.uses;
         self.last_used = self.last_used.or(older.last_used);
@@ -79,7 +80,7 @@ impl Pending {
     }
 }
 
-/// Verdicts of one hour that wait to be written.
+/// The number of verdicts of one hour that are not written yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Waiting {
     pub valid: u64,
@@ -87,7 +88,7 @@ pub struct Waiting {
 }
 
 impl UsageBook {
-    /// What waits, by hour, of all keys.
+    /// The verdicts on all keys that are not written yet, by hour.
     pub fn waiting(&self) -> HashMap<i64, Waiting> {
         let mut hours: HashMap<i64, Waiting> = HashMap::new();
         for shard in &self.shards {
@@ -128,12 +129,12 @@ impl UsageBook {
         &self.shards[(key.0 / 64) as usize % SHARDS].0
     }
 
-    /// What waits for one key, to be added to what is written.
+    /// The usage of one key that is not written yet; it is added to the stored usage.
     pub fn pending(&self, key: KeyId) -> Option<Pending> {
         lock(self.shard(key)).get(&key).cloned()
     }
 
-    /// Takes everything out.
+    /// Removes and returns all usage that is not written yet.
     pub fn take(&self) -> Vec<(KeyId, Pending)> {
         self.shards
             .iter()
@@ -141,7 +142,7 @@ impl UsageBook {
             .collect()
     }
 
-    /// Puts back what could not be written.
+    /// Puts back the usage that could not be written.
     pub fn put_back(&self, unwritten: &[(KeyId, Pending)]) {
         for (key, older) in unwritten {
             let mut shard = lock(self.shard(*key));
@@ -154,17 +155,17 @@ impl UsageBook {
         }
     }
 
-    /// Keys whose usage waits to be written.
+    /// The number of keys with usage that is not written yet.
     pub fn waiting_keys(&self) -> usize {
         self.shards.iter().map(|Shard(uses)| lock(uses).len()).sum()
     }
 
-    /// Verdicts that were not counted because too many keys waited.
+    /// The number of verdicts that were not counted because too many keys were waiting.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits for the interval to pass or the book to fill up or [`UsageBook::wake`].
+    /// Waits until the interval has passed, a shard is full, or [`UsageBook::wake`] is called.
     pub fn wait(&self, interval: Duration) {
         let full = lock(&self.full);
         let (mut full, _) = self
