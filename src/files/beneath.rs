@@ -1,4 +1,4 @@
-//! Files in a folder that another user owns: found without following a link, and looked at before they are used.
+//! Access to files in a folder that another user owns, without following links, and with checks before use.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Links that are followed on the way to a folder, as many as the kernel follows.
+/// The number of links that are followed on a path; the kernel has the same limit.
 const LINKS_MAX: usize = 40;
 
-/// A file of a folder, and the folder that holds it, open.
+/// An open file, and the open folder that contains it.
 #[derive(Debug)]
 pub struct Beneath {
     folder: OwnedFd,
@@ -20,8 +20,8 @@ pub struct Beneath {
 }
 
 impl Beneath {
-    /// Opens `FOLDER/SUBFOLDER/NAME`. Refuses links, what is no plain file, and what belongs to anybody but the owner
-    /// of the folder.
+    /// Opens `FOLDER/SUBFOLDER/NAME`. Refuses links, anything that is not a regular file, and any file whose owner
+    /// differs from the owner of the folder.
     pub fn open(folder: &Path, subfolder: &str, name: &str) -> io::Result<Beneath> {
         let refused = |why: String| Err(io::Error::other(why));
         if name.is_empty() || name.starts_with('.') || name.contains('/') {
@@ -41,7 +41,7 @@ impl Beneath {
             }
             Err(err) => return Err(err.into()),
         };
-        // A pipe without a writer must not stop this process.
+        // Opening a pipe that has no writer must not block this process.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file: File = match rustix::fs::openat(&inner, name, flags, Mode::empty()) {
             Ok(file) => file.into(),
@@ -71,14 +71,14 @@ impl Beneath {
                 let flags = AtFlags::empty();
                 rustix::fs::unlinkat(self.folder.as_fd(), self.name, flags).map_err(Into::into)
             }
-            // Somebody else has taken it away already.
+            // Another process has removed or replaced the file already.
             _ => Ok(()),
         }
     }
 }
 
-/// Whether nobody but root and the owner of this process can put files into a folder or exchange it. The path must have
-/// no links.
+/// Whether only root and the owner of this process can create files in a folder or replace the folder. The path must
+/// not contain links.
 pub fn is_out_of_reach(folder: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let is_private = std::fs::symlink_metadata(folder)
@@ -86,8 +86,8 @@ pub fn is_out_of_reach(folder: &Path) -> bool {
     is_private && folder.ancestors().all(|above| is_ruled_by(above, own))
 }
 
-/// Whether a folder can be exchanged only by root and this user: it belongs to one of them, and what others may write to
-/// is sticky, so that they cannot rename what is not theirs.
+/// Whether only root and this user can replace a folder: one of them owns it, and if other users may write to it, it
+/// is sticky, so that they cannot rename files of other users.
 fn is_ruled_by(folder: &Path, uid: u32) -> bool {
     std::fs::symlink_metadata(folder).is_ok_and(|found| {
         let is_ours = found.uid() == uid || found.uid() == 0;
@@ -95,8 +95,8 @@ fn is_ruled_by(folder: &Path, uid: u32) -> bool {
     })
 }
 
-/// Refuses a way to a folder on which somebody who is neither root nor this user could put another one in its place.
-/// Follows links one by one and looks at the folder of each.
+/// Refuses a path if a user other than root and this one could replace a folder on it. Follows links one by one and
+/// checks the folder of each.
 pub fn check_way(folder: &Path, uid: u32) -> io::Result<()> {
     let mut links = 0;
     let mut waiting: Vec<PathBuf> = Vec::new();
@@ -113,7 +113,7 @@ pub fn check_way(folder: &Path, uid: u32) -> io::Result<()> {
             if links > LINKS_MAX {
                 return Err(Errno::LOOP.into());
             }
-            // Its target is relative to the folder that holds it, unless it begins at the root.
+            // The target of a link is relative to the folder of the link, unless it starts at the root.
             push_all(&mut waiting, &std::fs::read_link(&next)?);
         }
         if !is_ruled_by(&next, uid) {
@@ -130,7 +130,7 @@ pub fn check_way(folder: &Path, uid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the parts of a path on the stack, the first on top.
+/// Pushes the components of a path on the stack, with the first one on top.
 fn push_all(waiting: &mut Vec<PathBuf>, path: &Path) {
     for part in path.components().rev() {
         if part != Component::CurDir {

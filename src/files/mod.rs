@@ -1,9 +1,10 @@
-//! Every file that this program makes, moves or removes: outside the data folder, where others may own the folder that
-//! it goes into ([`NewFile`]), and inside the private one ([`private`]). `clippy.toml` forbids the raw calls elsewhere.
+//! All functions that create, rename or delete files: outside the data folder, where other users may own the target
+//! folder ([`NewFile`]), and inside the private data folder ([`private`]). `clippy.toml` forbids the plain calls in
+//! other modules.
 //!
-//! Nothing here knows what the files hold.
+//! This module does not know the content of the files.
 
-// The one place for the calls that clippy.toml forbids.
+// This module is the only place for the calls that clippy.toml forbids.
 #![allow(clippy::disallowed_methods)]
 
 pub mod beneath;
@@ -16,7 +17,7 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::io;
 
-/// A name that nobody can guess, so that nobody can plant anything under it.
+/// A random name, so that no other user can create a file under this name in advance.
 fn unguessable() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|err| io::Error::other(err.to_string()))?;
@@ -24,11 +25,11 @@ fn unguessable() -> io::Result<String> {
     Ok(format!("{START}{digits}{END}"))
 }
 
-/// How temporary names begin and end.
+/// The start and the end of temporary names.
 const START: &str = ".latchkey-";
 const END: &str = ".partial";
 
-/// Makes the entries of a folder durable. Some file systems cannot sync a folder, and keep its entries anyway.
+/// Makes the entries of a folder durable. Some file systems cannot sync a folder, but keep its entries anyway.
 fn sync_folder(folder: BorrowedFd<'_>) -> io::Result<()> {
     match rustix::fs::fsync(folder) {
         Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),

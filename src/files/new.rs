@@ -1,5 +1,6 @@
-//! A new file in a folder that somebody else may own: whole under its name or not there at all, never another file than
-//! the one that was made here, and never in the place of one that is there.
+//! A new file in a folder that another user may own. Under its final name the file is either complete or absent. It
+//! is never a different file from the one that was created here, and [`NewFile::put_in_place`] never replaces an
+//! existing file.
 
 use super::{beneath, sync_folder, unguessable};
 use rustix::fd::{AsFd, OwnedFd};
@@ -14,31 +15,30 @@ use std::path::{Path, PathBuf};
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Readers {
-    /// Everybody whom the umask does not exclude: certificates, manual pages.
+    /// All users that the umask does not exclude; for certificates and manual pages.
     Everybody,
-    /// The owner alone. A file system that cannot keep others out is refused.
+    /// Only the owner. A file system that cannot exclude other users is refused.
     Owner,
-    /// The owner alone where the file system keeps modes: what it holds is encrypted.
+    /// Only the owner if the file system stores modes. This suffices for encrypted content.
     OwnerIfKept,
 }
 
-/// A file under a temporary name, until [`NewFile::put_in_place`] gives it the name that was asked for. Dropped before
-/// that, it is removed.
+/// A file under a temporary name, until [`NewFile::put_in_place`] gives it its final name. If it is dropped before
+/// that, it is deleted.
 ///
-/// Everything happens relative to the folder that was opened at first, so a folder that is exchanged meanwhile changes
-/// nothing.
+/// All operations are relative to the folder that was opened first, so replacing the folder meanwhile has no effect.
 #[derive(Debug)]
 pub struct NewFile {
     folder: OwnedFd,
     folder_path: PathBuf,
     file: File,
-    /// `None` once it has its name.
+    /// `None` once the file has its final name.
     temporary: Option<String>,
     name: OsString,
 }
 
 impl NewFile {
-    /// Makes the file. `AlreadyExists` if something has the name already, be it a link that leads nowhere.
+    /// Creates the file. `AlreadyExists` if the name is taken, even by a dangling link.
     pub fn create(path: &Path, readers: Readers) -> io::Result<NewFile> {
         let new = NewFile::replacing(path, readers)?;
         match rustix::fs::statat(&new.folder, &new.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -48,7 +48,8 @@ impl NewFile {
         }
     }
 
-    /// As [`NewFile::create`], for a file that [`NewFile::replace`] puts in the place of another one.
+    /// Does the same as [`NewFile::create`], for a file that [`NewFile::replace`] later puts in the place of another
+    /// one.
     pub fn replacing(path: &Path, readers: Readers) -> io::Result<NewFile> {
         let name = path.file_name().ok_or_else(|| {
             io::Error::new(
@@ -78,7 +79,7 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Whether the file system has made what was asked for.
+    /// Checks that the file system has created what was requested.
     fn check(&self, readers: Readers) -> io::Result<()> {
         let made = self.file.metadata()?;
         let own = rustix::process::geteuid().as_raw();
@@ -105,14 +106,14 @@ impl NewFile {
         Ok(())
     }
 
-    /// Where the file is until it has its name, with no link on the way; `None` if it has its name.
+    /// The path of the file before it has its final name, without links.
     pub fn temporary_path(&self) -> io::Result<PathBuf> {
         let temporary = self.temporary.as_deref().unwrap_or_default();
         Ok(std::fs::canonicalize(&self.folder_path)?.join(temporary))
     }
 
-    /// Whether nobody but the owner of this process and root can put files beside it. SQLite opens files beside its
-    /// database by their names, so it may work only where this holds.
+    /// Whether only root and the owner of this process can create files in the same folder. SQLite derives the names
+    /// of further files from the database's name, so it may work only in such a folder.
     pub fn is_out_of_reach(&self) -> bool {
         let is_same = |path: &Path| {
             let by_name = std::fs::metadata(path).ok()?;
@@ -124,18 +125,18 @@ impl NewFile {
             .is_ok_and(|folder| beneath::is_out_of_reach(&folder) && is_same(&folder) == Some(true))
     }
 
-    /// Fills it with what another file holds.
+    /// Fills the file with the content of another file.
     pub fn copy_from(&mut self, other: &mut File) -> io::Result<u64> {
         other.rewind()?;
         io::copy(other, &mut self.file)
     }
 
-    /// The same file, to read what was written.
+    /// The file itself, for reading the written content.
     pub fn content(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Syncs the file and gives it its name. Never replaces anything.
+    /// Syncs the file and gives it its final name. Never replaces an existing file.
     pub fn put_in_place(mut self) -> io::Result<u64> {
         self.file.sync_all()?;
         if let Some(temporary) = self.temporary.as_deref() {
@@ -143,7 +144,8 @@ impl NewFile {
             let flags = RenameFlags::NOREPLACE;
             match rustix::fs::renameat_with(folder, temporary, folder, &self.name, flags) {
                 Ok(()) => {}
-                // Neither every kernel nor every file system can; a second name replaces nothing either.
+                // Not every kernel and file system supports this. A hard link does not replace an existing file
+                // either.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                     let flags = AtFlags::empty();
                     rustix::fs::linkat(folder, temporary, folder, &self.name, flags)?;
@@ -155,7 +157,8 @@ impl NewFile {
         self.settle()
     }
 
-    /// As [`NewFile::put_in_place`], but takes the place of what has the name; a link there is replaced, not followed.
+    /// Does the same as [`NewFile::put_in_place`], but replaces an existing file; an existing link is replaced, not
+    /// followed.
     pub fn replace(mut self) -> io::Result<u64> {
         self.file.sync_all()?;
         if let Some(temporary) = self.temporary.as_deref() {
@@ -165,7 +168,8 @@ impl NewFile {
         self.settle()
     }
 
-    /// What has the name now must be what was made here: whoever owns the folder can exchange names in it.
+    /// Checks that the final name now refers to the file that was created here, because the owner of the folder can
+    /// rename files in it.
     fn settle(&mut self) -> io::Result<u64> {
         self.temporary = None;
         sync_folder(self.folder.as_fd())?;
@@ -264,7 +268,7 @@ mod tests {
             let refused = NewFile::create(&folder.join(name), Readers::Owner).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{name}");
         }
-        // What gets the name while the file is being written stays as well.
+        // A file that takes the final name while the new file is being written is not replaced either.
         for planted in ["file", "link"] {
             let path = folder.join(format!("late-{planted}"));
             let mut new = NewFile::create(&path, Readers::Owner).unwrap();
@@ -289,7 +293,7 @@ mod tests {
         fs::write(&victim, "kept").unwrap();
         let page = folder.join("page");
         symlink(&victim, &page).unwrap();
-        // A page of before is there; the new one is made under a name of its own.
+        // An older page exists. The new page is created under a temporary name.
         let new = NewFile::replacing(&page, Readers::Everybody).unwrap();
         new.replace().unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"kept");

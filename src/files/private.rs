@@ -1,4 +1,4 @@
-//! Files in the data folder, which nobody but its owner can look into or write to. Links are not followed.
+//! Files in the data folder, which only its owner can read or write. Links are not followed.
 
 use super::{END, START, sync_folder, unguessable};
 use rustix::fd::AsFd;
@@ -16,24 +16,24 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Makes a file that is not there.
+/// Creates a file that must not exist yet.
 pub fn create(path: &Path) -> io::Result<File> {
     private().create_new(true).read(true).write(true).open(path)
 }
 
-/// Opens a file for reading and writing, made if it is not there.
+/// Opens a file for reading and writing, and creates it if it does not exist.
 pub fn open(path: &Path) -> io::Result<File> {
     let mut options = private();
     options.create(true).truncate(false).read(true).write(true);
     options.open(path)
 }
 
-/// Opens a file for adding to its end, made if it is not there.
+/// Opens a file for appending, and creates it if it does not exist.
 pub fn append(path: &Path) -> io::Result<File> {
     private().create(true).append(true).open(path)
 }
 
-/// Writes a whole file in the place of the one that is there, if any: after a crash the old one or the new one is there.
+/// Writes a complete file that replaces an existing one. After a crash either the old or the new file is there.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let temporary = folder.join(unguessable()?);
@@ -48,18 +48,18 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Gives a file another name, in the place of what has it, and makes that durable.
+/// Renames a file durably, and replaces an existing one.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync(to.parent().unwrap_or(to))
 }
 
-/// Gives a file a second name, which must be free.
+/// Adds a second name (a hard link) to a file. The name must be free.
 pub fn link(file: &Path, second: &Path) -> io::Result<()> {
     fs::hard_link(file, second)
 }
 
-/// Removes a file if it is there.
+/// Deletes a file if it exists.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -72,19 +72,19 @@ pub fn sync(folder: &Path) -> io::Result<()> {
     sync_folder(File::open(folder)?.as_fd())
 }
 
-/// Makes a folder, and those above it, if it is not there.
+/// Creates a folder and its parents if they do not exist.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Leaves a socket that was just made to its owner alone.
+/// Restricts a new socket to its owner.
 pub fn close_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
-/// Takes from the group of a file or folder of this user what it may do, unless all others may read it too; of that the
-/// group's right to write is taken. Says whether there was anything. Links are left as they are, and what has several
-/// names.
+/// Restricts the group's access to a file or folder of this user: if other users have no access, the group loses all
+/// access; otherwise the group and other users keep their access, but the group loses the write permission. Returns
+/// whether anything was changed. Links, and files with several names, stay as they are.
 pub fn tighten(path: &Path) -> io::Result<bool> {
     let own = rustix::process::geteuid().as_raw();
     let kept = |found: &fs::Metadata| {
@@ -114,7 +114,7 @@ pub fn tighten(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes temporary files that a process left which was killed. Called with the lock of the folder held.
+/// Deletes temporary files that a killed process left behind. The caller must hold the lock of the folder.
 pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -135,7 +135,7 @@ pub mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    /// A fresh folder.
+    /// A new empty folder.
     pub fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("latchkey-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
