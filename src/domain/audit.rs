@@ -1,19 +1,19 @@
-//! The audit log: what an event says, and the chain that makes tampering evident.
+//! The audit log: the content of an event, and the hash chain that reveals tampering.
 //!
-//! Every event holds the hash of the one before it, so a row that was changed, removed or moved breaks
-//! the chain at a place that can be named. The head of the chain is sealed under the pepper, so that
-//! rows cannot be cut off its end either.
+//! Every event contains the hash of the event before it. So a row that was changed, removed or moved breaks the chain
+//! at a known event. The head of the chain is sealed with the pepper, so that rows cannot be removed from the end
+//! either.
 
 use super::time::Timestamp;
 use ring::digest::{Context, SHA256};
 
-/// The hash before the first event.
+/// The value of `previous` in the first event.
 pub const GENESIS: [u8; 32] = [0; 32];
 
-/// Characters of a changed value that an event keeps.
+/// The number of characters of a changed value that an event stores.
 const VALUE_CHARS_MAX: usize = 1000;
 
-/// One row of the audit log. Never holds a secret.
+/// One row of the audit log. It never contains a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// Gap-free, from 1.
@@ -24,13 +24,13 @@ pub struct Event {
     /// `noun.verb`, such as `key.rotate`.
     pub action: String,
     pub target: Target,
-    /// The workspace that the target belongs to, as its uid; empty for things of the whole server.
+    /// The uid of the workspace that the target belongs to; empty if the target belongs to the whole server.
     pub workspace: String,
     /// The client's address, `unix`, or empty.
     pub source: String,
     pub request_id: String,
     pub outcome: Outcome,
-    /// For what was denied: why.
+    /// For a denied action: the reason.
     pub reason: String,
     /// The changed members as compact JSON: `{"name":["old","new"]}`.
     pub changes: String,
@@ -38,22 +38,22 @@ pub struct Event {
     pub previous: [u8; 32],
 }
 
-/// Whether the thing was done.
+/// Whether the action was carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
     Allowed,
     Denied,
 }
 
-/// What an event is about; also what the index has to look at again after the commit.
+/// The subject of an event. The index also loads it again after the commit.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Target {
     pub kind: Kind,
-    /// The id of that kind: a key's ten characters, a uid, a name; empty for the server itself.
+    /// The id of the target within its kind: the ten characters of a key, a uid, a name; empty for the server itself.
     pub id: String,
 }
 
-/// The kinds of things that change.
+/// The kinds of things that events are about.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
     Catalog,
@@ -114,14 +114,14 @@ impl Target {
         }
     }
 
-    /// The server itself.
+    /// The server itself as a target.
     pub fn server() -> Target {
         Target::new(Kind::Server, "")
     }
 }
 
 impl Event {
-    /// What the next event holds as `previous`: a digest of every member.
+    /// The hash that the next event stores as `previous`: a digest of every member.
     pub fn hash(&self) -> [u8; 32] {
         digest_of(&[
             &self.previous,
@@ -141,7 +141,8 @@ impl Event {
     }
 }
 
-/// SHA-256 over a list of texts, each with its length before it, so that no two lists have the same bytes.
+/// SHA-256 over a list of byte strings. Each is preceded by its length, so that two different lists never have the
+/// same input to the hash.
 pub fn digest_of(texts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for text in texts {
@@ -153,12 +154,12 @@ pub fn digest_of(texts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
-/// What an edit changed: collected member by member, written as `{"member":[before, after]}`.
+/// The changes of an edit: collected member by member, written as `{"member":[before, after]}`.
 #[derive(Debug, Default)]
 pub struct Changes(Vec<(&'static str, String, String)>);
 
 impl Changes {
-    /// Notes a member if its two values differ; they are written as they print.
+    /// Records a member if its two values differ, with the values as `Display` writes them.
     pub fn note<T: PartialEq + std::fmt::Display>(
         &mut self,
         member: &'static str,
@@ -170,7 +171,7 @@ impl Changes {
         }
     }
 
-    /// Notes a member that may be absent.
+    /// Records a member that may be absent.
     pub fn note_option<T: PartialEq + std::fmt::Display>(
         &mut self,
         member: &'static str,
@@ -186,13 +187,13 @@ impl Changes {
         }
     }
 
-    /// Notes what a member is now, whatever it was: for what was changed without an event.
+    /// Records the current value of a member without the earlier one, for a value that was changed without an event.
     pub fn note_always(&mut self, member: &'static str, after: Option<&str>) {
         let after = after.map_or("null".to_owned(), |value| quoted(&value));
         self.0.push((member, "null".to_owned(), after));
     }
 
-    /// Whether nothing was changed.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -202,12 +203,12 @@ impl Changes {
         matches!(self.0.as_slice(), [(changed, _, _)] if *changed == member)
     }
 
-    /// The members that were changed, each with its value afterwards, as an event keeps them.
+    /// The changed members, each with the new value as an event stores it.
     pub fn into_json_and_back(self) -> Vec<(String, Option<String>)> {
         super::keeping::changes::parse(&self.into_json()).unwrap_or_default()
     }
 
-    /// The compact JSON of an event; empty if nothing was changed.
+    /// The changes as the compact JSON of an event; empty if there are no changes.
     pub fn into_json(self) -> String {
         if self.0.is_empty() {
             return String::new();

@@ -1,33 +1,33 @@
-//! Token buckets: how many changes a subject may make in a burst, and how many a second after that.
+//! Token buckets: how many changes a subject may make in a burst, and how many per second after that.
 //!
 //! A change is charged to several subjects at once, such as a user and the workspaces around that user. Either all of
-//! them can pay or none is charged. The number of buckets is bounded, so that new subjects cannot fill the memory.
+//! them can pay or none is charged. The number of buckets is limited, so that new subjects cannot fill the memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// How fast a bucket fills, and how much it holds.
+/// How fast a bucket fills, and how many tokens it can hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
-    /// A bucket with 0 never fills again.
+    /// With 0 a bucket never fills again.
     pub per_second: u32,
     /// At least 1.
     pub burst: u32,
 }
 
-/// A token in the unit in which buckets count: with thousandths, a bucket fills by whole numbers each millisecond.
+/// One token in the unit of the buckets. With thousandths of a token, a bucket fills by whole units each millisecond.
 const TOKEN: u64 = 1_000;
 
-/// The buckets of many subjects, all of the same rate.
+/// The buckets of many subjects, all with the same rate.
 #[derive(Debug)]
 pub struct Buckets<K> {
     rate: Rate,
     subjects_max: usize,
-    /// A subject without a bucket has a full one.
+    /// A subject that has no bucket here has a full one.
     buckets: HashMap<K, Bucket>,
 }
 
-/// What is left in thousandths of a token, and when that was.
+/// The tokens left, in thousandths, and the time of that count.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: u64,
@@ -51,7 +51,7 @@ fn full(rate: Rate) -> u64 {
 }
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
-    /// `subjects_max`: how many buckets are kept at once.
+    /// `subjects_max` is the number of buckets that are kept at the same time.
     pub fn new(rate: Rate, subjects_max: usize) -> Buckets<K> {
         Buckets {
             rate,
@@ -60,13 +60,13 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         }
     }
 
-    /// Sets another rate. Buckets that hold more than the new burst lose the rest.
+    /// Sets a new rate. A bucket that holds more than the new burst loses the rest.
     pub fn set_rate(&mut self, rate: Rate) {
         self.rate = rate;
     }
 
-    /// Takes a token of each subject. If one has none, nothing is taken and the error is the number of seconds after
-    /// which all of them have one.
+    /// Takes one token from each subject. If a subject has no token, nothing is taken, and the error is the number of
+    /// seconds until all subjects have one.
     pub fn charge(&mut self, subjects: &[K], now_ms: u64) -> Result<(), u64> {
         let poorest = subjects.iter().map(|one| self.now(one, now_ms).left).min();
         let missing = TOKEN.saturating_sub(poorest.unwrap_or(TOKEN));
@@ -84,7 +84,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         Ok(())
     }
 
-    /// Gives back what [`Buckets::charge`] took, for a change that did not happen.
+    /// Returns the tokens that [`Buckets::charge`] took, for a change that did not happen.
     pub fn refund(&mut self, subjects: &[K], now_ms: u64) {
         for subject in subjects {
             let bucket = self.now(subject, now_ms);
@@ -105,8 +105,8 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         }
     }
 
-    /// Forgets the buckets that are full again; if there is none, the fullest one. A subject whose bucket is nearly
-    /// empty stays, so that a flood of new subjects does not free the one that floods.
+    /// Removes the buckets that are full again; if there are none, removes the fullest one. A nearly empty bucket
+    /// stays, so that a subject cannot get a new bucket by flooding the server with new subjects.
     fn make_room(&mut self, newcomer: &K, now_ms: u64) {
         if self.buckets.len() < self.subjects_max || self.buckets.contains_key(newcomer) {
             return;
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(buckets.charge(&[1], 49), Err(1));
         assert_eq!(buckets.charge(&[1], 50), Ok(()));
         assert_eq!(buckets.charge(&[1], 50), Err(1));
-        // However long it waits, it never holds more than the burst.
+        // However long the subject waits, its bucket never holds more than the burst.
         for _ in 0..3 {
             assert_eq!(buckets.charge(&[1], 1_000_000), Ok(()));
         }

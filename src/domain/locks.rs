@@ -1,6 +1,7 @@
-//! Locks that are taken as they are: a panic under one of them ends its request and nothing else.
+//! Locks that ignore poisoning: a panic under one of them ends its own request and nothing else.
 //!
-//! For what is whole between any two steps of a change, as everything is that this server keeps behind a lock.
+//! They are suitable for data that is consistent after every step of a change. This is true for everything that this
+//! server protects with a lock.
 
 pub use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

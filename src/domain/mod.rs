@@ -1,4 +1,4 @@
-//! What things are, and the rules they follow. No I/O but randomness, no SQL, no HTTP, no clock.
+//! The domain types and their rules. No SQL, no HTTP, no clock, and no I/O except the random source.
 //!
 //! Rules are pure functions of `(record, request, now)`.
 

@@ -1,23 +1,25 @@
-//! Pages of long lists: rows of several sources in one order, and a bound on how many a request looks at.
+//! Paging through long lists: merges several sources into one order, and limits how many rows one request examines.
 //!
-//! Knows neither rights nor SQL: whoever asks says where rows come from and which of them fit.
+//! This file knows neither permissions nor SQL. The caller provides the rows and decides which of them belong to the
+//! list.
 
 use crate::error::Result;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Rows that one request looks at. A page may be short, or empty, and still have a next one.
+/// The number of rows that one request examines. A page may be short, or even empty, and still have a next page.
 pub const EXAMINED_MAX: usize = 20_000;
-/// Places that are read of a source at a time.
+/// The number of positions that are read from a source at a time.
 pub const BATCH: u32 = 100;
 
-/// A page, and the place after which the next one begins.
+/// A page, and the position after which the next page begins.
 pub type Page<T, P> = (Vec<T>, Option<P>);
 
-/// Walks the rows of all sources in the order of their places, each once, from after `start` on, and keeps those
-/// that fit.
+/// Examines the rows of all sources in the order of their positions, each row once, beginning after `start`, and
+/// keeps the rows that match.
 ///
-/// `read` tells the next [`BATCH`] places of a source after one; fewer are its last. `look` gives the row if it fits.
+/// `read` returns the next [`BATCH`] positions of a source after a position; fewer mean the end of the source. `look`
+/// returns the row if it matches.
 pub fn page<S, P: Copy + Ord, T>(
     sources: &[S],
     start: Option<P>,
@@ -46,13 +48,13 @@ pub fn page<S, P: Copy + Ord, T>(
     Ok((items, None))
 }
 
-/// The places of all sources, merged.
+/// The positions of all sources, merged in order.
 struct Places<'a, S, P, R> {
     sources: &'a [S],
     read: R,
-    /// What was read of each source and not handed out.
+    /// The positions that were read from each source and not returned yet.
     waiting: Vec<VecDeque<P>>,
-    /// The first place of each source that has one.
+    /// The first position of each source that is not exhausted.
     heads: BinaryHeap<Reverse<(P, usize)>>,
     handed: Option<P>,
 }
@@ -78,7 +80,7 @@ impl<'a, S, P: Copy + Ord, R: Fn(&S, Option<P>) -> Result<Vec<P>>> Places<'a, S,
                 Some(next) => self.heads.push(Reverse((next, source))),
                 None => self.fill(source, Some(place))?,
             }
-            // A row that two sources have is one row.
+            // A row that two sources contain is returned once.
             if self.handed < Some(place) {
                 self.handed = Some(place);
                 return Ok(Some(place));
@@ -101,7 +103,7 @@ impl<'a, S, P: Copy + Ord, R: Fn(&S, Option<P>) -> Result<Vec<P>>> Places<'a, S,
 mod tests {
     use super::*;
 
-    /// Multiples of the source up to 100,000.
+    /// The multiples of `step` up to 100,000.
     fn read(step: &usize, after: Option<usize>) -> Result<Vec<usize>> {
         let first = after.map_or(1, |after| after / step + 1);
         let numbers = (first..).map(|n| n * step).take(BATCH as usize);

@@ -1,9 +1,10 @@
-//! Sorting, compiled once: the standard library's sort is some 5 KB for each type of items and each comparison. What is
-//! sorted for every request, or by the hundred thousand, is sorted by the standard library at its own place.
+//! Sort functions that are compiled only once: the sort of the standard library takes about 5 KB for each type of
+//! item and each comparison. Code that sorts for every request, or very many items, calls the standard library
+//! directly.
 
 use std::cmp::Ordering;
 
-/// Sorts as `slice::sort_by` does: items that compare equal stay in the order they are in.
+/// Sorts like `slice::sort_by`: items that compare equal keep their order.
 pub fn by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     let swaps = swaps(items.len(), &|a, b| compare(&items[a], &items[b]));
     for (a, b) in swaps {
@@ -11,26 +12,27 @@ pub fn by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     }
 }
 
-/// Sorts as `slice::sort_by_key` does.
+/// Sorts like `slice::sort_by_key`.
 pub fn by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
     by(items, |a, b| key(a).cmp(&key(b)));
 }
 
-/// A set or a map of items, put in one after the other: `collect` would sort them first, with a sort of its own. Of two
-/// values of one key the last stays, as with `collect`.
+/// Collects items into a set or a map by inserting them one after the other. `collect` would sort them first, with
+/// another compiled copy of the sort. If a key occurs twice, the last value is kept, as with `collect`.
 pub fn gathered<T, C: Default + Extend<T>>(items: impl IntoIterator<Item = T>) -> C {
     let mut all = C::default();
     all.extend(items);
     all
 }
 
-/// The exchanges, one after the other, that bring `count` items into the order of their places' comparison.
+/// The swaps that, carried out in order, sort `count` items whose positions are compared by `compare`.
 fn swaps(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|a, b| compare(*a, *b));
     let mut swaps = Vec::new();
     for start in 0..count {
-        // Each item goes where it belongs; what was there goes where the item came from, and is the next.
+        // Each item is swapped into its final position; the item that was there moves to the position that became
+        // free, and is handled next.
         let mut at = start;
         while order[at] != start {
             let from = std::mem::replace(&mut order[at], at);
@@ -48,7 +50,7 @@ mod tests {
     use std::cmp::Reverse;
     use std::collections::BTreeMap;
 
-    /// Every list of up to five items of four values, each item with its place.
+    /// Every list of up to five items with four values, each item with its position.
     fn lists() -> Vec<Vec<(u32, usize)>> {
         let of = |number: u32, length: usize| {
             let digit = |place: usize| (number >> (2 * place)) & 3;

@@ -1,16 +1,17 @@
-//! What a name, a description or metadata may contain.
+//! Rules for names, descriptions and metadata.
 
 use super::uid::Uid;
 use crate::error::{Error, Result};
 
-/// Characters in a name (code points).
+/// The largest number of characters (code points) in a name.
 pub const NAME_CHARS_MAX: usize = 100;
-/// Characters in a description.
+/// The largest number of characters in a description.
 pub const DESCRIPTION_CHARS_MAX: usize = 500;
-/// Bytes of a key's metadata, as compact JSON.
+/// The largest size of a key's metadata in bytes, as compact JSON.
 pub const METADATA_BYTES_MAX: usize = 4096;
 
-/// A name for people: 1 to 100 characters, no control or direction-changing ones, not only blanks.
+/// Accepts a name for display: 1 to 100 characters, without control characters and characters that change the
+/// direction, and not only blanks.
 pub fn check_name(field: &str, text: &str) -> Result<()> {
     if text.trim().is_empty() {
         return Err(Error::invalid(field, "must not be empty"));
@@ -21,8 +22,8 @@ pub fn check_name(field: &str, text: &str) -> Result<()> {
     check_line(field, text, NAME_CHARS_MAX)
 }
 
-/// A name that is to be told apart from others: it must not be built with combining characters, so that no two
-/// names that look alike differ in how their letters are written (attacks 152).
+/// Checks a name that must be distinguishable from others. It must not contain combining characters, so that two
+/// names that look alike cannot differ in how their letters are encoded (attacks 152).
 pub fn check_distinct_name(field: &str, text: &str) -> Result<()> {
     let combining = |c: char| {
         matches!(c, '\u{300}'..='\u{36f}' | '\u{1100}'..='\u{11ff}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
@@ -40,19 +41,20 @@ pub fn check_distinct_name(field: &str, text: &str) -> Result<()> {
     }
 }
 
-/// The form in which names that must differ are compared: upper and lower case are alike.
+/// The form in which names that must differ are compared: it ignores the difference of upper and lower case.
 pub fn folded(name: &str) -> String {
-    // Twice over upper case, so that characters with several lower-case forms (final sigma) have one.
+    // The conversion to upper case comes first, so that characters with several lower-case forms (final sigma) get a
+    // single form.
     name.to_uppercase().to_lowercase()
 }
 
-/// A description: up to 500 characters of one line, may be empty.
+/// Accepts a description: one line of up to 500 characters, which may be empty.
 pub fn check_description(field: &str, text: &str) -> Result<()> {
     check_line(field, text, DESCRIPTION_CHARS_MAX)
 }
 
-/// A name that appears in URLs and settings (workspaces' slugs, policies, catalogs):
-/// `[a-z0-9][a-z0-9_-]{0,62}`, but never the form of a uid, so that neither can be taken for the other.
+/// Accepts a name for URLs and settings (slugs of workspaces, names of policies and catalogs):
+/// `[a-z0-9][a-z0-9_-]{0,62}`, but never the form of a uid, so that the two cannot be confused.
 pub fn check_slug(field: &str, text: &str) -> Result<()> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let fits = (1..=63).contains(&text.len())
@@ -68,8 +70,8 @@ pub fn check_slug(field: &str, text: &str) -> Result<()> {
     ))
 }
 
-/// A slug that tells what a name says: its ASCII letters and digits in lower case, hyphens for all that is between.
-/// At most 50 characters, so that a number can follow.
+/// A slug that resembles a name: its ASCII letters and digits in lower case, with hyphens in the place of all other
+/// characters. At most 50 characters, so that a number can follow.
 pub fn slug_of(name: &str) -> String {
     let words: Vec<String> = name
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -103,7 +105,7 @@ fn check_line(field: &str, text: &str, chars_max: usize) -> Result<()> {
     Ok(())
 }
 
-/// Characters that make a text look like another one: controls, line and paragraph separators,
+/// Whether a character makes a text look like another one: control characters, line and paragraph separators,
 /// direction marks and overrides, zero-width characters, the byte-order mark, tag characters.
 fn misleads(c: char) -> bool {
     c.is_control()

@@ -8,25 +8,25 @@ use jiff::fmt::temporal::Pieces;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(pub i64);
 
-/// Milliseconds in an hour: the grain of usage totals.
+/// The number of milliseconds in an hour, the interval of usage totals.
 pub const HOUR_MS: i64 = 3_600_000;
 
-/// The last instant that RFC 3339 can write: 9999-12-31T23:59:59Z.
+/// The last instant that RFC 3339 can represent: 9999-12-31T23:59:59Z.
 const LAST: Timestamp = Timestamp(253_402_300_799_000);
 
-/// "Now" as a request sees it: the wall clock for validity, a clock that never jumps for windows.
+/// "Now" for a request: the wall clock for validity, and a clock that never jumps for windows.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The later of the wall clock and the recorded time, which goes on with the steady clock: see `domain::clock`.
+    /// The later of the wall clock and the recorded time, which advances with the steady clock; see `domain::clock`.
     pub wall: Timestamp,
-    /// Milliseconds since the process started; immune to changes of the wall clock.
+    /// Milliseconds since the process started; changes of the wall clock do not affect it.
     pub steady_ms: u64,
 }
 
 impl Timestamp {
-    /// Reads an RFC 3339 date-time with any offset and normalises it to UTC.
+    /// Reads an RFC 3339 date-time with any offset and converts it to UTC.
     ///
-    /// A date alone, a local time without offset, and years beyond 9999 are refused.
+    /// A date without a time, a local time without an offset, and years after 9999 are refused.
     pub fn parse(field: &str, text: &str) -> Result<Timestamp> {
         let refused = || {
             Error::invalid(
@@ -41,7 +41,7 @@ impl Timestamp {
         Ok(at)
     }
 
-    /// The point so many seconds later; saturates at the last writable instant.
+    /// The time that is this many seconds later, but at most the last instant of RFC 3339.
     pub fn plus_s(self, seconds: u64) -> Timestamp {
         let span_ms = i64::try_from(seconds)
             .unwrap_or(i64::MAX)
@@ -49,8 +49,8 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(span_ms)).min(LAST)
     }
 
-    /// The midnight that ends the same day so many months later, in UTC; of the month's last day where that month has
-    /// no such day (31 January and one month: 28 or 29 February). Saturates at the last writable instant.
+    /// The midnight (UTC) that ends the same day of the month this many months later. If that month has no such day,
+    /// its last day counts (31 January and one month: 28 or 29 February). At most the last instant of RFC 3339.
     pub fn end_of_day_after_months(self, months: u32) -> Timestamp {
         let day = |instant: jiff::Timestamp| {
             let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -61,8 +61,8 @@ impl Timestamp {
         end.unwrap_or(LAST)
     }
 
-    /// The midnight that ends a day, in UTC: what holds until `2027-01-31` holds that whole day. `None` if the text is no
-    /// date in just this form.
+    /// The midnight (UTC) that ends a day: what is valid until `2027-01-31` is valid for that entire day. `None` if
+    /// the text is not a date in exactly this form.
     pub fn end_of_date(text: &str) -> Option<Timestamp> {
         let shaped = text.len() == 10
             && text
@@ -81,7 +81,7 @@ impl Timestamp {
         u64::try_from(later.0.saturating_sub(self.0)).map_or(0, |ms| ms.div_ceil(1000))
     }
 
-    /// For names of files: `20270131T235959Z`.
+    /// The form for names of files: `20270131T235959Z`.
     pub fn compact(self) -> String {
         let text = Timestamp(self.0.div_euclid(1000) * 1000).to_string();
         text.chars().filter(|c| !matches!(c, '-' | ':')).collect()
@@ -98,12 +98,13 @@ impl Timestamp {
         Timestamp::parse("", &format!("{day}T{time}Z")).ok()
     }
 
-    /// The start of the hour, in hours since 1970.
+    /// The hour that contains this time, in hours since 1970.
     pub fn hour(self) -> i64 {
         self.0.div_euclid(HOUR_MS)
     }
 
-    /// The second as the `Date` of an answer writes it (RFC 9110, 5.6.7); 1970 before that and after the year 9999.
+    /// The form for the `Date` header of an answer (RFC 9110, 5.6.7). A time that this form cannot represent becomes
+    /// the start of 1970.
     pub fn http_date(self) -> String {
         let instant = jiff::Timestamp::from_second(self.unix_s()).unwrap_or_default();
         let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
@@ -112,7 +113,7 @@ impl Timestamp {
             .unwrap_or_else(|_| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned())
     }
 
-    /// ISO 8601 in UTC with an offset and seven digits of the second's fraction, whose last four are 0:
+    /// ISO 8601 in UTC with an offset and seven fractional digits of the second, of which the last four are 0:
     /// `2020-08-18T16:02:26.0130000+00:00`.
     pub fn to_seven_digits(self) -> String {
         let instant = self.civil();
@@ -128,21 +129,21 @@ impl Timestamp {
         EPOCH.saturating_add(since).min(DateTime::MAX)
     }
 
-    /// Whole seconds since 1970, as RFC 7662 wants them.
+    /// Whole seconds since 1970, the unit of RFC 7662.
     pub fn unix_s(self) -> i64 {
         self.0.div_euclid(1000)
     }
 }
 
-/// RFC 3339 in UTC; milliseconds appear only when there are any.
+/// Formats as RFC 3339 in UTC. The fraction appears only if it is not zero.
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}Z", self.civil())
     }
 }
 
-/// Midnight of 1 January 1970. Arithmetic on civil time in UTC goes to the end of the year 9999; jiff's own
-/// instants end a day earlier, to leave room for every offset.
+/// Midnight of 1 January 1970. Calculations with civil time in UTC work up to the end of the year 9999; the instants
+/// of jiff end a day earlier, to leave room for every offset.
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 fn midnight_after(date: Date) -> Timestamp {
@@ -153,7 +154,7 @@ fn midnight_after(date: Date) -> Timestamp {
     Timestamp(ms.saturating_add(24 * HOUR_MS)).min(LAST)
 }
 
-/// Reads exactly the shape of RFC 3339, section 5.6: jiff itself takes much more of ISO 8601.
+/// Accepts exactly the form of RFC 3339, section 5.6, because jiff itself accepts much more of ISO 8601.
 fn read(text: &str) -> Option<Timestamp> {
     let shape = b"dddd-dd-ddTdd:dd:dd";
     let fits = |(byte, wanted): (u8, &u8)| match wanted {
@@ -202,7 +203,7 @@ mod tests {
         check("2027-01-31T01:00:00+01:00", Some("2027-01-31T00:00:00Z"));
         check("2027-01-31T00:00:00.25Z", Some("2027-01-31T00:00:00.25Z"));
         check("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z"));
-        // A favourite way to write "never".
+        // A common way to express "never".
         check("9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59Z"));
         check("9999-12-31T14:29:59-09:30", Some("9999-12-31T23:59:59Z"));
         for refused in [

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 pub struct Uid(pub u128);
 
 impl Uid {
-    /// Draws a new one from the operating system's random source.
+    /// Generates a new identifier from the random source of the operating system.
     pub fn generate() -> Result<Uid> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;

@@ -3,26 +3,27 @@
 use super::time::Timestamp;
 use super::uid::Uid;
 
-/// Workspaces from the root to the deepest, at most.
+/// The largest number of workspaces on a path from the root.
 pub const DEPTH_MAX: usize = 16;
-/// Workspaces of one server.
+/// The largest number of workspaces on one server.
 pub const WORKSPACES_MAX: usize = 100_000;
 /// The slug of the root workspace.
 pub const ROOT_SLUG: &str = "root";
 
-/// One workspace. A key of it reaches it and its descendants, decided at request time.
+/// One workspace. Whether a key reaches a workspace is decided at request time: a key reaches its own workspace and
+/// all descendants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Workspace {
     pub uid: Uid,
-    /// A small number for clients that want one.
+    /// A small number for clients that need one.
     pub number: i64,
-    /// Unique; for URLs and settings.
+    /// Unique; used in URLs and settings.
     pub slug: String,
     pub name: String,
     /// `None` only for the root.
     pub parent: Option<Uid>,
     pub enabled: bool,
     pub created_at: Timestamp,
-    /// When it was last edited.
+    /// The time of the last edit.
     pub updated_at: Timestamp,
 }

@@ -1,100 +1,103 @@
-//! How far the machine's wall clock is believed. Pure rules; `ops/clock` applies them.
+//! How far the server trusts the wall clock of the machine. These are pure rules; `ops/clock` applies them.
 //!
-//! Two clocks are read. The *wall clock* says what the date is and may be wrong: an empty battery, a time server that
-//! lies, a typing error. The *steady clock* only counts how much time passes, and is right while the machine runs. The
-//! *mark* is a time that has certainly passed. It is stored, so that it survives a restart, and it grows with the steady
-//! clock. **Now is the later of the wall clock and the mark.** The consequences:
+//! The server reads two clocks. The *wall clock* gives the date and may be wrong, because of an empty battery, a false
+//! time server, or a typing error. The *steady clock* only counts how much time passes, and is right while the machine
+//! runs. The *mark* is a time that has certainly passed. The mark is stored, so that it survives a restart, and it
+//! advances with the steady clock. **Now is the later of the wall clock and the mark.** The consequences:
 //!
-//! - A wall clock that falls back changes nothing: keys, sessions, grace periods and codes go on to their end by the
-//!   steady clock. Across a restart of the process within one run of the machine the time since boot is counted too, if
-//!   the system tells it. Only the time during which the machine was off is lost.
+//! - A wall clock that goes back changes nothing: keys, sessions, grace periods and codes end on time by the steady
+//!   clock. If the process restarts while the machine keeps running, the uptime of the machine covers the time between,
+//!   provided that the system reports it. Only the time during which the machine was off is lost.
 //! - A wall clock that is ahead counts at once, because the machine may have been off for months. The mark, however,
-//!   follows it only by these rules, so that a wrong date does little harm once it has been corrected:
-//!   1. The mark may run ahead of the steady clock by two hours a day ([`ALLOWANCE_MS`]). A larger step that has lasted
-//!      for an hour uses up this allowance too. Steps one after the other cannot carry the mark farther: a time server
-//!      that lies gains two hours a day.
-//!   2. After a boot the machine may have been off. Then one step of up to [`OFF_MS_MAX`] is believed, when it has
-//!      lasted for an hour for each month of its length. That is for machines that were off over a weekend or a season.
-//!   3. A larger step is believed when the administrator of the machine says so: `latchkey clock accept`.
-//! - A mark that is wrong all the same is lowered by that command too, and by nothing else.
-//! - At the start the time of the newest audit event raises the mark, if the allowance covers it: what was acknowledged
-//!   before a crash counts. An event of a time that was not believed does not count.
-//! - The very first time is believed if it is *plausible*: not before this version was released, and at most
-//!   [`PLAUSIBLE_YEARS`] later. Otherwise the server starts (an appliance must come up before it has the time) with the
-//!   release as its mark, and the first plausible time after it is believed at once.
+//!   follows the wall clock only by these rules, so that a wrong date does little harm after it was corrected:
+//!   1. The mark may gain two hours a day on the steady clock ([`ALLOWANCE_MS`]). A larger step that has lasted for an
+//!      hour also uses this allowance up. A series of steps cannot advance the mark further: a false time server gains
+//!      at most two hours a day.
+//!   2. After a boot the machine may have been off. In this case one step of up to [`OFF_MS_MAX`] is trusted when it
+//!      has lasted for one hour for each month of its length. This rule serves machines that were off for a weekend or
+//!      for months.
+//!   3. A larger step is trusted when the administrator of the machine confirms it: `latchkey clock accept`.
+//! - Only the same command can lower a mark that is wrong nevertheless.
+//! - At the start the time of the newest audit event raises the mark if the allowance covers it, so that the time of
+//!   changes which were acknowledged before a crash counts. The time of an event beyond the allowance does not count.
+//! - The very first time is trusted if it is *plausible*: not before this version was released, and at most
+//!   [`PLAUSIBLE_YEARS`] later. Otherwise the server starts with the release date as its mark, because an appliance
+//!   must start before it has the time. It then trusts the first plausible time at once.
 
 use super::time::Timestamp;
 
-/// When this version was released: 2026-11-01T00:00:00Z. No clock that is right is earlier. A constant, so that the
-/// same source gives the same file.
+/// The release date of this version: 2026-11-01T00:00:00Z. No correct clock is earlier. It is a constant, so that the
+/// same source always gives the same executable.
 pub const RELEASED: Timestamp = Timestamp(1_793_491_200_000);
-/// A first time that is more than so many years after [`RELEASED`] is doubted.
+/// A first time that is more than this many years after [`RELEASED`] is not trusted.
 pub const PLAUSIBLE_YEARS: i64 = 5;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const YEAR_MS: i64 = 365 * DAY_MS;
-/// By how much the mark may run ahead of the steady clock in a day.
+/// How far the mark may gain on the steady clock in one day.
 pub const ALLOWANCE_MS: i64 = 2 * HOUR_MS;
 /// The longest time that the machine may have been off for rule 2: 400 days.
 pub const OFF_MS_MAX: i64 = 400 * DAY_MS;
-/// A step of up to so much, after a boot, is believed when it has lasted for an hour; of twice as much after two.
+/// After a boot, a step of up to this length is trusted when it has lasted for one hour, a step of up to twice this
+/// length after two hours, and so on.
 const MONTH_MS: i64 = 31 * DAY_MS;
-/// A wall clock that is farther ahead of the mark is reported.
+/// A wall clock that is further ahead of the mark than this is reported.
 const AHEAD_MS: i64 = DAY_MS;
-/// A wall clock that is farther behind the mark is reported; less is the correction of a good clock.
+/// A wall clock that is further behind the mark than this is reported. A smaller difference is the normal correction
+/// of a good clock.
 pub const BEHIND_MS: i64 = 60_000;
 
-/// Time since the machine was booted, suspended or not, and which boot that was.
+/// The time since the machine was booted, including suspended time, and the identity of that boot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Uptime {
-    /// `None` if the system does not tell.
+    /// `None` if the system does not report it.
     pub boot: Option<String>,
     pub ms: i64,
 }
 
-/// What is stored of the clock.
+/// The stored state of the clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recorded {
     pub mark: Timestamp,
-    /// What is left of the allowance; `None` for all of it.
+    /// The rest of the allowance; `None` for the full allowance.
     pub allowance_ms: Option<i64>,
-    /// Whether a plausible time has been believed yet.
+    /// Whether a plausible time has been trusted before.
     pub settled: bool,
-    /// When the mark was recorded, on the clock that counts from the boot.
+    /// The uptime at which the mark was recorded.
     pub uptime: Option<Uptime>,
-    /// How often the mark was corrected: what was read before a correction is not recorded after it.
+    /// How often the mark was corrected. A value that was read before a correction is not recorded after it.
     pub corrections: i64,
 }
 
-/// How the wall clock stands to the mark.
+/// The relation of the wall clock to the mark.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
-    /// More than a day ahead, and not believed yet. "Now" is the wall clock.
+    /// The wall clock is more than a day ahead, and this is not trusted yet. "Now" is the wall clock.
     Ahead,
-    /// More than a minute behind. "Now" is the mark, which goes on.
+    /// The wall clock is more than a minute behind. "Now" is the mark, which continues to advance.
     Behind,
     InStep,
 }
 
-/// What the mark's way ahead is decided by.
+/// The state that decides how far the mark follows the wall clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Belief {
     settled: bool,
     allowance_ms: i64,
-    /// The steady time up to which the allowance has grown.
+    /// The steady time up to which the allowance has been increased.
     grown_ms: i64,
-    /// The longest step that rule 2 lets pass; 0 if the machine cannot have been off.
+    /// The longest step that rule 2 trusts; 0 if the machine cannot have been off.
     off_ms: i64,
-    /// Since when, on the steady clock, the wall clock has been farther ahead than the allowance.
+    /// The steady time since which the wall clock has been ahead by more than the allowance.
     ahead_since_ms: Option<i64>,
 }
 
-/// Whether a first time is believed.
+/// Whether a first time is trusted.
 pub fn is_plausible(at: Timestamp) -> bool {
     at >= RELEASED && at.0 <= RELEASED.0 + PLAUSIBLE_YEARS * YEAR_MS
 }
 
-/// What is recorded when a data folder is made.
+/// The state to record when a data folder is created.
 pub fn first(wall: Timestamp, uptime: Option<Uptime>) -> Recorded {
     let settled = is_plausible(wall);
     Recorded {
@@ -106,14 +109,14 @@ pub fn first(wall: Timestamp, uptime: Option<Uptime>) -> Recorded {
     }
 }
 
-/// The mark and the belief with which a process begins. `newest` is the time of the newest audit event.
+/// The mark and the belief at the start of a process. `newest` is the time of the newest audit event.
 pub fn begin(
     recorded: Option<&Recorded>,
     newest: Option<Timestamp>,
     wall: Timestamp,
     uptime: Option<&Uptime>,
 ) -> (Timestamp, Belief) {
-    // A folder of an earlier version may have no mark: its newest event is the best that there is.
+    // The folder of an earlier version may have no mark. Then the time of its newest event is the best estimate.
     let other = first(newest.filter(|at| is_plausible(*at)).unwrap_or(wall), None);
     let recorded = recorded.unwrap_or(&other);
     let since = recorded.uptime.as_ref().zip(uptime);
@@ -141,9 +144,10 @@ pub fn begin(
     (mark, belief)
 }
 
-/// Now, when a database takes the place of another one: the later of the clock's time and the times that the copy, and
-/// the file of tombstones, know of. One that is more than a day ahead of a clock that can be right is not believed: a wrong
-/// time would come back with the copy. It is the second value, so that what had ended by it can be closed.
+/// "Now" when a database replaces another one: the latest of the clock's time and the times that the copy and the
+/// tombstone file contain. If the clock can be right, a time more than a day ahead of it is not trusted, because a
+/// wrong time would return with the copy. Such a time is returned as the second value, so that access which had ended
+/// by it can be withdrawn.
 pub fn after_copy(clock: Timestamp, known: &[Timestamp]) -> (Timestamp, Option<Timestamp>) {
     let latest = known.iter().copied().max().unwrap_or(clock);
     if clock < RELEASED || latest.0 <= clock.0.saturating_add(AHEAD_MS) {
@@ -156,7 +160,7 @@ pub fn after_copy(clock: Timestamp, known: &[Timestamp]) -> (Timestamp, Option<T
 }
 
 impl State {
-    /// What it is if the wall clock is so far ahead of the mark; behind it if that is less than nothing.
+    /// The state of a wall clock that is ahead of the mark by `lead_ms`; a negative value means behind.
     pub fn of(lead_ms: i64) -> State {
         match lead_ms {
             lead if lead > AHEAD_MS => State::Ahead,
@@ -165,7 +169,7 @@ impl State {
         }
     }
 
-    /// The word that probes use.
+    /// The word for the state in the answers to probes.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Ahead => "ahead",
@@ -176,7 +180,7 @@ impl State {
 }
 
 impl Belief {
-    /// By how much the mark follows a wall clock that is so far ahead of it, at a moment of the steady clock.
+    /// How far the mark follows a wall clock that is ahead of it by `lead_ms`, at a time of the steady clock.
     pub fn follow(&mut self, lead_ms: i64, wall: Timestamp, steady_ms: i64) -> i64 {
         self.grow(steady_ms);
         if lead_ms <= 0 {
@@ -210,12 +214,12 @@ impl Belief {
         std::mem::take(&mut self.allowance_ms)
     }
 
-    /// The longest step that would be believed at once.
+    /// The longest step that would be trusted at once.
     pub fn reach_ms(&self) -> i64 {
         if self.settled { self.allowance_ms } else { 0 }
     }
 
-    /// What is left of the allowance.
+    /// The rest of the allowance.
     pub fn allowance_ms(&self) -> i64 {
         self.allowance_ms
     }
@@ -224,14 +228,14 @@ impl Belief {
         self.settled
     }
 
-    /// Begins again after the administrator has said that the wall clock is right.
+    /// Resets the state after the administrator has confirmed the wall clock.
     pub fn accept(&mut self) {
         self.settled = true;
         self.allowance_ms = ALLOWANCE_MS;
         self.ahead_since_ms = None;
     }
 
-    /// The allowance grows with the steady clock, whole milliseconds of it.
+    /// Increases the allowance with the steady clock, in whole milliseconds.
     fn grow(&mut self, steady_ms: i64) {
         let a_ms = DAY_MS / ALLOWANCE_MS;
         let grown = (steady_ms - self.grown_ms).max(0) / a_ms;

@@ -77,17 +77,17 @@ fn a_start_counts_what_it_can_prove() {
     };
     let day = DAY_MS;
     for (recorded, newest, up, mark, off) in [
-        // Another boot, or none that is known: nothing is counted, and the machine may have been off.
+        // If the boot is different or unknown, no time is added, and the machine may have been off.
         (recorded(NOON), None, None, NOON, OFF_MS_MAX),
         (recorded(NOON), None, Some(uptime("a", 9)), NOON, OFF_MS_MAX),
         (of("a", 5), None, Some(uptime("b", 9)), NOON, OFF_MS_MAX),
         (of("a", 5), None, None, NOON, OFF_MS_MAX),
-        // A clock that would run back proves nothing.
+        // An uptime that goes back is not evidence of the time between.
         (of("a", 5), None, Some(uptime("a", 4)), NOON, OFF_MS_MAX),
-        // The same boot: the time since is known.
+        // Within one boot the time between is known.
         (of("a", 5), None, Some(uptime("a", 5)), NOON, 0),
         (of("a", 5), None, Some(uptime("a", 5 + day)), NOON + day, 0),
-        // The newest event, as far as the allowance goes.
+        // The newest event counts as far as the allowance covers it.
         (recorded(NOON), Some(NOON - 1), None, NOON, OFF_MS_MAX),
         (
             recorded(NOON),
@@ -150,7 +150,7 @@ fn a_folder_without_a_mark_has_its_newest_event_or_the_time_if_they_are_plausibl
     }
 }
 
-/// Each line: when, on the steady clock; how far the wall clock is ahead of the mark; by how much the mark follows.
+/// Each line: the steady time, how far the wall clock is ahead of the mark, and how far the mark follows.
 #[track_caller]
 fn check(off_ms: i64, lines: &[(i64, i64, i64)]) {
     let mut belief = Belief { off_ms, ..belief() };
@@ -200,7 +200,7 @@ fn steps_one_after_the_other_gain_two_hours_a_day() {
         ..belief()
     };
     let mut gained = 0;
-    // A time server that is an hour ahead, 23 hours, a day and a year ahead of what it was believed last, every minute.
+    // Every minute a false time server is ahead of the trusted time by an hour, 23 hours, a day, and a year.
     for minute in 0..30 * 24 * 60 {
         for lead in [HOUR_MS, 23 * HOUR_MS, DAY_MS, YEAR_MS] {
             gained += belief.follow(lead, Timestamp(NOON + gained), minute * 60_000);
@@ -222,7 +222,7 @@ fn a_large_step_takes_the_allowance_only_after_an_hour() {
             (HOUR_MS, far, 0),
         ],
     );
-    // A short excursion leaves no trace, and the hour begins again with the next one.
+    // A short deviation has no lasting effect, and the hour starts again with the next deviation.
     check(
         0,
         &[
@@ -261,7 +261,7 @@ fn a_machine_that_was_off_is_believed_after_an_hour_for_each_month() {
         off,
         &[(0, off + 1, 0), (13 * HOUR_MS, off + 1, ALLOWANCE_MS)],
     );
-    // Once for each boot, and not if it is known how long the process was away.
+    // The rule applies once for each boot, and not at all if the time between is known.
     check(
         off,
         &[
@@ -310,7 +310,7 @@ fn a_copy_brings_no_time_back_that_is_far_ahead_of_a_clock_that_can_be_right() {
             NOON + hour,
             Some(at(far)),
         ),
-        // A clock that is certainly wrong says nothing against them.
+        // A clock that is certainly wrong is no reason to distrust these times.
         (0, vec![at(NOON), at(far)], far, None),
         (RELEASED.0 - 1, vec![at(NOON)], NOON, None),
     ] {

@@ -1,18 +1,18 @@
-//! Reading what an audit event says has changed: the compact JSON that `domain::audit` writes, and no other.
+//! Reading the changes of an audit event: exactly the compact JSON that `domain::audit` writes.
 
-/// The members in their order, each with its value afterwards; `None` if the text is not of that form.
+/// The members in their order, each with its new value; `None` if the text does not have this form.
 pub fn parse(text: &str) -> Option<Vec<(String, Option<String>)>> {
     let members = parse_both(text)?.into_iter();
     Some(members.map(|(name, _, new)| (name, new)).collect())
 }
 
-/// The value that a member had before the change.
+/// The value of a member before the change.
 pub fn before(text: &str, member: &str) -> Option<String> {
     let mut members = parse_both(text)?.into_iter();
     members.find(|(name, _, _)| name == member)?.1
 }
 
-/// A member, and its values before and after.
+/// A member, and its values before and after the change.
 type Change = (String, Option<String>, Option<String>);
 
 fn parse_both(text: &str) -> Option<Vec<Change>> {
@@ -34,7 +34,7 @@ fn parse_both(text: &str) -> Option<Vec<Change>> {
     }
 }
 
-/// A JSON string or null, and what follows it.
+/// Reads a JSON string or null, and returns the rest of the text.
 fn value(text: &str) -> Option<(Option<String>, &str)> {
     if let Some(rest) = text.strip_prefix("null") {
         return Some((None, rest));

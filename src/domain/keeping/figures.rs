@@ -1,17 +1,17 @@
-//! Figures of a running server: counted where things happen, read when somebody asks.
+//! Counters of a running server: counted where things happen, and summed up when a client requests them.
 //!
-//! Counting must cost a verification nothing that it would notice: each thread counts in a slot of its own (threads
-//! beyond [`SLOTS`] share), and only whoever asks adds the slots up.
+//! Counting must not slow a verification down measurably. So each thread counts in a slot of its own (threads beyond
+//! [`SLOTS`] share slots), and only a request for the counters sums the slots up.
 
 use crate::domain::key::verdict::Code;
 use crate::domain::time::Timestamp;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Places to count in.
+/// The number of slots.
 const SLOTS: usize = 32;
 
-/// Every code there is, in the order of the words.
+/// Every code, in alphabetical order.
 pub const CODES: [Code; 15] = [
     Code::Disabled,
     Code::Expired,
@@ -30,7 +30,7 @@ pub const CODES: [Code; 15] = [
     Code::WrongHeader,
 ];
 
-/// Upper bounds of the spans that verifications are sorted by, in nanoseconds: 1 µs to 100 ms.
+/// Upper bounds of the buckets for durations of verifications, in nanoseconds: 1 µs to 100 ms.
 pub const VERIFY_BOUNDS_NS: [u64; 12] = [
     1_000,
     2_500,
@@ -46,7 +46,7 @@ pub const VERIFY_BOUNDS_NS: [u64; 12] = [
     100_000_000,
 ];
 
-/// The same for commits: 100 µs to 10 s.
+/// Upper bounds of the buckets for durations of commits, in nanoseconds: 100 µs to 10 s.
 pub const COMMIT_BOUNDS_NS: [u64; 12] = [
     100_000,
     500_000,
@@ -62,23 +62,23 @@ pub const COMMIT_BOUNDS_NS: [u64; 12] = [
     10_000_000_000,
 ];
 
-/// How many spans were so long at most; the last one counts those beyond all bounds.
+/// A histogram of durations. The last bucket counts the durations beyond all bounds.
 #[derive(Debug, Default)]
 pub struct Spans {
     buckets: [AtomicU64; 13],
     sum_ns: AtomicU64,
 }
 
-/// What [`Spans`] came to.
+/// The values of a [`Spans`] at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SpanTotals {
-    /// By bound, not added up; the last one is of those beyond.
+    /// The count of each bucket, not cumulated; the last bucket is for durations beyond all bounds.
     pub buckets: [u64; 13],
     pub sum_ns: u64,
 }
 
 impl Spans {
-    /// Counts a span.
+    /// Counts a duration.
     pub fn count(&self, bounds_ns: &[u64; 12], span: Duration) {
         let ns = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let bucket = bounds_ns
@@ -89,7 +89,7 @@ impl Spans {
         self.sum_ns.fetch_add(ns, Relaxed);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub fn totals(&self) -> SpanTotals {
         SpanTotals {
             buckets: std::array::from_fn(|n| self.buckets[n].load(Relaxed)),
@@ -107,7 +107,7 @@ impl SpanTotals {
     }
 }
 
-/// What one thread has counted; on cache lines of its own.
+/// The counters of one thread, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Slot {
@@ -115,19 +115,20 @@ struct Slot {
     spans: Spans,
 }
 
-/// The figures of one server.
+/// The counters of one server.
 #[derive(Debug)]
 pub struct Figures {
     slots: [Slot; SLOTS],
-    /// Changes that wait for the writer.
+    /// The number of changes that wait for the writer.
     pub changes_waiting: AtomicI64,
     pub commits: Spans,
     pub commits_failed: AtomicU64,
-    /// Audit events that were not written: refused attempts that came too fast, and what happened in memory only.
+    /// Audit events that were not written: refused attempts that arrived too fast, and events that were only in
+    /// memory.
     pub events_lost: AtomicU64,
-    /// When the certificate that is served ends, in milliseconds since 1970; `i64::MAX` without one.
+    /// The expiry of the served certificate, in milliseconds since 1970; `i64::MAX` without a certificate.
     certificate_ends_at: AtomicI64,
-    /// When a backup was last finished, in milliseconds since 1970; `i64::MIN` if none was since the start.
+    /// The time when a backup was last completed, in milliseconds since 1970; `i64::MIN` if none was since the start.
     pub backup_at: AtomicI64,
     pub backups_failed: AtomicU64,
 }
@@ -148,14 +149,14 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// Counts a verdict and how long it took to reach.
+    /// Counts a verdict and the time that it took.
     pub fn count_verdict(&self, code: Code, span: Duration) {
         let slot = SLOT.with(|slot| &self.slots[*slot % SLOTS]);
         slot.codes[place(code)].fetch_add(1, Relaxed);
         slot.spans.count(&VERIFY_BOUNDS_NS, span);
     }
 
-    /// How often each code was told, in the order of [`CODES`].
+    /// The number of verdicts with each code, in the order of [`CODES`].
     pub fn verdicts(&self) -> [u64; CODES.len()] {
         std::array::from_fn(|code| {
             let counts = self.slots.iter().map(|slot| slot.codes[code].load(Relaxed));
@@ -163,7 +164,7 @@ impl Figures {
         })
     }
 
-    /// How long verdicts took.
+    /// The durations of verdicts.
     pub fn verify_spans(&self) -> SpanTotals {
         let mut sum = SpanTotals::default();
         for slot in &self.slots {
@@ -172,31 +173,32 @@ impl Figures {
         sum
     }
 
-    /// Says when the certificate that is served ends; whoever loads one calls this.
+    /// Records the expiry of the served certificate. The code that loads a certificate calls this.
     pub fn set_certificate_end(&self, ends_at: Option<Timestamp>) {
         let ends_at = ends_at.map_or(i64::MAX, |at| at.0);
         self.certificate_ends_at.store(ends_at, Relaxed);
     }
 
-    /// When the certificate that is served ends; `None` without one.
+    /// The expiry of the served certificate; `None` without a certificate.
     pub fn certificate_end(&self) -> Option<Timestamp> {
         let at = self.certificate_ends_at.load(Relaxed);
         (at != i64::MAX).then_some(Timestamp(at))
     }
 }
 
-/// What is on its way through this process; a process serves one address at most twice, never two servers.
+/// The connections and requests of this process. They are counted for the process, because one process never serves
+/// two servers.
 #[derive(Debug)]
 pub struct Traffic {
-    /// Connections that are open.
+    /// The number of open connections.
     pub connections: AtomicI64,
-    /// Connections that were accepted since the start.
+    /// The number of connections that were accepted since the start.
     pub accepted: AtomicU64,
-    /// Requests that wait for a blocking thread.
+    /// The number of requests that wait for a blocking thread.
     pub requests_waiting: AtomicI64,
 }
 
-/// See [`Traffic`].
+/// The counters of this process; see [`Traffic`].
 pub static TRAFFIC: Traffic = Traffic {
     connections: AtomicI64::new(0),
     accepted: AtomicU64::new(0),
@@ -210,7 +212,7 @@ thread_local! {
     };
 }
 
-/// Where a code stands in [`CODES`].
+/// The position of a code in [`CODES`].
 fn place(code: Code) -> usize {
     match code {
         Code::Disabled => 0,

@@ -1,22 +1,22 @@
-//! Pepper and sealing key in one file under a passphrase: Argon2id (RFC 9106; 64 MiB, 3 passes, 1 lane) makes the key of
-//! ChaCha20-Poly1305 (RFC 8439), which binds the file's own first lines too.
+//! Encryption of pepper and sealing key in one file with a passphrase. Argon2id (RFC 9106; 64 MiB, 3 passes, 1 lane)
+//! derives the key of ChaCha20-Poly1305 (RFC 8439), which also authenticates the first lines of the file.
 
 use crate::error::{Error, Result};
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// Bytes of the shortest passphrase: the file may be attacked for years, at leisure.
+/// The smallest length of a passphrase in bytes. An attacker who has the file can try passphrases for years.
 pub const PASSPHRASE_BYTES_MIN: usize = 12;
 
-/// The first line. Other parameters would be another number.
+/// The first line. A change of the parameters needs a new number.
 const FIRST: &str = "latchkey-secrets 1: argon2id m=65536 t=3 p=1, chacha20-poly1305";
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const SALT_BYTES: usize = 16;
-/// Hexadecimal digits a line.
+/// The number of hexadecimal digits on one line.
 const LINE_CHARS: usize = 64;
 
-/// Seals a text; the file as text.
+/// Encrypts a text; returns the content of the file.
 pub fn lock(passphrase: &str, text: &str) -> Result<String> {
     if passphrase.len() < PASSPHRASE_BYTES_MIN {
         return Err(Error::invalid(
@@ -41,7 +41,7 @@ pub fn lock(passphrase: &str, text: &str) -> Result<String> {
     Ok(head + &lines)
 }
 
-/// Opens what [`lock`] has made; `None` if it is damaged, or the passphrase is another one.
+/// Decrypts the result of [`lock`]; `None` if the file is damaged or the passphrase is wrong.
 pub fn unlock(passphrase: &str, file: &str) -> Result<Option<String>> {
     let mut lines = file.lines();
     let (Some(FIRST), Some(second)) = (lines.next(), lines.next()) else {
@@ -76,7 +76,7 @@ fn cipher(passphrase: &str, salt: &[u8]) -> Result<LessSafeKey> {
     Ok(LessSafeKey::new(key))
 }
 
-/// ring tells no reasons.
+/// Converts an error of ring, which gives no reasons.
 fn impossible(_: ring::error::Unspecified) -> Error {
     Error::internal("the cipher refused")
 }

@@ -1,4 +1,5 @@
-//! What whoever looks after a server needs to know of it: figures, and what has ended for good.
+//! Concepts for the operation of a server: counters, the tombstones of what has ended for good, the highest assigned
+//! numbers, and encrypted copies of the key files.
 
 pub mod changes;
 pub mod figures;

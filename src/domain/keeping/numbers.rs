@@ -1,32 +1,33 @@
-//! Numbers by which some clients know things: given in order, and never twice, whatever becomes of the database.
+//! Numbers by which some clients know things. They are assigned in ascending order and never twice, even if the
+//! database is lost or replaced.
 //!
-//! Up to where they may have been given stands in the file of tombstones: `<milliseconds> given <series> <number>
-//! <check>`, of which the last line of a series counts. While a server runs the line is ahead of what was given, so
-//! that one line serves many; an orderly end leaves the very number. Whoever opens a database that is behind its file,
-//! after a crash or because it is an older copy, goes on after that number.
+//! The tombstone file records an upper bound of the assigned numbers: `<milliseconds> given <series> <number>
+//! <check>`. The last line of a series counts. While a server runs, the recorded bound is ahead of the assigned
+//! numbers, so that one line serves many of them; an orderly end records the exact number. If a database is behind
+//! its file, after a crash or because it is an older copy, the numbers continue after the recorded bound.
 
 use super::tombstone::checked;
 use crate::domain::time::Timestamp;
 
-/// How far a line is ahead.
+/// How far a recorded bound is ahead of the assigned number.
 const AHEAD: i64 = 256;
 
-/// Things that share their numbers.
+/// Kinds of things that share a sequence of numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Series {
-    /// Keys and users.
+    /// Keys, users and authenticators.
     Keys,
     Workspaces,
 }
 
-/// The latest number of each series; 0 where none was given.
+/// The highest assigned number of each series; 0 if none was assigned.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Numbers([i64; Series::ALL.len()]);
 
 impl Series {
     pub const ALL: [Series; 2] = [Series::Keys, Series::Workspaces];
 
-    /// The word for it in files.
+    /// The word for the series in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Series::Keys => "key",
@@ -50,14 +51,14 @@ impl Numbers {
         self.0[series as usize] = number;
     }
 
-    /// Whether some number here is greater than the one there.
+    /// Whether some number here is greater than the corresponding number of `other`.
     pub fn exceeds(self, other: Numbers) -> bool {
         Series::ALL
             .into_iter()
             .any(|series| self.of(series) > other.of(series))
     }
 
-    /// The later of both, series by series.
+    /// The greater number of both for each series.
     pub fn or_later(self, other: Numbers) -> Numbers {
         let mut latest = self;
         for series in Series::ALL {
@@ -66,7 +67,8 @@ impl Numbers {
         latest
     }
 
-    /// What has to be written so that nothing `given` is beyond it, ahead for a while; nothing if it is so already.
+    /// The bounds to record so that `given` is not beyond them. A bound that is too low is raised ahead of `given`; a
+    /// bound that suffices stays the same.
     pub fn ahead_of(self, given: Numbers) -> Numbers {
         let mut ahead = self;
         for series in Series::ALL {
@@ -77,7 +79,7 @@ impl Numbers {
         ahead
     }
 
-    /// The lines that bring a file from what it says, `self`, to `next`, each with its end.
+    /// The lines that change the bounds of a file from `self` to `next`, each with its line end.
     pub fn lines(self, next: Numbers, at: Timestamp) -> String {
         Series::ALL
             .into_iter()

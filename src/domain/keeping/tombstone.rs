@@ -1,9 +1,11 @@
-//! What has ended, noted outside the database: so that a backup that is restored never lets anyone in again.
+//! Tombstones: records outside the database of what has ended, so that restoring a backup never restores access that
+//! was withdrawn.
 //!
-//! A tombstone follows from an audit event alone. The file of them can therefore be made again from the audit log,
-//! and outlives it. One line each: `<milliseconds> <verb> <kind> <id> <check>`, the check being the first 16 digits of
-//! the SHA-256 of what stands before it. A line `<milliseconds> mark <number> <hash> <check>` says up to which event
-//! the audit log had been looked at; the hash tells whether it still is the same log. Lines `given` are [`super::numbers`].
+//! A tombstone is derived from an audit event alone. So the tombstone file can be created again from the audit log,
+//! and it survives the loss of the log. Each tombstone is one line: `<milliseconds> <verb> <kind> <id> <check>`. The
+//! check is the first 16 digits of the SHA-256 of the text before it. A line `<milliseconds> mark <number> <hash>
+//! <check>` records up to which event the audit log was examined; the hash shows whether it is still the same log.
+//! For `given` lines see [`super::numbers`].
 
 use super::changes;
 use super::numbers::{Numbers, Series};
@@ -12,23 +14,24 @@ use crate::domain::policy::{Field, Meaning, word};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
 
-/// What happened to a thing.
+/// What happened to the thing that a tombstone is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
-    /// What a user proves himself with besides his password came or went.
+    /// A second factor or a public key of a user was added, removed, enabled or disabled.
     Authenticator,
-    /// Its limits were edited, so an older state may open more.
+    /// The limits of the thing were edited, so an older state may permit more.
     Changed,
-    /// The clock was put right: times before this line may be later ones. The id is the number of the event.
+    /// The clock was corrected: times before this line can be later than times after it. The id is the number of the
+    /// event.
     Clock,
     Deleted,
     Off,
     On,
-    /// A user's password is another one.
+    /// The password of a user was changed.
     Password,
-    /// A user or workspace has given up a name. The id is the name, which is never a uid.
+    /// A user or workspace has given up a name. The id is this name, which never has the form of a uid.
     Retired,
-    /// Secrets that the key had before have been replaced.
+    /// The earlier secrets of the key were replaced.
     Rotated,
 }
 
@@ -44,7 +47,7 @@ const VERBS: [(Verb, &str); 9] = [
     (Verb::Rotated, "rotated"),
 ];
 
-/// One line.
+/// One tombstone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tombstone {
     pub at: Timestamp,
@@ -53,20 +56,20 @@ pub struct Tombstone {
     pub id: String,
 }
 
-/// An event that had been looked at, and with it all before.
+/// The last event that was examined, after all events before it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Mark {
     pub at: Timestamp,
     pub seq: i64,
-    /// The start of the event's hash, in hexadecimal digits.
+    /// The start of the event's hash; the file has it in hexadecimal digits.
     pub hash: u64,
 }
 
-/// What all lines about one thing come to.
+/// The combined effect of all lines about one thing.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Fate {
     pub deleted: Option<Timestamp>,
-    /// When and how it was switched last.
+    /// The time of the last switch, and whether it switched the thing on.
     pub switched: Option<(Timestamp, bool)>,
     pub rotated: Option<Timestamp>,
     pub changed: Option<Timestamp>,
@@ -75,23 +78,23 @@ pub struct Fate {
     pub authenticator: Option<Timestamp>,
 }
 
-/// What a file of tombstones comes to.
+/// The combined content of a tombstone file.
 #[derive(Clone, Debug, Default)]
 pub struct Tombstones {
     pub fates: BTreeMap<(&'static str, String), Fate>,
     pub mark: Option<Mark>,
-    /// Numbers up to these may have been given.
+    /// Numbers up to these may have been assigned.
     pub given: Numbers,
-    /// The latest time of any line since the clock was put right last.
+    /// The latest time of any line since the last correction of the clock.
     pub latest: Option<Timestamp>,
-    /// The numbers of the events that put the clock right, and their times.
+    /// The numbers and the times of the events that corrected the clock.
     pub clocks: BTreeMap<i64, Timestamp>,
-    /// Lines that were read, and lines that could not be.
+    /// The number of lines that were read, and below the number of damaged lines.
     pub lines: usize,
     pub damaged: usize,
 }
 
-/// Whether an edit of this member of a key may narrow what the key opens, or what services let it do.
+/// Whether an edit of this member of a key can restrict what the key opens, or what services permit it.
 fn narrows(field: Field) -> bool {
     match field.meaning() {
         Meaning::Label => false,
@@ -99,10 +102,10 @@ fn narrows(field: Field) -> bool {
     }
 }
 
-/// Actions after which time goes on from their own event.
+/// Actions that define a new time: later times continue from the time of their event.
 const CLOCK_ACTIONS: [&str; 3] = ["clock.accept", "server.close_older_copy", "server.restore"];
 
-/// The tombstone that an event asks for. What an unknown action did to a thing counts as a change of its limits.
+/// The tombstones of an event. An unknown action counts as a change of limits.
 pub fn of(event: &Event) -> Vec<Tombstone> {
     if event.outcome != Outcome::Allowed {
         return Vec::new();
@@ -128,7 +131,8 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     let verbs: Vec<Verb> = match (kind, verb) {
         (Kind::Server | Kind::Session, _) => Vec::new(),
         (Kind::Key | Kind::User | Kind::Workspace, "tampered") => switch.collect(),
-        // Failed attempts are the state of this machine: a restore takes nothing away because of them.
+        // Failed attempts to sign in belong to the state of this machine. A restore withdraws no access because of
+        // them.
         (Kind::User, "lock" | "unlock") => Vec::new(),
         (_, "accept" | "create" | "install" | "issue" | "page" | "reveal" | "tampered") => {
             Vec::new()
@@ -169,7 +173,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
     verbs.into_iter().map(one).chain(name).collect()
 }
 
-/// The name of a user, or the slug of a workspace, that an event has taken from its holder.
+/// The name of a user, or the slug of a workspace, that its holder has lost by an event.
 pub fn retired_name(event: &Event) -> Option<String> {
     let member = match event.target.kind {
         Kind::User => "user_name",
@@ -177,13 +181,13 @@ pub fn retired_name(event: &Event) -> Option<String> {
         Kind::Catalog | Kind::Key | Kind::Policy | Kind::Server | Kind::Session => return None,
     };
     let name = changes::before(&event.changes, member)?;
-    // Names have neither blanks nor line ends; what has is none, and must not spoil the file.
+    // A name has neither blanks nor line ends. A text that has any is not a name, and must not damage the file.
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
     (event.outcome == Outcome::Allowed && is_name).then_some(name)
 }
 
 impl Tombstone {
-    /// Of the event that put the clock right.
+    /// The tombstone of an event that corrected the clock.
     pub fn of_clock(seq: i64, at: Timestamp) -> Tombstone {
         Tombstone {
             at,
@@ -193,7 +197,7 @@ impl Tombstone {
         }
     }
 
-    /// The line with its end.
+    /// The line of the file, with its line end.
     pub fn line(&self) -> String {
         let verb = VERBS.iter().find(|(verb, _)| *verb == self.verb);
         let verb = verb.map_or("changed", |(_, word)| word);
@@ -207,7 +211,7 @@ impl Tombstone {
 }
 
 impl Mark {
-    /// After an event.
+    /// The mark of an event.
     pub fn of(event: &Event) -> Mark {
         Mark {
             at: event.at,
@@ -216,7 +220,7 @@ impl Mark {
         }
     }
 
-    /// The line with its end.
+    /// The line of the file, with its line end.
     pub fn line(&self) -> String {
         checked(&format!(
             "{} mark {} {:016x}",
@@ -226,7 +230,7 @@ impl Mark {
 }
 
 impl Tombstones {
-    /// Reads a file. A line that is damaged is counted and passed over: each stands for itself.
+    /// Reads a file. A damaged line is counted and skipped, because every line is independent of the others.
     pub fn parse(bytes: &[u8]) -> Tombstones {
         let mut all = Tombstones::default();
         for line in bytes.split(|byte| *byte == b'\n') {
@@ -280,15 +284,16 @@ impl Tombstones {
         Some(())
     }
 
-    /// When a copy was made whose newest event this is, as this file's times go: if the clock was put right since, what
-    /// happened after that has times that may be earlier than the event's.
+    /// The time when a copy was made whose newest event is `newest`, in terms of the times in this file. If the clock
+    /// was corrected after that event, later lines can have earlier times than the event, so the result is the
+    /// earliest of these times.
     pub fn copied_at(&self, newest: Option<Mark>) -> Timestamp {
         let (seq, at) = newest.map_or((0, Timestamp(0)), |event| (event.seq, event.at));
         let since = self.clocks.range(seq + 1..).map(|(_, at)| *at);
         since.fold(at, Timestamp::min)
     }
 
-    /// Adds what came later.
+    /// Adds a later tombstone.
     pub fn add(&mut self, one: &Tombstone) {
         let name = (one.kind.as_str(), one.id.clone());
         let fate = self.fates.entry(name).or_default();
@@ -305,7 +310,7 @@ impl Tombstones {
         }
     }
 
-    /// The fewest lines that come to the same.
+    /// The smallest set of lines with the same effect.
     pub fn compact(&self) -> String {
         let mut text = String::new();
         for ((kind, id), fate) in &self.fates {
@@ -347,13 +352,13 @@ impl Tombstones {
     }
 }
 
-/// The start of a hash.
+/// The first eight bytes of a hash.
 pub fn short(hash: &[u8; 32]) -> u64 {
     let first = hash.first_chunk().copied().unwrap_or_default();
     u64::from_be_bytes(first)
 }
 
-/// A line with its check and its end.
+/// A line with its check and its line end.
 pub(super) fn checked(text: &str) -> String {
     let check = short(&digest_of(&[text.as_bytes()]));
     format!("{text} {check:016x}\n")
@@ -412,7 +417,7 @@ mod tests {
             r#"{"metadata":["{}","{\"plan\":1}"]}"#,
             &[Verb::Changed],
         );
-        // A value that looks like a member is none.
+        // A value that looks like a member does not count as one.
         check(
             "key.edit",
             Kind::Key,
@@ -479,7 +484,8 @@ mod tests {
         assert!(of(&denied).is_empty());
     }
 
-    /// An action that this file does not know closes what it was done to at the next restore: say here that it is meant.
+    /// At the next restore, an action that this file does not know closes its target. To confirm that this is
+    /// intended, add the action here.
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
@@ -534,7 +540,8 @@ mod tests {
             read.fates
         );
 
-        // Cut anywhere, whole lines count and the last one is missed or damaged; a flipped byte costs its line.
+        // After a cut at any position the complete lines count, and the last one is missing or damaged. A changed
+        // byte damages only its line.
         for cut in 0..text.len() {
             let read = Tombstones::parse(&text.as_bytes()[..cut]);
             assert!(read.lines + read.damaged <= 4 && read.damaged <= 1, "{cut}");

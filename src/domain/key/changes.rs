@@ -1,10 +1,10 @@
-//! What the audit log keeps of a key: what an edit changed, and what a new key is.
+//! The changes of a key for the audit log: those of an edit, and the initial values of a new key.
 
 use super::Key;
 use crate::domain::audit::Changes;
 use crate::domain::policy::{Field, STANDARD, word};
 
-/// What differs between two states of a key.
+/// The differences between two states of a key.
 pub fn between(before: &Key, after: &Key) -> Changes {
     let mut changes = Changes::default();
     let rate = |key: &Key| {
@@ -24,14 +24,14 @@ pub fn between(before: &Key, after: &Key) -> Changes {
             Field::RateLimit => changes.note_option(name, &rate(b), &rate(a)),
             Field::ReadOnly => changes.note(name, &b.read_only, &a.read_only),
             Field::Scopes => changes.note(name, &b.scopes.join(" "), &a.scopes.join(" ")),
-            // Not a member of the row: noted where it is set.
+            // The remaining uses are not in the row of the key. The code that sets them records them.
             Field::UsesLeft => {}
         }
     }
     changes
 }
 
-/// What a new key is: every member that is not the default.
+/// The initial values of a new key: every member that does not have its default.
 pub fn born(key: &Key) -> Changes {
     let nothing = Key {
         name: String::new(),

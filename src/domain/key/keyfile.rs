@@ -1,18 +1,19 @@
-//! Files of secret bytes outside the database: one line a version, `<version> <64 hexadecimal digits>`, ascending.
+//! Files with secret bytes outside the database: one line for each version, `<version> <64 hexadecimal digits>`, in
+//! ascending order.
 
 use super::pepper::Peppers;
 use super::sealing::SealingKeys;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
-/// What a database is of no use without.
+/// The keys without which a database cannot be used.
 #[derive(Clone)]
 pub struct KeyFiles {
     pub peppers: Arc<Peppers>,
     pub sealing: Arc<SealingKeys>,
 }
 
-/// Draws the bytes of version 1, and writes them as the text of a file.
+/// Generates the bytes of version 1, and returns them with the text of the file.
 pub(super) fn draw() -> Result<([u8; 32], String)> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(Error::internal)?;
@@ -20,7 +21,7 @@ pub(super) fn draw() -> Result<([u8; 32], String)> {
     Ok((bytes, format!("1 {hex}\n")))
 }
 
-/// Reads a file, the newest version last; `None` if it is damaged or empty.
+/// Reads a file; the newest version is the last. `None` if the file is damaged or empty.
 pub(super) fn parse(text: &str) -> Option<Vec<(u32, [u8; 32])>> {
     let mut versions: Vec<(u32, [u8; 32])> = Vec::new();
     for line in text.lines() {

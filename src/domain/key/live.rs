@@ -1,4 +1,5 @@
-//! What verification needs of a key, in as little memory as it takes: a store may hold a million.
+//! The part of a key that verification needs, in a form that takes little memory, because a store may contain a
+//! million keys.
 
 use super::address::AddressList;
 use super::pepper::Digest;
@@ -10,21 +11,21 @@ use smol_str::SmolStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A live key. Deleted keys have none.
+/// A live key. Deleted keys have no such form.
 #[derive(Debug)]
 pub struct Live {
     pub id: KeyId,
     pub name: SmolStr,
-    /// What many keys have in common; shared among them.
+    /// The part that many keys have in common; they share one instance.
     pub kin: Arc<Kin>,
     /// The newest secret.
     pub secret: StoredSecret,
     pub enabled: bool,
-    /// `Timestamp(i64::MIN)` if it always was.
+    /// `Timestamp(i64::MIN)` if the key has no start.
     pub not_before: Timestamp,
-    /// `Timestamp(i64::MAX)` if it never does.
+    /// `Timestamp(i64::MAX)` if the key never expires.
     pub expires_at: Timestamp,
-    /// What most keys do without.
+    /// The optional part; most keys have none.
     pub rare: Option<Box<Rare>>,
 }
 
@@ -39,7 +40,7 @@ pub struct Kin {
     pub read_only: bool,
 }
 
-/// A digest and the version of the pepper that it was made with.
+/// A digest, and the version of the pepper with which it was made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StoredSecret {
     pub digest: Digest,
@@ -52,7 +53,7 @@ pub struct Rare {
     pub older: Option<OlderSecret>,
     pub addresses: Option<AddressList>,
     pub rate_limit: Option<RateLimit>,
-    /// Shared with the entry that replaces this one, so that an edit gives no quota back.
+    /// Shared with the entry that replaces this one, so that an edit does not restore quota.
     pub counters: Option<Arc<Mutex<Counters>>>,
     /// Compact JSON; empty for `{}`.
     pub metadata: Box<str>,
@@ -62,11 +63,11 @@ pub struct Rare {
 #[derive(Debug)]
 pub struct OlderSecret {
     pub secret: StoredSecret,
-    /// The first instant at which it no longer works.
+    /// The first instant at which the secret no longer works.
     pub expires_at: Timestamp,
-    /// It also ends when the new secret is first used.
+    /// Whether the secret also ends when the new secret is used for the first time.
     pub until_first_use: bool,
-    /// Set at that first use, before the store knows.
+    /// Set at that first use, before the store records it.
     pub retired: AtomicBool,
 }
 
@@ -115,7 +116,7 @@ impl Live {
         }
     }
 
-    /// The state at `now`, given whether owner and workspace are in force; as [`Key::state`].
+    /// Does the same as [`Key::state`]: the state at `now`, depending on whether owner and workspace are in force.
     pub fn state(&self, owner_active: bool, workspace_active: bool, now: Timestamp) -> State {
         if !owner_active {
             State::OwnerDisabled
@@ -132,7 +133,7 @@ impl Live {
         }
     }
 
-    /// When the key ends, or `None` if it never does.
+    /// The expiry of the key; `None` if it never expires.
     pub fn ends_at(&self) -> Option<Timestamp> {
         (self.expires_at.0 != i64::MAX).then_some(self.expires_at)
     }

@@ -1,6 +1,6 @@
 //! Keys: the managed record, its id and its computed state.
 //!
-//! What verification needs of a key is [`live::Live`]; the rules that decide are in [`verdict`].
+//! The part of a key that verification needs is [`live::Live`]; the rules for decisions are in [`verdict`].
 
 pub mod address;
 pub mod changes;
@@ -18,24 +18,24 @@ use address::AddressList;
 use quota::RateLimit;
 use secret::BASE62;
 
-/// Scopes that one key may hold.
+/// The number of scopes that one key may have.
 pub const SCOPES_MAX: usize = 200;
-/// Addresses or ranges that one key may be restricted to.
+/// The number of addresses and ranges that one key may be restricted to.
 pub const ADDRESSES_MAX: usize = 100;
-/// The longest time that a rotated secret may go on working: 30 days.
+/// The longest grace period of a rotated secret: 30 days.
 pub const GRACE_S_MAX: u64 = 30 * 86_400;
 
-/// Characters of a key's id.
+/// The number of characters in a key's id.
 pub const ID_CHARS: usize = 10;
 
-/// The public id of a key: ten base62 characters, kept as a number.
+/// The public id of a key: ten base62 characters, stored as a number.
 ///
-/// Safe in lists and logs, never enough to authenticate. Ids are never used again.
+/// An id may appear in lists and logs, and never suffices to authenticate. Ids are never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId(pub u64);
 
 impl KeyId {
-    /// Reads the ten characters; `None` if they are not an id.
+    /// Reads the ten characters; `None` if the text is not an id.
     pub fn parse(text: &str) -> Option<KeyId> {
         if text.len() != ID_CHARS {
             return None;
@@ -67,15 +67,15 @@ impl std::fmt::Display for KeyId {
 #[derive(Clone, Debug)]
 pub struct Key {
     pub id: KeyId,
-    /// A small number for clients that want one.
+    /// A small number for clients that need one.
     pub number: i64,
     pub name: String,
     pub description: String,
     pub workspace: Uid,
-    /// The user whose rights bound the key's, if it has one.
+    /// The user whose rights limit the rights of the key, if the key has an owner.
     pub owner: Option<Uid>,
     pub policy: String,
-    /// The list that the scopes are from; without one, scopes are free words compared exactly.
+    /// The catalog that defines the scopes. Without a catalog, scopes are free words that are compared exactly.
     pub catalog: Option<String>,
     pub scopes: Vec<String>,
     pub read_only: bool,
@@ -85,21 +85,21 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     pub allowed_ips: Option<AddressList>,
     pub rate_limit: Option<RateLimit>,
-    /// Uses that the store still holds; what is reserved in memory has been taken off.
+    /// The uses that the store still has; uses that are reserved in memory are already subtracted.
     pub uses_left: Option<u64>,
-    /// A JSON object, compact.
+    /// A compact JSON object.
     pub metadata: String,
     pub created_by: String,
     pub created_at: Timestamp,
     pub rotated_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
-    /// Start and end of the newest secret, safe to show.
+    /// The start and the end of the newest secret, which may be shown.
     pub hint: String,
-    /// The address that the newest rotation came from, if the key rotated itself.
+    /// The address of the newest rotation, if the key rotated itself.
     pub self_rotated_from: Option<String>,
 }
 
-/// What a key is at a moment, gravest reason first.
+/// The state of a key at a moment. If several states apply, [`Key::state`] returns the gravest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
     Active,
@@ -138,7 +138,7 @@ impl State {
 }
 
 impl Key {
-    /// The state at `now`, given whether owner and workspace are in force.
+    /// The state at `now`, depending on whether owner and workspace are in force.
     pub fn state(&self, owner_active: bool, workspace_active: bool, now: Timestamp) -> State {
         if self.deleted_at.is_some() {
             State::Deleted

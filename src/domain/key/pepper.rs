@@ -1,13 +1,13 @@
-//! Digests: what is stored of a secret, and the pepper that they are made with.
+//! Digests, which are stored in the place of secrets, and the pepper with which they are made.
 //!
-//! The pepper lies outside the database, so a stolen database neither verifies nor forges keys.
+//! The pepper is stored outside the database, so a stolen database can be used neither to verify nor to forge keys.
 //! Random 256-bit secrets need no slow hash (NIST SP 800-63B-4, look-up secrets).
 
 use super::keyfile;
 use crate::error::Result;
 use ring::hmac;
 
-/// HMAC-SHA256 of a secret under a pepper: all that is ever stored of it.
+/// HMAC-SHA256 of a secret with a pepper as the key: the stored form against which a secret is verified.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Digest(pub [u8; 32]);
 
@@ -17,7 +17,7 @@ pub struct Pepper {
     key: hmac::Key,
 }
 
-/// All versions that stored digests may have been made with, the newest last.
+/// All versions with which stored digests may have been made, the newest last.
 pub struct Peppers(Vec<Pepper>);
 
 impl Pepper {
@@ -28,7 +28,7 @@ impl Pepper {
         }
     }
 
-    /// The digest of a whole secret, prefix included.
+    /// The digest of a complete secret, including the prefix.
     pub fn digest(&self, text: &str) -> Digest {
         let tag = hmac::sign(&self.key, text.as_bytes());
         let mut bytes = [0; 32];
@@ -41,18 +41,18 @@ impl Pepper {
         hmac::verify(&self.key, text.as_bytes(), &digest.0).is_ok()
     }
 
-    /// A value that shows whether a pepper is the one that a database was made with, and nothing else.
+    /// A value that shows only whether a pepper is the one with which a database was created.
     pub fn fingerprint(&self) -> Digest {
         self.digest("latchkey: fingerprint of the pepper")
     }
 
-    /// Seals a text for this server's own use (the head of the audit chain); the label keeps seals and digests apart.
+    /// Seals a text for this server's own use (the head of the audit chain). The label separates seals from digests.
     pub fn seal(&self, text: &str) -> Digest {
         self.digest(&format!("latchkey: seal\n{text}"))
     }
 
-    /// Seals bytes for this server's own use. `what` says of which kind they are, so that the seal of one kind never
-    /// fits another; it holds no line feed.
+    /// Seals bytes for this server's own use. `what` names the purpose, so that a seal of one purpose is never valid
+    /// for another; it must not contain a line feed.
     pub fn seal_bytes(&self, what: &str, bytes: &[u8]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         for part in ["latchkey: seal\n", what, "\n"] {
@@ -66,7 +66,7 @@ impl Pepper {
 }
 
 impl Peppers {
-    /// Draws the first version; also the text of its file.
+    /// Generates the first version, and the text of its file.
     pub fn generate() -> Result<(Peppers, String)> {
         let (bytes, text) = keyfile::draw()?;
         Ok((Peppers(vec![Pepper::new(1, &bytes)]), text))
@@ -79,13 +79,13 @@ impl Peppers {
         Some(Peppers(versions.into_iter().map(pepper).collect()))
     }
 
-    /// The version that new digests are made with.
+    /// The version with which new digests are made.
     pub fn current(&self) -> &Pepper {
         // `parse` and `generate` never leave the list empty.
         &self.0[self.0.len() - 1]
     }
 
-    /// The version that an old digest was made with.
+    /// The version with which an old digest was made.
     pub fn version(&self, version: u32) -> Option<&Pepper> {
         self.0.iter().find(|pepper| pepper.version == version)
     }
@@ -102,7 +102,7 @@ impl Peppers {
     }
 }
 
-/// Compares without telling by the time that it takes where the two differ.
+/// Compares in constant time, so that the duration does not reveal where the two values differ.
 pub fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     let differences = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
     differences == 0

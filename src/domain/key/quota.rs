@@ -1,14 +1,14 @@
-//! Rate limits and counted uses: the only state that a verification changes.
+//! Rate limits and use limits: the only state that a verification changes.
 
 use std::collections::VecDeque;
 
-/// Requests that a window may hold at most; larger numbers are refused at issue.
+/// The largest number of requests in a window. Larger numbers are refused when a key is issued.
 pub const RATE_LIMIT_MAX: u64 = 1 << 32;
 /// The longest window: 31 days.
 pub const WINDOW_S_MAX: u64 = 31 * 86_400;
-/// Uses that a key can be given.
+/// The largest use limit of a key.
 pub const USES_MAX: u64 = 1 << 53;
-/// Slots that a window keeps at most: the bound of its memory.
+/// The largest number of slots in a window, which limits its memory.
 const SLOTS: u64 = 1_000;
 
 /// At most `limit` requests in any `window_s` seconds. A limit of 0 refuses every request.
@@ -18,66 +18,67 @@ pub struct RateLimit {
     pub window_s: u64,
 }
 
-/// Where a key stands in its window after a request.
+/// The state of a key's rate limit after a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RateStatus {
     pub rate: RateLimit,
     pub remaining: u64,
-    /// Seconds until spent quota begins to return (after an accepted request),
-    /// or until this request would fit (after a refused one). At least 1.
+    /// After an accepted request: the seconds until used quota begins to return. After a refused request: the seconds
+    /// until this request would be accepted. At least 1.
     pub reset_s: u64,
 }
 
-/// The counters of one key, behind one mutex, so that a decision and its spending are one step.
+/// The counters of one key. They share one mutex, so that the decision and the spending are one step.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub window: Window,
     pub uses: Option<Uses>,
 }
 
-/// A sliding window: what was admitted when, in slots of a millisecond, or of a thousandth of the
-/// window for limits above a thousand.
+/// A sliding window: the admitted requests by time, in slots of one millisecond, or of a thousandth of the window for
+/// limits above a thousand.
 ///
-/// A slot's requests count until the last of them is a whole window old. So no window ever holds one
-/// request too many, and quota returns on time, or at most a thousandth of the window late for the large
-/// limits. Windows are kept in memory and begin empty after a restart.
+/// The requests of a slot count until the last of them is one whole window old. So no window ever contains more
+/// requests than the limit, and quota returns on time, or with large limits at most a thousandth of the window late.
+/// Windows are only in memory, and are empty after a restart.
 #[derive(Debug, Default)]
 pub struct Window {
     /// (slot number, requests admitted in it), oldest first.
     slots: VecDeque<(u64, u64)>,
     spent: u64,
-    /// The width of the slots; another one means that the limit was edited.
+    /// The width of the slots. If it differs from that of the rate, the limit was edited.
     slot_ms: u64,
 }
 
-/// The uses that a key has left: a reserved part in memory and the rest in the store.
+/// The remaining uses of a key: a reserved part in memory and the rest in the store.
 ///
-/// The reserved part has been taken off the stored number before any of it is spent, so a crash loses
-/// at most the reserved part and never gives any use twice.
+/// The reserved part is subtracted from the stored number before any of it is spent. So a crash loses at most the
+/// reserved part, and never restores a use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Uses {
     pub reserved: u64,
     pub stored: u64,
 }
 
-/// What spending from [`Counters`] came to.
+/// The result of spending from [`Counters`].
 #[derive(Debug, Eq, PartialEq)]
 pub enum Spent {
-    /// Admitted and counted.
+    /// The request was admitted and counted.
     Accepted {
         rate: Option<RateStatus>,
         uses_left: Option<u64>,
     },
-    /// The store has uses left, but too few are reserved: reserve and ask again. Nothing was spent.
+    /// The store has uses left, but too few are reserved. The caller must reserve uses and try again. Nothing was
+    /// spent.
     MustReserve,
     /// The window is full. Nothing was spent.
     RateLimited(RateStatus),
-    /// The uses are spent. Nothing more was.
+    /// All uses are spent. Nothing was spent by this request.
     UsageExceeded,
 }
 
 impl Counters {
-    /// Decides on a request of `cost` and spends its quota, or spends nothing at all.
+    /// Decides on a request with cost `cost`. Spends its quota if the request is accepted, and nothing otherwise.
     pub fn spend(&mut self, rate: Option<RateLimit>, cost: u64, steady_ms: u64) -> Spent {
         if let Some(rate) = rate
             && let Err(status) = self.window.fits(rate, cost, steady_ms)
@@ -105,14 +106,14 @@ impl Counters {
 }
 
 impl Window {
-    /// Counts one attempt, or refuses it with the time until the next may be made.
+    /// Counts one attempt, or refuses it with the time until the next attempt is possible.
     pub fn count(&mut self, rate: RateLimit, steady_ms: u64) -> Result<(), RateStatus> {
         self.fits(rate, 1, steady_ms)?;
         self.take(rate, 1, steady_ms);
         Ok(())
     }
 
-    /// What still counts in the window.
+    /// The requests that still count in the window.
     pub fn spent(&mut self, rate: RateLimit, steady_ms: u64) -> u64 {
         self.forget(rate, steady_ms);
         self.spent
@@ -151,8 +152,8 @@ impl Window {
         }
     }
 
-    /// Drops the slots whose every request is a whole window old. After an edit of the limit, what was
-    /// spent counts as spent just now: an edit never gives quota back.
+    /// Drops the slots in which every request is one whole window old. After an edit of the limit, everything that
+    /// still counts is treated as spent just now, so an edit never restores quota.
     fn forget(&mut self, rate: RateLimit, steady_ms: u64) {
         if self.slot_ms != slot_ms(rate) {
             self.slot_ms = slot_ms(rate);
@@ -189,7 +190,7 @@ fn slot_ms(rate: RateLimit) -> u64 {
     }
 }
 
-/// When the last request that a slot can hold is a whole window old.
+/// The time when the last request that a slot can contain is one whole window old.
 fn leaves_at(slot: u64, rate: RateLimit) -> u64 {
     (slot + 1) * slot_ms(rate) - 1 + rate.window_s * 1000
 }

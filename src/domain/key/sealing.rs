@@ -1,9 +1,10 @@
-//! Sealed copies of secrets, for policies that show a secret again, and for secrets that have to be worked with.
+//! Encrypted ("sealed") copies of secrets, for policies that allow showing a secret again, and for secrets that the
+//! server itself needs in plain text.
 //!
-//! ChaCha20-Poly1305 (RFC 8439): fast on machines without AES instructions, and constant in time on all. Every copy
-//! has a nonce of its own, drawn at random (good for 2^32 copies under one key), and is bound to its key's id, so
-//! that a row copied to another key opens nothing. The sealing key lies outside the database, as the pepper does: a
-//! stolen database shows no secret.
+//! The cipher is ChaCha20-Poly1305 (RFC 8439): it is fast on machines without AES instructions, and runs in constant
+//! time on all machines. Every copy has its own random nonce (sufficient for 2^32 copies with one key), and is bound
+//! to the id of its key, so that a row that was copied to another key cannot be decrypted. The sealing key is stored
+//! outside the database, as the pepper is, so a stolen database reveals no secret.
 
 use super::KeyId;
 use super::keyfile;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 
-/// A secret that only the sealing key opens: nonce, ciphertext, tag.
+/// An encrypted secret: nonce, ciphertext, tag.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sealed {
     /// Version of the sealing key.
@@ -23,16 +24,16 @@ pub struct Sealed {
 /// One version of the sealing key.
 pub struct SealingKey {
     pub version: u32,
-    /// Shows whether a key file is the one that a database was made with, and nothing else.
+    /// A value that shows only whether a key file is the one with which a database was created.
     pub fingerprint: [u8; 32],
     cipher: LessSafeKey,
 }
 
-/// All versions that sealed copies may have been made with, the newest last.
+/// All versions with which sealed copies may have been made, the newest last.
 pub struct SealingKeys(Vec<SealingKey>);
 
 impl SealingKey {
-    /// Cipher key and fingerprint are both derived, so that neither says anything about the other.
+    /// The cipher key and the fingerprint are both derived, so that neither reveals anything about the other.
     fn new(version: u32, bytes: &[u8; 32]) -> Result<SealingKey> {
         let root = hmac::Key::new(hmac::HMAC_SHA256, bytes);
         let derive = |purpose: &str| hmac::sign(&root, purpose.as_bytes());
@@ -52,7 +53,7 @@ impl SealingKey {
 }
 
 impl SealingKeys {
-    /// Draws the first version; also the text of its file.
+    /// Generates the first version, and the text of its file.
     pub fn generate() -> Result<(SealingKeys, String)> {
         let (bytes, text) = keyfile::draw()?;
         Ok((SealingKeys(vec![SealingKey::new(1, &bytes)?]), text))
@@ -72,12 +73,12 @@ impl SealingKeys {
         &self.0
     }
 
-    /// Seals the secret of a key, under the newest version.
+    /// Encrypts the secret of a key with the newest version.
     pub fn seal(&self, id: KeyId, secret: &Secret) -> Result<Sealed> {
         self.seal_bytes(&purpose(id), secret.expose().as_bytes())
     }
 
-    /// Seals anything, bound to what it is for.
+    /// Encrypts bytes and binds them to their purpose.
     pub fn seal_bytes(&self, purpose: &str, bytes: &[u8]) -> Result<Sealed> {
         // `parse` and `generate` never leave the list empty.
         let key = &self.0[self.0.len() - 1];
@@ -97,14 +98,15 @@ impl SealingKeys {
         })
     }
 
-    /// The secret; `None` if the copy was changed, belongs to another key, or was sealed under a key that is not here.
+    /// Decrypts a secret; `None` if the copy was changed, belongs to another key, or was made with an unknown version
+    /// of the sealing key.
     pub fn open(&self, id: KeyId, sealed: &Sealed) -> Option<Secret> {
         let text = self.open_bytes(&purpose(id), sealed)?;
         Secret::read_back(std::str::from_utf8(&text).ok()?)
             .filter(|secret| secret.presented().id == id)
     }
 
-    /// What [`SealingKeys::seal_bytes`] has sealed for the same purpose.
+    /// Decrypts what [`SealingKeys::seal_bytes`] has encrypted for the same purpose.
     pub fn open_bytes(&self, purpose: &str, sealed: &Sealed) -> Option<Vec<u8>> {
         let key = self.0.iter().find(|key| key.version == sealed.version)?;
         let (nonce, text) = sealed.bytes.split_at_checked(NONCE_LEN)?;
@@ -118,7 +120,7 @@ impl SealingKeys {
     }
 }
 
-/// What a copy is bound to besides its content: its purpose and its key.
+/// The text that a copy is bound to in addition to its content: its purpose and its key.
 fn purpose(id: KeyId) -> String {
     format!("latchkey: sealed secret of key {id}")
 }

@@ -1,61 +1,61 @@
-//! Secrets: the plaintext of a key, alive only while one request is.
+//! Secrets: the plaintext of a key, which exists in memory only during one request.
 //!
-//! Layout: `{prefix}_{id:10}{random:43}{checksum:6}`, all base62 after the prefix. The id is public;
-//! the 43 characters are drawn without bias from the operating system (256 bits); the checksum is the
-//! CRC-32 of everything before it, so that typing errors and garbage are refused before any look-up
-//! and scanners can tell a leaked key from a random word. The checksum is not a security check.
+//! Layout: `{prefix}_{id:10}{random:43}{checksum:6}`, all base62 after the prefix. The id is public. The 43
+//! characters come without bias from the random source of the operating system (256 bits). The checksum is the CRC-32
+//! of everything before it, so that typing errors and garbage are refused before any look-up, and scanners can
+//! distinguish a leaked key from a random word. The checksum is not a security check.
 //!
-//! A second layout, for clients that take nothing but letters and digits: `{id:16}{random:106}{checksum:6}`, the id
-//! in lower-case hexadecimal. It has no underscore, so neither can be taken for the other.
+//! There is a second layout for clients that accept only letters and digits: `{id:16}{random:106}{checksum:6}`, with
+//! the id in lower-case hexadecimal. It has no underscore, so the two layouts cannot be confused.
 
 use super::{ID_CHARS, KeyId};
 use crate::error::{Error, Result};
 
-/// Digits of the numbers in a secret, in the order of their values.
+/// The base62 digits in the order of their values.
 pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The prefix of keys whose issuer named none.
+/// The default prefix of keys.
 pub const PREFIX_DEFAULT: &str = "lk";
-/// The prefix of access tokens. No key may have it, so the two cannot be mistaken for each other.
+/// The prefix of access tokens. No key may have it, so the two cannot be confused.
 pub const PREFIX_SESSION: &str = "lks";
-/// The prefix of console sessions, for the same reason.
+/// The prefix of console sessions, reserved for the same reason.
 pub const PREFIX_CONSOLE: &str = "lkc";
-/// The prefix of refresh tokens; reserved like that of access tokens.
+/// The prefix of refresh tokens, reserved for the same reason.
 pub const PREFIX_REFRESH: &str = "lkr";
 
 const RANDOM_CHARS: usize = 43;
-/// The first number that ten base62 characters cannot write.
+/// The first number that does not fit in ten base62 characters.
 const ID_END: u64 = 62_u64.pow(ID_CHARS as u32);
 const CHECKSUM_CHARS: usize = 6;
-/// Characters after the underscore.
+/// The number of characters after the underscore.
 pub const TAIL_CHARS: usize = ID_CHARS + RANDOM_CHARS + CHECKSUM_CHARS;
-/// Characters of a secret without prefix.
+/// The number of characters of a secret without prefix.
 pub const PLAIN_CHARS: usize = PLAIN_ID_CHARS + PLAIN_RANDOM_CHARS + CHECKSUM_CHARS;
 const PLAIN_ID_CHARS: usize = 16;
 const PLAIN_RANDOM_CHARS: usize = 106;
-/// Characters before the underscore, at most.
+/// The largest number of characters before the underscore.
 pub const PREFIX_CHARS_MAX: usize = 16;
-/// Characters of the checksum that lists may show.
+/// The number of characters of the checksum that lists may show.
 const HINT_CHARS: usize = 4;
 
-/// What a client presents. Shown once, at issue or rotation.
+/// The text that a client presents. It is shown once, at issue or rotation.
 ///
-/// No `Clone`, no `Display`, no serde: a secret must not wander.
+/// It implements neither `Clone` nor `Display` nor serde, so that a secret is not copied by accident.
 pub struct Secret {
     text: String,
     id: KeyId,
 }
 
-/// A text that has the shape and the checksum of a secret. Says nothing about whether it is one.
+/// A text with the form and the checksum of a secret. This does not mean that it is the secret of a key.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
-    /// The whole text; what digests are made of.
+    /// The complete text, from which digests are made.
     pub text: &'a str,
     pub id: KeyId,
 }
 
 impl Secret {
-    /// Draws a new secret for a key that exists; in the layout without prefix if `prefix` is empty.
+    /// Generates a new secret for an existing key, in the layout without prefix if `prefix` is empty.
     pub fn generate(prefix: &str, id: KeyId) -> Result<Secret> {
         let (mut text, random) = match prefix {
             "" => (format!("{:016x}", id.0), PLAIN_RANDOM_CHARS),
@@ -66,7 +66,7 @@ impl Secret {
         Ok(Secret { text, id })
     }
 
-    /// A secret that was sealed, from its text; `None` if the text is none.
+    /// Restores a secret from its decrypted text; `None` if the text is not a secret.
     pub fn read_back(text: &str) -> Option<Secret> {
         let id = Presented::parse(text)?.id;
         Some(Secret {
@@ -75,12 +75,12 @@ impl Secret {
         })
     }
 
-    /// The plaintext. The callers of this function are the ways out of the server.
+    /// The plaintext. The callers of this function are the only places where a secret leaves the server.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// What lists may show: prefix, id and the end of the checksum.
+    /// The part that lists may show: the prefix, the id and the end of the checksum.
     pub fn hint(&self) -> String {
         self.presented().hint()
     }
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl<'a> Presented<'a> {
-    /// `None` if the text cannot be ours, so that junk never reaches a look-up.
+    /// `None` if the text cannot be a secret of this server, so that garbage never causes a look-up.
     pub fn parse(text: &'a str) -> Option<Presented<'a>> {
         let Some(underscore) = text.bytes().position(|byte| byte == b'_') else {
             return Presented::parse_plain(text);
@@ -114,7 +114,7 @@ impl<'a> Presented<'a> {
         if base62_value(checksum.as_bytes())? != u64::from(crc32(covered.as_bytes())) {
             return None;
         }
-        // The checksum covers every character, but only base62 ones make a secret.
+        // The checksum covers every character, but a secret may contain only base62 characters.
         if !is_alphanumeric(tail) {
             return None;
         }
@@ -133,12 +133,12 @@ impl<'a> Presented<'a> {
         }
         let hex = covered.get(..PLAIN_ID_CHARS)?;
         let id = KeyId(u64::from_str_radix(hex, 16).ok()?);
-        // One spelling of an id, and only of ids that there can be.
+        // Only one spelling of each id is accepted, and only ids that are in the range.
         let canonical = !hex.bytes().any(|b| b.is_ascii_uppercase());
         (canonical && id.0 < ID_END).then_some(Presented { text, id })
     }
 
-    /// As [`Secret::hint`].
+    /// Does the same as [`Secret::hint`].
     pub fn hint(&self) -> String {
         let random = match self.prefix() {
             "" => PLAIN_RANDOM_CHARS,
@@ -149,18 +149,18 @@ impl<'a> Presented<'a> {
         format!("{}…{}", &self.text[..shown], &self.text[tail..])
     }
 
-    /// The part before the underscore; empty without one.
+    /// The part before the underscore; empty if there is none.
     pub fn prefix(&self) -> &'a str {
         self.text.split_once('_').map_or("", |(prefix, _)| prefix)
     }
 }
 
-/// The prefix of the secret that a hint shows; empty for one without.
+/// The prefix of the secret that a hint belongs to; empty if the secret has none.
 pub fn prefix_of_hint(hint: &str) -> &str {
     hint.split_once('_').map_or("", |(prefix, _)| prefix)
 }
 
-/// Draws a new key id.
+/// Generates a new key id.
 pub fn generate_id() -> Result<KeyId> {
     let mut text = String::with_capacity(ID_CHARS);
     push_random(&mut text, ID_CHARS)?;
@@ -169,7 +169,7 @@ pub fn generate_id() -> Result<KeyId> {
         .ok_or_else(|| Error::internal("a drawn id is not base62"))
 }
 
-/// Draws `count` base62 characters without bias, for passwords and one-time codes.
+/// Generates `count` base62 characters without bias, for passwords and one-time codes.
 pub fn random_text(count: usize) -> Result<String> {
     let mut text = String::with_capacity(count);
     push_random(&mut text, count)?;
@@ -190,7 +190,7 @@ pub fn check_prefix(field: &str, prefix: &str) -> Result<()> {
     ))
 }
 
-/// The number that base62 digits write; `None` if a byte is none or the number is too large.
+/// The number that base62 digits represent; `None` if a byte is not a digit or the number is too large.
 pub(super) fn base62_value(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |value, digit| {
         let worth = BASE62_WORTH[usize::from(*digit)];
@@ -201,7 +201,7 @@ pub(super) fn base62_value(digits: &[u8]) -> Option<u64> {
 
 const NO_DIGIT: u8 = u8::MAX;
 
-/// What each byte is worth as a digit.
+/// The value of each byte as a digit.
 const BASE62_WORTH: [u8; 256] = {
     let mut worth = [NO_DIGIT; 256];
     let mut digit = 0;
@@ -212,7 +212,7 @@ const BASE62_WORTH: [u8; 256] = {
     worth
 };
 
-/// All bytes are looked at, good or bad: so sixteen go into one instruction.
+/// Examines all bytes, even after a wrong one, so that the compiler can process sixteen with one instruction.
 fn is_alphanumeric(text: &str) -> bool {
     let found = |found: bool, byte: u8| found & byte.is_ascii_alphanumeric();
     text.bytes().fold(true, found)
@@ -226,8 +226,8 @@ fn is_prefix(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// Appends random base62 characters. Bytes of 248 and above are thrown away, because 256 is no
-/// multiple of 62 and taking them would make the first eight digits likelier.
+/// Appends random base62 characters. Bytes of 248 and above are discarded: 256 is not a multiple of 62, so using them
+/// would make the first eight digits more likely.
 fn push_random(text: &mut String, count: usize) -> Result<()> {
     const FAIR: u8 = 248;
     let mut missing = count;
@@ -252,7 +252,7 @@ fn push_checksum(text: &mut String) {
     text.extend(digits.map(char::from));
 }
 
-/// CRC-32 as in ISO 3309 and zlib, reflected, with the polynomial 0xEDB88320; eight bytes a step.
+/// CRC-32 as in ISO 3309 and zlib, reflected, with the polynomial 0xEDB88320; eight bytes in each step.
 fn crc32(bytes: &[u8]) -> u32 {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let step = |crc: u32, byte: &u8| CRC[0][usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
@@ -264,7 +264,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     !rest.iter().fold(chunks.iter().fold(u32::MAX, leap), step)
 }
 
-/// What a byte adds to the sum, by the number of bytes that follow it.
+/// The contribution of a byte to the sum, by the number of bytes that follow it.
 static CRC: [[u32; 256]; 8] = {
     let mut tables = [[0; 256]; 8];
     let mut index = 0;
@@ -338,7 +338,7 @@ mod tests {
             let changed = String::from_utf8(bytes).unwrap();
             assert!(Presented::parse(&changed).is_none(), "{position}");
         }
-        // An id that no key can have, and another spelling of one, with the right checksum.
+        // An id outside the range, and a second spelling of a valid id, both with the correct checksum.
         for start in [format!("{:016x}", ID_END), format!("{:016X}", 0xabcdef)] {
             let mut forged = format!("{start}{}", "a".repeat(PLAIN_RANDOM_CHARS));
             push_checksum(&mut forged);
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    // attacks 136, at a size that a unit test can bear
+    // attacks 136, at a size that suits a unit test
     #[test]
     fn many_secrets_are_distinct_and_use_the_alphabet_evenly() {
         let mut seen = HashSet::new();
@@ -417,7 +417,7 @@ mod tests {
             }
             assert!(seen.insert(secret.expose().to_owned()));
         }
-        // 860,000 characters, 13,871 expected of each; six standard deviations are 701.
+        // 860,000 characters, so 13,871 of each are expected; six standard deviations are 701.
         for (digit, count) in counts.iter().enumerate() {
             assert!(count.abs_diff(13_871) < 701, "{digit}: {count}");
         }

@@ -1,7 +1,7 @@
 //! The verdict: whether a key opens a request at a moment. A refusal is an answer, not an error.
 //!
-//! The order of the checks is a promise (design, section 4): the first that fails is the one told, state
-//! is told only after the secret has matched, and a refused request spends no quota.
+//! The order of the checks is guaranteed (design, section 4): the answer reports the first check that fails, it
+//! reports the state of a key only after the secret has matched, and a refused request spends no quota.
 
 use super::live::Live;
 use super::quota::{RateStatus, Spent};
@@ -15,7 +15,7 @@ use crate::domain::uid::Uid;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// The codes of `POST /v1/verify`, in the order in which they are looked for, `Valid` last.
+/// The codes of `POST /v1/verify` in the order of the checks, with `Valid` last.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[rustfmt::skip]
 pub enum Code {
@@ -24,7 +24,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// Whether it says that the key itself is no good here, whatever the request.
+    /// Whether the code means that the key itself cannot be used here, for any request.
     pub fn is_about_the_key(self) -> bool {
         match self {
             Code::Disabled
@@ -45,7 +45,7 @@ impl Code {
         }
     }
 
-    /// The word on the wire.
+    /// The word for the code in answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::Disabled => "DISABLED",
@@ -67,28 +67,29 @@ impl Code {
     }
 }
 
-/// What is asked of a key.
+/// The request that a key is to open.
 #[derive(Clone, Debug, Default)]
 pub struct Question<'a> {
-    /// All of them must be granted.
+    /// All of these scopes must be granted.
     pub scopes: Vec<&'a str>,
     /// The key must be of this catalog.
     pub catalog: Option<&'a str>,
-    /// With `path`: the catalog's operation decides the scopes and whether this reads or writes.
+    /// Together with `path`: the operation in the catalog decides which scopes are needed and whether the request
+    /// writes.
     pub method: Option<&'a str>,
     pub path: Option<&'a str>,
     pub host: Option<&'a str>,
-    /// The end client's address; a key with an address list is refused without one.
+    /// The address of the end client. A key with an address list is refused without an address.
     pub address: Option<IpAddr>,
     /// The key must reach this workspace.
     pub workspace: Option<Uid>,
-    /// The header that the secret came in, where the server saw it itself.
+    /// The header that contained the secret, if the server received it directly.
     pub header: Option<CredentialHeader>,
-    /// What the request takes of rate limit and uses; 0 looks without spending.
+    /// The amount that the request takes from the rate limit and the remaining uses; 0 spends nothing.
     pub cost: u64,
 }
 
-/// What a key is judged against besides itself, looked up by the index.
+/// The data that a verdict depends on, apart from the key itself. The index looks it up.
 pub struct Surroundings<'a> {
     pub owner: Option<&'a User>,
     /// The key's workspace and all above it are enabled.
@@ -98,32 +99,33 @@ pub struct Surroundings<'a> {
     pub policy: &'a Policy,
     /// The key's catalog, if it has one.
     pub catalog: Option<&'a Catalog>,
-    /// The workspace asked for is the key's or below it.
+    /// The requested workspace is the key's workspace or below it.
     pub reaches_workspace: bool,
-    /// For a key that acts for its owner: the owner's roles in force in the workspace asked for, or else in the key's.
+    /// For a key that acts for its owner: the owner's roles in the requested workspace, or in the key's own if none
+    /// is requested.
     pub owner_roles: Option<Roles>,
 }
 
-/// Why a request is refused. `detail` tells apart what one code covers.
+/// Why a request is refused. `detail` distinguishes the cases of one code.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     pub code: Code,
     pub detail: Option<Detail>,
-    /// For `RateLimited`: when to come back.
+    /// For `RateLimited`: when to try again.
     pub rate: Option<RateStatus>,
 }
 
-/// Why the scopes of an operation could not be told.
+/// Why the needed scopes of a request could not be determined.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Detail {
     /// No operation of the catalog has this method and path.
     UnknownOperation,
-    /// The path cannot be judged safely, or a needed part of the request is missing.
+    /// The path cannot be evaluated safely, or a necessary part of the request is missing.
     UnsafeRequest,
 }
 
 impl Detail {
-    /// The word on the wire.
+    /// The word for the detail in answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Detail::UnknownOperation => "UNKNOWN_OPERATION",
@@ -132,18 +134,18 @@ impl Detail {
     }
 }
 
-/// What the counters came to for a request that is allowed.
+/// The counters after a request that is allowed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Allowed {
     pub rate: Option<RateStatus>,
     pub uses_left: Option<u64>,
 }
 
-/// The end of a judgement.
+/// The result of judging a request.
 #[derive(Debug)]
 pub enum Judged {
     Allowed(Allowed),
-    /// Uses must be reserved in the store before this can be decided; nothing was spent.
+    /// Uses must be reserved in the store before a decision is possible; nothing was spent.
     MustReserve,
     Refused(Refusal),
 }
@@ -171,7 +173,7 @@ pub fn judge(
     }
 }
 
-/// All that decides but the quota: what is refused here would be refused however little the key was used.
+/// All checks except the quota. A request that is refused here would be refused for any quota.
 pub fn rules(
     key: &Live,
     around: &Surroundings<'_>,
@@ -183,7 +185,7 @@ pub fn rules(
     request(key, around, question)
 }
 
-/// Whether the key is in force at all.
+/// Whether the key is in force.
 pub fn state(key: &Live, around: &Surroundings<'_>, now: Timestamp) -> Result<(), Refusal> {
     let tied = around.policy.tied_to;
     let owner_in_force = match (key.kin.owner, around.owner) {
@@ -209,7 +211,7 @@ pub fn state(key: &Live, around: &Surroundings<'_>, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Whether it was presented in a permitted way, from a permitted place.
+/// Whether the secret was presented in a permitted header and from a permitted address.
 fn credential(
     key: &Live,
     around: &Surroundings<'_>,
@@ -228,13 +230,13 @@ fn credential(
     Ok(())
 }
 
-/// Whether the key opens this very request.
+/// Whether the key opens this particular request.
 fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Result<(), Refusal> {
     let other_catalog = question
         .catalog
         .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
     if other_catalog {
-        // Its own catalog has nothing to say of this request.
+        // The key's own catalog says nothing about a request of another catalog.
         return Err(Code::InsufficientScope.into());
     }
     let demand = demand(around, question).map_err(|detail| Refusal {
@@ -257,7 +259,7 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
             .next()
             .is_none()
     {
-        // The owner has no role here that permits such a request, whatever scopes the key has.
+        // The owner has no role here that permits such a request, so the scopes of the key do not matter.
         return Err(Code::InsufficientScope.into());
     }
     let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);
@@ -275,14 +277,15 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
     Ok(())
 }
 
-/// The rules of the owner's roles that count for the request.
+/// The rules of the owner's roles that apply to the request.
 fn owner_rules<'a>(
     around: &Surroundings<'a>,
     roles: Roles,
     demand: Option<&Demand<'_>>,
     question: &Question<'_>,
 ) -> impl Iterator<Item = &'a RoleRule> {
-    // Where scopes alone decide for the key, the operation still decides what a role that only reads passes on.
+    // Even where only scopes decide whether the key may write, the operation still decides what a read-only role
+    // passes on.
     let meaning = match around.policy.read_only_by {
         ReadOnlyBy::Method => ReadOnlyBy::Method,
         ReadOnlyBy::Operation | ReadOnlyBy::Scope => ReadOnlyBy::Operation,
@@ -291,7 +294,7 @@ fn owner_rules<'a>(
     around.policy.rules_of(roles, writes)
 }
 
-/// Whether the owner's roles pass on a scope for the request.
+/// Whether the owner's roles pass a scope on for the request.
 fn owner_passes_on(
     around: &Surroundings<'_>,
     roles: Roles,
@@ -303,8 +306,8 @@ fn owner_passes_on(
         .any(|rule| rule.grants(around.catalog, around.in_root, scope))
 }
 
-/// The scopes that a key has in effect, for those who are told of them: its own, or for a key that acts for its owner
-/// what both the key and the owner's roles in force grant.
+/// The effective scopes of a key, for clients that receive them: the scopes of the key, or, for a key that acts for
+/// its owner, the scopes that both the key and the owner's current roles grant.
 pub fn effective_scopes<'a>(
     key: &'a Live,
     policy: &'a Policy,
@@ -338,7 +341,7 @@ pub fn effective_scopes<'a>(
     Cow::Owned(scopes)
 }
 
-/// The operation that the question names, if it names a path.
+/// The operation for the request, if the request has a path.
 fn demand<'a>(
     around: &Surroundings<'a>,
     question: &Question<'_>,
@@ -347,12 +350,12 @@ fn demand<'a>(
         return Ok(None);
     };
     let method = question.method.ok_or(Detail::UnsafeRequest)?;
-    // Without a catalog nothing says what the path needs, and guessing would be allowing.
+    // Without a catalog it is unknown which scopes the path needs, and guessing could allow the request.
     let catalog = around.catalog.ok_or(Detail::UnknownOperation)?;
     catalog.demand(method, path, question.host).map(Some)
 }
 
-/// Whether the request changes something, as the key's policy understands "read-only".
+/// Whether the request changes something, according to the meaning of "read-only" in the key's policy.
 fn writes(meaning: ReadOnlyBy, demand: Option<&Demand<'_>>, method: Option<&str>) -> bool {
     let by_method = || method.is_some_and(|method| !matches!(method, "GET" | "HEAD" | "OPTIONS"));
     match meaning {
@@ -369,7 +372,7 @@ fn spend(key: &Live, cost: u64, steady_ms: u64) -> Judged {
     let Some(counters) = &rare.counters else {
         return Judged::Allowed(Allowed::default());
     };
-    // A panic while the lock was held can at worst have left something spent: never something unspent.
+    // If a thread panicked while it held the lock, quota may have been spent without need, but never restored.
     let mut counters = lock(counters);
     match counters.spend(rare.rate_limit, cost, steady_ms) {
         Spent::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),

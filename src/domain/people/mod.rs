@@ -1,4 +1,4 @@
-//! Users, their roles, and what a role permits on this server.
+//! Users, their roles, and the permissions of a role on this server.
 
 pub mod attempts;
 pub mod authenticator;
@@ -17,15 +17,15 @@ use permission::{Permission, Permissions};
 #[derive(Clone, Debug)]
 pub struct User {
     pub uid: Uid,
-    /// A small number for clients that want one; no key has the same.
+    /// A small number for clients that need one. No key has the same number.
     pub number: i64,
     /// Unique, in lower case.
     pub user_name: String,
     pub email: Option<String>,
-    /// Where the user belongs; roles say what he may do where.
+    /// The workspace that the user belongs to. The roles decide what the user may do in which workspace.
     pub home: Uid,
     pub enabled: bool,
-    /// Raised by a change of password; sessions of an older generation are dead.
+    /// Increased by a change of password. Sessions of an older generation are no longer valid.
     pub generation: i64,
     pub created_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
@@ -39,7 +39,7 @@ pub struct Binding {
     pub role: Role,
 }
 
-/// What a user may do in a workspace, the mightiest first.
+/// The rights of a user in a workspace, the most powerful role first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
     Owner,
@@ -49,7 +49,7 @@ pub enum Role {
     Member,
 }
 
-/// Every role with its word.
+/// Every role with its word in the API and the store.
 const ROLES: [(Role, &str); 5] = [
     (Role::Owner, "owner"),
     (Role::Administrator, "administrator"),
@@ -72,7 +72,7 @@ impl Role {
             .map_or("", |(_, word)| word)
     }
 
-    /// The role of a word.
+    /// The role for a word.
     pub fn parse(text: &str) -> Option<Role> {
         ROLES
             .iter()
@@ -80,7 +80,7 @@ impl Role {
             .map(|(role, _)| *role)
     }
 
-    /// What the role permits in its workspace and below (design, section 4).
+    /// The permissions of the role in its workspace and below (design, section 4).
     pub fn permissions(self) -> Permissions {
         use Permission::*;
         match self {
@@ -114,7 +114,7 @@ impl Role {
                 PoliciesRead,
                 CatalogsRead,
             ]),
-            // A member's key permissions hold for his own keys only; `ops::access` sees to that.
+            // The key permissions of a member apply only to the member's own keys; `ops::access` enforces this.
             Role::Member => Permissions::of(&[KeysRead, KeysWrite, PoliciesRead, CatalogsRead]),
         }
     }
@@ -127,8 +127,9 @@ impl User {
     }
 }
 
-/// Accepts user names: 1 to 100 characters of ASCII letters, digits and `. _ - + @ \`, and returns the one
-/// form in which they are stored and compared. No name has the form of a uid, and all are ASCII, so that no two names look alike (attacks 196).
+/// Accepts user names of 1 to 100 characters: ASCII letters, digits and `. _ - + @ \`. Returns the form in which
+/// names are stored and compared. No name has the form of a uid, and all names are ASCII, so that no two names look
+/// alike (attacks 196).
 pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
     let legal =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'@' | b'\\');
@@ -141,7 +142,7 @@ pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
     ))
 }
 
-/// Accepts what could be an e-mail address: something, one @, something; ASCII, at most 254 characters.
+/// Accepts what can be an e-mail address: text, one @, text; only ASCII, at most 254 characters.
 pub fn normal_email(field: &str, text: &str) -> Result<String> {
     let parts = text.split_once('@');
     let fits = text.len() <= 254

@@ -1,5 +1,5 @@
-//! Passwords: which are accepted, and their digests: Argon2id (RFC 9106; 19 MiB, 2 passes, 1 lane), then an HMAC under
-//! the pepper.
+//! Passwords: which are accepted, and their digests. A digest is made with Argon2id (RFC 9106; 19 MiB, 2 passes, 1
+//! lane), followed by an HMAC with the pepper as the key.
 
 use crate::domain::key::pepper::{Pepper, Peppers, same};
 use crate::domain::key::secret;
@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use argon2::{Algorithm, Argon2, Params, Version};
 use include_flate::flate;
 
-/// Length of a password in bytes of UTF-8. It is taken as it comes: no trimming, no cutting, no normal form.
+/// The limits for the length of a password in bytes of UTF-8. A password is used exactly as it was entered: it is
+/// neither trimmed nor cut nor normalised.
 pub const BYTES_MIN: usize = 12;
 /// See [`BYTES_MIN`].
 pub const BYTES_MAX: usize = 1024;
@@ -19,17 +20,17 @@ const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 
-/// Characters of a generated password: 24 base62 characters are 142 bits.
+/// The length of a generated password: 24 base62 characters have 142 bits.
 const GENERATED_CHARS: usize = 24;
 
 flate!(
-    /// Passwords that attackers try first, of the length that would otherwise be accepted, one a line.
+    /// Common passwords of an otherwise acceptable length, which attackers try first; one on each line.
     static COMMON: IFlate from "assets/common-passwords.txt"
 );
 
-/// What is stored of a password: 16 bytes of salt, and an HMAC under a version of the pepper over the user's uid and the
-/// Argon2id output. It fits that user alone, and nobody can make one, or try passwords against one, without the pepper
-/// (the keyed step of NIST SP 800-63B-4, 3.1.1.2).
+/// The stored form of a password: 16 bytes of salt, and an HMAC, with a version of the pepper as the key, over the
+/// user's uid and the Argon2id output. It is valid for that user alone, and without the pepper an attacker can
+/// neither create a digest nor test passwords against one (the keyed step of NIST SP 800-63B-4, 3.1.1.2).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PasswordDigest {
     pub bytes: Vec<u8>,
@@ -37,12 +38,12 @@ pub struct PasswordDigest {
     pub pepper: u32,
 }
 
-/// A salt and the Argon2id output of a password with it: the slow part, which does not depend on the user. It is bound
-/// to a user before it is stored ([`Stretched::bound`]).
+/// A salt and the Argon2id output for a password: the slow part, which does not depend on the user.
+/// [`Stretched::bound`] binds it to a user before it is stored.
 #[derive(Clone)]
 pub struct Stretched(Vec<u8>);
 
-/// Refuses passwords that are too short, too long, common, or made of the user's own name.
+/// Refuses passwords that are too short, too long, common, or derived from the user name.
 pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
     if password.len() < BYTES_MIN {
         return Err(Error::invalid(
@@ -73,13 +74,13 @@ pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Draws a password for somebody who has none yet.
+/// Generates a password for a user who has none yet.
 pub fn generate() -> Result<String> {
     secret::random_text(GENERATED_CHARS)
 }
 
 impl Stretched {
-    /// Stretches a password with a fresh salt. Takes tens of milliseconds and 19 MiB.
+    /// Stretches a password with a new salt. This takes tens of milliseconds and 19 MiB.
     pub fn new(password: &str) -> Result<Stretched> {
         let mut bytes = vec![0; SALT_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
@@ -88,12 +89,12 @@ impl Stretched {
         Ok(Stretched(bytes))
     }
 
-    /// What schema 1 stored: salt and Argon2id output. `None` if it is not that long.
+    /// The form that schema 1 stored: salt and Argon2id output. `None` if the length is wrong.
     pub fn of_schema_1(bytes: Vec<u8>) -> Option<Stretched> {
         (bytes.len() == SALT_BYTES + DIGEST_BYTES).then_some(Stretched(bytes))
     }
 
-    /// Binds it to a user, with the newest pepper.
+    /// Binds the output to a user with the newest pepper.
     pub fn bound(self, user: Uid, peppers: &Peppers) -> PasswordDigest {
         let pepper = peppers.current();
         let (salt, output) = self.0.split_at(SALT_BYTES);
@@ -107,8 +108,8 @@ impl Stretched {
 }
 
 impl PasswordDigest {
-    /// A digest that no password has: salt and digest are drawn. Comparing with it costs as much as with any other,
-    /// making it costs nothing, so that a start need not wait for it.
+    /// A digest that matches no password, because salt and digest are random. A comparison with it costs as much as
+    /// with any other digest. Creating it costs almost nothing, so the start is not delayed.
     pub fn of_nobody(peppers: &Peppers) -> Result<PasswordDigest> {
         let mut bytes = vec![0; SALT_BYTES + DIGEST_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
@@ -118,7 +119,7 @@ impl PasswordDigest {
         })
     }
 
-    /// Compares a user's password in the same time whether it matches or not.
+    /// Compares a user's password. The duration does not depend on whether it matches.
     pub fn matches(&self, password: &str, user: Uid, peppers: &Peppers) -> Result<bool> {
         let (salt, stored) = self
             .bytes
@@ -132,7 +133,7 @@ impl PasswordDigest {
     }
 }
 
-/// The keyed step.
+/// The HMAC over the user's uid and the Argon2id output.
 fn keyed(pepper: &Pepper, user: Uid, output: &[u8]) -> [u8; DIGEST_BYTES] {
     let mut bytes = user.0.to_be_bytes().to_vec();
     bytes.extend(output);
@@ -191,7 +192,7 @@ mod tests {
         assert_ne!(digest, bound());
     }
 
-    /// What schema 1 stored fits nobody until it is bound.
+    /// The form of schema 1 matches no user until it is bound.
     #[test]
     fn a_digest_without_the_keyed_step_fits_nobody() {
         let (peppers, _) = Peppers::generate().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::domain::catalog::{BUILT_IN, Definition, Scope};
 
-/// What a management credential may do. `…Write` includes `…Read`.
+/// What a management credential may do. Each `…Write` permission includes the corresponding `…Read`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[rustfmt::skip]
 pub enum Permission {
@@ -12,7 +12,7 @@ pub enum Permission {
 
 use Permission::*;
 
-/// Every permission: its scope, words for people, and what it includes.
+/// Every permission: its scope, its label, and the permission that it includes.
 #[rustfmt::skip]
 const TABLE: [(Permission, &str, &str, Option<Permission>); 14] = [
     (KeysRead,        "keys:read",        "Read keys and their usage",              None),
@@ -32,7 +32,7 @@ const TABLE: [(Permission, &str, &str, Option<Permission>); 14] = [
 ];
 
 impl Permission {
-    /// The scope that grants it.
+    /// The scope that grants this permission.
     pub fn scope(self) -> &'static str {
         TABLE[self as usize].1
     }
@@ -43,7 +43,7 @@ impl Permission {
 pub struct Permissions(u32);
 
 impl Permissions {
-    /// Exactly these and what they include.
+    /// These permissions and the permissions that they include.
     pub fn of(list: &[Permission]) -> Permissions {
         list.iter().fold(Permissions(0), |set, one| {
             let included = TABLE[*one as usize].3.map_or(0, |read| 1 << read as u32);
@@ -51,12 +51,12 @@ impl Permissions {
         })
     }
 
-    /// All there are.
+    /// All permissions.
     pub fn all() -> Permissions {
         Permissions((1 << TABLE.len()) - 1)
     }
 
-    /// Those that change nothing: what is left to a read-only credential.
+    /// The permissions that change nothing. A read-only credential has no others.
     pub fn reading() -> Permissions {
         Permissions::of(&[
             KeysRead,
@@ -69,7 +69,7 @@ impl Permissions {
         ])
     }
 
-    /// What scopes of the built-in catalog grant; other words grant nothing.
+    /// The permissions that scopes of the built-in catalog grant; other words grant nothing.
     pub fn from_scopes<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Permissions {
         let known: Vec<Permission> = scopes
             .into_iter()
@@ -82,7 +82,7 @@ impl Permissions {
         self.0 & 1 << one as u32 != 0
     }
 
-    /// Whether every one of `other` is in this set.
+    /// Whether this set contains every permission of `other`.
     pub fn covers(self, other: Permissions) -> bool {
         self.0 & other.0 == other.0
     }
@@ -95,7 +95,7 @@ impl Permissions {
         Permissions(self.0 | other.0)
     }
 
-    /// The scopes of the set, in the table's order.
+    /// The scopes of the set, in the order of the table.
     pub fn scopes(self) -> impl Iterator<Item = &'static str> {
         TABLE
             .iter()
@@ -104,7 +104,7 @@ impl Permissions {
     }
 }
 
-/// The built-in catalog. It has no operations: `ops` asks for permissions itself.
+/// The built-in catalog. It has no operations, because `ops` checks permissions itself.
 pub fn built_in_catalog() -> Definition {
     let scope = |row: &(Permission, &str, &str, Option<Permission>)| Scope {
         name: row.1.to_owned(),

@@ -1,4 +1,4 @@
-//! Sessions: what a user who has signed in presents instead of a password.
+//! Sessions: the credentials that a user presents after the sign-in in the place of a password.
 
 use crate::domain::key::KeyId;
 use crate::domain::key::live::StoredSecret;
@@ -6,19 +6,20 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use ring::hmac;
 
-/// How long an access token lives.
+/// The lifetime of an access token.
 pub const ACCESS_TOKEN_S: u64 = 3600;
-/// How long a console session lives at most.
+/// The longest lifetime of a console session.
 pub const CONSOLE_S: u64 = 12 * 3600;
-/// How long a console session lives without a request.
+/// The longest time between two requests of a console session.
 pub const CONSOLE_IDLE_S: u64 = 30 * 60;
-/// For how long after a sign-in the console takes grave actions without asking for the password again.
+/// How long after a sign-in the console carries out sensitive actions without asking for the password again.
 pub const FRESH_S: u64 = 15 * 60;
 
-/// One access token, as stored. Its secret has the layout of a key's, under a prefix of its own.
+/// One access token or console session, as stored. Its secret has the layout of a key's secret, with a prefix of its
+/// own.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// From the same space as key ids, so that one parser reads both.
+    /// Ids of sessions have the same form as ids of keys, so that one parser reads both.
     pub id: KeyId,
     pub secret: StoredSecret,
     pub user: Uid,
@@ -27,47 +28,47 @@ pub struct Session {
     pub read_only: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-    /// The public key that it began with; `None` if it was a password.
+    /// The public key with which the user signed in; `None` if it was a password.
     pub authenticator: Option<i64>,
-    /// Only where somebody has taken the user's place.
+    /// Set only if another user acts as the user of this session.
     pub acting: Option<Acting>,
-    /// Only a session of the console has this; such a one is no access token, and no access token is such a one.
+    /// Set only for a session of the console. A console session is not accepted as an access token, nor the reverse.
     pub console: Option<Browser>,
 }
 
-/// Who really acts: a user who manages the one whose session it is.
+/// The user who really acts: a user who manages the user of the session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Acting {
     pub user: Uid,
-    /// His generation at the time.
+    /// The generation of the acting user at that time.
     pub generation: i64,
-    /// The sign-in that he did so with; this ends with it.
+    /// The sign-in of the acting user; this session ends with it.
     pub family: KeyId,
 }
 
-/// Where a console session is used.
+/// The browser in which a console session is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Browser {
-    /// The last request, at most a minute behind in the store.
+    /// The time of the last request; in the store it is at most a minute late.
     pub used_at: Timestamp,
-    /// The address that signed in.
+    /// The address from which the user signed in.
     pub source: String,
-    /// What the browser said it is; visible ASCII, for people to recognise.
+    /// The `User-Agent` of the browser in visible ASCII, so that users can recognise it.
     pub agent: String,
 }
 
-/// What was issued so much later than now was issued while the clock was wrong.
+/// An issue time that is later than now by more than this was recorded while the clock was wrong.
 pub const UNTIMELY_S: u64 = 60;
 
-/// Whether something was issued, or used, at a time that has not come yet: while the clock was wrong, so that its end is
-/// wrong too.
+/// Whether something was issued or used at a time that is still in the future. This happens if the clock was wrong,
+/// so its expiry is wrong too.
 pub fn is_untimely(at: Timestamp, now: Timestamp) -> bool {
     at > now.plus_s(UNTIMELY_S)
 }
 
 impl Session {
-    /// Whether the session is over at `now`: the end is exclusive, as it is for keys. One of a time that has not come yet
-    /// is over too.
+    /// Whether the session is over at `now`. The expiry is exclusive, as it is for keys. A session with a time in the
+    /// future is over too.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let idle = self
             .console
@@ -78,14 +79,14 @@ impl Session {
         self.expires_at <= now || idle || untimely
     }
 
-    /// Whether the password was given so recently that grave actions need not ask for it again.
+    /// Whether the sign-in is so recent that sensitive actions need no confirmation with the password.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.issued_at.plus_s(FRESH_S)
     }
 }
 
-/// What the forms of a session carry, so that no other site can send them: it follows from the session's secret,
-/// which it does not tell.
+/// The token in the forms of a session, which prevents requests from other sites (CSRF). It is derived from the
+/// secret of the session, but does not reveal the secret.
 pub fn form_token(secret: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let tag = hmac::sign(&key, FORM);
@@ -95,7 +96,7 @@ pub fn form_token(secret: &str) -> String {
         .collect()
 }
 
-/// Whether a form carries the token of this session; compared in constant time.
+/// Whether the text is the form token of this session; compared in constant time.
 pub fn is_form_token(secret: &str, text: &str) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let pairs = text.as_bytes().chunks(2);

@@ -1,14 +1,16 @@
-//! How often something may be tried: attempts are counted by subject, and only so many subjects are remembered.
+//! A limit for the number of attempts: attempts are counted by subject, and the number of remembered subjects is
+//! limited.
 
 use crate::domain::key::quota::{RateLimit, RateStatus, Window};
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// A subject in the form in which it is remembered: short, however long its name.
+/// A subject in the form that is remembered. It is short for names of any length.
 type Mark = [u8; 16];
 
-/// What an address is counted as: an IPv6 client commands a whole /64; an IPv4 client one address.
+/// The network for which an address counts: the /64 for an IPv6 address, because a client controls all of it, and the
+/// address itself for IPv4.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
@@ -16,7 +18,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The attempts of many subjects, each within the same limit.
+/// The attempts of many subjects, all with the same limit.
 #[derive(Debug)]
 pub struct Throttle {
     rate: RateLimit,
@@ -25,7 +27,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// `subjects_max`: how many are remembered at once.
+    /// `subjects_max` is the number of subjects that are remembered at the same time.
     pub fn new(rate: RateLimit, subjects_max: usize) -> Throttle {
         Throttle {
             rate,
@@ -34,7 +36,7 @@ impl Throttle {
         }
     }
 
-    /// Counts an attempt, or refuses it with the time until the next may be made.
+    /// Counts one attempt, or refuses it with the time until the next attempt is possible.
     pub fn count(&mut self, subject: &str, steady_ms: u64) -> Result<(), RateStatus> {
         let mark = mark(subject);
         if self.windows.len() >= self.subjects_max && !self.windows.contains_key(&mark) {
@@ -44,8 +46,9 @@ impl Throttle {
         window.count(self.rate, steady_ms)
     }
 
-    /// Forgets whoever has tried nothing lately or, if there is nobody, the one who has tried least. A newcomer is
-    /// never refused for want of room: whoever could fill the table would lock everybody out.
+    /// Forgets all subjects without recent attempts; if there are none, the subject with the fewest attempts. A new
+    /// subject is never refused for lack of space. Otherwise an attacker who fills the table could lock all other
+    /// subjects out.
     fn make_room(&mut self, steady_ms: u64) {
         let mut least: Option<(u64, Mark)> = None;
         self.windows.retain(|mark, window| {
@@ -101,7 +104,7 @@ mod tests {
             assert!(throttle.windows.len() <= 9);
         }
         assert!(throttle.count("guessed", 1).is_err());
-        // Who is idle goes before who is not.
+        // An idle subject is removed before an active one.
         assert!(throttle.count("later", 59_999).is_ok());
         assert!(throttle.count("last", 60_500).is_ok());
         assert_eq!(throttle.windows.len(), 2);

@@ -1,16 +1,16 @@
-//! Who an attempt to sign in is about.
+//! The account that an attempt to sign in is about.
 
 use crate::domain::uid::Uid;
 
-/// Who an attempt is about.
+/// The account that an attempt is about.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Account {
-    /// What was typed is nobody's name: a keyed digest of it, because it may be a password.
+    /// No user has the submitted name. This is a keyed digest of it, because the text may be a password.
     Unknown(u64),
     User(Uid),
 }
 
-/// Attempts that name nobody: a public key that is not registered, a first step that is over.
+/// Attempts without a name: a public key that is not registered, or a first step that has expired.
 pub const NOBODY: Account = Account::Unknown(0);
 
 impl Account {

@@ -1,11 +1,12 @@
-//! Attempts to sign in: which may begin, and what failures lead to. No clock, no file, no lock is in here.
+//! Attempts to sign in: which may begin, and the consequences of failures. There is no clock, no file and no lock
+//! here.
 //!
-//! Failures are counted by account *and* network ([`tries`]), so that whoever guesses holds up themselves and not the
-//! user; by network over all accounts ([`spraying`]); and by account as a whole. After [`LOCKED_AT`] failures in a
-//! row an account is *locked* (NIST SP 800-63B, 5.2.2): its password alone signs in only from networks where the user
-//! has signed in before; from elsewhere it takes a one-time code as well. Names that are nobody's are counted in the
-//! same way, so that no answer tells whether a name exists; only who shares a network with a user can find out that the
-//! user has signed in from there.
+//! Failures are counted by account *and* network ([`tries`]), so that an attacker is slowed down and the user is not;
+//! by network over all accounts ([`spraying`]); and by account over all networks. After [`LOCKED_AT`] consecutive
+//! failures an account is *locked* (NIST SP 800-63B, 5.2.2): the password alone is then accepted only from networks
+//! where the user has signed in before, and other networks need a one-time code as well. Unknown names are counted in
+//! the same way, so that no answer reveals whether a name exists. Only a client in the same network as a user can
+//! find out that the user has signed in from there.
 
 mod account;
 pub mod spraying;
@@ -21,13 +22,13 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use tries::{Rules, Tries};
 
-/// Failures in a row of an account after which it is locked.
+/// The number of consecutive failures after which an account is locked.
 pub const LOCKED_AT: u32 = 100;
-/// Networks of one account that are remembered: the latest ones.
+/// The number of networks that are remembered for one account: the most recent ones.
 pub const NETWORKS_MAX: usize = 20;
-/// The use of a network is noted again after so long.
+/// The use of a network is recorded again after this time.
 const USED_AGAIN_MS: i64 = 86_400_000;
-/// Subjects of each kind that are remembered at once.
+/// The number of subjects of each kind that are remembered at the same time.
 const REMEMBERED_MAX: usize = 20_000;
 
 /// Passwords and codes of one account from one network, and confirmations of one session: at most about 106 a day.
@@ -37,8 +38,9 @@ const OF_NETWORK: Rules = Rules {
     wait_s_max: 15 * 60,
     forgotten_s: 86_400,
 };
-/// One-time codes of one account from all networks that it is not known from. Three of a million codes are right at
-/// a time, so 200 in a day leave whoever has the password a chance of 0.06 %.
+/// One-time codes of one account from all networks where the user has not signed in before. Three of a million codes
+/// are valid at a time, so with 200 attempts a day an attacker who has the password succeeds with a probability of
+/// 0.06 %.
 const CODES_OF_ACCOUNT: Rules = Rules {
     free: 200,
     wait_s: 86_400,
@@ -52,7 +54,8 @@ pub type Place = Option<IpAddr>;
 /// Why an attempt may not begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// The account is locked, and the attempt comes from a network that it is not known from, without a code.
+    /// The account is locked, and the attempt comes without a code from a network where the user has not signed in
+    /// before.
     Locked,
     /// Seconds until the next attempt may begin.
     Wait(u64),
@@ -61,12 +64,12 @@ pub enum Refusal {
 /// An attempt that has begun; [`Attempts::end`] ends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ticket {
-    /// A one-time code after a password that was right.
+    /// A one-time code after a correct password.
     Code { account: Account, place: Place },
-    /// Something that cannot be guessed in practice.
+    /// A credential that cannot be guessed in practice.
     Other { account: Account, place: Place },
-    /// A password. `is_known`: from a network that the user has signed in from. `with_code`: the account is locked, so
-    /// nothing but password and code together is right.
+    /// A password. `is_known`: the user has signed in from this network before. `with_code`: the account is locked,
+    /// so only password and code together are accepted.
     Password {
         account: Account,
         place: Place,
@@ -77,26 +80,26 @@ pub enum Ticket {
     Session(KeyId),
 }
 
-/// How an account as a whole stands.
+/// The failures of an account over all networks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
-    /// In a row, since the last success.
+    /// The number of consecutive failures since the last success.
     pub failures: u32,
-    /// When the first of them was.
+    /// The time of the first of them.
     pub since: Option<Timestamp>,
 }
 
-/// A network that a user has signed in from.
+/// A network from which a user has signed in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Network {
     pub network: IpAddr,
-    /// At most a day behind.
+    /// The last use, recorded at most a day late.
     pub used_at: Timestamp,
-    /// In a row, from this network. A network with too many is not known any more.
+    /// The number of consecutive failures from this network. A network with too many no longer counts as known.
     pub failures: u32,
 }
 
-/// All that is remembered of attempts.
+/// Everything that is remembered about attempts.
 #[derive(Debug)]
 pub struct Attempts {
     remembered_max: usize,
@@ -107,14 +110,14 @@ pub struct Attempts {
     spraying: Spraying,
     accounts: HashMap<Account, Whole>,
     networks: HashMap<Uid, Vec<Network>>,
-    /// What the store does not have yet.
+    /// Accounts whose latest state is not in the store yet.
     unsaved: HashSet<Account>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Whole {
     standing: Standing,
-    /// Attempts whose outcome is not known yet.
+    /// The number of attempts whose outcome is not known yet.
     pending: u32,
 }
 
@@ -131,7 +134,7 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// `remembered_max`: how many subjects of each kind are remembered at once.
+    /// `remembered_max` is the number of subjects of each kind that are remembered at the same time.
     fn new(remembered_max: usize) -> Attempts {
         Attempts {
             remembered_max,
@@ -146,7 +149,7 @@ impl Attempts {
         }
     }
 
-    /// Takes over what the store has.
+    /// Loads the state that the store contains.
     pub fn load(
         &mut self,
         accounts: Vec<(Account, Standing)>,
@@ -198,7 +201,7 @@ impl Attempts {
         })
     }
 
-    /// Begins an attempt with a one-time code, after the password was right.
+    /// Begins an attempt with a one-time code, after the password was correct.
     pub fn begin_code(
         &mut self,
         account: Account,
@@ -210,7 +213,8 @@ impl Attempts {
         Ok(Ticket::Code { account, place })
     }
 
-    /// Begins an attempt with something that cannot be guessed in practice: failures cost the network alone.
+    /// Begins an attempt with a credential that cannot be guessed in practice. Failures count for the network, but
+    /// not towards locking the account.
     pub fn begin_other(
         &mut self,
         account: Account,
@@ -228,7 +232,7 @@ impl Attempts {
         Ok(Ticket::Other { account, place })
     }
 
-    /// Begins an attempt to confirm who has a session. What others do elsewhere does not hold it up.
+    /// Begins an attempt to confirm the identity of a session's user. Attempts outside the session do not delay it.
     pub fn begin_session(&mut self, session: KeyId, steady_ms: u64) -> Result<Ticket, Refusal> {
         let check = self.sessions.check(session, steady_ms);
         check.map_err(Refusal::Wait)?;
@@ -236,8 +240,9 @@ impl Attempts {
         Ok(Ticket::Session(session))
     }
 
-    /// Ends an attempt. One that has not failed gives back what it has reserved, and changes nothing else: whether
-    /// it was all that a sign-in takes, [`Attempts::succeeded`] says. Returns whether this failure locked the account.
+    /// Ends an attempt. A successful attempt releases its reservation and changes nothing else, because it may be
+    /// only a part of a sign-in: the caller reports a complete sign-in with [`Attempts::succeeded`]. Returns whether
+    /// this failure locked the account.
     pub fn end(&mut self, ticket: Ticket, failed: bool, steady_ms: u64, now: Timestamp) -> bool {
         match ticket {
             Ticket::Code { account, place } => {
@@ -269,8 +274,8 @@ impl Attempts {
         }
     }
 
-    /// Notes that a user has signed in with all that it takes. Returns whether the store has to hear of it.
-    /// `unlocks`: not with the password alone, or on the machine itself.
+    /// Records a complete sign-in of a user. Returns whether the store must be updated. `unlocks`: the sign-in used
+    /// more than the password alone, or came from the machine itself.
     pub fn succeeded(&mut self, user: Uid, place: Place, unlocks: bool, now: Timestamp) -> bool {
         let account = Account::User(user);
         self.passwords.forget((account, place));
@@ -295,7 +300,7 @@ impl Attempts {
         news
     }
 
-    /// Forgets all failures of an account: somebody who may has unlocked it, or it has a new password.
+    /// Forgets all failures of an account, because an authorised user has unlocked it or it has a new password.
     pub fn forget(&mut self, account: Account) {
         self.passwords.forget_where(|(whose, _)| *whose == account);
         self.codes.forget_where(|(whose, _)| *whose == account);
@@ -314,13 +319,14 @@ impl Attempts {
         self.unsaved.insert(account);
     }
 
-    /// As [`Attempts::forget`], and forgets from where the user has signed in: somebody else may have, too.
+    /// Does the same as [`Attempts::forget`], and also forgets the networks of the user, because another person may
+    /// have signed in from them.
     pub fn forget_networks(&mut self, user: Uid) {
         self.forget(Account::User(user));
         self.networks.remove(&user);
     }
 
-    /// Whether there is anything for [`Attempts::forget`] to forget.
+    /// Whether [`Attempts::forget`] would change anything.
     pub fn has_failures(&self, account: Account) -> bool {
         let networks = match account {
             Account::User(user) => self.networks.get(&user).map_or(&[][..], Vec::as_slice),
@@ -338,7 +344,7 @@ impl Attempts {
         whole.map_or_else(Standing::default, |whole| whole.standing)
     }
 
-    /// Users who are locked.
+    /// The locked users.
     pub fn locked(&self) -> Vec<Uid> {
         let all = self.accounts.iter();
         all.filter(|(_, whole)| whole.standing.is_locked())
@@ -349,7 +355,7 @@ impl Attempts {
             .collect()
     }
 
-    /// What the store is to have of an account.
+    /// The state of an account that the store is to contain.
     pub fn saved(&self, account: Account) -> (Standing, Vec<Network>) {
         let networks = match account {
             Account::User(user) => self.networks.get(&user).cloned().unwrap_or_default(),
@@ -358,18 +364,18 @@ impl Attempts {
         (self.standing(account), networks)
     }
 
-    /// Takes the accounts of which the store does not have the latest.
+    /// Takes the accounts whose latest state is not in the store.
     pub fn take_unsaved(&mut self) -> Vec<Account> {
         std::mem::take(&mut self.unsaved).into_iter().collect()
     }
 
-    /// Gives back what could not be saved.
+    /// Puts back the accounts that could not be saved.
     pub fn put_back_unsaved(&mut self, accounts: &[Account]) {
         self.unsaved.extend(accounts);
     }
 
-    /// Whether the user has signed in from this network before. Too many failures in a row from the network itself
-    /// end that: they are too many for whoever may have come to share it.
+    /// Whether the user has signed in from this network before. Too many consecutive failures from the network end
+    /// this, because another client in the same network may be guessing.
     fn is_known(&self, account: Account, place: Place) -> bool {
         let (Account::User(user), Some(network)) = (account, place) else {
             return false;
@@ -425,8 +431,8 @@ impl Attempts {
         locks
     }
 
-    /// An account as a whole. Users always have their place; of names that are nobody's the one with the fewest
-    /// failures makes room.
+    /// The failures of an account over all networks. Users always have an entry; for unknown names the number is
+    /// limited, and the one with the fewest failures is removed.
     fn whole(&mut self, account: Account) -> &mut Whole {
         let is_new = !self.accounts.contains_key(&account);
         if is_new

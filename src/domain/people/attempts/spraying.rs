@@ -1,9 +1,9 @@
-//! Failures of one network over several accounts: somebody who tries one password on many names.
+//! Failures of one network over several accounts, as in an attack that tries one password with many names.
 
 use super::{Account, Place};
 use std::collections::{HashMap, VecDeque};
 
-/// Failures of one network within [`WINDOW_MS`], if they are about more than one account.
+/// The number of failures of one network within [`WINDOW_MS`], if they concern more than one account.
 pub const FAILURES_MAX: usize = 10;
 const WINDOW_MS: u64 = 60_000;
 
@@ -14,11 +14,11 @@ pub struct Spraying {
     places: HashMap<Place, VecDeque<Attempt>>,
 }
 
-/// Which account it was about, and when it failed; `None` while its outcome is not known.
+/// The account of an attempt, and the time when it failed; `None` while the outcome is not known.
 type Attempt = (Account, Option<u64>);
 
 impl Spraying {
-    /// `places_max`: how many networks are remembered at once.
+    /// `places_max` is the number of networks that are remembered at the same time.
     pub fn new(places_max: usize) -> Spraying {
         Spraying {
             places_max,
@@ -26,8 +26,9 @@ impl Spraying {
         }
     }
 
-    /// Whether an attempt may begin; otherwise the seconds until the next one may. Failures that are all about one
-    /// account are counted by that account alone ([`super::tries`]): the other users of the network go on.
+    /// Whether an attempt may begin; otherwise the seconds until the next attempt may. If all failures concern one
+    /// account, only that account counts them ([`super::tries`]), and the other users of the network are not
+    /// affected.
     pub fn check(&self, place: Place, steady_ms: u64) -> Result<(), u64> {
         let Some(attempts) = self.places.get(&place) else {
             return Ok(());
@@ -44,14 +45,14 @@ impl Spraying {
         }))
     }
 
-    /// Reserves the place of an attempt.
+    /// Reserves a slot for an attempt.
     pub fn begin(&mut self, place: Place, account: Account, steady_ms: u64) {
         if self.places.len() >= self.places_max && !self.places.contains_key(&place) {
             self.make_room(steady_ms);
         }
         let attempts = self.places.entry(place).or_default();
         attempts.retain(|attempt| counts(attempt, steady_ms));
-        // Networks that an account is known from are not held up here, so there may be more than the limit.
+        // Attempts from networks where the user is known are not limited here, so there can be more than the limit.
         while attempts.len() > 2 * FAILURES_MAX {
             let Some(oldest) = attempts.iter().position(|(_, failed)| failed.is_some()) else {
                 break;

@@ -1,4 +1,4 @@
-//! Attempts as a whole: what one counter leaves open another one closes. Attacks 115, 175.
+//! Tests of the counters together: what one counter permits, another one limits. Attacks 115, 175.
 
 use super::*;
 use std::net::Ipv4Addr;
@@ -30,7 +30,7 @@ fn sign_in(attempts: &mut Attempts, account: Account, place: Place) -> Result<()
     Ok(())
 }
 
-/// Failures from ten networks, ten each.
+/// Ten failures from each of ten networks.
 fn lock(attempts: &mut Attempts, account: Account, first: u32) {
     for network in first..first + 10 {
         for attempt in 0..10 {
@@ -60,7 +60,7 @@ fn who_guesses_is_held_up_and_the_user_elsewhere_is_not() {
         Err(Refusal::Wait(60))
     );
     sign_in(&mut attempts, ALICE, place(1)).unwrap();
-    // Nor are the neighbours of who guesses.
+    // The other users in the attacker's network are not limited either.
     sign_in(&mut attempts, Account::User(Uid(2)), place(66)).unwrap();
 }
 
@@ -71,7 +71,7 @@ fn a_hundred_failures_lock_an_account_but_for_known_networks() {
         let _ = sign_in(&mut attempts, account, place(1));
         lock(&mut attempts, account, 1_000);
         assert!(attempts.standing(account).is_locked());
-        // The same for a name that nobody has, right or wrong.
+        // The result is the same for a name that does not exist.
         let elsewhere = attempts.begin_password(account, place(2), false, 0);
         assert_eq!(elsewhere, Err(Refusal::Locked));
         let with_code = attempts.begin_password(account, place(2), true, 0).unwrap();
@@ -159,7 +159,7 @@ fn a_session_is_confirmed_whatever_others_do() {
     attempts.begin_session(other, 0).unwrap();
 }
 
-/// Whoever has the password guesses the code: from one network and from everywhere.
+/// An attacker who has the password guesses the code, from one network and then from many.
 #[test]
 fn codes_are_guessed_at_most_two_hundred_times_a_day() {
     let mut attempts = Attempts::default();
@@ -168,7 +168,7 @@ fn codes_are_guessed_at_most_two_hundred_times_a_day() {
         attempts.end(ticket, true, now, NOW);
         Ok(())
     };
-    // The password is right each time, which changes nothing.
+    // The password is correct each time, but this does not reset the count.
     for _ in 0..10 {
         guess(0, 0).unwrap();
     }
@@ -178,7 +178,7 @@ fn codes_are_guessed_at_most_two_hundred_times_a_day() {
     assert_eq!(guesses.count(), 190);
     assert!(guess(6_000, day).is_err());
     assert_eq!(guess(6_001, day + 200), Ok(()));
-    // Where the user has signed in before, the codes are still taken.
+    // From a network where the user has signed in before, codes are still accepted.
     attempts.succeeded(Uid(1), place(5_000), false, NOW);
     attempts.begin_code(ALICE, place(5_000), 200).unwrap();
 }
@@ -210,7 +210,7 @@ fn the_latest_networks_of_a_user_are_remembered() {
     let (_, networks) = attempts.saved(ALICE);
     assert_eq!(networks.len(), NETWORKS_MAX);
     assert!(attempts.is_known(ALICE, place(49)) && !attempts.is_known(ALICE, place(29)));
-    // A new password: who knew the old one may have been there.
+    // After a change of the password: a person who knew the old one may have signed in from the known networks.
     attempts.forget_networks(Uid(1));
     assert!(!attempts.is_known(ALICE, place(49)));
 }

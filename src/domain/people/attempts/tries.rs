@@ -1,24 +1,24 @@
-//! Failures in a row of one subject: a few cost nothing, then each one doubles the wait until the next attempt.
+//! Consecutive failures of one subject: a few have no effect, then each one doubles the wait until the next attempt.
 //!
-//! An attempt reserves its place before its outcome is known, so that attempts at the same time cannot pass the limit
-//! together; an attempt that succeeds gives its place back.
+//! An attempt reserves a slot before its outcome is known, so that simultaneous attempts cannot exceed the limit
+//! together. A successful attempt releases its slot.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What failures cost.
+/// The consequences of failures.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rules {
-    /// Failures in a row up to the first wait.
+    /// The number of consecutive failures before the first wait.
     pub free: u32,
     /// The first wait; each further failure doubles it.
     pub wait_s: u64,
     pub wait_s_max: u64,
-    /// A row of failures is forgotten so long after the latest of them.
+    /// The failures are forgotten when this time has passed since the latest one.
     pub forgotten_s: u64,
 }
 
-/// The failures of many subjects, each under the same rules.
+/// The failures of many subjects, all with the same rules.
 #[derive(Debug)]
 pub struct Tries<K> {
     rules: Rules,
@@ -29,15 +29,15 @@ pub struct Tries<K> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
     failures: u32,
-    /// Attempts whose outcome is not known yet.
+    /// The number of attempts whose outcome is not known yet.
     pending: u32,
     failed_ms: u64,
-    /// No attempt before this.
+    /// No attempt may begin before this time.
     until_ms: u64,
 }
 
 impl<K: Copy + Eq + Hash> Tries<K> {
-    /// `subjects_max`: how many are remembered at once.
+    /// `subjects_max` is the number of subjects that are remembered at the same time.
     pub fn new(rules: Rules, subjects_max: usize) -> Tries<K> {
         Tries {
             rules,
@@ -46,7 +46,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         }
     }
 
-    /// Whether an attempt may begin; otherwise the seconds until the next one may.
+    /// Whether an attempt may begin; otherwise the seconds until the next attempt may.
     pub fn check(&self, subject: K, steady_ms: u64) -> Result<(), u64> {
         let Some(row) = self.rows.get(&subject) else {
             return Ok(());
@@ -64,7 +64,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         }
     }
 
-    /// Reserves the place of an attempt that [`Tries::check`] has let pass.
+    /// Reserves a slot for an attempt that [`Tries::check`] has permitted.
     pub fn begin(&mut self, subject: K, steady_ms: u64) {
         if self.rows.len() >= self.subjects_max && !self.rows.contains_key(&subject) {
             self.make_room(steady_ms);
@@ -89,7 +89,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         self.keep(subject, row);
     }
 
-    /// Forgets the failures of a subject; attempts that have begun go on.
+    /// Forgets the failures of a subject. Attempts that have begun continue.
     pub fn forget(&mut self, subject: K) {
         if let Some(row) = self.rows.get(&subject) {
             let pending = row.pending;
@@ -103,7 +103,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         }
     }
 
-    /// Forgets the failures of all subjects of a kind.
+    /// Forgets the failures of all subjects for which `is_meant` is true.
     pub fn forget_where(&mut self, is_meant: impl Fn(&K) -> bool) {
         let meant: Vec<K> = self
             .rows
@@ -114,7 +114,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         meant.into_iter().for_each(|subject| self.forget(subject));
     }
 
-    /// Whether some subject of a kind has failed.
+    /// Whether any subject for which `is_meant` is true has failed.
     pub fn has_where(&self, is_meant: impl Fn(&K) -> bool) -> bool {
         let mut rows = self.rows.iter();
         rows.any(|(subject, row)| row.failures > 0 && is_meant(subject))
@@ -127,7 +127,7 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         }
     }
 
-    /// Failures that still count.
+    /// The number of failures that still count.
     fn failures(&self, row: &Row, steady_ms: u64) -> u32 {
         let forgotten = steady_ms.saturating_sub(row.failed_ms) >= self.rules.forgotten_s * 1000;
         if forgotten { 0 } else { row.failures }
@@ -141,8 +141,8 @@ impl<K: Copy + Eq + Hash> Tries<K> {
         wait_s.min(self.rules.wait_s_max) * 1000
     }
 
-    /// Forgets the subject with the fewest failures; among equals the one whose latest failure is the oldest. A
-    /// newcomer is never refused for want of room, and a flood of newcomers takes the place of newcomers only.
+    /// Forgets the subject with the fewest failures; among equals the one whose latest failure is the oldest. A new
+    /// subject is never refused for lack of space, and a flood of new subjects displaces only other new subjects.
     fn make_room(&mut self, steady_ms: u64) {
         let idle = self.rows.iter().filter(|(_, row)| row.pending == 0);
         let least = idle.min_by_key(|(_, row)| (self.failures(row, steady_ms), row.failed_ms));
@@ -184,7 +184,7 @@ mod tests {
             fail(&mut tries, 1, now).unwrap();
         }
         assert_eq!(fail(&mut tries, 2, now), Ok(()));
-        // Who waits long enough begins again.
+        // A subject that waits long enough starts again without failures.
         now += RULES.forgotten_s * 1000;
         for _ in 0..3 {
             fail(&mut tries, 1, now).unwrap();
@@ -202,7 +202,7 @@ mod tests {
             tries.begin(1, 0);
         }
         assert_eq!(tries.check(1, 0), Err(1));
-        // What succeeds gives its place back, as often as it likes.
+        // A successful attempt releases its slot, any number of times.
         for _ in 0..100 {
             tries.end(1, false, 0);
             tries.check(1, 0).unwrap();
@@ -212,7 +212,7 @@ mod tests {
             tries.end(1, true, 0);
         }
         assert_eq!(tries.check(1, 0), Err(60));
-        // After the wait one at a time.
+        // After the wait only one attempt at a time may begin.
         tries.check(1, 60_000).unwrap();
         tries.begin(1, 60_000);
         assert_eq!(tries.check(1, 60_000), Err(1));
