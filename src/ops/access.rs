@@ -1,7 +1,7 @@
 //! Callers of the management API: who they are and what they may do.
 //!
 //! What a caller may do is the intersection of three things: the permissions of the credential, the roles of its
-//! owner, and the subtree of its workspace. What it may not see does not exist for it.
+//! owner, and the subtree of its workspace. Things that a caller may not see are reported as not found.
 
 use super::verify::{self, Outcome, Verdict};
 use super::{App, people};
@@ -21,61 +21,64 @@ use crate::index::directory::Directory;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Who acts on this server, for the length of one request.
+/// The principal of one request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// As the audit log names it: `key:<id>`, `user:<name>`, `local:<uid>` or `system`.
+    /// The name in the audit log: `key:<id>`, `user:<name>`, `local:<uid>` or `system`.
     pub actor: String,
     pub identity: Identity,
-    /// What the credential permits; its owner's roles are looked up at each decision.
+    /// What the credential permits. The roles of its owner are looked up for each decision.
     pub permissions: Permissions,
-    /// The workspace whose subtree the credential reaches.
+    /// The workspace to whose subtree the credential is restricted.
     pub reach: Uid,
-    /// The user whose roles bound it.
+    /// The user whose roles limit the caller.
     pub user: Option<Uid>,
-    /// For a key that acts for its owner: the policy that says what each of the owner's roles passes on to the key.
+    /// For a key that acts for its owner: the policy that defines what each of the owner's roles passes on to the
+    /// key.
     pub bound_by: Option<Arc<Policy>>,
     /// The client's address, `unix`, or empty.
     pub source: String,
     pub request_id: String,
-    /// The request only takes something away: it is not charged, and has room of its own in every queue and on the disk.
+    /// Whether the request only takes something away. Such a request is not charged, and has capacity of its own in
+    /// every queue and on the disk.
     pub takes_away: bool,
 }
 
 /// The kind of credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
-    /// A session of somebody who has taken the user's place, whom he manages; the actor is he.
+    /// A session in which a user acts as another user whom they manage. The actor is the acting user.
     Acting(KeyId),
-    /// A key that was let in as the user who owns it ([`as_owner`]).
+    /// A key that was accepted as the user who owns it ([`as_owner`]).
     ForOwner(KeyId),
     Key(KeyId),
-    /// The machine's own administrator, through the Unix socket or the command line.
+    /// The administrator of the machine, through the Unix socket or the command line.
     Local,
-    /// A user who has just proved his password, for this one request; it counts as long as he is of that generation.
+    /// A user who has just proved their password, for this one request. It is valid as long as the user has this
+    /// generation.
     Password {
         generation: i64,
     },
     Session(KeyId),
 }
 
-/// Where a request came from.
+/// The origin of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// What address lists are asked about; `None` if nobody knows.
+    /// The address that is compared with address lists; `None` if it is not known.
     pub address: Option<IpAddr>,
-    /// What attempts are counted by: where nobody knows, the address of whoever passed the request on. `None` only
-    /// on the Unix socket.
+    /// The address for which attempts are counted: the client's, or that of the proxy if the client's is not known.
+    /// `None` only on the Unix socket.
     pub counted: Option<IpAddr>,
-    /// Whether it is the machine's administrator, through the Unix socket.
+    /// Whether the request comes from the administrator of the machine, through the Unix socket.
     pub is_local: bool,
-    /// For the audit log: the counted address, or `unix`.
+    /// For the audit log: the address in `counted`, or `unix`.
     pub source: String,
     pub request_id: String,
 }
 
 impl Caller {
-    /// The machine's administrator, who may do everything.
+    /// The administrator of the machine, who may do everything.
     pub fn local(app: &App, uid: u32, origin: Origin) -> Result<Caller> {
         Ok(Caller {
             bound_by: None,
@@ -90,12 +93,13 @@ impl Caller {
         })
     }
 
-    /// Whether the caller is this user, signed in. A key that the user owns is not the user, nor is who acts as him.
+    /// Whether the caller is this user in a session of their own. Neither a key of the user nor another user who acts
+    /// as them counts.
     pub fn is_session_of(&self, user: Uid) -> bool {
         matches!(self.identity, Identity::Session(_)) && self.user == Some(user)
     }
 
-    /// Whether the caller is this user, signed in, or through a key or somebody who acts for him.
+    /// Whether the caller is this user in a session of their own, or a key or another user that acts for them.
     pub fn is_himself(&self, user: Uid) -> bool {
         let for_him = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
         (for_him && self.user == Some(user)) || self.is_session_of(user)
@@ -106,12 +110,12 @@ impl Caller {
         [Identity::ForOwner(id), Identity::Key(id)].contains(&self.identity)
     }
 
-    /// Whether the credential permits nothing but reading.
+    /// Whether the credential permits only reading.
     pub fn only_reads(&self) -> bool {
         Permissions::reading().covers(self.permissions)
     }
 
-    /// Whether the caller has a permission in a workspace, on a thing that belongs to `owner`.
+    /// Whether the caller has a permission in a workspace, for a thing that belongs to `owner`.
     pub fn may(
         &self,
         directory: &Directory,
@@ -136,7 +140,8 @@ impl Caller {
         })
     }
 
-    /// What a role of the user permits to this caller: to a key that acts for the user, what its policy passes on.
+    /// What a role of the user permits to this caller. For a key that acts for the user, this is what its policy
+    /// passes on.
     fn permissions_of(&self, role: Role) -> Permissions {
         match &self.bound_by {
             None => role.permissions(),
@@ -144,7 +149,7 @@ impl Caller {
         }
     }
 
-    /// As [`Caller::may`], with the answer that a client gets.
+    /// Does the same as [`Caller::may`], but returns the error for the client.
     pub fn require(
         &self,
         directory: &Directory,
@@ -163,12 +168,13 @@ impl Caller {
         }))
     }
 
-    /// For what belongs to the whole server: the permission in the root workspace.
+    /// Requires a permission in the root workspace, for things that belong to the whole server.
     pub fn require_global(&self, directory: &Directory, permission: Permission) -> Result<()> {
         self.require(directory, permission, root(directory)?, None)
     }
 
-    /// For what only an administrator of the root workspace may do: whoever manages both keys and workspaces there.
+    /// Requires an administrator of the root workspace: a caller with write permission for both keys and workspaces
+    /// there.
     pub fn require_root_administrator(&self, directory: &Directory) -> Result<()> {
         let both = Permissions::of(&[Permission::KeysWrite, Permission::WorkspacesWrite]);
         if self
@@ -182,8 +188,8 @@ impl Caller {
         ))
     }
 
-    /// Whether the caller manages the root workspace: an owner or administrator of it, a key of it with `server:admin`, or
-    /// the machine's own administrator.
+    /// Whether the caller manages the root workspace: an owner or administrator of it, a key in it with
+    /// `server:admin`, or the administrator of the machine.
     pub fn manages_root(&self, directory: &Directory) -> bool {
         root(directory).is_ok_and(|root| {
             self.require_root_administrator(directory).is_ok()
@@ -191,7 +197,7 @@ impl Caller {
         })
     }
 
-    /// For lists: the permission as such. What is listed is decided row by row.
+    /// Requires that the credential has the permission; used for lists, where each row is then decided separately.
     pub fn require_somewhere(&self, permission: Permission) -> Result<()> {
         if self.permissions.contains(permission) {
             return Ok(());
@@ -202,13 +208,13 @@ impl Caller {
         )))
     }
 
-    /// Whether a workspace exists for the caller: it may do something there. What it may not name cannot be told
-    /// apart from what is not there.
+    /// Whether the caller can see a workspace, which is the case if it has any permission there. Other workspaces are
+    /// reported as not found.
     pub fn knows(&self, directory: &Directory, workspace: Uid) -> bool {
         self.permissions_in(directory, workspace) != Permissions::default()
     }
 
-    /// All that the caller may do in some workspace or other: what is worth offering to him.
+    /// The permissions that the caller has in at least one workspace; the console offers only these actions.
     pub fn permissions_somewhere(&self, directory: &Directory) -> Permissions {
         let places = directory.places().map(|place| place.workspace.uid);
         places.fold(Permissions::default(), |sum, uid| {
@@ -216,7 +222,7 @@ impl Caller {
         })
     }
 
-    /// All that the caller may do in a workspace: what it can pass on.
+    /// All permissions of the caller in a workspace. The caller can pass on no more than these.
     pub fn permissions_in(&self, directory: &Directory, workspace: Uid) -> Permissions {
         if !directory.reaches(self.reach, workspace) {
             return Permissions::default();
@@ -235,9 +241,10 @@ impl Caller {
     }
 }
 
-/// Finds the caller behind a secret: a management key or an access token. Every failure is alike.
+/// Finds the caller for a secret, which is a management key or an access token. All failures have the same error.
 ///
-/// `None`: the key's limits cannot be decided without the store; ask again where waiting is allowed.
+/// `None` means that the limits of the key cannot be decided without the store. The caller of this function must then
+/// repeat it where waiting is allowed.
 pub fn authenticate(
     app: &App,
     secret: &str,
@@ -249,7 +256,7 @@ pub fn authenticate(
     if presented.prefix() == PREFIX_SESSION {
         return session(app, presented, origin).map(Some);
     }
-    // A management key may itself be limited in address, rate and uses: those limits hold here too.
+    // A management key can have limits for addresses, rate and uses. These limits apply here too.
     let question = Question {
         address: origin.address,
         header: Some(header),
@@ -266,13 +273,14 @@ pub fn authenticate(
     }
 }
 
-/// The caller as a user of the server, for a way in that is used by users: whoever signed in passes as he is, and a
-/// key passes as its owner if its policy says that it acts for him and it holds `scope` of `catalog`. Only its owner
-/// can have issued such a key (`domain::policy::definition`), with all that he may (`ops::keys::bounds`).
+/// The caller as a user of the server, for API modules that are meant for users. A signed-in user is accepted as they
+/// are. A key is accepted as its owner if its policy lets it act for the owner and if it has `scope` of `catalog`.
+/// Only its owner can have issued such a key (`domain::policy::definition`), and only with a credential that permits
+/// everything that the owner may do through the key (`ops::keys::bounds`).
 ///
 /// # Errors
-/// `Unauthenticated` for a key of another kind, which is no credential here. `Forbidden` for a key that lacks the
-/// scope, and for a credential that only reads where the request `writes`.
+/// `Unauthenticated` for a key of any other kind, which is not a credential here. `Forbidden` for a key without the
+/// scope, and for a read-only credential if the request `writes`.
 pub fn as_owner(
     app: &App,
     caller: &Caller,
@@ -340,7 +348,7 @@ fn key_as_owner(
     })
 }
 
-/// What a role of the owner passes on, by the rules of the policy, to a key that acts for the owner.
+/// What a role of the owner passes on to a key that acts for the owner, by the rules of the policy.
 fn passed_on(policy: &Policy, role: Role) -> Permissions {
     let rules = policy.rules_of(Roles::default().with(role), false);
     rules.fold(Permissions::default(), |sum, rule| {
@@ -351,10 +359,11 @@ fn passed_on(policy: &Policy, role: Role) -> Permissions {
     })
 }
 
-/// The caller with what the scopes of its key stand for, for a way in whose keys act on it in their own right: each
-/// scope of `catalog` that the key grants adds its permissions, in the key's workspace and below. `None` if the caller
-/// is no key of `catalog` that only an administrator of the root workspace can have issued, or come to hold since
-/// (`ops::keys::admission`): from whomever else such a key is, it must not be more than its issuer.
+/// The caller with the permissions that the scopes of its key grant, for API modules whose keys act in their own
+/// right. Each scope of `catalog` that the key has adds its permissions in the key's workspace and below.
+///
+/// Returns `None` if the caller is not a key of `catalog` that only an administrator of the root workspace can have
+/// issued or received (`ops::keys::admission`), because any other key must not have more rights than its issuer.
 pub fn as_granted(
     app: &App,
     caller: &Caller,
@@ -386,7 +395,7 @@ pub fn as_granted(
     })
 }
 
-/// The caller that [`authenticate`] would find just now, according to the index. Spends nothing and counts nothing.
+/// The caller that [`authenticate`] would find now, according to the index. Spends nothing and counts nothing.
 pub fn foresees(
     app: &App,
     secret: &str,
@@ -408,8 +417,7 @@ pub fn foresees(
     })
 }
 
-/// The caller that a key in good standing makes; keys of other catalogs than the built-in one have no permission
-/// here but to look at themselves.
+/// The caller for a valid key. A key of a catalog other than the built-in one has only the permission to read itself.
 fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
     let key = match (verdict.code, verdict.key) {
         (Code::Valid, Some(key)) => key,
@@ -449,7 +457,7 @@ fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
     }
 }
 
-/// The caller behind an access token. A session of the console is none.
+/// The caller for an access token. A session of the console is not accepted here.
 fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
     let session = session_of(app, presented)?;
     if session.console.is_some() {
@@ -458,7 +466,7 @@ fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller
     caller_of_session(app, &session, origin)
 }
 
-/// The session that a secret belongs to, if it is not over.
+/// The session that a secret belongs to, unless it is over.
 pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
     let session = app
         .index
@@ -474,8 +482,8 @@ pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
     Ok(session)
 }
 
-/// The user of a session, as long as he may sign in and has the password that he had then; and if somebody has taken
-/// his place, as long as the same is true of that user, and he manages him.
+/// The caller for a session. Its user must be active and must not have changed the password since the sign-in. If
+/// another user acts as this user, the same applies to the acting user, who must also manage the user.
 pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
     let directory = app.index.directory();
     let user = directory
@@ -511,7 +519,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
     })
 }
 
-/// The root workspace's uid.
+/// The uid of the root workspace.
 pub fn root(directory: &Directory) -> Result<Uid> {
     let root = directory
         .root()
@@ -529,7 +537,7 @@ fn about_keys(permission: Permission) -> bool {
     )
 }
 
-/// A user's roles in force in a workspace.
+/// The roles of a user that are in force in a workspace.
 pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
     user.roles
         .iter()
@@ -537,7 +545,7 @@ pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
         .fold(Roles::default(), |roles, binding| roles.with(binding.role))
 }
 
-/// Whether a role reaches a workspace. Roles in a disabled workspace rest with it.
+/// Whether a role applies in a workspace. The roles in a disabled workspace are not in force.
 fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
     let place = directory.place(binding.workspace);
     place.is_some_and(|place| place.active) && directory.reaches(binding.workspace, workspace)

@@ -1,8 +1,9 @@
-//! Budgets by caller: who pays for a change, and whose requests count together in a queue.
+//! Budgets: who pays for a change, and which requests count together in a queue.
 //!
-//! A change is charged to the user behind the caller and to the workspaces around them, so that neither new keys nor
-//! new sessions, users or workspaces give more. Changes that only take something away are free, and so are those of
-//! the Unix socket and of callers with `server:admin` on the root workspace: provisioning is as fast as the disk.
+//! A change is charged to the user behind the caller and to the workspaces around that user, so that new keys,
+//! sessions, users or workspaces do not increase the budget. Changes that only take something away are free. Changes
+//! through the Unix socket and by callers with `server:admin` in the root workspace are free too, so provisioning is
+//! limited only by the disk.
 
 use super::App;
 use super::access::{Caller, Identity};
@@ -16,32 +17,33 @@ use crate::index::directory::Directory;
 use crate::store::Urgency;
 use std::sync::Mutex;
 
-/// What a caller may change unless the settings say otherwise.
+/// The default rate of changes for a caller.
 pub const RATE_DEFAULT: Rate = Rate {
     per_second: 20,
     burst: 200,
 };
 
-/// Buckets that are kept at once. One takes about a hundred bytes.
+/// The number of buckets that are kept at the same time. One takes about a hundred bytes.
 const SUBJECTS_MAX: usize = 10_000;
 
 /// The buckets of all callers.
 pub struct Budgets(Mutex<Buckets<Subject>>);
 
-/// Who pays for a change.
+/// A subject that pays for a change.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Subject {
-    /// A user who acts in the place of another one, by the name that the audit log has.
+    /// A user who acts as another user, by their name in the audit log.
     Actor(String),
     /// A key without an owner.
     Key(KeyId),
-    /// The root workspace's keys without an owner and without any permission here, all together: new ones are made
-    /// without a bound, and the root workspace itself pays for nobody.
+    /// All keys of the root workspace together that have neither an owner nor a permission here. There is no limit
+    /// for new keys of this kind, and the root workspace itself has no budget.
     RootApplications,
-    /// The sessions of a user. Apart from the user's other changes, so that a leaked key does not lock its owner out.
+    /// The sign-ins of a user. They are separate from the user's other changes, so that a leaked key cannot prevent
+    /// its owner from signing in.
     SignIns(Uid),
     User(Uid),
-    /// A workspace below the root. It pays for everything below it, too.
+    /// A workspace below the root. It also pays for everything below it.
     Workspace(Uid),
 }
 
@@ -52,14 +54,14 @@ impl Default for Budgets {
 }
 
 impl Budgets {
-    /// Sets what a caller may change.
+    /// Sets the rate of changes for a caller.
     pub fn set_rate(&self, rate: Rate) {
         lock(&self.0).set_rate(rate);
     }
 }
 
 impl App {
-    /// Takes a change from the budgets of its caller. Returns who paid, for [`App::give_back`].
+    /// Charges a change to the budgets of its caller. Returns who paid, for [`App::give_back`].
     pub(super) fn charge(&self, caller: &Caller, action: &str) -> Result<Vec<Subject>> {
         let subjects = payers(&self.index.directory(), caller, action);
         let paid = lock(&self.budgets.0).charge(&subjects, self.now().steady_ms);
@@ -67,7 +69,7 @@ impl App {
         Ok(subjects)
     }
 
-    /// Returns what a change has cost that did not happen: it was refused, or there was nothing to change.
+    /// Refunds a change that did not happen, because it was refused or there was nothing to change.
     pub(super) fn give_back(&self, subjects: &[Subject]) {
         if !subjects.is_empty() {
             lock(&self.budgets.0).refund(subjects, self.now().steady_ms);
@@ -75,7 +77,7 @@ impl App {
     }
 }
 
-/// Actions that take something away whatever the request says.
+/// Actions that take something away in any case.
 const TAKING_AWAY: [&str; 7] = [
     "key.delete",
     "key.disable",
@@ -90,7 +92,7 @@ fn takes_away(caller: &Caller, action: &str) -> bool {
     caller.takes_away || TAKING_AWAY.contains(&action)
 }
 
-/// Whether a change goes before others to the writer, and may use the room on the disk that is kept for it.
+/// Whether a change comes before others in the writer's queue, and may use the reserved disk space.
 pub fn urgency(caller: &Caller, action: &str) -> Urgency {
     match caller.identity == Identity::Local || takes_away(caller, action) {
         true => Urgency::First,
@@ -98,7 +100,7 @@ pub fn urgency(caller: &Caller, action: &str) -> Urgency {
     }
 }
 
-/// Who pays for a change; nobody if it is free.
+/// The subjects that pay for a change; empty if it is free.
 fn payers(directory: &Directory, caller: &Caller, action: &str) -> Vec<Subject> {
     if takes_away(caller, action) || is_unlimited(directory, caller) {
         return Vec::new();
@@ -109,7 +111,7 @@ fn payers(directory: &Directory, caller: &Caller, action: &str) -> Vec<Subject> 
     subjects(directory, caller)
 }
 
-/// Whether the caller administers the server: no budget holds for it.
+/// Whether the caller administers the server. Such a caller has no budget.
 pub fn is_unlimited(directory: &Directory, caller: &Caller) -> bool {
     caller.identity == Identity::Local
         || caller
@@ -117,7 +119,7 @@ pub fn is_unlimited(directory: &Directory, caller: &Caller) -> bool {
             .is_ok()
 }
 
-/// The user or the key behind a caller first, then the workspaces around it up to the root, which is left out.
+/// The user or the key behind a caller, followed by the workspaces around it up to the root, which is left out.
 pub fn subjects(directory: &Directory, caller: &Caller) -> Vec<Subject> {
     let principal = match (caller.identity, caller.user) {
         (Identity::Acting(_), _) | (Identity::Local, None) => Subject::Actor(caller.actor.clone()),
@@ -165,7 +167,7 @@ mod tests {
     const PASSWORD: &str = "a passphrase of some length";
     const BURST: u32 = 5;
 
-    /// A server on which a caller may change five things and then nothing.
+    /// A server on which a caller may make five changes and no more.
     fn fixture() -> Fixture {
         let fixture = Fixture::new();
         fixture.app.budgets.set_rate(Rate {
@@ -222,7 +224,8 @@ mod tests {
         issue(&fixture.app, caller, new, None).map(|issued| issued.view.key.id)
     }
 
-    /// How many of so many changes are made before the first is refused, and that it says when to come again.
+    /// The number of changes that succeed before the first is refused. Checks that the refusal contains the time to
+    /// wait.
     #[track_caller]
     fn made<T>(change: impl Fn(u32) -> Result<T>) -> u32 {
         for number in 0..50 {
@@ -244,7 +247,7 @@ mod tests {
         user(&fixture, &fixture.local(), "mem", "emea", Role::Member);
         let first = signed_in(&fixture, "mem");
         assert_eq!(made(|_| key(&fixture, &first, "emea")), BURST);
-        // Neither a new session nor anybody else of the workspace has more; the administrator of the server has.
+        // Neither a new session nor another user of the workspace gets more; the administrator of the server does.
         let second = signed_in(&fixture, "mem");
         assert_eq!(made(|_| key(&fixture, &second, "emea")), 0);
         assert_eq!(made(|_| key(&fixture, &fixture.local(), "emea")), 50);

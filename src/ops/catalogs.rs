@@ -1,4 +1,4 @@
-//! Catalogs: put whole, in one transaction.
+//! Catalogs: each one is replaced as a whole, in one transaction.
 
 use super::access::Caller;
 use super::{App, Record, publish};
@@ -13,23 +13,23 @@ use crate::index::directory::Directory;
 use crate::store::{Write, catalogs, keys};
 use std::sync::Arc;
 
-/// What putting a catalog did.
+/// The result of putting a catalog.
 #[derive(Debug)]
 pub struct Put {
     pub created: bool,
-    /// Keys that held a scope which is no more, and have lost it.
+    /// The keys that have lost a scope, because the catalog no longer contains it.
     pub keys_changed: Vec<KeyId>,
 }
 
-/// Refuses a caller who may not put catalogs. Reading and compiling one is work, so rights come before it;
-/// [`put`] checks them again in its transaction.
+/// Refuses a caller who may not put catalogs. This check comes before reading and compiling a catalog, which is
+/// expensive; [`put`] repeats the check in its transaction.
 pub fn require_put(app: &App, caller: &Caller, name: &str) -> Result<()> {
     let allowed = caller.require_global(&app.index.directory(), Permission::CatalogsWrite);
     let target = Target::new(Kind::Catalog, shown(name));
     app.decided(caller, "catalog.put", target, allowed)
 }
 
-/// Puts a catalog in the place of what had its name. Keys lose scopes that it no longer has, at once.
+/// Creates or replaces a catalog. Keys immediately lose the scopes that it no longer contains.
 pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
     text::check_slug("name", &definition.name)?;
     if definition.name == BUILT_IN {
@@ -44,7 +44,7 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
         who.require_global(&index.directory(), Permission::CatalogsWrite)?;
         let before = catalogs::find(tx, catalog.name())?;
         catalogs::replace(tx, catalog.definition())?;
-        // All of it is new: whatever somebody had changed in it before is gone.
+        // The complete catalog is written, so no change from outside Latchkey can remain in it.
         tx.judge(target.clone(), true);
         let losers = drop_vanished(tx, &catalog)?;
         let keys_changed: Vec<KeyId> = losers.iter().map(|(id, _)| *id).collect();
@@ -71,7 +71,7 @@ pub fn put(app: &App, caller: &Caller, definition: Definition) -> Result<Put> {
     })
 }
 
-/// The catalog of a name.
+/// The catalog with this name.
 pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Catalog>> {
     caller.require_somewhere(Permission::CatalogsRead)?;
     app.index
@@ -81,7 +81,7 @@ pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Catalog>> {
         .ok_or(Error::NotFound("catalog"))
 }
 
-/// The catalog of a name as a transaction sees it: another change that is committed with it may have put a new one,
+/// The catalog with this name as a transaction sees it. Another change in the same commit may have put a new version,
 /// which the index has only after the commit.
 pub(super) fn in_force(
     tx: &Write<'_>,
@@ -102,7 +102,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Catalog>>> {
     Ok(found)
 }
 
-/// Removes a catalog that no key has, dead ones included.
+/// Deletes a catalog that no key uses, including deleted keys.
 pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     if name == BUILT_IN {
         return Err(Error::Conflict(format!(
@@ -131,7 +131,7 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     })
 }
 
-/// A name as the audit log may hold it, before anybody has looked at it.
+/// A name before it was checked, reduced to what the audit log may contain.
 fn shown(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_graphic)
@@ -148,7 +148,8 @@ fn scope_names(definition: &Definition) -> String {
     names.join(" ")
 }
 
-/// Takes from live keys the scopes that the catalog no longer has. Each key that loses some has an event of its own.
+/// Removes the scopes that the catalog no longer contains from live keys. Each key that loses a scope has an event of
+/// its own.
 fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record)>> {
     let mut losers = Vec::new();
     for id in keys::list_of_catalog(tx, catalog.name())? {
@@ -205,7 +206,8 @@ mod tests {
         }
     }
 
-    /// Committed together, one after the other: what comes second is judged by what the first has put.
+    /// Both changes are in one commit, one after the other, so the second is decided by the catalog that the first
+    /// has put.
     #[test]
     fn a_key_that_is_committed_with_its_catalog_has_no_scope_that_vanishes_with_it() {
         let fixture = Fixture::new();

@@ -1,7 +1,7 @@
-//! What a caller may ask for: authorise, act, record.
+//! The operations of a caller: authorise, act, record.
 //!
 //! Every change goes through [`App::change`], which writes the audit event in the same transaction, so that no
-//! dialect can forget to authorise or to record. Verification ([`verify`]) reads the index alone.
+//! dialect can forget to authorise or to record. Verification ([`verify`]) reads only the index.
 
 pub mod access;
 pub mod budgets;
@@ -56,36 +56,36 @@ pub struct App {
     pub budgets: budgets::Budgets,
 }
 
-/// When the last try of the store ended, on the steady clock, and what was wrong with it.
+/// When the last test write to the store ended, on the steady clock, and its error.
 type Written = (u64, Option<String>);
 
-/// How long that is believed.
+/// How long the result of a test write is reused.
 const WRITABLE_MS: u64 = 1_000;
 
-/// What a change leaves behind for the audit log.
+/// The content of a change for the audit log.
 pub struct Record {
     pub target: Target,
-    /// The workspace that the target belongs to; `None` for things of the whole server.
+    /// The workspace that the target belongs to; `None` if the target belongs to the whole server.
     pub workspace: Option<Uid>,
     pub changes: Changes,
 }
 
 impl App {
-    /// Now, as a request sees it.
+    /// "Now" for a request.
     pub fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    /// As [`App::now`], for whoever has just looked at the steady clock.
+    /// Does the same as [`App::now`] for a caller that has just read the steady clock.
     pub fn now_at(&self, steady: Instant) -> Moment {
         self.clock.now_at(steady)
     }
 
-    /// Runs one change of state. The work and its audit event commit together; the index follows before this
-    /// returns. A forbidden attempt is undone and leaves only its event. Work that finds nothing to change
-    /// returns no record and leaves nothing. Only what is committed is charged to the caller's budget.
+    /// Runs one change of state. The work and its audit event are committed together, and the index is updated before
+    /// this function returns. A forbidden attempt is undone and leaves only its event. Work that finds nothing to
+    /// change returns no record and leaves nothing. Only a committed change is charged to the caller's budget.
     ///
-    /// `target` is what the caller named, for the event of a forbidden attempt.
+    /// `target` is the thing that the caller named, for the event of a forbidden attempt.
     pub fn change<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -100,7 +100,7 @@ impl App {
         })
     }
 
-    /// As [`App::change`], for a change that takes others with it: one event each, in their order.
+    /// Does the same as [`App::change`], for a change that includes others: each has an event, in their order.
     pub fn change_all<T: Send + 'static>(
         &self,
         caller: &Caller,
@@ -127,8 +127,8 @@ impl App {
         self.record_denied(caller, denied, outcome.map(|(_, value)| value))
     }
 
-    /// Passes on a decision that falls before a change begins, because what follows is slow: if it is a refusal, its
-    /// event is written, as [`App::change`] would.
+    /// Passes on a decision that is made before a change begins, because the change is slow. If the decision is a
+    /// refusal, its event is written as in [`App::change`].
     fn decided<T>(
         &self,
         caller: &Caller,
@@ -143,12 +143,12 @@ impl App {
         self.record_denied(caller, event, decision)
     }
 
-    /// Runs a query for a caller whose rights the query itself has checked.
+    /// Runs a query for a caller whose rights the query itself checks.
     fn read<T>(&self, work: impl FnOnce(&Read) -> Result<T>) -> Result<T> {
         self.store.read(work)
     }
 
-    /// What secrets are stored with.
+    /// The keys with which secrets are stored.
     fn key_files(&self) -> KeyFiles {
         KeyFiles {
             peppers: self.peppers.clone(),
@@ -156,8 +156,8 @@ impl App {
         }
     }
 
-    /// Whether a change could be committed within the last second. Writes the clock's mark, which may be written at
-    /// any time, and only once a second: whoever is asked by strangers may ask.
+    /// Checks that a change could be committed within the last second. The test writes the mark of the clock, which
+    /// may be written at any time. It runs at most once a second, so unauthenticated clients may request it.
     pub fn check_writable(&self) -> Result<()> {
         let mut last = lock(&self.writable);
         let now = self.now().steady_ms;
@@ -169,7 +169,7 @@ impl App {
             _ => {
                 let fault = self.record_clock(Durability::Relaxed).err();
                 let fault = fault.map(|err| err.to_string());
-                // As of the end: whoever waited here meanwhile need not wait for another try.
+                // The time is read at the end, so that callers which waited here need not wait for another test.
                 *last = Some((self.now().steady_ms, fault.clone()));
                 fault
             }
@@ -177,15 +177,15 @@ impl App {
         fault.map_or(Ok(()), |fault| Err(Error::Unavailable(fault)))
     }
 
-    /// Stores how far the clock has come.
+    /// Stores the state of the clock.
     fn record_clock(&self, durability: Durability) -> Result<()> {
         let clock = self.clock.clone();
-        // Read on the writer's thread: a correction that was stored before this is in it.
+        // The clock is read on the writer's thread, so that a correction which was stored earlier is included.
         let write = move |tx: &Write<'_>| store::clock::record(tx, &clock.recorded());
         self.store.write(durability, write)
     }
 
-    /// Finishes what waits, stores how far the clock has come, and closes the store.
+    /// Finishes the pending work, stores the state of the clock, and closes the store.
     pub fn close(&self) {
         if !self.store.is_closed() {
             upkeep::flush(self);
@@ -196,13 +196,13 @@ impl App {
         self.store.close();
     }
 
-    /// Whether the store is closed: whoever works beside the requests has nothing left to tell.
+    /// Whether the store is closed. Background threads then stop.
     pub fn is_closed(&self) -> bool {
         self.store.is_closed()
     }
 }
 
-/// Writes what was done into the log, one event each.
+/// Writes the events of a change to the audit log.
 fn append_all(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -223,7 +223,7 @@ fn append_all(
     Ok(())
 }
 
-/// An event that no caller asked for.
+/// An event that the server causes itself.
 fn system_event(action: &'static str, target: Target, now: Timestamp) -> Event {
     Event {
         seq: 0,
@@ -241,7 +241,7 @@ fn system_event(action: &'static str, target: Target, now: Timestamp) -> Event {
     }
 }
 
-/// An event by a caller, still without its target and its place in the chain.
+/// An event of a caller, without its target and its position in the chain.
 fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
     Event {
         actor: caller.actor.clone(),
@@ -251,7 +251,7 @@ fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
     }
 }
 
-/// What the events of a change have in common, and the event of its refusal.
+/// The common part of a change's events, and the event of its refusal.
 fn drafts(caller: &Caller, action: &'static str, target: Target, now: Timestamp) -> (Event, Event) {
     let draft = draft(caller, action, now);
     let denied = Event {

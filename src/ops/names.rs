@@ -1,8 +1,8 @@
-//! Which names can be given to users and workspaces: none that is in use, and none that was in use before, unless the
+//! Which names users and workspaces can get: no name that is in use, and no name that was in use before, unless the
 //! caller manages the root workspace.
 //!
-//! Names of things that the caller cannot see, and names that have become free, are refused with the same words: the
-//! answer does not say what other workspaces have.
+//! Names of things that the caller cannot see are refused in the same words as retired names, so that the answer
+//! reveals nothing about other workspaces.
 
 use super::access::Caller;
 use crate::domain::audit::Kind;
@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Read, names};
 
-/// The reason that a caller gets for a name that it cannot use.
+/// The refusal of a name that the caller cannot use.
 const REFUSED: &str =
     "this name cannot be used; choose another one, or ask an administrator of the root workspace";
 
-/// Refuses a name that something else has. `is_seen` says whether the caller may see what has it.
+/// The error for a name that is in use. `is_seen`: the caller may see the thing that has the name.
 pub fn taken(kind: Kind, name: &str, is_seen: bool) -> Error {
     Error::Conflict(match (is_seen, kind) {
         (true, Kind::User) => format!("there is a user {name} already"),
@@ -24,8 +24,8 @@ pub fn taken(kind: Kind, name: &str, is_seen: bool) -> Error {
     })
 }
 
-/// Refuses a name that something else had before, unless the caller manages the root workspace. `holder` is what is to
-/// have the name: it may have its own name back.
+/// Refuses a name that was in use before, unless the caller manages the root workspace. `holder` is the thing that is
+/// to get the name: it may get back its own former name.
 pub fn check_retired(
     read: &Read,
     directory: &Directory,

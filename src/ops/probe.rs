@@ -1,7 +1,7 @@
-//! The server's question to itself: does a good key still open, and a removed one not?
+//! The server's self-test: does a valid key open, and does a removed key not open?
 //!
-//! The key exists in memory alone, for as long as the question lasts: there is no row, no audit event and no usage
-//! of it, and its secret never leaves this process but to its own socket.
+//! The key exists only in memory, and only during the test: it has no row, no audit event and no usage, and its
+//! secret is sent only to the server's own socket.
 
 use super::App;
 use crate::domain::key::live::{Kin, Live, StoredSecret};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const NAME: &str = "probe";
 const PREFIX: &str = "lk";
 
-/// Runs `ask` while a key with this secret is in force.
+/// Calls `ask` while a key with this secret is in force.
 pub fn with_key<R>(app: &App, ask: impl FnOnce(&Secret) -> R) -> Result<(R, Secret)> {
     let id = generate_id()?;
     let secret = Secret::generate(PREFIX, id)?;

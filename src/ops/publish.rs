@@ -1,4 +1,4 @@
-//! From the store to the index: at the start, and after each commit what the commit touched.
+//! Updates of the index from the store: at the start, and after each commit for what the commit touched.
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
@@ -24,7 +24,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// One thing that the index will hold, or no longer hold, once the transaction is committed.
+/// One entry that the index adds, replaces or removes when the transaction is committed.
 enum News {
     Catalog(String, Option<Arc<Catalog>>),
     Key(KeyId, Option<Box<(Key, Vec<SecretRow>)>>),
@@ -34,7 +34,7 @@ enum News {
     Workspace(Uid, Option<Workspace>),
 }
 
-/// Reads what the targets are now and returns the step that puts it into the index.
+/// Reads the current state of the targets, and returns the step that puts it into the index.
 pub fn prepare(
     index: &Arc<Index>,
     peppers: &Peppers,
@@ -56,8 +56,8 @@ pub fn prepare(
     Ok(Box::new(move || install_all(&index, news)))
 }
 
-/// Puts the news of one commit into the index. What is in the directory changes under one lock, so that no reader sees
-/// half of a commit; it comes before the keys, which are judged by it.
+/// Puts the updates of one commit into the index. The directory changes under one lock, so that no reader sees half
+/// of a commit. It changes before the keys, because verdicts on keys depend on it.
 fn install_all(index: &Index, news: Vec<News>) {
     let (in_directory, others): (Vec<News>, Vec<News>) =
         news.into_iter().partition(News::is_in_directory);
@@ -129,7 +129,7 @@ fn live_key(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<(Key, Ve
     Ok(found.filter(|(key, _)| key.deleted_at.is_none()))
 }
 
-/// A key as it is judged: one that is not what Latchkey last wrote is disabled, whatever its row says.
+/// A key as verdicts use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
 fn in_force(found: Found) -> (Key, Vec<SecretRow>) {
     let Found {
         mut key,
@@ -140,7 +140,7 @@ fn in_force(found: Found) -> (Key, Vec<SecretRow>) {
     (key, secrets)
 }
 
-/// A user as it is judged: one that is not what Latchkey last wrote is disabled, whatever its row says.
+/// A user as decisions use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
 fn user(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<User>> {
     let Some(mut user) = people::find(read, uid)? else {
         return Ok(None);
@@ -149,7 +149,7 @@ fn user(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<User>> {
     Ok(Some(user))
 }
 
-/// A workspace as it is judged, as [`user`].
+/// A workspace as decisions use it, with the same rule as [`user`].
 fn workspace(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<Workspace>> {
     let Some(mut found) = workspaces::find(read, uid)? else {
         return Ok(None);
@@ -159,7 +159,7 @@ fn workspace(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<Workspac
     Ok(Some(found))
 }
 
-/// The policies that are what Latchkey last wrote. Keys of another one open nothing.
+/// The policies that are what Latchkey last wrote. A key with any other policy opens nothing.
 fn policies_in_force(read: &Read, peppers: &Peppers) -> Result<Vec<Policy>> {
     let mut sound = Vec::new();
     for policy in policies::list(read)? {
@@ -171,7 +171,7 @@ fn policies_in_force(read: &Read, peppers: &Peppers) -> Result<Vec<Policy>> {
     Ok(sound)
 }
 
-/// A catalog as its rows are; one that is not what Latchkey last wrote has neither scopes nor operations.
+/// The stored catalog. If it is not what Latchkey last wrote, it has neither scopes nor operations.
 pub fn catalog(read: &Read, peppers: &Peppers, name: &str) -> Result<Option<Arc<Catalog>>> {
     let target = Target::new(Kind::Catalog, name);
     let sound = seals::look(read, peppers, &target)? == Standing::Sound;
@@ -194,7 +194,7 @@ pub fn catalog_within(tx: &Write<'_>, name: &str) -> Result<Option<Arc<Catalog>>
         .transpose()
 }
 
-/// Puts a key in the place of its earlier state, whose counters it keeps.
+/// Replaces a key in the index and keeps its counters.
 fn put_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
     let counters = index.counters(key.id);
     match live(index, key, secrets, counters) {
@@ -203,14 +203,14 @@ fn put_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
     }
 }
 
-/// Adds a key that was read while the index fills.
+/// Adds a key that was read while the index is being filled.
 pub fn add_key(index: &Index, key: &Key, secrets: &[SecretRow]) {
     if let Some(live) = live(index, key, secrets, None) {
         index.add_key(live);
     }
 }
 
-/// Looks one key up in the store and adds it: for a verification that comes before the index is complete.
+/// Reads one key from the store and adds it, for a verification that comes before the index is complete.
 pub fn fault_in(index: &Index, peppers: &Peppers, read: &Read, id: KeyId) -> Result<()> {
     if let Some((key, secrets)) = live_key(read, peppers, id)? {
         add_key(index, &key, &secrets);
@@ -218,7 +218,7 @@ pub fn fault_in(index: &Index, peppers: &Peppers, read: &Read, id: KeyId) -> Res
     Ok(())
 }
 
-/// Whether this older secret has been ended in memory already: a new state of the key must not revive it.
+/// Whether this older secret has already been ended in memory. A new state of the key must not make it valid again.
 fn was_retired(index: &Index, id: KeyId, secret: &StoredSecret) -> bool {
     let retired = |key: &Live| {
         let older = key.rare.as_ref().and_then(|rare| rare.older.as_ref());
@@ -227,7 +227,7 @@ fn was_retired(index: &Index, id: KeyId, secret: &StoredSecret) -> bool {
     index.with_key(id, retired).unwrap_or(false)
 }
 
-/// A key without a secret opens nothing and has no place in the index.
+/// The index entry of a key; `None` for a key without a secret, which opens nothing.
 fn live(
     index: &Index,
     key: &Key,
@@ -257,8 +257,8 @@ fn live(
     ))
 }
 
-/// Brings the uses in memory in step with the store. What is reserved stays, unless the limit was lifted or set
-/// anew: an edit writes the whole number and takes the reservation back first (`ops::keys::edit`).
+/// Updates the uses in memory from the store. The reserved uses are kept, unless the limit was removed or set again:
+/// an edit writes the complete number, and takes the reservation back first (`ops::keys::edit`).
 fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
     let mut counters = lock(counters);
     counters.uses = stored.map(|stored| {
@@ -267,8 +267,8 @@ fn settle_uses(counters: &Mutex<Counters>, stored: Option<u64>) {
     });
 }
 
-/// Everything but the keys, for the start. What is not what Latchkey last wrote of users and workspaces has been closed
-/// in the store by then.
+/// Loads everything except the keys, for the start. Users and workspaces that are not what Latchkey last wrote have
+/// been closed in the store before.
 pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
     let mut directory = Directory::default();
     directory.put_workspaces(workspaces::list(read)?);
@@ -287,7 +287,7 @@ pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
     Ok(directory)
 }
 
-/// As [`load_directory`], with users and workspaces disabled that are not what Latchkey last wrote.
+/// Does the same as [`load_directory`], and disables users and workspaces that are not what Latchkey last wrote.
 pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory> {
     let mut directory = load_directory(read, peppers)?;
     let mut all = workspaces::list(read)?;
@@ -302,13 +302,13 @@ pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory
     Ok(directory)
 }
 
-/// The built-in catalog comes from the program, so that a new version's permissions are there at once.
+/// The built-in catalog comes from the program, so that the permissions of a new version are available at once.
 fn built_in() -> Result<Option<Arc<Catalog>>> {
     Catalog::compile(permission::built_in_catalog()).map(|catalog| Some(Arc::new(catalog)))
 }
 
-/// Reads all keys of a range of ids into the index. Returns those that are not what Latchkey last wrote: the index has
-/// them as disabled.
+/// Loads all keys of a range of ids into the index. Returns those that are not what Latchkey last wrote; the index
+/// has them as disabled.
 pub fn load_keys(
     index: &Index,
     peppers: &Peppers,

@@ -1,4 +1,5 @@
-//! Requests that are sent again because their answer was lost: an Idempotency-Key makes one thing of them.
+//! Repeated requests: with an Idempotency-Key, a request that is sent again because its answer was lost has only one
+//! effect.
 
 use super::access::{Caller, Identity};
 use crate::domain::audit::digest_of;
@@ -10,7 +11,7 @@ use crate::store::{Read, Write, local};
 /// How long an Idempotency-Key is remembered: 24 hours.
 pub const REMEMBERED_MS: i64 = 86_400_000;
 
-/// An Idempotency-Key, bound to the request that came with it.
+/// An Idempotency-Key, bound to the request that contained it.
 #[derive(Clone, Debug)]
 pub struct Retry {
     name: String,
@@ -19,7 +20,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Binds a client's name to a route and a body.
+    /// Binds the client's name for the request to a route and a body.
     pub fn new(name: &str, route: &str, body: &[u8]) -> Retry {
         Retry {
             name: name.to_owned(),
@@ -28,13 +29,14 @@ impl Retry {
         }
     }
 
-    /// The same, good for a shorter time.
+    /// Limits the time for which the name is remembered.
     pub fn for_ms(mut self, span_ms: i64) -> Retry {
         self.remembered_ms = span_ms.min(REMEMBERED_MS);
         self
     }
 
-    /// What is stored of the request. A body can hold a password, so a plain digest of it must not be on the disk.
+    /// The stored digest of the request. A body can contain a password, so a digest without a key must not be on the
+    /// disk.
     fn sealed(&self, pepper: &Pepper) -> [u8; 32] {
         let hex: String = self
             .request
@@ -44,15 +46,15 @@ impl Retry {
         pepper.seal(&format!("retry {hex}")).0
     }
 
-    /// Any version of the pepper will do: a new one may have come since.
+    /// Accepts a digest under any version of the pepper, because a newer version may have been added since.
     fn is_of(&self, stored: &[u8; 32], peppers: &Peppers) -> bool {
         let mut versions = peppers.all().iter();
         versions.any(|pepper| self.sealed(pepper) == *stored)
     }
 }
 
-/// Whose names these are. A user's name becomes free with his end, and whoever gets it next must not come upon what
-/// he made.
+/// The owner of the names. It contains the uid of a user, because a later user with the same name must not find what
+/// the former one has created.
 fn whose(caller: &Caller) -> String {
     match (caller.identity, caller.user) {
         (Identity::Password { .. } | Identity::Session(_), Some(user)) => format!("user:{user}"),
@@ -60,7 +62,8 @@ fn whose(caller: &Caller) -> String {
     }
 }
 
-/// The id of what the same caller's earlier request with this name made, or a refusal if that was another request.
+/// The id of what the same caller's earlier request with this name has created, or a refusal if that was a different
+/// request.
 pub fn find(
     read: &Read,
     peppers: &Peppers,
@@ -85,7 +88,7 @@ pub fn find(
     }
 }
 
-/// Remembers what the request made, in the transaction that made it.
+/// Remembers what the request has created, in the same transaction.
 pub fn remember(
     tx: &Write<'_>,
     peppers: &Peppers,

@@ -1,4 +1,4 @@
-//! What happens by itself: usage is written, the clock's mark recorded, old rows removed.
+//! Periodic work: writing usage, recording the mark of the clock, and deleting old rows.
 
 use super::App;
 use super::oversight::retention::{Keeper, Retention};
@@ -13,14 +13,14 @@ use crate::store::seals::keys::Left;
 use crate::store::{Durability, clock, keys, seals};
 use std::time::Duration;
 
-/// Hourly totals are kept this long: 92 days.
+/// How long hourly totals are kept: 92 days.
 const HOURS_KEPT: i64 = 92 * 24;
-/// Keys whose usage is written in one transaction, so that changes never wait long behind it.
+/// The number of keys whose usage is written in one transaction, so that other changes never wait long.
 const KEYS_A_BATCH: usize = 1_000;
-/// How often the mark is recorded and old rows are looked for while no key is used.
+/// How often the mark is recorded and old rows are deleted while no key is used.
 const SWEEP_MS: u64 = 60_000;
 
-/// Runs until the process ends: one round every `interval`, earlier when much waits.
+/// Runs until the process ends: one round every `interval`, earlier if much usage is waiting.
 pub fn run(app: &App, interval: Duration, retention: Retention) {
     let mut keeper = Keeper::new(retention);
     let mut swept_ms = None;
@@ -31,7 +31,8 @@ pub fn run(app: &App, interval: Duration, retention: Retention) {
     }
 }
 
-/// One round. An idle server leaves its disk alone, but for once a minute: nobody has been told a time since.
+/// One round. An idle server writes to its disk only once a minute. This is safe, because no client has received a
+/// time since the last record.
 fn round(app: &App, swept_ms: &mut Option<u64>) {
     let before = app.index.usage.lost();
     let used = write_usage(app);
@@ -47,7 +48,8 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
     if let Err(err) = app.store.compact_tombstones() {
         log::warn!("upkeep: {err}");
     }
-    // A session that is over by a wall clock that is not believed may yet go on, and one that was begun by it goes on now.
+    // A session that is over by an untrusted wall clock may become valid again, and a session that was begun by that
+    // clock is valid now. So a session is removed only if it is over by both times.
     let now = app.now().wall;
     app.index
         .retain_sessions(|session| !session.is_over(mark) || !session.is_over(now));
@@ -57,7 +59,7 @@ fn round(app: &App, swept_ms: &mut Option<u64>) {
     }
 }
 
-/// The last round: what waits is written, and uses that were reserved are given back.
+/// The last round: writes the waiting usage, and returns the reserved uses to the store.
 pub fn flush(app: &App) {
     write_usage(app);
     attempts::save_all(app);
@@ -69,10 +71,11 @@ pub fn flush(app: &App) {
     }
 }
 
-/// Whether there was any.
+/// Writes the waiting usage. Returns whether there was any.
 fn write_usage(app: &App) -> bool {
     let mut taken = app.index.usage.take();
-    // The order of the tables: keys that are written together then share pages, and each page is written once.
+    // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
+    // written once.
     taken.sort_unstable_by_key(|(key, _)| *key);
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
@@ -84,7 +87,7 @@ fn write_usage(app: &App) -> bool {
         });
         match written {
             Ok(()) => {}
-            // Nothing of it was saved, so it can be counted once more.
+            // Nothing was saved, so the usage can be counted again.
             Err(Error::Unavailable(why)) => {
                 app.index.usage.put_back(batch);
                 log::warn!("upkeep: the usage of {} keys waits: {why}", batch.len());

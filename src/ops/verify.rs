@@ -1,8 +1,8 @@
-//! Verification: one HMAC, one look-up, one verdict. Memory only, but for two rare errands to the store.
+//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for two rare accesses to the store.
 //!
-//! The errands: reserving uses of a limited key, a block ahead of their spending; and ending the old secret of a
-//! rotation at the first use of the new one. Both need the disk, so a caller on an I/O thread is told to come
-//! again where waiting is allowed ([`Outcome::MustWait`]).
+//! These accesses are: reserving uses of a key with a use limit, one block before they are spent; and ending the old
+//! secret of a rotation when the new secret is used for the first time. Both need the disk, so on an I/O thread the
+//! caller gets [`Outcome::MustWait`] and must repeat the verification where waiting is allowed.
 
 use super::access::roles_in;
 use super::{App, publish};
@@ -31,40 +31,40 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-/// Uses that are reserved at once: a sixteenth of what is left, within these bounds. What a crash loses is at
-/// most one block.
+/// The largest block of uses that is reserved at once. A block is a sixteenth of the remaining uses, but at least
+/// one, and more than the maximum only if the request itself costs more. A crash loses at most one block.
 const RESERVE_MAX: u64 = 256;
-/// Errands that one verification may need before something must be wrong.
+/// The number of store accesses of one verification after which there must be a defect.
 const ROUNDS_MAX: u32 = 64;
 
-/// What is told of a presented secret.
+/// The verdict on a presented secret, as the caller sees it.
 pub struct Verdict<'a> {
     pub code: Code,
     pub detail: Option<Detail>,
     pub rate: Option<RateStatus>,
     pub uses_left: Option<u64>,
-    /// The key, only if the secret matched and the caller may know.
+    /// The key, but only if the secret has matched and the caller may see the key.
     pub key: Option<&'a Live>,
     pub directory: &'a Directory,
-    /// When this was decided.
+    /// The time of the decision.
     pub now: Timestamp,
-    /// The workspace asked for.
+    /// The requested workspace.
     workspace: Option<Uid>,
 }
 
 /// Whether a verdict was reached without the disk.
 pub enum Outcome<R> {
     Done(R),
-    /// Ask again with [`verify_blocking`]; nothing was spent.
+    /// The caller must repeat the verification with [`verify_blocking`]; nothing was spent.
     MustWait,
 }
 
-/// What the store must do before the verdict.
+/// The access to the store that must come before the verdict.
 #[derive(Clone, Copy)]
 enum Errand {
-    /// The index is still being filled and does not have this key.
+    /// Load the key, because the index is still being filled and does not have it.
     Load(KeyId),
-    /// Reserve uses, at least so many.
+    /// Reserve at least this number of uses.
     Reserve(KeyId, u64),
     /// End the old secret of a rotation.
     Retire(KeyId),
@@ -75,11 +75,12 @@ enum Step<R> {
     Errand(Errand),
 }
 
-/// Room for [`Verdict::subject`]: the longest user name has 100 bytes.
+/// A buffer for [`Verdict::subject`]. The longest user name has 100 bytes.
 pub type SubjectRoom = [u8; 128];
 
 impl Verdict<'_> {
-    /// The scopes that the key has in effect: of a key that acts for its owner, those that the owner's roles pass on.
+    /// The effective scopes of the key. For a key that acts for its owner, these are the scopes that the owner's
+    /// roles pass on.
     pub fn scopes<'k>(&'k self, key: &'k Live) -> Cow<'k, [Box<str>]> {
         let Some(policy) = self.directory.policy(&key.kin.policy) else {
             return Cow::Owned(Vec::new());
@@ -98,8 +99,9 @@ impl Verdict<'_> {
         )
     }
 
-    /// Who a key stands for: `user:NAME` for a key with an owner, else `key:ID`. No user name has a colon, so no key can be
-    /// given a name that looks like a user. Empty without a key. Written into `room`, because each answer to a proxy has it.
+    /// The subject of the key: `user:NAME` for a key with an owner, otherwise `key:ID`; empty without a key. No user
+    /// name contains a colon, so no key can have a name that looks like a user. The text is written into `room`,
+    /// because every answer to a proxy contains it.
     pub fn subject<'r>(&self, room: &'r mut SubjectRoom) -> &'r str {
         let Some(key) = self.key else {
             return "";
@@ -119,16 +121,16 @@ impl Verdict<'_> {
         std::str::from_utf8(text).unwrap_or("")
     }
 
-    /// Seconds after which a limited request may come again; 0 where waiting is no help.
+    /// Seconds after which a rate-limited request may be repeated; 0 if waiting does not help.
     pub fn retry_after_s(&self) -> u64 {
         self.rate.map_or(0, |rate| rate.reset_s)
     }
 }
 
-/// Judges a presented secret without waiting for anything.
+/// Decides on a presented secret without waiting for the store.
 ///
-/// `within`: the subtree of a bound caller; keys elsewhere are unknown to it. `render` turns the verdict into an
-/// answer while the key is still at hand.
+/// `within` is the subtree to which the caller is restricted; keys outside it are reported as not found. `render`
+/// turns the verdict into an answer while the key can still be read.
 pub fn verify<R>(
     app: &App,
     secret: &str,
@@ -148,10 +150,10 @@ pub fn verify<R>(
     }
 }
 
-/// Judges a presented secret and runs the errands that it needs.
+/// Decides on a presented secret, with the necessary accesses to the store.
 ///
 /// # Errors
-/// `Unavailable` if the store cannot reserve uses. Never a verdict in favour.
+/// `Unavailable` if the store cannot reserve uses. A failure never leads to acceptance.
 pub fn verify_blocking<R>(
     app: &App,
     secret: &str,
@@ -188,7 +190,7 @@ pub fn verify_blocking<R>(
     ))
 }
 
-/// A verification that is timed.
+/// A verification with a measured duration.
 struct Watched {
     began: Instant,
     code: Cell<Code>,
@@ -202,7 +204,7 @@ impl Watched {
         }
     }
 
-    /// The same step to an answer, which notes the code on the way.
+    /// Wraps `render` so that it also records the code.
     fn over<'a, R>(
         &'a self,
         render: &'a impl Fn(&Verdict<'_>) -> R,
@@ -219,7 +221,8 @@ impl Watched {
     }
 }
 
-/// Whether a text is a secret of the key whose id it holds, and works. Counts as no use and ends no rotation.
+/// Whether a text is a valid secret of the key whose id it contains. This does not count as a use and ends no
+/// rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
     if !app.index.is_complete() {
         app.read(|read| publish::fault_in(&app.index, &app.peppers, read, presented.id))?;
@@ -231,8 +234,8 @@ pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool>
     Ok(found.unwrap_or(false))
 }
 
-/// Looks at the key if the verdict would be VALID according to the index; it is not counted. A question of cost 0 spends
-/// nothing.
+/// Calls `look` with the key if the verdict would be VALID according to the index. The verdict is not counted, and a
+/// question with cost 0 spends nothing.
 pub fn foresees<R>(
     app: &App,
     presented: Presented<'_>,
@@ -251,7 +254,7 @@ pub fn foresees<R>(
     found.flatten()
 }
 
-/// One attempt at a verdict. `loaded`: the store has been asked for the key already.
+/// One attempt to reach a verdict. `loaded`: the key was already looked up in the store.
 fn step<R>(
     app: &App,
     secret: &str,
@@ -278,7 +281,7 @@ fn step<R>(
     let Some(presented) = Presented::parse(secret) else {
         return unknown(Code::Malformed);
     };
-    // Asked before the look-up: a key that comes in between is no key that does not exist.
+    // Read before the look-up: a key that is added in between must not be reported as not found.
     let complete = app.index.is_complete();
     let found = app.index.with_key(presented.id, |key| {
         let Some(newest) = matching(&app.peppers, key, presented, now) else {
@@ -289,7 +292,7 @@ fn step<R>(
         }
         let around = surroundings(&directory, key, question);
         let judged = match around {
-            // Every key's policy exists (foreign key); if one does not, the key opens nothing.
+            // The policy of every key exists (foreign key). If it does not, the key opens nothing.
             None => Judged::Refused(Code::Disabled.into()),
             Some(around) => {
                 let used = newest && question.cost > 0 && is_first_use(key);
@@ -304,7 +307,7 @@ fn step<R>(
             Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };
-        // Whoever only looks, at no cost, has not used the key.
+        // A question with cost 0 does not count as a use of the key.
         if question.cost > 0 {
             app.index
                 .usage
@@ -316,17 +319,17 @@ fn step<R>(
         Some(step) => step,
         None if !loaded && !complete => Step::Errand(Errand::Load(presented.id)),
         None => {
-            // The same work as for a key that exists, so that time does not tell which ids do.
+            // This takes the same time as for an existing key, so that the duration does not reveal which ids exist.
             app.peppers.current().matches(presented.text, &NO_DIGEST);
             unknown(Code::NotFound)
         }
     }
 }
 
-/// What the secret of an id that does not exist is compared with.
+/// The digest with which the secret is compared if its id does not exist.
 const NO_DIGEST: crate::domain::key::pepper::Digest = crate::domain::key::pepper::Digest([0; 32]);
 
-/// Whether the secret is one of the key's: `Some(true)` for the newest.
+/// Whether the secret is a secret of the key; `Some(true)` for the newest.
 fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment) -> Option<bool> {
     let matches = |secret: &StoredSecret| {
         peppers
@@ -340,7 +343,7 @@ fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment
     (matches(&older.secret) && older.works(now.wall)).then_some(false)
 }
 
-/// What the key is judged against.
+/// The data that the verdict on the key depends on.
 fn surroundings<'a>(
     directory: &'a Directory,
     key: &Live,
@@ -363,14 +366,16 @@ fn surroundings<'a>(
             .and_then(|name| directory.catalog(name))
             .map(AsRef::as_ref),
         reaches_workspace: question.workspace.is_some_and(|wanted| {
-            // The reach of a key that acts for its owner is that of the owner's roles, which are judged apart.
+            // The reach of a key that acts for its owner is the reach of the owner's roles, which are checked
+            // separately.
             policy.acts_for_owner || directory.reaches(kin.workspace, wanted)
         }),
         owner_roles: owner_roles(directory, key, policy, question.workspace),
     })
 }
 
-/// For a key that acts for its owner: the owner's roles in force in a workspace, or else in the key's.
+/// For a key that acts for its owner: the owner's roles in force in the requested workspace, or in the key's own if
+/// none is requested.
 fn owner_roles(
     directory: &Directory,
     key: &Live,
@@ -387,14 +392,14 @@ fn owner_roles(
     }))
 }
 
-/// Whether the newest secret is presented for the first time since a rotation that waits for that.
+/// Whether this is the first use of the newest secret after a rotation whose grace period ends at the first use.
 fn is_first_use(key: &Live) -> bool {
     let older = key.rare.as_ref().and_then(|rare| rare.older.as_ref());
     older.is_some_and(|older| older.until_first_use && !older.retired.load(Ordering::Acquire))
 }
 
-/// Takes a block of uses off the stored number, durably, and only then lets memory spend it. Of many
-/// verifications that ask at once, one reserves and the others wait for it and ask again.
+/// Subtracts a block of uses from the stored number, durably, and only then allows memory to spend it. If many
+/// verifications need a reservation at the same time, one reserves, and the others wait for it and try again.
 fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     let Some(_turn) = app.reserving.begin(id) else {
         return Ok(());
@@ -429,9 +434,9 @@ fn reserve(app: &App, id: KeyId, cost: u64) -> Result<()> {
     })
 }
 
-/// Ends the old secret of a rotation, in memory alone if the store cannot be written: the new secret is good all
-/// the same, and the old one must not outlive its use. Should the process end before the store can be written
-/// again, the next use of the new secret repeats this.
+/// Ends the old secret of a rotation, only in memory if the store cannot be written. The new secret is valid in any
+/// case, and the old one must not stay valid after the new one was used. If the process ends before the store can be
+/// written, the next use of the new secret repeats this.
 fn retire_in_any_case(app: &App, id: KeyId) {
     let Err(err) = retire(app, id) else {
         return;
@@ -445,7 +450,7 @@ fn retire_in_any_case(app: &App, id: KeyId) {
     });
 }
 
-/// Ends the old secret of a rotation in the store; the index follows.
+/// Ends the old secret of a rotation in the store; the index is then updated.
 fn retire(app: &App, id: KeyId) -> Result<()> {
     let now = app.now().wall;
     let peppers = app.peppers.clone();
@@ -462,21 +467,21 @@ fn retire(app: &App, id: KeyId) -> Result<()> {
     })
 }
 
-/// Reservations under way, at most one a key.
+/// The reservations in progress, at most one for each key.
 #[derive(Default)]
 pub struct Reserving {
     keys: Mutex<HashSet<KeyId>>,
     ended: Condvar,
 }
 
-/// The right to reserve for one key; ends when dropped.
+/// The right to reserve uses for one key; it ends when dropped.
 struct Turn<'a> {
     reserving: &'a Reserving,
     id: KeyId,
 }
 
 impl Reserving {
-    /// `None` after having waited for somebody else's reservation.
+    /// Returns `None` after waiting for the reservation of another thread.
     fn begin(&self, id: KeyId) -> Option<Turn<'_>> {
         let mut keys = lock(&self.keys);
         if keys.insert(id) {

@@ -1,5 +1,5 @@
-//! `latchkey clock accept`: the administrator of the machine says that its wall clock is right. The mark becomes what
-//! the wall clock says, and what a wrong mark has left behind is put right (`future`).
+//! `latchkey clock accept`: the administrator of the machine confirms its wall clock. The mark is set to the time of
+//! the wall clock, and the effects of a wrong mark are corrected (`future`).
 
 use super::future::Plan;
 use super::{Clock, Reading};
@@ -16,32 +16,32 @@ use std::time::Instant;
 
 const ACTION: &str = "clock.accept";
 
-/// What was done, or would be done.
+/// What was done, or would be done in a dry run.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// The clock before.
+    /// The clock before the correction.
     pub before: Reading,
     pub plan: Plan,
     /// Whether something was changed.
     pub changed: bool,
 }
 
-/// How the command was called.
+/// The options of the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request {
-    /// Only look.
+    /// Only report what would be done.
     pub dry_run: bool,
     /// Accept a date that is not plausible.
     pub implausible: bool,
 }
 
-/// The clock, for an administrator of the server.
+/// The state of the clock. Only for administrators of the server.
 pub fn show(app: &App, caller: &Caller) -> Result<Reading> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
     Ok(app.clock.reading())
 }
 
-/// Corrects the mark by the wall clock.
+/// Sets the mark to the time of the wall clock.
 ///
 /// # Errors
 /// `Forbidden` unless the caller is the administrator of the machine. `Conflict` for a date that is not plausible.
@@ -63,7 +63,7 @@ pub fn accept(app: &App, caller: &Caller, request: Request) -> Result<Accepted> 
             rules::PLAUSIBLE_YEARS
         )));
     }
-    // What ends by the wrong time while this runs counts as ended.
+    // Something that ends by the wrong time while this function runs counts as ended.
     let wrong = Timestamp(before.now.0.saturating_add(rules::BEHIND_MS));
     let wrong = if before.state == State::Behind {
         wrong
@@ -100,7 +100,7 @@ pub fn accept(app: &App, caller: &Caller, request: Request) -> Result<Accepted> 
     })
 }
 
-/// Stores the corrected mark, and has the clock follow when it is stored.
+/// Stores the corrected mark, and corrects the clock in memory after the commit.
 fn correct(
     tx: &crate::store::Write<'_>,
     clock: &Arc<Clock>,

@@ -1,6 +1,6 @@
-//! What a time that turned out to be wrong has left behind, when the clock is put right. Takes away, never gives: a key
-//! that had ended by the wrong time is disabled, because nobody knows whether it has ended by the right one too; what
-//! was issued meanwhile keeps its length of life and not its end.
+//! Correcting the effects of a wrong time when the clock is corrected. This only takes access away and never grants
+//! any: a key that had expired by the wrong time is disabled, because it is unknown whether it would have expired by
+//! the right time too. A key that was issued meanwhile keeps its lifetime, counted from the right time.
 
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::key::KeyId;
@@ -14,40 +14,40 @@ use crate::store::keeping::closing;
 use crate::store::{Read, Write};
 use std::collections::BTreeMap;
 
-/// A key whose end is moved.
+/// A key whose expiry is corrected.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Moved {
     pub key: TimedKey,
-    /// The end that the key gets; `None` for a key without an end, which is only named.
+    /// The new expiry of the key; `None` for a key that never expires, which is only reported.
     pub ends_at: Option<Timestamp>,
 }
 
-/// The secret that a rotation replaced, whose grace period is over, or over earlier.
+/// A replaced secret whose grace period is over or is shortened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grace {
     pub key: KeyId,
     pub workspace: crate::domain::uid::Uid,
-    /// `None`: it is over.
+    /// `None` if the grace period is over.
     pub ends_at: Option<Timestamp>,
 }
 
-/// What is to be done, found without changing anything.
+/// The corrections to make, found without changing anything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Plan {
-    /// Keys that had ended by the wrong time and not by the right one. They are disabled.
+    /// Keys that had expired by the wrong time, but not by the right one. They are disabled.
     pub ended: Vec<TimedKey>,
-    /// Keys that were issued, or given an end, after the right time.
+    /// Keys that were issued, or whose expiry was set, after the right time.
     pub issued: Vec<Moved>,
-    /// Keys that had begun by the wrong time and begin later by the right one. They are only named.
+    /// Keys that were valid by the wrong time, but become valid later by the right one. They are only reported.
     pub later: Vec<TimedKey>,
     pub graces: Vec<Grace>,
     pub sessions: u64,
-    /// Second factors whose codes would not have counted before the wrong time.
+    /// One-time code authenticators whose codes would not be accepted before the wrong time.
     pub codes: u64,
 }
 
 impl Plan {
-    /// Looks for what the time `wrong` has left behind, where the right one is `right`.
+    /// Finds the effects of the time `wrong`, where the right time is `right`.
     pub fn of(read: &Read, right: Timestamp, wrong: Timestamp) -> Result<Plan> {
         let after = right.plus_s(UNTIMELY_S);
         let mut issued: BTreeMap<KeyId, (TimedKey, Timestamp)> = clock::list_created(read, after)?
@@ -79,7 +79,7 @@ impl Plan {
             graces: graces.collect(),
             issued: issued
                 .into_values()
-                // An end before the wrong time began has been moved already.
+                // An expiry before the wrong time began has been corrected already.
                 .filter(|(key, from)| key.expires_at.is_none_or(|end| end > *from))
                 .map(|(key, from)| Moved {
                     ends_at: key.expires_at.map(|end| moved(end, from, right)),
@@ -93,13 +93,13 @@ impl Plan {
         })
     }
 
-    /// Whether nothing is left that the right time has to be applied to. Keys without an end need nothing.
+    /// Whether there is nothing to correct. Keys that never expire need no correction.
     pub fn is_empty(&self) -> bool {
         let moves = self.issued.iter().any(|one| one.ends_at.is_some());
         self.ended.is_empty() && !moves && self.graces.is_empty() && self.sessions + self.codes == 0
     }
 
-    /// Does it, and returns a record of each change to a key, with its action.
+    /// Makes the corrections, and returns a record of each change to a key, with its action.
     pub fn apply(
         &self,
         tx: &Write<'_>,
@@ -144,7 +144,7 @@ impl Plan {
     }
 }
 
-/// An end as far after the right time as it was after the one at which it was set.
+/// The corrected expiry: as long after the right time as the old expiry is after the time at which it was set.
 fn moved(end: Timestamp, set_at: Timestamp, right: Timestamp) -> Timestamp {
     Timestamp(right.0.saturating_add(end.0.saturating_sub(set_at.0))).min(end)
 }

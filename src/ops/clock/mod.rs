@@ -1,5 +1,5 @@
-//! Now: the later of the wall clock and the mark, which goes on with the steady clock. The rules, and the reasons for
-//! them, are in `domain/clock`; `accept` is the command that corrects a mark.
+//! The server's clock. Now is the later of the wall clock and the mark, which advances with the steady clock. The
+//! rules and their reasons are in `domain/clock`; `accept` is the command that corrects a mark.
 
 pub mod accept;
 pub mod future;
@@ -11,17 +11,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-/// A shorter sleep is none: the two clocks are not read at the same moment.
+/// A shorter difference does not count as a suspension, because the two clocks are not read at the same moment.
 const SLEEP_MS: i64 = 1_000;
 
-/// Reads the wall clock; given by `main`, fixed in tests.
+/// Reads the wall clock. `main` provides it; in tests it is fixed.
 pub type Wall = fn() -> Timestamp;
 
-/// What `main` reads the time from.
+/// The sources of time that `main` provides.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources {
     pub wall: Wall,
-    /// How long ago the machine was booted, and which boot that was.
+    /// The time since the machine was booted, and the identity of that boot.
     pub uptime: fn() -> Uptime,
 }
 
@@ -29,45 +29,45 @@ pub struct Sources {
 pub struct Clock {
     sources: Sources,
     started: Instant,
-    /// The mark as it was when the steady clock began. Only changed under the lock of `rules`.
+    /// The mark at the moment when the steady clock began. It only changes under the lock of `rules`.
     base: AtomicI64,
-    /// The longest step ahead that would be believed at once.
+    /// The longest step ahead that would be trusted at once.
     reach_ms: AtomicI64,
     rules: Mutex<Rules>,
 }
 
-/// What is changed together.
+/// The state that changes together.
 struct Rules {
     belief: Belief,
     corrections: i64,
-    /// The state that was written to the log last.
+    /// The state that was logged last.
     logged: State,
-    /// The wall clock less the steady clock at the start: what it should show later follows.
+    /// The wall clock minus the steady clock at the start, from which the expected wall clock can be computed later.
     wall_base: i64,
-    /// Whether the mark has run ahead of the steady clock since the start.
+    /// Whether the mark has gained on the steady clock since the start.
     moved: bool,
-    /// The time since the boot when the steady clock began.
+    /// The uptime of the machine when the steady clock began.
     booted_ms: i64,
-    /// For how long the machine has been suspended since, as far as the mark knows: the steady clock stood still then.
+    /// The total duration of suspensions since then that the mark includes; the steady clock does not run in them.
     slept_ms: i64,
 }
 
-/// The clock at a moment, for the administrator of the machine.
+/// The clock at one moment, for the administrator of the machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reading {
     pub state: State,
     pub wall: Timestamp,
     pub mark: Timestamp,
-    /// The later of the two.
+    /// The later of the wall clock and the mark.
     pub now: Timestamp,
-    /// How far the mark may still run ahead of the steady clock at once.
+    /// How far the mark may still gain on the steady clock at once.
     pub allowance_ms: i64,
-    /// Whether a plausible time has been believed yet.
+    /// Whether a plausible time has been trusted before.
     pub settled: bool,
 }
 
 impl Reading {
-    /// What the administrator should do; nothing where the clock is in step.
+    /// What the administrator should do; `None` if the clock is in step.
     pub fn advice(&self) -> Option<&'static str> {
         match self.state {
             State::InStep => None,
@@ -83,7 +83,7 @@ impl Reading {
 }
 
 impl Clock {
-    /// A clock that begins with what is recorded and the time of the newest audit event.
+    /// A clock that begins with the recorded state and the time of the newest audit event.
     pub fn new(sources: Sources, recorded: Option<&Recorded>, newest: Option<Timestamp>) -> Clock {
         let (wall, uptime) = ((sources.wall)(), (sources.uptime)());
         let (mark, belief) = clock::begin(recorded, newest, wall, Some(&uptime));
@@ -103,18 +103,18 @@ impl Clock {
             }),
         };
         clock.tick();
-        // What happened before the start says nothing of how good the clocks are from now on.
+        // Events before the start say nothing about the quality of the clocks from now on.
         lock(&clock.rules).moved = false;
         clock
     }
 
-    /// Now. It never stands still, and is never taken back while the process runs, but for a time that was too far
-    /// ahead to be believed and was corrected.
+    /// Now. It never stands still, and never goes back while the process runs, except when a time that was too far
+    /// ahead to be trusted is corrected.
     pub fn now(&self) -> Moment {
         self.now_at(Instant::now())
     }
 
-    /// As [`Clock::now`], for a caller that has just read the steady clock: `steady` is that very moment.
+    /// Does the same as [`Clock::now`] for a caller that has just read the steady clock as `steady`.
     pub fn now_at(&self, steady: Instant) -> Moment {
         let steady_ms = self.steady_ms(steady);
         let mark = self.base.load(Ordering::Relaxed) + steady_ms as i64;
@@ -128,8 +128,8 @@ impl Clock {
         }
     }
 
-    /// Moves the mark as far as the wall clock is believed. Called when it is a little ahead, which is once after a
-    /// start and seldom later, because both clocks have the same pace.
+    /// Advances the mark as far as the wall clock is trusted. This is called when the wall clock is a little ahead,
+    /// which happens once after a start and rarely later, because both clocks run at the same rate.
     #[cold]
     fn follow(&self) {
         if let Ok(mut rules) = self.rules.try_lock() {
@@ -137,9 +137,9 @@ impl Clock {
         }
     }
 
-    /// As [`Clock::follow`]. Returns the wall clock and the mark.
+    /// Does the same as [`Clock::follow`]. Returns the wall clock and the mark.
     fn follow_at(&self, rules: &mut Rules, steady_ms: Option<i64>) -> (Timestamp, Timestamp) {
-        // The steady clock is read last: if this thread has to wait in between, the mark seems later, not earlier.
+        // The steady clock is read last. If this thread has to wait in between, the mark appears later, not earlier.
         let wall = (self.sources.wall)();
         let steady_ms = steady_ms.unwrap_or_else(|| self.steady_ms(Instant::now()) as i64);
         let base = self.base.load(Ordering::Relaxed);
@@ -152,8 +152,7 @@ impl Clock {
         (wall, Timestamp(base + moved_ms + steady_ms))
     }
 
-    /// Moves the mark as far as the wall clock is believed, writes to the log if the two have parted or met again, and
-    /// returns the mark.
+    /// Advances the mark as far as the wall clock is trusted, logs a change of the state, and returns the mark.
     pub fn tick(&self) -> Timestamp {
         self.tick_at(None)
     }
@@ -180,8 +179,7 @@ impl Clock {
         mark
     }
 
-    /// Adds the time for which the machine was suspended: the steady clock does not count it, the time since the boot
-    /// does.
+    /// Adds the time for which the machine was suspended. The steady clock does not include it, but the uptime does.
     fn count_sleep(&self, rules: &mut Rules, steady_ms: Option<i64>) {
         let uptime_ms = (self.sources.uptime)().ms;
         let steady_ms = steady_ms.unwrap_or_else(|| self.steady_ms(Instant::now()) as i64);
@@ -194,7 +192,7 @@ impl Clock {
         }
     }
 
-    /// What is to be stored.
+    /// The state to store.
     pub fn recorded(&self) -> Recorded {
         let mark = self.tick();
         let rules = lock(&self.rules);
@@ -207,7 +205,7 @@ impl Clock {
         }
     }
 
-    /// How the wall clock stands to the mark just now: reports a wrong clock as long as it lasts.
+    /// The current relation of the wall clock to the mark. A wrong clock is reported as long as it is wrong.
     pub fn reading(&self) -> Reading {
         let mut rules = lock(&self.rules);
         let (wall, mark) = self.follow_at(&mut rules, None);
@@ -221,13 +219,14 @@ impl Clock {
         }
     }
 
-    /// The times for which a one-time code may have been made: now, and the wall clock where that is earlier and may be
-    /// right all the same.
+    /// The times at which a one-time code may have been generated: now, and also the wall clock if it is earlier but
+    /// may be right.
     ///
-    /// The app that makes codes goes by the right time. If the mark is wrong and the wall clock is right, codes of "now"
-    /// would let nobody in. But if the wall clock has fallen back while this process ran, and the mark has only grown
-    /// with the steady clock since the start, then the wall clock is certainly wrong, and a code of its time would be an
-    /// old one that somebody has kept. (A code that was used, and each earlier one, is refused in any case.)
+    /// The authenticator app uses the right time. If the mark is wrong and the wall clock is right, codes for "now"
+    /// would not work for any user. But if the wall clock has gone back while this process ran, and since the start
+    /// the mark has only advanced with the steady clock, then the wall clock is certainly wrong, and a code for its
+    /// time would be an old code that an attacker has kept. (A code that was used, and every earlier one, is refused
+    /// in any case.)
     pub fn code_times(&self) -> (Timestamp, Option<Timestamp>) {
         let rules = lock(&self.rules);
         let wall = (self.sources.wall)();
@@ -239,7 +238,7 @@ impl Clock {
         (wall.max(mark), other.then_some(wall))
     }
 
-    /// Has the mark be another one: after the transaction that recorded the correction.
+    /// Replaces the mark, after the transaction that recorded the correction.
     fn correct(&self, mark: Timestamp, read_at: Instant, corrections: i64) {
         let mut rules = lock(&self.rules);
         let base = mark.0 - self.steady_ms(read_at) as i64;
@@ -296,7 +295,7 @@ mod tests {
         Clock::new(SOURCES, Some(&recorded(NOON)), None)
     }
 
-    /// The wall clock shows `wall`, the steady clock `steady_ms`.
+    /// Checks "now" when the wall clock shows `wall` and the steady clock `steady_ms`.
     #[track_caller]
     fn check(clock: &Clock, steady_ms: u64, wall: i64, now: i64) {
         WALL.set(wall);
@@ -355,7 +354,7 @@ mod tests {
         assert_eq!(clock.tick_at(Some(5_000)), Timestamp(NOON + week + 5_000));
         let allowance_ms = lock(&clock.rules).belief.allowance_ms();
         assert_eq!(allowance_ms, clock::ALLOWANCE_MS);
-        // With a wall clock that has fallen back too.
+        // The same if the wall clock has gone back too.
         UP.set(2 * week + 6_000);
         WALL.set(NOON);
         assert_eq!(
@@ -385,25 +384,25 @@ mod tests {
         assert_eq!(clock.recorded().corrections, 1);
     }
 
-    /// Which clock a one-time code may have been made by.
+    /// For which times a one-time code may have been generated.
     #[test]
     fn codes_go_by_now_and_by_a_wall_clock_that_may_be_right() {
-        // The mark is ahead from the start on: either may be right.
+        // The mark is ahead from the start, so either clock may be right.
         WALL.set(NOON);
         let clock = Clock::new(SOURCES, Some(&recorded(NOON + 3650 * DAY_MS)), None);
         let (now, other) = clock.code_times();
         assert!(now.0 >= NOON + 3650 * DAY_MS);
         assert_eq!(other, Some(Timestamp(NOON)));
-        // The wall clock fell back meanwhile: it is certainly wrong.
+        // The wall clock has gone back meanwhile, so it is certainly wrong.
         WALL.set(NOON - HOUR_MS);
         assert_eq!(clock.code_times().1, None);
-        // The mark has run ahead meanwhile: nobody knows.
+        // The mark has gained on the steady clock meanwhile, so it is unknown which clock is right.
         let clock = self::clock();
         WALL.set(NOON + HOUR_MS);
         clock.tick();
         WALL.set(NOON);
         assert_eq!(clock.code_times().1, Some(Timestamp(NOON)));
-        // The wall clock is ahead: it is now.
+        // The wall clock is ahead, so it is "now".
         let clock = self::clock();
         WALL.set(NOON + 9 * DAY_MS);
         assert_eq!(clock.code_times(), (Timestamp(NOON + 9 * DAY_MS), None));

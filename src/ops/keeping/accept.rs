@@ -1,4 +1,5 @@
-//! Accepting what was changed past Latchkey: the administrator of the machine has looked at it, and means it to be so.
+//! Accepting a thing that was changed outside Latchkey, after the administrator of the machine has checked that the
+//! change is intended.
 
 use super::recorded;
 use crate::domain::audit::{Changes, Kind, Target};
@@ -9,13 +10,13 @@ use crate::ops::{App, Record};
 use crate::store::seals::{self, Standing};
 use crate::store::{Read, people, workspaces};
 
-/// What was accepted.
+/// The result of accepting a thing.
 #[derive(Debug)]
 pub struct Accepted {
     pub kind: Kind,
-    /// As people call it.
+    /// The name for display.
     pub name: String,
-    /// How it is enabled now; empty if it is in force.
+    /// The command that enables it now; empty if it is in force.
     pub next: String,
 }
 
@@ -29,7 +30,7 @@ const KINDS: [(Kind, &str); 6] = [
     (Kind::Workspace, "workspace.accept"),
 ];
 
-/// Seals a thing as it is now, and says so in the audit log. It is not enabled by this.
+/// Seals the current state of a thing, and records this in the audit log. This does not enable the thing.
 pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accepted> {
     let found = KINDS.iter().find(|(known, _)| known.as_str() == kind);
     let permitted = match caller.identity {
@@ -104,7 +105,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
     })
 }
 
-/// The thing of a kind that people call so, by its name, slug, uid or id; those that are gone only by uid or id.
+/// Finds a thing by its name, slug, uid or id; a deleted thing only by its uid or id.
 fn target(read: &Read, kind: Kind, id: &str) -> Result<Target> {
     let uid = match kind {
         Kind::User => people::find_by_name(read, id)?.map(|user| user.uid),
@@ -120,8 +121,8 @@ fn target(read: &Read, kind: Kind, id: &str) -> Result<Target> {
     })
 }
 
-/// Refuses to open again what was found changed, until the administrator of the machine has accepted it, or opens it
-/// there.
+/// Refuses to enable a thing again that was found changed outside Latchkey. The administrator of the machine must
+/// accept it first, or enable it on the machine.
 pub fn require_accepted(read: &Read, caller: &Caller, target: &Target) -> Result<()> {
     if caller.identity == Identity::Local || !seals::awaits_acceptance(read, target)? {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Backups: whole copies of the database while it is in use, asked for or made every so often.
+//! Backups: complete copies of the database while it is in use, made on request or by a schedule.
 
 use crate::domain::audit::{Changes, Target};
 use crate::domain::people::permission::Permission;
@@ -16,37 +16,39 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
-/// The folder of backups, beside the database.
+/// The folder of backups, in the data folder.
 const FOLDER: &str = "backups";
-/// Names of backups begin with who asked for them.
+/// Names of requested backups begin with this.
 const ASKED: &str = "asked-";
 const SCHEDULED: &str = "scheduled-";
 const EXTENSION: &str = ".db";
-/// Stands for a copy beside the database that goes to another place; it never has this name.
+/// A backup in a folder that is not private is copied to the data folder first. This is the nominal name of that
+/// copy; the file only ever has a temporary name.
 const COPY: &str = "latchkey.db.copy";
-/// How long after a scheduled backup that failed the next one is tried: ten minutes.
+/// When a scheduled backup has failed, the next attempt is made after this time: ten minutes.
 const AGAIN_MS: i64 = 600_000;
 
-/// Between two looks whether a backup is due: the clock may be set meanwhile, and files may be removed.
+/// The longest time between two checks whether a backup is due. The clock may be set meanwhile, and files may be
+/// removed.
 const LOOK_MAX: Duration = Duration::from_secs(60);
-/// Before one is looked for that could not be made just now.
+/// The time until the next check after a backup was made, failed, or had to wait.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 
-/// How often, and how many of these backups stay.
+/// The interval of scheduled backups, and how many of them are kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Schedule {
     pub every_s: u64,
     pub keep: usize,
 }
 
-/// Backups of one server.
+/// The backups of one server.
 pub struct Backups {
     schedule: OnceLock<Schedule>,
-    /// Held while one is made: two at once would take the same name.
+    /// Held while a backup is made, because two at the same time would get the same name.
     making: Mutex<()>,
-    /// When a scheduled one failed last, in milliseconds since 1970.
+    /// When a scheduled backup last failed, in milliseconds since 1970.
     failed_at: AtomicI64,
-    /// How far the one that is being made has come, in pages; 0 of 0 if there is none.
+    /// The progress of the current backup in pages; 0 of 0 if there is none.
     done: AtomicU64,
     all: AtomicU64,
 }
@@ -63,19 +65,19 @@ impl Default for Backups {
     }
 }
 
-/// A backup that is there.
+/// An existing backup.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Backup {
     pub path: PathBuf,
     pub bytes: u64,
     pub at: Timestamp,
     pub is_scheduled: bool,
-    /// What is in the database, is not Latchkey's, and was left out; of a backup that is listed this is not known.
+    /// The foreign objects that were left out of the copy. For a listed backup this is not known.
     pub left_out: Vec<Foreign>,
 }
 
-/// Makes a backup. Without `file` it lands among the others, in the folder `backups` beside the database; only the
-/// machine's administrator may name another place, which must not be there yet.
+/// Makes a backup. Without `file` it is created in the folder `backups` of the data folder. Only the administrator of
+/// the machine may name a different file, which must not exist yet.
 pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backup> {
     let permitted = caller.require_global(&app.index.directory(), Permission::ServerAdmin);
     app.decided(caller, "backup.create", Target::server(), permitted)?;
@@ -97,7 +99,7 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
     }
 }
 
-/// The backups beside the database, the newest first.
+/// The backups in the data folder, newest first.
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Backup>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
     let mut found = listed(&folder(app));
@@ -105,12 +107,12 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Backup>> {
     Ok(found)
 }
 
-/// Refuses a caller who has nothing to do with backups.
+/// Refuses a caller who may not manage backups.
 pub fn require(app: &App, caller: &Caller) -> Result<()> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)
 }
 
-/// Records that the machine's administrator takes a copy of pepper and sealing key.
+/// Records that the administrator of the machine makes a copy of pepper and sealing key.
 pub fn note_secrets(app: &App, caller: &Caller) -> Result<()> {
     let permitted = match caller.identity {
         Identity::Local => Ok(()),
@@ -131,14 +133,14 @@ pub fn note_secrets(app: &App, caller: &Caller) -> Result<()> {
 }
 
 impl App {
-    /// How far the backup that is being made has come, in pages; `None` if there is none.
+    /// The progress of the current backup in pages; `None` if there is none.
     pub fn backup_progress(&self) -> Option<(u64, u64)> {
         let backups = &self.keeping.backups;
         let all = backups.all.load(Relaxed);
         (all > 0).then(|| (backups.done.load(Relaxed), all))
     }
 
-    /// The newest backup beside the database.
+    /// The newest backup in the data folder.
     pub fn latest_backup(&self) -> Option<Backup> {
         listed(&folder(self))
             .into_iter()
@@ -151,18 +153,18 @@ impl App {
         (failed_at != i64::MIN).then_some(Timestamp(failed_at))
     }
 
-    /// What this server makes by itself.
+    /// The schedule of this server; `None` if there is none.
     pub fn backup_schedule(&self) -> Option<Schedule> {
         self.keeping.backups.schedule.get().copied()
     }
 
-    /// Makes backups by itself from now on.
+    /// Starts scheduled backups.
     pub fn schedule_backups(&self, schedule: Schedule) {
         let _ = self.keeping.backups.schedule.set(schedule);
     }
 
-    /// Makes a backup if one is due, and removes the oldest of those that were made so. Returns how long to wait before
-    /// this is called again.
+    /// Makes a backup if one is due, and deletes the oldest scheduled backups. Returns how long to wait before the
+    /// next call.
     pub fn back_up_if_due(&self) -> Duration {
         let Some(schedule) = self.keeping.backups.schedule.get() else {
             return LOOK_MAX;
@@ -187,7 +189,7 @@ impl App {
                 );
                 forget_oldest(&folder(self), schedule.keep, now);
             }
-            // One that was asked for is under way; this one comes after it.
+            // A requested backup is being made; the scheduled one follows it.
             Err(Error::Conflict(_)) => {}
             Err(err) => {
                 self.keeping.backups.failed_at.store(now.0, Relaxed);
@@ -197,7 +199,7 @@ impl App {
         LOOK_MIN
     }
 
-    /// Milliseconds until the next scheduled backup is due; not above 0 if it is.
+    /// Milliseconds until the next scheduled backup is due; 0 or less if it is due.
     fn left_ms(&self, schedule: &Schedule, now: Timestamp) -> i64 {
         let every_ms = i64::try_from(schedule.every_s)
             .unwrap_or(i64::MAX)
@@ -213,7 +215,8 @@ impl App {
     }
 }
 
-/// Records the backup, then makes it: the copy holds its own event. One at a time, from the choice of its name on.
+/// Records the backup in the audit log, then makes it, so that the copy contains its own event. Only one backup is
+/// made at a time, beginning with the choice of its name.
 fn make(
     app: &App,
     caller: &Caller,
@@ -280,8 +283,9 @@ fn record(app: &App, caller: &Caller, path: &Path) -> Result<()> {
     })
 }
 
-/// A copy under another name, checked as a restore does, synced, then put in its place: a file of that name is a whole
-/// backup that can be restored. Returns its bytes and what was left out of it.
+/// Copies the database to a temporary file, checks it as a restore does, syncs it, and then renames it. So a file
+/// with the final name is a complete backup that can be restored. Returns its size in bytes and the foreign objects
+/// that were left out.
 fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
     let failed = |err: std::io::Error| match err.kind() {
         std::io::ErrorKind::AlreadyExists => Error::Conflict(format!(
@@ -294,8 +298,8 @@ fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
         )),
     };
     let mut new = NewFile::create(path, Readers::Owner).map_err(failed)?;
-    // SQLite opens files beside its own by name, so it works only where nobody else can put one: there, or beside the
-    // database.
+    // SQLite derives the names of further files from the database's name. So it may only work in a folder where no
+    // other user can create files: in the target folder if possible, otherwise in the data folder.
     let mut beside = None;
     if !new.is_out_of_reach() {
         let path = app.store.path().with_file_name(COPY);
@@ -318,7 +322,7 @@ fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
     Ok((bytes, left_out))
 }
 
-/// A copy that a restore would refuse is no backup.
+/// The error for a copy that a restore would refuse.
 fn unusable(why: &Error, copy: &Path, path: &Path) -> Error {
     let why = match why {
         Error::Internal(cause) => cause.to_string(),
@@ -331,13 +335,13 @@ fn unusable(why: &Error, copy: &Path, path: &Path) -> Error {
     ))
 }
 
-/// For messages.
+/// The names of foreign objects, for messages.
 pub fn names(foreign: &[Foreign]) -> String {
     let names: Vec<String> = foreign.iter().map(Foreign::shown).collect();
     names.join(", ")
 }
 
-/// The server itself, as a caller.
+/// The server itself as a caller.
 fn system(app: &App) -> Result<Caller> {
     let caller = Caller::local(app, 0, Origin::default())?;
     Ok(Caller {
@@ -361,7 +365,7 @@ fn own_folder(app: &App) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A name that is not taken; several backups may be asked for in one second.
+/// A name that is not in use. Several backups can be requested within one second.
 fn free_name(folder: &Path, start: &str, now: Timestamp) -> PathBuf {
     let stamp = now.compact();
     let mut path = folder.join(format!("{start}{stamp}{EXTENSION}"));
@@ -400,8 +404,8 @@ fn is_named(path: &Path, start: &str) -> bool {
     name.is_some_and(|name| name.starts_with(start))
 }
 
-/// Removes scheduled backups beyond the newest so many. Those that somebody asked for stay; those of a day to come were
-/// made when the clock was wrong, before all others.
+/// Deletes all scheduled backups except the newest `keep`. Requested backups are kept. Backups with a time in the
+/// future were made while the clock was wrong, and are deleted first.
 fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
     let mut scheduled = listed(folder);
     scheduled.retain(|backup| backup.is_scheduled);

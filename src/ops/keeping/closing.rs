@@ -1,10 +1,10 @@
-//! After a database was replaced by an older copy of itself: closing what it lets in and should not.
+//! Closing after an older copy has replaced the database: withdrawing the access that the copy grants and should not.
 //!
-//! Deleted and disabled things stay so. What was narrowed since the copy cannot be told from what was widened, so
-//! whatever changed since is closed until somebody has looked at it: keys, users and workspaces are disabled, secrets
-//! that were replaced are dropped, passwords that were changed are taken away, and so is what a user proves himself with
-//! if his second factor or his public keys were others, catalogs are emptied, and the keys of
-//! policies are disabled. The administrator of the machine can open all of it again.
+//! Things that were deleted or disabled are deleted or disabled again. For other changes since the copy it is unknown
+//! whether they restricted or extended access. So everything that has changed is closed until the administrator has
+//! checked it: keys, users and workspaces are disabled; replaced secrets and changed passwords are deleted; if the
+//! second factor or the public keys of a user have changed, the password and the public keys are deleted; catalogs
+//! are emptied; and the keys of changed policies are disabled. The administrator of the machine can undo all of this.
 
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
@@ -20,7 +20,7 @@ use crate::store::keeping::closing;
 use crate::store::people::{self, authenticators};
 use crate::store::{self, Write, audit, catalogs, keys, names, numbers, workspaces};
 
-/// Why, in the audit log.
+/// The reason in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
 
 /// What was closed, by id or name.
@@ -28,26 +28,26 @@ const REASON: &str = "closed: the database was replaced by an older copy";
 pub struct Closed {
     pub keys_deleted: Vec<String>,
     pub keys_disabled: Vec<String>,
-    /// Keys that were issued while the clock was wrong, and end earlier.
+    /// Keys that were issued while the clock was wrong, and now expire earlier.
     pub keys_shortened: Vec<String>,
-    /// Keys that have lost secrets, and need a rotation if none is left.
+    /// Keys that have lost secrets, and need a rotation if they have no secret left.
     pub keys_without_old_secrets: Vec<String>,
     pub users_deleted: Vec<String>,
     pub users_disabled: Vec<String>,
     pub users_without_password: Vec<String>,
-    /// Numbers of public keys that users signed in with.
+    /// Numbers of public keys with which users signed in.
     pub authenticators_deleted: Vec<String>,
     pub workspaces_deleted: Vec<String>,
     pub workspaces_disabled: Vec<String>,
     pub catalogs_emptied: Vec<String>,
     pub policies_changed: Vec<String>,
     pub sessions_ended: usize,
-    /// Counted keys whose uses were taken.
+    /// The number of keys with a use limit whose remaining uses were set to zero.
     pub uses_taken: usize,
 }
 
 impl Closed {
-    /// What was closed, in words: one line each that something can be said of.
+    /// What was closed, in words; one line for each list or count that is not empty.
     pub fn lines(&self) -> Vec<String> {
         let lists = [
             ("keys deleted again", &self.keys_deleted),
@@ -101,7 +101,7 @@ impl Closed {
         lines
     }
 
-    /// The same for the audit log.
+    /// What was closed, for the audit log.
     pub fn changes(&self) -> Changes {
         let mut changes = Changes::default();
         for (member, count) in [
@@ -129,28 +129,28 @@ impl Closed {
     }
 }
 
-/// Ids of one kind that are shown.
+/// The number of ids of one kind that are shown.
 const SHOWN_MAX: usize = 20;
 
-/// One closing of a database.
+/// The parameters for closing a database.
 pub struct Closing<'a> {
     pub peppers: &'a Peppers,
     pub tombstones: &'a Tombstones,
-    /// The latest event of the copy: what changed then or later is not in it.
+    /// The time of the latest event in the copy. Changes at this time or later are not in the copy.
     pub copied_at: Timestamp,
     pub now: Timestamp,
-    /// A time that the copy or the tombstones know of and that is not believed.
+    /// A time that the copy or the tombstones contain and that is not trusted.
     pub doubted: Option<Timestamp>,
-    /// What is recorded as a time that has certainly passed.
+    /// The time to record as the mark: it has certainly passed.
     pub mark: Timestamp,
-    /// Who does it, and through what, as in the audit log.
+    /// The actor and the source of the events in the audit log.
     pub template: Event,
-    /// Whether counted keys keep the uses that the copy gives them.
+    /// Whether keys with a use limit keep the remaining uses of the copy.
     pub keeps_uses: bool,
 }
 
 impl Closing<'_> {
-    /// Closes everything, with an event each.
+    /// Closes everything, with one event for each change.
     pub fn run(&self, tx: &Write<'_>) -> Result<Closed> {
         let mut closed = Closed::default();
         for ((kind, id), fate) in &self.tombstones.fates {
@@ -172,8 +172,8 @@ impl Closing<'_> {
         Ok(closed)
     }
 
-    /// Records the time. What was "now" before stays in the past, but for a time that is not believed: what had ended by
-    /// it is closed.
+    /// Records the time. Times before the former "now" stay in the past, except for a time that is not trusted: what
+    /// had ended by such a time is closed.
     fn clock(&self, tx: &Write<'_>, closed: &mut Closed) -> Result<()> {
         if let Some(doubted) = self.doubted {
             for (action, record) in Plan::of(tx, self.now, doubted)?.apply(tx, self.now, doubted)? {
@@ -251,7 +251,7 @@ impl Closing<'_> {
             }
             return Ok(());
         }
-        // The copy may lack a second factor that has come since: then its password must not do by itself.
+        // The copy may lack a second factor that was added later. In this case the password alone must not suffice.
         let newer = self.is_newer(fate.password) || self.is_newer(fate.authenticator);
         if newer && closing::delete_password(tx, uid)? {
             closed.users_without_password.push(name.clone());
@@ -325,8 +325,8 @@ impl Closing<'_> {
         Ok(())
     }
 
-    /// Secrets that were made before this time had been replaced by a rotation at that one: all of the copy's, if the
-    /// rotation came after the copy, whatever the clock said then.
+    /// Secrets created before this time were replaced by a rotation at `rotated`. If the rotation came after the copy
+    /// was made, these are all secrets of the copy, regardless of the clock at that time.
     fn before(&self, rotated: Timestamp) -> Timestamp {
         match rotated > self.copied_at {
             true => Timestamp(i64::MAX),
@@ -334,7 +334,7 @@ impl Closing<'_> {
         }
     }
 
-    /// Whether something happened since the copy was made; in the same millisecond counts.
+    /// Whether something happened since the copy was made. The same millisecond counts.
     fn is_newer(&self, at: Option<Timestamp>) -> bool {
         at.is_some_and(|at| at >= self.copied_at)
     }
@@ -351,7 +351,7 @@ impl Closing<'_> {
     }
 }
 
-/// A name that became free after the copy was made stays retired.
+/// Keeps a name retired that was given up after the copy was made.
 fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &Fate) -> Result<()> {
     match fate.retired {
         Some(_) => names::retire_unknown(tx, kind, name),

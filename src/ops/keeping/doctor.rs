@@ -1,4 +1,4 @@
-//! Whether all is well with a server: one finding a question, each with what to do.
+//! The checks of `latchkey doctor`: each check has one finding, with advice.
 
 use super::rows::NAMED_MAX;
 use super::{backup, memory, recorded, rows};
@@ -16,30 +16,30 @@ use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Foreign, audit};
 
-/// How bad it is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Finding {
-    /// Something is wrong.
+    /// There is a fault.
     Failed,
     Ok,
-    /// Nothing is wrong yet.
+    /// There is no fault yet, but there may be one soon.
     Warning,
 }
 
-/// The answer to one question.
+/// The outcome of one check.
 #[derive(Clone, Debug)]
 pub struct Check {
     pub name: &'static str,
     pub finding: Finding,
     /// What was found.
     pub text: String,
-    /// Whether that names users, workspaces, policies or catalogs.
+    /// Whether `text` contains names of users, workspaces, policies or catalogs.
     pub has_names: bool,
-    /// What to do; empty where nothing is to be done.
+    /// The advice to the administrator; empty if there is nothing to do.
     pub advice: String,
 }
 
-/// What no question here can find out.
+/// Attacks and faults that these checks cannot detect.
 pub const UNSEEN: &[&str] = &[
     "an older row together with its older seal looks sound where its later audit events were cut off; so does an earlier number of \
      uses of a counted key, from after its last change, and a session or refresh token as it was before it was used or ended",
@@ -48,12 +48,12 @@ pub const UNSEEN: &[&str] = &[
     "pepper and sealing key are known to fit the database, not to be secret: who has read them cannot be seen",
 ];
 
-/// Below this much room something will soon go wrong.
+/// With less free space than this, a fault is to be expected soon.
 const FREE_BYTES_MIN: u64 = 200 * 1024 * 1024;
-/// A certificate that ends within so many days is worth a word.
+/// A certificate that expires within this number of days gets a warning.
 const CERTIFICATE_DAYS: i64 = 14;
 const DAY_MS: i64 = 86_400_000;
-/// A backup that is older than so many days is worth one too.
+/// A backup that is older than this number of days gets a warning.
 const BACKUP_DAYS: i64 = 8;
 
 impl Check {
@@ -81,7 +81,7 @@ impl Check {
         }
     }
 
-    /// Its text holds names, which stay on this machine.
+    /// Marks the text as containing names, which must stay on this machine.
     pub fn with_names(self) -> Check {
         Check {
             has_names: true,
@@ -98,7 +98,7 @@ impl Check {
 }
 
 impl Finding {
-    /// The word that answers use.
+    /// The word for the finding in answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Finding::Failed => "failed",
@@ -108,10 +108,10 @@ impl Finding {
     }
 }
 
-/// A name, and what finds the answer.
+/// The name of a check, and the function that runs it.
 type Question = (&'static str, fn(&App) -> Result<Check>);
 
-/// Asks everything. Reads the whole database.
+/// Runs all checks. This reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
     let checks: [Question; 12] = [
@@ -140,7 +140,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     Ok(found)
 }
 
-/// Records that somebody takes a support bundle.
+/// Records that the caller takes a support bundle.
 pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
     let who = caller.clone();
     let index = app.index.clone();
@@ -149,7 +149,7 @@ pub fn note_bundle(app: &App, caller: &Caller) -> Result<()> {
         "server.support_bundle",
         Target::server(),
         move |_, _| {
-            // The bundle holds events of the audit log.
+            // The bundle contains events of the audit log.
             let directory = index.directory();
             who.require_global(&directory, Permission::ServerAdmin)?;
             who.require_global(&directory, Permission::AuditRead)?;
@@ -205,7 +205,7 @@ fn schema(app: &App) -> Result<Check> {
     })
 }
 
-/// How to remove what does not belong into the database.
+/// Instructions for removing foreign objects from the database.
 fn removal(foreign: &[Foreign]) -> String {
     let statements: Vec<String> = foreign.iter().map(Foreign::statement).collect();
     format!(
@@ -301,7 +301,7 @@ fn writing(app: &App) -> Result<Check> {
 }
 
 impl App {
-    /// How many bytes are free on the disk of the database, if that is so little that something will soon go wrong.
+    /// The free bytes on the disk of the database, if there are so few that a fault is to be expected soon.
     pub fn short_of_room(&self) -> Option<u64> {
         self.disk_free().filter(|free| *free < FREE_BYTES_MIN)
     }
@@ -364,7 +364,7 @@ fn clock(app: &App) -> Result<Check> {
     Ok(Check::failed("clock", text, reading.advice().unwrap_or("")))
 }
 
-/// What a wrong time, which was never believed, has left behind.
+/// The effects of a wrong time that was never trusted.
 fn untimely(app: &App, reading: &Reading) -> Result<Check> {
     let now = reading.now;
     let plan = app.read(|read| Plan::of(read, now, now))?;
@@ -424,7 +424,7 @@ fn backups(app: &App) -> Result<Check> {
     })
 }
 
-/// Management keys without an owner that were issued by a user who is deleted or disabled.
+/// Management keys without an owner whose issuer is deleted or disabled.
 fn management_keys(app: &App) -> Result<Check> {
     let name = "management keys";
     let found = app.read(ownerless::orphans)?;

@@ -1,4 +1,4 @@
-//! Figures that take a look at every key, and the state of the machine.
+//! Counts that need every key, and the state of the machine.
 
 use crate::domain::keeping::figures::Figures;
 use crate::domain::key::State;
@@ -12,36 +12,38 @@ use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
 
-/// How long a count of all keys is good for.
+/// How long a count of all keys is reused.
 const COUNT_MS: u64 = 10_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// By how many days are left: the word, and the most days that it stands for.
+/// Classes of remaining lifetime: the word for the class, and its upper bound in days.
 pub const LIFETIMES: [(&str, i64); 5] =
     [("1d", 1), ("7d", 7), ("14d", 14), ("30d", 30), ("90d", 90)];
 
-/// How many keys there are, by state and by what is left of their lives. Deleted keys are not counted.
+/// The number of keys by state and by remaining lifetime. Deleted keys are not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct KeyFigures {
     /// In the order of [`State::ALL`].
     pub states: [u64; State::ALL.len()],
-    /// Keys that have ended; then by [`LIFETIMES`], each key once; then later; then never.
+    /// Expired keys; then the classes of [`LIFETIMES`], each key in one class; then keys that expire later; then keys
+    /// that never expire.
     pub lifetimes: [u64; LIFETIMES.len() + 3],
 }
 
 impl App {
-    /// What was counted since the start.
+    /// The counters since the start.
     pub fn figures(&self) -> &Figures {
         &self.store.figures
     }
 
-    /// Refuses a caller who may not read the figures of the whole server: that takes `audit:read` in the root
+    /// Refuses a caller who may not read the counters of the whole server, which needs `audit:read` in the root
     /// workspace.
     pub fn require_figures(&self, caller: &Caller) -> Result<()> {
         caller.require_global(&self.index.directory(), Permission::AuditRead)
     }
 
-    /// How many keys there are just now; at most ten seconds old, so that nobody can keep the server counting.
+    /// The current number of keys. It may be up to ten seconds old, so that frequent requests do not keep the server
+    /// counting.
     pub fn key_figures(&self) -> KeyFigures {
         let now = self.now();
         let mut counted = lock(&self.keeping.counted);
@@ -63,18 +65,18 @@ impl App {
         figures
     }
 
-    /// Looks for what may go wrong by itself; called every few seconds.
+    /// Checks for faults that can appear at any time; called every few seconds.
     pub fn watch(&self) {
         self.store.watch();
     }
 
-    /// Bytes that are free where the database is.
+    /// The free bytes on the disk of the database.
     pub fn disk_free(&self) -> Option<u64> {
         self.store.free_bytes()
     }
 }
 
-/// The state of a key in memory, as the API would tell it.
+/// The state of a key in the index, as the API reports it.
 fn state(directory: &Directory, key: &Live, now: Timestamp) -> State {
     let kin = &key.kin;
     let tied = directory.policy(&kin.policy).map(|policy| policy.tied_to);
@@ -98,7 +100,7 @@ fn state(directory: &Directory, key: &Live, now: Timestamp) -> State {
     }
 }
 
-/// The place in [`KeyFigures::lifetimes`].
+/// The position in [`KeyFigures::lifetimes`].
 fn lifetime(ends_at: Option<Timestamp>, now: Timestamp) -> usize {
     let Some(ends_at) = ends_at else {
         return LIFETIMES.len() + 2;

@@ -1,4 +1,5 @@
-//! Whether the memory holds what the rows say of everything but keys, which [`super::rows`] compares.
+//! Consistency checks of the index against the database rows, for everything except keys, which [`super::rows`]
+//! compares.
 
 use super::doctor::Check;
 use super::rows::NAMED_MAX;
@@ -11,7 +12,7 @@ use crate::ops::{App, publish};
 use crate::store::people;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is compared, each with a line of its own.
+/// The compared kinds, each with a finding of its own.
 const NAMES: [&str; 5] = [
     "users in memory",
     "workspaces in memory",
@@ -20,10 +21,10 @@ const NAMES: [&str; 5] = [
     "sessions in memory",
 ];
 
-/// Things of which memory and rows say different things, by name; in the order of [`NAMES`].
+/// The names of things whose index entry and row differ, in the order of [`NAMES`].
 type Differences = [BTreeSet<String>; NAMES.len()];
 
-/// One finding each.
+/// One finding for each kind.
 pub fn checks(app: &App) -> Vec<Check> {
     let differences = match found(app) {
         Ok(differences) => differences,
@@ -49,7 +50,8 @@ pub fn checks(app: &App) -> Vec<Check> {
     NAMES.into_iter().zip(differences).map(one).collect()
 }
 
-/// Looks twice if it has to: a commit may have come between reading the rows and the memory.
+/// Compares a second time if there are differences, because a commit may have come between reading the rows and
+/// reading the index.
 fn found(app: &App) -> Result<Differences> {
     let first = look(app)?;
     if first.iter().all(BTreeSet::is_empty) {
@@ -99,7 +101,8 @@ fn look(app: &App) -> Result<Differences> {
     let held = held.iter().filter(|session| !session.is_over(now));
     let held = held.map(|held| (held.id.to_string(), held));
     let held: BTreeMap<String, &Session> = sorted::gathered(held);
-    // Rows may be a minute behind the last use of a session, and stay a while when it is over or its user is gone.
+    // A row may be a minute behind the last use of a session. It may also still exist when the session is over or its
+    // user is deleted.
     let lasts = |row: &Session| !row.is_over(now) && rows.user(row.user).is_some();
     let rows = sessions.iter().map(|row| (row.id.to_string(), row));
     let sessions = differences(
@@ -111,7 +114,7 @@ fn look(app: &App) -> Result<Differences> {
     Ok([users, workspaces, policies, catalogs, sessions])
 }
 
-/// Names of which one side knows nothing, or something else.
+/// The names that only one side has, or whose values differ.
 fn differences<R, H>(
     rows: impl Iterator<Item = (String, R)>,
     find: impl Fn(&str) -> Option<H>,
@@ -128,7 +131,7 @@ fn differences<R, H>(
     named
 }
 
-/// Whether a user may do the same on both sides.
+/// Whether a user has the same rights on both sides.
 fn same_user(row: &User, held: &User) -> bool {
     let roles = |user: &User| -> BTreeSet<(u128, &'static str)> {
         let roles = user.roles.iter();

@@ -1,4 +1,4 @@
-//! Looking after a server: its figures, its backups, and whether all is well with it.
+//! Operating a server: its counters, its backups, and its consistency checks.
 
 pub mod accept;
 pub mod backup;
@@ -13,10 +13,10 @@ mod rows;
 use figures::KeyFigures;
 use std::sync::Mutex;
 
-/// What this folder remembers between two questions.
+/// The state of this folder's operations.
 #[derive(Default)]
 pub struct Keeping {
-    /// The last count of keys, and when it was made on the steady clock.
+    /// The last count of keys, and the steady time at which it was made.
     counted: Mutex<Option<(u64, KeyFigures)>>,
     backups: backup::Backups,
 }

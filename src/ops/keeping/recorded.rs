@@ -1,5 +1,5 @@
-//! Whether keys, users, workspaces, policies, catalogs and sessions are what Latchkey last wrote of them, and closing
-//! what is not: the same at a start and at a restore.
+//! Comparing keys, users, workspaces, policies, catalogs and sessions with what Latchkey last wrote, and closing
+//! those that differ. The start and a restore do this in the same way.
 
 use super::doctor::Check;
 use super::rows::NAMED_MAX;
@@ -15,7 +15,7 @@ use crate::store::seals::{self, ACCEPT, Standing, TAMPERED};
 use crate::store::{Durability, Read, Write, audit, people, tokens, workspaces};
 use std::collections::BTreeSet;
 
-/// What is compared, each with a line of its own; in the order of [`seals::KINDS`].
+/// The compared kinds, each with a finding of its own, in the order of [`seals::KINDS`].
 const NAMES: [&str; 4] = [
     "users as recorded",
     "workspaces as recorded",
@@ -23,15 +23,15 @@ const NAMES: [&str; 4] = [
     "catalogs as recorded",
 ];
 
-/// Keys that are closed in one transaction, so that other changes need not wait long.
+/// The number of keys that are closed in one transaction, so that other changes need not wait long.
 const KEYS_A_BATCH: usize = 500;
 
-/// Something that was not what Latchkey last wrote, and was closed.
+/// A thing that was not what Latchkey last wrote, and was closed.
 #[derive(Clone, Debug)]
 pub struct Altered {
-    /// As people call it.
+    /// The name for display.
     pub name: String,
-    /// With the newest event about it before that.
+    /// The name with the newest event about the thing before it was closed.
     pub sentence: String,
 }
 
@@ -44,7 +44,7 @@ pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Resul
                 name: name(tx, &target)?,
                 sentence: sentence(tx, &target)?,
             });
-            // What has no row opens nothing.
+            // A thing without a row opens nothing, so there is nothing to close.
             if seals::has_row(tx, &target)? {
                 seals::close(tx, peppers, &target, now)?;
             }
@@ -55,7 +55,7 @@ pub fn close_altered(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Resul
             name: name(tx, &target)?,
             sentence: sentence(tx, &target)?,
         });
-        // An id that is none was never a session's.
+        // A text that is not an id cannot be that of a session.
         if seals::recorded::id_of(&target).is_some() {
             audit::append(tx, peppers, seals::tampered(&target, now))?;
         }
@@ -82,12 +82,13 @@ pub fn close_keys(
     Ok(found)
 }
 
-/// Closes in the store the keys that were found not to be what Latchkey last wrote. The index has them as disabled.
+/// Closes keys in the store that were found not to be what Latchkey last wrote. In the index they are already
+/// disabled.
 pub fn close_keys_of(app: &App, ids: &[KeyId]) {
     for batch in ids.chunks(KEYS_A_BATCH) {
         let (peppers, ids, now) = (app.peppers.clone(), batch.to_vec(), app.now().wall);
         let closed = app.store.write(Durability::Full, move |tx| {
-            // A change may have come in between, and closed some.
+            // A change may have come in between and closed some of them.
             let mut broken = Vec::new();
             for id in ids {
                 let standing = seals::look_at_key(tx, &peppers, &Target::new(Kind::Key, id))?;
@@ -107,7 +108,7 @@ pub fn close_keys_of(app: &App, ids: &[KeyId]) {
     }
 }
 
-/// Says in the log what was closed. An administrator need not wait for a question to learn of it.
+/// Logs what was closed, so that an administrator learns of it without running `latchkey doctor`.
 pub fn tell(closed: &[Altered]) {
     for one in closed {
         log::error!(
@@ -117,7 +118,7 @@ pub fn tell(closed: &[Altered]) {
     }
 }
 
-/// One finding each.
+/// One finding for each kind.
 pub fn checks(app: &App) -> Vec<Check> {
     let one = |(name, kind): (&'static str, Kind)| {
         let found = app.read(|read| {
@@ -162,7 +163,7 @@ pub fn checks(app: &App) -> Vec<Check> {
     found
 }
 
-/// What to do about a thing that was changed and is closed.
+/// The advice about a thing that was changed and is closed.
 pub fn accept_advice(kind: Kind) -> String {
     let word = kind.as_str();
     let enable = match kind {
@@ -214,7 +215,7 @@ fn sessions(app: &App) -> Check {
     }
 }
 
-/// Sessions, and refresh tokens of sessions, that belong to somebody else than the log says.
+/// Sessions for which the row of the session or of a refresh token names a different user than the audit log.
 fn sessions_against_the_log(read: &Read) -> Result<BTreeSet<String>> {
     let is_whole = audit::ends(read)?.is_none_or(|(first, _)| first == 1);
     let mut found = BTreeSet::new();
@@ -247,7 +248,7 @@ fn against_the_seals(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<S
     found.into_iter().map(sentence).collect()
 }
 
-/// A thing with the newest event about it.
+/// The name of a thing, with the newest event about it.
 fn sentence(read: &Read, target: &Target) -> Result<String> {
     let name = name(read, target)?;
     Ok(match seals::newest_event(read, target)? {
@@ -268,8 +269,8 @@ fn broken(read: &Read, peppers: &Peppers, kind: Kind) -> Result<Vec<Target>> {
     Ok(found)
 }
 
-/// Whether the log knows of a thing that has neither a row nor a seal. Policies and catalogs leave no row when they are
-/// deleted.
+/// Whether the log records a thing that has neither a row nor a seal. Policies and catalogs leave no row when they
+/// are deleted.
 pub(super) fn is_missing(read: &Read, target: &Target, standing: Standing) -> Result<bool> {
     if standing != Standing::Absent || !seals::KINDS.contains(&target.kind) {
         return Ok(false);
@@ -279,16 +280,16 @@ pub(super) fn is_missing(read: &Read, target: &Target, standing: Standing) -> Re
         .is_some_and(|(_, action)| !action.ends_with(".delete") && !action.ends_with(".accept")))
 }
 
-/// What was changed past Latchkey and has not been accepted, as sentences.
+/// Things that were changed outside Latchkey and have not been accepted, as sentences.
 #[derive(Default)]
 pub(super) struct Earlier {
-    /// Nothing has been done about it since it was closed.
+    /// Latchkey has not changed the thing since it was closed.
     pub closed: Vec<String>,
-    /// Latchkey has changed it since.
+    /// Latchkey has changed the thing since it was closed.
     pub changed_since: Vec<String>,
 }
 
-/// What was changed past Latchkey once, sealed again as it was closed, and not accepted since.
+/// Things that were changed outside Latchkey, were closed and sealed again, and have not been accepted since.
 pub(super) fn earlier(read: &Read, kind: Kind) -> Result<Earlier> {
     let accepted = seals::list_events(read, kind, ACCEPT)?;
     let mut found = Earlier::default();
@@ -311,7 +312,7 @@ pub(super) fn earlier(read: &Read, kind: Kind) -> Result<Earlier> {
     Ok(found)
 }
 
-/// The members that an event says were changed.
+/// The changed members that an event names.
 fn differing(read: &Read, seq: i64) -> Result<String> {
     let changes = audit::find(read, seq)?.map_or(String::new(), |event: Event| event.changes);
     let members = crate::domain::keeping::changes::parse(&changes).unwrap_or_default();
@@ -324,7 +325,7 @@ fn differing(read: &Read, seq: i64) -> Result<String> {
     })
 }
 
-/// As people call it.
+/// The name of a thing for display.
 pub(super) fn name(read: &Read, target: &Target) -> Result<String> {
     let uid = Uid::parse(&target.id);
     let known = match (target.kind, uid) {

@@ -1,5 +1,5 @@
-//! Making a database of a backup: checked as a whole, brought to the current schema, and closed where it would let in
-//! whom it should not. Works on a copy, which has no place yet; the folder puts it there.
+//! Making a database from a backup: it is checked as a whole, migrated to the current schema, and closed where it
+//! would grant access that was withdrawn. All of this works on a copy, which the caller then puts in the data folder.
 
 use super::closing::{Closed, Closing};
 use super::recorded;
@@ -16,41 +16,41 @@ use crate::store::seals::recorded::each_changed;
 use crate::store::{Durability, Foreign, Read, Store, audit, clock, local};
 use std::path::Path;
 
-/// How to restore.
+/// The parameters of a restore.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// What has ended since; empty if nobody knows.
+    /// What has ended since the backup; empty if it is not known.
     pub tombstones: Tombstones,
-    /// Whether counted keys keep the uses that the backup gives them.
+    /// Whether keys with a use limit keep the remaining uses of the backup.
     pub keeps_uses: bool,
-    /// Who does it, as in the audit log.
+    /// The actor in the audit log.
     pub actor: String,
-    /// The name of the backup, for the audit log.
+    /// The name of the backup for the audit log.
     pub backup: String,
     pub now: Timestamp,
 }
 
-/// What came of it.
+/// The result of a restore.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// Events in the backup's audit log.
+    /// The number of events in the backup's audit log.
     pub events: i64,
-    /// The latest of them.
+    /// The time of the latest event.
     pub at: Timestamp,
     pub closed: Closed,
-    /// The time from which the restored database goes on.
+    /// The time from which the restored database continues.
     pub now: Timestamp,
-    /// A later time that the backup or the tombstones know of, and that was not believed.
+    /// A later time that the backup or the tombstones contain and that was not trusted.
     pub doubted: Option<Timestamp>,
-    /// Whatever somebody had changed in the backup past Latchkey, by kind and name; it was closed too.
+    /// Things in the backup that were changed outside Latchkey, by kind and name; they were closed too.
     pub altered: Vec<String>,
-    /// What was in the backup and is not Latchkey's; it was left out.
+    /// The foreign objects of the backup, which were left out.
     pub left_out: Vec<Foreign>,
-    /// The event that says so, for the file of tombstones.
+    /// The event of the restore, for the tombstone file.
     pub mark: Option<Mark>,
 }
 
-/// Says in the file of tombstones that the restored database, which has its place now, knows all that is in there.
+/// Records in the tombstone file that the restored database, now in its place, includes everything in the file.
 pub fn settle(file: &Path, known: &Tombstones, restored: &Restored) -> Result<()> {
     restored
         .mark
@@ -71,13 +71,13 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
         Ok((events, events::newest(read)?, altered_keys(read, files)?))
     })?;
     let copied_at = newest.map_or(wanted.now, |mark| mark.at);
-    // Time does not fall: what the tombstones and the backup know of it counts, unless it cannot be believed.
+    // Time must not go back: the times in the tombstones and the backup count, unless they cannot be trusted.
     let recorded = store.read(clock::find)?.map(|recorded| recorded.mark);
     let known = [Some(copied_at), wanted.tombstones.latest, recorded];
     let known: Vec<Timestamp> = known.into_iter().flatten().collect();
     let (now, doubted) = after_copy(wanted.now, &known);
     let latest = known.iter().copied().filter(|at| *at <= now).max();
-    // The administrator sees the date: if it can be right, it is recorded.
+    // The administrator sees the date. If it can be right, it is recorded.
     let is_near = latest.is_none_or(|latest| now.0 - latest.0 <= OFF_MS_MAX);
     let mark = match is_plausible(now) && is_near {
         true => now,
@@ -99,7 +99,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
             template: template.clone(),
             keeps_uses: wanted.keeps_uses,
         };
-        // The same as at a start: what does not fit its seal is closed.
+        // As at a start, things that do not match their seals are closed.
         let mut altered = recorded::close_altered(tx, &peppers, now)?;
         altered.extend(recorded::close_keys(tx, &peppers, &keys, now)?);
         let closed = closing.run(tx)?;
@@ -132,8 +132,8 @@ pub fn check(copy: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
     Store::read_copy(copy, |read| check_content(read, files).map(drop))
 }
 
-/// Refuses a database that does not belong to these key files, or whose audit log is not whole. Returns how many events
-/// it has.
+/// Refuses a database that does not belong to these key files, or whose audit log is incomplete or changed. Returns
+/// the number of events in the log.
 fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
     local::check_peppers(read, &files.peppers)?;
     local::check_sealing_keys(read, &files.sealing)?;
@@ -144,7 +144,7 @@ fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
     })
 }
 
-/// Keys that are not as the audit log or their seals say.
+/// Keys that differ from the audit log or do not match their seals.
 fn altered_keys(read: &Read, files: &KeyFiles) -> Result<Vec<KeyId>> {
     let mut found = Vec::new();
     each_changed(read, Some(&files.peppers), |changed| {

@@ -1,4 +1,4 @@
-//! Whether the index holds what the rows of keys say.
+//! Consistency check of the index against the rows of keys.
 
 use crate::domain::key::KeyId;
 use crate::domain::key::live::Live;
@@ -11,10 +11,10 @@ use crate::store::seals::keys::{self, Found};
 use crate::store::seals::recorded::ALL;
 use std::collections::HashSet;
 
-/// Differences that are named.
+/// The number of differences that are named.
 pub const NAMED_MAX: usize = 20;
 
-/// Keys of which the memory and the rows say different things; those that merely change meanwhile are not named.
+/// Keys whose index entry and row differ. Keys that only change during the check are not named.
 pub fn against_the_index(
     read: impl Fn(&mut dyn FnMut(&Read) -> Result<()>) -> Result<()>,
     index: &Index,
@@ -40,7 +40,7 @@ pub fn against_the_index(
         }
     });
     suspects.truncate(NAMED_MAX * 10);
-    // Looked at again one by one: a commit may have come between the two looks.
+    // Suspects are checked again one by one, because a commit may have come between the two reads.
     let mut wrong = Vec::new();
     for id in suspects {
         read(&mut |read| {
@@ -62,7 +62,7 @@ pub fn against_the_index(
     Ok(wrong)
 }
 
-/// The secret that is not about to end.
+/// The secret that has no grace period.
 fn newest(found: &Found) -> Option<&SecretRow> {
     found.secrets.iter().find(|row| row.expires_at.is_none())
 }
@@ -73,7 +73,7 @@ fn agree(live: &Live, found: &Found, secret: &SecretRow) -> bool {
     let kin = &live.kin;
     let scopes = kin.scopes.iter().map(|scope| &**scope);
     live.secret == secret.secret
-        // A key that does not fit its seal is disabled in memory, whatever its row says.
+        // In the index, a key that does not match its seal is disabled, regardless of its row.
         && live.enabled == (key.enabled && found.fits)
         && live.ends_at() == key.expires_at
         && live.not_before == key.not_before.unwrap_or(live.not_before)

@@ -1,5 +1,5 @@
-//! What the audit log keeps of attempts that were refused: enough to see them, never so much that refusals fill the
-//! disk. An event is for good and costs a sync; an attempt costs whoever makes it nothing.
+//! Recording refused attempts in the audit log: enough to notice them, but never so many that refusals fill the disk.
+//! An event is permanent and costs a sync, while an attempt costs its sender nothing.
 
 use crate::domain::audit::{Event, Kind, Outcome, Target};
 use crate::domain::key::KeyId;
@@ -14,34 +14,34 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Refusals of one caller that are recorded.
+/// The rate of recorded refusals of one caller.
 const OF_CALLER: RateLimit = RateLimit {
     limit: 20,
     window_s: 60,
 };
-/// Failed proofs of a password that are recorded, whoever tried. Each account and each address has limits of its own,
+/// The rate of recorded password failures of all users together. Each account and each address has limits of its own,
 /// but there are many addresses.
 const PROOFS: RateLimit = RateLimit {
     limit: 100,
     window_s: 60,
 };
-/// Callers that are remembered at once.
+/// The number of callers that are remembered at the same time.
 const REMEMBERED_MAX: usize = 10_000;
-/// Characters of a target, as the client wrote it, that an event keeps.
+/// The number of characters of a target, as the client wrote it, that an event contains.
 const TARGET_CHARS_MAX: usize = 100;
 
-/// How much was recorded of late.
+/// The recent rates of recorded refusals.
 #[derive(Default)]
 pub struct Denials {
     callers: Mutex<HashMap<String, Share>>,
     proofs: Mutex<Share>,
 }
 
-/// What one caller, or all who fail to prove a password, had recorded.
+/// The recent records of one caller, or of all password failures.
 #[derive(Default)]
 struct Share {
     window: Window,
-    /// That more is not recorded has been logged.
+    /// Whether it was logged already that further refusals are not recorded.
     told: bool,
 }
 
@@ -71,8 +71,8 @@ impl Denials {
 }
 
 impl App {
-    /// Passes on a decision; if it is a refusal, its event is written. Callers without any permission here, such as
-    /// the keys of other applications, leave none: they only ever knock at the wrong door.
+    /// Passes on a decision. If it is a refusal, its event is written, except for callers without any permission
+    /// here: keys of other applications can reach this server by mistake.
     pub(in crate::ops) fn record_denied<T>(
         &self,
         caller: &Caller,
@@ -104,8 +104,8 @@ impl App {
         )
     }
 
-    /// Writes the event of a request to read that was refused; `path` is what it asked for. A read is refused all the
-    /// same if nothing can be written: then the log of the server has it.
+    /// Writes the event of a refused read request; `path` is the path of the request. If the event cannot be written,
+    /// the read is refused all the same, and the server's log gets the refusal.
     pub fn note_denied_read(&self, caller: &Caller, path: &str, refusal: &Error) {
         let Error::Forbidden(reason) = refusal else {
             return;
@@ -121,7 +121,7 @@ impl App {
         }
     }
 
-    /// Writes the event of a password that was not right, and what else is to be written with it.
+    /// Writes the event of a wrong password, and lets `also` write more in the same transaction.
     pub(in crate::ops) fn record_failed_proof(
         &self,
         event: Event,
@@ -150,7 +150,7 @@ impl App {
         })
     }
 
-    /// The workspace that a target, as the client wrote it, belongs to; empty if that is not known.
+    /// The workspace that a target, as the client wrote it, belongs to; empty if it is not known.
     fn workspace_of(&self, target: &Target) -> Result<String> {
         let key = match (target.kind, KeyId::parse(&target.id)) {
             (Kind::Key, Some(id)) => self.read(|read| crate::store::keys::find(read, id))?,
@@ -223,7 +223,7 @@ mod tests {
         let events = denied(&fixture);
         assert_eq!(events.len(), 21);
         assert_eq!(events[1].target.id, "x".repeat(100));
-        // What is about a workspace can be seen there.
+        // An event about a workspace is visible in that workspace.
         let root = workspaces::find(&fixture.app, &fixture.local(), "root").unwrap();
         assert_eq!(events[0].workspace, root.uid.to_string());
         assert_eq!(events[1].workspace, "");

@@ -1,4 +1,4 @@
-//! What happened: the audit log and usage, read, proven and cut.
+//! The audit log and usage: reading, verifying and pruning.
 
 pub mod denied;
 pub mod parts;
@@ -20,10 +20,10 @@ use crate::store::browse::{self, HourTotal};
 use crate::store::local::{self, HourRow};
 use std::cmp::Reverse;
 
-/// Hours that one answer spans at most: 92 days.
+/// The longest span of one answer in hours: 92 days.
 const HOURS_MAX: i64 = 92 * 24;
 
-/// What is asked of the audit log. Absent members restrict nothing.
+/// A filter for the audit log. Absent members do not restrict.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub actor: Option<String>,
@@ -31,7 +31,7 @@ pub struct Wanted {
     pub target: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
-    /// Only events with a smaller number: the cursor.
+    /// Only events with a smaller number; the cursor.
     pub before: Option<i64>,
     /// Only events with a greater number.
     pub after: Option<i64>,
@@ -51,8 +51,9 @@ impl Wanted {
     }
 }
 
-/// A page of events, the newest first, and where the next page begins. Only whoever may read the log of the whole
-/// server sees events without a workspace; everybody else those of the workspaces whose log he may read.
+/// A page of events, newest first, and the position of the next page. Events without a workspace are visible only to
+/// callers who may read the log of the whole server. Other callers see the events of the workspaces whose log they
+/// may read.
 pub fn audit_events(
     app: &App,
     caller: &Caller,
@@ -75,7 +76,8 @@ pub fn audit_events(
     })
 }
 
-/// As [`audit_events`], for taking the log away: that somebody did is itself an event, and the first one taken.
+/// Does the same as [`audit_events`] for an export. The export is itself an event, and this event is the first one
+/// exported.
 pub fn export(app: &App, caller: &Caller, wanted: &Wanted) -> Result<(Vec<Event>, Option<i64>)> {
     let who = caller.clone();
     app.change(caller, "audit.export", Target::server(), move |_, _| {
@@ -90,7 +92,7 @@ pub fn export(app: &App, caller: &Caller, wanted: &Wanted) -> Result<(Vec<Event>
     audit_events(app, caller, wanted)
 }
 
-/// The workspaces whose events the caller may see; `None` stands for all there are and for the server itself.
+/// The workspaces whose events the caller may see; `None` stands for all workspaces and the server itself.
 fn visible(directory: &Directory, caller: &Caller) -> Vec<Option<Uid>> {
     if caller
         .require_global(directory, Permission::AuditRead)
@@ -104,7 +106,7 @@ fn visible(directory: &Directory, caller: &Caller) -> Vec<Option<Uid>> {
         .collect()
 }
 
-/// Hourly totals of a key by verdict, with what waits to be written.
+/// Hourly totals of a key by verdict, including usage that is not written yet.
 pub fn usage(
     app: &App,
     caller: &Caller,
@@ -143,7 +145,8 @@ pub fn usage(
     Ok(rows)
 }
 
-/// Verdicts on all keys by hour, oldest first, with what waits to be written. Only for whoever may read every key.
+/// Verdicts on all keys by hour, oldest first, including those that are not written yet. Only for callers who may
+/// read every key.
 pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTotal>> {
     caller.require_global(&app.index.directory(), Permission::KeysRead)?;
     let mut rows = app.read(|read| browse::list_totals(read, since.hour()))?;
@@ -164,18 +167,19 @@ pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTo
     Ok(rows)
 }
 
-/// What a cut of the audit log came to.
+/// The result of pruning the audit log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pruned {
     pub count: usize,
-    /// The number of the oldest event that is left; `None` if nothing was cut.
+    /// The number of the oldest event that is left; `None` if no event was deleted.
     pub first: Option<i64>,
 }
 
-/// Cuts the oldest events off the audit log. What is left stays provable, and the cut is an event itself.
+/// Deletes the oldest events of the audit log. The remaining chain can still be verified, and the cut is an event
+/// itself.
 ///
-/// Only the machine's administrator may cut the events of the last days: a key that was stolen, whatever it may do, must
-/// not remove the traces of its use.
+/// Only the administrator of the machine may delete the events of the last days: a stolen key must not, even with
+/// full rights, be able to remove the traces of its use.
 pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
     let kept_days = match caller.identity {
         Identity::Local => 0,
@@ -212,7 +216,7 @@ pub fn prune(app: &App, caller: &Caller, cut: Cut) -> Result<Pruned> {
     })
 }
 
-/// What the event of a cut says: where the log begins now, and by what its first event can be proven.
+/// The content of a cut's event: where the log begins now, and the hash that proves its first event.
 fn cut_off(mark: &Mark, count: usize) -> Changes {
     let mut changes = Changes::default();
     let hash: String = mark.hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -225,7 +229,7 @@ fn cut_off(mark: &Mark, count: usize) -> Changes {
     changes
 }
 
-/// Walks the audit chain: how many events there are, or what is wrong first.
+/// Verifies the hash chain: returns the number of events, or the first fault.
 pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, String>> {
     caller.require_global(&app.index.directory(), Permission::AuditRead)?;
     app.read(|read| audit::verify(read, &app.peppers))

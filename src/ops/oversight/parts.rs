@@ -1,4 +1,4 @@
-//! The audit log in parts of so many events, for taking all of it away a file at a time.
+//! Dividing the audit log into parts of limited size, for exporting all of it file by file.
 
 use super::Wanted;
 use crate::domain::people::permission::Permission;
@@ -8,21 +8,21 @@ use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::store::{Read, audit};
 
-/// How much later than a newer one an event may say that it was: changes that wait at the same time are given their
-/// times before their numbers.
+/// How much later than a newer event an event's time can be. Changes that wait at the same time get their times
+/// before their numbers.
 const JITTER_S: u64 = 600;
 
-/// A part: the events whose numbers lie between these two.
+/// A part: the events whose numbers are between these two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Part {
-    /// Smaller than all of them.
+    /// Smaller than the numbers of all events in the part.
     pub after: i64,
-    /// Greater than all of them.
+    /// Greater than the numbers of all events in the part.
     pub before: i64,
 }
 
-/// Parts that hold every event that is asked for, the newest first, each of at most `size` events; some may hold
-/// none. No part at all stands for no event.
+/// Parts that together contain every requested event, newest first, each with at most `size` events. A part may
+/// contain no requested event. The list is empty if there are none.
 pub fn parts(app: &App, caller: &Caller, wanted: &Wanted, size: i64) -> Result<Vec<Part>> {
     caller.require_somewhere(Permission::AuditRead)?;
     app.read(|read| {
@@ -47,7 +47,7 @@ pub fn parts(app: &App, caller: &Caller, wanted: &Wanted, size: i64) -> Result<V
     })
 }
 
-/// The number of the first event at a time or later, from one number on and below another: found by halving.
+/// The number of the first event at a time or later, in a range of numbers; found by binary search.
 fn first_at(read: &Read, (mut from, mut end): (i64, i64), at: Timestamp) -> Result<i64> {
     while from < end {
         let middle = from + (end - from) / 2;
@@ -93,7 +93,7 @@ mod tests {
             }
             assert_eq!(seen, all);
         }
-        // Where nothing can be, nothing is looked for.
+        // If there can be no events, no part is returned.
         let count = |since: Option<i64>, until: Option<i64>| {
             let at = |offset: Option<i64>| offset.map(|offset| Timestamp(NOW.0 + offset));
             let wanted = Wanted {

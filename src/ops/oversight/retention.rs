@@ -1,4 +1,4 @@
-//! Keeping the audit log within an age and a size, if the configuration says so.
+//! Retention: limits the age and the size of the audit log according to the configuration.
 
 use super::cut_off;
 use crate::domain::audit::Target;
@@ -10,27 +10,27 @@ use crate::store::Durability;
 use crate::store::audit::{self, Cut};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// How often is looked, in milliseconds of the steady clock: hourly.
+/// The interval of the checks in milliseconds of the steady clock: one hour.
 const LOOK_MS: u64 = 3_600_000;
-/// Events that one transaction cuts, so that changes never wait long behind it.
+/// The number of events that one transaction deletes, so that other changes never wait long.
 const EVENTS_A_BATCH: i64 = 10_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// What of the log stays; by default all of it.
+/// Which events are kept; by default all of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Retention {
-    /// Events that are older go.
+    /// Events that are older are deleted.
     pub days: Option<u32>,
-    /// Of more, the oldest go.
+    /// If there are more events than this, the oldest are deleted.
     pub events: Option<u64>,
 }
 
-/// How many days of the log stay whatever a caller asks for over the network; see [`super::prune`]. The settings above
-/// are the machine's administrator's own and are not bound by it.
+/// The number of days whose events cannot be deleted over the network; see [`super::prune`]. The settings above come
+/// from the administrator of the machine and are not restricted by this.
 #[derive(Debug)]
 pub struct Minimum(AtomicU32);
 
-/// Days that stay unless the settings say otherwise.
+/// The default number of days.
 pub const MINIMUM_DAYS: u32 = 90;
 
 impl Default for Minimum {
@@ -46,22 +46,22 @@ impl Minimum {
 }
 
 impl App {
-    /// Has so many days of the audit log stay.
+    /// Sets the number of days whose events cannot be deleted over the network.
     pub fn keep_audit_days(&self, days: u32) {
         self.audit_minimum.0.store(days, Relaxed);
     }
 }
 
-/// So many days before a point in time.
+/// The time this many days before another time.
 pub fn days_before(now: Timestamp, days: u32) -> Timestamp {
     Timestamp(now.0.saturating_sub(i64::from(days) * DAY_MS))
 }
 
-/// A retention at work.
+/// The state of a running retention.
 #[derive(Debug)]
 pub struct Keeper {
     retention: Retention,
-    /// When to look next, on the steady clock.
+    /// The time of the next check, on the steady clock.
     next_ms: u64,
 }
 
@@ -73,8 +73,9 @@ impl Keeper {
         }
     }
 
-    /// Looks, if it is time to, and cuts what has to go, at most a batch. The cut is an event of its own, and what
-    /// is left stays provable. Where more has to go, the next round goes on.
+    /// If a check is due, deletes the events that are too old or too many, at most one batch. The cut is an event of
+    /// its own, and the remaining chain can still be verified. If more events must be deleted, the next round
+    /// continues.
     pub fn round(&mut self, app: &App) {
         let now = app.now();
         if now.steady_ms < self.next_ms {
@@ -90,14 +91,14 @@ impl Keeper {
         }
     }
 
-    /// How many events went.
+    /// Returns the number of deleted events.
     fn cut(&self, app: &App, now: Timestamp) -> Result<usize> {
-        // A clock that is wrong must not cost anybody the log.
+        // A wrong clock must not cause the loss of the audit log.
         let in_step = app.clock.reading().state == State::InStep;
         let by_age = self.retention.days.filter(|_| in_step);
         let by_age = by_age.map(|days| Cut::Before(days_before(now, days)));
         let by_size = match self.retention.events {
-            // With room for the event that tells of the cut.
+            // One less, to leave space for the event of the cut.
             Some(most) if app.read(audit::count)? > most as i64 => Some(Cut::Keep(most - 1)),
             _ => None,
         };
@@ -143,7 +144,7 @@ mod tests {
     #[track_caller]
     fn check(days: Option<u32>, events: Option<u64>, old: usize, new: usize, left: i64) {
         let fixture = Fixture::new();
-        // What the first start wrote is as old as the old ones.
+        // The events of the first start are as old as the old events.
         let own = rows(&fixture);
         append(&fixture, old, Timestamp(NOW.0 - 10 * DAY_MS));
         append(&fixture, new, NOW);

@@ -1,6 +1,7 @@
-//! The first owner's password, set in a browser by whoever can read what the server printed where it runs.
+//! The set-up of the first owner in a browser, with a code that the server prints on the machine.
 //!
-//! There is no default password: as long as no owner has one, each start draws a code, good for one use (attacks 180).
+//! There is no default password: as long as no owner has one, each start generates a code that can be used once
+//! (attacks 180).
 
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
 use crate::domain::key::secret::random_text;
@@ -15,10 +16,10 @@ use crate::ops::{App, Record};
 use crate::store::people;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Characters of a code: 16 base62 characters are 95 bits.
+/// The length of a code: 16 base62 characters have 95 bits.
 const CODE_CHARS: usize = 16;
 
-/// The code that is good just now, if any.
+/// The current code, if there is one.
 #[derive(Default)]
 pub struct FirstRun(Mutex<Option<String>>);
 
@@ -28,7 +29,7 @@ impl FirstRun {
     }
 }
 
-/// Draws a code if no owner can sign in yet. It is to be shown on the machine itself and nowhere else.
+/// Generates a code if no owner can sign in yet. It must be shown only on the machine itself.
 pub fn begin(app: &App) -> Result<Option<String>> {
     let root = root(&app.index.directory())?;
     if app.read(|read| people::has_owner_with_password(read, root))? {
@@ -39,12 +40,13 @@ pub fn begin(app: &App) -> Result<Option<String>> {
     Ok(Some(code))
 }
 
-/// Whether the server waits to be set up.
+/// Whether the server waits for the set-up.
 pub fn is_open(app: &App) -> bool {
     app.first_run.code().is_some()
 }
 
-/// Gives the first owner his name and password, and signs him in. Of two browsers that do so at once, one succeeds.
+/// Sets the first owner's user name and password, and signs the owner in. If two browsers do this at the same time,
+/// one succeeds.
 pub fn finish(
     app: &App,
     code: &str,
@@ -122,7 +124,7 @@ pub fn finish(
         };
         Ok((Some(record), after.uid))
     });
-    // Also where somebody else, here or on the command line, was quicker.
+    // The code also ends if the set-up was completed meanwhile in another browser or on the command line.
     if matches!(made, Ok(_) | Err(Error::Conflict(_))) {
         *app.first_run.code() = None;
     }

@@ -1,5 +1,5 @@
-//! A server without sockets, for the tests of this folder: a real database in a folder of its own, a clock that
-//! stands still.
+//! A server without sockets, for the tests of this folder: with a real database in a folder of its own and a fixed
+//! clock.
 
 use crate::domain::clock::Uptime;
 use crate::domain::key::keyfile::KeyFiles;
@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// 2026-11-21T10:00:00Z, always.
+/// The fixed time: 2026-11-21T10:00:00Z.
 pub const NOW: Timestamp = Timestamp(1_795_255_200_000);
 
-/// See the heading.
+/// A test server; see the heading.
 pub struct Fixture {
     pub app: Arc<App>,
     folder: PathBuf,
@@ -36,7 +36,7 @@ impl Fixture {
         Fixture::with_clock(presets, || NOW)
     }
 
-    /// With a clock of the test's own, which has to begin at [`NOW`].
+    /// A test server with a clock of the test, which must begin at [`NOW`].
     pub fn with_clock(presets: &'static [Preset], wall: Wall) -> Fixture {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
@@ -73,13 +73,13 @@ impl Fixture {
         }
     }
 
-    /// Stops and starts again.
+    /// Stops the server and starts it again.
     pub fn reopen(&mut self, presets: &'static [Preset]) {
         self.app.close();
         self.app = open(&self.folder.join("db"), &self.files, presets, self.wall);
     }
 
-    /// Who may do everything.
+    /// The caller who may do everything.
     pub fn local(&self) -> Caller {
         Caller::local(&self.app, 0, Origin::default()).unwrap()
     }
@@ -92,8 +92,8 @@ impl Drop for Fixture {
     }
 }
 
-/// Has the mark be half a day behind, so that "now" is the test's own clock, which stands still. With a mark that is not
-/// behind, time would go on.
+/// Sets the mark half a day back, so that "now" is the fixed clock of the test. Otherwise "now" would advance with
+/// the mark.
 fn lower_the_mark(path: &std::path::Path, files: &KeyFiles) {
     let store = Store::open(path, files, NOW, Box::new(|_, _| Ok(Box::new(|| {})))).unwrap();
     let lower = |tx: &store::Write<'_>| {

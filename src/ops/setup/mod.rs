@@ -1,4 +1,4 @@
-//! The first start: what an empty database is given, and opening one that is there.
+//! The first start, which fills an empty database, and opening an existing one.
 
 pub mod first_run;
 #[cfg(test)]
@@ -43,33 +43,33 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// The user name of the first owner.
 pub const OWNER: &str = "owner";
-/// Keys that are made in one transaction when a store is filled in bulk.
+/// The number of keys that one transaction creates when a store is filled in bulk.
 const KEYS_A_BATCH: u64 = 10_000;
-/// Pages that are kept in memory meanwhile.
+/// The size of the page cache meanwhile.
 const FILL_CACHE_MIB: u32 = 512;
-/// Threads that read keys at the start.
+/// The number of threads that read keys at the start.
 const LOADERS: usize = 2;
 
-/// How the first owner comes by a password.
+/// How the first owner gets a password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OwnerPassword {
-    /// It is drawn, and shown once.
+    /// It is generated and shown once.
     Generated,
-    /// It is set in the console, with a code that the server prints ([`first_run`]).
+    /// The owner sets it in the console, with a code that the server prints ([`first_run`]).
     SetUp,
 }
 
-/// The secrets of a new store: to be shown once.
+/// The secrets of a new store, which are shown once.
 pub struct Seeds {
-    /// Absent where the owner is to be set up in the console.
+    /// Absent if the owner sets the password in the console.
     pub password: Option<String>,
     pub management: Secret,
     pub sample: Secret,
-    /// When it was made.
+    /// When the store was created.
     pub now: Timestamp,
 }
 
-/// Makes a new database at `path` with a root workspace, an owner, a management key and a sample key.
+/// Creates a new database at `path` with a root workspace, an owner, a management key and a sample key.
 pub fn create(
     path: &Path,
     files: KeyFiles,
@@ -102,8 +102,8 @@ pub fn create(
     })
 }
 
-/// Opens the database at `path`, to serve. What somebody has changed past Latchkey is closed in the store. Keys are read
-/// in the background; until they are all there, a key that is asked for is looked up in the store.
+/// Opens the database at `path` for a server. Things that were changed outside Latchkey are closed in the store. Keys
+/// are read in the background; until this is complete, a missing key is looked up in the store.
 pub fn open(
     path: &Path,
     files: KeyFiles,
@@ -113,8 +113,8 @@ pub fn open(
     opened(path, files, presets, sources, true)
 }
 
-/// As [`open`], for one command: what somebody has changed past Latchkey is closed in memory alone, so that a command
-/// that only looks leaves the database as it found it.
+/// Does the same as [`open`] for a single command. Things that were changed outside Latchkey are closed only in
+/// memory, so that a command that only reads does not change the database.
 pub fn open_for_a_command(
     path: &Path,
     files: KeyFiles,
@@ -196,13 +196,13 @@ fn opened(
     Ok(Arc::new(app))
 }
 
-/// The name of the file of tombstones, beside the database.
+/// The name of the tombstone file in the data folder.
 pub const TOMBSTONES: &str = "tombstones";
-/// The name of the file that keeps room for changes on a full disk.
+/// The name of the file that reserves disk space for changes on a full disk.
 const RESERVE: &str = "reserve";
 
-/// Begins to note what ends. If somebody has put an older copy in the place of the database, without
-/// `latchkey restore`, what has ended since ends again before anybody is let in. Returns whether that is so.
+/// Starts to record tombstones. If an older copy has replaced the database without `latchkey restore`, everything
+/// that has ended since is ended again before any request is accepted. Returns whether this was the case.
 fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock) -> Result<bool> {
     let Some(tombstones) = store.keep_tombstones(&path.with_file_name(TOMBSTONES))? else {
         return Ok(false);
@@ -242,8 +242,8 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
     Ok(true)
 }
 
-/// Closes users, workspaces, policies, catalogs and sessions that somebody has changed past Latchkey, before anybody is
-/// let in. Keys follow as they are read ([`load_keys`]).
+/// Closes users, workspaces, policies, catalogs and sessions that were changed outside Latchkey, before any request
+/// is accepted. Keys are closed when they are read ([`load_keys`]).
 fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> {
     let peppers = files.peppers.clone();
     let closed = store.write(Durability::Full, move |tx| {
@@ -253,16 +253,15 @@ fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> 
     Ok(())
 }
 
-/// Reads all keys into the index, with a few threads, and closes those that somebody has changed past Latchkey. Returns
-/// the first error; until another attempt succeeds,
-/// verifications go on asking the store.
+/// Loads all keys into the index with several threads, and closes those that were changed outside Latchkey. Returns
+/// the first error; until another attempt succeeds, verifications continue to read from the store.
 pub fn load_keys(app: &App) -> Result<()> {
     let broken = read_keys(app)?;
     recorded::close_keys_of(app, &broken);
     Ok(())
 }
 
-/// Reads all keys into the index. Returns those that somebody has changed past Latchkey; the index has them as disabled.
+/// Loads all keys into the index. Returns those that were changed outside Latchkey; the index has them as disabled.
 fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     let failed = OnceLock::new();
     let broken = Mutex::new(Vec::new());
@@ -288,10 +287,10 @@ fn read_keys(app: &App) -> Result<Vec<KeyId>> {
     }
 }
 
-/// Makes `count` keys without any limits, for measurements, and hands over each secret.
+/// Creates `count` keys without any limits for measurements, and calls `take` with each secret.
 pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) -> Result<()> {
     let workspace = root(&app.index.directory())?;
-    // Random ids touch every page of the tables; without room for these, each row would be read from the disk.
+    // Random ids touch every page of the tables. Without a large cache, each row would be read from the disk.
     app.store
         .write(Durability::Relaxed, |tx| tx.widen_cache(FILL_CACHE_MIB))?;
     let mut made = 0;
@@ -431,7 +430,7 @@ fn plain_key(name: &str, workspace: Uid, now: Timestamp) -> Result<Key> {
     })
 }
 
-/// As [`issue::store`], with the number given.
+/// Stores a new key whose number is already set; otherwise the same as [`issue::store`].
 fn insert(tx: &Write<'_>, files: &KeyFiles, key: &mut Key, now: Timestamp) -> Result<Secret> {
     let secret = Secret::generate(PREFIX_DEFAULT, key.id)?;
     key.hint = secret.hint();
@@ -439,7 +438,8 @@ fn insert(tx: &Write<'_>, files: &KeyFiles, key: &mut Key, now: Timestamp) -> Re
     Ok(secret)
 }
 
-/// The ids from `0000000000` to `zzzzzzzzzz` in so many parts, in the order in which the store sorts them.
+/// The ids from `0000000000` to `zzzzzzzzzz`, divided into `parts` ranges, in the order in which the store sorts
+/// them.
 fn ranges(parts: usize) -> Vec<(KeyId, KeyId)> {
     let last = 62_u64.pow(ID_CHARS as u32) - 1;
     let part = last / parts as u64;

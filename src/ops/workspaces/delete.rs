@@ -1,4 +1,4 @@
-//! The end of workspaces: an empty one by itself, or one with all that is in it and below.
+//! Deleting workspaces: an empty workspace, or a workspace with everything in it and below it.
 
 use super::{manageable, visible};
 use crate::domain::audit::{Changes, Kind, Target};
@@ -13,7 +13,7 @@ use crate::ops::access::Caller;
 use crate::ops::{App, Record, keys};
 use crate::store::{Write, people, workspaces};
 
-/// Ends an empty workspace. Roles there vanish, and its slug is retired.
+/// Deletes an empty workspace. Its roles are removed, and its slug is retired.
 pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::Workspace, text);
@@ -31,9 +31,9 @@ pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
     })
 }
 
-/// Ends a workspace, all below it and every key in there, in one transaction; the index follows before this returns.
-/// Users who are at home there have to go first: they may have rights elsewhere. Policies that ask for a key's name
-/// at its deletion do not ask here.
+/// Deletes a workspace, all workspaces below it and every key in them, in one transaction; the index is updated
+/// before this function returns. Users whose home is there must be deleted first, because they may have
+/// rights in other workspaces. Policies that require the name of a key to confirm its deletion do not apply here.
 pub fn delete_with_contents(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::Workspace, text);
@@ -49,7 +49,8 @@ pub fn delete_with_contents(app: &App, caller: &Caller, text: &str) -> Result<()
     })
 }
 
-/// Ends workspaces, children before their parents, and all keys in them; `parent` is the one above that stays.
+/// Deletes workspaces, children before their parents, and all keys in them. `parent` is the workspace above, which
+/// stays.
 fn end_all(
     tx: &Write<'_>,
     doomed: &[Workspace],
@@ -68,7 +69,8 @@ fn end_all(
     Ok(records)
 }
 
-/// Ends a workspace without others below it, and every key in it, for administrators of the root workspace alone.
+/// Deletes a workspace that has no workspaces below it, with every key in it. Only for administrators of the root
+/// workspace.
 pub fn delete_with_keys(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, asked) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::Workspace, text);
@@ -104,7 +106,7 @@ fn deletable(
     Ok((workspace, parent))
 }
 
-/// `top` and all below it, children before their parents.
+/// The workspace `top` and all below it, children before their parents.
 fn deepest_first(all: Vec<Workspace>, top: Uid) -> Vec<Workspace> {
     let mut tree = Directory::default();
     tree.put_workspaces(all);
@@ -141,8 +143,8 @@ fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the slug, which is retired. Filed under the workspace above, which is still there: whoever oversees that
-/// one reads of it.
+/// Contains the slug, which is retired. The event belongs to the workspace above, which still exists, so that its
+/// auditors can see the event.
 fn record(ended: &Workspace, parent: Uid) -> Record {
     let mut changes = Changes::default();
     changes.note("slug", &ended.slug, &String::new());

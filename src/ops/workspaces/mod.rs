@@ -17,20 +17,20 @@ use crate::ops::keeping::accept::require_accepted;
 use crate::store::{Read, Write, names as retired, numbers, workspaces};
 use std::collections::HashSet;
 
-/// Numbers that are tried one after the other behind a slug that is taken.
+/// The number of suffixes that are tried when a slug is in use.
 const SLUGS_TRIED: i64 = 20;
 
-/// What a new workspace is to be.
+/// The members of a new workspace.
 #[derive(Clone, Debug)]
 pub struct NewWorkspace {
-    /// Made from the name, and unlike any other, if absent.
+    /// If absent, a unique slug is made from the name.
     pub slug: Option<String>,
     pub name: String,
-    /// Slug or uid; the caller's reach if absent.
+    /// Slug or uid; if absent, the workspace to which the caller is restricted.
     pub parent: Option<String>,
 }
 
-/// What an edit changes.
+/// The members that an edit changes.
 #[derive(Clone, Debug, Default)]
 pub struct WorkspaceEdit {
     pub slug: Option<String>,
@@ -116,7 +116,8 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Workspace>> {
     Ok(found)
 }
 
-/// Renames, moves, disables or enables a workspace. Disabling stops its keys and those of all below it.
+/// Renames, moves, disables or enables a workspace. Disabling a workspace disables its keys and those of all
+/// workspaces below it.
 pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Result<Workspace> {
     if let Some(slug) = &edit.slug {
         text::check_slug("slug", slug)?;
@@ -141,7 +142,7 @@ pub fn edit(app: &App, caller: &Caller, text: &str, edit: WorkspaceEdit) -> Resu
                 require_accepted(tx, &who, &Target::new(Kind::Workspace, before.uid))?;
             }
             if let (Some(above), true) = (before.parent, after.enabled != before.enabled) {
-                // Whoever is inside must not undo what was done from above.
+                // A caller inside the workspace must not undo a change that was made from above.
                 who.require(&directory, Permission::WorkspacesWrite, above, None)?;
             }
             if let Some(asked) = &edit.parent {
@@ -197,8 +198,8 @@ fn parent(directory: &Directory, caller: &Caller, asked: &str) -> Result<Uid> {
         .uid)
 }
 
-/// Moving takes the right to manage the old parent's children as well as the new one's: what is moved away leaves
-/// the reach of everybody above its old place.
+/// Moving requires the permission to manage the children of the old parent as well as of the new one, because the
+/// workspace leaves the reach of all administrators above its old position.
 fn new_parent(
     directory: &Directory,
     caller: &Caller,
@@ -221,7 +222,8 @@ fn new_parent(
     Ok(new)
 }
 
-/// On the row, because the index follows the deletion of a workspace later than another change of the same batch.
+/// Reads the row, because another change of the same batch may have deleted the workspace, and the index is updated
+/// only after the commit.
 fn check_live(read: &Read, parent: Uid) -> Result<()> {
     match workspaces::find(read, parent)? {
         Some(_) => Ok(()),
@@ -229,8 +231,8 @@ fn check_live(read: &Read, parent: Uid) -> Result<()> {
     }
 }
 
-/// A slug from a name, with a number behind it if another workspace has it or had it before: a small one or, where many workspaces
-/// have the name, the workspace's own.
+/// A slug made from a name. If another workspace has or had it, a number is appended: a small one, or, if many
+/// workspaces have the name, the workspace's own number.
 fn free_slug(read: &Read, name: &str, number: i64) -> Result<String> {
     let first = text::slug_of(name);
     let numbered = (2..=SLUGS_TRIED)
@@ -245,7 +247,7 @@ fn free_slug(read: &Read, name: &str, number: i64) -> Result<String> {
     Ok(first)
 }
 
-/// Refuses one workspace too many. Those that the transaction has made already are not in the index yet.
+/// Refuses a workspace beyond the limit. Workspaces that the transaction has created are not in the index yet.
 fn check_number(tx: &Write<'_>, directory: &Directory) -> Result<()> {
     let is_new = |target: &Target| {
         target.kind == Kind::Workspace && directory.find_place(&target.id).is_none()
@@ -259,7 +261,7 @@ fn check_number(tx: &Write<'_>, directory: &Directory) -> Result<()> {
     )))
 }
 
-/// On the rows from the parent up: whether there is room for one more below it.
+/// Follows the rows up from the parent, and checks whether one more level below it is allowed.
 fn check_depth(read: &Read, parent: Uid) -> Result<()> {
     let (mut depth, mut above) = (1, Some(parent));
     while let Some(uid) = above {
@@ -277,7 +279,7 @@ fn too_deep() -> Error {
     Error::Conflict(format!("workspaces can be nested {DEPTH_MAX} deep"))
 }
 
-/// Refuses a slug that another workspace has, or had before.
+/// Refuses a slug that another workspace has or had before.
 fn check_slug_free(
     read: &Read,
     directory: &Directory,
@@ -293,7 +295,8 @@ fn check_slug_free(
     names::check_retired(read, directory, caller, kind, &wanted.slug, holder)
 }
 
-/// In the transaction of the change, over the rows as they will be: one root, no circle, no depth beyond the limit.
+/// Checks the tree as it will be after the change, within its transaction: one root, no cycle, and no level beyond
+/// the limit.
 fn check_tree(all: &[Workspace]) -> Result<()> {
     let mut directory = Directory::default();
     directory.put_workspaces(all.to_vec());
@@ -343,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Makes so many workspaces below the root without asking anything.
+    /// Creates this many workspaces below the root without any checks.
     fn fill(fixture: &Fixture, count: usize) {
         let root = fixture
             .app
@@ -372,7 +375,7 @@ mod tests {
         fixture.app.store.write(Durability::Relaxed, write).unwrap();
     }
 
-    /// What the writer's thread has asked of SQLite since it was last looked at.
+    /// The number of SQLite steps of the writer's thread since the last call.
     fn steps(fixture: &Fixture) -> u64 {
         let look = |_: &Write<'_>| Ok(STEPS.replace(0));
         fixture.app.store.write(Durability::Relaxed, look).unwrap()
