@@ -1,5 +1,5 @@
-//! Settings: what flags, environment variables and the settings file say, turned into what they mean. The rest of
-//! the program never sees raw input.
+//! Settings: parses flags, environment variables and the settings file into typed values. The rest of the program never
+//! sees raw input.
 
 mod file;
 pub mod folder;
@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the data is.
+/// The path of the data.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// The data folder: database, pepper, lock and socket
@@ -35,11 +35,11 @@ pub struct DataArgs {
     pub data: PathBuf,
 }
 
-/// How to serve: the table of all settings.
+/// The settings of the server; this is the table of all settings.
 ///
-/// Every field with a variable is a setting: a flag, a variable, and a line of the settings file under the field's
-/// name. Another field here is all that another setting needs; one that SIGHUP puts in force is named in
-/// [`RELOADED`] too.
+/// Every field with an environment variable is a setting: a flag, a variable, and a line of the settings file under the
+/// field's name. To add a setting, add a field here; if SIGHUP applies it to a running server, also add its name to
+/// [`RELOADED`].
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// The address to listen on; port 0 takes any free one
@@ -154,7 +154,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// A span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
+/// A time span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
 fn span_s(text: &str) -> std::result::Result<u64, String> {
     let refused = || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
     let (number, unit) = text
@@ -170,7 +170,7 @@ fn span_s(text: &str) -> std::result::Result<u64, String> {
     let span_s = number.checked_mul(unit_s).filter(|span| *span > 0);
     span_s.ok_or_else(refused)
 }
-/// The settings that SIGHUP puts in force; all others wait for the next start.
+/// The settings that SIGHUP applies; changes to all others take effect at the next start.
 pub const RELOADED: &[&str] = &[
     "allowed_hosts",
     "cors_origins",
@@ -186,7 +186,8 @@ pub const RELOADED: &[&str] = &[
 const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 impl ServeArgs {
-    /// Whom to believe and for whom to answer; warns about settings that open more than they seem to.
+    /// Which proxies are trusted and which hosts are served; logs a warning about settings with unexpected
+    /// consequences.
     pub fn trust(&self) -> Result<Trust> {
         let proxies = match self.trusted_proxies.as_slice() {
             [] => None,
@@ -213,7 +214,7 @@ impl ServeArgs {
         })
     }
 
-    /// Refuses settings that make no sense together.
+    /// Refuses settings that contradict each other.
     pub fn check(&self) -> Result<()> {
         self.check_plain(self.listen)?;
         if let Some(files) = self.tls()? {
@@ -222,7 +223,7 @@ impl ServeArgs {
         self.trust()?;
         self.mounts()?;
         self.console_texts(console::check_texts)?;
-        // A port is what the address for figures is told by.
+        // The server recognises the metrics address by its port.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
             Some(port) if port == self.listen.port() => Err(Error::invalid(
@@ -233,7 +234,7 @@ impl ServeArgs {
         }
     }
 
-    /// Hands the console's words over, if they are in another language than English.
+    /// Passes the console's texts to `take` if they are configured in another language than English.
     pub fn console_texts(&self, take: fn(String) -> Result<()>) -> Result<()> {
         let Some(file) = &self.console_texts else {
             return Ok(());
@@ -245,12 +246,12 @@ impl ServeArgs {
         take(text).map_err(|err| refused(&err))
     }
 
-    /// Where the dialects are to be found.
+    /// Where the dialects are mounted.
     pub fn mounts(&self) -> Result<Mounts> {
         Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
     }
 
-    /// Where certificate and key are, if TLS is spoken.
+    /// The paths of certificate and key, if TLS is configured.
     pub fn tls(&self) -> Result<Option<TlsFiles>> {
         match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
@@ -270,7 +271,7 @@ impl ServeArgs {
         }
     }
 
-    /// Refuses to send secrets readable across a network unless told to.
+    /// Refuses to send secrets unencrypted across a network unless the settings allow it.
     pub fn check_plain(&self, listen: SocketAddr) -> Result<()> {
         if listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some() {
             return Ok(());
@@ -286,12 +287,12 @@ impl ServeArgs {
         ))
     }
 
-    /// The time between writes of usage.
+    /// The time between writes of usage counts.
     pub fn usage_interval(&self) -> Duration {
         Duration::from_secs(self.usage_interval_s)
     }
 
-    /// What of the audit log stays.
+    /// Which audit events are kept.
     pub fn audit_retention(&self) -> Retention {
         Retention {
             days: self.audit_keep_days,
@@ -299,7 +300,7 @@ impl ServeArgs {
         }
     }
 
-    /// What one caller may change.
+    /// How many changes one caller may make.
     pub fn changes_rate(&self) -> Rate {
         Rate {
             per_second: self.changes_per_second,
@@ -307,7 +308,7 @@ impl ServeArgs {
         }
     }
 
-    /// Threads that move requests.
+    /// The number of I/O threads.
     pub fn workers(&self) -> usize {
         self.threads.map_or_else(
             || std::thread::available_parallelism().map_or(2, usize::from),
@@ -316,7 +317,7 @@ impl ServeArgs {
     }
 }
 
-/// One address or range. Checked alone, so that a complaint can name its line.
+/// One address or range. It is checked separately, so that an error can name its line.
 fn proxies(text: &str) -> std::result::Result<String, String> {
     match AddressList::parse("trusted-proxies", [text]) {
         Ok(_) => Ok(text.to_owned()),
@@ -326,7 +327,7 @@ fn proxies(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// A host in the form in which hosts are compared.
+/// A host name in the normalised form that comparisons use.
 fn host(text: &str) -> std::result::Result<String, String> {
     path::host(text)
         .ok_or_else(|| format!("{text:?} is no host name; write latchkey.example, without http://"))
