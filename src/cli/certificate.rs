@@ -1,4 +1,4 @@
-//! `latchkey tls self-signed`: a certificate for the first day, where no authority is at hand.
+//! `latchkey tls self-signed`: creates a certificate for installations without a certificate authority.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::files::Readers;
 use crate::http::server::tls::fingerprint;
 
 const DAY_S: u64 = 24 * 60 * 60;
-/// Its name in the data folder.
+/// The file name in the data folder.
 pub const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
 
@@ -104,7 +104,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
         return Ok(End::Done);
     }
     let (path, key_path) = (path.display(), key_path.display());
-    // A name has to be allowed; addresses and localhost always are.
+    // Names must be listed as allowed hosts; addresses and localhost are always allowed.
     let names: Vec<&str> = hosts
         .iter()
         .map(String::as_str)
@@ -131,7 +131,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
     Ok(End::Done)
 }
 
-/// What the certificate is for: what was asked, and always this machine for itself.
+/// The names in the certificate: those of the arguments, and always localhost and the loopback addresses.
 fn hosts(args: &SelfSignedArgs) -> Result<Vec<String>> {
     let mut hosts = args.host.clone();
     if hosts.is_empty() {
@@ -155,7 +155,7 @@ fn hosts(args: &SelfSignedArgs) -> Result<Vec<String>> {
     Ok(hosts)
 }
 
-/// Begins a day ago: a client's clock may be behind.
+/// The certificate is valid from one day ago, because the clock of a client may be slow.
 fn made(
     hosts: &[String],
     now: Timestamp,

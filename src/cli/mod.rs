@@ -1,7 +1,7 @@
-//! The command line: one subcommand a job, each with examples.
+//! The command line: one subcommand for each task, with examples.
 //!
-//! Besides making and serving a folder, every command is a request of the native API (`ask`) and a way to show its
-//! answer (`show`). None looks into the store by itself.
+//! Except for creating and serving a folder, every command sends requests of the native API (`ask`) and displays the
+//! answers (`show`). No command accesses the store directly.
 
 mod ask;
 mod catalog;
@@ -152,7 +152,7 @@ enum Command {
     Man(generate::man::ManArgs),
 }
 
-/// What serving takes.
+/// The arguments of commands that serve.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RunArgs {
     #[command(flatten)]
@@ -162,12 +162,12 @@ pub struct RunArgs {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// Each setting in force, and where it comes from.
+    /// Each setting in force, and its source.
     #[arg(skip)]
     pub settings: Vec<Setting>,
 }
 
-/// What making a data folder takes.
+/// The arguments of `latchkey init`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct InitArgs {
     #[command(flatten)]
@@ -186,7 +186,7 @@ pub struct InitArgs {
     pub json: bool,
 }
 
-/// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
+/// Runs the command that the arguments select. Exit codes: 0 success, 1 refused or failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     secrecy::close_memory();
     let matches = without_empty(Cli::command()).get_matches();
@@ -197,8 +197,9 @@ pub fn run() -> ExitCode {
     tell(ended)
 }
 
-/// Has root work as the owner of the data folder. What serves is started as its owner, or else refused, and what scans
-/// reads files of many users: it takes those rights when it asks the store.
+/// Makes a command that root runs work with the rights of the owner of the data folder. A command that serves must be
+/// started by the owner and is refused otherwise. `scan` reads files of many users, and takes the owner's rights only
+/// when it accesses the store.
 fn take_rights(matches: &ArgMatches) -> Result<()> {
     let (mut deepest, mut name) = (matches, "");
     while let Some((below, found)) = deepest.subcommand() {
@@ -217,7 +218,7 @@ fn take_rights(matches: &ArgMatches) -> Result<()> {
 
 /// The arguments with which a server runs.
 ///
-/// Reads flags, variables and the settings file again each time.
+/// Each call reads the flags, the environment variables and the settings file again.
 fn settled() -> crate::error::Result<RunArgs> {
     let typed: Vec<_> = std::env::args_os().collect();
     let settled = settle(&Cli::command(), &typed)?;

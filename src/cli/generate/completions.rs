@@ -1,4 +1,4 @@
-//! `latchkey completions`: scripts that let a shell complete what is typed.
+//! `latchkey completions`: scripts for the command-line completion of shells.
 
 use crate::cli::failure::{End, Result};
 use crate::cli::show::print_bytes;

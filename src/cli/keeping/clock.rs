@@ -1,4 +1,4 @@
-//! `latchkey clock`: what counts as now, and the correction of a recorded time that is wrong.
+//! `latchkey clock`: the current time of the server, and the correction of a wrong recorded time.
 
 use crate::cli::ask::{Answer, Server, Target};
 use crate::cli::failure::{End, Result};
@@ -45,7 +45,7 @@ pub struct AcceptArgs {
     yes: bool,
 }
 
-/// What was done, or would be.
+/// What was done, or would be done.
 #[derive(Deserialize)]
 struct Accepted {
     changed: bool,
@@ -140,7 +140,7 @@ fn told(args: &AcceptArgs, answer: &Answer, accepted: &Accepted, done: &str) -> 
 }
 
 impl Accepted {
-    /// Whether there is something to do.
+    /// Whether the correction would change anything.
     fn is_needed(&self) -> bool {
         let moves = self.keys_issued.iter().any(|key| key.ends_at.is_some());
         self.before.state != "in_step"
@@ -150,7 +150,7 @@ impl Accepted {
             || self.sessions_ended + self.codes_reset > 0
     }
 
-    /// What the correction does, a line each.
+    /// The effects of the correction, one on each line.
     fn lines(&self, done: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let mut list = |count: usize, keys: &[Key], what: String, of: &dyn Fn(&Key) -> String| {

@@ -1,4 +1,4 @@
-//! `latchkey policy`: the rules that keys live by.
+//! `latchkey policy`: manages policies, the rules for keys.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -90,7 +90,7 @@ fn show(args: &PolicyArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Creates or edits: which of the two is told by whether the name is there.
+/// Creates the policy if no policy has its name, otherwise edits that policy.
 fn put(args: &PutArgs) -> Result<End> {
     let shown = args.file.display();
     let mut policy: Map<String, Value> = serde_json::from_slice(&typed::whole(&args.file)?)

@@ -1,4 +1,4 @@
-//! `latchkey user`: people and service accounts.
+//! `latchkey user`: manages users, who may be people or service accounts.
 
 use super::workspace::Switch;
 use crate::cli::ask::{Answer, Server, Target};
@@ -293,13 +293,13 @@ fn disable(args: &DisableArgs) -> Result<End> {
     ownerless(&args.common, &answer, args.end_keys)
 }
 
-/// The part of an answer that names keys.
+/// The part of an answer that lists keys without an owner.
 #[derive(Deserialize)]
 struct Ownerless {
     ownerless_keys: Vec<Object>,
 }
 
-/// Names the management keys without an owner that a user made.
+/// Prints the management keys without an owner that a user created.
 fn ownerless(common: &Common, answer: &Answer, ended: bool) -> Result<End> {
     if common.json {
         print(&answer.text())?;

@@ -1,4 +1,4 @@
-//! `latchkey workspace`: the tree that keys live in.
+//! `latchkey workspace`: manages the tree of workspaces.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -115,7 +115,7 @@ pub fn run(command: &WorkspaceCommand) -> Result<End> {
     }
 }
 
-/// What a switch is turned to.
+/// The new state of a user or a workspace.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Switch {
     Off,
@@ -123,7 +123,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// The body that turns a user or a workspace to this.
+    /// The request body that sets this state.
     pub fn body(self) -> Body {
         Body::default().with("enabled", Some(self == Switch::On))
     }

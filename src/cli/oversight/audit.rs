@@ -1,4 +1,4 @@
-//! `latchkey audit`: reading the log, taking it away, and proving that nobody has changed it.
+//! `latchkey audit`: reads, exports, prunes and verifies the audit log.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -20,9 +20,9 @@ const COLUMNS: &[Column] = &[
     Column { heading: "SOURCE",  member: "source" },
 ];
 
-/// Events that a list shows if nobody says more.
+/// The default number of events in a list.
 const EVENTS_SHOWN: u64 = 100;
-/// The longest page of the server.
+/// The maximum page length of the server.
 const PAGE_MAX: u64 = 500;
 
 /// Read, export and verify the audit log.
@@ -63,7 +63,7 @@ pub struct PruneArgs {
     common: Common,
 }
 
-/// How much goes, in one of two ways.
+/// How many events to remove: exactly one of the two options.
 #[derive(clap::Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 struct CutArgs {
@@ -75,7 +75,7 @@ struct CutArgs {
     keep: Option<u64>,
 }
 
-/// Which events.
+/// A filter of events.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Which {
     /// Who: key:ID, user:NAME, local:UID or system
@@ -183,7 +183,7 @@ fn list(args: &ListArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Page after page as the server writes them; what is out is out, so memory holds one page only.
+/// Exports page by page and prints each page immediately, so that memory holds only one page.
 fn export(args: &ExportArgs) -> Result<End> {
     let format = match args.format {
         Format::Csv => "csv",

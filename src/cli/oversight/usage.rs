@@ -1,4 +1,4 @@
-//! `latchkey usage`: how often a key was used, and what it was told.
+//! `latchkey usage`: how often a key was used, and with which verdicts.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Result};
@@ -11,7 +11,7 @@ const COLUMNS: &[Column] = &[
     Column { heading: "COUNT",   member: "count" },
 ];
 
-/// Which key, and which time.
+/// The key and the period.
 #[derive(clap::Args, Clone, Debug)]
 pub struct UsageArgs {
     /// The key's id
