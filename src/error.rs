@@ -1,41 +1,41 @@
 //! The one error type: everything that can go wrong, as far as any client can act on it.
 //!
-//! There is no HTTP in here: each dialect renders these in its own words with an exhaustive `match`.
-//! A refused key is not an error but a verdict (`domain::verdict`).
+//! This module contains no HTTP: each dialect renders these errors in its own format, with an exhaustive `match`. A
+//! refused key is not an error but a verdict (`domain::key::verdict`).
 
-/// What every fallible function of the crate returns.
+/// The result of every fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a request could not be carried out. Variants are alphabetical.
 #[derive(Debug)]
 pub enum Error {
-    /// The state of the store forbids it; the sentence says what and what to do.
+    /// The state of the store does not allow it; the sentence gives the reason and the remedy.
     Conflict(String),
-    /// A known caller who may not do this; the sentence names what is missing.
+    /// The caller is known and may not do this; the sentence names the missing permission.
     Forbidden(String),
     /// The cause is for the log; a client sees only the request id.
     Internal(Box<dyn std::error::Error + Send + Sync>),
-    /// One member of the request has a value that is refused.
+    /// One member of the request has an invalid value.
     Invalid { field: String, reason: String },
-    /// A process of this machine asks without a credential, and lacks nothing but the header that says so.
+    /// A process on this machine sends no credential, and only the header that marks local requests is missing.
     LocalHeaderMissing,
     /// The request as a whole cannot be read: not JSON, two credentials, unknown parameter.
     Malformed(String),
     /// The path exists, the method does not; `allow` lists those that do.
     MethodNotAllowed { allow: String },
-    /// The `Host` names a server that this is not (DNS rebinding).
+    /// The `Host` header names a host that this server does not serve (DNS rebinding).
     Misdirected,
-    /// Absent, or not visible to the caller: the two are told alike.
+    /// Absent, or not visible to the caller: the answers do not differ.
     NotFound(&'static str),
-    /// The body is larger than the route takes.
+    /// The body is larger than the route accepts.
     TooLarge { limit_bytes: usize },
     /// Too many requests, changes or failed attempts to sign in; try again after so many seconds.
     TooMany { retry_after_s: u64 },
-    /// No credential, or one that is no good; never says which.
+    /// The credential is missing or not accepted; the answer never says which.
     Unauthenticated,
-    /// The store cannot be written or read just now (disk full, locked, busy).
+    /// The store cannot be written or read at the moment (disk full, locked, busy).
     Unavailable(String),
-    /// The body has a content type that the route does not read; the text names the one it does.
+    /// The route does not support the content type of the body; the text names the supported one.
     UnsupportedMediaType(&'static str),
 }
 
@@ -45,7 +45,7 @@ impl Error {
         Error::Internal(cause.into())
     }
 
-    /// A member's value is refused, with the reason as a sentence part ("must be …").
+    /// The value of a member is refused; the reason is part of a sentence ("must be …").
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Error {
         Error::Invalid {
             field: field.into(),
