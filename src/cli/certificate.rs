@@ -28,7 +28,7 @@ const KEY: &str = "tls-key.pem";
 
 #[derive(Debug, Subcommand)]
 pub enum TlsCommand {
-    /// Make a key and a certificate that it signs itself, and print the fingerprint to compare
+    /// Create a key and a self-signed certificate, and print the fingerprint to compare
     #[command(
         after_help = "Clients trust the certificate itself: copy it to them, or compare its fingerprint once.\n\n\
                       Examples:\n  latchkey tls self-signed --data /var/lib/latchkey --host keys.example --host 10.0.0.5\n  \
@@ -42,10 +42,10 @@ pub enum TlsCommand {
 pub struct SelfSignedArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// A name or address that clients use for this server; several times for several [default: this machine's name]
+    /// A name or address that clients use for this server; repeat it for several [default: this machine's name]
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// How long it is good
+    /// How many days the certificate is valid
     #[arg(long, default_value_t = 397, value_parser = clap::value_parser!(u64).range(1..=825), value_name = "DAYS")]
     days: u64,
     /// Where to write the certificate [default: tls-certificate.pem in the data folder]

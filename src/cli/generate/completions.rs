@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct CompletionsArgs {
-    /// The shell to write it for
+    /// The shell to write the script for
     #[arg(value_enum)]
     shell: Shell,
 }

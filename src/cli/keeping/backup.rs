@@ -20,7 +20,8 @@ const LOOK: Duration = Duration::from_millis(300);
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct BackupArgs {
-    /// Where to write it; the server does, or else this command. Without it, the folder `backups` beside the database
+    /// Where to write the backup; the server writes it if it can, otherwise this command does. By default, the folder
+    /// `backups` next to the database
     file: Option<PathBuf>,
     #[command(flatten)]
     common: Common,

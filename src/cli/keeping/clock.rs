@@ -19,11 +19,12 @@ pub struct ClockArgs {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum ClockCommand {
-    /// Say that this machine's date is right: the recorded time becomes the date, be it later or earlier
+    /// Confirm that this machine's date is right: the recorded time is set to the date, whether that is later or
+    /// earlier
     ///
-    /// Where the recorded time was too late, keys that had ended by it and not by the right date are disabled, keys that
-    /// were issued meanwhile keep their length of life and end earlier, and sessions that were begun meanwhile end. All
-    /// of it is listed first. Only the administrator of the machine can do this; it is in the audit log.
+    /// If the recorded time was too late, keys that had expired by it but not by the right date are disabled, keys that
+    /// were issued meanwhile keep their lifetime and expire earlier, and sessions that began meanwhile end. The command
+    /// lists all of this first. Only the administrator of the machine can do this, and it is recorded in the audit log.
     #[command(
         after_help = "Examples:\n  latchkey clock accept --dry-run\n  latchkey clock accept --yes --data /var/lib/latchkey --json"
     )]
@@ -37,10 +38,10 @@ pub struct AcceptArgs {
     /// Only list what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Accept a date before this version was released, or more than five years after it
+    /// Accept a date before the release of this version, or more than five years after it
     #[arg(long)]
     implausible: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }

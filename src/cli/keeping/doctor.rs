@@ -26,11 +26,11 @@ pub struct DoctorArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum DoctorCommand {
-    /// Accept what was changed past Latchkey as it is now, after you have looked at it
+    /// Accept an object that was changed outside Latchkey, after you have examined it
     ///
-    /// What does not fit its seal opens nothing: keys, users and workspaces are disabled, keys of such a policy are
-    /// refused, such a catalog is empty, and such a session has ended. This seals it as it is, records that in the audit
-    /// log, and says how to enable it.
+    /// An object that does not match its seal grants nothing: keys, users and workspaces are disabled, keys of such a
+    /// policy are refused, such a catalog is empty, and such a session has ended. This command seals the object as it
+    /// is, records that in the audit log, and prints how to enable it.
     #[command(
         after_help = "Examples:\n  latchkey doctor accept key k3J9aQ0xZb && latchkey key enable k3J9aQ0xZb\n  \
                       latchkey doctor accept user alice\n  latchkey doctor accept policy standard --data /var/lib/latchkey"
@@ -40,9 +40,9 @@ enum DoctorCommand {
 
 #[derive(clap::Args, Clone, Debug)]
 struct AcceptArgs {
-    /// What it is: catalog, key, policy, session, user or workspace
+    /// The kind of the object: catalog, key, policy, session, user or workspace
     kind: String,
-    /// Its name, slug or id, as doctor names it
+    /// Its name, slug or id, as doctor prints it
     id: String,
     #[command(flatten)]
     common: Common,

@@ -26,13 +26,13 @@ pub struct RestoreArgs {
     file: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// The file of tombstones to go by, if the one in the data folder is lost and there is a copy of it
+    /// The file of tombstones to use, if the one in the data folder is lost and there is a copy of it
     #[arg(long, value_name = "FILE")]
     tombstones: Option<PathBuf>,
-    /// Leave counted keys the uses that the backup gives them, although some may have been spent since
+    /// Keep the uses that counted keys have in the backup, although some may have been spent since
     #[arg(long)]
     keep_uses: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     /// Print one JSON line instead of text

@@ -15,7 +15,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Save pepper and sealing key under a passphrase, and put them back.
+/// Save pepper and sealing key under a passphrase, and restore them.
 #[derive(Debug, Subcommand)]
 pub enum SecretsCommand {
     /// Write pepper and sealing key to a file that only the passphrase opens
@@ -28,7 +28,7 @@ pub enum SecretsCommand {
                       latchkey secrets backup secrets.locked --passphrase-file /run/passphrase"
     )]
     Backup(SecretsArgs),
-    /// Put pepper and sealing key back from such a file; replaces nothing that is there
+    /// Restore pepper and sealing key from such a file; existing files are never replaced
     #[command(
         after_help = "Examples:\n  latchkey secrets restore /media/usb/latchkey-secrets --data /var/lib/latchkey"
     )]
@@ -37,7 +37,7 @@ pub enum SecretsCommand {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct SecretsArgs {
-    /// The file under the passphrase
+    /// The file that the passphrase protects
     file: PathBuf,
     /// A file whose first line is the passphrase; otherwise it is typed or piped in
     #[arg(long, value_name = "FILE")]

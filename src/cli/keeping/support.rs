@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct SupportArgs {
-    /// Where to write it
+    /// Where to write the bundle
     file: PathBuf,
     #[command(flatten)]
     data: DataArgs,

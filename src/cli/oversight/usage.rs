@@ -16,10 +16,10 @@ const COLUMNS: &[Column] = &[
 pub struct UsageArgs {
     /// The key's id
     id: String,
-    /// From when on, such as 2027-01-31T00:00:00Z [default: 24 hours before the end]
+    /// The start, such as 2027-01-31T00:00:00Z [default: 24 hours before the end]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Until when [default: now]
+    /// The end [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     #[command(flatten)]
