@@ -1,6 +1,6 @@
-//! Latchkey: an API-key server in one file. ARCHITECTURE.md is the map.
+//! Latchkey: an API-key server in one executable. ARCHITECTURE.md describes its structure.
 
-// Clippy looks at the program without its tests too: what clippy.toml forbids is forbidden there alone.
+// Clippy also checks the program without its tests, so the rules of clippy.toml still apply to all other code.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod cli;
@@ -18,7 +18,7 @@ use cli::log_line::LogLine;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Without RUST_LOG the level alone decides, which the settings say and can change.
+    // Without RUST_LOG only the log level of the settings decides, which can change while the server runs.
     let finely = std::env::var_os("RUST_LOG").is_some();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("trace"))
         .target(env_logger::Target::Pipe(Box::<LogLine>::default()))

@@ -1,20 +1,20 @@
-//! Tests of the source tree's shape: layers, homes of third-party crates, words, headings, the map.
+//! Tests of the structure of the source tree: layers, homes of third-party crates, words, headings, the map.
 //!
-//! The shape is what keeps the security model readable in one sitting; whoever changes it changes these tables first.
+//! This structure keeps the security model readable; to change the structure, change these tables first.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::path::PathBuf;
 
-/// A module may use those of a lower rank and itself. `main`, `cli` and `config` see all.
+/// A module may use modules of a lower rank and itself. `main`, `cli` and `config` may use all.
 #[rustfmt::skip]
 const RANKS: &[(&str, u8)] = &[
     ("error", 0), ("domain", 1), ("files", 1), ("store", 2), ("index", 2), ("ops", 3), ("http", 4), ("dialects", 5), ("console", 5),
     ("config", 6), ("cli", 7),
 ];
 
-/// Where each third-party crate may be named. `log` is at home everywhere above `domain`.
+/// The files in which each third-party crate may be used. `log` may be used everywhere above `domain`.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
@@ -58,14 +58,14 @@ const HOMES: &[(&str, &[&str])] = &[
     ("yaml_rust2",     &["src/http/bodies/openapi/"]),
 ];
 
-/// Words of the systems whose formats dialects speak: nothing below the dialects knows them.
+/// The names of the systems whose formats the dialects implement; lower layers must not contain them.
 const DIALECT_WORDS: &[&str] = &["aware", "awaretrain", "adverity", "vspc", "veeam"];
 
-/// The longest file, its unit tests included. Most have 100 to 300 lines.
+/// The maximum length of a file with its unit tests. Most files have 100 to 300 lines.
 const LINES_MAX: usize = 600;
 
 struct Source {
-    /// With slashes, from the top of the tree.
+    /// Separated by slashes, relative to the top of the tree.
     path: String,
     text: String,
 }
@@ -209,10 +209,10 @@ fn the_map_names_every_folder() {
     }
 }
 
-/// The only file that may have unsafe code; its heading says why.
+/// The only file that may contain unsafe code; its heading gives the reason.
 const UNSAFE_FILE: &str = "src/http/server/heap.rs";
 
-/// The compiler refuses unsafe code wherever it is not allowed by name.
+/// The compiler refuses unsafe code except where an attribute allows it.
 #[test]
 fn unsafe_code_is_allowed_in_one_file() {
     let files = sources("src");
@@ -237,7 +237,7 @@ fn unsafe_code_is_denied_and_the_release_unwinds() {
     }
 }
 
-/// A file that is said to cover a case names its number behind the word "attacks".
+/// A file that covers a case must contain the number of the case after the word "attacks".
 #[test]
 fn attacks_are_covered_where_the_list_says() {
     let list = fs::read_to_string("tests/server/ATTACKS.md").unwrap();
@@ -285,7 +285,7 @@ fn module_of(path: &str) -> &str {
     path.split('/').nth(1).unwrap().trim_end_matches(".rs")
 }
 
-/// The identifiers that follow a text.
+/// The identifiers that follow each occurrence of `before`.
 fn words_after<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(before).skip(1).filter_map(|rest| {
         let end = rest
@@ -295,7 +295,7 @@ fn words_after<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a s
     })
 }
 
-/// Whether code names a path as such, and not as the end of a longer one.
+/// Whether the code contains a path that is not the end of a longer one.
 fn mentions(code: &str, path: &str) -> bool {
     code.match_indices(path).any(|(at, _)| {
         let before = code[..at].chars().next_back();
@@ -321,7 +321,7 @@ fn sources(folder: &str) -> Vec<Source> {
     found
 }
 
-/// A folder and all below it.
+/// A folder and all folders below it.
 fn folders(folder: &str) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from(folder)];
     let mut next = 0;

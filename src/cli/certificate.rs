@@ -1,4 +1,4 @@
-//! `latchkey tls self-signed`: a certificate for the first day, where no authority is at hand.
+//! `latchkey tls self-signed`: creates a certificate for installations without a certificate authority.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ use crate::files::Readers;
 use crate::http::server::tls::fingerprint;
 
 const DAY_S: u64 = 24 * 60 * 60;
-/// Its name in the data folder.
+/// The file name in the data folder.
 pub const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
 
 #[derive(Debug, Subcommand)]
 pub enum TlsCommand {
-    /// Make a key and a certificate that it signs itself, and print the fingerprint to compare
+    /// Create a key and a self-signed certificate, and print the fingerprint to compare
     #[command(
         after_help = "Clients trust the certificate itself: copy it to them, or compare its fingerprint once.\n\n\
                       Examples:\n  latchkey tls self-signed --data /var/lib/latchkey --host keys.example --host 10.0.0.5\n  \
@@ -42,10 +42,10 @@ pub enum TlsCommand {
 pub struct SelfSignedArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// A name or address that clients use for this server; several times for several [default: this machine's name]
+    /// A name or address that clients use for this server; repeat it for several [default: this machine's name]
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// How long it is good
+    /// How many days the certificate is valid
     #[arg(long, default_value_t = 397, value_parser = clap::value_parser!(u64).range(1..=825), value_name = "DAYS")]
     days: u64,
     /// Where to write the certificate [default: tls-certificate.pem in the data folder]
@@ -104,7 +104,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
         return Ok(End::Done);
     }
     let (path, key_path) = (path.display(), key_path.display());
-    // A name has to be allowed; addresses and localhost always are.
+    // Names must be listed as allowed hosts; addresses and localhost are always allowed.
     let names: Vec<&str> = hosts
         .iter()
         .map(String::as_str)
@@ -131,7 +131,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
     Ok(End::Done)
 }
 
-/// What the certificate is for: what was asked, and always this machine for itself.
+/// The names in the certificate: those of the arguments, and always localhost and the loopback addresses.
 fn hosts(args: &SelfSignedArgs) -> Result<Vec<String>> {
     let mut hosts = args.host.clone();
     if hosts.is_empty() {
@@ -155,7 +155,7 @@ fn hosts(args: &SelfSignedArgs) -> Result<Vec<String>> {
     Ok(hosts)
 }
 
-/// Begins a day ago: a client's clock may be behind.
+/// The certificate is valid from one day ago, because the clock of a client may be slow.
 fn made(
     hosts: &[String],
     now: Timestamp,

@@ -1,26 +1,26 @@
-//! How a command ends: well, with findings, or with a sentence for whoever sits at the terminal.
+//! How a command ends: successfully, with findings, or with an error message for the user.
 
 use crate::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// What every command returns.
+/// The result of every command.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// The end of a command that did what it was asked.
+/// The end of a successful command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
     Done,
-    /// What was looked for, and would better not be there, is there: scripts get 1.
+    /// The command found what it was looking for, and this is a problem: the exit code is 1.
     Found,
 }
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server or the machine refused; the sentence says what and what to do.
+    /// The server or the machine refused; the sentence gives the reason and the remedy.
     Refused(String),
-    /// The arguments make no sense together.
+    /// The arguments contradict each other.
     Usage(String),
 }
 
@@ -33,14 +33,14 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(err: Error) -> Failure {
         match err {
-            // Here, unlike in an answer to a client, the cause of an internal error is of use.
+            // Unlike in an answer to a client, the cause of an internal error is useful here.
             Error::Internal(cause) => Failure::Refused(cause.to_string()),
             other => Failure::Refused(other.to_string()),
         }
     }
 }
 
-/// Tells the end: 0 done, 1 refused, failed or found, 2 usage.
+/// Prints an error and returns the exit code: 0 for success, 1 for a refusal, a failure or findings, 2 for wrong usage.
 pub fn tell(ended: Result<End>) -> ExitCode {
     match ended {
         Ok(End::Done) => ExitCode::SUCCESS,
@@ -56,7 +56,7 @@ pub fn tell(ended: Result<End>) -> ExitCode {
     }
 }
 
-/// Unlike `eprintln!`, this does not panic when nobody reads it.
+/// Unlike `eprintln!`, this does not panic if standard error is closed.
 fn complain(sentence: &str) {
     let _ = writeln!(std::io::stderr(), "latchkey: {sentence}");
 }

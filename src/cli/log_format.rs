@@ -1,8 +1,8 @@
-//! What a log line looks like: text, or one JSON object an event; and what is said once for many that are alike.
+//! The format of log lines: text, or one JSON object for each event. Repeated lines are counted instead of written.
 //!
-//! A fault that lasts says the same thing again and again, and would fill a disk that is full already. Of warnings
-//! and errors that differ in numbers and ids alone, the first [`TOLD_MAX`] of a while are written, the others are
-//! counted; the count follows when the while is over ([`tell_folded`]).
+//! A lasting fault causes the same line again and again, which would fill a disk that may be full already. Of warnings
+//! and errors that differ only in numbers and ids, the first [`TOLD_MAX`] within a period are written and the others
+//! are counted; their count is written when the period is over ([`tell_folded`]).
 
 use crate::domain::locks::lock;
 use env_logger::fmt::Formatter;
@@ -16,18 +16,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Lines of one kind that are written in one while.
+/// How many lines of one kind are written within one period.
 const TOLD_MAX: u64 = 3;
-/// How long such a while is.
+/// The length of a period.
 const WHILE: Duration = Duration::from_secs(10);
-/// Kinds that are remembered at once; beyond them, lines are written as they come.
+/// How many kinds are remembered at once; lines of further kinds are always written.
 const KINDS_MAX: usize = 512;
 
 static JSON: AtomicBool = AtomicBool::new(false);
 static FOLDS: Mutex<Option<HashMap<u64, Fold>>> = Mutex::new(None);
 
 thread_local! {
-    /// How many lines the one that is being written stands for.
+    /// How many events the current line stands for.
     static COUNT: Cell<u64> = const { Cell::new(1) };
 }
 
@@ -41,19 +41,19 @@ struct Fold {
     last: String,
 }
 
-/// One event, for programs.
+/// One event as JSON.
 #[derive(Serialize)]
 struct EventBody<'a> {
     at: String,
     level: &'static str,
     target: &'a str,
     message: &'a str,
-    /// How many events this one stands for, if more than itself.
+    /// How many events this line stands for, if more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
 }
 
-/// From now on, lines are JSON or text.
+/// Selects JSON or text for the following lines.
 pub fn set_json(json: bool) {
     JSON.store(json, Ordering::Relaxed);
 }
@@ -70,7 +70,7 @@ pub fn write(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     out.write_all(line.as_bytes())
 }
 
-/// Writes the counts of what was left out in whiles that are over.
+/// Writes the counts of the lines that were left out in periods that are over.
 pub fn tell_folded() {
     for (fold, untold) in take_untold(Instant::now()) {
         COUNT.set(untold);
@@ -133,7 +133,7 @@ fn take_untold(now: Instant) -> Vec<(Fold, u64)> {
             ..*fold
         };
         told.push((copy, fold.untold));
-        // The next while begins with nothing to spare: what goes on is told once a while.
+        // In the next period no single line is written: a lasting fault causes one line in each period.
         fold.since = now;
         fold.told = TOLD_MAX;
         fold.untold = 0;
@@ -142,7 +142,7 @@ fn take_untold(now: Instant) -> Vec<(Fold, u64)> {
     told
 }
 
-/// What lines have in common that differ in numbers and ids alone.
+/// A hash of what lines have in common if they differ only in numbers and ids.
 fn kind(target: &str, message: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     target.hash(&mut hasher);
@@ -152,7 +152,7 @@ fn kind(target: &str, message: &str) -> u64 {
     hasher.finish()
 }
 
-/// One line with its end. Nothing in it can end it early, or move the cursor of a terminal (attacks 201).
+/// One line with its line end. No character in it can end it early, or move the cursor of a terminal (attacks 201).
 fn line(at: &str, level: Level, target: &str, message: &str, count: u64) -> String {
     let many = (count > 1).then_some(count);
     if !JSON.load(Ordering::Relaxed) {
@@ -177,8 +177,8 @@ fn line(at: &str, level: Level, target: &str, message: &str, count: u64) -> Stri
     line
 }
 
-/// The text with everything escaped that is not meant to be read: control characters, ends of lines and paragraphs,
-/// marks that turn the direction of text.
+/// The text with special characters escaped: control characters, line and paragraph separators, and marks that change
+/// the direction of text.
 fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,15 +1,16 @@
-//! Log lines to standard error, never waiting for whoever reads them.
+//! Writes log lines to standard error without ever waiting for the process that reads them.
 //!
-//! A reader that has stopped (a full pipe) would otherwise stop the threads that log, which is all of them
-//! (attacks 247). What cannot be written at once is dropped and counted; the count follows when there is room.
+//! Otherwise a reader that has stopped (a full pipe) would block every thread that logs, which is all of them
+//! (attacks 247). Lines that cannot be written immediately are dropped and counted; the count is written when there
+//! is room again.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Write};
 
-/// A pipe that can be written to takes so many bytes without waiting (PIPE_BUF).
+/// If a pipe is ready for writing, it accepts at least this many bytes without blocking (PIPE_BUF).
 const CHUNK_BYTES: usize = 4096;
 
-/// Standard error for the logger, which hands over one line a time and lets one thread in.
+/// Standard error for the logger, which passes one line at a time, from one thread at a time.
 #[derive(Default)]
 pub struct LogLine {
     dropped: u64,
@@ -34,7 +35,7 @@ impl Write for LogLine {
     }
 }
 
-/// `false` if writing would have to wait.
+/// `false` if writing would block.
 fn write_at_once(chunk: &[u8]) -> bool {
     let stderr = io::stderr();
     let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -43,7 +44,7 @@ fn write_at_once(chunk: &[u8]) -> bool {
         tv_nsec: 0,
     };
     let is_ready = matches!(poll(&mut asked, Some(&at_once)), Ok(1..));
-    // An output that was closed takes nothing, and that is no reason to come back.
+    // A closed standard error accepts nothing, and trying again would not help.
     if is_ready {
         let _ = stderr.lock().write_all(chunk);
     }

@@ -1,7 +1,7 @@
-//! The command line: one subcommand a job, each with examples.
+//! The command line: one subcommand for each task, with examples.
 //!
-//! Besides making and serving a folder, every command is a request of the native API (`ask`) and a way to show its
-//! answer (`show`). None looks into the store by itself.
+//! Except for creating and serving a folder, every command sends requests of the native API (`ask`) and displays the
+//! answers (`show`). No command accesses the store directly.
 
 mod ask;
 mod catalog;
@@ -41,26 +41,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a data folder and show its secrets, without serving
+    /// Create a data folder and print its secrets, without serving
     #[command(
         after_help = "Examples:\n  latchkey init --data /var/lib/latchkey\n  latchkey init --data ./load-test --keys 100000 --secrets secrets.txt"
     )]
     Init(InitArgs),
-    /// Make a data folder if there is none, show its secrets once, and serve
+    /// Create a data folder if there is none, print its secrets once, and serve
     #[command(
         after_help = "Examples:\n  latchkey quickstart\n  latchkey quickstart --data ./demo --listen 127.0.0.1:0 --json"
     )]
     Quickstart(RunArgs),
-    /// Serve a data folder that `init` or `quickstart` has made
+    /// Serve a data folder that `init` or `quickstart` has created
     ///
-    /// Each setting is a flag, a variable LATCHKEY_… or a line of the settings file; a flag outranks a variable,
-    /// and a variable the file. SIGHUP reads them again: TLS files, trusted proxies, allowed hosts, origins and the
-    /// log level change at once, the others at the next start.
+    /// Each setting is a flag, a variable LATCHKEY_… or a line of the settings file; a flag takes precedence over a
+    /// variable, and a variable over the file. On SIGHUP the server reads them again: TLS files, trusted proxies,
+    /// allowed hosts, origins and the log level change immediately, the others at the next start.
     #[command(
         after_help = "Examples:\n  latchkey serve --data /var/lib/latchkey\n  latchkey serve --listen 10.0.0.5:8420 --tls-certificate keys.pem --tls-key keys-key.pem\n  latchkey serve --config /etc/latchkey/latchkey.toml\n  latchkey serve --listen 10.0.0.5:8420 --allow-plain-http --trusted-proxies 10.0.0.4\n  latchkey serve --mount vspc=console.example --mount awaretrain=/train --mount aware=off"
     )]
     Serve(RunArgs),
-    /// Check the settings, and show each with where it comes from, without serving
+    /// Check the settings, and print each with its source, without serving
     #[command(
         after_help = "Examples:\n  latchkey check-config --config /etc/latchkey/latchkey.toml\n  LATCHKEY_LISTEN=10.0.0.5:8420 latchkey check-config --json"
     )]
@@ -88,12 +88,12 @@ enum Command {
         after_help = "Examples:\n  latchkey usage k3J9aQ0xZb\n  latchkey usage k3J9aQ0xZb --since 2027-01-01T00:00:00Z --json"
     )]
     Usage(oversight::usage::UsageArgs),
-    /// Make a whole copy of the database, while the server runs or not
+    /// Make a complete copy of the database, whether the server runs or not
     #[command(
         after_help = "Examples:\n  latchkey backup\n  latchkey backup /mnt/backups/latchkey-monday.db --data /var/lib/latchkey"
     )]
     Backup(keeping::backup::BackupArgs),
-    /// Put a backup in the place of the database; what was deleted or disabled since stays so
+    /// Replace the database by a backup; what was deleted or disabled since stays so
     #[command(
         after_help = "The server must be stopped. The old database is kept beside; sessions end. What was narrowed since the \
                       backup is closed until you have looked at it, and is listed.\n\n\
@@ -101,7 +101,7 @@ enum Command {
                       latchkey restore monday.db --tombstones /mnt/backups/tombstones --yes --json"
     )]
     Restore(keeping::restore::RestoreArgs),
-    /// Show what counts as now, and correct a recorded time that is wrong
+    /// Show the current time of the server, and correct a wrong recorded time
     #[command(
         after_help = "Now is the later of this machine's date and the recorded time, which goes on. A date that has fallen back \
                       changes nothing; one that is far ahead counts, but is recorded only when it has lasted, or when it is \
@@ -109,7 +109,7 @@ enum Command {
                       latchkey clock accept --yes"
     )]
     Clock(keeping::clock::ClockArgs),
-    /// Ask whether all is well: one line a question, with what to do; exits 1 if something is wrong
+    /// Check the health of the server: one line for each check, with advice; exits 1 if a check fails
     #[command(
         after_help = "Reads the whole database and every event. Works while the server runs and while it does not.\n\n\
                       What somebody has changed in the database past Latchkey is closed; doctor names it, and `doctor accept` \
@@ -117,16 +117,16 @@ enum Command {
                       Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor accept key k3J9aQ0xZb\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
     )]
     Doctor(keeping::doctor::DoctorArgs),
-    /// Write a file for whoever helps: findings, figures, recent events; no secret and no digest
+    /// Write a file for support: check results, statistics, recent events; no secret and no digest
     #[command(
         after_help = "Names of users, keys and workspaces are not in it; ids, addresses and times of events are. Read it before \
                       you send it: it is text.\n\nExamples:\n  latchkey support-bundle bundle.json --data /var/lib/latchkey"
     )]
     SupportBundle(keeping::support::SupportArgs),
-    /// Save pepper and sealing key under a passphrase, and put them back
+    /// Save pepper and sealing key under a passphrase, and restore them
     #[command(subcommand)]
     Secrets(keeping::secrets::SecretsCommand),
-    /// Find secrets in files, and whose they are; exits 1 if there are any
+    /// Find secrets in files, and the keys that they belong to; exits 1 if there are any
     #[command(
         after_help = "Secrets are known by their shape and checksum; they are never printed. Left out is what .ignore and \
                       .gitignore files, .git/info/exclude and your own git/ignore leave out, but for what PATH names; \
@@ -135,7 +135,7 @@ enum Command {
                       git diff --cached | latchkey scan -"
     )]
     Scan(scan::ScanArgs),
-    /// Make a TLS certificate for the first day
+    /// Create a TLS certificate for use without a certificate authority
     #[command(subcommand)]
     Tls(certificate::TlsCommand),
     /// Write a script that lets a shell complete commands
@@ -152,33 +152,33 @@ enum Command {
     Man(generate::man::ManArgs),
 }
 
-/// What serving takes.
+/// The arguments of commands that serve.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RunArgs {
     #[command(flatten)]
     pub data: DataArgs,
-    /// The settings file, in TOML; by default latchkey.toml in the data folder, if it is there
+    /// The settings file, in TOML; by default latchkey.toml in the data folder, if it exists
     #[arg(long, env = "LATCHKEY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// Each setting in force, and where it comes from.
+    /// Each setting in force, and its source.
     #[arg(skip)]
     pub settings: Vec<Setting>,
 }
 
-/// What making a data folder takes.
+/// The arguments of `latchkey init`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct InitArgs {
     #[command(flatten)]
     pub data: DataArgs,
-    /// Also make so many keys without limits, for measurements
+    /// Also create so many keys without limits, for measurements
     #[arg(long, value_name = "N", requires = "secrets")]
     pub keys: Option<u64>,
-    /// Give the owner no password: `serve` prints a code with which it is set in the console
+    /// Give the owner no password: `serve` prints a code that sets it in the console
     #[arg(long)]
     pub setup: bool,
-    /// Where to write the secrets of those keys, one a line
+    /// Where to write the secrets of those keys, one on each line
     #[arg(long, value_name = "FILE", requires = "keys")]
     pub secrets: Option<PathBuf>,
     /// Print one JSON line instead of text
@@ -186,7 +186,7 @@ pub struct InitArgs {
     pub json: bool,
 }
 
-/// Runs what the arguments say. Exit codes: 0 done, 1 refused or failed, 2 usage.
+/// Runs the command that the arguments select. Exit codes: 0 success, 1 refused or failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     secrecy::close_memory();
     let matches = without_empty(Cli::command()).get_matches();
@@ -197,8 +197,9 @@ pub fn run() -> ExitCode {
     tell(ended)
 }
 
-/// Has root work as the owner of the data folder. What serves is started as its owner, or else refused, and what scans
-/// reads files of many users: it takes those rights when it asks the store.
+/// Makes a command that root runs work with the rights of the owner of the data folder. A command that serves must be
+/// started by the owner and is refused otherwise. `scan` reads files of many users, and takes the owner's rights only
+/// when it accesses the store.
 fn take_rights(matches: &ArgMatches) -> Result<()> {
     let (mut deepest, mut name) = (matches, "");
     while let Some((below, found)) = deepest.subcommand() {
@@ -217,7 +218,7 @@ fn take_rights(matches: &ArgMatches) -> Result<()> {
 
 /// The arguments with which a server runs.
 ///
-/// Reads flags, variables and the settings file again each time.
+/// Each call reads the flags, the environment variables and the settings file again.
 fn settled() -> crate::error::Result<RunArgs> {
     let typed: Vec<_> = std::env::args_os().collect();
     let settled = settle(&Cli::command(), &typed)?;

@@ -1,5 +1,5 @@
-//! Files that a command writes where the caller says: with the rights of the caller, also where the command works as the
-//! owner of the data folder.
+//! Files that a command writes to paths from the caller: always with the rights of the caller, even if the command
+//! otherwise works with the rights of the owner of the data folder.
 
 use super::failure::{Failure, Result};
 use crate::config::owner::as_caller;
@@ -8,19 +8,19 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that has its name when [`Output::put_in_place`] has given it; dropped before, it is removed.
+/// A file that gets its name in [`Output::put_in_place`]; if it is dropped before, it is removed.
 pub struct Output {
     new: Option<NewFile>,
     path: PathBuf,
     rights: Rights,
 }
 
-/// With whose rights a file is made.
+/// The rights with which a file is created.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rights {
-    /// Where the caller says.
+    /// For a path from the caller.
     Caller,
-    /// In the data folder.
+    /// For a file in the data folder.
     Owner,
 }
 
@@ -34,7 +34,7 @@ impl Rights {
 }
 
 impl Output {
-    /// Begins a file where the caller says.
+    /// Creates a file for a path from the caller.
     pub fn create(path: &Path, readers: Readers) -> Result<Output> {
         Output::create_with(Rights::Caller, path, readers)
     }
@@ -48,7 +48,7 @@ impl Output {
         })
     }
 
-    /// Fills it with what another file holds.
+    /// Copies the content of another file into this one.
     pub fn copy_from(&mut self, other: &mut File) -> Result<()> {
         let copied = match &mut self.new {
             Some(new) => new.copy_from(other).map(drop),
@@ -62,7 +62,7 @@ impl Output {
             .map_err(|err| failure(&self.path, &err))
     }
 
-    /// Gives it its name, whole and synced, and returns its bytes.
+    /// Gives the complete and synced file its name, and returns its length.
     pub fn put_in_place(mut self) -> Result<u64> {
         let new = self.new.take();
         let placed = self

@@ -1,13 +1,14 @@
-//! Keeps what is in memory out of files that others could read: the process leaves no core dump, and no other process of
-//! the same user may look into it.
+//! Protects the memory of the process: the process leaves no core dump, and other processes of the same user cannot
+//! read its memory.
 //!
-//! Secrets pass through the memory of every command, and the pepper stays in that of a server.
+//! Secrets pass through the memory of every command, and a server keeps the pepper in memory.
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-/// Closes the memory of this process. A system that refuses is told of in the log: it may be stricter than we are.
+/// Protects the memory of this process. If the system refuses, this is logged only: the system may have stricter rules
+/// of its own.
 pub fn close_memory() {
     if let Err(err) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         log::warn!("other processes of this user may read the memory of this one: {err}");

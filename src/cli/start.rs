@@ -1,4 +1,4 @@
-//! `latchkey init` and `latchkey quickstart`: the first start, and what is shown of it once.
+//! `latchkey init` and `latchkey quickstart`: the first start, and the secrets that it displays once.
 
 use super::failure::{self, Failure};
 use super::output::Output;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// One line for scripts. Secrets are null on a later start.
+/// The output for scripts, on one line. Secrets are null on a later start.
 #[derive(Serialize)]
 struct StartBody<'a> {
     url: Option<&'a str>,
@@ -23,9 +23,10 @@ struct StartBody<'a> {
     management_key: Option<&'a str>,
     key: Option<SampleBody>,
     secret: Option<&'a str>,
-    /// The time at which the folder was made; null on a later start.
+    /// The time at which the folder was created; null on a later start.
     now: Option<String>,
-    /// Whether that is a date that can be right; otherwise the first date that can is believed. Null on a later start.
+    /// Whether that date is plausible; if not, the server accepts the first plausible date later. Null on a later
+    /// start.
     date_plausible: Option<bool>,
 }
 
@@ -42,7 +43,7 @@ struct SampleBody {
     hint: String,
 }
 
-/// Makes a data folder and shows its secrets.
+/// Creates a data folder and displays its secrets.
 pub fn init(args: &InitArgs) -> failure::Result<()> {
     let folder = Folder::create(&args.data.data)?;
     if folder.contents()? == Contents::Ready {
@@ -51,7 +52,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
             "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
         )));
     }
-    // Before a database is made: what cannot be written is refused while there is nothing to lose.
+    // Opens the output before the database is created, so that an error is reported while there is nothing to lose.
     let secrets = match args.keys.zip(args.secrets.as_deref()) {
         Some((count, file)) => Some((count, file, Output::create(file, Readers::Owner)?)),
         None => None,
@@ -77,7 +78,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
     Ok(())
 }
 
-/// Makes a data folder if there is none, and serves it.
+/// Creates a data folder if there is none, and serves it.
 pub fn quickstart(args: &RunArgs) -> Result<()> {
     folder::make(&args.data.data)?;
     let folder = claim(args)?;
@@ -91,7 +92,7 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
         }
     };
     let seeds = new.as_ref().map(|new| &new.seeds);
-    // One line for scripts; for people, the secrets come first and the last lines once requests are answered.
+    // Scripts receive one line; people receive the secrets first, and the last lines once requests are answered.
     let shown = seeds.map(|seeds| match args.serve.json {
         true => json(Some(url), Some(socket), Some(seeds)),
         false => made_text(&folder, seeds) + &curl_text(url, seeds),
@@ -120,8 +121,8 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     doors.serve(said)
 }
 
-/// A database that has been made, but does not have its name yet. It gets it when its secrets have been shown: a
-/// start that is interrupted before leaves nothing behind whose secrets nobody knows, and the next one begins anew.
+/// A new database that does not have its final name yet. It gets its name once its secrets have been displayed: a start
+/// that is interrupted before leaves no database with unknown secrets, and the next start creates a new one.
 struct New<'a> {
     folder: &'a Folder,
     path: PathBuf,
@@ -146,7 +147,7 @@ impl New<'_> {
     }
 }
 
-/// Shows what is shown only once.
+/// Prints the secrets, which are displayed only once.
 fn show(text: &str) -> Result<()> {
     say(text).map_err(|err| {
         Error::Unavailable(format!(
@@ -155,8 +156,8 @@ fn show(text: &str) -> Result<()> {
     })
 }
 
-/// Says which date is used, and whether it cannot be right. The folder is made all the same: an appliance may come up
-/// before it knows the time, and what is not plausible is not recorded as a time that has passed.
+/// Prints the date in use, and whether it is implausible. The folder is created in any case: an appliance may start
+/// before it knows the time, and an implausible date is not recorded as a time that has passed.
 fn say_the_date() {
     let wall = (TIME.wall)();
     match is_plausible(wall) {
@@ -168,7 +169,7 @@ fn say_the_date() {
     }
 }
 
-/// Makes keys in bulk and writes their secrets to a file of the owner's alone.
+/// Creates keys in bulk and writes their secrets to a file that only its owner can read.
 fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure::Result<()> {
     let mut lines = BufWriter::new(&mut output);
     let files = folder.read_key_files()?;

@@ -1,11 +1,11 @@
-//! Words that arguments are made of: spans of time, rates, roles, and the members of a request.
+//! Types of arguments: time spans, rates, roles, and the members of a request.
 
 use crate::domain::time::Timestamp;
 use crate::http::numbers;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 
-/// A span such as `30s`, `15m`, `12h` or `14d`, in seconds.
+/// A time span such as `30s`, `15m`, `12h` or `14d`, in seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Span(pub u64);
 
@@ -31,7 +31,7 @@ impl FromStr for Span {
     }
 }
 
-/// When something ends. A date alone means its whole day in UTC; what else it may be is for the server to say.
+/// The end of something. A date alone means the end of that day in UTC; the server parses all other values.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Until(pub String);
 
@@ -44,7 +44,7 @@ impl FromStr for Until {
     }
 }
 
-/// A rate such as `60/1m`: so many requests in a span.
+/// A rate such as `60/1m`: a number of requests in a time span.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
     pub limit: u64,
@@ -101,7 +101,7 @@ impl RoleAt {
     }
 }
 
-/// An argument that sets a value or, by the word `none`, takes it away.
+/// An argument that sets a value or, with `none`, removes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum OrNone<T> {
     None,
@@ -131,7 +131,7 @@ impl<T> OrNone<T> {
     }
 }
 
-/// A JSON object, given as text.
+/// A JSON object, as text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonObject(pub Value);
 
@@ -146,7 +146,7 @@ impl FromStr for JsonObject {
     }
 }
 
-/// The body of a request: the members that were given.
+/// The body of a request, with the members that have a value.
 #[derive(Debug, Default)]
 pub struct Body(Map<String, Value>);
 
@@ -159,7 +159,7 @@ impl Body {
         self
     }
 
-    /// Sets a member to true if the flag was given.
+    /// Sets a member to true if the flag is set.
     pub fn flag(self, member: &str, given: bool) -> Body {
         self.with(member, given.then_some(true))
     }

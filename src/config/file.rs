@@ -1,7 +1,7 @@
-//! The settings file: TOML, one setting a line, read without knowing which settings there are.
+//! The settings file: TOML, one setting on each line. This module parses it without knowing which settings exist.
 //!
-//! Every complaint says the line and what to write instead. What a value means is decided by whoever knows the
-//! setting (`sources`).
+//! Every error names the line and what to write instead. The module `sources` knows the settings and interprets their
+//! values.
 
 use crate::domain::sorted;
 use std::fmt::Write;
@@ -15,29 +15,29 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
 
-/// A file that is larger is no settings file.
+/// A larger file cannot be a settings file.
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// A settings file that could be read.
+/// A settings file that was read successfully.
 pub struct SettingsFile {
     pub path: PathBuf,
     pub entries: Vec<Entry>,
 }
 
-/// One setting as it was written.
+/// One setting as it stands in the file.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Entry {
     pub name: String,
     pub written: Written,
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
 }
 
-/// A value, as far as TOML tells its kind.
+/// A value, with its kind as far as TOML distinguishes kinds.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Written {
     List(Vec<String>),
-    /// Neither text nor number nor switch, nor a list of texts; the text says what.
+    /// A value of another kind, which no setting accepts; the text names the kind.
     Other(&'static str),
     Number(String),
     Switch(bool),
@@ -79,7 +79,7 @@ impl SettingsFile {
     }
 }
 
-/// All settings of a text; `shown` names it in complaints.
+/// All settings of a text; `shown` is the name of the file in errors.
 fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
     let (table, faults) = DeTable::parse_recoverable(text);
     if !faults.is_empty() {
@@ -130,7 +130,7 @@ fn written(value: &Spanned<DeValue<'_>>) -> Written {
     }
 }
 
-/// Says where a name stands for the first time.
+/// The part of an error that names the line where the setting occurs first.
 fn doubled(text: &str, at: usize, line: usize) -> String {
     let rest = text.get(at..).unwrap_or_default();
     let name = rest

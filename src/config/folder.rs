@@ -1,4 +1,5 @@
-//! The data folder: who may look into it, who holds it, and the key files beside the database.
+//! The data folder: which users may access it, the lock of the process that uses it, and the key files next to the
+//! database.
 
 use super::owner::as_caller;
 use super::restore;
@@ -14,44 +15,44 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) const DATABASE: &str = "latchkey.db";
-/// A database that is being made; it gets its name when it is whole.
+/// A database that is being created; it is renamed once it is complete.
 const NEW_DATABASE: &str = "latchkey.db.new";
 const PEPPER: &str = "pepper";
 const SEALING_KEY: &str = "sealing-key";
-/// The files that a database is of no use without.
+/// The files without which a database is useless.
 pub const KEY_FILES: [&str; 2] = [PEPPER, SEALING_KEY];
 const LOCK: &str = "latchkey.lock";
-/// Where backups are, unless another place is named.
+/// The default folder for backups.
 const BACKUPS: &str = "backups";
 const SOCKET: &str = "latchkey.sock";
-/// The longest path that a socket can have (unix(7)).
+/// The maximum length of the path of a socket (unix(7)).
 const SOCKET_BYTES_MAX: usize = 107;
 
-/// A data folder that this process alone uses, for as long as this value lives.
+/// A data folder that this process locks as long as this value exists.
 pub struct Folder {
     path: PathBuf,
     _lock: File,
 }
 
-/// What a folder holds.
+/// What the data folder contains.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Contents {
-    /// Neither database nor pepper.
+    /// Neither a database nor a pepper.
     Empty,
-    /// A start was interrupted after the pepper and before the database.
+    /// The first start was interrupted after it had written the pepper and before it created the database.
     PepperOnly,
     Ready,
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and takes its lock.
+    /// Creates the folder if it does not exist, and takes its lock.
     pub fn create(path: &Path) -> Result<Folder> {
         check_length(path)?;
         make(path)?;
         Folder::open(path)
     }
 
-    /// Takes the lock of a folder that is there.
+    /// Takes the lock of an existing folder.
     pub fn open(path: &Path) -> Result<Folder> {
         if let Some(folder) = Folder::open_unless_locked(path)? {
             return Ok(folder);
@@ -59,7 +60,7 @@ impl Folder {
         Err(in_use(path))
     }
 
-    /// Takes the lock of a folder that is there; `None` if another process has it.
+    /// Takes the lock of an existing folder; `None` if another process holds it.
     pub fn open_unless_locked(path: &Path) -> Result<Option<Folder>> {
         check_length(path)?;
         let shown = path.display();
@@ -88,7 +89,7 @@ impl Folder {
                 )));
             }
         }
-        // For the message above; the lock itself is what counts.
+        // The number in the file is only for error messages; the lock does not depend on it.
         let _ = lock
             .set_len(0)
             .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
@@ -101,13 +102,14 @@ impl Folder {
         private::sweep(&path.join(BACKUPS));
         restore::finish(path)?;
         if folder.database().exists() {
-            // A first start that was interrupted while the database got its name left the other one.
+            // If the first start is interrupted between giving the database its name and removing the temporary name,
+            // the temporary name remains.
             folder.remove_new_database()?;
         }
         Ok(Some(folder))
     }
 
-    /// What is in the folder; refuses a database without its pepper.
+    /// What the folder contains; refuses a database without its pepper.
     pub fn contents(&self) -> Result<Contents> {
         match (self.database().exists(), self.pepper().exists()) {
             (false, false) => Ok(Contents::Empty),
@@ -141,7 +143,7 @@ impl Folder {
         key_file_of(&self.path, name)
     }
 
-    /// Reads pepper and sealing key.
+    /// Reads the pepper and the sealing key.
     pub fn read_key_files(&self) -> Result<KeyFiles> {
         Ok(KeyFiles {
             peppers: Arc::new(self.read_pepper()?),
@@ -149,7 +151,7 @@ impl Folder {
         })
     }
 
-    /// Makes pepper and sealing key, or takes those of an interrupted start.
+    /// Creates the pepper and the sealing key, or reads those that an interrupted start has left.
     pub fn make_key_files(&self) -> Result<KeyFiles> {
         Ok(KeyFiles {
             peppers: Arc::new(self.make_key_file(PEPPER, Peppers::parse, Peppers::generate)?),
@@ -166,7 +168,7 @@ impl Folder {
         self.read_key_file(PEPPER, Peppers::parse)
     }
 
-    /// Reads the sealing key. Every database has had one from its first start, so a missing file is a lost one.
+    /// Reads the sealing key. Every database has had one since its first start, so if the file is missing, it was lost.
     fn read_sealing_keys(&self) -> Result<SealingKeys> {
         if !self.key_file(SEALING_KEY).exists() {
             return Err(refused(format!(
@@ -182,7 +184,7 @@ impl Folder {
         let path = self.key_file(name);
         let shown = path.display();
         let unreadable = |err| refused(format!("the {name} {shown} cannot be read: {err}"));
-        // What systemd hands over it has closed to others by its own means.
+        // systemd itself protects the credentials that it provides.
         if path.starts_with(&self.path) {
             let metadata = fs::metadata(&path).map_err(unreadable)?;
             check_private(&path, &metadata)?;
@@ -210,7 +212,7 @@ impl Folder {
         Ok(keys)
     }
 
-    /// Writes a key file that is not there, whole or not at all.
+    /// Writes a key file, completely or not at all; the caller has checked that it does not exist.
     pub fn put_key_file(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path.join(name);
         private::replace(&path, text.as_bytes()).map_err(|err| {
@@ -221,7 +223,7 @@ impl Folder {
         })
     }
 
-    /// Where a new database is made; what an interrupted start left there is removed.
+    /// The temporary path of a new database; a file that an interrupted start left there is removed.
     pub fn new_database(&self) -> Result<PathBuf> {
         let path = self.path.join(NEW_DATABASE);
         self.remove_new_database()?;
@@ -240,7 +242,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives a new database its name, once it is whole and closed. Never replaces one that is there.
+    /// Gives a new database its final name once it is complete and closed. It never replaces an existing database.
     pub fn install_database(&self, new: &Path) -> Result<()> {
         let install = || {
             File::open(new)?.sync_all()?;
@@ -252,7 +254,7 @@ impl Folder {
     }
 }
 
-/// Where a key file is: handed over by systemd (`LoadCredential=`, systemd.exec(5)), or in the folder.
+/// The path of a key file: a credential from systemd (`LoadCredential=`, systemd.exec(5)), or a file in the folder.
 pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
     let credential = credentials.map(|folder| Path::new(&folder).join(name));
@@ -261,12 +263,12 @@ pub fn key_file_of(folder: &Path, name: &str) -> PathBuf {
         .unwrap_or_else(|| folder.join(name))
 }
 
-/// Where the server of a folder listens.
+/// The path of the Unix socket on which the server of a folder listens.
 pub fn socket_of(path: &Path) -> PathBuf {
     path.join(SOCKET)
 }
 
-/// Makes the folder if it is not there.
+/// Creates the folder if it does not exist.
 pub fn make(path: &Path) -> Result<()> {
     if path.exists() {
         return Ok(());
@@ -279,9 +281,9 @@ pub fn make(path: &Path) -> Result<()> {
     })
 }
 
-/// Who has the lock.
+/// A sentence about the process that holds the lock.
 pub fn used_by(path: &Path) -> String {
-    // Only for the message; an empty file says nothing.
+    // The number is only for the message; it is left out if the file is empty.
     let holder = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
     format!(
         "the data folder {} is in use by another latchkey (process {})",
@@ -290,7 +292,7 @@ pub fn used_by(path: &Path) -> String {
     )
 }
 
-/// The refusal of a folder that somebody else uses.
+/// The error for a folder that another process uses.
 pub fn in_use(path: &Path) -> Error {
     refused(format!(
         "{}; stop that one first, nothing was changed",
@@ -298,7 +300,7 @@ pub fn in_use(path: &Path) -> Error {
     ))
 }
 
-/// There is no folder, or nothing in it yet.
+/// The error for a folder that does not exist or is still empty.
 pub fn not_initialised(path: &Path) -> Error {
     let shown = path.display();
     refused(format!(
@@ -307,7 +309,7 @@ pub fn not_initialised(path: &Path) -> Error {
     ))
 }
 
-/// Refuses a path that leaves no room for the name of the socket.
+/// Refuses a path that is too long to append the name of the socket.
 pub fn check_length(path: &Path) -> Result<()> {
     let most = SOCKET_BYTES_MAX - SOCKET.len() - 1;
     if socket_of(path).as_os_str().len() <= SOCKET_BYTES_MAX {
@@ -320,7 +322,8 @@ pub fn check_length(path: &Path) -> Result<()> {
     )))
 }
 
-/// Whether a folder holds data of Latchkey. One that may not be looked into counts: what is wrong is found later.
+/// Whether a folder contains data of Latchkey. A folder without access counts as one, because later checks report what
+/// is wrong with it.
 pub fn is_ours(path: &Path) -> bool {
     let names = [DATABASE, NEW_DATABASE, PEPPER, SEALING_KEY];
     names.iter().any(|name| {
@@ -329,9 +332,9 @@ pub fn is_ours(path: &Path) -> bool {
     })
 }
 
-/// Whether a volume driver has opened our folder to a group, as Kubernetes does at each start of a pod with `fsGroup`:
-/// group write or the bit for the group, and nothing for other users. [`close_to_group`] takes that away. A folder that
-/// somebody has opened in another way is refused: it may be meant so.
+/// Whether a volume driver has opened the folder to a group, as Kubernetes does at each start of a pod with `fsGroup`:
+/// it sets group write or the setgid bit, and nothing for other users. [`close_to_group`] removes these rights. A
+/// folder that was opened in another way is refused, because its owner may have done that on purpose.
 fn is_widened(path: &Path, metadata: &fs::Metadata) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let by_driver = metadata.mode() & 0o2020 != 0 && metadata.mode() & 0o007 == 0;
@@ -339,8 +342,8 @@ fn is_widened(path: &Path, metadata: &fs::Metadata) -> bool {
     metadata.uid() == own && by_driver && (is_ours(path) || is_empty())
 }
 
-/// Takes the rights of groups from the folder, and from files in it that other users cannot read anyway. Called with the
-/// lock held.
+/// Removes the rights of the group from the folder, and from those files in it that other users cannot read anyway.
+/// Called with the lock held.
 fn close_to_group(path: &Path) -> Result<()> {
     let failed = |err: std::io::Error| {
         refused(format!(
@@ -366,7 +369,7 @@ fn close_to_group(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The text of a key file; one that systemd hands over is the caller's to read.
+/// The text of a key file; a credential from systemd is read with the rights of the caller.
 fn read_key_file(folder: &Path, path: &Path) -> std::io::Result<String> {
     match path.starts_with(folder) {
         true => fs::read_to_string(path),
@@ -374,14 +377,14 @@ fn read_key_file(folder: &Path, path: &Path) -> std::io::Result<String> {
     }
 }
 
-/// What a key file that is in use holds.
+/// The text of the key file that is in use.
 pub fn key_file_text(folder: &Path, name: &str) -> std::result::Result<String, String> {
     let path = key_file_of(folder, name);
     let text = read_key_file(folder, &path);
     text.map_err(|err| format!("{} cannot be read: {err}", path.display()))
 }
 
-/// Refuses a folder that is there and belongs to another user.
+/// Refuses an existing folder that belongs to another user.
 pub fn check_owner(path: &Path) -> Result<()> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
@@ -391,7 +394,7 @@ pub fn check_owner(path: &Path) -> Result<()> {
     }
 }
 
-/// Refuses what other users of the machine could read or change.
+/// Refuses a file that other users of the machine could read or change.
 fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
     let shown = path.display();
@@ -421,7 +424,7 @@ pub(super) fn refused(sentence: String) -> Error {
     Error::Unavailable(sentence)
 }
 
-/// Whether a key file can be read as one; says what is wrong. Writes nothing and takes no lock.
+/// Whether a key file is valid; the error describes what is wrong. It writes nothing and takes no lock.
 pub fn check_key_file(folder: &Path, name: &str) -> std::result::Result<(), String> {
     let text = key_file_text(folder, name)?;
     let is_good = match name {

@@ -1,5 +1,5 @@
-//! Settings: what flags, environment variables and the settings file say, turned into what they mean. The rest of
-//! the program never sees raw input.
+//! Settings: parses flags, environment variables and the settings file into typed values. The rest of the program never
+//! sees raw input.
 
 mod file;
 pub mod folder;
@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the data is.
+/// The path of the data.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// The data folder: database, pepper, lock and socket
@@ -35,11 +35,11 @@ pub struct DataArgs {
     pub data: PathBuf,
 }
 
-/// How to serve: the table of all settings.
+/// The settings of the server; this is the table of all settings.
 ///
-/// Every field with a variable is a setting: a flag, a variable, and a line of the settings file under the field's
-/// name. Another field here is all that another setting needs; one that SIGHUP puts in force is named in
-/// [`RELOADED`] too.
+/// Every field with an environment variable is a setting: a flag, a variable, and a line of the settings file under the
+/// field's name. To add a setting, add a field here; if SIGHUP applies it to a running server, also add its name to
+/// [`RELOADED`].
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// The address to listen on; port 0 takes any free one
@@ -50,19 +50,19 @@ pub struct ServeArgs {
         value_name = "ADDRESS:PORT"
     )]
     pub listen: SocketAddr,
-    /// Allow plain HTTP on addresses that other machines reach; secrets then cross the network readable
+    /// Allow plain HTTP on addresses that other machines can reach; secrets then cross the network unencrypted
     #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_http: bool,
-    /// The TLS certificate in PEM, followed by those that lead to its authority; with it, TLS alone is spoken
+    /// The TLS certificate in PEM, followed by its intermediate certificates; with it, the server accepts TLS only
     #[arg(long, env = "LATCHKEY_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
-    /// The private key of the certificate in PEM; read again, as the certificate is, when the file changes
+    /// The private key of the certificate in PEM; both files are read again when they change
     #[arg(long, env = "LATCHKEY_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Authorities in PEM; only clients with a certificate of one of them are let in
+    /// Certificate authorities in PEM; only clients with a certificate of one of them may connect
     #[arg(long, env = "LATCHKEY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// Addresses or ranges of reverse proxies whose forwarded data counts, besides loopback and the socket
+    /// Addresses or ranges of reverse proxies whose forwarding headers are trusted, besides loopback and the socket
     #[arg(
         long,
         env = "LATCHKEY_TRUSTED_PROXIES",
@@ -71,7 +71,7 @@ pub struct ServeArgs {
         value_name = "CIDR"
     )]
     pub trusted_proxies: Vec<String>,
-    /// Host names to answer for, besides localhost and the address listened on
+    /// Host names that this server serves, besides localhost and the address that it listens on
     #[arg(
         long,
         env = "LATCHKEY_ALLOWED_HOSTS",
@@ -80,7 +80,7 @@ pub struct ServeArgs {
         value_name = "HOST"
     )]
     pub allowed_hosts: Vec<String>,
-    /// Web origins that may read answers, exactly as browsers send them
+    /// Web origins that may read answers, written exactly as browsers send them
     #[arg(
         long,
         env = "LATCHKEY_CORS_ORIGINS",
@@ -89,7 +89,8 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
-    /// Where to put a dialect (a wrong NAME is told the right ones), or `off`; several times for several places [default: each at its own paths]
+    /// Where to mount a dialect, or `off`; repeat it for several mounts; an unknown NAME is refused with a list of all
+    /// names [default: each at its own paths]
     #[arg(
         long = "mount",
         env = "LATCHKEY_MOUNTS",
@@ -97,49 +98,54 @@ pub struct ServeArgs {
         value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
     )]
     pub mounts: Vec<String>,
-    /// Whether programs on this machine may verify keys without a credential of their own, with the header Latchkey-Local: 1
+    /// Whether programs on this machine may verify keys without a credential, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
-    /// Whether whole numbers beyond 2^53 go out as JSON strings where clients differ on it, for those that read numbers as floating point
+    /// Whether whole numbers beyond 2^53 are sent as JSON strings where clients differ, for clients that read numbers
+    /// as floating point
     #[arg(long, env = "LATCHKEY_NUMBERS_AS_TEXT", default_value_t = false, action = ArgAction::Set, value_name = "true|false")]
     pub numbers_as_text: bool,
-    /// The console's words in another language: a file like assets/console/en.txt of the sources, whatever it lacks stays English
+    /// The texts of the console in another language: a file like assets/console/en.txt of the sources; missing texts
+    /// stay English
     #[arg(long, env = "LATCHKEY_CONSOLE_TEXTS", value_name = "FILE")]
     pub console_texts: Option<PathBuf>,
-    /// Where GET /metrics is answered without a credential, and nothing else; by default this machine, with the header Latchkey-Local: 1
+    /// An address that serves GET /metrics without a credential, and nothing else; by default, programs on this machine
+    /// may read metrics with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
-    /// Make a backup by itself every so often, such as 24h or 7d, in the folder `backups` beside the database
+    /// The interval of automatic backups, such as 24h or 7d, to the folder `backups` next to the database
     #[arg(long, env = "LATCHKEY_BACKUP_EVERY", value_parser = span_s, value_name = "SPAN")]
     pub backup_every: Option<u64>,
-    /// How many of these backups are kept; older ones are removed
+    /// How many of these backups are kept; older ones are deleted
     #[arg(long, env = "LATCHKEY_BACKUP_KEEP", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     pub backup_keep: u16,
-    /// Seconds between writes of usage; what is newer is lost with a crash
+    /// Seconds between writes of usage counts; a crash loses the counts since the last write
     #[arg(long, env = "LATCHKEY_USAGE_INTERVAL_S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub usage_interval_s: u64,
-    /// Days after which events go from the audit log; what is left stays provable [default: never]
+    /// Days after which events are removed from the audit log; the rest stays verifiable [default: never]
     #[arg(long, env = "LATCHKEY_AUDIT_KEEP_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500), value_name = "DAYS")]
     pub audit_keep_days: Option<u32>,
-    /// Events that the audit log keeps; of more, the oldest go within the hour [default: all]
+    /// How many events the audit log keeps; the oldest ones are removed within an hour [default: all]
     #[arg(long, env = "LATCHKEY_AUDIT_KEEP_EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), value_name = "N")]
     pub audit_keep_events: Option<u64>,
-    /// Days of the audit log that nobody can cut off over the network: `POST /v1/audit-events/prune` leaves them, `latchkey audit prune` on this machine and the two settings above do not
+    /// Days of the audit log that cannot be removed over the network with `POST /v1/audit-events/prune`; `latchkey
+    /// audit prune` on this machine and the two settings above can remove them
     #[arg(long, env = "LATCHKEY_AUDIT_KEEP_MIN", default_value_t = MINIMUM_DAYS, value_parser = clap::value_parser!(u32).range(0..=36_500), value_name = "DAYS")]
     pub audit_keep_min: u32,
-    /// Changes a second that one user, and one workspace with all below it, may make; none for callers with server:admin
+    /// Changes a second that one user, and one workspace with all below it, may make; no limit for callers with
+    /// server:admin
     #[arg(long, env = "LATCHKEY_CHANGES_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     pub changes_per_second: u32,
-    /// How many such changes may come at once after a pause
+    /// How many such changes may be made at once after a pause
     #[arg(long, env = "LATCHKEY_CHANGES_BURST", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     pub changes_burst: u32,
-    /// Threads that move requests; by default one a processor
+    /// The number of I/O threads; by default one for each processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
-    /// How log lines on standard error are written: text, or one JSON object an event
+    /// The format of log lines on standard error: text, or one JSON object for each event
     #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// How much is logged; `RUST_LOG`, if it is set, decides instead
+    /// The log level; `RUST_LOG` takes precedence if it is set
     #[arg(long, env = "LATCHKEY_LOG_LEVEL", default_value = "info", value_parser = PossibleValuesParser::new(LOG_LEVELS), value_name = "LEVEL")]
     pub log_level: String,
     /// Print one JSON line instead of text
@@ -154,7 +160,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// A span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
+/// A time span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
 fn span_s(text: &str) -> std::result::Result<u64, String> {
     let refused = || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
     let (number, unit) = text
@@ -170,7 +176,7 @@ fn span_s(text: &str) -> std::result::Result<u64, String> {
     let span_s = number.checked_mul(unit_s).filter(|span| *span > 0);
     span_s.ok_or_else(refused)
 }
-/// The settings that SIGHUP puts in force; all others wait for the next start.
+/// The settings that SIGHUP applies; changes to all others take effect at the next start.
 pub const RELOADED: &[&str] = &[
     "allowed_hosts",
     "cors_origins",
@@ -186,7 +192,8 @@ pub const RELOADED: &[&str] = &[
 const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 impl ServeArgs {
-    /// Whom to believe and for whom to answer; warns about settings that open more than they seem to.
+    /// Which proxies are trusted and which hosts are served; logs a warning about settings with unexpected
+    /// consequences.
     pub fn trust(&self) -> Result<Trust> {
         let proxies = match self.trusted_proxies.as_slice() {
             [] => None,
@@ -213,7 +220,7 @@ impl ServeArgs {
         })
     }
 
-    /// Refuses settings that make no sense together.
+    /// Refuses settings that contradict each other.
     pub fn check(&self) -> Result<()> {
         self.check_plain(self.listen)?;
         if let Some(files) = self.tls()? {
@@ -222,7 +229,7 @@ impl ServeArgs {
         self.trust()?;
         self.mounts()?;
         self.console_texts(console::check_texts)?;
-        // A port is what the address for figures is told by.
+        // The server recognises the metrics address by its port.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
             Some(port) if port == self.listen.port() => Err(Error::invalid(
@@ -233,7 +240,7 @@ impl ServeArgs {
         }
     }
 
-    /// Hands the console's words over, if they are in another language than English.
+    /// Passes the console's texts to `take` if they are configured in another language than English.
     pub fn console_texts(&self, take: fn(String) -> Result<()>) -> Result<()> {
         let Some(file) = &self.console_texts else {
             return Ok(());
@@ -245,12 +252,12 @@ impl ServeArgs {
         take(text).map_err(|err| refused(&err))
     }
 
-    /// Where the dialects are to be found.
+    /// Where the dialects are mounted.
     pub fn mounts(&self) -> Result<Mounts> {
         Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
     }
 
-    /// Where certificate and key are, if TLS is spoken.
+    /// The paths of certificate and key, if TLS is configured.
     pub fn tls(&self) -> Result<Option<TlsFiles>> {
         match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
@@ -270,7 +277,7 @@ impl ServeArgs {
         }
     }
 
-    /// Refuses to send secrets readable across a network unless told to.
+    /// Refuses to send secrets unencrypted across a network unless the settings allow it.
     pub fn check_plain(&self, listen: SocketAddr) -> Result<()> {
         if listen.ip().is_loopback() || self.allow_plain_http || self.tls_certificate.is_some() {
             return Ok(());
@@ -286,12 +293,12 @@ impl ServeArgs {
         ))
     }
 
-    /// The time between writes of usage.
+    /// The time between writes of usage counts.
     pub fn usage_interval(&self) -> Duration {
         Duration::from_secs(self.usage_interval_s)
     }
 
-    /// What of the audit log stays.
+    /// Which audit events are kept.
     pub fn audit_retention(&self) -> Retention {
         Retention {
             days: self.audit_keep_days,
@@ -299,7 +306,7 @@ impl ServeArgs {
         }
     }
 
-    /// What one caller may change.
+    /// How many changes one caller may make.
     pub fn changes_rate(&self) -> Rate {
         Rate {
             per_second: self.changes_per_second,
@@ -307,7 +314,7 @@ impl ServeArgs {
         }
     }
 
-    /// Threads that move requests.
+    /// The number of I/O threads.
     pub fn workers(&self) -> usize {
         self.threads.map_or_else(
             || std::thread::available_parallelism().map_or(2, usize::from),
@@ -316,7 +323,7 @@ impl ServeArgs {
     }
 }
 
-/// One address or range. Checked alone, so that a complaint can name its line.
+/// One address or range. It is checked separately, so that an error can name its line.
 fn proxies(text: &str) -> std::result::Result<String, String> {
     match AddressList::parse("trusted-proxies", [text]) {
         Ok(_) => Ok(text.to_owned()),
@@ -326,7 +333,7 @@ fn proxies(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// A host in the form in which hosts are compared.
+/// A host name in the normalised form that comparisons use.
 fn host(text: &str) -> std::result::Result<String, String> {
     path::host(text)
         .ok_or_else(|| format!("{text:?} is no host name; write latchkey.example, without http://"))

@@ -1,13 +1,13 @@
-//! Root on the command line works as the owner of the data folder.
+//! Commands that root runs take the rights of the owner of the data folder.
 //!
-//! What is in a folder is led by the user who owns it: root must not open, make or remove anything there by its own
-//! rights, or that user decides what root does. So a command that root runs for the folder of another user takes the
-//! rights of that user before it looks into the folder. Files that the caller has named (an output, a backup to restore,
-//! a file with a password) are opened with the caller's own rights, by [`as_caller`].
+//! The user who owns the folder controls its content. If root opened, created or removed files there with root's
+//! rights, that user could control what root does. So a command that root runs for the folder of another user switches
+//! to that user's rights before it accesses the folder. Files that the caller names (an output, a backup to restore, a
+//! file with a password) are opened with the caller's own rights, by [`as_caller`].
 //!
-//! Users are an attribute of the thread in Linux. The rights are changed while the process has one thread, and all
-//! later threads inherit them; [`as_caller`] changes those of its own thread only. The real user stays root, so that the
-//! owner cannot send signals to the process or trace it.
+//! On Linux, the user is an attribute of each thread. The rights are changed while the process has one thread, and all
+//! later threads inherit them; [`as_caller`] changes those of its own thread only. The real user stays root, so that
+//! the owner cannot send signals to the process or trace it.
 
 use super::folder::refused;
 use crate::error::Result;
@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Whose rights a command took, and what the caller's were.
+/// The user whose rights the command took, and the groups of the caller.
 struct Change {
     owner: (Uid, Gid),
     caller_group: Gid,
@@ -28,7 +28,7 @@ struct Change {
 
 static CHANGE: OnceLock<Change> = OnceLock::new();
 
-/// The other user whom the folder belongs to, if root runs this.
+/// The owner of the folder, if root runs this command and the folder belongs to another user.
 pub fn other_owner(data: &Path) -> Option<u32> {
     if !geteuid().is_root() {
         return None;
@@ -37,7 +37,7 @@ pub fn other_owner(data: &Path) -> Option<u32> {
     (found.uid() != 0).then_some(found.uid())
 }
 
-/// Takes the rights of the folder's owner, if root runs this and the folder is another user's.
+/// Takes the rights of the folder's owner, if root runs this command and the folder belongs to another user.
 pub fn work_as_owner_of(data: &Path) -> Result<()> {
     let Some(uid) = other_owner(data) else {
         return Ok(());
@@ -65,28 +65,28 @@ pub fn work_as_owner_of(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether this command works as a user who is not the caller.
+/// Whether this command works with the rights of another user than the caller.
 pub fn is_another() -> bool {
     CHANGE.get().is_some()
 }
 
-/// Does something with the rights of the caller: opening what the caller has named.
+/// Runs `work` with the rights of the caller, for example to open a file that the caller has named.
 pub fn as_caller<T>(work: impl FnOnce() -> T) -> T {
     let Some(change) = CHANGE.get() else {
         return work();
     };
-    // Without the caller's rights the work fails by itself, and says for what.
+    // If the rights cannot be changed, the work itself fails and reports the reason.
     let _back = take_caller(change).ok().map(|()| Back(change));
     work()
 }
 
-/// Gives the caller's rights back, however the work ends.
+/// Returns to the rights of the folder's owner when it is dropped.
 struct Back<'a>(&'a Change);
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         if take_owner(self.0).is_err() {
-            // What follows would be done with root's rights.
+            // Otherwise the process would continue with the rights of root.
             std::process::abort();
         }
     }

@@ -1,9 +1,10 @@
-//! Putting another database in the place of the one that is there, so that whatever interrupts it, the folder holds
-//! the old one or the new one, and the old one is kept beside in the end.
+//! Replaces the database by a restored one. If this is interrupted at any point, the folder contains the old database
+//! or the new one, and in the end the old database is kept under another name.
 //!
-//! The new one is made whole beside it first. Then the file `restoring` is written, which decides: from there on, every
-//! opening of the folder carries the exchange to its end before it does anything else. The old log must be gone before
-//! the new database has its name, because SQLite would play it into the new one.
+//! The new database is first completed under a temporary name. Then the file `restoring` is written. Once this file
+//! exists, every process that opens the folder completes the replacement before it does anything else. The old
+//! write-ahead log must be deleted before the new database gets its name, because SQLite would apply it to the new
+//! database.
 
 use super::folder::{DATABASE, Folder, refused};
 use crate::error::Result;
@@ -12,15 +13,15 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The new database, until it has its name.
+/// The temporary name of the new database.
 const RESTORED: &str = "latchkey.db.restored";
-/// Says that the exchange has been decided, and under which name the old database is kept.
+/// The file that marks the replacement as decided; it contains the name under which the old database is kept.
 const DECISION: &str = "restoring";
-/// What SQLite has beside a database.
+/// The suffixes of the files of a SQLite database.
 const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 impl Folder {
-    /// A copy of a backup, which is called `shown`, beside the database and not in its place.
+    /// Copies a backup, named `shown` in errors, to the temporary name in the data folder.
     pub fn stage(&self, backup: &mut File, shown: &Path) -> Result<PathBuf> {
         let staged = self.path().join(RESTORED);
         discard(self.path()).map_err(|err| failed(&staged, &err))?;
@@ -40,7 +41,7 @@ impl Folder {
         Ok(staged)
     }
 
-    /// Throws the staged copy away.
+    /// Deletes the temporary copy.
     pub fn unstage(&self) {
         if let Err(err) = discard(self.path()) {
             log::warn!(
@@ -50,7 +51,7 @@ impl Folder {
         }
     }
 
-    /// Gives the staged database its place; where the old one, if there is one, is from now on.
+    /// Replaces the database by the prepared copy. Returns the path of the old database, if there was one.
     pub fn install_staged(&self, kept: &str) -> Result<Option<PathBuf>> {
         let decide = || {
             File::open(self.path().join(RESTORED))?.sync_all()?;
@@ -63,7 +64,7 @@ impl Folder {
     }
 }
 
-/// Ends an exchange that was decided, or forgets one that was not. Called with the lock held.
+/// Completes a replacement that was decided, or deletes the files of one that was not. Called with the lock held.
 pub fn finish(folder: &Path) -> Result<()> {
     let decision = folder.join(DECISION);
     let kept = match fs::read_to_string(&decision) {
@@ -95,7 +96,7 @@ pub fn finish(folder: &Path) -> Result<()> {
     carry_out().map_err(|err| failed(folder, &err))
 }
 
-/// What an exchange that was never decided left behind.
+/// Deletes the files of a replacement that was never decided.
 fn discard(folder: &Path) -> io::Result<()> {
     for suffix in BESIDE {
         private::remove(&folder.join(format!("{RESTORED}{suffix}")))?;
@@ -103,7 +104,7 @@ fn discard(folder: &Path) -> io::Result<()> {
     private::remove(&folder.join(format!("{DECISION}.new")))
 }
 
-/// A second name for a file that is there, unless it has it already.
+/// Gives an existing file a second name, unless it has that name already.
 fn keep(file: &Path, kept: &Path) -> io::Result<()> {
     match private::link(file, kept) {
         Err(err)

@@ -1,7 +1,7 @@
 //! JSON bodies, read member by member, so that every refusal names its member.
 //!
-//! Members that occur twice, unknown ones and values of another type are refused; `null` counts as absent except
-//! where a reader asks for the difference.
+//! Members that occur twice, unknown members and values of a wrong type are refused. `null` counts as absent, except in
+//! the readers that distinguish the two.
 
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -24,16 +24,16 @@ pub fn value(text: &[u8]) -> Result<Value> {
     }
 }
 
-/// The members of one JSON object; what is taken out is gone, and what is left is unknown.
+/// The members of one JSON object. Reading a member removes it; the members that remain at the end are unknown.
 #[derive(Debug)]
 pub struct Fields {
     members: Map<String, Value>,
-    /// Where the object is in the body, for errors: empty, or `rate_limit.`.
+    /// The position of the object in the body, for errors: empty, or `rate_limit.`.
     path: String,
 }
 
 impl Fields {
-    /// Reads the body of a request, which must be a JSON object and say so.
+    /// Reads the body of a request, which must be a JSON object with the content type of JSON.
     pub fn of(request: &Request) -> Result<Fields> {
         let content_type = request.header("content-type").ok().flatten().unwrap_or("");
         let media_type = content_type.split(';').next().unwrap_or("").trim();
@@ -43,7 +43,7 @@ impl Fields {
         Fields::parse(&request.body)
     }
 
-    /// As [`Fields::of`], where no body at all means an empty object.
+    /// Like [`Fields::of`], but an empty body counts as an empty object.
     pub fn of_optional(request: &Request) -> Result<Fields> {
         if request.body.is_empty() {
             return Ok(Fields::nested(Map::new(), String::new()));
@@ -51,7 +51,7 @@ impl Fields {
         Fields::of(request)
     }
 
-    /// Reads text that is said to be a JSON object somewhere else than in a content type.
+    /// Parses text as a JSON object, without checking a content type.
     pub fn parse(body: &[u8]) -> Result<Fields> {
         match value(body)? {
             Value::Object(members) => Ok(Fields::nested(members, String::new())),
@@ -69,12 +69,12 @@ impl Fields {
         format!("{}{member}", self.path)
     }
 
-    /// An error about a member whose value only the reader can judge.
+    /// An error about a member that this reader cannot check; the caller has found its value invalid.
     pub fn refusal(&self, member: &str, reason: impl Into<String>) -> Error {
         Error::invalid(self.name(member), reason)
     }
 
-    /// Takes a member out: `None` if it is absent, `Some(None)` if it is null.
+    /// Removes a member and returns it: `None` if it is absent, `Some(None)` if it is null.
     fn take<T>(
         &mut self,
         member: &str,
@@ -116,7 +116,7 @@ impl Fields {
         Ok(self.take(member, "a string or a number", read)?.flatten())
     }
 
-    /// For what has no default to go back to: null is refused.
+    /// For members that have no default value: null is refused.
     pub fn text_not_null(&mut self, member: &str) -> Result<Option<String>> {
         match self.text_or_null(member)? {
             Some(None) => Err(Error::invalid(self.name(member), "must not be null")),
@@ -193,7 +193,7 @@ impl Fields {
         Ok(taken.map(|items| items.into_iter().enumerate().map(numbered).collect()))
     }
 
-    /// An object of any content, as compact JSON.
+    /// An object with any content, as compact JSON.
     pub fn free_object(&mut self, member: &str) -> Result<Option<String>> {
         Ok(self.free_object_or_null(member)?.flatten())
     }
@@ -203,7 +203,7 @@ impl Fields {
         Ok(taken.map(|value| value.map(|members| Value::Object(members).to_string())))
     }
 
-    /// Refuses what nobody took.
+    /// Refuses the members that were not read.
     pub fn finish(self) -> Result<()> {
         match self.members.keys().next() {
             None => Ok(()),
@@ -236,10 +236,10 @@ fn object(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// A JSON value none of whose objects names a member twice.
+/// A JSON value in which no object has two members of the same name.
 struct Strict(Value);
 
-/// How the error for a repeated member begins; its name follows up to the line's end.
+/// The start of the error for a repeated member; the name of the member follows, up to the end of the line.
 const TWICE: &str = "repeated member ";
 
 impl<'de> Deserialize<'de> for Strict {

@@ -1,5 +1,5 @@
-//! Form bodies: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) of texts. Files are texts
-//! too, and only where they are asked for.
+//! Form bodies: `application/x-www-form-urlencoded`, and `multipart/form-data` (RFC 7578) with text values. Uploaded
+//! files are read as text, and only where a form accepts files.
 
 use crate::error::{Error, Result};
 use crate::http::query::{Query, decode, encode};
@@ -8,18 +8,18 @@ use std::collections::HashSet;
 
 /// The media type of the forms that most clients send.
 pub const URLENCODED: &str = "application/x-www-form-urlencoded";
-/// The media type of the others.
+/// The media type of forms with several parts, such as file uploads.
 const MULTIPART: &str = "multipart/form-data";
 /// RFC 2046, section 5.1.1.
 const BOUNDARY_BYTES_MAX: usize = 70;
-/// Parts that a form may have.
+/// The maximum number of parts of a form.
 const PARTS_MAX: usize = 100;
-/// Fields of a form, boxes that are ticked included.
+/// The maximum number of fields of a form, ticked check boxes included.
 const FIELDS_MAX: usize = 2_000;
-/// What ends the name of a field that may be there more than once.
+/// The end of the name of every field that may occur more than once.
 const MANY: &str = "[]";
 
-/// Reads the form that a request carries, whichever of the two it is.
+/// Reads the form of a request, in either media type.
 pub fn read(request: &Request) -> Result<Query> {
     let content_type = request
         .header("content-type")
@@ -43,15 +43,15 @@ pub fn read(request: &Request) -> Result<Query> {
     Err(Error::UnsupportedMediaType(URLENCODED))
 }
 
-/// What becomes of files in a form.
+/// How files in a form are treated.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Files {
     Refused,
-    /// Their texts are values like others.
+    /// Their text is the value of the field.
     Texts,
 }
 
-/// The boundary among the parameters of a content type.
+/// The `boundary` parameter of a content type.
 fn boundary(parameters: &str) -> Option<&str> {
     let value = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -98,7 +98,7 @@ fn parts(text: &str, boundary: &str, files: Files) -> Result<Vec<(String, String
     }
 }
 
-/// The name in a part's `Content-Disposition: form-data; name="…"`; none for a file that nobody asked for.
+/// The name in a part's `Content-Disposition: form-data; name="…"`; none for a file in a form that accepts no files.
 fn name(head: &str, files: Files) -> Option<&str> {
     let disposition = head.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -111,7 +111,7 @@ fn name(head: &str, files: Files) -> Option<&str> {
     }
     let mut name = None;
     for parameter in parameters {
-        // What a file is called is the sender's own, semicolons included.
+        // The client chooses the file name, which may contain semicolons.
         if name.is_some() && files == Files::Texts && is_file_name(parameter) {
             break;
         }
@@ -153,7 +153,7 @@ impl Form {
         Form::parse(text)
     }
 
-    /// As [`Form::of`], and a form with files whose texts are values like others.
+    /// Like [`Form::of`], but also accepts a form with files, whose text becomes the value of the field.
     pub fn with_files(request: &Request) -> Result<Form> {
         let content_type = request.header("content-type").ok().flatten().unwrap_or("");
         let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
@@ -168,7 +168,7 @@ impl Form {
         Form::from_fields(parts(text, boundary, Files::Texts)?)
     }
 
-    /// Reads `a=1&b%5B%5D=2&b%5B%5D=3`. A name that is there twice must end in `[]`.
+    /// Parses `a=1&b%5B%5D=2&b%5B%5D=3`. A name that occurs twice must end in `[]`.
     pub fn parse(text: &str) -> Result<Form> {
         let mut fields = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -202,7 +202,7 @@ impl Form {
         Ok(Form(fields))
     }
 
-    /// The value of a field; empty if it is not there.
+    /// The value of a field; empty if the field is absent.
     pub fn text(&self, name: &str) -> &str {
         self.0
             .iter()
@@ -223,17 +223,17 @@ impl Form {
         fields.map(|(_, value)| value.clone()).collect()
     }
 
-    /// Whether a field is there: a box is ticked, a button was pressed.
+    /// Whether a field is present, that is, a check box is ticked or a button was pressed.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// Sets a field that is not there yet.
+    /// Adds a field that is not present yet.
     pub fn put(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_owned(), value.into()));
     }
 
-    /// The form as [`Form::parse`] reads it.
+    /// The form in the format that [`Form::parse`] reads.
     pub fn encoded(&self) -> String {
         let pairs = self
             .0

@@ -1,4 +1,4 @@
-//! Header lines, of a request as of an answer.
+//! Header lines of requests and answers.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,27 +6,27 @@ use std::mem;
 use std::ops::Range;
 
 thread_local! {
-    /// Memory of messages that are done, for the next ones of this thread.
+    /// The memory of earlier messages, which the next messages of this thread reuse.
     static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Messages that a thread keeps the memory of: a request, its answer, and a few more.
+/// How many messages' memory a thread keeps: a request, its answer, and a few more.
 const SPARE_MAX: usize = 4;
 
-/// The lines in their order, as one text and where each of them is in it.
+/// The header lines in their order: one text, and the position of each line in it.
 ///
-/// A message has about ten lines and is asked for as many: looking through them costs less than a map of them, and an
-/// answer goes out as it stands here.
+/// A message has about ten lines and about as many look-ups: searching all lines costs less than building a map, and an
+/// answer is sent directly from this text.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Headers {
-    /// `name: value\r\n`, as often as there are lines, the names in lower case.
+    /// `name: value\r\n` for each line, with names in lower case.
     text: Vec<u8>,
     lines: Vec<Line>,
-    /// A bit for each name ([`bit`]): nearly always these tell that a name is not there.
+    /// One bit for each name ([`bit`]): in most cases this is enough to see that a name is absent.
     names: u64,
 }
 
-/// One line: its name begins at `start`, its value ends two bytes before `end`.
+/// One line: the name begins at `start`, and the value ends two bytes before `end`.
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct Line {
     start: usize,
@@ -34,12 +34,12 @@ struct Line {
     end: usize,
 }
 
-/// Room that spares most messages a second allocation.
+/// The initial capacity, which saves most messages a second allocation.
 const TEXT_BYTES: usize = 512;
 const LINES: usize = 12;
 
 impl Headers {
-    /// The value of the first line of this name. Names are asked for in lower case, here and below.
+    /// The value of the first line of this name. This function and those below require names in lower case.
     #[inline]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         self.all(name).next()
@@ -64,20 +64,20 @@ impl Headers {
         self.get(name).is_some()
     }
 
-    /// Every line: its name in lower case, its value without white space around.
+    /// Every line: the name in lower case, and the value without surrounding white space.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.lines
             .iter()
             .map(|line| (&self.text[line.name()], &self.text[line.value()]))
     }
 
-    /// All lines as they stand in a message.
+    /// All lines as they are sent in a message.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Adds a line behind the others. The caller answers for it that the name is a token ([`is_name`]) and the value
-    /// legal ([`is_value`]).
+    /// Adds a line after the others. The caller guarantees that the name is a token ([`is_name`]) and that the value is
+    /// valid ([`is_value`]).
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         let start = self.text.len();
         self.write(name, value);
@@ -86,7 +86,7 @@ impl Headers {
         self.names |= bit(name);
     }
 
-    /// As [`Headers::append`], for names that are written in lower case ([`is_own_name`]).
+    /// Like [`Headers::append`], for names in lower case ([`is_own_name`]).
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.write(name, value);
@@ -115,7 +115,7 @@ impl Headers {
         });
     }
 
-    /// Adds those lines of others behind its own whose names it does not have.
+    /// Adds those lines of `others` whose names are not present yet.
     pub fn push_missing(&mut self, others: &Headers) {
         if self.names & others.names == 0 {
             return self.push_all(others);
@@ -138,7 +138,7 @@ impl Headers {
         self.names |= more.names;
     }
 
-    /// Takes all lines of this name away.
+    /// Removes all lines of this name.
     pub fn remove(&mut self, name: &str) {
         if !self.contains(name) {
             return;
@@ -164,7 +164,7 @@ impl Headers {
     }
 }
 
-/// Gives the memory back to the thread, unless a long message made it large.
+/// Returns the memory to the thread, unless a long message has made it large.
 impl Drop for Headers {
     fn drop(&mut self) {
         if self.lines.capacity() != LINES || self.text.capacity() != TEXT_BYTES {
@@ -173,7 +173,7 @@ impl Drop for Headers {
         let (mut text, mut lines) = (mem::take(&mut self.text), mem::take(&mut self.lines));
         text.clear();
         lines.clear();
-        // A thread that ends has no use for it.
+        // Fails only while the thread ends, when the memory is not needed any more.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE_MAX {
@@ -193,7 +193,7 @@ impl Line {
     }
 }
 
-/// For tests and what a process asks of itself; lines that are not legal are left out.
+/// For tests and for requests that this process makes to itself; invalid lines are dropped.
 impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(lines: I) -> Headers {
         let mut headers = Headers::default();
@@ -206,7 +206,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     }
 }
 
-/// The names alone: a value may be a secret.
+/// Prints the names only, because a value may be a secret.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.iter().map(|(name, _)| String::from_utf8_lossy(name));
@@ -214,7 +214,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The bit of a name in lower case, from its length and its end: one of 64.
+/// The bit of a name in lower case, one of 64, computed from its length and its last byte.
 #[inline]
 fn bit(name: &[u8]) -> u64 {
     let end = name.last().map_or(0, |byte| u32::from(*byte));
@@ -226,13 +226,14 @@ pub fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name_bytes(name) == name.len()
 }
 
-/// How many bytes a text begins with that may be in a name.
+/// How many bytes at the start of the text are allowed in a name.
 pub fn name_bytes(text: &[u8]) -> usize {
     let end = text.iter().position(|byte| !is_token_byte(*byte));
     end.unwrap_or(text.len())
 }
 
-/// Whether a name has the form of those that this server sends. Always inlined: of a literal the compiler knows.
+/// Whether a name has the form of the names that this server sends. Always inlined, so that the compiler evaluates it
+/// for literals.
 #[inline(always)]
 pub fn is_own_name(name: &str) -> bool {
     let odd = |byte: u8| !(byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-'));
@@ -249,14 +250,14 @@ pub fn is_value(value: &[u8]) -> bool {
     text_bytes(value) == value.len()
 }
 
-/// The members of a value that is a list (RFC 9110, 5.6.1), without white space around. Empty ones are among them.
+/// The members of a list value (RFC 9110, 5.6.1), without surrounding white space. Empty members are included.
 pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// How many bytes a text begins with that are no control bytes, or TAB.
+/// How many bytes at the start of the text are TAB or no control bytes.
 pub fn text_bytes(text: &[u8]) -> usize {
-    // Eight at a time, of which none may even be TAB; then one by one.
+    // Checks eight bytes at a time, with TAB counting as a control byte; then checks byte by byte.
     let (chunks, _) = text.as_chunks::<8>();
     let mut seen = 0;
     for chunk in chunks {
@@ -271,11 +272,11 @@ pub fn text_bytes(text: &[u8]) -> usize {
     seen + end.unwrap_or(rest.len())
 }
 
-/// Where the first of eight bytes is that is a control byte.
+/// The position of the first control byte among eight bytes.
 fn first_control(bytes: u64) -> Option<usize> {
     const EACH: u64 = u64::MAX / 255;
-    // The highest bit of a byte: set where the byte is less than a space, or is DEL. What is borrowed spoils only the
-    // bytes above the first one.
+    // Sets the highest bit of each byte that is less than a space or is DEL. A borrow in the subtraction can make the
+    // bits wrong only above the first such byte.
     let low = bytes.wrapping_sub(EACH * 0x20) & !bytes;
     let other = bytes ^ (EACH * 0x7f);
     let del = other.wrapping_sub(EACH) & !other;
@@ -283,7 +284,7 @@ fn first_control(bytes: u64) -> Option<usize> {
     (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
 }
 
-/// All bytes but the control bytes, of which only TAB is text.
+/// True for all bytes that may occur in text: all but the control bytes, and TAB.
 const TEXT: [bool; 256] = {
     let mut table = [true; 256];
     let mut byte = 0;

@@ -1,5 +1,5 @@
-//! Requests, replies, routes, and the server that moves them. Knows no product's words; asks `ops` for nothing but
-//! the caller.
+//! Requests, replies, routes, and the server that moves them. This module contains no dialect's terms, and uses `ops`
+//! only to find the caller.
 
 pub mod bodies;
 pub mod client;

@@ -1,28 +1,30 @@
-//! Numbers in JSON that is kept for others: each must be one that every program reads as the same number.
+//! Checks numbers in JSON that the server stores for clients: every program must read each number as the same value.
 //!
-//! RFC 8259, section 6: programs agree on what a double holds. Whole numbers beyond 2^53, decimals with too many digits and
-//! a negative zero come back as something else from one program or the other, so they are refused and never altered.
+//! RFC 8259, section 6: programs agree on numbers that a double represents exactly. Other numbers, such as whole
+//! numbers beyond 2^53, decimals with too many digits and negative zero, change their value in some programs, so this
+//! server refuses them and never rounds them.
 
 use crate::error::{Error, Result};
 
-/// The greatest whole number up to which a double holds all of them.
+/// The largest whole number up to which a double represents every whole number exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Checks every number inside one member of a JSON object. What is no JSON is passed over: its reader refuses it.
+/// Checks every number inside one member of a JSON object. Invalid JSON is ignored here, because the reader of the body
+/// refuses it.
 pub fn check_member(body: &[u8], member: &str) -> Result<()> {
     check(body, "", Some(member))
 }
 
-/// Checks every number of a JSON text; `name` is what errors call it.
+/// Checks every number of a JSON text; errors refer to the text as `name`.
 pub fn check_whole(text: &[u8], name: &str) -> Result<()> {
     check(text, name, None)
 }
 
-/// Where a number is.
+/// One step of the path to a number.
 enum Step {
     /// In an object, under this name.
     Member(String),
-    /// In a list, at this place.
+    /// In a list, at this position.
     Item(usize),
 }
 
@@ -75,7 +77,7 @@ fn check(text: &[u8], name: &str, member: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The place after the quotation mark that ends a string.
+/// The position after the quotation mark that ends a string.
 fn end_of_string(text: &[u8], mut at: usize) -> usize {
     while let Some(byte) = text.get(at) {
         at += match byte {
@@ -87,7 +89,7 @@ fn end_of_string(text: &[u8], mut at: usize) -> usize {
     text.len()
 }
 
-/// The path as errors write it: `metadata.limits[2]`.
+/// The path in the format of errors: `metadata.limits[2]`.
 fn place(name: &str, path: &[Step]) -> String {
     let mut shown = name.to_owned();
     for step in path {
@@ -105,11 +107,11 @@ fn place(name: &str, path: &[Step]) -> String {
     shown
 }
 
-/// Whether a number has the same value for programs that read it as a double and for programs that read what this server
-/// stores.
+/// Whether programs that read the number as a double, and programs that read what this server stores, see the same
+/// value.
 fn is_exact(literal: &str) -> bool {
     let Ok(double) = literal.parse::<f64>() else {
-        return true; // It is no number; the reader of the JSON says so.
+        return true; // Not a number; the reader of the JSON refuses it.
     };
     if double.abs() > WHOLE_MAX {
         return false;
@@ -120,7 +122,7 @@ fn is_exact(literal: &str) -> bool {
     let Some(asked) = Decimal::parse(literal) else {
         return false;
     };
-    // What others read, and what is stored.
+    // The value that other programs read, and the value that is stored.
     let same = |text: String| Decimal::parse(&text).is_some_and(|other| other == asked);
     same(double.to_string()) && same(read.to_string()) && !asked.is_negative_zero()
 }
@@ -129,14 +131,14 @@ fn is_exact(literal: &str) -> bool {
 #[derive(Debug, Eq, PartialEq)]
 struct Decimal {
     is_negative: bool,
-    /// Without zeros at either end.
+    /// Without leading and trailing zeros.
     digits: String,
     /// The power of ten of the last digit.
     exponent: i64,
 }
 
 impl Decimal {
-    /// `None` if the exponent has no place in any number.
+    /// `None` if the exponent is larger than any number needs.
     fn parse(text: &str) -> Option<Decimal> {
         let (is_negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),

@@ -2,20 +2,20 @@
 
 use crate::error::{Error, Result};
 
-/// Pairs of a form that may be there.
+/// The maximum number of pairs in a query.
 const PAIRS_MAX: usize = 100;
 
-/// Decoded pairs; what is taken out is gone, and what is left is unknown.
+/// Decoded pairs. Reading a parameter removes it; the parameters that remain at the end are unknown.
 #[derive(Debug)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads `a=1&b=2`, percent-encoded, `+` for a blank. A repeated name is refused (attacks 126).
+    /// Parses `a=1&b=2`, percent-encoded, with `+` for a blank. A repeated name is refused (attacks 126).
     pub fn parse(text: &str) -> Result<Query> {
         Query::of(pairs(text)?)
     }
 
-    /// Takes pairs that were decoded elsewhere.
+    /// Accepts pairs that are decoded already.
     pub fn of(pairs: Vec<(String, String)>) -> Result<Query> {
         for (position, (name, _)) in pairs.iter().enumerate() {
             if pairs[..position].iter().any(|(known, _)| known == name) {
@@ -28,13 +28,13 @@ impl Query {
         Ok(Query(pairs))
     }
 
-    /// Takes a parameter out.
+    /// Removes a parameter and returns it.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let position = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.swap_remove(position).1)
     }
 
-    /// Takes a whole number out.
+    /// Removes a parameter and returns it as a whole number.
     pub fn take_number(&mut self, name: &str) -> Result<Option<u64>> {
         self.take(name)
             .map(|text| {
@@ -47,7 +47,7 @@ impl Query {
             .transpose()
     }
 
-    /// Refuses what nobody took.
+    /// Refuses the parameters that were not read.
     pub fn finish(self) -> Result<()> {
         match self.0.first() {
             None => Ok(()),
@@ -59,7 +59,7 @@ impl Query {
     }
 }
 
-/// The decoded pairs of `a=1&b=2` as they come, at most 100, for where a name may be repeated.
+/// The decoded pairs of `a=1&b=2` in their order, at most 100, for parameters that may be repeated.
 pub fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -76,7 +76,7 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-/// Decodes percent-escapes; `None` if they are bad or the result is no UTF-8.
+/// Decodes percent-escapes; `None` if they are invalid or the result is not UTF-8.
 pub fn decode(text: &str, plus_is_blank: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -94,8 +94,8 @@ pub fn decode(text: &str, plus_is_blank: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Writes a value so that [`decode`] reads it back, in a path as in a query: all but unreserved characters escaped
-/// (RFC 3986, section 2.3).
+/// Encodes a value so that [`decode`] restores it, in a path or in a query: all characters but the unreserved ones are
+/// escaped (RFC 3986, section 2.3).
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -108,7 +108,7 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// A name from the client, short enough and harmless in a sentence.
+/// A name from the client, shortened and made harmless, for use in an error message.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(40).collect()
 }

@@ -1,21 +1,21 @@
-//! An answer as the rest of the server builds it. Putting it on the wire is the work of `http::server`.
+//! An answer as handlers build it. `http::server` sends it.
 
 use crate::http::headers::{self, Headers};
 use bytes::Bytes;
 use serde::Serialize;
 
-/// Bytes of an answer. Copies are references to the same bytes: what many clients are sent is kept once.
+/// The bytes of an answer. Clones share the same bytes, so content that many clients receive is in memory once.
 pub type Body = Bytes;
 
-/// Status, headers and a whole body in memory. `http::server` adds what every answer carries.
+/// Status, headers and a complete body in memory. `http::server` adds the headers that every answer has.
 #[derive(Debug)]
 pub struct Reply {
-    /// 200 to 599; anything else is sent as 500.
+    /// 200 to 599; the server sends any other value as 500.
     pub status: u16,
     pub headers: Headers,
     pub body: Body,
-    /// Whether asking for it again changes nothing, though the method does not say so. When too many answers wait for
-    /// clients that do not read, such an answer may give way to a 503; that to a change never does.
+    /// Whether the client may safely repeat the request, although its method does not imply that. When too many answers
+    /// wait for slow clients, the server may replace such an answer by a 503; it never replaces the answer to a change.
     pub is_repeatable: bool,
 }
 
@@ -30,12 +30,13 @@ impl Reply {
         }
     }
 
-    /// `application/json`. A value that cannot be written as JSON becomes an empty 500, logged: it is our mistake.
+    /// `application/json`. A value that cannot be serialised becomes an empty 500 and is logged, because that is a bug
+    /// of this server.
     pub fn json<T: Serialize>(status: u16, value: &T) -> Reply {
         Reply::new(status).json_body("application/json", value)
     }
 
-    /// Writes `value` as JSON under a media type of its own, such as `application/problem+json`.
+    /// Writes `value` as JSON with a specific media type, such as `application/problem+json`.
     pub fn json_body<T: Serialize>(mut self, content_type: &str, value: &T) -> Reply {
         let mut body = Vec::with_capacity(256);
         match serde_json::to_writer(&mut body, value) {
@@ -48,24 +49,25 @@ impl Reply {
         }
     }
 
-    /// Sets a header, in place of any former value. Its name is a literal in lower case.
+    /// Sets a header and replaces any former value. The name is a literal in lower case.
     ///
-    /// A value that may not stand in a header (a line break, NUL, another control byte) becomes empty: text of
-    /// others must neither split the answer nor stop the server. A name that is none is left out.
+    /// A value that is not allowed in a header (a line break, NUL, another control byte) becomes empty: text from
+    /// clients must neither split the answer nor stop the server. An invalid name is dropped.
     #[inline]
     pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
         self.headers.remove(name);
         self.also(name, value)
     }
 
-    /// Adds a header beside its former values if there are any, such as `Set-Cookie` and `WWW-Authenticate`.
+    /// Adds a header and keeps former values of the same name; for `Set-Cookie` and `WWW-Authenticate`.
     #[inline]
     pub fn also(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Reply {
         self.add(name, value);
         self
     }
 
-    /// As [`Reply::also`], in place: an answer with many headers is not moved for each of them.
+    /// Like [`Reply::also`], but changes the reply in place, so that a reply with many headers is not moved for each of
+    /// them.
     #[inline]
     pub fn add(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
@@ -78,7 +80,7 @@ impl Reply {
         }
     }
 
-    /// Says that asking again changes nothing; see [`Reply::is_repeatable`].
+    /// Marks the request as safe to repeat; see [`Reply::is_repeatable`].
     pub fn repeatable(mut self) -> Reply {
         self.is_repeatable = true;
         self

@@ -1,5 +1,5 @@
-//! The Debian package: installed, served from by hand, upgraded, removed and purged, below a folder that stands for
-//! the root of a machine. And the units, as systemd judges them.
+//! The Debian package: installed, started by hand, upgraded, removed and purged, in a folder that serves as the root of
+//! a machine. Also checks the units with systemd's own tools.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A folder that stands for the root of a machine without any package.
+/// A folder that serves as the root of a machine without any package.
 struct Machine {
     root: PathBuf,
 }
@@ -31,7 +31,7 @@ impl Machine {
         Machine { root }
     }
 
-    /// Runs dpkg on it; scripts run outside, and are told where it is.
+    /// Runs dpkg on this root. The package's scripts run outside of it and receive its path.
     #[track_caller]
     fn dpkg(&self, args: &[&str]) -> String {
         let output = Command::new("dpkg")
@@ -71,7 +71,7 @@ impl Drop for Machine {
     }
 }
 
-/// A server of the installed binary, ended on drop.
+/// A server of the installed binary; stopped on drop.
 struct Serving {
     child: Child,
     socket: PathBuf,
@@ -124,7 +124,7 @@ fn runs(command: &str) -> bool {
     found.is_ok_and(|output: Output| output.status.success())
 }
 
-/// Says what is left out here; fails where every test must run.
+/// Whether a command is missing, so that a test is left out; fails where every test must run.
 fn is_left_out(command: &str) -> bool {
     let is_there = runs(command);
     let must_run = std::env::var_os("LATCHKEY_TEST_ALL").is_some();
@@ -135,7 +135,7 @@ fn is_left_out(command: &str) -> bool {
     !is_there
 }
 
-/// The package of the binary under test.
+/// Builds a package of the binary under test.
 fn package(version: &str) -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("latchkey-{version}.deb"));
     let output = Command::new("dev/package")
@@ -200,7 +200,7 @@ fn the_package_installs_serves_upgrades_and_goes() {
     let folder = fs::metadata(machine.path("var/lib/latchkey")).unwrap();
     assert_eq!(folder.uid(), uid, "{user}");
 
-    // By hand, as whoever runs this test: the folder is theirs for as long as that takes.
+    // The user of this test starts the server by hand, so the folder belongs to that user meanwhile.
     let data = machine.path("var/lib/latchkey");
     std::os::unix::fs::chown(&data, Some(0), Some(0)).unwrap();
     let init = Command::new(machine.path("usr/bin/latchkey"))
@@ -255,7 +255,7 @@ fn systemd_finds_the_units_whole_and_well_closed() {
     fs::create_dir_all(&folder).unwrap();
     for name in ["latchkey.service", "latchkey.socket"] {
         let text = fs::read_to_string(Path::new("systemd").join(name)).unwrap();
-        // `verify` wants the program to be there.
+        // `verify` requires that the program exists.
         let text = text.replace("/usr/bin/latchkey", env!("CARGO_BIN_EXE_latchkey"));
         fs::write(folder.join(name), text).unwrap();
     }
@@ -289,7 +289,7 @@ fn systemd_finds_the_units_whole_and_well_closed() {
         .and_then(|rest| rest.split(' ').next()?.parse().ok())
         .unwrap_or_else(|| panic!("{said}"));
     assert!(score <= 1.5, "{score}\n{said}");
-    // What the unit says of itself, where systemd is the one that it names.
+    // Compares with the score that the unit file states, if the installed systemd has the version that it names.
     let unit = fs::read_to_string("systemd/latchkey.service").unwrap();
     let (version, told) = unit
         .split_once("(systemd ")

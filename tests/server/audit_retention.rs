@@ -1,4 +1,4 @@
-//! Old audit events can be cut off; what is left stays provable, and the cut is on record.
+//! Old audit events can be pruned; the rest stays verifiable, and the pruning is recorded.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn prune(user: &User, body: Value) -> crate::support::Response {
     user.post("/v1/audit-events/prune", body)
 }
 
-/// A server that lets callers over the network cut the newest events too.
+/// A server that allows callers over the network to prune the newest events, too.
 fn unbound() -> Server {
     Server::start_with(&["--audit-keep-min", "0"], &[])
 }
@@ -50,7 +50,7 @@ fn the_newest_events_stay_and_the_cut_is_one_of_them() {
         after[0]["changes"]["first_event"],
         json!(["1", (newest - 1).to_string()])
     );
-    // The cut says by what the first event that is left can be proven.
+    // The event of the pruning contains the hash that verifies the first event that is left.
     assert_eq!(
         after[0]["changes"]["hash_before_first"][1],
         after[2]["previous"]
@@ -69,7 +69,7 @@ fn the_newest_events_stay_and_the_cut_is_one_of_them() {
     assert_eq!(seq(&events(&server.admin())[0]), newest + 2);
 }
 
-/// A cut is there whole, with its event, or not at all; one that was acknowledged is there.
+/// The pruning and its event are complete or absent after a kill; an acknowledged pruning is present.
 #[test]
 fn a_kill_in_the_middle_of_a_cut_leaves_the_old_log_or_the_new_one() {
     let mut random = Random::seeded();
@@ -147,7 +147,7 @@ fn a_cut_is_asked_for_in_one_way() {
     }
 }
 
-/// The setting does the same by itself.
+/// The setting prunes automatically.
 #[test]
 fn a_server_that_is_told_to_keeps_so_many_events_and_no_more() {
     let settings = ["--audit-keep-events", "3", "--usage-interval-s", "1"];
@@ -231,10 +231,10 @@ fn the_newest_days_of_the_log_are_cut_on_the_machine_alone() {
         4,
         "each attempt is recorded"
     );
-    // What would cut nothing is no attempt.
+    // A request that would remove nothing is not recorded as an attempt.
     prune(&admin, json!({ "before": "2020-01-01T00:00:00Z" })).expect(200);
     prune(&admin, json!({ "keep": 1000 })).expect(200);
-    // On the machine: through the socket, and with the command.
+    // On the machine itself: through the socket, and with the command.
     let line = crate::command_line::Line::of(&server);
     line.ok(&["audit", "prune", "--keep", "5"]);
     prune(&server.local(), json!({ "keep": 0 })).expect(200);

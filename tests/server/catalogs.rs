@@ -1,4 +1,4 @@
-//! Catalogs that are put to harm the server, by whoever may and whoever may not.
+//! Catalogs that are meant to harm the server, from callers with and without the permission to write catalogs.
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn a_catalog_that_would_take_all_memory_is_refused() {
     server.assert_alive();
 }
 
-/// attacks 200: nothing in a catalog is a pattern but a whole segment in braces.
+/// attacks 200: the only patterns in a catalog are whole segments in braces.
 #[test]
 fn what_looks_like_a_pattern_is_text_or_refused() {
     let server = Server::start();
@@ -85,7 +85,7 @@ fn what_looks_like_a_pattern_is_text_or_refused() {
     }
 }
 
-/// attacks 194: what is put is put whole or not at all, and nothing is unpacked.
+/// attacks 194: a catalog is stored completely or not at all, and nothing in it is decompressed.
 #[test]
 fn a_catalog_with_one_fault_changes_nothing() {
     let server = Server::start();
@@ -153,14 +153,14 @@ fn only_a_caller_may_send_a_large_body() {
     }
     large(server.admin()).refused_field("scopes[0].label");
     large(server.local()).refused_field("scopes[0].label");
-    // Looking ahead spends nothing of the credential.
+    // Predicting the caller consumes nothing of the credential.
     let once = json!({ "name": "once", "catalog": "latchkey", "scopes": ["catalogs:write"], "uses_left": 1 });
     let once = server.bearer(&server.admin().issue(once).secret);
     large(once.clone()).refused_field("scopes[0].label");
     large(once).expect(413);
 }
 
-/// S5: what a catalog says of its application outlives a restart, and is in the log.
+/// S5: whether a catalog is case-sensitive is kept across a restart, and is in the audit log.
 #[test]
 fn whether_a_catalog_tells_case_is_kept() {
     let mut server = Server::start();
@@ -181,7 +181,7 @@ fn whether_a_catalog_tells_case_is_kept() {
     assert_eq!(catalog.get("case_sensitive"), None, "{catalog}");
 }
 
-/// H11: no request reaches such a segment.
+/// H11: no request can have such a segment.
 #[test]
 fn a_template_that_no_request_reaches_is_refused() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! What strangers can send as much of as they like: it fills neither the disk nor the memory.
+//! Requests that anonymous clients can send without limit: they fill neither the disk nor the memory.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,8 @@ use crate::support::{Random, Server, together};
 
 const BASE62: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A secret of the right shape and checksum that was never issued: `crc32` of what comes before, in base 62.
+/// A secret with the right format and checksum that was never issued; the checksum is the `crc32` of the text before
+/// it, in base 62.
 fn unknown_secret(random: &mut Random) -> String {
     let mut text: String = (0..53)
         .map(|_| char::from(BASE62[random.below(62) as usize]))
@@ -32,7 +33,7 @@ fn unknown_secret(random: &mut Random) -> String {
     text + std::str::from_utf8(&digits).unwrap()
 }
 
-/// Bytes of the database and its log of writes.
+/// The size of the database and its write-ahead log.
 fn stored_bytes(data: &Path) -> u64 {
     let files = fs::read_dir(data).unwrap().map(|entry| entry.unwrap());
     let database = files.filter(|file| file.file_name().to_string_lossy().contains(".db"));
@@ -46,7 +47,7 @@ fn stored_bytes(data: &Path) -> u64 {
 /// attacks 59, 161
 #[test]
 fn unknown_secrets_leave_nothing_in_store_and_memory() {
-    // Nothing is written by itself meanwhile.
+    // With this interval the server writes nothing on its own meanwhile.
     let server = Server::start_with(&["--usage-interval-s", "3600"], &[]);
     let mut random = Random::seeded();
     let mut ask = |count: usize| {

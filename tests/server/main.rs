@@ -1,4 +1,4 @@
-//! Tests of the running server from outside, one module a behaviour.
+//! Tests of the running server from outside; each module tests one behaviour.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Policies as data: made, made stricter, removed, and obeyed.
+//! Policies as data: they are created, made stricter, deleted, and enforced.
 
 use serde_json::{Value, json};
 use std::thread;
@@ -7,7 +7,7 @@ use crate::support::{Response, Server, User};
 
 const PASSWORD: &str = "a passphrase of some length";
 
-/// Adds a policy that is `standard` but for these members.
+/// Adds a policy that is equal to `standard` except for these members.
 #[track_caller]
 fn policy(admin: &User, name: &str, members: Value) {
     let mut body = members;
@@ -15,7 +15,7 @@ fn policy(admin: &User, name: &str, members: Value) {
     admin.post("/v1/policies", body).expect(201);
 }
 
-/// A 409 or 422 whose sentence names the policy.
+/// Checks for a 409 or 422 whose sentence names the policy.
 #[track_caller]
 fn refused(response: Response, status: u16, policy: &str) {
     let response = response.expect(status);
@@ -175,7 +175,7 @@ fn a_policy_with_live_keys_can_only_be_made_stricter() {
         )
         .expect(200);
 
-    // Headers hold for the key that exists, from the next request on.
+    // A change of `headers` affects existing keys from the next request on.
     let forwarded = |name: &str, value: String| {
         server
             .anonymous()
@@ -191,7 +191,7 @@ fn a_policy_with_live_keys_can_only_be_made_stricter() {
         forwarded("Authorization", format!("Token {}", key.secret)),
         200
     );
-    // What an edit leaves alone is not judged anew; what it changes is.
+    // An edit of a key checks only the members that it changes against the policy.
     admin
         .patch(
             &format!("/v1/keys/{}", key.id),
@@ -252,7 +252,7 @@ fn a_policy_says_who_issues() {
     for user in [&member, &manager, &admin] {
         refused(user.post("/v1/keys", key("proven")), 409, "proven");
     }
-    // `standard` takes both.
+    // The policy `standard` allows both.
     assert_eq!(member.issue(key("standard")).key["owner"], "mia");
     assert_eq!(manager.issue(key("standard")).key["owner"], Value::Null);
 }
@@ -348,7 +348,7 @@ fn five_keys_are_five_however_many_ask_at_once() {
         statuses.iter().all(|status| matches!(status, 201 | 409)),
         "{statuses:?}"
     );
-    // Rotation takes no place, deletion gives one back.
+    // A rotation does not count against the limit of keys, and a deletion frees one.
     let listed = server.admin().get("/v1/keys?policy=five").json();
     let id = listed["items"][0]["id"].as_str().unwrap();
     let name = listed["items"][0]["name"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Secrets that can be shown again: to whom, how often it is recorded, and when it is over.
+//! Secrets that can be displayed again: to whom, how this is recorded, and when it ends.
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::support::{Issued, Server, User, executable};
 
 const PASSWORD: &str = "a passphrase of some length";
 
-/// A server with a policy `copy` that keeps sealed copies, and a key of it.
+/// A server with a policy `copy` that keeps sealed copies, and a key with this policy.
 fn with_sealed_key() -> (Server, Issued) {
     let server = Server::start();
     let policy = json!({ "name": "copy", "secret_shown": "sealed" });
@@ -42,7 +42,7 @@ fn database(server: &Server) -> Connection {
     Connection::open(server.data.join("latchkey.db")).unwrap()
 }
 
-/// Every byte of the data folder, socket and key files aside.
+/// The content of the database and its write-ahead log.
 fn stored_bytes(server: &Server) -> Vec<u8> {
     let names = ["latchkey.db", "latchkey.db-wal"];
     names

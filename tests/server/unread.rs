@@ -1,5 +1,5 @@
-//! Clients that ask and do not read, or begin and do not end: what they take is bounded and given back, and they give way to
-//! others.
+//! Clients that do not read their answers, or do not complete their requests: the memory for them is limited and
+//! returned, and their connections are closed if others need the slots.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::{Server, together};
 
 const MIB: u64 = 1 << 20;
 
-/// A connection whose client's side takes next to nothing by itself.
+/// A connection whose client side buffers almost nothing.
 fn narrow(address: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     set_socket_recv_buffer_size(&socket, 2304).unwrap();
@@ -22,7 +22,8 @@ fn narrow(address: SocketAddr) -> TcpStream {
     TcpStream::from(socket)
 }
 
-/// Asks on so many connections and reads no more of each answer than its status, of those that are answered.
+/// Sends a request on so many connections and reads only the status of each answer; the status is empty if there is no
+/// answer.
 fn ask_and_not_read(server: &Server, count: usize, request: &str) -> Vec<(TcpStream, String)> {
     let mut asked: Vec<TcpStream> = (0..count)
         .map(|_| {
@@ -46,7 +47,7 @@ fn ask_and_not_read(server: &Server, count: usize, request: &str) -> Vec<(TcpStr
     asked.into_iter().zip(statuses).collect()
 }
 
-/// Waits until the server has no more than so much memory; at most 10 s, as long as the design allows.
+/// Waits until the server uses no more than so much memory; at most 10 s, the time that the design allows.
 #[track_caller]
 fn check_given_back(server: &Server, bytes: u64) {
     let began = Instant::now();
@@ -69,7 +70,7 @@ fn answers_that_all_clients_share_are_in_memory_once() {
         "GET /v1/openapi.json HTTP/1.1\r\nHost: {}\r\n",
         server.address
     );
-    // The first one puts the text together.
+    // The first request assembles the document.
     server
         .call("GET", "/v1/openapi.json", &[], None)
         .expect(200);
@@ -158,7 +159,7 @@ fn clients_that_do_not_read_give_way_to_others() {
     let began = Instant::now();
     server.local().get("/healthz").expect(200);
     server.anonymous().get("/healthz").expect(200);
-    // Each of those clients has 10 s to read something, and a second where others wait.
+    // Each of those clients has 10 s to read something, or one second if others wait for a slot.
     assert!(
         began.elapsed() < Duration::from_secs(7),
         "{:?}",
@@ -182,7 +183,7 @@ fn a_new_client_never_gives_way_to_another_while_slow_ones_are_there() {
         })
         .collect();
     sleep(Duration::from_millis(1300));
-    // More clients at once than one, and fewer than slow ones.
+    // Several clients at once, but fewer than the slow ones.
     together(8, |_| {
         server.anonymous().get("/healthz").expect(200);
     });

@@ -1,4 +1,4 @@
-//! Usage is counted in memory and written in batches: little is lost, nothing doubled, few writes.
+//! Usage is counted in memory and written in batches: little is lost, nothing is counted twice, and writes are few.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn use_count(server: &Server) -> u64 {
     key.json()["use_count"].as_u64().expect("a number")
 }
 
-/// One verify by `batch` asks 100 times.
+/// One batch verifies 100 times.
 fn verify_hundred(server: &Server) {
     let items: Vec<Value> = (0..100).map(|_| json!({ "key": server.secret })).collect();
     let told = server
@@ -45,20 +45,21 @@ fn a_kill_loses_at_most_one_interval_of_usage_and_doubles_none() {
             (least..=most).contains(&count),
             "{count} is not in {least}..={most}"
         );
-        // What was lost stays lost.
+        // Lost counts stay lost.
         most = count;
     }
     assert!(least >= 100);
 }
 
-/// Waits until what was counted is in the file, and returns it. The server's own answer adds what waits.
+/// Waits until all counts are in the file, and returns the count. The server's own answer includes counts that are not
+/// written yet.
 #[track_caller]
 fn all_written(server: &Server) -> u64 {
     let id = server.key["id"].as_str().expect("an id");
     wait_until_written(&server.data, id, use_count(server))
 }
 
-/// Waits until so many uses of a key are in the file, and returns how many are; at most 30 s.
+/// Waits up to 30 s until so many uses of a key are in the file, and returns their number.
 #[track_caller]
 pub fn wait_until_written(data: &Path, id: &str, wanted: u64) -> u64 {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -97,7 +98,7 @@ fn many_verifies_of_one_key_are_one_write_an_interval() {
     all_written(&server);
     let intervals = began.elapsed().as_secs() + 2;
     let made = commits(&server.data) - before;
-    // One for usage and one for the clock's mark.
+    // One commit for usage and one for the mark of the clock.
     assert!(
         made <= 2 * intervals,
         "{made} commits in {intervals} intervals"
@@ -105,14 +106,14 @@ fn many_verifies_of_one_key_are_one_write_an_interval() {
     assert_eq!(use_count(&server), 3000);
 }
 
-/// Commits in the write-ahead log: frames that tell the size of the database (sqlite.org/fileformat.html, 4.1).
+/// Commits in the write-ahead log: frames that contain the size of the database (sqlite.org/fileformat.html, 4.1).
 fn commits(data: &Path) -> u64 {
     let log = fs::read(data.join("latchkey.db-wal")).expect("there is a log");
     let frames = log.get(32..).unwrap_or_default().chunks_exact(24 + 4096);
     frames.filter(|frame| frame[4..8] != [0; 4]).count() as u64
 }
 
-/// Attacks 237: as when the clock falls back by an hour while the server is off.
+/// Attacks 237: simulates a clock that falls back by an hour while the server is off.
 #[test]
 fn a_clock_that_was_put_back_revives_no_expired_key() {
     let mut server = Server::start();

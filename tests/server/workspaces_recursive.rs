@@ -1,4 +1,4 @@
-//! The end of a workspace with all that is in it and below.
+//! Deleting a workspace with everything in it and below it.
 
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use crate::support::{Server, User};
 
 const PASSWORD: &str = "a passphrase of some length";
 
-/// emea > france > paris, and apac beside it.
+/// The tree emea > france > paris, and the workspace apac next to emea.
 fn with_tree() -> Server {
     let server = Server::start();
     for (slug, parent) in [
@@ -76,7 +76,7 @@ fn the_keys_in_it_and_below_stop_at_once_and_each_leaves_an_event() {
             .post("/v1/keys", json!({ "name": "k", "workspace": slug }))
             .expect(422);
     }
-    // The slug is free again, and what was there does not come back with it.
+    // The slug is free again, and the deleted objects do not return with it.
     admin
         .post("/v1/workspaces", json!({ "slug": "emea" }))
         .expect(201);

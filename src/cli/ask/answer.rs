@@ -1,11 +1,11 @@
-//! An answer, from wherever it came, and what its refusals say.
+//! An answer of the server or of this process, and the errors in it.
 
 use super::Target;
 use crate::cli::failure::{Failure, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Status, the link to the next page, body.
+/// The status, the link to the next page, and the body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -14,7 +14,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// What is used of RFC 9457 problem details.
+/// The members of RFC 9457 problem details that commands use.
 #[derive(Deserialize)]
 struct Problem {
     code: String,
@@ -24,7 +24,7 @@ struct Problem {
 }
 
 impl Answer {
-    /// The answer if it grants what was asked, else its problem as one sentence.
+    /// Returns the answer if it is a success, otherwise its problem as one sentence.
     pub fn accepted(self, method: &str, target: &Target) -> Result<Answer> {
         if (200..300).contains(&self.status) {
             return Ok(self);
@@ -53,7 +53,7 @@ impl Answer {
         }
     }
 
-    /// The body as text, without a line end.
+    /// The body as text, without the final line end.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).trim_end().to_owned()
     }
@@ -63,7 +63,7 @@ impl Answer {
             .map_err(|err| Failure::refused(format!("the server's answer cannot be read: {err}")))
     }
 
-    /// Where the next page is: the target of a `Link` whose relation is `next` (RFC 8288).
+    /// The next page: the target of a `Link` whose relation is `next` (RFC 8288).
     pub fn next(&self) -> Option<Target> {
         let (target, parameters) = self.link.as_deref()?.strip_prefix('<')?.split_once('>')?;
         parameters

@@ -1,8 +1,9 @@
-//! Asking the server, whether it runs or not.
+//! Sends the requests of commands to the server, whether it runs or not.
 //!
-//! A command is a request of the native API, never a look into the store. A running server gets it through its
-//! Unix socket. If none runs, this process takes the folder's lock and hands the very same request to the same
-//! router: one way in, one authorisation, one audit log, in which both are `local:<uid>`.
+//! A command is a request of the native API and never accesses the store directly. A running server receives it through
+//! its Unix socket. If no server runs, this process takes the lock of the data folder and passes the same request to
+//! the same router: both ways share one authorisation and one audit log, which records the actor of both as
+//! `local:<uid>`.
 
 mod answer;
 pub mod socket;
@@ -23,18 +24,18 @@ use stopped::Stopped;
 
 /// How long to wait for a server that is starting or stopping, or for another command.
 const BUSY: Duration = Duration::from_secs(10);
-/// Between two looks at a busy folder.
+/// The time between two attempts to use a busy folder.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Rows of a page, the most that a list gives.
+/// The number of rows to request per page, which is the maximum of the server.
 const PAGE: u64 = 500;
 
-/// Whoever answers for a data folder.
+/// What answers requests for a data folder.
 pub enum Server {
     Running(PathBuf),
     Stopped(Box<Stopped>),
 }
 
-/// A page of a list, its items as they came.
+/// A page of a list, with its items unchanged.
 #[derive(Deserialize)]
 struct Page {
     items: Vec<Box<RawValue>>,
@@ -42,7 +43,7 @@ struct Page {
 }
 
 impl Server {
-    /// Finds who answers for the folder: the server behind its socket, or this process if the lock is free.
+    /// Finds what answers for the folder: the server behind its socket, or this process if the lock is free.
     pub fn reach(data: &Path) -> Result<Server> {
         folder::check_length(data)?;
         if !data.exists() {
@@ -57,7 +58,7 @@ impl Server {
             if !folder::is_ours(data) {
                 return Err(folder::not_initialised(data).into());
             }
-            // No socket, or one that a killed server has left. The lock tells whether that is so.
+            // There is no socket, or one that a killed server has left; in both cases the lock is free.
             match Folder::open_unless_locked(data)? {
                 Some(folder) => return Stopped::open(folder).map(|it| Server::Stopped(it.into())),
                 None if since.elapsed() < BUSY => std::thread::sleep(PAUSE),
@@ -76,14 +77,14 @@ impl Server {
         }
     }
 
-    /// Sends one request; an answer that is a refusal is a failure with its sentence.
+    /// Sends one request; an error answer becomes a failure with its sentence.
     pub fn ask(&self, method: &str, target: &Target, body: Option<&Value>) -> Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
         self.send(method, target, body.into_bytes())?
             .accepted(method, target)
     }
 
-    /// Sends one request, its body as it is, and returns the answer whatever it says.
+    /// Sends one request with the given body and returns the answer, also if it is an error.
     pub fn send(&self, method: &str, target: &Target, body: Vec<u8>) -> Result<Answer> {
         match self {
             Server::Running(path) => socket::exchange(path, method, target.as_str(), &body),
@@ -95,7 +96,7 @@ impl Server {
         self.ask("GET", target, None)
     }
 
-    /// All items of a list, its pages joined.
+    /// All items of a list, from all its pages.
     pub fn list(&self, target: &Target) -> Result<Vec<Box<RawValue>>> {
         let mut items = Vec::new();
         let mut cursor = None;
@@ -110,7 +111,7 @@ impl Server {
         }
     }
 
-    /// As [`Server::list`], for lists that come in pages, with as few of them as can be.
+    /// Like [`Server::list`], for lists with pages; it requests as few pages as possible.
     pub fn list_pages(&self, target: &Target) -> Result<Vec<Box<RawValue>>> {
         self.list(&target.clone().with_number("limit", Some(PAGE)))
     }

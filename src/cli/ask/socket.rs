@@ -1,7 +1,7 @@
 //! One HTTP/1.1 exchange over the server's Unix socket.
 //!
-//! Small enough to be read whole, where a client library would bring an async runtime's worth of code: one
-//! connection a request, closed by the server; every answer of our server tells its length.
+//! This module is short, whereas a client library would add an async runtime: it opens one connection for each request,
+//! the server closes the connection, and every answer of the server contains its length.
 
 use super::Answer;
 use crate::cli::failure::{Failure, Result};
@@ -11,12 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long an answer may take: walking the audit log of a busy year takes minutes.
+/// How long an answer may take: verifying a large audit log takes minutes.
 const ANSWER: Duration = Duration::from_secs(600);
-/// Headers of an answer; more is none of our server's.
+/// The maximum length of a response head; the server never sends a longer one.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Whether somebody listens. A socket that a killed server has left does not count.
+/// Whether a server accepts connections. A socket that a killed server has left does not count.
 pub fn answers(path: &Path) -> Result<bool> {
     match UnixStream::connect(path) {
         Ok(stream) => check_server(&stream, path).map(|()| true),
@@ -35,7 +35,8 @@ pub fn answers(path: &Path) -> Result<bool> {
     }
 }
 
-/// Refuses a server that is not the folder's: the kernel says who listens, and only its owner or root may.
+/// Refuses a server that does not belong to the folder: the kernel reports which user listens, and this must be the
+/// folder's owner or root.
 fn check_server(stream: &UnixStream, path: &Path) -> Result<()> {
     let told = |err: std::io::Error| {
         Failure::refused(format!(
@@ -61,7 +62,7 @@ pub fn exchange(path: &Path, method: &str, target: &str, body: &[u8]) -> Result<
     exchange_within(path, ANSWER, method, target, body)
 }
 
-/// As [`exchange`], for an answer that must come soon.
+/// Like [`exchange`], with a shorter deadline.
 pub fn exchange_within(
     path: &Path,
     patience: Duration,
@@ -106,7 +107,8 @@ fn transfer(
 ) -> std::io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    // A server that refuses early stops reading: its answer counts, not the failed write.
+    // A server that refuses a request early stops reading it: the failed write does not matter, because the server
+    // still answers.
     let written = stream.write_all(head).and_then(|()| stream.write_all(body));
     let mut received = Vec::new();
     match stream.read_to_end(&mut received) {
@@ -119,7 +121,7 @@ fn transfer(
     }
 }
 
-/// `None` if this is no whole answer.
+/// `None` if the bytes are not a complete answer.
 fn parse(bytes: &[u8]) -> Option<Answer> {
     let searched = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let end = searched.windows(4).position(|four| four == b"\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! Answering in this process, for a folder whose server does not run.
+//! Answers requests in this process, for a folder without a running server.
 
 use super::Answer;
 use crate::cli::failure::{Failure, Result};
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-/// The folder under its lock, and the router that a server would have.
+/// The locked folder, and the router that a server would use.
 pub struct Stopped {
     app: Arc<App>,
     service: Service,
@@ -25,15 +25,16 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Opens what the folder holds.
+    /// Opens the database of the folder.
     pub fn open(folder: Folder) -> Result<Stopped> {
         if folder.contents()? != Contents::Ready {
             return Err(not_initialised(folder.path()).into());
         }
         let files = folder.read_key_files()?;
-        // Every change, and every verification, waits until the keys are in memory.
+        // Every change and every verification waits until all keys are in memory.
         let app = setup::open_for_a_command(&folder.database(), files, PRESETS, TIME)?;
-        // This process asks itself: whoever may open the folder is its administrator, as at the server's socket.
+        // The request comes from this process itself: a user who can open the folder is its administrator, as at the
+        // server's socket.
         let trust = Trust {
             own_uid: rustix::process::geteuid().as_raw(),
             ..Trust::default()
@@ -42,7 +43,8 @@ impl Stopped {
         Ok(Stopped {
             app,
             service,
-            // Random enough for names: the standard library seeds its hash maps from the system.
+            // Random enough for identifiers: the standard library seeds its hash maps from the random source of the
+            // system.
             process: RandomState::new().build_hasher().finish() as u32,
             requests: Cell::new(0),
             _folder: folder,
@@ -65,7 +67,7 @@ impl Stopped {
         })
     }
 
-    /// The size of the body is bounded here as it is at the socket.
+    /// Limits the size of the body as the server does.
     fn route(&self, request: &Request) -> Result<Reply> {
         let plan = (self.service.plan)(request);
         if let BodyRule::UpTo(limit_bytes) = plan.body
@@ -82,7 +84,7 @@ impl Stopped {
 }
 
 impl Drop for Stopped {
-    /// Writes what waits, then closes the store; the lock goes last.
+    /// Writes pending changes and then closes the store; the lock is released last.
     fn drop(&mut self) {
         self.app.close();
     }

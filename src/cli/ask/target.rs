@@ -1,4 +1,4 @@
-//! Request targets, written so that no argument can become part of another one.
+//! Request targets, encoded so that no argument can become part of another one.
 
 use crate::http::query::encode;
 
@@ -10,7 +10,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// `/v1` and these segments.
+    /// `/v1` followed by these segments.
     pub fn of(segments: &[&str]) -> Target {
         let mut text = String::from("/v1");
         for segment in segments {
@@ -23,7 +23,7 @@ impl Target {
         }
     }
 
-    /// A target that the server itself has named.
+    /// A target that the server has sent.
     pub fn named(text: &str) -> Target {
         Target {
             text: text.to_owned(),
@@ -31,7 +31,7 @@ impl Target {
         }
     }
 
-    /// Adds a parameter that was given.
+    /// Adds a parameter if it has a value.
     pub fn with(mut self, name: &str, value: Option<&str>) -> Target {
         if let Some(value) = value {
             self.text.push(if self.has_query { '&' } else { '?' });
@@ -41,7 +41,7 @@ impl Target {
         self
     }
 
-    /// Adds a number that was given.
+    /// Adds a number if there is one.
     pub fn with_number(self, name: &str, value: Option<u64>) -> Target {
         self.with(name, value.map(|number| number.to_string()).as_deref())
     }

@@ -1,4 +1,4 @@
-//! `latchkey completions`: scripts that let a shell complete what is typed.
+//! `latchkey completions`: scripts for the command-line completion of shells.
 
 use crate::cli::failure::{End, Result};
 use crate::cli::show::print_bytes;
@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct CompletionsArgs {
-    /// The shell to write it for
+    /// The shell to write the script for
     #[arg(value_enum)]
     shell: Shell,
 }

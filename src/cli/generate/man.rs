@@ -33,7 +33,8 @@ pub fn run(args: &ManArgs, program: Command) -> Result<End> {
     Ok(End::Done)
 }
 
-/// A page for the program and for each command below it, named as `git` names its pages. Takes the place of older pages.
+/// Writes a page for the program and for each command below it, with file names in the style of `git`. Existing pages
+/// are overwritten.
 fn write_all(program: &Command, folder: &Path) -> std::io::Result<()> {
     let mut program = program.clone().disable_help_subcommand(true);
     program.build();

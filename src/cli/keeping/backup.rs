@@ -1,4 +1,4 @@
-//! `latchkey backup`: a whole copy of the database, while the server runs or not.
+//! `latchkey backup`: a complete copy of the database, whether the server runs or not.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Between two looks at how far the backup has come.
+/// The time between two queries of the progress.
 const LOOK: Duration = Duration::from_millis(300);
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct BackupArgs {
-    /// Where to write it; the server does, or else this command. Without it, the folder `backups` beside the database
+    /// Where to write the backup; the server writes it if it can, otherwise this command does. By default, the folder
+    /// `backups` next to the database
     file: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
@@ -33,7 +34,7 @@ struct Made {
     bytes: u64,
     made_at: String,
     scheduled: bool,
-    /// What is in the database and is not Latchkey's.
+    /// Tables and other objects in the database that do not belong to Latchkey.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }
@@ -69,7 +70,7 @@ pub fn run(args: &BackupArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Asks for a backup in this place, or among the others.
+/// Requests a backup with this path, or in the default folder.
 fn ask(server: &Server, file: Option<&Path>) -> Result<Made> {
     let body = file.map_or(json!({}), |file| json!({ "file": file }));
     let target = Target::of(&["backups"]);
@@ -83,15 +84,16 @@ fn ask(server: &Server, file: Option<&Path>) -> Result<Made> {
     answer.json()
 }
 
-/// A backup in a place that the server perhaps cannot write to, or that is another one for it: systemd gives it a view
-/// of its own. Then it makes the backup among the others, and this process, which can, moves it. So it does where root
-/// runs this for the folder of another user: what root asks for is root's.
+/// Writes a backup to a path that the server may be unable to write to, or that means another file in the server's
+/// view, because systemd gives services a file system namespace of their own. In that case the server writes the backup
+/// to the default folder, and this process moves it. The same happens if root runs this for the folder of another user,
+/// because the file must then belong to root.
 fn at(server: &Server, data: &Path, file: &Path) -> Result<Made> {
     let output = Output::create(file, Readers::Owner)?;
     if owner::is_another() {
         return taken(server, data, output, file)?;
     }
-    // The server makes a file of its own there.
+    // The server itself creates the file.
     drop(output);
     let direct = ask(server, Some(file));
     match (&direct, server) {
@@ -105,13 +107,15 @@ fn at(server: &Server, data: &Path, file: &Path) -> Result<Made> {
     }
 }
 
-/// Has a backup made among the others and takes it from there. The outer failure is that none could be made.
+/// Requests a backup in the default folder and moves it from there. The outer failure means that the backup could not
+/// be made.
 fn taken(server: &Server, data: &Path, mut output: Output, file: &Path) -> Result<Result<Made>> {
     let made = ask(server, None)?;
     let take = || {
         let name = Path::new(&made.file).file_name();
         let name = name.and_then(|name| name.to_str()).unwrap_or_default();
-        // What the server says is not believed: a backup is a plain file of the folder's owner in its place.
+        // The file name from the server is not trusted: the backup must be a regular file of the folder's owner in the
+        // default folder.
         let mut own = Beneath::open(data, "backups", name).map_err(|err| {
             Failure::refused(format!(
                 "the backup {name} cannot be taken from the folder backups of {}: {err}",
@@ -132,7 +136,7 @@ fn taken(server: &Server, data: &Path, mut output: Output, file: &Path) -> Resul
     }))
 }
 
-/// The same place, for a process with another current folder.
+/// The same path, for a process with another working directory.
 fn absolute(file: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(file)
         .map_err(|err| Failure::refused(format!("{}: {err}", file.display())))?;
@@ -144,7 +148,7 @@ fn absolute(file: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Runs the work and shows meanwhile how far it has come.
+/// Runs the work and displays its progress meanwhile.
 fn watched<T: Send>(server: &Server, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let Server::Running(socket) = server else {
         return work();

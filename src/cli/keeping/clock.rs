@@ -1,4 +1,4 @@
-//! `latchkey clock`: what counts as now, and the correction of a recorded time that is wrong.
+//! `latchkey clock`: the current time of the server, and the correction of a wrong recorded time.
 
 use crate::cli::ask::{Answer, Server, Target};
 use crate::cli::failure::{End, Result};
@@ -19,11 +19,12 @@ pub struct ClockArgs {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum ClockCommand {
-    /// Say that this machine's date is right: the recorded time becomes the date, be it later or earlier
+    /// Confirm that this machine's date is right: the recorded time is set to the date, whether that is later or
+    /// earlier
     ///
-    /// Where the recorded time was too late, keys that had ended by it and not by the right date are disabled, keys that
-    /// were issued meanwhile keep their length of life and end earlier, and sessions that were begun meanwhile end. All
-    /// of it is listed first. Only the administrator of the machine can do this; it is in the audit log.
+    /// If the recorded time was too late, keys that had expired by it but not by the right date are disabled, keys that
+    /// were issued meanwhile keep their lifetime and expire earlier, and sessions that began meanwhile end. The command
+    /// lists all of this first. Only the administrator of the machine can do this, and it is recorded in the audit log.
     #[command(
         after_help = "Examples:\n  latchkey clock accept --dry-run\n  latchkey clock accept --yes --data /var/lib/latchkey --json"
     )]
@@ -37,15 +38,15 @@ pub struct AcceptArgs {
     /// Only list what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Accept a date before this version was released, or more than five years after it
+    /// Accept a date before the release of this version, or more than five years after it
     #[arg(long)]
     implausible: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-/// What was done, or would be.
+/// What was done, or would be done.
 #[derive(Deserialize)]
 struct Accepted {
     changed: bool,
@@ -140,7 +141,7 @@ fn told(args: &AcceptArgs, answer: &Answer, accepted: &Accepted, done: &str) -> 
 }
 
 impl Accepted {
-    /// Whether there is something to do.
+    /// Whether the correction would change anything.
     fn is_needed(&self) -> bool {
         let moves = self.keys_issued.iter().any(|key| key.ends_at.is_some());
         self.before.state != "in_step"
@@ -150,7 +151,7 @@ impl Accepted {
             || self.sessions_ended + self.codes_reset > 0
     }
 
-    /// What the correction does, a line each.
+    /// The effects of the correction, one on each line.
     fn lines(&self, done: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let mut list = |count: usize, keys: &[Key], what: String, of: &dyn Fn(&Key) -> String| {

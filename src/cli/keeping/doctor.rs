@@ -1,4 +1,4 @@
-//! `latchkey doctor`: what can be seen of the files from here, and what the server says of itself.
+//! `latchkey doctor`: checks of the files by this process, and checks by the server itself.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::certificate::CERTIFICATE;
@@ -26,11 +26,11 @@ pub struct DoctorArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum DoctorCommand {
-    /// Accept what was changed past Latchkey as it is now, after you have looked at it
+    /// Accept an object that was changed outside Latchkey, after you have examined it
     ///
-    /// What does not fit its seal opens nothing: keys, users and workspaces are disabled, keys of such a policy are
-    /// refused, such a catalog is empty, and such a session has ended. This seals it as it is, records that in the audit
-    /// log, and says how to enable it.
+    /// An object that does not match its seal grants nothing: keys, users and workspaces are disabled, keys of such a
+    /// policy are refused, such a catalog is empty, and such a session has ended. This command seals the object as it
+    /// is, records that in the audit log, and prints how to enable it.
     #[command(
         after_help = "Examples:\n  latchkey doctor accept key k3J9aQ0xZb && latchkey key enable k3J9aQ0xZb\n  \
                       latchkey doctor accept user alice\n  latchkey doctor accept policy standard --data /var/lib/latchkey"
@@ -40,9 +40,9 @@ enum DoctorCommand {
 
 #[derive(clap::Args, Clone, Debug)]
 struct AcceptArgs {
-    /// What it is: catalog, key, policy, session, user or workspace
+    /// The kind of the object: catalog, key, policy, session, user or workspace
     kind: String,
-    /// Its name, slug or id, as doctor names it
+    /// Its name, slug or id, as doctor prints it
     id: String,
     #[command(flatten)]
     common: Common,
@@ -55,7 +55,7 @@ struct Accepted {
     next: Option<String>,
 }
 
-/// The server's answer, and ours.
+/// The checks of the server and of this process.
 #[derive(Deserialize, Serialize)]
 pub struct Doctor {
     healthy: bool,
@@ -108,7 +108,7 @@ fn accept(args: &AcceptArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// All findings. A server that cannot be asked is a finding itself.
+/// All results. If the server does not answer, that is a result, too.
 fn examine(data: &Path) -> Doctor {
     if let Some(check) = wrong_folder(data) {
         return Doctor {
@@ -148,7 +148,7 @@ fn examine(data: &Path) -> Doctor {
     }
 }
 
-/// What is wrong with the folder itself; nothing else is asked then, because no other answer would be true.
+/// What is wrong with the folder itself; then no other check runs, because its result would be misleading.
 fn wrong_folder(data: &Path) -> Option<Check> {
     let shown = data.display();
     let failed = |text: String, advice: &str| Some(Check::failed("data folder", &text, advice));
@@ -181,22 +181,22 @@ fn wrong_folder(data: &Path) -> Option<Check> {
     None
 }
 
-/// What the folder shows to whoever may look into it.
+/// Checks of the files in the folder.
 fn files(data: &Path) -> Vec<Check> {
     vec![modes(data), key_files(data)]
 }
 
-/// Who else could read or change the files.
+/// Whether other users could read or change the files.
 fn modes(data: &Path) -> Check {
     let name = "file modes";
     let mut open = Vec::new();
     let mut foreign = Vec::new();
     let own = rustix::process::geteuid().as_raw();
     let mut look = |path: &Path| {
-        // The socket may be looked at, but not followed if it is something else.
+        // The mode of the socket is checked, but a symbolic link is not followed.
         if let Ok(found) = fs::symlink_metadata(path) {
             let mode = found.permissions().mode() & 0o777;
-            // A certificate is for everybody to read, though not to change.
+            // All users may read a certificate, but not change it.
             let is_public = path.ends_with(CERTIFICATE);
             let closed = if is_public { 0o022 } else { 0o077 };
             if mode & closed != 0 && !found.is_symlink() {
@@ -232,7 +232,8 @@ fn modes(data: &Path) -> Check {
     Check::ok(name, "only the owner can read the data folder")
 }
 
-/// Whether pepper and sealing key are there and can be read as such; whether they fit is asked at the server's start.
+/// Whether the pepper and the sealing key exist and are valid; the server checks at its start whether they match the
+/// database.
 fn key_files(data: &Path) -> Check {
     let name = "pepper and sealing key";
     for file in KEY_FILES {
@@ -268,7 +269,7 @@ impl Check {
 }
 
 impl Doctor {
-    /// One line a question; what to do below what needs doing.
+    /// One line for each check, followed by the advice if there is any.
     fn written(&self) -> String {
         let mut text = String::new();
         for check in &self.checks {

@@ -1,4 +1,4 @@
-//! Looking after the data: backups, putting them back, and whether all is well.
+//! Operation of the server: backups, restore, health checks, the clock and the key files.
 
 pub mod backup;
 pub mod clock;

@@ -1,4 +1,5 @@
-//! `latchkey restore`: a backup takes the place of the database, and lets nobody in who has been shut out since.
+//! `latchkey restore`: replaces the database by a backup, without giving back access that was withdrawn since the
+//! backup.
 
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::serve::wall_clock;
@@ -25,13 +26,13 @@ pub struct RestoreArgs {
     file: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// The file of tombstones to go by, if the one in the data folder is lost and there is a copy of it
+    /// The file of tombstones to use, if the one in the data folder is lost and there is a copy of it
     #[arg(long, value_name = "FILE")]
     tombstones: Option<PathBuf>,
-    /// Leave counted keys the uses that the backup gives them, although some may have been spent since
+    /// Keep the uses that counted keys have in the backup, although some may have been spent since
     #[arg(long)]
     keep_uses: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     /// Print one JSON line instead of text
@@ -39,23 +40,23 @@ pub struct RestoreArgs {
     json: bool,
 }
 
-/// What was done, for scripts.
+/// The result, for scripts.
 #[derive(Serialize)]
 struct RestoredBody<'a> {
     backup: String,
     backup_latest_event_at: String,
     backup_events: i64,
-    /// Whether it was known what has ended since.
+    /// Whether there was a record of what has ended since the backup.
     tombstones: bool,
     closed: &'a [String],
-    /// What had been changed in the backup past Latchkey, and was closed too.
+    /// Objects in the backup that had been changed outside Latchkey; they were disabled, too.
     altered: &'a [String],
-    /// What was in the backup and is not Latchkey's.
+    /// Tables and other objects in the backup that do not belong to Latchkey.
     left_out: Vec<String>,
     old_database: Option<String>,
-    /// The time from which the restored database goes on.
+    /// The time at which the restored database continues.
     now: String,
-    /// A later time that the backup or the tombstones know of, and that was not believed.
+    /// A later time in the backup or in the tombstones that was not accepted.
     doubted: Option<String>,
 }
 
@@ -106,7 +107,8 @@ pub fn run(args: &RestoreArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// A folder to restore into: one without a server. One that is not there yet is made by `latchkey secrets restore`.
+/// Opens the folder to restore into; its server must not run. `latchkey secrets restore` creates a folder that does not
+/// exist yet.
 fn open(data: &Path) -> Result<Folder> {
     if !data.exists() {
         return Err(Failure::refused(format!(
@@ -138,12 +140,12 @@ fn keys_of(folder: &Folder) -> Result<KeyFiles> {
     Ok(folder.read_key_files()?)
 }
 
-/// Opens the backup; refuses what cannot be one as `latchkey backup` makes them.
+/// Opens the backup; refuses a file that `latchkey backup` cannot have made.
 fn open_backup(file: &Path, folder: &Folder) -> Result<File> {
     let shown = file.display();
     let opened = as_caller(|| {
         let found = fs::metadata(file)?;
-        // Opening a pipe would wait for a writer.
+        // Opening a pipe would wait for a process that writes to it.
         match found.is_file() {
             true => File::open(file).map(Some),
             false => Ok(None),
@@ -179,7 +181,7 @@ fn open_backup(file: &Path, folder: &Folder) -> Result<File> {
     Ok(opened)
 }
 
-/// What is known to have ended, and whether anything is known.
+/// Reads the record of what has ended, and returns whether there is one.
 fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)> {
     let path = args
         .tombstones
@@ -212,7 +214,7 @@ fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)>
     Ok((read, true))
 }
 
-/// The sentence names the backup, not the copy of it that was looked at.
+/// Makes an error refer to the backup instead of to the temporary copy that was examined.
 fn told(err: crate::error::Error, file: &Path, staged: &Path) -> Failure {
     let staged = staged.display().to_string();
     match Failure::from(err) {

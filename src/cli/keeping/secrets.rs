@@ -1,4 +1,4 @@
-//! `latchkey secrets`: pepper and sealing key, into a file under a passphrase and back.
+//! `latchkey secrets`: saves the pepper and the sealing key to a file that a passphrase protects, and restores them.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -15,7 +15,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Save pepper and sealing key under a passphrase, and put them back.
+/// Save pepper and sealing key under a passphrase, and restore them.
 #[derive(Debug, Subcommand)]
 pub enum SecretsCommand {
     /// Write pepper and sealing key to a file that only the passphrase opens
@@ -28,7 +28,7 @@ pub enum SecretsCommand {
                       latchkey secrets backup secrets.locked --passphrase-file /run/passphrase"
     )]
     Backup(SecretsArgs),
-    /// Put pepper and sealing key back from such a file; replaces nothing that is there
+    /// Restore pepper and sealing key from such a file; existing files are never replaced
     #[command(
         after_help = "Examples:\n  latchkey secrets restore /media/usb/latchkey-secrets --data /var/lib/latchkey"
     )]
@@ -37,7 +37,7 @@ pub enum SecretsCommand {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct SecretsArgs {
-    /// The file under the passphrase
+    /// The file that the passphrase protects
     file: PathBuf,
     /// A file whose first line is the passphrase; otherwise it is typed or piped in
     #[arg(long, value_name = "FILE")]
@@ -56,7 +56,8 @@ pub fn run(command: &SecretsCommand) -> Result<End> {
 fn backup(args: &SecretsArgs) -> Result<End> {
     let data = &args.data.data;
     let server = Server::reach(data)?;
-    // Before anything is asked, and gone again: a prompt may be broken off.
+    // Creates the file before it asks for the passphrase, so that errors come early, and removes it again, because the
+    // user may cancel the prompt.
     drop(output(args)?);
     let passphrase = typed::new_secret("New passphrase", args.passphrase_file.as_deref())?;
     let mut text = String::new();
@@ -77,7 +78,7 @@ fn backup(args: &SecretsArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// The file is of no use without the passphrase, so it may lie on a disk that keeps no modes.
+/// The passphrase protects the file, so a file system without access modes is acceptable.
 fn output(args: &SecretsArgs) -> Result<Output> {
     Output::create(&args.file, Readers::OwnerIfKept)
 }
@@ -99,7 +100,7 @@ fn restore(args: &SecretsArgs) -> Result<End> {
         ))
     })?;
     let folder = Folder::create(&args.data.data)?;
-    // Both are looked at before either is written.
+    // Both files are checked before either is written.
     for (name, content) in &parts {
         let path = folder.path().join(name);
         if path.exists() {

@@ -1,4 +1,4 @@
-//! `latchkey support-bundle`: what somebody who helps needs, as one file of JSON.
+//! `latchkey support-bundle`: one JSON file with the information that a helper needs.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct SupportArgs {
-    /// Where to write it
+    /// Where to write the bundle
     file: PathBuf,
     #[command(flatten)]
     data: DataArgs,
@@ -22,14 +22,15 @@ pub struct SupportArgs {
 pub fn run(args: &SupportArgs) -> Result<End> {
     let data = &args.data.data;
     let output = || Output::create(&args.file, Readers::Owner);
-    // Before anything is asked, and gone again: the answer may take long.
+    // Creates the file before it asks the server, so that errors come early, and removes it again, because the answer
+    // may take long.
     drop(output()?);
     let told = Server::reach(data).and_then(|server| {
         let running = matches!(server, Server::Running(_));
         let answer = server.ask("POST", &Target::of(&["doctor", "bundle"]), Some(&json!({})))?;
         Ok((running, answer.json::<Value>()?))
     });
-    // A server that cannot be asked is what help is needed for.
+    // If the server does not answer, the bundle is still written, because that is when help is needed.
     let (running, server) = match told {
         Ok((running, server)) => (Some(running), server),
         Err(Failure::Refused(why) | Failure::Usage(why)) => (None, json!({ "failed": why })),
@@ -52,7 +53,7 @@ pub fn run(args: &SupportArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Names, sizes and modes of what is in the data folder, never a content.
+/// Names, sizes and modes of the files in the data folder, without their content.
 fn files(data: &Path) -> Vec<Value> {
     let folders = [data.to_owned(), data.join("backups")];
     let entries = folders
@@ -72,7 +73,7 @@ fn files(data: &Path) -> Vec<Value> {
     entries.filter_map(one).collect()
 }
 
-/// The kernel and the file system, as far as they tell.
+/// Information about the kernel and the file system, if available.
 fn system() -> Value {
     let read = |path: &str| {
         fs::read_to_string(path)

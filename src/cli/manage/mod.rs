@@ -1,4 +1,4 @@
-//! Where keys live and who is responsible for them: workspaces, users, policies.
+//! Commands for workspaces, users and policies.
 
 pub mod policy;
 pub mod user;

@@ -1,4 +1,4 @@
-//! `latchkey policy`: the rules that keys live by.
+//! `latchkey policy`: manages policies, the rules for keys.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -28,13 +28,13 @@ pub enum PolicyCommand {
     /// Show one policy
     #[command(after_help = "Example:\n  latchkey policy show standard")]
     Show(PolicyArgs),
-    /// Create a policy from a JSON file, or edit the one of that name
+    /// Create a policy from a JSON file, or edit the policy of that name
     #[command(
         after_help = "Examples:\n  latchkey policy show standard --json > strict.json   # then change name and rules\n  \
                       latchkey policy put strict.json\n  latchkey policy put - < strict.json"
     )]
     Put(PutArgs),
-    /// Delete a policy that no key has
+    /// Delete a policy that no key uses
     #[command(
         after_help = "Examples:\n  latchkey policy delete strict\n  latchkey policy delete strict --yes"
     )]
@@ -61,7 +61,7 @@ pub struct PutArgs {
 pub struct DeleteArgs {
     /// The policy's name
     policy: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -90,7 +90,7 @@ fn show(args: &PolicyArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Creates or edits: which of the two is told by whether the name is there.
+/// Creates the policy if no policy has its name, otherwise edits that policy.
 fn put(args: &PutArgs) -> Result<End> {
     let shown = args.file.display();
     let mut policy: Map<String, Value> = serde_json::from_slice(&typed::whole(&args.file)?)

@@ -1,4 +1,4 @@
-//! `latchkey user`: people and service accounts.
+//! `latchkey user`: manages users, who may be people or service accounts.
 
 use super::workspace::Switch;
 use crate::cli::ask::{Answer, Server, Target};
@@ -56,17 +56,17 @@ pub enum UserCommand {
         after_help = "Example:\n  latchkey user disable alice\n  latchkey user disable alice --end-keys"
     )]
     Disable(DisableArgs),
-    /// Let a user and the user's keys in again
+    /// Enable a user and the user's keys again
     #[command(after_help = "Example:\n  latchkey user enable alice")]
     Enable(UserArgs),
-    /// Let a user sign in again after failed attempts: forget them, and end the waits
+    /// Let a user sign in again after failed attempts: reset their count, and end the delays
     #[command(
         after_help = "After 100 failed attempts in a row a user is locked: the password alone signs in only from networks that were\n\
                       used before. `latchkey user show` says so, and `latchkey doctor` names all who are.\n\n\
                       Example:\n  latchkey user unlock alice"
     )]
     Unlock(UserArgs),
-    /// Delete a user for good
+    /// Delete a user permanently
     #[command(
         after_help = "Examples:\n  latchkey user delete alice\n  latchkey user delete alice --end-keys --yes"
     )]
@@ -76,7 +76,8 @@ pub enum UserCommand {
         after_help = "Examples:\n  latchkey user password owner\n  latchkey user password alice --password-file /run/secrets/alice"
     )]
     Password(PasswordArgs),
-    /// Show what a user proves himself with besides the password, or take it away: a lost phone, a lost private key
+    /// Show the authenticators that a user has in addition to the password, or delete them, such as a lost phone or
+    /// private key
     #[command(
         after_help = "Examples:\n  latchkey user authenticators alice\n  latchkey user authenticators alice --delete"
     )]
@@ -95,7 +96,7 @@ pub struct CreateArgs {
     user: String,
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
-    /// The user's home, by slug or uid [default: the root]
+    /// The user's home workspace, by slug or uid [default: the root]
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Option<String>,
     /// A role and its workspace; repeat it or separate with commas
@@ -134,7 +135,7 @@ pub struct EditArgs {
 pub struct DisableArgs {
     /// The user's name or uid
     user: String,
-    /// Also delete the management keys without an owner that this user made
+    /// Also delete the management keys without an owner that this user created
     #[arg(long)]
     end_keys: bool,
     #[command(flatten)]
@@ -145,10 +146,10 @@ pub struct DisableArgs {
 pub struct DeleteArgs {
     /// The user's name or uid
     user: String,
-    /// Also delete the management keys without an owner that this user made
+    /// Also delete the management keys without an owner that this user created
     #[arg(long)]
     end_keys: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -170,10 +171,10 @@ pub struct PasswordArgs {
 pub struct AuthenticatorsArgs {
     /// The user's name or uid
     user: String,
-    /// Take all of them away; the password alone signs the user in from then on
+    /// Delete all of them; from then on the password alone signs the user in
     #[arg(long)]
     delete: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, requires = "delete")]
     yes: bool,
     #[command(flatten)]
@@ -184,10 +185,10 @@ pub struct AuthenticatorsArgs {
 pub struct RolesArgs {
     /// The user's name or uid
     user: String,
-    /// All roles from now on; repeat it or separate with commas
+    /// The new list of all roles; repeat it or separate with commas
     #[arg(long, value_name = "ROLE@WORKSPACE", value_delimiter = ',')]
     set: Vec<RoleAt>,
-    /// Take all roles away
+    /// Remove all roles
     #[arg(long, conflicts_with = "set")]
     clear: bool,
     #[command(flatten)]
@@ -293,13 +294,13 @@ fn disable(args: &DisableArgs) -> Result<End> {
     ownerless(&args.common, &answer, args.end_keys)
 }
 
-/// The part of an answer that names keys.
+/// The part of an answer that lists keys without an owner.
 #[derive(Deserialize)]
 struct Ownerless {
     ownerless_keys: Vec<Object>,
 }
 
-/// Names the management keys without an owner that a user made.
+/// Prints the management keys without an owner that a user created.
 fn ownerless(common: &Common, answer: &Answer, ended: bool) -> Result<End> {
     if common.json {
         print(&answer.text())?;

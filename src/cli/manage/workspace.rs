@@ -1,4 +1,4 @@
-//! `latchkey workspace`: the tree that keys live in.
+//! `latchkey workspace`: manages the tree of workspaces.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -38,13 +38,13 @@ pub enum WorkspaceCommand {
         after_help = "Examples:\n  latchkey workspace edit emea --name \"Europe\"\n  latchkey workspace edit paris --parent root"
     )]
     Edit(EditArgs),
-    /// Stop all keys of a workspace and below, until it is enabled again
+    /// Disable all keys of a workspace and below, until it is enabled again
     #[command(after_help = "Example:\n  latchkey workspace disable emea")]
     Disable(WorkspaceArgs),
-    /// Let the keys of a workspace work again
+    /// Enable the keys of a workspace again
     #[command(after_help = "Example:\n  latchkey workspace enable emea")]
     Enable(WorkspaceArgs),
-    /// Delete an empty workspace, or one with all that is in it
+    /// Delete an empty workspace, or one with everything in it
     #[command(
         after_help = "Examples:\n  latchkey workspace delete paris\n  latchkey workspace delete emea --recursive --yes"
     )]
@@ -55,10 +55,10 @@ pub enum WorkspaceCommand {
 pub struct CreateArgs {
     /// Its short name: a-z, 0-9, - and _
     slug: String,
-    /// What to call it [default: the slug]
+    /// Its display name [default: the slug]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// The workspace above, by slug or uid [default: the root]
+    /// The parent workspace, by slug or uid [default: the root]
     #[arg(long, value_name = "WORKSPACE")]
     parent: Option<String>,
     #[command(flatten)]
@@ -82,7 +82,7 @@ pub struct EditArgs {
     slug: Option<String>,
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// The workspace to move it below
+    /// The new parent workspace
     #[arg(long, value_name = "WORKSPACE")]
     parent: Option<String>,
     #[command(flatten)]
@@ -93,10 +93,10 @@ pub struct EditArgs {
 pub struct DeleteArgs {
     /// Its slug or uid
     workspace: String,
-    /// Delete all that is in it and below
+    /// Delete everything in it and below
     #[arg(long)]
     recursive: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -115,7 +115,7 @@ pub fn run(command: &WorkspaceCommand) -> Result<End> {
     }
 }
 
-/// What a switch is turned to.
+/// The new state of a user or a workspace.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Switch {
     Off,
@@ -123,7 +123,7 @@ pub enum Switch {
 }
 
 impl Switch {
-    /// The body that turns a user or a workspace to this.
+    /// The request body that sets this state.
     pub fn body(self) -> Body {
         Body::default().with("enabled", Some(self == Switch::On))
     }

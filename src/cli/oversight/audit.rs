@@ -1,4 +1,4 @@
-//! `latchkey audit`: reading the log, taking it away, and proving that nobody has changed it.
+//! `latchkey audit`: reads, exports, prunes and verifies the audit log.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -20,9 +20,9 @@ const COLUMNS: &[Column] = &[
     Column { heading: "SOURCE",  member: "source" },
 ];
 
-/// Events that a list shows if nobody says more.
+/// The default number of events in a list.
 const EVENTS_SHOWN: u64 = 100;
-/// The longest page of the server.
+/// The maximum page length of the server.
 const PAGE_MAX: u64 = 500;
 
 /// Read, export and verify the audit log.
@@ -40,12 +40,12 @@ pub enum AuditCommand {
                       latchkey audit export --format csv --since 2027-01-01T00:00:00Z --until 2027-02-01T00:00:00Z > january.csv"
     )]
     Export(ExportArgs),
-    /// Walk the chain of the log; exits 1 and names the first bad row if it was tampered with
+    /// Verify the hash chain of the log; exits 1 and names the first bad row if it was tampered with
     #[command(
         after_help = "Examples:\n  latchkey audit verify\n  latchkey audit verify --json --data /var/lib/latchkey"
     )]
     Verify(Common),
-    /// Cut the oldest events off the log for good; what is left stays provable, and the cut is an event itself
+    /// Remove the oldest events from the log permanently; the rest stays verifiable, and the removal is an event itself
     #[command(
         after_help = "Examples:\n  latchkey audit export > audit-2026.jsonl && latchkey audit prune --before 2027-01-01T00:00:00Z\n  \
                       latchkey audit prune --keep 100000\n\n\
@@ -63,34 +63,34 @@ pub struct PruneArgs {
     common: Common,
 }
 
-/// How much goes, in one of two ways.
+/// How many events to remove: exactly one of the two options.
 #[derive(clap::Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 struct CutArgs {
     /// All events before this time, such as 2027-01-01T00:00:00Z
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
-    /// All but the newest so many
+    /// All but this many of the newest events
     #[arg(long, value_name = "N")]
     keep: Option<u64>,
 }
 
-/// Which events.
+/// A filter of events.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Which {
-    /// Who: key:ID, user:NAME, local:UID or system
+    /// The actor: key:ID, user:NAME, local:UID or system
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
-    /// What, such as key.issue
+    /// The action, such as key.issue
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// To what: a key's id, a uid or a name
+    /// The target: a key's id, a uid or a name
     #[arg(long, value_name = "ID")]
     target: Option<String>,
-    /// From when on, such as 2027-01-31T00:00:00Z
+    /// The start, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Until when
+    /// The end
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
@@ -99,7 +99,7 @@ pub struct Which {
 pub struct ListArgs {
     #[command(flatten)]
     which: Which,
-    /// How many at most
+    /// The maximum number of events
     #[arg(long, value_name = "N", default_value_t = EVENTS_SHOWN, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
     #[command(flatten)]
@@ -183,7 +183,7 @@ fn list(args: &ListArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Page after page as the server writes them; what is out is out, so memory holds one page only.
+/// Exports page by page and prints each page immediately, so that memory holds only one page.
 fn export(args: &ExportArgs) -> Result<End> {
     let format = match args.format {
         Format::Csv => "csv",

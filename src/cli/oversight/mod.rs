@@ -1,4 +1,4 @@
-//! What happened: the audit log and the use of keys.
+//! Commands for the audit log and the usage of keys.
 
 pub mod audit;
 pub mod usage;

@@ -1,4 +1,4 @@
-//! `latchkey usage`: how often a key was used, and what it was told.
+//! `latchkey usage`: how often a key was used, and with which verdicts.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Result};
@@ -11,15 +11,15 @@ const COLUMNS: &[Column] = &[
     Column { heading: "COUNT",   member: "count" },
 ];
 
-/// Which key, and which time.
+/// The key and the period.
 #[derive(clap::Args, Clone, Debug)]
 pub struct UsageArgs {
     /// The key's id
     id: String,
-    /// From when on, such as 2027-01-31T00:00:00Z [default: 24 hours before the end]
+    /// The start, such as 2027-01-31T00:00:00Z [default: 24 hours before the end]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Until when [default: now]
+    /// The end [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `latchkey check-config`: what a start would be refused for, and what every setting is.
+//! `latchkey check-config`: checks the settings as a start would, and lists their values.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ struct SettingBody<'a> {
     source: String,
 }
 
-/// Shows the settings, once they are known to be good.
+/// Checks the settings and then prints them.
 pub fn run(args: &RunArgs) -> Result<()> {
     args.serve.check()?;
     if args.serve.json {

@@ -1,4 +1,4 @@
-//! The data folder, for a process that is going to serve it.
+//! Takes the data folder for a process that is going to serve it.
 
 use crate::cli::ask::socket;
 use crate::cli::{RunArgs, log_format};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 /// How long to wait for a command that uses the folder, or for a server that is ending.
 const BUSY: Duration = Duration::from_secs(10);
-/// Between two looks.
+/// The time between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the lock of a folder that is there, once nobody else has it. Another server that answers is not waited for.
+/// Takes the lock of an existing folder as soon as it is free. If another server answers, this fails without waiting.
 pub fn claim(args: &RunArgs) -> Result<Folder> {
     log_format::set_json(args.serve.log_format == LogFormat::Json);
     let data = args.data.data.as_path();

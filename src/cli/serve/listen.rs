@@ -1,4 +1,4 @@
-//! Where the server listens: what systemd hands over, or what the settings say; and the Unix socket of the folder.
+//! The listeners of the server: sockets from systemd or addresses from the settings, and the Unix socket of the folder.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use crate::files::private;
 use crate::http::server::Listener;
 use crate::http::server::tls::LiveTls;
 
-/// The listeners, and the URL of the first that speaks TCP.
+/// The listeners, and the URL of the first TCP listener.
 pub fn open(
     settings: &ServeArgs,
     inherited: Vec<Inherited>,
@@ -26,7 +26,7 @@ pub fn open(
     };
     let mut listeners = Vec::new();
     if let Some(metrics) = settings.metrics_listen {
-        // Figures are no secrets: their address may speak plain HTTP anywhere.
+        // Metrics are not secret, so their address may use plain HTTP on any network.
         listeners.push(Listener::Tcp(bind(metrics)?));
     }
     if inherited.is_empty() {
@@ -66,7 +66,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// The folder's lock is held, so a socket that is there belongs to nobody any more.
+/// This process holds the lock of the folder, so no other process uses an existing socket file.
 pub fn bind_socket(path: &Path) -> Result<UnixListener> {
     let failed = |err: std::io::Error| {
         Error::Unavailable(format!(

@@ -1,4 +1,4 @@
-//! `latchkey serve`: listeners, threads, and an orderly end.
+//! `latchkey serve`: starts listeners and threads, and shuts them down in order.
 
 pub mod check;
 mod claim;
@@ -35,20 +35,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How long to wait before keys that could not be read are read again.
 const LOAD_AGAIN: Duration = Duration::from_secs(10);
 
-/// Between two looks at what may go wrong by itself: seldom, so that an idle server sleeps, and often enough for a
-/// database that has gone from its place to be noticed within five seconds.
+/// The time between two regular checks for faults: long, so that an idle server sleeps, and short enough to notice
+/// within five seconds that the database file is gone.
 const WATCH: Duration = Duration::from_secs(4);
 
-/// What is said once the server answers.
+/// What is printed once the server answers requests.
 #[derive(Serialize)]
 struct ServingBody<'a> {
     url: &'a str,
     socket: &'a str,
-    /// Sets the first owner's password in the console; null once an owner has one.
+    /// The code that sets the first owner's password in the console; null once an owner has a password.
     setup_code: Option<&'a str>,
 }
 
-/// Serves a folder that has been initialised.
+/// Serves an initialised folder.
 pub fn serve(args: &RunArgs) -> Result<()> {
     if !args.data.data.exists() {
         return Err(not_initialised(&args.data.data));
@@ -76,7 +76,7 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     })
 }
 
-/// How to set the first owner's password, if there is a code for it.
+/// Instructions for setting the first owner's password, if there is a code for it.
 pub fn setup_text(url: &str, code: Option<&str>) -> String {
     code.map_or_else(String::new, |code| {
         format!(
@@ -86,7 +86,7 @@ pub fn setup_text(url: &str, code: Option<&str>) -> String {
     })
 }
 
-/// Listeners that clients may knock at already; they are answered once [`Doors::serve`] runs.
+/// Open listeners, to which clients can already connect; requests are answered once [`Doors::serve`] runs.
 pub struct Doors<'a> {
     args: &'a RunArgs,
     folder: &'a Folder,
@@ -99,7 +99,7 @@ pub struct Doors<'a> {
     file: SocketFile,
 }
 
-/// Removes the socket's file when it goes.
+/// Removes the socket file when it is dropped.
 struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
@@ -111,7 +111,7 @@ impl Drop for SocketFile {
 }
 
 impl Doors<'_> {
-    /// Takes the addresses, so that one in use is reported before anything is made or shown.
+    /// Binds the addresses, so that one in use is reported before anything is created or displayed.
     pub fn open<'a>(args: &'a RunArgs, folder: &'a Folder) -> Result<Doors<'a>> {
         args.serve.check()?;
         reload::set_log_level(&args.serve);
@@ -134,8 +134,8 @@ impl Doors<'_> {
         })
     }
 
-    /// Serves until told to stop, and says `hello` once requests are answered. It is given the code with which the
-    /// first owner's password is set, if he has none.
+    /// Serves until it is stopped, and prints the text of `hello` once requests are answered. `hello` receives the code
+    /// that sets the first owner's password, if the first owner has none.
     pub fn serve(self, hello: impl FnOnce(Option<&str>) -> Option<String>) -> Result<()> {
         let settings = &self.args.serve;
         let files = self.folder.read_key_files()?;
@@ -187,7 +187,7 @@ fn cannot_run(err: std::io::Error) -> Error {
     Error::Unavailable(format!("the server cannot run: {err}"))
 }
 
-/// Keys are read and usage is written beside the requests.
+/// Starts the threads that read keys and write usage counts in the background.
 fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) -> Result<()> {
     let loading = app.clone();
     let keeping = app.clone();
@@ -206,7 +206,8 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
     spawn("upkeep", move || upkeep::run(&keeping, interval, retention))
 }
 
-/// Looks every few seconds at what may go wrong by itself, and makes backups that are due, which may take longer.
+/// Starts the thread that checks for faults every few seconds, and the one that makes due backups, which may take
+/// longer.
 fn start_watching(app: &Arc<App>, tls: Option<LiveTls>) -> Result<()> {
     let (watched, backed_up) = (app.clone(), app.clone());
     if app.backup_schedule().is_some() {
@@ -236,28 +237,28 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         .map_err(|err| Error::Unavailable(format!("no thread can be started: {err}")))
 }
 
-/// Prints at once.
+/// Prints immediately.
 pub fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// A closed or full standard output must not stop a server that runs (attacks 247).
+/// A closed or full standard output must not stop a running server (attacks 247).
 fn say_if_possible(text: &str) {
     if say(text).is_err() {
         log::warn!("standard output is closed");
     }
 }
 
-/// What the server reads the time from.
+/// The clocks of the server.
 pub const TIME: Sources = Sources {
     wall: wall_clock,
     uptime,
 };
 
-/// The time since the machine was booted, suspended or not, and the boot's id. A sandbox may hide the id; then it is not
-/// known whether the machine was off since the last stop.
+/// The time since the machine was booted, including time in suspend, and the id of the boot. A sandbox may hide the id;
+/// then the server cannot know whether the machine was off since the last stop.
 fn uptime() -> Uptime {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     let since = clock_gettime(ClockId::Boottime);

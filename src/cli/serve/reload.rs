@@ -1,7 +1,7 @@
-//! SIGHUP: the settings are read again, and what can change while the server runs changes. Renewed TLS files are
-//! noticed without it.
+//! SIGHUP: the server reads the settings again and applies those that can change while it runs. It notices renewed TLS
+//! files without a signal.
 //!
-//! Whatever is wrong keeps all as it is and says so in the log.
+//! If anything is wrong, all settings stay unchanged, and the log has the reason.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,20 +17,20 @@ use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
 use crate::http::server::tls::{Identity, LiveTls, TlsFiles};
 
-/// Between two looks at the TLS files. What has changed is read at the second look that finds it the same, so that
-/// a certificate and its key are not caught half renewed.
+/// The time between two checks of the TLS files. Changed files are read when the next check finds them unchanged again,
+/// so that a certificate and its key are not read while they are being replaced.
 const LOOK: Duration = Duration::from_secs(5);
-/// Between two warnings about a certificate that ends.
+/// The time between two warnings about a certificate that ends soon.
 const WARN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is in force and can be replaced.
+/// The values in force that can be replaced.
 pub struct InForce {
     pub settings: Vec<Setting>,
     pub trust: LiveTrust,
     pub tls: Option<(LiveTls, TlsFiles)>,
 }
 
-/// What tells one state of the TLS files from another: change time, inode and length of each.
+/// Identifies a state of the TLS files: change time, inode and length of each.
 type Stamps = Vec<Option<(i64, i64, u64, u64)>>;
 
 /// Starts the thread that reloads; each message is one SIGHUP.
@@ -110,8 +110,8 @@ impl InForce {
         Ok(())
     }
 
-    /// Says what has changed and what waits for the next start. The latter keeps its old value here, so that it is
-    /// said again each time.
+    /// Logs which settings have changed and which of these take effect at the next start. The latter keep their old
+    /// value here, so that each reload logs them again.
     fn tell(&mut self, new: &[Setting]) {
         for (old, new) in self.settings.iter_mut().zip(new) {
             if old.value == new.value {
@@ -157,7 +157,7 @@ impl InForce {
     }
 }
 
-/// A certificate that is over never takes the place of one that is not.
+/// An expired certificate never replaces a valid one.
 fn replace(tls: &LiveTls, files: &TlsFiles) -> Result<()> {
     let (old, new, now) = (tls.now(), Identity::load(files)?, wall_clock());
     if new.days_left(now) < 0 && old.days_left(now) >= 0 {
@@ -187,7 +187,7 @@ fn stamp(path: &Path) -> Option<(i64, i64, u64, u64)> {
     Some((of.ctime(), of.ctime_nsec(), of.ino(), of.len()))
 }
 
-/// `RUST_LOG` has its own, finer rules, which a level must not cut off.
+/// If `RUST_LOG` is set, its finer rules apply, and this level must not restrict them.
 pub fn set_log_level(args: &ServeArgs) {
     if std::env::var_os("RUST_LOG").is_none()
         && let Ok(level) = args.log_level.parse()

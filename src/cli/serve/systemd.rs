@@ -1,4 +1,4 @@
-//! systemd: sockets that it has opened, and what it is told. Without systemd all of this does nothing.
+//! systemd: its sockets, its notifications and its watchdog. Without systemd all of this does nothing.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -16,18 +16,18 @@ use crate::cli::ask::socket;
 use crate::error::{Error, Result};
 use crate::ops::{App, probe};
 
-/// Probes in the time after which the watchdog bites.
+/// How many probes run within the timeout of the watchdog.
 const PROBES: u32 = 3;
 
-/// A listener that was open before this process began, and stays open when it ends.
+/// A listener that systemd opened before this process started and keeps open after it ends.
 pub enum Inherited {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// The sockets of `latchkey.socket` (`$LISTEN_FDS`, sd_listen_fds(3)); none without it.
+/// The sockets of `latchkey.socket` (`$LISTEN_FDS`, sd_listen_fds(3)); none without systemd.
 ///
-/// Must run before there are threads.
+/// Must be called before the process has other threads.
 pub fn inherited() -> Result<Vec<Inherited>> {
     let mut handed = ListenFd::from_env();
     (0..handed.len())
@@ -60,14 +60,14 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Nobody listens where `$NOTIFY_SOCKET` is not set.
+/// Does nothing if `$NOTIFY_SOCKET` is not set.
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(err) = sd_notify::notify(state) {
         log::warn!("systemd could not be told: {err}");
     }
 }
 
-/// Feeds the watchdog (`$WATCHDOG_USEC`), as long as the server verifies: whoever does not is started anew.
+/// Notifies the watchdog (`$WATCHDOG_USEC`) as long as verifications work; otherwise systemd restarts the server.
 pub fn start_watchdog(app: &Arc<App>, socket: PathBuf) -> Result<()> {
     let Some(patience) = sd_notify::watchdog_enabled() else {
         return Ok(());
@@ -84,15 +84,15 @@ pub fn start_watchdog(app: &Arc<App>, socket: PathBuf) -> Result<()> {
     })
 }
 
-/// The part of a verdict that only a secret that matched has.
+/// The member of a verdict that is present only if the secret matched.
 #[derive(Deserialize)]
 struct VerdictBody {
     valid: bool,
     key_id: Option<String>,
 }
 
-/// Asks through the socket, as a client does: a key that is in force must be known, and the same one, once it is
-/// removed, must not.
+/// Verifies through the socket, as a client does: a key that is in force must be known, and the same key must be
+/// unknown once the probe has removed it from memory.
 fn verifies(app: &App, socket: &Path, patience: Duration) -> std::result::Result<(), String> {
     let ask = |secret: &str| {
         let body = json!({ "key": secret }).to_string();

@@ -1,4 +1,4 @@
-//! Showing answers: tables for people, the server's own JSON for scripts.
+//! Prints answers: tables for people, the server's own JSON for scripts.
 
 mod object;
 pub mod table;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::io::{ErrorKind, Write};
 
-/// What every command takes that asks the server.
+/// The arguments of every command that sends requests to the server.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct Common {
     pub json: bool,
 }
 
-/// Prints a list: a table, or one JSON array.
+/// Prints a list, as a table or as one JSON array.
 pub fn list(common: &Common, columns: &[Column], items: &[Box<RawValue>]) -> Result<()> {
     if common.json {
         let texts: Vec<&str> = items.iter().map(|item| item.get()).collect();
@@ -37,7 +37,7 @@ pub fn list(common: &Common, columns: &[Column], items: &[Box<RawValue>]) -> Res
     print(&table::written(columns, &rows))
 }
 
-/// Prints one thing: its members a line each, or its JSON.
+/// Prints one object, with one member on each line or as JSON.
 pub fn one(common: &Common, answer: &Answer) -> Result<()> {
     if common.json {
         return print(&answer.text());
@@ -46,7 +46,7 @@ pub fn one(common: &Common, answer: &Answer) -> Result<()> {
     print(&object.written())
 }
 
-/// Says what was done, to people.
+/// Prints a confirmation, unless the output is JSON.
 pub fn done(common: &Common, sentence: &str) -> Result<()> {
     if common.json {
         return Ok(());
@@ -54,12 +54,12 @@ pub fn done(common: &Common, sentence: &str) -> Result<()> {
     print(sentence)
 }
 
-/// Prints text and a line end. A reader that has gone away, such as `head`, is no failure.
+/// Prints text and a line end. If the reader, such as `head`, has closed the pipe, that is not a failure.
 pub fn print(text: &str) -> Result<()> {
     write_out(text.as_bytes(), b"\n")
 }
 
-/// Prints bytes as they are.
+/// Prints bytes unchanged.
 pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     write_out(bytes, b"")
 }

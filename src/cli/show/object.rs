@@ -1,27 +1,27 @@
-//! One thing, its members in the order of the server.
+//! One JSON object, with its members in the order of the server.
 
 use super::table::{aligned, text_of};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// A JSON object that remembers the order of its members.
+/// A JSON object that preserves the order of its members.
 #[derive(Debug)]
 pub struct Object(Vec<(String, Value)>);
 
 impl Object {
-    /// The value of a member; null if there is none.
+    /// The value of a member; null if the member is absent.
     pub fn member(&self, name: &str) -> &Value {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map_or(&Value::Null, |(_, value)| value)
     }
 
-    /// Takes a member away.
+    /// Removes a member.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// Its members, a line each.
+    /// The members, one on each line.
     pub fn written(&self) -> String {
         let line = |(name, value): &(String, Value)| vec![name.replace('_', " "), text_of(value)];
         aligned(&self.0.iter().map(line).collect::<Vec<_>>())

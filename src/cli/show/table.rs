@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-/// A heading, and where its cells are in a row: a member, or a path of members with dots.
+/// A heading, and the member of a row that its cells contain; dots separate the parts of a nested path.
 pub struct Column {
     pub heading: &'static str,
     pub member: &'static str,
 }
 
-/// Writes rows under their headings.
+/// Formats rows under their headings.
 pub fn written(columns: &[Column], rows: &[Value]) -> String {
     let headings: Vec<String> = columns
         .iter()
@@ -26,7 +26,7 @@ pub fn written(columns: &[Column], rows: &[Value]) -> String {
     aligned(&lines)
 }
 
-/// Writes lines of cells so that the cells stand below one another.
+/// Formats lines of cells in aligned columns.
 pub fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |position: usize| {
@@ -54,7 +54,7 @@ fn member<'a>(row: &'a Value, path: &str) -> &'a Value {
         .fold(row, |value, name| value.get(name).unwrap_or(&Value::Null))
 }
 
-/// A value in a cell: nothing is `-`, lists are joined with commas. Control characters cannot move the cursor.
+/// The text of a value: an empty value is `-`, and lists are joined with commas. Control characters are replaced.
 pub fn text_of(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
@@ -83,7 +83,7 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// `role@workspace` where it is a role, else JSON.
+/// `role@workspace` if the object is a role, otherwise JSON.
 fn compact_object(value: &Value) -> String {
     match (value.get("role"), value.get("workspace")) {
         (Some(Value::String(role)), Some(Value::String(workspace))) => {

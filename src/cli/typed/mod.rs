@@ -1,5 +1,5 @@
-//! What is typed, or comes from a file: secrets, which never stand among the arguments (other users can list
-//! those, and shells remember them), and the answer to "are you sure?".
+//! Input from the terminal or from files: secrets, which are never arguments (other users can list arguments, and
+//! shells store them), and the answer to "are you sure?".
 
 mod unseen;
 
@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::Path;
 
-/// Bytes of a secret that are read; more is refused, not cut.
+/// The maximum length of a secret; a longer one is refused, not truncated.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// Asks before something is done for good. `--yes` answers in advance; without it, and without a terminal, nothing
-/// is done.
+/// Asks for confirmation before an irreversible action. `--yes` confirms in advance; without it and without a terminal,
+/// nothing is done.
 pub fn confirm(question: &str, yes: bool) -> Result<()> {
     if yes {
         return Ok(());
@@ -32,7 +32,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
     }
 }
 
-/// A secret: from a file, else typed on the terminal without echo, else the first line of standard input.
+/// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input.
 pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
     if let Some(path) = file {
         let open = as_caller(|| File::open(path)).map_err(|err| {
@@ -47,12 +47,12 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
     first_line(stdin().lock())
 }
 
-/// A new password; on a terminal it is asked for twice.
+/// Reads a new password; on a terminal the user types it twice.
 pub fn new_password(file: Option<&Path>) -> Result<String> {
     new_secret("New password", file)
 }
 
-/// As [`new_password`], called otherwise.
+/// Like [`new_password`], with another prompt.
 pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
     let secret_text = secret(what, file)?;
     if file.is_none() && stdin().is_terminal() && secret("The same again", None)? != secret_text {
@@ -61,7 +61,7 @@ pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
     Ok(secret_text)
 }
 
-/// A whole file, or standard input for `-`.
+/// Reads a whole file, or standard input for `-`.
 pub fn whole(path: &Path) -> Result<Vec<u8>> {
     let read = if path == Path::new("-") {
         let mut bytes = Vec::new();

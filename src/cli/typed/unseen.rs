@@ -1,7 +1,7 @@
-//! A line that is typed without being shown.
+//! Reads a line from the terminal without displaying it.
 //!
-//! The terminal's own keys for interrupt, quit and suspend come as bytes meanwhile, so that they cannot end this
-//! process before the terminal shows again what is typed; then they do what they do everywhere.
+//! Meanwhile the terminal delivers its interrupt, quit and suspend keys as bytes, so that they cannot end this process
+//! before the display of typed text is switched on again; then this module sends the corresponding signal.
 
 use crate::cli::failure::{Failure, Result};
 use rustix::process::{Signal, getpid, kill_process};
@@ -10,16 +10,16 @@ use rustix::termios::{
 };
 use std::io::{Read, Stdin, Write, stderr, stdin};
 
-/// What a byte from the terminal asks for.
+/// The effect of a byte from the terminal.
 #[derive(Debug, Eq, PartialEq)]
 enum Asked {
     End,
     Signal(Signal),
-    /// Nothing but another byte.
+    /// No effect: the line continues.
     More,
 }
 
-/// Reads a line from the terminal at standard input; without its end.
+/// Reads a line, without its end, from the terminal at standard input.
 pub fn line() -> Result<Vec<u8>> {
     let terminal = stdin();
     let before = tcgetattr(&terminal).map_err(unable)?;
@@ -39,7 +39,7 @@ pub fn line() -> Result<Vec<u8>> {
             Asked::Signal(signal) => {
                 show_again(&terminal, &before)?;
                 kill_process(getpid(), signal).map_err(unable)?;
-                // Only a suspended process comes here, once it goes on.
+                // The process reaches this line only if it was suspended and now continues.
                 silence(&terminal, &before)?;
             }
         }
@@ -48,7 +48,7 @@ pub fn line() -> Result<Vec<u8>> {
     read.map(|()| typed)
 }
 
-/// Does with the line what the byte says, by the keys of the terminal.
+/// Applies the byte to the line, with the special keys of the terminal.
 fn take(byte: u8, keys: &Termios, typed: &mut Vec<u8>) -> Asked {
     let is = |index| byte != 0 && keys.special_codes[index] == byte;
     let signals = keys.local_modes.contains(LocalModes::ISIG);
@@ -61,14 +61,14 @@ fn take(byte: u8, keys: &Termios, typed: &mut Vec<u8>) -> Asked {
         _ if is(SpecialCodeIndex::VKILL) => typed.clear(),
         0x08 | 0x7f => erase(typed),
         _ if is(SpecialCodeIndex::VERASE) => erase(typed),
-        // What is too long is refused later; it need not be kept.
+        // A line that is too long is refused later; the rest is not stored.
         _ if typed.len() as u64 > super::SECRET_BYTES_MAX => {}
         _ => typed.push(byte),
     }
     Asked::More
 }
 
-/// Takes the last character away, all bytes of it.
+/// Removes the last character with all its bytes.
 fn erase(typed: &mut Vec<u8>) {
     let is_inside = |byte: u8| byte & 0xc0 == 0x80;
     while typed.pop().is_some_and(is_inside) {}

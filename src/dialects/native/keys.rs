@@ -1,4 +1,4 @@
-//! Keys: bodies in, bodies out.
+//! Handlers for keys: `/v1/keys` and `/v1/whoami`.
 
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::{KeyId, State};
@@ -17,14 +17,14 @@ use crate::ops::retry::Retry;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// Rows of a page: by default, and at most.
+/// The default number of rows on a page.
 pub const LIMIT_DEFAULT: u64 = 100;
-/// See [`LIMIT_DEFAULT`].
+/// The maximum number of rows on a page.
 pub const LIMIT_MAX: u64 = 500;
-/// Bytes of an Idempotency-Key.
+/// The maximum length of an Idempotency-Key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 
-/// The key object.
+/// A key as JSON.
 #[derive(Serialize)]
 pub struct KeyBody<'a> {
     id: String,
@@ -76,7 +76,7 @@ pub struct PageBody<T> {
 }
 
 impl<'a> KeyBody<'a> {
-    /// The key as every answer of this dialect shows it.
+    /// The representation of the key in every answer of this dialect.
     pub fn of(view: &'a View) -> Result<KeyBody<'a>> {
         let key = &view.key;
         Ok(KeyBody {

@@ -1,4 +1,4 @@
-//! The native dialect: JSON, bearer secrets, RFC 9457 problems. Its contract is in the README.
+//! The native dialect: JSON, bearer secrets, RFC 9457 problems. The README documents it.
 
 mod keeping;
 mod keys;
@@ -56,13 +56,13 @@ const ROUTES: &[Route] = &strict([
     post  (        "/keys/{id}/reveal",   Caller,   keys::reveal),
     get   (        "/whoami",             Caller,   keys::whoami),
     post  (        "/whoami/rotate",      Caller,   keys::rotate_own),
-    // Where keys live
+    // Workspaces
     get   (        "/workspaces",         Caller,   workspaces::list),
     post  (        "/workspaces",         Caller,   workspaces::create),
     get   (        "/workspaces/{id}",    Caller,   workspaces::find),
     patch (        "/workspaces/{id}",    Caller,   workspaces::edit).takes_away_if(disables),
     delete(        "/workspaces/{id}",    Caller,   workspaces::delete).with_query(),
-    // People
+    // Users and sessions
     get   (        "/users",              Caller,   people::list),
     post  (        "/users",              Caller,   people::create),
     get   (        "/users/{id}",         Caller,   people::find),
@@ -75,7 +75,7 @@ const ROUTES: &[Route] = &strict([
     delete(        "/users/{id}/authenticators", Caller, people::delete_authenticators),
     post  (        "/sessions",           Public,   people::sign_in),
     delete(        "/sessions/current",   Caller,   people::sign_out),
-    // What keys open
+    // Catalogs and policies
     get   (        "/catalogs",           Caller,   catalogs::list),
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
     put   (        "/catalogs/{name}",    Caller,   catalogs::put).large(CatalogsWrite),
@@ -85,7 +85,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/policies/{name}",    Caller,   policies::find),
     patch (        "/policies/{name}",    Caller,   policies::edit),
     delete(        "/policies/{name}",    Caller,   policies::delete),
-    // Oversight
+    // Audit log and usage
     get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,   oversight::chain),
     post  (        "/audit-events/prune", Caller,   oversight::prune),

@@ -1,4 +1,4 @@
-//! `POST /v1/introspect` (RFC 7662) and `POST /v1/revoke` (RFC 7009), for clients that know these.
+//! `POST /v1/introspect` (RFC 7662) and `POST /v1/revoke` (RFC 7009), for OAuth clients.
 
 use super::verify::within;
 use crate::domain::key::KeyId;
@@ -33,7 +33,7 @@ struct InactiveBody {
     active: bool,
 }
 
-/// `POST /v1/introspect`: spends nothing of the key, and never says why one is inactive.
+/// `POST /v1/introspect`: consumes nothing of the key, and never reveals why a key is inactive.
 pub fn introspect(call: &Call<'_>) -> Result<Reply> {
     let within = within(call)?;
     let token = token(call.request)?;
@@ -47,7 +47,8 @@ pub fn introspect(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &body))
 }
 
-/// `POST /v1/revoke`: deletes the key whose secret is presented. 200 for unknown ones too (RFC 7009, section 2.2).
+/// `POST /v1/revoke`: deletes the key whose secret is presented. The answer is 200 for unknown secrets too (RFC 7009,
+/// section 2.2).
 pub fn revoke(call: &Call<'_>) -> Result<Reply> {
     let token = token(call.request)?;
     let found = verify_blocking(
@@ -66,7 +67,7 @@ pub fn revoke(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(200))
 }
 
-/// Looks at a key without spending; where it is used from is not the question here.
+/// A question that consumes nothing of the key and does not consider where the key is used.
 fn looking() -> Question<'static> {
     Question {
         cost: 0,
@@ -75,7 +76,7 @@ fn looking() -> Question<'static> {
 }
 
 fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
-    // A key with an address list is in force even though this question names no address.
+    // A key with an address list is active even though this question contains no address.
     let in_force = matches!(
         verdict.code,
         Code::Valid | Code::IpNotAllowed | Code::RateLimited
@@ -103,7 +104,7 @@ fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
     Some((key.id, body))
 }
 
-/// The form's `token`. A `token_type_hint` may stand beside it and is of no use.
+/// The form's `token`. A `token_type_hint` is allowed and ignored.
 fn token(request: &Request) -> Result<String> {
     let content_type = request.header("content-type").ok().flatten().unwrap_or("");
     let media_type = content_type.split(';').next().unwrap_or("").trim();

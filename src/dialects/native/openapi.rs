@@ -1,8 +1,9 @@
 //! `GET /v1/openapi.json`: the description of this dialect, forward-auth and the probes, for clients and their tools.
 //!
-//! It is written by hand in `assets/openapi/`, one file an area, and put together once. What every operation of a
-//! kind has is not written there but added here: the credential of `needs`, the refusals that follow from having a
-//! credential, a body or a path parameter, the request id. The tests of `dialects` hold it against the route tables.
+//! The parts are written by hand in `assets/openapi/`, one file for each area, and are merged once. This module adds
+//! what all operations of a kind have in common: the credential in `needs`, the refusals that follow from having a
+//! credential, a body or a path parameter, and the request id. The tests of `dialects` compare the document with the
+//! route tables.
 
 use crate::error::{Error, Result};
 use crate::http::reply::{Body, Reply};
@@ -35,7 +36,7 @@ const PARTS: [&LazyLock<IFlate>; 10] = [
     &SERVER,
 ];
 
-/// What a path item's `any` stands for. TRACE is refused before any route is looked for.
+/// The methods that `any` in a path item stands for. The server refuses TRACE before it looks for a route.
 const ANY: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 
 /// `GET /v1/openapi.json`
@@ -81,7 +82,7 @@ pub fn assemble() -> Result<Value> {
     Ok(whole)
 }
 
-/// Adds what follows from what an operation is.
+/// Adds what follows from the kind of the operation.
 fn complete(path: &str, operation: &mut Value, has_path_parameter: bool) {
     let needs = operation
         .as_object_mut()
@@ -148,7 +149,7 @@ fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
         .flat_map(|members| members.iter_mut())
 }
 
-/// Puts one document's members into another, object by object.
+/// Merges the members of one document into another, recursively for objects.
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

@@ -1,4 +1,4 @@
-//! Users and sessions: bodies in, bodies out.
+//! Handlers for users and sessions: `/v1/users` and `/v1/sessions`.
 
 use super::keys::{KeyBody, PageBody, retry};
 use crate::domain::people::{Role, User};
@@ -23,7 +23,7 @@ struct UserBody<'a> {
     created_at: String,
 }
 
-/// Failed attempts to sign in, in a row; absent from a user without any.
+/// Consecutive failed attempts to sign in; absent for a user without any.
 #[derive(Serialize)]
 struct FailedBody {
     locked: bool,
@@ -31,7 +31,7 @@ struct FailedBody {
     failed_since: Option<String>,
 }
 
-/// A user who was edited, and after a disabling the management keys that have no owner and that this user made.
+/// The edited user; and, if the edit disabled the user, the management keys without an owner that this user created.
 #[derive(Serialize)]
 struct EditedBody<'a> {
     #[serde(flatten)]
@@ -40,11 +40,11 @@ struct EditedBody<'a> {
     ownerless_keys: Option<Vec<KeyBody<'a>>>,
 }
 
-/// The management keys that have no owner and that a deleted user made.
+/// The management keys without an owner that the deleted user created.
 #[derive(Serialize)]
 struct DeletedBody<'a> {
     ownerless_keys: Vec<KeyBody<'a>>,
-    /// Whether they were ended with the user.
+    /// Whether these keys were deleted with the user.
     ended: bool,
 }
 

@@ -17,7 +17,7 @@ struct Problem<'a> {
     field: Option<&'a str>,
 }
 
-/// Writes an error as problem details, with the headers that its status needs.
+/// Renders an error as problem details, with the headers that its status requires.
 pub fn render(err: &Error, head: &Head) -> Reply {
     let (status, code, title) = match err {
         Error::Conflict(_) => (409, "conflict", "Conflict with the current state"),
@@ -37,7 +37,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::UnsupportedMediaType(_) => (415, "unsupported-media-type", "Unsupported media type"),
     };
     let detail = match err {
-        // The cause is in the log under the request id.
+        // The log has the cause under the request id.
         Error::Internal(_) => {
             "an internal error; the log of the server names it under the request id".to_owned()
         }
@@ -65,7 +65,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     }
 }
 
-/// Writes what HTTP itself forbids as problem details.
+/// Renders an error of HTTP itself as problem details.
 pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
     let code = match status {
         405 => "method-not-allowed",
@@ -99,7 +99,7 @@ fn problem(
     Reply::new(status).json_body("application/problem+json", &problem)
 }
 
-/// RFC 6750, section 3.1: no error code where no credential was sent.
+/// RFC 6750, section 3.1: no error code if the request has no credential.
 fn challenge(head: &Head) -> &'static str {
     if head.headers.contains("authorization") || head.headers.contains("x-api-key") {
         "Bearer realm=\"latchkey\", error=\"invalid_token\""

@@ -1,4 +1,4 @@
-//! `POST /v1/verify` and `/v1/verify/batch`: a question in, a verdict out.
+//! Handlers for `POST /v1/verify` and `/v1/verify/batch`.
 
 use super::keys::{KeyBody, PageBody};
 use crate::domain::key::address::parse_address;
@@ -14,14 +14,14 @@ use crate::ops::verify::{Outcome, Verdict, verify as decide, verify_blocking};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// Questions in one batch.
+/// The maximum number of questions in one batch.
 const BATCH_MAX: usize = 100;
-/// Requests that one verification may count as.
+/// The maximum number of requests that one verification may count as.
 const COST_MAX: u64 = 1_000_000;
-/// Scopes that one question may ask for.
+/// The maximum number of scopes in one question.
 const SCOPES_MAX: usize = 200;
 
-/// One question, as it came.
+/// One question as the client sent it.
 struct Asked {
     key: String,
     scopes: Vec<String>,
@@ -34,7 +34,7 @@ struct Asked {
     cost: u64,
 }
 
-/// A verdict in favour.
+/// A positive verdict.
 #[derive(Serialize)]
 struct ValidBody<'a> {
     valid: bool,
@@ -51,7 +51,7 @@ struct ValidBody<'a> {
     metadata: &'a RawValue,
 }
 
-/// A refusal. The key's id is told only if the secret matched.
+/// A refusal. It contains the key's id only if the secret matched.
 #[derive(Serialize)]
 struct RefusedBody {
     valid: bool,
@@ -64,7 +64,8 @@ struct RefusedBody {
     rate_limit: Option<StatusBody>,
 }
 
-/// What is known of a text: that it is a working `secret` of the key, that only its `id` is one of ours, `nothing`.
+/// What the server knows about a text: `secret` (it is a working secret of the key), `id` (only its id is that of a
+/// key) or `nothing`.
 #[derive(Serialize)]
 struct IdentifiedBody<'a> {
     known: &'static str,
@@ -100,7 +101,8 @@ pub fn verify(call: &Call<'_>) -> Result<Option<Reply>> {
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let within = within(call)?;
     let items = items(call, |body| body.objects("items"))?;
-    // Every question is read before the first one is decided: a bad one spends nothing of the others.
+    // All questions are parsed before the first one is answered, so that an invalid one prevents the others from
+    // consuming anything.
     let read = |mut item: Fields| {
         let asked = Asked::read(call, &mut item, within)?;
         item.finish()?;
@@ -128,8 +130,8 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
     .repeatable())
 }
 
-/// `POST /v1/keys/identify`: whose secrets texts are that were found where they should not be. Unlike a
-/// verification this leaves no trace on the keys.
+/// `POST /v1/keys/identify`: to which keys leaked secrets belong. Unlike a verification, this does not count as use of
+/// the keys.
 pub fn identify(call: &Call<'_>) -> Result<Reply> {
     let texts = items(call, |body| body.texts("items"))?;
     let found = texts
@@ -150,7 +152,7 @@ pub fn identify(call: &Call<'_>) -> Result<Reply> {
     .repeatable())
 }
 
-/// What a request is about that has no other member than `items`.
+/// The member `items` of a request that has no other member.
 fn items<T>(
     call: &Call<'_>,
     read: impl FnOnce(&mut Fields) -> Result<Option<Vec<T>>>,
@@ -182,7 +184,7 @@ impl<'a> IdentifiedBody<'a> {
     }
 }
 
-/// The subtree that a bound caller may ask about; everything without a credential of its own.
+/// The subtree that a restricted caller may ask about; everything for a request without a credential.
 pub fn within(call: &Call<'_>) -> Result<Option<Uid>> {
     let Some(caller) = call.optional_caller() else {
         return Ok(None);
@@ -197,7 +199,7 @@ pub fn within(call: &Call<'_>) -> Result<Option<Uid>> {
 }
 
 impl Asked {
-    /// A workspace that the caller does not reach is as good as none.
+    /// Parses a question. A workspace that the caller cannot see counts as one that does not exist.
     fn read(call: &Call<'_>, body: &mut Fields, within: Option<Uid>) -> Result<Asked> {
         let key = body.required_text("key")?;
         let scopes = body.texts("scopes")?.unwrap_or_default();
@@ -207,8 +209,8 @@ impl Asked {
         let catalog = body.text("catalog")?;
         let method = body.text("method")?;
         let path = body.text("path")?;
-        // The query does not decide anything, and callers have the whole target at hand. A fragment is never sent to a
-        // server: a path with one stays as it is, and a catalog refuses it.
+        // The query is dropped because it does not influence the decision, and callers usually have the whole target.
+        // Clients never send a fragment to a server: a path with one stays unchanged, and a catalog refuses it.
         let path = path.map(|path| match path.split_once('?') {
             Some((before, _)) if !path.contains('#') => before.to_owned(),
             _ => path,
@@ -320,6 +322,6 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
             rate_limit,
         }),
     };
-    // Serialising plain members cannot fail; if it did, an empty answer is no permission.
+    // Serialising plain members cannot fail; if it did, an empty answer would grant nothing.
     json.unwrap_or_default()
 }

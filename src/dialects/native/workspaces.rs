@@ -1,4 +1,4 @@
-//! Workspaces: bodies in, bodies out.
+//! Handlers for workspaces: `/v1/workspaces`.
 
 use super::keys::{PageBody, retry};
 use crate::domain::workspace::Workspace;

@@ -1,6 +1,6 @@
-//! Probes for whatever keeps the server running: is it alive, is it ready. Public, and without any detail but for the
-//! machine itself. They answer under any name: load balancers ask for addresses and names of their own, and a word that
-//! everybody may hear is no prize for DNS rebinding.
+//! Health probes for orchestrators and load balancers: is the process alive, and is it ready. They are public and show
+//! details only to this machine. They answer under any host name: load balancers use addresses and names of their own,
+//! and a public one-word answer is of no value to a DNS rebinding attack.
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -34,8 +34,8 @@ fn alive(_: &Call<'_>) -> Result<Option<Reply>> {
     Ok(Some(Reply::new(200).body("text/plain", b"ok\n".to_vec())))
 }
 
-/// `GET /readyz`: all keys are in memory and the store can be written. The administrator of this machine,
-/// on the Unix socket with the header `Latchkey-Local: 1`, gets the details; every other client gets one word.
+/// `GET /readyz`: all keys are in memory and the store can be written. The administrator of this machine, on the Unix
+/// socket with the header `Latchkey-Local: 1`, receives the details; every other client receives one word.
 fn ready(call: &Call<'_>) -> Result<Reply> {
     let loaded = call.app.index.is_complete();
     let fault = if loaded {
@@ -56,31 +56,31 @@ fn ready(call: &Call<'_>) -> Result<Reply> {
     }
 }
 
-/// How the server is, for its own machine.
+/// The state of the server, for the administrator of its machine.
 #[derive(Serialize)]
 struct ReadyBody {
     ready: bool,
     keys_loaded: bool,
-    /// Why it is not ready.
+    /// Why the server is not ready.
     fault: Option<String>,
     clock: ClockBody,
 }
 
 #[derive(Serialize)]
 struct ClockBody {
-    /// `in_step`, `behind` or `ahead` of the latest time that was believed.
+    /// `in_step`, `behind` or `ahead` of the latest time that the server accepted.
     state: &'static str,
     wall: String,
-    /// A time that has certainly passed; it goes on.
+    /// A time that has certainly passed; it advances continuously.
     mark: String,
-    /// What counts as now.
+    /// The current time of the server.
     now: String,
-    /// What the administrator should do; null where the clock is in step.
+    /// What the administrator should do; null if the clock is in step.
     advice: Option<&'static str>,
 }
 
 impl ReadyBody {
-    /// `loaded`: as it was when the fault was looked for, so that the two agree.
+    /// `loaded` is the value from the moment when the fault was determined, so that the two agree.
     fn of(call: &Call<'_>, loaded: bool, fault: Option<Error>) -> ReadyBody {
         let clock = call.app.clock.reading();
         ReadyBody {
@@ -98,7 +98,7 @@ impl ReadyBody {
     }
 }
 
-/// A status and a word; who asks here reads no bodies.
+/// A status and one word, because probes do not read bodies.
 fn render(err: &Error, _: &Head) -> Reply {
     let (status, word) = match err {
         Error::MethodNotAllowed { allow } => return Reply::new(405).with("allow", allow),

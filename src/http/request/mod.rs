@@ -1,6 +1,7 @@
-//! A request as the rest of the server sees it: its head, its body, who sent it and under which id it is known.
+//! A request as the handlers see it: its head, its body, the client that sent it, and the request id.
 //!
-//! Nothing here reads from a socket; `http::server` fills these types. What a path or a credential means is decided above.
+//! This module does not read from sockets; `http::server` fills these types. Higher modules decide what a path or a
+//! credential means.
 
 mod target;
 
@@ -16,17 +17,17 @@ use crate::http::headers::Headers;
 
 pub use target::{Target, is_target_byte};
 
-/// A whole request. Its head is reached through `Deref`.
+/// A complete request. Its head is accessible through `Deref`.
 #[derive(Debug)]
 pub struct Request {
     pub head: Head,
-    /// Empty if the plan said `BodyRule::Ignore`.
+    /// Empty if the plan was `BodyRule::Ignore`.
     pub body: Bytes,
 }
 
 impl Request {
-    /// A request that this process makes of itself, as user `uid` would through the Unix socket. `None` if method
-    /// or target are none.
+    /// A request that this process makes to itself, as user `uid` would through the Unix socket. `None` if the method
+    /// or the target is invalid.
     pub fn in_process(
         method: &str,
         target: &str,
@@ -62,7 +63,7 @@ impl Deref for Request {
 #[derive(Debug)]
 pub struct Head {
     pub method: Method,
-    /// Origin form, or absolute form as the client sent it; see [`Head::host`].
+    /// Origin form, or absolute form, as the client sent it; see [`Head::host`].
     pub target: Target,
     pub headers: Headers,
     pub peer: Peer,
@@ -80,11 +81,11 @@ impl Head {
         self.target.query()
     }
 
-    /// The value of a header that may occur at most once, trimmed of surrounding spaces and tabs. Its name is asked for
-    /// in lower case.
+    /// The value of a header that may occur at most once, without surrounding spaces and tabs. The name must be in
+    /// lower case.
     ///
-    /// A repeated header is a fault even if both values agree: whoever takes the first and whoever takes the last
-    /// must never disagree about a credential (attacks 46).
+    /// A repeated header is a fault even if both values agree: two programs, one of which uses the first value and the
+    /// other the last, must never disagree about a credential (attacks 46).
     pub fn header(&self, name: &str) -> Result<Option<&str>, HeaderFault> {
         let mut values = self.headers.all(name);
         let Some(value) = values.next() else {
@@ -98,8 +99,8 @@ impl Head {
             .map_err(|_| HeaderFault::NotText)
     }
 
-    /// The host that the client asked for, with its port if it named one: the authority of an absolute target,
-    /// else the `Host` header (RFC 9112, 3.2.2). `None` only for HTTP/1.0 without `Host`.
+    /// The host that the client requested, with its port if the client named one: the authority of an absolute target,
+    /// otherwise the `Host` header (RFC 9112, 3.2.2). `None` only for HTTP/1.0 without `Host`.
     pub fn host(&self) -> Option<&str> {
         if let Some(authority) = self.target.authority() {
             return Some(authority);
@@ -123,7 +124,7 @@ pub enum Peer {
     Tcp {
         peer: SocketAddr,
         local: SocketAddr,
-        /// Whether it is encrypted from here to this peer, who may be a proxy.
+        /// Whether the connection to this peer, which may be a proxy, is encrypted.
         is_tls: bool,
     },
     Unix {
@@ -132,7 +133,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Whether it is a process of this machine: on loopback or on the Unix socket.
+    /// Whether the peer is a process on this machine: connected through loopback or the Unix socket.
     pub fn is_on_this_machine(self) -> bool {
         match self {
             Peer::Tcp { peer, .. } => peer.ip().to_canonical().is_loopback(),
@@ -141,12 +142,12 @@ impl Peer {
     }
 }
 
-/// Names one request in answers and logs. Unique in one process, and almost surely among its restarts.
+/// Identifies one request in answers and logs. Unique within one process, and almost certainly unique across restarts.
 ///
-/// Not a secret and not hard to guess.
+/// It is not secret and not hard to guess.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct RequestId {
-    /// Random bits drawn once at process start.
+    /// Random bits that the process draws once at its start.
     process: u32,
     count: u64,
 }

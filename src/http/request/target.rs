@@ -1,22 +1,22 @@
-//! The target of a request line (RFC 9112, 3.2): what a request asks for.
+//! The target of a request line (RFC 9112, 3.2).
 
 use http::uri::Authority;
 use std::str::FromStr;
 
-/// A target that was checked: authority, path and query as they were sent.
+/// A checked target: authority, path and query as the client sent them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     /// The authority, the path, and the query with its `?`.
     text: Box<str>,
-    /// Where the path begins. Nearly always there is nothing before it.
+    /// The start of the path; usually 0, because targets rarely have an authority.
     path: usize,
-    /// Where the query begins; the end if there is none.
+    /// The start of the query; the end of the text if there is no query.
     query: usize,
 }
 
 impl Target {
-    /// Origin form, a path and perhaps a query, or an asterisk. The caller answers for it that a slash comes first, and
-    /// that a target may hold all the rest.
+    /// Origin form, which is a path with an optional query, or an asterisk. The caller guarantees that a path starts
+    /// with a slash and that all other bytes are allowed in a target.
     pub fn origin(text: &str) -> Target {
         let query = text.bytes().position(|byte| byte == b'?');
         Target {
@@ -42,22 +42,22 @@ impl Target {
     }
 }
 
-/// Whether a byte may stand in a target: every visible ASCII character but `#`, because a fragment is never sent.
+/// Whether a byte is allowed in a target: every visible ASCII character but `#`, because clients never send a fragment.
 ///
-/// RFC 3986 permits fewer, but browsers leave `|`, `^`, backticks and braces in queries as they are, and every program
-/// reads them alike. Below `/auth/envoy` a path is that of the original request, and is judged like that of every other
-/// proxy.
+/// RFC 3986 allows fewer characters, but browsers do not escape `|`, `^`, backticks and braces in queries, and all
+/// programs read these characters alike. Below `/auth/envoy` the path is that of the original request, and it is
+/// checked like the path that any other proxy sends.
 pub fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'#'
 }
 
-/// A text that is no target.
+/// The text is not a valid target.
 #[derive(Debug)]
 pub struct NoTarget;
 
-/// Any form. The scheme of an absolute one is forgotten.
+/// Parses any form. The scheme of an absolute target is dropped.
 ///
-/// Not through `http::Uri`, which does not take every byte that [`is_target_byte`] does.
+/// This does not use `http::Uri`, which refuses some bytes that [`is_target_byte`] accepts.
 impl FromStr for Target {
     type Err = NoTarget;
 

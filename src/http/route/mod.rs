@@ -1,6 +1,6 @@
-//! Routes as data, and what a handler is given. The way from a request to its handler is in `router`.
+//! Routes as data, and the input of handlers. `router` dispatches a request to its handler.
 //!
-//! A dialect exports one [`Surface`]. Read together, the tables are the server's table of contents.
+//! Each dialect exports one [`Surface`]. Together, the route tables list everything that the server offers over HTTP.
 
 mod mounts;
 mod refused;
@@ -24,116 +24,117 @@ use crate::http::server::BodyRule;
 use crate::ops::App;
 use crate::ops::access::Caller;
 
-/// Body of a verification or a management request: 64 KiB.
+/// The maximum body of a verification or a management request: 64 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Body of an import, a catalog or a restore: 64 MiB.
+/// The maximum body of an import, a catalog or a restore: 64 MiB.
 pub const IMPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// One way in: a dialect under its mount.
+/// One HTTP API: a dialect and its mount.
 pub struct Surface {
-    /// For logs, and for settings that place a movable one.
+    /// For logs, and for the setting that mounts a movable surface.
     pub name: &'static str,
-    /// The start of all its paths; the longest one that fits a path takes it. Empty: it takes only paths that it has.
+    /// The start of all its paths; the surface with the longest matching mount receives the request. If it is empty,
+    /// the surface receives only the paths of its own routes.
     pub mount: &'static str,
-    /// Whether the configuration may put it elsewhere, or nowhere.
+    /// Whether the configuration may mount it at another path or switch it off.
     pub movable: bool,
     pub routes: &'static [Route],
-    /// Whether requests for a host that this server does not answer for are refused; a host that the surface is
-    /// mounted at is answered for.
+    /// Whether requests for a host that this server does not serve are refused. A host at which the configuration
+    /// mounts the surface counts as served.
     pub checks_host: bool,
     pub render_error: fn(&Error, &Head) -> Reply,
-    /// Words what HTTP itself forbids, with the status that says so: 400, 405, 408, 414, 417, 431 or 505. Of the head
-    /// nothing is certain but what chose the surface.
+    /// Renders the errors of HTTP itself, with the status: 400, 405, 408, 414, 417, 431 or 505. Of the head only those
+    /// parts are certain that selected the surface.
     pub render_fault: fn(u16, &str, &Head) -> Reply,
-    /// Where the surface finds callers in a way of its own: the caller that it will find.
+    /// For a surface with its own authentication: predicts the caller of a request.
     pub foresees: Option<Foresees>,
-    /// Its own words for refusals that a proxy passes on to clients of one catalog.
+    /// The dialect's own texts for refusals of one catalog, which a proxy passes on to clients.
     pub refusals: Option<CatalogWords>,
 }
 
-/// One line of a table.
+/// One row of a route table.
 pub struct Route {
-    /// `*` for any.
+    /// `*` for any method.
     pub method: &'static str,
-    /// Below the mount; `{name}` stands for one segment, a final `{name...}` for all the rest.
+    /// The path below the mount; `{name}` matches one segment, a final `{name...}` matches the rest.
     pub path: &'static str,
     pub access: Access,
     pub body: BodyRule,
     pub query: QueryRule,
     pub takes: Takes,
-    /// What the caller must be permitted on the root workspace for a body beyond the usual to be read.
+    /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,
     pub handler: Handler,
 }
 
-/// The caller that a request will find, according to the index alone. Spends nothing and notes nothing.
+/// Predicts the caller of a request from the index alone. It consumes no quota and records nothing.
 pub type Foresees = fn(&App, &Trust, &Head) -> Option<Caller>;
 
-/// What becomes of the query parameters.
+/// How query parameters are treated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum QueryRule {
-    /// Nobody minds them.
+    /// They are ignored.
     Free,
-    /// The handler reads them, and refuses those that it does not know.
+    /// The handler reads them, and refuses unknown ones.
     Read,
-    /// There are none, and any is refused.
+    /// The route has none, and any parameter is refused.
     Refused,
 }
 
-/// Who may call a route. What the caller may do there is decided in `ops`.
+/// Who may call a route. `ops` decides what the caller may do there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
-    /// Whoever presents a credential of this server, or is its administrator on the Unix socket.
+    /// Callers with a credential of this server, and its administrator on the Unix socket.
     Caller,
-    /// As `Caller`; and without a credential from this machine, or on the address that is there for figures alone.
+    /// Like `Caller`; also without a credential from this machine, or on the address that serves metrics only.
     Machine,
     Public,
-    /// As `Caller`; and from this machine without a credential, where the configuration allows it.
+    /// Like `Caller`; also from this machine without a credential, if the configuration allows it.
     Verifier,
 }
 
-/// A function that answers.
+/// A function that answers a request.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// May wait for the store; runs on a blocking thread.
     Blocking(fn(&Call<'_>) -> Result<Reply>),
-    /// Looks at memory only. `None`: this call has to wait after all, run it again on a blocking thread, where it
-    /// is told that it may ([`Call::may_wait`]).
+    /// Uses memory only. `None` means that this call has to wait after all: the server calls it again on a blocking
+    /// thread, with [`Call::may_wait`] set.
     Inline(fn(&Call<'_>) -> Result<Option<Reply>>),
 }
 
-/// One request on its way through a handler.
+/// One request, as its handler sees it.
 pub struct Call<'a> {
     pub app: &'a App,
     pub trust: &'a Trust,
     pub request: &'a Request,
     /// `None` on public routes and for verifications from this machine.
     caller: Option<Caller>,
-    /// The secret that the caller came with.
+    /// The secret with which the caller authenticated.
     pub secret: Option<&'a str>,
     pub may_wait: bool,
-    /// The request only takes something away.
+    /// Whether the request only removes or restricts something.
     pub takes_away: bool,
     /// The rest of the path, below the mount, as it was sent.
     pub below: &'a str,
     params: Vec<(&'static str, String)>,
     surfaces: &'static [&'static Surface],
-    /// The words of the console's pages about the keys of one system each.
+    /// The terms that the console uses on the pages about the keys of one system each.
     pub sections: &'static [&'static Section],
 }
 
 impl<'a> Call<'a> {
-    /// The caller of a route that has one.
+    /// The caller; an error if the request has none.
     pub fn caller(&self) -> Result<&Caller> {
         self.caller.as_ref().ok_or(Error::Unauthenticated)
     }
 
-    /// The caller, on routes that need none.
+    /// The caller, on routes that do not need one.
     pub fn optional_caller(&self) -> Option<&Caller> {
         self.caller.as_ref()
     }
 
-    /// The decoded segment that stands for `{name}`.
+    /// The decoded path segment of `{name}`.
     pub fn param(&self, name: &str) -> &str {
         self.params
             .iter()
@@ -141,7 +142,7 @@ impl<'a> Call<'a> {
             .map_or("", |(_, value)| value)
     }
 
-    /// The words for refusals of keys of a catalog, if a surface has some of its own.
+    /// A dialect's own texts for refusals of the keys of a catalog, if there are any.
     pub fn refusals(&self, catalog: &str) -> Option<&'static CatalogWords> {
         self.surfaces
             .iter()
@@ -191,7 +192,7 @@ pub const fn put(
     blocking("PUT", path, access, handler)
 }
 
-/// `DELETE`, on a blocking thread: it takes something away.
+/// `DELETE`, on a blocking thread; it counts as a request that only removes something.
 pub const fn delete(
     path: &'static str,
     access: Access,
@@ -200,7 +201,7 @@ pub const fn delete(
     blocking("DELETE", path, access, handler).takes_away()
 }
 
-/// Any method, looking at memory only.
+/// Any method, using memory only.
 pub const fn inline(
     method: &'static str,
     path: &'static str,
@@ -221,20 +222,20 @@ pub const fn inline(
 }
 
 impl Route {
-    /// The same route, for bodies of up to 64 MiB from callers who have the permission on the root workspace.
+    /// The same route, for bodies of up to 64 MiB from callers with the permission on the root workspace.
     pub const fn large(mut self, permission: Permission) -> Route {
         self.body = BodyRule::UpTo(IMPORT_BYTES_MAX);
         self.large_for = Some(permission);
         self
     }
 
-    /// The same route, whose requests only take something away.
+    /// The same route, whose requests only remove or restrict something.
     pub const fn takes_away(mut self) -> Route {
         self.takes = Takes::Always;
         self
     }
 
-    /// The same route, some of whose requests only take something away.
+    /// The same route, some of whose requests only remove or restrict something.
     pub const fn takes_away_if(mut self, decide: fn(&App, &Request, &str) -> bool) -> Route {
         self.takes = Takes::If(decide);
         self

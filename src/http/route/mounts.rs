@@ -1,4 +1,5 @@
-//! Where the surfaces are: at their own paths, or where the configuration puts a movable one: prefixes and host names.
+//! Where the surfaces are mounted: at their own paths, or at the prefixes and host names that the configuration sets
+//! for a movable surface.
 
 use super::{Route, Surface};
 use crate::domain::catalog::path;
@@ -6,29 +7,30 @@ use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::request::Head;
 
-/// The member that faulty settings are refused under.
+/// The name of the setting in errors.
 const FIELD: &str = "mount";
-/// Bytes of a prefix.
+/// The maximum length of a prefix.
 const PREFIX_BYTES_MAX: usize = 200;
 
-/// The places of those surfaces that are not where they are by themselves; by default there are none.
+/// The configured mounts of surfaces; a surface that is not listed has its default mount, and `None` means that it is
+/// switched off.
 #[derive(Clone, Debug, Default)]
 pub struct Mounts(Vec<(&'static str, Option<Place>)>);
 
 /// A host name, a prefix, both or neither.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Place {
-    /// In the form of [`path::host`]; `None` for any.
+    /// In the form of [`path::host`]; `None` for any host.
     host: Option<String>,
-    /// Empty, or `/…` without a slash at its end.
+    /// Empty, or `/…` without a trailing slash.
     prefix: String,
 }
 
 impl Mounts {
     /// Reads settings of the form `NAME=PLACE`. A place is `/prefix`, `host.example`, `host.example/prefix`, `/` for
-    /// the surface's own paths at any host, or `off`. A name may come several times, with a place each.
+    /// the surface's own paths at any host, or `off`. A name may occur several times, with one place each.
     ///
-    /// Under a prefix a surface has its own paths behind that prefix: what is mounted at `/api` is at `/x/api`.
+    /// A prefix comes before the surface's own paths: a surface that is mounted at `/api` moves to `/x/api`.
     pub fn parse<'a>(
         settings: impl IntoIterator<Item = &'a str>,
         surfaces: &[&'static Surface],
@@ -78,7 +80,7 @@ impl Mounts {
         Ok(Mounts(places))
     }
 
-    /// The places of a surface.
+    /// The mounts of a surface.
     fn of(&self, surface: &Surface) -> Vec<Place> {
         let mut own = self.0.iter().filter(|(name, _)| *name == surface.name);
         match own.clone().next() {
@@ -100,7 +102,7 @@ impl Place {
         let host = match host {
             "" if prefix.is_empty() => return None,
             "" => None,
-            // A port says nothing: a request may come through a proxy with another one.
+            // A port is not accepted: a request may come through a proxy that uses another port.
             host if host.contains(':') && !host.starts_with('[') => return None,
             host => Some(path::host(host)?),
         };
@@ -118,7 +120,7 @@ impl Place {
         })
     }
 
-    /// A path of a surface that stays where it is, which this place would take away.
+    /// A path of a surface that cannot be moved and that this mount would hide.
     fn taken_by(&self, surfaces: &[&'static Surface]) -> Option<String> {
         let first = |text: &str| text.split('/').nth(1).map(|first| format!("/{first}"));
         let own = first(&self.prefix)?;
@@ -133,41 +135,41 @@ impl Place {
     }
 }
 
-/// All mounts, in the order in which they are tried: made once, at the start.
+/// All mounts, in the order in which they are tried; built once at the start.
 pub struct Table {
     mounts: Vec<Mount>,
     fallback: &'static Surface,
 }
 
-/// A start of paths.
+/// One mount: a path prefix, with an optional host.
 struct Mount {
     host: Option<String>,
     path: String,
     surface: &'static Surface,
-    /// Whether the surface has routes below; else it only words the errors of what is there.
+    /// Whether the surface has routes below this path; otherwise it only renders errors for paths here.
     serves: bool,
 }
 
-/// Whose a path is.
+/// The result of a look-up: the surface and the route of a path.
 pub struct Found<'h> {
     pub surface: &'static Surface,
     /// The rest of the path, below the mount.
     pub below: &'h str,
     pub target: Target,
-    /// The mount names the host that was asked for.
+    /// Whether the mount names the requested host.
     pub by_host: bool,
 }
 
-/// Where a path leads.
+/// What a path refers to.
 pub enum Target {
     Nothing,
-    /// The path is known with other methods: these.
+    /// The path exists with these other methods.
     OtherMethods(String),
     Route(&'static Route),
 }
 
 impl Table {
-    /// `surfaces`: the first one words the errors of paths that belong to none.
+    /// `surfaces`: the first one renders the errors for paths that belong to no surface.
     pub fn new(surfaces: &'static [&'static Surface], mounts: &Mounts) -> Table {
         let mut table = Vec::new();
         for surface in surfaces {
@@ -197,13 +199,13 @@ impl Table {
         }
     }
 
-    /// The surface of a path and what it has there. The longest mount takes the path, and of two alike the one that
-    /// names the host. A mount without a path takes only what it has there, and that before a host's own surface
-    /// words the rest.
+    /// Finds the surface and the route of a path. The longest matching mount wins, and of two equally long ones the
+    /// mount that names the host. A mount without a path receives only the paths of its own routes, and receives them
+    /// before the surface of a host renders an error.
     pub fn find<'h>(&self, head: &'h Head) -> Found<'h> {
         let path = head.path();
         for mount in &self.mounts {
-            // One byte tells most of the others apart.
+            // Comparing one byte excludes most other mounts.
             if !matches!(path.as_bytes().get(mount.path.len()), None | Some(b'/')) {
                 continue;
             }
@@ -245,7 +247,8 @@ impl Mount {
     }
 }
 
-/// A path that a table spells out belongs to those lines alone: `/keys/identify` is no `/keys/{id}`.
+/// A path without parameters in a route table belongs to those routes alone: `/keys/identify` does not match
+/// `/keys/{id}`.
 fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target {
     let spelt_out = |route: &&Route| fits(route.path, below) && !route.path.contains('{');
     let takes = |route: &Route| {
@@ -277,7 +280,7 @@ fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target
     Target::OtherMethods(others.join(", "))
 }
 
-/// Whether a path is one of a template, trailing slash or not.
+/// Whether a path matches a template, with or without a trailing slash.
 fn fits(template: &str, path: &str) -> bool {
     if template == path {
         return true;
@@ -371,7 +374,7 @@ mod tests {
     );
     const ALL: &[&Surface] = &[&NATIVE, &ALIVE, &ROOMS, &DOORS];
 
-    /// `doors POST` for a route, `doors` for its words alone.
+    /// `expected` is `doors POST` for a route of that surface, or `doors` if it only renders the error.
     #[track_caller]
     fn check(settings: &[&str], method: &str, host: &str, path: &str, expected: &str) {
         let table = Table::new(ALL, &Mounts::parse(settings.iter().copied(), ALL).unwrap());

@@ -1,5 +1,5 @@
-//! Refusals of requests that a catalog describes, in the words of the catalog's dialect: told through a proxy, or to
-//! whoever sends such a request to this server itself.
+//! Refusals of requests that a catalog describes, in the format of the catalog's dialect. A proxy passes them on, or
+//! this server sends them to a client that makes such a request directly.
 
 use super::Call;
 use crate::domain::catalog::Scope;
@@ -9,30 +9,30 @@ use crate::http::credential::{self, Presented};
 use crate::http::reply::Reply;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
 
-/// When to ask again for a key whose uses are spent: somebody has to give it more.
+/// The `Retry-After` for a key whose uses are spent: a retry succeeds only after a user has granted the key more uses.
 const USES_RETRY_S: u64 = 3600;
 
-/// How a dialect words refusals of requests that the operations of its catalog describe.
+/// How a dialect renders refusals of requests that the operations of its catalog describe.
 pub struct CatalogWords {
     pub catalog: &'static str,
-    /// Gives a refusal its body, and headers if it needs some. Status and headers that are there stay.
+    /// Adds a body to a refusal, and headers if needed. The status and the headers of the given reply stay unchanged.
     pub word: fn(&Refused<'_>, Reply) -> Reply,
 }
 
-/// A request that is not let through.
+/// A request that is refused.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Refused<'a> {
-    /// What the client is to see: 401, 403 or 429; by [`judge`] also 400, 404 and 405.
+    /// The status for the client: 401, 403 or 429; from [`judge`] also 400, 404 and 405.
     pub status: u16,
-    /// Why: the code of a verdict or of its detail. Empty where it is about the credential.
+    /// The reason: the code of a verdict or of its detail. Empty if the credential is the reason.
     pub code: &'a str,
     pub retry_after_s: Option<u64>,
-    /// The scopes of which the operation needs one. Empty where it is not about scopes.
+    /// The scopes of which the operation needs at least one. Empty if scopes are not the reason.
     pub needed: Vec<&'a Scope>,
 }
 
 impl<'a> Refused<'a> {
-    /// No credential, or one that is no good here.
+    /// The credential is missing or not accepted.
     pub fn credential() -> Refused<'a> {
         Refused {
             status: 401,
@@ -40,7 +40,7 @@ impl<'a> Refused<'a> {
         }
     }
 
-    /// A good key, but not for this request.
+    /// The key is valid, but it may not make this request.
     pub fn request(code: &'a str) -> Refused<'a> {
         Refused {
             status: 403,
@@ -49,7 +49,7 @@ impl<'a> Refused<'a> {
         }
     }
 
-    /// What is told of a verdict; `None` if it is in favour.
+    /// The refusal for a verdict; `None` if the verdict is positive.
     pub fn of(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Refused<'a>> {
         let limited = |retry_after_s: u64| Refused {
             status: 429,
@@ -72,7 +72,7 @@ impl<'a> Refused<'a> {
     }
 }
 
-/// The scopes that the operation asks for.
+/// The scopes that the operation requires.
 fn needed<'a>(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Vec<&'a Scope>> {
     let catalog = verdict.directory.catalog(question.catalog?)?;
     let demand = catalog.demand(question.method?, question.path?, question.host);
@@ -80,9 +80,9 @@ fn needed<'a>(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Vec<&
     Some(any_of.filter_map(|name| catalog.scope(name)).collect())
 }
 
-/// Judges the request itself, whose path the catalog has below `mount`, with or without a slash at its end: 204 without
-/// a body if its key opens it, else a refusal in these words. The methods that the catalog has for a path are told to
-/// whoever has a good key.
+/// Judges the request itself. Its path in the catalog is `mount` followed by the path below, without a trailing slash.
+/// The answer is 204 without a body if the key opens the request, otherwise a refusal in the format of `words`. A
+/// client with a valid key also learns the methods that the catalog has for the path.
 pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Option<Reply>> {
     let below = call.below.strip_suffix('/').unwrap_or(call.below);
     let path = &*format!("{mount}{below}");
@@ -132,7 +132,7 @@ pub fn judge(call: &Call<'_>, words: &CatalogWords, mount: &str) -> Result<Optio
 }
 
 impl CatalogWords {
-    /// A refusal as this server itself answers it.
+    /// A refusal as an answer of this server itself.
     fn refusal(&self, refused: &Refused<'_>) -> Reply {
         let reply = Reply::new(refused.status);
         let reply = match refused.retry_after_s {

@@ -1,4 +1,4 @@
-//! From a request to its route, its caller and its handler.
+//! Dispatches a request: finds its route and its caller, and runs its handler.
 
 use super::mounts::{Found, Mounts, Table, Target};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
@@ -18,10 +18,10 @@ use crate::ops::{App, budgets};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// The methods that this server speaks anywhere.
+/// All methods that this server supports.
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
-/// The one mount that is served on the address for figures.
+/// The only mount that the metrics address serves.
 const FIGURES: &str = "/metrics";
 
 /// All surfaces together.
@@ -31,12 +31,12 @@ pub struct Router {
     surfaces: &'static [&'static Surface],
     sections: &'static [&'static Section],
     table: Table,
-    /// Makes numbers of those whose requests are counted together, which nobody outside can foresee.
+    /// Hashes the names of callers whose requests count together, so that clients cannot predict the numbers.
     hasher: RandomState,
 }
 
 impl Router {
-    /// `surfaces`: the first one words the errors of paths that belong to none.
+    /// `surfaces`: the first one renders the errors for paths that belong to no surface.
     pub fn new(
         app: Arc<App>,
         trust: impl Into<LiveTrust>,
@@ -53,13 +53,13 @@ impl Router {
         }
     }
 
-    /// The same, with the words that dialects have for the console's pages about their keys.
+    /// The same router, with the terms that dialects provide for the console's pages about their keys.
     pub fn with_sections(mut self, sections: &'static [&'static Section]) -> Router {
         self.sections = sections;
         self
     }
 
-    /// What the server runs.
+    /// The closures that the server runs.
     pub fn service(self) -> Service {
         let router = Arc::new(self);
         let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
@@ -85,7 +85,7 @@ impl Router {
                 },
                 body: self.body_rule(found.surface, route, head),
             },
-            // Nothing of the body will be looked at, but what may follow it on the connection is still wanted.
+            // The body is not needed, but it is read so that the connection can serve the next request.
             Target::OtherMethods(_) | Target::Nothing => Plan {
                 lane: Lane::Inline,
                 body: BodyRule::UpTo(BODY_BYTES_MAX),
@@ -93,9 +93,9 @@ impl Router {
         }
     }
 
-    /// A body beyond the usual is read only for a caller who has the permission that the route needs, according to the
-    /// index. A known caller without it is refused by the handler, which looks at the permission before the body; to a
-    /// caller who cannot be judged without waiting the body is too large.
+    /// A body above the usual limit is read only for a caller who has the permission that the route needs, according to
+    /// the index. A known caller without it is refused by the handler, which checks the permission before the body. If
+    /// the caller cannot be determined without waiting, the body is too large.
     fn body_rule(&self, surface: &Surface, route: &Route, head: &Head) -> BodyRule {
         let Some(permission) = route.large_for else {
             return route.body;
@@ -110,14 +110,14 @@ impl Router {
         let length = head.header("content-length").ok().flatten();
         let is_large =
             length.is_some_and(|length| length.parse().unwrap_or(u64::MAX) > BODY_BYTES_MAX as u64);
-        // The console finds its callers itself, and its forms are of no use without their bodies.
+        // The console authenticates callers itself, and its forms are useless without their bodies.
         match is_large && surface.foresees.is_none() {
             true => BodyRule::Ignore,
             false => BodyRule::UpTo(BODY_BYTES_MAX),
         }
     }
 
-    /// The caller that a route will find. Spends nothing of what the credential may spend.
+    /// Predicts the caller of a request. It consumes nothing that the credential may limit.
     fn foreseen(&self, surface: &Surface, access: Access, head: &Head) -> Option<Caller> {
         if let Some(foresees) = surface.foresees {
             return foresees(&self.app, &self.trust.now(), head);
@@ -141,8 +141,8 @@ impl Router {
         }
     }
 
-    /// Where a request that waits for a blocking thread stands in line. Verifications count with nobody's: they are
-    /// asked by proxies, for many clients.
+    /// How a request queues for a blocking thread. Verifications count against no caller's quota, because proxies make
+    /// them for many clients.
     fn turn(&self, request: &Request) -> Turn {
         let found = self.table.find(request);
         let Target::Route(route) = found.target else {
@@ -228,8 +228,8 @@ impl Router {
         if let Some(caller) = &mut caller {
             caller.takes_away = takes_away;
         }
-        // No answer has an ETag, so the condition cannot hold (RFC 9110, 13.1.1); to go on would lose whatever it is
-        // there to save (attacks 129).
+        // No answer of this server has an ETag, so the condition cannot hold (RFC 9110, 13.1.1); to continue would lose
+        // the changes that the condition protects (attacks 129).
         let edits = matches!(route.method, "DELETE" | "PATCH" | "PUT");
         if edits && request.headers.contains("if-match") {
             let why = "this server gives no ETags, so no If-Match can hold; leave it out";
@@ -255,7 +255,7 @@ impl Router {
         match route.handler {
             Handler::Blocking(handler) => {
                 let answer = handler(&call);
-                // Changes that are refused leave their events by themselves.
+                // `ops` records refused changes; refused reads are recorded here.
                 if let (Err(refusal), Some(caller), "GET") = (&answer, &call.caller, route.method) {
                     self.app.note_denied_read(caller, request.path(), refusal);
                 }
@@ -287,8 +287,8 @@ impl Router {
         }
     }
 
-    /// What a request may do without a credential: whatever it is that a process of this machine may, if the request says
-    /// that it comes from one and nothing in it says otherwise.
+    /// What a request may do without a credential: what processes on this machine may do, if the request has the header
+    /// that claims so and nothing in it contradicts the claim.
     fn without_credential<'a>(&self, access: Access, head: &'a Head) -> Result<Authenticated<'a>> {
         let trust = self.trust.now();
         if access == Access::Machine && trust.is_for_figures(head) {
@@ -302,7 +302,8 @@ impl Router {
         let may_ask = match access {
             Access::Caller | Access::Public => false,
             Access::Machine if trust.metrics_port.is_some() => false,
-            // A page of elsewhere, under a name that leads here, has the browser of this machine ask (attacks 167).
+            // A page of another site, under a host name that resolves to this machine, makes the local browser send
+            // requests (attacks 167).
             Access::Machine if !trust.answers_for(head) => return Err(Error::Misdirected),
             Access::Machine => true,
             Access::Verifier => trust.verify_from_loopback,
@@ -391,7 +392,7 @@ fn preflight(allow: &str) -> Reply {
         .with("access-control-max-age", "600")
 }
 
-/// The decoded values of a template's single-segment parameters; `None` if an escape is bad.
+/// The decoded values of the single-segment parameters of a template; `None` if an escape is invalid.
 fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
     let mut values = Vec::new();
     if !template.contains('{') {
@@ -403,7 +404,7 @@ fn params(template: &'static str, path: &str) -> Option<Vec<(&'static str, Strin
             .strip_prefix('{')
             .and_then(|part| part.strip_suffix('}'))
         {
-            // A rest is for its handler to read, exactly as it came.
+            // A parameter for the rest of the path is not decoded: the handler reads it unchanged.
             if !name.ends_with("...") {
                 values.push((name, query::decode(segment, false)?));
             }

@@ -1,43 +1,43 @@
-//! What a page of the console says where it is about the keys of one system: a dialect brings its own words, and
-//! whoever knows that system's menus and buttons finds them again.
+//! The terms of the console's pages about the keys of one system. A dialect provides the terms of its own system, so
+//! that its users find the menus and buttons that they know.
 
-/// The words of one policy's pages. All of them are shown as they stand here.
+/// The terms on the pages of one policy. The console displays them unchanged.
 #[derive(Debug)]
 pub struct Section {
     /// The policy whose keys the pages are about.
     pub policy: &'static str,
-    /// The menu, and the line in it that leads to the list.
+    /// The menu, and the menu item that opens the list.
     pub menu: &'static str,
     pub page: &'static str,
-    /// The heading of the list, where the page has another one.
+    /// The heading of the list, if it differs from the menu item.
     pub heading: &'static str,
-    /// The button that leads to a new key.
+    /// The button that opens the form for a new key.
     pub new: &'static str,
-    /// A second button, where there is a choice of kinds with one that is recommended.
+    /// A second button, for systems that offer a choice of key types and recommend one.
     pub new_kind: Option<&'static str>,
-    /// The title of the form for a new key, and the button that sends it.
+    /// The title of the form for a new key, and its submit button.
     pub create_title: &'static str,
     pub create: &'static str,
-    /// The fields of the form in their order: the name of a field of the console, and what it is called here. What is
-    /// not listed is not asked for.
+    /// The fields of the form in their order: the console's name of the field, and its label here. The form has no
+    /// other fields.
     pub fields: &'static [(&'static str, &'static str)],
-    /// The catalog of the scopes, where the policy names none.
+    /// The catalog of the scopes, if the policy names none.
     pub catalog: Option<&'static str>,
-    /// The scopes of which one is chosen; `None`: any number of those that the catalog has.
+    /// The scopes of which the user chooses one; `None`: the user chooses any number of the catalog's scopes.
     pub scopes: Option<&'static [&'static str]>,
-    /// What the two values of `read_only` are called, the reading one first.
+    /// The labels of the two values of `read_only`, the read-only one first.
     pub access: (&'static str, &'static str),
     /// The buttons below a new secret.
     pub copy: &'static str,
     pub close: &'static str,
-    /// How a secret is to be kept.
+    /// Advice on how to store a secret.
     pub advice: &'static [&'static str],
-    /// What a row's actions are behind, if they are.
+    /// The label of the menu that contains the actions of a row, if there is such a menu.
     pub actions: Option<&'static str>,
-    /// The action that ends a key, the title of the question, and the button that does it.
+    /// The action that deletes a key, the title of the confirmation, and its button.
     pub delete: &'static str,
     pub delete_title: &'static str,
     pub delete_button: &'static str,
-    /// The title of the question before a key is disabled, and its answer; `None`: nothing is asked.
+    /// The title of the confirmation before a key is disabled, and its button; `None`: there is no confirmation.
     pub disable: Option<(&'static str, &'static str)>,
 }

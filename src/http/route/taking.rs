@@ -1,5 +1,5 @@
-//! Which requests only take something away. They wait in a queue of their own, are charged to no budget, and may use
-//! the room on the disk that is kept for them.
+//! Which requests only remove or restrict something. They wait in a queue of their own, count against no budget, and
+//! may use the disk space that is reserved for them.
 
 use crate::domain::people::Role;
 use crate::http::fields::{self, Fields};
@@ -7,21 +7,21 @@ use crate::http::request::Request;
 use crate::ops::App;
 use serde_json::{Value, json};
 
-/// Whether the requests of a route only take something away.
+/// Whether the requests of a route only remove or restrict something.
 #[derive(Clone, Copy)]
 pub enum Takes {
     Always,
-    /// It depends on the request, of which the function is given the path below the mount, too. It looks at memory only,
-    /// and what it cannot read does not take away.
+    /// It depends on the request; the function also receives the path below the mount. The function uses memory only,
+    /// and returns false for a request that it cannot read.
     If(fn(&App, &Request, &str) -> bool),
     Never,
 }
 
-/// A longer body than this changes more than a switch.
+/// A longer body than this changes more than a single switch.
 const BODY_BYTES_MAX: usize = 8 * 1024;
 
 impl Takes {
-    /// Whether this request does.
+    /// Whether this request only removes or restricts something.
     pub fn away(self, app: &App, request: &Request, below: &str) -> bool {
         match self {
             Takes::Always => true,
@@ -33,12 +33,12 @@ impl Takes {
     }
 }
 
-/// A JSON object that switches a thing off and does nothing else.
+/// The body is a JSON object that disables something and changes nothing else.
 pub fn disables(_: &App, request: &Request, _: &str) -> bool {
     fields::value(&request.body).is_ok_and(|body| body == json!({ "enabled": false }))
 }
 
-/// A JSON object with a list of roles, each of which the user in the path has already.
+/// The body is a JSON object with a list of roles, all of which the user in the path has already.
 pub fn leaves_only_roles(app: &App, request: &Request, below: &str) -> bool {
     let listed = || -> Option<Vec<(String, Role)>> {
         let mut body = Fields::parse(&request.body).ok()?;
@@ -66,7 +66,7 @@ pub fn leaves_only_roles(app: &App, request: &Request, below: &str) -> bool {
     })
 }
 
-/// A JSON Patch (RFC 6902) of one operation that sets `status` to the word for what is switched off.
+/// The body is a JSON Patch (RFC 6902) of one operation that sets `status` to the value for "disabled".
 pub fn patches_off(_: &App, request: &Request, _: &str) -> bool {
     let Ok(Value::Array(operations)) = fields::value(&request.body) else {
         return false;

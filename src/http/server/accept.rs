@@ -1,4 +1,5 @@
-//! Taking connections from listeners, for ever: no error of `accept` ends the loop (attacks 37).
+//! Accepts connections from the listeners for as long as the server runs: no error of `accept` ends the loop
+//! (attacks 37).
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,18 +14,19 @@ use super::tls::{LiveTls, Opened, shake_hands};
 use super::watch::{Place, TICK, Via};
 use crate::http::request::Peer;
 
-/// What the kernel may keep of an answer that its client does not read; Linux takes twice this for its own needs. Left to
-/// itself it keeps megabytes for each client, which count against the memory that the system lets the server have.
+/// How many bytes of answers the kernel buffers for a client that does not read them; Linux reserves twice this size
+/// for its own bookkeeping. By default the kernel buffers megabytes for each client, and these count against the memory
+/// limit of the server.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Connections that may wait in the kernel's queue until they have a place. With a shorter queue the kernel drops what
-/// clients send to begin a connection, and these try again only after seconds.
+/// How many connections may wait in the kernel's accept queue until a connection slot is free. With a shorter queue the
+/// kernel drops the SYN packets of new clients, which try again only after seconds.
 const QUEUE_MAX: i32 = 4096;
 
-/// How long to wait when the machine has run out of something.
+/// How long to wait after `accept` failed because the machine lacks a resource.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A listener that belongs to the runtime.
+/// A listening socket that is registered with the tokio runtime.
 pub enum Door {
     Tcp(TcpListener),
     Tls(TcpListener, LiveTls),
@@ -32,7 +34,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// Must run within the runtime.
+    /// Must be called within the tokio runtime.
     pub fn open(listener: Listener) -> io::Result<Door> {
         Ok(match listener {
             Listener::Tcp(listener) => {
@@ -52,7 +54,7 @@ impl Door {
         })
     }
 
-    /// Accepts until the task is aborted.
+    /// Accepts connections until the task is aborted.
     pub async fn serve(self, front: Arc<Front>) {
         loop {
             if let Err(err) = self.serve_next(&front).await {
@@ -75,7 +77,7 @@ impl Door {
                 let place = place(front, Via::Tcp).await;
                 let owner = Arc::clone(front);
                 front.lanes.give(async move {
-                    // Registered anew, with the thread that will serve it.
+                    // Registers the socket again, this time with the I/O thread that will serve it.
                     if let Ok(stream) = TcpStream::from_std(stream) {
                         connection::serve(stream, peer, place, owner).await;
                     }
@@ -116,10 +118,10 @@ impl Door {
     }
 }
 
-/// Settings that connections inherit. Every kernel has them; one that does not let us choose goes on with its own.
+/// Sets socket options that accepted connections inherit. If the kernel refuses an option, its default is used.
 ///
-/// Where all clients are on this machine, the simplest congestion control is enough: others, BBR above all, set a
-/// timer for nearly every answer, against queues that loopback does not have.
+/// If all clients are on this machine, the simplest congestion control is enough: other algorithms, BBR above all, set
+/// a timer for nearly every answer to avoid queues that the loopback interface does not have.
 fn settle(listener: &std::net::TcpListener) {
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES);
     let _ = rustix::net::listen(listener, QUEUE_MAX);
@@ -129,7 +131,7 @@ fn settle(listener: &std::net::TcpListener) {
     }
 }
 
-/// The next connection, ready to be registered with another thread.
+/// Accepts the next connection and prepares it so that another thread can register it.
 async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::TcpStream, Peer)> {
     let (stream, peer) = listener.accept().await?;
     let local = stream.local_addr()?;
@@ -142,14 +144,14 @@ async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::T
     Ok((stream.into_std()?, peer))
 }
 
-/// A place for a connection that has been accepted. Meanwhile further ones wait in the kernel's queue.
+/// Waits for a connection slot for an accepted connection. Meanwhile further connections wait in the kernel's queue.
 async fn place(front: &Arc<Front>, via: Via) -> Place {
     if front.registry.is_empty() {
-        // The clock has stood still while nobody was there.
+        // The clock of the registry stands still while the server has no connections.
         front.registry.sweep((front.service.now)());
     }
     loop {
-        // Begins to listen before it asks, so that a place that is given back in between is not missed.
+        // Registers for the notification before it looks for a slot, so that a slot freed in between is not missed.
         let left = front.registry.left.notified();
         if let Some(place) = front.registry.enter(via) {
             return place;
@@ -158,7 +160,8 @@ async fn place(front: &Arc<Front>, via: Via) -> Place {
     }
 }
 
-/// `None` if the next `accept` may follow at once because the error was about one connection only.
+/// How long to pause after an error of `accept`. `None` if the next `accept` may follow immediately because the error
+/// concerned only one connection.
 fn pause_after(err: &io::Error) -> Option<Duration> {
     use rustix::io::Errno;
     let of_one_connection = [

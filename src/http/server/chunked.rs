@@ -1,18 +1,19 @@
-//! The strict reading of a chunked body (RFC 9112, 7.1), done before hyper decodes it. No I/O in this file.
+//! The strict reader of chunked bodies (RFC 9112, 7.1), which checks them before hyper decodes them. This file does no
+//! I/O.
 //!
-//! Chunk extensions and trailers are read and left out, as the standard asks, within a bound: hyper gets sizes, data and
-//! line ends alone. Where the standard leaves freedom that only ever served smuggling, none is given: no bare line feed,
-//! and white space behind a size only in front of an extension (attacks 18 and 20).
+//! Chunk extensions and trailers are read and dropped, as the standard requires, up to a size limit: hyper receives
+//! only sizes, data and line ends. Where the standard allows variants that are useful only for request smuggling, this
+//! reader refuses them: a bare line feed, and white space after a size that no extension follows (attacks 18 and 20).
 
 use crate::http::headers::is_token_byte;
 
-/// At most so many hexadecimal digits, so that a size always fits 64 bits.
+/// The maximum number of hexadecimal digits of a size, so that a size always fits in 64 bits.
 const SIZE_DIGITS_MAX: usize = 15;
 
-/// What the extensions and trailers of one body may have together.
+/// The maximum total size of the extensions and trailers of one body.
 const EXTRA_BYTES_MAX: usize = 4 * 1024;
 
-/// Where in a chunked body the next byte stands, and what was left out so far.
+/// The position of the next byte within a chunked body, and how many bytes have been dropped so far.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Scan {
     place: Place,
@@ -35,25 +36,25 @@ enum Place {
         digits: usize,
         size: u64,
     },
-    /// White space behind a size.
+    /// White space after a size.
     SizeBlank {
         size: u64,
     },
     SizeLineFeed {
         size: u64,
     },
-    /// Behind the last chunk: the start of a trailer, or of the empty line that ends the body.
+    /// After the last chunk: the start of a trailer, or of the empty line that ends the body.
     Trailer,
     TrailerLineFeed,
     TrailerName,
     TrailerValue,
 }
 
-/// Bytes at the start of what was looked at.
+/// A number of bytes at the start of the input that are all treated alike.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Run {
     pub bytes: usize,
-    /// Whether they are for hyper; else they are left out.
+    /// Whether hyper receives these bytes; otherwise they are dropped.
     pub is_kept: bool,
 }
 
@@ -69,8 +70,8 @@ impl Scan {
         self.place == Place::Done
     }
 
-    /// Checks the longest run at the start of `bytes` that is kept, or left out, as a whole. It is empty only if there are
-    /// no bytes, or none that belong to the body.
+    /// Checks the longest run at the start of `bytes` that is kept, or dropped, as a whole. The run is empty only if
+    /// `bytes` is empty or none of the bytes belong to the body.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Run, &'static str> {
         let mut run = Run {
             bytes: 0,
@@ -108,7 +109,7 @@ impl Scan {
         Ok(run)
     }
 
-    /// The place behind one byte that is not data, and whether that byte is kept.
+    /// The state after one byte that is not chunk data, and whether that byte is kept.
     fn after(self, byte: u8) -> Result<(Place, bool), &'static str> {
         const NO_SIZE: &str = "A chunk size is not a hexadecimal number followed by a line end.";
         let kept = |place| Ok((place, true));
@@ -167,7 +168,8 @@ impl Scan {
 mod tests {
     use super::*;
 
-    /// What is kept of the bytes that belong to the body, and how many these are; `None` if it is refused.
+    /// Returns the bytes that are kept of the body, and the length of the body in `bytes`; `None` if the body is
+    /// refused.
     fn read(scan: &mut Scan, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let (mut kept, mut at) = (Vec::new(), 0);
         loop {
@@ -182,8 +184,8 @@ mod tests {
         }
     }
 
-    /// What is kept of a body, or `None` if it is refused; the same in one piece and byte by byte. All bytes but those of
-    /// `behind` belong to it.
+    /// Checks that `kept` remains of `body`, or with `None` that the body is refused; the result must be the same
+    /// whether the body arrives in one piece or byte by byte. `behind` follows the body and does not belong to it.
     #[track_caller]
     fn check_before(body: &str, behind: &str, kept: Option<&str>) {
         let bytes = format!("{body}{behind}");

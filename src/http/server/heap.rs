@@ -1,14 +1,15 @@
-//! Gives freed memory back to the system: the only file with unsafe code, for two calls of the C library.
+//! Returns freed memory to the system. This is the only file with unsafe code, for two calls of the C library.
 //!
-//! glibc keeps what was freed in the middle of its arenas for good, and at their ends up to twice the largest block that was
-//! freed so far: after 4,000 connections with a buffer each have left, a server would keep most of their memory.
-//! `malloc_trim` gives whole free pages of all arenas back, and `mallopt` fixes how much may stay at the end of each. Neither
-//! rustix nor the standard library offers them, environment variables of glibc would have to be set by whoever starts the
-//! program, and another allocator would change what every request costs and leave SQLite, which is C, where it is.
+//! glibc never returns memory that was freed in the middle of its arenas, and keeps at their ends up to twice the
+//! largest block that was freed so far: after 4,000 connections with a buffer each have ended, a server would keep most
+//! of their memory. `malloc_trim` returns the free whole pages of all arenas, and `mallopt` limits how much free memory
+//! may stay at the end of each. Neither rustix nor the standard library offers these calls. Environment variables of
+//! glibc would have to be set by the user who starts the program. Another allocator would change the cost of every
+//! request and would not manage the memory of SQLite, which is written in C.
 //!
-//! Of both calls nothing can go wrong: they take numbers, touch nothing that is allocated, and take the locks that they
-//! need. `malloc_trim` holds the lock of an arena for as long as it looks through it, so it runs only when much has gone
-//! (see `held`).
+//! Neither call can fail in a harmful way: they take numbers, do not touch allocated memory, and take the locks that
+//! they need. `malloc_trim` holds the lock of an arena while it examines it, so it runs only after much memory has been
+//! freed (see `held`).
 
 #![allow(unsafe_code)]
 
@@ -21,15 +22,16 @@ mod glibc {
         pub safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
     }
 
-    /// What is free at the end of an arena beyond this is given back at once. From malloc.h.
+    /// More free memory than this at the end of an arena is returned immediately. The value is from malloc.h.
     pub const M_TRIM_THRESHOLD: c_int = -1;
-    /// Blocks of this size are the system's own, and go back to it when they are freed. From malloc.h.
+    /// Blocks of at least this size are mapped from the system one by one and are returned when they are freed. The
+    /// value is from malloc.h.
     pub const M_MMAP_THRESHOLD: c_int = -3;
     pub const THRESHOLD_BYTES: c_int = 512 * 1024;
 }
 
-/// Settles how much is kept. Called once, before there is much to keep. Like [`give_back`] it does nothing where the C
-/// library is not glibc.
+/// Sets how much free memory is kept. Called once at the start. Like [`give_back`] it does nothing if the C library is
+/// not glibc.
 pub fn settle() {
     #[cfg(target_env = "gnu")]
     {
@@ -38,7 +40,7 @@ pub fn settle() {
     }
 }
 
-/// Gives back what is free.
+/// Returns free memory to the system.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     glibc::malloc_trim(0);

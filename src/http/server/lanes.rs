@@ -1,4 +1,4 @@
-//! The I/O threads: each runs the connections that it was given, and no other.
+//! The I/O threads: each serves the connections that were assigned to it, and no others.
 //!
 //! A connection never moves to another thread, so threads wake one another only to hand over a new connection or an
 //! answer from the pool.
@@ -12,20 +12,21 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 
-/// After so many turns of connections a thread takes one from outside: a new connection, an answer from the pool, one that
-/// has to go. tokio's own choice (31) lets these wait for seconds behind thousands of clients that are busy.
+/// After how many polls of connections a thread looks for outside events: a new connection, an answer from the pool, a
+/// connection that must be closed. With tokio's default (31) such events wait for seconds when thousands of clients are
+/// busy.
 const TURNS_MAX: u32 = 3;
 
-/// Dropping it ends the threads and whatever connections they still have.
+/// Dropping it ends the threads and all connections that they still have.
 pub struct Lanes {
     handles: Vec<Handle>,
     next: AtomicUsize,
-    /// Closed at the end: whoever waits then, or comes to wait later, ends.
+    /// Closed at shutdown: every task that waits on it, now or later, ends.
     ended: Arc<Semaphore>,
 }
 
 impl Lanes {
-    /// Fails if a thread or its reactor is not to be had.
+    /// Fails if a thread or its reactor cannot be created.
     pub fn start(count: usize) -> io::Result<Lanes> {
         let lanes = Lanes {
             handles: Vec::with_capacity(count),
@@ -37,9 +38,9 @@ impl Lanes {
                 .enable_io()
                 .enable_time()
                 .global_queue_interval(TURNS_MAX)
-                // Whoever sends us requests may wait for this very processor: while he gets it, more arrive, and they
-                // are then answered together. Otherwise some clients are answered at once, again and again, and the
-                // others wait until our share of the time is used up.
+                // The clients may run on the same processor: while one of them gets it, more requests arrive and are
+                // then answered together. Without this, some clients are answered immediately again and again while the
+                // others wait until the time slice of this thread is used up.
                 .on_thread_park(thread::yield_now)
                 .build()?;
             lanes.handles.push(runtime.handle().clone());
@@ -51,7 +52,7 @@ impl Lanes {
         })
     }
 
-    /// Gives a connection to the next thread in turn.
+    /// Assigns a connection to the next thread in turn.
     pub fn give(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.handles[turn % self.handles.len()].spawn(connection);

@@ -1,4 +1,4 @@
-//! How much memory the machine has, or the control group that the process is in, whichever is less.
+//! The memory of the machine or the limit of the control group of this process, whichever is less.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// Bytes; `None` if the system does not tell.
+/// Bytes; `None` if the system does not provide the number.
 pub fn available_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.as_deref().and_then(total_of_machine);
@@ -27,8 +27,8 @@ fn total_of_machine(text: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The files that may hold a limit, below the folder of control groups: those of each group that the process is in and
-/// of all groups above it. In a container the path leads nowhere, and its own group is at the top.
+/// The files that may contain a limit, below the mount point of control groups: those of each group of the process and
+/// of all groups above it. In a container the path does not exist, and the limit of its own group is at the top.
 fn limit_files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {

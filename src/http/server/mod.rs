@@ -1,9 +1,9 @@
-//! The HTTP front: sockets, connections, deadlines, framing, and the crossing from async to plain Rust.
+//! The HTTP server: sockets, connections, deadlines, framing, and the transition from async to synchronous Rust.
 //!
-//! This folder is the only home of hyper and tokio. What it serves is the closures of a [`Service`]; it knows no route
-//! and no credential. A byte travels `accept` → `tls`, where there is a certificate → `guard` (strict framing by
-//! `head` and `chunked`), and from there the short way to the service, or hyper → `connection` → the service, inline
-//! or on the `pool`; `watch` keeps the deadlines.
+//! Only this folder uses hyper and tokio. It serves the closures of a [`Service`] and knows no route and no credential.
+//! A byte passes through `accept`, then `tls` if the server has a certificate, then `guard` (strict framing by `head`
+//! and `chunked`). From there it takes the fast path to the service, or goes through hyper and `connection` to the
+//! service, which runs inline or on the `pool`. `watch` enforces the deadlines.
 
 mod accept;
 mod chunked;
@@ -46,28 +46,29 @@ use crate::http::request::{Head, Request};
 pub use limits::Limits;
 pub use pool::{Class, Turn};
 
-/// What the server serves. The closures run on several threads at once; a panic in one is answered with
-/// [`Fault::Panicked`] and ends nothing else.
+/// The closures that answer requests. They run on several threads at once; a panic in one is answered with
+/// [`Fault::Panicked`] and affects no other request.
 pub struct Service {
-    /// Decides from the head alone where a request runs and whether its body is read. Memory only: it never blocks.
+    /// Decides, using the head alone, where a request runs and whether its body is read. It uses memory only and never
+    /// blocks.
     pub plan: Box<dyn Fn(&Head) -> Plan + Send + Sync>,
-    /// Decides where a request that must wait for a blocking thread stands in line. Memory only: it never blocks.
+    /// Decides how a request queues for a blocking thread. It uses memory only and never blocks.
     pub turn: Box<dyn Fn(&Request) -> Turn + Send + Sync>,
     pub answer: Answerer,
-    /// Words a fault in the dialect of the path.
+    /// Renders a fault in the dialect of the path.
     pub fault: FaultWords,
     /// The time of day.
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
-/// Answers a request. `None`, on the inline lane only: this one needs to wait for something after all, ask again
-/// on a blocking thread.
+/// Answers a request. `None`, which is allowed for inline requests only, means that the request has to wait for
+/// something after all: the server calls again on a blocking thread.
 pub type Answerer = Box<dyn Fn(&Request, Lane) -> Option<Reply> + Send + Sync>;
 
 /// Turns a fault into an answer.
 pub type FaultWords = Box<dyn Fn(Fault, &Head) -> Reply + Send + Sync>;
 
-/// How one request is treated.
+/// How one request is processed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Plan {
     pub lane: Lane,
@@ -77,53 +78,54 @@ pub struct Plan {
 /// Where `answer` runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lane {
-    /// On a blocking thread; these are few, and when too many wait it is [`Fault::Busy`].
+    /// On a blocking thread; there are few, and if too many requests wait for one, the answer is [`Fault::Busy`].
     Blocking,
-    /// On the I/O thread itself: memory only.
+    /// On the I/O thread: memory only.
     Inline,
 }
 
 /// What happens to a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BodyRule {
-    /// It is never read. If there is one, the answer closes the connection.
+    /// It is never read. If the request has a body, the answer closes the connection.
     Ignore,
-    /// It is read whole, up to so many bytes; more is [`Fault::TooLarge`], without reading if its length was told.
+    /// It is read whole, up to so many bytes; a longer body is [`Fault::TooLarge`], without reading it if its length
+    /// was announced.
     UpTo(usize),
 }
 
-/// What goes wrong before, or instead of, an answer.
+/// A failure before, or instead of, an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// 400: the body breaks the framing rules; the text says how, as one sentence.
+    /// 400: the body breaks the framing rules; the text is one sentence about how.
     BadFraming(&'static str),
     /// 408
     BodyTimeout,
-    /// 503: too many requests wait for a blocking thread, or the bodies under way take too much memory.
+    /// 503: too many requests wait for a blocking thread, or the bodies that are being received take too much memory.
     Busy,
     /// 429: too many requests of this caller, or of its workspace, wait for a blocking thread.
     BusyCaller,
     /// 417: an `Expect` that is not `100-continue`.
     ExpectationFailed,
-    /// 500: the program has a bug; it is in the log under the request id.
+    /// 500: the program has a bug; the log has the details under the request id.
     Panicked,
-    /// The head breaks the framing rules. All that the [`Head`] beside this has is what could be seen of method, path
-    /// and host.
+    /// The head breaks the framing rules. The [`Head`] that comes with this fault contains only what was readable of
+    /// method, path and host.
     Refused { status: u16, why: &'static str },
     /// 413
     TooLarge { limit_bytes: usize },
-    /// 503: the answers that clients have not taken take too much memory, and this would be one more of them.
+    /// 503: answers that clients have not read take too much memory, and this answer would need more.
     Unread,
 }
 
-/// Where connections come from. Bound by the caller, so that a port in use is reported before anything starts.
+/// Where connections come from. The caller binds the sockets, so that a port in use is reported before anything starts.
 pub enum Listener {
     Tcp(std::net::TcpListener),
     Tls(std::net::TcpListener, LiveTls),
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// Begins the drain from any thread.
+/// Starts the drain from any thread.
 #[derive(Clone, Default)]
 pub struct Stopper(Arc<Notify>);
 
@@ -132,21 +134,21 @@ impl Stopper {
         Stopper::default()
     }
 
-    /// As SIGTERM does: no new connections from now on; `run` returns when the requests in flight are answered.
-    /// Called a second time, `run` returns at once.
+    /// Has the same effect as SIGTERM: the server accepts no new connections, and `run` returns when the requests in
+    /// flight are answered. After a second call `run` returns immediately.
     #[cfg(test)]
     pub fn stop(&self) {
         self.0.notify_one();
     }
 }
 
-/// What `run` calls back.
+/// The functions that `run` calls.
 pub struct Hooks {
-    /// Once everything listens.
+    /// Called once all listeners accept connections.
     pub on_ready: Box<dyn FnOnce() + Send>,
-    /// At each SIGHUP, on the I/O thread of `run`: short work only.
+    /// Called at each SIGHUP, on the I/O thread of `run`: it must be short.
     pub on_hangup: Box<dyn Fn() + Send>,
-    /// Once the drain begins.
+    /// Called when the drain begins.
     pub on_stop: Box<dyn FnOnce() + Send>,
 }
 
@@ -160,9 +162,10 @@ impl Default for Hooks {
     }
 }
 
-/// The I/O threads, and signals that are caught from now on: one that comes early is obeyed once `run` is called.
+/// The I/O threads and the signal handlers. Signals are caught from the start of this engine; one that arrives before
+/// `run` is called takes effect then.
 pub struct Engine {
-    /// Accepts, keeps the deadlines and hears signals.
+    /// Accepts connections, enforces the deadlines and receives signals.
     runtime: Runtime,
     lanes: Lanes,
     signals: Signals,
@@ -191,7 +194,7 @@ impl Engine {
 
     /// Serves until SIGTERM, SIGINT or [`Stopper::stop`], then drains and returns. Blocks the calling thread.
     ///
-    /// Fails only at the start: a thread or a listener is not to be had.
+    /// Fails only at the start, if a thread or a listener cannot be created.
     pub fn run(
         self,
         listeners: Vec<Listener>,
@@ -211,7 +214,7 @@ impl Engine {
         ));
         let serving = serve(listeners, front, hooks, stopper, self.signals);
         let outcome = self.runtime.block_on(serving);
-        // What is still connected has had its time.
+        // The time limit for the connections that are still open has passed.
         self.runtime.shutdown_background();
         outcome
     }
@@ -251,8 +254,8 @@ async fn serve(
     Ok(())
 }
 
-/// Keeps the clock of all deadlines, as long as there is a connection that has one, and gives memory back when many have
-/// gone: an idle server does not wake.
+/// Advances the clock of all deadlines while there are connections, and returns memory to the system after many
+/// connections have ended. An idle server does not wake up.
 async fn sweep(front: Arc<Front>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -271,7 +274,7 @@ async fn sweep(front: Arc<Front>) {
     }
 }
 
-/// Waits until the last connection has gone or `drain_s` is over.
+/// Waits until the last connection has ended or `drain_s` has passed.
 async fn drained(registry: &Registry) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(registry.limits().drain_s);
     while !registry.is_empty() && tokio::time::Instant::now() < deadline {
@@ -282,7 +285,7 @@ async fn drained(registry: &Registry) {
     }
 }
 
-/// Whether `first` ended before `second`.
+/// Returns whether `first` ended before `second`.
 async fn first_of(first: impl Future<Output = ()>, second: impl Future<Output = ()>) -> bool {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -292,9 +295,9 @@ async fn first_of(first: impl Future<Output = ()>, second: impl Future<Output = 
     .await
 }
 
-/// The signals that the server understands. SIGPIPE is ignored by the standard library.
+/// The signals that the server handles. The standard library ignores SIGPIPE.
 struct Signals {
-    /// Caught so that a write beyond RLIMIT_FSIZE fails like one on a full disk, instead of ending the process.
+    /// Caught so that a write beyond RLIMIT_FSIZE fails like a write to a full disk, instead of ending the process.
     _file_size: Signal,
     hangup: Signal,
     interrupt: Signal,
@@ -312,7 +315,7 @@ impl Signals {
         })
     }
 
-    /// Returns when a signal or the stopper asks for the end; a hangup on the way is passed on.
+    /// Returns when a signal or the stopper requests shutdown; until then it calls `on_hangup` at each SIGHUP.
     async fn stop_asked(&mut self, stopper: &Stopper, on_hangup: &(dyn Fn() + Send)) {
         let mut stopped = pin!(stopper.0.notified());
         poll_fn(|cx| {
@@ -332,7 +335,7 @@ impl Signals {
     }
 }
 
-/// Random enough for names: the standard library seeds its hash maps from the system's random source.
+/// Random enough for identifiers: the standard library seeds its hash maps from the random source of the system.
 fn random_bits() -> u32 {
     RandomState::new().build_hasher().finish() as u32
 }

@@ -4,8 +4,8 @@
 //! request fail; and the queues are bounded, so that a slow disk cannot fill the memory.
 //!
 //! Requests wait in three queues ([`Class`]). Most threads serve all three in turn; each class that must not wait for
-//! the others has a few threads that serve it alone. Within a queue callers take turns, and none of them holds more
-//! than a quarter of it ([`Turn`]).
+//! the others has a few threads that serve it alone. Within a queue callers take turns, and no caller holds more than a
+//! quarter of it ([`Turn`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -15,29 +15,29 @@ use std::thread;
 
 use crate::domain::locks::lock;
 
-/// What a request waits as.
+/// The queue in which a request waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Class {
-    /// The Unix socket's, and what administrators of the server take away.
+    /// Requests over the Unix socket, and deletions and similar reductions by administrators of the server.
     Administration,
-    /// It only takes something away.
+    /// Requests that only remove something or reduce what a credential may do.
     TakesAway,
     Usual,
 }
 
 const CLASSES: usize = 3;
 
-/// Where a request stands in line.
+/// How a request queues.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Turn {
     pub class: Class,
-    /// Whose requests it counts with: the caller first, then the groups that the caller belongs to. Each of them holds at
-    /// most a quarter of a queue. Empty: it counts with nobody's.
+    /// Against whose quota the request counts: first the caller, then the groups that the caller belongs to. Each of
+    /// them holds at most a quarter of a queue. Empty: the request counts against no quota.
     pub holders: Vec<u64>,
 }
 
 impl Turn {
-    /// Of a request that counts with nobody's.
+    /// For a request that counts against no quota.
     pub fn usual() -> Turn {
         Turn {
             class: Class::Usual,
@@ -51,38 +51,39 @@ impl Turn {
 pub enum Crowded {
     /// The queue is full.
     Everybody,
-    /// The caller, or a group of callers, has its share.
+    /// The caller, or a group that the caller belongs to, has used its quota of the queue.
     Holder,
 }
 
-/// How many threads and how much room there is.
+/// How many threads there are and how many requests may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Threads for all classes.
+    /// The number of threads that serve all classes.
     pub threads: usize,
-    /// Threads more for each class but the usual one, which serve that class alone.
+    /// The number of additional threads for each class but the usual one, which serve that class alone.
     pub reserved_threads: usize,
-    /// Requests of each class that may wait.
+    /// How many requests of each class may wait.
     pub queue_max: usize,
 }
 
-/// Dropping it lets the threads finish what is queued and end.
+/// Dropping it lets the threads finish the queued requests and end.
 pub struct Pool<J>(Arc<Shared<J>>);
 
 struct Shared<J> {
     queue_max: usize,
     state: Mutex<State<J>>,
-    /// For each kind of thread: those that serve one class alone, in the order of the classes, and those that serve all.
+    /// One for each kind of thread: first the threads that serve one class alone, in the order of the classes, then the
+    /// threads that serve all classes.
     wakes: [Condvar; CLASSES + 1],
 }
 
 struct State<J> {
     queues: [Queue<J>; CLASSES],
-    /// Threads of each kind that wait, those that have been woken left out.
+    /// How many threads of each kind wait, without those that have been woken.
     idle: [usize; CLASSES + 1],
-    /// Threads of each kind that have been woken and do not run yet.
+    /// How many threads of each kind have been woken and do not run yet.
     woken: [usize; CLASSES + 1],
-    /// The class that a thread for all classes looks at first.
+    /// The class that a thread for all classes examines first.
     next: usize,
     closed: bool,
 }
@@ -94,7 +95,7 @@ const ALL: usize = CLASSES;
 struct Queue<J> {
     /// The requests of each caller, in their order.
     waiting: HashMap<u64, VecDeque<(Vec<u64>, J)>>,
-    /// The callers that have requests waiting, in turn.
+    /// The callers that have waiting requests, in the order of their turns.
     turns: VecDeque<u64>,
     length: usize,
     held: HashMap<u64, usize>,
@@ -156,7 +157,7 @@ impl<J> Queue<J> {
 }
 
 impl<J: Send + 'static> Pool<J> {
-    /// Fails only if not even one thread can be had.
+    /// Fails only if not even one thread can be started.
     pub fn start(sizes: Sizes, work: fn(J)) -> io::Result<Pool<J>> {
         let shared = Arc::new(Shared {
             queue_max: sizes.queue_max,
@@ -191,7 +192,7 @@ impl<J: Send + 'static> Pool<J> {
         Ok(Pool(shared))
     }
 
-    /// Queues a job, or gives it back.
+    /// Queues a job, or returns it to the caller.
     pub fn offer(&self, turn: Turn, job: J) -> Result<(), (Crowded, J)> {
         let shared = &self.0;
         let class = turn.class as usize;
@@ -220,12 +221,12 @@ impl<J> Drop for Pool<J> {
 impl<J> Shared<J> {
     fn work_off(&self, kind: usize, work: fn(J)) {
         while let Some(job) = self.take(kind) {
-            // Jobs answer for their own panics; this keeps the thread if one of them does not.
+            // Jobs handle their own panics; this keeps the thread alive if a job does not.
             let _ = catch_unwind(AssertUnwindSafe(|| work(job)));
         }
     }
 
-    /// The next job for a thread of this kind, once there is one; `None` at the end.
+    /// Waits for the next job of this kind of thread; `None` at shutdown.
     fn take(&self, kind: usize) -> Option<J> {
         let mut state = lock(&self.state);
         loop {
@@ -245,7 +246,7 @@ impl<J> Shared<J> {
                 .wait_while(state, waits)
                 .unwrap_or_else(PoisonError::into_inner);
             match state.woken[kind] {
-                0 => state.idle[kind] -= 1, // at the end
+                0 => state.idle[kind] -= 1, // shutdown
                 _ => state.woken[kind] -= 1,
             }
         }
@@ -298,7 +299,7 @@ mod tests {
         release
     }
 
-    /// Queues jobs that note their number when they run.
+    /// Queues jobs that report their number when they run.
     fn noting(pool: &Pool<Job>, jobs: &[(u32, Turn)]) -> Receiver<u32> {
         let (done, finished) = channel();
         for (number, turn) in jobs {
@@ -343,7 +344,7 @@ mod tests {
         assert_eq!(offer(&[2]), Ok(()));
         assert_eq!(offer(&[]), Ok(()));
         drop(release);
-        // What was held is free again once it has run.
+        // A job that has run no longer counts against the quota of its caller.
         let (done, finished) = channel();
         let last = Box::new(move || done.send(()).unwrap());
         assert!(pool.offer(Turn::usual(), last).is_ok());

@@ -1,4 +1,4 @@
-//! The log as a whole: its sequence, its links, its filters.
+//! The log as a whole: its sequence, its hash chain, its filters.
 
 use serde_json::{Value, json};
 

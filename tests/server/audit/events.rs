@@ -1,10 +1,10 @@
-//! What an event says of a change, and of an attempt that was denied.
+//! The content of the events of changes and of denied attempts.
 
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, User};
 
-/// Does one thing and returns the one event that it left.
+/// Runs `act` and returns the one event that it causes.
 #[track_caller]
 fn event_of(admin: &User, act: impl FnOnce()) -> Value {
     let before = admin.newest_event()["seq"].as_i64().unwrap();
@@ -18,7 +18,7 @@ fn event_of(admin: &User, act: impl FnOnce()) -> Value {
     event
 }
 
-/// attacks 201: what a stranger writes is text in the audit log and in the log, one line an event.
+/// attacks 201: text from any client stays plain text in the audit log and in the log, with one line for each event.
 #[test]
 fn lines_and_escapes_from_strangers_are_inert() {
     let server = Server::start();
@@ -55,7 +55,7 @@ fn lines_and_escapes_from_strangers_are_inert() {
     assert_eq!(escapes.count(), 0, "{log:?}");
 }
 
-/// attacks 193: an export names no file, so that no name of anybody can be in a header.
+/// attacks 193: an export has no file name, so no name from a client can occur in a header.
 #[test]
 fn an_export_names_no_file() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! The audit log: every change has its event, denied attempts have theirs, and no secret is anywhere.
+//! The audit log: every change and every denied attempt has an event, and no event contains a secret.
 
 mod chain;
 mod events;

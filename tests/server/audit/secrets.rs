@@ -1,4 +1,4 @@
-//! Where secrets must not be found again.
+//! Places in which secrets must not be stored.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{PASSWORD, Server};
 
-/// attacks 137, 138, 202: everything that a secret went through is searched for it.
+/// attacks 137, 138, 202: every place that a secret passes through is searched for it.
 #[test]
 fn no_secret_is_in_the_data_folder_or_the_log() {
     let mut server = Server::start_with(&[], &[("RUST_LOG", "trace")]);
@@ -38,7 +38,7 @@ fn no_secret_is_in_the_data_folder_or_the_log() {
         rotated.secret,
         own["secret"].as_str().unwrap().to_owned(),
     ];
-    // Where secrets do not belong, and end up all the same.
+    // Clients sometimes send secrets by mistake in these parts of a request.
     for secret in &secrets {
         let plain = secret.replace(' ', "%20");
         admin.get(&format!("/v1/keys?q={plain}"));
@@ -95,7 +95,7 @@ fn no_secret_is_in_the_data_folder_or_the_log() {
         );
         for (name, bytes) in &texts {
             for secret in &secrets {
-                // The id may be anywhere; the rest of a secret, or a password, nowhere.
+                // The id may occur in any file; the rest of a secret, or a password, in none.
                 let hidden = secret
                     .split_once('_')
                     .map_or(&secret[..], |(_, rest)| &rest[10..]);

@@ -1,10 +1,10 @@
-//! Who sees which events: nobody those of a neighbour.
+//! Which events a user sees: none of another tenant.
 
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, User};
 
-/// All events that a user sees, in pages of a length.
+/// All events that a user sees, read in pages of the given length.
 #[track_caller]
 fn events(user: &User, limit: usize) -> Vec<Value> {
     let mut seen = Vec::new();
@@ -65,7 +65,7 @@ fn an_auditor_of_a_workspace_sees_its_events_and_those_below_and_no_others() {
     for limit in [1, 2, 3, 7] {
         assert_eq!(events(&ann, limit), seen, "pages of {limit}");
     }
-    // No filter reaches further than the list does.
+    // No filter finds more events than the list contains.
     for event in events(&admin, 500) {
         let path = format!(
             "/v1/audit-events?target={}",
@@ -78,7 +78,7 @@ fn an_auditor_of_a_workspace_sees_its_events_and_those_below_and_no_others() {
             assert!(seen.contains(found), "{found}");
         }
     }
-    // A member may not read the log of the workspace: for him it is empty.
+    // A member may not read the log of the workspace, so the list is empty.
     assert!(events(&mia, 100).is_empty());
     assert!(events(&admin, 100).len() > seen.len());
 }

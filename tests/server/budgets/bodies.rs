@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Server, User};
 
-/// Announces a large catalog and sends only its head; the status of the answer.
+/// Announces a large catalog but sends only the head of the request; returns the status of the answer.
 fn announce(server: &Server, user: &User) -> Vec<u16> {
     let head = format!(
         "PUT /v1/catalogs/x HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\

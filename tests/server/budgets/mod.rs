@@ -1,6 +1,7 @@
-//! What one caller may cost: changes, places in queues, large bodies, keys. And that nobody else pays for it.
+//! How much of the server's resources one caller may use: changes, queue slots, large bodies, keys; and that other
+//! callers are not affected.
 //!
-//! The room that is kept on a full disk is in `faults::disk`.
+//! The disk space that is reserved for a full disk is in `faults::disk`.
 
 mod bodies;
 mod queue;

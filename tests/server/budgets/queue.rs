@@ -1,4 +1,4 @@
-//! Floods: what takes something away is never refused because of the requests of somebody else.
+//! Floods of requests: a request that removes something is never refused because of the requests of other callers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,11 +10,11 @@ use serde_json::json;
 
 use crate::support::{PASSWORD, Server, User};
 
-/// More than the queue and the threads of the server together take.
+/// More connections than the queue and the threads of the server can take together.
 const THREADS: usize = 7;
 const CONNECTIONS_EACH: usize = 40;
 
-/// Keeps a request outstanding on each of many connections while `meanwhile` runs. Returns how many were answered.
+/// Keeps a request in flight on each of many connections while `meanwhile` runs. Returns how many were answered.
 fn flooded(
     server: &Server,
     request: &(dyn Fn(usize) -> String + Sync),
@@ -41,7 +41,7 @@ fn flooded(
                         stream.write_all(text.as_bytes()).unwrap();
                     }
                     for stream in &mut streams {
-                        // One answer comes after one request, and none is longer.
+                        // Each request has one answer, and no answer is longer than this.
                         let mut some = [0; 16_384];
                         if stream.read(&mut some).unwrap_or(0) > 0 {
                             answered.fetch_add(1, Relaxed);
@@ -100,7 +100,7 @@ fn an_administrator_goes_on_while_others_flood_the_server() {
         )
     };
     flooded(&server, &keys, changes);
-    // Requests that are refused cost the server something, too, and are not charged.
+    // Refused requests also take time of the server, but do not count against the budget.
     let refused = |_| {
         post(
             &server,

@@ -1,4 +1,4 @@
-//! Budgets of changes: by user and by workspace, none for administrators of the server.
+//! Budgets of changes, for each user and each workspace; administrators of the server have none.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{PASSWORD, Response, Server, User};
 /// Five changes, and then one a second.
 const SMALL: [&str; 4] = ["--changes-burst", "5", "--changes-per-second", "1"];
 
-/// A server with a small budget, a workspace, and two users of it, signed in.
+/// A server with a small budget, a workspace, and two of its users, who have signed in.
 fn server() -> (Server, User, User) {
     let server = Server::start_with(&SMALL, &[]);
     let admin = server.admin();
@@ -23,7 +23,7 @@ fn issue(user: &User) -> Response {
     user.post("/v1/keys", json!({ "name": "k", "workspace": "emea" }))
 }
 
-/// Changes until the first that is refused with 429; how many were made.
+/// Repeats a change until one is refused with 429; returns how many succeeded.
 #[track_caller]
 fn until_refused(mut change: impl FnMut() -> Response) -> usize {
     for made in 0..60 {
@@ -38,7 +38,7 @@ fn until_refused(mut change: impl FnMut() -> Response) -> usize {
     panic!("nothing was refused");
 }
 
-/// A second passes now and then on a slow machine, and with it comes a token.
+/// On a slow machine a second may pass during the changes, and the budget grows by one.
 #[track_caller]
 fn assert_small(made: usize) {
     assert!(
@@ -64,14 +64,14 @@ fn a_member_issues_so_many_keys_and_is_then_told_when_to_come_again() {
         last["detail"].as_str().unwrap().contains("try again"),
         "{last}"
     );
-    // Reading goes on, and so does whatever takes something away.
+    // Reads are still allowed, and so are requests that only remove something.
     let keys = member.get("/v1/keys").expect(200).json();
     let id = keys["items"][0]["id"].as_str().unwrap();
     member
         .post(&format!("/v1/keys/{id}/disable"), json!({}))
         .expect(200);
     member.delete(&format!("/v1/keys/{id}")).expect(204);
-    // A new session has no budget of its own.
+    // A new session does not have a budget of its own.
     let again = server.anonymous().signed_in("mem", PASSWORD);
     assert_small(until_refused(|| issue(&again)).max(1));
     again.delete("/v1/sessions/current").expect(204);
@@ -125,7 +125,7 @@ fn keys_that_rotate_themselves_share_the_budget_of_their_workspace() {
         answer
     });
     assert_small(made);
-    // The one who ends the leaked key is not kept from it.
+    // The administrator can still delete the leaked key.
     let id = &issued[0].id;
     server.admin().delete(&format!("/v1/keys/{id}")).expect(204);
 }

@@ -1,4 +1,4 @@
-//! `latchkey clock`: a recorded time that is wrong is shown and put right.
+//! `latchkey clock`: displays and corrects a wrong recorded time.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn a_recorded_time_that_is_too_late_is_put_right_and_nobody_gets_in_by_it() {
     let session = server.anonymous().signed_in(name, password);
     assert_eq!(year(&server.local().key(&new.id)["expires_at"]), right + 11);
 
-    // Nobody but the administrator of the machine, who is shown first what will happen.
+    // Only the administrator of the machine may correct the time, after the command has listed the effects.
     let refused = server.admin().post("/v1/clock/accept", json!({}));
     refused.refused(403, "forbidden");
     session
@@ -98,7 +98,7 @@ fn a_recorded_time_that_is_too_late_is_put_right_and_nobody_gets_in_by_it() {
             assert_eq!(server.anonymous().verdict(secret), verdict);
         }
         assert!(year(&server.local().key(&new.id)["expires_at"]) <= right + 1);
-        // The edit gave it something over a year from then.
+        // The edit set an end of more than a year after the wrong time.
         assert!(year(&server.local().key(&long.id)["expires_at"]) <= right + 3);
         session.get("/v1/users").expect(401);
     };
@@ -116,7 +116,7 @@ fn a_recorded_time_that_is_too_late_is_put_right_and_nobody_gets_in_by_it() {
         .any(|event| event["action"] == "key.disable" && event["target_id"] == old.id.as_str());
     assert!(disabled, "{events:?}");
 
-    // It lasts, whatever ends the process, and there is nothing left to accept.
+    // The correction survives every kind of restart, and then there is nothing left to accept.
     server.kill9();
     server.restart();
     check(&server);
@@ -192,7 +192,7 @@ fn a_restore_brings_no_wrong_time_back() {
     Line::of(&server).ok(&["backup", good.to_str().unwrap()]);
     let right = year(&ready(&server)["clock"]["wall"]);
     restart_with_mark(&mut server, 3650);
-    // A change that leaves a tombstone of a wrong time, and a backup whose mark and events are of it.
+    // Creates a tombstone with a wrong time, and a backup with wrong times in its mark and its events.
     let gone = server.local().issue(json!({ "name": "gone" }));
     server
         .local()
@@ -207,7 +207,7 @@ fn a_restore_brings_no_wrong_time_back() {
         let told = ready(&server);
         assert_eq!(told["clock"]["state"], "in_step", "{told}");
         assert_eq!(year(&told["clock"]["now"]), right);
-        // What had ended by the wrong time does not come back by itself.
+        // A key that had ended at the wrong time stays disabled until an administrator enables it.
         let verdict = server.anonymous().verdict(&dated.secret);
         assert_eq!(verdict, "DISABLED");
         assert_eq!(server.anonymous().verdict(&server.secret), "VALID");
@@ -216,7 +216,7 @@ fn a_restore_brings_no_wrong_time_back() {
             .issue(json!({ "name": "a year", "expires_in_s": 365 * DAY_S }));
         assert!(year(&server.local().key(&key.id)["expires_at"]) <= right + 1);
     }
-    // And once the wrong time is gone, a restore of a later backup closes nothing because of it.
+    // After the correction, a restore of a later backup disables nothing because of the wrong time.
     let after = server
         .local()
         .issue(json!({ "name": "after", "expires_in_s": 30 * DAY_S }));

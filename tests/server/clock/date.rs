@@ -1,5 +1,5 @@
-//! A machine whose date is wrong. The server runs with `wrong_date.c` before its C library, so that its wall clock can
-//! be set while the clock that counts steadily goes on.
+//! A machine with a wrong date. The server runs with `wrong_date.c` loaded before its C library, so that tests can set
+//! its wall clock while the steady clock continues.
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ struct Date {
 }
 
 impl Date {
-    /// `None` if nothing can be compiled here.
+    /// `None` if there is no C compiler.
     fn build() -> Option<Date> {
         let folder = fresh_folder();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/clock/wrong_date.c");
@@ -34,14 +34,14 @@ impl Date {
             .then_some(Date { folder })
     }
 
-    /// Sets the date wrong by so many seconds.
+    /// Makes the wall clock wrong by so many seconds.
     fn set(&self, seconds: i64) {
         let file = self.folder.join("date");
         fs::write(file.with_extension("new"), seconds.to_string()).unwrap();
         fs::rename(file.with_extension("new"), file).unwrap();
     }
 
-    /// A first start at a date that is wrong by so many seconds.
+    /// A first start with a wall clock that is wrong by so many seconds.
     fn server(&self, seconds: i64) -> Server {
         self.set(seconds);
         let library = self.folder.join("wrong_date.so").display().to_string();
@@ -63,7 +63,7 @@ fn left_out_date() {
     left_out("a wrong date: there is no C compiler");
 }
 
-/// Days from the right time to the end that a new key of a year gets.
+/// Days from the right time to the end of a new key that is valid for a year.
 fn days_of_a_year(server: &Server) -> i64 {
     let key = server
         .local()
@@ -83,7 +83,7 @@ fn days_from_now(at: &Value) -> i64 {
 }
 
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Years that begin in March, so that the day of a leap year comes last.
+    // Counts years from March, so that a leap day is the last day of its year.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {
@@ -117,14 +117,14 @@ fn a_date_that_falls_back_keeps_no_key_alive() {
         );
         ends_with(&server, &key.secret, "EXPIRED");
         ends_with(&server, &rotated.secret, "NOT_FOUND");
-        // Nor across a restart, whether it was stopped or killed.
+        // The key also stays expired after a restart, whether the server was stopped or killed.
         server.stop();
         server.restart();
         assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
         server.kill9();
         server.restart();
         assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
-        // Put right, it is in step, and nothing was moved.
+        // After the date is corrected, the clock is in step, and no recorded time has changed.
         date.set(0);
         assert_eq!(ready(&server)["clock"]["state"], "in_step");
         assert_eq!(server.anonymous().verdict(&key.secret), "EXPIRED");
@@ -145,7 +145,7 @@ fn a_first_start_at_a_date_that_cannot_be_right_is_not_believed() {
         let told = ready(&server);
         let state = if wrong > 0 { "ahead" } else { "behind" };
         assert_eq!(told["clock"]["state"], state, "{told}");
-        // A correction while it runs, or over a restart, is believed at once and whole.
+        // A corrected date is accepted immediately and completely, while the server runs or across a restart.
         if wrong > 10 * YEAR_S {
             server.stop();
             date.set(0);
@@ -166,7 +166,7 @@ fn steps_one_after_the_other_do_not_carry_the_recorded_time_far() {
     };
     let mut server = date.server(0);
     let start = recorded(&ready(&server));
-    // A time server that lies: 23 hours more each time, with a request and a change in between, and restarts.
+    // A malicious time server adds 23 hours each time, with a request and a change in between, and restarts.
     for step in 1..=40 {
         date.set(step * 23 * 3_600);
         server.local().issue(json!({ "name": "k" }));
@@ -200,7 +200,7 @@ fn a_machine_that_was_off_has_the_right_time_without_help() {
             .local()
             .issue(json!({ "name": "goes on", "expires_in_s": off + 600 }));
         server.stop();
-        // As after another boot, which counts from the beginning.
+        // Simulates another boot, whose uptime starts at zero.
         let database = Connection::open(server.data.join("latchkey.db")).unwrap();
         let changed = database.execute("UPDATE clock SET boot = 'another'", []);
         assert_eq!(changed, Ok(1));
@@ -233,7 +233,7 @@ fn what_was_begun_at_a_date_far_ahead_ends_when_the_date_is_corrected() {
     date.set(0);
     assert_eq!(ready(&server)["clock"]["state"], "in_step");
     session.get("/v1/users").expect(401);
-    // The key has an end that is wrong; the command finds it although the recorded time was never wrong.
+    // The end of the key is wrong; the command finds it although the recorded time was never wrong.
     assert!(days_from_now(&server.local().key(&far.id)["expires_at"]) > 7_000);
     let doctor = Line::of(&server).ok(&["doctor"]);
     assert!(doctor.contains("latchkey clock accept"), "{doctor}");

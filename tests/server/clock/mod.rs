@@ -1,4 +1,4 @@
-//! A wrong clock: time goes on, the administrator of the machine sees it, and can put it right.
+//! A wrong clock: the server's time never goes back, and the administrator of the machine can see and correct it.
 
 mod accept;
 mod date;
@@ -13,12 +13,12 @@ use crate::support::Server;
 const DAY_S: i64 = 86_400;
 const DAY_MS: i64 = 1_000 * DAY_S;
 
-/// Serves again as if the store had last been written so many days from now.
+/// Restarts the server as if the store had last been written so many days from now.
 pub fn restart_with_mark(server: &mut Server, days: i64) {
     restart_with_mark_ms(server, days * DAY_MS);
 }
 
-/// As [`restart_with_mark`], in milliseconds.
+/// Like [`restart_with_mark`], in milliseconds.
 pub fn restart_with_mark_ms(server: &mut Server, ms: i64) {
     server.stop();
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
@@ -30,7 +30,7 @@ pub fn restart_with_mark_ms(server: &mut Server, ms: i64) {
     server.restart();
 }
 
-/// What the socket answers once the keys are read.
+/// The answer of `/readyz` on the socket once all keys are loaded.
 fn ready(server: &Server) -> Value {
     loop {
         let told = server.local().get("/readyz").json();
@@ -46,7 +46,7 @@ fn recorded(told: &Value) -> String {
     told["clock"]["mark"].as_str().unwrap().to_owned()
 }
 
-/// Waits until a secret gets a verdict.
+/// Waits until a secret gets this verdict.
 #[track_caller]
 fn ends_with(server: &Server, secret: &str, verdict: &str) {
     let until = Instant::now() + Duration::from_secs(20);
@@ -70,7 +70,7 @@ fn the_socket_tells_how_the_clock_is_and_tcp_does_not() {
         "ready\n"
     );
 
-    // The machine's clock has fallen back by two days: what had expired by then stays so.
+    // The machine's clock has fallen back by two days: keys that had expired by then stay expired.
     restart_with_mark(&mut server, 2);
     let told = ready(&server);
     assert_eq!(

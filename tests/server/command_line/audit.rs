@@ -1,4 +1,4 @@
-//! `latchkey audit`, and who is written into the log.
+//! `latchkey audit`, and the actors that the log records.
 
 use super::{Line, running_and_stopped};
 use crate::support::Server;

@@ -1,4 +1,4 @@
-//! `latchkey catalog`: by hand, and from OpenAPI documents.
+//! `latchkey catalog`: catalogs from JSON files and from OpenAPI documents.
 
 use super::{Line, running_and_stopped};
 use serde_json::{Value, json};

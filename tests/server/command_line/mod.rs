@@ -1,4 +1,4 @@
-//! The command line from outside: every command says the same whether the server runs or not.
+//! The command line from outside: every command has the same result whether the server runs or not.
 
 mod audit;
 mod catalogs;
@@ -13,12 +13,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// A command line on one data folder.
+/// A command line for one data folder.
 pub struct Line {
     data: PathBuf,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -26,7 +26,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs a check on a folder whose server runs, and on one whose server has been stopped.
+/// Runs a check on a folder with a running server, and on one whose server has been stopped.
 pub fn running_and_stopped(check: impl Fn(&Line)) {
     let server = Server::start();
     check(&Line::of(&server));
@@ -63,7 +63,7 @@ impl Line {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command can be started");
-        // A command that reads nothing may have ended before this.
+        // A command that does not read its input may have ended already.
         let _ = child
             .stdin
             .take()
@@ -77,7 +77,7 @@ impl Line {
         }
     }
 
-    /// What a command prints that must succeed.
+    /// The standard output of a command that must succeed.
     #[track_caller]
     pub fn ok(&self, args: &[&str]) -> String {
         let ran = self.run(args);
@@ -85,14 +85,14 @@ impl Line {
         ran.stdout
     }
 
-    /// The JSON of a command that must succeed.
+    /// The JSON output of a command that must succeed.
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> Value {
         let text = self.ok(&[args, &["--json"]].concat());
         serde_json::from_str(&text).unwrap_or_else(|err| panic!("{args:?}: {err}\n{text}"))
     }
 
-    /// What a command complains of that must be refused.
+    /// The standard error of a command that must fail with this exit code.
     #[track_caller]
     pub fn refused(&self, args: &[&str], code: i32) -> String {
         let ran = self.run(args);
@@ -100,7 +100,7 @@ impl Line {
         ran.stderr
     }
 
-    /// The id of a new key.
+    /// Issues a key and returns its id.
     #[track_caller]
     pub fn issue(&self, name: &str) -> String {
         let issued = self.json(&["key", "issue", name]);

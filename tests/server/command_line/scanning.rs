@@ -1,4 +1,4 @@
-//! `latchkey scan`: planted secrets.
+//! `latchkey scan`: finds secrets in files of the tests.
 
 use super::{Line, running_and_stopped};
 use crate::support::{Server, executable, fresh_folder};
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// A tree with one secret in a plain file and one in a file that .gitignore leaves out.
+/// A tree with one secret in a normal file and one in a file that .gitignore excludes.
 fn planted(secret: &str, ignored: &str) -> PathBuf {
     let tree = fresh_folder();
     fs::create_dir_all(tree.join("src")).unwrap();
@@ -59,7 +59,7 @@ fn a_planted_secret_is_found_with_its_key_and_never_printed() {
         assert!(ran.stdout.contains("src/config.py:2") && ran.stdout.contains("working secret"));
         assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret));
 
-        // Looking is no use: the key was not used by this.
+        // A scan does not count as use of the key.
         let id = &secret[3..13];
         assert_eq!(line.json(&["key", "show", id])["use_count"], 0);
 
@@ -137,41 +137,43 @@ fn identifying_needs_the_right_to_verify() {
 
 type Files = &'static [(&'static str, &'static str)];
 
-/// Files of a tree, the part of it that is scanned, and where secrets are found; all other files hold one too, but for
-/// those with patterns.
+/// The files of a tree, the part of it that is scanned, and the files in which secrets are found. All other files
+/// contain a secret, too, except for pattern files.
 #[rustfmt::skip]
 const LEFT_OUT: &[(Files, &str, &[&str])] = &[
-    // The nearest file has the word, of its lines the last.
+    // The nearest pattern file decides, and within a file the last matching line.
     (&[(".gitignore", "*.log\n/a/x\n"), ("a/.gitignore", "!b.log\n"), ("a/b.log", ""), ("a/c.log", ""), ("a/x", ""),
        ("c.log", ""), ("x", "")],
      "", &["a/b.log", "x"]),
     (&[(".gitignore", "*.env\n!keep.env\n"), (".env", ""), ("keep.env", ""), ("d/keep.env", ""), ("d/e.env", "")],
      "", &["d/keep.env", "keep.env"]),
-    // Anchors hold at the folder of their file.
+    // An anchored pattern is relative to the folder of its file.
     (&[("a/.gitignore", "/x\nb/y\n**/z\n"), ("x", ""), ("a/x", ""), ("a/b/x", ""), ("a/b/y", ""), ("a/c/b/y", ""),
        ("a/c/z", ""), ("z", "")],
      "", &["a/b/x", "a/c/b/y", "x", "z"]),
-    // Folders alone, and what is below one that is left out stays so.
+    // A pattern for folders does not match files; files below an excluded folder cannot be included again.
     (&[(".gitignore", "out/\n!out/keep\n!keep\n"), ("out/keep", ""), ("out/.gitignore", "!*\n"), ("a/out", "")],
      "", &["a/out"]),
     (&[(".gitignore", "/out/*\n!/out/keep\n"), ("out/keep", ""), ("out/x", "")],
      "", &["out/keep"]),
-    // Files above the part that was named count, up to the repository's top, .ignore files from everywhere.
+    // Pattern files above the scanned folder apply: .gitignore files up to the top of the repository, and .ignore files
+    // from every level.
     (&[(".gitignore", "*.out\n"), (".ignore", "*.own\n"), ("r/.git/HEAD", ""), ("r/.gitignore", "*.log\n/a/b/x\n"),
        ("r/a/b/x", ""), ("r/a/b/c.log", ""), ("r/a/b/c.out", ""), ("r/a/b/c.own", ""), ("r/a/b/y", "")],
      "r/a/b", &["r/a/b/c.out", "r/a/b/y"]),
-    // So they do if the walk begins above it.
+    // The same holds if the scan starts above the repository.
     (&[(".gitignore", "*.out\n"), (".ignore", "*.own\n"), ("r/.git/HEAD", ""), ("r/x.out", ""), ("r/x.own", ""),
        ("x.out", "")],
      "", &["r/x.out"]),
-    // What was named is looked into, whatever is said of it.
+    // A path on the command line is always scanned, even if a pattern excludes it.
     (&[(".gitignore", "out/\n*.log\n"), ("out/x", ""), ("out/y.log", "")], "out", &["out/x"]),
     (&[(".gitignore", "*.log\n"), ("y.log", "")], "y.log", &["y.log"]),
-    // .ignore is stronger than a .gitignore that is nearer.
+    // An .ignore file takes precedence over a .gitignore file that is nearer.
     (&[(".ignore", "!x.log\n*.own\n"), ("a/.gitignore", "*.log\n!y.own\n"), ("a/x.log", ""), ("a/y.own", ""),
        ("a/z.log", "")],
      "", &["a/x.log"]),
-    // The repository's own file is weaker, and anchored at its top; a submodule's is elsewhere.
+    // The exclude file of the repository has a lower precedence and is anchored at its top; that of a submodule is in
+    // another folder.
     (&[(".git/info/exclude", "*.tmp\n/a/x\n"), (".gitignore", "!keep.tmp\n"), ("a/b.tmp", ""), ("a/keep.tmp", ""),
        ("a/x", ""), ("b/a/x", "")],
      "", &["a/keep.tmp", "b/a/x"]),
@@ -185,7 +187,7 @@ const LEFT_OUT: &[(Files, &str, &[&str])] = &[
     (&[(".gitignore", "\u{feff}a\r\n#b\r\n\\#c\r\nd  \r\ne\\ \r\n"), ("a", ""), ("b", ""), ("#b", ""), ("#c", ""), ("d", ""),
        ("e", ""), ("e ", "")],
      "", &["#b", "b", "e"]),
-    // Case counts.
+    // Patterns are case-sensitive.
     (&[(".gitignore", "*.log\n"), ("a.LOG", ""), ("a.log", "")], "", &["a.LOG"]),
 ];
 
@@ -261,7 +263,7 @@ fn links_are_followed_only_where_they_are_named() {
         symlink(to, top.join(from)).unwrap();
     }
     assert_eq!(found_in(&line, &top, &[&top], &[]), ["a/b/x"]);
-    // The rules above count that are above what the link leads to.
+    // The pattern files above the target of the link apply.
     let folder = top.join("folder");
     assert_eq!(found_in(&line, &top, &[&folder], &[]), ["folder/x"]);
     let file = top.join("file");
@@ -277,7 +279,7 @@ fn links_are_followed_only_where_they_are_named() {
     fs::remove_dir_all(top).unwrap();
 }
 
-/// Deeper than a path can be long, so that nobody, root included, reads its lowest folders by their path.
+/// The tree is deeper than the longest path, so even root cannot open its lowest folders by path.
 #[test]
 fn what_cannot_be_looked_at_is_told_and_the_rest_is_found() {
     let server = Server::start();
@@ -307,7 +309,7 @@ fn what_cannot_be_looked_at_is_told_and_the_rest_is_found() {
     fs::remove_dir_all(top).unwrap();
 }
 
-/// And leaves nothing out, so that the scan is whole.
+/// The invalid pattern excludes nothing, so the scan is complete.
 #[test]
 fn a_pattern_file_that_cannot_be_applied_is_told() {
     let line = Line::at(Path::new("/nowhere/at/all"));
@@ -325,14 +327,14 @@ fn a_pattern_file_that_cannot_be_applied_is_told() {
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stderr.contains(said), "{ran:?}");
         line.ok(&["scan", "--no-ignore", top.to_str().unwrap()]);
-        // The files above a named folder are read once for each, and told once.
+        // Files above the named folders are read once for each folder, but reported only once.
         fs::create_dir_all(top.join("a/b/c")).unwrap();
         let named = ["a/b", "a/b/c"].map(|it| top.join(it).to_str().unwrap().to_owned());
         let ran = line.run(&["scan", &named[0], &named[1]]);
         assert_eq!(ran.stderr.matches(said).count(), 1, "{ran:?}");
         fs::remove_dir_all(top).unwrap();
     }
-    // Nobody waits for a pipe.
+    // The scan does not wait for a named pipe.
     let top = tree("nothing", &[("x", "")]);
     mknodat(CWD, top.join(".gitignore"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     line.ok(&["scan", top.to_str().unwrap()]);
@@ -356,7 +358,7 @@ fn many_files_in_one_folder_and_names_that_are_no_text_are_met() {
     fs::remove_dir_all(top).unwrap();
 }
 
-/// A repository's top folder with these files; those that are no pattern files hold the secret.
+/// Creates the top folder of a repository with these files; files without patterns contain the secret.
 fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
     let top = fresh_folder();
     fs::create_dir_all(top.join(".git")).unwrap();
@@ -368,12 +370,12 @@ fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
     top
 }
 
-/// Whether a file of a tree holds no secret, or one that is never looked at.
+/// Whether a file of a tree contains no secret, or is never scanned.
 fn is_kept(path: &str) -> bool {
     path.split('/').any(|it| it == ".git") || path.ends_with("ignore")
 }
 
-/// Where secrets are found, from the top of a tree on, in the order of the output.
+/// The paths in which secrets are found, relative to the top of the tree, in the order of the output.
 #[track_caller]
 fn found_in(line: &Line, top: &Path, named: &[&Path], flags: &[&str]) -> Vec<String> {
     let named = named.iter().map(|path| path.to_str().unwrap());

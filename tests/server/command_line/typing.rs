@@ -1,4 +1,4 @@
-//! What is typed at a terminal, and what it shows.
+//! Secrets that are typed at a terminal, and what the terminal displays.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::support::{Server, executable};
 
-/// A terminal, and a command that asks there for a secret.
+/// A terminal, and a command that reads a secret from it.
 struct Typing {
     keyboard: File,
     screen: OwnedFd,
@@ -52,7 +52,7 @@ impl Typing {
         typing
     }
 
-    /// Whether what is typed is shown.
+    /// Whether the terminal displays typed characters.
     fn shows(&self) -> bool {
         let modes = tcgetattr(&self.screen).unwrap().local_modes;
         modes.contains(LocalModes::ECHO)
@@ -62,7 +62,7 @@ impl Typing {
         self.keyboard.write_all(keys).unwrap();
     }
 
-    /// The end of the command, and what it said.
+    /// Waits for the end of the command, and returns its status and its output.
     fn end(mut self) -> (ExitStatus, String) {
         let status = self.command.wait().unwrap();
         assert!(self.shows(), "the terminal stays silent");
@@ -79,7 +79,7 @@ impl Typing {
 fn a_secret_is_typed_with_the_usual_keys_and_not_shown() {
     let server = Server::start();
     let mut typing = Typing::start(&server);
-    // A line that is thrown away, then a character too many.
+    // Types a line and erases it, then types one character too many and erases that.
     typing.type_in(b"nonsense\x15");
     typing.type_in(format!("{}x\x7f\n", server.secret).as_bytes());
     let (status, said) = typing.end();

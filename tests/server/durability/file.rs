@@ -1,4 +1,4 @@
-//! The files of a server that does not run: pages, rows and the audit chain, read without the product's code.
+//! The files of a stopped server: pages, rows and the audit chain, read without code of the product.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 
 use crate::support::fresh_folder;
 
-/// How often an action was recorded, by action and target.
+/// How often each action was recorded, by action and target.
 pub type Log = HashMap<(String, String), usize>;
 
 /// Checks the database in a data folder.
@@ -28,7 +28,7 @@ pub fn check(data: &Path) -> Log {
     check_chain(&connection)
 }
 
-/// Checks a copy, so that the server finds its own files as the kill left them.
+/// Checks a copy, so that the server finds its own files as they were after the kill.
 #[track_caller]
 pub fn check_copy(data: &Path) {
     let copy = fresh_folder();
@@ -41,7 +41,8 @@ pub fn check_copy(data: &Path) {
     let _ = fs::remove_dir_all(copy);
 }
 
-/// Attacks 206 and promise P9: numbers without a gap, each row bound to the one before, the head to the last.
+/// Attacks 206 and promise P9: the sequence has no gap, each event contains the hash of the previous one, and the
+/// stored head is the last one.
 #[track_caller]
 fn check_chain(connection: &Connection) -> Log {
     let mut statement = connection
@@ -76,7 +77,7 @@ fn check_chain(connection: &Connection) -> Log {
     log
 }
 
-/// SHA-256 over every member, each with its length before it.
+/// SHA-256 over all members, each preceded by its length.
 fn hash(row: &Row<'_>, seq: i64, previous: &[u8]) -> Vec<u8> {
     let mut context = Context::new(&SHA256);
     let mut member = |bytes: &[u8]| {

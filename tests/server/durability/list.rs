@@ -1,4 +1,4 @@
-//! What the server lists.
+//! The keys that the server lists.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,7 +24,7 @@ pub fn all_keys(admin: &User) -> HashMap<String, Value> {
     }
 }
 
-/// Each writer gave each name once.
+/// Each writer used each name only once, so a repeated name is a repeated key.
 #[track_caller]
 pub fn check_nothing_doubled(found: &HashMap<String, Value>) {
     let mut names = BTreeSet::new();

@@ -1,7 +1,8 @@
-//! What was acknowledged is there after any end of the process: promise P1 of `attacks.md`, by journal.
+//! An acknowledged change survives every kind of end of the process: promise P1 of `attacks.md`, checked with a
+//! journal.
 //!
-//! Writers note what the server acknowledged ([`writer`]); after each kill the same folder is served again and
-//! compared. The file itself is read past the server ([`file`]).
+//! Writers record what the server has acknowledged ([`writer`]); after each kill the server starts again on the same
+//! folder, and the tests compare. The database file itself is read without the server ([`file`]).
 
 pub mod file;
 mod list;
@@ -14,12 +15,12 @@ use std::time::Duration;
 use crate::support::{Random, Server};
 use writer::Writer;
 
-/// Kills, if `LATCHKEY_TEST_KILLS` does not say otherwise.
+/// The number of kills, unless `LATCHKEY_TEST_KILLS` sets another one.
 const KILLS: u64 = 200;
 const WRITERS: usize = 8;
-/// A kill comes so long after the server answers, at most.
+/// The longest time between the first answer of the server and the kill.
 const KILL_MS_MAX: u64 = 150;
-/// After so many kills the files are looked at as well.
+/// After this many kills the files are checked as well.
 const LOOK_AT_FILES: u64 = 25;
 
 fn kills() -> u64 {

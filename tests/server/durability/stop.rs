@@ -1,4 +1,4 @@
-//! An orderly end under load, and a second server on the same folder.
+//! Shutdown under load, and a second server on the same folder.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! A client that changes keys and notes what was acknowledged.
+//! A client that changes keys and records what the server has acknowledged.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use super::file::Log;
 use super::list::{items, text};
 use crate::support::{Random, User};
 
-/// What a writer knows of a key of its own.
+/// What a writer knows about one of its keys.
 #[derive(Debug)]
 struct Key {
     id: String,
@@ -16,13 +16,13 @@ struct Key {
     description: String,
     enabled: bool,
     deleted: bool,
-    /// The newest secret; `None` if the answer that showed it was lost.
+    /// The newest secret; `None` if the answer with the secret was lost.
     secret: Option<String>,
-    /// Secrets that must not open anything any more.
+    /// Secrets that must not be valid any more.
     dead: Vec<String>,
 }
 
-/// A change whose answer did not come: it was made, or it was not.
+/// A change whose answer was lost: the server has made it or not.
 #[derive(Debug)]
 enum Doubt {
     Delete(usize),
@@ -32,7 +32,7 @@ enum Doubt {
     Rotate(usize),
 }
 
-/// See the heading.
+/// One client with its keys and its records.
 pub struct Writer {
     number: usize,
     random: Random,
@@ -40,9 +40,9 @@ pub struct Writer {
     names: usize,
     doubt: Option<Doubt>,
     touched: BTreeSet<usize>,
-    /// Action and key of every acknowledged change.
+    /// The action and the key of every acknowledged change.
     pub acknowledged: Vec<(&'static str, String)>,
-    /// The same of changes whose answer did not come.
+    /// The same for changes whose answer was lost.
     doubted: Vec<(&'static str, String)>,
 }
 
@@ -67,7 +67,7 @@ impl Writer {
         }
     }
 
-    /// One change; the doubt if its answer did not come.
+    /// Makes one change; returns the doubt if its answer was lost.
     fn change(&mut self, admin: &User) -> Option<Doubt> {
         let live: Vec<usize> = (0..self.keys.len())
             .filter(|at| !self.keys[*at].deleted)
@@ -160,7 +160,7 @@ impl Writer {
         self.acknowledged.push((action, self.keys[at].id.clone()));
     }
 
-    /// Finds out what became of the change whose answer did not come. Either is right; nothing between.
+    /// Finds out whether the change whose answer was lost has been made. Both are right, a partial change is not.
     #[track_caller]
     pub fn settle(&mut self, admin: &User) {
         let Some(doubt) = self.doubt.take() else {
@@ -213,14 +213,14 @@ impl Writer {
         self.touched.insert(at);
     }
 
-    /// Compares the keys that were changed since the last time, by what their secrets open.
+    /// Checks the keys that were changed since the last check, by the verdicts on their secrets.
     #[track_caller]
     pub fn check_touched(&mut self, admin: &User) {
         let touched = std::mem::take(&mut self.touched);
         self.check_verdicts(admin, touched.into_iter().collect());
     }
 
-    /// Compares every key: what its secrets open, and what the list says of it.
+    /// Checks every key: the verdicts on its secrets, and its members in the list.
     #[track_caller]
     pub fn check_all(&mut self, admin: &User, found: &HashMap<String, Value>) {
         self.check_verdicts(admin, (0..self.keys.len()).collect());
@@ -265,7 +265,7 @@ impl Writer {
         }
     }
 
-    /// Every acknowledged change is in the audit log, and no change is there twice.
+    /// Checks that every acknowledged change is in the audit log, and that no change is in it twice.
     #[track_caller]
     pub fn check_log(&self, log: &Log) {
         let mut expected: Log = Log::new();

@@ -1,4 +1,4 @@
-//! A disk that fails: writes and syncs end with EIO. The server runs with `failing_disk.c` before its C library.
+//! A failing disk: writes and syncs return EIO. The server runs with `failing_disk.c` loaded before its C library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ struct Device {
 }
 
 impl Device {
-    /// `None` if nothing can be compiled here.
+    /// `None` if there is no C compiler.
     fn build() -> Option<Device> {
         let folder = fresh_folder();
         let source =
@@ -88,8 +88,8 @@ fn writes_that_fail_are_refused_cleanly_and_heal() {
     file::check(&server.data);
 }
 
-/// After a sync that failed nobody knows what is on the disk. The caller hears of an error, never of success; and
-/// what is told afterwards is what the file says.
+/// After a failed sync the content of the disk is unknown. The caller receives an error and never a success, and later
+/// answers agree with the file.
 #[test]
 fn a_sync_that_fails_is_never_success_and_the_index_follows_the_file() {
     let Some(device) = Device::build() else {

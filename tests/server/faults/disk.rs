@@ -1,4 +1,4 @@
-//! A disk without room: a small file system in memory, and a limit on the size of files.
+//! A full disk: a small file system in memory, and a limit on the size of files.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,11 +12,11 @@ use super::{Journal, left_out, readiness};
 use crate::durability::file;
 use crate::support::{Issued, Server, fresh_folder, refusal};
 
-/// A file system of its own, unmounted on drop.
+/// A mounted file system; unmounted on drop.
 pub struct Disk(pub PathBuf);
 
 impl Disk {
-    /// `None` if this machine lets nobody mount anything.
+    /// `None` if this machine does not allow mounting.
     pub fn mount(size: &str) -> Option<Disk> {
         let place = fresh_folder();
         let mounted = Command::new("mount")
@@ -34,7 +34,7 @@ impl Disk {
             .then_some(Disk(place))
     }
 
-    /// Takes all the room that is left.
+    /// Uses all the space that is left.
     pub fn fill(&self) {
         let mut filler = File::options()
             .create(true)
@@ -58,7 +58,7 @@ impl Drop for Disk {
     }
 }
 
-/// Issues keys until so many in a row are refused.
+/// Issues keys until several in a row are refused.
 #[track_caller]
 fn issue_until_refused(server: &Server, journal: &mut Journal, again: impl Fn()) {
     let mut in_a_row = 0;
@@ -107,7 +107,7 @@ fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
         journal.check(&server);
     }
 
-    // A process that ends now is followed by one that verifies, without any room.
+    // The process is killed now; the next one must verify keys without any free space.
     issue_until_refused(&server, &mut journal, || disk.fill());
     server.kill9();
     server.restart();
@@ -120,7 +120,7 @@ fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
     drop(server);
 }
 
-/// What takes something away has room of its own: already the first such change finds it.
+/// Changes that remove something have reserved space, which is available from the first such change on.
 #[test]
 fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_room() {
     let Some(disk) = Disk::mount("24m") else {
@@ -157,7 +157,7 @@ fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_
     disk.fill();
     end(&keys[..20]);
     assert_eq!(switch(false), 200, "{}", server.log());
-    // What was in the log of writes has found its place, which leaves some room for others.
+    // The content of the write-ahead log has been moved to the database, which leaves some space for other changes.
     let refused = (0..5_000)
         .map(|_| more())
         .find(|answer| answer.status != 201);
@@ -166,7 +166,7 @@ fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_
         .refused(503, "unavailable");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("the disk is full"), "{detail}");
-    // Small changes are refused too, once they have used up what is left of the log of writes.
+    // Small changes are refused, too, once they have filled the rest of the write-ahead log.
     disk.fill();
     let small = || admin.post("/v1/keys", json!({ "name": "s" })).status;
     assert!((0..5_000).any(|_| small() == 503), "{}", server.log());
@@ -187,7 +187,7 @@ fn on_a_full_disk_the_first_change_that_takes_away_succeeds_and_others_wait_for_
     drop(server);
 }
 
-/// Not even the index of the log can be made then.
+/// In this case not even the index of the write-ahead log can be created.
 #[test]
 fn a_start_on_a_full_disk_after_an_orderly_stop_says_so() {
     let Some(disk) = Disk::mount("3m") else {
@@ -214,7 +214,7 @@ fn a_limit_on_the_size_of_files_is_like_a_full_disk() {
     let limit = size("latchkey.db").max(size("latchkey.db-wal")) + 50_000;
     limit_files(&server, Some(limit));
     issue_until_refused(&server, &mut journal, || ());
-    // What was refused may have left room for the small write of `/readyz`; now there is none at all.
+    // Refused writes may have left space for the small write of `/readyz`; now there is none.
     limit_files(&server, Some(1));
     assert!(readiness(&server, 503));
     journal.check(&server);

@@ -1,4 +1,4 @@
-//! Another program that holds the database's lock: attacks 223.
+//! Another program holds the lock of the database: attacks 223.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn changes_wait_for_a_lock_and_are_then_unavailable_while_verification_goes_on()
             .map(|number| {
                 let (admin, began) = (server.admin(), Instant::now());
                 scope.spawn(move || {
-                    // Some come later, while the first wait already.
+                    // Some requests come later, while the first ones already wait.
                     thread::sleep(Duration::from_millis(number * 300));
                     let answer =
                         admin.post("/v1/keys", json!({ "name": format!("waits {number}") }));
@@ -38,7 +38,7 @@ fn changes_wait_for_a_lock_and_are_then_unavailable_while_verification_goes_on()
         while writers.iter().any(|writer| !writer.is_finished()) {
             let began = Instant::now();
             assert_eq!(server.anonymous().verdict(&server.secret), "VALID");
-            // Whoever waited for the lock would wait for five seconds.
+            // A request that waited for the lock would take five seconds.
             assert!(
                 began.elapsed() < Duration::from_secs(4),
                 "{:?}",
@@ -53,7 +53,7 @@ fn changes_wait_for_a_lock_and_are_then_unavailable_while_verification_goes_on()
                 "{}",
                 answer.exchange()
             );
-            // One after the other they would wait for forty.
+            // One after another, the requests would take forty seconds.
             assert!(after < Duration::from_secs(20), "{after:?}");
         }
     });
@@ -64,17 +64,17 @@ fn changes_wait_for_a_lock_and_are_then_unavailable_while_verification_goes_on()
     assert!(!list.contains("waits"), "{list}");
 }
 
-/// Anybody may ask, so that who asks must not wait for all who asked before.
+/// Any client may send this request, so a request must not wait for all earlier ones.
 #[test]
 fn who_asks_at_once_whether_the_server_is_ready_waits_for_one_try() {
     let server = Server::start();
     let holder = hold(&server);
-    // What was found before is believed for a second.
+    // The server caches the previous result for a second.
     thread::sleep(Duration::from_millis(1100));
     let began = Instant::now();
     let answers = together(12, |_| server.anonymous().get("/readyz").status);
     assert_eq!(answers, [503; 12]);
-    // A try takes five seconds.
+    // One attempt takes five seconds.
     let took = began.elapsed();
     assert!(took < Duration::from_secs(25), "{took:?}");
     drop(holder);

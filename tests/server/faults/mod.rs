@@ -1,8 +1,8 @@
 //! Areas 12 and 14 of `attacks.md`: disks that are full or fail, locks, limits, closed outputs.
 //!
-//! Not here: 218 (file system remounted read-only): Linux refuses that while the database is open for writing, and
-//! what remains is a write that fails, as in `device`. 217 (log growth): no reader of ours holds a snapshot longer
-//! than a list takes. A panic in a change and a failing COMMIT are unit tests of
+//! Not covered here: 218 (file system remounted read-only), because Linux refuses that while the database is open for
+//! writing, and the remaining case is a failed write, as in `device`. 217 (log growth), because no reader of the server
+//! holds a snapshot longer than a list takes. A panic in a change and a failing COMMIT are unit tests of
 //! `src/store/writer`.
 
 mod device;
@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Issued, Server};
 
-/// Whether `/readyz` comes to say this: it believes what it found for a second.
+/// Whether `/readyz` returns this status within 20 s. It may take a while, because the server caches its result for a
+/// second.
 pub fn readiness(server: &Server, wanted: u16) -> bool {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
@@ -37,7 +38,7 @@ struct Journal {
 }
 
 impl Journal {
-    /// Asks for one more key; the status.
+    /// Requests one more key and returns the status.
     fn issue(&mut self, server: &Server) -> u16 {
         let name = format!("key {}", self.issued.len() + self.refused.len());
         let answer = server.admin().post(
@@ -63,7 +64,7 @@ impl Journal {
         answer.status
     }
 
-    /// Everything acknowledged verifies, nothing refused is there, no bad key passes.
+    /// Checks that every acknowledged key verifies, that no refused key exists, and that no invalid key is accepted.
     #[track_caller]
     fn check(&self, server: &Server) {
         self.check_verdicts(server);
@@ -89,7 +90,7 @@ impl Journal {
         }
     }
 
-    /// What memory alone must be able to tell.
+    /// Checks the verdicts that the server can give from memory.
     #[track_caller]
     fn check_verdicts(&self, server: &Server) {
         server.assert_alive();
@@ -106,7 +107,7 @@ impl Journal {
     }
 }
 
-/// What a test that cannot run here says; fails where every test must run.
+/// Prints why a test cannot run here; fails where every test must run.
 pub fn left_out(why: &str) {
     assert!(std::env::var_os("LATCHKEY_TEST_ALL").is_none(), "{why}");
     println!("left out: {why}");

@@ -1,4 +1,4 @@
-//! Limits on the process and outputs that nobody reads.
+//! Limits of the process, and closed or full outputs.
 
 use std::fs::File;
 use std::io::Write;
@@ -24,7 +24,7 @@ fn a_server_of_64_descriptors_bears_200_connections() {
     server.assert_alive();
 }
 
-/// Serves the folder of a server that was stopped, and waits until it answers at the socket.
+/// Starts a server on the folder of a stopped one, and waits until it answers at the socket.
 #[track_caller]
 fn serve_again(server: &Server, command: &mut Command) -> Child {
     let child = command
@@ -48,12 +48,12 @@ fn local(server: &Server) -> User {
     User::new(Address::Unix(server.socket.clone()))
 }
 
-/// It verifies, changes, logs, and ends in order.
+/// Checks that the server verifies, changes keys, writes to the log, and shuts down in order.
 #[track_caller]
 fn check_works(server: &Server, mut child: Child) {
     let pid = Pid::from_child(&child);
     for _ in 0..5 {
-        kill_process(pid, Signal::HUP).expect("it runs"); // writes a line to the log
+        kill_process(pid, Signal::HUP).expect("it runs"); // causes a line in the log
     }
     let admin = local(server).bearer(&server.management_key);
     let issued = admin.issue(json!({ "name": "unheard" }));

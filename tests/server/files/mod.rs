@@ -1,4 +1,4 @@
-//! Files that commands write, in folders that somebody else owns, and data folders of another user.
+//! Files that commands write in folders of other users, and data folders of another user.
 
 mod owner;
 mod planted;
@@ -7,10 +7,10 @@ use std::fs;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 
-/// A user that no test machine has.
+/// A user id that no test machine uses.
 const OTHER: u32 = 4_711_600;
 
-/// Gives a folder with all that is in it to the other user; `false` if only root may.
+/// Makes the other user the owner of a folder and its content; `false` if that needs root.
 fn give_away(folder: &Path) -> bool {
     if lchown(folder, Some(OTHER), Some(OTHER)).is_err() {
         return false;
@@ -25,7 +25,7 @@ fn give_away(folder: &Path) -> bool {
     true
 }
 
-/// Names in a folder, in order.
+/// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()

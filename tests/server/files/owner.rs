@@ -1,4 +1,5 @@
-//! S7: root on the command line works as the owner of the data folder, whatever that owner has put there. Needs root.
+//! S7: a command that root runs works with the rights of the owner of the data folder, regardless of the files that
+//! owner has created in it. Needs root.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -29,7 +30,7 @@ impl Drop for Foreign {
     }
 }
 
-/// A folder that every user may pass through and none but root may change.
+/// A folder that every user may enter and only root may change.
 fn open_folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!(
@@ -43,7 +44,7 @@ fn open_folder() -> PathBuf {
     top
 }
 
-/// `None` if only root can make one.
+/// `None` without the rights of root, which are needed to change the owner of a folder.
 fn foreign() -> Option<Foreign> {
     let top = open_folder();
     let data = top.join("data");
@@ -76,7 +77,7 @@ fn root_works_as_the_owner_of_the_folder_and_its_files_are_its_own() {
     line.issue("a");
     let events = line.json(&["audit", "list", "--action", "key.issue", "--limit", "1"]);
     assert_eq!(events[0]["actor"], format!("local:{OTHER}"));
-    // What root names is root's: read and written with root's own rights.
+    // Files that root names are read and written with the rights of root.
     let private = open_folder();
     fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
     let backup = private.join("b.db");
@@ -162,7 +163,7 @@ fn whoever_owns_the_folder_leads_root_nowhere() {
                 &["audit", "verify"],
                 &["doctor"],
             ] {
-                // Some of these are refused and some are not; what counts is what they do.
+                // Some of these commands succeed and some are refused; only their effects matter.
                 line.run(command);
                 assert!(is_kept(), "{name} -> {target}: {command:?}");
             }
@@ -176,7 +177,7 @@ fn whoever_owns_the_folder_leads_root_nowhere() {
     let _ = fs::remove_dir_all(root);
 }
 
-/// Answers everything as the server of the folder might, as this user.
+/// A fake server of the folder: it runs as this user and gives the same answer to every request.
 fn serve_as(uid: u32, socket: PathBuf, answer: Value) {
     let (ready, is_ready) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -223,7 +224,7 @@ fn a_false_server_of_the_owner_has_nothing_removed_or_taken() {
     let line = Line::at(&server.data);
     let told = line.refused(&["backup", text(&out)], 1);
     assert!(told.contains("is a link or no folder"), "{told}");
-    // A folder in which the name is a link, and one in which it is somebody else's file.
+    // First the name is a link, then it is a file of another user.
     fs::remove_file(&backups).unwrap();
     fs::create_dir(&backups).unwrap();
     symlink(etc.join("passwd"), backups.join("passwd")).unwrap();
@@ -241,7 +242,7 @@ fn a_false_server_of_the_owner_has_nothing_removed_or_taken() {
 #[test]
 fn a_server_of_a_third_user_is_asked_nothing() {
     let Some(server) = foreign() else { return };
-    // The listener needs to write there for a moment.
+    // The fake server must be able to create its socket in the folder.
     fs::set_permissions(&server.data, Permissions::from_mode(0o777)).unwrap();
     serve_as(OTHER + 1, server.data.join("latchkey.sock"), answer("x"));
     fs::set_permissions(

@@ -1,4 +1,5 @@
-//! S1: whatever somebody has planted where a command writes, nothing is followed, replaced or left open to others.
+//! S1: a command follows no link, replaces no file and leaves no file open to others, even if another user has created
+//! something at the path that the command writes to.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +11,7 @@ use crate::support::{Server, fresh_folder};
 
 const PASSPHRASE: &str = "a long passphrase for tests\n";
 
-/// Every command that writes a file where its caller says, with what stands before the name of the file.
+/// Every command that writes a file to a path from its caller, with the arguments before that path.
 fn commands() -> Vec<Vec<&'static str>> {
     vec![
         vec!["backup"],
@@ -71,7 +72,7 @@ fn a_command_neither_follows_nor_replaces_what_is_planted() {
     });
 }
 
-/// The name with `.partial` was the temporary one once.
+/// An earlier version used the name with `.partial` as the temporary name.
 #[test]
 fn a_file_under_a_foreseeable_temporary_name_is_left_alone() {
     running_and_stopped(|line| {
@@ -95,7 +96,8 @@ fn a_file_under_a_foreseeable_temporary_name_is_left_alone() {
     });
 }
 
-/// In a folder where others can put files SQLite does not work: its files beside the copy could be planted.
+/// SQLite does not write directly to a folder where other users can create files, because they could create the files
+/// that it opens next to the copy.
 #[test]
 fn a_backup_into_a_folder_open_to_all_is_whole_and_private() {
     running_and_stopped(|line| {
@@ -151,7 +153,7 @@ fn manual_pages_take_the_place_of_links_and_not_of_their_targets() {
     fs::create_dir(&pages).unwrap();
     symlink(&victim, joined(&pages, "latchkey.1")).unwrap();
     let line = Line::at(Path::new("nowhere"));
-    // A second time as well: an upgrade replaces the pages of before.
+    // The pages are written twice, because an upgrade overwrites existing pages.
     for _ in 0..2 {
         line.ok(&["man", "--out", text(&pages)]);
     }
@@ -166,7 +168,7 @@ fn manual_pages_take_the_place_of_links_and_not_of_their_targets() {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// What a killed process leaves in the data folder goes with the next command.
+/// The next command removes the temporary files of a killed process from the data folder.
 #[test]
 fn temporary_files_of_a_killed_process_do_not_stay_in_the_data_folder() {
     let mut server = Server::start();

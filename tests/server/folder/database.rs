@@ -1,4 +1,5 @@
-//! A database that is not what it was: refused or unavailable, never replaced, never more permissive.
+//! A damaged or changed database: the server refuses it or parts of it, never replaces it, and never grants more than
+//! before.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -58,7 +59,7 @@ fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
             &format!("PRAGMA journal_mode = DELETE; PRAGMA {pragma}"),
         );
         check_refused(&server.data, &[words]);
-        // The same, but still only in the write-ahead log of a process that was killed.
+        // The same change, but only in the write-ahead log of a killed process.
         fs::write(&path, &good).expect("it can be written");
         change_in_log_only(&path, pragma);
         check_refused(&server.data, &[words]);
@@ -76,7 +77,7 @@ fn change(path: &Path, sql: &str) {
     connection.execute_batch(sql).expect("it can be changed");
 }
 
-/// Leaves the change in the log, as a kill does: the files are copied while the connection is open.
+/// Leaves the change in the write-ahead log, as a kill does: the files are copied while the connection is open.
 fn change_in_log_only(path: &Path, pragma: &str) {
     let folder = fresh_folder();
     let copy = folder.join("copy.db");
@@ -93,8 +94,8 @@ fn change_in_log_only(path: &Path, pragma: &str) {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// Attacks 221 and 222: whatever bit is flipped, the server refuses to start or runs; if it runs, no secret that
-/// was refused before opens anything.
+/// Attacks 221 and 222: whichever bit is flipped, the server refuses to start, or it runs and accepts no secret that
+/// was refused before.
 #[test]
 fn a_flipped_bit_never_lets_a_bad_key_pass() {
     let mut server = Server::start();
@@ -113,14 +114,15 @@ fn a_flipped_bit_never_lets_a_bad_key_pass() {
     server.stop();
     let path = database(&server);
     let good = fs::read(&path).expect("it can be read");
-    // A start that finds a changed row closes it, and the file of tombstones remembers that: it is put back as well.
+    // A start that finds a changed row disables its object and records that in the tombstones, so this file must be
+    // restored, too.
     let tombstones = path.with_file_name("tombstones");
     let good_tombstones = fs::read(&tombstones).expect("it can be read");
     let pages = good.len() as u64 / PAGE_BYTES;
     let mut random = Random::seeded();
     let (mut refused, mut served) = (0, 0);
     for page in 0..pages {
-        // Every page: once in its header, once in its body.
+        // One bit in every page, alternately in the header and in the body.
         let at = [random.below(12), 12 + random.below(PAGE_BYTES - 12)][page as usize % 2];
         let at = page * PAGE_BYTES + at;
         let flipped = [good[at as usize] ^ (1 << random.below(8))];
@@ -159,7 +161,7 @@ fn a_flipped_bit_never_lets_a_bad_key_pass() {
     server.assert_alive();
 }
 
-/// Whether the server starts; if it does not, it ends with exit code 1 and a sentence.
+/// Whether the server starts; if not, it must end with exit code 1 and a sentence.
 #[track_caller]
 fn try_serve(server: &mut Server) -> bool {
     let mut probe = executable(None)
@@ -185,13 +187,13 @@ fn try_serve(server: &mut Server) -> bool {
     false
 }
 
-/// Bad secrets are refused with a verdict or not answered; none is valid.
+/// Checks that invalid secrets are refused or not answered; none is valid.
 #[track_caller]
 fn check_bad(server: &Server, bad: &[String], at: u64) {
     for secret in bad {
         let asked = json!({ "key": secret });
         let answer = server.admin().post("/v1/verify", asked);
-        // The management key itself may be what was hit.
+        // The damaged row may be that of the management key itself.
         assert!(
             matches!(answer.status, 200 | 401 | 403 | 500 | 503),
             "byte {at}: {}",

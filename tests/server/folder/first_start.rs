@@ -1,4 +1,4 @@
-//! `init` and the first `quickstart`: secrets are shown exactly once, whatever happens in between.
+//! `init` and the first `quickstart`: secrets are displayed exactly once, even if the start is interrupted.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -29,7 +29,7 @@ fn quickstart(data: &Path, json: bool) -> Child {
         .expect("it can be started")
 }
 
-/// What it prints until it listens, or ends.
+/// What the process prints until it listens or ends.
 fn hello(child: &mut Child) -> String {
     let stdout = child.stdout.take().expect("stdout is a pipe");
     let mut said = String::new();
@@ -60,7 +60,7 @@ fn init_twice_is_refused() {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// Whoever could not be shown the secrets has made nothing.
+/// If the secrets cannot be displayed, nothing is created.
 #[test]
 fn init_makes_nothing_if_its_secrets_cannot_be_shown() {
     let folder = fresh_folder();
@@ -83,7 +83,7 @@ fn init_makes_nothing_if_its_secrets_cannot_be_shown() {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// A text of the first start with everything in the place of what differs from start to start.
+/// Replaces the parts of the output that differ between starts by general words.
 fn general(said: &str) -> String {
     let word = |word: &str| -> String {
         let plain = word.trim_end_matches(['"', '}', '\'']);
@@ -135,7 +135,7 @@ fn a_second_quickstart_shows_no_secret_again() {
     let mut first = quickstart(&data, true);
     let said = hello(&mut first);
     let signal = rustix::process::Pid::from_child(&first);
-    // An early signal waits until the start is complete.
+    // A signal during the start takes effect when the start is complete.
     rustix::process::kill_process(signal, rustix::process::Signal::TERM).expect("it runs");
     assert!(first.wait().expect("it ends").success());
     let shown: Value = serde_json::from_str(&said).expect("one line of JSON");
@@ -163,7 +163,7 @@ fn a_second_quickstart_shows_no_secret_again() {
             assert!(told.iter().all(|secret| secret.is_null()), "{said}");
         }
     }
-    // Nor are they anywhere in the folder.
+    // The secrets are not in any file of the folder.
     for (name, bytes) in files(&data) {
         for secret in secrets {
             let secret = secret.as_str().expect("a text").as_bytes();
@@ -176,8 +176,8 @@ fn a_second_quickstart_shows_no_secret_again() {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// Attacks 212: a first start that is killed at any moment leaves a folder that the next one completes, and whose
-/// secrets somebody has been shown.
+/// Attacks 212: after a first start that is killed at any moment, the next start completes the folder, and the secrets
+/// of the folder have been displayed.
 #[test]
 fn a_first_start_that_is_killed_is_completed_by_the_next_one() {
     let mut random = Random::seeded();

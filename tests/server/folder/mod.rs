@@ -1,4 +1,4 @@
-//! The data folder: what is refused at the start, in words that help, with every file left as it was.
+//! The data folder: what a start refuses, with helpful messages, and without changing any file.
 
 mod database;
 mod first_start;
@@ -11,8 +11,8 @@ use std::path::Path;
 use crate::support::refusal::{self, Ended};
 use crate::support::{Server, executable, fresh_folder};
 
-/// The contents of every file but the lock, which names who tried last, and the log's index, which SQLite makes
-/// anew whenever it looks at a log.
+/// The content of every file except the lock, which names the last process that tried to take it, and the index of the
+/// write-ahead log, which SQLite creates again whenever it reads a log.
 fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(data).expect("the folder is there");
     entries
@@ -26,7 +26,7 @@ fn files(data: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Both ways to serve are refused with these words, and nothing has changed.
+/// Checks that both ways to serve are refused with these words, and that no file has changed.
 #[track_caller]
 fn check_refused(data: &Path, words: &[&str]) {
     let before = files(data);
@@ -52,7 +52,7 @@ fn init(data: &Path) -> Ended {
     refusal::ended(executable(None).args(["init", "--data"]).arg(data))
 }
 
-/// A server that was stopped in order; its folder stays until it is dropped.
+/// A server that was shut down in order; its folder exists until it is dropped.
 fn stopped() -> Server {
     let mut server = Server::start();
     server.stop();
@@ -102,8 +102,8 @@ fn a_folder_whose_path_is_too_long_for_its_socket_is_refused_at_once() {
     let _ = std::fs::remove_dir_all(folder);
 }
 
-/// What a volume driver does at each start of a pod with `fsGroup`: group read and write for all, the bit for the group on
-/// folders.
+/// Sets the modes that a volume driver sets at each start of a pod with `fsGroup`: group read and write for all files,
+/// and the setgid bit for folders.
 #[test]
 fn what_a_volume_driver_has_opened_to_a_group_is_closed_again_and_told() {
     let mut server = stopped();
@@ -156,7 +156,7 @@ fn what_a_volume_driver_has_opened_to_a_group_is_closed_again_and_told() {
     server.restart();
     assert!(server.log().contains("a group could read or write"));
     server.assert_alive();
-    // What is not Latchkey's stays as it is, whatever --data says.
+    // Files that do not belong to Latchkey keep their modes, even if --data names their folder.
     let other = fresh_folder();
     fs::write(other.join("letter"), "x").unwrap();
     set_mode(&other.join("letter"), 0o660);

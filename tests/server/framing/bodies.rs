@@ -1,4 +1,4 @@
-//! Bodies that are too long, never come, or hide a second request.
+//! Bodies that are too long, never arrive, or hide a second request.
 
 use super::{check_refused, check_unharmed, hidden, question, verify_head};
 use crate::support::Server;
@@ -14,7 +14,7 @@ fn a_giant_length_is_refused_without_reading() {
         &[413],
         format!("{head}Content-Length: 1000000000000\r\n\r\n"),
     );
-    // A route that never reads its body answers as usual, but what follows is not taken for a request.
+    // A route that never reads its body answers as usual, but the bytes that follow are not taken for a request.
     let path = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n", server.address);
     check_refused(
         &server,
@@ -204,7 +204,7 @@ fn connection_options_take_nothing_away() {
     );
     assert_eq!(server.raw(hop).statuses(), [200]);
 
-    // An upgrade that is not granted: the body is framed as usual, and so is the request behind it.
+    // The server does not grant the upgrade: the body is framed as usual, and so is the request after it.
     let upgrade = format!("{head}Connection: Upgrade\r\nUpgrade: websocket\r\n{length}");
     let closing = format!("{head}Connection: close\r\n{length}");
     assert_eq!(

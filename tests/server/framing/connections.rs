@@ -1,4 +1,4 @@
-//! Many connections, many requests on one, and how a connection ends.
+//! Many connections, many requests on one connection, and the end of a connection.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{check_unharmed, question, verify_head};
 use crate::support::{Connection, Server};
 
-/// One request for a verdict on a connection that stays open.
+/// A verification on a connection that stays open.
 fn verify_request(server: &Server) -> String {
     let body = question(server);
     format!(
@@ -68,7 +68,7 @@ fn unsent_bodies_give_way_to_those_that_speak() {
     check_unharmed(&server);
 }
 
-// attacks 6: who keeps speaking is never the longest idle
+// attacks 6: a client that keeps sending is never the longest idle
 #[test]
 fn a_busy_member_is_not_disturbed_by_silent_newcomers() {
     let server = Server::start_limited(96);
@@ -76,11 +76,11 @@ fn a_busy_member_is_not_disturbed_by_silent_newcomers() {
     let mut member = server.tcp().connect();
     let mut silent = Vec::new();
     for _ in 0..8 {
-        // The order among connections is kept by ticks of 0.1 s.
+        // The server orders connections by ticks of 0.1 s.
         std::thread::sleep(Duration::from_millis(120));
         check_answered(&mut member, &request);
         silent.extend((0..8).map(|_| server.tcp().connect()));
-        // Whoever came before is let in before this one is answered.
+        // The connections before this one are accepted before this request is answered.
         server.call("GET", "/healthz", &[], None).expect(200);
     }
     check_answered(&mut member, &request);
@@ -95,7 +95,7 @@ fn a_flood_of_pipelined_requests_is_held_back() {
     let before = server.resident_bytes();
     let mut connection = server.tcp().connect();
     connection.set_write_timeout(Duration::from_secs(2));
-    // Nothing is read, so sooner or later nothing more can be written.
+    // The client reads nothing, so sooner or later it can write nothing more.
     assert!(
         connection.write_all(flood.as_bytes()).is_err(),
         "the whole flood was taken"
@@ -108,7 +108,7 @@ fn a_flood_of_pipelined_requests_is_held_back() {
     check_unharmed(&server);
 }
 
-// Pipelining as it is meant: every request is answered, in order.
+// Normal pipelining: every request is answered, in order.
 #[test]
 fn pipelined_requests_are_all_answered() {
     let server = Server::start();
@@ -164,7 +164,7 @@ fn http_1_0_and_head_are_framed_correctly() {
     check_unharmed(&server);
 }
 
-// What `api.md` promises of every answer, also of one that no route gave.
+// What `api.md` promises for every answer, including answers that no route has produced.
 #[test]
 fn every_answer_carries_the_common_headers() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! Clients that are slow on purpose. The deadlines of the real executable are 10 s, so these tests take that long.
+//! Clients that are deliberately slow. The deadlines of the real executable are 10 s, so these tests take that long.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{check_unharmed, question, verify_head};
 use crate::support::{Connection, Received, Server};
 
-/// Behind the deadline of 10 s, with a margin for a machine that runs all tests at once.
+/// Longer than the deadline of 10 s, with a margin for a machine that runs all tests at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn connections(server: &Server, count: usize) -> Vec<Connection> {
@@ -88,7 +88,7 @@ fn a_client_that_hardly_reads_is_cut_off() {
     connection.set_write_timeout(Duration::from_millis(10));
     let deadline = Instant::now() + 2 * PATIENCE;
     loop {
-        // One byte a second; a write into a connection that was reset tells that it is gone.
+        // The client reads one byte a second; a write fails once the connection has been reset.
         let _ = connection.read(&mut [0]);
         match connection.write(b"x") {
             Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => break,

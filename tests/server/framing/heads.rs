@@ -1,9 +1,9 @@
-//! Request lines and headers that two readers could understand differently.
+//! Request lines and headers that two parsers could interpret differently.
 
 use super::{check_refused, check_unharmed, question, verify_head};
 use crate::support::Server;
 
-/// A verify with one header line more, which makes it wrong.
+/// A verification with an additional header line, which makes it invalid.
 #[track_caller]
 fn check_header(server: &Server, statuses: &[u16], line: impl AsRef<[u8]>) {
     let head = verify_head(server);
@@ -14,7 +14,7 @@ fn check_header(server: &Server, statuses: &[u16], line: impl AsRef<[u8]>) {
     );
 }
 
-/// The same, beside a correct length and its body.
+/// The same, together with a correct length and its body.
 #[track_caller]
 fn check_header_beside_length(server: &Server, statuses: &[u16], line: impl AsRef<[u8]>) {
     let (head, body) = (verify_head(server), question(server));
@@ -292,7 +292,7 @@ fn other_forms_of_target_and_method_are_refused() {
     check_unharmed(&server);
 }
 
-// attacks 27: the authority of an absolute target is the host, whatever the Host header says
+// attacks 27: the authority of an absolute target is the host, regardless of the Host header
 #[test]
 fn an_absolute_target_names_the_host() {
     let server = Server::start();

@@ -1,11 +1,11 @@
 //! Area 1 of `attacks.md`: HTTP framing and connections, with raw bytes against the real executable.
 //!
-//! Not here, because a black box cannot cause them; they are unit tests of `src/http/server`:
+//! These cases are tested in other places, most of them as unit tests of `src/http/server`:
 //! - 37 (`accept` fails): `accept::tests::only_exhaustion_makes_the_loop_pause`
 //! - 38 (no new threads): all threads start with the server; `pool` never starts one later
 //! - 41, the statuses 204, 304 and 1xx: `connection::tests::answers_without_a_body_are_framed_as_such`
 //! - 42 (a handler panics): `connection::tests::a_panic_is_a_500_and_the_connection_goes_on`
-//! - 25, HTTP to the TLS port: waits for TLS
+//! - 25, HTTP to the TLS port: `operations::tls::handshakes`
 
 mod bodies;
 mod connections;
@@ -21,7 +21,7 @@ use crate::support::{Received, Server};
 /// The name of the key that a hidden request would issue.
 const HIDDEN: &str = "smuggled";
 
-/// A whole request that must never be executed: with the administrator's credential it issues a key.
+/// A complete request that must never be executed: it issues a key with the administrator's credential.
 fn hidden(server: &Server) -> String {
     let body = json!({ "name": HIDDEN }).to_string();
     format!(
@@ -33,7 +33,7 @@ fn hidden(server: &Server) -> String {
     )
 }
 
-/// A head up to where further header lines follow. It asks for a verdict and would be answered with 200.
+/// The start of the head of a valid verification, to which a test adds further header lines.
 fn verify_head(server: &Server) -> String {
     format!(
         "POST /v1/verify HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
@@ -45,8 +45,8 @@ fn question(server: &Server) -> String {
     json!({ "key": server.secret }).to_string()
 }
 
-/// Sends `bytes` with a hidden request behind them: exactly one answer comes, of one of these statuses, the
-/// connection is closed, and the hidden request was not executed.
+/// Sends `bytes` followed by a hidden request. There must be exactly one answer, with one of these statuses; the server
+/// must close the connection and not execute the hidden request.
 #[track_caller]
 fn check_refused(server: &Server, statuses: &[u16], bytes: impl AsRef<[u8]>) -> Received {
     let bytes = [bytes.as_ref(), hidden(server).as_bytes()].concat();
@@ -66,7 +66,7 @@ fn check_refused(server: &Server, statuses: &[u16], bytes: impl AsRef<[u8]>) -> 
     received
 }
 
-/// At the end of every case: the server lives, and nothing hidden was executed.
+/// Checks at the end of every case that the server is alive and that no hidden request was executed.
 #[track_caller]
 fn check_unharmed(server: &Server) {
     server.assert_alive();

@@ -1,4 +1,4 @@
-//! The process around the connections: signals, a second instance, the Unix socket.
+//! The process: signals, a second instance, the Unix socket, its memory.
 
 use std::fs;
 use std::io::Write;
@@ -16,14 +16,14 @@ use serde_json::json;
 use super::{check_unharmed, question, verify_head};
 use crate::support::{Server, executable, fresh_folder};
 
-/// The user who owns nothing.
+/// An unprivileged user who owns no files.
 const NOBODY: u32 = 65534;
 
-/// A connection on which nothing comes for so long may be closed by a server that ends, without a word.
+/// A server that shuts down may close a connection without an answer if no request arrives on it for this time.
 const SOON: Duration = Duration::from_millis(250);
 
-/// Asks on one connection until the server says that it was the last answer. `false` if a request had no answer that
-/// came soon after the one before.
+/// Sends requests on one connection until an answer announces the end of the connection. Returns `false` if a request
+/// had no answer although it came soon after the previous one.
 fn ask_until_told_to_stop(server: &Server, is_running: &AtomicBool) -> bool {
     let body = question(server);
     let request = format!(
@@ -48,7 +48,7 @@ fn ask_until_told_to_stop(server: &Server, is_running: &AtomicBool) -> bool {
     }
 }
 
-/// Whose the files in /proc are of a program that waits for its input, and its limit of core dumps.
+/// The owner of the files in /proc of a program that waits for its input, and its limit of core dumps.
 fn seen_from_outside(program: &Path) -> (u32, String) {
     let mut command = Command::new(program);
     command
@@ -61,7 +61,7 @@ fn seen_from_outside(program: &Path) -> (u32, String) {
     }
     let mut child = command.spawn().unwrap();
     let folder = PathBuf::from(format!("/proc/{}", child.id()));
-    // Until it has come so far that it reads.
+    // Waits until the program reads its input.
     let is_waiting =
         || fs::read_to_string(folder.join("wchan")).is_ok_and(|at| at.contains("pipe"));
     let began = Instant::now();
@@ -82,7 +82,7 @@ fn seen_from_outside(program: &Path) -> (u32, String) {
 // finding L4
 #[test]
 fn the_memory_of_every_command_is_closed_to_its_user_and_to_core_dumps() {
-    // Where any user may run it.
+    // A copy in a folder from which any user may run it.
     let program = std::env::temp_dir().join(format!("latchkey-closed-{}", std::process::id()));
     fs::copy(env!("CARGO_BIN_EXE_latchkey"), &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

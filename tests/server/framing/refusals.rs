@@ -1,5 +1,5 @@
-//! What a refused request is answered: alike however it arrives and whatever came before, and nothing that is more than
-//! its client may be sent.
+//! The answers to refused requests: they do not depend on how a request arrives or on what came before it, and never
+//! contain more than their client may receive.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{check_unharmed, question, verify_head};
 use crate::support::{Received, Server};
 
-/// What an answer says, without its date and its id.
+/// The parts of an answer that do not vary: all but its date and its request id.
 fn words(received: &Received) -> String {
     let text = received.text();
     let value = |name: &str| {
@@ -19,7 +19,7 @@ fn words(received: &Received) -> String {
     text.replace(&id, "ID").replace(&date, "DATE")
 }
 
-/// Sends `bytes` in pieces of this many bytes.
+/// Sends `bytes` in pieces of this size.
 fn in_pieces(server: &Server, bytes: &[u8], piece: usize) -> Received {
     let mut connection = server.tcp().connect();
     for part in bytes.chunks(piece) {
@@ -119,7 +119,7 @@ fn a_request_that_asks_for_another_protocol_is_treated_like_any_other() {
         );
         let received = server.raw(format!("{good}BAD\r\n\r\n"));
         assert_eq!(received.statuses(), [200, 400], "{good}");
-        // The answer reaches a client that is still sending.
+        // A client that is still sending receives the answer.
         let large = format!(
             "{head}{upgrade}Content-Length: 600000\r\n\r\n{}",
             "x".repeat(600_000)

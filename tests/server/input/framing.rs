@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, of another type, or too long.
+//! Bodies that are not JSON, have another content type, or are too long.
 
 use serde_json::json;
 

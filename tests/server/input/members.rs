@@ -1,4 +1,4 @@
-//! Every member of every body.
+//! Every member of every request body.
 
 use serde_json::json;
 
@@ -92,7 +92,7 @@ fn members_that_are_needed_are_named() {
     }
 }
 
-/// Times are taken with any offset and told in UTC. attacks 148, 241
+/// Times may have any offset and are returned in UTC. attacks 148, 241
 #[test]
 fn times_are_normalised() {
     let (server, _) = routes();

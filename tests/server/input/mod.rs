@@ -1,4 +1,4 @@
-//! Bad input: refused with the member's name, and without any effect.
+//! Invalid input: it is refused with the name of the member, and without any effect.
 
 mod framing;
 mod members;
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, User};
 
-/// One route that takes a body.
+/// One route that accepts a body.
 struct Route {
     method: &'static str,
     path: String,
-    /// A body that would be accepted.
+    /// A body that is valid.
     good: Value,
     members: Vec<(&'static str, values::Kind)>,
 }
 
-/// A server with one of everything, and every route of it that takes a JSON body.
+/// A server with one object of each kind, and all its routes that accept a JSON body.
 fn routes() -> (Server, Vec<Route>) {
     use values::Kind::*;
     let server = Server::start();
@@ -145,7 +145,8 @@ fn routes() -> (Server, Vec<Route>) {
     (server, routes.collect())
 }
 
-/// All that a request could have changed, and the newest event of the audit log. Asking is use of the key that asks.
+/// Everything that a request could have changed, and the newest event of the audit log. These reads count as use of the
+/// key that makes them.
 fn state(admin: &User) -> Vec<Value> {
     let lists = [
         "/v1/keys?limit=500",

@@ -47,7 +47,7 @@ fn unknown_paths_are_404_and_other_methods_405_with_what_is_allowed() {
         ("/v1/usage", "GET, HEAD"),
     ] {
         for method in ["PROPFIND", "OPTIONS", "LOCK"] {
-            // Asked without a credential: what exists is in the documentation anyway.
+            // Sent without a credential: the documentation lists the existing routes anyway.
             let response = server.anonymous().call(method, path, None);
             assert_eq!(
                 response.header("allow"),
@@ -62,7 +62,7 @@ fn unknown_paths_are_404_and_other_methods_405_with_what_is_allowed() {
     assert!(head.body.is_empty());
 }
 
-/// attacks 189: metadata is kept and told; nothing is looked for in it.
+/// attacks 189: metadata is stored and returned, but no list can be filtered by it.
 #[test]
 fn no_list_looks_into_metadata() {
     let server = Server::start();

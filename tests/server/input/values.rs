@@ -1,8 +1,8 @@
-//! What each kind of member refuses, and where in it the fault is.
+//! The invalid values of each kind of member, and the position of the fault in them.
 
 use serde_json::{Value, json};
 
-/// What a member may hold.
+/// The kind of a member.
 #[derive(Clone, Copy)]
 pub enum Kind {
     Address,
@@ -22,7 +22,7 @@ pub enum Kind {
     Objects,
     Operations,
     Password,
-    /// The name of something that must be there.
+    /// The name of an object that must exist.
     Place,
     Positive,
     Prefix,
@@ -34,12 +34,12 @@ pub enum Kind {
     Text,
     Time,
     UserName,
-    /// One of a few.
+    /// One of a few words.
     Word,
     Words,
 }
 
-/// Values that are refused, each with the rest of the member's name: `[0]`, `.limit` or nothing.
+/// Invalid values, each with the rest of the member's name in the error: `[0]`, `.limit` or nothing.
 pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
     use Kind::*;
     match kind {

@@ -1,4 +1,4 @@
-//! Backups: whole, while the server works, and never a half one. Attacks 208, 225, 232, promise P8.
+//! Backups: complete, made while the server works, and never half written. Attacks 208, 225, 232, promise P8.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -51,7 +51,8 @@ fn a_backup_is_a_private_file_and_replaces_nothing() {
     });
 }
 
-/// As under systemd, where the server may write to its own folder alone: `/proc/self` is another place for each process.
+/// Simulates systemd, under which the server may write only to its own folder: `/proc/self` is a different path for
+/// each process.
 #[test]
 fn a_backup_lands_where_the_command_says_even_if_the_server_cannot_write_there() {
     let server = Server::start();
@@ -151,7 +152,7 @@ fn a_backup_under_load_holds_all_that_was_acknowledged_before() {
     });
 }
 
-/// Backups that are asked for at the same moment would have the same name.
+/// Backups that are requested at the same moment could get the same name.
 #[test]
 fn of_backups_at_once_each_that_is_told_of_is_whole() {
     let server = Server::start();
@@ -186,7 +187,7 @@ fn of_backups_at_once_each_that_is_told_of_is_whole() {
     );
 }
 
-/// The backup is whole by itself and has the key.
+/// Checks that the backup is a complete database and contains the key.
 #[track_caller]
 fn check_holds(backup: &str, key: &Issued) {
     let folder = fresh_folder();
@@ -211,7 +212,7 @@ fn backups_come_by_themselves_and_the_oldest_go() {
         let name = format!("scheduled-2020010{day}T000000Z.db");
         fs::write(folder.join(name), "old").unwrap();
     }
-    // Made on a day when the clock was wrong: it is no reason to make no other one for so long.
+    // A backup from a day when the clock was wrong: it must not prevent new backups until that date.
     fs::write(folder.join("scheduled-29900101T000000Z.db"), "wrong").unwrap();
     server.stop();
     let mut server = server.with_args(&["--backup-every", "1h", "--backup-keep", "3"]);
@@ -259,7 +260,7 @@ fn a_scheduled_backup_that_fails_is_counted_and_told() {
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(told.stdout.contains("failed   backups"), "{told:?}");
     assert!(told.stdout.contains("scheduled one failed"), "{told:?}");
-    // Asked for by hand it fails as well, and is counted as well; then the folder is free again.
+    // A backup on request fails as well, and is counted as well; then the folder is writable again.
     server.admin().post("/v1/backups", json!({})).expect(503);
     assert_eq!(metric(&server, "latchkey_backup_failures_total"), 2.0);
     fs::remove_file(&folder).unwrap();
@@ -303,7 +304,7 @@ fn a_backup_that_is_killed_at_any_step_leaves_none_or_a_whole_one() {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// A file that is gone is open still, and can be saved.
+/// A deleted database file is still open in the server, and can be backed up.
 #[test]
 fn a_database_that_was_deleted_can_be_saved() {
     let mut server = Server::start();

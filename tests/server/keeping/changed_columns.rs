@@ -1,5 +1,5 @@
-//! Whatever column of a sealed table somebody changes past the server, nothing is open that hangs on it: after a start
-//! and after a restore. Attacks 139, 195, 206.
+//! If any column of a sealed table is changed outside the server, nothing that depends on it grants access: after a
+//! start and after a restore. Attacks 139, 195, 206.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::command_line::Line;
 use crate::support::{Issued, PASSWORD, Server, User, code};
 use crate::vspc::second_factor::register;
 
-/// Tables without seals, and why a changed row opens nothing there.
+/// Tables without seals, and why a changed row grants nothing there.
 const UNSEALED: &[(&str, &str)] = &[
     (
         "audit_checkpoint",
@@ -61,15 +61,15 @@ const UNSEALED: &[(&str, &str)] = &[
     ("usage_totals", "counters that nothing is decided by"),
 ];
 
-/// Something that works, and the row that it hangs on.
+/// Something that works only if its row is unchanged.
 enum Hangs {
     /// A key is VALID.
     Key(String),
     /// A key of a catalog is VALID for an operation of it.
     Catalog(String),
-    /// The user signs in; with a code if there is a secret of codes.
+    /// The user signs in; with a one-time code if there is a secret for codes.
     User(String, Option<String>),
-    /// The token is good.
+    /// The access token is accepted.
     Session(String),
     /// The refresh token can be exchanged.
     RefreshToken(String),
@@ -78,12 +78,12 @@ enum Hangs {
 struct Instance {
     table: String,
     column: String,
-    /// Finds the row: a column and its value.
+    /// Identifies the row: a column and its value.
     row: (&'static str, String),
     hangs: Hangs,
 }
 
-/// A server with an instance for each column of each sealed table, and one of each kind that nobody touches.
+/// A server with one instance for each column of each sealed table, and one unchanged instance for each table.
 struct World {
     server: Server,
     instances: Vec<Instance>,
@@ -160,7 +160,7 @@ impl World {
         world
     }
 
-    /// A thing with a row of this table, and what hangs on it.
+    /// Creates an object with a row in this table, and returns the row and what depends on it.
     fn made(&self, table: &str, number: usize) -> ((&'static str, String), Hangs) {
         let admin = self.server.admin();
         let name = format!("n{number}");
@@ -283,9 +283,9 @@ impl World {
         }
     }
 
-    /// Changes each instance's column in the database of a stopped server, whatever the schema says of its values; or in
-    /// a backup, as far as the schema lets it: the others are refused as damaged. Returns how many were changed; those
-    /// that were not are forgotten.
+    /// Changes the column of each instance in the database of a stopped server, without the checks of the schema; or in
+    /// a backup, where the schema applies, because a backup that violates it is refused as damaged. Returns how many
+    /// instances were changed; the others are dropped.
     fn change_all(&mut self, file: &Path, lenient: bool) -> usize {
         let database = Connection::open(file).unwrap();
         let pragmas = match lenient {
@@ -311,7 +311,7 @@ impl World {
         self.instances.len()
     }
 
-    /// Names the columns whose change has closed nothing.
+    /// Fails with the names of the columns whose change has not disabled anything.
     #[track_caller]
     fn check(&self, counts: impl Fn(&Hangs) -> bool) {
         let open: Vec<String> = self
@@ -335,7 +335,7 @@ impl World {
     }
 }
 
-/// Another value that the column could have.
+/// Another value that the column could contain.
 fn other(database: &Connection, table: &str, column: &str, now: Cell) -> Cell {
     let text = |text: &str| Cell::Text(text.to_owned());
     let lone = |sql: &str| {
@@ -394,7 +394,7 @@ fn after_a_start_nothing_is_open_that_hangs_on_a_changed_column() {
     world.server.restart();
     world.check(|_| true);
     Line::of(&world.server).ok(&["audit", "verify"]);
-    // Whatever was closed stays closed.
+    // Everything that was disabled stays disabled.
     world.server.restart();
     world.check(|hangs| !matches!(hangs, Hangs::RefreshToken(_) | Hangs::User(_, Some(_))));
 }
@@ -407,6 +407,6 @@ fn after_a_restore_nothing_is_open_that_hangs_on_a_changed_column() {
     assert!(changed > 70, "{changed}");
     restore(&mut world.server, &backup, &["--keep-uses"]);
     world.server.restart();
-    // Sessions end with a restore.
+    // A restore ends all sessions.
     world.check(|hangs| !matches!(hangs, Hangs::RefreshToken(_) | Hangs::Session(_)));
 }

@@ -1,5 +1,5 @@
-//! What somebody has changed past the server is closed, named, and opens again once it is accepted; older rows are
-//! found out; and what the server does itself fits its seal. Attacks 139, 195, 206.
+//! An object that was changed outside the server is disabled, reported, and enabled again only after it was accepted;
+//! old copies of rows are detected; and the server's own changes match their seals. Attacks 139, 195, 206.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::command_line::Line;
 use crate::support::{Issued, PASSWORD, Server, fresh_folder};
 
-/// Runs statements on the database of a server that is stopped.
+/// Runs SQL statements on the database, outside the server.
 #[track_caller]
 fn change(data: &Path, sql: &str) {
     let database = Connection::open(data.join("latchkey.db")).unwrap();
@@ -87,7 +87,7 @@ fn what_was_closed_is_named_and_opens_again_once_it_is_accepted() {
     let events = line.ok(&["audit", "list", "--action", "key.tampered", "--json"]);
     assert!(events.contains(&key.id), "{events}");
 
-    // Nobody opens it again from elsewhere, or issues keys of such a policy.
+    // A caller over the network cannot enable the objects again, or issue keys of such a policy.
     let enable = format!("/v1/keys/{}/enable", key.id);
     let refused = admin.post(&enable, json!({})).expect(409).text();
     assert!(refused.contains("doctor accept key"), "{refused}");
@@ -170,7 +170,7 @@ fn an_older_key_with_its_older_seal_and_older_uses_are_closed() {
     }
 }
 
-/// What was changed while the server runs is found at the next sign-in, use or change of it.
+/// A change outside a running server is detected at the next sign-in, use or change of the object.
 #[test]
 fn what_is_changed_past_a_running_server_lets_nobody_in() {
     let server = Server::start();
@@ -196,13 +196,13 @@ fn what_is_changed_past_a_running_server_lets_nobody_in() {
     server.anonymous().post("/v1/sessions", session).expect(401);
     server.anonymous().signed_in("alice", PASSWORD);
     assert_ne!(admin.verdict(&counted.secret), "VALID");
-    // A change of the same thing does not make it good.
+    // A later change of the same object through the server does not repair it.
     admin.edit(&moved.id, json!({ "name": "n" }));
     assert_eq!(admin.verdict(&moved.secret), "DISABLED");
     assert_eq!(admin.key(&moved.id)["enabled"], false);
 }
 
-/// Of two policies one is changed past the server; a change of the other does not bring that into force.
+/// One of two policies is changed outside the server; a change of the other policy must not activate that change.
 #[test]
 fn a_change_of_one_policy_brings_no_other_one_into_force() {
     let server = Server::start();
@@ -220,7 +220,7 @@ fn a_change_of_one_policy_brings_no_other_one_into_force() {
         &server.data,
         "UPDATE policies SET tied_to = 'workspace' WHERE name = 'one'",
     );
-    // This drops sealed copies, which are part of what is sealed of a key.
+    // This change deletes the sealed copies of secrets, which belong to the sealed content of a key.
     admin
         .patch("/v1/policies/two", json!({ "secret_shown": "once" }))
         .expect(200);
@@ -230,7 +230,7 @@ fn a_change_of_one_policy_brings_no_other_one_into_force() {
     assert_eq!(server.admin().verdict(&sealed.secret), "VALID");
 }
 
-/// A workspace that was moved below another one is out of the reach of whoever manages that.
+/// A user who manages a workspace gets no access to another workspace that was moved below it outside the server.
 #[test]
 fn a_workspace_that_was_moved_goes_back_to_its_parent() {
     let mut server = Server::start();
@@ -254,7 +254,7 @@ fn a_workspace_that_was_moved_goes_back_to_its_parent() {
     assert_eq!(server.admin().verdict(&key.secret), "VALID");
 }
 
-/// Ordinary work leaves no row that does not fit its seal.
+/// The server's own changes leave no row that does not match its seal.
 #[test]
 fn whatever_the_server_does_itself_fits_its_seal() {
     let mut server = Server::start();

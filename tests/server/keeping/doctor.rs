@@ -16,7 +16,7 @@ fn doctor(line: &Line) -> (Ran, Value) {
     (ran, told)
 }
 
-/// The findings of one check.
+/// The result of one check.
 #[track_caller]
 fn finding<'a>(told: &'a Value, name: &str) -> &'a Value {
     let checks = told["checks"].as_array().unwrap();
@@ -110,7 +110,7 @@ fn rows_that_were_changed_past_the_server_are_named() {
     }
 }
 
-/// Runs statements on the database of a server that is stopped.
+/// Runs SQL statements on the database, outside the server.
 #[track_caller]
 fn tamper(data: &Path, sql: &str) {
     let database = Connection::open(data.join("latchkey.db")).unwrap();
@@ -120,7 +120,7 @@ fn tamper(data: &Path, sql: &str) {
         .unwrap_or_else(|err| panic!("{sql}: {err}"));
 }
 
-/// What is changed and put back again leaves no trace; nothing else is named meanwhile.
+/// A change that was undone leaves no trace, and no other row is reported meanwhile.
 // attacks 139, 206
 #[test]
 fn whoever_changes_users_workspaces_policies_or_catalogs_past_the_server_is_found_out() {
@@ -191,7 +191,7 @@ fn whoever_changes_users_workspaces_policies_or_catalogs_past_the_server_is_foun
         fs::copy(&kept, server.data.join("latchkey.db")).unwrap();
     }
     assert_eq!(doctor(&line).0.code, Some(0));
-    // A name that nobody has checked moves no cursor.
+    // An unchecked name in the database cannot move the cursor.
     tamper(
         &server.data,
         "UPDATE users SET user_name = 'x' || char(27) || '[2j' WHERE user_name = 'alice'",
@@ -256,7 +256,7 @@ fn a_session_that_was_given_to_somebody_else_is_named() {
     }
 }
 
-/// What a repeated or an overtaken change leaves behind is no difference.
+/// The traces of a repeated change, or of one that another change has overtaken, are not reported.
 #[test]
 fn a_user_who_was_disabled_twice_or_deleted_while_signed_in_is_no_finding() {
     let mut server = Server::start();
@@ -283,7 +283,7 @@ fn a_user_who_was_disabled_twice_or_deleted_while_signed_in_is_no_finding() {
     check(&Line::at(&server.data));
 }
 
-/// A change by the server seals the row anew. What had been changed past it before is then an event.
+/// A change by the server seals the row again. The earlier change outside the server is recorded as an event.
 #[test]
 fn a_later_change_does_not_make_tampering_good() {
     let mut server = Server::start();
@@ -336,7 +336,7 @@ fn a_row_that_was_planted_is_named() {
 fn each_fault_is_told_with_what_to_do() {
     let mut server = Server::start();
     let data = server.data.clone();
-    // A certificate is public; whoever could change it would be named.
+    // A certificate is public, but doctor would report that other users can change it.
     Line::at(&data).ok(&["tls", "self-signed"]);
     assert_eq!(doctor(&Line::at(&data)).0.code, Some(0));
     let certificate = data.join("tls-certificate.pem");
@@ -362,7 +362,7 @@ fn each_fault_is_told_with_what_to_do() {
     check_failed(&data, "writing", "deleted or replaced");
     fs::rename(data.join("elsewhere"), data.join("latchkey.db")).unwrap();
 
-    // While the server runs, memory and rows are compared.
+    // If the server runs, memory and database rows are compared.
     server.admin().person("alice", "member", "root");
     server.admin().workspace("emea", "root");
     let catalog = json!({ "scopes": [{ "name": "a:read" }], "operations": [] });
@@ -441,7 +441,7 @@ fn a_support_bundle_holds_no_secret_no_digest_and_no_name() {
             .anonymous()
             .bearer(hidden.last().unwrap())
             .get("/v1/keys");
-        // What a client names may be a secret.
+        // A client may send a secret in a place where a name is expected.
         admin.get(&format!("/v1/keys/{}", hidden[hidden.len() - 1]));
     }
     for name in ["pepper", "sealing-key"] {
@@ -466,7 +466,7 @@ fn a_support_bundle_holds_no_secret_no_digest_and_no_name() {
         text
     };
     check(&server, &hidden);
-    // A finding that names a user does so on this machine alone.
+    // A result that names a user appears only on this machine, not in the bundle.
     tamper(
         &server.data,
         "UPDATE users SET email = 'x@y' WHERE user_name = 'alicia'",
@@ -475,7 +475,7 @@ fn a_support_bundle_holds_no_secret_no_digest_and_no_name() {
     check(&server, &hidden);
     server.stop();
     let text = check(&server, &hidden);
-    // Digests of secrets and passwords, sealed copies and seals of the log.
+    // The bundle contains no digest of a secret or a password, no sealed copy and no seal of the log.
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
     let mut digests = 0;
     for sql in [

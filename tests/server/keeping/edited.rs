@@ -1,4 +1,4 @@
-//! A backup that somebody has edited. Attacks 195, 206.
+//! A backup that was edited outside the server. Attacks 195, 206.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -7,7 +7,8 @@ use super::restore::{back_up, restore};
 use crate::command_line::Line;
 use crate::support::Server;
 
-/// A backup lies somewhere for months. What somebody changed in it is closed like what was changed since.
+/// Backups are stored for months. Objects that were edited in a backup are disabled, like objects that were changed
+/// since the backup.
 #[test]
 fn whoever_edits_a_backup_lets_nobody_in() {
     let mut server = Server::start();
@@ -47,7 +48,7 @@ fn whoever_edits_a_backup_lets_nobody_in() {
     assert_eq!(admin.key(&on.id)["enabled"], true);
     let shop = admin.get("/v1/catalogs/shop").expect(200).json();
     assert_eq!(shop["scopes"], json!([]), "{shop}");
-    // What it came from is an event.
+    // An event records why the object was disabled.
     Line::of(&server).ok(&["audit", "verify"]);
     let events = Line::of(&server).ok(&["audit", "list", "--action", "user.tampered"]);
     assert!(events.contains("user.tampered"), "{events}");

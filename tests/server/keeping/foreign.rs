@@ -1,5 +1,5 @@
-//! Tables of other programs in the database: they are left out of backups and restores, and named. What could change what
-//! Latchkey does is refused at the backup already.
+//! Tables of other programs in the database: backups and restores leave them out and name them. If such a table or
+//! another object could change the behaviour of Latchkey, the backup is refused.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::command_line::Line;
 use crate::support::{Server, fresh_folder};
 
-/// What Litestream, `ANALYZE` and an administrator leave behind.
+/// The tables of Litestream, of `ANALYZE`, and of an administrator.
 const HARMLESS: &str = "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
     CREATE TABLE _litestream_lock (id INTEGER);
     INSERT INTO _litestream_seq VALUES (1, 42);
@@ -66,7 +66,7 @@ fn tables_of_other_programs_are_left_out_of_a_backup_that_can_be_restored() {
             "{ran:?}"
         );
     }
-    // Neither their tables nor what was in them.
+    // The backup contains neither their tables nor the content of these.
     let bytes = fs::read(&file).unwrap();
     let holds = |text: &str| {
         bytes
@@ -75,7 +75,7 @@ fn tables_of_other_programs_are_left_out_of_a_backup_that_can_be_restored() {
     };
     assert!(!holds("litestream") && !holds("a secret note"));
 
-    // doctor names them, and its advice works.
+    // Doctor names the tables, and its advice works.
     let told = check(&doctor(&line, 0), "schema");
     assert_eq!(told["finding"], "warning");
     let advice = told["advice"].as_str().unwrap();
@@ -83,7 +83,8 @@ fn tables_of_other_programs_are_left_out_of_a_backup_that_can_be_restored() {
     for name in NAMES {
         assert!(told["text"].as_str().unwrap().contains(name), "{told}");
     }
-    // The server goes on with them through a restart, and an older backup that has them can be restored.
+    // The server keeps working with these tables after a restart, and an older backup that contains them can be
+    // restored.
     server.stop();
     server.restart();
     server.stop();
@@ -165,7 +166,7 @@ fn what_could_change_the_server_stops_a_backup_and_doctor_says_how_to_remove_it(
     let _ = fs::remove_dir_all(folder);
 }
 
-/// What a restore would refuse is no backup, by whomever it is made.
+/// Every way to make a backup refuses a database that a restore would refuse.
 #[test]
 fn a_backup_that_a_restore_would_refuse_is_not_made() {
     let mut server = Server::start();

@@ -1,4 +1,4 @@
-//! A full disk and what must not end halfway on it. A small file system in memory, where one can be mounted.
+//! A full disk, on which no operation may stop halfway. Uses a small file system in memory, where mounting is allowed.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn a_deletion_on_a_full_disk_is_refused_whole_and_mends_without_a_restart() {
     let before = std::fs::metadata(server.data.join("tombstones"))
         .unwrap()
         .len();
-    // Big enough to need room each time, so that the log cannot take it in passing.
+    // Large enough to need new space each time, so that it never fits into the rest of the write-ahead log.
     let note = json!({ "metadata": { "x": "y".repeat(3000) } });
     let mut refused = 0;
     for _ in 0..40 {
@@ -56,7 +56,7 @@ fn a_deletion_on_a_full_disk_is_refused_whole_and_mends_without_a_restart() {
     let told = line.run(&["doctor"]);
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(told.stdout.contains("failed   writing"), "{told:?}");
-    // A backup to the full disk leaves nothing.
+    // A backup to the full disk leaves no file.
     let full = disk.0.join("full.db");
     let failed = line.run(&["backup", full.to_str().unwrap()]);
     assert_eq!(failed.code, Some(1), "{failed:?}");

@@ -1,18 +1,18 @@
-//! A command that is killed before its n-th step, for every n. The command runs with `killed.c` before its C library.
+//! Kills a command before its n-th step, for every n. The command runs with `killed.c` loaded before its C library.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::support::fresh_folder;
 
-/// More steps than any command takes.
+/// More steps than any command needs.
 const STEPS_MAX: u32 = 5_000;
 
-/// See the heading.
+/// The compiled `killed.c`.
 pub struct Killer(PathBuf);
 
 impl Killer {
-    /// `None` if nothing can be compiled here.
+    /// `None` if there is no C compiler.
     pub fn build() -> Option<Killer> {
         let library = fresh_folder().join("killed.so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/keeping/killed.c");
@@ -26,8 +26,9 @@ impl Killer {
             .then_some(Killer(library))
     }
 
-    /// Runs what `prepare` sets up, killed before the first step, the second and so on, until it comes to its end;
-    /// `check` sees each end. Of many steps, every `stride`-th counts. Returns the number of steps.
+    /// Runs the command from `prepare` repeatedly: the first run is killed before the first step, the next before the
+    /// second, and so on, until the command completes; `check` runs after each of them. With a `stride`, only every
+    /// `stride`-th step counts. Returns the number of steps.
     pub fn each_step(
         &self,
         stride: u32,

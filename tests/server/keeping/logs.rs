@@ -1,4 +1,4 @@
-//! Logs: one JSON object a line, no secret, and no flood. Attacks 201, 202, 210.
+//! Logs: one JSON object on each line, no secrets, and no flood of lines. Attacks 201, 202, 210.
 
 use std::fs;
 use std::time::{Duration, Instant};

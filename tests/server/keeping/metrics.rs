@@ -1,4 +1,4 @@
-//! `GET /metrics`: what it tells, and whom. Attacks 132.
+//! `GET /metrics`: its content, and who may read it. Attacks 132.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ fn verdicts_keys_and_commits_are_counted() {
         .expect(200);
     assert_eq!(server.anonymous().verdict(&key.secret), "DISABLED");
 
-    // Callers of the API present secrets too.
+    // The secrets of the callers of this API are verified and counted, too.
     assert!(metric(&server, "latchkey_verdicts_total{code=\"VALID\"}") >= 7.0);
     assert_eq!(
         metric(&server, "latchkey_verdicts_total{code=\"MALFORMED\"}"),
@@ -81,7 +81,8 @@ fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {
     assert_eq!(server.anonymous().post("/metrics", json!({})).status, 405);
 }
 
-/// A page of elsewhere whose name leads to this machine reads nothing. Probes say the same word to everybody.
+/// A web page of another site whose host name resolves to this machine cannot read metrics. Probes give the same answer
+/// to every client.
 // attacks 167
 #[test]
 fn a_rebound_name_reads_no_figures() {
@@ -99,7 +100,7 @@ fn a_rebound_name_reads_no_figures() {
     for host in ["localhost", &own, "keys.example"] {
         assert_eq!(asks("/metrics", host, ""), [200], "{host}");
     }
-    // No browser has a credential for the name of somebody else.
+    // No browser has a credential for such a host name.
     let credential = format!("Authorization: Bearer {}\r\n", server.management_key);
     assert_eq!(asks("/metrics", "evil.example", &credential), [200]);
     for path in ["/healthz", "/readyz"] {
@@ -116,7 +117,7 @@ fn an_address_for_figures_serves_nothing_else() {
     let any_name = b"GET /metrics HTTP/1.1\r\nHost: scraped.example\r\n\r\n";
     let named = Address::Tcp(address).raw(any_name, Duration::from_secs(5));
     assert_eq!(named.statuses(), [200]);
-    // Whoever comes through a proxy may read there too: the address is for that.
+    // Clients behind a proxy may read metrics at this address, too.
     there
         .clone()
         .with("Via", "1.1 proxy")
@@ -130,7 +131,7 @@ fn an_address_for_figures_serves_nothing_else() {
     server.admin().get("/metrics").expect(200);
 }
 
-/// No client can make a series of its own.
+/// Requests cannot create new series.
 #[test]
 fn the_series_are_always_the_same() {
     let server = Server::start();

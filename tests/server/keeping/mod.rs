@@ -1,4 +1,4 @@
-//! Looking after a server: figures, logs, a database that vanishes, backups, `doctor`, upgrades.
+//! Operation of a server: metrics, logs, a database that vanishes, backups, `doctor`, upgrades.
 
 mod backup;
 mod changed_columns;
@@ -17,7 +17,7 @@ mod vanished;
 
 use crate::support::Server;
 
-/// The value of a metric without labels, or of one series as it stands in the text.
+/// The value of a metric without labels, or of one series, which is written as in the text.
 #[track_caller]
 fn metric(server: &Server, series: &str) -> f64 {
     let text = server.anonymous().get("/metrics").expect(200).text();

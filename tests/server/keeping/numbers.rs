@@ -1,4 +1,4 @@
-//! Numbers of keys, users and workspaces are given once, whatever becomes of the database.
+//! The numbers of keys, users and workspaces are never used twice, even if the database is lost or replaced.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use serde_json::json;
 use crate::command_line::Line;
 use crate::support::Server;
 
-/// The greatest number of a table's rows. The server must not run: closing the file would drop its locks.
+/// The largest number in a table. The server must be stopped, because closing the file would release its locks.
 fn latest(server: &Server, table: &str) -> i64 {
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
     let sql = format!("SELECT max(number) FROM {table}");
     database.query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
-/// A key, a user and a workspace more.
+/// Creates one key, one user and one workspace.
 fn make(server: &Server, name: &str) {
     let admin = server.admin();
     admin.issue(json!({ "name": name }));
@@ -63,7 +63,7 @@ fn no_number_is_given_twice_after_a_crash_or_when_an_older_copy_is_put_in_place(
         let _ = fs::remove_file(server.data.join(format!("latchkey.db{suffix}")));
     }
     fs::write(server.data.join("latchkey.db"), copy).unwrap();
-    // Nothing has ended since the copy was made, so only the numbers tell that it is one.
+    // Nothing has ended since the copy was made, so only the numbers show that the database is a copy.
     server.restart();
     make(&server, "after");
     server.stop();

@@ -1,4 +1,5 @@
-//! Restoring: only what is wholly a backup of this server, and nobody gets in who was shut out. Attacks 195, 212, 221.
+//! Restore: it accepts only a complete backup of this server, and gives back no access that was withdrawn.
+//! Attacks 195, 212, 221.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub fn back_up(server: &Server) -> PathBuf {
     PathBuf::from(made["file"].as_str().unwrap())
 }
 
-/// Stops the server and restores; what the command says.
+/// Stops the server, restores, and returns the output of the command.
 #[track_caller]
 pub fn restore(server: &mut Server, backup: &Path, more: &[&str]) -> Value {
     server.stop();
@@ -151,7 +152,7 @@ fn nobody_gets_in_again_who_was_shut_out_since_the_backup() {
         json!(["0", "1"]),
         "{event}"
     );
-    // Whoever looks after the server opens again what may be open.
+    // An administrator can enable the objects that may be used again.
     admin
         .post(&format!("{}/enable", path(&narrowed)), json!({}))
         .expect(200);
@@ -170,7 +171,8 @@ fn nobody_gets_in_again_who_was_shut_out_since_the_backup() {
     );
 }
 
-/// A backup that was made after the first restore, and one that was made before it, on what is another history now.
+/// Restores a backup that was made after the first restore, and one that was made before it; the two have different
+/// histories.
 #[test]
 fn a_second_restore_from_another_history_brings_nobody_back_either() {
     let mut server = Server::start();
@@ -207,7 +209,7 @@ fn an_older_copy_put_there_by_hand_is_closed_at_the_next_start() {
     );
 }
 
-/// The file is made again from the audit log, and a line that was cut costs itself at most.
+/// A lost file of tombstones is created again from the audit log, and an incomplete line loses at most itself.
 #[test]
 fn tombstones_survive_a_lost_file_and_a_torn_line() {
     let mut server = Server::start();
@@ -222,7 +224,7 @@ fn tombstones_survive_a_lost_file_and_a_torn_line() {
     server.restart();
     admin.delete(&format!("/v1/keys/{}", other.id)).expect(204);
     server.kill9();
-    // Cut in the middle of the last line, which is a mark.
+    // Cuts the last line, which is a mark, in the middle.
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 9]).unwrap();
     server.restart();
@@ -273,7 +275,7 @@ fn a_new_machine_needs_the_secrets_first() {
     assert!(said.contains("is not known"), "{said}");
     let verified = new.run_with_input(&["key", "verify"], &format!("{}\n", key.secret));
     assert!(verified.stdout.contains("VALID"), "{verified:?}");
-    // Nothing replaces another server's secrets.
+    // The secrets of another server are never overwritten.
     let mut other = Server::start();
     other.stop();
     let refused = Line::of(&other).run_with_input(
@@ -418,7 +420,7 @@ fn a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_new() {
         .delete(&format!("/v1/keys/{}", deleted.id))
         .expect(204);
     let late = admin.issue(json!({ "name": "late" }));
-    // Killed with a log beside the database: the hard case.
+    // Killed with a write-ahead log next to the database, which is the difficult case.
     server.kill9();
     let original = server.data.clone();
     let folder = fresh_folder();

@@ -1,7 +1,7 @@
-//! A data folder of every released schema opens, and everything in it works. Promise P10.
+//! A data folder of every released schema can be opened, and everything in it works. Promise P10.
 //!
-//! That a migration is whole or not at all, also when it is killed, is shown in `src/store/migrations/`; that a
-//! newer database is refused untouched, in `folder::database`.
+//! `src/store/migrations/` tests that a migration is complete or has no effect, also when it is killed;
+//! `folder::database` tests that a newer database is refused and stays unchanged.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -51,7 +51,7 @@ fn every_released_schema_opens_with_all_that_is_in_it() {
     assert!(seen >= 10, "{seen}");
 }
 
-/// A data folder with what a fixture has.
+/// Creates a data folder with the content of a fixture.
 fn data_of(fixture: &Path, folder: &Path) -> PathBuf {
     let data = folder.join("data");
     fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
@@ -62,7 +62,8 @@ fn data_of(fixture: &Path, folder: &Path) -> PathBuf {
     data
 }
 
-/// Sessions and refresh tokens of schema 1 had no seals: one that somebody gave to another user must not be sealed.
+/// Sessions and refresh tokens of schema 1 had no seals, and one that was assigned to another user outside the server
+/// must not be sealed.
 #[test]
 fn whoever_was_signed_in_under_schema_1_signs_in_again() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/1");
@@ -88,13 +89,14 @@ fn whoever_was_signed_in_under_schema_1_signs_in_again() {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// "Everything may be edited" is stored as such: a member that is added later can be edited after an upgrade too.
+/// "Everything may be edited" is stored as such: a member that a later version adds can be edited after an upgrade,
+/// too.
 fn check_migrated(line: &Line) {
     let standard = line.json(&["policy", "show", "standard"]);
     assert_eq!(standard["editable"], serde_json::json!(["*"]));
-    // Nobody has edited it, so it has what a first start gives it now.
+    // No user has edited the policy, so it has the values that a first start sets today.
     assert_eq!(standard["keys_per_owner_max"], 1_000);
-    // Keys that could be rotated may go on rotating themselves; those that could not do not begin to.
+    // Keys that could be rotated may still rotate themselves; keys that could not must not begin to.
     assert_eq!(standard["self_rotation"], "at_once");
     let aware = line.json(&["policy", "show", "aware"]);
     assert_eq!(aware["self_rotation"], "no");

@@ -1,4 +1,4 @@
-//! A database that is deleted or replaced under the running server.
+//! A database that is deleted or replaced while the server runs.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::metric;
 use crate::support::Server;
 
-/// Noticing takes five seconds at most; the rest is for a slow machine that runs all tests at once.
+/// The server notices within five seconds; the rest is a margin for a slow machine that runs all tests at once.
 const NOTICED: Duration = Duration::from_secs(15);
 
 #[track_caller]
@@ -42,7 +42,7 @@ fn a_database_that_was_moved_away_is_noticed_and_welcome_back() {
     let database = server.data.join("latchkey.db");
     let elsewhere = server.data.join("elsewhere");
     fs::rename(&database, &elsewhere).expect("it can be moved");
-    // Not one change is acknowledged from now on.
+    // From now on the server acknowledges no change.
     assert_eq!(issue(&server), 503);
     check_noticed(&server, Instant::now(), "latchkey.db");
 

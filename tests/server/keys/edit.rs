@@ -1,4 +1,4 @@
-//! Editing, the switch, and the end of a key.
+//! Editing, disabling, enabling and deleting a key.
 
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ fn an_edit_judges_the_key_as_it_will_be() {
     assert_eq!(admin.edit(&key.id, moved)["state"], "not_yet_valid");
 }
 
-/// attacks 124: what the server decides cannot be edited.
+/// attacks 124: members that the server computes cannot be edited.
 #[test]
 fn members_that_are_computed_or_for_life_are_unknown_to_an_edit() {
     let server = Server::start();

@@ -1,11 +1,11 @@
-//! Keys that act for their owner: what the owner's roles in force permit, and alike on the server's own routes, in
-//! verdicts and for proxies.
+//! Keys that act for their owner: they may do what the owner's current roles permit, with the same result on the
+//! server's own routes, in verdicts and for proxies.
 
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, User};
 
-/// Every role, and none.
+/// All roles, and no role.
 const ROLES: [&str; 6] = [
     "owner",
     "administrator",
@@ -18,13 +18,13 @@ const ROLES: [&str; 6] = [
 /// A kind of key that acts for its owner.
 struct Kind {
     catalog: &'static str,
-    /// How the secret is sent in `Authorization`.
+    /// The scheme of the secret in `Authorization`.
     scheme: &'static str,
     make: fn(&Server, &str) -> String,
-    /// A route of the server's own that reads, which is an operation of the catalog too.
+    /// A route of the server itself that reads, and is also an operation of the catalog.
     read: (&'static str, &'static str),
     write: (&'static str, &'static str),
-    /// The roles that pass on reading, and writing.
+    /// The roles that allow reading, and those that allow writing.
     reads: &'static [&'static str],
     writes: &'static [&'static str],
 }
@@ -91,7 +91,7 @@ fn set_role(server: &Server, name: &str, role: &str) {
         .expect(200);
 }
 
-/// Whether the key opens a request: on the server's own route, by `/v1/verify`, and for a proxy.
+/// Whether the key opens a request: on the server's own route, in `/v1/verify`, and for a proxy.
 fn opens(
     server: &Server,
     kind: &Kind,
@@ -128,7 +128,8 @@ fn check(kind: &Kind) {
     let server = Server::start();
     for (position, role) in ROLES.into_iter().enumerate() {
         let name = format!("person{position}");
-        // A user without a role, and an auditor, cannot make such a key: it was made when the user had another role.
+        // A user without a role, or an auditor, cannot create such a key, so it is created while the user has another
+        // role.
         let first = match role {
             "" | "auditor" => "member",
             role => role,
@@ -142,7 +143,7 @@ fn check(kind: &Kind) {
         let found = opens(&server, kind, &name, &secret, kind.write);
         assert_eq!(found, expected(kind.writes), "{role:?} writes");
 
-        // A role that was taken away counts on the next request.
+        // A role that was removed has no effect from the next request on.
         set_role(&server, &name, "");
         for request in [kind.read, kind.write] {
             let found = opens(&server, kind, &name, &secret, request);

@@ -1,4 +1,4 @@
-//! Retries: the same Idempotency-Key makes one key, and tells its secret once.
+//! Retries: the same Idempotency-Key creates one key, and only the first answer contains its secret.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn a_retry_answers_with_the_same_key_without_its_secret() {
         other_name.post("/v1/keys", body.clone()).expect(201).json()["key"]["id"],
         first["key"]["id"]
     );
-    // Another caller's name is another name.
+    // Each caller has its own Idempotency-Keys.
     let scopes = json!(["keys:write"]);
     let other = admin.issue(json!({ "name": "m", "catalog": "latchkey", "scopes": scopes }));
     let other = server
@@ -39,7 +39,7 @@ fn a_retry_answers_with_the_same_key_without_its_secret() {
         .with("Idempotency-Key", "order-7");
     let theirs = other.post("/v1/keys", body.clone()).expect(201).json();
     assert!(theirs["secret"].is_string() && theirs["key"]["id"] != first["key"]["id"]);
-    // A refused request is not remembered.
+    // The Idempotency-Key of a refused request can be used again.
     let retried = admin.clone().with("Idempotency-Key", "order-9");
     retried
         .post("/v1/keys", json!({ "name": "" }))

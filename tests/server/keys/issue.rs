@@ -1,4 +1,4 @@
-//! Issuing: what goes in comes out, what is left out has its default, and the secret is told once.
+//! Issuing: the answer contains the members of the request, defaults for the others, and once the secret.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn put_billing(admin: &User) {
     admin.put("/v1/catalogs/billing", catalog).expect(201);
 }
 
-/// Takes the members out that no test can know.
+/// Removes the members whose values a test cannot know.
 fn without_volatile(mut key: Value) -> Value {
     for member in ["id", "hint", "created_at"] {
         let taken = key.as_object_mut().and_then(|key| key.remove(member));
@@ -144,8 +144,8 @@ fn a_secret_has_its_layout_and_only_harmless_prefixes_are_taken() {
     }
 }
 
-/// attacks 198, 199: an id is drawn, and a text like everything that tells things apart; numbers are such that every
-/// client can hold them.
+/// attacks 198, 199: ids are random, and identifiers are texts; numbers are small enough for every client to represent
+/// exactly.
 #[test]
 fn ids_are_drawn_and_texts() {
     let server = Server::start();
@@ -174,7 +174,7 @@ fn ids_are_drawn_and_texts() {
             assert!(value.as_u64().is_none_or(|number| number <= 1 << 53));
         }
     }
-    // A guess is judged like any other id.
+    // A guessed id is treated like any other.
     for guess in ["0000000000", "0000000001", "zzzzzzzzzz"] {
         admin
             .get(&format!("/v1/keys/{guess}"))
@@ -272,7 +272,7 @@ fn credentials_are_read_from_their_headers_alone_and_kinds_are_not_interchangeab
         .clone()
         .with("Cookie", &format!("session={key}; key={key}"));
     cookie.get("/v1/keys").refused(401, "unauthenticated");
-    // attacks 46, 48: two credentials are never one, whichever of them is good.
+    // attacks 46, 48: a request with two credentials is refused, even if one of them is valid.
     let good = format!("Bearer {key}");
     for (first, second) in [
         ("Bearer lk_bad", good.as_str()),
@@ -290,7 +290,7 @@ fn credentials_are_read_from_their_headers_alone_and_kinds_are_not_interchangeab
         .bearer(key)
         .with("X-API-Key", &server.secret);
     both.get("/v1/keys").refused(400, "invalid-request");
-    // An ordinary key and an access token open what they are for, and nothing else.
+    // An ordinary key and an access token are accepted for their own purposes only.
     server
         .bearer(&server.secret)
         .get("/v1/keys")

@@ -1,4 +1,4 @@
-//! Lists of keys: every filter, and pages without gap or repeat.
+//! Lists of keys: every filter, and pages without gaps or repetitions.
 
 use std::collections::BTreeSet;
 
@@ -149,7 +149,7 @@ fn pages_hold_every_key_once() {
                 .expect(200);
             seen.extend(page.ids());
             pages += 1;
-            // A key that comes or goes behind the cursor disturbs nothing.
+            // A key that is created or deleted behind the cursor does not affect the following pages.
             let passing = admin.issue(json!({ "name": "passing" }));
             admin
                 .delete(&format!("/v1/keys/{}", passing.id))

@@ -1,4 +1,4 @@
-//! Metadata is told to services with every verdict: who may set it, and which numbers it can hold.
+//! Metadata is part of every verdict: who may set it, and which numbers it may contain.
 
 use serde_json::{Value, json};
 
@@ -30,10 +30,10 @@ fn metadata_is_set_by_whoever_may_issue_the_key_and_not_by_its_holder() {
         ] {
             alice.patch(&path, edit).refused(403, "forbidden");
         }
-        // What changes nothing, and what only names the key, is hers.
+        // Alice may send unchanged metadata, and may change the name and the description.
         alice.patch(&path, plan("free")).expect(200);
         alice.edit(&key.id, json!({ "name": "mine", "description": "d" }));
-        // Nor through a management key of hers.
+        // Alice cannot change the metadata through a management key of her own, either.
         let tool = json!({ "name": "tool", "catalog": "latchkey", "scopes": ["keys:write"], "workspace": "emea" });
         let tool = server.bearer(&alice.issue(tool).secret);
         tool.patch(&path, plan("gold")).refused(403, "forbidden");
@@ -41,11 +41,11 @@ fn metadata_is_set_by_whoever_may_issue_the_key_and_not_by_its_holder() {
         kim.edit(&key.id, plan("gold"));
         assert_eq!(told(&key.secret), json!({ "plan": "gold" }));
     }
-    // A key that she may issue herself says what she lets it say.
+    // For a key that Alice may issue, she may also set the metadata.
     let own = alice.issue(json!({ "name": "own", "workspace": "emea", "metadata": { "a": 1 } }));
     alice.edit(&own.id, json!({ "metadata": { "a": 2 } }));
     assert_eq!(told(&own.secret), json!({ "a": 2 }));
-    // One that she issued with rights that she has lost since does not.
+    // Kim issued this key with permissions that she has lost since, so she may not change its metadata.
     let scoped =
         json!({ "name": "s", "owner": "kim", "workspace": "emea", "scopes": ["app:read"] });
     let scoped = kim.issue(scoped);
@@ -125,7 +125,7 @@ fn numbers_that_programs_read_differently_are_refused_and_never_altered() {
         let asked: f64 = number.parse().unwrap();
         assert_eq!(answer["metadata"]["a"].as_f64(), Some(asked), "{number}");
     }
-    // As a text anything goes.
+    // As a text, any number is accepted.
     let text = send("PATCH", &path, r#"{"a":"123456789012345678901234567890"}"#);
     assert_eq!(
         text.expect(200).json()["metadata"]["a"],

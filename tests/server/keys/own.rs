@@ -1,4 +1,4 @@
-//! What a key may do with itself: look, and rotate.
+//! What a key may do with itself: read its members, and rotate itself.
 
 use serde_json::json;
 
@@ -30,7 +30,7 @@ fn a_key_sees_itself_without_any_scope() {
         .refused(403, "forbidden");
 }
 
-/// attacks 123: rotating oneself never gives more rights.
+/// attacks 123: a key that rotates itself never gets more rights.
 #[test]
 fn a_key_rotates_itself_and_stays_what_it_is() {
     let server = Server::start();
@@ -95,7 +95,7 @@ fn of_two_rotations_with_one_secret_exactly_one_wins() {
     }
 }
 
-/// finding S10: whoever has found a secret cannot make himself another one unnoticed.
+/// finding S10: an attacker who has found a secret cannot replace it by another one unnoticed.
 #[test]
 fn a_key_rotates_itself_only_as_its_policy_allows() {
     let server = Server::start();
@@ -145,7 +145,7 @@ fn a_key_rotates_itself_only_as_its_policy_allows() {
                 );
             }
         }
-        // An administrator rotates any of them, with any grace.
+        // An administrator can rotate every key, with any grace period.
         let graceful = admin.issue(json!({ "name": "k", "policy": policy }));
         admin.rotate(&graceful.id, json!({ "grace_s": 86_400 }));
         assert_eq!(admin.verdict(&graceful.secret), "VALID");
@@ -159,7 +159,7 @@ fn a_key_rotates_itself_only_as_its_policy_allows() {
     }
 }
 
-/// finding S10: the right to manage keys is no way around it.
+/// finding S10: the permission to manage keys does not bypass this rule.
 #[test]
 fn a_management_key_rotates_itself_under_the_same_rule() {
     let server = Server::start();
@@ -181,7 +181,7 @@ fn a_management_key_rotates_itself_under_the_same_rule() {
         .bearer(&never.secret)
         .post(&path(&never.id), json!({}))
         .refused(403, "forbidden");
-    // Another one's key is another matter.
+    // The rule does not apply to other keys that it manages.
     own.post(&path(&never.id), json!({ "grace_s": 60 }))
         .expect(200);
     own.post(&path(&key.id), json!({})).expect(200);

@@ -1,4 +1,4 @@
-//! Rotation: a new secret in the old place, and exactly when the old one ends.
+//! Rotation: the key gets a new secret, and the old secret ends at an exact time.
 //!
 //! The boundary to the millisecond (attacks 140) is a unit test with a fixed clock: `domain::key::live`.
 
@@ -62,7 +62,7 @@ fn within_the_grace_period_both_secrets_work_and_then_only_the_new_one() {
     std::thread::sleep(Duration::from_millis(4050));
     assert_eq!(admin.verdict(&old.secret), "NOT_FOUND");
     assert_eq!(admin.verdict(&new.secret), "VALID");
-    // The grace is over, so the next rotation may have one again.
+    // The grace period is over, so the next rotation may have one again.
     admin.rotate(&old.id, json!({ "grace_s": 60 }));
 }
 
@@ -138,7 +138,7 @@ fn delete_and_disable_reach_both_secrets_of_a_rotation() {
             assert_eq!(admin.verdict(secret), code);
         }
     }
-    // RFC 7009, section 2: revoking either one ends the key.
+    // RFC 7009, section 2: revoking either secret deletes the key.
     let old = admin.issue(json!({ "name": "k" }));
     let new = admin.rotate(&old.id, json!({ "grace_s": 60 }));
     let form = format!("token={}", old.secret);

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::support::{Server, together};
 
-/// attacks 129: an edit names the members that it changes and leaves the others to whoever else edits.
+/// attacks 129: an edit names the members that it changes, and does not affect members that others edit at the same
+/// time.
 #[test]
 fn edits_of_different_members_at_once_all_hold() {
     let server = Server::start();
@@ -27,7 +28,7 @@ fn edits_of_different_members_at_once_all_hold() {
     }
 }
 
-/// attacks 129: a condition that cannot be checked is not taken for one that holds.
+/// attacks 129: a condition that the server cannot check does not count as true.
 #[test]
 fn an_edit_under_a_condition_is_refused() {
     let server = Server::start();

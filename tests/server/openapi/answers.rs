@@ -1,17 +1,17 @@
-//! The examples of the document, sent to the server, and its answers held against the document.
+//! Sends the examples of the document to the server, and compares the answers with the document.
 
 use super::{Description, Operation, manager};
 use crate::support::{PASSWORD, Server, User};
 use serde_json::{Value, json};
 
-/// The examples' own words, and what there is in their place.
+/// Real values for the id and the secret in the examples.
 struct Cast {
     key: String,
     secret: String,
 }
 
 impl Cast {
-    /// Everything that the examples are about.
+    /// Creates all objects that the examples name.
     fn of(admin: &User) -> Cast {
         let sealed = json!({ "name": "sealed", "secret_shown": "sealed" });
         admin.post("/v1/policies", sealed).expect(201);
@@ -42,7 +42,7 @@ impl Cast {
     }
 }
 
-/// An operation's path and query out of its parameters' examples.
+/// The path and the query of an operation, from the examples of its parameters.
 fn target(description: &Description, operation: &Operation<'_>) -> String {
     let item = &description.0["paths"][operation.path];
     let lists = [&item["parameters"], &operation.value["parameters"]];
@@ -68,7 +68,7 @@ fn target(description: &Description, operation: &Operation<'_>) -> String {
     }
 }
 
-/// The headers of an operation's parameters' examples, but for those that make one request of two.
+/// The headers of an operation, from the examples of its parameters, except for headers that make two requests one.
 fn headers<'a>(
     description: &'a Description,
     operation: &'a Operation<'_>,
@@ -88,7 +88,7 @@ fn the_examples_do_what_they_are_described_to_do() {
     let description = Description::of(&server);
     let mut good = 0;
     let mut all: Vec<Operation<'_>> = description.operations();
-    // Questions first, then changes, then what ends things.
+    // First reads, then changes, then deletions.
     all.sort_by_key(|operation| match operation.method.as_str() {
         "GET" => 0,
         "DELETE" => 2,
@@ -130,7 +130,7 @@ fn the_examples_do_what_they_are_described_to_do() {
     assert!(good > 60, "only {good} examples were answered well");
 }
 
-/// Each operation with nonsense in every place is refused as it is described.
+/// Sends invalid input in every part of each operation; the refusals must match the document.
 #[test]
 fn refusals_are_described_too() {
     let server = Server::start();
@@ -161,7 +161,7 @@ fn refusals_are_described_too() {
                 .call(&operation.method, &path, None),
         ];
         for answer in answers {
-            // A body that nobody reads is no fault but of its length.
+            // A route that does not read its body may only refuse its length.
             if answer.status != 413 || !operation.value["requestBody"].is_null() {
                 description.check(operation.value, &answer);
             }

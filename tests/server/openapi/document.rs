@@ -1,4 +1,4 @@
-//! The document by itself, and what it says of bodies, parameters and credentials.
+//! The document itself, and what it states about bodies, parameters and credentials.
 
 use super::{Description, Operation, manager};
 use crate::support::Server;
@@ -77,7 +77,7 @@ fn bodies_and_parameters_have_examples() {
     }
 }
 
-/// Paths whose parameters stand for nothing: a body is read before it is looked for what it is about.
+/// A path with ids that do not exist: a route reads its body before it looks for the object.
 fn filled(path: &str) -> String {
     path.replace("{id}", "0000000000").replace("{name}", "none")
 }
@@ -90,7 +90,7 @@ fn bodies_are_read_exactly_where_they_are_described() {
         if !operation.path.starts_with("/v1/") {
             continue;
         }
-        // One of its own: some of these end the credential that they come with.
+        // A separate credential for each operation, because some operations end it.
         let admin = manager(&server);
         let body = &operation.value["requestBody"];
         let path = filled(operation.path);
@@ -106,7 +106,7 @@ fn bodies_are_read_exactly_where_they_are_described() {
         let Some(content) = body["content"].get("application/json") else {
             continue;
         };
-        // Every member that is described is one; whatever else may be wrong with a null.
+        // Every member in the document is known to the route, even if it refuses null as its value.
         let schema = description.resolved(&content["schema"]);
         let members = schema["properties"].as_object().into_iter().flatten();
         let nulls: Value = members

@@ -1,6 +1,6 @@
-//! What `/v1/openapi.json` says, held against the running server.
+//! Compares `/v1/openapi.json` with the running server.
 //!
-//! That its operations are those of the route tables is checked in `src/dialects/matrix/described.rs`.
+//! `src/dialects/matrix/described.rs` checks that its operations are those of the route tables.
 
 mod answers;
 mod document;
@@ -10,17 +10,17 @@ use crate::support::{Response, Server, User};
 use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 
-/// The document, and what it needs for being looked at.
+/// The document, as JSON.
 struct Description(Value);
 
-/// One operation with its place.
+/// One operation and its position in the document.
 struct Operation<'a> {
     method: String,
     path: &'a str,
     value: &'a Value,
 }
 
-/// Somebody with a management key of his own.
+/// A user with a separate management key.
 fn manager(server: &Server) -> User {
     let scopes = [
         "keys:write",
@@ -58,7 +58,7 @@ impl Description {
             .collect()
     }
 
-    /// What stands there, or where it points to.
+    /// The value itself, or the target of its reference.
     fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str() {
             Some(pointer) => self.0.pointer(&pointer[1..]).expect(pointer),
@@ -76,7 +76,7 @@ impl Description {
             .unwrap_or_else(|err| panic!("no schema: {err}: {schema}"))
     }
 
-    /// Panics unless the answer is one that the operation is described to give.
+    /// Panics unless the document describes this answer for the operation.
     #[track_caller]
     fn check(&self, operation: &Value, response: &Response) {
         let status = response.status.to_string();

@@ -1,8 +1,8 @@
-//! schemathesis, which makes thousands of requests out of the document, good and bad ones, and holds every answer
-//! against it: no server error, no status, media type, header or body that is not described, nothing accepted that is
-//! described as refused.
+//! schemathesis, which creates thousands of valid and invalid requests from the document, and compares every answer
+//! with it: no server error; no status, media type, header or body that the document does not describe; and no success
+//! where the document describes a refusal.
 //!
-//! Only `dev/test` runs it everywhere. The seed is fixed, and so is how many requests there are.
+//! Only `dev/test` runs it everywhere. The seed is fixed, and so is the number of requests.
 
 use super::Description;
 use crate::support::{PASSWORD, Server, fresh_folder};
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The package and its version; `dev/python` puts it below `target/`.
+/// The package and its version; `dev/python` installs it below `target/`.
 const PACKAGE: &str = "schemathesis==4.32.5";
-/// For all runs together.
+/// The time limit of all runs together.
 const TIME: Duration = Duration::from_secs(240);
 
-/// What ends the credential that it comes with, or is about a key alone.
+/// Routes that end the credential of their caller, or that require a key as the caller.
 const OWN: [&str; 3] = ["/v1/whoami", "/v1/whoami/rotate", "/v1/sessions/current"];
 
 const CONFIG: &str = "
@@ -33,7 +33,7 @@ enabled = false
 expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429]
 ";
 
-/// `None` if it is not installed, which is a failure only where all must run.
+/// `None` if it is not installed, which is a failure only where all tests must run.
 fn program() -> Option<PathBuf> {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("LATCHKEY_TEST_ALL").is_some() {
@@ -61,7 +61,7 @@ fn no_request_gets_an_answer_that_is_not_described() {
     std::fs::write(folder.join("schemathesis.toml"), CONFIG).unwrap();
 
     // The credential of the long run is an access token: no edit of keys or policies can end it, and the last owner
-    // stays. What does end it, and what takes a key, has runs of its own with keys to spend.
+    // cannot be deleted. Routes that do end it, and routes that require a key, have separate runs with separate keys.
     let token = server
         .anonymous()
         .signed_in(&server.owner_user_name, &server.owner_password);
@@ -116,7 +116,7 @@ fn no_request_gets_an_answer_that_is_not_described() {
         println!("schemathesis on {name}:{}", summary.trim_start_matches('='));
         assert!(success, "schemathesis on {name}\n{report}");
     }
-    // The token has lived to the end, and the server is well. No other credential need have.
+    // The token is still valid after all runs, and the server works. The other credentials may have ended.
     token
         .post("/v1/policies", json!({ "name": "afterwards" }))
         .expect(201);
@@ -129,8 +129,8 @@ fn no_request_gets_an_answer_that_is_not_described() {
     let _ = std::fs::remove_dir_all(folder);
 }
 
-/// The document as it is served, but with one way to send a credential, because a request has one; and with examples
-/// of things that are there.
+/// The document as the server sends it, but with only one kind of credential, because a request has one; and with
+/// examples of existing objects.
 fn prepared(server: &Server) -> Value {
     let admin = server.admin();
     admin.workspace("emea", "root");
@@ -162,7 +162,7 @@ fn prepared(server: &Server) -> Value {
     document
 }
 
-/// Whether it succeeded in time, and what it wrote.
+/// Whether the command succeeded in time, and its output.
 fn ended(mut command: Command, folder: &Path, deadline: Instant) -> (bool, String) {
     let path = folder.join("report");
     let file = std::fs::File::create(&path).unwrap();

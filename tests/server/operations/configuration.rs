@@ -1,4 +1,4 @@
-//! Settings from flags, variables and the file: which one holds, and what stops the start.
+//! Settings from flags, variables and the file: which one takes precedence, and which errors prevent the start.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn check_config(file: &Path) -> Command {
     command
 }
 
-/// Runs `check-config` and a start; both must be refused with these words, and nothing is made.
+/// Runs `check-config` and a start; both must be refused with these words, and must create nothing.
 #[track_caller]
 fn check_refused(text: &str, words: &[&str]) {
     let folder = fresh_folder();
@@ -151,7 +151,7 @@ fn a_variable_that_nothing_reads_stops_the_start() {
     command.arg("check-config").env("LATCHKEY_LISTN", "x");
     refusal::ended(&mut command)
         .expect_refused(&["LATCHKEY_LISTN is no setting; did you mean LATCHKEY_LISTEN?"]);
-    // What Kubernetes sets for a service of this name is none.
+    // The variable that Kubernetes sets for a service named latchkey is not a setting.
     let mut command = executable(None);
     command
         .args(["check-config", "--json"])
@@ -161,7 +161,7 @@ fn a_variable_that_nothing_reads_stops_the_start() {
     assert_eq!(refusal::ended(&mut command).code, Some(0));
 }
 
-/// Compose files and charts make such of what is not set.
+/// Compose files and Helm charts set a variable without a value to an empty text.
 #[test]
 fn a_variable_that_is_set_to_nothing_is_not_set() {
     let folder = fresh_folder();

@@ -1,4 +1,4 @@
-//! A server that nobody asks: it sleeps, and wakes at once when somebody comes.
+//! A server without requests: it sleeps, and answers the next request immediately.
 
 use std::fs;
 use std::io::Write;
@@ -25,18 +25,18 @@ fn sleeps(server: &Server) -> u64 {
 fn an_idle_server_does_not_wake_and_is_there_at_once() {
     let server = Server::start_with(&[], &[("LATCHKEY_USAGE_INTERVAL_S", "3600")]);
     server.assert_alive();
-    // What is left of the start and of those requests ends first, on a busy machine after a while.
+    // The last work of the start and of those requests has to end first, which takes a while on a busy machine.
     let mut looks = (0..5).map(|_| {
         thread::sleep(Duration::from_secs(2));
         let before = sleeps(&server);
         thread::sleep(Duration::from_secs(4));
         sleeps(&server) - before
     });
-    // A clock that ticks ten times a second would wake it forty times in each look.
+    // A clock with ten ticks a second would wake the server forty times in each measurement.
     assert!(looks.any(|woke| woke < 10), "it goes on waking");
     server.assert_alive();
 
-    // The clock of deadlines, which stood still meanwhile, is right again: what comes now is not overdue.
+    // The clock of deadlines, which did not run meanwhile, is correct again: a new connection is not overdue.
     let mut kept = server.tcp().connect();
     thread::sleep(Duration::from_millis(500));
     kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

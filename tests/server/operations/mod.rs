@@ -1,4 +1,4 @@
-//! Running Latchkey: its settings, and what an administrator does to a server that serves.
+//! Operation of Latchkey: its settings, and what an administrator can do with a running server.
 
 mod configuration;
 mod idle;

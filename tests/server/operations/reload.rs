@@ -1,4 +1,4 @@
-//! SIGHUP: what changes at once, what waits, and that a mistake changes nothing.
+//! SIGHUP: settings that change immediately, settings that wait for the next start, and errors, which change nothing.
 
 use std::fs;
 
@@ -16,7 +16,8 @@ fn sighup_puts_trusted_proxies_in_force_and_keeps_them_on_a_mistake() {
     let server = Server::start_with(&["--config", file.to_str().expect("text")], &[]);
     let issue = json!({ "name": "k", "allowed_ips": ["203.0.113.0/24"] });
     let key = server.admin().issue(issue).secret;
-    // The proxy 10.1.2.3 counts only once it is trusted: until then it is the client itself.
+    // The address behind 10.1.2.3 counts only once this proxy is trusted; until then the proxy itself counts as the
+    // client.
     let status = || {
         let user = server
             .bearer(&key)

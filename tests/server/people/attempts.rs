@@ -1,4 +1,4 @@
-//! Failed sign-ins: who is held up by them, who is not, and what ends a lock. Attacks 115, 175.
+//! Failed sign-ins: whom they delay, whom they do not affect, and what ends a lock. Attacks 115, 175.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::support::{Address, PASSWORD, Response, Server, User, code, together};
 const WRONG: &str = "wrong wrong wrong";
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY";
 
-/// Somebody whose requests come from an address.
+/// A client with this address.
 fn from(server: &Server, address: &str) -> User {
     server.anonymous().with("X-Forwarded-For", address)
 }
@@ -27,7 +27,7 @@ fn form(server: &Server, address: &str, path: &str, text: &str) -> Response {
     client.send("POST", path, kind, text.as_bytes())
 }
 
-/// Whether each of the ways to sign in takes a password from an address.
+/// Whether each of the ways to sign in accepts a password from an address.
 fn ways(server: &Server, address: &str, name: &str, password: &str) -> HashMap<&'static str, bool> {
     let password = password.replace(' ', "+");
     let native = sign_in(server, address, name, &password.replace('+', " "));
@@ -75,7 +75,7 @@ fn lock_from(server: &Server, networks: &str, name: &str) {
     }
 }
 
-/// What of a refusal does not differ from request to request.
+/// The parts of a refusal that do not differ between requests.
 fn shape(response: &Response) -> (u16, Value) {
     let mut problem = response.json();
     problem["request_id"] = json!(null);
@@ -105,7 +105,7 @@ fn who_guesses_is_held_up_and_the_user_elsewhere_is_not() {
     refused.refused(429, "too-many-requests");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((50..=60).contains(&wait), "{wait}");
-    // A network of IPv6 is 64 bits.
+    // An IPv6 network has a prefix of 64 bits.
     for attempt in 0..10 {
         let address = format!("2001:db8::{attempt}");
         sign_in(&server, &address, "alice", WRONG).expect(401);
@@ -113,7 +113,7 @@ fn who_guesses_is_held_up_and_the_user_elsewhere_is_not() {
     sign_in(&server, "2001:db8::ffff", "alice", PASSWORD).refused(429, "too-many-requests");
     sign_in(&server, "2001:db8:0:1::1", "alice", PASSWORD).expect(201);
     check_ways(&server, "192.0.2.67", "alice", true);
-    // Who shares the network of who guesses goes on too.
+    // Other users in the attacker's network can still sign in.
     server.admin().person("bob", "key_manager", "root");
     check_ways(&server, "192.0.2.66", "bob", true);
     server.assert_alive();
@@ -143,7 +143,7 @@ fn after_a_hundred_failures_the_password_alone_is_taken_from_known_networks_only
         .json();
     lock(&server, "alice");
     lock_from(&server, "198.51.101", "nobody");
-    // What was counted survives.
+    // The counts survive a crash.
     server.kill9();
     server.restart();
 
@@ -151,7 +151,7 @@ fn after_a_hundred_failures_the_password_alone_is_taken_from_known_networks_only
     right.refused(403, "forbidden");
     let told = right.json()["detail"].as_str().unwrap().to_owned();
     assert!(told.contains("latchkey user unlock"), "{told}");
-    // Neither whether the password was right nor whether there is such a user can be told from the answer.
+    // The answer reveals neither whether the password was right nor whether the user exists.
     for (name, password) in [("alice", WRONG), ("nobody", PASSWORD), ("nobody", WRONG)] {
         let other = sign_in(&server, "203.0.113.2", name, password);
         assert_eq!(shape(&other), shape(&right), "{name}");
@@ -166,11 +166,12 @@ fn after_a_hundred_failures_the_password_alone_is_taken_from_known_networks_only
     assert_eq!(with_code("nobody", WRONG), reference);
     check_ways(&server, "203.0.113.4", "alice", false);
 
-    // The owner of the account is not locked out: a session goes on, and so does a network that was used before.
+    // The owner of the account is not locked out: an open session still works, and so does a network from which the
+    // user signed in before.
     let alice = server.bearer(session["access_token"].as_str().unwrap());
     alice.get("/v1/keys").expect(200);
     check_ways(&server, "203.0.113.1", "alice", true);
-    // On the machine itself.
+    // The same holds on the machine itself.
     let local = Address::Unix(server.socket.clone());
     let body = json!({ "user_name": "alice", "password": PASSWORD }).to_string();
     let headers = [
@@ -191,7 +192,7 @@ fn who_manages_a_locked_user_is_told_and_unlocks() {
     for member in ["locked", "failed_attempts", "failed_since"] {
         assert_eq!(shown.get(member), None, "{shown}");
     }
-    // Nothing to unlock leaves no event.
+    // Unlocking a user who is not locked causes no event.
     let before = admin.newest_event();
     admin.post("/v1/users/alice/unlock", json!({})).expect(200);
     assert_eq!(admin.newest_event(), before);
@@ -277,7 +278,8 @@ fn a_locked_account_takes_password_and_code_together_from_anywhere() {
     register_codes(&server, &alice, "alice");
     lock(&server, "alice");
     let code = code(SECRET, 1);
-    // The password alone, which the account takes elsewhere as a first step, opens no second one.
+    // The password alone, which is the first of two steps for an account that is not locked, does not start the second
+    // step.
     check_ways(&server, "203.0.113.4", "alice", false);
     let step = format!(
         "grant_type=password&username=alice&password={}",
@@ -296,7 +298,7 @@ fn a_locked_account_takes_password_and_code_together_from_anywhere() {
     client
         .post("/v1/sessions", body(PASSWORD, &code))
         .expect(201);
-    // That was more than the password, so the account is open again.
+    // The user has proved more than the password, so the account is unlocked.
     let shown = admin.get("/v1/users/alice").expect(200).json();
     assert_eq!(shown.get("locked"), None, "{shown}");
 }
@@ -311,7 +313,8 @@ fn register_codes(server: &Server, uid: &str, name: &str) {
     user.call("POST", &path, None).expect(200);
 }
 
-/// What others do elsewhere does not keep a user from confirming who has a session; guessing within one is limited.
+/// Failures of other clients do not prevent a signed-in user from confirming the current password; attempts within one
+/// session are limited.
 #[test]
 fn the_current_password_is_counted_by_session() {
     let server = Server::start();
@@ -333,7 +336,7 @@ fn the_current_password_is_counted_by_session() {
     change(&second, PASSWORD).expect(204);
 }
 
-/// L5: what is typed as a name and is nobody's may be a password.
+/// L5: a text in the name field that is no user's name may be a password.
 #[test]
 fn a_name_that_nobody_has_is_not_recorded() {
     let server = Server::start();
@@ -355,7 +358,7 @@ fn a_name_that_nobody_has_is_not_recorded() {
         digest.starts_with("unknown:") && digest.len() == 24,
         "{digest}"
     );
-    // Repeats are recognised.
+    // The same text always has the same digest.
     assert_eq!(target(&typed.to_uppercase()), digest);
     assert_ne!(target("hunter3-in-the-wrong-field"), digest);
     assert_eq!(target("ALICE"), "alice");

@@ -1,4 +1,4 @@
-//! Nobody issues, widens or takes over a key that may do more than they may.
+//! You cannot issue, widen or take over a key that may do more than you may.
 
 use serde_json::{Value, json};
 
@@ -47,13 +47,13 @@ fn scopes_and_places_beyond_the_callers_own_are_refused() {
             json!({ "scopes": ["keys:verify"] }),
         )
         .refused(403, "forbidden");
-    // Without the catalog the same words are nobody's permissions.
+    // Without the catalog the same words grant no permission on this server.
     let words = bound.issue(json!({ "name": "k", "scopes": ["users:write", "server:admin"] }));
     server
         .bearer(&words.secret)
         .get("/v1/users")
         .refused(403, "forbidden");
-    // A role bounds what a person's keys can do, whatever their scopes say.
+    // A role limits what the keys of a user can do, regardless of their scopes.
     admin.person("kim", "key_manager", "emea");
     let kim = server.anonymous().signed_in("kim", PASSWORD);
     kim.post("/v1/keys", management(json!(["users:read"])))
@@ -159,7 +159,7 @@ fn a_mightier_key_is_neither_rotated_nor_edited_nor_switched_on() {
         );
     }
     assert_eq!(admin.key(&mighty.id), mighty.key, "nothing was changed");
-    // In need, whoever manages keys can stop one; but not start it again.
+    // In an emergency, a user who manages keys can disable such a key, but cannot enable it again.
     user.post(&format!("{path}/disable"), json!({})).expect(200);
     user.post(&format!("{path}/enable"), json!({}))
         .refused(403, "forbidden");
@@ -169,7 +169,7 @@ fn a_mightier_key_is_neither_rotated_nor_edited_nor_switched_on() {
     admin.post(&format!("{path}/enable"), json!({})).expect(200);
     user.patch(&path, json!({ "enabled": false })).expect(200);
     user.delete(&path).expect(204);
-    // A read-only key changes nothing, itself included.
+    // A read-only key changes nothing, not even itself.
     let reader = admin.issue(
         json!({ "name": "r", "catalog": "latchkey", "scopes": ["keys:write"], "read_only": true }),
     );

@@ -1,4 +1,4 @@
-//! People and places: who may do what where, signing in, and the tree of workspaces.
+//! Users and workspaces: permissions, signing in, and the tree of workspaces.
 
 mod attempts;
 mod bounds;

@@ -1,4 +1,4 @@
-//! Slugs and user names that have become free are not given to others.
+//! Slugs and user names that are no longer in use are not available to other tenants.
 
 use serde_json::{Value, json};
 
@@ -63,15 +63,15 @@ fn a_slug_that_became_free_is_given_again_only_by_who_manages_the_root() {
             refused(rename(&adm, "mine", slug));
         }
     }
-    // A slug made from a name is another one.
+    // A slug that was never in use is available.
     let named = |name: &str| json!({ "slug": name, "name": name, "parent": "emea" });
     adm.post("/v1/workspaces", named("other")).expect(201);
-    // One's own name may be had back, by nobody else.
+    // The former slug of a workspace is available to that workspace, and to no other.
     rename(&adm, "mine", "yours").expect(200);
     refused(create(&adm, "mine"));
     rename(&adm, "yours", "mine").expect(200);
     refused(create(&adm, "yours"));
-    // Who manages the root decides; others still do not.
+    // A caller who manages the root may use such names; other callers still may not.
     let admin = server.admin();
     create(&admin, "apac").expect(201);
     rename(&server.local(), "other", "below").expect(200);
@@ -117,7 +117,7 @@ fn a_name_that_another_tenant_has_is_refused_like_one_that_was_given_up() {
         refused(rename(&adm, "mine", slug));
     }
     refused(join(&adm, "apu"));
-    // What the caller sees is named.
+    // If the caller can see the object that has the name, the answer names it.
     let detail = |response: Response| response.refused(409, "conflict")["detail"].clone();
     assert_eq!(
         detail(create(&adm, "mine")),
@@ -136,7 +136,7 @@ fn names_stay_retired_after_a_restore() {
     let (mut server, _) = tenants();
     let before = back_up(&server);
     let admin = server.admin();
-    // Both in the backup, and made and ended since.
+    // Two of the names exist in the backup, and the others were first used and given up after it.
     admin.delete("/v1/users/apu").expect(204);
     admin
         .delete("/v1/workspaces/apac?recursive=true")

@@ -1,4 +1,4 @@
-//! Management keys without an owner: who may issue them, and how they end when their maker goes.
+//! Management keys without an owner: who may issue them, and how they end when the user who issued them is deleted.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn a_management_key_belongs_to_the_user_who_issues_it_and_ends_with_that_user() 
     let all = json!(["keys:write", "users:write", "server:admin"]);
     let key = boss.issue(management("k", all));
     assert_eq!(key.key["owner"], "boss");
-    // A key of the user issues keys for the user too, and each of them may say so.
+    // Keys that a key of the user issues also belong to the user, whether the request names the owner or not.
     let child = server
         .bearer(&key.secret)
         .issue(management("child", json!(["keys:read"])));
@@ -46,7 +46,7 @@ fn a_management_key_belongs_to_the_user_who_issues_it_and_ends_with_that_user() 
     let named =
         json!({ "name": "n", "catalog": "latchkey", "scopes": ["keys:read"], "owner": "boss" });
     assert_eq!(boss.issue(named).key["owner"], "boss");
-    // Keys that open nothing here are as before.
+    // Keys without permissions on this server need no owner, as before.
     assert_eq!(
         boss.issue(json!({ "name": "app" })).key["owner"],
         Value::Null
@@ -100,7 +100,7 @@ fn only_who_has_server_admin_issues_a_management_key_without_an_owner() {
     for user in [&boss, &admin, &server.local()] {
         assert_eq!(user.issue(body.clone()).key["owner"], Value::Null);
     }
-    // For keys of other services, null is as good as nothing.
+    // For keys of other services, null means the same as an absent member.
     let app = json!({ "name": "app", "owner": null });
     assert_eq!(manager.issue(app).key["owner"], Value::Null);
 }
@@ -119,7 +119,7 @@ fn deleting_a_user_lists_the_keys_without_owner_that_came_of_the_user_and_can_en
             "second",
             json!(["keys:read"]),
         );
-        // Through a key of the user that somebody else has issued.
+        // Issued with a key that belongs to the user but was issued by another user.
         let mut given = management("given", all.clone());
         given["owner"] = json!(name);
         let given = admin.issue(given);
@@ -158,7 +158,7 @@ fn deleting_a_user_lists_the_keys_without_owner_that_came_of_the_user_and_can_en
                 .refused(401, "unauthenticated");
         }
     }
-    // Doctor names what was left.
+    // Doctor names the keys that remain.
     let doctor = server.local().get("/v1/doctor").expect(200).text();
     assert!(doctor.contains("made by left"), "{doctor}");
     assert!(!doctor.contains("made by body"), "{doctor}");
@@ -184,7 +184,7 @@ fn disabling_a_user_lists_them_too_and_nobody_ends_keys_without_the_right_to() {
         ),
         ("DELETE", "/v1/users/boss", json!({ "end_keys": true })),
     ] {
-        // Whose roles the caller could not give is out of reach anyway.
+        // The caller cannot manage a user whose roles the caller may not grant.
         users
             .call(method, path, Some(&body))
             .refused(403, "forbidden");
@@ -203,7 +203,7 @@ fn disabling_a_user_lists_them_too_and_nobody_ends_keys_without_the_right_to() {
         .json();
     assert_eq!(names(&edited), ["k"]);
     server.bearer(&key.secret).get("/v1/keys").expect(200);
-    // Once more, with the keys, and it survives a crash.
+    // The request is repeated with `end_keys`, and its effect survives a crash.
     let again = json!({ "enabled": false, "end_keys": true });
     let edited = admin.patch("/v1/users/boss", again).expect(200).json();
     assert_eq!(names(&edited), ["k"]);
@@ -252,7 +252,7 @@ fn what_a_key_without_owner_has_issued_ends_with_it() {
         assert!(!works(&first) && !works(&second), "{how}");
         assert_eq!(admin.verdict(&app.secret), "VALID", "it opens nothing here");
     }
-    // With server:admin it may issue keys that outlive it.
+    // A key with server:admin may issue keys that outlive it.
     let mighty = ownerless(&admin, "mighty", json!(["keys:write", "server:admin"]));
     let first = child(&mighty);
     admin.delete(&format!("/v1/keys/{}", mighty.id)).expect(204);

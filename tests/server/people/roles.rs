@@ -36,7 +36,8 @@ fn each_role_may_do_what_its_row_says() {
     let of_key = |rest: &str| -> &'static str { format!("/v1/keys/{}{rest}", key.id).leak() };
     let new_user = json!({ "user_name": "target", "workspace": "paris" });
     let new_place = json!({ "slug": "paris", "parent": "emea" });
-    // Where the name is taken, 409 shows that the right was there. A member sees no key but his own: 404.
+    // Where the name is in use already, 409 shows that the role has the permission. A member sees only their own keys:
+    // 404.
     #[rustfmt::skip]
     let table: Vec<Row> = vec![
         ("GET",    "/v1/keys",                    json!(null),                 [200, 200, 200, 200, 200]),
@@ -60,9 +61,9 @@ fn each_role_may_do_what_its_row_says() {
         ("GET",    "/v1/audit-events",            json!(null),                 [200, 200, 200, 200, 200]),
         ("GET",    "/v1/policies",                json!(null),                 [200, 200, 200, 200, 200]),
         ("GET",    "/v1/catalogs",                json!(null),                 [200, 200, 200, 200, 200]),
-        // What belongs to the whole server takes a role at its root.
+        // Changes that affect the whole server need a role in the root workspace.
         ("PUT",    "/v1/catalogs/shop",           json!({}),                   [403, 403, 403, 403, 403]),
-        // Elsewhere none of them may do anything.
+        // In other workspaces none of them may do anything.
         ("POST",   "/v1/keys",                    json!({"name": "k", "workspace": "root"}), [422, 422, 422, 422, 422]),
         ("PATCH",  "/v1/workspaces/root",         json!({"name": "R"}),        [404, 404, 404, 404, 404]),
         ("GET",    "/v1/users/owner",        json!(null),                 [404, 404, 404, 404, 404]),
@@ -75,7 +76,7 @@ fn each_role_may_do_what_its_row_says() {
             .collect();
         assert_eq!(seen, statuses, "{method} {path} {body:?} as {ROLES:?}");
     }
-    // Without a credential, every one of these is 401, whatever the path names.
+    // Without a credential, each of these is 401, even if the object in the path does not exist.
     for path in [
         "/v1/keys",
         of_key(""),
@@ -170,7 +171,7 @@ fn a_member_manages_his_own_keys_only() {
     let rotated = alice.rotate(&key.id, json!({}));
     assert_eq!(admin.verdict(&rotated.secret), "VALID");
     alice.delete(&path).expect(204);
-    // A management key of a member is a member too.
+    // A management key of a member has the rights of a member, too.
     let tool = json!({ "name": "tool", "catalog": "latchkey", "scopes": ["keys:write"] });
     let tool = server.bearer(&alice.issue(tool).secret);
     let others = bob.issue(json!({ "name": "of bob" }));

@@ -1,4 +1,4 @@
-//! Sessions: signing in and out, throttling, and what ends them all at once.
+//! Sessions: signing in and out, rate limits, and what ends all sessions of a user.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn sign_in(server: &Server, name: &str, password: &str) -> Response {
     )
 }
 
-/// What of a refusal does not differ from request to request.
+/// The parts of a refusal that do not differ between requests.
 fn shape(response: &Response) -> (u16, Value, Option<String>) {
     let mut problem = response.json();
     problem["request_id"] = json!(null);
@@ -73,7 +73,8 @@ fn sessions_survive_a_restart() {
     owner.get("/v1/keys").refused(401, "unauthenticated");
 }
 
-/// attacks 175: unknown, wrong, disabled, deleted and without a password are told alike and take alike long.
+/// attacks 175: for an unknown user, a wrong password, and a disabled or deleted user or one without a password, the
+/// answers are the same and take equally long.
 #[test]
 fn nobody_learns_who_exists_by_signing_in() {
     let server = Server::start();
@@ -127,7 +128,7 @@ fn nobody_learns_who_exists_by_signing_in() {
     );
 }
 
-/// attacks 115, 175: who tries many names from one place. In IPv6 a place is a /64.
+/// attacks 115, 175: an attacker tries many names from one network. In IPv6 a network is a /64.
 #[test]
 fn ten_failures_over_several_accounts_hold_a_network_up() {
     let server = Server::start();
@@ -155,12 +156,12 @@ fn ten_failures_over_several_accounts_hold_a_network_up() {
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
     from("2001:db8:0:1::1", "bob", PASSWORD).expect(201);
-    // Who has signed in from there before goes on.
+    // A user who has signed in from this network before can still do so.
     from("2001:db8::ffff", "carol", PASSWORD).expect(201);
     server.assert_alive();
 }
 
-/// attacks 105: a list of addresses that nobody can read hides nobody from the count.
+/// attacks 105: an unreadable list of addresses does not hide its sender from the count.
 #[test]
 fn an_address_that_cannot_be_read_is_counted_as_the_proxys() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! The tree of workspaces: made, moved, switched off, and removed.
+//! The tree of workspaces: creating, moving, disabling and deleting.
 
 use serde_json::json;
 
@@ -106,7 +106,7 @@ fn a_moved_workspace_takes_its_keys_along() {
     admin
         .patch("/v1/workspaces/a", json!({ "parent": "nowhere" }))
         .refused_field("parent");
-    // A caller bound to a subtree moves nothing out of it and nothing into it.
+    // A caller who is restricted to a subtree can move nothing out of it and nothing into it.
     let scopes = json!(["workspaces:write"]);
     let bound = admin
         .issue(json!({ "name": "m", "catalog": "latchkey", "scopes": scopes, "workspace": "b" }));

@@ -1,4 +1,4 @@
-//! Users: made, changed, ended; and the last owner.
+//! Users: creating, editing, disabling and deleting; and the last owner.
 
 use serde_json::json;
 

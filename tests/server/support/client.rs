@@ -1,4 +1,4 @@
-//! A tiny blocking HTTP/1.1 client over TCP and Unix sockets, which also sends what no proper client would.
+//! A small blocking HTTP/1.1 client over TCP and Unix sockets, which can also send malformed requests.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long an answer may take before the test fails. Generous: many servers run at once under test.
+/// How long an answer may take before the test fails. It is long, because the tests run many servers at once.
 const ANSWER_S: u64 = 30;
 
-/// The header of a request that comes from this machine itself.
+/// The header that marks a request as coming from this machine.
 pub const LOCAL: &str = "Latchkey-Local";
 
 /// Where a server listens.
@@ -27,7 +27,7 @@ impl Address {
             .unwrap_or_else(|err| panic!("no connection to {self:?}: {err}"))
     }
 
-    /// Sends one request on a connection of its own and reads the whole answer.
+    /// Sends one request on a new connection and reads the whole answer.
     #[track_caller]
     pub fn call(
         &self,
@@ -52,7 +52,7 @@ impl Address {
         }
     }
 
-    /// As [`Address::call`]; `None` if the server is not there, or ends before its answer does.
+    /// Like [`Address::call`]; `None` if the server does not run, or ends before its answer is complete.
     pub fn try_call(
         &self,
         method: &str,
@@ -83,7 +83,7 @@ impl Address {
         body: Option<&[u8]>,
     ) -> Vec<u8> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host());
-        // A test sends requests of this machine, unless it says otherwise: with another value, or with none.
+        // The requests of tests are marked as local by default; a test can set another value or none.
         if !headers
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case(LOCAL))
@@ -102,9 +102,9 @@ impl Address {
         [request.as_bytes(), body.unwrap_or_default()].concat()
     }
 
-    /// Sends `bytes` as they are and returns what comes until the server closes or the time is over.
+    /// Sends `bytes` unchanged and returns what arrives until the server closes the connection or the time is over.
     ///
-    /// A server may stop reading and close early: that is what many tests are about, so a failed write is no error.
+    /// A server may stop reading and close early, which many tests check, so a failed write is no error.
     pub fn raw(&self, bytes: &[u8], within: Duration) -> Received {
         let mut connection = self.connect();
         connection.set_write_timeout(within);
@@ -120,7 +120,7 @@ impl Address {
     }
 }
 
-/// A connection that a test keeps in its hands.
+/// A connection that stays open during a test.
 #[derive(Debug)]
 pub enum Connection {
     Tcp(TcpStream),
@@ -128,7 +128,7 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// Reads until the server closes or the time is over.
+    /// Reads until the server closes the connection or the time is over.
     pub fn receive(&mut self, within: Duration) -> Received {
         let deadline = Instant::now() + within;
         let mut bytes = Vec::new();
@@ -162,7 +162,7 @@ impl Connection {
         }
     }
 
-    /// Reads whatever comes first: something, or the end of the connection.
+    /// Waits for the first event: some bytes, or the end of the connection.
     pub fn receive_some(&mut self, within: Duration) -> Received {
         self.set_read_timeout(within);
         let mut bytes = vec![0; 16 * 1024];
@@ -174,7 +174,7 @@ impl Connection {
         }
     }
 
-    /// Reads one answer and leaves the connection open. `None` if it ends before the answer does.
+    /// Reads one answer and leaves the connection open. `None` if the connection ends before the answer is complete.
     pub fn receive_one(&mut self) -> Option<Response> {
         self.set_read_timeout(Duration::from_secs(ANSWER_S));
         let mut bytes = Vec::new();
@@ -190,8 +190,8 @@ impl Connection {
         }
     }
 
-    /// Says that no further request comes, as `Connection: close` would; but that goes another way through the server
-    /// than what real clients send.
+    /// Announces the end of the requests by closing the write direction. `Connection: close` would do that too, but
+    /// takes another path through the server than the requests of real clients.
     pub fn end_writing(&self) {
         let _ = match self {
             Connection::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -238,7 +238,7 @@ impl Write for Connection {
     }
 }
 
-/// Whether a read ended because nothing came in time.
+/// Whether a read ended because of its timeout.
 fn is_late(err: &io::Error) -> bool {
     matches!(
         err.kind(),
@@ -246,11 +246,11 @@ fn is_late(err: &io::Error) -> bool {
     )
 }
 
-/// Bytes as they came.
+/// The bytes that arrived.
 #[derive(Debug)]
 pub struct Received {
     pub bytes: Vec<u8>,
-    /// Whether the server ended the connection, rather than our patience.
+    /// Whether the server ended the connection, as opposed to the timeout.
     pub closed: bool,
 }
 
@@ -268,19 +268,19 @@ impl Received {
     }
 }
 
-/// One whole answer.
+/// One complete answer.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
-    /// Names in lower case, in the order of the wire.
+    /// Names in lower case, in the order of arrival.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// What was sent, for the message of a failed test.
+    /// The request, for the message of a failed test.
     sent: String,
 }
 
 impl Response {
-    /// `None` if `bytes` hold no whole answer. An answer to HEAD, a 204 and a 304 have no body.
+    /// `None` if `bytes` contain no complete answer. Answers to HEAD, and the statuses 204 and 304, have no body.
     pub fn parse(sent: &str, bytes: &[u8]) -> Option<Response> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&bytes[..end]);
@@ -304,7 +304,7 @@ impl Response {
         (response.body.len() == length).then_some(response)
     }
 
-    /// The first header of that name.
+    /// The first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers
@@ -323,7 +323,7 @@ impl Response {
             .unwrap_or_else(|err| panic!("no JSON: {err}\n{}", self.exchange()))
     }
 
-    /// Panics with the whole exchange if the status is another one.
+    /// Panics with the whole exchange if the status differs.
     #[track_caller]
     pub fn expect(self, status: u16) -> Response {
         assert_eq!(
@@ -335,7 +335,7 @@ impl Response {
         self
     }
 
-    /// What was sent and what came back, for messages.
+    /// The request and the answer, for messages.
     pub fn exchange(&self) -> String {
         let headers: String = self
             .headers

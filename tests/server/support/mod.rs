@@ -1,7 +1,7 @@
 //! The harness of all tests from outside: the real executable in a fresh folder, a small HTTP client, and users.
 //!
-//! A test starts a [`Server`], asks it for a [`User`] and calls. Helpers panic with the whole exchange when an
-//! answer is not the expected one, so that a failed test explains itself.
+//! A test starts a [`Server`], gets a [`User`] from it and sends requests. Helpers panic with the whole exchange when
+//! an answer is not the expected one, so that the message of a failed test is sufficient.
 
 mod client;
 mod one_time;

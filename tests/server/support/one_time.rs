@@ -1,8 +1,8 @@
-//! What an authenticator app does: codes out of a secret and the time (RFC 6238).
+//! One-time codes, as an authenticator app computes them from a secret and the time (RFC 6238).
 
 use ring::hmac;
 
-/// The code of an app that has the secret (Base32), so many steps of 30 seconds from now (RFC 6238).
+/// The code for the secret (Base32), so many steps of 30 seconds from now (RFC 6238).
 pub fn code(secret: &str, steps: i64) -> String {
     let mut bytes = Vec::new();
     let (mut held, mut bits) = (0_u32, 0);

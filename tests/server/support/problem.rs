@@ -1,11 +1,11 @@
-//! What the tests ask of a refusal: problem details, whole and in step with the status.
+//! Checks of refusals: they must be complete problem details that agree with the status.
 
 use serde_json::Value;
 
 use super::client::Response;
 
 impl Response {
-    /// A problem of this status and code, with every member that the contract promises. Returns the problem.
+    /// Checks for a problem with this status and code and with every member that the API promises. Returns the problem.
     #[track_caller]
     pub fn refused(&self, status: u16, code: &str) -> Value {
         let shown = || self.exchange();
@@ -24,7 +24,7 @@ impl Response {
         problem
     }
 
-    /// A 422 that blames exactly this member.
+    /// Checks for a 422 that names exactly this member.
     #[track_caller]
     pub fn refused_field(&self, field: &str) {
         let problem = self.refused(422, "invalid-field");

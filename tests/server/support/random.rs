@@ -1,13 +1,13 @@
-//! Numbers that look random and come again with the same seed (xorshift64*).
+//! Pseudo-random numbers, which are the same for the same seed (xorshift64*).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// See the heading.
+/// The state of the generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// From `LATCHKEY_TEST_SEED`, or from the clock; prints the seed, which a failed test then shows.
+    /// Uses `LATCHKEY_TEST_SEED` or the clock; prints the seed, which is part of the output of a failed test.
     pub fn seeded() -> Random {
         let given = std::env::var("LATCHKEY_TEST_SEED").ok();
         let seed = given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! A start that is refused: what it says, and with which exit code.
+//! A start that is refused: its messages and its exit code.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::server::executable;
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
-    /// For the messages of failed tests, as all of this is.
+    /// For the messages of failed tests, like the other fields.
     #[allow(dead_code)]
     pub stdout: String,
     pub stderr: String,
 }
 
-/// `latchkey serve` on a folder, which must end by itself within 20 s.
+/// Runs `latchkey serve` on a folder; it must end within 20 s.
 #[track_caller]
 pub fn serve(data: &Path) -> Ended {
     let mut command = executable(None);
@@ -25,7 +25,7 @@ pub fn serve(data: &Path) -> Ended {
     ended(command.arg(data))
 }
 
-/// Runs a command that must end by itself within 20 s.
+/// Runs a command that must end within 20 s.
 #[track_caller]
 pub fn ended(command: &mut Command) -> Ended {
     let mut child = command
@@ -57,7 +57,7 @@ pub fn ended(command: &mut Command) -> Ended {
 }
 
 impl Ended {
-    /// Exit code 1, and a message that holds all of these.
+    /// Checks for exit code 1 and a message that contains all of these words.
     #[track_caller]
     pub fn expect_refused(&self, words: &[&str]) {
         assert_eq!(self.code, Some(1), "{self:?}");

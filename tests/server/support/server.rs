@@ -18,13 +18,13 @@ use super::user::User;
 
 const START_S: u64 = 20;
 const STOP_S: u64 = 15;
-/// A server that says nothing for so long has no more to say.
+/// If a server has sent nothing for this time, it will send nothing more.
 const SILENT_S: u64 = 3;
 
-/// The frame of `attacks.md` says one second; this leaves room for a slow machine that runs all tests at once.
+/// `attacks.md` requires one second; this leaves a margin for a slow machine that runs all tests at once.
 const PROBE_S: u64 = 10;
 
-/// A running server and what its `quickstart` printed.
+/// A running server and the output of its `quickstart`.
 pub struct Server {
     pub address: SocketAddr,
     /// Process id, for signals and `/proc`.
@@ -49,27 +49,27 @@ impl Server {
         Server::start_with(&[], &[])
     }
 
-    /// With further arguments behind `quickstart`, and environment variables.
+    /// Starts a server with further arguments after `quickstart`, and environment variables.
     pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Server {
         Server::launch(None, &any_port(), args, env)
     }
 
-    /// On another address than loopback.
+    /// Starts a server on another address than loopback.
     pub fn start_on(listen: &str) -> Server {
         Server::launch(None, listen, &["--allow-plain-http"], &[])
     }
 
-    /// With its data folder in this place; what is there afterwards is the caller's to remove.
+    /// Starts a server with this data folder, which the caller has to remove afterwards.
     pub fn start_at(data: &Path) -> Server {
         Server::launch_at(Some(data), None, &any_port(), &[], &[])
     }
 
-    /// With `RLIMIT_NOFILE` set to `descriptors`.
+    /// Starts a server with `RLIMIT_NOFILE` set to `descriptors`.
     pub fn start_limited(descriptors: u32) -> Server {
         Server::launch(Some(descriptors), &any_port(), &[], &[])
     }
 
-    /// As [`Server::start_limited`], with further arguments.
+    /// Like [`Server::start_limited`], with further arguments.
     pub fn start_limited_with(descriptors: u32, args: &[&str]) -> Server {
         Server::launch(Some(descriptors), &any_port(), args, &[])
     }
@@ -105,7 +105,7 @@ impl Server {
             .arg(&data)
             .args(["--listen", listen]);
         let (child, hello) = spawn(command, &args, &env, &folder);
-        // A first start shows its secrets before it serves; whoever connects waits until it does.
+        // A first start prints its secrets before it serves; clients that connect earlier wait.
         let socket = hello["socket"].as_str().map(PathBuf::from);
         let socket = socket.unwrap_or_else(|| panic!("no socket in {hello}"));
         Address::Unix(socket).call("GET", "/healthz", &[], None);
@@ -130,12 +130,12 @@ impl Server {
             args,
             child,
         };
-        // A first start says so before the database has its name.
+        // A first start prints this before the database has its final name.
         server.wait_until_ready();
         server
     }
 
-    /// Stops the process if it still runs, and serves the same folder on the same port again.
+    /// Stops the process if it still runs, and starts the server again on the same folder and port.
     pub fn restart(&mut self) {
         self.stop();
         let mut command = executable(None);
@@ -149,13 +149,13 @@ impl Server {
         self.child = child;
     }
 
-    /// The same server, which is given other arguments when it starts again.
+    /// The same server, with other arguments at its next start.
     pub fn with_args(mut self, args: &[&str]) -> Server {
         self.args = args.iter().map(|arg| arg.to_string()).collect();
         self
     }
 
-    /// SIGKILL: the process gets no chance to tidy up.
+    /// SIGKILL: the process cannot clean up.
     pub fn kill9(&mut self) {
         self.child.kill().expect("the server can be killed");
         self.child.wait().expect("the server ends");
@@ -166,7 +166,7 @@ impl Server {
         kill_process(pid, signal).expect("the server takes signals");
     }
 
-    /// SIGTERM, and SIGKILL if that has no effect within 15 s (then `None`).
+    /// SIGTERM, followed by SIGKILL if that has no effect within 15 s (then `None`).
     pub fn stop(&mut self) -> Option<ExitStatus> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Some(status);
@@ -179,7 +179,7 @@ impl Server {
         status
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end.
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
@@ -195,7 +195,7 @@ impl Server {
         Address::Tcp(self.address)
     }
 
-    /// The administrator, by his management key.
+    /// The administrator, with the management key of the first start.
     pub fn admin(&self) -> User {
         self.bearer(&self.management_key)
     }
@@ -208,12 +208,12 @@ impl Server {
         self.anonymous().bearer(secret)
     }
 
-    /// Whoever runs this test, through the Unix socket, without a credential.
+    /// The user who runs this test, through the Unix socket, without a credential.
     pub fn local(&self) -> User {
         User::new(Address::Unix(self.socket.clone()))
     }
 
-    /// One request over TCP, whatever its answer.
+    /// Sends one request over TCP and returns the answer with any status.
     #[track_caller]
     pub fn call(
         &self,
@@ -225,8 +225,8 @@ impl Server {
         self.tcp().call(method, path, headers, body)
     }
 
-    /// Sends bytes as they are; what comes back until the server closes or is silent: for 20 s at first, and for 3 s
-    /// once something has come.
+    /// Sends bytes unchanged; returns what arrives until the server closes the connection or is silent: for 20 s at
+    /// first, and for 3 s once something has arrived.
     pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Received {
         let mut connection = self.tcp().connect();
         connection.set_write_timeout(Duration::from_secs(START_S));
@@ -240,7 +240,8 @@ impl Server {
         received
     }
 
-    /// The liveness probe of `attacks.md`: a good key verifies, a bad one is refused, both soon.
+    /// The liveness probe of `attacks.md`: a valid key verifies, an invalid one is refused, and both answers come
+    /// quickly.
     #[track_caller]
     pub fn assert_alive(&self) {
         let began = Instant::now();
@@ -256,7 +257,7 @@ impl Server {
         );
     }
 
-    /// Waits for `/readyz` to say yes; at most 20 s.
+    /// Waits up to 20 s until `/readyz` reports that the server is ready.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(START_S);
@@ -282,7 +283,7 @@ impl Server {
         kib * 1024
     }
 
-    /// Waits until the log holds so many lines with these words; at most 20 s.
+    /// Waits up to 20 s until the log contains so many lines with these words.
     #[track_caller]
     pub fn wait_for_log(&self, words: &str, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(START_S);
@@ -317,7 +318,7 @@ impl Drop for Server {
     }
 }
 
-/// The executable under test; `descriptors` is set by a shell, which then becomes the server.
+/// The executable under test; if `descriptors` is set, a shell sets the limit and then executes the server.
 pub fn executable(descriptors: Option<u32>) -> Command {
     let path = env!("CARGO_BIN_EXE_latchkey");
     let Some(descriptors) = descriptors else {
@@ -332,7 +333,7 @@ pub fn executable(descriptors: Option<u32>) -> Command {
     command
 }
 
-/// Starts the server and waits for the one line of JSON that it prints when it listens.
+/// Starts the server and waits for the line of JSON that it prints when it listens.
 fn spawn(
     mut command: Command,
     args: &[String],
@@ -354,7 +355,7 @@ fn spawn(
         .expect("the server can be started");
     let stdout = child.stdout.take().expect("stdout is a pipe");
     let (sender, receiver) = channel();
-    // Reads on after the line, so that the server never writes into a closed or full pipe.
+    // Continues to read after the line, so that the server never writes into a closed or full pipe.
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let _ = sender.send(line);
@@ -388,8 +389,8 @@ fn any_port() -> String {
     format!("{}:0", fresh_loopback())
 }
 
-/// An address of loopback that nobody else uses, neither another server nor the near end of any connection: whoever
-/// stops listening there may listen on the same port again.
+/// A loopback address that no other server and no client connection uses: a server that stops listening there can
+/// listen on the same port again.
 pub fn fresh_loopback() -> Ipv4Addr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Relaxed);
@@ -402,7 +403,7 @@ pub fn fresh_loopback() -> Ipv4Addr {
     )
 }
 
-/// A folder that no other test has. Its name is short, because a Unix socket's path must be.
+/// A folder that no other test uses. Its name is short, because the path of a Unix socket must be short.
 pub fn fresh_folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("lk-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
@@ -416,7 +417,7 @@ fn log_path(folder: &Path) -> PathBuf {
     folder.join("stderr.log")
 }
 
-/// Some tests open hundreds of connections, side by side with others.
+/// Some tests open hundreds of connections while other tests run.
 fn allow_many_connections() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -1,9 +1,9 @@
-//! Many threads that do the same thing at the same moment.
+//! Runs many threads that do the same thing at the same moment.
 
 use std::sync::Barrier;
 use std::thread;
 
-/// Runs `work` on so many threads, which all begin together, and returns what they return, in order.
+/// Runs `work` on so many threads, which all start together, and returns their results in order.
 pub fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(threads);
     let (start, work) = (&start, &work);

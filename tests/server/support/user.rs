@@ -1,13 +1,13 @@
-//! Someone who calls the server: an address, and the credential that goes with every call.
+//! A caller of the server: an address, and the credential that is sent with every call.
 
 use serde_json::{Value, json};
 
 use super::client::{Address, Response};
 
-/// The password of every user that [`User::person`] makes.
+/// The password of every user that [`User::person`] creates.
 pub const PASSWORD: &str = "seven lanterns over the harbour";
 
-/// See the heading. Cheap to clone.
+/// A caller; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct User {
     address: Address,
@@ -19,7 +19,7 @@ pub struct User {
 pub struct Issued {
     pub id: String,
     pub secret: String,
-    /// The key object.
+    /// The key as JSON.
     pub key: Value,
 }
 
@@ -31,7 +31,7 @@ impl User {
         }
     }
 
-    /// The same user with one header more in every call.
+    /// The same caller with an additional header in every call.
     pub fn with(mut self, name: &str, value: &str) -> User {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -41,7 +41,7 @@ impl User {
         self.with("Authorization", &format!("Bearer {secret}"))
     }
 
-    /// The value of the `Authorization` header that goes with every call.
+    /// The value of the `Authorization` header that is sent with every call.
     pub fn authorization(&self) -> String {
         let found = self
             .headers
@@ -75,7 +75,7 @@ impl User {
         self.call("DELETE", path, None)
     }
 
-    /// Any method, a JSON body or none.
+    /// Any method, with or without a JSON body.
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let body = body.map(Value::to_string);
@@ -87,7 +87,7 @@ impl User {
         )
     }
 
-    /// As [`User::call`]; `None` if the server ends before its answer does.
+    /// Like [`User::call`]; `None` if the server ends before its answer is complete.
     pub fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Response> {
         let body = body.map(Value::to_string);
         self.address.try_call(
@@ -105,7 +105,7 @@ impl User {
             .collect()
     }
 
-    /// A body that is sent as it is, as JSON or not.
+    /// Sends a body unchanged, whether it is JSON or not.
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Response {
         let mut headers = vec![("Content-Type", content_type)];
@@ -117,19 +117,19 @@ impl User {
         self.address.call(method, path, &headers, Some(body))
     }
 
-    /// Issues a key: 201 or the test fails.
+    /// Issues a key; the test fails unless the answer is 201.
     #[track_caller]
     pub fn issue(&self, key: Value) -> Issued {
         issued(&self.post("/v1/keys", key).expect(201))
     }
 
-    /// The key object as it is now.
+    /// The current state of the key.
     #[track_caller]
     pub fn key(&self, id: &str) -> Value {
         self.get(&format!("/v1/keys/{id}")).expect(200).json()
     }
 
-    /// Edits a key: 200 or the test fails. Returns the key object.
+    /// Edits a key; the test fails unless the answer is 200. Returns the key.
     #[track_caller]
     pub fn edit(&self, id: &str, edit: Value) -> Value {
         self.patch(&format!("/v1/keys/{id}"), edit)
@@ -137,7 +137,7 @@ impl User {
             .json()
     }
 
-    /// Makes a workspace: 201 or the test fails. Returns its uid.
+    /// Creates a workspace; the test fails unless the answer is 201. Returns its uid.
     #[track_caller]
     pub fn workspace(&self, slug: &str, parent: &str) -> String {
         let body = json!({ "slug": slug, "parent": parent });
@@ -148,7 +148,8 @@ impl User {
             .to_owned()
     }
 
-    /// Makes a user with [`PASSWORD`] and one role in a workspace that is also his home. Returns his uid.
+    /// Creates a user with [`PASSWORD`] and one role in a workspace that is also the user's home. Returns the user's
+    /// uid.
     #[track_caller]
     pub fn person(&self, name: &str, role: &str, workspace: &str) -> String {
         let body = json!({
@@ -159,7 +160,7 @@ impl User {
         made["uid"].as_str().expect("a user has a uid").to_owned()
     }
 
-    /// Signs in and acts with the access token: 201 or the test fails.
+    /// Signs in and returns a caller with the access token; the test fails unless the answer is 201.
     #[track_caller]
     pub fn signed_in(&self, name: &str, password: &str) -> User {
         let body = json!({ "user_name": name, "password": password });
@@ -177,7 +178,7 @@ impl User {
         page["items"][0].clone()
     }
 
-    /// Gives a key a new secret: 200 or the test fails.
+    /// Rotates a key; the test fails unless the answer is 200.
     #[track_caller]
     pub fn rotate(&self, id: &str, rotation: Value) -> Issued {
         issued(
@@ -187,7 +188,7 @@ impl User {
         )
     }
 
-    /// The verdict on a question, which must be well formed.
+    /// The verdict on a well-formed question.
     #[track_caller]
     pub fn verify(&self, question: Value) -> Value {
         self.post("/v1/verify", question).expect(200).json()

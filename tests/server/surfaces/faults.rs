@@ -1,10 +1,11 @@
-//! What HTTP itself forbids, and what nobody has, in the words of the dialect whose path it is, with nothing changed.
+//! Errors of HTTP itself and unknown paths, in the format of the dialect that the path belongs to, and without any
+//! effect.
 
 use super::{answer, ask, dialects, mount, words};
 use crate::support::Server;
 
-/// Requests that are refused whatever the dialect: what is wrong, the statuses that may say so, and the bytes.
-/// `PATH` stands for a path of the dialect, `HOST` for the server.
+/// Requests that every dialect refuses: what is wrong, the allowed statuses, and the bytes. `PATH` stands for a path of
+/// the dialect, `HOST` for the server.
 const FAULTS: &[(&str, &[u16], &str)] = &[
     (
         "no such path",
@@ -100,7 +101,7 @@ const FAULTS: &[(&str, &[u16], &str)] = &[
 ];
 
 fn fill(text: &str, path: &str, host: &str) -> String {
-    // Closed by the server in any case, so that the answer is known to be whole.
+    // The server closes the connection in any case, so that the end of the answer is certain.
     text.replace("PATH", path).replace("HOST", host).replacen(
         "\r\nHost:",
         "\r\nConnection: close\r\nHost:",
@@ -161,7 +162,7 @@ fn what_is_too_large_is_worded_by_the_dialect_of_its_path() {
             assert_eq!(answer.status, status, "{}", answer.exchange());
             words::check(dialect, &answer);
         }
-        // Whoever reads bodies refuses this one unread; whoever does not, refuses the path.
+        // A dialect that reads bodies refuses this one without reading it; others refuse the path.
         let body = format!(
             "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 70000\r\n\r\n"
         );

@@ -1,6 +1,6 @@
-//! All dialects on one listener: whose a path is, and whose words its refusals are in.
+//! All dialects on one listener: which dialect a path belongs to, and which dialect renders its errors.
 //!
-//! These tests ask the executable which dialects it has, so they hold for every one of them.
+//! These tests get the list of dialects from the executable, so they apply to all of them.
 
 mod faults;
 mod mounts;
@@ -11,7 +11,7 @@ use crate::support::{Received, Response};
 use crate::support::{Server, executable, fresh_folder};
 use std::fs;
 
-/// The dialects that can be moved, by the names that the program itself tells.
+/// The names of the dialects that can be moved, from the program itself.
 fn dialects() -> Vec<String> {
     let folder = fresh_folder();
     let mut command = executable(None);
@@ -22,7 +22,7 @@ fn dialects() -> Vec<String> {
     names.trim().split(", ").map(str::to_owned).collect()
 }
 
-/// Where a dialect is by itself.
+/// The default mount of a dialect.
 fn mount(dialect: &str) -> &'static str {
     match dialect {
         "adverity" => "/api",
@@ -33,7 +33,7 @@ fn mount(dialect: &str) -> &'static str {
     }
 }
 
-/// Sends bytes as they are, and reads the one answer.
+/// Sends bytes unchanged, and reads one answer.
 #[track_caller]
 fn answer(server: &Server, bytes: &str) -> Response {
     let Received { bytes: came, .. } = server.raw(bytes);
@@ -46,7 +46,7 @@ fn answer(server: &Server, bytes: &str) -> Response {
     })
 }
 
-/// A request without body, to this host.
+/// A request without a body to this host.
 #[track_caller]
 fn ask(server: &Server, method: &str, host: &str, path: &str) -> Response {
     let bytes = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");

@@ -78,7 +78,7 @@ fn each_can_have_a_host_of_its_own() {
             &format!("{own}/nothing"),
             "native",
         );
-        // The native API does not answer for a host that is a dialect's alone.
+        // The native API refuses a host at which only a dialect is mounted.
         ask(&server, "GET", &host, "/v1/keys").refused(421, "misdirected");
         ask(&server, "GET", &host, "/healthz").expect(200);
     }

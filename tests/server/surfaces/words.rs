@@ -1,9 +1,9 @@
-//! How the answers of each dialect are told apart.
+//! Recognises which dialect has rendered an answer.
 
 use crate::support::Response;
 use serde_json::Value;
 
-/// Whether an answer is a refusal in this dialect's words: the members of its body, and nothing else.
+/// Checks that an answer is an error in the format of this dialect: the members of its body, and no others.
 #[track_caller]
 pub fn check(dialect: &str, answer: &Response) {
     assert!(

@@ -1,4 +1,4 @@
-//! A change counts for every question that is asked after its answer, whatever else goes on.
+//! A change affects every verification that starts after the answer to the change, under all conditions.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::support::{Issued, Server, User};
 
-/// Threads that verify all the time.
+/// The number of threads that verify continuously.
 const HAMMERS: usize = 8;
 const ROUNDS: usize = 60;
 
-/// A verdict that was asked for in a round, and whether the change of that round had been answered before.
+/// The current round, and whether its change has been answered.
 struct Round {
     /// Twice the number of the round, plus one once its change has been answered.
     step: AtomicU64,
     done: AtomicBool,
 }
 
-/// Makes `ROUNDS` keys, lets all threads verify the current one, changes it, and looks for verdicts in favour of
-/// questions that began after the answer: there must be none.
+/// Issues `ROUNDS` keys. In each round all threads verify the current key while it is changed; a verification that
+/// starts after the answer to the change must not succeed.
 #[track_caller]
 fn check(server: &Server, what: &str, member: Option<&str>, change: impl Fn(&User, &Issued)) {
     let admin = server.admin();

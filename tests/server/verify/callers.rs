@@ -1,4 +1,4 @@
-//! Who may ask for verdicts, and what a bound caller gets to see.
+//! Who may verify, and what a restricted caller can see.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Address, Server, User};
 
-/// A management key of these scopes in a workspace.
+/// A caller with a management key of these scopes in a workspace.
 fn holder(server: &Server, workspace: &str, scopes: &[&str]) -> User {
     let key = json!({ "name": "caller", "catalog": "latchkey", "workspace": workspace, "scopes": scopes });
     server.bearer(&server.admin().issue(key).secret)
@@ -27,8 +27,8 @@ fn without_a_credential_only_this_machine_may_ask() {
     anonymous
         .post("/v1/verify/batch", batch.clone())
         .expect(200);
-    // Behind a proxy on this machine, loopback is the proxy and not the client. attacks 66
-    // Nor is the Unix socket, whoever's the proxy is.
+    // Behind a proxy on this machine, a loopback connection comes from the proxy and not from the client. attacks 66
+    // The same holds for a connection through the Unix socket.
     for (name, value) in [
         ("X-Forwarded-For", "192.0.2.1"),
         ("X-Forwarded-Proto", "https"),
@@ -60,7 +60,7 @@ fn without_a_credential_only_this_machine_may_ask() {
     }
     server.local().get("/v1/keys").expect(200);
     for credential in ["lk_bad", &server.secret.replace("lk_", "sk_"), "", "null"] {
-        // A bad credential is never better than none.
+        // An invalid credential never allows more than none.
         let caller = server
             .anonymous()
             .with("Authorization", &format!("Bearer {credential}"));
@@ -75,7 +75,7 @@ fn without_a_credential_only_this_machine_may_ask() {
     }
 }
 
-// S11, H8, c5: many a proxy adds no header to what it passes on.
+// S11, H8, c5: many proxies add no header to the requests that they forward.
 #[test]
 fn a_request_that_does_not_say_that_it_is_local_has_no_rights_of_this_machine() {
     let server = Server::start();
@@ -117,7 +117,8 @@ fn a_request_that_does_not_say_that_it_is_local_has_no_rights_of_this_machine() 
     let socket = server.local().with("Latchkey-Local", "");
     let detail = socket.get("/v1/keys").json()["detail"].clone();
     assert!(detail.as_str().unwrap().contains("Latchkey-Local: 1"));
-    // Over the network, or for what no local client may do, the header is no help, and no answer speaks of it.
+    // Over the network, and for requests that no local client may make, the header has no effect, and no answer
+    // mentions it.
     for other in [
         socket.with("X-Forwarded-For", "192.0.2.1").get("/v1/keys"),
         server.anonymous().get("/v1/keys"),
@@ -132,7 +133,7 @@ fn a_request_that_does_not_say_that_it_is_local_has_no_rights_of_this_machine() 
     }
 }
 
-// S11: what nginx speaks to the server behind it by default.
+// S11: the version that nginx uses by default for requests to its upstream server.
 #[test]
 fn no_request_of_http_1_0_is_local() {
     let server = Server::start();
@@ -189,7 +190,7 @@ fn verifying_from_loopback_can_be_turned_off() {
         form.as_bytes(),
     );
     introspection.refused(401, "unauthenticated");
-    // attacks 66: the examined key was not consumed.
+    // attacks 66: the verification did not count as use of the key.
     let key = server.admin().key(&limited.id);
     assert_eq!(
         (&key["uses_left"], &key["use_count"], &key["last_used_at"]),
@@ -215,7 +216,7 @@ fn a_caller_needs_the_scope_to_verify() {
         .bearer(&server.secret)
         .post("/v1/verify", question.clone())
         .refused(403, "forbidden");
-    // A verifier verifies, and does nothing else. attacks 57
+    // A verifier may verify, and may do nothing else. attacks 57
     let verifier = holder(&server, "root", &["keys:verify"]);
     assert_eq!(verifier.verdict(&server.secret), "VALID");
     verifier.get("/v1/keys").refused(403, "forbidden");
@@ -273,7 +274,7 @@ fn keys_outside_a_callers_workspace_are_unknown_to_it() {
     }
 }
 
-/// A caller's own limits hold for its questions.
+/// The limits of a caller's own key apply to its verifications.
 #[test]
 fn a_callers_own_limits_hold() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! What is presented as a secret and is none.
+//! Texts that are sent as a secret and are not one.
 
 use serde_json::json;
 
@@ -12,8 +12,8 @@ fn what_is_no_secret_of_ours_is_malformed_or_unknown_and_tells_nothing() {
     let good = &server.secret;
     let id = &good[3..13];
     let other = admin.issue(json!({ "name": "other" }));
-    // The random part of one key under the id of another, with a right checksum, cannot be made from outside:
-    // it is a unit test. A flipped character always breaks the checksum.
+    // The random part of one key with the id of another and a valid checksum cannot be created from outside; a unit
+    // test covers it. A changed character always makes the checksum invalid.
     let mut flipped = good.clone().into_bytes();
     flipped[20] = if flipped[20] == b'a' { b'b' } else { b'a' };
     let flipped = String::from_utf8(flipped).unwrap();

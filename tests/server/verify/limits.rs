@@ -1,4 +1,4 @@
-//! Rate limits and counted uses: exact under load and across restarts, and never spent by a refusal.
+//! Rate limits and counted uses: exact under load and across restarts, and never consumed by a refusal.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, User, together};
 
-/// How many of `count` verifications on so many threads are in favour.
+/// How many of `count` verifications on so many threads succeed.
 fn admitted(user: &User, secret: &str, threads: usize, count: usize) -> usize {
     let left = AtomicUsize::new(count);
     let valid = together(threads, |_| {
@@ -130,7 +130,7 @@ fn uses_survive_a_clean_restart_exactly_and_a_crash_without_ever_growing() {
     server.kill9();
     server.restart();
     let left = admin.key(&key.id)["uses_left"].as_u64().unwrap() as usize;
-    // A block is a sixteenth of what was left when it was reserved.
+    // A reserved block is a sixteenth of the uses that were left.
     assert!(
         left <= total - spent,
         "{left} left of {total} after {spent}"
@@ -144,7 +144,7 @@ fn uses_survive_a_clean_restart_exactly_and_a_crash_without_ever_growing() {
     server.restart();
     assert_eq!(admin.verdict(&key.secret), "USAGE_EXCEEDED");
 
-    // Killed in the middle of it, several times: never one more than there were.
+    // The server is killed several times under load: never may more verifications succeed than there were uses.
     let key = admin.issue(json!({ "name": "k", "uses_left": 200 }));
     let mut valid = 0;
     for _ in 0..4 {
@@ -156,7 +156,7 @@ fn uses_survive_a_clean_restart_exactly_and_a_crash_without_ever_growing() {
     assert!((150..=200).contains(&valid), "{valid} of 200");
 }
 
-/// attacks 158
+/// attacks 158: a successful verification consumes its cost, and a refused one consumes nothing.
 #[test]
 fn a_request_costs_what_it_says_and_a_refused_one_nothing() {
     let server = Server::start();
@@ -211,7 +211,7 @@ fn a_request_costs_what_it_says_and_a_refused_one_nothing() {
 fn a_window_returns_what_was_spent_when_it_is_over() {
     let server = Server::start();
     let admin = server.admin();
-    // Long enough for these few requests on any machine.
+    // The window is long enough for these few requests on any machine.
     let window_s = 6;
     let rate = json!({ "limit": 2, "window_s": window_s });
     let key = admin.issue(json!({ "name": "k", "rate_limit": rate }));

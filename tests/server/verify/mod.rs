@@ -1,4 +1,4 @@
-//! Verification through the native API: verdicts, who may ask, limits, and how soon a change counts.
+//! Verification through the native API: verdicts, callers, limits, and when a change takes effect.
 
 mod at_once;
 mod callers;

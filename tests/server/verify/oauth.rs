@@ -132,7 +132,7 @@ fn revocation_deletes_the_key_and_is_silent_about_unknown_ones() {
         (&event["action"], &event["target_id"]),
         (&json!("key.revoke"), &json!(key.id))
     );
-    // A key may end itself, and nobody else without the right to.
+    // A key may revoke itself; revoking another key needs permission.
     let own = admin.issue(json!({ "name": "own" }));
     let other = admin.issue(json!({ "name": "other" }));
     let holder = server.bearer(&own.secret);

@@ -1,4 +1,4 @@
-//! Questions about requests: operations of a catalog, batches, and methods other than POST.
+//! Verification of requests: operations of a catalog, batches, and methods other than POST.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! How long a refusal takes tells nothing.
+//! The time that a refusal takes reveals nothing.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 
 use crate::support::Server;
 
-/// How often each question is asked at least; what counts is the least time, which other work on the machine disturbs
-/// least.
+/// The minimum number of measurements of each question; the shortest time counts, because other work on the machine
+/// affects it least.
 const ROUNDS: usize = 60;
-/// How often at most: on a busy machine it takes long until each question was once left alone.
+/// The maximum number: on a busy machine it takes long until every question has been measured undisturbed.
 const ROUNDS_MAX: usize = 20 * ROUNDS;
 
-/// Pairs of questions, and how many times as long as one the other may take. There are 100 in a request, so that a
-/// look-up or a digest more would be seen; what is left of the difference between two alike ones is noise, and of
-/// the others the length of their answers.
+/// Pairs of questions, and the allowed ratio of their times. A request contains 100 questions, so that an additional
+/// look-up or digest would be noticeable; the remaining difference in pairs with the ratio 1.5 is noise, and in the
+/// others also the length of the answers.
 const ALIKE: [(usize, usize, f64); 4] = [(0, 1, 1.5), (3, 4, 1.5), (0, 2, 2.5), (2, 3, 2.5)];
 
 fn are_alike(least: &[Duration; 5]) -> bool {
@@ -25,8 +25,8 @@ fn are_alike(least: &[Duration; 5]) -> bool {
     })
 }
 
-/// attacks 61: an unknown id costs as much as a known one with another secret, and a good secret of a key that is
-/// not in force as much as that of one that is.
+/// attacks 61: an unknown id takes as long as a known id with a wrong secret, and the right secret of a key that is not
+/// in force as long as that of one that is.
 #[test]
 fn refusals_take_alike_long() {
     let server = Server::start();
@@ -35,7 +35,7 @@ fn refusals_take_alike_long() {
     let disabled = admin.issue(json!({ "name": "k", "enabled": false })).secret;
     let early = json!({ "name": "k", "not_before": "2990-01-01T00:00:00Z" });
     let early = admin.issue(early).secret;
-    // Well formed both: secrets that were replaced and deleted.
+    // Both are well formed: a secret that was replaced, and one of another server.
     let rotated = admin.issue(json!({ "name": "k" }));
     admin.rotate(&rotated.id, json!({}));
     let elsewhere = Server::start();

@@ -1,11 +1,11 @@
-//! What is told of a key's use: last seen, how often, and refusals by the hour.
+//! The usage of a key: when it was last used, how often, and its refusals for each hour.
 
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Server, User};
 use crate::usage::wait_until_written;
 
-/// The totals of a key over the last two hours, by code: a test may run across the turn of an hour.
+/// The totals of a key over the last two hours, by code, because the hour may change during a test.
 #[track_caller]
 fn totals(user: &User, id: &str) -> Vec<(String, u64)> {
     let page = user.get(&format!("/v1/usage?key={id}")).expect(200).json();

@@ -1,6 +1,6 @@
-//! Every code once, and the order in which reasons are told.
+//! Every verdict code, and the order in which the reasons take precedence.
 //!
-//! `WRONG_HEADER` is told where a request is judged by its headers: forward-auth and the callers of this server.
+//! `WRONG_HEADER` occurs only where a request has headers: in forward-auth and for callers of this server.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn put_billing(admin: &User) {
     admin.put("/v1/catalogs/billing", catalog).expect(201);
 }
 
-/// Asks about a key that was just issued with these members.
+/// Verifies a key that was issued with these members.
 #[track_caller]
 fn check(admin: &User, key: Value, question: Value, code: &str) -> Value {
     let mut key = key;
@@ -162,7 +162,7 @@ fn every_reason_has_its_code() {
     assert_eq!(admin.verdict(&brief.secret), "EXPIRED");
 }
 
-/// A key with every fault at once; they are taken away one by one in the order of the contract.
+/// A key with every fault at once; the test removes the faults one by one in the order of the API documentation.
 #[test]
 fn the_gravest_reason_is_told_first() {
     let server = Server::start();
@@ -289,7 +289,7 @@ fn a_secret_in_another_header_than_its_policy_names_is_no_good() {
             server.call("GET", "/auth/caddy", &asked, None).status
         });
         assert_eq!(told, statuses, "{policy}");
-        // Refused ones are counted under their code.
+        // Refusals are counted under their code.
         let usage = admin.get(&format!("/v1/usage?key={}", key.id)).expect(200);
         let count = |code: &str| {
             let json = usage.json();
@@ -301,7 +301,7 @@ fn a_secret_in_another_header_than_its_policy_names_is_no_good() {
         let valid = statuses.iter().filter(|status| **status == 200).count() as u64;
         assert_eq!(count("VALID"), valid, "{policy}");
         assert_eq!(count("WRONG_HEADER"), 4 - valid, "{policy}");
-        // A question has no header; whoever asks it has seen to that.
+        // A verification request does not contain the header; its caller has checked that.
         assert_eq!(admin.verdict(&key.secret), "VALID");
 
         let scopes = json!(["keys:read"]);

@@ -1,4 +1,5 @@
-//! Backups of the database. They lie on the server's disk and are not sent: who may read the disk may take them away.
+//! Backups of the database. They stay on the server's disk and are never sent over HTTP: users with access to the disk
+//! can copy them.
 
 use crate::dialects::native::keys::PageBody;
 use crate::error::Result;
@@ -10,22 +11,22 @@ use crate::store::Foreign;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// A backup that is there.
+/// An existing backup.
 #[derive(Serialize)]
 struct BackupBody {
     file: String,
     bytes: u64,
     made_at: String,
     scheduled: bool,
-    /// What is in the database and is not Latchkey's.
+    /// Tables and other objects in the database that do not belong to Latchkey.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }
 
-/// How far the backup that is being made has come.
+/// The progress of the backup that is being made.
 #[derive(Serialize)]
 struct ProgressBody {
-    /// Pages of the database that are copied, and all there are; null if no backup is being made.
+    /// The number of database pages that are copied, and their total; null if no backup is being made.
     pages_done: Option<u64>,
     pages: Option<u64>,
 }
@@ -73,8 +74,8 @@ pub fn progress(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &body))
 }
 
-/// `POST /v1/backups/secrets`: notes that the machine's administrator takes a copy of pepper and sealing key. The
-/// files themselves never leave through HTTP.
+/// `POST /v1/backups/secrets`: records that the machine's administrator copies the pepper and the sealing key. The
+/// files themselves are never sent over HTTP.
 pub fn note_secrets(call: &Call<'_>) -> Result<Reply> {
     Fields::of_optional(call.request)?.finish()?;
     backup::note_secrets(call.app, call.caller()?)?;

@@ -1,4 +1,4 @@
-//! The clock: what counts as now, and the correction of a recorded time that is wrong.
+//! The clock: the current time of the server, and the correction of a wrong recorded time.
 
 use crate::error::Result;
 use crate::http::fields::Fields;
@@ -9,7 +9,8 @@ use crate::ops::clock::accept::{self, Accepted, Request};
 use crate::store::clock::TimedKey;
 use serde::Serialize;
 
-/// Keys of each list that an answer names; all of them are counted, and the audit log has every change.
+/// How many keys each list of an answer contains at most; the counts include all keys, and the audit log has every
+/// change.
 const LISTED_MAX: usize = 1_000;
 
 #[derive(Serialize)]
@@ -19,11 +20,11 @@ struct ClockBody {
     wall: String,
     mark: String,
     now: String,
-    /// By how many seconds the recorded time may still run ahead of the steady clock at once.
+    /// By how many seconds the recorded time may currently be ahead of the steady clock.
     allowance_s: i64,
-    /// Whether a date that can be right has been seen yet.
+    /// Whether the server has seen a plausible date yet.
     settled: bool,
-    /// What the administrator should do; null where nothing is to be done.
+    /// What the administrator should do; null if nothing is needed.
     advice: Option<&'static str>,
 }
 
@@ -49,9 +50,9 @@ struct KeyBody {
     name: String,
     created_at: String,
     not_before: Option<String>,
-    /// The end that the key had.
+    /// The end of the key before the correction.
     expires_at: Option<String>,
-    /// The end that it gets, if it gets another one.
+    /// The end of the key after the correction, if it changes.
     ends_at: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Whether all is well with the server, and what somebody who helps needs to know of it.
+//! The health checks of the server, and the support bundle with the information that a helper needs.
 
 use crate::domain::audit::Event;
 use crate::domain::keeping::figures::CODES;
@@ -14,16 +14,16 @@ use crate::ops::oversight::{self, Wanted};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Events that a support bundle holds.
+/// How many events a support bundle contains.
 const EVENTS: usize = 500;
 
-/// All findings together.
+/// All results together.
 #[derive(Serialize)]
 struct DoctorBody {
-    /// Whether nothing failed; warnings are none.
+    /// Whether no check failed; warnings do not count.
     healthy: bool,
     checks: Vec<CheckBody>,
-    /// What these checks cannot find out.
+    /// What these checks cannot detect.
     unseen: &'static [&'static str],
 }
 
@@ -36,7 +36,7 @@ struct CheckBody {
     advice: String,
 }
 
-/// What a support bundle holds. No name, no secret, no digest.
+/// The content of a support bundle. It contains no name, no secret and no digest.
 #[derive(Serialize)]
 struct BundleBody {
     made_at: String,
@@ -52,7 +52,7 @@ struct BundleBody {
     events: Vec<EventBody>,
 }
 
-/// An event without who and without the values of what changed.
+/// An event without the name of the actor and without the changed values.
 #[derive(Serialize)]
 struct EventBody {
     seq: i64,
@@ -61,7 +61,7 @@ struct EventBody {
     actor: String,
     action: String,
     target_kind: &'static str,
-    /// Ids of keys are public; names of other things stay here.
+    /// The ids of keys are public; the names of other things are left out.
     target_id: Option<String>,
     source: String,
     request_id: String,
@@ -74,13 +74,13 @@ pub fn examine(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &DoctorBody::of(checks)))
 }
 
-/// Something that was changed past Latchkey and is accepted as it is.
+/// An object that was changed outside Latchkey and is now accepted as it is.
 #[derive(Serialize)]
 struct AcceptedBody {
     kind: &'static str,
-    /// The kind and the name, as people call it.
+    /// The kind and the name, for display.
     name: String,
-    /// The command that enables it; null if it is in force.
+    /// The command that enables the object again; null if it is already in force.
     next: Option<String>,
 }
 
@@ -158,7 +158,7 @@ impl EventBody {
         use crate::domain::audit::Kind;
         let kind = event.actor.split(':').next().unwrap_or_default();
         let has_public_id = matches!(event.target.kind, Kind::Key | Kind::Server);
-        // What a refused caller named may be anything.
+        // A refused request may name anything as its target, including private text.
         let is_named = has_public_id && event.outcome == crate::domain::audit::Outcome::Allowed;
         EventBody {
             seq: event.seq,

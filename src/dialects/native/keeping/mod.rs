@@ -1,4 +1,4 @@
-//! Looking after the server: backups, the clock, and whether all is well.
+//! Operation of the server: backups, the clock and health checks.
 
 pub mod backups;
 pub mod clock;

@@ -1,6 +1,7 @@
-//! The audit log as JSON lines or CSV, for taking it away.
+//! Export of the audit log as JSON lines or CSV.
 //!
-//! One answer holds up to 10,000 events; where there are more, a `Link` header names the next one (RFC 8288).
+//! One answer contains up to 10,000 events; if there are more, a `Link` header has the URL of the next answer (RFC
+//! 8288).
 
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
@@ -10,19 +11,19 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::oversight::{self, Wanted};
 
-/// Events of one answer, if nobody says fewer.
+/// The maximum, and the default, of events in one answer.
 const EVENTS_MAX: u64 = 10_000;
 
-/// How events are written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
-    /// RFC 4180, with a line of headings on the first page only.
+    /// RFC 4180, with a header line on the first page only.
     Csv,
     JsonLines,
 }
 
 impl Format {
-    /// The parameter `format`; `None` for the ordinary pages.
+    /// The parameter `format`; `None` for ordinary pages.
     pub fn take(query: &mut Query) -> Result<Option<Format>> {
         match query.take("format").as_deref() {
             None | Some("json") => Ok(None),
@@ -49,7 +50,7 @@ impl Format {
     }
 }
 
-/// The length of a page: 1 to 10,000, by default all of these.
+/// The length of a page: 1 to 10,000, by default 10,000.
 pub fn limit(query: &mut Query) -> Result<usize> {
     let limit = query.take_number("limit")?.unwrap_or(EVENTS_MAX);
     if !(1..=EVENTS_MAX).contains(&limit) {
@@ -81,7 +82,7 @@ pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply>
     })
 }
 
-/// The address of the page after this one.
+/// The URL of the next page.
 fn link(format: Format, asked: &Wanted, before: i64) -> String {
     let mut target = format!(
         "{}?format={}&limit={}&cursor={before}",
@@ -115,7 +116,7 @@ fn push_row(text: &mut String, event: &Event) {
     text.push_str("\r\n");
 }
 
-/// Quoted where it must be. A cell that a spreadsheet would run as a formula gets a `'` before it.
+/// Adds a cell, quoted if necessary. A cell that a spreadsheet would run as a formula gets a `'` before it.
 fn push_cell(text: &mut String, value: &str) {
     let formula = is_formula(value);
     if !formula && !value.contains([',', '"', '\r', '\n']) {

@@ -1,4 +1,4 @@
-//! The audit log and usage: what can be read about the rest.
+//! The audit log and usage.
 
 mod export;
 
@@ -16,10 +16,10 @@ use crate::store::audit::Cut;
 use export::Format;
 use serde::Serialize;
 
-/// How far back usage goes if nobody says: 24 hours.
+/// The default start of a usage report: 24 hours before its end.
 const USAGE_DEFAULT_MS: i64 = 86_400_000;
 
-/// Whether the audit log is what it was when it was written.
+/// The result of verifying the audit log.
 #[derive(Serialize)]
 struct ChainBody<'a> {
     intact: bool,
@@ -29,11 +29,11 @@ struct ChainBody<'a> {
     first_bad: Option<&'a str>,
 }
 
-/// What was cut off the audit log.
+/// The result of pruning the audit log.
 #[derive(Serialize)]
 struct PrunedBody {
     count: usize,
-    /// The oldest event that is left; null if nothing was cut.
+    /// The oldest event that is left; null if nothing was removed.
     first_seq: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! Catalogs: bodies in, bodies out.
+//! Handlers for catalogs: `/v1/catalogs`.
 
 use super::super::keys::PageBody;
 use crate::domain::catalog::{Catalog, Definition, Operation, Scope};
@@ -13,7 +13,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct CatalogBody<'a> {
     name: &'a str,
-    /// Left out where it is false, as in most catalogs.
+    /// Left out if it is false, as in most catalogs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     case_sensitive: bool,
     scopes: Vec<ScopeBody<'a>>,
@@ -25,7 +25,7 @@ struct ScopeBody<'a> {
     name: &'a str,
     label: &'a str,
     implies: &'a [String],
-    /// Left out where it is false, as in most catalogs it is everywhere.
+    /// Left out if it is false, as for nearly all scopes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     root_only: bool,
 }
@@ -40,12 +40,12 @@ struct OperationBody<'a> {
     any_of: &'a [String],
 }
 
-/// What putting a catalog did.
+/// The result of writing a catalog.
 #[derive(Serialize)]
 struct PutBody {
     name: String,
     created: bool,
-    /// Keys that held a scope which is no more, and have lost it.
+    /// Keys that held a removed scope, and have lost it.
     keys_changed: Vec<String>,
 }
 

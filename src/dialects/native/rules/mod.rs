@@ -1,4 +1,4 @@
-//! What keys open and what they live by: catalogs and policies.
+//! Catalogs, which define scopes and operations, and policies, which define the rules for keys.
 
 pub mod catalogs;
 pub mod policies;

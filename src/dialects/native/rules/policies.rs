@@ -1,4 +1,4 @@
-//! Policies: bodies in, bodies out.
+//! Handlers for policies: `/v1/policies`.
 
 use super::super::keys::{PageBody, RateBody, rate_limit, retry};
 use crate::domain::people::Role;
@@ -45,7 +45,7 @@ struct PolicyBody<'a> {
     prefix: &'a str,
 }
 
-/// What a role of the owner passes on to a key that acts for the owner.
+/// What a key that acts for its owner inherits from a role of the owner.
 #[derive(Serialize)]
 struct RoleBody<'a> {
     scopes: &'a [Box<str>],
@@ -221,7 +221,8 @@ fn no_word<T: Words>(field: String) -> Error {
     Error::invalid(field, format!("must be one of {}", words::<T>().join(", ")))
 }
 
-/// A number of 32 bits; what does not fit is beyond every bound that a policy may have, and is refused as that.
+/// A number that must fit in 32 bits; a larger number exceeds the maximum of every policy member and is refused for
+/// that.
 fn small(body: &mut Fields, member: &str) -> Result<Option<Option<u32>>> {
     let number = body.number_or_null(member)?;
     Ok(number.map(|number| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX))))

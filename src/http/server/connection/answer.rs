@@ -1,4 +1,4 @@
-//! Answers on their way out: what every answer carries, and its bytes.
+//! Complete answers: the headers that every answer has, and the bytes on the wire.
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -16,18 +16,19 @@ use crate::http::request::RequestId;
 use crate::http::server::guard::Outbox;
 
 thread_local! {
-    /// What nearly every answer of a second carries: writing it costs more than all the rest of an answer.
+    /// The headers that nearly all answers of one second share; cached because formatting them costs more than the rest
+    /// of an answer.
     static COMMON: RefCell<Option<(i64, Headers)>> = const { RefCell::new(None) };
 }
 
-/// An answer that has all its headers.
+/// An answer with all its headers.
 pub struct Answer {
     status: StatusCode,
     reply: Reply,
 }
 
 impl Answer {
-    /// Adds what every answer carries. `closes`: the connection ends with it.
+    /// Adds the headers that every answer has. `closes`: the connection ends after this answer.
     pub fn new(reply: Reply, id: RequestId, line: &Line, closes: bool) -> Answer {
         let status = match StatusCode::from_u16(reply.status) {
             Ok(status) if !status.is_informational() => status,
@@ -51,11 +52,11 @@ impl Answer {
         Answer { status, reply }
     }
 
-    /// For hyper, which adds the length.
+    /// Converts the answer for hyper, which adds the length.
     pub fn into_response(self) -> Response<Full<Bytes>> {
         let mut headers = HeaderMap::with_capacity(12);
         for (name, value) in self.reply.headers.iter() {
-            // `Reply` takes nothing that these would refuse.
+            // `Reply` accepts only names and values that these functions accept.
             if let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
             {
@@ -68,8 +69,8 @@ impl Answer {
         response
     }
 
-    /// Puts the whole answer, as hyper would write it, into an outbox that is empty. `has_body`: the answer is not one
-    /// to HEAD.
+    /// Writes the whole answer, with the same bytes that hyper would write, into an empty outbox. `has_body`: the
+    /// answer is not one to a HEAD request.
     pub fn send(self, outbox: &mut Outbox, has_body: bool) {
         let reason = self.status.canonical_reason().unwrap_or("<none>");
         let out = outbox.head();
@@ -95,7 +96,7 @@ impl Answer {
     }
 }
 
-/// What an answer carries unless it says otherwise by itself, and the date.
+/// The headers that an answer has unless its reply sets them to another value, and the date.
 fn common(wall: Timestamp) -> Headers {
     let mut common = Headers::default();
     common.push(b"cache-control", b"no-store");

@@ -1,7 +1,8 @@
-//! The short way: requests that need nothing of hyper are answered as soon as their head is checked.
+//! The fast path: requests that do not need hyper are answered as soon as their head is checked.
 //!
-//! These are requests without a body whose answer is found in memory, which is to say nearly all verifications. They
-//! go through the same [`Service`](crate::http::server::Service) as all others and get the same bytes.
+//! These are requests without a body whose answer is computed from memory, which includes nearly all verifications.
+//! They use the same [`Service`](crate::http::server::Service) as all other requests, and the answers have the same
+//! bytes.
 
 use bytes::Bytes;
 use http::Method;
@@ -13,7 +14,7 @@ use crate::http::request::{Head, Request};
 use crate::http::server::Lane;
 use crate::http::server::guard::Outbox;
 
-/// Puts the answer into an outbox that is empty, or else gives the head back, to be taken the long way.
+/// Writes the answer into an empty outbox; otherwise returns the head, and hyper has to serve the request.
 pub fn answer(line: &Line, head: Head, outbox: &mut Outbox) -> Result<(), Box<Head>> {
     if !is_plain(&head) || line.front.registry.is_draining() {
         return Err(Box::new(head));
@@ -29,7 +30,8 @@ pub fn answer(line: &Line, head: Head, outbox: &mut Outbox) -> Result<(), Box<He
     }
 }
 
-/// Whether the request asks for nothing that is not done here: no end of the connection, nothing before its answer.
+/// Whether the request needs nothing that only hyper does: closing the connection, or sending something before the
+/// answer.
 fn is_plain(head: &Head) -> bool {
     let stays = |value: &[u8]| value.eq_ignore_ascii_case(b"keep-alive");
     head.method == Method::GET

@@ -1,4 +1,4 @@
-//! One request on its way from hyper to the service and back: expectation, body, lane, answer.
+//! One request, from hyper to the service and back: its expectation, its body, the thread that answers it, its answer.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -29,9 +29,10 @@ use crate::http::server::pool::Crowded;
 use crate::http::server::watch::Phase;
 use crate::http::server::{BodyRule, Fault, Lane};
 
-/// Answers one request. Never fails: whatever goes wrong is an answer too.
+/// Answers one request. It never fails: every failure becomes an answer as well.
 ///
-/// What the request says is what `head` has read of it, and not read anew by hyper, whose part is the body.
+/// The request is taken from `head`, which the request reader has parsed; hyper does not parse it again and only reads
+/// the body.
 pub async fn exchange(
     line: Arc<Line>,
     head: Option<Head>,
@@ -39,14 +40,14 @@ pub async fn exchange(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (id, ending) = match head {
         Some(head) => (head.id, answer(&line, head, body).await),
-        // hyper has seen a request that the guard has not.
+        // hyper has received a request that the request reader has not checked.
         None => (line.draw_id(), Ending::last(Reply::new(500))),
     };
     let closes = ending.closes || line.front.registry.is_draining();
     Ok(Answer::new(ending.reply, id, &line, closes).into_response())
 }
 
-/// A reply, and whether the connection ends with it.
+/// A reply, and whether the connection ends after it.
 struct Ending {
     reply: Reply,
     closes: bool,
@@ -70,7 +71,7 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Ending {
         return Ending::last((service.fault)(Fault::Panicked, &head));
     };
     let has_body = !body.is_end_stream();
-    // The guard counts chunks separately from hyper; no request may stand behind them.
+    // The request reader and hyper count chunks independently, so no request may follow a chunked body.
     let mut closes = has_body && body.size_hint().exact().is_none();
     let mut hold = BodyHold::default();
     let body = match plan.body {
@@ -96,27 +97,27 @@ async fn answer(line: &Line, head: Head, body: Incoming) -> Ending {
     Ending { reply, closes }
 }
 
-/// Whether no line of `Expect` asks for anything but `100-continue`.
+/// Whether all `Expect` headers ask for `100-continue` only.
 fn expects_only_to_continue(head: &Head) -> bool {
     let mut expectations = head.headers.all("expect").flat_map(list_members);
     expectations.all(|member| member.eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// The body in one piece.
+/// Reads the whole body into one buffer.
 async fn whole(
     line: &Line,
     mut body: Incoming,
     limit_bytes: usize,
     hold: &mut BodyHold,
 ) -> Result<Bytes, Fault> {
-    // What could never be held is refused before it is sent.
+    // A body that could never be held in memory is refused before the client sends it.
     let held_max = line.front.registry.limits().bodies_bytes_max;
     let limit_bytes = limit_bytes.min(held_max.saturating_add(SMALL_BODY_BYTES));
     let too_large = Fault::TooLarge { limit_bytes };
     if body.size_hint().lower() > limit_bytes as u64 {
         return Err(too_large);
     }
-    // What was announced, if it is little: a buffer that grows takes up to twice what is in it.
+    // Reserves the announced length if it is small: a buffer that grows takes up to twice the size of its content.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(SMALL_BODY_BYTES);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
@@ -140,7 +141,7 @@ async fn whole(
         }
     }
     if all.is_empty() {
-        return Ok(first); // nearly always: one piece, not copied
+        return Ok(first); // usually the whole body is one piece, which is not copied
     }
     Ok(all.freeze())
 }
@@ -163,7 +164,7 @@ async fn next_piece(line: &Line, body: &mut Incoming) -> Result<Option<Bytes>, F
     .await
 }
 
-/// What the guard said about the body, out of hyper's wrapping.
+/// Unwraps the fault that the request reader found in the body from hyper's error.
 fn body_fault(err: &hyper::Error) -> &'static str {
     let mut cause = err.source();
     while let Some(err) = cause {
@@ -176,7 +177,7 @@ fn body_fault(err: &hyper::Error) -> &'static str {
     "The body ended before the length that was announced."
 }
 
-/// Runs the handler; a panic in it is one failed request and nothing more (attacks 42).
+/// Runs the handler; a panic in it fails only this one request (attacks 42).
 pub fn answer_caught(front: &Front, request: &Request, lane: Lane) -> Option<Reply> {
     let service = &front.service;
     let answered = catch_unwind(AssertUnwindSafe(|| (service.answer)(request, lane)));
@@ -190,10 +191,10 @@ pub fn answer_caught(front: &Front, request: &Request, lane: Lane) -> Option<Rep
     }
 }
 
-/// A large answer, counted until its client has taken it; or a refusal, if so much waits for clients already that there
-/// is no room for it.
+/// Counts a large answer against the memory limit until its client has received it; refuses the request if unread
+/// answers leave no memory for it.
 ///
-/// What others refer to as well is in memory anyway, and is not counted.
+/// An answer whose bytes other parts of the program share stays in memory anyway and is not counted.
 fn counted(front: &Front, request: &Request, mut reply: Reply) -> Reply {
     if !reply.body.is_unique() || request.head.method == Method::HEAD {
         return reply;
@@ -235,20 +236,20 @@ async fn answer_on_pool(front: &Arc<Front>, request: Request, hold: BodyHold) ->
     }
 }
 
-/// A request on its way to a blocking thread.
+/// A request that is queued for a blocking thread.
 pub struct Job {
     front: Arc<Front>,
-    /// Goes with the request: the connection may end before it is answered.
+    /// Belongs to the request, because the connection may end before the request is answered.
     _hold: BodyHold,
     request: Request,
     done: oneshot::Sender<Reply>,
 }
 
-/// What a blocking thread does with a job.
+/// Runs a job on a blocking thread.
 pub fn work(job: Job) {
     TRAFFIC.requests_waiting.fetch_sub(1, Relaxed);
     let reply = answer_caught(&job.front, &job.request, Lane::Blocking);
-    let reply = reply.unwrap_or_else(|| Reply::new(500)); // only the inline lane may pass a request on
-    // The client may have gone; its request has been carried out all the same.
+    let reply = reply.unwrap_or_else(|| Reply::new(500)); // only an inline request may get None
+    // The client may have disconnected; its request has been carried out all the same.
     let _ = job.done.send(reply);
 }

@@ -1,4 +1,4 @@
-//! One connection: hyper over the guard, from its first byte to its last.
+//! One connection, from its first byte to its last: hyper on top of the request reader (`guard`).
 
 mod answer;
 mod at_once;
@@ -36,13 +36,13 @@ use crate::domain::locks::lock;
 use crate::http::headers::Headers;
 use crate::http::request::{Head, Peer, RequestId};
 
-/// hyper's buffer: room for a good piece of a body, for the head that it gets is short.
+/// The size of hyper's buffer: enough for a large piece of a body, because the head that hyper receives is short.
 const HYPER_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Request ids are drawn in blocks, so that connections on different cores do not share a counter.
+/// Request ids are allocated in blocks, so that connections on different cores do not share a counter.
 const ID_BLOCK: u64 = 256;
 
-/// What all connections of a server share.
+/// The server state that all connections share.
 pub struct Front {
     pub service: Service,
     pub registry: Arc<Registry>,
@@ -53,12 +53,12 @@ pub struct Front {
     plain_log: Seldom,
     process: u32,
     id_blocks: AtomicU64,
-    /// What bodies and answers take in memory.
+    /// Counts the memory that bodies and answers take.
     pub held: Held,
 }
 
 impl Front {
-    /// `process` are the random bits of all request ids.
+    /// `process` is the random part of all request ids of this process.
     pub fn new(
         service: Service,
         registry: Arc<Registry>,
@@ -92,7 +92,7 @@ impl Front {
         }
     }
 
-    /// Whoever goes away without a word, as probes of ports do, is not worth a line.
+    /// Clients that disconnect without sending anything, such as port scanners, do not get a log line.
     pub fn log_handshake(&self, err: &io::Error) {
         let is_silent = matches!(
             err.kind(),
@@ -106,21 +106,21 @@ impl Front {
     }
 }
 
-/// One connection as its guard and its requests know it.
+/// One connection, as its request reader and its requests see it.
 pub struct Line {
     pub front: Arc<Front>,
     pub place: Place,
-    /// It came without encryption to a port that asks for it: nothing that it asks is answered.
+    /// The client sent plain HTTP to a TLS port: none of its requests is served.
     pub is_misplaced: bool,
     peer: Peer,
-    /// The next request id. Only this connection's task draws from it.
+    /// The next request id. Only the task of this connection takes ids from it.
     next_id: AtomicU64,
-    /// The head of the request that hyper is about to hand over, as the guard has read it.
+    /// The head, as parsed by the request reader, of the request that hyper delivers next.
     passed: Mutex<Option<Head>>,
 }
 
 impl Line {
-    /// What the guard has read, as a request of this connection.
+    /// Builds the request head from what the request reader has parsed.
     pub fn head(&self, request: RequestLine, headers: Headers) -> Head {
         Head {
             method: request.method,
@@ -131,12 +131,12 @@ impl Line {
         }
     }
 
-    /// Puts the answer to a request without a body into an empty outbox, if it is to be had at once.
+    /// Writes the answer to a request without a body into an empty outbox, if it can be answered without waiting.
     pub fn answer_at_once(&self, head: Head, outbox: &mut Outbox) -> Result<(), Box<Head>> {
         at_once::answer(self, head, outbox)
     }
 
-    /// Keeps the head of what hyper is given next.
+    /// Stores the head of the request that hyper receives next.
     pub fn pass(&self, head: Head) {
         *lock(&self.passed) = Some(head);
     }
@@ -150,7 +150,8 @@ impl Line {
         RequestId::new(self.front.process, count)
     }
 
-    /// The whole answer to what `guard` refuses, in the words of the path as far as `bytes` show one.
+    /// The complete answer to a request that the request reader refuses, in the dialect of the path as far as `bytes`
+    /// contain one.
     pub fn refusal(&self, refusal: Refusal, bytes: &[u8]) -> Outbox {
         let Refusal { status, detail } = refusal;
         let Glimpse {
@@ -177,7 +178,7 @@ impl Line {
     }
 }
 
-/// Serves one connection to its end. `io` may as well be a TLS stream.
+/// Serves one connection until it ends. `io` may also be a TLS stream.
 pub async fn serve<S>(io: S, peer: Peer, place: Place, front: Arc<Front>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -185,7 +186,7 @@ where
     converse(io, peer, place, front, false).await;
 }
 
-/// Tells a client that speaks plain HTTP to a TLS port so, whatever it asks.
+/// Answers every request of a client that speaks plain HTTP to a TLS port by saying so.
 pub async fn refuse_plain(io: TcpStream, peer: Peer, place: Place, front: Arc<Front>) {
     front.log_plain();
     converse(io, peer, place, front, true).await;
@@ -204,18 +205,19 @@ where
         passed: Mutex::new(None),
     });
     let mut guard = Guard::new(io, Arc::clone(&line));
-    // Most connections never need hyper: it comes with the first request that is not answered at once.
+    // Most connections never need hyper: it is created for the first request that the fast path cannot answer.
     if !lasts(&line, |cx| guard.poll_head(cx)).await {
         return;
     }
     let mut connection = pin!(
         http1::Builder::new()
-            // The guard reports an end of stream when it refuses something: what came before is still answered.
+            // The request reader reports the end of the stream when it refuses something; requests before that are
+            // still answered.
             .half_close(true)
             .header_read_timeout(None)
             .max_buf_size(HYPER_BUFFER_BYTES)
-            // A large body is sent from where it is: a copy in the buffer of each client that reads slowly would fill
-            // the memory.
+            // hyper sends a large body without copying it: a copy for every client that reads slowly would exhaust the
+            // memory.
             .writev(true)
             .serve_connection(
                 guard,
@@ -228,7 +230,8 @@ where
     lasts(&line, |cx| connection.as_mut().poll(cx)).await;
 }
 
-/// Does the work of a connection to its end, unless the connection has to go before; whether it lasted that long.
+/// Runs the work of a connection until it is done, unless the connection must be closed before. Returns whether the
+/// work was completed.
 async fn lasts<E: Display>(
     line: &Line,
     mut work: impl FnMut(&mut Context<'_>) -> Poll<Result<(), E>>,

@@ -1,6 +1,6 @@
-//! The front as a whole over real sockets: panics, deadlines, places, bodies, the drain.
+//! The whole server over real sockets: panics, deadlines, connection slots, bodies, the drain.
 //!
-//! The limits are shortened to a second, which the same cases against the real executable cannot be.
+//! The time limits are shortened to a second; the tests against the real executable cannot do that.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -49,7 +49,7 @@ fn a_client_that_does_not_read_is_cut_off() {
     stream
         .write_all(GET.replace("/ ", "/big ").as_bytes())
         .unwrap();
-    // The server reads nothing more from this client, so only a reset can make a write fail.
+    // The server reads nothing more from this client, so a write fails only when the connection is reset.
     let began = Instant::now();
     while stream.write_all(b"G").is_ok() {
         assert!(began.elapsed() < Duration::from_secs(8), "still connected");
@@ -219,7 +219,7 @@ fn answers_without_a_body_are_framed_as_such() {
         ("GET /100", 500),
     ] {
         let mut stream = server.connect();
-        // Two requests: if the first answer had a body, the second would not be read as one.
+        // Sends two requests: if the first answer had a body, the second answer would not be parsed as one.
         let request = GET.replace("GET /", line);
         stream
             .write_all(format!("{request}{request}").as_bytes())
@@ -271,7 +271,7 @@ fn whatever_a_request_says_a_bad_one_behind_it_is_answered() {
             let request =
                 format!("PUT /body HTTP/1.1\r\nHost: a\r\n{line}Content-Length: 3\r\n\r\nabc");
             check(&server.ask(&format!("{request}BAD\r\n\r\n")), &[200, 400]);
-            // The answer to a body that is not read is not lost in a reset.
+            // The answer to a body that is not read must not be lost to a connection reset.
             let large = request.replace("3\r\n\r\nabc", "300000\r\n\r\n") + &"x".repeat(300_000);
             check(&server.ask(&large), &[413]);
         }
@@ -287,7 +287,7 @@ fn a_refused_head_request_has_no_body() {
         "/ HTTP/1.2\r\n\r\n",
         "/\0",
         "/ HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
-        "/ HTTP/1.1\r\nHo", // late
+        "/ HTTP/1.1\r\nHo", // incomplete until its deadline
     ] {
         let answers = ["HEAD", "GET"].map(|method| server.ask(&format!("{method} {bad}")));
         assert_eq!(body(&answers[0]), "", "{bad:?}");
@@ -297,7 +297,7 @@ fn a_refused_head_request_has_no_body() {
     }
 }
 
-/// An answer without its id, which is always another.
+/// The answer without its request id, which differs every time.
 fn without_id(answer: &str) -> String {
     let lines = answer.split_inclusive("\r\n");
     lines
@@ -314,7 +314,7 @@ fn the_short_way_and_the_long_way_give_the_same_answers() {
         let request = GET.replace("GET / ", &format!("GET {path} "));
         let short = format!("{request}BAD\r\n");
         let kept = short.replace("\r\n\r\n", "\r\nConnection: Keep-Alive\r\n\r\n");
-        // What only hyper understands, and nothing comes of it here.
+        // A `Connection` option that forces the request through hyper and changes nothing about the answer.
         let long = short.replace("\r\n\r\n", "\r\nConnection: x\r\n\r\n");
         let answers = [short, kept, long].map(|request| without_id(&server.ask(&request)));
         assert!(
@@ -360,7 +360,7 @@ fn a_client_that_asks_and_does_not_read_is_held_up_and_then_cut_off() {
     stream
         .set_write_timeout(Some(Duration::from_secs(1)))
         .unwrap();
-    // What the kernel holds of answers, and then of requests, is a few megabytes on either side.
+    // The kernel buffers a few megabytes of answers, and then of requests, on either side.
     let mut sent = 0;
     while stream.write_all(requests.as_bytes()).is_ok() {
         sent += requests.len();
@@ -412,7 +412,7 @@ fn every_answer_carries_its_id_and_is_not_stored() {
     assert_eq!(ids.len(), 3, "{ids:?}");
 }
 
-/// The start of a request whose body is half sent.
+/// Sends the head of a request and half of its body.
 fn half_sent(server: &Running, bytes: usize) -> TcpStream {
     let mut stream = server.connect();
     let head = format!("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n");
@@ -434,7 +434,7 @@ fn without_room_for_answers_only_large_ones_that_can_be_asked_for_again_are_refu
         ("GET", "/big?blocking", 503),
         ("POST", "/repeatable", 503),
         ("HEAD", "/big", 200),
-        // What a change says is sent in any case.
+        // The answer to a change is sent even when memory is short.
         ("POST", "/big", 200),
         ("POST", "/big?blocking", 200),
     ] {
@@ -489,7 +489,7 @@ fn large_bodies_share_what_there_is_and_give_it_back() {
     assert_eq!(post(2 * half), "HTTP/1.1 200");
     let held = [half_sent(&server, 2 * half), half_sent(&server, 2 * half)];
     let began = Instant::now();
-    // As soon as both halves have arrived, there is not enough left.
+    // Once both halves have arrived, too little memory is left.
     while post(2 * half) == "HTTP/1.1 200" {
         assert!(began.elapsed() < Duration::from_secs(5));
     }

@@ -1,4 +1,4 @@
-//! A server of this process with a small service, for tests of what a connection does.
+//! A server within this process, with a small service, for tests of connection behaviour.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::http::server::{
 pub const BIG: usize = 32 * 1024 * 1024;
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A server of this process; dropping it stops it.
+/// A server within this process; dropping it stops it.
 pub struct Running {
     pub address: SocketAddr,
     pub stopper: Stopper,
@@ -46,7 +46,7 @@ impl Running {
         stream
     }
 
-    /// Sends `bytes` and returns what comes until the server closes.
+    /// Sends `bytes` and returns everything the server sends until it closes the connection.
     pub fn ask(&self, bytes: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(bytes.as_bytes()).unwrap();

@@ -1,8 +1,8 @@
-//! The head that hyper is given in place of the client's.
+//! The request head that hyper receives instead of the client's.
 //!
-//! What a request says is read once, by `head`. hyper needs to know of it how the body is framed, whether the connection
-//! goes on, whether the client waits for a `100 Continue` and whether an answer has a body at all. It gets just that, in
-//! words of ours: what a client sends beyond it, such as `Upgrade`, cannot change what hyper does.
+//! `head` parses a request once. hyper only needs to know how the body is framed, whether the connection stays open,
+//! whether the client waits for a `100 Continue` and whether the answer has a body. It receives exactly that, in a head
+//! that this file writes: nothing else that a client sends, such as `Upgrade`, can change what hyper does.
 
 use std::io::Write;
 
@@ -12,10 +12,10 @@ use crate::http::headers::list_members;
 use crate::http::request::Head;
 use crate::http::server::head::Framing;
 
-/// Room for all lines at their longest.
+/// The maximum length of the head.
 const BYTES_MAX: usize = 128;
 
-/// The head as bytes, of which some have been passed on.
+/// The head as bytes, some of which hyper may have read already.
 pub struct HyperHead {
     bytes: [u8; BYTES_MAX],
     start: usize,
@@ -36,7 +36,7 @@ impl HyperHead {
         }
     }
 
-    /// What is still to be passed on.
+    /// The bytes that hyper has not read yet.
     pub fn rest(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -53,7 +53,7 @@ fn write(
     framing: Framing,
 ) -> std::io::Result<()> {
     let has_body = framing != Framing::Sized(0);
-    // Of methods hyper knows but one whose answers have no body.
+    // The only distinction between methods that hyper needs is whether the answer has a body.
     out.write_all(match head.method == Method::HEAD {
         true => b"HEAD / HTTP/1.",
         false => b"GET / HTTP/1.",
@@ -72,14 +72,14 @@ fn write(
         (false, true) => out.write_all(b"connection: close\r\n")?,
         _ => (),
     }
-    // An expectation of HTTP/1.0 is none (RFC 9110, 10.1.1).
+    // An expectation in an HTTP/1.0 request is ignored (RFC 9110, 10.1.1).
     if is_http_11 && has_body && head.headers.contains("expect") {
         out.write_all(b"expect: 100-continue\r\n")?;
     }
     out.write_all(b"\r\n")
 }
 
-/// Whether the connection goes on behind the request (RFC 9112, 9.3).
+/// Whether the connection stays open after the request (RFC 9112, 9.3).
 fn stays(head: &Head, is_http_11: bool) -> bool {
     let has = |option: &[u8]| {
         let mut values = head.headers.all("connection");

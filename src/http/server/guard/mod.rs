@@ -1,15 +1,15 @@
-//! The stream that hyper reads and writes: a socket behind a strict gate.
+//! The request reader: the stream that hyper reads and writes. It checks everything that arrives on the socket first.
 //!
-//! Bytes reach hyper only after they were checked, one head at a time and never beyond the end of the body that
-//! follows it, so that hyper and we cannot disagree about where a request ends. What can be answered at once is
-//! answered here: before there is hyper at all ([`Guard::poll_head`]), and later while it waits for a next head, which
-//! it asks for only when it has written all its answers. What is refused never reaches hyper either: it sees an end
-//! of stream, finishes what it was answering, and shuts the stream down; the refusal is written then. The end of
-//! every connection is in `outgoing`: an answer that comes before the request was read whole is followed by a bounded
-//! wait, because closing at once would reset the connection and lose the answer.
+//! hyper receives only checked bytes, one head at a time and never beyond the end of the body that follows it, so hyper
+//! and this reader cannot disagree about where a request ends. Requests that can be answered without waiting are
+//! answered here: before hyper is created ([`Guard::poll_head`]), and later whenever hyper waits for the next head,
+//! which it does only after it has written all its answers. A refused request does not reach hyper either: hyper sees
+//! the end of the stream, finishes its current answer and shuts the stream down; then this reader writes the refusal.
+//! `outgoing` handles the end of every connection: after an answer that was sent before the whole request was read, it
+//! keeps reading for a limited time, because closing immediately would reset the connection and lose the answer.
 //!
-//! Memory is one buffer of at most `head_bytes_max`, the header lines in it once more, and one answer, whose bytes are
-//! counted by `held` or shared by all who get it.
+//! A connection uses one buffer of at most `head_bytes_max`, a copy of the header lines in it, and one answer, whose
+//! bytes `held` counts unless all its receivers share them.
 
 mod hyper_head;
 mod outbox;
@@ -31,49 +31,49 @@ use super::head::{self, Bounds, Framing, Refusal, refusal};
 use super::limits::PROGRESS_BYTES;
 use super::watch::{Phase, Since};
 
-/// Enough for nearly every request; a connection that never speaks costs no more.
+/// Large enough for nearly every request, and small enough for the many connections that stay silent.
 const BUFFER_BYTES: usize = 2 * 1024;
 
-/// So many requests of one connection are answered in a row; then the others of its thread have their turn. A client that
-/// sends thousands of requests at once, and thousands of such clients, delay nobody else by more than that.
+/// How many requests of one connection are answered before the other connections of the same thread are served. So even
+/// thousands of clients that send thousands of requests at once delay other clients only briefly.
 const ANSWERS_IN_A_ROW_MAX: usize = 4;
 
-/// What whoever forgot the encryption is told.
+/// The answer to a client that sends plain HTTP to a TLS port.
 const PLAIN_ON_TLS: &str = "This port speaks TLS: ask again with https://.";
 
-/// See the heading. `S` is a plain socket or a TLS stream.
+/// The request reader of one connection, as the module describes it. `S` is a plain socket or a TLS stream.
 pub struct Guard<S> {
     io: S,
     line: Arc<Line>,
     bounds: Bounds,
-    /// `buffer[start..end]` has arrived and was not yet passed on.
+    /// `buffer[start..end]` has arrived and has not been passed on yet.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     stage: Stage,
-    /// An empty line before a request line is forgiven once (RFC 9112, 2.2).
+    /// One empty line before a request line is ignored (RFC 9112, 2.2).
     may_skip_line: bool,
-    /// The answer of ours that is being sent.
+    /// The answer that this reader is sending, without hyper.
     outbox: Outbox,
-    /// Body bytes passed on, or answer bytes taken, since the deadline began.
+    /// How many bytes of the body have been passed on, or of the answer sent, since the current deadline was set.
     progress: usize,
-    /// While the client does not take our bytes: what the connection did before.
+    /// Set while the client does not receive the answer: the phase that the connection was in before.
     blocked: Option<Since>,
-    /// hyper asked for a head while we were blocked, and must be woken.
+    /// hyper asked for a head while the connection was blocked, so it must be woken.
     stalled: bool,
-    /// Reading ended before the client had said everything.
+    /// Reading ended before the whole request had arrived.
     cut_short: bool,
     farewell: Farewell,
 }
 
-/// What may be passed on next.
+/// What may be passed to hyper next.
 enum Stage {
     Chunked(chunked::Scan),
-    /// Nothing more, ever.
+    /// Nothing may be passed on any more.
     Ended,
-    /// Nothing: a head is awaited or unfinished.
+    /// Nothing may be passed on yet: the next head is incomplete or has not begun.
     Head(head::Scan),
-    /// The rest of the head that hyper is given for a checked one, then its body.
+    /// The rest of the head that hyper receives for a checked request, then the body.
     Pass {
         head: HyperHead,
         framing: Framing,
@@ -83,22 +83,23 @@ enum Stage {
     },
 }
 
-/// How far the end of the connection has come.
+/// The steps of closing a connection.
 enum Farewell {
     Done,
-    /// What the client still sends is thrown away.
+    /// Data that the client still sends is discarded.
     Drain {
         left: usize,
     },
-    /// Where it begins if there is nothing left to say.
+    /// The first step if there is no answer left to send.
     HalfClose,
-    /// Where it begins after a refusal.
+    /// The first step after a refusal.
     Refuse {
         answer: Outbox,
     },
 }
 
-/// Travels inside an `io::Error` through hyper, so that `connection` can tell the client what was wrong with a body.
+/// An error inside an `io::Error` that passes through hyper, so that `connection` can report the fault in the body to
+/// the client.
 #[derive(Debug)]
 pub struct BodyFault(pub &'static str);
 
@@ -147,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             .is_overdue(self.line.place.watch.since())
     }
 
-    /// Starts the deadline of the next request once the former is answered.
+    /// Starts the deadline of the next request once the previous one is answered.
     fn begin_head(&mut self) {
         if self.line.place.watch.since().phase == Phase::Answer {
             self.enter(self.phase_between());
@@ -161,12 +162,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Awaits a whole head that is for hyper, and checks it; answers what comes before and can be answered at once.
-    /// Ready when the stage has changed: there is something to pass on, or nothing more will come.
+    /// Waits until a complete head that hyper must handle has arrived and is checked, and answers all requests before
+    /// it that the fast path can answer. Returns ready when the stage has changed: there is something to pass on, or
+    /// nothing more will come.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut answered = 0;
         loop {
-            // Back-pressure: who does not read answers may not send requests (attacks 32).
+            // Back-pressure: a client that does not read answers cannot have further requests read (attacks 32).
             if self.poll_outbox(cx)?.is_pending() || self.blocked.is_some() {
                 self.stalled = true;
                 return Poll::Pending;
@@ -228,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Whether a request was answered at once; if it cannot be, it is passed on to hyper from now on.
+    /// Answers the request if the fast path can, and returns whether it did; otherwise the request is passed to hyper.
     fn answered(&mut self, complete: head::Complete) -> bool {
         let head::Complete {
             head_bytes,
@@ -272,13 +274,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Refuses a head of which no more will be read.
+    /// Refuses an incomplete head, of which no more is read.
     fn refuse_unfinished(&mut self, refusal: Refusal) {
         self.refuse(refusal, self.end - self.start);
     }
 
-    /// Refuses a request of which `read` bytes were read. What stands behind them says nothing about the answer, which
-    /// therefore does not depend on how much has arrived.
+    /// Refuses a request of which `read` bytes were read. The answer must not depend on how many bytes have arrived, so
+    /// bytes after these are not considered.
     fn refuse(&mut self, refusal: Refusal, read: usize) {
         if self.buffer[self.start..self.end].starts_with(&[0x16, 3]) {
             self.line.front.log_tls();
@@ -296,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         };
     }
 
-    /// Reads what has arrived into the buffer, which has room by then. `Ok(0)` is the end of the stream.
+    /// Reads arrived bytes into the buffer, which must have room for them. `Ok(0)` is the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -315,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(arrived))
     }
 
-    /// Hands over at most `allowed` of the buffered bytes and tells how many.
+    /// Passes at most `allowed` of the buffered bytes to hyper and returns their number.
     fn pass(&mut self, allowed: u64, cursor: &mut hyper::rt::ReadBufCursor<'_>) -> usize {
         let bytes = (self.end - self.start)
             .min(cursor.remaining())
@@ -380,13 +382,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             self.stage = Stage::Chunked(scan);
             self.body_progress(run.bytes);
             if !run.is_kept {
-                // hyper takes no bytes for the end of the stream: there must be some for it before we return.
+                // hyper takes an empty read for the end of the stream, so at least one byte must be passed on before
+                // this function returns.
                 self.start += run.bytes;
                 continue;
             }
             self.pass(run.bytes as u64, cursor);
             if scan.is_done() {
-                // No further head: hyper and we count chunks separately, and a difference must not matter.
+                // The connection accepts no further head: hyper and this reader count chunks independently, and a
+                // difference between them must not matter.
                 self.stage = Stage::Ended;
                 self.enter(Phase::Answer);
             }

@@ -1,29 +1,29 @@
-//! An answer that waits to be sent.
+//! An answer that is being sent.
 
 use bytes::{Buf, Bytes};
 
-/// A body of at most this many bytes is copied behind its head, which costs less than a write of its own.
+/// A body of at most this many bytes is appended to its head, because a copy costs less than a separate write.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
-/// What an outbox keeps of its memory between two answers.
+/// How much memory an outbox keeps between two answers.
 const KEPT_BYTES: usize = 2 * 1024;
 
-/// Bytes that are to be sent, and the rest of the answer as a reference: a large body is not copied for each client.
+/// Bytes to send, and the body of the answer as a reference: a large body is not copied for each client.
 #[derive(Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
-    /// How many of `bytes` were sent.
+    /// How many of `bytes` have been sent.
     sent: usize,
     body: Bytes,
 }
 
 impl Outbox {
-    /// Where heads are written to. Nothing may be written behind a body.
+    /// The buffer to write response heads to. No head may be written after a body.
     pub fn head(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Puts a body behind its head.
+    /// Appends a body to its head.
     pub fn put_body(&mut self, body: Bytes) {
         if body.len() <= COPIED_BYTES_MAX {
             self.bytes.extend_from_slice(&body);
@@ -32,7 +32,7 @@ impl Outbox {
         }
     }
 
-    /// What is to be sent next; empty if there is nothing left.
+    /// The bytes to send next; empty if nothing is left.
     pub fn next(&self) -> &[u8] {
         match self.bytes.get(self.sent..) {
             Some(bytes) if !bytes.is_empty() => bytes,
@@ -40,7 +40,7 @@ impl Outbox {
         }
     }
 
-    /// Counts so many of the bytes of [`Outbox::next`] as sent.
+    /// Marks so many bytes of [`Outbox::next`] as sent.
     pub fn advance(&mut self, bytes: usize) {
         if self.sent < self.bytes.len() {
             self.sent += bytes;

@@ -1,4 +1,5 @@
-//! What goes out through the guard: answers, ours and hyper's, under one deadline, and the end of the connection.
+//! The sending half of the request reader: answers of the fast path and of hyper, under one deadline, and the end of
+//! the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use crate::http::server::limits::{LINGER_BYTES_MAX, PROGRESS_BYTES};
 use crate::http::server::watch::Phase;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Sends what was answered at once. Ready when there is none of it left.
+    /// Sends the answers of the fast path. Returns ready when all of them are sent.
     pub(super) fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outbox.next().is_empty() {
             return Poll::Ready(Ok(()));
@@ -26,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.poll_sent(cx)
     }
 
-    /// Keeps the deadline of a write that was tried.
+    /// Updates the deadline after an attempt to write.
     fn after_write(&mut self, taken: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match taken {
             Poll::Pending => {
@@ -47,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Ready when what was sent has left this process.
+    /// Returns ready when all sent bytes have left this process.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_flush(cx) {
             Poll::Pending => {
@@ -85,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Whether the client may still be sending, so that closing at once would lose the answer.
+    /// Whether the client may still be sending, so that closing immediately would lose the answer.
     fn has_unread(&self) -> bool {
         let within_request = !matches!(self.stage, Stage::Head(_) | Stage::Ended);
         self.start < self.end || self.cut_short || within_request

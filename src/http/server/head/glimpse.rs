@@ -1,23 +1,23 @@
-//! What can be seen of a head that was refused: enough to choose the words of the answer, and good for nothing else.
+//! A preview of a head that was refused: it only serves to choose the dialect of the answer.
 
 use super::{is_host_byte, is_token_byte, trim};
 use crate::http::headers::Headers;
 use crate::http::request::{Target, is_target_byte};
 use http::Method;
 
-/// Bytes of a target that are looked at: more than any start of paths has.
+/// How many bytes of a target are examined: more than the start of any route needs.
 const TARGET_BYTES_MAX: usize = 512;
 
-/// Method, path and host, as far as they arrived and can be read.
+/// Method, path and host, as far as they have arrived and are readable.
 pub struct Glimpse {
     pub method: Method,
-    /// Without its query; `*` if there is none to be seen.
+    /// Without its query; `*` if no target is readable.
     pub target: Target,
     /// `Host` alone, or nothing.
     pub headers: Headers,
 }
 
-/// Reads what there is, and minds no fault.
+/// Reads what is readable and ignores every fault.
 pub fn glimpse(bytes: &[u8]) -> Glimpse {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let mut parts = lines.next().unwrap_or_default().split(|&byte| byte == b' ');

@@ -1,8 +1,10 @@
-//! The strict reading of a request head (RFC 9112). hyper sees no byte of it, but a head of ours (`guard/hyper_head.rs`).
+//! The strict parser of request heads (RFC 9112). hyper receives none of these bytes, but a head that this server
+//! writes (`guard/hyper_head.rs`).
 //!
-//! hyper and httparse forgive what an intermediary may read otherwise: bare line feeds, `Content-Length: 5, 5`,
-//! a length beside a transfer coding. Whatever two readers may understand differently is refused here, so that
-//! nobody can hide a second request inside a first (attacks 9 to 27). No I/O in this file.
+//! hyper and httparse accept input that an intermediary may interpret differently: bare line feeds, `Content-Length: 5,
+//! 5`, a length together with a transfer coding. This parser refuses everything that two parsers may interpret
+//! differently, so that a client cannot hide a second request inside the first (attacks 9 to 27). This file does no
+//! I/O.
 
 mod glimpse;
 #[cfg(test)]
@@ -17,13 +19,13 @@ use crate::http::client::LOCAL_HEADER;
 use crate::http::headers::{Headers, is_token_byte, name_bytes, text_bytes};
 use crate::http::request::{Target, is_target_byte};
 
-/// Reads one head, as often as more of it has arrived. Every byte is looked at once.
+/// Parses one head as its bytes arrive. It examines every byte once.
 pub struct Scan {
-    /// Bytes that were looked at.
+    /// How many bytes have been examined.
     at: usize,
-    /// Where the unfinished line began.
+    /// The start of the incomplete line.
     line: usize,
-    /// Header lines so far, and how many these are.
+    /// The header lines so far; `count` is their number.
     headers: Headers,
     count: usize,
     request_line: Option<RequestLine>,
@@ -35,7 +37,7 @@ pub struct Scan {
 /// A head that is accepted.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Complete {
-    /// Length of the head with its final empty line.
+    /// The length of the head with its final empty line.
     pub head_bytes: usize,
     pub framing: Framing,
     pub request_line: RequestLine,
@@ -46,31 +48,31 @@ pub struct Complete {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Framing {
     Chunked,
-    /// No body is `Sized(0)`.
+    /// A request without a body is `Sized(0)`.
     Sized(u64),
 }
 
-/// The answer to bytes that are no request of ours. The connection is closed behind it.
+/// The answer to bytes that are not a valid request. The connection is closed after it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Refusal {
     pub status: u16,
-    /// One sentence for the author of the client; never an echo of what was sent.
+    /// One sentence for the developer of the client; it never contains any input.
     pub detail: &'static str,
 }
 
-/// What a head may measure.
+/// The size limits of a head.
 #[derive(Clone, Copy)]
 pub struct Bounds {
     pub head_bytes_max: usize,
     pub headers_max: usize,
 }
 
-/// What a request begins with.
+/// The request line, parsed.
 #[derive(Debug, Eq, PartialEq)]
 pub struct RequestLine {
     pub method: Method,
     pub target: Target,
-    /// Else it is HTTP/1.0.
+    /// Otherwise the version is HTTP/1.0.
     pub is_http_11: bool,
 }
 
@@ -88,16 +90,18 @@ impl Scan {
         }
     }
 
-    /// How many bytes were read, of a head that was refused: as many however they arrived.
+    /// How many bytes of a refused head were read. The number does not depend on the pieces in which they arrived.
     pub fn read_bytes(&self) -> usize {
         self.at
     }
 
-    /// Goes on with `bytes`, which begin with the head and may hold more than it. `None`: more must arrive.
+    /// Continues with `bytes`, which begin with the head and may contain more than it. `None`: the head is still
+    /// incomplete.
     ///
-    /// What comes of them does not depend on the pieces in which they arrive.
+    /// The result does not depend on the pieces in which the bytes arrive.
     pub fn advance(&mut self, bytes: &[u8], bounds: Bounds) -> Result<Option<Complete>, Refusal> {
-        // What cannot be the start of any method is refused at once, a method in small letters with its line.
+        // Bytes that cannot start any method are refused immediately; a method in lower case is refused with its whole
+        // line.
         if self.at == 0
             && bytes
                 .first()
@@ -181,8 +185,8 @@ impl Scan {
         if self.chunked && !request_line.is_http_11 {
             return Err(bad("Transfer-Encoding does not exist in HTTP/1.0."));
         }
-        // Several proxies speak HTTP/1.0 to the server behind them by default, and no local client of ours does: such a
-        // request never counts as local.
+        // Many proxies use HTTP/1.0 to their upstream server by default, and no local client of this project does: such
+        // a request never counts as local.
         if !request_line.is_http_11 {
             self.headers.remove(LOCAL_HEADER.0);
         }
@@ -241,7 +245,8 @@ impl Scan {
         Ok(())
     }
 
-    /// RFC 9112, 6.3: digits and nothing else, once. The bound of 63 bits is hyper's and everybody's.
+    /// RFC 9112, 6.3: digits only, and the header occurs once. hyper and most other servers have the same limit of 63
+    /// bits.
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.length.is_some() {
             return Err(bad("Content-Length occurs more than once."));
@@ -270,7 +275,7 @@ impl Scan {
     }
 }
 
-/// `METHOD SP target SP HTTP/1.x` (RFC 9112, 3), single spaces, nothing around.
+/// `METHOD SP target SP HTTP/1.x` (RFC 9112, 3), with single spaces, and nothing before or after.
 fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -353,8 +358,8 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Host name, with what RFC 3986 lets stand in one, IPv4, `[IPv6]` (with a zone), port. Neither user info nor anything
-/// that needs quoting.
+/// Host name with the characters that RFC 3986 allows, IPv4, `[IPv6]` (with a zone), port. User info and characters
+/// that need quoting are refused.
 fn is_host_byte(byte: &u8) -> bool {
     HOST[usize::from(*byte)]
 }

@@ -1,4 +1,4 @@
-//! Tables of heads that are accepted and heads that are refused, whole and byte by byte.
+//! Tables of accepted and refused heads, parsed whole and byte by byte.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const BOUNDS: Bounds = Bounds {
     headers_max: 100,
 };
 
-/// What becomes of `bytes`: 0 if they are an unfinished head, 200 if they are accepted, else the refusal's status.
+/// The result for `bytes`: 0 for an incomplete head, 200 for an accepted one, otherwise the status of the refusal.
 fn status(bytes: &[u8]) -> u16 {
     match read(bytes, bytes.len()) {
         Ok(None) => 0,
@@ -16,7 +16,7 @@ fn status(bytes: &[u8]) -> u16 {
     }
 }
 
-/// Reads what arrives in pieces of this many bytes. A refusal comes with the number of bytes that were read.
+/// Parses bytes that arrive in pieces of the given size. A refusal comes with the number of bytes that were read.
 fn read(bytes: &[u8], piece: usize) -> Result<Option<Complete>, (Refusal, usize)> {
     let mut scan = Scan::new();
     let mut end = 0;
@@ -34,7 +34,7 @@ fn read(bytes: &[u8], piece: usize) -> Result<Option<Complete>, (Refusal, usize)
 fn check(expected: u16, bytes: impl AsRef<[u8]>) {
     let bytes = bytes.as_ref();
     assert_eq!(status(bytes), expected, "at once: {}", bytes.escape_ascii());
-    // The words of a refusal follow from what was read: neither may depend on how the bytes arrive.
+    // The text of a refusal depends on what was read: neither may depend on how the bytes arrive.
     let whole = read(bytes, bytes.len());
     for piece in [1, 2, 7, 1000] {
         let in_pieces = read(bytes, piece);
@@ -312,7 +312,7 @@ fn the_first_fault_decides_however_the_bytes_arrive() {
     assert_eq!(seen(b"get /a HTTP/1.1\r\nHost: a\r\n\r\n"), 17);
 }
 
-/// H6: browsers leave some of these as they are.
+/// H6: browsers send some of these characters unescaped.
 #[test]
 fn a_target_may_have_every_visible_ascii_character_but_a_number_sign() {
     for byte in (0x21..0x7f_u8).map(char::from) {
@@ -333,7 +333,7 @@ fn a_target_may_have_every_visible_ascii_character_but_a_number_sign() {
     check_line(400, "GET http://a:b:c/ HTTP/1.1");
 }
 
-/// S11: proxies speak HTTP/1.0 by default, and our own clients never do.
+/// S11: proxies use HTTP/1.0 by default, and the clients of this project never do.
 #[test]
 fn a_request_of_http_1_0_does_not_count_as_local() {
     for (version, kept) in [("1.0", false), ("1.1", true)] {

@@ -1,5 +1,5 @@
-//! The handshake, under the deadline and the eviction rules of a request's head. Before it, a look at the first bytes:
-//! whoever speaks plain HTTP is told so in HTTP.
+//! The TLS handshake, under the same deadline and eviction rules as a request head. Before it, the server examines the
+//! first bytes: a client that speaks plain HTTP receives an HTTP answer that explains this.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,25 +17,26 @@ use super::Identity;
 use crate::http::server::connection::Front;
 use crate::http::server::watch::{Phase, Place, Since};
 
-/// What a session may keep of an answer, encrypted, while its client does not read: one record, and no more for each
-/// client that is slow.
+/// How many encrypted bytes of an answer a session buffers while its client does not read: one record, so that slow
+/// clients do not cost more memory.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
-/// How requests begin, as far as is looked.
+/// The first bytes of the requests that are recognised.
 const METHODS: [&[u8]; 9] = [
     b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"PATC", b"OPTI", b"TRAC", b"CONN",
 ];
 
-/// What a client began with.
+/// What the client began the connection with.
 pub enum Opened {
     /// A request without encryption, of which nothing has been read.
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Ends with a stream that is encrypted, or with a request that is not, or with nothing.
+/// Returns an encrypted stream, or the plain stream of a request without encryption, or nothing.
 ///
-/// Whoever dawdles counts as sending a head: it is cut off after `head_s`, and earlier if a newcomer needs the place.
+/// A slow handshake counts as a request head that is being sent: it ends after `head_s`, or earlier if a new connection
+/// needs the slot.
 pub async fn shake_hands(
     stream: TcpStream,
     identity: Arc<Identity>,
@@ -72,7 +73,7 @@ pub async fn shake_hands(
     }
 }
 
-/// Whether the first bytes to come are those of a request. They stay where they are.
+/// Whether the first bytes to arrive are those of an HTTP request. The bytes stay in the socket.
 async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
     let mut bytes = [0; 4];
     let mut room = ReadBuf::new(&mut bytes);

@@ -1,8 +1,8 @@
-//! TLS at the door: which certificate is shown, and whom it lets in. What comes after the handshake is a stream like
-//! any other.
+//! TLS: which certificate the server presents, and which clients it accepts. After the handshake the stream is handled
+//! like any other.
 //!
-//! Versions 1.2 and 1.3 with forward secrecy and authenticated encryption only: rustls knows nothing weaker. What is
-//! in force can be replaced while connections run; each keeps what it began with.
+//! Only versions 1.2 and 1.3 with forward secrecy and authenticated encryption: rustls supports nothing weaker. The
+//! certificate can be replaced while connections are open; each connection keeps the certificate that it started with.
 
 mod handshake;
 
@@ -29,21 +29,21 @@ use crate::error::{Error, Result};
 pub use handshake::{Opened, shake_hands};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// From so many days before its end a certificate is warned about.
+/// How many days before its end a certificate causes a warning.
 pub const WARN_DAYS: i64 = 30;
 
-/// Where certificate and key are.
+/// The paths of certificate and key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsFiles {
-    /// The server's certificate in PEM, then those that lead to its authority.
+    /// The server's certificate in PEM, followed by the intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key in PEM.
     pub key: PathBuf,
-    /// Only clients with a certificate of one of these authorities are let in.
+    /// Only clients with a certificate of one of these authorities may connect.
     pub client_ca: Option<PathBuf>,
 }
 
-/// A certificate with its key, ready to be shown.
+/// A certificate with its key, ready for use.
 pub struct Identity {
     config: Arc<ServerConfig>,
     pub not_before: Timestamp,
@@ -52,7 +52,7 @@ pub struct Identity {
     pub fingerprint: String,
 }
 
-/// The identity in force.
+/// The identity that is in use.
 #[derive(Clone)]
 pub struct LiveTls(Arc<ArcSwap<Identity>>);
 
@@ -61,7 +61,7 @@ impl LiveTls {
         LiveTls(Arc::new(ArcSwap::from_pointee(identity)))
     }
 
-    /// Connections that begin from now on see this one.
+    /// Connections that begin from now on use this identity.
     pub fn replace(&self, identity: Identity) {
         self.0.store(Arc::new(identity));
     }
@@ -72,7 +72,7 @@ impl LiveTls {
 }
 
 impl Identity {
-    /// Reads the files; refuses what no client could use, in a sentence that names the file.
+    /// Reads the files. Refuses what no client could use, with a sentence that names the file.
     pub fn load(files: &TlsFiles) -> Result<Identity> {
         let chain = certificates(&files.certificate, "certificate")?;
         let key = private_key(&files.key)?;
@@ -96,12 +96,12 @@ impl Identity {
         })
     }
 
-    /// Whole days until the end; negative once it is over.
+    /// Whole days until the certificate ends; negative after that.
     pub fn days_left(&self, now: Timestamp) -> i64 {
         (self.not_after.0 - now.0).div_euclid(DAY_MS)
     }
 
-    /// What an administrator should be told, if anything.
+    /// The warning for the administrator, if there is one.
     pub fn warning(&self, now: Timestamp) -> Option<String> {
         let days = self.days_left(now);
         if now >= self.not_after {
@@ -156,7 +156,7 @@ fn config(
     Ok(config)
 }
 
-/// Lets in whoever has a certificate of these authorities, and nobody without one.
+/// Accepts clients that have a certificate of these authorities, and no others.
 fn verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
     let mut authorities = RootCertStore::empty();
     for authority in certificates(path, "client CA")? {
@@ -209,7 +209,7 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// `AB:CD:…`, as browsers and openssl show it.
+/// `AB:CD:…`, in the format of browsers and openssl.
 pub fn fingerprint(certificate: &[u8]) -> String {
     let digits = digest(&SHA256, certificate);
     let pairs: Vec<String> = digits.as_ref().iter().map(|b| format!("{b:02X}")).collect();

@@ -1,8 +1,9 @@
-//! Deadlines and places: what every connection is doing since when, and which of them must go.
+//! Deadlines and connection slots: what every connection is doing and since when, and which connections must end.
 //!
-//! A timer per request would cost more than the request. Instead each connection keeps one atomic word (its phase
-//! and since which clock tick), and one sweeper looks at all words once a tick and wakes the connections that are
-//! overdue. These then find out by themselves what is overdue, so a late wake-up can never hit a later request.
+//! A timer for each request would cost more than the request. Instead each connection keeps one atomic word (its phase
+//! and the clock tick at which it began), and one sweeper reads all words once a tick and wakes the connections that
+//! are overdue. A connection that is woken checks its own deadline again, so a late wake-up can never end a later
+//! request.
 
 #[cfg(test)]
 mod tests;
@@ -23,16 +24,16 @@ use crate::domain::time::Timestamp;
 /// The accuracy of all deadlines.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// During the drain a connection without a request in flight may still bring one that was under way, for so long.
+/// How long a connection without a request in flight stays open during the drain, because a request may be on its way.
 const DRAIN_IDLE_TICKS: u32 = 3;
 
-/// A connection that has waited this long for a head, for 64 KiB of a body, or for its client to take 64 KiB of an answer
-/// may lose its place to a new connection. An idle connection that is younger keeps its place as long as there is one
-/// that is older than this and may leave.
+/// A connection is slow if it has waited this long for a head, for 64 KiB of a body, or for its client to read 64 KiB
+/// of an answer. A slow connection may be closed so that a new one gets its slot. A younger idle connection keeps its
+/// slot as long as a slow one may be closed instead.
 const SLOW_TICKS: u32 = 10;
 
-/// In a full house one connection of so many leaves for each new one, if that many are slow, so that a few places are free
-/// when many come at once. Below this number it is one alone.
+/// If all slots are taken and many connections are slow, each new connection closes one of so many, so that a few slots
+/// are free when many clients connect at once. With fewer connections than this, it closes only one.
 const CONNECTIONS_PER_EVICTION: usize = 256;
 
 const TICKS_PER_S: u64 = 10;
@@ -41,14 +42,14 @@ const TICKS_PER_S: u64 = 10;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Phase {
-    /// A request is being answered: no deadline of ours.
+    /// The server is answering a request: there is no deadline.
     Answer,
     Body,
     Head,
     Idle,
-    /// The answer was final; what the client still sends is thrown away.
+    /// The last answer of the connection was sent; data that the client still sends is discarded.
     Linger,
-    /// The client does not take what we send.
+    /// The client does not read what the server sends.
     Write,
 }
 
@@ -61,19 +62,19 @@ const PHASES: [Phase; 6] = [
     Phase::Write,
 ];
 
-/// By which kind of listener a connection came.
+/// The kind of listener that accepted a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Via {
     Tcp,
     Unix,
 }
 
-/// The phase of one connection and its start. Written by the connection alone, read by the sweeper too.
+/// The phase of one connection and its start. Only the connection writes it; the sweeper reads it too.
 pub struct Watch {
     via: Via,
     word: AtomicU64,
     evicted: AtomicBool,
-    /// A spawned task keeps its waker for life, so it is stored once.
+    /// A spawned task keeps the same waker for its whole life, so it is stored once.
     pub waker: OnceLock<Waker>,
 }
 
@@ -89,11 +90,12 @@ impl Since {
         now.saturating_sub(self.tick) >= SLOW_TICKS
     }
 
-    /// Where the connection stands in the order of those that leave for a new one; the least leaves first. `None` if it
-    /// may not leave.
+    /// The rank of the connection in the order in which connections are closed for new ones; the lowest rank is closed
+    /// first. `None` if it may not be closed.
     ///
-    /// The order is by age, whatever the connection waits for: the one that has waited longest leaves first, and the
-    /// newest, which may have its request on the way, last. Where none has waited for a second, one alone leaves.
+    /// The order is by age, regardless of the phase: the connection that has waited longest is first, and the
+    /// newest, whose request may be on its way, is last. If none has waited for a second, only one connection is
+    /// closed.
     fn eviction_rank(self, now: u32) -> Option<(bool, u32)> {
         match self.phase {
             Phase::Answer => None,
@@ -118,7 +120,7 @@ impl Watch {
             .store((since.phase as u64) << 32 | u64::from(since.tick), Relaxed);
     }
 
-    /// Whether the connection was asked to make room. It does so only if it still waits for its client.
+    /// Whether the connection was asked to free its slot. It does so only if it still waits for its client.
     pub fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
     }
@@ -135,20 +137,20 @@ impl Watch {
     }
 }
 
-/// All connections of a server, and its clock.
+/// All connections of a server, and the clock of their deadlines.
 pub struct Registry {
-    /// On a cache line of its own: every request reads it.
+    /// On a cache line of its own, because every request reads it.
     clock: Clock,
     started: Instant,
     limits: Limits,
     draining: AtomicBool,
     drain_tick: AtomicU32,
     guests: Mutex<Guests>,
-    /// The tick at which slow connections were last asked to leave for the sake of memory.
+    /// The tick at which slow connections were last asked to close in order to free memory.
     relieved: AtomicU32,
-    /// A place became free.
+    /// Notified when a slot becomes free.
     pub left: Notify,
-    /// A place was taken: the clock is needed.
+    /// Notified when a slot is taken, because the clock must run then.
     pub entered: Notify,
 }
 
@@ -163,12 +165,12 @@ struct Clock {
 #[derive(Default)]
 struct Guests {
     last: u64,
-    /// How many of them came over TCP.
+    /// The number of connections over TCP.
     tcp: usize,
     watches: HashMap<u64, Arc<Watch>>,
 }
 
-/// The place of one connection; dropping it gives the place back.
+/// The slot of one connection; dropping it frees the slot.
 pub struct Place {
     number: u64,
     pub watch: Arc<Watch>,
@@ -210,12 +212,12 @@ impl Registry {
         &self.limits
     }
 
-    /// The tick that began last. Up to one tick old: no system call.
+    /// The current tick, without a system call.
     pub fn now(&self) -> u32 {
         self.clock.ticks.load(Relaxed)
     }
 
-    /// Whether `since` has lasted too long.
+    /// Whether the phase `since` has lasted too long.
     pub fn is_overdue(&self, since: Since) -> bool {
         let Some(ticks_max) = self.ticks_max(since.phase) else {
             return false;
@@ -224,7 +226,7 @@ impl Registry {
         if since.phase == Phase::Idle && self.is_draining() {
             began = began.max(self.drain_tick.load(Relaxed));
         }
-        // Both ends are rounded down to a tick: only strictly more is surely the whole span.
+        // Both times are rounded down to a tick, so only a larger difference is certain to be the whole span.
         self.now().saturating_sub(began) > ticks_max
     }
 
@@ -241,12 +243,12 @@ impl Registry {
         Some(u32::try_from(seconds.saturating_mul(TICKS_PER_S)).unwrap_or(u32::MAX))
     }
 
-    /// The time of day when the last tick began, for the dates of answers.
+    /// The time of day at the start of the current tick, for the dates of answers.
     pub fn wall(&self) -> Timestamp {
         Timestamp(self.clock.wall.load(Relaxed))
     }
 
-    /// Advances the clock and wakes whoever is overdue. Called once a tick, with the time of day.
+    /// Advances the clock and wakes the overdue connections. Called once a tick, with the time of day.
     pub fn sweep(&self, wall: Timestamp) {
         let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
         self.clock.ticks.store(ticks as u32, Relaxed);
@@ -272,14 +274,15 @@ impl Registry {
         self.connections() == 0
     }
 
-    /// How many connections there are.
+    /// The number of open connections.
     pub fn connections(&self) -> usize {
         self.guests().watches.len()
     }
 
-    /// Takes a place for a new connection, or asks the one that is best spared to leave.
+    /// Takes a slot for a new connection, or asks the connection with the lowest rank to close.
     ///
-    /// Some places are for the Unix socket alone, so that no flood over TCP shuts out the administrator of the machine.
+    /// Some slots are reserved for the Unix socket, so that a flood over TCP cannot lock out the administrator of the
+    /// machine.
     pub fn enter(self: &Arc<Registry>, via: Via) -> Option<Place> {
         let places = self.limits.connections_max;
         let reserved = self.limits.unix_connections_reserved.min(places / 4);
@@ -313,15 +316,15 @@ impl Registry {
         })
     }
 
-    /// Frees descriptors when the process has run out of them.
+    /// Closes connections to free file descriptors when the process has run out of them.
     pub fn make_room(&self) {
         self.evict(&self.guests(), |_| true);
     }
 
-    /// Frees memory when too much of it waits for clients: asks all connections to leave that are slow in `phase`.
+    /// Asks all connections that are slow in `phase` to close, when too much memory waits for clients.
     pub fn relieve(&self, phase: Phase) {
         let now = self.now();
-        // One look at all connections a tick is enough, however many requests are refused meanwhile.
+        // Examining all connections once a tick is enough, however many requests are refused meanwhile.
         if self.relieved.swap(now, Relaxed) == now {
             return;
         }
@@ -333,8 +336,8 @@ impl Registry {
         }
     }
 
-    /// Asks the connection to leave that has waited longest, of those that may leave and that `is_eligible` accepts; in a
-    /// large house some more of those that have waited long.
+    /// Asks the connection that has waited longest to close, out of those that may be closed and that `is_eligible`
+    /// accepts; with many connections, some more of those that have waited long.
     fn evict(&self, guests: &Guests, is_eligible: impl Fn(&Watch) -> bool) {
         let now = self.now();
         let mut spared: Vec<_> = guests
@@ -365,8 +368,8 @@ impl Registry {
 }
 
 impl Watch {
-    /// Takes the request to leave, if there is one and the connection is still in a phase in which it may.
-    /// One that became busy in the meantime stays.
+    /// Accepts the request to close, if there is one and the connection is still in a phase in which it may. A
+    /// connection that has become busy in the meantime stays.
     pub fn leaves(&self) -> bool {
         if !self.is_evicted() {
             return false;
@@ -379,7 +382,7 @@ impl Watch {
     }
 }
 
-/// A log line at most once a second, for what strangers can cause at will.
+/// Allows a log line at most once a second, for events that any client can cause.
 #[derive(Default)]
 pub struct Seldom(AtomicU32);
 

@@ -1,4 +1,4 @@
-//! Deadlines, places, and the order in which connections give theirs up.
+//! Deadlines, connection slots, and the order in which connections are closed for new ones.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn a_full_house_asks_the_slowest_request_to_leave() {
     assert!(body.watch.leaves() && !head.watch.leaves() && !answered.watch.leaves());
 }
 
-/// A full house over TCP, each connection in its phase since its tick; which of them leaves at `now`.
+/// All slots are taken over TCP, each connection in its phase since its tick; checks which of them is closed at `now`.
 #[track_caller]
 fn check_leaves(connections: &[(Phase, u32)], now: u32, expected: Option<usize>) {
     let registry = registry(connections.len());
@@ -111,14 +111,14 @@ fn a_new_connection_never_leaves_before_a_slow_one() {
         check_leaves(&[new, (slow, 90)], 100, Some(1));
         check_leaves(&[(slow, 90), new], 100, Some(0));
     }
-    // A request that is being answered never leaves.
+    // A connection whose request is being answered is never closed.
     let answered = (Phase::Answer, 0);
     check_leaves(&[new, answered], 100, Some(0));
     check_leaves(&[answered, answered], 100, None);
 }
 
-/// A flood of clients that do not read may leave none that is slow: then the newest, whose request is on its way, must not
-/// be the only one that can leave.
+/// During a flood of clients that do not read, possibly no connection is slow: then the newest, whose request is
+/// on its way, must not be the only one that can be closed.
 #[test]
 fn where_none_is_slow_the_oldest_leaves_whatever_it_waits_for() {
     let new = (Phase::Idle, 95);
@@ -188,7 +188,7 @@ fn the_unix_socket_has_places_that_tcp_cannot_take() {
     assert_eq!(tcp.len(), 64 - 16);
     let mut unix: Vec<Place> = std::iter::from_fn(|| registry.enter(Via::Unix)).collect();
     assert_eq!(unix.len(), 16);
-    // No connection of the socket leaves for one over TCP.
+    // No connection over the socket is closed for one over TCP.
     for place in tcp.iter().chain(&unix) {
         place.watch.set(Since {
             phase: Phase::Idle,
@@ -201,7 +201,7 @@ fn the_unix_socket_has_places_that_tcp_cannot_take() {
     }
     assert!(tcp.iter().all(|place| place.watch.leaves()));
     assert!(!unix.iter().any(|place| place.watch.leaves()));
-    // A place that the socket gives back is no place for TCP.
+    // A slot freed by the Unix socket is not available to TCP.
     unix.pop();
     assert!(registry.enter(Via::Tcp).is_none());
     assert!(registry.enter(Via::Unix).is_some());

@@ -1,4 +1,4 @@
-//! Socket activation: while the server is killed and started anew, clients wait and nobody is refused.
+//! Socket activation: while the server is killed and restarted, clients wait and no connection is refused.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -12,11 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{init, serve_on};
 use crate::support::fresh_folder;
 
-/// How one request of a client that connects anew ended.
+/// The result of one request on a new connection.
 #[derive(Debug, Eq, PartialEq)]
 enum End {
     Answered,
-    /// The connection was made, and ended before its answer.
+    /// The connection was established, and ended before its answer.
     CutOff,
     Refused,
     Wrong(String),
@@ -99,7 +99,7 @@ fn no_connection_is_refused_while_the_server_is_started_anew() {
             server.wait().expect("it ends");
             restarts_cut_off.push((signal, cut_off.load(SeqCst) - before));
         }
-        // Whoever came while nothing ran is answered by the next one.
+        // Clients that connected while no server ran are answered by the next one.
         let mut last = serve_on(&socket, &data, &log, &[]);
         let enough = answered.load(SeqCst) + 100;
         while answered.load(SeqCst) < enough && !stop.load(SeqCst) {
@@ -109,7 +109,7 @@ fn no_connection_is_refused_while_the_server_is_started_anew() {
         thread::sleep(Duration::from_millis(200));
         last.kill().expect("it can be killed");
         last.wait().expect("it ends");
-        // An orderly end finishes what it has begun; a kill cannot.
+        // A normal shutdown completes the requests that have begun; a kill cannot.
         for (signal, cut) in restarts_cut_off {
             assert!(
                 signal == Signal::KILL || cut == 0,

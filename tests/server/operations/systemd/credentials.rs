@@ -35,7 +35,7 @@ fn pepper_and_sealing_key_may_be_credentials() {
     refusal::serve(&data).expect_refused(&["pepper is missing"]);
     assert!(!data.join("pepper").exists());
 
-    // A pepper of another database is noticed wherever it is.
+    // A pepper of another database is detected wherever it is stored.
     let other = fresh_folder();
     init(&other.join("data"));
     fs::copy(other.join("data/pepper"), credentials.join("pepper")).expect("it can be copied");

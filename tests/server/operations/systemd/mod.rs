@@ -1,4 +1,5 @@
-//! Under systemd, which these tests play: sockets that outlive the server, what it tells, and credentials.
+//! Integration with systemd, whose part these tests play: sockets that stay open without the server, notifications, and
+//! credentials.
 
 mod activation;
 mod credentials;
@@ -11,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::executable;
 
-/// `latchkey serve` on an initialised folder with this socket handed over as descriptor 3, as systemd does it.
+/// Runs `latchkey serve` on an initialised folder, with this socket as descriptor 3, as systemd passes it.
 fn serve_on(socket: &TcpListener, data: &Path, log: &Path, more: &[&str]) -> Child {
     let handed = OwnedFd::from(socket.try_clone().expect("a descriptor"));
     let log = std::fs::File::options()
@@ -33,7 +34,7 @@ fn serve_on(socket: &TcpListener, data: &Path, log: &Path, more: &[&str]) -> Chi
         .expect("it can be started")
 }
 
-/// Makes a folder and tells what `init --json` says.
+/// Initialises a folder and returns the output of `init --json`.
 fn init(data: &Path) -> serde_json::Value {
     let output = executable(None)
         .args(["init", "--json", "--data"])

@@ -1,4 +1,4 @@
-//! What the service manager is told: ready, reloading, stopping, and that the server still verifies.
+//! Notifications to the service manager: ready, reloading, stopping, and that the server still verifies.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::support::{Server, fresh_folder};
 
-/// Waits for a message that holds this line; at most 20 s.
+/// Waits up to 20 s for a message that contains this line.
 #[track_caller]
 fn wait_for(manager: &UnixDatagram, line: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -47,7 +47,7 @@ fn the_manager_is_told_of_start_reload_and_end_and_the_watchdog_is_fed() {
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
     wait_for(&manager, "READY=1");
 
-    // The probe leaves nothing behind.
+    // The probe leaves no key behind.
     let keys = server.admin().get("/v1/keys").json();
     let names: Vec<_> = keys["items"].as_array().expect("a list").iter().collect();
     assert_eq!(names.len(), 2, "{keys}");
@@ -57,7 +57,7 @@ fn the_manager_is_told_of_start_reload_and_end_and_the_watchdog_is_fed() {
         server.log()
     );
 
-    // A server that does not answer as it should is not called well.
+    // The server does not notify the watchdog while it does not answer correctly.
     let hidden = server.data.join("hidden");
     fs::rename(&server.socket, &hidden).expect("it can be moved");
     server.wait_for_log("the server does not verify as it should", 1);

@@ -1,4 +1,4 @@
-//! Certificates for tests, made by openssl.
+//! Certificates for tests, created by openssl.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::fresh_folder;
 
-/// An authority, and the folder with all that it has issued; both end with it.
+/// A certificate authority, and the folder with everything that it has issued; both are removed on drop.
 pub struct Authority {
     pub folder: PathBuf,
 }
@@ -36,17 +36,17 @@ impl Authority {
         authority
     }
 
-    /// Its own certificate.
+    /// The certificate of the authority itself.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join("ca.pem")
     }
 
-    /// Certificate and key for localhost, good for so many days from now; with negative days it is over.
+    /// A certificate and its key for localhost, valid for so many days from now; with a negative number it has expired.
     pub fn issue(&self, name: &str, days: i32) -> (PathBuf, PathBuf) {
         self.issue_of(name, days, &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
     }
 
-    /// As [`Authority::issue`], with another kind of key.
+    /// Like [`Authority::issue`], with another kind of key.
     pub fn issue_of(&self, name: &str, days: i32, kind: &[&str]) -> (PathBuf, PathBuf) {
         let [key, request, certificate] =
             ["-key.pem", ".csr", ".pem"].map(|end| format!("{name}{end}"));
@@ -99,7 +99,7 @@ impl Drop for Authority {
     }
 }
 
-/// SHA-256 of a certificate, as openssl writes it.
+/// The SHA-256 fingerprint of a certificate, in the format of openssl.
 pub fn fingerprint(certificate: &Path) -> String {
     let output = Command::new("openssl")
         .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])

@@ -1,4 +1,4 @@
-//! `openssl s_client` as a client that keeps its connection.
+//! `openssl s_client` as a client that keeps its connection open.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -7,14 +7,14 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::authority::Authority;
 
-/// An open connection, if the handshake has succeeded.
+/// An open connection after a successful handshake.
 pub struct TlsConnection {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
-/// What one handshake said, from both streams.
+/// The output of one handshake, from both streams.
 pub fn shake_hands(address: SocketAddr, authority: &Authority, more: &[&str]) -> String {
     let output = s_client(address, authority, more)
         .stdin(Stdio::null())
@@ -77,7 +77,7 @@ impl TlsConnection {
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// `GET /healthz`, its status.
+    /// The status of `GET /healthz`.
     pub fn ask_health(&mut self) -> Option<u16> {
         let answer = self.ask(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         answer.map(|(status, _)| status)
@@ -91,7 +91,7 @@ impl Drop for TlsConnection {
     }
 }
 
-/// The fingerprint of the certificate that a server shows.
+/// The fingerprint of the certificate that a server presents.
 pub fn shown_fingerprint(address: SocketAddr, authority: &Authority) -> String {
     let said = shake_hands(address, authority, &["-showcerts"]);
     let begin = said

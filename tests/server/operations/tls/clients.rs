@@ -1,4 +1,4 @@
-//! Client certificates: wanted, missing, and of the wrong authority.
+//! Client certificates: valid ones, missing ones, and ones of the wrong authority.
 
 use super::authority::Authority;
 use super::client::TlsConnection;
@@ -33,6 +33,6 @@ fn only_clients_of_the_named_authority_are_let_in() {
         );
         assert_eq!(ask(Some(&over), version), None, "over, {version}");
     }
-    // The machine's administrator needs none: the Unix socket has its own rules.
+    // The machine's administrator needs none, because the Unix socket has its own rules.
     assert_eq!(server.local().get("/healthz").status, 200);
 }

@@ -1,4 +1,4 @@
-//! Handshakes that dawdle, bytes that are none, and the rules of plain HTTP behind the encryption.
+//! Slow handshakes, bytes that are no handshake, and the rules of HTTP inside TLS.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use super::client::TlsConnection;
 use super::{server, text};
 use crate::support::Server;
 
-/// How long until the server closes, having been sent these bytes.
+/// The time until the server closes the connection after it has received these bytes.
 fn time_until_closed(server: &Server, bytes: &[u8]) -> Duration {
     let began = Instant::now();
     let mut stream = TcpStream::connect(server.address).expect("it listens");
@@ -27,7 +27,7 @@ fn time_until_closed(server: &Server, bytes: &[u8]) -> Duration {
 fn a_handshake_that_takes_too_long_is_cut_off() {
     let authority = Authority::new();
     let server = server(&authority, &[]);
-    // Silence, the beginning of a record, and half a ClientHello.
+    // No bytes, the start of a record, and half of a ClientHello.
     let starts: [&[u8]; 3] = [
         b"",
         b"\x16\x03\x01",
@@ -58,7 +58,7 @@ fn bytes_that_are_no_handshake_end_their_connection_only() {
         &[0x16, 3, 1, 0xff, 0xff, 1],
     ] {
         let took = time_until_closed(&server, bytes);
-        // A handshake that might still come has ten seconds.
+        // An unfinished handshake could last ten seconds.
         assert!(took < Duration::from_secs(9), "{took:?} {bytes:?}");
     }
     server.wait_for_log("a TLS handshake failed", 1);
@@ -68,7 +68,7 @@ fn bytes_that_are_no_handshake_end_their_connection_only() {
     );
 }
 
-/// As nginx does; nothing is looked at but that it is HTTP.
+/// As in nginx; the server examines only whether the bytes are HTTP.
 #[test]
 fn whoever_speaks_plain_http_to_the_tls_port_is_told_so() {
     let authority = Authority::new();
@@ -92,13 +92,13 @@ fn whoever_speaks_plain_http_to_the_tls_port_is_told_so() {
         let received = server.raw(request);
         assert_eq!(received.statuses(), [400], "{}", received.text());
         let text = received.text();
-        // What proxies are answered goes to their clients, and never has a word in it.
+        // Proxies pass these answers on to their clients, so the answers contain no explanation.
         let has_words = !request.contains("/auth/");
         assert_eq!(text.contains("https://"), has_words, "{text}");
         assert!(!text.contains("VALID"), "{text}");
         assert!(text.to_lowercase().contains("connection: close"), "{text}");
     }
-    // Byte by byte, with a pause after the first.
+    // The first byte comes alone, and the rest after a pause.
     let mut slow = TcpStream::connect(server.address).expect("it listens");
     slow.write_all(b"G").expect("it can be sent");
     thread::sleep(Duration::from_millis(50));
@@ -176,7 +176,7 @@ fn the_guard_stands_behind_tls_as_on_a_plain_socket() {
             "{status} {answer}"
         );
     }
-    // Two at once are answered in order.
+    // Two requests at once are answered in order.
     let twice = [
         request.as_bytes(),
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",

@@ -1,4 +1,5 @@
-//! TLS from outside, with openssl as the client: what is spoken, who is let in, and how certificates are renewed.
+//! TLS from outside, with openssl as the client: supported versions, client certificates, and the renewal of
+//! certificates.
 
 mod authority;
 mod client;
@@ -19,7 +20,7 @@ fn server(authority: &Authority, more: &[&str]) -> Server {
     serve_with(&pair, more)
 }
 
-/// `pair` is certificate and key.
+/// `pair` is the certificate and its key.
 fn serve_with(pair: &(PathBuf, PathBuf), more: &[&str]) -> Server {
     let (certificate, key) = (text(&pair.0), text(&pair.1));
     let mut args = vec!["--tls-certificate", &certificate, "--tls-key", &key];

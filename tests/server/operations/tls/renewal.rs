@@ -1,4 +1,4 @@
-//! New certificates under a running server: nobody is cut off, and a mistake keeps the old one.
+//! New certificates for a running server: connections stay open, and an invalid file keeps the old certificate in use.
 
 use std::fs;
 
@@ -26,14 +26,14 @@ fn a_renewed_certificate_is_shown_and_connections_go_on() {
     assert_eq!(shown_fingerprint(server.address, &authority), second);
     assert_eq!(kept.ask_health(), Some(200));
 
-    // Without a signal it is noticed by itself.
+    // Without a signal, the server notices the change automatically.
     authority.issue("server", 90);
     let third = fingerprint(&pair.0);
     server.wait_for_log(&format!("the TLS certificate is {third} now"), 1);
     assert_eq!(shown_fingerprint(server.address, &authority), third);
     assert_eq!(kept.ask_health(), Some(200));
 
-    // A key of another certificate, and a certificate that is over.
+    // A key that belongs to another certificate, and an expired certificate.
     let other = authority.issue("other", 90);
     fs::copy(&other.1, &pair.1).expect("it can be copied");
     server.signal(Signal::HUP);

@@ -1,4 +1,4 @@
-//! What a start is refused for, in words that help; and the certificate that Latchkey makes itself.
+//! TLS files with which a start is refused, with helpful messages; and the certificate that Latchkey itself creates.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

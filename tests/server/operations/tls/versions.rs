@@ -1,4 +1,4 @@
-//! Which versions and suites are spoken, as testssl.sh would ask.
+//! The supported versions and cipher suites, as testssl.sh would check them.
 
 use super::authority::Authority;
 use super::client::shake_hands;
@@ -21,7 +21,7 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
         ("-tls1_2", true),
         ("-tls1_3", true),
     ] {
-        // The client itself would refuse old versions without this.
+        // Without this option the client itself would refuse old versions.
         let mut options = vec![version];
         if !is_spoken {
             options.extend(["-cipher", "ALL:@SECLEVEL=0"]);
