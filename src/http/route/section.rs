@@ -6,11 +6,16 @@
 pub struct Section {
     /// The policy whose keys the pages are about.
     pub policy: &'static str,
+    /// The system, as the setting `systems` names it, and its product's name.
+    pub system: &'static str,
+    pub product: &'static str,
     /// The menu, and the line in it that leads to the list.
     pub menu: &'static str,
     pub page: &'static str,
     /// The heading of the list, where the page has another one.
     pub heading: &'static str,
+    /// What people should know before they create a key: who may, and what holds for all of them.
+    pub about: &'static [&'static str],
     /// The button that leads to a new key.
     pub new: &'static str,
     /// A second button, where there is a choice of kinds with one that is recommended.
@@ -21,6 +26,8 @@ pub struct Section {
     /// The fields of the form in their order: the name of a field of the console, and what it is called here. What is
     /// not listed is not asked for.
     pub fields: &'static [(&'static str, &'static str)],
+    /// What the system itself says below a field, instead of the console's own hint.
+    pub hints: &'static [(&'static str, &'static str)],
     /// The catalog of the scopes, where the policy names none.
     pub catalog: Option<&'static str>,
     /// The scopes of which one is chosen; `None`: any number of those that the catalog has.
@@ -40,4 +47,17 @@ pub struct Section {
     pub delete_button: &'static str,
     /// The title of the question before a key is disabled, and its answer; `None`: nothing is asked.
     pub disable: Option<(&'static str, &'static str)>,
+}
+
+impl Section {
+    /// Whether the form has a field of this name.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.iter().any(|(name, _)| *name == field)
+    }
+
+    /// Whether people name these keys by a description alone, so that the name follows from it
+    /// ([`crate::domain::text::name_of_description`]).
+    pub fn is_described(&self) -> bool {
+        !self.has("name")
+    }
 }
