@@ -3,7 +3,7 @@
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
 };
-use super::issue::{addresses, expiry, metadata, scopes};
+use super::issue::{FAULTS_MAX, addresses, expiry, mend_address, metadata, place, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::changes::between as changes;
@@ -50,26 +50,84 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
         "key.edit",
         Target::new(Kind::Key, id),
         move |tx, now| {
-            let directory = index.directory();
-            let before = manageable(tx, &directory, &who, id)?;
-            let policy = policy_of(tx, &before)?;
-            let after = apply(tx, &directory, &policy, &before, &edit, now)?;
-            if after.name != before.name {
-                check_name(tx, &policy, &after)?;
-            }
-            if before.expires_at.is_some_and(|end| end <= now)
-                && after.expires_at != before.expires_at
-            {
-                check_owners_room(tx, &policy, &after, now)?;
-            }
-            let fields = changed(&before, &after, edit.uses_left);
-            check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
-            check_own(&directory, &who, &policy, &before, &after, &fields)?;
-            check_opening(tx, &directory, &who, &before, &after)?;
+            let (before, after) = checked(tx, &index.directory(), &who, id, &edit, now)?;
             write(tx, &index, &peppers, &before, &after, edit.uses_left)
         },
     )?;
     view(app, key)
+}
+
+/// Everything that stands against an edit, as `issue::faults` finds it for a new key. What is refused is left as it was
+/// for the next look.
+pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<Vec<Error>> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    app.change(caller, "key.edit", Target::new(Kind::Key, id), move |tx, now| {
+        let mut found = Vec::new();
+        while found.len() < FAULTS_MAX {
+            let fault = match checked(tx, &index.directory(), &who, id, &edit, now) {
+                Ok(_) => break,
+                Err(fault) => fault,
+            };
+            let mended = mend(&mut edit, &fault);
+            found.push(fault);
+            if !mended {
+                break;
+            }
+        }
+        Ok((None, found))
+    })
+}
+
+/// Takes what a fault is about out of an edit. `false` if it is not there.
+fn mend(edit: &mut Edit, fault: &Error) -> bool {
+    let Error::Invalid { field, .. } = fault else {
+        return false;
+    };
+    let (bare, position) = place(field);
+    match bare {
+        "name" => edit.name.take().is_some(),
+        "description" => edit.description.take().is_some(),
+        "scopes" => edit.scopes.take().is_some(),
+        "read_only" => edit.read_only.take().is_some(),
+        "not_before" => edit.not_before.take().is_some(),
+        "expires_at" | "expires_in_s" => {
+            let end = edit.expires_at.take().is_some();
+            end | edit.expires_in_s.take().is_some() | edit.not_before.take().is_some()
+        }
+        "allowed_ips" => match (&mut edit.allowed_ips, position) {
+            (Some(list), Some(_)) => mend_address(list, position),
+            (list, _) => list.take().is_some(),
+        },
+        "rate_limit" => edit.rate_limit.take().is_some(),
+        "uses_left" => edit.uses_left.take().is_some(),
+        "metadata" => edit.metadata.take().is_some(),
+        _ => false,
+    }
+}
+
+/// The key before and after an edit, if nothing stands against it.
+fn checked(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    id: KeyId,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<(Key, Key)> {
+    let before = manageable(tx, directory, caller, id)?;
+    let policy = policy_of(tx, &before)?;
+    let after = apply(tx, directory, &policy, &before, edit, now)?;
+    if after.name != before.name {
+        check_name(tx, &policy, &after)?;
+    }
+    if before.expires_at.is_some_and(|end| end <= now) && after.expires_at != before.expires_at {
+        check_owners_room(tx, &policy, &after, now)?;
+    }
+    let fields = changed(&before, &after, edit.uses_left);
+    check_reach(tx, directory, caller, &before, &after, edit.uses_left)?;
+    check_own(directory, caller, &policy, &before, &after, &fields)?;
+    check_opening(tx, directory, caller, &before, &after)?;
+    Ok((before, after))
 }
 
 /// Turns a key off or on.
