@@ -75,12 +75,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
     }
     new.install()?;
     if let Some(on) = pages {
-        let app = setup::open(
-            &folder.database(),
-            folder.read_key_files()?,
-            PRESETS,
-            TIME,
-        )?;
+        let app = setup::open(&folder.database(), folder.read_key_files()?, PRESETS, TIME)?;
         let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
         pages::put(&app, &all, &on)?;
         app.close();

@@ -61,21 +61,26 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
 /// for the next look.
 pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<Vec<Error>> {
     let (index, who) = (app.index.clone(), caller.clone());
-    app.change(caller, "key.edit", Target::new(Kind::Key, id), move |tx, now| {
-        let mut found = Vec::new();
-        while found.len() < FAULTS_MAX {
-            let fault = match checked(tx, &index.directory(), &who, id, &edit, now) {
-                Ok(_) => break,
-                Err(fault) => fault,
-            };
-            let mended = mend(&mut edit, &fault);
-            found.push(fault);
-            if !mended {
-                break;
+    app.change(
+        caller,
+        "key.edit",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let mut found = Vec::new();
+            while found.len() < FAULTS_MAX {
+                let fault = match checked(tx, &index.directory(), &who, id, &edit, now) {
+                    Ok(_) => break,
+                    Err(fault) => fault,
+                };
+                let mended = mend(&mut edit, &fault);
+                found.push(fault);
+                if !mended {
+                    break;
+                }
             }
-        }
-        Ok((None, found))
-    })
+            Ok((None, found))
+        },
+    )
 }
 
 /// Takes what a fault is about out of an edit. `false` if it is not there.

@@ -10,12 +10,12 @@ use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::catalog::Catalog;
 use crate::domain::key::State;
+use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 use crate::http::query::{Query, encode};
 use crate::http::reply::Reply;
 use crate::http::route::{Call, Section};
 use crate::ops::keys::View;
-use crate::domain::policy::Policy;
 use crate::ops::keys::browse::{self, Sort, Wanted};
 use crate::ops::keys::offered::{Offered, offered, require_issue};
 use crate::ops::{people, policies, workspaces};
@@ -228,7 +228,9 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         policy.is_some_and(|policy| is_shown(policy, words, name))
     };
     let columns = Columns {
-        workspace: words.section().is_none_or(|section| section.has("workspace")),
+        workspace: words
+            .section()
+            .is_none_or(|section| section.has("workspace")),
         access: words.section().is_some() && shows("read_only"),
         // Of a policy that has been made stricter, old keys may have an end.
         expiry: words.section().is_none()

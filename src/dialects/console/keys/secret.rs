@@ -114,13 +114,21 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
     });
     let url = format!("{scheme}://{host}/auth/nginx{query}");
     // A query has characters that shells read.
-    let url = if query.is_empty() { url } else { format!("'{url}'") };
+    let url = if query.is_empty() {
+        url
+    } else {
+        format!("'{url}'")
+    };
     format!("curl -i {url}{request} -H '{header}'")
 }
 
 /// A request that the key opens: its method and path. Best is one that reads and has nothing to fill in.
 fn example<'a>(catalog: &'a Catalog, key: &Key, in_root: bool) -> Option<(&'a str, &'a str)> {
-    let held: Vec<Box<str>> = key.scopes.iter().map(|scope| scope.as_str().into()).collect();
+    let held: Vec<Box<str>> = key
+        .scopes
+        .iter()
+        .map(|scope| scope.as_str().into())
+        .collect();
     let opens = |operation: &&Operation| {
         let mut any_of = operation.any_of.iter();
         let granted = operation.any_of.is_empty()

@@ -124,7 +124,11 @@ impl Words {
 
     /// What the column of names is called: by the field that people fill in.
     pub fn name_column(&self) -> &'static str {
-        self.field(if self.is_described() { "description" } else { "name" })
+        self.field(if self.is_described() {
+            "description"
+        } else {
+            "name"
+        })
     }
 
     /// The catalog of the scopes, where the policy names none.
@@ -143,10 +147,14 @@ impl Words {
             _ => [
                 "secret.advice_1",
                 "secret.advice_2",
-                if can_rotate { "secret.advice_3" } else { "secret.advice_4" },
+                if can_rotate {
+                    "secret.advice_3"
+                } else {
+                    "secret.advice_4"
+                },
             ]
             .map(|name| self.texts.get(name))
-                .to_vec(),
+            .to_vec(),
         }
     }
 }

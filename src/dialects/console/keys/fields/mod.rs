@@ -155,7 +155,11 @@ fn build(
         let first: Vec<&str> = about.by_ref().take(1).collect();
         let is_line = first.first().is_some_and(|first| first.starts_with(&lines));
         let others = about.filter(|reason| is_line && reason.starts_with(&lines));
-        first.into_iter().chain(others).collect::<Vec<_>>().join(" ")
+        first
+            .into_iter()
+            .chain(others)
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let make = |name: &&'static str| -> Option<Result<Input>> {
         has(name).then(|| {
