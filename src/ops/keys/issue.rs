@@ -260,7 +260,11 @@ pub(super) fn place(field: &str) -> (&str, Option<usize>) {
 pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usize>) -> bool {
     let line = position.and_then(|position| list.as_mut()?.get_mut(position));
     match line {
-        Some(line) => replace(line, "192.0.2.1".to_owned()),
+        // Another one for each line: equal addresses are folded, and those behind would have other places.
+        Some(line) => replace(
+            line,
+            format!("fd6c:6174:6368::{:x}", position.unwrap_or_default()),
+        ),
         None => list.take().is_some(),
     }
 }

@@ -4,6 +4,7 @@ use super::cookie::Cookie;
 use super::{agent, channel, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::shell::{Shell, html};
+use crate::dialects::console::text::spoken;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -72,16 +73,14 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 
 fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Result<Reply> {
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (
-            field,
-            crate::dialects::console::text::spoken().said(&reason),
-        ),
+        Some(Error::Invalid { field, reason }) => (field, spoken().said(&reason)),
         _ => Default::default(),
     };
     let chosen = form.all("systems[]");
+    let texts = spoken();
     let system = |section: &&Section| {
         let is_chosen = chosen.iter().any(|name| name == section.system);
-        (section.system, section.product, is_chosen)
+        (section.system, texts.word(section.product), is_chosen)
     };
     let page = SetupPage {
         systems: match pages::are_settled(call.app) {

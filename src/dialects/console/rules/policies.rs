@@ -94,7 +94,7 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
             let word = |english| visit.texts.word(english);
             format!(
                 "{}: {} → {}",
-                section.product,
+                word(section.product),
                 word(section.menu),
                 word(section.page)
             )

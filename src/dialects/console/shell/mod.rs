@@ -243,7 +243,7 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
         icon: KEY,
         current: current == Nav::Section(section.policy),
         group: Some(Group {
-            product: section.product,
+            product: visit.texts.word(section.product),
             menu: visit.texts.word(section.menu),
         }),
     };
