@@ -52,14 +52,13 @@ fn awares_tokens_are_created_copied_and_deleted() {
     browser.inspect("aware-created");
     browser.press("Copy");
     browser.sees("Copied.");
+    // Something else on the clipboard, for what follows.
+    browser.press("Copy the line");
     browser.press("Done");
     // The permissions stand next to each token.
     browser.sees("Data Holds Full Access");
     browser.inspect("aware");
     // It can be copied again, any time: one press, and it is on the clipboard and nowhere in the page.
-    browser
-        .driver
-        .run("return navigator.clipboard.writeText('')");
     let list = browser.place();
     browser.press("Copy");
     browser.sees("Copied.");

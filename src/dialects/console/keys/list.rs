@@ -227,15 +227,17 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         let policy = policy.as_ref();
         policy.is_some_and(|policy| is_shown(policy, words, name))
     };
+    let has_expiry = words.section().is_none()
+        || shows("expires_on")
+        // Of a policy that has been made stricter, old keys may have an end.
+        || asked.expiring.is_some()
+        || rows.iter().any(|row| row.end.is_some());
     let columns = Columns {
         workspace: words
             .section()
             .is_none_or(|section| section.has("workspace")),
         access: words.section().is_some() && shows("read_only"),
-        // Of a policy that has been made stricter, old keys may have an end.
-        expiry: words.section().is_none()
-            || shows("expires_on")
-            || rows.iter().any(|row| row.end.is_some()),
+        expiry: has_expiry,
         actions: words.section().is_some() && rows.iter().any(Row::has_actions),
     };
     let s = visit.shell(words.page(), nav);
@@ -248,6 +250,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         filters: filters(visit, asked)?,
         sorts: SORTS
             .iter()
+            .filter(|(_, sort, _)| has_expiry || *sort != Sort::Expiry)
             .map(|(name, sort, label)| Link {
                 label: s.t(label),
                 href: asked.address(Some(name), 0),
