@@ -3,6 +3,7 @@
 use super::Visitor;
 use super::setup::{Unset, initialised};
 use crate::support::{PASSWORD, Server, executable, fresh_folder};
+use serde_json::json;
 
 /// The menus that the four systems' documents name: product, menu, page.
 const MENUS: [(&str, &str, &str); 4] = [
@@ -65,6 +66,36 @@ fn a_fresh_server_offers_no_system_until_an_owner_does() {
         .expect(403);
     owner.post("/console/policies/aware/page", &[("on", "no")]);
     assert_eq!(offered(&navigation(&mut owner)), &POLICIES[1..]);
+}
+
+#[test]
+fn an_owner_switches_a_system_over_the_api_and_on_the_command_line() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut owner = Visitor::owner(&server);
+    let page = "/v1/policies/vspc/page";
+    admin.put(page, json!({ "on": true })).expect(200);
+    assert_eq!(offered(&navigation(&mut owner)), ["vspc"]);
+    for bad in [
+        json!({}),
+        json!({ "on": "yes" }),
+        json!({ "on": null }),
+        json!({ "on": true, "off": 1 }),
+    ] {
+        assert!([400, 422].contains(&admin.put(page, bad).status));
+    }
+    admin
+        .put("/v1/policies/none/page", json!({ "on": true }))
+        .expect(404);
+    for (policy, state) in [("vspc", "off"), ("adverity-ui", "on")] {
+        let done = executable(None)
+            .args(["policy", "page", policy, state, "--data"])
+            .arg(&server.data)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    assert_eq!(offered(&navigation(&mut owner)), ["adverity-ui"]);
 }
 
 #[test]
