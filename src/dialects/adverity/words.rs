@@ -36,6 +36,7 @@ pub const SECTION: Section = Section {
     catalog: None,
     scopes: Some(&["all:read", "all:write"]),
     access: ("Read-only", "Write"),
+    sample: None,
     copy: "Copy",
     close: "Close",
     advice: &[

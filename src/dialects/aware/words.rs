@@ -26,6 +26,7 @@ pub const SECTION: Section = Section {
     catalog: None,
     scopes: None,
     access: ("Read-only", "Full Access"),
+    sample: None,
     copy: "Copy",
     close: "Done",
     advice: &[

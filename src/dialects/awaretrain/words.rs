@@ -42,6 +42,7 @@ pub const SECTION: Section = Section {
     catalog: None,
     scopes: None,
     access: ("Read", "Read and write"),
+    sample: None,
     copy: "Copy",
     close: "Close",
     advice: &[

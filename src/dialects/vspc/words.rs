@@ -34,6 +34,7 @@ pub const SECTION: Section = Section {
     catalog: Some(CATALOG),
     scopes: None,
     access: ("Read-only", "Full access"),
+    sample: Some("/api/v3/about"),
     copy: "Copy key to clipboard",
     close: "OK",
     advice: &[

@@ -34,6 +34,8 @@ pub struct Section {
     pub scopes: Option<&'static [&'static str]>,
     /// What the two values of `read_only` are called, the reading one first.
     pub access: (&'static str, &'static str),
+    /// A path to try a new key with, where the catalog's operations have none without parameters.
+    pub sample: Option<&'static str>,
     /// The buttons below a new secret.
     pub copy: &'static str,
     pub close: &'static str,

@@ -108,7 +108,9 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
         format!("?catalog={}", encode(catalog.name()))
     });
     let in_root = directory.is_root(key.workspace);
-    let request = catalog.and_then(|catalog| example(catalog, key, in_root));
+    let section = Words::of(visit, Some(&policy.name)).section();
+    let sample = section.and_then(|section| section.sample);
+    let request = catalog.and_then(|catalog| example(catalog, key, in_root, sample));
     let request = request.map_or_else(String::new, |(method, path)| {
         format!(" -H 'X-Original-Method: {method}' -H 'X-Original-URI: {path}'")
     });
@@ -123,18 +125,23 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
 }
 
 /// A request that the key opens: its method and path. Best is one that reads and has nothing to fill in.
-fn example<'a>(catalog: &'a Catalog, key: &Key, in_root: bool) -> Option<(&'a str, &'a str)> {
-    let held: Vec<Box<str>> = key
-        .scopes
-        .iter()
-        .map(|scope| scope.as_str().into())
-        .collect();
+fn example<'a>(
+    catalog: &'a Catalog,
+    key: &Key,
+    in_root: bool,
+    sample: Option<&'a str>,
+) -> Option<(&'a str, &'a str)> {
+    let held = key.scopes.iter().map(|scope| scope.as_str().into());
+    let held: Vec<Box<str>> = held.collect();
+    let granted = |any_of: &[String]| {
+        any_of.is_empty()
+            || any_of
+                .iter()
+                .any(|scope| catalog.grants(&held, in_root, scope))
+    };
     let opens = |operation: &&Operation| {
-        let mut any_of = operation.any_of.iter();
-        let granted = operation.any_of.is_empty()
-            || any_of.any(|scope| catalog.grants(&held, in_root, scope));
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
-        granted
+        granted(&operation.any_of)
             && operation.host.is_none()
             && !(operation.writes && key.read_only)
             && operation.path.chars().all(plain)
@@ -143,6 +150,13 @@ fn example<'a>(catalog: &'a Catalog, key: &Key, in_root: bool) -> Option<(&'a st
     let found = all()
         .find(|operation| operation.method == "GET")
         .or_else(|| all().find(|operation| !operation.writes))
-        .or_else(|| all().next())?;
-    Some((&found.method, &found.path))
+        .or_else(|| all().next());
+    match (found, sample) {
+        (Some(operation), _) => Some((&operation.method, &operation.path)),
+        (None, Some(path)) => {
+            let demand = catalog.demand("GET", path, None).ok()?;
+            granted(demand.any_of).then_some(("GET", path))
+        }
+        (None, None) => None,
+    }
 }
