@@ -12,6 +12,7 @@ use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::ops::keeping::accept::require_accepted;
+use crate::ops::policies;
 
 /// What the caller may do to a key.
 #[derive(Debug, Default)]
@@ -40,13 +41,17 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
         };
         Ok((policy, facts, accepted))
     })?;
-    let closed = match accepted {
+    let directory = app.index.directory();
+    let directory = &*directory;
+    let in_force = match key.deleted_at {
+        None => policies::check_in_force(directory, &key.policy),
+        Some(_) => Ok(()),
+    };
+    let closed = match accepted.and(in_force) {
         Ok(()) => None,
         Err(Error::Conflict(why)) => Some(why),
         Err(err) => return Err(err),
     };
-    let directory = app.index.directory();
-    let directory = &*directory;
     let reveal = reveal::check_reveal(directory, caller, &policy, key, &facts).is_ok();
     if check_manageable(directory, caller, key).is_err() {
         return Ok(Offered {
@@ -58,12 +63,18 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
     let switch = edit::check_switch(directory, caller, &policy, key, !key.enabled, &facts).is_ok();
     Ok(Offered {
         fields: edit::fields_for(directory, caller, &policy, key, &facts),
-        switch: switch && closed.is_none(),
+        // Only turning it on is refused then.
+        switch: switch && (closed.is_none() || key.enabled),
         rotate: rotate::check_rotation(directory, caller, &policy, key, &facts).is_ok(),
         reveal,
         delete: true,
         closed,
     })
+}
+
+/// The policy of a key, also where it is closed.
+pub fn policy(app: &App, view: &View) -> Result<Policy> {
+    app.read(|read| policy_of(read, &view.key))
 }
 
 /// Refuses a caller who may issue no key of a policy anywhere.

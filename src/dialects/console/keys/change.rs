@@ -9,11 +9,10 @@ use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keys::offered::{Offered, offered};
+use crate::ops::keys::offered::{self, Offered, offered};
 use crate::ops::keys::rotate::{self, Grace};
 use crate::ops::keys::{self, View, edit, reveal};
 use askama::Template;
-use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "console/key_rotate.html")]
@@ -211,8 +210,6 @@ fn nav(words: Words) -> Nav {
     }
 }
 
-fn policy(visit: &Visit<'_>, view: &View) -> Result<Arc<Policy>> {
-    let directory = visit.call.app.index.directory();
-    let policy = directory.policy(&view.key.policy).cloned();
-    policy.ok_or_else(|| Error::internal("the key's policy is missing"))
+fn policy(visit: &Visit<'_>, view: &View) -> Result<Policy> {
+    offered::policy(visit.call.app, view)
 }

@@ -14,7 +14,7 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keys::offered::{Offered, offered};
+use crate::ops::keys::offered::{self, Offered, offered};
 use crate::ops::keys::{self, View};
 use crate::ops::oversight;
 use askama::Template;
@@ -67,9 +67,7 @@ struct Event {
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
-        let policy = call.app.index.directory().policy(&view.key.policy).cloned();
-        let policy = policy.ok_or_else(|| Error::internal("the key's policy is missing"))?;
-        shown(visit, &view, &policy)
+        shown(visit, &view, &offered::policy(call.app, &view)?)
     })
 }
 

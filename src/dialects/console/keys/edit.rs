@@ -13,10 +13,9 @@ use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::edit::{self, Edit};
-use crate::ops::keys::offered::offered;
+use crate::ops::keys::offered::{self, offered};
 use crate::ops::keys::{self, View};
 use askama::Template;
-use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "console/key_edit.html")]
@@ -134,11 +133,9 @@ fn wanted(
     Ok((edit, faults))
 }
 
-fn found(visit: &Visit<'_>) -> Result<(View, Arc<Policy>)> {
+fn found(visit: &Visit<'_>) -> Result<(View, Policy)> {
     let view = keys::find(visit.call.app, &visit.caller, id(visit.call)?)?;
-    let directory = visit.call.app.index.directory();
-    let policy = directory.policy(&view.key.policy).cloned();
-    let policy = policy.ok_or_else(|| Error::internal("the key's policy is missing"))?;
+    let policy = offered::policy(visit.call.app, &view)?;
     Ok((view, policy))
 }
 

@@ -1,6 +1,6 @@
 //! The list of keys: searched, filtered, sorted, in pages.
 
-use super::fields::is_shown;
+use super::fields::{has_meaning, is_shown};
 use super::words::Words;
 use super::{Badge, End, SOON_S, address, badge, end};
 use crate::dialects::console::MOUNT;
@@ -50,6 +50,8 @@ struct KeysPage {
 
 /// Which columns the list has, where that differs.
 struct Columns {
+    /// Among the filters.
+    owner: bool,
     workspace: bool,
     access: bool,
     expiry: bool,
@@ -233,6 +235,9 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         || asked.expiring.is_some()
         || rows.iter().any(|row| row.end.is_some());
     let columns = Columns {
+        owner: policy
+            .as_ref()
+            .is_none_or(|policy| has_meaning(policy, "owner")),
         workspace: words
             .section()
             .is_none_or(|section| section.has("workspace")),

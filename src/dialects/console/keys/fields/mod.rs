@@ -99,7 +99,7 @@ impl KeyForm {
 }
 
 /// Whether keys of a policy have a field at all. Where they do not, no page asks for it or shows it.
-fn has_meaning(policy: &Policy, name: &str) -> bool {
+pub fn has_meaning(policy: &Policy, name: &str) -> bool {
     match name {
         "owner" => policy.owner != Presence::Forbidden,
         "scopes" => policy.scopes != Presence::Forbidden,
