@@ -41,6 +41,36 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// A secret that can be shown again goes straight to the clipboard, and never into the page. Where that does not succeed, the
+// form is sent as it is without a script, and a page shows the secret.
+async function revealed(form) {
+  const body = new URLSearchParams(new FormData(form));
+  const response = await fetch(form.action, { method: "POST", body, redirect: "error" });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const secret = page.getElementById("secret")?.textContent;
+  if (!response.ok || !secret) throw new Error("no secret");
+  return secret;
+}
+
+for (const form of document.querySelectorAll("form[data-copies]")) {
+  if (!navigator.clipboard?.write || typeof ClipboardItem === "undefined") continue;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    try {
+      // The promise goes to the clipboard itself: some browsers allow that only at once after the click.
+      const text = revealed(form).then((secret) => new Blob([secret], { type: "text/plain" }));
+      await navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]);
+      const status = document.getElementById("copied");
+      if (status) status.textContent = form.dataset.copied;
+    } catch {
+      form.submit();
+    }
+    button.disabled = false;
+  });
+}
+
 // Leaving loses the secret: the browser asks, unless the way out is the one that says that it is stored.
 const shown = document.querySelector("[data-warn-leave]");
 if (shown) {

@@ -43,7 +43,7 @@ struct Cli {
 enum Command {
     /// Create a data folder and print its secrets, without serving
     #[command(
-        after_help = "Examples:\n  latchkey init --data /var/lib/latchkey\n  latchkey init --data ./load-test --keys 100000 --secrets secrets.txt"
+        after_help = "Examples:\n  latchkey init --data /var/lib/latchkey\n  latchkey init --data ./load-test --keys 100000 --secrets secrets.txt\n  latchkey init --setup --systems aware,vspc"
     )]
     Init(InitArgs),
     /// Create a data folder if there is none, print its secrets once, and serve
@@ -178,6 +178,9 @@ pub struct InitArgs {
     /// Give the owner no password: `serve` prints a code that sets it in the console
     #[arg(long)]
     pub setup: bool,
+    /// Systems whose pages the console has: aware, awaretrain, adverity, vspc, or `all`, or `none` [default: none]
+    #[arg(long, value_delimiter = ',', value_parser = crate::config::systems::name, value_name = "NAME,…|all|none")]
+    pub systems: Vec<String>,
     /// Where to write the secrets of those keys, one on each line
     #[arg(long, value_name = "FILE", requires = "keys")]
     pub secrets: Option<PathBuf>,

@@ -5,10 +5,12 @@ use super::output::Output;
 use super::serve::{Doors, TIME, claim, say, setup_text};
 use super::{InitArgs, RunArgs};
 use crate::config::folder::{self, Contents, Folder};
-use crate::dialects::PRESETS;
+use crate::config::systems;
+use crate::dialects::{PRESETS, SECTIONS};
 use crate::domain::clock::{RELEASED, is_plausible};
 use crate::error::{Error, Result};
 use crate::files::Readers;
+use crate::ops::policies::pages;
 use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
 use serde::Serialize;
 use std::io::{BufWriter, Write};
@@ -57,6 +59,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
         Some((count, file)) => Some((count, file, Output::create(file, Readers::Owner)?)),
         None => None,
     };
+    let pages = systems::policies(&args.systems)?;
     let owner = match args.setup {
         true => OwnerPassword::SetUp,
         false => OwnerPassword::Generated,
@@ -72,6 +75,12 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
         ))?;
     }
     new.install()?;
+    if let Some(on) = pages {
+        let app = setup::open(&folder.database(), folder.read_key_files()?, PRESETS, TIME)?;
+        let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
+        pages::put(&app, &all, &on)?;
+        app.close();
+    }
     if let Some((count, file, output)) = secrets {
         fill(&folder, count, file, output)?;
     }

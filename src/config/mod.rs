@@ -6,6 +6,7 @@ pub mod folder;
 pub mod owner;
 mod restore;
 pub mod sources;
+pub mod systems;
 
 use crate::dialects::{SURFACES, console};
 use crate::domain::budget::Rate;
@@ -98,6 +99,15 @@ pub struct ServeArgs {
         value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
     )]
     pub mounts: Vec<String>,
+    /// Systems whose pages the console has: aware, awaretrain, adverity, vspc, or `all`, or `none`; without it the owner chooses them in the console
+    #[arg(
+        long,
+        env = "LATCHKEY_SYSTEMS",
+        value_delimiter = ',',
+        value_parser = systems::name,
+        value_name = "NAME,…|all|none"
+    )]
+    pub systems: Vec<String>,
     /// Whether programs on this machine may verify keys without a credential, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
@@ -304,6 +314,11 @@ impl ServeArgs {
             days: self.audit_keep_days,
             events: self.audit_keep_events,
         }
+    }
+
+    /// The policies of the systems whose pages the console has, if that is a setting.
+    pub fn systems(&self) -> Result<Option<Vec<&'static str>>> {
+        systems::policies(&self.systems)
     }
 
     /// How many changes one caller may make.

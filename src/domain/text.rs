@@ -53,6 +53,13 @@ pub fn check_description(field: &str, text: &str) -> Result<()> {
     check_line(field, text, DESCRIPTION_CHARS_MAX)
 }
 
+/// The name of a key that people only describe: the beginning of its description. It is derived here and nowhere else,
+/// when such a key is created and whenever its description is edited.
+pub fn name_of_description(description: &str) -> String {
+    let start = description.trim().chars().take(NAME_CHARS_MAX);
+    start.collect::<String>().trim_end().to_owned()
+}
+
 /// Accepts a name for URLs and settings (slugs of workspaces, names of policies and catalogs):
 /// `[a-z0-9][a-z0-9_-]{0,62}`, but never the form of a uid, so that the two cannot be confused.
 pub fn check_slug(field: &str, text: &str) -> Result<()> {
@@ -117,6 +124,17 @@ fn misleads(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_description_begins_with_the_name_that_is_derived_from_it() {
+        assert_eq!(name_of_description("Nightly billing"), "Nightly billing");
+        assert_eq!(name_of_description("  Nightly billing "), "Nightly billing");
+        assert_eq!(name_of_description(" \t "), "");
+        let long = format!("{} {}", "é".repeat(NAME_CHARS_MAX - 1), "more");
+        let name = name_of_description(&long);
+        assert_eq!(name, "é".repeat(NAME_CHARS_MAX - 1));
+        check_name("name", &name).unwrap();
+    }
 
     #[track_caller]
     fn check(text: &str, accepted: bool) {

@@ -53,6 +53,7 @@ pub struct App {
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
     keeping: keeping::Keeping,
+    pages: policies::pages::Settled,
     pub budgets: budgets::Budgets,
 }
 

@@ -14,6 +14,18 @@ fn with_page(server: &Server, policy: &str) -> Option<Browser> {
     Some(browser)
 }
 
+/// What is on the clipboard.
+fn clipboard(browser: &Browser) -> String {
+    let permissions = json!({ "permissions": ["clipboardReadWrite"] });
+    browser
+        .driver
+        .devtools("Browser.grantPermissions", permissions);
+    let read =
+        "navigator.clipboard.readText().then(arguments[0], (err) => arguments[0](String(err)))";
+    let text = browser.driver.run_async(read);
+    text.as_str().unwrap_or_default().to_owned()
+}
+
 // 1A-5 to 1A-8, 1A-11, 1A-17, 1A-19, 1A-29
 #[test]
 fn awares_tokens_are_created_copied_and_deleted() {
@@ -21,7 +33,11 @@ fn awares_tokens_are_created_copied_and_deleted() {
     let Some(browser) = with_page(&server, "aware") else {
         return;
     };
-    browser.sees("System Settings");
+    // The menu's name leads to its first page.
+    browser.navigate("System Settings");
+    browser.sees("No keys yet");
+    browser.inspect("aware-empty");
+    browser.go("/console");
     browser.navigate("Integrations");
     browser.sees("API Tokens");
     browser.press("+ API Token");
@@ -36,11 +52,26 @@ fn awares_tokens_are_created_copied_and_deleted() {
     browser.inspect("aware-created");
     browser.press("Copy");
     browser.sees("Copied.");
+    // Something else on the clipboard, for what follows.
+    browser.press("Copy the line");
     browser.press("Done");
     // The permissions stand next to each token.
     browser.sees("Data Holds Full Access");
     browser.inspect("aware");
-    // It can be copied again, any time.
+    // It can be copied again, any time: one press, and it is on the clipboard and nowhere in the page.
+    let list = browser.place();
+    browser.press("Copy");
+    browser.sees("Copied.");
+    assert_eq!(clipboard(&browser), secret);
+    assert_eq!(browser.place(), list);
+    let page = browser
+        .driver
+        .run("return document.documentElement.outerHTML");
+    assert!(!page.as_str().unwrap().contains(&secret[..30]));
+    assert_eq!(browser.driver.complaints(), Vec::<String>::new());
+    // A browser that has no clipboard shows the page that there is without a script.
+    let absent = "Object.defineProperty(navigator, 'clipboard', { value: { write: () => Promise.reject() } })";
+    browser.driver.run(absent);
     browser.press("Copy");
     browser.sees("The secret once more");
     assert_eq!(browser.find("#secret").text(), secret);
@@ -70,7 +101,8 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     let Some(browser) = with_page(&server, "awaretrain") else {
         return;
     };
-    browser.sees("Settings");
+    browser.navigate("Settings");
+    browser.sees("super manager");
     browser.navigate("API Keys");
     browser.press("New API Key");
     browser.sees("Create API Key");
@@ -101,6 +133,8 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     assert_eq!(verdict["valid"], true, "{verdict}");
     browser.press("Close");
     browser.sees("HR sync");
+    // The list shows the last day, as it was chosen.
+    browser.sees(&format!("{most} (in "));
     browser.sees_not(&secret);
     browser.inspect("awaretrain");
     browser.press("Edit");
@@ -122,7 +156,7 @@ fn adveritys_keys_are_created_and_revoked_by_name() {
     let Some(browser) = with_page(&server, "adverity-ui") else {
         return;
     };
-    browser.sees("Administration");
+    browser.navigate("Administration");
     browser.navigate("Management API keys");
     browser.press("Create key");
     browser.fill("name", "reporting");
@@ -165,12 +199,23 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     let Some(browser) = with_page(&server, "vspc") else {
         return;
     };
-    browser.sees("Configuration");
+    browser.navigate("Configuration");
     browser.navigate("Access Management");
     browser.sees("REST API Keys");
     browser.press("New");
     browser.press("Simple Key (Recommended)");
     browser.sees("Create Key");
+    // All that is missing is named at once, each at its field.
+    browser.press("Create");
+    browser.sees("Must not be empty.");
+    assert_eq!(
+        browser
+            .driver
+            .run("return document.querySelectorAll('.refusal').length"),
+        2
+    );
+    browser.driver.complaints();
+    browser.inspect("vspc-create-refused");
     browser.fill("description", "Nightly billing");
     browser.choose("REST API requests");
     browser.choose("Read-only");
@@ -190,9 +235,13 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.fill("description", "Monthly billing");
     browser.press("Save");
     browser.sees("Monthly billing");
+    browser.inspect("vspc-key");
     browser.navigate("Access Management");
+    browser.sees("Monthly billing");
+    browser.sees_not("Nightly billing");
     browser.press("Disable");
     browser.sees("Disable Key");
+    browser.sees("Monthly billing");
     browser.press("Yes");
     browser.sees("The key is disabled.");
     assert_eq!(server.admin().verdict(&secret), "DISABLED");
@@ -204,6 +253,27 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("Yes");
     browser.sees("The key is deleted for good.");
     assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
+}
+
+// 1B-3, 1C-14
+#[test]
+fn an_auditor_sees_the_systems_keys_and_no_button() {
+    let server = Server::start_with(&["--systems", "all"], &[]);
+    let admin = server.admin();
+    admin.person("ada", "auditor", "root");
+    admin.issue(json!({ "name": "ci", "policy": "adverity-ui", "scopes": ["all:read"] }));
+    let Some(browser) = Browser::open(&server) else {
+        return;
+    };
+    browser.sign_in("ada", crate::support::PASSWORD);
+    browser.inspect("auditor-overview");
+    browser.navigate("Management API keys");
+    browser.sees("ci");
+    browser.inspect("auditor-adverity");
+    assert!(!browser.driver.has("main form[method=post], main .button"));
+    browser.press_containing("ci");
+    browser.sees("About this key");
+    assert!(!browser.driver.has("main form, main .button"));
 }
 
 // 1D-33

@@ -34,6 +34,11 @@ pub enum PolicyCommand {
                       latchkey policy put strict.json\n  latchkey policy put - < strict.json"
     )]
     Put(PutArgs),
+    /// Put the page of a system's keys into the console's navigation, or take it out
+    #[command(
+        after_help = "Examples:\n  latchkey policy page aware on\n  latchkey policy page adverity-ui off"
+    )]
+    Page(PageArgs),
     /// Delete a policy that no key uses
     #[command(
         after_help = "Examples:\n  latchkey policy delete strict\n  latchkey policy delete strict --yes"
@@ -58,6 +63,17 @@ pub struct PutArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+pub struct PageArgs {
+    /// The policy of the system: adverity-ui, aware, awaretrain or vspc
+    policy: String,
+    /// Whether the page is there; where there are keys of the policy, it is in any case
+    #[arg(value_name = "on|off", value_parser = ["on", "off"])]
+    state: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Clone, Debug)]
 pub struct DeleteArgs {
     /// The policy's name
     policy: String,
@@ -73,6 +89,7 @@ pub fn run(command: &PolicyCommand) -> Result<End> {
         PolicyCommand::List(common) => list(common),
         PolicyCommand::Show(args) => show(args),
         PolicyCommand::Put(args) => put(args),
+        PolicyCommand::Page(args) => page(args),
         PolicyCommand::Delete(args) => delete(args),
     }
 }
@@ -111,6 +128,18 @@ fn put(args: &PutArgs) -> Result<End> {
         created.accepted("POST", &all)?
     };
     show::one(&args.common, &answer)?;
+    Ok(End::Done)
+}
+
+fn page(args: &PageArgs) -> Result<End> {
+    let (name, on) = (&args.policy, args.state == "on");
+    let body = serde_json::json!({ "on": on });
+    let server = Server::reach(&args.common.data.data)?;
+    server.ask("PUT", &Target::of(&["policies", name, "page"]), Some(&body))?;
+    show::done(
+        &args.common,
+        &format!("the page of policy {name} is {}", args.state),
+    )?;
     Ok(End::Done)
 }
 

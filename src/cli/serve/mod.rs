@@ -20,6 +20,7 @@ use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
 use crate::ops::clock::Sources;
 use crate::ops::keeping::backup::Schedule;
 use crate::ops::oversight::retention::Retention;
+use crate::ops::policies::pages;
 use crate::ops::setup::first_run;
 use crate::ops::{App, setup, upkeep};
 pub use claim::claim;
@@ -141,6 +142,10 @@ impl Doors<'_> {
         let files = self.folder.read_key_files()?;
         let app = setup::open(&self.folder.database(), files, PRESETS, TIME)?;
         app.budgets.set_rate(settings.changes_rate());
+        if let Some(on) = settings.systems()? {
+            let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
+            pages::settle(&app, &all, &on)?;
+        }
         let hello = hello(first_run::begin(&app)?.as_deref());
         if let Some(every_s) = settings.backup_every {
             app.schedule_backups(Schedule {

@@ -5,17 +5,28 @@ use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
     policy: NAME,
+    system: NAME,
+    product: "Aware",
     menu: "System Settings",
     page: "Integrations",
     heading: "API Tokens",
+    about: &[
+        "A token identifies the user who makes the request, and its permissions say which endpoints it opens.",
+        "Permissions assigned to a token cannot be modified. In order to adjust permissions, create a new token.",
+    ],
     new: "+ API Token",
     new_kind: None,
     create_title: "New API Token",
     create: "Create",
     fields: &[("name", "Name"), ("scopes", "Permissions")],
+    hints: &[(
+        "scopes",
+        "Read-only lets the token only view resources. Full Access contains all permissions of the corresponding Read-only.",
+    )],
     catalog: None,
     scopes: None,
     access: ("Read-only", "Full Access"),
+    sample: None,
     copy: "Copy",
     close: "Done",
     advice: &[

@@ -12,6 +12,8 @@ pub struct Input {
     pub name: &'static str,
     pub label: &'static str,
     pub hint: String,
+    /// A page that explains more, and what the link to it says.
+    pub link: Option<(String, &'static str)>,
     pub kind: Kind,
     pub value: String,
     pub required: bool,

@@ -3,6 +3,7 @@
 use super::MOUNT;
 use super::chart::{Chart, Hour};
 use super::door::{Visit, page};
+use super::keys::list::new_address;
 use super::keys::{End, SOON_S, address, badge, end};
 use super::shell::{Nav, Shell, html};
 use crate::domain::key::State;
@@ -30,6 +31,8 @@ struct OverviewPage {
     chart: Option<Chart>,
     version: &'static str,
     empty: bool,
+    /// Where a key is made; empty for whoever may make none.
+    new: String,
 }
 
 struct Tile {
@@ -85,6 +88,7 @@ fn shown(visit: &Visit<'_>) -> Result<Reply> {
                 .count("overview.all_expiring", summary.expiring as u64),
             false => String::new(),
         },
+        new: new_address(visit, None)?,
         empty: summary.states.iter().all(|(_, count)| *count == 0),
         chart: chart(visit)?,
         version: env!("CARGO_PKG_VERSION"),

@@ -107,8 +107,12 @@ fn what_comes_with_latchkey_can_be_said_in_another_language() {
         let words = words.into_iter().chain(access).chain(fields);
         let words = words.chain(section.new_kind).chain(section.actions);
         let words = words.chain(disable.into_iter().flatten());
+        let words = words.chain([section.product]);
+        let hints = section.hints.iter().map(|(_, hint)| *hint);
         words
             .chain(section.advice.iter().copied())
+            .chain(section.about.iter().copied())
+            .chain(hints)
             .for_each(&mut give);
     }
     for preset in PRESETS {

@@ -51,6 +51,7 @@ pub const LINES: &[Line] = &[
     line("GET",    "/policies/{name}",     Held(PoliciesRead)).on(Thing::Policy),
     line("PATCH",  "/policies/{name}",     Everywhere(PoliciesWrite)).on(Thing::Policy).with(r#"{"description":"x"}"#),
     line("DELETE", "/policies/{name}",     Everywhere(PoliciesWrite)).on(Thing::Policy),
+    line("PUT",    "/policies/{name}/page", Everywhere(PoliciesWrite)).on(Thing::Policy).with(r#"{"on":true}"#),
     line("GET",    "/audit-events",        Rows(AuditRead)).on(Thing::Key).asking("target={id}"),
     line("GET",    "/audit-events/chain",  Everywhere(AuditRead)),
     line("POST",   "/audit-events/prune",  Everywhere(ServerAdmin)).with(r#"{"keep":1000000}"#),

@@ -85,6 +85,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/policies/{name}",    Caller,   policies::find),
     patch (        "/policies/{name}",    Caller,   policies::edit),
     delete(        "/policies/{name}",    Caller,   policies::delete),
+    put   (        "/policies/{name}/page", Caller, policies::switch_page),
     // Audit log and usage
     get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
     get   (        "/audit-events/chain", Caller,   oversight::chain),

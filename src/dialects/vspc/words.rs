@@ -5,9 +5,12 @@ use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
     policy: POLICY,
+    system: "vspc",
+    product: "Veeam Service Provider Console",
     menu: "Configuration",
     page: "Access Management",
     heading: "REST API Keys",
+    about: &["An API key is active until the associated user identity is disabled or deleted."],
     new: "New",
     new_kind: Some("Simple Key (Recommended)"),
     create_title: "Create Key",
@@ -17,9 +20,21 @@ pub const SECTION: Section = Section {
         ("scopes", "Scopes"),
         ("read_only", "Access"),
     ],
+    hints: &[
+        (
+            "description",
+            "Information about the API key issuance, at least what uses the key.",
+        ),
+        ("scopes", "The services to which the API key grants access."),
+        (
+            "read_only",
+            "Whether the user has access only to GET operations.",
+        ),
+    ],
     catalog: Some(CATALOG),
     scopes: None,
     access: ("Read-only", "Full access"),
+    sample: Some("/api/v3/about"),
     copy: "Copy key to clipboard",
     close: "OK",
     advice: &[

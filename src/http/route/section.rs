@@ -6,11 +6,16 @@
 pub struct Section {
     /// The policy whose keys the pages are about.
     pub policy: &'static str,
+    /// The system, as the setting `systems` names it, and its product's name.
+    pub system: &'static str,
+    pub product: &'static str,
     /// The menu, and the menu item that opens the list.
     pub menu: &'static str,
     pub page: &'static str,
     /// The heading of the list, if it differs from the menu item.
     pub heading: &'static str,
+    /// What people should know before they create a key: who may, and what holds for all of them.
+    pub about: &'static [&'static str],
     /// The button that opens the form for a new key.
     pub new: &'static str,
     /// A second button, for systems that offer a choice of key types and recommend one.
@@ -21,12 +26,16 @@ pub struct Section {
     /// The fields of the form in their order: the console's name of the field, and its label here. The form has no
     /// other fields.
     pub fields: &'static [(&'static str, &'static str)],
+    /// What the system itself says below a field, instead of the console's own hint.
+    pub hints: &'static [(&'static str, &'static str)],
     /// The catalog of the scopes, if the policy names none.
     pub catalog: Option<&'static str>,
     /// The scopes of which the user chooses one; `None`: the user chooses any number of the catalog's scopes.
     pub scopes: Option<&'static [&'static str]>,
     /// The labels of the two values of `read_only`, the read-only one first.
     pub access: (&'static str, &'static str),
+    /// A path to try a new key with, where the catalog's operations have none without parameters.
+    pub sample: Option<&'static str>,
     /// The buttons below a new secret.
     pub copy: &'static str,
     pub close: &'static str,
@@ -40,4 +49,17 @@ pub struct Section {
     pub delete_button: &'static str,
     /// The title of the confirmation before a key is disabled, and its button; `None`: there is no confirmation.
     pub disable: Option<(&'static str, &'static str)>,
+}
+
+impl Section {
+    /// Whether the form has a field of this name.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.iter().any(|(name, _)| *name == field)
+    }
+
+    /// Whether people name these keys by a description alone, so that the name follows from it
+    /// ([`crate::domain::text::name_of_description`]).
+    pub fn is_described(&self) -> bool {
+        !self.has("name")
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{IssuedBy, Policy};
+use crate::domain::policy::{IssuedBy, Policy, Presence};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -65,18 +65,56 @@ pub fn check_scopes(
     policy: &Policy,
     key: &Key,
 ) -> Result<()> {
+    if key.scopes.is_empty() || bounds::is_management(key) {
+        return Ok(());
+    }
+    check_giver(directory, caller, policy, key.workspace)
+}
+
+/// Whether the caller may give keys of this policy any scopes in a workspace.
+fn check_giver(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+) -> Result<()> {
     let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
-    if self_service
-        || key.scopes.is_empty()
-        || bounds::is_management(key)
-        || caller.may(directory, Permission::KeysWrite, key.workspace, None)
-    {
+    if self_service || caller.may(directory, Permission::KeysWrite, workspace, None) {
         return Ok(());
     }
     Err(Error::Forbidden(
         "scopes are given by whoever manages the workspace's keys; ask for a key without scopes, or ask one of them"
             .to_owned(),
     ))
+}
+
+/// Whether the caller may issue a key of this policy in any workspace, as its owner or for somebody else. Without that
+/// there is nothing to offer; the error is why the last workspace was refused.
+pub fn check_issuer_somewhere(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+) -> Result<()> {
+    caller.require_somewhere(Permission::KeysWrite)?;
+    let mut refusal = Error::NotFound("workspace");
+    for place in directory.places() {
+        let workspace = place.workspace.uid;
+        if !caller.knows(directory, workspace) {
+            continue;
+        }
+        for owner in [None, caller.user] {
+            let issues = check_issuer(directory, caller, policy, workspace, owner);
+            let gives = issues.and_then(|()| match policy.scopes {
+                Presence::Required => check_giver(directory, caller, policy, workspace),
+                Presence::Forbidden | Presence::Optional => Ok(()),
+            });
+            match gives {
+                Ok(()) => return Ok(()),
+                Err(err) => refusal = err,
+            }
+        }
+    }
+    Err(refusal)
 }
 
 /// Whether the caller may say what a key opens, or come to hold the secret of one that others issued, as far as the

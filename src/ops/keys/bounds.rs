@@ -6,6 +6,7 @@
 
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::Key;
+use crate::domain::people::User;
 use crate::domain::people::permission::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -42,25 +43,59 @@ pub fn inherit(read: &Read, directory: &Directory, caller: &Caller, key: &mut Ke
     require_cover(read, directory, caller, key)
 }
 
+/// What of the store decides whether a caller's rights cover a key. It is read first, so that the decision itself needs
+/// nothing but the directory.
+pub struct Facts {
+    /// Whether the key's policy lets it act for its owner.
+    acts_for_owner: bool,
+    /// The owner of such a key.
+    owner: Option<User>,
+    /// The caller's own key, if it is one.
+    own: Option<Key>,
+}
+
+impl Facts {
+    pub fn read(read: &Read, caller: &Caller, key: &Key) -> Result<Facts> {
+        let acts_for_owner = acts_for_owner(read, key)?;
+        let owner = key.owner.filter(|_| acts_for_owner);
+        let owner = owner.map(|owner| people::find(read, owner)).transpose()?;
+        Ok(Facts {
+            acts_for_owner,
+            owner: owner.flatten(),
+            own: own_key(read, caller)?,
+        })
+    }
+
+    /// As [`acts_here`].
+    pub fn acts_here(&self, key: &Key) -> bool {
+        is_management(key) || self.acts_for_owner
+    }
+}
+
 /// Refuses what the caller's own rights and limits do not cover.
 pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
+    check_cover(directory, caller, key, &Facts::read(read, caller, key)?)
+}
+
+/// As [`require_cover`], by facts that were read before.
+pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Facts) -> Result<()> {
     if is_management(key) {
         require_permissions(directory, caller, key)?;
-    } else if acts_for_owner(read, key)? {
-        require_owner(read, directory, caller, key)?;
+    } else if facts.acts_for_owner {
+        require_owner(directory, caller, key, facts)?;
     } else {
         return Ok(());
     }
-    let Some(own) = own_key(read, caller)? else {
+    let Some(own) = &facts.own else {
         return Ok(());
     };
     let later = own
         .expires_at
         .is_some_and(|end| key.expires_at.is_none_or(|asked| asked > end));
-    let elsewhere = own.allowed_ips.is_some_and(|list| {
+    let elsewhere = own.allowed_ips.as_ref().is_some_and(|list| {
         key.allowed_ips
             .as_ref()
-            .is_none_or(|asked| !asked.is_within(&list))
+            .is_none_or(|asked| !asked.is_within(list))
     });
     let faster = own.rate_limit.is_some_and(|own| {
         key.rate_limit
@@ -105,12 +140,8 @@ fn require_permissions(directory: &Directory, caller: &Caller, key: &Key) -> Res
 }
 
 /// Refuses a key that acts for its owner to everybody who may not do all that he may through it.
-fn require_owner(read: &Read, directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
-    let owner = key
-        .owner
-        .map(|owner| people::find(read, owner))
-        .transpose()?;
-    let Some(owner) = owner.flatten() else {
+fn require_owner(directory: &Directory, caller: &Caller, key: &Key, facts: &Facts) -> Result<()> {
+    let Some(owner) = &facts.owner else {
         return Err(Error::invalid(
             "owner",
             "is needed: the key acts for its owner",
@@ -132,7 +163,7 @@ fn require_owner(read: &Read, directory: &Directory, caller: &Caller, key: &Key)
         )));
     }
     // What a key of this kind hands on is never more than it has itself.
-    if let (Identity::ForOwner(_), Some(own)) = (caller.identity, own_key(read, caller)?)
+    if let (Identity::ForOwner(_), Some(own)) = (caller.identity, &facts.own)
         && let Some(more) = key.scopes.iter().find(|scope| !own.scopes.contains(scope))
     {
         return Err(Error::Forbidden(format!(

@@ -3,7 +3,7 @@
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
 };
-use super::issue::{addresses, expiry, metadata, scopes};
+use super::issue::{FAULTS_MAX, addresses, expiry, mend_address, metadata, place, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::changes::between as changes;
@@ -50,28 +50,89 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
         "key.edit",
         Target::new(Kind::Key, id),
         move |tx, now| {
-            let directory = index.directory();
-            let before = manageable(tx, &directory, &who, id)?;
-            let policy = policy_of(tx, &before)?;
-            let after = apply(tx, &directory, &policy, &before, &edit, now)?;
-            if after.name != before.name {
-                check_name(tx, &policy, &after)?;
-            }
-            if before.expires_at.is_some_and(|end| end <= now)
-                && after.expires_at != before.expires_at
-            {
-                check_owners_room(tx, &policy, &after, now)?;
-            }
-            if (&before.scopes, before.read_only) != (&after.scopes, after.read_only) {
-                check_takeover(&directory, &who, &policy)?;
-            }
-            check_reach(tx, &directory, &who, &before, &after, edit.uses_left)?;
-            check_own(&directory, &who, &policy, &before, &after, edit.uses_left)?;
-            check_opening(tx, &directory, &who, &before, &after)?;
+            let (before, after) = checked(tx, &index.directory(), &who, id, &edit, now)?;
             write(tx, &index, &peppers, &before, &after, edit.uses_left)
         },
     )?;
     view(app, key)
+}
+
+/// Everything that stands against an edit, as `issue::faults` finds it for a new key. What is refused is left as it was
+/// for the next look.
+pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<Vec<Error>> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    app.change(
+        caller,
+        "key.edit",
+        Target::new(Kind::Key, id),
+        move |tx, now| {
+            let mut found = Vec::new();
+            while found.len() < FAULTS_MAX {
+                let fault = match checked(tx, &index.directory(), &who, id, &edit, now) {
+                    Ok(_) => break,
+                    Err(fault) => fault,
+                };
+                let mended = mend(&mut edit, &fault);
+                found.push(fault);
+                if !mended {
+                    break;
+                }
+            }
+            Ok((None, found))
+        },
+    )
+}
+
+/// Takes what a fault is about out of an edit. `false` if it is not there.
+fn mend(edit: &mut Edit, fault: &Error) -> bool {
+    let Error::Invalid { field, .. } = fault else {
+        return false;
+    };
+    let (bare, position) = place(field);
+    match bare {
+        "name" => edit.name.take().is_some(),
+        "description" => edit.description.take().is_some(),
+        "scopes" => edit.scopes.take().is_some(),
+        "read_only" => edit.read_only.take().is_some(),
+        "not_before" => edit.not_before.take().is_some(),
+        "expires_at" | "expires_in_s" => {
+            let end = edit.expires_at.take().is_some();
+            end | edit.expires_in_s.take().is_some() | edit.not_before.take().is_some()
+        }
+        "allowed_ips" => match (&mut edit.allowed_ips, position) {
+            (Some(list), Some(_)) => mend_address(list, position),
+            (list, _) => list.take().is_some(),
+        },
+        "rate_limit" => edit.rate_limit.take().is_some(),
+        "uses_left" => edit.uses_left.take().is_some(),
+        "metadata" => edit.metadata.take().is_some(),
+        _ => false,
+    }
+}
+
+/// The key before and after an edit, if nothing stands against it.
+fn checked(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    id: KeyId,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<(Key, Key)> {
+    let before = manageable(tx, directory, caller, id)?;
+    let policy = policy_of(tx, &before)?;
+    let after = apply(tx, directory, &policy, &before, edit, now)?;
+    if after.name != before.name {
+        check_name(tx, &policy, &after)?;
+    }
+    if before.expires_at.is_some_and(|end| end <= now) && after.expires_at != before.expires_at {
+        check_owners_room(tx, &policy, &after, now)?;
+    }
+    let fields = changed(&before, &after, edit.uses_left);
+    check_reach(tx, directory, caller, &before, &after, edit.uses_left)?;
+    check_own(directory, caller, &policy, &before, &after, &fields)?;
+    check_opening(tx, directory, caller, &before, &after)?;
+    Ok((before, after))
 }
 
 /// Turns a key off or on.
@@ -82,15 +143,12 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
         let directory = index.directory();
         let before = manageable(tx, &directory, &who, id)?;
         let policy = policy_of(tx, &before)?;
-        if !enabled {
-            policy.check_disable()?;
-        }
         let after = Key {
             enabled,
             ..before.clone()
         };
-        check_reach(tx, &directory, &who, &before, &after, None)?;
-        check_own(&directory, &who, &policy, &before, &after, None)?;
+        let facts = bounds::Facts::read(tx, &who, &before)?;
+        check_switch(&directory, &who, &policy, &before, enabled, &facts)?;
         check_opening(tx, &directory, &who, &before, &after)?;
         write(tx, &index, &peppers, &before, &after, None)
     })?;
@@ -185,7 +243,7 @@ fn check_reach(
     if only_switched_off && uses_left.is_none() || !bounds::acts_here(tx, after)? {
         return Ok(());
     }
-    let only_labels = changed(before, after, uses_left).all(is_label);
+    let only_labels = changed(before, after, uses_left).iter().all(is_label);
     if caller.is_key(after.id) && !(only_labels && before.enabled == after.enabled) {
         return Err(Error::Forbidden(
             "a key cannot edit its own limits or metadata".to_owned(),
@@ -193,6 +251,51 @@ fn check_reach(
     }
     bounds::require_cover(tx, directory, caller, before)?;
     bounds::require_cover(tx, directory, caller, after)
+}
+
+/// Whether the caller may turn a key, which it may change, on or off.
+pub(super) fn check_switch(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    before: &Key,
+    enabled: bool,
+    facts: &bounds::Facts,
+) -> Result<()> {
+    if !enabled {
+        policy.check_disable()?;
+    }
+    let after = Key {
+        enabled,
+        ..before.clone()
+    };
+    if !before.enabled && enabled && facts.acts_here(before) {
+        if caller.is_key(before.id) {
+            return Err(Error::Forbidden(
+                "a key cannot edit its own limits or metadata".to_owned(),
+            ));
+        }
+        bounds::check_cover(directory, caller, before, facts)?;
+    }
+    check_own(directory, caller, policy, before, &after, &[])
+}
+
+/// The members of a key, which the caller may change, that an edit of the caller may change.
+pub(super) fn fields_for(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+    facts: &bounds::Facts,
+) -> Vec<Field> {
+    if facts.acts_here(key) && bounds::check_cover(directory, caller, key, facts).is_err() {
+        return Vec::new();
+    }
+    let may = |field: &Field| {
+        policy.check_editable(*field).is_ok()
+            && check_own(directory, caller, policy, key, key, &[*field]).is_ok()
+    };
+    Field::all().filter(may).collect()
 }
 
 /// A user who manages only their own keys may name and stop them. What these keys open is set by callers who manage the
@@ -204,18 +307,21 @@ fn check_own(
     policy: &Policy,
     before: &Key,
     after: &Key,
-    uses_left: Option<Option<u64>>,
+    fields: &[Field],
 ) -> Result<()> {
+    if fields.contains(&Field::Scopes) || fields.contains(&Field::ReadOnly) {
+        check_takeover(directory, caller, policy)?;
+    }
     let manages = caller.may(directory, Permission::KeysWrite, before.workspace, None);
     let self_service = matches!(policy.issued_by, IssuedBy::Owner | IssuedBy::Password);
-    let only_labels = changed(before, after, uses_left).all(is_label);
+    let only_labels = fields.iter().all(is_label);
     let named = only_labels && (before.enabled || !after.enabled);
     if manages || self_service || named {
         return Ok(());
     }
-    let issued_it = before.created_by == caller.actor && before.scopes == after.scopes;
+    let issued_it = before.created_by == caller.actor && !fields.contains(&Field::Scopes);
     // Services decide by metadata: an issuer who could not issue this key any more does not set it any more either.
-    let tells = changed(before, after, uses_left).any(|field| field.meaning() == Meaning::Told);
+    let tells = fields.iter().any(|field| field.meaning() == Meaning::Told);
     let could_issue = || {
         check_issuer(directory, caller, policy, after.workspace, after.owner).is_ok()
             && check_scopes(directory, caller, policy, after).is_ok()
@@ -231,12 +337,8 @@ fn check_own(
 }
 
 /// The members that an edit changes.
-fn changed(
-    before: &Key,
-    after: &Key,
-    uses_left: Option<Option<u64>>,
-) -> impl Iterator<Item = Field> {
-    Field::all().filter(move |field| match field {
+fn changed(before: &Key, after: &Key, uses_left: Option<Option<u64>>) -> Vec<Field> {
+    let differs = |field: &Field| match field {
         Field::AllowedIps => before.allowed_ips != after.allowed_ips,
         Field::Description => before.description != after.description,
         Field::ExpiresAt => before.expires_at != after.expires_at,
@@ -247,10 +349,11 @@ fn changed(
         Field::ReadOnly => before.read_only != after.read_only,
         Field::Scopes => before.scopes != after.scopes,
         Field::UsesLeft => uses_left.is_some(),
-    })
+    };
+    Field::all().filter(differs).collect()
 }
 
-fn is_label(field: Field) -> bool {
+fn is_label(field: &Field) -> bool {
     field.meaning() == Meaning::Label
 }
 

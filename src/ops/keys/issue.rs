@@ -13,7 +13,7 @@ use crate::domain::key::sealing::Sealed;
 use crate::domain::key::secret::{Secret, check_prefix, generate_id};
 use crate::domain::key::{Key, KeyId, SCOPES_MAX};
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{IssuedBy, Policy, Presence, STANDARD, SecretShown};
+use crate::domain::policy::{Expiry, IssuedBy, Policy, Presence, STANDARD, SecretShown};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -26,6 +26,9 @@ use crate::ops::people::sessions;
 use crate::ops::policies::require_in_force as policies_in_force;
 use crate::ops::retry::{self, Retry};
 use crate::store::{Write, keys, numbers, policies};
+
+/// Seconds of a day.
+const DAY_S: u64 = 86_400;
 
 /// What the issuer asks for. Absent members take the policy's default.
 #[derive(Clone, Debug, Default)]
@@ -98,11 +101,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                 let key = visible(tx, &directory, &who, id)?;
                 return Ok((None, (key, None)));
             }
-            let (mut key, policy) = plan(tx, &directory, &who, &new, now)?;
-            bounds::inherit(tx, &directory, &who, &mut key)?;
-            admission::check_scopes(&directory, &who, &policy, &key)?;
-            policy.check(&key, now)?;
-            admission::check_room(tx, &policy, &key, now)?;
+            let (mut key, policy) = checked(tx, &directory, &who, &new, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
@@ -174,7 +173,126 @@ pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
     }
 }
 
-/// Checks what was asked for and makes the key of it, still without secret.
+/// Everything that stands against a new key, one error a fault, in the order in which they were found. For a form that
+/// names all of them at once; nothing is changed. What is refused is put right for the next look: so the rules stay the
+/// ones of [`issue`], which stops at the first.
+pub fn faults(app: &App, caller: &Caller, mut new: NewKey) -> Result<Vec<Error>> {
+    let (index, who) = (app.index.clone(), caller.clone());
+    let target = Target::new(Kind::Key, "");
+    app.change(caller, "key.issue", target, move |tx, now| {
+        let mut found = Vec::new();
+        while found.len() < FAULTS_MAX {
+            let fault = match checked(tx, &index.directory(), &who, &new, now) {
+                Ok(_) => break,
+                Err(fault) => fault,
+            };
+            let mended = mend(tx, &index.directory(), &mut new, &fault, now)?;
+            found.push(fault);
+            if !mended {
+                break;
+            }
+        }
+        Ok((None, found))
+    })
+}
+
+/// Faults that are looked for in one form.
+pub const FAULTS_MAX: usize = 40;
+
+/// Puts a value that would not be refused in the place of what a fault is about. `false` if there is none, or if it was
+/// put there already.
+fn mend(
+    tx: &Write<'_>,
+    directory: &Directory,
+    new: &mut NewKey,
+    fault: &Error,
+    now: Timestamp,
+) -> Result<bool> {
+    let Error::Invalid { field, .. } = fault else {
+        return Ok(false);
+    };
+    let (bare, position) = place(field);
+    Ok(match bare {
+        "name" => replace(&mut new.name, "x".to_owned()),
+        "description" => replace(&mut new.description, String::new()),
+        "scopes" => {
+            let catalog = match (&new.catalog, &new.policy) {
+                (Some(name), _) => Some(name.clone()),
+                (None, Some(policy)) => policies::find(tx, policy)?.and_then(|one| one.catalog),
+                (None, None) => None,
+            };
+            let known = catalog.and_then(|name| directory.catalog(&name).cloned());
+            let free = known.as_ref().map_or(Some("x:x"), |catalog| {
+                let mut scopes = catalog.definition().scopes.iter();
+                let found = scopes.find(|scope| !scope.root_only);
+                found.map(|scope| scope.name.as_str())
+            });
+            free.is_some_and(|scope| replace(&mut new.scopes, vec![scope.to_owned()]))
+        }
+        "expires_at" | "expires_in_s" => {
+            let policy = new.policy.as_deref().unwrap_or(STANDARD);
+            let policy = policies::find(tx, policy)?;
+            let end = policy.filter(|policy| policy.expiry == Expiry::Required);
+            let end = end.map(|policy| policy.latest_end(now).unwrap_or(now.plus_s(DAY_S)));
+            new.expires_in_s = None;
+            // A beginning behind the end is a fault of its own.
+            let later = new.not_before.take().is_some();
+            replace(&mut new.expires_at, end) || later
+        }
+        "not_before" => new.not_before.take().is_some(),
+        "allowed_ips" => mend_address(&mut new.allowed_ips, position),
+        "rate_limit" => new.rate_limit.take().is_some(),
+        "uses_left" => new.uses_left.take().is_some(),
+        "metadata" => !std::mem::take(&mut new.metadata).is_empty(),
+        "prefix" => new.prefix.take().is_some(),
+        _ => false,
+    })
+}
+
+/// The member of an error, and the place in its list.
+pub(super) fn place(field: &str) -> (&str, Option<usize>) {
+    let bare = field.split(['[', '.']).next().unwrap_or(field);
+    let position = field.split(['[', ']']).nth(1);
+    (bare, position.and_then(|text| text.parse().ok()))
+}
+
+/// As [`mend`], for one address of a list, or for the list.
+pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usize>) -> bool {
+    let line = position.and_then(|position| list.as_mut()?.get_mut(position));
+    match line {
+        // Another one for each line: equal addresses are folded, and those behind would have other places.
+        Some(line) => replace(
+            line,
+            format!("fd6c:6174:6368::{:x}", position.unwrap_or_default()),
+        ),
+        None => list.take().is_some(),
+    }
+}
+
+/// Whether the value is another one now.
+fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
+    let differs = *place != value;
+    *place = value;
+    differs
+}
+
+/// The key that was asked for, still without secret, and its policy, if nothing stands against it.
+fn checked(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    new: &NewKey,
+    now: Timestamp,
+) -> Result<(Key, Policy)> {
+    let (mut key, policy) = plan(tx, directory, caller, new, now)?;
+    bounds::inherit(tx, directory, caller, &mut key)?;
+    admission::check_scopes(directory, caller, &policy, &key)?;
+    policy.check(&key, now)?;
+    admission::check_room(tx, &policy, &key, now)?;
+    Ok((key, policy))
+}
+
+/// Makes the key of what was asked for, as far as that can be read.
 fn plan(
     tx: &Write<'_>,
     directory: &Directory,

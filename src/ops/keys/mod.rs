@@ -7,6 +7,7 @@ pub mod edit;
 pub mod inspect;
 pub mod issue;
 pub mod list;
+pub mod offered;
 pub mod ownerless;
 pub mod reveal;
 pub mod rotate;
@@ -269,13 +270,19 @@ fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key>
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysWrite)?;
     let key = visible(read, directory, caller, id)?;
+    check_manageable(directory, caller, &key)?;
+    Ok(key)
+}
+
+/// Whether a key that the caller sees is live, and for the caller to change.
+fn check_manageable(directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
     caller.require(directory, Permission::KeysWrite, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
         return Err(Error::Conflict(
             "the key is deleted, and deletion is for good; issue a new key".to_owned(),
         ));
     }
-    Ok(key)
+    Ok(())
 }
 
 /// What the audit log keeps of a key that ends: its name, and that it opens nothing any more.

@@ -7,6 +7,7 @@ use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::secret::Secret;
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::permission::Permission;
+use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
@@ -22,10 +23,9 @@ pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
     let (key, secret) = app.change(caller, "key.reveal", target, move |tx, _| {
         let directory = index.directory();
         let key = revealable(tx, &directory, &who, id)?;
-        bounds::require_cover(tx, &directory, &who, &key)?;
         let policy = policy_of(tx, &key)?;
-        check_takeover(&directory, &who, &policy)?;
-        policy.check_reveal()?;
+        let facts = bounds::Facts::read(tx, &who, &key)?;
+        check_reveal(&directory, &who, &policy, &key, &facts)?;
         let secret = unseal(tx, &files, &key)?;
         Ok((Some(record(&key, Changes::default())), (key, secret)))
     })?;
@@ -35,7 +35,7 @@ pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
     })
 }
 
-/// A live key whose secret the caller may see.
+/// The key, if the caller sees it as one whose secret is shown or as one that is read.
 fn revealable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysReveal)?;
     let may = |permission, key: &Key| caller.may(directory, permission, key.workspace, key.owner);
@@ -43,13 +43,27 @@ fn revealable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
     let key = keys::find(read, id)?
         .filter(seen)
         .ok_or(Error::NotFound("key"))?;
+    Ok(key)
+}
+
+/// Whether the caller may see the secret of this key again.
+pub(super) fn check_reveal(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+    facts: &bounds::Facts,
+) -> Result<()> {
+    caller.require_somewhere(Permission::KeysReveal)?;
     caller.require(directory, Permission::KeysReveal, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
         return Err(Error::Conflict(
             "the key is deleted, and its secret with it; issue a new key".to_owned(),
         ));
     }
-    Ok(key)
+    bounds::check_cover(directory, caller, key, facts)?;
+    check_takeover(directory, caller, policy)?;
+    policy.check_reveal()
 }
 
 /// Opens the sealed copy, and checks that it is what the digest beside it was made of.

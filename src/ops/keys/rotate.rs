@@ -10,6 +10,7 @@ use crate::domain::key::{GRACE_S_MAX, Key, KeyId};
 use crate::domain::policy::{Policy, SELF_GRACE_S_MAX};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity};
 use crate::store::{Write, keys};
@@ -83,10 +84,9 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
         move |tx, now| {
             let directory = index.directory();
             let key = manageable(tx, &directory, &who, id)?;
-            bounds::require_cover(tx, &directory, &who, &key)?;
             let policy = policy_of(tx, &key)?;
-            check_takeover(&directory, &who, &policy)?;
-            policy.check_rotate()?;
+            let facts = bounds::Facts::read(tx, &who, &key)?;
+            check_rotation(&directory, &who, &policy, &key, &facts)?;
             // A key with the right to manage keys gains nothing over itself by it.
             let by_itself = who.is_key(id).then(|| source_of(&who));
             if by_itself.is_some() {
@@ -104,6 +104,19 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
         view: view(app, key)?,
         secret,
     })
+}
+
+/// Whether the caller may give this key, which it may change, a new secret.
+pub(super) fn check_rotation(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+    facts: &bounds::Facts,
+) -> Result<()> {
+    bounds::check_cover(directory, caller, key, facts)?;
+    check_takeover(directory, caller, policy)?;
+    policy.check_rotate()
 }
 
 /// Gives the caller's own key a new secret, as far as its policy lets keys rotate themselves; needs no other right than

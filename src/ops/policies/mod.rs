@@ -204,8 +204,15 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
 
 /// Refuses a policy that was changed past Latchkey: the index does not have it, and keys of it open nothing.
 pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str) -> Result<()> {
-    let target = Target::new(Kind::Policy, name);
-    if directory.policy(name).is_some() || tx.has_touched(&target) {
+    match tx.has_touched(&Target::new(Kind::Policy, name)) {
+        true => Ok(()),
+        false => check_in_force(directory, name),
+    }
+}
+
+/// As [`require_in_force`], for whoever only looks.
+pub(super) fn check_in_force(directory: &Directory, name: &str) -> Result<()> {
+    if directory.policy(name).is_some() {
         return Ok(());
     }
     Err(Error::Conflict(format!(

@@ -4,9 +4,41 @@ use super::record;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};
+use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
+use crate::ops::access::{Caller, Origin};
 use crate::store::{browse, policies};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Whether the server's settings say which pages there are, so that nobody else does.
+#[derive(Default)]
+pub struct Settled(AtomicBool);
+
+/// Whether the server's settings say which pages there are.
+pub fn are_settled(app: &App) -> bool {
+    app.pages.0.load(Relaxed)
+}
+
+/// Has the pages of `on` in the navigation, and none of the others of `all`, for as long as the server runs.
+pub fn settle(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
+    put(app, all, on)?;
+    app.pages.0.store(true, Relaxed);
+    Ok(())
+}
+
+/// Switches the pages of `on`, and no others of `all`, on. What is so already leaves no trace.
+pub fn put(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
+    let system = system(app)?;
+    for policy in all {
+        match write(app, &system, policy, on.contains(policy), |_| Ok(())) {
+            // An owner may have deleted a policy that came with the server.
+            Ok(()) | Err(Error::NotFound(_)) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}
 
 /// Whether there is a page: somebody has switched it on, or there are keys of this policy.
 pub fn is_shown(app: &App, policy: &str) -> Result<bool> {
@@ -20,10 +52,27 @@ pub fn is_on(app: &App, policy: &str) -> Result<bool> {
 
 /// Switches the page on or off. With keys there, it stays in the navigation all the same.
 pub fn switch(app: &App, caller: &Caller, policy: &str, on: bool) -> Result<()> {
-    let (index, who, name) = (app.index.clone(), caller.clone(), policy.to_owned());
+    if are_settled(app) {
+        return Err(Error::Conflict(
+            "the server's setting systems says which pages there are; change it there".to_owned(),
+        ));
+    }
+    let who = caller.clone();
+    let may = move |directory: &Directory| who.require_global(directory, Permission::PoliciesWrite);
+    write(app, caller, policy, on, may)
+}
+
+fn write(
+    app: &App,
+    caller: &Caller,
+    policy: &str,
+    on: bool,
+    may: impl Fn(&Directory) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let (index, name) = (app.index.clone(), policy.to_owned());
     let target = Target::new(Kind::Policy, policy);
     app.change(caller, "policy.page", target, move |tx, _| {
-        who.require_global(&index.directory(), Permission::PoliciesWrite)?;
+        may(&index.directory())?;
         if policies::find(tx, &name)?.is_none() {
             return Err(Error::NotFound("policy"));
         }
@@ -34,5 +83,13 @@ pub fn switch(app: &App, caller: &Caller, policy: &str, on: bool) -> Result<()> 
         let mut changes = Changes::default();
         changes.note("page", &!on, &on);
         Ok((changed.then(|| record(&name, changes)), ()))
+    })
+}
+
+/// The server itself, on whose behalf its settings are put in force.
+fn system(app: &App) -> Result<Caller> {
+    Ok(Caller {
+        actor: "system".to_owned(),
+        ..Caller::local(app, 0, Origin::default())?
     })
 }

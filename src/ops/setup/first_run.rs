@@ -13,7 +13,7 @@ use crate::ops::people::attempts::{self, Attempt};
 use crate::ops::people::console;
 use crate::ops::people::sessions::SignedIn;
 use crate::ops::{App, Record};
-use crate::store::people;
+use crate::store::{browse, people};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The length of a code: 16 base62 characters have 95 bits.
@@ -45,13 +45,14 @@ pub fn is_open(app: &App) -> bool {
     app.first_run.code().is_some()
 }
 
-/// Sets the first owner's user name and password, and signs the owner in. If two browsers do this at the same time,
-/// one succeeds.
+/// Sets the first owner's user name and password, puts the pages of the policies `pages` into the console's navigation,
+/// and signs the owner in. If two browsers do this at the same time, one succeeds.
 pub fn finish(
     app: &App,
     code: &str,
     user_name: &str,
     text: &str,
+    pages: Vec<&'static str>,
     origin: Origin,
     agent: &str,
 ) -> Result<SignedIn> {
@@ -117,6 +118,11 @@ pub fn finish(
         attempts::begin_again(tx, shared, after.uid)?;
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);
+        for policy in pages {
+            if browse::insert_page(tx, policy)? {
+                changes.note("page", &String::new(), &policy.to_owned());
+            }
+        }
         let record = Record {
             target: Target::new(Kind::User, after.uid),
             workspace: Some(root),

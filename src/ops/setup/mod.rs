@@ -191,6 +191,7 @@ fn opened(
         inspections: Default::default(),
         writable: Default::default(),
         keeping: Default::default(),
+        pages: Default::default(),
         budgets: Default::default(),
     };
     Ok(Arc::new(app))

@@ -200,11 +200,11 @@ impl Driver {
     }
 
     /// Whether a click on an element makes the browser ask for another page: a link, or a button that sends a form.
-    /// What is asked for may be a file, which leaves the page as it is; its form says so.
+    /// What is asked for may be a file, or be put onto the clipboard, which leaves the page as it is; its form says so.
     fn leads_away(&self, element: &Element<'_>) -> bool {
         let script = "const e = arguments[0].closest('a[href], button, input') ?? arguments[0];
              return e.matches('a[href]:not([href^=\"#\"])')
-                 || (e.type === 'submit' && !!e.form && !e.form.action.endsWith('/export'))";
+                 || (e.type === 'submit' && !!e.form && !e.form.action.endsWith('/export') && !e.form.matches('[data-copies]'))";
         let body = json!({ "script": script, "args": [{ ELEMENT: element.id }] });
         self.try_command("POST", "/execute/sync", Some(body))
             .is_ok_and(|leads| leads == true)

@@ -4,11 +4,14 @@ mod expiry;
 mod forms;
 mod language;
 mod managing;
+mod offered;
 mod origins;
 mod pages;
 mod passwords;
+mod sections;
 mod setup;
 mod signing_in;
+mod systems;
 mod visitor;
 
 pub use visitor::Visitor;

@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 /// A server over a folder that was initialised with `--setup`.
-struct Unset {
-    address: SocketAddr,
-    code: Option<String>,
+pub struct Unset {
+    pub address: SocketAddr,
+    pub code: Option<String>,
     child: Child,
 }
 
 impl Unset {
-    fn serve(data: &Path) -> Unset {
+    pub fn serve(data: &Path) -> Unset {
         let mut child = executable(None)
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -37,7 +37,7 @@ impl Unset {
         }
     }
 
-    fn visitor(&self) -> Visitor {
+    pub fn visitor(&self) -> Visitor {
         Visitor::at(self.address)
     }
 }
@@ -49,7 +49,7 @@ impl Drop for Unset {
     }
 }
 
-fn initialised(data: &Path) -> Value {
+pub fn initialised(data: &Path) -> Value {
     let made = executable(None)
         .args(["init", "--setup", "--json", "--data"])
         .arg(data)

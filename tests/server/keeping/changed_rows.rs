@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::command_line::Line;
+use crate::console::Visitor;
 use crate::support::{Issued, PASSWORD, Server, fresh_folder};
 
 /// Runs SQL statements on the database, outside the server.
@@ -99,6 +100,20 @@ fn what_was_closed_is_named_and_opens_again_once_it_is_accepted() {
     assert!(refused.expect(409).text().contains("doctor accept policy"));
     let body = json!({ "kind": "key", "id": key.id });
     admin.post("/v1/doctor/accept", body).expect(403);
+
+    // The console says why the keys are closed, and has no button that would be refused.
+    let mut owner = Visitor::owner(&server);
+    for (id, what) in [
+        (&key.id, format!("latchkey doctor accept key {}", key.id)),
+        (
+            &of_policy.id,
+            "latchkey doctor accept policy mine".to_owned(),
+        ),
+    ] {
+        let page = owner.get(&format!("/console/keys/{id}")).expect(200).text();
+        assert!(page.contains(&what), "{page}");
+        assert!(!page.contains("/enable"), "{page}");
+    }
 
     let said = line.ok(&["doctor", "accept", "key", &key.id]);
     assert!(

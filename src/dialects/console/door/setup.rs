@@ -4,10 +4,12 @@ use super::cookie::Cookie;
 use super::{agent, channel, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::shell::{Shell, html};
+use crate::dialects::console::text::spoken;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
-use crate::http::route::Call;
+use crate::http::route::{Call, Section};
+use crate::ops::policies::pages;
 use crate::ops::setup::{OWNER, first_run};
 use askama::Template;
 
@@ -17,6 +19,8 @@ struct SetupPage {
     s: Shell,
     code: String,
     user_name: String,
+    /// The systems whose pages the console can have: the name of each, that of the product, and whether it is chosen.
+    systems: Vec<(&'static str, &'static str, bool)>,
     /// The field that is refused, and why.
     refused: (String, String),
 }
@@ -39,11 +43,19 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
         return asked(call, 422, &form, Some(refused));
     }
     let origin = call.trust.origin(call.request);
+    let chosen = form.all("systems[]");
+    let sections = call.sections.iter();
+    let settled = pages::are_settled(call.app);
+    let pages = sections
+        .filter(|section| !settled && chosen.iter().any(|name| name == section.system))
+        .map(|section| section.policy)
+        .collect();
     match first_run::finish(
         call.app,
         form.text("code"),
         name,
         password,
+        pages,
         origin,
         agent(call),
     ) {
@@ -61,13 +73,20 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 
 fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Result<Reply> {
     let refused = match err {
-        Some(Error::Invalid { field, reason }) => (
-            field,
-            crate::dialects::console::text::spoken().said(&reason),
-        ),
+        Some(Error::Invalid { field, reason }) => (field, spoken().said(&reason)),
         _ => Default::default(),
     };
+    let chosen = form.all("systems[]");
+    let texts = spoken();
+    let system = |section: &&Section| {
+        let is_chosen = chosen.iter().any(|name| name == section.system);
+        (section.system, texts.word(section.product), is_chosen)
+    };
     let page = SetupPage {
+        systems: match pages::are_settled(call.app) {
+            true => Vec::new(),
+            false => call.sections.iter().map(system).collect(),
+        },
         s: Shell::bare(call.request, "setup.title"),
         code: form.text("code").to_owned(),
         user_name: form.some("user_name").unwrap_or_else(|| OWNER.to_owned()),

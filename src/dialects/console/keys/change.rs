@@ -9,10 +9,10 @@ use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::keys::offered::{self, Offered, offered};
 use crate::ops::keys::rotate::{self, Grace};
 use crate::ops::keys::{self, View, edit, reveal};
 use askama::Template;
-use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "console/key_rotate.html")]
@@ -67,7 +67,7 @@ pub fn reveal(call: &Call<'_>) -> Result<Reply> {
 /// `GET /console/keys/{id}/disable`: asks, where the key's system does.
 pub fn ask_disable(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
-        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let view = found(visit, |offered| offered.switch)?;
         let words = Words::of(visit, Some(&view.key.policy));
         let (title, answer) = words.disable().unwrap_or((
             visit.texts.get("disable.title"),
@@ -102,7 +102,7 @@ pub fn enable(call: &Call<'_>) -> Result<Reply> {
 /// `GET /console/keys/{id}/rotate`
 pub fn ask_rotate(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
-        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let view = found(visit, |offered| offered.rotate)?;
         let words = Words::of(visit, Some(&view.key.policy));
         let graces = GRACES.iter().enumerate();
         let rotate = RotatePage {
@@ -145,7 +145,7 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
 /// `GET /console/keys/{id}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
-        let view = keys::find(call.app, &visit.caller, id(call)?)?;
+        let view = found(visit, |offered| offered.delete)?;
         deleting(visit, 200, &view, "", None)
     })
 }
@@ -170,6 +170,17 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
             Err(err) => Err(err),
         }
     })
+}
+
+/// The key of a question, for whoever may do what is asked about.
+fn found(visit: &Visit<'_>, is_offered: fn(&Offered) -> bool) -> Result<View> {
+    let view = keys::find(visit.call.app, &visit.caller, id(visit.call)?)?;
+    match is_offered(&offered(visit.call.app, &visit.caller, &view)?) {
+        true => Ok(view),
+        false => Err(Error::Forbidden(
+            visit.texts.get("refusal.not_offered").to_owned(),
+        )),
+    }
 }
 
 fn deleting(
@@ -199,8 +210,6 @@ fn nav(words: Words) -> Nav {
     }
 }
 
-fn policy(visit: &Visit<'_>, view: &View) -> Result<Arc<Policy>> {
-    let directory = visit.call.app.index.directory();
-    let policy = directory.policy(&view.key.policy).cloned();
-    policy.ok_or_else(|| Error::internal("the key's policy is missing"))
+fn policy(visit: &Visit<'_>, view: &View) -> Result<Policy> {
+    offered::policy(visit.call.app, view)
 }

@@ -6,17 +6,17 @@ use super::words::Words;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::dialects::console::text::Texts;
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::secret::random_text;
-use crate::domain::policy::{IssuedBy, Policy};
+use crate::domain::policy::Policy;
+use crate::domain::text::name_of_description;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
-use crate::http::numbers;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::issue::{self, NewKey};
+use crate::ops::keys::offered;
 use crate::ops::policies;
 use crate::ops::retry::Retry;
 use askama::Template;
@@ -42,6 +42,8 @@ struct CreatePage {
     w: Words,
     policy: String,
     description: String,
+    /// What people should know before.
+    about: Vec<&'static str>,
     form: KeyForm,
     /// Makes one key of a form that is sent twice.
     nonce: String,
@@ -65,7 +67,8 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
                     }
                 }
                 let policy = policies::find(call.app, &visit.caller, &name)?;
-                asked(visit, 200, &policy, &typed, None)
+                offered::require_issue(call.app, &visit.caller, &policy)?;
+                asked(visit, 200, &policy, &typed, &[])
             }
         }
     })
@@ -76,7 +79,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, form| {
         let policy = policies::find(call.app, &visit.caller, form.text("policy"))?;
         if form.has("choose_catalog") {
-            return asked(visit, 200, &policy, form, None);
+            return asked(visit, 200, &policy, form, &[]);
         }
         let now = call.app.now().wall;
         let catalog = policy.catalog.as_deref().unwrap_or(form.text("catalog"));
@@ -87,35 +90,36 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
         let retry = form
             .some("nonce")
             .map(|nonce| Retry::new(&nonce, call.request.path(), &call.request.body));
-        let issued = wanted(&policy, visit, form)
-            .and_then(|new| issue::issue(call.app, &visit.caller, new, retry));
-        match issued {
-            Ok(issued) => secret::shown(visit, &policy, &issued, secret::Occasion::Created),
-            Err(err @ (Error::Invalid { .. } | Error::Conflict(_) | Error::Forbidden(_))) => {
-                let status = match &err {
-                    Error::Invalid { .. } => 422,
-                    Error::Conflict(_) => 409,
-                    _ => 403,
-                };
-                asked(visit, status, &policy, form, Some(&err))
+        let (new, mut faults) = wanted(&policy, visit, form);
+        if faults.is_empty() {
+            match issue::issue(call.app, &visit.caller, new.clone(), retry) {
+                Ok(issued) => {
+                    return secret::shown(visit, &policy, &issued, secret::Occasion::Created);
+                }
+                // The others are found below.
+                Err(Error::Invalid { .. }) => {}
+                Err(err @ Error::Conflict(_)) => return asked(visit, 409, &policy, form, &[err]),
+                Err(err @ Error::Forbidden(_)) => {
+                    offered::require_issue(call.app, &visit.caller, &policy)?;
+                    return asked(visit, 403, &policy, form, &[err]);
+                }
+                Err(err) => return Err(err),
             }
-            Err(err) => Err(err),
         }
+        faults.extend(issue::faults(call.app, &visit.caller, new)?);
+        asked(visit, 422, &policy, form, &faults)
     })
 }
 
-fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
-    let typed = Typed::read(visit.texts, form)?;
+/// The key that a form asks for, and what of the form cannot be read.
+fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> (NewKey, Vec<Error>) {
+    let (typed, faults) = Typed::read(visit.texts, form);
     let words = Words::of(visit, Some(&policy.name));
-    let named = words
-        .section()
-        .is_none_or(|section| section.fields.iter().any(|(name, _)| *name == "name"));
-    // Where people only describe a key, the description is its name too.
-    let name = match named {
-        true => form.text("name").to_owned(),
-        false => form.text("description").chars().take(100).collect(),
+    let name = match words.is_described() {
+        true => name_of_description(form.text("description")),
+        false => form.text("name").to_owned(),
     };
-    Ok(NewKey {
+    let new = NewKey {
         name,
         description: form.text("description").to_owned(),
         workspace: form.some("workspace"),
@@ -131,9 +135,10 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> Result<NewKey> {
         allowed_ips: typed.allowed_ips,
         rate_limit: typed.rate_limit,
         uses_left: typed.uses_left,
-        metadata: metadata(visit.texts, form)?,
+        metadata: typed.metadata,
         prefix: form.some("prefix"),
-    })
+    };
+    (new, faults)
 }
 
 /// The value that stands for "no owner" in the list of owners. No user can have this name.
@@ -145,20 +150,6 @@ fn owner(form: &Form) -> Option<Option<String>> {
         .map(|owner| Some(owner).filter(|owner| owner != NO_OWNER))
 }
 
-/// A JSON object, compact.
-pub fn metadata(texts: &Texts, form: &Form) -> Result<String> {
-    let Some(text) = form.some("metadata") else {
-        return Ok(String::new());
-    };
-    let refused = || Error::invalid("metadata", texts.get("refusal.metadata"));
-    numbers::check_whole(text.as_bytes(), "metadata")?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
-    match value.is_object() {
-        true => Ok(value.to_string()),
-        false => Err(refused()),
-    }
-}
-
 fn choose(visit: &Visit<'_>) -> Result<Reply> {
     let found = policies::list(visit.call.app, &visit.caller)?;
     let kind = |policy: &std::sync::Arc<Policy>| KindOfKey {
@@ -168,7 +159,7 @@ fn choose(visit: &Visit<'_>) -> Result<Reply> {
     };
     let kinds: Vec<KindOfKey> = found
         .iter()
-        .filter(|policy| policy.issued_by != IssuedBy::Password)
+        .filter(|policy| offered::require_issue(visit.call.app, &visit.caller, policy).is_ok())
         .map(kind)
         .collect();
     let s = visit.shell(visit.texts.get("choose.title"), Nav::Keys);
@@ -180,18 +171,19 @@ fn asked(
     status: u16,
     policy: &Policy,
     typed: &Form,
-    err: Option<&Error>,
+    faults: &[Error],
 ) -> Result<Reply> {
     let words = Words::of(visit, Some(&policy.name));
     let nav = match words.section() {
         Some(section) => Nav::Section(section.policy),
         None => Nav::Keys,
     };
-    let form = KeyForm::create(visit, policy, words, typed, err)?;
+    let form = KeyForm::create(visit, policy, words, typed, faults)?;
     let create = CreatePage {
         s: visit.shell(words.create_title(), nav),
         policy: policy.name.clone(),
         description: visit.texts.said(&policy.description),
+        about: words.about(),
         form,
         nonce: random_text(NONCE_CHARS)?,
         back: super::list_address(visit, &policy.name),

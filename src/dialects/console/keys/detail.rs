@@ -1,5 +1,6 @@
 //! All about one key.
 
+use super::fields::is_shown;
 use super::list::label;
 use super::words::Words;
 use super::{Badge, End, badge, end, id};
@@ -13,6 +14,7 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::keys::offered::{self, Offered, offered};
 use crate::ops::keys::{self, View};
 use crate::ops::oversight;
 use askama::Template;
@@ -47,10 +49,9 @@ struct KeyPage {
     metadata: String,
     chart: Option<Chart>,
     events: Vec<Event>,
-    can_edit: bool,
-    can_disable: bool,
-    can_rotate: bool,
-    can_copy: bool,
+    offered: Offered,
+    /// Why the key is closed, if it was changed past Latchkey.
+    closed: Option<String>,
     back: String,
 }
 
@@ -66,9 +67,7 @@ struct Event {
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
-        let policy = call.app.index.directory().policy(&view.key.policy).cloned();
-        let policy = policy.ok_or_else(|| Error::internal("the key's policy is missing"))?;
-        shown(visit, &view, &policy)
+        shown(visit, &view, &offered::policy(call.app, &view)?)
     })
 }
 
@@ -93,6 +92,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
     let scopes = scopes.collect();
     drop(directory);
     let live = key.deleted_at.is_none();
+    let offered = offered(visit.call.app, &visit.caller, view)?;
     let key_page = KeyPage {
         s: visit.shell(key.name.clone(), nav),
         w: words,
@@ -102,7 +102,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         deleted: !live,
         enabled: key.enabled,
         end: end(visit, view),
-        facts: facts(visit, view, words),
+        facts: facts(visit, view, policy, words),
         created: when(key.created_at),
         rotated: key.rotated_at.map(when),
         self_rotated_from: key.self_rotated_from.clone(),
@@ -122,19 +122,28 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         },
         chart: chart(visit, view)?,
         events: events(visit, view)?,
-        can_edit: live && !policy.editable.is_nothing(),
-        can_disable: live && policy.can_disable,
-        can_rotate: live && policy.can_rotate,
-        can_copy: live && policy.check_reveal().is_ok(),
+        closed: offered.closed.as_ref().map(|why| texts.sentence(why)),
+        offered,
         back: super::list_address(visit, &key.policy),
     };
     html(200, &key_page)
 }
 
 /// What has a name and a short value.
-fn facts(visit: &Visit<'_>, view: &View, words: Words) -> Vec<(&'static str, String)> {
+fn facts(
+    visit: &Visit<'_>,
+    view: &View,
+    policy: &Policy,
+    words: Words,
+) -> Vec<(&'static str, String)> {
     let (key, texts) = (&view.key, visit.texts);
     let (read, write) = words.access();
+    // A key that only reads says so wherever the flag comes from; that it may write is said only where pages ask for it.
+    let access = match key.read_only {
+        true => read,
+        false if is_shown(policy, words, "read_only") => write,
+        false => "",
+    };
     let mut facts = vec![
         (texts.get("field.id"), key.id.to_string()),
         (texts.get("field.hint"), key.hint.clone()),
@@ -146,10 +155,7 @@ fn facts(visit: &Visit<'_>, view: &View, words: Words) -> Vec<(&'static str, Str
             words.field("catalog"),
             key.catalog.clone().unwrap_or_default(),
         ),
-        (
-            words.field("read_only"),
-            if key.read_only { read } else { write }.to_owned(),
-        ),
+        (words.field("read_only"), access.to_owned()),
         (texts.get("field.created_by"), key.created_by.clone()),
     ];
     if let Some(rate) = key.rate_limit {

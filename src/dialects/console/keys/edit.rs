@@ -1,6 +1,5 @@
 //! What a policy lets be changed of a key.
 
-use super::create::metadata;
 use super::fields::{self, KeyForm, Typed, field_of};
 use super::words::Words;
 use super::{address, id, opens_this_server};
@@ -8,14 +7,15 @@ use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::{Field, Policy};
 use crate::domain::sorted;
+use crate::domain::text::name_of_description;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::edit::{self, Edit};
+use crate::ops::keys::offered::{self, offered};
 use crate::ops::keys::{self, View};
 use askama::Template;
-use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "console/key_edit.html")]
@@ -23,6 +23,8 @@ struct EditPage {
     s: Shell,
     name: String,
     href: String,
+    /// What is said if there is no field.
+    nothing: &'static str,
     form: KeyForm,
     /// The fields as they were when the form was made.
     before: String,
@@ -32,7 +34,7 @@ struct EditPage {
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let (view, policy) = found(visit)?;
-        asked(visit, 200, &view, &policy, &fields::filled(&view), None)
+        asked(visit, 200, &view, &policy, &fields::filled(&view), &[])
     })
 }
 
@@ -43,35 +45,40 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
         if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
             return confirm::ask(visit, call.request.path(), form, None);
         }
-        let edited = wanted(visit, &view, &policy, form)
-            .and_then(|edit| edit::edit(call.app, &visit.caller, view.key.id, edit));
-        match edited {
-            Ok(_) => Ok(visit.done("key_edited", &address(view.key.id))),
-            Err(err @ (Error::Invalid { .. } | Error::Conflict(_) | Error::Forbidden(_))) => {
-                let status = match &err {
-                    Error::Invalid { .. } => 422,
-                    Error::Conflict(_) => 409,
-                    _ => 403,
-                };
-                asked(visit, status, &view, &policy, form, Some(&err))
+        let (edit, mut faults) = wanted(visit, &view, &policy, form)?;
+        let id = view.key.id;
+        if faults.is_empty() {
+            match edit::edit(call.app, &visit.caller, id, edit.clone()) {
+                Ok(_) => return Ok(visit.done("key_edited", &address(id))),
+                // The others are found below.
+                Err(Error::Invalid { .. }) => {}
+                Err(err @ Error::Conflict(_)) => {
+                    return asked(visit, 409, &view, &policy, form, &[err]);
+                }
+                Err(err @ Error::Forbidden(_)) => {
+                    return asked(visit, 403, &view, &policy, form, &[err]);
+                }
+                Err(err) => return Err(err),
             }
-            Err(err) => Err(err),
         }
+        faults.extend(edit::faults(call.app, &visit.caller, id, edit)?);
+        asked(visit, 422, &view, &policy, form, &faults)
     })
 }
 
 /// Only what was changed on the page: a field that somebody else has changed meanwhile stays as he left it.
-fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Result<Edit> {
-    let typed = Typed::read(visit.texts, form)?;
+fn wanted(
+    visit: &Visit<'_>,
+    view: &View,
+    policy: &Policy,
+    form: &Form,
+) -> Result<(Edit, Vec<Error>)> {
+    let (typed, faults) = Typed::read(visit.texts, form);
     let before = Form::parse(form.text("before"))?;
-    let was = Typed::read(visit.texts, &before)?;
-    let shown = KeyForm::edit(
-        visit,
-        policy,
-        Words::of(visit, Some(&view.key.policy)),
-        form,
-        None,
-    )?;
+    let (was, _) = Typed::read(visit.texts, &before);
+    let words = Words::of(visit, Some(&view.key.policy));
+    let fields = offered(visit.call.app, &visit.caller, view)?.fields;
+    let shown = KeyForm::edit(visit, policy, &fields, words, form, &[])?;
     let mut edit = Edit::default();
     let names = shown
         .fields
@@ -83,7 +90,12 @@ fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Resul
             |name: &str| (form.text(name) != before.text(name)).then(|| form.text(name).to_owned());
         match field {
             Field::Name => edit.name = text("name"),
-            Field::Description => edit.description = text("description"),
+            Field::Description => {
+                edit.description = text("description");
+                if words.is_described() {
+                    edit.name = edit.description.as_deref().map(name_of_description);
+                }
+            }
             Field::Scopes => {
                 let in_order = |scopes: &[String]| {
                     let mut scopes = scopes.to_vec();
@@ -114,18 +126,16 @@ fn wanted(visit: &Visit<'_>, view: &View, policy: &Policy, form: &Form) -> Resul
             }
             Field::Metadata => {
                 let changed = form.text("metadata") != before.text("metadata");
-                edit.metadata = changed.then(|| metadata(visit.texts, form)).transpose()?;
+                edit.metadata = changed.then(|| typed.metadata.clone());
             }
         }
     }
-    Ok(edit)
+    Ok((edit, faults))
 }
 
-fn found(visit: &Visit<'_>) -> Result<(View, Arc<Policy>)> {
+fn found(visit: &Visit<'_>) -> Result<(View, Policy)> {
     let view = keys::find(visit.call.app, &visit.caller, id(visit.call)?)?;
-    let directory = visit.call.app.index.directory();
-    let policy = directory.policy(&view.key.policy).cloned();
-    let policy = policy.ok_or_else(|| Error::internal("the key's policy is missing"))?;
+    let policy = offered::policy(visit.call.app, &view)?;
     Ok((view, policy))
 }
 
@@ -135,7 +145,7 @@ fn asked(
     view: &View,
     policy: &Policy,
     typed: &Form,
-    err: Option<&Error>,
+    faults: &[Error],
 ) -> Result<Reply> {
     let words = Words::of(visit, Some(&view.key.policy));
     let nav = match words.section() {
@@ -143,19 +153,24 @@ fn asked(
         None => Nav::Keys,
     };
     let mut typed = typed.clone();
-    if err.is_some() && !typed.has("catalog") {
+    if !faults.is_empty() && !typed.has("catalog") {
         // Which scopes there are follows from the key, not from the form.
         typed.put("catalog", view.key.catalog.as_deref().unwrap_or(""));
     }
-    let before = match err {
-        Some(_) => typed.text("before").to_owned(),
-        None => typed.encoded(),
+    let before = match faults.is_empty() {
+        false => typed.text("before").to_owned(),
+        true => typed.encoded(),
     };
+    let editable = offered(visit.call.app, &visit.caller, view)?.fields;
     let edit = EditPage {
         s: visit.shell(visit.texts.with("edit.title", &view.key.name), nav),
         name: view.key.name.clone(),
         href: address(view.key.id),
-        form: KeyForm::edit(visit, policy, words, &typed, err)?,
+        nothing: match view.key.deleted_at.is_none() && policy.editable.is_nothing() {
+            true => "edit.nothing",
+            false => "edit.none_for_you",
+        },
+        form: KeyForm::edit(visit, policy, &editable, words, &typed, faults)?,
         before,
     };
     html(status, &edit)

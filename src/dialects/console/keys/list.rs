@@ -1,5 +1,6 @@
 //! The list of keys: searched, filtered, sorted, in pages.
 
+use super::fields::{has_meaning, is_shown};
 use super::words::Words;
 use super::{Badge, End, SOON_S, address, badge, end};
 use crate::dialects::console::MOUNT;
@@ -9,12 +10,14 @@ use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::catalog::Catalog;
 use crate::domain::key::State;
+use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 use crate::http::query::{Query, encode};
 use crate::http::reply::Reply;
 use crate::http::route::{Call, Section};
 use crate::ops::keys::View;
 use crate::ops::keys::browse::{self, Sort, Wanted};
+use crate::ops::keys::offered::{Offered, offered, require_issue};
 use crate::ops::{people, policies, workspaces};
 use askama::Template;
 
@@ -37,8 +40,22 @@ struct KeysPage {
     later: String,
     /// Which page of how many.
     place: String,
+    /// Where a key is made; empty for whoever may make none.
     new: String,
+    /// What people should know before they make one.
+    about: Vec<&'static str>,
+    columns: Columns,
     refusal: Option<String>,
+}
+
+/// Which columns the list has, where that differs.
+struct Columns {
+    /// Among the filters.
+    owner: bool,
+    workspace: bool,
+    access: bool,
+    expiry: bool,
+    actions: bool,
 }
 
 /// One key.
@@ -53,10 +70,10 @@ struct Row {
     scopes_more: usize,
     used: Option<When>,
     end: Option<End>,
-    can_disable: bool,
+    /// What `read_only` is called, where it means something.
+    access: &'static str,
     enabled: bool,
-    can_copy: bool,
-    can_edit: bool,
+    offered: Offered,
 }
 
 /// What is asked for, to be shown again.
@@ -199,18 +216,46 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         Some(section) => Nav::Section(section.policy),
         None => Nav::Keys,
     };
-    let new = match &asked.policy {
-        Some(policy) => format!("{MOUNT}/keys/new?policy={}", encode(policy)),
-        None => format!("{MOUNT}/keys/new"),
+    let directory = visit.call.app.index.directory();
+    let policy = asked.policy.as_ref();
+    let policy = policy.and_then(|name| directory.policy(name).cloned());
+    drop(directory);
+    let rows: Vec<Row> = found
+        .items
+        .iter()
+        .map(|view| row(visit, words, view))
+        .collect::<Result<_>>()?;
+    let shows = |name: &str| {
+        let policy = policy.as_ref();
+        policy.is_some_and(|policy| is_shown(policy, words, name))
+    };
+    let has_expiry = words.section().is_none()
+        || shows("expires_on")
+        // Of a policy that has been made stricter, old keys may have an end.
+        || asked.expiring.is_some()
+        || rows.iter().any(|row| row.end.is_some());
+    let columns = Columns {
+        owner: policy
+            .as_ref()
+            .is_none_or(|policy| has_meaning(policy, "owner")),
+        workspace: words
+            .section()
+            .is_none_or(|section| section.has("workspace")),
+        access: words.section().is_some() && shows("read_only"),
+        expiry: has_expiry,
+        actions: words.section().is_some() && rows.iter().any(Row::has_actions),
     };
     let s = visit.shell(words.page(), nav);
     let keys = KeysPage {
         section: words.section(),
-        rows: found.items.iter().map(|view| row(visit, view)).collect(),
+        rows,
+        columns,
+        about: words.about(),
         total: s.tn("keys.count", found.total as u64),
         filters: filters(visit, asked)?,
         sorts: SORTS
             .iter()
+            .filter(|(_, sort, _)| has_expiry || *sort != Sort::Expiry)
             .map(|(name, sort, label)| Link {
                 label: s.t(label),
                 href: asked.address(Some(name), 0),
@@ -222,7 +267,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         place: s
             .t1("keys.page", &at.to_string())
             .replacen("{}", &of.to_string(), 1),
-        new,
+        new: new_address(visit, asked.policy.as_deref())?,
         refusal,
         w: words,
         s,
@@ -230,17 +275,45 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
     html(200, &keys)
 }
 
-fn row(visit: &Visit<'_>, view: &View) -> Row {
+impl Row {
+    /// Whether there is a button in the row.
+    fn has_actions(&self) -> bool {
+        let offered = &self.offered;
+        offered.reveal || !offered.fields.is_empty() || offered.switch || offered.delete
+    }
+}
+
+/// Where a key is made: of one policy, or of one to be chosen. Empty if the caller may make none.
+pub fn new_address(visit: &Visit<'_>, policy: Option<&str>) -> Result<String> {
+    let (app, caller) = (visit.call.app, &visit.caller);
+    let issues = |policy: &Policy| require_issue(app, caller, policy).is_ok();
+    let address = format!("{MOUNT}/keys/new");
+    let found = match policies::list(app, caller) {
+        Err(Error::Forbidden(_)) => Vec::new(),
+        other => other?,
+    };
+    let mut found = found.iter().filter(|found| issues(found));
+    Ok(match policy {
+        None => found.next().map(|_| address),
+        Some(name) => found
+            .find(|found| found.name == name)
+            .map(|_| format!("{address}?policy={}", encode(name))),
+    }
+    .unwrap_or_default())
+}
+
+fn row(visit: &Visit<'_>, words: Words, view: &View) -> Result<Row> {
     let key = &view.key;
     let now = visit.call.app.now().wall;
+    let offered = offered(visit.call.app, &visit.caller, view)?;
     let directory = visit.call.app.index.directory();
     let catalog = key
         .catalog
         .as_ref()
         .and_then(|name| directory.catalog(name));
-    let policy = directory.policy(&key.policy);
     let shown = key.scopes.iter().take(SCOPES_SHOWN);
-    Row {
+    let (read, write) = words.access();
+    Ok(Row {
         href: address(key.id),
         name: key.name.clone(),
         hint: key.hint.clone(),
@@ -256,11 +329,10 @@ fn row(visit: &Visit<'_>, view: &View) -> Row {
             .last_used_at
             .map(|at| When::new(visit.texts, at, now)),
         end: end(visit, view),
-        can_disable: policy.is_some_and(|policy| policy.can_disable),
+        access: if key.read_only { read } else { write },
         enabled: key.enabled,
-        can_copy: policy.is_some_and(|policy| policy.check_reveal().is_ok()),
-        can_edit: policy.is_some_and(|policy| !policy.editable.is_nothing()),
-    }
+        offered,
+    })
 }
 
 /// A scope by the words that its catalog has for it.

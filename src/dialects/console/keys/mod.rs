@@ -11,7 +11,7 @@ pub mod words;
 
 use super::MOUNT;
 use super::door::Visit;
-use super::shell::moment::When;
+use super::shell::moment::LastDay;
 use super::text::Texts;
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::{KeyId, State};
@@ -67,7 +67,7 @@ pub fn list_address(visit: &Visit<'_>, policy: &str) -> String {
 
 /// When a key ends, and whether that is soon.
 pub struct End {
-    pub when: When,
+    pub last: LastDay,
     pub soon: bool,
 }
 
@@ -78,7 +78,7 @@ pub const SOON_S: u64 = 14 * 86_400;
 pub fn end(visit: &Visit<'_>, view: &View) -> Option<End> {
     let now = visit.call.app.now().wall;
     view.key.expires_at.map(|end| End {
-        when: When::new(visit.texts, end, now),
+        last: LastDay::new(visit.texts, end, now),
         soon: end > now && end <= now.plus_s(SOON_S),
     })
 }

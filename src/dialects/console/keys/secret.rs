@@ -5,8 +5,11 @@ use super::words::Words;
 use crate::dialects::console::door::cookie::Channel;
 use crate::dialects::console::door::{Visit, channel};
 use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::catalog::{BUILT_IN, Catalog, Operation};
+use crate::domain::key::Key;
 use crate::domain::policy::{CredentialHeader, Policy, SecretShown};
 use crate::error::Result;
+use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::ops::keys::Issued;
 use askama::Template;
@@ -51,7 +54,9 @@ pub fn shown(
     let words = Words::of(visit, Some(&policy.name));
     let t = visit.texts;
     let (title, lead) = match (&issued.secret, occasion) {
-        (None, _) => ("secret.gone_title", "secret.gone"),
+        (None, _) if policy.check_reveal().is_ok() => ("secret.gone_title", "secret.gone_sealed"),
+        (None, _) if policy.can_rotate => ("secret.gone_title", "secret.gone"),
+        (None, _) => ("secret.gone_title", "secret.gone_for_good"),
         (_, Occasion::Created) => ("secret.created_title", "secret.created"),
         (_, Occasion::Revealed) => ("secret.revealed_title", "secret.revealed"),
         (_, Occasion::Rotated) => ("secret.rotated_title", "secret.rotated"),
@@ -75,16 +80,17 @@ pub fn shown(
         once: once && issued.secret.is_some(),
         secret: issued.secret.as_ref().map(|secret| Shown {
             text: secret.expose().to_owned(),
-            curl: curl(visit, policy, secret.expose()),
+            curl: curl(visit, policy, &issued.view.key, secret.expose()),
         }),
-        advice: words.advice(),
+        advice: words.advice(policy.can_rotate),
         w: words,
     };
     html(200, &secret)
 }
 
-/// A line that tells whether the key works, as a proxy would ask.
-fn curl(visit: &Visit<'_>, policy: &Policy, secret: &str) -> String {
+/// A line that tells whether the key works, as a proxy would ask: about a request of the key's own system that its scopes
+/// open, where there is one.
+fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
     let scheme = match channel(visit.call) {
         Channel::Encrypted => "https",
         Channel::Plain => "http",
@@ -95,5 +101,62 @@ fn curl(visit: &Visit<'_>, policy: &Policy, secret: &str) -> String {
         Some(CredentialHeader::Token) => format!("Authorization: Token {secret}"),
         Some(CredentialHeader::Bearer) | None => format!("Authorization: Bearer {secret}"),
     };
-    format!("curl -i {scheme}://{host}/auth/nginx -H '{header}'")
+    let directory = visit.call.app.index.directory();
+    let named = key.catalog.as_deref().filter(|name| *name != BUILT_IN);
+    let catalog = named.and_then(|name| directory.catalog(name));
+    let query = catalog.map_or_else(String::new, |catalog| {
+        format!("?catalog={}", encode(catalog.name()))
+    });
+    let in_root = directory.is_root(key.workspace);
+    let section = Words::of(visit, Some(&policy.name)).section();
+    let sample = section.and_then(|section| section.sample);
+    let request = catalog.and_then(|catalog| example(catalog, key, in_root, sample));
+    let request = request.map_or_else(String::new, |(method, path)| {
+        format!(" -H 'X-Original-Method: {method}' -H 'X-Original-URI: {path}'")
+    });
+    let url = format!("{scheme}://{host}/auth/nginx{query}");
+    // A query has characters that shells read.
+    let url = if query.is_empty() {
+        url
+    } else {
+        format!("'{url}'")
+    };
+    format!("curl -i {url}{request} -H '{header}'")
+}
+
+/// A request that the key opens: its method and path. Best is one that reads and has nothing to fill in.
+fn example<'a>(
+    catalog: &'a Catalog,
+    key: &Key,
+    in_root: bool,
+    sample: Option<&'a str>,
+) -> Option<(&'a str, &'a str)> {
+    let held = key.scopes.iter().map(|scope| scope.as_str().into());
+    let held: Vec<Box<str>> = held.collect();
+    let granted = |any_of: &[String]| {
+        any_of.is_empty()
+            || any_of
+                .iter()
+                .any(|scope| catalog.grants(&held, in_root, scope))
+    };
+    let opens = |operation: &&Operation| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+        granted(&operation.any_of)
+            && operation.host.is_none()
+            && !(operation.writes && key.read_only)
+            && operation.path.chars().all(plain)
+    };
+    let all = || catalog.definition().operations.iter().filter(opens);
+    let found = all()
+        .find(|operation| operation.method == "GET")
+        .or_else(|| all().find(|operation| !operation.writes))
+        .or_else(|| all().next());
+    match (found, sample) {
+        (Some(operation), _) => Some((&operation.method, &operation.path)),
+        (None, Some(path)) => {
+            let demand = catalog.demand("GET", path, None).ok()?;
+            granted(demand.any_of).then_some(("GET", path))
+        }
+        (None, None) => None,
+    }
 }

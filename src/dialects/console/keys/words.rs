@@ -104,6 +104,33 @@ impl Words {
         }
     }
 
+    /// What the system itself says below a field.
+    pub fn hint(&self, name: &str) -> Option<&'static str> {
+        let mut hints = self.section?.hints.iter();
+        let (_, hint) = hints.find(|(known, _)| *known == name)?;
+        Some(self.texts.word(hint))
+    }
+
+    /// What people should know before they create a key.
+    pub fn about(&self) -> Vec<&'static str> {
+        let about = self.section.map_or(&[][..], |section| section.about);
+        about.iter().map(|line| self.texts.word(line)).collect()
+    }
+
+    /// Whether people name these keys by a description alone.
+    pub fn is_described(&self) -> bool {
+        self.section.is_some_and(Section::is_described)
+    }
+
+    /// What the column of names is called: by the field that people fill in.
+    pub fn name_column(&self) -> &'static str {
+        self.field(if self.is_described() {
+            "description"
+        } else {
+            "name"
+        })
+    }
+
     /// The catalog of the scopes, where the policy names none.
     pub fn catalog(&self) -> Option<String> {
         let named = self.section.and_then(|section| section.catalog);
@@ -111,15 +138,23 @@ impl Words {
     }
 
     /// How a secret is to be kept.
-    pub fn advice(&self) -> Vec<&'static str> {
+    pub fn advice(&self, can_rotate: bool) -> Vec<&'static str> {
         match self.section {
             Some(section) if !section.advice.is_empty() => {
                 let advice = section.advice.iter();
                 advice.map(|advice| self.texts.word(advice)).collect()
             }
-            _ => ["secret.advice_1", "secret.advice_2", "secret.advice_3"]
-                .map(|name| self.texts.get(name))
-                .to_vec(),
+            _ => [
+                "secret.advice_1",
+                "secret.advice_2",
+                if can_rotate {
+                    "secret.advice_3"
+                } else {
+                    "secret.advice_4"
+                },
+            ]
+            .map(|name| self.texts.get(name))
+            .to_vec(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
+use crate::dialects::console::keys::list::new_address;
 use crate::dialects::console::shell::moment::span;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
@@ -33,6 +34,7 @@ struct Row {
     /// Where the policy itself is.
     href: String,
     keys: String,
+    /// Where a key of it is made; empty for whoever may make none.
     new: String,
     can_delete: bool,
     /// Where a page of its own can be switched, and whether it is on.
@@ -79,11 +81,9 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
         href: format!("{MOUNT}/policies/{name}"),
         can_delete: policy.name != STANDARD,
         keys: format!("{MOUNT}/keys?policy={name}"),
-        new: match policy.issued_by {
-            IssuedBy::Password => String::new(),
-            _ => format!("{MOUNT}/keys/new?policy={name}"),
-        },
+        new: new_address(visit, Some(&policy.name))?,
         switch: match section {
+            Some(_) if pages::are_settled(visit.call.app) => None,
             None => None,
             Some(_) => Some((
                 format!("{MOUNT}/policies/{name}/page"),
@@ -92,7 +92,12 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
         },
         page: section.map_or_else(String::new, |section| {
             let word = |english| visit.texts.word(english);
-            format!("{} → {}", word(section.menu), word(section.page))
+            format!(
+                "{}: {} → {}",
+                word(section.product),
+                word(section.menu),
+                word(section.page)
+            )
         }),
     })
 }

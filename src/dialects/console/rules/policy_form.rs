@@ -157,6 +157,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
         _ => Kind::Text,
     };
     Ok(Input {
+        link: None,
         name,
         label: texts.get(&format!("policy_field.{name}")),
         hint: texts.get(&format!("policy_hint.{name}")).to_owned(),

@@ -15,12 +15,13 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::{Call, Section};
+use crate::ops::keys::offered::concerns;
 use crate::ops::policies::pages;
 use askama::Template;
 
 /// Nothing is loaded from elsewhere, nothing inline is run, nobody frames us (attacks 181, 182).
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The frame of one page.
 pub struct Shell {
@@ -70,7 +71,14 @@ pub struct NavItem {
     /// An SVG path in a square of 24.
     pub icon: &'static str,
     pub current: bool,
-    /// The menu that begins with this line; empty within one.
+    /// What begins with this line, if anything does.
+    pub group: Option<Group>,
+}
+
+/// The menu of a system.
+pub struct Group {
+    pub product: &'static str,
+    /// The menu's name in that product. It leads to the same page as the line below it.
     pub menu: &'static str,
 }
 
@@ -206,19 +214,21 @@ fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<
             label: visit.texts.get(label).to_owned(),
             icon,
             current: *nav == current,
-            menu: "",
+            group: None,
         });
-    let mut items: Vec<NavItem> = own.collect();
-    if permissions.contains(Permission::KeysRead) {
-        items.extend(sections(visit, current));
-    }
-    items
+    own.chain(sections(visit, current)).collect()
 }
 
-/// The pages of systems whose policy is in use or switched on, under the names of their menus.
+/// The pages of systems that are offered, or whose keys there are, under the names of their menus: for everybody who could
+/// see or issue a key there.
 fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
     let app = visit.call.app;
-    let shown = visit.call.sections.iter().filter(|section| {
+    let concerned = |section: &&&Section| {
+        let directory = app.index.directory();
+        let policy = directory.policy(section.policy);
+        policy.is_some_and(|policy| concerns(&directory, &visit.caller, policy))
+    };
+    let shown = |section: &&&Section| {
         pages::is_shown(app, section.policy).unwrap_or_else(|err| {
             log::warn!(
                 "the console does not know whether {} is in use: {err}",
@@ -226,15 +236,19 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
             );
             false
         })
-    });
+    };
     let item = |section: &&Section| NavItem {
         href: format!("{MOUNT}/keys?policy={}", section.policy),
         label: visit.texts.word(section.page).to_owned(),
         icon: KEY,
         current: current == Nav::Section(section.policy),
-        menu: visit.texts.word(section.menu),
+        group: Some(Group {
+            product: visit.texts.word(section.product),
+            menu: visit.texts.word(section.menu),
+        }),
     };
-    shown.map(item).collect()
+    let sections = visit.call.sections.iter();
+    sections.filter(concerned).filter(shown).map(item).collect()
 }
 
 /// A page as an answer.

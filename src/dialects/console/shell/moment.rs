@@ -14,6 +14,30 @@ pub struct When {
     pub relative: String,
 }
 
+/// The end of something, as people say it: the last day through which it works, and the time where it does not work
+/// through the whole of that day.
+#[derive(Clone, Debug)]
+pub struct LastDay {
+    /// RFC 3339, for machines: the first instant at which it works no more.
+    pub iso: String,
+    /// `2027-11-28`, or `2027-11-28 14:05 UTC`
+    pub day: String,
+    /// `in 12 months`
+    pub relative: String,
+}
+
+impl LastDay {
+    pub fn new(texts: &Texts, end: Timestamp, now: Timestamp) -> LastDay {
+        let When { iso, relative, .. } = When::new(texts, end, now);
+        let midnight = end.0.rem_euclid(1000 * DAY as i64) == 0;
+        let day = match midnight {
+            true => Timestamp(end.0 - 1).to_string().chars().take(10).collect(),
+            false => iso.chars().take(16).collect::<String>().replace('T', " ") + " UTC",
+        };
+        LastDay { iso, day, relative }
+    }
+}
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -53,6 +77,23 @@ pub fn span(texts: &Texts, seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::dialects::console::text::english;
+
+    // 1B-5, 1B-35
+    #[test]
+    fn an_end_is_told_by_the_last_day_that_counts() {
+        let now = Timestamp(1_795_255_200_000);
+        let at = |text: &str| Timestamp::parse("at", text).unwrap();
+        for (end, day) in [
+            ("2027-11-29T00:00:00Z", "2027-11-28"),
+            ("2028-03-01T00:00:00Z", "2028-02-29"),
+            ("2027-01-01T00:00:00Z", "2026-12-31"),
+            ("2027-11-29T00:00:01Z", "2027-11-29 00:00 UTC"),
+            ("2027-11-28T14:05:59Z", "2027-11-28 14:05 UTC"),
+        ] {
+            let last = LastDay::new(english(), at(end), now);
+            assert_eq!((last.day.as_str(), last.iso.as_str()), (day, end));
+        }
+    }
 
     #[test]
     fn a_point_in_time_is_told_as_people_do() {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::policies::{self, PolicyEdit};
+use crate::ops::policies::{self, PolicyEdit, pages};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -109,6 +109,22 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let policy = policies::find(call.app, call.caller()?, call.param("name"))?;
     Ok(Reply::json(200, &PolicyBody::of(&policy)))
+}
+
+/// The body of a request for a page, and of its answer.
+#[derive(Serialize)]
+struct PolicyPageBody {
+    on: bool,
+}
+
+/// `PUT /v1/policies/{name}/page`
+pub fn switch_page(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let on = body.flag("on")?;
+    let on = on.ok_or_else(|| Error::invalid("on", "is needed"))?;
+    body.finish()?;
+    pages::switch(call.app, call.caller()?, call.param("name"), on)?;
+    Ok(Reply::json(200, &PolicyPageBody { on }))
 }
 
 /// `POST /v1/policies`

@@ -13,6 +13,7 @@ use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
 use crate::domain::people::authenticator::{Authenticator, Material};
 use crate::domain::sorted;
+use crate::domain::text::name_of_description;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -49,7 +50,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     let client = Client::of(call)?;
     let asked = Asked::read_alone(call, PROPERTIES)?;
     let new = NewKey {
-        name: label(&asked.description),
+        name: name_of_description(&asked.description),
         description: asked.description,
         policy: Some(preset::POLICY.to_owned()),
         catalog: Some(preset::CATALOG.to_owned()),
@@ -166,7 +167,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let description = text("description");
     let edit = Edit {
         enabled: status.filter(|_| touched).map(|status| status == "enabled"),
-        name: description.as_deref().map(label),
+        name: description.as_deref().map(name_of_description),
         description,
         ..Edit::default()
     };
@@ -332,16 +333,6 @@ fn check(name: &str, value: &Value) -> Verdict {
         ("description", _) => Verdict::Refused("must be a text that is not empty"),
         _ => Verdict::Fixed,
     }
-}
-
-/// The name that the key has elsewhere on this server: the beginning of its description.
-fn label(description: &str) -> String {
-    let start: String = description
-        .trim()
-        .chars()
-        .take(crate::domain::text::NAME_CHARS_MAX)
-        .collect();
-    start.trim_end().to_owned()
 }
 
 impl Login {

@@ -1,6 +1,7 @@
 //! What can be chosen in the form of a key: catalogs, workspaces, owners, scopes, as far as the caller may see them.
 
 use super::Choice;
+use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::FEW;
 use crate::dialects::console::keys::create::NO_OWNER;
@@ -10,11 +11,12 @@ use crate::domain::policy::{Policy, Presence};
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
+use crate::http::query::encode;
 use crate::ops::keys::ownerless;
-use crate::ops::{catalogs, people, workspaces};
+use crate::ops::{catalogs as ops_catalogs, people, workspaces};
 
 pub fn catalogs(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
-    let found = match catalogs::list(visit.call.app, &visit.caller) {
+    let found = match ops_catalogs::list(visit.call.app, &visit.caller) {
         Ok(found) => found,
         Err(Error::Forbidden(_)) => Vec::new(),
         Err(err) => return Err(err),
@@ -87,6 +89,27 @@ pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Ch
         .collect())
 }
 
+/// The page that explains the scopes of a form: that of their catalog, if the caller may read it.
+pub fn overview(
+    visit: &Visit<'_>,
+    policy: &Policy,
+    words: Words,
+    typed: &Form,
+) -> Option<(String, &'static str)> {
+    let name = catalog_name(policy, words, typed)?;
+    ops_catalogs::find(visit.call.app, &visit.caller, &name).ok()?;
+    let address = format!("{MOUNT}/catalogs/{}", encode(&name));
+    Some((address, visit.texts.get("form.scopes_page")))
+}
+
+/// The catalog that scopes are from: the policy's, the one that is chosen, or that of the system's words.
+fn catalog_name(policy: &Policy, words: Words, typed: &Form) -> Option<String> {
+    let named = policy.catalog.clone();
+    named
+        .or_else(|| typed.some("catalog"))
+        .or_else(|| words.catalog())
+}
+
 /// The scopes of the catalog that is chosen; `None` if none is, so that scopes are free words.
 pub fn scopes(
     visit: &Visit<'_>,
@@ -94,12 +117,8 @@ pub fn scopes(
     words: Words,
     typed: &Form,
 ) -> Result<Option<Vec<Choice>>> {
-    let name = match &policy.catalog {
-        Some(name) => name.clone(),
-        None => match typed.some("catalog").or_else(|| words.catalog()) {
-            Some(name) => name,
-            None => return Ok(None),
-        },
+    let Some(name) = catalog_name(policy, words, typed) else {
+        return Ok(None);
     };
     let directory = visit.call.app.index.directory();
     let Some(catalog) = directory.catalog(&name) else {

@@ -12,6 +12,7 @@ use crate::domain::policy::{AddressRule, Expiry, Field, Policy, Presence, ReadOn
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
+use crate::http::numbers;
 use crate::ops::keys::View;
 
 /// A form, ready to be shown.
@@ -36,6 +37,8 @@ pub struct Typed {
     pub uses_left: Option<u64>,
     pub scopes: Vec<String>,
     pub read_only: bool,
+    /// A JSON object, compact; empty if there is none.
+    pub metadata: String,
 }
 
 /// A key that expires on a day works through all of it.
@@ -69,40 +72,48 @@ impl KeyForm {
         policy: &Policy,
         words: Words,
         typed: &Form,
-        err: Option<&Error>,
+        faults: &[Error],
     ) -> Result<KeyForm> {
         let has = |name: &str| match name {
-            "owner" => policy.owner != Presence::Forbidden,
             "catalog" => policy.catalog.is_none(),
-            "scopes" => policy.scopes != Presence::Forbidden,
-            "read_only" => policy.read_only_by != ReadOnlyBy::Scope,
-            "expires_on" => policy.expiry != Expiry::Forbidden,
-            "allowed_ips" => policy.addresses != AddressRule::Off,
-            _ => true,
+            _ => has_meaning(policy, name),
         };
-        build(visit, policy, words, typed, err, &has)
+        build(visit, policy, words, typed, faults, &has)
     }
 
-    /// The form for what a policy lets be changed of a key.
+    /// The form for those members of a key that the caller may change.
     pub fn edit(
         visit: &Visit<'_>,
         policy: &Policy,
+        editable: &[Field],
         words: Words,
         typed: &Form,
-        err: Option<&Error>,
+        faults: &[Error],
     ) -> Result<KeyForm> {
         let has = |name: &str| {
-            field_of(name).is_some_and(|field| policy.editable.allows(field))
-                && match name {
-                    "expires_on" => policy.expiry != Expiry::Forbidden,
-                    "allowed_ips" => policy.addresses != AddressRule::Off,
-                    "scopes" => policy.scopes != Presence::Forbidden,
-                    "read_only" => policy.read_only_by != ReadOnlyBy::Scope,
-                    _ => true,
-                }
+            field_of(name).is_some_and(|field| editable.contains(&field))
+                && has_meaning(policy, name)
         };
-        build(visit, policy, words, typed, err, &has)
+        build(visit, policy, words, typed, faults, &has)
     }
+}
+
+/// Whether keys of a policy have a field at all. Where they do not, no page asks for it or shows it.
+pub fn has_meaning(policy: &Policy, name: &str) -> bool {
+    match name {
+        "owner" => policy.owner != Presence::Forbidden,
+        "scopes" => policy.scopes != Presence::Forbidden,
+        "read_only" => policy.read_only_by != ReadOnlyBy::Scope,
+        "expires_on" => policy.expiry != Expiry::Forbidden,
+        "allowed_ips" => policy.addresses != AddressRule::Off,
+        _ => true,
+    }
+}
+
+/// Whether pages show a field of keys of a policy: it means something there, and where a system has words of its own, it is
+/// among its fields.
+pub fn is_shown(policy: &Policy, words: Words, name: &str) -> bool {
+    has_meaning(policy, name) && words.section().is_none_or(|section| section.has(name))
 }
 
 /// The member of a key that a field edits.
@@ -127,20 +138,33 @@ fn build(
     policy: &Policy,
     words: Words,
     typed: &Form,
-    err: Option<&Error>,
+    faults: &[Error],
     has: &dyn Fn(&str) -> bool,
 ) -> Result<KeyForm> {
-    let refused = err.map(|err| refusal(visit, err));
-    let (field, reason) = match &refused {
-        Some((Some(field), reason)) => (field.as_str(), reason.as_str()),
-        _ => ("", ""),
+    let refused: Vec<(Option<String>, String)> = faults
+        .iter()
+        .map(|err| refusal(visit, words, err))
+        .collect();
+    // Of a field, the first kind of fault; of a list, each line that has one.
+    let said = |name: &str| -> String {
+        let mut about = refused
+            .iter()
+            .filter(|(field, _)| field.as_deref() == Some(name))
+            .map(|(_, reason)| reason.as_str());
+        let lines = texts_of_lines(visit);
+        let first: Vec<&str> = about.by_ref().take(1).collect();
+        let is_line = first.first().is_some_and(|first| first.starts_with(&lines));
+        let others = about.filter(|reason| is_line && reason.starts_with(&lines));
+        first
+            .into_iter()
+            .chain(others)
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let make = |name: &&'static str| -> Option<Result<Input>> {
         has(name).then(|| {
             let mut input = input(visit, policy, words, typed, name)?;
-            if field == *name {
-                reason.clone_into(&mut input.refusal);
-            }
+            input.refusal = said(name);
             Ok(input)
         })
     };
@@ -154,24 +178,29 @@ fn build(
             MORE.iter().filter_map(make).collect::<Result<_>>()?,
         ),
     };
-    let shown = fields
-        .iter()
-        .chain(&more)
-        .any(|input| !input.refusal.is_empty());
+    let is_shown = |name: &str| fields.iter().chain(&more).any(|input| input.name == name);
+    let elsewhere = refused.iter().filter_map(|(field, reason)| match field {
+        Some(name) if is_shown(name) => None,
+        _ => Some(reason.as_str()),
+    });
+    let elsewhere = elsewhere.collect::<Vec<_>>().join(" ");
     let set = |input: &Input| !input.refusal.is_empty() || !input.value.is_empty();
     Ok(KeyForm {
         more_open: more.iter().any(set),
+        refusal: (!elsewhere.is_empty()).then_some(elsewhere),
         fields,
         more,
-        refusal: match refused {
-            Some((_, reason)) if !shown => Some(reason),
-            _ => None,
-        },
     })
 }
 
+/// How a refusal of one line of a list begins.
+fn texts_of_lines(visit: &Visit<'_>) -> String {
+    let line = visit.texts.get("form.line");
+    line.split("{}").next().unwrap_or(line).to_owned()
+}
+
 /// The field that an error is about, by its name on the page, and what to say.
-fn refusal(visit: &Visit<'_>, err: &Error) -> (Option<String>, String) {
+fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, String) {
     let Error::Invalid { field, reason } = err else {
         return (None, visit.texts.error(err));
     };
@@ -183,6 +212,8 @@ fn refusal(visit: &Visit<'_>, err: &Error) -> (Option<String>, String) {
     let name = match (bare, field.as_str()) {
         ("expires_at" | "expires_in_s", _) => "expires_on",
         ("not_before", _) => "starts_on",
+        // The name follows from the description, and that is what people have typed.
+        ("name", _) if words.is_described() => "description",
         (_, "rate_limit.window_s") => "rate_window",
         (bare, _) => bare,
     };
@@ -205,7 +236,8 @@ fn input(
 ) -> Result<Input> {
     let texts = visit.texts;
     let mut hint = texts.get(&format!("hint.{name}")).to_owned();
-    let mut required = matches!(name, "name" | "workspace" | "read_only");
+    let mut required = matches!(name, "name" | "workspace" | "read_only")
+        || name == "description" && words.is_described();
     let kind = match name {
         "allowed_ips" => {
             hint = match policy.addresses {
@@ -227,7 +259,11 @@ fn input(
                 .into_iter()
                 .chain(policy.expiry_s_max.map(|s| now.plus_s(s)))
                 .min();
+            let own = words.hint(name);
             hint = match (most, required) {
+                (Some(most), _) if own.is_some() => {
+                    texts.with("hint.expires_last", &last_day(most))
+                }
                 (Some(most), _) => texts.with("hint.expires_by", &last_day(most)),
                 (None, true) => texts.get("hint.expires_required").to_owned(),
                 (None, false) => hint,
@@ -285,10 +321,20 @@ fn input(
         (_, "scopes") => typed.text("scopes_free").to_owned(),
         _ => typed.text(name).to_owned(),
     };
+    let (own, is_day) = (words.hint(name), matches!(kind, Kind::Date { .. }));
     Ok(Input {
         name,
         label: words.field(name),
-        hint,
+        // What the system itself says comes first; the last day that is possible is the console's to say.
+        hint: match own {
+            Some(own) if is_day => format!("{own} {hint}"),
+            Some(own) => own.to_owned(),
+            None => hint,
+        },
+        link: match name {
+            "scopes" => choices::overview(visit, policy, words, typed),
+            _ => None,
+        },
         kind,
         value,
         required,
@@ -297,8 +343,9 @@ fn input(
 }
 
 impl Typed {
-    /// Reads what is more than text.
-    pub fn read(texts: &Texts, form: &Form) -> Result<Typed> {
+    /// Reads what is more than text, and collects what cannot be read.
+    pub fn read(texts: &Texts, form: &Form) -> (Typed, Vec<Error>) {
+        let mut faults = Vec::new();
         let lines = |name: &str| -> Option<Vec<String>> {
             let lines = form.text(name).lines().map(str::trim);
             let lines: Vec<String> = lines
@@ -311,29 +358,53 @@ impl Typed {
         let free = form.text("scopes_free").split_whitespace();
         scopes.extend(free.map(str::to_owned));
         scopes.extend(form.some("scopes"));
-        Ok(Typed {
-            expires_at: day(texts, form, "expires_on")?.map(|day| day.plus_s(DAY_S)),
-            not_before: day(texts, form, "starts_on")?,
+        let mut days = |name: &str| collected(day(texts, form, name), &mut faults);
+        let (expires_on, not_before) = (days("expires_on"), days("starts_on"));
+        let mut numbers = |name: &str| collected(number(texts, form, name), &mut faults);
+        let (limit, window) = (numbers("rate_limit"), numbers("rate_window"));
+        let uses_left = numbers("uses_left");
+        let metadata = collected(metadata(texts, form).map(Some), &mut faults);
+        let typed = Typed {
+            expires_at: expires_on.map(|day| day.plus_s(DAY_S)),
+            not_before,
             allowed_ips: lines("allowed_ips"),
-            rate_limit: match (
-                number(texts, form, "rate_limit")?,
-                number(texts, form, "rate_window")?,
-            ) {
-                (None, _) => None,
-                (Some(limit), window) => Some(RateLimit {
-                    limit,
-                    window_s: window.unwrap_or(60),
-                }),
-            },
-            uses_left: number(texts, form, "uses_left")?,
+            rate_limit: limit.map(|limit| RateLimit {
+                limit,
+                window_s: window.unwrap_or(60),
+            }),
+            uses_left,
             scopes,
             read_only: form.text("read_only") == "yes",
-        })
+            metadata: metadata.unwrap_or_default(),
+        };
+        (typed, faults)
+    }
+}
+
+/// What could be read; what could not is noted, and counts as left out.
+fn collected<T>(read: Result<Option<T>>, faults: &mut Vec<Error>) -> Option<T> {
+    read.unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
+    })
+}
+
+/// A JSON object, compact.
+fn metadata(texts: &Texts, form: &Form) -> Result<String> {
+    let Some(text) = form.some("metadata") else {
+        return Ok(String::new());
+    };
+    let refused = || Error::invalid("metadata", texts.get("refusal.metadata"));
+    numbers::check_whole(text.as_bytes(), "metadata")?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| refused())?;
+    match value.is_object() {
+        true => Ok(value.to_string()),
+        false => Err(refused()),
     }
 }
 
 /// The last day through which something works that ends at `end`.
-fn last_day(end: Timestamp) -> String {
+pub fn last_day(end: Timestamp) -> String {
     let last = Timestamp(end.0 - 1).to_string();
     last.chars().take(10).collect()
 }

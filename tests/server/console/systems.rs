@@ -1,0 +1,219 @@
+//! Which systems have pages in the console: asked once, switched later, or a setting.
+
+use super::Visitor;
+use super::setup::{Unset, initialised};
+use crate::support::{PASSWORD, Server, executable, fresh_folder};
+use serde_json::json;
+
+/// The menus that the four systems' documents name: product, menu, page.
+const MENUS: [(&str, &str, &str); 4] = [
+    ("Aware", "System Settings", "Integrations"),
+    ("Awaretrain", "Settings", "API Keys"),
+    ("Adverity", "Administration", "Management API keys"),
+    (
+        "Veeam Service Provider Console",
+        "Configuration",
+        "Access Management",
+    ),
+];
+const POLICIES: [&str; 4] = ["aware", "awaretrain", "adverity-ui", "vspc"];
+
+/// The navigation of the overview.
+fn navigation(visitor: &mut Visitor) -> String {
+    let page = visitor.get("/console").expect(200).text();
+    let nav = page.split("<nav aria-label").nth(1).unwrap();
+    nav.split("</nav>").next().unwrap().to_owned()
+}
+
+/// The systems whose menus a navigation has, by their policies. A menu's name is a link to the list, and so is the page.
+fn offered(navigation: &str) -> Vec<&'static str> {
+    let all = POLICIES.iter().zip(MENUS);
+    let shown = all.filter(|(policy, (product, menu, page))| {
+        let list = format!("<a href=\"/console/keys?policy={policy}\"");
+        let heading = navigation.contains(&format!("<li class=\"group\">{product}</li>"));
+        let parts: Vec<&str> = navigation.split(&list).skip(1).collect();
+        assert_eq!(heading, parts.len() == 2, "{policy}: {navigation}");
+        if heading {
+            assert!(parts[0].contains(&format!(">{menu}</a>")), "{policy}");
+            assert!(parts[1].contains(&format!("{page}</a>")), "{policy}");
+        }
+        heading
+    });
+    shown.map(|(policy, _)| *policy).collect()
+}
+
+// D8, 1A-5, 1B-4, 1C-12
+#[test]
+fn a_fresh_server_offers_no_system_until_an_owner_does() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("mia", "key_manager", "root");
+    let mut owner = Visitor::owner(&server);
+    assert_eq!(offered(&navigation(&mut owner)), Vec::<&str>::new());
+    for policy in POLICIES {
+        owner.get("/console/policies").expect(200);
+        let path = format!("/console/policies/{policy}/page");
+        owner.post(&path, &[("on", "yes")]).expect(303);
+    }
+    assert_eq!(offered(&navigation(&mut owner)), POLICIES);
+    // The menus are there for everybody who may use them, and the switch is there for owners alone.
+    let mut mia = Visitor::new(&server);
+    mia.sign_in("mia", PASSWORD).expect(303);
+    assert_eq!(offered(&navigation(&mut mia)), POLICIES);
+    let page = mia.get("/console/policies").expect(200).text();
+    assert!(!page.contains("/page\""));
+    mia.post("/console/policies/aware/page", &[("on", "no")])
+        .expect(403);
+    owner.post("/console/policies/aware/page", &[("on", "no")]);
+    assert_eq!(offered(&navigation(&mut owner)), &POLICIES[1..]);
+}
+
+#[test]
+fn an_owner_switches_a_system_over_the_api_and_on_the_command_line() {
+    let server = Server::start();
+    let admin = server.admin();
+    let mut owner = Visitor::owner(&server);
+    let page = "/v1/policies/vspc/page";
+    admin.put(page, json!({ "on": true })).expect(200);
+    assert_eq!(offered(&navigation(&mut owner)), ["vspc"]);
+    for bad in [
+        json!({}),
+        json!({ "on": "yes" }),
+        json!({ "on": null }),
+        json!({ "on": true, "off": 1 }),
+    ] {
+        assert!([400, 422].contains(&admin.put(page, bad).status));
+    }
+    admin
+        .put("/v1/policies/none/page", json!({ "on": true }))
+        .expect(404);
+    for (policy, state) in [("vspc", "off"), ("adverity-ui", "on")] {
+        let done = executable(None)
+            .args(["policy", "page", policy, state, "--data"])
+            .arg(&server.data)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    assert_eq!(offered(&navigation(&mut owner)), ["adverity-ui"]);
+}
+
+#[test]
+fn a_system_is_offered_to_nobody_who_could_do_nothing_there() {
+    let server = Server::start_with(&["--systems", "all"], &[]);
+    let admin = server.admin();
+    for role in ["auditor", "member"] {
+        admin.person(role, role, "root");
+    }
+    let mut auditor = Visitor::new(&server);
+    auditor.sign_in("auditor", PASSWORD).expect(303);
+    assert_eq!(offered(&navigation(&mut auditor)), POLICIES);
+    // Keys of Awaretrain and Adverity belong to no member; Aware's may, and of VSPC he makes his own.
+    let mut member = Visitor::new(&server);
+    member.sign_in("member", PASSWORD).expect(303);
+    assert_eq!(offered(&navigation(&mut member)), ["aware", "vspc"]);
+}
+
+#[test]
+fn the_setup_page_asks_which_systems_are_offered() {
+    let folder = fresh_folder();
+    let data = folder.join("data");
+    initialised(&data);
+    let server = Unset::serve(&data);
+    let code = server.code.clone().unwrap();
+    let mut visitor = server.visitor();
+    let page = visitor.get("/console/setup").expect(200).text();
+    for (product, _, _) in MENUS {
+        assert!(page.contains(&format!(">{product}</label>")), "{product}");
+    }
+    let fields = |password| {
+        [
+            ("code", code.as_str()),
+            ("user_name", "ada"),
+            ("password", password),
+            ("password_again", password),
+            ("systems[]", "vspc"),
+            ("systems[]", "awaretrain"),
+            ("systems[]", "nothing"),
+        ]
+    };
+    // What was chosen is kept when something else is refused.
+    let page = visitor.send("/console/setup", &fields("short")).expect(422);
+    let page = page.text();
+    assert!(page.contains("value=\"vspc\" checked"));
+    assert!(page.contains("value=\"aware\">"));
+    visitor
+        .send("/console/setup", &fields(PASSWORD))
+        .expect(303);
+    assert_eq!(offered(&navigation(&mut visitor)), ["awaretrain", "vspc"]);
+    drop(server);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn init_takes_the_systems_from_a_flag() {
+    for (systems, expected) in [
+        ("aware,adverity", &["aware", "adverity-ui"][..]),
+        ("all", &POLICIES[..]),
+        ("none", &[]),
+    ] {
+        let folder = fresh_folder();
+        let data = folder.join("data");
+        let made = executable(None)
+            .args(["init", "--setup", "--systems", systems, "--data"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let server = Unset::serve(&data);
+        let code = server.code.clone().unwrap();
+        let mut visitor = server.visitor();
+        let fields = [
+            ("code", code.as_str()),
+            ("user_name", "ada"),
+            ("password", PASSWORD),
+            ("password_again", PASSWORD),
+        ];
+        visitor.send("/console/setup", &fields).expect(303);
+        assert_eq!(offered(&navigation(&mut visitor)), expected, "{systems}");
+        drop(server);
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    for bad in ["veeam", "all,aware", "", "Aware"] {
+        let folder = fresh_folder();
+        let data = folder.join("data");
+        let refused = executable(None)
+            .args(["init", "--systems", bad, "--data"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(!refused.status.success(), "{bad}");
+        assert!(!data.join("latchkey.db").exists(), "{bad}");
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+#[test]
+fn a_setting_decides_and_then_nobody_else_does() {
+    let mut server = Server::start_with(&["--systems", "awaretrain"], &[]);
+    let mut owner = Visitor::owner(&server);
+    assert_eq!(offered(&navigation(&mut owner)), ["awaretrain"]);
+    let page = owner.get("/console/policies").expect(200).text();
+    assert!(!page.contains("/page\""), "there is nothing to press");
+    let refused = owner.post("/console/policies/aware/page", &[("on", "yes")]);
+    assert!(refused.expect(409).text().contains("setting systems"));
+    let event = server.admin().get("/v1/audit-events?action=policy.page");
+    let event = &event.expect(200).json()["items"][0];
+    assert_eq!(event["actor"], "system");
+    assert!(event.to_string().contains("awaretrain"), "{event}");
+    // Without it the choice is the owner's again, and begins with what was there.
+    server = server.with_args(&[]);
+    server.restart();
+    let mut owner = Visitor::owner(&server);
+    assert_eq!(offered(&navigation(&mut owner)), ["awaretrain"]);
+    owner.get("/console/policies").expect(200);
+    owner
+        .post("/console/policies/aware/page", &[("on", "yes")])
+        .expect(303);
+    assert_eq!(offered(&navigation(&mut owner)), ["aware", "awaretrain"]);
+}
