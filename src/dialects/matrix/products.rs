@@ -27,7 +27,6 @@ pub const VSPC: &[Line] = &[
     line("GET",    "/users/logins",                         Session),
     line("GET",    "/users/{userUid}/logins",               Session).on(Thing::User),
     line("POST",   "/users/{userUid}/logins/apikey",        Session).on(Thing::User).with(r#"{"name":"x"}"#),
-    line("POST",   "/users/{userUid}/logins/asymmetricalgorithm", Session).on(Thing::User).with(r#"{"key":"x"}"#),
     line("POST",   "/users/{userUid}/logins/totp",          Session).on(Thing::User).with(r#"{"secretUrl":"x"}"#),
     line("GET",    "/authentication/keys/totp-secret",      Session),
     line("GET",    "/users/{userUid}/logins/{userLoginId}", Session).on(Thing::User),

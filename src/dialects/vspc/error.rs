@@ -182,7 +182,6 @@ fn message(err: &Error, head: &Head) -> String {
 fn named(field: &str) -> &str {
     match field {
         "Idempotency-Key" => "X-Request-id",
-        "public_key" => "publicKey",
         "secret" => "secretUrl",
         other => other,
     }

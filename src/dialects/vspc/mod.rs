@@ -56,7 +56,6 @@ const ROUTES: &[Route] = &[
     get   ("/users/logins",                           Known,  logins::list).with_query(),
     get   ("/users/{userUid}/logins",                 Known,  logins::list_of_user).with_query(),
     post  ("/users/{userUid}/logins/apikey",          Known,  logins::create).with_query(),
-    post  ("/users/{userUid}/logins/asymmetricalgorithm", Known, logins::authenticators::create_key).with_query(),
     post  ("/users/{userUid}/logins/totp",            Known,  logins::authenticators::create_codes).with_query(),
     get   ("/authentication/keys/totp-secret",        Known,  logins::authenticators::draw).with_query(),
     get   ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::find).with_query(),

@@ -1,5 +1,5 @@
 //! `POST /api/v3/token`: OAuth 2.0 with the grants `password` and `refresh_token` (RFC 6749, sections 4.3 and 6), and
-//! those of this system: `mfa` after a password, `authorization_code` after `public_key`, and `as` (1D-28, 1D-33).
+//! those of this system: `mfa` after a password, and `as` (1D-28, 1D-33). There is no sign-in with an RSA key.
 //!
 //! A failure is 400 with one of six words, whatever its cause: generated clients read nothing else (1D-31). A stale
 //! `Authorization` header is no reason to refuse; clients send the old access token when they renew it.
@@ -12,7 +12,6 @@ use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::public_keys;
 use crate::ops::people::sessions::SignedIn;
 use crate::ops::people::tokens::{self, Pair};
 use serde::Serialize;
@@ -30,15 +29,10 @@ struct TokenBody<'a> {
     scope: Option<String>,
 }
 
-/// The answer to a first step: what the second one takes (1D-29).
-#[derive(Default, Serialize)]
+/// The answer to a first step: the password was right, and the second step takes this and a one-time code (1D-29).
+#[derive(Serialize)]
 struct StepBody {
-    /// The password was right, and a one-time code is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mfa_token: Option<String>,
-    /// The code of the second step, encrypted to the public key; Base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encrypted_code: Option<String>,
+    mfa_token: String,
 }
 
 /// What a grant brings.
@@ -135,10 +129,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
                 tokens::sign_in(app, &name, &password, code.as_deref(), read_only, origin);
             match granted.map_err(|err| no_grant(err, why))? {
                 tokens::Granted::Pair(pair) => Granted::Pair(pair),
-                tokens::Granted::CodeNeeded(step) => Granted::Step(StepBody {
-                    mfa_token: Some(step),
-                    ..StepBody::default()
-                }),
+                tokens::Granted::CodeNeeded(mfa_token) => Granted::Step(StepBody { mfa_token }),
             }
         }
         "mfa" => {
@@ -146,20 +137,6 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let why =
                 "The code is not right or was used before, or the mfa_token is not valid any more.";
             tokens::sign_in_with_code(app, &step, &code, read_only, origin)
-                .map(Granted::Pair)
-                .map_err(|err| no_grant(err, why))?
-        }
-        "public_key" => {
-            let why = "The public key is not one of an identity that is enabled.";
-            let code = public_keys::challenge(app, &needed("public_key")?, read_only, origin);
-            Granted::Step(StepBody {
-                encrypted_code: Some(code.map_err(|err| no_grant(err, why))?),
-                ..StepBody::default()
-            })
-        }
-        "authorization_code" => {
-            let why = "The code is not right, was used before, or is older than 30 seconds.";
-            public_keys::sign_in(app, &needed("code")?, "rest", read_only, origin)
                 .map(Granted::Pair)
                 .map_err(|err| no_grant(err, why))?
         }
@@ -181,8 +158,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
                 })?
         }
         _ => {
-            let why = "The grant_type must be password, refresh_token, mfa, public_key, authorization_code \
-                       or as.";
+            let why = "The grant_type must be password, refresh_token, mfa or as.";
             return Err(Failure::Word("unsupported_grant_type", why.to_owned()));
         }
     };

@@ -177,8 +177,8 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(json(200, &EmptyBody { errors: [] }))
 }
 
-/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity: those that a public key has
-/// begun, or, for a password and its one-time codes, all. An API key has none to end.
+/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity: for a password and its
+/// one-time codes, all. An API key has none to end.
 pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut query = call.query()?;
@@ -192,10 +192,6 @@ pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     });
     match login.transpose()? {
         Some(logins::Login::Key(_)) => {}
-        Some(logins::Login::Authenticator(one)) if one.material.signs_in_alone() => {
-            let uid = user.uid.to_string();
-            authenticators::end_sessions_of(call.app, &caller, &uid, one.number)?;
-        }
         Some(logins::Login::Authenticator(_) | logins::Login::Password(_)) | None => {
             tokens::end_all(call.app, &caller, &user.uid.to_string())?;
         }

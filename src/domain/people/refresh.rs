@@ -30,8 +30,6 @@ pub struct RefreshToken {
     pub family_began_at: Timestamp,
     /// The access token that was issued with it.
     pub session: KeyId,
-    /// The public key that it all began with; `None` if it was a password.
-    pub authenticator: Option<i64>,
     /// When it was exchanged. A second time ends its family.
     pub used_at: Option<Timestamp>,
 }

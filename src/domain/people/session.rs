@@ -27,8 +27,6 @@ pub struct Session {
     pub read_only: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-    /// The public key that it began with; `None` if it was a password.
-    pub authenticator: Option<i64>,
     /// Only where somebody has taken the user's place.
     pub acting: Option<Acting>,
     /// Only a session of the console has this; such a one is no access token, and no access token is such a one.
@@ -124,7 +122,6 @@ mod tests {
             read_only: false,
             issued_at: Timestamp(0),
             expires_at: Timestamp(0).plus_s(CONSOLE_S),
-            authenticator: None,
             acting: None,
             console: browser.map(|used_at| Browser {
                 used_at: Timestamp(used_at),

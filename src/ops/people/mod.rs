@@ -4,7 +4,6 @@ pub mod attempts;
 pub mod authenticators;
 pub mod console;
 mod gate;
-pub mod public_keys;
 pub mod sessions;
 pub mod tokens;
 

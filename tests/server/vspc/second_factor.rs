@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Console, sign_in, text, token};
 use crate::clock::restart_with_mark;
+use crate::command_line::Line;
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server, User, code};
 
@@ -415,4 +416,21 @@ fn codes_of_the_right_time_are_good_while_the_recorded_time_is_wrong_and_afterwa
         code(&secret, 1)
     );
     assert_eq!(token(server, &form).0, 400);
+}
+
+// attacks 195
+#[test]
+fn a_restore_does_not_bring_back_a_password_without_its_second_factor() {
+    let mut console = Console::start();
+    let (_, key) = console.key("description=x&scopes=rest");
+    let made = console.server.local().post("/v1/backups", json!({}));
+    let backup = text(&made.expect(201).json(), "file");
+    register(&console.owner(), &console.me);
+    console.server.stop();
+    Line::of(&console.server).ok(&["restore", &backup, "--yes", "--json"]);
+    console.server.restart();
+    let server = &console.server;
+    let (status, refused) = token(server, &password_of(server));
+    assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
+    server.bearer(&key).get("/api/v3/about").expect(200);
 }

@@ -1,5 +1,5 @@
-//! User identities: the API keys of users, their passwords as far as there are any, their public keys and one-time
-//! codes (1D-9 to 1D-25).
+//! User identities: the API keys of users, their passwords as far as there are any, and their one-time codes (1D-9 to
+//! 1D-25).
 
 mod asked;
 pub mod authenticators;
@@ -11,7 +11,7 @@ use super::version::Client;
 use super::{caller, data, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
-use crate::domain::people::authenticator::{Authenticator, Material};
+use crate::domain::people::authenticator::Authenticator;
 use crate::domain::sorted;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let users = people::list(call.app, &caller)?;
-    let others = others(call, &users, |_| true)?;
+    let others = others(call, &users)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
     page(call, &caller, others, keys, &|_| true)
 }
@@ -82,11 +82,11 @@ pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let user = user(call, &caller)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, Some(user.uid))?;
-    let others = others(call, std::slice::from_ref(&user), |_| true)?;
+    let others = others(call, std::slice::from_ref(&user))?;
     page(call, &caller, others, keys, &|owner| owner.uid == user.uid)
 }
 
-/// `GET /organizations/{organizationUid}/keys`: API keys and public keys of the users at home there.
+/// `GET /organizations/{organizationUid}/keys`: API keys of the users at home there.
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let missing = Error::NotFound("workspace");
@@ -100,18 +100,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
         }
     }
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
-    let mut users = people::list(call.app, &caller).or_else(|err| match err {
-        // Whoever may not see users sees the keys that he may see.
-        Error::Forbidden(_) => Ok(Vec::new()),
-        err => Err(err),
-    })?;
-    users.retain(|user| user.home == organization);
-    let is_key = |place: &Place| match place {
-        Place::Authenticator(one, _) => matches!(one.material, Material::PublicKey(_)),
-        Place::Key(_) | Place::Password(_) => false,
-    };
-    let others = others(call, &users, is_key)?;
-    page(call, &caller, others, keys, &|owner| {
+    page(call, &caller, Vec::new(), keys, &|owner| {
         owner.home == organization
     })
 }
@@ -251,11 +240,7 @@ pub fn number(text: &str) -> Result<i64> {
 }
 
 /// Identities of some users that are no API keys.
-fn others(
-    call: &Call<'_>,
-    users: &[Arc<User>],
-    wanted: impl Fn(&Place) -> bool,
-) -> Result<Vec<(i64, Place)>> {
+fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
     let passwords = people::with_password(call.app, users)?;
     let mut places: Vec<(i64, Place)> = passwords
         .into_iter()
@@ -267,7 +252,6 @@ fn others(
             places.push((number, Place::Authenticator(Box::new(one), user.clone())));
         }
     }
-    places.retain(|(_, place)| wanted(place));
     Ok(places)
 }
 

@@ -10,7 +10,7 @@ pub enum Account {
     User(Uid),
 }
 
-/// Attempts that name nobody: a public key that is not registered, a first step that is over.
+/// Attempts that name nobody: the second step of a sign-in whose first step is over.
 pub const NOBODY: Account = Account::Unknown(0);
 
 impl Account {
