@@ -538,7 +538,7 @@ pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
 }
 
 /// Whether a role reaches a workspace. Roles in a disabled workspace rest with it.
-fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
+pub(super) fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
     let place = directory.place(binding.workspace);
     place.is_some_and(|place| place.active) && directory.reaches(binding.workspace, workspace)
 }

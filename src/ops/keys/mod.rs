@@ -269,7 +269,8 @@ fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key>
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysWrite)?;
     let key = visible(read, directory, caller, id)?;
-    caller.require(directory, Permission::KeysWrite, key.workspace, key.owner)?;
+    let policy = admission::policy_of(read, &key)?;
+    admission::require_write(directory, caller, &policy, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
         return Err(Error::Conflict(
             "the key is deleted, and deletion is for good; issue a new key".to_owned(),
