@@ -60,7 +60,6 @@ CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
 CREATE TABLE authenticators (
     number      INTEGER NOT NULL PRIMARY KEY,       -- from the same series as the numbers of keys and users
     user_uid    TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
-    kind        TEXT    NOT NULL CHECK (kind IN ('one_time_code')),
     description TEXT    NOT NULL CHECK (length(description) <= 500),
     scopes      TEXT    NOT NULL,                   -- separated by blanks, in the order given
     enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),

@@ -28,6 +28,25 @@ impl Query {
         Ok(Query(pairs))
     }
 
+    /// For APIs whose clients count on it that unknown parameters are passed over: those of the pairs whose names are
+    /// `known`, in any case, under the name in the list. One of these may be there once; of all others nothing is read.
+    pub fn known(pairs: Vec<(String, String)>, known: &[&str]) -> Result<Query> {
+        let named = |(name, value): (String, String)| {
+            let known = known.iter().find(|it| it.eq_ignore_ascii_case(&name))?;
+            Some(((*known).to_owned(), value))
+        };
+        Query::of(pairs.into_iter().filter_map(named).collect())
+    }
+
+    /// The same of a query that was read already.
+    pub fn known_of(self, known: &[&str]) -> Result<Query> {
+        Query::known(self.0, known)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Takes a parameter out.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let position = self.0.iter().position(|(known, _)| known == name)?;
@@ -134,6 +153,17 @@ mod tests {
         let text = "a b/c?d=e&f+g%h é~";
         assert_eq!(decode(&encode(text), true).as_deref(), Some(text));
         assert_eq!(encode("a/b"), "a%2Fb");
+    }
+
+    #[test]
+    fn known_names_count_in_any_case_and_once_and_no_others_count() {
+        let read = |text: &str| Query::known(pairs(text).unwrap(), &["readOnly", "limit"]);
+        let mut query = read("READONLY=true&x=1&x=2&limit=5").unwrap();
+        assert_eq!(query.take("readOnly").as_deref(), Some("true"));
+        assert_eq!(query.take("limit").as_deref(), Some("5"));
+        assert_eq!(query.take("x"), None);
+        assert!(read("readOnly=true&readonly=false").is_err());
+        assert!(read("limit=1&limit=1").is_err());
     }
 
     // attacks 126

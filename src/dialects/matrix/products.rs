@@ -23,6 +23,8 @@ pub const ADVERITY: &[Line] = &[
 #[rustfmt::skip] // Columns are the point of this table.
 pub const VSPC: &[Line] = &[
     line("POST",   "/token",                                Password).with("grant_type=password&username={new}&password=x"),
+    line("POST",   "/authentication/usernamepassword",      Password).with("username={new}&password=x"),
+    line("POST",   "/authentication/refresh",               Password).with("refresh_token=x"),
     line("DELETE", "/users/{userUid}/tokens",               Session).on(Thing::User),
     line("GET",    "/users/logins",                         Session),
     line("GET",    "/users/{userUid}/logins",               Session).on(Thing::User),
@@ -33,6 +35,8 @@ pub const VSPC: &[Line] = &[
     line("PATCH",  "/users/{userUid}/logins/{userLoginId}", Session).on(Thing::User).with(r#"[]"#),
     line("DELETE", "/users/{userUid}/logins/{userLoginId}", Session).on(Thing::User),
     line("GET",    "/organizations/{organizationUid}/keys", Session),
+    line("GET",    "/organizations/{organizationUid}/users", Session),
+    line("GET",    "/organizations/companies",              Session),
     line("GET",    "/users/me",                             Session),
     line("GET",    "/users",                                Session),
     line("POST",   "/users",                                Session).with(r#"{"userName":"{new}"}"#),

@@ -9,14 +9,27 @@ use super::{header, json, preset};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::form;
-use crate::http::query::Query;
+use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::people::sessions::SignedIn;
 use crate::ops::people::tokens::{self, Pair};
 use serde::Serialize;
 
-/// The only body of this dialect that carries tokens (1D-29).
+/// What a grant can have; whatever else comes is passed over.
+const FIELDS: &[&str] = &[
+    "grant_type",
+    "scope",
+    "readOnly",
+    "username",
+    "password",
+    "mfa_token",
+    "mfa_code",
+    "refresh_token",
+    "userUid",
+];
+
+/// Tokens as OAuth has them (1D-29).
 #[derive(Serialize)]
 struct TokenBody<'a> {
     access_token: &'a str,
@@ -103,15 +116,17 @@ fn failed(error: &'static str, error_description: String) -> Reply {
 }
 
 fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Failure> {
-    if !call.request.query().is_empty() {
+    if no_credentials_in_query(call, FIELDS).is_err() {
         return Err(refused("The parameters belong into the body."));
     }
     header(call, "authorization")?;
-    let mut form = form::read(call.request)?;
+    let form = form::read(call.request)?;
+    narrowed(form.names(), FIELDS)?;
+    let mut form = form.known_of(FIELDS)?;
     let grant =
         take(&mut form, "grant_type").ok_or_else(|| refused("The grant_type is missing."))?;
     let scope = scope(&mut form)?;
-    let read_only = read_only(&mut form)?;
+    let read_only = flag("readOnly", take(&mut form, "readOnly"))?;
     let origin = call.trust.origin(call.request);
     let app = call.app;
     let mut needed = |name: &str| {
@@ -166,7 +181,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
 }
 
 /// A parameter; an empty one counts as absent (RFC 6749, section 3.2).
-fn take(form: &mut Query, name: &str) -> Option<String> {
+pub fn take(form: &mut Query, name: &str) -> Option<String> {
     form.take(name).filter(|value| !value.is_empty())
 }
 
@@ -183,13 +198,46 @@ fn scope(form: &mut Query) -> std::result::Result<Option<String>, Failure> {
     Err(Failure::Word("invalid_scope", why))
 }
 
-/// `readOnly` asks for a token that only reads, with any grant (1D-28).
-fn read_only(form: &mut Query) -> std::result::Result<bool, Failure> {
-    match take(form, "readOnly") {
+/// The value of a parameter that is true or false: `readOnly` asks for a token that only reads, with any grant (1D-28).
+pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
+    match value {
         None => Ok(false),
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        Some(_) => Err(refused("readOnly must be true or false.")),
+        Some(_) => Err(Error::invalid(name, "must be true or false")),
+    }
+}
+
+/// Refuses what belongs into a body and came in the query, which proxies log. Other parameters are passed over.
+pub fn no_credentials_in_query(call: &Call<'_>, fields: &[&str]) -> Result<()> {
+    let found = query::pairs(call.request.query())?;
+    match found
+        .iter()
+        .any(|(name, _)| fields.iter().any(|it| it.eq_ignore_ascii_case(name)))
+    {
+        false => Ok(()),
+        true => Err(Error::Malformed(
+            "the parameters belong into the body".to_owned(),
+        )),
+    }
+}
+
+/// Refuses an unknown parameter of a grant that seems to narrow it: unknown ones are passed over, and a grant must not be
+/// wider for that. `read_only` is meant as a bound, and so is `expires`.
+pub fn narrowed<'a>(mut names: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<()> {
+    let seems = |name: &&str| {
+        let letters = name.chars().filter(char::is_ascii_alphabetic);
+        let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+        let narrows = ["readonly", "readaccess", "expir"];
+        let is_known = known.iter().any(|it| it.eq_ignore_ascii_case(name));
+        !is_known && narrows.iter().any(|it| folded.contains(it))
+    };
+    match names.find(seems) {
+        None => Ok(()),
+        Some(name) => {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+            Err(Error::Malformed(format!("there is no parameter {shown}")))
+        }
     }
 }
 
@@ -211,6 +259,7 @@ impl From<Error> for Failure {
         match err {
             Error::TooMany { retry_after_s } => Failure::TooMany(retry_after_s.max(1)),
             Error::Internal(_) | Error::Unavailable(_) => Failure::Server(err),
+            Error::Invalid { field, reason } => refused(&format!("{field} {reason}.")),
             other => Failure::Word(
                 "invalid_request",
                 format!("The request is refused: {other}."),

@@ -30,6 +30,8 @@ pub struct Pair {
     pub refresh: Secret,
     /// Of the access token.
     pub expires_in_s: u64,
+    /// See [`Pair::expires_in_s`].
+    pub expires_at: Timestamp,
 }
 
 /// A pair and its rows, before they are stored.
@@ -334,6 +336,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         access,
         refresh,
         expires_in_s: now.seconds_until(expires_at),
+        expires_at,
     };
     Ok(Drawn {
         pair,

@@ -8,14 +8,13 @@ INSERT INTO numbers (series, last)
 SELECT 'key', number FROM authenticators WHERE kind = 'public_key' ORDER BY number DESC LIMIT 1
 ON CONFLICT (series) DO UPDATE SET last = excluded.last WHERE numbers.last < excluded.last;
 CREATE TEMP TABLE authenticators_of_2 AS
-SELECT number, user_uid, kind, description, scopes, enabled, created_at, deleted_at, sealed, sealing_key, used_step
+SELECT number, user_uid, description, scopes, enabled, created_at, deleted_at, sealed, sealing_key, used_step
 FROM authenticators
 WHERE kind <> 'public_key';
 DROP TABLE authenticators;
 CREATE TABLE authenticators (
     number      INTEGER NOT NULL PRIMARY KEY,
     user_uid    TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
-    kind        TEXT    NOT NULL CHECK (kind IN ('one_time_code')),
     description TEXT    NOT NULL CHECK (length(description) <= 500),
     scopes      TEXT    NOT NULL,
     enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),
@@ -28,8 +27,8 @@ CREATE TABLE authenticators (
     CHECK ((sealed IS NULL) = (sealing_key IS NULL) AND (sealed IS NULL) = (used_step IS NULL))
 ) STRICT;
 CREATE INDEX authenticators_user ON authenticators (user_uid);
-INSERT INTO authenticators (number, user_uid, kind, description, scopes, enabled, created_at, deleted_at, sealed,
-                            sealing_key, used_step)
-SELECT number, user_uid, kind, description, scopes, enabled, created_at, deleted_at, sealed, sealing_key, used_step
+INSERT INTO authenticators (number, user_uid, description, scopes, enabled, created_at, deleted_at, sealed, sealing_key,
+                            used_step)
+SELECT number, user_uid, description, scopes, enabled, created_at, deleted_at, sealed, sealing_key, used_step
 FROM authenticators_of_2;
 DROP TABLE authenticators_of_2;

@@ -2,7 +2,7 @@
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::sealing::Sealed;
-use crate::domain::people::authenticator::{Authenticator, KIND};
+use crate::domain::people::authenticator::Authenticator;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -10,13 +10,11 @@ use crate::store::{Read, Row, Write};
 
 pub fn insert(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
     tx.execute(
-        "INSERT INTO authenticators (number, user_uid, kind, description, scopes, enabled, created_at, sealed, sealing_key,
-                                     used_step)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO authenticators (number, user_uid, description, scopes, enabled, created_at, sealed, sealing_key, used_step)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
             &one.number,
             &one.user,
-            &KIND,
             &one.description,
             &one.scopes.join(" "),
             &one.enabled,

@@ -25,7 +25,7 @@ struct CodeSecretBody {
 /// `GET /authentication/keys/totp-secret`: a secret for the caller's app. Nothing is kept of it here.
 pub fn draw(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call.query()?, &["secret", "secretUrl"])?;
+    Picked::take(call, &["secret", "secretUrl"])?;
     let drawn = authenticators::draw(call.app, &caller)?;
     let body = CodeSecretBody {
         secret: drawn.secret,

@@ -8,7 +8,7 @@ mod identity;
 use super::lists::{Page, Picked, Wanted};
 use super::patch::{self, Verdict};
 use super::version::Client;
-use super::{caller, data, preset, retry, user};
+use super::{caller, data, organizations, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
 use crate::domain::people::authenticator::Authenticator;
@@ -89,16 +89,7 @@ pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
 /// `GET /organizations/{organizationUid}/keys`: API keys of the users at home there.
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let missing = Error::NotFound("workspace");
-    let Some(organization) = Uid::parse(call.param("organizationUid")) else {
-        return Err(missing);
-    };
-    {
-        let directory = call.app.index.directory();
-        if directory.place(organization).is_none() || !caller.knows(&directory, organization) {
-            return Err(missing);
-        }
-    }
+    let organization = organizations::named(call, &caller)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
     page(call, &caller, Vec::new(), keys, &|owner| {
         owner.home == organization
@@ -109,7 +100,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let client = Client::of(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let (user, login) = named(call, &caller)?;
     let directory = call.app.index.directory();
     Ok(data(picked.of(login.item(&directory, &user, &client))))
@@ -119,7 +110,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let client = Client::of(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let operations = patch::read(call)?;
     let (user, login) = named(call, &caller)?;
     let before = {
@@ -180,7 +171,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 /// `DELETE /users/{userUid}/logins/{userLoginId}`: for good (1D-15, 1D-21).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call.query()?, PROPERTIES)?;
+    Picked::take(call, PROPERTIES)?;
     let retry = retry(call)?;
     let user = user(call, &caller)?;
     let number = number(call.param("userLoginId"))?;
@@ -264,7 +255,7 @@ fn page(
     of: &dyn Fn(&User) -> bool,
 ) -> Result<Reply> {
     let client = Client::of(call)?;
-    let mut page: Page = Wanted::take(call.query()?, PROPERTIES)?.page();
+    let mut page: Page = Wanted::take(call, PROPERTIES)?.page();
     let keys = keys
         .into_iter()
         .map(|(number, id)| (number, Place::Key(id)));

@@ -8,7 +8,7 @@ use crate::domain::key::sealing::Sealed;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
-/// What the store, the API and the audit log call the only kind there is.
+/// What the API and the audit log call the only kind there is.
 pub const KIND: &str = "one_time_code";
 
 /// One of them, that is not deleted.
