@@ -24,7 +24,7 @@ pub const ADVERITY: &[Line] = &[
 pub const VSPC: &[Line] = &[
     line("POST",   "/token",                                Password).with("grant_type=password&username={new}&password=x"),
     line("POST",   "/authentication/usernamepassword",      Password).with("username={new}&password=x"),
-    line("POST",   "/authentication/refresh",               Password).with("refresh_token=x"),
+    line("POST",   "/authentication/refresh",               Password).with("refreshToken=x"),
     line("DELETE", "/users/{userUid}/tokens",               Session).on(Thing::User),
     line("GET",    "/users/logins",                         Session),
     line("GET",    "/users/{userUid}/logins",               Session).on(Thing::User),

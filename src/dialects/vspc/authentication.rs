@@ -17,6 +17,7 @@ const FIELDS: &[&str] = &[
     "username",
     "password",
     "mfa_code",
+    "refreshToken",
     "refresh_token",
     "readOnly",
 ];
@@ -60,7 +61,12 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
 /// `POST /authentication/refresh`: a new pair for a refresh token, which works once.
 pub fn refresh(call: &Call<'_>) -> Result<Reply> {
     let mut form = read(call)?;
-    let token = needed(&mut form, "refresh_token")?;
+    // The schema's name, and that of OAuth.
+    let token = match take(&mut form, "refresh_token") {
+        None => needed(&mut form, "refreshToken")?,
+        Some(token) if take(&mut form, "refreshToken").is_none() => token,
+        Some(_) => return Err(Error::invalid("refreshToken", "is there twice")),
+    };
     let read_only = flag("readOnly", take(&mut form, "readOnly"))?;
     let origin = call.trust.origin(call.request);
     let pair = tokens::refresh(call.app, &token, read_only, origin)?;

@@ -20,6 +20,7 @@ const PROPERTIES: &[&str] = &[
     "isRestAccessEnabled",
     "ownerCredentials",
     "ownerCredentials.userName",
+    "companyServices",
 ];
 
 /// `GET /organizations/companies`: every workspace that the caller may read, so that each `companyId` of an identity is
@@ -53,6 +54,8 @@ pub fn companies(call: &Call<'_>) -> Result<Reply> {
             ("status", status.into()),
             ("isRestAccessEnabled", active.into()),
             ("ownerCredentials", json!({ "userName": owner })),
+            // Of backups, which this server does not make; the schema of 3.5.1 needs the member.
+            ("companyServices", json!({})),
         ]))?;
     }
     Ok(page.reply())
