@@ -87,7 +87,7 @@ fn read(call: &Call<'_>) -> Result<Query> {
     header(call, "authorization")?;
     let form = form::read(call.request)?;
     narrowed(form.names(), FIELDS)?;
-    form.known_of(FIELDS)
+    form.with_names(FIELDS)
 }
 
 fn needed(form: &mut Query, name: &str) -> Result<String> {

@@ -9,7 +9,7 @@ use super::{header, json, preset};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::form;
-use crate::http::query::{self, Query};
+use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::people::sessions::SignedIn;
@@ -122,7 +122,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
     header(call, "authorization")?;
     let form = form::read(call.request)?;
     narrowed(form.names(), FIELDS)?;
-    let mut form = form.known_of(FIELDS)?;
+    let mut form = form.with_names(FIELDS)?;
     let grant =
         take(&mut form, "grant_type").ok_or_else(|| refused("The grant_type is missing."))?;
     let scope = scope(&mut form)?;
@@ -210,13 +210,9 @@ pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
 
 /// Refuses what belongs into a body and came in the query, which proxies log. Other parameters are passed over.
 pub fn no_credentials_in_query(call: &Call<'_>, fields: &[&str]) -> Result<()> {
-    let found = query::pairs(call.request.query())?;
-    match found
-        .iter()
-        .any(|(name, _)| fields.iter().any(|it| it.eq_ignore_ascii_case(name)))
-    {
-        false => Ok(()),
-        true => Err(Error::Malformed(
+    match call.query_of(fields)?.names().next() {
+        None => Ok(()),
+        Some(_) => Err(Error::Malformed(
             "the parameters belong into the body".to_owned(),
         )),
     }

@@ -189,7 +189,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
 /// one-time codes, all. An API key has none to end.
 pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let login = call.known_query(&["userLoginId"])?.take("userLoginId");
+    let login = call.query_of(&["userLoginId"])?.take("userLoginId");
     let user = user(call, &caller)?;
     let login = login.map(|id| {
         let number = logins::number(&id)?;

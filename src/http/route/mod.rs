@@ -17,7 +17,7 @@ pub use taking::{Takes, disables, leaves_only_roles, patches_off};
 use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
-use crate::http::query::{self, Query};
+use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 use crate::http::server::BodyRule;
@@ -154,9 +154,9 @@ impl<'a> Call<'a> {
         Query::parse(self.request.query())
     }
 
-    /// The known parameters of the query, in any case; see [`Query::known`].
-    pub fn known_query(&self, known: &[&str]) -> Result<Query> {
-        Query::known(query::pairs(self.request.query())?, known)
+    /// The parameters of these names alone; see [`Query::only`].
+    pub fn query_of(&self, names: &[&str]) -> Result<Query> {
+        Query::only(self.request.query(), names)
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Picked(Option<Vec<String>>);
 impl Picked {
     /// Reads the query of a single resource with the `known` properties, which may select; clients add what they like.
     pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Picked> {
-        Picked::of_query(&mut call.known_query(&["select"])?, known)
+        Picked::of_query(&mut call.query_of(&["select"])?, known)
     }
 
     /// `["id"]` or `[{"propertyPath":"id"}]`; Veeam's documents do not say which.
@@ -131,7 +131,7 @@ struct PagingBody {
 impl Wanted {
     /// Reads the query of a list whose items have the `known` properties.
     pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Wanted> {
-        let mut query = call.known_query(&["filter", "limit", "offset", "select", "sort"])?;
+        let mut query = call.query_of(&["filter", "limit", "offset", "select", "sort"])?;
         let filter = match array(&mut query, "filter")? {
             None => Filter::everything(),
             Some(entries) => Filter::read(&entries, known)?,

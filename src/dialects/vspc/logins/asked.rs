@@ -44,7 +44,7 @@ impl Asked {
         let scopes = scopes_of(scopes.iter().map(|(_, value)| value.as_str()))?;
         let named: Vec<&str> = PARAMETERS.iter().copied().chain(further).collect();
         narrowed(others.iter().map(|(name, _)| name.as_str()), &named)?;
-        let mut query = Query::known(others, &named)?;
+        let mut query = Query::of_names(others, &named)?;
         let description = query.take("description").unwrap_or_default();
         if description.trim().is_empty() {
             return Err(Error::invalid(
