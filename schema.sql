@@ -55,30 +55,24 @@ CREATE TABLE role_bindings (
 
 CREATE INDEX role_bindings_workspace ON role_bindings (workspace_uid);
 
--- What users prove themselves with besides passwords. One-time codes are a second factor: while a user has them, the
--- password alone signs nobody in. An RSA key stands in for the password. A deleted one stays, without what it worked
--- with, so that its number is not used again.
+-- What users prove themselves with besides passwords: one-time codes, a second factor. While a user has them, the password
+-- alone signs nobody in. A deleted one stays, without its secret, so that its number is not used again.
 CREATE TABLE authenticators (
     number      INTEGER NOT NULL PRIMARY KEY,       -- from the same series as the numbers of keys and users
     user_uid    TEXT    NOT NULL REFERENCES users (uid) ON DELETE CASCADE,
-    kind        TEXT    NOT NULL CHECK (kind IN ('one_time_code', 'public_key')),
     description TEXT    NOT NULL CHECK (length(description) <= 500),
     scopes      TEXT    NOT NULL,                   -- separated by blanks, in the order given
-    read_only   INTEGER NOT NULL CHECK (read_only IN (0, 1)),   -- what it signs in only reads
     enabled     INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     created_at  INTEGER NOT NULL,
     deleted_at  INTEGER,                            -- once set, never cleared
-    public_key  BLOB,                               -- modulus and exponent, as domain/people/authenticator/public_key.rs writes them
     sealed      BLOB    CHECK (length(sealed) > 28),    -- the secret of the codes: nonce, ciphertext, tag
     sealing_key INTEGER,                            -- version of the sealing key
     used_step   INTEGER,                            -- the latest step of 30 seconds since 1970 whose code was used
-    CHECK ((kind = 'public_key' AND deleted_at IS NULL) = (public_key IS NOT NULL)),
-    CHECK ((kind = 'one_time_code' AND deleted_at IS NULL) = (sealed IS NOT NULL)),
+    CHECK ((deleted_at IS NULL) = (sealed IS NOT NULL)),
     CHECK ((sealed IS NULL) = (sealing_key IS NULL) AND (sealed IS NULL) = (used_step IS NULL))
 ) STRICT;
 
 CREATE INDEX authenticators_user ON authenticators (user_uid);
-CREATE UNIQUE INDEX authenticators_public_key ON authenticators (public_key) WHERE public_key IS NOT NULL;
 
 -- The rules that keys of a kind are born under and live by.
 CREATE TABLE policies (
@@ -230,7 +224,6 @@ CREATE TABLE sessions (
     read_only  INTEGER NOT NULL CHECK (read_only IN (0, 1)),
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    authenticator INTEGER REFERENCES authenticators (number),   -- the public key that began it; NULL: a password did
     acting_uid    TEXT REFERENCES users (uid) ON DELETE CASCADE,    -- who really acts, if he has taken the user's place
     acting_generation INTEGER,                      -- that user's at the time
     acting_family TEXT CHECK (length(acting_family) = 10),      -- the sign-in that he did so with; it ends with that
@@ -259,7 +252,6 @@ CREATE TABLE refresh_tokens (
     family     TEXT    NOT NULL CHECK (length(family) = 10),    -- session_id of the family's first
     family_began_at INTEGER NOT NULL,               -- when the user signed in; a family ends 90 days later
     session_id TEXT    NOT NULL CHECK (length(session_id) = 10),    -- the access token that was issued with it
-    authenticator INTEGER REFERENCES authenticators (number),   -- as in sessions
     used_at    INTEGER,                             -- once set, never cleared
     seal       BLOB CHECK (length(seal) = 32)       -- as in sessions
 ) STRICT;

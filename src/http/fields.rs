@@ -30,6 +30,8 @@ pub struct Fields {
     members: Map<String, Value>,
     /// The position of the object in the body, for errors: empty, or `rate_limit.`.
     path: String,
+    /// Whether members are found whatever the case of their names.
+    any_case: bool,
 }
 
 impl Fields {
@@ -43,10 +45,18 @@ impl Fields {
         Fields::parse(&request.body)
     }
 
+    /// As [`Fields::of`], with members whose names count in any case, for APIs whose clients count on it that strangers are
+    /// passed over: the reader does not [`finish`](Fields::finish), and a member in another case must not be a stranger.
+    pub fn of_any_case(request: &Request) -> Result<Fields> {
+        let mut fields = Fields::of(request)?;
+        fields.any_case = true;
+        Ok(fields)
+    }
+
     /// Like [`Fields::of`], but an empty body counts as an empty object.
     pub fn of_optional(request: &Request) -> Result<Fields> {
         if request.body.is_empty() {
-            return Ok(Fields::nested(Map::new(), String::new()));
+            return Ok(Fields::nested(Map::new(), String::new(), false));
         }
         Fields::of(request)
     }
@@ -54,15 +64,35 @@ impl Fields {
     /// Parses text as a JSON object, without checking a content type.
     pub fn parse(body: &[u8]) -> Result<Fields> {
         match value(body)? {
-            Value::Object(members) => Ok(Fields::nested(members, String::new())),
+            Value::Object(members) => Ok(Fields::nested(members, String::new(), false)),
             _ => Err(Error::Malformed(
                 "the body must be a JSON object".to_owned(),
             )),
         }
     }
 
-    fn nested(members: Map<String, Value>, path: String) -> Fields {
-        Fields { members, path }
+    fn nested(members: Map<String, Value>, path: String, any_case: bool) -> Fields {
+        Fields {
+            members,
+            path,
+            any_case,
+        }
+    }
+
+    fn remove(&mut self, member: &str) -> Result<Option<Value>> {
+        if !self.any_case {
+            return Ok(self.members.remove(member));
+        }
+        let names = self.members.keys();
+        let alike: Vec<String> = names
+            .filter(|name| name.eq_ignore_ascii_case(member))
+            .cloned()
+            .collect();
+        match alike.as_slice() {
+            [] => Ok(None),
+            [name] => Ok(self.members.remove(name)),
+            _ => Err(Error::invalid(self.name(member), "is there twice")),
+        }
     }
 
     fn name(&self, member: &str) -> String {
@@ -81,7 +111,7 @@ impl Fields {
         wanted: &str,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<Option<Option<T>>> {
-        match self.members.remove(member) {
+        match self.remove(member)? {
             None => Ok(None),
             Some(Value::Null) => Ok(Some(None)),
             Some(value) => match read(value) {
@@ -178,7 +208,8 @@ impl Fields {
     pub fn object_or_null(&mut self, member: &str) -> Result<Option<Option<Fields>>> {
         let path = format!("{}.", self.name(member));
         let taken = self.take(member, "an object", object)?;
-        Ok(taken.map(|value| value.map(|members| Fields::nested(members, path))))
+        let any_case = self.any_case;
+        Ok(taken.map(|value| value.map(|members| Fields::nested(members, path, any_case))))
     }
 
     pub fn objects(&mut self, member: &str) -> Result<Option<Vec<Fields>>> {
@@ -188,8 +219,9 @@ impl Fields {
             _ => None,
         };
         let taken = self.take(member, "a list of objects", read)?.flatten();
+        let any_case = self.any_case;
         let numbered =
-            |(position, members)| Fields::nested(members, format!("{name}[{position}]."));
+            |(position, members)| Fields::nested(members, format!("{name}[{position}]."), any_case);
         Ok(taken.map(|items| items.into_iter().enumerate().map(numbered).collect()))
     }
 
@@ -326,6 +358,26 @@ mod tests {
     }
 
     // attacks 124, 125
+    #[test]
+    fn members_count_in_any_case_where_that_is_asked_for_and_once() {
+        let read = |text: &str| {
+            let mut fields = Fields::parse(text.as_bytes()).unwrap();
+            fields.any_case = true;
+            fields
+        };
+        let mut fields = read(r#"{"STATUS": "off", "Inner": {"USERname": "u"}, "stranger": 1}"#);
+        assert_eq!(fields.text("status").unwrap().as_deref(), Some("off"));
+        let mut inner = fields.object("inner").unwrap().unwrap();
+        assert_eq!(inner.text("userName").unwrap().as_deref(), Some("u"));
+        assert!(
+            read(r#"{"status": "on", "Status": "off"}"#)
+                .text("status")
+                .is_err()
+        );
+        let mut exact = Fields::parse(br#"{"STATUS": "off"}"#).unwrap();
+        assert_eq!(exact.text("status").unwrap(), None);
+    }
+
     #[test]
     fn a_refusal_names_its_member() {
         refused(r#"{"name":1}"#, |f| f.text("name").map(drop), "name");

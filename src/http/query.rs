@@ -28,6 +28,36 @@ impl Query {
         Ok(Query(pairs))
     }
 
+    /// Reads the parameters of these names, in any case, each at most once, under the name in the list. Others are passed
+    /// over, however they are written: for systems whose clients send what the server does not know.
+    pub fn only(text: &str, names: &[&str]) -> Result<Query> {
+        let is_known = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or("");
+            let name = decode(name, true).unwrap_or_default();
+            names.iter().any(|it| it.eq_ignore_ascii_case(&name))
+        };
+        let kept: Vec<&str> = text.split('&').filter(is_known).collect();
+        Query::of_names(pairs(&kept.join("&"))?, names)
+    }
+
+    /// As [`Query::only`], of pairs that were decoded elsewhere.
+    pub fn of_names(pairs: Vec<(String, String)>, names: &[&str]) -> Result<Query> {
+        let named = |(name, value): (String, String)| {
+            let known = names.iter().find(|it| it.eq_ignore_ascii_case(&name))?;
+            Some(((*known).to_owned(), value))
+        };
+        Query::of(pairs.into_iter().filter_map(named).collect())
+    }
+
+    /// As [`Query::only`], of what was read already.
+    pub fn with_names(self, names: &[&str]) -> Result<Query> {
+        Query::of_names(self.0, names)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Removes a parameter and returns it.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let position = self.0.iter().position(|(known, _)| known == name)?;
@@ -134,6 +164,18 @@ mod tests {
         let text = "a b/c?d=e&f+g%h é~";
         assert_eq!(decode(&encode(text), true).as_deref(), Some(text));
         assert_eq!(encode("a/b"), "a%2Fb");
+    }
+
+    #[test]
+    fn known_names_count_in_any_case_and_once_and_no_others_count() {
+        let read = |text: &str| Query::only(text, &["readOnly", "limit"]);
+        let mut query = read("READ%4fnly=true&x=1&x=2&y=%zz&&limit=5").unwrap();
+        assert_eq!(query.take("readOnly").as_deref(), Some("true"));
+        assert_eq!(query.take("limit").as_deref(), Some("5"));
+        assert_eq!(query.take("x"), None);
+        assert!(read("readOnly=true&readonly=false").is_err());
+        assert!(read("limit=1&limit=1").is_err());
+        assert!(read("limit=%zz").is_err());
     }
 
     // attacks 126

@@ -546,7 +546,7 @@ pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
 }
 
 /// Whether a role applies in a workspace. The roles in a disabled workspace are not in force.
-fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
+pub(super) fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
     let place = directory.place(binding.workspace);
     place.is_some_and(|place| place.active) && directory.reaches(binding.workspace, workspace)
 }

@@ -12,8 +12,8 @@ use crate::error::Result;
 pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result<()> {
     tx.execute(
         "INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
-                                     family_began_at, session_id, authenticator)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                     family_began_at, session_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             &token.id,
             &token.secret.digest.0,
@@ -26,7 +26,6 @@ pub fn insert(tx: &Write<'_>, peppers: &Peppers, token: &RefreshToken) -> Result
             &token.family,
             &token.family_began_at,
             &token.session,
-            &token.authenticator,
         ],
     )?;
     bearers::put_refresh_token(tx, peppers, token.id)
@@ -47,7 +46,7 @@ pub fn list_bearers(read: &Read) -> Result<Vec<(KeyId, Uid, Option<Uid>)>> {
 pub fn find(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<RefreshToken>> {
     let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
-                session_id, authenticator, used_at, seal
+                session_id, used_at, seal
          FROM refresh_tokens
          WHERE id = $1",
         &[&id],
@@ -137,20 +136,6 @@ pub fn delete_of_user_but(tx: &Write<'_>, user: Uid, kept: KeyId) -> Result<Vec<
     Ok(ended)
 }
 
-/// Deletes all sessions that an authenticator began, and the refresh tokens that could renew them. Returns the ids of
-/// the sessions.
-pub fn delete_of_authenticator(tx: &Write<'_>, number: i64) -> Result<Vec<KeyId>> {
-    tx.execute(
-        "DELETE FROM refresh_tokens WHERE authenticator = $1",
-        &[&number],
-    )?;
-    tx.query(
-        "DELETE FROM sessions WHERE authenticator = $1 RETURNING id",
-        &[&number],
-        |row| row.get("id"),
-    )
-}
-
 /// Deletes expired refresh tokens; no other row refers to them.
 pub fn delete_expired(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
     tx.execute("DELETE FROM refresh_tokens WHERE expires_at <= $1", &[&now])
@@ -168,7 +153,6 @@ fn from_row(row: &Row<'_>) -> Result<RefreshToken> {
         family: row.get("family")?,
         family_began_at: row.get("family_began_at")?,
         session: row.get("session_id")?,
-        authenticator: row.get("authenticator")?,
         used_at: row.get("used_at")?,
     })
 }

@@ -25,7 +25,6 @@ const AUTHENTICATORS: &[Column] = &[
     Column { heading: "NUMBER",      member: "number" },
     Column { heading: "KIND",        member: "kind" },
     Column { heading: "DESCRIPTION", member: "description" },
-    Column { heading: "READ-ONLY",   member: "read_only" },
     Column { heading: "ENABLED",     member: "enabled" },
     Column { heading: "CREATED",     member: "created_at" },
 ];
@@ -76,8 +75,7 @@ pub enum UserCommand {
         after_help = "Examples:\n  latchkey user password owner\n  latchkey user password alice --password-file /run/secrets/alice"
     )]
     Password(PasswordArgs),
-    /// Show the authenticators that a user has in addition to the password, or delete them, such as a lost phone or
-    /// private key
+    /// Show the second factors of a user, or delete them when a phone is lost
     #[command(
         after_help = "Examples:\n  latchkey user authenticators alice\n  latchkey user authenticators alice --delete"
     )]
@@ -348,14 +346,11 @@ fn authenticators(args: &AuthenticatorsArgs) -> Result<End> {
         return Ok(End::Done);
     }
     typed::confirm(
-        &format!("Take away all one-time codes and public keys of {user}?"),
+        &format!("Take away all one-time codes of {user}?"),
         args.yes,
     )?;
     Server::reach(&common.data.data)?.ask("DELETE", &target, None)?;
-    show::done(
-        common,
-        &format!("took away all one-time codes and public keys of {user}"),
-    )?;
+    show::done(common, &format!("took away all one-time codes of {user}"))?;
     Ok(End::Done)
 }
 

@@ -1,6 +1,7 @@
 //! Handlers for users and sessions: `/v1/users` and `/v1/sessions`.
 
 use super::keys::{KeyBody, PageBody, retry};
+use crate::domain::people::authenticator::KIND;
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -59,7 +60,6 @@ struct AuthenticatorBody<'a> {
     number: i64,
     kind: &'static str,
     description: &'a str,
-    read_only: bool,
     enabled: bool,
     created_at: String,
 }
@@ -199,9 +199,8 @@ pub fn authenticators(call: &Call<'_>) -> Result<Reply> {
         .iter()
         .map(|one| AuthenticatorBody {
             number: one.number,
-            kind: one.material.kind(),
+            kind: KIND,
             description: &one.description,
-            read_only: one.read_only,
             enabled: one.enabled,
             created_at: one.created_at.to_string(),
         })

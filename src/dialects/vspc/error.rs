@@ -174,6 +174,19 @@ fn message(err: &Error, head: &Head) -> String {
             )
         }
         Error::NotFound(_) => "The resource was not found.".to_owned(),
+        // Of a sign-in it is attempts that are counted, and a wrong password is no missing credential.
+        Error::TooMany { retry_after_s } if signs_in(head) => {
+            format!(
+                "Too many attempts; try again in {} seconds.",
+                retry_after_s.max(&1)
+            )
+        }
+        Error::Unauthenticated if last(head) == "refresh" => {
+            "The refresh token is not valid any more.".to_owned()
+        }
+        Error::Unauthenticated if signs_in(head) => {
+            "The user name or the password is not right, or the user is disabled.".to_owned()
+        }
         other => sentence(&other.to_string()),
     }
 }
@@ -182,7 +195,6 @@ fn message(err: &Error, head: &Head) -> String {
 fn named(field: &str) -> &str {
     match field {
         "Idempotency-Key" => "X-Request-id",
-        "public_key" => "publicKey",
         "secret" => "secretUrl",
         other => other,
     }
@@ -202,7 +214,12 @@ pub fn sentence(text: &str) -> String {
 /// Whether what is refused came in the body rather than in the query.
 fn reads_body(head: &Head) -> bool {
     let creates_user = head.method == Method::POST && last(head) == "users";
-    head.method == Method::PATCH || creates_user
+    head.method == Method::PATCH || creates_user || signs_in(head)
+}
+
+/// Whether the request is a sign-in that is refused in these words.
+fn signs_in(head: &Head) -> bool {
+    after(head, "authentication") == last(head) && head.method == Method::POST
 }
 
 /// The last segment of the path, as it came.

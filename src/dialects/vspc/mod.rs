@@ -3,9 +3,11 @@
 //! The numbers 1D-… in this folder are those of the table in its README. A key is a user identity here, its secret the
 //! `parameters` of that, and a workspace is a company.
 
+mod authentication;
 mod error;
 mod lists;
 mod logins;
+mod organizations;
 mod patch;
 mod preset;
 mod token;
@@ -25,7 +27,7 @@ use crate::http::route::Access::{Caller as Known, Public};
 use crate::http::route::{
     Call, CatalogWords, Route, Surface, delete, get, patch, patches_off, post,
 };
-use crate::ops::access::{Caller, as_owner};
+use crate::ops::access::{Caller, Identity, as_owner};
 use crate::ops::people;
 use crate::ops::retry::Retry;
 use http::Method;
@@ -51,18 +53,21 @@ pub const SURFACE: Surface = Surface {
 const ROUTES: &[Route] = &[
     // Signing in
     post  ("/token",                                  Public, token::issue).with_query(),
+    post  ("/authentication/usernamepassword",        Public, authentication::sign_in).with_query(),
+    post  ("/authentication/refresh",                 Public, authentication::refresh).with_query(),
     delete("/users/{userUid}/tokens",                 Known,  users::end_tokens).with_query(),
     // Identities
     get   ("/users/logins",                           Known,  logins::list).with_query(),
     get   ("/users/{userUid}/logins",                 Known,  logins::list_of_user).with_query(),
     post  ("/users/{userUid}/logins/apikey",          Known,  logins::create).with_query(),
-    post  ("/users/{userUid}/logins/asymmetricalgorithm", Known, logins::authenticators::create_key).with_query(),
     post  ("/users/{userUid}/logins/totp",            Known,  logins::authenticators::create_codes).with_query(),
     get   ("/authentication/keys/totp-secret",        Known,  logins::authenticators::draw).with_query(),
     get   ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::find).with_query(),
     patch ("/users/{userUid}/logins/{userLoginId}",   Known,  logins::edit).with_query().takes_away_if(patches_off),
     delete("/users/{userUid}/logins/{userLoginId}",   Known,  logins::delete).with_query(),
     get   ("/organizations/{organizationUid}/keys",   Known,  logins::list_of_organization).with_query(),
+    get   ("/organizations/{organizationUid}/users",  Known,  users::list_of_organization).with_query(),
+    get   ("/organizations/companies",                Known,  organizations::companies).with_query(),
     // Users
     get   ("/users/me",                               Known,  users::me).with_query(),
     get   ("/users",                                  Known,  users::list).with_query(),
@@ -84,11 +89,19 @@ struct DataBody<T> {
 }
 
 /// Who asks, as a user of the server: signed in, or through a key with the scope `rest` (1D-13, 1D-43). Whatever is
-/// neither GET nor HEAD is refused to a credential that only reads (1D-8, 1D-47).
+/// neither GET nor HEAD is refused to a credential that only reads (1D-8, 1D-47). An access token comes as `Bearer`, as
+/// the policy has it for keys (1D-13).
 fn caller(call: &Call<'_>) -> Result<Caller> {
     let method = &call.request.method;
     let writes = *method != Method::GET && *method != Method::HEAD;
-    as_owner(call.app, call.caller()?, preset::CATALOG, "rest", writes)
+    let known = call.caller()?;
+    if matches!(known.identity, Identity::Acting(_) | Identity::Session(_)) {
+        let scheme = header(call, "authorization")?.and_then(|value| value.split_once(' '));
+        if !scheme.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+            return Err(Error::Unauthenticated);
+        }
+    }
+    as_owner(call.app, known, preset::CATALOG, "rest", writes)
 }
 
 /// The user that the path names by his uid, if the caller may see him.

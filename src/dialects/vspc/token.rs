@@ -1,5 +1,5 @@
 //! `POST /api/v3/token`: OAuth 2.0 with the grants `password` and `refresh_token` (RFC 6749, sections 4.3 and 6), and
-//! those of this system: `mfa` after a password, `authorization_code` after `public_key`, and `as` (1D-28, 1D-33).
+//! those of this system: `mfa` after a password, and `as` (1D-28, 1D-33). There is no sign-in with an RSA key.
 //!
 //! A failure is 400 with one of six words, whatever its cause: generated clients read nothing else (1D-31). A stale
 //! `Authorization` header is no reason to refuse; clients send the old access token when they renew it.
@@ -12,12 +12,24 @@ use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::public_keys;
 use crate::ops::people::sessions::SignedIn;
 use crate::ops::people::tokens::{self, Pair};
 use serde::Serialize;
 
-/// The only body of this dialect that carries tokens (1D-29).
+/// What a grant can have; whatever else comes is passed over.
+const FIELDS: &[&str] = &[
+    "grant_type",
+    "scope",
+    "readOnly",
+    "username",
+    "password",
+    "mfa_token",
+    "mfa_code",
+    "refresh_token",
+    "userUid",
+];
+
+/// Tokens as OAuth has them (1D-29).
 #[derive(Serialize)]
 struct TokenBody<'a> {
     access_token: &'a str,
@@ -30,15 +42,10 @@ struct TokenBody<'a> {
     scope: Option<String>,
 }
 
-/// The answer to a first step: what the second one takes (1D-29).
-#[derive(Default, Serialize)]
+/// The answer to a first step: the password was right, and the second step takes this and a one-time code (1D-29).
+#[derive(Serialize)]
 struct StepBody {
-    /// The password was right, and a one-time code is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mfa_token: Option<String>,
-    /// The code of the second step, encrypted to the public key; Base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encrypted_code: Option<String>,
+    mfa_token: String,
 }
 
 /// What a grant brings.
@@ -109,15 +116,17 @@ fn failed(error: &'static str, error_description: String) -> Reply {
 }
 
 fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Failure> {
-    if !call.request.query().is_empty() {
+    if no_credentials_in_query(call, FIELDS).is_err() {
         return Err(refused("The parameters belong into the body."));
     }
     header(call, "authorization")?;
-    let mut form = form::read(call.request)?;
+    let form = form::read(call.request)?;
+    narrowed(form.names(), FIELDS)?;
+    let mut form = form.with_names(FIELDS)?;
     let grant =
         take(&mut form, "grant_type").ok_or_else(|| refused("The grant_type is missing."))?;
     let scope = scope(&mut form)?;
-    let read_only = read_only(&mut form)?;
+    let read_only = flag("readOnly", take(&mut form, "readOnly"))?;
     let origin = call.trust.origin(call.request);
     let app = call.app;
     let mut needed = |name: &str| {
@@ -135,10 +144,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
                 tokens::sign_in(app, &name, &password, code.as_deref(), read_only, origin);
             match granted.map_err(|err| no_grant(err, why))? {
                 tokens::Granted::Pair(pair) => Granted::Pair(pair),
-                tokens::Granted::CodeNeeded(step) => Granted::Step(StepBody {
-                    mfa_token: Some(step),
-                    ..StepBody::default()
-                }),
+                tokens::Granted::CodeNeeded(mfa_token) => Granted::Step(StepBody { mfa_token }),
             }
         }
         "mfa" => {
@@ -146,20 +152,6 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let why =
                 "The code is not right or was used before, or the mfa_token is not valid any more.";
             tokens::sign_in_with_code(app, &step, &code, read_only, origin)
-                .map(Granted::Pair)
-                .map_err(|err| no_grant(err, why))?
-        }
-        "public_key" => {
-            let why = "The public key is not one of an identity that is enabled.";
-            let code = public_keys::challenge(app, &needed("public_key")?, read_only, origin);
-            Granted::Step(StepBody {
-                encrypted_code: Some(code.map_err(|err| no_grant(err, why))?),
-                ..StepBody::default()
-            })
-        }
-        "authorization_code" => {
-            let why = "The code is not right, was used before, or is older than 30 seconds.";
-            public_keys::sign_in(app, &needed("code")?, "rest", read_only, origin)
                 .map(Granted::Pair)
                 .map_err(|err| no_grant(err, why))?
         }
@@ -181,8 +173,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
                 })?
         }
         _ => {
-            let why = "The grant_type must be password, refresh_token, mfa, public_key, authorization_code \
-                       or as.";
+            let why = "The grant_type must be password, refresh_token, mfa or as.";
             return Err(Failure::Word("unsupported_grant_type", why.to_owned()));
         }
     };
@@ -190,7 +181,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
 }
 
 /// A parameter; an empty one counts as absent (RFC 6749, section 3.2).
-fn take(form: &mut Query, name: &str) -> Option<String> {
+pub fn take(form: &mut Query, name: &str) -> Option<String> {
     form.take(name).filter(|value| !value.is_empty())
 }
 
@@ -207,13 +198,42 @@ fn scope(form: &mut Query) -> std::result::Result<Option<String>, Failure> {
     Err(Failure::Word("invalid_scope", why))
 }
 
-/// `readOnly` asks for a token that only reads, with any grant (1D-28).
-fn read_only(form: &mut Query) -> std::result::Result<bool, Failure> {
-    match take(form, "readOnly") {
+/// The value of a parameter that is true or false: `readOnly` asks for a token that only reads, with any grant (1D-28).
+pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
+    match value {
         None => Ok(false),
         Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        Some(_) => Err(refused("readOnly must be true or false.")),
+        Some(_) => Err(Error::invalid(name, "must be true or false")),
+    }
+}
+
+/// Refuses what belongs into a body and came in the query, which proxies log. Other parameters are passed over.
+pub fn no_credentials_in_query(call: &Call<'_>, fields: &[&str]) -> Result<()> {
+    match call.query_of(fields)?.names().next() {
+        None => Ok(()),
+        Some(_) => Err(Error::Malformed(
+            "the parameters belong into the body".to_owned(),
+        )),
+    }
+}
+
+/// Refuses an unknown parameter of a grant that seems to narrow it: unknown ones are passed over, and a grant must not be
+/// wider for that. `read_only` is meant as a bound, and so is `expires`.
+pub fn narrowed<'a>(mut names: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<()> {
+    let seems = |name: &&str| {
+        let letters = name.chars().filter(char::is_ascii_alphabetic);
+        let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+        let narrows = ["readonly", "readaccess", "expir"];
+        let is_known = known.iter().any(|it| it.eq_ignore_ascii_case(name));
+        !is_known && narrows.iter().any(|it| folded.contains(it))
+    };
+    match names.find(seems) {
+        None => Ok(()),
+        Some(name) => {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+            Err(Error::Malformed(format!("there is no parameter {shown}")))
+        }
     }
 }
 
@@ -235,6 +255,7 @@ impl From<Error> for Failure {
         match err {
             Error::TooMany { retry_after_s } => Failure::TooMany(retry_after_s.max(1)),
             Error::Internal(_) | Error::Unavailable(_) => Failure::Server(err),
+            Error::Invalid { field, reason } => refused(&format!("{field} {reason}.")),
             other => Failure::Word(
                 "invalid_request",
                 format!("The request is refused: {other}."),

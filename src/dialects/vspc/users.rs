@@ -2,7 +2,7 @@
 
 use super::lists::{Item, Picked, Wanted};
 use super::patch::{self, Verdict};
-use super::{caller, data, json, logins, retry, user};
+use super::{caller, data, json, logins, organizations, retry, user};
 use crate::domain::people::{Binding, Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -51,7 +51,7 @@ struct EmptyBody {
 /// `GET /users/me`
 pub fn me(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let uid = caller.user.ok_or(Error::NotFound("user"))?;
     let user = {
         let directory = call.app.index.directory();
@@ -66,8 +66,23 @@ pub fn me(call: &Call<'_>) -> Result<Reply> {
 /// `GET /users`: those that the caller may see, by name.
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let mut page = Wanted::take(call.query()?, PROPERTIES)?.page();
+    let mut page = Wanted::take(call, PROPERTIES)?.page();
     let users = people::list(call.app, &caller)?;
+    let with_codes = authenticators::users_with_codes(call.app, &users)?;
+    let directory = call.app.index.directory();
+    for user in users {
+        page.add(shown(&directory, &user, with_codes.contains(&user.uid)))?;
+    }
+    Ok(page.reply())
+}
+
+/// `GET /organizations/{organizationUid}/users`: those of [`list`] who are at home there.
+pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
+    let caller = caller(call)?;
+    let organization = organizations::named(call, &caller)?;
+    let mut page = Wanted::take(call, PROPERTIES)?.page();
+    let mut users = people::list(call.app, &caller)?;
+    users.retain(|user| user.home == organization);
     let with_codes = authenticators::users_with_codes(call.app, &users)?;
     let directory = call.app.index.directory();
     for user in users {
@@ -79,17 +94,18 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 /// `GET /users/{userUid}`
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let user = user(call, &caller)?;
     answer(call, &picked, &user)
 }
 
-/// `POST /users`. Of the profile the e-mail address is kept; the rest is not this server's business.
+/// `POST /users`. Of the profile the e-mail address is kept. Whatever else Veeam's schema has, such as `instanceUid` and
+/// `mfaPolicyConfigurationStatus`, is read-only or not this server's business, and passed over like any stranger.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let retry = retry(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
-    let mut body = Fields::of(call.request)?;
+    let picked = Picked::take(call, PROPERTIES)?;
+    let mut body = Fields::of_any_case(call.request)?;
     let organization = body.required_text("organizationUid")?;
     let word = body.required_text("role")?;
     let mut profile = body.object("profile")?.ok_or_else(|| needed("profile"))?;
@@ -105,24 +121,16 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
             "must be Disabled: users turn their second factor on themselves",
         ));
     }
+    let enabled = match body.text("status")?.as_deref() {
+        None | Some("Enabled") => true,
+        Some("Disabled") => false,
+        Some(_) => return Err(Error::invalid("status", "must be Enabled or Disabled")),
+    };
     let email = profile.text("email")?;
-    for unkept in [
-        "firstName",
-        "lastName",
-        "title",
-        "address",
-        "phone",
-        "status",
-    ] {
-        profile.text(unkept)?;
-    }
     let (user_name, password) = (
         credentials.required_text("userName")?,
         credentials.required_text("password")?,
     );
-    for fields in [body, profile, credentials] {
-        fields.finish()?;
-    }
     let new = NewUser {
         user_name,
         email,
@@ -130,14 +138,14 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         roles: vec![(organization.clone(), role_of(call, &organization, &word)?)],
         workspace: Some(organization),
     };
-    let user = people::create(call.app, &caller, new, retry).map_err(renamed)?;
+    let user = people::create_as(call.app, &caller, new, enabled, retry).map_err(renamed)?;
     answer(call, &picked, &user)
 }
 
 /// `PATCH /users/{userUid}`: the status and the e-mail address.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let operations = patch::read(call)?;
     let user = user(call, &caller)?;
     let has_codes = has_codes(call, &user)?;
@@ -171,20 +179,17 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 /// `DELETE /users/{userUid}`: his keys and tokens end with him (1D-2).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call.query()?, PROPERTIES)?;
+    Picked::take(call, PROPERTIES)?;
     let uid = user(call, &caller)?.uid.to_string();
     people::delete(call.app, &caller, &uid, false)?;
     Ok(json(200, &EmptyBody { errors: [] }))
 }
 
-/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity: those that a public key has
-/// begun, or, for a password and its one-time codes, all. An API key has none to end.
+/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity: for a password and its
+/// one-time codes, all. An API key has none to end.
 pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let mut query = call.query()?;
-    let login = query.take("userLoginId");
-    query.take("select");
-    query.finish()?;
+    let login = call.query_of(&["userLoginId"])?.take("userLoginId");
     let user = user(call, &caller)?;
     let login = login.map(|id| {
         let number = logins::number(&id)?;
@@ -192,10 +197,6 @@ pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     });
     match login.transpose()? {
         Some(logins::Login::Key(_)) => {}
-        Some(logins::Login::Authenticator(one)) if one.material.signs_in_alone() => {
-            let uid = user.uid.to_string();
-            authenticators::end_sessions_of(call.app, &caller, &uid, one.number)?;
-        }
         Some(logins::Login::Authenticator(_) | logins::Login::Password(_)) | None => {
             tokens::end_all(call.app, &caller, &user.uid.to_string())?;
         }

@@ -7,6 +7,10 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use serde_json::Value;
 
+/// The release of Veeam Service Provider Console whose API this dialect speaks: that of the API version 3.6.2. Generated
+/// clients choose their schema by it, and know no release before 8.1.
+const SERVER_VERSION: &str = "9.2.0.0";
+
 /// Numbers that a version may have: `3.6.1`, with a fourth for a build.
 const PARTS_MAX: usize = 4;
 
@@ -71,7 +75,7 @@ const PROPERTIES: &[&str] = &["installationId", "installationDate", "serverVersi
 /// `GET /api/v3/about`: clients ask it to see whether they are let in (1D-36).
 pub fn about(call: &Call<'_>) -> Result<Reply> {
     caller(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let directory = call.app.index.directory();
     let root = directory
         .root()
@@ -82,7 +86,7 @@ pub fn about(call: &Call<'_>) -> Result<Reply> {
             "installationDate",
             root.workspace.created_at.to_seven_digits().into(),
         ),
-        ("serverVersion", env!("CARGO_PKG_VERSION").into()),
+        ("serverVersion", SERVER_VERSION.into()),
     ]);
     Ok(data(picked.of(item)))
 }

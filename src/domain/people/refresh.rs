@@ -30,8 +30,6 @@ pub struct RefreshToken {
     pub family_began_at: Timestamp,
     /// The access token that was issued together with this token.
     pub session: KeyId,
-    /// The public key with which the user signed in; `None` if it was a password.
-    pub authenticator: Option<i64>,
     /// When the token was exchanged. A second exchange ends its family.
     pub used_at: Option<Timestamp>,
 }

@@ -28,8 +28,6 @@ pub struct Session {
     pub read_only: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-    /// The public key with which the user signed in; `None` if it was a password.
-    pub authenticator: Option<i64>,
     /// Set only if another user acts as the user of this session.
     pub acting: Option<Acting>,
     /// Set only for a session of the console. A console session is not accepted as an access token, nor the reverse.
@@ -125,7 +123,6 @@ mod tests {
             read_only: false,
             issued_at: Timestamp(0),
             expires_at: Timestamp(0).plus_s(CONSOLE_S),
-            authenticator: None,
             acting: None,
             console: browser.map(|used_at| Browser {
                 used_at: Timestamp(used_at),

@@ -154,6 +154,11 @@ impl<'a> Call<'a> {
     pub fn query(&self) -> Result<Query> {
         Query::parse(self.request.query())
     }
+
+    /// The parameters of these names alone; see [`Query::only`].
+    pub fn query_of(&self, names: &[&str]) -> Result<Query> {
+        Query::only(self.request.query(), names)
+    }
 }
 
 /// `GET`, on a blocking thread.

@@ -3,8 +3,8 @@
 //! Things that were deleted or disabled are deleted or disabled again. For other changes since the copy it is unknown
 //! whether they restricted or extended access. So everything that has changed is closed until the administrator has
 //! checked it: keys, users and workspaces are disabled; replaced secrets and changed passwords are deleted; if the
-//! second factor or the public keys of a user have changed, the password and the public keys are deleted; catalogs
-//! are emptied; and the keys of changed policies are disabled. The administrator of the machine can undo all of this.
+//! second factor of a user has changed, the password is deleted; catalogs are emptied; and the keys of changed policies
+//! are disabled. The administrator of the machine can undo all of this.
 
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::catalog::{BUILT_IN, Definition};
@@ -17,7 +17,7 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::clock::future::Plan;
 use crate::store::keeping::closing;
-use crate::store::people::{self, authenticators};
+use crate::store::people;
 use crate::store::{self, Write, audit, catalogs, keys, names, numbers, workspaces};
 
 /// The reason in the audit log.
@@ -35,8 +35,6 @@ pub struct Closed {
     pub users_deleted: Vec<String>,
     pub users_disabled: Vec<String>,
     pub users_without_password: Vec<String>,
-    /// Numbers of public keys with which users signed in.
-    pub authenticators_deleted: Vec<String>,
     pub workspaces_deleted: Vec<String>,
     pub workspaces_disabled: Vec<String>,
     pub catalogs_emptied: Vec<String>,
@@ -65,10 +63,6 @@ impl Closed {
             (
                 "users without a password, to be given a new one",
                 &self.users_without_password,
-            ),
-            (
-                "public keys of users deleted, to be registered anew",
-                &self.authenticators_deleted,
             ),
             ("workspaces deleted again", &self.workspaces_deleted),
             ("workspaces disabled", &self.workspaces_disabled),
@@ -115,7 +109,6 @@ impl Closed {
             ("users_deleted", self.users_deleted.len()),
             ("users_disabled", self.users_disabled.len()),
             ("users_without_password", self.users_without_password.len()),
-            ("authenticators_deleted", self.authenticators_deleted.len()),
             ("workspaces_deleted", self.workspaces_deleted.len()),
             ("workspaces_disabled", self.workspaces_disabled.len()),
             ("catalogs_emptied", self.catalogs_emptied.len()),
@@ -256,14 +249,6 @@ impl Closing<'_> {
         if newer && closing::delete_password(tx, uid)? {
             closed.users_without_password.push(name.clone());
             self.note(tx, "user.password", target(), Changes::default())?;
-        }
-        if self.is_newer(fate.authenticator) {
-            for number in authenticators::delete_public_keys(tx, uid, self.now)? {
-                closed.authenticators_deleted.push(number.to_string());
-                let mut changes = Changes::default();
-                changes.note("number", &number.to_string(), &String::new());
-                self.note(tx, "user.authenticator_delete", target(), changes)?;
-            }
         }
         if (is_off(fate) || self.is_newer(fate.changed)) && closing::disable_user(tx, uid)? {
             closed.users_disabled.push(name);

@@ -148,13 +148,12 @@ fn same_user(row: &User, held: &User) -> bool {
 fn same_session(row: &Session, held: &Session) -> bool {
     let plain = |session: &Session| {
         let whose = (session.user, session.generation, session.read_only);
-        let begun = (session.authenticator, session.acting);
         let times = (session.issued_at, session.expires_at);
         (
             session.secret,
             whose,
             times,
-            begun,
+            session.acting,
             session.console.is_some(),
         )
     };

@@ -5,13 +5,14 @@
 
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
+use crate::domain::policy::roles::Roles;
 use crate::domain::policy::{IssuedBy, Policy, Presence};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::access::{Caller, Identity};
+use crate::ops::access::{Caller, Identity, in_force};
 use crate::ops::keys::bounds;
 use crate::store::{Read, keys, policies, workspaces};
 
@@ -40,7 +41,7 @@ pub fn check_issuer(
              that way, or choose another policy"
         )));
     }
-    caller.require(directory, Permission::KeysWrite, workspace, owner)?;
+    require_write(directory, caller, policy, workspace, owner)?;
     match policy.issued_by {
         IssuedBy::RootAdministrator => caller.require_root_administrator(directory),
         IssuedBy::Owner if !for_himself => Err(Error::Conflict(format!(
@@ -54,6 +55,55 @@ pub fn check_issuer(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the caller may issue, change and end keys of this policy there. A user who has signed in may do so with their own
+/// keys of a policy by which users issue keys for themselves, as soon as one of their roles passes something on to
+/// such a key, be it reading alone: `keys:write` of a workspace is about the keys of others.
+pub fn require_write(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+    owner: Option<Uid>,
+) -> Result<()> {
+    if is_own_affair(directory, caller, policy, workspace, owner) {
+        return Ok(());
+    }
+    caller.require(directory, Permission::KeysWrite, workspace, owner)
+}
+
+fn is_own_affair(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+    owner: Option<Uid>,
+) -> bool {
+    let Some(user) = owner.filter(|owner| caller.is_session_of(*owner)) else {
+        return false;
+    };
+    let passes_on = |role| policy.rules_of(Roles::default().with(role), false).count() > 0;
+    let role_counts = directory.user(user).is_some_and(|user| {
+        let mut roles = user.roles.iter();
+        roles.any(|it| in_force(directory, it, workspace) && passes_on(it.role))
+    });
+    policy.issued_by == IssuedBy::Owner
+        && policy.acts_for_owner
+        && caller.permissions.contains(Permission::KeysWrite)
+        && role_counts
+}
+
+/// Whether a key that the caller may issue must only read: it is let in by [`require_write`] alone, without `keys:write`.
+pub fn only_reads(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    workspace: Uid,
+    owner: Option<Uid>,
+) -> bool {
+    is_own_affair(directory, caller, policy, workspace, owner)
+        && !caller.may(directory, Permission::KeysWrite, workspace, owner)
 }
 
 /// Whether the caller may give a key its scopes. They mean something to other services, so a user who issues a key

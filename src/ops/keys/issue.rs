@@ -332,7 +332,8 @@ fn plan(
         policy: policy.name.clone(),
         catalog,
         scopes,
-        read_only: new.read_only,
+        read_only: new.read_only
+            || admission::only_reads(directory, caller, &policy, workspace, owner),
         enabled: !new.disabled,
         not_before: new.not_before,
         expires_at: expiry(new.expires_at, new.expires_in_s, now)?,

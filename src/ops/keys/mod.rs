@@ -276,7 +276,8 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
 
 /// Whether a key that the caller sees is live, and for the caller to change.
 fn check_manageable(directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
-    caller.require(directory, Permission::KeysWrite, key.workspace, key.owner)?;
+    let policy = admission::policy_of(read, &key)?;
+    admission::require_write(directory, caller, &policy, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
         return Err(Error::Conflict(
             "the key is deleted, and deletion is for good; issue a new key".to_owned(),

@@ -1,5 +1,4 @@
-//! Authenticators of users: one-time codes and public keys, how they come and go, and how codes are checked. Signing in
-//! with a key is in `public_keys`.
+//! Authenticators of users, which are one-time codes: how they come and go, and how codes are checked.
 //!
 //! Nobody registers one for somebody else, and nobody for himself with a key: what signs in must not come of what was
 //! made by signing in. Whoever manages a user can take one away, or turn it off.
@@ -9,9 +8,9 @@ use super::{manageable, record, sessions, visible};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::people::User;
 use crate::domain::people::attempts::{Account, NOBODY};
-use crate::domain::people::authenticator::challenge::{Awaited, CODE_S, Challenge};
+use crate::domain::people::authenticator::challenge::{CODE_S, Challenge};
 use crate::domain::people::authenticator::one_time::CodeSecret;
-use crate::domain::people::authenticator::{Authenticator, Material, purpose};
+use crate::domain::people::authenticator::{Authenticator, KIND, purpose};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -34,7 +33,6 @@ const ISSUER: &str = "Latchkey";
 pub struct NewAuthenticator {
     pub description: String,
     pub scopes: Vec<String>,
-    pub read_only: bool,
 }
 
 /// A secret for one-time codes, which nobody has yet.
@@ -69,41 +67,11 @@ pub fn add_codes(
     new: NewAuthenticator,
     retry: Option<Retry>,
 ) -> Result<Authenticator> {
+    text::check_description("description", &new.description)?;
     let secret = CodeSecret::of_url(url).map_err(|why| Error::invalid("secret", why))?;
     let (code, sealing, clock) = (code.to_owned(), app.sealing.clone(), app.clock.clone());
-    let material = move |number, user| {
-        let used_step = step_of(&clock, &secret, &code, -1)
-            .ok_or_else(|| Error::invalid("code", "is not the one that follows from the secret"))?;
-        Ok(Material::OneTimeCode {
-            secret: sealing.seal_bytes(&purpose(number, user), secret.expose_bytes())?,
-            used_step,
-        })
-    };
-    add(app, caller, new, retry, move |tx, number, user| {
-        let known = authenticators::list_of_user(tx, user)?;
-        if known.iter().any(is_codes) {
-            return Err(Error::Conflict(
-                "you have one-time codes already; delete these first".to_owned(),
-            ));
-        }
-        material(number, user)
-    })
-}
-
-/// Registers an authenticator for the caller himself.
-pub(super) fn add(
-    app: &App,
-    caller: &Caller,
-    new: NewAuthenticator,
-    retry: Option<Retry>,
-    material: impl FnOnce(&Write<'_>, i64, Uid) -> Result<Material> + Send + 'static,
-) -> Result<Authenticator> {
-    text::check_description("description", &new.description)?;
-    let (action, who, peppers) = (
-        "user.authenticator_add",
-        caller.clone(),
-        app.peppers.clone(),
-    );
+    let (who, peppers) = (caller.clone(), app.peppers.clone());
+    let action = "user.authenticator_add";
     let user = caller.user.ok_or(Error::NotFound("user"))?;
     app.change_all(
         caller,
@@ -120,29 +88,34 @@ pub(super) fn add(
                 return Ok((Vec::new(), of_number(tx, user, number)?));
             }
             let owner = people::find(tx, user)?.ok_or(Error::NotFound("user"))?;
+            if !authenticators::list_of_user(tx, user)?.is_empty() {
+                return Err(Error::Conflict(
+                    "you have one-time codes already; delete these first".to_owned(),
+                ));
+            }
+            let used_step = step_of(&clock, &secret, &code, -1).ok_or_else(|| {
+                Error::invalid("code", "is not the one that follows from the secret")
+            })?;
             let number = numbers::next_of_keys(tx)?;
             let one = Authenticator {
                 number,
                 user,
                 description: new.description,
                 scopes: new.scopes,
-                read_only: new.read_only,
                 enabled: true,
                 created_at: now,
-                material: material(tx, number, user)?,
+                secret: sealing.seal_bytes(&purpose(number, user), secret.expose_bytes())?,
+                used_step,
             };
             authenticators::insert(tx, &one)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), number, now)?;
             let mut changes = Changes::default();
             changes.note("number", &String::new(), &number.to_string());
-            changes.note("kind", &String::new(), &one.material.kind().to_owned());
+            changes.note("kind", &String::new(), &KIND.to_owned());
             changes.note("description", &String::new(), &one.description);
             changes.note("scopes", &String::new(), &one.scopes.join(" "));
-            changes.note("read_only", &false, &one.read_only);
             let mut records = vec![(action, record(&owner, changes))];
-            if is_codes(&one) {
-                records.extend(end_sessions_without_codes(tx, &who, user)?);
-            }
+            records.extend(end_sessions_without_codes(tx, &who, user)?);
             Ok((records, one))
         },
     )
@@ -162,10 +135,7 @@ pub fn list(app: &App, users: &[Arc<User>]) -> Result<Vec<Authenticator>> {
 /// Those of some users who have a second factor that is asked for.
 pub fn users_with_codes(app: &App, users: &[Arc<User>]) -> Result<HashSet<Uid>> {
     let all = list(app, users)?.into_iter();
-    Ok(all
-        .filter(|one| one.enabled && is_codes(one))
-        .map(|one| one.user)
-        .collect())
+    Ok(all.filter(|one| one.enabled).map(|one| one.user).collect())
 }
 
 /// One of a user whom the caller may see.
@@ -184,8 +154,7 @@ pub struct Edit {
     pub enabled: Option<bool>,
 }
 
-/// Changes an authenticator: the user himself, signed in, or whoever manages him. What a public key has begun ends
-/// when it is turned off.
+/// Changes an authenticator: the user himself, signed in, or whoever manages him.
 pub fn edit(
     app: &App,
     caller: &Caller,
@@ -219,10 +188,7 @@ pub fn edit(
             changes.note("number", &String::new(), &number.to_string());
             authenticators::update(tx, &after)?;
             let mut records = vec![(action, record(&owner, changes))];
-            if !after.enabled {
-                records.extend(end_sessions(tx, number)?);
-            }
-            if after.enabled && !before.enabled && is_codes(&after) {
+            if after.enabled && !before.enabled {
                 records.extend(end_sessions_without_codes(tx, &who, owner.uid)?);
             }
             Ok((records, after))
@@ -258,7 +224,7 @@ pub fn delete(
     )
 }
 
-/// Takes all of a user's away, as whoever manages him does when an app or a private key is lost.
+/// Takes all of a user's away, as whoever manages him does when an app is lost.
 pub fn delete_all(app: &App, caller: &Caller, user: &str) -> Result<()> {
     let (who, index, text) = (caller.clone(), app.index.clone(), user.to_owned());
     let action = "user.authenticator_delete";
@@ -273,22 +239,7 @@ pub fn delete_all(app: &App, caller: &Caller, user: &str) -> Result<()> {
     })
 }
 
-/// Ends the sessions that a public key has begun: for its user, or whoever manages him.
-pub fn end_sessions_of(app: &App, caller: &Caller, user: &str, number: i64) -> Result<()> {
-    let (who, index, text) = (caller.clone(), app.index.clone(), user.to_owned());
-    let target = Target::new(Kind::User, user);
-    app.change_all(caller, "session.delete", target, move |tx, _| {
-        let directory = index.directory();
-        let seen = visible(&directory, &who, &text)?;
-        if !who.is_himself(seen.uid) {
-            manageable(tx, &directory, &who, &text)?;
-        }
-        let one = of_number(tx, seen.uid, number)?;
-        Ok((end_sessions(tx, one.number)?, ()))
-    })
-}
-
-/// Ends one, and what it has begun.
+/// Takes one away.
 fn end(
     tx: &Write<'_>,
     action: &'static str,
@@ -299,16 +250,8 @@ fn end(
     authenticators::delete(tx, one.number, now)?;
     let mut changes = Changes::default();
     changes.note("number", &one.number.to_string(), &String::new());
-    changes.note("kind", &one.material.kind().to_owned(), &String::new());
-    let mut records = vec![(action, record(owner, changes))];
-    records.extend(end_sessions(tx, one.number)?);
-    Ok(records)
-}
-
-/// Ends what an authenticator has begun.
-fn end_sessions(tx: &Write<'_>, number: i64) -> Result<Vec<(&'static str, Record)>> {
-    let ended = tokens::delete_of_authenticator(tx, number)?;
-    Ok(sessions::each(ended, "session.delete"))
+    changes.note("kind", &KIND.to_owned(), &String::new());
+    Ok(vec![(action, record(owner, changes))])
 }
 
 /// Ends what the password alone has begun, now that it takes a code as well (OWASP ASVS 7.4.3): all sessions of the
@@ -349,10 +292,6 @@ fn of_number(read: &Read, user: Uid, number: i64) -> Result<Authenticator> {
     found.ok_or(Error::NotFound("authenticator"))
 }
 
-fn is_codes(one: &Authenticator) -> bool {
-    matches!(one.material, Material::OneTimeCode { .. })
-}
-
 /// What a user must show besides his password. Every way in that takes a password asks for this.
 pub(super) fn second_factor(app: &App, user: Uid) -> Result<Option<Authenticator>> {
     let all = app.read(|read| {
@@ -362,7 +301,7 @@ pub(super) fn second_factor(app: &App, user: Uid) -> Result<Option<Authenticator
             false => Err(Error::Unauthenticated),
         }
     })?;
-    Ok(all.into_iter().find(|one| one.enabled && is_codes(one)))
+    Ok(all.into_iter().find(|one| one.enabled))
 }
 
 /// Says whose password was right, until the code comes.
@@ -373,7 +312,6 @@ pub(super) fn await_code(
     read_only: bool,
 ) -> Result<String> {
     app.challenges.seal(&Challenge {
-        awaited: Awaited::Code,
         user: user.uid,
         generation: user.generation,
         number: factor.number,
@@ -397,7 +335,7 @@ pub(super) fn after_code(
 ) -> Result<(Arc<User>, bool)> {
     let now = app.now();
     let action = "session.create";
-    let challenge = app.challenges.open(step, Awaited::Code, now.wall);
+    let challenge = app.challenges.open(step, now.wall);
     let user = challenge.as_ref().and_then(|challenge| {
         let directory = app.index.directory();
         directory.user(challenge.user).cloned()
@@ -441,17 +379,14 @@ pub(super) fn prove_code(
     factor: &Authenticator,
     code: &str,
 ) -> Result<bool> {
-    let Material::OneTimeCode { secret, used_step } = &factor.material else {
-        return Err(Error::internal("a second factor has no codes"));
-    };
     let bytes = app
         .sealing
-        .open_bytes(&purpose(factor.number, user.uid), secret);
+        .open_bytes(&purpose(factor.number, user.uid), &factor.secret);
     let secret = bytes.map(CodeSecret::of_bytes).ok_or_else(|| {
         Error::internal("the secret of one-time codes cannot be opened with this sealing key")
     })?;
     let number = factor.number;
-    match step_of(&app.clock, &secret, code, *used_step) {
+    match step_of(&app.clock, &secret, code, factor.used_step) {
         None => Ok(false),
         Some(step) => app.store.write(Durability::Full, move |tx| {
             authenticators::spend_step(tx, number, step)

@@ -93,7 +93,6 @@ pub fn begin(
         read_only: false,
         issued_at: now,
         expires_at: now.plus_s(CONSOLE_S),
-        authenticator: None,
         acting: None,
         console: Some(Browser {
             used_at: now,

@@ -4,7 +4,6 @@ pub mod attempts;
 pub mod authenticators;
 pub mod console;
 mod gate;
-pub mod public_keys;
 pub mod sessions;
 pub mod tokens;
 
@@ -49,6 +48,17 @@ pub struct UserEdit {
 
 /// Creates a user. Nobody gives roles that they do not have.
 pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) -> Result<Arc<User>> {
+    create_as(app, caller, new, true, retry)
+}
+
+/// As [`create`], where the user can be disabled from the beginning.
+pub fn create_as(
+    app: &App,
+    caller: &Caller,
+    new: NewUser,
+    enabled: bool,
+    retry: Option<Retry>,
+) -> Result<Arc<User>> {
     let user_name = normal_user_name("user_name", &new.user_name)?;
     let email = new
         .email
@@ -99,7 +109,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
                 user_name,
                 email,
                 home,
-                enabled: true,
+                enabled,
                 generation: 0,
                 created_at: now,
                 deleted_at: None,
@@ -110,6 +120,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
             changes.note_option("email", &None, &user.email);
+            changes.note("enabled", &true, &user.enabled);
             changes.note(
                 "roles",
                 &String::new(),

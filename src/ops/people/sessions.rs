@@ -148,7 +148,6 @@ pub fn sign_in(
         read_only: false,
         issued_at: now.wall,
         expires_at: now.wall.plus_s(ACCESS_TOKEN_S),
-        authenticator: None,
         acting: None,
         console: None,
     };

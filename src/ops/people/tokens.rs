@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
-use crate::store::people::{self, authenticators as rows};
+use crate::store::people;
 use crate::store::{Write, seals, tokens};
 
 /// What a sign-in or an exchange gives.
@@ -30,6 +30,8 @@ pub struct Pair {
     pub refresh: Secret,
     /// Of the access token.
     pub expires_in_s: u64,
+    /// See [`Pair::expires_in_s`].
+    pub expires_at: Timestamp,
 }
 
 /// A pair and its rows, before they are stored.
@@ -91,7 +93,7 @@ pub fn sign_in_with_code(
 }
 
 /// Issues a pair to a user who has proved himself.
-pub(super) fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
+fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
     let Drawn {
         pair,
         session,
@@ -104,13 +106,6 @@ pub(super) fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Res
     app.change_all(&caller, "session.create", target, move |tx, now| {
         if !seals::is_sound_user(tx, &peppers, session.user)? {
             return Err(Error::Unauthenticated);
-        }
-        if let Some(number) = session.authenticator {
-            // On the row: it may have been turned off a moment ago, and what it had begun ended with that.
-            let known = rows::list_of_user(tx, session.user)?;
-            if !known.iter().any(|one| one.number == number && one.enabled) {
-                return Err(Error::Unauthenticated);
-            }
         }
         insert(tx, &peppers, &session, &token, now)?;
         Ok((sessions::each(vec![id], "session.create"), ()))
@@ -136,7 +131,6 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         &user,
         Begun {
             family: Some((old.family, old.family_began_at)),
-            authenticator: old.authenticator,
             read_only: read_only || old.read_only,
         },
     )?;
@@ -244,7 +238,6 @@ pub fn act_as(
                 read_only: read_only || row.read_only,
                 issued_at: now,
                 expires_at,
-                authenticator: row.authenticator,
                 acting: Some(Acting {
                     user: by.uid,
                     generation: by.generation,
@@ -301,11 +294,9 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
 
 /// What a pair comes of.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Begun {
+struct Begun {
     /// The sign-in that is renewed, and when it was.
     pub family: Option<(KeyId, Timestamp)>,
-    /// The public key that took the place of a password.
-    pub authenticator: Option<i64>,
     pub read_only: bool,
 }
 
@@ -325,7 +316,6 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         read_only,
         issued_at: now,
         expires_at,
-        authenticator: begun.authenticator,
         acting: None,
         console: None,
     };
@@ -340,13 +330,13 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
         family,
         family_began_at,
         session: session_id,
-        authenticator: begun.authenticator,
         used_at: None,
     };
     let pair = Pair {
         access,
         refresh,
         expires_in_s: now.seconds_until(expires_at),
+        expires_at,
     };
     Ok(Drawn {
         pair,

@@ -1,11 +1,14 @@
 //! From schema 2 to 3.
 
 use super::Step;
-use crate::domain::audit::Kind;
+use crate::domain::audit::{Changes, Event, GENESIS, Kind, Outcome, Target};
+use crate::domain::key::KeyId;
 use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Write;
+use crate::store::seals::bearers;
+use crate::store::{Write, audit};
 
 pub const STEP: Step = Step {
     to: 3,
@@ -14,8 +17,102 @@ pub const STEP: Step = Step {
     act,
 };
 
-fn act(_: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
+/// The columns of a session and of a refresh token of schema 2; the seal follows them.
+const SESSION_COLUMNS_OF_2: usize = 15;
+const REFRESH_TOKEN_COLUMNS_OF_2: usize = 13;
+
+const SESSIONS_OF_2: &str =
+    "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+            acting_generation, acting_family, used_at, source, agent, seal
+     FROM sessions";
+
+const REFRESH_TOKENS_OF_2: &str =
+    "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
+            session_id, authenticator, used_at, seal
+     FROM refresh_tokens";
+
+fn act(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
+    end_what_public_keys_began(tx, &files.peppers, now)
+}
+
+/// Ends the sessions that an RSA key began, with what they could be renewed with: they were bounded by the key's scopes
+/// and by its read-only flag, and nothing would bound them now. All others that fit their seals are sealed again without
+/// the column that named the key; those that do not fit lose their seals, and the start ends them.
+fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Result<()> {
+    let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+    tx.each(SESSIONS_OF_2, &[], &mut |row| {
+        let begun: Option<i64> = row.get("authenticator")?;
+        if begun.is_none() && bearers::fits(peppers, bearers::SESSION, SESSION_COLUMNS_OF_2, row)? {
+            sessions.push(row.get::<KeyId>("id")?);
+        }
+        Ok(())
+    })?;
+    tx.each(REFRESH_TOKENS_OF_2, &[], &mut |row| {
+        let columns = REFRESH_TOKEN_COLUMNS_OF_2;
+        let begun: Option<i64> = row.get("authenticator")?;
+        if begun.is_none() && bearers::fits(peppers, bearers::REFRESH_TOKEN, columns, row)? {
+            tokens.push(row.get::<KeyId>("id")?);
+        }
+        Ok(())
+    })?;
+    let ended = tx.query(
+        "DELETE FROM sessions WHERE authenticator IS NOT NULL RETURNING id",
+        &[],
+        |row| row.get::<KeyId>("id"),
+    )?;
+    tx.execute(
+        "DELETE FROM refresh_tokens WHERE authenticator IS NOT NULL",
+        &[],
+    )?;
+    tx.execute("UPDATE sessions SET seal = NULL", &[])?;
+    tx.execute("UPDATE refresh_tokens SET seal = NULL", &[])?;
+    tx.batch(
+        "ALTER TABLE sessions DROP COLUMN authenticator;
+         ALTER TABLE refresh_tokens DROP COLUMN authenticator;",
+    )?;
+    for id in sessions {
+        bearers::put_session(tx, peppers, id)?;
+    }
+    for id in tokens {
+        bearers::put_refresh_token(tx, peppers, id)?;
+    }
+    let keys = tx.query(
+        "SELECT number, user_uid FROM public_keys_of_2 ORDER BY number",
+        &[],
+        |row| Ok((row.get::<i64>("number")?, row.get::<String>("user_uid")?)),
+    )?;
+    tx.batch("DROP TABLE public_keys_of_2;")?;
+    for (number, user) in keys {
+        let mut changes = Changes::default();
+        changes.note("number", &number.to_string(), &String::new());
+        changes.note("kind", &"public_key".to_owned(), &String::new());
+        let target = Target::new(Kind::User, user);
+        let ended = event("user.authenticator_delete", target, changes, now);
+        audit::append(tx, peppers, ended)?;
+    }
+    for id in ended {
+        let target = Target::new(Kind::Session, id);
+        let ended = event("session.delete", target, Changes::default(), now);
+        audit::append(tx, peppers, ended)?;
+    }
     Ok(())
+}
+
+fn event(action: &str, target: Target, changes: Changes, now: Timestamp) -> Event {
+    Event {
+        seq: 0,
+        at: now,
+        actor: "system".to_owned(),
+        action: action.to_owned(),
+        target,
+        workspace: String::new(),
+        source: String::new(),
+        request_id: String::new(),
+        outcome: Outcome::Allowed,
+        reason: "nobody signs in with an RSA key any more".to_owned(),
+        changes: changes.into_json(),
+        previous: GENESIS,
+    }
 }
 
 /// The columns that schema 2 sealed.
@@ -56,5 +153,159 @@ fn sealed_before(kind: Kind) -> &'static [&'static str] {
              WHERE uid = $1",
         ],
         Kind::Key | Kind::Server | Kind::Session => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{STEPS, run};
+    use super::*;
+    use crate::domain::key::pepper::Peppers;
+    use crate::domain::key::sealing::SealingKeys;
+    use crate::store::people::authenticators;
+    use crate::store::{Read, numbers, people, seals, sqlite, tokens};
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    /// A password began `ppppppppp1` and `ppppppppp2`, a public key all the others. `ppppppppp3` was begun by the public
+    /// key too, and somebody has taken the column out afterwards; `ppppppppp4` lost its `read_only` so.
+    const SESSIONS: &str = "
+        INSERT INTO authenticators (number, user_uid, kind, description, scopes, read_only, enabled, created_at, public_key)
+        SELECT 100, uid, 'public_key', 'Sync', 'rest', 1, 1, 1, x'01' FROM users WHERE user_name = 'alice';
+        INSERT INTO authenticators (number, user_uid, kind, description, scopes, read_only, enabled, created_at, deleted_at)
+        SELECT 101, uid, 'public_key', 'Old', 'rest', 0, 1, 1, 2 FROM users WHERE user_name = 'alice';
+        INSERT INTO authenticators (number, user_uid, kind, description, scopes, read_only, enabled, created_at, sealed,
+                                    sealing_key, used_step)
+        SELECT 7, uid, 'one_time_code', 'Phone', 'rest', 0, 1, 1, zeroblob(48), 1, 5 FROM users WHERE user_name = 'alice';
+        INSERT INTO sessions (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator)
+        SELECT id, zeroblob(32), 1, uid, 0, read_only, 1, 9000000000000000, authenticator
+        FROM users JOIN (SELECT 'ppppppppp1' AS id, 0 AS read_only, NULL AS authenticator
+                         UNION ALL SELECT 'ppppppppp2', 1, NULL UNION ALL SELECT 'ppppppppp3', 0, 100
+                         UNION ALL SELECT 'ppppppppp4', 1, NULL UNION ALL SELECT 'kkkkkkkkk1', 0, 100)
+        WHERE user_name = 'owner';
+        INSERT INTO refresh_tokens (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family,
+                                    family_began_at, session_id, authenticator)
+        SELECT replace(replace(id, 'p', 'r'), 'k', 't'), digest, pepper, user_uid, generation, read_only, issued_at,
+               expires_at, id, 1, id, authenticator
+        FROM sessions";
+
+    fn fixture() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/2")
+    }
+
+    fn files() -> KeyFiles {
+        let text = |name| std::fs::read_to_string(fixture().join(name)).unwrap();
+        KeyFiles {
+            peppers: Arc::new(Peppers::parse(&text("pepper")).unwrap()),
+            sealing: Arc::new(SealingKeys::parse(&text("sealing-key")).unwrap()),
+        }
+    }
+
+    /// Seals what [`SESSIONS`] has made as schema 2 did.
+    fn seal(read: &Read, peppers: &Peppers) {
+        let mut sealed = Vec::new();
+        for (what, columns, sql, update) in [
+            (
+                bearers::SESSION,
+                SESSION_COLUMNS_OF_2,
+                SESSIONS_OF_2,
+                "UPDATE sessions SET seal = $1 WHERE id = $2",
+            ),
+            (
+                bearers::REFRESH_TOKEN,
+                REFRESH_TOKEN_COLUMNS_OF_2,
+                REFRESH_TOKENS_OF_2,
+                "UPDATE refresh_tokens SET seal = $1 WHERE id = $2",
+            ),
+        ] {
+            read.each(sql, &[], &mut |row| {
+                let mut text = Vec::new();
+                row.encode(0..columns, &mut text)?;
+                let seal = peppers.current().seal_bytes(what, &text);
+                sealed.push((update, row.get::<String>("id")?, seal));
+                Ok(())
+            })
+            .unwrap();
+        }
+        for (update, id, seal) in sealed {
+            read.write().execute(update, &[&seal, &id]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_public_key_began_ends_and_what_a_password_began_goes_on() {
+        let folder = std::env::temp_dir().join(format!("latchkey-{}-to_3", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("db");
+        std::fs::copy(fixture().join("latchkey.db"), &path).unwrap();
+        let files = files();
+        let read = sqlite::open_writer(&path, |_| Ok(())).unwrap();
+        read.batch(SESSIONS).unwrap();
+        seal(&read, &files.peppers);
+        read.batch(
+            "UPDATE sessions SET authenticator = NULL WHERE id = 'ppppppppp3';
+             UPDATE refresh_tokens SET authenticator = NULL WHERE id = 'rrrrrrrrr3';
+             UPDATE sessions SET read_only = 0 WHERE id = 'ppppppppp4';
+             UPDATE refresh_tokens SET read_only = 0 WHERE id = 'rrrrrrrrr4'",
+        )
+        .unwrap();
+
+        run(&read, &path, &files, Timestamp(1), STEPS).unwrap();
+
+        let peppers = &files.peppers;
+        let live = people::list_sessions(&read, peppers, Timestamp(1)).unwrap();
+        let live: Vec<_> = live
+            .iter()
+            .map(|it| (it.id.to_string(), it.read_only))
+            .collect();
+        let expected = [
+            ("ppppppppp1".to_owned(), false),
+            ("ppppppppp2".to_owned(), true),
+        ];
+        assert_eq!(live, expected);
+        for (id, sound) in [
+            ("rrrrrrrrr1", true),
+            ("rrrrrrrrr2", true),
+            ("rrrrrrrrr3", false),
+            ("rrrrrrrrr4", false),
+            ("ttttttttt1", false),
+        ] {
+            let found = tokens::find(&read, peppers, KeyId::parse(id).unwrap()).unwrap();
+            assert_eq!(found.is_some(), sound, "{id}");
+        }
+        let codes = authenticators::list(&read).unwrap();
+        let codes: Vec<_> = codes
+            .iter()
+            .map(|one| (one.number, one.used_step))
+            .collect();
+        assert_eq!(codes, [(7, 5)]);
+        assert!(numbers::next_of_keys(&read.write()).unwrap() > 101);
+
+        // What was changed past Latchkey before is not sealed now, and all the others are.
+        let users = people::list(&read).unwrap();
+        for user in users {
+            let target = Target::new(Kind::User, user.uid);
+            let standing = seals::look(&read, peppers, &target).unwrap();
+            let sound = standing == seals::Standing::Sound;
+            assert_eq!(sound, user.user_name != "alice", "{}", user.user_name);
+        }
+        assert!(audit::verify(&read, peppers).unwrap().is_ok());
+        let told = read
+            .query(
+                "SELECT action FROM audit_events ORDER BY seq DESC LIMIT 3",
+                &[],
+                |row| row.get::<String>("action"),
+            )
+            .unwrap();
+        assert_eq!(
+            told,
+            [
+                "server.migrate",
+                "session.delete",
+                "user.authenticator_delete"
+            ]
+        );
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

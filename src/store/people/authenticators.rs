@@ -1,37 +1,27 @@
-//! Rows of authenticators: what users prove themselves with besides passwords.
+//! Rows of authenticators: the one-time codes of users.
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::sealing::Sealed;
-use crate::domain::people::authenticator::{Authenticator, Material};
+use crate::domain::people::authenticator::Authenticator;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::store::{Read, Row, Write};
 
 pub fn insert(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
-    let (public_key, sealed, used_step) = match &one.material {
-        Material::OneTimeCode { secret, used_step } => (None, Some(secret), Some(*used_step)),
-        Material::PublicKey(key) => (Some(key.clone()), None, None),
-    };
-    let version = sealed.map(|sealed| sealed.version);
-    let sealed = sealed.map(|sealed| sealed.bytes.clone());
     tx.execute(
-        "INSERT INTO authenticators (number, user_uid, kind, description, scopes, read_only, enabled, created_at,
-                                     public_key, sealed, sealing_key, used_step)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO authenticators (number, user_uid, description, scopes, enabled, created_at, sealed, sealing_key, used_step)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
             &one.number,
             &one.user,
-            &one.material.kind(),
             &one.description,
             &one.scopes.join(" "),
-            &one.read_only,
             &one.enabled,
             &one.created_at,
-            &public_key,
-            &sealed,
-            &version,
-            &used_step,
+            &one.secret.bytes,
+            &one.secret.version,
+            &one.used_step,
         ],
     )?;
     Ok(())
@@ -40,8 +30,7 @@ pub fn insert(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
 /// All that are not deleted, by number.
 pub fn list(read: &Read) -> Result<Vec<Authenticator>> {
     read.query(
-        "SELECT number, user_uid, kind, description, scopes, read_only, enabled, created_at, public_key, sealed,
-                sealing_key, used_step
+        "SELECT number, user_uid, description, scopes, enabled, created_at, sealed, sealing_key, used_step
          FROM authenticators
          WHERE deleted_at IS NULL
          ORDER BY number",
@@ -53,24 +42,11 @@ pub fn list(read: &Read) -> Result<Vec<Authenticator>> {
 /// Those of one user, by number.
 pub fn list_of_user(read: &Read, user: Uid) -> Result<Vec<Authenticator>> {
     read.query(
-        "SELECT number, user_uid, kind, description, scopes, read_only, enabled, created_at, public_key, sealed,
-                sealing_key, used_step
+        "SELECT number, user_uid, description, scopes, enabled, created_at, sealed, sealing_key, used_step
          FROM authenticators
          WHERE user_uid = $1 AND deleted_at IS NULL
          ORDER BY number",
         &[&user],
-        from_row,
-    )
-}
-
-/// The one with a public key.
-pub fn find_by_public_key(read: &Read, key: &[u8]) -> Result<Option<Authenticator>> {
-    read.query_one(
-        "SELECT number, user_uid, kind, description, scopes, read_only, enabled, created_at, public_key, sealed,
-                sealing_key, used_step
-         FROM authenticators
-         WHERE public_key = $1",
-        &[&key.to_vec()],
         from_row,
     )
 }
@@ -101,7 +77,7 @@ pub fn spend_step(tx: &Write<'_>, number: i64, step: i64) -> Result<bool> {
 pub fn delete(tx: &Write<'_>, number: i64, now: Timestamp) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE authenticators
-         SET deleted_at = $1, public_key = NULL, sealed = NULL, sealing_key = NULL, used_step = NULL
+         SET deleted_at = $1, sealed = NULL, sealing_key = NULL, used_step = NULL
          WHERE number = $2 AND deleted_at IS NULL",
         &[&now, &number],
     )?;
@@ -111,46 +87,26 @@ pub fn delete(tx: &Write<'_>, number: i64, now: Timestamp) -> Result<bool> {
 pub fn delete_of_user(tx: &Write<'_>, user: Uid, now: Timestamp) -> Result<usize> {
     tx.execute(
         "UPDATE authenticators
-         SET deleted_at = $1, public_key = NULL, sealed = NULL, sealing_key = NULL, used_step = NULL
+         SET deleted_at = $1, sealed = NULL, sealing_key = NULL, used_step = NULL
          WHERE user_uid = $2 AND deleted_at IS NULL",
         &[&now, &user],
-    )
-}
-
-/// Takes a user's public keys away; their numbers.
-pub fn delete_public_keys(tx: &Write<'_>, user: Uid, now: Timestamp) -> Result<Vec<i64>> {
-    tx.query(
-        "UPDATE authenticators
-         SET deleted_at = $1, public_key = NULL
-         WHERE user_uid = $2 AND deleted_at IS NULL AND kind = 'public_key'
-         RETURNING number",
-        &[&now, &user],
-        |row| row.get("number"),
     )
 }
 
 fn from_row(row: &Row<'_>) -> Result<Authenticator> {
     let broken = || Error::internal("an authenticator has nothing to work with");
     let scopes: String = row.get("scopes")?;
-    let public_key: Option<Vec<u8>> = row.get("public_key")?;
-    let material = match public_key {
-        Some(key) => Material::PublicKey(key),
-        None => Material::OneTimeCode {
-            secret: Sealed {
-                version: row.get::<Option<u32>>("sealing_key")?.ok_or_else(broken)?,
-                bytes: row.get::<Option<Vec<u8>>>("sealed")?.ok_or_else(broken)?,
-            },
-            used_step: row.get::<Option<i64>>("used_step")?.ok_or_else(broken)?,
-        },
-    };
     Ok(Authenticator {
         number: row.get("number")?,
         user: row.get("user_uid")?,
         description: row.get("description")?,
         scopes: scopes.split_whitespace().map(str::to_owned).collect(),
-        read_only: row.get("read_only")?,
         enabled: row.get("enabled")?,
         created_at: row.get("created_at")?,
-        material,
+        secret: Sealed {
+            bytes: row.get::<Option<Vec<u8>>>("sealed")?.ok_or_else(broken)?,
+            version: row.get::<Option<u32>>("sealing_key")?.ok_or_else(broken)?,
+        },
+        used_step: row.get::<Option<i64>>("used_step")?.ok_or_else(broken)?,
     })
 }

@@ -229,9 +229,9 @@ pub fn insert_session(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> R
     let agent = browser.map(|browser| browser.agent.clone());
     tx.execute(
         "INSERT INTO sessions
-             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
               acting_generation, acting_family, used_at, source, agent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         &[
             &session.id,
             &session.secret.digest.0,
@@ -241,7 +241,6 @@ pub fn insert_session(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> R
             &session.read_only,
             &session.issued_at,
             &session.expires_at,
-            &session.authenticator,
             &acting.map(|acting| acting.user),
             &acting.map(|acting| acting.generation),
             &acting.map(|acting| acting.family),
@@ -280,7 +279,7 @@ pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
 /// A session by id, if it is what Latchkey last wrote.
 pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Session>> {
     let found = read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
                 acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE id = $1",
@@ -293,7 +292,7 @@ pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<
 /// Sessions that have not expired and are what Latchkey last wrote.
 pub fn list_sessions(read: &Read, peppers: &Peppers, now: Timestamp) -> Result<Vec<Session>> {
     let found = read.query(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
                 acting_generation, acting_family, used_at, source, agent, seal
          FROM sessions
          WHERE expires_at > $1",
@@ -363,7 +362,6 @@ fn session_from_row(row: &Row<'_>) -> Result<Session> {
         read_only: row.get("read_only")?,
         issued_at: row.get("issued_at")?,
         expires_at: row.get("expires_at")?,
-        authenticator: row.get("authenticator")?,
         acting: match row.get("acting_uid")? {
             None => None,
             Some(user) => Some(Acting {

@@ -13,8 +13,8 @@ pub const SESSION: &str = "session";
 pub const REFRESH_TOKEN: &str = "refresh token";
 
 /// The number of sealed columns of a session and of a refresh token. The seal is the column after them.
-pub const SESSION_COLUMNS: usize = 15;
-pub const REFRESH_TOKEN_COLUMNS: usize = 13;
+pub const SESSION_COLUMNS: usize = 14;
+pub const REFRESH_TOKEN_COLUMNS: usize = 12;
 
 /// Computes the seal over the first `columns` columns of a row.
 fn of_row(peppers: &Peppers, what: &str, columns: usize, row: &Row<'_>) -> Result<[u8; 32]> {
@@ -31,13 +31,14 @@ pub fn fits(peppers: &Peppers, what: &str, columns: usize, row: &Row<'_>) -> Res
     Ok(seal.is_some_and(|seal| peppers.have_sealed(what, &text, &seal)))
 }
 
-const SESSIONS: &str = "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, authenticator, acting_uid,
+const SESSIONS: &str =
+    "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
             acting_generation, acting_family, used_at, source, agent, seal
      FROM sessions
      WHERE id BETWEEN $1 AND $2";
 
 const REFRESH_TOKENS: &str = "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, family, family_began_at,
-            session_id, authenticator, used_at, seal
+            session_id, used_at, seal
      FROM refresh_tokens
      WHERE id BETWEEN $1 AND $2";
 

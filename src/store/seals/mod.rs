@@ -410,8 +410,7 @@ fn rows(kind: Kind) -> &'static [&'static str] {
              FROM users
              WHERE uid = $1",
             "SELECT workspace_uid, role FROM role_bindings WHERE user_uid = $1 ORDER BY workspace_uid",
-            "SELECT number, kind, description, scopes, read_only, enabled, created_at, deleted_at, public_key, sealed,
-                    sealing_key, used_step
+            "SELECT number, description, scopes, enabled, created_at, deleted_at, sealed, sealing_key, used_step
              FROM authenticators
              WHERE user_uid = $1
              ORDER BY number",

@@ -63,7 +63,9 @@ fn statements(text: &str) -> Vec<String> {
 fn each_file(folder: &Path, look: &mut impl FnMut(&Path)) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("sqlite") {
+        // Migrations run on older schemas.
+        let left_out = path.ends_with("sqlite") || path.ends_with("migrations");
+        if path.is_dir() && !left_out {
             each_file(&path, look);
         } else if path.extension().is_some_and(|end| end == "rs") {
             look(&path);

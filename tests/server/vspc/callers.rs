@@ -17,11 +17,6 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ),
     (
         "POST",
-        "/users/{me}/logins/asymmetricalgorithm?description=x&scopes=rest",
-        "",
-    ),
-    (
-        "POST",
         "/users/{me}/logins/totp?secretUrl=x&code=123456&description=x&scopes=rest",
         "",
     ),

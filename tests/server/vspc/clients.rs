@@ -34,7 +34,7 @@ fn clients_of_others_sign_in_refresh_and_manage_keys() {
     println!("{said}");
     let complaint = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{complaint}\n{}", server.log());
-    assert_eq!(said.lines().count(), 10, "{said}");
+    assert_eq!(said.lines().count(), 11, "{said}");
 }
 
 /// The interpreter that has the packages; installed first where all must run.

@@ -3,7 +3,6 @@
 mod acting;
 mod callers;
 mod clients;
-mod public_keys;
 pub mod second_factor;
 mod tokens;
 

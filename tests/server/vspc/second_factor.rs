@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Console, sign_in, text, token};
 use crate::clock::restart_with_mark;
+use crate::command_line::Line;
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server, User, code};
 
@@ -70,7 +71,6 @@ fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
     server.bearer(&step).get("/api/v3/about").expect(401);
     for form in [
         format!("grant_type=refresh_token&refresh_token={step}"),
-        format!("grant_type=authorization_code&code={step}"),
         format!(
             "grant_type=mfa&mfa_token={step}&mfa_code={}",
             code(&secret, -3)
@@ -415,4 +415,58 @@ fn codes_of_the_right_time_are_good_while_the_recorded_time_is_wrong_and_afterwa
         code(&secret, 1)
     );
     assert_eq!(token(server, &form).0, 400);
+}
+
+// 1D-3, 1D-33
+#[test]
+fn the_older_sign_in_asks_for_a_code_as_well() {
+    let console = Console::start();
+    let server = &console.server;
+    let (_, secret) = register(&console.owner(), &console.me);
+    let ask = |more: &str| {
+        let form = format!(
+            "username={}&password={}{more}",
+            server.owner_user_name, server.owner_password
+        );
+        server.anonymous().send(
+            "POST",
+            "/api/v3/authentication/usernamepassword",
+            "application/x-www-form-urlencoded",
+            form.as_bytes(),
+        )
+    };
+    let step = ask("&readOnly=true").expect(200).json();
+    let members = step["data"][0].as_object().unwrap();
+    assert_eq!(members.len(), 1, "{step}");
+    let step = text(&step["data"][0], "mfaToken");
+    server.bearer(&step).get("/api/v3/about").expect(401);
+    let form = format!(
+        "grant_type=mfa&mfa_token={step}&mfa_code={}",
+        code(&secret, 1)
+    );
+    let (status, pair) = token(server, &form);
+    assert_eq!(status, 200, "{pair}");
+    let path = format!("/api/v3/users/{}/tokens", console.me);
+    let reader = server.bearer(&text(&pair, "access_token"));
+    reader.delete(&path).expect(403);
+    // A code that was used, beside the password.
+    let used = format!("&mfa_code={}", code(&secret, 1));
+    ask(&used).expect(401);
+}
+
+// attacks 195
+#[test]
+fn a_restore_does_not_bring_back_a_password_without_its_second_factor() {
+    let mut console = Console::start();
+    let (_, key) = console.key("description=x&scopes=rest");
+    let made = console.server.local().post("/v1/backups", json!({}));
+    let backup = text(&made.expect(201).json(), "file");
+    register(&console.owner(), &console.me);
+    console.server.stop();
+    Line::of(&console.server).ok(&["restore", &backup, "--yes", "--json"]);
+    console.server.restart();
+    let server = &console.server;
+    let (status, refused) = token(server, &password_of(server));
+    assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
+    server.bearer(&key).get("/api/v3/about").expect(200);
 }

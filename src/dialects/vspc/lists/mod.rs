@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::http::fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
+use crate::http::route::Call;
 use compare::Collation;
 use filter::Filter;
 use serde::{Serialize, Serializer};
@@ -52,15 +53,13 @@ impl Serialize for Item {
 pub struct Picked(Option<Vec<String>>);
 
 impl Picked {
-    /// Reads the query of a single resource, which may select and nothing else.
-    pub fn take(mut query: Query, known: &[&str]) -> Result<Picked> {
-        let picked = Picked::of_query(&mut query, known)?;
-        query.finish()?;
-        Ok(picked)
+    /// Reads the query of a single resource with the `known` properties, which may select; clients add what they like.
+    pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Picked> {
+        Picked::of_query(&mut call.query_of(&["select"])?, known)
     }
 
     /// `["id"]` or `[{"propertyPath":"id"}]`; Veeam's documents do not say which.
-    fn of_query(query: &mut Query, known: &[&str]) -> Result<Picked> {
+    pub fn of_query(query: &mut Query, known: &[&str]) -> Result<Picked> {
         let Some(entries) = array(query, "select")? else {
             return Ok(Picked(None));
         };
@@ -131,22 +130,21 @@ struct PagingBody {
 
 impl Wanted {
     /// Reads the query of a list whose items have the `known` properties.
-    pub fn take(mut query: Query, known: &[&str]) -> Result<Wanted> {
+    pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Wanted> {
+        let mut query = call.query_of(&["filter", "limit", "offset", "select", "sort"])?;
         let filter = match array(&mut query, "filter")? {
             None => Filter::everything(),
             Some(entries) => Filter::read(&entries, known)?,
         };
         let sort = array(&mut query, "sort")?.unwrap_or_default();
         let sort = sort.iter().map(|entry| Order::read(entry, known));
-        let wanted = Wanted {
+        Ok(Wanted {
             filter,
             sort: sort.collect::<Result<_>>()?,
             picked: Picked::of_query(&mut query, known)?,
             limit: number(&mut query, "limit", 1, LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT),
             offset: number(&mut query, "offset", 0, usize::MAX)?.unwrap_or(0),
-        };
-        query.finish()?;
-        Ok(wanted)
+        })
     }
 
     pub fn page(self) -> Page {

@@ -2,10 +2,14 @@
 
 use super::super::lists::Picked;
 use super::super::preset;
+use super::super::token::{flag, narrowed};
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::http::query::{self, Query};
 use crate::http::route::Call;
+
+/// Parameters beside `scopes` that every identity has.
+const PARAMETERS: [&str; 3] = ["description", "isReadAccessOnly", "select"];
 
 pub struct Asked {
     pub description: String,
@@ -28,7 +32,7 @@ impl Asked {
         Ok(Asked::read(call, known, [])?.0)
     }
 
-    /// With further parameters; an empty one counts as absent.
+    /// With further parameters; an empty one counts as absent. Names count in any case, and unknown ones are passed over.
     pub fn read<const N: usize>(
         call: &Call<'_>,
         known: &[&str],
@@ -36,9 +40,11 @@ impl Asked {
     ) -> Result<(Asked, [Option<String>; N])> {
         let (scopes, others): (Vec<_>, Vec<_>) = query::pairs(call.request.query())?
             .into_iter()
-            .partition(|(name, _)| matches!(name.as_str(), "scopes" | "scopes[]"));
+            .partition(|(name, _)| is_scopes(name));
         let scopes = scopes_of(scopes.iter().map(|(_, value)| value.as_str()))?;
-        let mut query = Query::of(others)?;
+        let named: Vec<&str> = PARAMETERS.iter().copied().chain(further).collect();
+        narrowed(others.iter().map(|(name, _)| name.as_str()), &named)?;
+        let mut query = Query::of_names(others, &named)?;
         let description = query.take("description").unwrap_or_default();
         if description.trim().is_empty() {
             return Err(Error::invalid(
@@ -47,16 +53,27 @@ impl Asked {
             ));
         }
         text::check_description("description", &description)?;
-        let read_only = flag(&mut query, "isReadAccessOnly")?;
+        let read_only = flag("isReadAccessOnly", query.take("isReadAccessOnly"))?;
         let found = further.map(|name| query.take(name).filter(|value| !value.is_empty()));
         let asked = Asked {
             description,
             scopes,
             read_only,
-            picked: Picked::take(query, known)?,
+            picked: Picked::of_query(&mut query, known)?,
         };
         Ok((asked, found))
     }
+}
+
+/// `scopes`, `scopes[]`, and `scopes[0]`, which PHP writes and ASP.NET reads; in any case.
+fn is_scopes(name: &str) -> bool {
+    let start = name.get(..6).unwrap_or_default();
+    let rest = name.get(6..).unwrap_or_default();
+    let index = rest
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let numbered = index.is_some_and(|index| index.bytes().all(|b| b.is_ascii_digit()));
+    start.eq_ignore_ascii_case("scopes") && (rest.is_empty() || numbered)
 }
 
 /// Every form that clients send: a JSON array, the same without quotes (a shell has eaten them), the parameter
@@ -91,15 +108,6 @@ fn names(value: &str) -> Vec<String> {
     list.map(|name| name.trim().to_owned()).collect()
 }
 
-fn flag(query: &mut Query, name: &str) -> Result<bool> {
-    match query.take(name) {
-        None => Ok(false),
-        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        Some(_) => Err(Error::invalid(name, "must be true or false")),
-    }
-}
-
 fn refused() -> Error {
     let known = preset::SCOPES.map(|(name, _)| name).join(", ");
     Error::invalid("scopes", format!("must be one or more of {known}"))
@@ -108,6 +116,23 @@ fn refused() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scopes_have_the_names_that_clients_give_them() {
+        for name in ["scopes", "Scopes", "scopes[]", "scopes[0]", "SCOPES[12]"] {
+            assert!(is_scopes(name), "{name}");
+        }
+        for name in [
+            "scope",
+            "scopes[",
+            "scopes[a]",
+            "scopes0",
+            "scopés",
+            "xscopes",
+        ] {
+            assert!(!is_scopes(name), "{name}");
+        }
+    }
 
     #[test]
     fn scopes_are_read_in_every_form_that_clients_send() {

@@ -1,4 +1,4 @@
-//! Identities by public key, and those of one-time codes (1D-16, 1D-33): a user makes them for himself, signed in.
+//! Identities of one-time codes (1D-16, 1D-33): a user makes them for himself, signed in.
 
 use super::super::lists::Picked;
 use super::super::version::Client;
@@ -12,7 +12,6 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::access::Caller;
 use crate::ops::people::authenticators::{self, NewAuthenticator};
-use crate::ops::people::public_keys;
 use serde::Serialize;
 
 /// What an authenticator app is given.
@@ -26,7 +25,7 @@ struct CodeSecretBody {
 /// `GET /authentication/keys/totp-secret`: a secret for the caller's app. Nothing is kept of it here.
 pub fn draw(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call.query()?, &["secret", "secretUrl"])?;
+    Picked::take(call, &["secret", "secretUrl"])?;
     let drawn = authenticators::draw(call.app, &caller)?;
     let body = CodeSecretBody {
         secret: drawn.secret,
@@ -56,16 +55,6 @@ pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
     made(call, &caller, &one, &picked)
 }
 
-/// `POST /users/{userUid}/logins/asymmetricalgorithm`: the body is the public key, the rest is in the query.
-pub fn create_key(call: &Call<'_>) -> Result<Reply> {
-    let caller = himself(call)?;
-    let (asked, []) = Asked::read(call, PROPERTIES, [])?;
-    let (new, picked) = new(asked);
-    let key = call.request.body.as_ref();
-    let one = public_keys::add(call.app, &caller, key, new, retry(call)?)?;
-    made(call, &caller, &one, &picked)
-}
-
 /// The caller, who must be the user that the path names (1D-45).
 pub fn himself(call: &Call<'_>) -> Result<Caller> {
     let caller = caller(call)?;
@@ -82,7 +71,6 @@ fn new(asked: Asked) -> (NewAuthenticator, Picked) {
     let new = NewAuthenticator {
         description: asked.description,
         scopes: asked.scopes,
-        read_only: asked.read_only,
     };
     (new, asked.picked)
 }

@@ -5,7 +5,7 @@ use super::super::preset;
 use super::super::version::Client;
 use crate::domain::key::{KeyId, State};
 use crate::domain::people::User;
-use crate::domain::people::authenticator::{Authenticator, Material};
+use crate::domain::people::authenticator::Authenticator;
 use crate::index::directory::Directory;
 use crate::ops::keys::View;
 use serde_json::Value;
@@ -72,27 +72,23 @@ pub fn of_password(directory: &Directory, user: &User, client: &Client) -> Item 
     Item(members)
 }
 
-/// A public key, or one-time codes (1D-48). What it works with is not shown.
+/// One-time codes (1D-48). What it works with is not shown.
 pub fn of_authenticator(
     directory: &Directory,
     one: &Authenticator,
     user: &User,
     client: &Client,
 ) -> Item {
-    let provider = match one.material {
-        Material::OneTimeCode { .. } => "TOTP",
-        Material::PublicKey(_) => "RSA",
-    };
     let status = match directory.place(user.home) {
         _ if !user.is_active() => "disabledDueToUser",
         Some(place) if !place.active => "disabledDueToCompany",
         _ if one.enabled => "enabled",
         _ => "disabled",
     };
-    let mut members = begin(directory, user, one.number, provider, &one.description);
+    let mut members = begin(directory, user, one.number, "TOTP", &one.description);
     let identifier = IDENTIFIERS_FROM | one.number.unsigned_abs();
     members.extend([
-        ("isReadAccessOnly", one.read_only.into()),
+        ("isReadAccessOnly", false.into()),
         ("scopes", one.scopes.clone().into()),
         ("status", status.into()),
         ("identifierInProvider", client.number(identifier)),

@@ -1,5 +1,5 @@
-//! User identities: the API keys of users, their passwords as far as there are any, their public keys and one-time
-//! codes (1D-9 to 1D-25).
+//! User identities: the API keys of users, their passwords as far as there are any, and their one-time codes (1D-9 to
+//! 1D-25).
 
 mod asked;
 pub mod authenticators;
@@ -8,10 +8,10 @@ mod identity;
 use super::lists::{Page, Picked, Wanted};
 use super::patch::{self, Verdict};
 use super::version::Client;
-use super::{caller, data, preset, retry, user};
+use super::{caller, data, organizations, preset, retry, user};
 use crate::domain::key::{Key, KeyId};
 use crate::domain::people::User;
-use crate::domain::people::authenticator::{Authenticator, Material};
+use crate::domain::people::authenticator::Authenticator;
 use crate::domain::sorted;
 use crate::domain::text::name_of_description;
 use crate::domain::uid::Uid;
@@ -73,7 +73,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let users = people::list(call.app, &caller)?;
-    let others = others(call, &users, |_| true)?;
+    let others = others(call, &users)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
     page(call, &caller, others, keys, &|_| true)
 }
@@ -83,36 +83,16 @@ pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let user = user(call, &caller)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, Some(user.uid))?;
-    let others = others(call, std::slice::from_ref(&user), |_| true)?;
+    let others = others(call, std::slice::from_ref(&user))?;
     page(call, &caller, others, keys, &|owner| owner.uid == user.uid)
 }
 
-/// `GET /organizations/{organizationUid}/keys`: API keys and public keys of the users at home there.
+/// `GET /organizations/{organizationUid}/keys`: API keys of the users at home there.
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let missing = Error::NotFound("workspace");
-    let Some(organization) = Uid::parse(call.param("organizationUid")) else {
-        return Err(missing);
-    };
-    {
-        let directory = call.app.index.directory();
-        if directory.place(organization).is_none() || !caller.knows(&directory, organization) {
-            return Err(missing);
-        }
-    }
+    let organization = organizations::named(call, &caller)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
-    let mut users = people::list(call.app, &caller).or_else(|err| match err {
-        // Whoever may not see users sees the keys that he may see.
-        Error::Forbidden(_) => Ok(Vec::new()),
-        err => Err(err),
-    })?;
-    users.retain(|user| user.home == organization);
-    let is_key = |place: &Place| match place {
-        Place::Authenticator(one, _) => matches!(one.material, Material::PublicKey(_)),
-        Place::Key(_) | Place::Password(_) => false,
-    };
-    let others = others(call, &users, is_key)?;
-    page(call, &caller, others, keys, &|owner| {
+    page(call, &caller, Vec::new(), keys, &|owner| {
         owner.home == organization
     })
 }
@@ -121,7 +101,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
 pub fn find(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let client = Client::of(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let (user, login) = named(call, &caller)?;
     let directory = call.app.index.directory();
     Ok(data(picked.of(login.item(&directory, &user, &client))))
@@ -131,7 +111,7 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let client = Client::of(call)?;
-    let picked = Picked::take(call.query()?, PROPERTIES)?;
+    let picked = Picked::take(call, PROPERTIES)?;
     let operations = patch::read(call)?;
     let (user, login) = named(call, &caller)?;
     let before = {
@@ -192,7 +172,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 /// `DELETE /users/{userUid}/logins/{userLoginId}`: for good (1D-15, 1D-21).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    Picked::take(call.query()?, PROPERTIES)?;
+    Picked::take(call, PROPERTIES)?;
     let retry = retry(call)?;
     let user = user(call, &caller)?;
     let number = number(call.param("userLoginId"))?;
@@ -252,11 +232,7 @@ pub fn number(text: &str) -> Result<i64> {
 }
 
 /// Identities of some users that are no API keys.
-fn others(
-    call: &Call<'_>,
-    users: &[Arc<User>],
-    wanted: impl Fn(&Place) -> bool,
-) -> Result<Vec<(i64, Place)>> {
+fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
     let passwords = people::with_password(call.app, users)?;
     let mut places: Vec<(i64, Place)> = passwords
         .into_iter()
@@ -268,7 +244,6 @@ fn others(
             places.push((number, Place::Authenticator(Box::new(one), user.clone())));
         }
     }
-    places.retain(|(_, place)| wanted(place));
     Ok(places)
 }
 
@@ -281,7 +256,7 @@ fn page(
     of: &dyn Fn(&User) -> bool,
 ) -> Result<Reply> {
     let client = Client::of(call)?;
-    let mut page: Page = Wanted::take(call.query()?, PROPERTIES)?.page();
+    let mut page: Page = Wanted::take(call, PROPERTIES)?.page();
     let keys = keys
         .into_iter()
         .map(|(number, id)| (number, Place::Key(id)));

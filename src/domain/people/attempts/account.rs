@@ -10,7 +10,7 @@ pub enum Account {
     User(Uid),
 }
 
-/// Attempts without a name: a public key that is not registered, or a first step that has expired.
+/// Attempts without a name: the second step of a sign-in whose first step has expired.
 pub const NOBODY: Account = Account::Unknown(0);
 
 impl Account {

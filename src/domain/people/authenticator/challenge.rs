@@ -13,26 +13,14 @@ use std::sync::Mutex;
 
 /// How long there is for a one-time code.
 pub const CODE_S: u64 = 5 * 60;
-/// How long there is to decrypt what was encrypted to a public key.
-pub const PUBLIC_KEY_S: u64 = 30;
 
 /// Bytes before the seal.
-const BYTES: usize = 58;
+const BYTES: usize = 57;
 const SEAL_BYTES: usize = 32;
 
-/// What is still to come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Awaited {
-    /// The password was right, and a one-time code is needed.
-    Code = 1,
-    /// A public key was named; whoever can read this has the private one.
-    Decryption = 2,
-}
-
-/// The state of a sign-in between two requests.
+/// The state of a sign-in between two requests: the password was right, and a one-time code is needed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Challenge {
-    pub awaited: Awaited,
     pub user: Uid,
     /// The user's at the first step: a change of password ends this.
     pub generation: i64,
@@ -59,12 +47,12 @@ impl Challenges {
         })
     }
 
-    /// 120 letters, digits, `-` and `_`; no two are alike.
+    /// 119 letters, digits, `-` and `_`; no two are alike.
     pub fn seal(&self, challenge: &Challenge) -> Result<String> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(Error::internal)?;
         let mut bytes = Vec::with_capacity(BYTES + SEAL_BYTES);
-        bytes.extend([challenge.awaited as u8, challenge.read_only.into()]);
+        bytes.push(challenge.read_only.into());
         bytes.extend(challenge.user.0.to_be_bytes());
         bytes.extend(challenge.generation.to_be_bytes());
         bytes.extend(challenge.number.to_be_bytes());
@@ -75,13 +63,12 @@ impl Challenges {
         Ok(Base64UrlUnpadded::encode_string(&bytes))
     }
 
-    /// Reads what this process has sealed for this, and is neither over nor used.
-    pub fn open(&self, text: &str, awaited: Awaited, now: Timestamp) -> Option<Challenge> {
+    /// Reads what this process has sealed, and is neither over nor used.
+    pub fn open(&self, text: &str, now: Timestamp) -> Option<Challenge> {
         let (bytes, seal) = self.proven(text)?;
         let mut rest = bytes.as_slice();
-        let [kind, read_only] = *take::<2>(&mut rest)?;
+        let [read_only] = *take::<1>(&mut rest)?;
         let challenge = Challenge {
-            awaited,
             user: Uid(u128::from_be_bytes(*take(&mut rest)?)),
             generation: i64::from_be_bytes(*take(&mut rest)?),
             number: i64::from_be_bytes(*take(&mut rest)?),
@@ -91,7 +78,7 @@ impl Challenges {
         let spent = lock(&self.spent).contains_key(&seal);
         // One that ends later than any that begins now was begun while the clock was wrong.
         let in_time = now < challenge.ends_at && challenge.ends_at <= now.plus_s(CODE_S);
-        (kind == awaited as u8 && in_time && !spent).then_some(challenge)
+        (in_time && !spent).then_some(challenge)
     }
 
     /// Uses one up; `false` if somebody else has.
@@ -127,7 +114,6 @@ mod tests {
 
     fn challenge() -> Challenge {
         Challenge {
-            awaited: Awaited::Code,
             user: Uid(7),
             generation: 3,
             number: 12,
@@ -137,18 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_read_once_and_in_time_by_the_same_process_for_the_same_step() {
+    fn what_was_sealed_is_read_once_and_in_time_by_the_same_process() {
         let challenges = Challenges::new().unwrap();
         let text = challenges.seal(&challenge()).unwrap();
-        assert_eq!(text.len(), 120);
+        assert_eq!(text.len(), 119);
         assert_ne!(text, challenges.seal(&challenge()).unwrap());
-        let open = |at| challenges.open(&text, Awaited::Code, Timestamp(at));
+        let open = |at| challenges.open(&text, Timestamp(at));
         assert_eq!(open(999), Some(challenge()));
         assert_eq!(open(1_000), None);
-        let other = challenges.open(&text, Awaited::Decryption, Timestamp(0));
-        assert_eq!(other, None);
         let elsewhere = Challenges::new().unwrap();
-        assert_eq!(elsewhere.open(&text, Awaited::Code, Timestamp(0)), None);
+        assert_eq!(elsewhere.open(&text, Timestamp(0)), None);
 
         assert!(challenges.spend(&text, &challenge(), Timestamp(500)));
         assert!(!challenges.spend(&text, &challenge(), Timestamp(500)));
@@ -167,9 +151,9 @@ mod tests {
             };
             let mut changed = text.clone();
             changed.replace_range(position..=position, other);
-            let found = challenges.open(&changed, Awaited::Code, Timestamp(0));
+            let found = challenges.open(&changed, Timestamp(0));
             assert_eq!(found, None, "{position}");
-            let cut = challenges.open(&text[..position], Awaited::Code, Timestamp(0));
+            let cut = challenges.open(&text[..position], Timestamp(0));
             assert_eq!(cut, None, "{position}");
         }
     }

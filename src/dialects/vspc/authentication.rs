@@ -1,0 +1,95 @@
+//! `POST /authentication/usernamepassword` and `/authentication/refresh`: the sign-in that this system had before OAuth,
+//! and still documents (1D-3, 1D-34). The same sign-in as at `/token`, counted and bounded alike; other words: members in
+//! camel case, and refusals as everywhere but there.
+
+use super::token::{flag, narrowed, no_credentials_in_query, take};
+use super::{data, header};
+use crate::error::{Error, Result};
+use crate::http::form;
+use crate::http::query::Query;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::people::tokens::{self, Granted, Pair};
+use serde::Serialize;
+
+/// What the forms have, of which `mfa_code` and `readOnly` are ours, as at `/token`.
+const FIELDS: &[&str] = &[
+    "username",
+    "password",
+    "mfa_code",
+    "refreshToken",
+    "refresh_token",
+    "readOnly",
+];
+
+/// What a sign-in brings; what it does not bring is left out, never null.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokensBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    /// The password was right, and the grant `mfa` of `/token` takes this and a one-time code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mfa_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_time: Option<String>,
+}
+
+/// `POST /authentication/usernamepassword`: the tokens are the one entry of a list, as the published schema has it.
+pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
+    let mut form = read(call)?;
+    let (name, password) = (
+        needed(&mut form, "username")?,
+        needed(&mut form, "password")?,
+    );
+    let code = take(&mut form, "mfa_code");
+    let read_only = flag("readOnly", take(&mut form, "readOnly"))?;
+    let origin = call.trust.origin(call.request);
+    let app = call.app;
+    let granted = tokens::sign_in(app, &name, &password, code.as_deref(), read_only, origin)?;
+    Ok(match &granted {
+        Granted::Pair(pair) => data([tokens_of(pair)]),
+        Granted::CodeNeeded(step) => data([TokensBody {
+            mfa_token: Some(step),
+            ..TokensBody::default()
+        }]),
+    })
+}
+
+/// `POST /authentication/refresh`: a new pair for a refresh token, which works once.
+pub fn refresh(call: &Call<'_>) -> Result<Reply> {
+    let mut form = read(call)?;
+    // The schema's name, and that of OAuth.
+    let token = match take(&mut form, "refresh_token") {
+        None => needed(&mut form, "refreshToken")?,
+        Some(token) if take(&mut form, "refreshToken").is_none() => token,
+        Some(_) => return Err(Error::invalid("refreshToken", "is there twice")),
+    };
+    let read_only = flag("readOnly", take(&mut form, "readOnly"))?;
+    let origin = call.trust.origin(call.request);
+    let pair = tokens::refresh(call.app, &token, read_only, origin)?;
+    Ok(data(tokens_of(&pair)))
+}
+
+fn tokens_of(pair: &Pair) -> TokensBody<'_> {
+    TokensBody {
+        access_token: Some(pair.access.expose()),
+        refresh_token: Some(pair.refresh.expose()),
+        mfa_token: None,
+        expiration_time: Some(pair.expires_at.to_seven_digits()),
+    }
+}
+
+fn read(call: &Call<'_>) -> Result<Query> {
+    no_credentials_in_query(call, FIELDS)?;
+    header(call, "authorization")?;
+    let form = form::read(call.request)?;
+    narrowed(form.names(), FIELDS)?;
+    form.with_names(FIELDS)
+}
+
+fn needed(form: &mut Query, name: &str) -> Result<String> {
+    take(form, name).ok_or_else(|| Error::invalid(name, "is needed"))
+}
