@@ -22,6 +22,7 @@ use crate::domain::locks::lock;
 
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::people::permission::Permission;
+use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -270,14 +271,19 @@ fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key>
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysWrite)?;
     let key = visible(read, directory, caller, id)?;
-    check_manageable(directory, caller, &key)?;
+    let policy = admission::policy_of(read, &key)?;
+    check_manageable(directory, caller, &policy, &key)?;
     Ok(key)
 }
 
 /// Whether a key that the caller sees is live, and for the caller to change.
-fn check_manageable(directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
-    let policy = admission::policy_of(read, &key)?;
-    admission::require_write(directory, caller, &policy, key.workspace, key.owner)?;
+fn check_manageable(
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+) -> Result<()> {
+    admission::require_write(directory, caller, policy, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
         return Err(Error::Conflict(
             "the key is deleted, and deletion is for good; issue a new key".to_owned(),

@@ -53,7 +53,7 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
         Err(err) => return Err(err),
     };
     let reveal = reveal::check_reveal(directory, caller, &policy, key, &facts).is_ok();
-    if check_manageable(directory, caller, key).is_err() {
+    if check_manageable(directory, caller, &policy, key).is_err() {
         return Ok(Offered {
             reveal,
             closed,
