@@ -65,7 +65,8 @@ impl Fields {
         Fields { members, path }
     }
 
-    fn name(&self, member: &str) -> String {
+    /// What a member is called in errors.
+    pub fn name(&self, member: &str) -> String {
         format!("{}{member}", self.path)
     }
 
