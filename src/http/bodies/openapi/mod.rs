@@ -79,7 +79,12 @@ impl Import {
     pub fn reasons(&self) -> Vec<(&str, usize)> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for it in &self.left_out {
-            *counts.entry(&it.why).or_default() += 1;
+            // What it refers to differs from one to the next; the reason is the same.
+            let why = match it.why.split_once(references::OUTSIDE) {
+                Some(_) => references::OUTSIDE,
+                None => &it.why,
+            };
+            *counts.entry(why).or_default() += 1;
         }
         let mut reasons: Vec<(&str, usize)> = Vec::from_iter(counts);
         crate::domain::sorted::by_key(&mut reasons, |(_, count)| std::cmp::Reverse(*count));

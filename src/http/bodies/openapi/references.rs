@@ -6,6 +6,9 @@ use std::borrow::Cow;
 /// References that lead to references, one after the other.
 pub const STEPS_MAX: usize = 16;
 
+/// Why a reference to another document is not followed.
+pub const OUTSIDE: &str = "it refers to something outside the document";
+
 /// What the references of one document lead to.
 pub struct References<'a> {
     document: &'a Value,
@@ -60,9 +63,7 @@ impl<'a> References<'a> {
         };
         let (address, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         if !address.is_empty() && !self.is_own(address) {
-            return Err(format!(
-                "it refers to something outside the document ({reference})"
-            ));
+            return Err(format!("{OUTSIDE}: {reference}"));
         }
         let found = unescaped(fragment).and_then(|pointer| self.document.pointer(&pointer));
         found.ok_or_else(|| format!("it refers to {reference}, which is not in the document"))
