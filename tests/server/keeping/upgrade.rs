@@ -83,8 +83,7 @@ fn an_operation_without_scopes_stays_open_to_every_key() {
         let catalogs = line.json(&["catalog", "list"]);
         let operations = catalogs
             .as_array()
-            .unwrap_or(catalogs["items"].as_array().unwrap());
-        let operations = operations
+            .unwrap()
             .iter()
             .flat_map(|it| it["operations"].as_array().unwrap());
         let (mut open, mut scoped) = (0, 0);
