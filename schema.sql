@@ -136,12 +136,15 @@ CREATE TABLE catalog_operations (
     position INTEGER NOT NULL,
     id       TEXT    NOT NULL,
     method   TEXT    NOT NULL,
-    path     TEXT    NOT NULL,                      -- a template: /invoices/{id} or /files/{path...}
+    path     TEXT    NOT NULL,                      -- a template: /invoices/{id}, /invoices/{id}.json or /files/{path...}
     host     TEXT,                                  -- NULL: any
     writes   INTEGER NOT NULL CHECK (writes IN (0, 1)),
-    any_of   TEXT    NOT NULL,                      -- names of scopes, separated by blanks
+    any_key  INTEGER NOT NULL CHECK (any_key IN (0, 1)),                -- 1: every key may; 0 without scopes: nobody may
+    all_of   TEXT    NOT NULL,                      -- names of scopes that are needed together, separated by blanks
+    any_of   TEXT    NOT NULL,                      -- names of scopes of which one is needed, separated by blanks
     PRIMARY KEY (catalog, position),
-    UNIQUE (catalog, id)
+    UNIQUE (catalog, id),
+    CHECK (any_key = 0 OR (all_of = '' AND any_of = ''))
 ) STRICT, WITHOUT ROWID;
 
 -- A key is a name with scopes. Its secrets come and go; its id never changes and is never used again.

@@ -95,7 +95,8 @@ impl Fields {
         }
     }
 
-    fn name(&self, member: &str) -> String {
+    /// What a member is called in errors.
+    pub fn name(&self, member: &str) -> String {
         format!("{}{member}", self.path)
     }
 

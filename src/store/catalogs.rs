@@ -1,7 +1,7 @@
 //! Rows of catalogs, their scopes and operations.
 
 use super::{Read, Row, Write};
-use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::error::Result;
 
 /// Puts a catalog in the place of what had its name.
@@ -31,8 +31,8 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     }
     for (position, operation) in definition.operations.iter().enumerate() {
         tx.execute(
-            "INSERT INTO catalog_operations (catalog, position, id, method, path, host, writes, any_of)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO catalog_operations (catalog, position, id, method, path, host, writes, any_key, all_of, any_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             &[
                 name,
                 &(position as u64),
@@ -41,7 +41,9 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
                 &operation.path,
                 &operation.host,
                 &operation.writes,
-                &operation.any_of.join(" "),
+                &(operation.requirement == Requirement::AnyKey),
+                &operation.requirement.all_of().join(" "),
+                &operation.requirement.any_of().join(" "),
             ],
         )?;
     }
@@ -83,7 +85,7 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Definition>> {
         },
     )?;
     let operations = read.query(
-        "SELECT id, method, path, host, writes, any_of
+        "SELECT id, method, path, host, writes, any_key, all_of, any_of
          FROM catalog_operations
          WHERE catalog = $1
          ORDER BY position",
@@ -105,7 +107,18 @@ fn operation_from_row(row: &Row<'_>) -> Result<Operation> {
         path: row.get("path")?,
         host: row.get("host")?,
         writes: row.get("writes")?,
-        any_of: words(row, "any_of")?,
+        requirement: requirement_from_row(row)?,
+    })
+}
+
+/// A row that somebody has changed to say more than one thing opens nothing.
+fn requirement_from_row(row: &Row<'_>) -> Result<Requirement> {
+    let any_key: bool = row.get("any_key")?;
+    let (all_of, any_of) = (words(row, "all_of")?, words(row, "any_of")?);
+    Ok(match (any_key, all_of.is_empty() && any_of.is_empty()) {
+        (true, true) => Requirement::AnyKey,
+        (true, false) | (false, true) => Requirement::Nobody,
+        (false, false) => Requirement::Scopes { all_of, any_of },
     })
 }
 

@@ -4,8 +4,9 @@ use super::put;
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Common};
 use crate::cli::typed;
-use crate::domain::catalog::{Definition, Operation, Scope};
-use crate::http::bodies::openapi::{self, Around};
+use crate::domain::catalog::{Definition, Operation, Scope, path};
+use crate::http::bodies::catalog as bodies;
+use crate::http::bodies::openapi::{self, Import, Options, Silence};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -23,6 +24,13 @@ pub struct ImportArgs {
     /// The host that the operations belong to [default: any]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    /// A security scheme of the document that keys stand for; may be given several times [default: all that are keys in a
+    /// header]
+    #[arg(long, value_name = "NAME")]
+    scheme: Vec<String>,
+    /// What operations without any security requirement mean
+    #[arg(long, value_name = "WHO", value_enum, default_value_t)]
+    default: Unsaid,
     /// The application tells capitals from small letters in paths, and /users/admin.json from /users/admin
     #[arg(long)]
     case_sensitive: bool,
@@ -33,31 +41,36 @@ pub struct ImportArgs {
     common: Common,
 }
 
+/// Who may send requests that the document says nothing about.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
+enum Unsaid {
+    /// Every key of the catalog
+    AnyKey,
+    /// No key
+    #[default]
+    Closed,
+}
+
 pub fn import(args: &ImportArgs) -> Result<End> {
     let shown = args.file.display();
     let text = String::from_utf8(typed::whole(&args.file)?)
         .map_err(|_| Failure::refused(format!("{shown} is not UTF-8")))?;
-    let around = Around {
+    let options = Options {
         base_path: args.base_path.trim_end_matches('/'),
         host: args.host.as_deref(),
+        schemes: &args.scheme,
+        silence: match args.default {
+            Unsaid::AnyKey => Silence::AnyKey,
+            Unsaid::Closed => Silence::Closed,
+        },
     };
-    let read = openapi::import(&text, &args.name, &around)
+    check_place(&options)?;
+    let import = openapi::import(&text, &args.name, &options)
         .map_err(|why| Failure::refused(format!("{shown}: {why}")))?;
-    for note in &read.notes {
-        eprintln!("note: {note} (--base-path)");
-    }
-    for it in &read.left_out {
-        eprintln!("not mapped: {}: {}", it.operation, it.why);
-    }
-    let (mut definition, left_out) = (read.definition, read.left_out);
+    tell(&import);
+    let mut definition = import.definition;
     definition.case_sensitive = args.case_sensitive;
-    eprintln!(
-        "{} operations and {} scopes mapped, {} operations not mapped",
-        definition.operations.len(),
-        definition.scopes.len(),
-        left_out.len()
-    );
-    if definition.operations.is_empty() {
+    if import.mapped == 0 {
         return Err(Failure::refused(
             "none of the operations can be mapped; nothing was changed",
         ));
@@ -71,17 +84,57 @@ pub fn import(args: &ImportArgs) -> Result<End> {
     put(&args.common, &args.name, body.to_string().into_bytes())
 }
 
+/// What stands in front of every path must not make paths that no request has.
+fn check_place(options: &Options<'_>) -> Result<()> {
+    let base = options.base_path;
+    if !base.is_empty() && path::segments(base).is_none() {
+        return Err(Failure::Usage(format!(
+            "--base-path {base} is no path; it begins with a slash, as /v1 does"
+        )));
+    }
+    match options.host {
+        Some(host) if path::host(host).as_deref() != Some(host) => Err(Failure::Usage(format!(
+            "--host {host} is no host name in lower case, without port and final dot"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Every operation that is not mapped, then how many there are of each kind.
+fn tell(import: &Import) {
+    for note in &import.notes {
+        eprintln!("note: {note}");
+    }
+    for it in &import.left_out {
+        eprintln!("not mapped: {}: {}", it.operation, it.why);
+    }
+    eprintln!(
+        "{} operations and {} scopes mapped, {} operations not mapped{}",
+        import.mapped,
+        import.definition.scopes.len(),
+        import.left_out.len(),
+        match import.left_out.is_empty() {
+            true => "",
+            false => " and closed, so that no key opens them:",
+        }
+    );
+    for (why, count) in import.reasons() {
+        eprintln!("{count:>7}  {why}");
+    }
+}
+
 fn body(definition: &Definition) -> Value {
     let scope = |it: &Scope| json!({"name": it.name, "label": it.label, "implies": it.implies, "root_only": it.root_only});
     let operation = |it: &Operation| {
-        json!({
+        let mut operation = json!({
             "id": it.id,
             "method": it.method,
             "path": it.path,
             "host": it.host,
             "access": if it.writes { "write" } else { "read" },
-            "any_of": it.any_of,
-        })
+        });
+        bodies::write_requirement(&it.requirement, &mut operation);
+        operation
     };
     json!({
         "name": definition.name,

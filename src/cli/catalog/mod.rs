@@ -25,7 +25,7 @@ const OPERATIONS: &[Column] = &[
     Column { heading: "HOST",      member: "host" },
     Column { heading: "PATH",      member: "path" },
     Column { heading: "ACCESS",    member: "access" },
-    Column { heading: "ANY OF",    member: "any_of" },
+    Column { heading: "OPENED BY", member: "opened_by" },
     Column { heading: "OPERATION", member: "id" },
 ];
 
@@ -57,12 +57,17 @@ pub enum CatalogCommand {
         after_help = "Examples:\n  latchkey catalog delete billing\n  latchkey catalog delete billing --yes"
     )]
     Delete(DeleteArgs),
-    /// Put a catalog in place from an OpenAPI 3.0 or 3.1 document, JSON or YAML
+    /// Put a catalog in place from an OpenAPI 3.0, 3.1 or 3.2 document, JSON or YAML
     #[command(
         after_help = "Each operation with a security requirement becomes an operation of the catalog with those scopes.\n\
-                      What a catalog cannot say is listed on standard error and left out; nothing is guessed.\n\n\
+                      What a catalog cannot say is listed on standard error, and closed: no key opens it. Nothing is guessed.\n\n\
+                      Keys stand for security schemes whose credential comes in a header: oauth2, openIdConnect, http bearer and\n\
+                      apiKey in a header. Where the document lets a client choose between scopes and a credential without any, or\n\
+                      asks for several credentials together, name the schemes that keys stand for with --scheme.\n\n\
                       Examples:\n  latchkey catalog import openapi.yaml --name billing --dry-run\n  \
-                      latchkey catalog import openapi.json --name billing --base-path /v1 --host api.example"
+                      latchkey catalog import openapi.json --name billing --base-path /v1 --host api.example\n  \
+                      latchkey catalog import openapi.json --name drawings --scheme personalToken\n  \
+                      latchkey catalog import openapi.json --name nodes --default any-key"
     )]
     Import(import::ImportArgs),
 }
@@ -137,9 +142,32 @@ fn list(common: &Common) -> Result<End> {
         .iter()
         .map(|item| counted(item))
         .collect::<serde_json::Result<Vec<_>>>()
-        .map_err(|err| Failure::refused(format!("the server's answer cannot be read: {err}")))?;
+        .map_err(unreadable)?;
     show::list(common, COLUMNS, &rows)?;
     Ok(End::Done)
+}
+
+fn unreadable(err: serde_json::Error) -> Failure {
+    Failure::refused(format!("the server's answer cannot be read: {err}"))
+}
+
+/// An operation with one text for what opens it.
+fn with_opener(operation: &RawValue) -> serde_json::Result<Box<RawValue>> {
+    let mut row: Value = serde_json::from_str(operation.get())?;
+    let list = |member: &str, word: &str| {
+        let scopes = row[member].as_array().into_iter().flatten();
+        let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
+        scopes.join(word)
+    };
+    let (all_of, any_of) = (list("all_of", " and "), list("any_of", " or "));
+    row["opened_by"] = match (row["any_key"] == true, all_of.is_empty(), any_of.is_empty()) {
+        (true, _, _) => "any key".into(),
+        (false, true, true) => "nobody".into(),
+        (false, true, false) => any_of.into(),
+        (false, false, true) => all_of.into(),
+        (false, false, false) => format!("{all_of} and ({any_of})").into(),
+    };
+    serde_json::value::to_raw_value(&row)
 }
 
 fn show(args: &CatalogArgs) -> Result<End> {
@@ -153,7 +181,11 @@ fn show(args: &CatalogArgs) -> Result<End> {
     show::list(&args.common, SCOPES, &catalog.scopes)?;
     if !catalog.operations.is_empty() {
         show::print("")?;
-        show::list(&args.common, OPERATIONS, &catalog.operations)?;
+        let operations = catalog.operations.iter().map(|it| with_opener(it));
+        let operations = operations
+            .collect::<serde_json::Result<Vec<_>>>()
+            .map_err(unreadable)?;
+        show::list(&args.common, OPERATIONS, &operations)?;
     }
     Ok(End::Done)
 }

@@ -1,6 +1,6 @@
 //! The two kinds of key, and what their scopes open.
 
-use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::people::Role;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::RoleRule;
@@ -206,7 +206,7 @@ fn scopes() -> Vec<Scope> {
 /// Every endpoint with and without its slash, and all below it.
 fn operations() -> Vec<Operation> {
     let mut operations = Vec::new();
-    let mut add = |method: &str, path: String, any_of: Vec<String>| {
+    let mut add = |method: &str, path: String, requirement: Requirement| {
         let writes = !matches!(method, "GET" | "HEAD" | "OPTIONS");
         operations.push(Operation {
             id: format!("{method} {path}"),
@@ -214,17 +214,18 @@ fn operations() -> Vec<Operation> {
             path,
             host: None,
             writes,
-            any_of,
+            requirement,
         });
     };
     for path in ["/api", "/api/"] {
-        add("GET", path.to_owned(), Vec::new());
+        add("GET", path.to_owned(), Requirement::AnyKey);
     }
     for (endpoint, resource) in ENDPOINTS {
         for tail in ["", "/", "/{rest...}"] {
             for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] {
                 let any_of = opened_by(endpoint, resource, method);
-                add(method, format!("/api/{endpoint}{tail}"), any_of);
+                let path = format!("/api/{endpoint}{tail}");
+                add(method, path, Requirement::one_of(any_of));
             }
         }
     }
@@ -265,8 +266,8 @@ mod tests {
         let catalog = Catalog::compile(catalog()).unwrap();
         let held: Vec<Box<str>> = vec![held.into()];
         let demand = catalog.demand(method, path, None).unwrap();
-        let granted = |scope: &String| catalog.grants(&held, in_root, scope);
-        demand.any_of.is_empty() || demand.any_of.iter().any(granted)
+        let granted = |scope: &str| catalog.grants(&held, in_root, scope);
+        demand.requirement.is_met(granted)
     }
 
     #[test]

@@ -117,15 +117,15 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
         (_, "UNSAFE_REQUEST") => "The request cannot be read without doubt.",
         _ => "The token may not make this request.",
     };
-    let labels = refused
-        .needed
-        .iter()
-        .map(|scope| match scope.label.as_str() {
-            "" => scope.name.as_str(),
-            label => label,
-        });
+    let needed = refused.needed_together.iter().chain(&refused.needed);
+    let mut labels = needed.map(|scope| match scope.label.as_str() {
+        "" => scope.name.as_str(),
+        label => label,
+    });
     let body = Refusal {
-        required_permissions: (!refused.needed.is_empty()).then(|| labels.collect()),
+        required_permissions: labels
+            .next()
+            .map(|first| [first].into_iter().chain(labels).collect()),
         ..Refusal::new(refused.status, message)
     };
     let reply = match refused.status {

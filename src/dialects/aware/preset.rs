@@ -1,7 +1,7 @@
 //! What keys of Aware are: seven permissions, fixed at birth, and the operations that they open.
 
 use super::NAME;
-use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, SelfRotation, TiedTo,
@@ -100,7 +100,7 @@ fn catalog() -> Definition {
             path: path.to_owned(),
             host: None,
             writes,
-            any_of: owned(any_of),
+            requirement: Requirement::one_of(owned(any_of)),
         };
     Definition {
         name: NAME.to_owned(),

@@ -11,6 +11,7 @@ mod words;
 pub use preset::PRESET;
 pub use words::SECTION;
 
+use crate::domain::catalog::Scope;
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -76,9 +77,20 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
         (401, _) => "Unauthenticated.",
         (429, _) => "Too many requests.",
         (405, _) => "The endpoint has other methods.",
-        (_, "INSUFFICIENT_SCOPE") if !refused.needed.is_empty() => {
-            let names: Vec<&str> = refused.needed.iter().map(|scope| &*scope.name).collect();
-            lacking = format!("The API key lacks the scope {}.", names.join(" or "));
+        (_, "INSUFFICIENT_SCOPE")
+            if !refused.needed.is_empty() || !refused.needed_together.is_empty() =>
+        {
+            let names = |scopes: &[&Scope], word: &str| {
+                let names: Vec<&str> = scopes.iter().map(|scope| &*scope.name).collect();
+                names.join(word)
+            };
+            let together = names(&refused.needed_together, " and ");
+            let one = names(&refused.needed, " or ");
+            let between = match together.is_empty() || one.is_empty() {
+                true => "",
+                false => ", and ",
+            };
+            lacking = format!("The API key lacks the scope {together}{between}{one}.");
             &lacking
         }
         (_, "INSUFFICIENT_SCOPE") => "The API key lacks the scope for this request.",

@@ -1,7 +1,7 @@
 //! What keys of Awaretrain are: named, at most a year old, with scopes of which none includes another.
 
 use super::NAME;
-use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
@@ -104,7 +104,7 @@ fn catalog() -> Definition {
         path: path.to_owned(),
         host: None,
         writes,
-        any_of: vec![scope.to_owned()],
+        requirement: Requirement::one_of(vec![scope.to_owned()]),
     };
     Definition {
         name: NAME.to_owned(),

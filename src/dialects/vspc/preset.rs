@@ -1,6 +1,6 @@
 //! What keys of this system live by: the policy and the catalog `vspc`.
 
-use crate::domain::catalog::{Definition, Operation, Scope};
+use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SelfRotation,
@@ -63,7 +63,7 @@ fn catalog() -> Definition {
         path: "/api/v3/{path...}".to_owned(),
         host: None,
         writes: !matches!(method, "GET" | "HEAD"),
-        any_of: vec!["rest".to_owned()],
+        requirement: Requirement::one_of(vec!["rest".to_owned()]),
     };
     Definition {
         name: CATALOG.to_owned(),

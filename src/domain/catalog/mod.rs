@@ -2,11 +2,14 @@
 
 mod matcher;
 pub mod path;
+mod requirement;
+pub mod template;
 
 use super::key::verdict::Detail;
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use matcher::{Found, Matcher};
+pub use requirement::Requirement;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The built-in catalog that holds this server's own permissions.
@@ -32,19 +35,18 @@ pub struct Scope {
     pub root_only: bool,
 }
 
-/// A request that scopes can open.
+/// A request, and which keys may send it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Operation {
     pub id: String,
     /// Upper case.
     pub method: String,
-    /// `/invoices/{id}/lines` or, with a last segment that takes all the rest, `/files/{path...}`.
+    /// As `template` reads it: `/invoices/{id}/lines`, `/invoices/{id}.json`, or `/files/{path...}`.
     pub path: String,
     /// In lower case; `None` for any host.
     pub host: Option<String>,
     pub writes: bool,
-    /// One of them is needed; none if empty.
-    pub any_of: Vec<String>,
+    pub requirement: Requirement,
 }
 
 /// A catalog as it is put, before it is checked.
@@ -72,7 +74,7 @@ pub struct Catalog {
 /// What an operation asks of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    pub any_of: &'a [String],
+    pub requirement: &'a Requirement,
     pub writes: bool,
 }
 
@@ -94,10 +96,7 @@ impl Catalog {
     pub fn compile(definition: Definition) -> Result<Catalog> {
         let catalog = Catalog::load(definition)?;
         for (position, operation) in catalog.definition.operations.iter().enumerate() {
-            let literals = operation
-                .path
-                .split('/')
-                .filter(|part| !part.starts_with('{'));
+            let literals = operation.path.split('/').filter(|part| !part.contains('{'));
             for literal in literals.filter(|part| !part.is_empty()) {
                 if path::segments(&format!("/{literal}")).is_none() {
                     return Err(Error::invalid(
@@ -157,13 +156,16 @@ impl Catalog {
         scopes.find(|scope| scope.name == name)
     }
 
-    /// The methods that a path has operations for, sorted; none if it cannot be judged.
+    /// The methods that a path has operations for which some key opens, sorted; none if it cannot be judged.
     pub fn methods(&self, path: &str, host: Option<&str>) -> Vec<&str> {
         let all = self.definition.operations.iter();
-        let all: BTreeSet<&str> = sorted::gathered(all.map(|operation| operation.method.as_str()));
-        all.into_iter()
-            .filter(|method| self.demand(method, path, host).is_ok())
-            .collect()
+        let all = all.map(|operation| operation.method.as_str());
+        let all: BTreeSet<&str> = sorted::gathered(all.chain(["HEAD"]));
+        let is_open = |method: &&str| {
+            self.demand(method, path, host)
+                .is_ok_and(|demand| *demand.requirement != Requirement::Nobody)
+        };
+        all.into_iter().filter(is_open).collect()
     }
 
     /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing, and those
@@ -200,7 +202,7 @@ impl Catalog {
         };
         let operation = &self.definition.operations[index];
         Ok(Demand {
-            any_of: &operation.any_of,
+            requirement: &operation.requirement,
             writes: operation.writes,
         })
     }
@@ -265,11 +267,7 @@ fn check_operations(
         if !ids.insert(&operation.id) {
             return Err(Error::invalid(field("id"), "is there twice"));
         }
-        let plain = |b: u8| b.is_ascii_uppercase() || b == b'-';
-        if operation.method.is_empty()
-            || operation.method.len() > 20
-            || !operation.method.bytes().all(plain)
-        {
+        if !is_method(&operation.method) {
             return Err(Error::invalid(
                 field("method"),
                 "must be an HTTP method in upper case, such as GET",
@@ -283,18 +281,30 @@ fn check_operations(
                 "must be a host name in lower case, without port and final dot",
             ));
         }
-        if let Some(stranger) = operation
-            .any_of
-            .iter()
-            .find(|name| !scopes.contains_key(name.as_str()))
-        {
-            return Err(Error::invalid(
-                field("any_of"),
-                format!("{stranger:?} is no scope of this catalog"),
-            ));
-        }
+        operation.requirement.check(scopes, field)?;
     }
     Ok(())
+}
+
+fn check_scope_is_known(
+    field: &str,
+    names: &[String],
+    scopes: &HashMap<String, BTreeSet<String>>,
+) -> Result<()> {
+    let mut names = names.iter();
+    match names.find(|name| !scopes.contains_key(name.as_str())) {
+        None => Ok(()),
+        Some(stranger) => Err(Error::invalid(
+            field,
+            format!("{stranger:?} is no scope of this catalog"),
+        )),
+    }
+}
+
+/// Whether it is a method that an operation can have.
+pub fn is_method(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_uppercase() || b == b'-';
+    (1..=20).contains(&text.len()) && text.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -308,7 +318,9 @@ mod tests {
             path: path.to_owned(),
             host: None,
             writes: method != "GET",
-            any_of: any_of.iter().map(|scope| (*scope).to_owned()).collect(),
+            requirement: Requirement::one_of(
+                any_of.iter().map(|&scope| scope.to_owned()).collect(),
+            ),
         }
     }
 
@@ -395,8 +407,16 @@ mod tests {
             "scopes[1].implies",
         );
         check(
-            |d| d.operations[0].any_of = vec!["x".to_owned()],
+            |d| d.operations[0].requirement = Requirement::one_of(vec!["x".to_owned()]),
             "operations[0].any_of",
+        );
+        let all_of = || Requirement::Scopes {
+            all_of: vec!["i:read".to_owned(), "x".to_owned()],
+            any_of: Vec::new(),
+        };
+        check(
+            |d| d.operations[0].requirement = all_of(),
+            "operations[0].all_of",
         );
         check(
             |d| d.operations[0].method = "get".to_owned(),

@@ -47,7 +47,7 @@ fn split(path: &str, is_plain: fn(&str) -> bool) -> Option<Vec<String>> {
 
 /// Decodes percent-escapes once. What is decoded must be harmless: no separator, no control byte, no
 /// second escape, no byte beyond ASCII.
-fn decode(segment: &str) -> Option<String> {
+pub fn decode(segment: &str) -> Option<String> {
     let mut decoded = String::with_capacity(segment.len());
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {

@@ -262,10 +262,8 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         // The owner has no role here that permits such a request, so the scopes of the key do not matter.
         return Err(Code::InsufficientScope.into());
     }
-    let any_of = demand.as_ref().map_or(&[][..], |demand| demand.any_of);
-    if !question.scopes.iter().all(|scope| grants(scope))
-        || !(any_of.is_empty() || any_of.iter().any(|scope| grants(scope)))
-    {
+    let is_met = |demand: &Demand<'_>| demand.requirement.is_met(grants);
+    if !question.scopes.iter().all(|scope| grants(scope)) || !demand.as_ref().is_none_or(is_met) {
         return Err(Code::InsufficientScope.into());
     }
     if key.kin.read_only && writes(around.policy.read_only_by, demand.as_ref(), question.method) {

@@ -1,8 +1,9 @@
 //! The parts of a catalog as they come in.
 
-use crate::domain::catalog::{Operation, Scope};
+use crate::domain::catalog::{Operation, Requirement, Scope};
 use crate::error::Result;
 use crate::http::fields::Fields;
+use serde_json::{Value, json};
 
 /// A scope, whole.
 pub fn scope(mut fields: Fields) -> Result<Scope> {
@@ -18,13 +19,16 @@ pub fn scope(mut fields: Fields) -> Result<Scope> {
 
 /// An operation whose `access` has been read: all the other members.
 pub fn operation(access: &str, mut fields: Fields) -> Result<Operation> {
+    let any_key = fields.flag("any_key")?;
+    let all_of = fields.texts("all_of")?;
+    let any_of = fields.texts("any_of")?;
     let operation = Operation {
         id: fields.required_text("id")?,
         method: fields.required_text("method")?,
         path: fields.required_text("path")?,
         host: fields.text("host")?,
         writes: access == "write",
-        any_of: fields.texts("any_of")?.unwrap_or_default(),
+        requirement: Requirement::of_members(any_key, all_of, any_of, |it| fields.name(it))?,
     };
     fields.finish()?;
     Ok(operation)
@@ -33,4 +37,19 @@ pub fn operation(access: &str, mut fields: Fields) -> Result<Operation> {
 /// Whether it is a word for what an operation does.
 pub fn is_access(word: &str) -> bool {
     matches!(word, "read" | "write")
+}
+
+/// A requirement as [`operation`] reads it, put into an operation's object.
+pub fn write_requirement(requirement: &Requirement, operation: &mut Value) {
+    match requirement {
+        Requirement::AnyKey => operation["any_key"] = Value::Bool(true),
+        Requirement::Nobody => operation["any_of"] = json!([]),
+        Requirement::Scopes { all_of, any_of } => {
+            for (member, scopes) in [("all_of", all_of), ("any_of", any_of)] {
+                if !scopes.is_empty() {
+                    operation[member] = json!(scopes);
+                }
+            }
+        }
+    }
 }

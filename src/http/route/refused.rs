@@ -27,8 +27,10 @@ pub struct Refused<'a> {
     /// The reason: the code of a verdict or of its detail. Empty if the credential is the reason.
     pub code: &'a str,
     pub retry_after_s: Option<u64>,
-    /// The scopes of which the operation needs at least one. Empty if scopes are not the reason.
+    /// The scopes of which the operation needs at least one. Empty if scopes are not the reason, or the key has one of them.
     pub needed: Vec<&'a Scope>,
+    /// The scopes that the operation needs together, without those that the key has.
+    pub needed_together: Vec<&'a Scope>,
 }
 
 impl<'a> Refused<'a> {
@@ -63,21 +65,44 @@ impl<'a> Refused<'a> {
             (Code::UsageExceeded, _) => Some(limited(USES_RETRY_S)),
             (code, _) if code.is_about_the_key() => Some(Refused::credential()),
             (_, Some(detail)) => Some(Refused::request(detail.as_str())),
-            (Code::InsufficientScope, None) => Some(Refused {
-                needed: needed(verdict, question).unwrap_or_default(),
-                ..Refused::request(verdict.code.as_str())
-            }),
+            (Code::InsufficientScope, None) => {
+                let (needed_together, needed) = needed(verdict, question).unwrap_or_default();
+                Some(Refused {
+                    needed,
+                    needed_together,
+                    ..Refused::request(verdict.code.as_str())
+                })
+            }
             (code, None) => Some(Refused::request(code.as_str())),
         }
     }
 }
 
-/// The scopes that the operation requires.
-fn needed<'a>(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Vec<&'a Scope>> {
+/// What the operation requires and the key lacks: scopes that are needed together, and scopes of which one is needed.
+fn needed<'a>(
+    verdict: &'a Verdict<'_>,
+    question: &Question<'_>,
+) -> Option<(Vec<&'a Scope>, Vec<&'a Scope>)> {
     let catalog = verdict.directory.catalog(question.catalog?)?;
     let demand = catalog.demand(question.method?, question.path?, question.host);
-    let any_of = demand.ok()?.any_of.iter();
-    Some(any_of.filter_map(|name| catalog.scope(name)).collect())
+    let requirement = demand.ok()?.requirement;
+    let held = verdict.key.map(|key| (verdict.scopes(key), key));
+    let has = |name: &String| {
+        held.as_ref().is_some_and(|(scopes, key)| {
+            catalog.grants(scopes, verdict.directory.is_root(key.kin.workspace), name)
+        })
+    };
+    let scope = |name: &String| catalog.scope(name);
+    let all_of = requirement.all_of().iter().filter(|name| !has(name));
+    let any_of = requirement.any_of();
+    let any_of = match any_of.iter().any(has) {
+        true => &[],
+        false => any_of,
+    };
+    Some((
+        all_of.filter_map(scope).collect(),
+        any_of.iter().filter_map(scope).collect(),
+    ))
 }
 
 /// Judges the request itself. Its path in the catalog is `mount` followed by the path below, without a trailing slash.

@@ -390,7 +390,7 @@ fn rows(kind: Kind) -> &'static [&'static str] {
         Kind::Catalog => &[
             "SELECT name, case_sensitive FROM catalogs WHERE name = $1",
             "SELECT position, name, label, implies, root_only FROM catalog_scopes WHERE catalog = $1 ORDER BY position",
-            "SELECT position, id, method, path, host, writes, any_of
+            "SELECT position, id, method, path, host, writes, any_key, all_of, any_of
              FROM catalog_operations
              WHERE catalog = $1
              ORDER BY position",

@@ -76,7 +76,7 @@ pub fn refused(kind: Kind) -> Vec<(Value, &'static str)> {
         Objects => objects(),
         Operations => {
             let operation = |member: &str, value: Value| {
-                let mut operation = json!({ "id": "a", "method": "GET", "path": "/", "access": "read" });
+                let mut operation = json!({ "id": "a", "method": "GET", "path": "/", "access": "read", "any_key": true });
                 operation[member] = value;
                 json!([operation])
             };

@@ -62,6 +62,43 @@ fn data_of(fixture: &Path, folder: &Path) -> PathBuf {
     data
 }
 
+/// Until schema 3 an operation without scopes was for every key of its catalog, and so it stays.
+#[test]
+fn an_operation_without_scopes_stays_open_to_every_key() {
+    for schema in ["1", "2"] {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema");
+        let folder = fresh_folder();
+        let data = data_of(&fixture.join(schema), &folder);
+        let database = Connection::open(data.join("latchkey.db")).unwrap();
+        let without_scopes: i64 = database
+            .query_row(
+                "SELECT count(*) FROM catalog_operations WHERE any_of = ''",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!(without_scopes > 0, "{schema}");
+        drop(database);
+        let line = Line::at(&data);
+        let catalogs = line.json(&["catalog", "list"]);
+        let operations = catalogs
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|it| it["operations"].as_array().unwrap());
+        let (mut open, mut scoped) = (0, 0);
+        for operation in operations {
+            match operation["any_key"] == true {
+                true => open += 1,
+                false => scoped += i64::from(!operation["any_of"].as_array().unwrap().is_empty()),
+            }
+        }
+        assert_eq!(open, without_scopes, "{schema}: {catalogs}");
+        assert!(scoped > 0, "{schema}");
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 /// Sessions and refresh tokens of schema 1 had no seals, and one that was assigned to another user outside the server
 /// must not be sealed.
 #[test]

@@ -14,7 +14,7 @@ fn the_catalogs_operation_decides_what_a_request_needs() {
             { "id": "list", "method": "GET", "path": "/items", "access": "read", "any_of": ["r", "w"] },
             { "id": "make", "method": "POST", "path": "/items", "access": "write", "any_of": ["w"] },
             { "id": "host", "method": "GET", "path": "/only", "host": "api.example", "access": "read", "any_of": ["r"] },
-            { "id": "free", "method": "GET", "path": "/free", "access": "read" },
+            { "id": "free", "method": "GET", "path": "/free", "access": "read", "any_key": true },
         ],
     });
     admin.put("/v1/catalogs/shop", catalog).expect(201);
@@ -205,4 +205,110 @@ fn only_post_asks() {
             assert_eq!(response.header("allow"), Some("POST"), "{method} {path}");
         }
     }
+}
+
+/// What an operation requires: any key, nobody, some scopes together, one of several, or both. HEAD is GET (D13).
+#[test]
+fn an_operation_says_exactly_which_keys_it_lets_in() {
+    let server = Server::start();
+    let admin = server.admin();
+    let operation = |path: &str, members: Value| {
+        let mut operation = json!({ "id": path, "method": "GET", "path": path, "access": "read" });
+        for (name, value) in members.as_object().unwrap() {
+            operation[name] = value.clone();
+        }
+        operation
+    };
+    let put = |operations: Value| {
+        let scopes = json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }, { "name": "ab", "implies": ["a", "b"] }]);
+        admin.put(
+            "/v1/catalogs/c",
+            json!({ "scopes": scopes, "operations": operations }),
+        )
+    };
+    let operations = json!([
+        operation("/any", json!({ "any_key": true })),
+        operation("/nobody", json!({ "any_of": [] })),
+        operation("/all", json!({ "all_of": ["a", "b"] })),
+        operation("/one", json!({ "any_of": ["a", "c"] })),
+        operation("/both", json!({ "all_of": ["a", "b"], "any_of": ["c"] })),
+        operation("/{id}", json!({ "any_key": true })),
+    ]);
+    put(operations).expect(201);
+    let shown = admin.get("/v1/catalogs/c").json();
+    let members = |at: usize| {
+        let operation = shown["operations"][at].as_object().unwrap();
+        let names = operation.keys().map(String::as_str);
+        names.filter(|name| name.contains('_')).collect::<Vec<_>>()
+    };
+    assert_eq!(members(0), ["any_key"]);
+    assert_eq!(members(1), ["any_of"]);
+    assert_eq!(members(2), ["all_of"]);
+    assert_eq!(members(4), ["all_of", "any_of"]);
+    // It can be put as it was shown.
+    put(shown["operations"].clone()).expect(200);
+    assert_eq!(admin.get("/v1/catalogs/c").json(), shown);
+
+    for (scopes, opened) in [
+        (json!([]), &["/any", "/7"][..]),
+        (json!(["a"]), &["/any", "/7", "/one"]),
+        (json!(["c"]), &["/any", "/7", "/one"]),
+        (json!(["a", "b"]), &["/any", "/7", "/one", "/all"]),
+        (json!(["ab"]), &["/any", "/7", "/one", "/all"]),
+        (json!(["ab", "c"]), &["/any", "/7", "/one", "/all", "/both"]),
+        (json!(["a", "c"]), &["/any", "/7", "/one"]),
+    ] {
+        let key = admin.issue(json!({ "name": "k", "catalog": "c", "scopes": scopes }));
+        for path in [
+            "/any",
+            "/nobody",
+            "/all",
+            "/one",
+            "/both",
+            "/7",
+            "/NOBODY",
+            "/nobody/",
+            "/nobody.json",
+        ] {
+            for method in ["GET", "HEAD"] {
+                let question =
+                    json!({ "key": key.secret, "catalog": "c", "method": method, "path": path });
+                let verdict = admin.verify(question);
+                assert_eq!(
+                    verdict["valid"],
+                    opened.contains(&path),
+                    "{scopes} {method} {path}: {verdict}"
+                );
+                if path == "/nobody" {
+                    assert_eq!(verdict["code"], "INSUFFICIENT_SCOPE");
+                    assert_eq!(
+                        verdict.get("detail").filter(|it| !it.is_null()),
+                        None,
+                        "{verdict}"
+                    );
+                }
+            }
+        }
+    }
+    let before = admin.get("/v1/catalogs/c").json();
+    for (members, field) in [
+        (json!({}), "any_of"),
+        (json!({ "any_key": false }), "any_of"),
+        (json!({ "all_of": [] }), "any_of"),
+        (json!({ "any_key": true, "any_of": ["a"] }), "any_key"),
+        (json!({ "any_key": true, "any_of": [] }), "any_key"),
+        (json!({ "any_key": true, "all_of": ["a"] }), "any_key"),
+        (json!({ "any_of": [], "all_of": ["a"] }), "any_of"),
+        (json!({ "all_of": ["z"] }), "all_of"),
+        (json!({ "all_of": ["a"], "any_of": ["z"] }), "any_of"),
+        (json!({ "any_key": "yes" }), "any_key"),
+        (json!({ "all_of": "a" }), "all_of"),
+    ] {
+        let answer = put(json!([
+            operation("/x", json!({ "any_key": true })),
+            operation("/y", members)
+        ]));
+        answer.refused_field(&format!("operations[1].{field}"));
+    }
+    assert_eq!(admin.get("/v1/catalogs/c").json(), before);
 }

@@ -12,7 +12,7 @@ fn put_billing(admin: &User) {
         "operations": [
             { "id": "read", "method": "GET", "path": "/invoices/{id}", "access": "read", "any_of": ["invoices:read"] },
             { "id": "write", "method": "POST", "path": "/invoices", "access": "write", "any_of": ["invoices:write"] },
-            { "id": "free", "method": "POST", "path": "/hello", "access": "write" },
+            { "id": "free", "method": "POST", "path": "/hello", "access": "write", "any_key": true },
         ],
     });
     admin.put("/v1/catalogs/billing", catalog).expect(201);

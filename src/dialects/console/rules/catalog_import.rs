@@ -1,15 +1,14 @@
 //! Catalogs out of OpenAPI documents: what comes out of one is looked at, and changed, before it is saved.
 
 use super::catalog_put::{may_write, require_write, written};
-use super::catalogs::address;
+use super::catalogs::{OpenedBy, address};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit_file};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::catalog::BUILT_IN;
-use crate::domain::catalog::path;
+use crate::domain::catalog::{BUILT_IN, Operation, Requirement, path};
 use crate::domain::text;
 use crate::error::{Error, Result};
-use crate::http::bodies::openapi::{self, Around, Import};
+use crate::http::bodies::openapi::{self, Import, Options, Silence};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -26,6 +25,9 @@ struct ImportPage {
     document: String,
     base_path: String,
     host: String,
+    schemes: String,
+    /// Whether operations without any security requirement are for every key.
+    any_key: bool,
     /// The field that is refused, and why.
     refused: (String, String),
 }
@@ -42,9 +44,13 @@ struct PreviewPage {
     definition: String,
     scopes: String,
     found: String,
-    /// Method and path, whether it writes, and the scopes of which one is needed.
-    operations: Vec<(String, bool, String)>,
+    /// Method and path, whether it writes, and which keys it lets in.
+    operations: Vec<(String, bool, OpenedBy)>,
     operations_more: String,
+    /// Whether some key opens something.
+    opens: bool,
+    /// Why operations are not taken over, and how many for each reason.
+    reasons: Vec<(String, String)>,
     notes: Vec<String>,
     left_out_title: String,
     /// An operation, and why it is not in the catalog.
@@ -83,7 +89,7 @@ fn imported(visit: &Visit<'_>, form: &Form) -> Result<Import> {
         return Err(refused("name", "refusal.built_in"));
     }
     let base_path = form.text("base_path").trim_end_matches('/');
-    if !base_path.is_empty() && !base_path.starts_with('/') {
+    if !base_path.is_empty() && path::segments(base_path).is_none() {
         return Err(refused("base_path", "refusal.slash"));
     }
     let host = form.some("host");
@@ -99,11 +105,21 @@ fn imported(visit: &Visit<'_>, form: &Form) -> Result<Import> {
     if document.trim().is_empty() {
         return Err(refused("file", "catalog_import.needed"));
     }
-    let around = Around {
+    let schemes: Vec<String> = form
+        .text("schemes")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let options = Options {
         base_path,
         host: host.as_deref(),
+        schemes: &schemes,
+        silence: match form.text("unsaid") {
+            "any_key" => Silence::AnyKey,
+            _ => Silence::Closed,
+        },
     };
-    let import = openapi::import(document, name, &around);
+    let import = openapi::import(document, name, &options);
     import.map_err(|why| Error::invalid("file", why))
 }
 
@@ -114,6 +130,8 @@ fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String))
         document: form.text("document").to_owned(),
         base_path: form.text("base_path").to_owned(),
         host: form.text("host").to_owned(),
+        schemes: form.text("schemes").to_owned(),
+        any_key: form.text("unsaid") == "any_key",
         refused,
     };
     html(status, &page)
@@ -129,7 +147,10 @@ fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
     let directory = visit.call.app.index.directory();
     let is_there = directory.catalog(name).is_some();
     drop(directory);
-    let operations = definition.operations.iter().take(SHOWN);
+    // Those that are closed stand in a list of their own, with their reasons.
+    let is_open = |it: &&Operation| it.requirement != Requirement::Nobody;
+    let open = definition.operations.iter().filter(is_open).count();
+    let operations = definition.operations.iter().filter(is_open).take(SHOWN);
     let left_out = import.left_out.iter().take(SHOWN);
     let count = |name: &str, number: usize| texts.count(name, number as u64);
     let page = PreviewPage {
@@ -141,14 +162,22 @@ fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
         name: name.to_owned(),
         is_there,
         scopes: count("catalogs.scopes", definition.scopes.len()),
-        found: count("catalog_import.found", definition.operations.len()),
+        found: count("catalog_import.found", import.mapped),
+        opens: import.mapped > 0,
         operations: operations
             .map(|it| {
-                let request = format!("{} {}", it.method, it.path);
-                (request, it.writes, it.any_of.join(", "))
+                let host = it.host.as_deref().unwrap_or_default();
+                let request = format!("{} {host}{}", it.method, it.path);
+                (request, it.writes, OpenedBy::of(texts, &it.requirement))
             })
             .collect(),
-        operations_more: more(definition.operations.len()),
+        operations_more: more(open),
+        reasons: import
+            .reasons()
+            .into_iter()
+            .take(SHOWN)
+            .map(|(why, number)| (texts.sentence(why), texts.number(number as u64)))
+            .collect(),
         notes: import
             .notes
             .iter()

@@ -292,8 +292,8 @@ pub fn written(definition: &Definition) -> Result<String> {
             "method": operation.method,
             "path": operation.path,
             "access": if operation.writes { "write" } else { "read" },
-            "any_of": operation.any_of,
         });
+        bodies::write_requirement(&operation.requirement, &mut value);
         if let Some(host) = &operation.host {
             value["host"] = json!(host);
         }

@@ -5,7 +5,8 @@ use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page};
 use crate::dialects::console::keys;
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::catalog::Catalog;
+use crate::dialects::console::text::Texts;
+use crate::domain::catalog::{Catalog, Requirement};
 use crate::domain::key::verdict::Detail;
 use crate::error::Result;
 use crate::http::query::encode;
@@ -63,13 +64,41 @@ struct Operation {
     method: String,
     path: String,
     writes: bool,
-    any_of: String,
+    opened_by: OpenedBy,
+}
+
+/// Which keys an operation lets in, as a table shows it.
+pub struct OpenedBy {
+    /// Words in place of scopes: any key, or nobody. Empty where scopes decide.
+    pub words: &'static str,
+    pub all_of: String,
+    pub any_of: String,
+    /// Whether more than one scope is listed: then the table says how many of them are needed.
+    pub many: bool,
+}
+
+impl OpenedBy {
+    pub fn of(texts: &Texts, requirement: &Requirement) -> OpenedBy {
+        OpenedBy {
+            words: match requirement {
+                Requirement::AnyKey => texts.get("catalogs.any_key"),
+                Requirement::Nobody => texts.get("catalogs.nobody"),
+                Requirement::Scopes { .. } => "",
+            },
+            all_of: requirement.all_of().join(", "),
+            any_of: requirement.any_of().join(", "),
+            many: requirement.scopes().count() > 1,
+        }
+    }
 }
 
 /// What trying a request came to.
 struct Tried {
     sentence: String,
     good: bool,
+    /// The scopes that are needed together.
+    together: Vec<String>,
+    /// The scopes each of which is enough, beside those.
     scopes: Vec<String>,
     keys: Vec<(String, String)>,
     total: String,
@@ -144,7 +173,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
                         None => operation.path.clone(),
                     },
                     writes: operation.writes,
-                    any_of: operation.any_of.join(", "),
+                    opened_by: OpenedBy::of(visit.texts, &operation.requirement),
                 })
                 .collect(),
             earlier: to(page - 1),
@@ -186,6 +215,7 @@ fn tried(
     let told = |name: &str| Tried {
         sentence: visit.texts.get(name).to_owned(),
         good: false,
+        together: Vec::new(),
         scopes: Vec::new(),
         keys: Vec::new(),
         total: String::new(),
@@ -195,28 +225,28 @@ fn tried(
         Err(Detail::UnsafeRequest) => return Ok(told("try.unsafe")),
         Err(_) => return Ok(told("try.unknown")),
     };
+    let sentence = match (demand.requirement, demand.writes) {
+        (Requirement::Nobody, _) => return Ok(told("try.closed")),
+        (Requirement::AnyKey, true) => "try.write_any",
+        (Requirement::AnyKey, false) => "try.read_any",
+        (Requirement::Scopes { all_of, .. }, true) if all_of.is_empty() => "try.write",
+        (Requirement::Scopes { all_of, .. }, false) if all_of.is_empty() => "try.read",
+        (Requirement::Scopes { .. }, true) => "try.write_all",
+        (Requirement::Scopes { .. }, false) => "try.read_all",
+    };
     let opening = |scope: &&crate::domain::catalog::Scope| {
         let held = [Box::from(scope.name.as_str())];
         // Some scopes count in the root workspace alone; there is a key that could hold them.
-        demand
-            .any_of
-            .iter()
-            .any(|wanted| catalog.grants(&held, true, wanted))
+        let mut any_of = demand.requirement.any_of().iter();
+        any_of.any(|wanted| catalog.grants(&held, true, wanted))
     };
     let scopes = catalog.definition().scopes.iter().filter(opening);
     let scopes = scopes.map(|scope| scope.name.clone()).collect();
     let passing = browse::passing(visit.call.app, &visit.caller, catalog, &demand, KEYS_SHOWN)?;
     Ok(Tried {
-        sentence: visit
-            .texts
-            .get(match (demand.writes, demand.any_of.is_empty()) {
-                (true, false) => "try.write",
-                (true, true) => "try.write_any",
-                (false, false) => "try.read",
-                (false, true) => "try.read_any",
-            })
-            .to_owned(),
+        sentence: visit.texts.get(sentence).to_owned(),
         good: true,
+        together: demand.requirement.all_of().to_vec(),
         scopes,
         total: visit.texts.count("try.keys", passing.total as u64),
         keys: passing

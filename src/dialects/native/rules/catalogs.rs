@@ -1,7 +1,7 @@
 //! Handlers for catalogs: `/v1/catalogs`.
 
 use super::super::keys::PageBody;
-use crate::domain::catalog::{Catalog, Definition, Operation, Scope};
+use crate::domain::catalog::{Catalog, Definition, Operation, Requirement, Scope};
 use crate::error::{Error, Result};
 use crate::http::bodies::catalog as bodies;
 use crate::http::fields::Fields;
@@ -37,7 +37,15 @@ struct OperationBody<'a> {
     path: &'a str,
     host: Option<&'a str>,
     access: &'static str,
-    any_of: &'a [String],
+    /// There where it is true.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    any_key: bool,
+    /// There where scopes are needed together.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    all_of: &'a [String],
+    /// There where one of these scopes is needed and, empty, where no key may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    any_of: Option<&'a [String]>,
 }
 
 /// The result of writing a catalog.
@@ -69,7 +77,13 @@ impl<'a> CatalogBody<'a> {
             path: &operation.path,
             host: operation.host.as_deref(),
             access: if operation.writes { "write" } else { "read" },
-            any_of: &operation.any_of,
+            any_key: operation.requirement == Requirement::AnyKey,
+            all_of: operation.requirement.all_of(),
+            any_of: match &operation.requirement {
+                Requirement::AnyKey => None,
+                Requirement::Nobody => Some(&[]),
+                Requirement::Scopes { any_of, .. } => Some(&**any_of).filter(|it| !it.is_empty()),
+            },
         };
         CatalogBody {
             name,

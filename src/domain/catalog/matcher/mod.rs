@@ -12,9 +12,16 @@
 //! slash at its end, where an operation of a parameter or rest would answer it: to many routers both are one path. Dots and blanks at the end of a segment, which
 //! Windows takes off, are refused by [`super::path`] already. A catalog that says `case_sensitive` goes by exact
 //! literals alone. All texts are ASCII here: [`super::path`] refuses the rest.
+//!
+//! A segment such as `{id}.json` stands between the two: a literal is before it, a whole parameter behind it, and of two
+//! of them the one that is within the other is first. A segment that two of them take, neither within the other, or that
+//! only resembles one, makes the request [`Found::Ambiguous`] as well.
+//!
+//! HEAD is what GET is (RFC 9110, section 9.3.2), unless the operations of that very template have HEAD of their own.
 
 use super::Operation;
-use super::path::SEGMENTS_MAX;
+use super::Requirement;
+use super::template::{self, Part, Pattern, Refusal};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +29,8 @@ use std::collections::{HashMap, HashSet};
 const WEIGHT_MAX: usize = 200_000;
 /// So many bytes of a segment's text weigh as much as a node.
 const TEXT_BYTES: usize = 32;
+/// Segments with text beside parameters at one place.
+const PATTERNS_MAX: usize = 64;
 /// Segments up to this length are compared without an allocation.
 const FOLDED_BYTES: usize = 256;
 
@@ -49,9 +58,13 @@ struct Node {
     /// What takes any further segments, at least one.
     rest: HashMap<String, usize>,
     literals: HashMap<String, Node>,
+    /// Segments with literal text beside parameters, those with the most text first.
+    patterns: Vec<(Pattern, Node)>,
     parameter: Option<Box<Node>>,
     /// The literals that a segment may resemble here, in lower case.
     folded: HashSet<String>,
+    /// As `folded`, for patterns.
+    folded_patterns: Vec<Pattern>,
     /// The root of a catalog that says `case_sensitive`: only exact literals count below it.
     is_exact: bool,
     /// How far the nearest template that ends here was copied from: 0 for one of this very place, 1 for one of a parameter
@@ -59,37 +72,38 @@ struct Node {
     ends: Option<u32>,
 }
 
-/// What a catalog may still weigh.
-struct Budget(usize);
-
-/// Why a template or a catalog is refused, as a sentence part.
-type Refusal = String;
-
-/// A segment of a template.
-enum Part<'a> {
-    Literal(String),
-    Parameter,
-    Rest,
-    /// Not a template; the text is for the error.
-    Faulty(&'a str),
+/// A catalog that is being compiled.
+struct Building<'a> {
+    /// What it may still weigh.
+    left: usize,
+    operations: &'a [Operation],
+    /// The templates of the operations.
+    templates: Vec<Vec<Part>>,
 }
+
+/// Two patterns take a segment, and neither is within the other.
+struct InDoubt;
 
 impl Matcher {
     /// Builds the trees; an operation that another one already answers is refused with its position.
     pub fn compile(operations: &[Operation], case_sensitive: bool) -> Result<Matcher> {
         let mut matcher = Matcher::default();
-        let mut budget = Budget(WEIGHT_MAX);
+        let mut building = Building {
+            left: WEIGHT_MAX,
+            operations,
+            templates: Vec::new(),
+        };
         for (position, operation) in operations.iter().enumerate() {
             let root = match &operation.host {
                 None => &mut matcher.any_host,
                 Some(host) => matcher.hosts.entry(host.clone()).or_default(),
             };
-            root.insert(operation, position, &mut budget)
+            root.insert(operation, position, &mut building)
                 .map_err(|reason| Error::invalid(format!("operations[{position}].path"), reason))?;
         }
         for root in matcher.hosts.values_mut().chain([&mut matcher.any_host]) {
             root.is_exact = case_sensitive;
-            root.complete(&mut budget, case_sensitive)
+            root.complete(&mut building, case_sensitive)
                 .map_err(|reason| Error::invalid("operations", reason))?;
         }
         Ok(matcher)
@@ -120,13 +134,44 @@ impl Matcher {
     }
 }
 
-impl Budget {
+impl Building<'_> {
     fn take(&mut self, weight: usize) -> std::result::Result<(), Refusal> {
-        let left = self.0.checked_sub(weight).ok_or(
+        let left = self.left.checked_sub(weight).ok_or(
             "has too many segments, or too many parameters beside literal segments at the same place",
         )?;
-        self.0 = left;
+        self.left = left;
         Ok(())
+    }
+
+    /// Copies the operations that are not answered yet. Where there is GET, HEAD is that GET, and not a HEAD from further
+    /// away.
+    ///
+    /// An operation that is closed to every key is copied over those that answer already, unless these are within it: of
+    /// `/a/{x}/c` and a closed `/a/b/{y}` neither has the better claim to `/a/b/c`, so it is closed.
+    fn copy(&self, from: &HashMap<String, usize>, to: &mut HashMap<String, usize>) {
+        let has_get = to.contains_key("GET");
+        for (method, position) in from {
+            let is_closed = self.operations[*position].requirement == Requirement::Nobody;
+            if is_closed {
+                let head = Some("HEAD").filter(|_| method == "GET");
+                for method in [method.as_str()].into_iter().chain(head) {
+                    if let Some(other) = to.get_mut(method)
+                        && !template::is_within(&self.templates[*other], &self.templates[*position])
+                    {
+                        *other = *position;
+                    }
+                }
+            }
+            if !(has_get && method == "HEAD") {
+                to.entry(method.clone()).or_insert(*position);
+            } else if is_closed
+                && let Some(get) = to.get("GET")
+                && !to.contains_key("HEAD")
+                && !template::is_within(&self.templates[*get], &self.templates[*position])
+            {
+                to.insert(method.clone(), *position);
+            }
+        }
     }
 
     /// A node reached through a segment of this text.
@@ -140,39 +185,63 @@ impl Node {
         &mut self,
         operation: &Operation,
         position: usize,
-        budget: &mut Budget,
+        building: &mut Building<'_>,
     ) -> std::result::Result<(), Refusal> {
-        let Some(template) = operation.path.strip_prefix('/') else {
-            return Err("must begin with a slash".to_owned());
-        };
-        // Whatever walks the tree calls itself once a segment, so its depth is the depth of the stack.
-        if template.split('/').count() > SEGMENTS_MAX {
-            return Err(format!("must have at most {SEGMENTS_MAX} segments"));
-        }
-        budget.take(1)?;
+        building.take(1)?;
         let mut node = self;
-        let mut parts = template.split('/').peekable();
-        while let Some(part) = parts.next().filter(|_| !template.is_empty()) {
-            let last = parts.peek().is_none();
-            node = match Part::parse(part, last) {
+        let parts = template::parse(&operation.path)?;
+        building.templates.push(parts.clone());
+        for part in parts {
+            node = match part {
                 Part::Literal(text) => {
                     if !node.literals.contains_key(&text) {
-                        budget.take_node(&text)?;
+                        building.take_node(&text)?;
                     }
                     node.literals.entry(text).or_default()
                 }
+                Part::Pattern(pattern) => node.pattern_mut(&pattern, building)?,
                 Part::Parameter => {
                     if node.parameter.is_none() {
-                        budget.take(1)?;
+                        building.take(1)?;
                     }
                     node.parameter.get_or_insert_default()
                 }
                 Part::Rest => return taken(node.rest.insert(operation.method.clone(), position)),
-                Part::Faulty(reason) => return Err(reason.to_owned()),
             };
         }
         node.ends = Some(0);
         taken(node.methods.insert(operation.method.clone(), position))
+    }
+
+    /// The node below a pattern, which is made if it is not there.
+    fn pattern_mut(
+        &mut self,
+        pattern: &Pattern,
+        building: &mut Building<'_>,
+    ) -> std::result::Result<&mut Node, Refusal> {
+        let known = self.patterns.iter();
+        let known = known
+            .map(|(known, _)| known)
+            .position(|known| known == pattern);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                // Each is looked at in turn when a request is judged, and compared with each other one here.
+                if self.patterns.len() >= PATTERNS_MAX {
+                    return Err(format!(
+                        "is one of more than {PATTERNS_MAX} that have text beside a parameter at the same place"
+                    ));
+                }
+                building.take(2 + pattern.literal_bytes() / TEXT_BYTES)?;
+                let shorter =
+                    |(known, _): &(Pattern, Node)| known.literal_bytes() < pattern.literal_bytes();
+                let at = self.patterns.iter().position(shorter);
+                let at = at.unwrap_or(self.patterns.len());
+                self.patterns.insert(at, (pattern.clone(), Node::default()));
+                at
+            }
+        };
+        Ok(&mut self.patterns[at].1)
     }
 
     /// Notes that a template ends here that was copied from so far away.
@@ -183,35 +252,58 @@ impl Node {
     /// Copies what the parameter allows below each literal, so that `find` never turns back.
     fn complete(
         &mut self,
-        budget: &mut Budget,
+        building: &mut Building<'_>,
         case_sensitive: bool,
     ) -> std::result::Result<(), Refusal> {
         if !case_sensitive {
             let names = self.literals.keys().filter(|text| !text.is_empty());
             self.folded
                 .extend(names.map(|text| text.to_ascii_lowercase()));
-            self.join_twins(budget)?;
+            let patterns = self.patterns.iter();
+            self.folded_patterns
+                .extend(patterns.map(|(pattern, _)| pattern.folded()));
+            self.join_twins(building)?;
         }
         for (text, child) in &mut self.literals {
             if text.is_empty() {
                 continue; // a trailing slash is nothing that a parameter or a rest could stand for
             }
-            if let Some(parameter) = &self.parameter {
-                child.add(parameter, budget)?;
+            // Where it is in doubt which pattern a literal is of, nothing beside it answers below it.
+            if taker(&self.patterns, text).is_ok() {
+                for (_, there) in self.patterns.iter().filter(|(it, _)| it.matches(text)) {
+                    child.add(there, building)?;
+                }
+                if let Some(parameter) = &self.parameter {
+                    child.add(parameter, building)?;
+                }
+                child.add_rest(&self.rest, building)?;
             }
-            child.add_rest(&self.rest, budget)?;
-            child.complete(budget, case_sensitive)?;
+            child.complete(building, case_sensitive)?;
+        }
+        for at in 0..self.patterns.len() {
+            let (before, behind) = self.patterns.split_at_mut(at + 1);
+            let Some((pattern, node)) = before.last_mut() else {
+                continue;
+            };
+            for (_, there) in behind.iter().filter(|(other, _)| pattern.is_within(other)) {
+                node.add(there, building)?;
+            }
+            if let Some(parameter) = &self.parameter {
+                node.add(parameter, building)?;
+            }
+            node.add_rest(&self.rest, building)?;
+            node.complete(building, case_sensitive)?;
         }
         if let Some(parameter) = &mut self.parameter {
-            parameter.add_rest(&self.rest, budget)?;
-            parameter.complete(budget, case_sensitive)?;
+            parameter.add_rest(&self.rest, building)?;
+            parameter.complete(building, case_sensitive)?;
         }
         Ok(())
     }
 
     /// Literals that differ in case alone, as in `/Users/{id}` beside `/users/admin`, are one place to an application
     /// that ignores case: what a segment may resemble below one of them, it may resemble below the others.
-    fn join_twins(&mut self, budget: &mut Budget) -> std::result::Result<(), Refusal> {
+    fn join_twins(&mut self, building: &mut Building<'_>) -> std::result::Result<(), Refusal> {
         let mut twins: HashMap<String, Vec<&Node>> = HashMap::new();
         for (text, child) in &self.literals {
             twins
@@ -223,9 +315,9 @@ impl Node {
         for (folded, children) in twins.into_iter().filter(|(_, children)| children.len() > 1) {
             let mut together = Node::default();
             for child in children {
-                together.add(child, budget)?;
+                together.add(child, building)?;
             }
-            together.complete(budget, false)?;
+            together.complete(building, false)?;
             joined.insert(folded, together);
         }
         if joined.is_empty() {
@@ -242,11 +334,23 @@ impl Node {
     /// Takes over which literals a segment may resemble, here and below.
     fn resemble(&mut self, other: &Node) {
         self.folded.extend(other.folded.iter().cloned());
+        self.folded_patterns
+            .extend(other.folded_patterns.iter().cloned());
         for (text, child) in &mut self.literals {
             for (_, there) in other
                 .literals
                 .iter()
                 .filter(|(there, _)| there.eq_ignore_ascii_case(text))
+            {
+                child.resemble(there);
+            }
+        }
+        for (pattern, child) in &mut self.patterns {
+            let folded = pattern.folded();
+            for (_, there) in other
+                .patterns
+                .iter()
+                .filter(|(there, _)| there.folded() == folded)
             {
                 child.resemble(there);
             }
@@ -260,42 +364,43 @@ impl Node {
     fn add_rest(
         &mut self,
         above: &HashMap<String, usize>,
-        budget: &mut Budget,
+        building: &mut Building<'_>,
     ) -> std::result::Result<(), Refusal> {
-        budget.take(2 * above.len())?;
+        building.take(2 * above.len())?;
         if !above.is_empty() {
             self.end(1);
         }
-        for (method, position) in above {
-            self.methods.entry(method.clone()).or_insert(*position);
-            self.rest.entry(method.clone()).or_insert(*position);
-        }
+        building.copy(above, &mut self.methods);
+        building.copy(above, &mut self.rest);
         Ok(())
     }
 
     /// Adds what `other` answers and this node does not.
-    fn add(&mut self, other: &Node, budget: &mut Budget) -> std::result::Result<(), Refusal> {
-        budget.take(1 + other.methods.len() + other.rest.len())?;
+    fn add(
+        &mut self,
+        other: &Node,
+        building: &mut Building<'_>,
+    ) -> std::result::Result<(), Refusal> {
+        building.take(1 + other.methods.len() + other.rest.len())?;
         if let Some(copied) = other.ends {
             self.end(copied + 1);
         }
-        for (method, position) in &other.methods {
-            self.methods.entry(method.clone()).or_insert(*position);
-        }
-        for (method, position) in &other.rest {
-            self.rest.entry(method.clone()).or_insert(*position);
-        }
+        building.copy(&other.methods, &mut self.methods);
+        building.copy(&other.rest, &mut self.rest);
         for (text, child) in &other.literals {
-            budget.take_node(text)?;
+            building.take_node(text)?;
             self.literals
                 .entry(text.clone())
                 .or_default()
-                .add(child, budget)?;
+                .add(child, building)?;
+        }
+        for (pattern, child) in &other.patterns {
+            self.pattern_mut(pattern, building)?.add(child, building)?;
         }
         if let Some(parameter) = &other.parameter {
             self.parameter
                 .get_or_insert_default()
-                .add(parameter, budget)?;
+                .add(parameter, building)?;
         }
         Ok(())
     }
@@ -304,9 +409,9 @@ impl Node {
     /// have an operation for the request after all.
     fn find(&self, method: &str, segments: &[String]) -> (Found, bool) {
         let operation = |known: &HashMap<String, usize>| {
-            known
-                .get(method)
-                .map_or(Found::Unknown, |position| Found::Operation(*position))
+            let implied = || known.get("GET").filter(|_| method == "HEAD");
+            let position = known.get(method).or_else(implied);
+            position.map_or(Found::Unknown, |position| Found::Operation(*position))
         };
         let mut node = self;
         for segment in segments {
@@ -321,10 +426,14 @@ impl Node {
             if segment.is_empty() {
                 return (Found::Unknown, false);
             }
-            let resembles = node.resembles_literal(segment);
-            match &node.parameter {
+            let taker = match taker(&node.patterns, segment) {
+                Ok(taker) => taker,
+                Err(InDoubt) => return (Found::Ambiguous, true),
+            };
+            let resembles = node.resembles(segment);
+            match taker.or(node.parameter.as_deref()) {
                 Some(_) if resembles => return (Found::Ambiguous, true),
-                Some(parameter) => node = parameter,
+                Some(next) => node = next,
                 None if resembles && !node.rest.is_empty() => return (Found::Ambiguous, true),
                 None => return (operation(&node.rest), resembles),
             }
@@ -337,9 +446,10 @@ impl Node {
         (operation(&node.methods), false)
     }
 
-    /// Whether some application may take a segment that is no literal here for one.
-    fn resembles_literal(&self, segment: &str) -> bool {
-        if self.folded.is_empty() {
+    /// Whether some application may take a segment that is no literal here for one, or for one of a pattern that is not
+    /// its own.
+    fn resembles(&self, segment: &str) -> bool {
+        if self.folded.is_empty() && self.folded_patterns.is_empty() {
             return false;
         }
         let mut room = [0; FOLDED_BYTES];
@@ -357,12 +467,45 @@ impl Node {
         };
         // Windows opens `name:stream` and `name::$DATA` as parts of the file `name`.
         let name = folded.split(':').next().unwrap_or(folded);
-        self.folded.contains(folded)
-            || self.folded.contains(name)
-            || name
-                .rsplit_once('.')
-                .is_some_and(|(stem, _)| self.folded.contains(stem.trim_end_matches(['.', ' '])))
+        let stems = [stem(folded), stem(name)];
+        let forms = || {
+            [folded, name]
+                .into_iter()
+                .chain(stems.into_iter().flatten())
+        };
+        let is_own = |alike: &Pattern| {
+            let own = self.patterns.iter();
+            own.map(|(pattern, _)| pattern)
+                .any(|own| own.matches(segment) && own.folded() == *alike)
+        };
+        forms().any(|form| self.folded.contains(form))
+            || self
+                .folded_patterns
+                .iter()
+                .any(|alike| forms().any(|form| alike.has_texts_of(form)) && !is_own(alike))
     }
+}
+
+/// A name without its extension.
+fn stem(name: &str) -> Option<&str> {
+    let (stem, _) = name.rsplit_once('.')?;
+    Some(stem.trim_end_matches(['.', ' ']))
+}
+
+/// What is below the pattern that takes a segment, if one does.
+fn taker<'a>(
+    patterns: &'a [(Pattern, Node)],
+    segment: &str,
+) -> std::result::Result<Option<&'a Node>, InDoubt> {
+    let mut taker: Option<&(Pattern, Node)> = None;
+    for one in patterns.iter().filter(|(it, _)| it.matches(segment)) {
+        taker = match taker {
+            Some(nearer) if !nearer.0.is_within(&one.0) => return Err(InDoubt),
+            Some(nearer) => Some(nearer),
+            None => Some(one),
+        };
+    }
+    Ok(taker.map(|(_, node)| node))
 }
 
 /// Whether a template that ends at one place is nearer to it than any that ends at another.
@@ -379,38 +522,6 @@ fn taken(earlier: Option<usize>) -> std::result::Result<(), String> {
         Some(earlier) => Err(format!(
             "has the same method and path as operations[{earlier}]"
         )),
-    }
-}
-
-impl<'a> Part<'a> {
-    fn parse(text: &'a str, last: bool) -> Part<'a> {
-        let Some(inner) = text.strip_prefix('{') else {
-            return match super::path::template_segments(&format!("/{text}")).as_deref() {
-                Some([]) if last => Part::Literal(String::new()),
-                Some([one]) if !text.contains('}') => Part::Literal(one.clone()),
-                _ => Part::Faulty("has a segment that no request could have"),
-            };
-        };
-        let Some(name) = inner.strip_suffix('}') else {
-            return Part::Faulty("has a parameter without its closing brace");
-        };
-        let (name, rest) = name
-            .strip_suffix("...")
-            .map_or((name, false), |name| (name, true));
-        if name.is_empty()
-            || !name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        {
-            return Part::Faulty(
-                "has a parameter whose name is not made of letters, digits, - and _",
-            );
-        }
-        match (rest, last) {
-            (true, false) => Part::Faulty("may have {…...} only at its end"),
-            (true, true) => Part::Rest,
-            (false, _) => Part::Parameter,
-        }
     }
 }
 

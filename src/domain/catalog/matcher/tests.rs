@@ -1,13 +1,14 @@
 //! What the matcher finds, and what it refuses.
 
 use super::*;
+use crate::domain::catalog::path::SEGMENTS_MAX;
 use crate::domain::catalog::tests::operation;
 
 fn matcher(templates: &[&str]) -> Matcher {
     let operations: Vec<Operation> = templates
         .iter()
         .enumerate()
-        .map(|(n, path)| operation(&n.to_string(), "GET", path, &[]))
+        .map(|(n, path)| operation(&n.to_string(), "GET", path, &["a"]))
         .collect();
     Matcher::compile(&operations, false).unwrap()
 }
@@ -221,7 +222,13 @@ fn what_is_no_template_is_refused() {
         "/..",
         "/a%2fb",
         "/{a b}",
-        "/x{y}",
+        "/x{y",
+        "/x}{y}",
+        "/{y}%2f",
+        "/{y}..",
+        "/%20{y}",
+        "/x{y...}",
+        "/{x...}.json",
     ] {
         assert!(
             Matcher::compile(&[operation("x", "GET", bad, &[])], false).is_err(),
@@ -327,5 +334,183 @@ fn a_stream_of_a_file_is_the_file() {
         "/files/SECRET.txt:a",
     ] {
         check(&files, alike, Found::Ambiguous);
+    }
+}
+
+#[test]
+fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
+    let templates = [
+        "/calls/{id}",
+        "/calls/{id}.json",
+        "/calls/{id}:cancel",
+        "/calls/all.json",
+        "/calls/{id}.json/parts",
+        "/calls/{id}/log",
+        "/calls/{id}.tar.json",
+    ];
+    check(&templates, "/calls/7", Some(0));
+    check(&templates, "/calls/7.json", Some(1));
+    check(&templates, "/calls/7:cancel", Some(2));
+    check(&templates, "/calls/all.json", Some(3));
+    check(&templates, "/calls/7.json/parts", Some(4));
+    check(&templates, "/calls/all.json/parts", Some(4));
+    check(&templates, "/calls/7/log", Some(5));
+    check(&templates, "/calls/7.json/log", Some(5));
+    check(&templates, "/calls/7:cancel/log", Some(5));
+    check(&templates, "/calls/7.tar.json", Some(6));
+    check(&templates, "/calls/7.tar.json/parts", Some(4));
+    check(&templates, "/calls/7/parts", None);
+    check(&templates, "/calls/7:cancel/parts", None);
+    check(&templates, "/calls/7.xml", Some(0));
+    for alike in [
+        "/calls/7.JSON",
+        "/calls/7.json.xml",
+        "/calls/7.json:a",
+        "/calls/7:Cancel",
+        "/calls/.json",
+        "/calls/ALL.json",
+    ] {
+        check(&templates, alike, Found::Ambiguous);
+    }
+    // Whose it is cannot be told.
+    let both = ["/v{n}", "/{id}.json", "/{id}"];
+    check(&both, "/v7", Some(0));
+    check(&both, "/7.json", Some(1));
+    check(&both, "/v7.json", Found::Ambiguous);
+    check(
+        &["/v{n}", "/{id}.json/x", "/v7.json", "/{id}/y"],
+        "/v7.json/x",
+        None,
+    );
+    check(
+        &["/v{n}", "/{id}.json/x", "/v7.json", "/{id}/y"],
+        "/v7.json/y",
+        None,
+    );
+    // An extension that the application takes for granted leads to the literal.
+    check(
+        &["/users/{id}.json", "/users/admin"],
+        "/users/admin.json",
+        Found::Ambiguous,
+    );
+    check(
+        &["/Users/{id}", "/users/{id}.json"],
+        "/Users/7.json",
+        Found::Ambiguous,
+    );
+    check(&["/f/{rest...}", "/f/{id}.json"], "/f/7.json", Some(1));
+    check(&["/f/{rest...}", "/f/{id}.json"], "/f/7.json/x", Some(0));
+    check(
+        &["/f/{rest...}", "/f/{id}.json"],
+        "/f/7.Json/x",
+        Found::Ambiguous,
+    );
+    check(&["/{a}-{b}", "/{id}"], "/1-2", Some(0));
+    check(&["/{a}-{b}", "/{id}"], "/12", Some(1));
+
+    let exact = ["/{id}", "/{id}.json"].map(|path| operation(path, "GET", path, &[]));
+    let matcher = Matcher::compile(&exact, true).unwrap();
+    for (path, position) in [("/7.json", 1), ("/7.JSON", 0), ("/7.json.xml", 0)] {
+        let segments = crate::domain::catalog::path::segments(path).unwrap();
+        assert_eq!(
+            matcher.find("GET", &segments, None),
+            Found::Operation(position),
+            "{path}"
+        );
+    }
+    let many = (0..=PATTERNS_MAX).map(|n| ("GET".to_owned(), format!("/x{n}-{{id}}")));
+    assert!(!compiles(many));
+}
+
+// D13
+#[test]
+fn head_is_what_get_is() {
+    let mut operations = vec![
+        operation("get", "GET", "/a/{x}", &[]),
+        operation("literal", "GET", "/a/b", &[]),
+        operation("head", "HEAD", "/a/{x}", &[]),
+        operation("own head", "HEAD", "/a/c", &[]),
+        operation("c", "GET", "/a/c", &[]),
+        operation("rest", "GET", "/f/{x...}", &[]),
+        operation("post", "POST", "/p", &[]),
+        operation("there", "GET", "/h", &[]),
+        operation("any host", "HEAD", "/h", &[]),
+    ];
+    operations[7].host = Some("api.example".to_owned());
+    let matcher = Matcher::compile(&operations, false).unwrap();
+    for (path, expected) in [
+        ("/a/7", Found::Operation(2)),
+        ("/a/b", Found::Operation(1)),
+        ("/a/c", Found::Operation(3)),
+        ("/f/1/2", Found::Operation(5)),
+        ("/f/1", Found::Operation(5)),
+        ("/p", Found::Unknown),
+        ("/a/B", Found::Ambiguous),
+        ("/h", Found::Operation(7)),
+    ] {
+        let segments = crate::domain::catalog::path::segments(path).unwrap();
+        let found = matcher.find("HEAD", &segments, Some("api.example"));
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[test]
+fn what_is_closed_is_not_answered_by_a_template_that_crosses_it() {
+    let find = |open: &str, closed: &str, methods: (&str, &str), method: &str, path: &str| {
+        let mut operations = [
+            operation("open", methods.0, open, &["a"]),
+            operation("closed", methods.1, closed, &[]),
+        ];
+        let segments = crate::domain::catalog::path::segments(path).unwrap();
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            let matcher = Matcher::compile(&operations, false).unwrap();
+            found.push(match matcher.find(method, &segments, None) {
+                Found::Operation(position) => operations[position].id.clone(),
+                other => format!("{other:?}"),
+            });
+            operations.reverse();
+        }
+        assert_eq!(found[0], found[1]);
+        found[0].clone()
+    };
+    for (open, closed, path, expected) in [
+        ("/a/{x}/c", "/a/b/{y}", "/a/b/c", "closed"),
+        ("/a/{x}/c", "/a/b/{y}", "/a/d/c", "open"),
+        ("/a/b/{y}", "/a/{x}/c", "/a/b/c", "closed"),
+        ("/a/b/c", "/a/{x}/{y}", "/a/b/c", "open"),
+        ("/a/b/{y}", "/a/{x}/{y}", "/a/b/c", "open"),
+        ("/{x}/{y}.json", "/{x}.json/{y}", "/1.json/2.json", "closed"),
+        ("/{x}/{y}/c", "/{x}-{z}/{y}/{w}", "/1-2/3/c", "closed"),
+        ("/{x...}", "/a/{y}", "/a/b", "closed"),
+        ("/a/{y}", "/{x...}", "/a/b", "open"),
+        ("/a/{y...}", "/{x}/b", "/a/b", "closed"),
+    ] {
+        let get = ("GET", "GET");
+        assert_eq!(
+            find(open, closed, get, "GET", path),
+            expected,
+            "{open} {closed}"
+        );
+        assert_eq!(
+            find(open, closed, get, "HEAD", path),
+            expected,
+            "{open} {closed}"
+        );
+        assert_eq!(
+            find(open, closed, ("HEAD", "GET"), "HEAD", path),
+            expected,
+            "{open} {closed}"
+        );
+        assert_eq!(
+            find(open, closed, ("GET", "HEAD"), "HEAD", path),
+            expected,
+            "{open} {closed}"
+        );
+        assert_eq!(
+            find(open, closed, ("POST", "GET"), "POST", path),
+            "open",
+            "{open} {closed}"
+        );
     }
 }

@@ -1,65 +1,71 @@
-//! Reading an OpenAPI 3.0 or 3.1 document: its operations, and the scopes that they ask for.
+//! Reading an OpenAPI 3.0, 3.1 or 3.2 document: its operations, and the scopes that they ask for.
 //!
-//! What can be said in a catalog is taken over; the rest is listed with the reason. Nothing is guessed.
+//! What can be said in a catalog is taken over. What cannot is listed with the reason, and its requests are closed to every
+//! key: otherwise a template beside it would answer for them. Nothing is guessed.
 
+mod document;
+mod paths;
+mod references;
 mod security;
+mod servers;
 mod settle;
 mod yaml;
 
-use crate::domain::catalog::{Definition, Operation, Scope};
-use security::{Demand, Schemes};
+use crate::domain::catalog::{Catalog, Definition, SCOPES_MAX, Scope};
+use crate::error::Error;
+use references::References;
+use security::Schemes;
+pub use security::Silence;
 use serde_json::{Map, Value};
-use settle::settle;
+use servers::{Place, Served, Servers};
+use settle::{Entry, Unread, settle};
 use std::collections::BTreeMap;
 
-/// The methods of a path item (OpenAPI 3.1.1, section 4.8.9.1), and whether they write (RFC 9110, section 9.2.1).
-const METHODS: [(&str, bool); 8] = [
+/// The methods of a path item (OpenAPI 3.2.0, section 4.9.1), and whether they write (RFC 9110, section 9.2.1).
+const METHODS: [(&str, bool); 9] = [
     ("get", false),
     ("head", false),
     ("options", false),
+    ("query", false),
     ("trace", false),
     ("delete", true),
     ("patch", true),
     ("post", true),
     ("put", true),
 ];
+/// What else a path item has.
+const OTHER_MEMBERS: [&str; 6] = [
+    "$ref",
+    "description",
+    "parameters",
+    "servers",
+    "summary",
+    "additionalOperations",
+];
 
-/// Makes a catalog of a document, as JSON or as YAML. The error is a sentence about the whole of it.
-pub fn import(text: &str, name: &str, around: &Around<'_>) -> Result<Import, String> {
-    let mut import = read(&document(text)?, name, around)?;
-    let (definition, refused) = settle(import.definition)?;
-    import.definition = definition;
-    import.left_out.extend(refused);
-    Ok(import)
-}
-
-/// JSON is read as JSON, anything else as YAML.
-fn document(text: &str) -> Result<Value, String> {
-    let text = text.trim_start_matches('\u{feff}');
-    if text.trim_start().starts_with('{')
-        && let Ok(document) = serde_json::from_str(text)
-    {
-        return Ok(document);
-    }
-    yaml::parse(text).map_err(|err| format!("this is neither JSON nor YAML: {err}"))
-}
-
-/// Where the described API stands.
-pub struct Around<'a> {
+/// What whoever imports says of the document.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// What stands before each path in real requests.
     pub base_path: &'a str,
     pub host: Option<&'a str>,
+    /// The security schemes that keys stand for; all that are keys in headers if there are none.
+    pub schemes: &'a [String],
+    pub silence: Silence,
 }
 
 /// What was made of a document.
 pub struct Import {
     pub definition: Definition,
-    /// What a catalog cannot say.
+    /// Operations of the document that keys can open.
+    pub mapped: usize,
+    /// Operations that no key opens, because a catalog cannot say what they ask for.
     pub left_out: Vec<LeftOut>,
     /// What whoever imports should know.
     pub notes: Vec<String>,
 }
 
-/// An operation, or all of a path, that is not in the catalog.
+/// An operation, or all of a path, that no key opens.
 #[derive(Debug)]
 pub struct LeftOut {
     /// `GET /invoices`
@@ -68,29 +74,87 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Takes over what a catalog can say; whether a catalog accepts it is another question.
-fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Import, String> {
-    let version = document["openapi"].as_str().unwrap_or_default();
-    if !version.starts_with("3.0") && !version.starts_with("3.1") {
-        return Err("this is no OpenAPI document of version 3.0 or 3.1".to_owned());
+impl Import {
+    /// The reasons, each with the number of operations that it is for, the most frequent first.
+    pub fn reasons(&self) -> Vec<(&str, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for it in &self.left_out {
+            // What it refers to differs from one to the next; the reason is the same.
+            let why = match it.why.split_once(references::OUTSIDE) {
+                Some(_) => references::OUTSIDE,
+                None => &it.why,
+            };
+            *counts.entry(why).or_default() += 1;
+        }
+        let mut reasons: Vec<(&str, usize)> = Vec::from_iter(counts);
+        crate::domain::sorted::by_key(&mut reasons, |(_, count)| std::cmp::Reverse(*count));
+        reasons
     }
-    let schemes = Schemes::read(document);
+}
+
+/// Makes a catalog of a document, as JSON or as YAML. The error is a sentence about the whole of it.
+pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, String> {
+    let document = document::read(text)?;
+    document::check_version(&document)?;
+    let references = References::of(&document);
+    let schemes = Schemes::read(&document, &references, options.schemes)?;
+    let servers = Servers::read(&document, &references, options);
+    let mut notes = servers.notes();
     let mut reading = Reading {
-        document,
-        around,
-        schemes,
-        operations: Vec::new(),
-        left_out: Vec::new(),
+        document: &document,
+        references: &references,
+        schemes: &schemes,
+        servers: &servers,
+        silence: options.silence,
+        entries: Vec::new(),
+        unread: Vec::new(),
+        notes: Vec::new(),
     };
     let no_paths = Map::new();
-    for (path, item) in document["paths"].as_object().unwrap_or(&no_paths) {
+    let paths = references
+        .members(&document, "paths")
+        .map_err(|why| format!("its paths cannot be read: {why}"))?;
+    for (path, item) in paths.unwrap_or(&no_paths) {
         if !path.starts_with("x-") {
             reading.path(path, item);
         }
     }
-    let mut scopes: BTreeMap<String, String> = reading.schemes.scopes();
-    for scope in reading.operations.iter().flat_map(|it| &it.any_of) {
-        scopes.entry(scope.clone()).or_default();
+    notes.append(&mut reading.notes);
+    let mut settled = settle(&reading.entries, &reading.unread, servers.usual())?;
+    notes.append(&mut settled.notes);
+    let requirements = settled.operations.iter().map(|it| &it.requirement);
+    let used: Vec<&String> = requirements.flat_map(|it| it.scopes()).collect();
+    let definition = Definition {
+        name: name.to_owned(),
+        case_sensitive: false,
+        scopes: scopes(&schemes, &used, &mut notes),
+        operations: settled.operations,
+    };
+    // Whatever this says is about the whole: to leave out what it names would open it to a neighbour.
+    if let Err(Error::Invalid { field, reason }) = Catalog::compile(definition.clone()) {
+        return Err(format!("no catalog can be made of it: {field} {reason}"));
+    }
+    Ok(Import {
+        definition,
+        mapped: settled.mapped,
+        left_out: settled.left_out,
+        notes,
+    })
+}
+
+/// The scopes that the document declares and uses; those alone that it uses if a catalog takes no more.
+fn scopes(schemes: &Schemes, used: &[&String], notes: &mut Vec<String>) -> Vec<Scope> {
+    let mut scopes: BTreeMap<String, String> = schemes.scopes().clone();
+    for scope in used {
+        scopes.entry((*scope).clone()).or_default();
+    }
+    if scopes.len() > SCOPES_MAX {
+        notes.push(format!(
+            "the document declares {} scopes, and a catalog has at most {SCOPES_MAX}: only those that operations ask for are taken",
+            scopes.len()
+        ));
+        let used: std::collections::HashSet<&String> = used.iter().copied().collect();
+        scopes.retain(|scope, _| used.contains(scope));
     }
     let scope = |(name, label)| Scope {
         name,
@@ -98,93 +162,206 @@ fn read(document: &Value, name: &str, around: &Around<'_>) -> Result<Import, Str
         implies: Vec::new(),
         root_only: false,
     };
-    Ok(Import {
-        definition: Definition {
-            name: name.to_owned(),
-            case_sensitive: false,
-            scopes: scopes.into_iter().map(scope).collect(),
-            operations: reading.operations,
-        },
-        left_out: reading.left_out,
-        notes: notes(document, around),
-    })
+    scopes.into_iter().map(scope).collect()
 }
 
 struct Reading<'a> {
     document: &'a Value,
-    around: &'a Around<'a>,
-    schemes: Schemes,
-    operations: Vec<Operation>,
-    left_out: Vec<LeftOut>,
+    references: &'a References<'a>,
+    schemes: &'a Schemes,
+    servers: &'a Servers,
+    silence: Silence,
+    entries: Vec<Entry>,
+    unread: Vec<Unread>,
+    notes: Vec<String>,
 }
 
-impl Reading<'_> {
-    fn path(&mut self, path: &str, item: &Value) {
-        let Some(item) = resolve(self.document, item) else {
-            self.left_out.push(LeftOut {
-                operation: path.to_owned(),
-                why: "it refers to something outside the document".to_owned(),
-            });
-            return;
+impl<'a> Reading<'a> {
+    fn path(&mut self, path: &str, item: &'a Value) {
+        match self.items(item) {
+            Ok(items) => self.items_of_path(path, &items),
+            Err(why) => self.unread.push(Unread {
+                path: path.to_owned(),
+                why,
+            }),
+        }
+    }
+
+    /// A path item, and those that it refers to beside its own members.
+    fn items(&self, item: &'a Value) -> Result<Vec<&'a Map<String, Value>>, String> {
+        if item.is_null() {
+            return Ok(Vec::new());
+        }
+        let no_object = || "its path item is no object".to_owned();
+        let mut items = Vec::new();
+        let mut item = item;
+        loop {
+            let members = item.as_object().ok_or_else(no_object)?;
+            items.push(members);
+            let Some(reference) = members.get("$ref") else {
+                return Ok(items);
+            };
+            if items.len() > references::STEPS_MAX {
+                return Err(references::too_far());
+            }
+            item = self.references.target(reference)?;
+        }
+    }
+
+    fn items_of_path(&mut self, path: &str, items: &[&'a Map<String, Value>]) {
+        let around = ItemParts {
+            path,
+            served: self.served_of(items),
+            over_slashes: items
+                .iter()
+                .flat_map(|item| self.over_slashes(item.get("parameters")))
+                .collect(),
         };
-        for (method, writes) in METHODS {
-            if let Some(operation) = item.get(method) {
-                self.operation(&method.to_ascii_uppercase(), writes, path, operation);
+        for (place, item) in items.iter().enumerate() {
+            for (name, value) in *item {
+                // Which of two counts is not defined (OpenAPI 3.1.1, section 4.8.9.1).
+                let others = items
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != place);
+                let is_twice = others
+                    .map(|(_, item)| item)
+                    .any(|item| item.contains_key(name));
+                let lower = name.to_ascii_lowercase();
+                if name == "additionalOperations" {
+                    self.additional(&around, value, is_twice);
+                } else if let Some((method, writes)) = METHODS.into_iter().find(|it| it.0 == lower)
+                {
+                    let outcome = match (is_twice, method == name) {
+                        (true, _) => Err(
+                            "it stands in the path item and in the one that this refers to"
+                                .to_owned(),
+                        ),
+                        (_, false) => {
+                            Err("its method is not in small letters, as OpenAPI has it".to_owned())
+                        }
+                        (false, true) => Ok(value),
+                    };
+                    self.operation(&around, method.to_ascii_uppercase(), writes, outcome);
+                } else if !OTHER_MEMBERS.contains(&name.as_str()) && !name.starts_with("x-") {
+                    self.notes.push(format!(
+                        "{path} has the member {name}, which OpenAPI does not know"
+                    ));
+                }
             }
         }
     }
 
-    fn operation(&mut self, method: &str, writes: bool, path: &str, operation: &Value) {
-        // An operation's own requirement replaces the document's, even by an empty list.
-        let required = operation
-            .get("security")
-            .or_else(|| self.document.get("security"));
-        match security::demand(&self.schemes, required) {
-            Demand::AnyOf(any_of) => self.operations.push(Operation {
-                id: operation["operationId"]
-                    .as_str()
-                    .map_or_else(|| format!("{method} {path}"), str::to_owned),
-                method: method.to_owned(),
-                path: format!("{}{path}", self.around.base_path),
-                host: self.around.host.map(str::to_owned),
-                writes,
-                any_of,
-            }),
-            Demand::Unsayable(why) => self.left_out.push(LeftOut {
-                operation: format!("{method} {path}"),
-                why: why.to_owned(),
+    /// Operations with other methods (OpenAPI 3.2.0, section 4.9.1).
+    fn additional(&mut self, around: &ItemParts<'_>, all: &'a Value, is_twice: bool) {
+        let all = match self.references.resolve(all).map(Value::as_object) {
+            Ok(Some(all)) if !is_twice => Ok(all),
+            Ok(Some(_)) => Err("its additional operations are there twice".to_owned()),
+            Ok(None) => Err("its additional operations are no object".to_owned()),
+            Err(why) => Err(why),
+        };
+        match all {
+            Ok(all) => {
+                for (method, operation) in all {
+                    self.operation(around, method.clone(), true, Ok(operation));
+                }
+            }
+            Err(why) => self.unread.push(Unread {
+                path: around.path.to_owned(),
+                why,
             }),
         }
     }
-}
 
-/// What a local reference stands for; the value itself if it is none; `None` if it leads nowhere in the document.
-pub fn resolve<'a>(document: &'a Value, value: &'a Value) -> Option<&'a Value> {
-    let Some(reference) = value.get("$ref") else {
-        return Some(value);
-    };
-    let found = document.pointer(reference.as_str()?.strip_prefix('#')?)?;
-    // A reference to a reference is as good as none: nobody writes it, and it could be a circle.
-    found.get("$ref").is_none().then_some(found)
-}
+    fn operation(
+        &mut self,
+        around: &ItemParts<'_>,
+        method: String,
+        writes: bool,
+        operation: Result<&'a Value, String>,
+    ) {
+        let none = &Value::Null;
+        let operation = operation.and_then(|operation| self.references.resolve(operation));
+        let operation = operation.and_then(|operation| match operation.is_object() {
+            true => Ok(operation),
+            false => Err("its operation is no object".to_owned()),
+        });
+        let mut outcome = operation.clone().and_then(|operation| {
+            // An operation's own requirement replaces the document's, even by an empty list.
+            let required = operation.get("security");
+            let required = required.or_else(|| self.document.get("security"));
+            security::requirement(self.schemes, self.references, required, self.silence)
+        });
+        let operation = operation.unwrap_or(none);
+        let served = match self.servers.served(operation, self.references) {
+            Served::AsTheDocument if operation.get("servers").is_none() => around.served.clone(),
+            served => served,
+        };
+        let usual = self.servers.usual();
+        let (at, not_at): (Vec<Place>, Vec<Place>) = match served {
+            Served::AsTheDocument => (vec![usual.clone()], Vec::new()),
+            Served::At(places, urls) => {
+                if outcome.is_ok() {
+                    self.notes.push(format!(
+                        "{method} {} has servers of its own, and is mapped there: {}",
+                        around.path,
+                        urls.join(", ")
+                    ));
+                }
+                let is_usual = places.contains(usual);
+                (places, Vec::from_iter((!is_usual).then(|| usual.clone())))
+            }
+            Served::Unknown(why) => {
+                outcome = outcome.and(Err(why));
+                (vec![usual.clone()], Vec::new())
+            }
+        };
+        let mut over_slashes = around.over_slashes.clone();
+        over_slashes.extend(self.over_slashes(operation.get("parameters")));
+        self.entries.push(Entry {
+            method,
+            path: around.path.to_owned(),
+            id: operation["operationId"].as_str().map(str::to_owned),
+            writes,
+            at,
+            not_at,
+            outcome,
+            over_slashes,
+        });
+    }
 
-/// A base path in `servers` that whoever imports has not repeated.
-fn notes(document: &Value, around: &Around<'_>) -> Vec<String> {
-    let servers = document["servers"].as_array();
-    let urls = servers
-        .into_iter()
-        .flatten()
-        .filter_map(|server| server["url"].as_str());
-    let mut notes = Vec::new();
-    for url in urls {
-        let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-        let path = path.trim_end_matches('/');
-        if !path.is_empty() && path != around.base_path {
-            notes.push(format!(
-                "the server {url} has the base path {path}; if requests come with it, give that as the base path"
-            ));
+    fn served_of(&self, items: &[&'a Map<String, Value>]) -> Served {
+        let mut with_servers = items.iter().filter(|item| item.contains_key("servers"));
+        match (with_servers.next(), with_servers.next()) {
+            (None, _) => Served::AsTheDocument,
+            (Some(_), Some(_)) => {
+                Served::Unknown("the servers of its path are there twice".to_owned())
+            }
+            (Some(item), None) => match item.get("servers") {
+                None => Served::AsTheDocument,
+                Some(servers) => self.servers.served_at(servers, self.references),
+            },
         }
     }
-    notes
+
+    /// The path parameters of a list that go over slashes.
+    fn over_slashes(&self, parameters: Option<&'a Value>) -> Vec<String> {
+        let parameters = parameters.and_then(|it| self.references.resolve(it).ok());
+        let parameters = parameters.and_then(Value::as_array).into_iter().flatten();
+        let parameters = parameters.filter_map(|it| self.references.resolve(it).ok());
+        parameters
+            .filter(|it| it["in"] == "path" && it["x-multi-segment"] == true)
+            .filter_map(|it| it["name"].as_str().map(str::to_owned))
+            .collect()
+    }
 }
+
+/// What a path item says of all its operations.
+struct ItemParts<'p> {
+    path: &'p str,
+    served: Served,
+    over_slashes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

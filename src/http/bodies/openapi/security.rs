@@ -1,130 +1,295 @@
 //! Security requirements (OpenAPI 3.1.1, section 4.8.30), as far as a catalog can say them.
 //!
 //! A requirement is a list of alternatives, each an object of schemes that are needed together, each with scopes
-//! that are needed together. A catalog says: one of these scopes, or any key at all.
+//! that are needed together. A catalog says: all of these scopes and one of those, or any key at all.
 
-use super::resolve;
-use serde_json::Value;
+use super::references::References;
+use crate::domain::catalog::{Requirement, check_scope_name};
+use crate::domain::text;
+use crate::error::Error;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one operation asks for.
-#[derive(Debug, Eq, PartialEq)]
-pub enum Demand {
-    /// One of these scopes; any key if there are none.
-    AnyOf(Vec<String>),
-    /// A catalog has no words for it; the text says why.
-    Unsayable(&'static str),
+/// Why an operation stays closed, as part of a sentence.
+pub type Why = String;
+
+/// What an operation without any security requirement means.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Silence {
+    /// Every key may.
+    AnyKey,
+    /// No key may, since the document does not say which.
+    #[default]
+    Closed,
 }
 
 /// The security schemes of a document.
 pub struct Schemes {
     kinds: BTreeMap<String, Kind>,
     labels: BTreeMap<String, String>,
+    /// Whether whoever imports has said which schemes keys stand for.
+    are_chosen: bool,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a security scheme is to a server of API keys.
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Kind {
-    /// A key without scopes of its own: `apiKey` and `http`, before 3.1.
+    /// A key in a header, which has no scopes of its own: `apiKey` and `http` before 3.1.
     Plain,
-    /// `oauth2`, `openIdConnect`; since 3.1 all that a client presents.
+    /// A key in a header whose scopes a requirement may name: `oauth2`, `openIdConnect`, and since 3.1 the others.
     Scoped,
-    /// A certificate, or something unknown: no key of ours.
-    Foreign,
+    /// Nothing that a key of ours can stand for; or nothing that it was chosen for.
+    Foreign(Why),
 }
 
 impl Schemes {
-    pub fn read(document: &Value) -> Schemes {
+    /// Reads the schemes. Of several names in `chosen` each must be one that a key can stand for; without any, all that
+    /// are keys in headers are.
+    pub fn read<'a>(
+        document: &'a Value,
+        references: &References<'a>,
+        chosen: &[String],
+    ) -> Result<Schemes, String> {
         let mut schemes = Schemes {
             kinds: BTreeMap::new(),
             labels: BTreeMap::new(),
+            are_chosen: !chosen.is_empty(),
         };
         let any_may_have_scopes = !document["openapi"]
             .as_str()
             .is_some_and(|version| version.starts_with("3.0"));
-        let declared = document["components"]["securitySchemes"].as_object();
-        for (name, scheme) in declared.into_iter().flatten() {
-            let Some(scheme) = resolve(document, scheme) else {
-                continue;
+        let declared = references
+            .member(document, "components")
+            .and_then(|components| references.members(components, "securitySchemes"));
+        for (name, scheme) in declared.ok().flatten().into_iter().flatten() {
+            let mut kind = match references.resolve(scheme) {
+                Ok(scheme) => kind(scheme, any_may_have_scopes, schemes.are_chosen),
+                Err(why) => {
+                    Kind::Foreign(format!("its security scheme {name} cannot be read: {why}"))
+                }
             };
-            let kind = match scheme["type"].as_str() {
-                Some("oauth2" | "openIdConnect") => Kind::Scoped,
-                Some("apiKey" | "http") if any_may_have_scopes => Kind::Scoped,
-                Some("apiKey" | "http") => Kind::Plain,
-                _ => Kind::Foreign,
-            };
+            match (schemes.are_chosen, chosen.contains(name), &kind) {
+                (true, true, Kind::Foreign(why)) => {
+                    return Err(format!(
+                        "no key can stand for the security scheme {name}: {why}"
+                    ));
+                }
+                (true, false, Kind::Plain | Kind::Scoped) => {
+                    kind = Kind::Foreign(
+                        "its security scheme is none of those that keys stand for".to_owned(),
+                    );
+                }
+                _ => {}
+            }
+            if !matches!(kind, Kind::Foreign(_)) {
+                schemes.read_labels(references, scheme);
+            }
             schemes.kinds.insert(name.clone(), kind);
-            schemes.read_labels(scheme);
         }
-        schemes
+        if let Some(unknown) = chosen
+            .iter()
+            .find(|name| !schemes.kinds.contains_key(*name))
+        {
+            let known: Vec<&str> = schemes.kinds.keys().map(String::as_str).collect();
+            return Err(match known.is_empty() {
+                true => {
+                    format!("there is no security scheme {unknown:?}: the document describes none")
+                }
+                false => format!(
+                    "there is no security scheme {unknown:?}; the document describes {}",
+                    known.join(", ")
+                ),
+            });
+        }
+        Ok(schemes)
     }
 
-    /// The scopes that flows declare, with their descriptions.
-    fn read_labels(&mut self, scheme: &Value) {
-        let flows = scheme["flows"].as_object();
+    /// The scopes that flows declare, with their descriptions, as far as a catalog takes them.
+    fn read_labels<'a>(&mut self, references: &References<'a>, scheme: &'a Value) {
+        let flows = references.members(scheme, "flows").ok().flatten();
         for flow in flows.into_iter().flat_map(|flows| flows.values()) {
-            for (scope, label) in flow["scopes"].as_object().into_iter().flatten() {
-                let label = label.as_str().unwrap_or_default().trim().to_owned();
-                self.labels.entry(scope.clone()).or_insert(label);
+            let scopes = references.members(flow, "scopes").ok().flatten();
+            for (scope, label) in scopes.into_iter().flatten() {
+                if check_scope_name("", scope).is_ok() {
+                    let label = label.as_str().unwrap_or_default().trim();
+                    let label = match text::check_description("", label) {
+                        Ok(()) => label.to_owned(),
+                        Err(_) => String::new(), // words for people; the scope is as good without them
+                    };
+                    self.labels.entry(scope.clone()).or_insert(label);
+                }
             }
         }
     }
 
     /// All declared scopes and their labels.
-    pub fn scopes(&self) -> BTreeMap<String, String> {
-        self.labels.clone()
+    pub fn scopes(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+}
+
+/// What a scheme is. Basic is a way to send a key only if whoever imports says so.
+fn kind(scheme: &Value, any_may_have_scopes: bool, are_chosen: bool) -> Kind {
+    let plain = match any_may_have_scopes {
+        true => Kind::Scoped,
+        false => Kind::Plain,
+    };
+    let foreign =
+        |what: &str| Kind::Foreign(format!("it needs {what}, which is no key in a header"));
+    let lower = |member: &str| {
+        scheme[member]
+            .as_str()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    };
+    match scheme["type"].as_str() {
+        Some("oauth2" | "openIdConnect") => Kind::Scoped,
+        Some("apiKey") => match (scheme["in"].as_str(), &*lower("name")) {
+            (Some("header"), "cookie") | (Some("cookie"), _) => foreign("a cookie"),
+            (Some("header"), _) => plain,
+            (Some("query"), _) => foreign("a parameter in the query"),
+            _ => foreign("an API key in a place that OpenAPI does not know"),
+        },
+        Some("http") => match &*lower("scheme") {
+            "bearer" | "token" => plain,
+            "basic" if are_chosen => plain,
+            "basic" => foreign("a user name and a password (Basic)"),
+            "digest" => foreign("a user name and a password (Digest)"),
+            _ => foreign("an HTTP authentication of another kind"),
+        },
+        Some("mutualTLS") => foreign("a certificate"),
+        _ => foreign("a security scheme of an unknown kind"),
     }
 }
 
 /// What a requirement asks for. `None`: there is none at all.
-pub fn demand(schemes: &Schemes, required: Option<&Value>) -> Demand {
-    let alternatives = match required.and_then(Value::as_array) {
-        None => return Demand::Unsayable("it has no security requirement"),
-        Some(list) if list.is_empty() => {
-            return Demand::Unsayable("it is open to everybody (security is an empty list)");
-        }
-        Some(list) => list,
+pub fn requirement<'a>(
+    schemes: &Schemes,
+    references: &References<'a>,
+    required: Option<&'a Value>,
+    silence: Silence,
+) -> Result<Requirement, Why> {
+    let Some(required) = required else {
+        return match silence {
+            Silence::AnyKey => Ok(Requirement::AnyKey),
+            Silence::Closed => Err("it has no security requirement".to_owned()),
+        };
     };
-    let mut any_of = BTreeSet::new();
-    let mut without_scope = 0;
+    let alternatives = references.resolve(required)?.as_array();
+    let alternatives = alternatives.ok_or("its security requirement is no list")?;
+    if alternatives.is_empty() {
+        return Err("it is open to everybody (security is an empty list)".to_owned());
+    }
+    let mut sets: Vec<BTreeSet<&str>> = Vec::new();
+    let mut refused = None;
     for alternative in alternatives {
-        match scope_of(schemes, alternative) {
-            Ok(Some(scope)) => {
-                any_of.insert(scope);
-            }
-            Ok(None) => without_scope += 1,
-            Err(why) => return Demand::Unsayable(why),
+        let needed = references.resolve(alternative)?.as_object();
+        let needed = needed.ok_or("its security requirement is no object")?;
+        if needed.is_empty() {
+            return Err("a credential is optional".to_owned());
+        }
+        match scopes_of(schemes, references, needed) {
+            Ok(scopes) => sets.push(scopes),
+            // Another alternative may be a key: one is enough.
+            Err(why) => refused = refused.or(Some(why)),
         }
     }
-    if without_scope > 0 && !any_of.is_empty() {
-        return Demand::Unsayable("one alternative needs a scope and another one needs none");
+    if sets.is_empty() {
+        return Err(refused.unwrap_or_default());
     }
-    Demand::AnyOf(any_of.into_iter().collect())
+    combined(&sets)
 }
 
-/// The one scope of an alternative, if it has one.
-fn scope_of(schemes: &Schemes, alternative: &Value) -> Result<Option<String>, &'static str> {
-    let Some(needed) = alternative.as_object() else {
-        return Err("its security requirement is no object");
-    };
-    let mut needed = needed.iter();
-    let (name, scopes) = match (needed.next(), needed.next()) {
-        (None, _) => return Err("a credential is optional"),
-        (Some(one), None) => one,
-        _ => return Err("it needs several credentials together"),
-    };
-    let kind = schemes.kinds.get(name);
-    let scopes = scopes.as_array().map(Vec::as_slice).unwrap_or_default();
-    match (kind, scopes) {
-        (None, _) => Err("it names a security scheme that the document does not describe"),
-        (Some(Kind::Foreign), _) => Err("its security scheme is none that a key can meet"),
-        (Some(_), []) => Ok(None),
-        (Some(Kind::Plain), _) => Err("it gives scopes to a scheme that has none in OpenAPI 3.0"),
-        (Some(Kind::Scoped), [Value::String(scope)]) => Ok(Some(scope.clone())),
-        (Some(Kind::Scoped), [_]) => Err("its scope is no text"),
-        (Some(Kind::Scoped), _) => {
-            Err("it needs several scopes together, and a catalog says any of them")
+/// The scopes of an alternative that a key can meet.
+fn scopes_of<'a>(
+    schemes: &Schemes,
+    references: &References<'a>,
+    needed: &'a Map<String, Value>,
+) -> Result<BTreeSet<&'a str>, Why> {
+    let mut all = BTreeSet::new();
+    for (name, scopes) in needed {
+        let kind = schemes.kinds.get(scheme_name(name));
+        let kind = kind.ok_or("it names a security scheme that the document does not describe")?;
+        if let Kind::Foreign(why) = kind {
+            return Err(why.clone());
+        }
+        let scopes = references.resolve(scopes)?.as_array();
+        let scopes = scopes.ok_or("its scopes are no list")?;
+        if *kind == Kind::Plain && !scopes.is_empty() {
+            return Err("it gives scopes to a scheme that has none in OpenAPI 3.0".to_owned());
+        }
+        for scope in scopes {
+            let scope = scope.as_str().ok_or("its scope is no text")?;
+            if let Err(Error::Invalid { reason, .. }) = check_scope_name("", scope) {
+                return Err(format!("the catalog refuses its scope {scope:?}: {reason}"));
+            }
+            all.insert(scope);
         }
     }
+    if needed.len() > 1 && !schemes.are_chosen {
+        return Err("it needs several credentials together".to_owned());
+    }
+    Ok(all)
+}
+
+/// A requirement names a scheme, since 3.2 also by its address within the document.
+fn scheme_name(name: &str) -> &str {
+    name.strip_prefix("#/components/securitySchemes/")
+        .unwrap_or(name)
+}
+
+/// What a catalog says for a list of alternatives, each of scopes that are needed together.
+fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
+    let with_scopes = sets.iter().filter(|set| !set.is_empty()).count();
+    if with_scopes == 0 {
+        return Ok(Requirement::AnyKey);
+    }
+    if with_scopes < sets.len() {
+        return Err(
+            "one alternative needs a scope and another one needs none; choose the security scheme that keys stand for"
+                .to_owned(),
+        );
+    }
+    // Who has more than another alternative asks for meets that one.
+    let mut least: Vec<&BTreeSet<&str>> = Vec::new();
+    for set in sets {
+        if !sets
+            .iter()
+            .any(|other| other.len() < set.len() && other.is_subset(set))
+            && !least.contains(&set)
+        {
+            least.push(set);
+        }
+    }
+    let owned = |scopes: &BTreeSet<&str>| scopes.iter().map(|&scope| scope.to_owned()).collect();
+    if let [only] = least.as_slice() {
+        return Ok(match only.len() {
+            1 => Requirement::one_of(owned(only)),
+            _ => Requirement::Scopes {
+                all_of: owned(only),
+                any_of: Vec::new(),
+            },
+        });
+    }
+    let mut common = least[0].clone();
+    common.retain(|scope| least.iter().all(|set| set.contains(scope)));
+    let mut any_of = BTreeSet::new();
+    for set in &least {
+        let mut rest = set.difference(&common);
+        match (rest.next(), rest.next()) {
+            (Some(one), None) => any_of.insert(*one),
+            _ => {
+                return Err(
+                    "its alternatives are several lists of scopes that are needed together, and a catalog has no words for that"
+                        .to_owned(),
+                );
+            }
+        };
+    }
+    Ok(Requirement::Scopes {
+        all_of: owned(&common),
+        any_of: owned(&any_of),
+    })
 }
 
 #[cfg(test)]
@@ -132,62 +297,197 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[track_caller]
-    fn check(version: &str, required: Value, expected: Result<&[&str], &str>) {
-        let schemes = Schemes::read(&json!({
+    fn document(version: &str) -> Value {
+        json!({
             "openapi": version,
             "components": {"securitySchemes": {
-                "oauth": {"type": "oauth2", "flows": {"clientCredentials": {"scopes": {"a": "A", "b": "B"}}}},
-                "key": {"type": "apiKey"},
+                "oauth": {"type": "oauth2", "flows": {"clientCredentials": {"scopes": {"a": "A", "b": "B", "c d": "no"}}}},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "Bearer"},
+                "second": {"type": "apiKey", "in": "header", "name": "X-Second"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "sid"},
+                "hidden": {"type": "apiKey", "in": "header", "name": "Cookie"},
+                "query": {"type": "apiKey", "in": "query", "name": "token"},
+                "basic": {"type": "http", "scheme": "basic"},
+                "digest": {"type": "http", "scheme": "Digest"},
                 "tls": {"type": "mutualTLS"},
+                "placeless": {"type": "apiKey"},
                 "alias": {"$ref": "#/components/securitySchemes/oauth"},
+                "elsewhere": {"$ref": "schemes.yaml#/oauth"},
             }}
-        }));
-        match (demand(&schemes, Some(&required)), expected) {
-            (Demand::AnyOf(found), Ok(scopes)) => assert_eq!(found, scopes, "{required}"),
-            (Demand::Unsayable(why), Err(part)) => assert!(why.contains(part), "{required}: {why}"),
-            (found, expected) => panic!("{required}: {found:?}, not {expected:?}"),
+        })
+    }
+
+    fn read(version: &str, chosen: &[&str], required: &Value) -> Result<Requirement, String> {
+        let document = document(version);
+        let references = References::of(&document);
+        let chosen: Vec<String> = chosen.iter().map(|&name| name.to_owned()).collect();
+        let schemes = Schemes::read(&document, &references, &chosen)?;
+        // The requirement is no part of the document; it refers to nothing.
+        let required = Box::leak(Box::new(required.clone()));
+        requirement(&schemes, &references, Some(required), Silence::Closed)
+    }
+
+    fn scopes(all_of: &[&str], any_of: &[&str]) -> Requirement {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        Requirement::Scopes {
+            all_of: owned(all_of),
+            any_of: owned(any_of),
         }
     }
 
     #[test]
-    fn alternatives_are_any_of_and_the_rest_is_not_guessed() {
-        check("3.0.3", json!([{"oauth": ["a"]}]), Ok(&["a"]));
-        check(
-            "3.0.3",
-            json!([{"oauth": ["b"]}, {"alias": ["a"]}]),
-            Ok(&["a", "b"]),
+    fn alternatives_that_a_catalog_can_say_are_taken_over() {
+        for (version, required, expected) in [
+            ("3.0.3", json!([{"oauth": ["a"]}]), scopes(&[], &["a"])),
+            (
+                "3.0.3",
+                json!([{"oauth": ["b"]}, {"alias": ["a"]}]),
+                scopes(&[], &["a", "b"]),
+            ),
+            ("3.0.3", json!([{"key": []}]), Requirement::AnyKey),
+            (
+                "3.0.3",
+                json!([{"key": []}, {"bearer": []}]),
+                Requirement::AnyKey,
+            ),
+            ("3.1.0", json!([{"key": ["a"]}]), scopes(&[], &["a"])),
+            (
+                "3.2.0",
+                json!([{"#/components/securitySchemes/key": ["a"]}]),
+                scopes(&[], &["a"]),
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["b", "a"]}]),
+                scopes(&["a", "b"], &[]),
+            ),
+            ("3.0.3", json!([{"oauth": ["a", "a"]}]), scopes(&[], &["a"])),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a", "b"]}, {"oauth": ["a", "c"]}]),
+                scopes(&["a"], &["b", "c"]),
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a", "b"]}, {"oauth": ["a"]}]),
+                scopes(&[], &["a"]),
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a", "b"]}, {"alias": ["b", "a"]}]),
+                scopes(&["a", "b"], &[]),
+            ),
+            (
+                "3.0.3",
+                json!([{"cookie": []}, {"key": []}]),
+                Requirement::AnyKey,
+            ),
+            (
+                "3.1.0",
+                json!([{"key": []}, {"tls": []}]),
+                Requirement::AnyKey,
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a"]}, {"oauth": ["b"], "tls": []}]),
+                scopes(&[], &["a"]),
+            ),
+            (
+                "3.0.3",
+                json!([{"other": []}, {"oauth": ["a"]}]),
+                scopes(&[], &["a"]),
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["c d"]}, {"oauth": ["a"]}]),
+                scopes(&[], &["a"]),
+            ),
+        ] {
+            assert_eq!(read(version, &[], &required), Ok(expected), "{required}");
+        }
+    }
+
+    #[test]
+    fn what_no_key_can_meet_stays_closed_with_its_reason() {
+        for (version, required, why) in [
+            ("3.0.3", json!([]), "open to everybody"),
+            ("3.0.3", json!(null), "no list"),
+            ("3.0.3", json!({"oauth": ["a"]}), "no list"),
+            ("3.0.3", json!(["oauth"]), "no object"),
+            ("3.0.3", json!([{"oauth": ["a"]}, {}]), "optional"),
+            ("3.0.3", json!([{"key": ["a"]}]), "has none in OpenAPI 3.0"),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a"], "key": []}]),
+                "several credentials",
+            ),
+            (
+                "3.0.3",
+                json!([{"key": [], "second": []}]),
+                "several credentials",
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a"]}, {"key": []}]),
+                "another one needs none",
+            ),
+            (
+                "3.0.3",
+                json!([{"oauth": ["a", "b"]}, {"oauth": ["c", "d"]}]),
+                "no words",
+            ),
+            ("3.0.3", json!([{"cookie": []}]), "a cookie"),
+            ("3.0.3", json!([{"hidden": []}]), "a cookie"),
+            ("3.0.3", json!([{"query": []}]), "the query"),
+            ("3.0.3", json!([{"basic": []}]), "Basic"),
+            ("3.0.3", json!([{"digest": []}]), "Digest"),
+            ("3.1.0", json!([{"tls": []}]), "a certificate"),
+            ("3.1.0", json!([{"placeless": []}]), "does not know"),
+            ("3.1.0", json!([{"key": [], "tls": []}]), "a certificate"),
+            (
+                "3.1.0",
+                json!([{"elsewhere": ["a"]}]),
+                "outside the document",
+            ),
+            ("3.1.0", json!([{"other": []}]), "does not describe"),
+            ("3.1.0", json!([{"oauth": [1]}]), "no text"),
+            ("3.1.0", json!([{"oauth": "a"}]), "no list"),
+            ("3.1.0", json!([{"oauth": ["c d"]}]), "refuses its scope"),
+            ("3.1.0", json!({"$ref": "x.yaml"}), "outside the document"),
+        ] {
+            let found = read(version, &[], &required).unwrap_err();
+            assert!(found.contains(why), "{required}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_schemes_that_keys_stand_for_can_be_chosen() {
+        let either = json!([{"oauth": ["a"]}, {"key": []}]);
+        assert_eq!(read("3.0.3", &["key"], &either), Ok(Requirement::AnyKey));
+        assert_eq!(read("3.0.3", &["oauth"], &either), Ok(scopes(&[], &["a"])));
+        assert!(read("3.0.3", &["oauth", "key"], &either).is_err());
+        assert!(read("3.0.3", &["bearer"], &either).is_err());
+        let both = json!([{"key": [], "second": []}]);
+        assert_eq!(
+            read("3.0.3", &["key", "second"], &both),
+            Ok(Requirement::AnyKey)
         );
-        check("3.0.3", json!([{"key": []}]), Ok(&[]));
-        check("3.1.0", json!([{"key": ["a"]}]), Ok(&["a"]));
-        check(
-            "3.0.3",
-            json!([{"key": ["a"]}]),
-            Err("has none in OpenAPI 3.0"),
+        assert!(read("3.0.3", &["second"], &both).is_err());
+        assert_eq!(
+            read("3.0.3", &["basic"], &json!([{"basic": []}])),
+            Ok(Requirement::AnyKey)
         );
-        check("3.0.3", json!([]), Err("open to everybody"));
-        check("3.0.3", json!([{"oauth": ["a"]}, {}]), Err("optional"));
-        check(
-            "3.0.3",
-            json!([{"oauth": ["a", "b"]}]),
-            Err("several scopes"),
-        );
-        check(
-            "3.0.3",
-            json!([{"oauth": ["a"], "key": []}]),
-            Err("several credentials"),
-        );
-        check(
-            "3.0.3",
-            json!([{"oauth": ["a"]}, {"key": []}]),
-            Err("another one needs none"),
-        );
-        check(
-            "3.1.0",
-            json!([{"tls": []}]),
-            Err("none that a key can meet"),
-        );
-        check("3.1.0", json!([{"other": []}]), Err("does not describe"));
-        check("3.1.0", json!([{"oauth": [1]}]), Err("no text"));
+        for (chosen, why) in [
+            ("cookie", "no key can stand for"),
+            ("query", "no key can stand for"),
+            ("digest", "no key can stand for"),
+            ("tls", "no key can stand for"),
+            ("elsewhere", "no key can stand for"),
+            ("nobody", "there is no security scheme"),
+        ] {
+            let found = read("3.0.3", &["key", chosen], &either).unwrap_err();
+            assert!(found.contains(why), "{chosen}: {found}");
+        }
     }
 }

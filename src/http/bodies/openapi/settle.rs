@@ -1,110 +1,342 @@
-//! Making a definition one that a catalog accepts, by leaving out what it refuses.
+//! From the operations of a document to those of a catalog: each of them is mapped, or its requests are closed.
 
 use super::LeftOut;
-use crate::domain::catalog::{Catalog, Definition, Operation};
-use crate::error::Error;
+use super::paths::{self, Template};
+use super::servers::Place;
+use crate::domain::catalog::{OPERATIONS_MAX, Operation, Requirement, is_method};
+use crate::domain::text::{NAME_CHARS_MAX, check_name};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Operations that may be looked at while leaving some out: each time, all that are left are looked at anew.
-const LOOKS_MAX: usize = 4_000_000;
+/// An operation of a document.
+pub struct Entry {
+    pub method: String,
+    pub path: String,
+    pub id: Option<String>,
+    pub writes: bool,
+    /// Where it is served.
+    pub at: Vec<Place>,
+    /// Where it is not, although other operations of the document are.
+    pub not_at: Vec<Place>,
+    /// What it asks of a key, or why it stays closed.
+    pub outcome: Result<Requirement, String>,
+    /// Its parameters that go over slashes.
+    pub over_slashes: Vec<String>,
+}
 
-/// The definition without the operations that a catalog refuses, and those operations with the reasons.
-pub fn settle(mut definition: Definition) -> Result<(Definition, Vec<LeftOut>), String> {
-    let mut left_out = Vec::new();
-    let mut looks_left = LOOKS_MAX;
-    loop {
-        looks_left = looks_left.checked_sub(definition.operations.len()).ok_or(
-            "too many of its operations are refused by a catalog; mend the document first",
-        )?;
-        let (field, reason) = match Catalog::compile(definition.clone()) {
-            Ok(_) => return Ok((definition, left_out)),
-            Err(Error::Invalid { field, reason }) => (field, reason),
-            Err(other) => return Err(other.to_string()),
-        };
-        let unsettled = || format!("{field}: {reason}");
-        let (list, position, member) = place(&field).ok_or_else(unsettled)?;
-        match (list, member) {
-            ("operations", _) if position < definition.operations.len() => {
-                let operation = definition.operations.remove(position);
-                left_out.push(LeftOut::of(
-                    operation,
-                    format!("the catalog refuses its {member}: {reason}"),
+/// A path of which it is not known what any method asks for.
+pub struct Unread {
+    pub path: String,
+    pub why: String,
+}
+
+/// What was made of all operations.
+#[derive(Default)]
+pub struct Settled {
+    pub operations: Vec<Operation>,
+    /// Operations of the document that keys can open.
+    pub mapped: usize,
+    pub left_out: Vec<LeftOut>,
+    pub notes: Vec<String>,
+}
+
+/// One operation of the catalog in the making.
+struct Slot {
+    host: Option<String>,
+    path: String,
+    /// The first entry of it.
+    entry: usize,
+    /// Why no key opens it, or what opens it.
+    outcome: Result<Requirement, String>,
+}
+
+/// Operations of one slot ask for different things, or not for the same thing in each.
+struct Settling<'a> {
+    entries: &'a [Entry],
+    /// The shapes of all paths of the document, without base paths.
+    shapes: BTreeSet<String>,
+    slots: Vec<Slot>,
+    /// Host, method and shape of a slot.
+    known: HashMap<(Option<String>, String, String), usize>,
+    /// For each entry its slots, and why it is not mapped.
+    places: Vec<(Vec<usize>, Option<String>)>,
+    notes: Vec<String>,
+}
+
+/// Makes operations of a catalog. `usual` is where the document's paths are served.
+pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Settled, String> {
+    let mut settling = Settling {
+        entries,
+        shapes: shapes(entries),
+        slots: Vec::new(),
+        known: HashMap::new(),
+        places: entries.iter().map(|_| Default::default()).collect(),
+        notes: Vec::new(),
+    };
+    let mut with_query = Vec::new();
+    for index in 0..entries.len() {
+        settling.place(index, &mut with_query);
+    }
+    for (index, place, template) in with_query {
+        settling.place_query(index, &place, template);
+    }
+    let mut settled = Settled::default();
+    for Unread { path, why } in unread {
+        settling.close(path, why, usual);
+        settled.left_out.push(LeftOut {
+            operation: path.clone(),
+            why: why.clone(),
+        });
+    }
+    settling.finish(settled)
+}
+
+fn shapes(entries: &[Entry]) -> BTreeSet<String> {
+    let around = paths::Around {
+        over_slashes: &[],
+        goes_on: true,
+    };
+    let templates = entries
+        .iter()
+        .map(|entry| paths::template(&entry.path, &around));
+    templates.flatten().map(|template| template.shape).collect()
+}
+
+impl Entry {
+    fn label(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+impl Settling<'_> {
+    /// Puts an entry into its slots, those whose path has a query into `with_query`.
+    fn place(&mut self, index: usize, with_query: &mut Vec<(usize, Place, Template)>) {
+        let entry = &self.entries[index];
+        if !is_method(&entry.method) {
+            self.places[index].1 = Some("no operation of a catalog can have its method".to_owned());
+            return;
+        }
+        let here = entry.at.iter().map(|place| (place, true));
+        let elsewhere = entry.not_at.iter().map(|place| (place, false));
+        let goes_on = self.goes_on(&entry.path);
+        for (place, is_served) in here.chain(elsewhere) {
+            let around = paths::Around {
+                over_slashes: &entry.over_slashes,
+                goes_on,
+            };
+            let template = match paths::template(&format!("{}{}", place.base, entry.path), &around)
+            {
+                Ok(template) => template,
+                Err(why) => {
+                    self.places[index].1.get_or_insert(why);
+                    continue;
+                }
+            };
+            let outcome = match (&template.fault, is_served) {
+                (_, false) => Err("it is served elsewhere".to_owned()),
+                (Some(fault), true) => Err(fault.clone()),
+                (None, true) => entry.outcome.clone(),
+            };
+            for name in template.narrowed.iter().filter(|_| outcome.is_ok()) {
+                self.notes.push(format!(
+                    "the parameter {name} of {} may go over slashes; here it is one segment",
+                    entry.label()
                 ));
             }
-            // Words for people; the scope is as good without them.
-            ("scopes", "label") if position < definition.scopes.len() => {
-                definition.scopes[position].label.clear();
+            if template.had_query {
+                with_query.push((index, place.clone(), template));
+                continue;
             }
-            ("scopes", _) if position < definition.scopes.len() => {
-                let scope = definition.scopes.remove(position).name;
-                let (kept, without) = definition
-                    .operations
-                    .into_iter()
-                    .partition(|it| !it.any_of.contains(&scope));
-                definition.operations = kept;
-                let told = |it: Operation| {
-                    let why = format!("the catalog refuses its scope {scope:?}: {reason}");
-                    LeftOut::of(it, why)
-                };
-                left_out.extend(Vec::into_iter(without).map(told));
-            }
-            _ => return Err(unsettled()),
+            self.put(index, place, template, outcome, is_served);
         }
     }
-}
 
-impl LeftOut {
-    fn of(operation: Operation, why: String) -> LeftOut {
-        LeftOut {
-            operation: format!("{} {}", operation.method, operation.path),
-            why,
+    /// Whether other paths of the document go on behind a path.
+    fn goes_on(&self, path: &str) -> bool {
+        let around = paths::Around {
+            over_slashes: &[],
+            goes_on: true,
+        };
+        let Ok(template) = paths::template(path, &around) else {
+            return false;
+        };
+        let below = format!("{}/", template.shape);
+        let mut behind = self.shapes.range(below.clone()..);
+        behind.next().is_some_and(|shape| shape.starts_with(&below))
+    }
+
+    /// Puts an entry into the slot of a template. Two entries of one slot must ask for the same thing, or it is closed.
+    fn put(
+        &mut self,
+        index: usize,
+        place: &Place,
+        template: Template,
+        outcome: Result<Requirement, String>,
+        is_served: bool,
+    ) {
+        let entry = &self.entries[index];
+        let key = (place.host.clone(), entry.method.clone(), template.shape);
+        if is_served && let Err(why) = &outcome {
+            self.places[index].1.get_or_insert_with(|| why.clone());
+        }
+        let at = match self.known.get(&key) {
+            None => {
+                self.slots.push(Slot {
+                    host: place.host.clone(),
+                    path: template.path,
+                    entry: index,
+                    outcome,
+                });
+                self.known.insert(key, self.slots.len() - 1);
+                self.slots.len() - 1
+            }
+            Some(&at) => {
+                let slot = &mut self.slots[at];
+                let (label, other) = (entry.label(), self.entries[slot.entry].label());
+                match (&slot.outcome, &outcome) {
+                    (Ok(one), Ok(two)) if one == two => self.notes.push(format!(
+                        "{label} and {other} are the same requests; they ask for the same, and are one operation"
+                    )),
+                    (Ok(_), _) => {
+                        slot.outcome = Err(format!(
+                            "{label} and {other} are the same requests, and ask for different things"
+                        ));
+                    }
+                    (Err(_), _) => {}
+                }
+                at
+            }
+        };
+        if is_served {
+            self.places[index].0.push(at);
         }
     }
-}
 
-/// The parts of `operations[3].path`.
-fn place(field: &str) -> Option<(&str, usize, &str)> {
-    let (list, rest) = field.split_once('[')?;
-    let (position, member) = rest.split_once("].")?;
-    Some((list, position.parse().ok()?, member))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::catalog::{Operation, Scope};
-
-    #[test]
-    fn what_a_catalog_refuses_is_left_out_with_its_reason() {
-        let scope = |name: &str| Scope {
-            name: name.to_owned(),
-            label: "x".repeat(1000),
-            implies: Vec::new(),
-            root_only: false,
+    /// A catalog looks at no query: such an entry is mapped where its path alone asks for the same, and else closed.
+    fn place_query(&mut self, index: usize, place: &Place, template: Template) {
+        let entry = &self.entries[index];
+        let key = (
+            place.host.clone(),
+            entry.method.clone(),
+            template.shape.clone(),
+        );
+        let has_plain = self.known.contains_key(&key);
+        let outcome = match has_plain {
+            true => entry.outcome.clone(),
+            false => Err("its path has a query, which a catalog does not look at".to_owned()),
         };
-        let operation = |id: &str, path: &str, scope: &str| Operation {
-            id: id.to_owned(),
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            host: None,
-            writes: false,
-            any_of: vec![scope.to_owned()],
-        };
-        let definition = Definition {
-            name: "x".to_owned(),
-            case_sensitive: false,
-            scopes: vec![scope("bad scope"), scope("good")],
-            operations: vec![
-                operation("one", "/a/{x}", "good"),
-                operation("two", "/a/{y}", "good"),
-                operation("three", "/b", "bad scope"),
-                operation("four", "/c/{x}.json", "good"),
-            ],
-        };
-        let (settled, left_out) = settle(definition).unwrap();
-        let ids: Vec<&str> = settled.operations.iter().map(|it| it.id.as_str()).collect();
-        assert_eq!(ids, ["one"]);
-        assert_eq!(settled.scopes.len(), 1);
-        assert_eq!(settled.scopes[0].label, "");
-        assert_eq!(left_out.len(), 3, "{left_out:?}");
+        self.put(index, place, template, outcome, true);
     }
+
+    /// Closes a path for every method that the catalog has.
+    fn close(&mut self, path: &str, why: &str, usual: &Place) {
+        let around = paths::Around {
+            over_slashes: &[],
+            goes_on: true,
+        };
+        let Ok(template) = paths::template(&format!("{}{path}", usual.base), &around) else {
+            return;
+        };
+        let mut methods: Vec<usize> = Vec::new();
+        let mut names = HashSet::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            if is_method(&entry.method) && names.insert(&entry.method) {
+                methods.push(index);
+            }
+        }
+        for index in methods {
+            let key = (
+                usual.host.clone(),
+                self.entries[index].method.clone(),
+                template.shape.clone(),
+            );
+            match self.known.get(&key) {
+                Some(&at) => self.slots[at].outcome = Err(why.to_owned()),
+                None => {
+                    self.slots.push(Slot {
+                        host: usual.host.clone(),
+                        path: template.path.clone(),
+                        entry: index,
+                        outcome: Err(why.to_owned()),
+                    });
+                    self.known.insert(key, self.slots.len() - 1);
+                }
+            }
+        }
+    }
+
+    fn finish(self, mut settled: Settled) -> Result<Settled, String> {
+        if self.slots.len() > OPERATIONS_MAX {
+            return Err(format!(
+                "it has {} operations, and a catalog at most {OPERATIONS_MAX}",
+                self.slots.len()
+            ));
+        }
+        settled.notes = self.notes;
+        for (entry, (slots, why)) in self.entries.iter().zip(&self.places) {
+            let closed = slots
+                .iter()
+                .find_map(|&at| self.slots[at].outcome.as_ref().err());
+            match why.as_ref().or(closed) {
+                None => settled.mapped += 1,
+                Some(why) => settled.left_out.push(LeftOut {
+                    operation: entry.label(),
+                    why: why.clone(),
+                }),
+            }
+        }
+        let mut ids = HashSet::new();
+        let mut changed = 0;
+        for slot in &self.slots {
+            let entry = &self.entries[slot.entry];
+            let is_own = self.places[slot.entry]
+                .0
+                .first()
+                .is_some_and(|&at| std::ptr::eq(&self.slots[at], slot));
+            let wanted = entry.id.as_ref().filter(|_| is_own);
+            let id = unique(
+                wanted.map_or("", String::as_str),
+                &entry.method,
+                &slot.path,
+                &mut ids,
+            );
+            changed += usize::from(wanted.is_some_and(|wanted| *wanted != id));
+            settled.operations.push(Operation {
+                id,
+                method: entry.method.clone(),
+                path: slot.path.clone(),
+                host: slot.host.clone(),
+                writes: entry.writes,
+                requirement: slot.outcome.clone().unwrap_or(Requirement::Nobody),
+            });
+        }
+        if changed > 0 {
+            settled.notes.push(format!(
+                "{changed} operations have another id than in the document, where it is too long, there twice or no name"
+            ));
+        }
+        Ok(settled)
+    }
+}
+
+/// An id that no other operation has: the wanted one, or one made of method and path, cut to the length that an id may have.
+fn unique(wanted: &str, method: &str, path: &str, taken: &mut HashSet<String>) -> String {
+    let cut = |text: &str, chars: usize| {
+        text.chars()
+            .take(chars)
+            .collect::<String>()
+            .trim()
+            .to_owned()
+    };
+    let mut base = cut(wanted, NAME_CHARS_MAX);
+    if check_name("id", &base).is_err() {
+        base = cut(&format!("{method} {path}"), NAME_CHARS_MAX);
+    }
+    let mut id = base.clone();
+    let mut number = 1;
+    while !taken.insert(id.clone()) {
+        number += 1;
+        let end = format!(" ({number})");
+        id = cut(&base, NAME_CHARS_MAX - end.len()) + &end;
+    }
+    id
 }

@@ -161,11 +161,8 @@ pub fn passing(
     walk(app, caller, |directory, key, state| {
         let kin = &key.kin;
         let in_root = directory.is_root(kin.workspace);
-        let granted = demand.any_of.is_empty()
-            || demand
-                .any_of
-                .iter()
-                .any(|wanted| catalog.grants(&kin.scopes, in_root, wanted));
+        let grants = |wanted: &str| catalog.grants(&kin.scopes, in_root, wanted);
+        let granted = demand.requirement.is_met(grants);
         let fits = state == State::Active
             && kin.catalog.as_deref() == Some(catalog.name())
             && granted

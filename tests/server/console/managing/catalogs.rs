@@ -121,10 +121,12 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     ];
     upload(&mut owner, "/console/import-catalog", &fields, YAML).expect(200);
     for said in [
-        "4 operations",
-        "3 operations are not taken over",
-        "POST /invoices/{id}/approve",
-        "It needs several scopes together",
+        "6 operations",
+        "1 operation is not taken over",
+        "all of <code>invoices:admin, invoices:write</code>",
+        "one of <code>invoices:admin, invoices:write</code>",
+        "any key",
+        "GET /health",
         "It is open to everybody",
         "has the base path /v1",
     ] {
@@ -136,7 +138,34 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
     let fields = [("name", "billing"), ("definition", made.as_str())];
     upload(&mut owner, "/console/new-catalog", &fields, "").expect(303);
     let catalog = admin.get("/v1/catalogs/billing").expect(200).json();
-    assert_eq!(catalog["operations"].as_array().map(Vec::len), Some(4));
+    assert_eq!(catalog["operations"].as_array().map(Vec::len), Some(7));
+    owner.get("/console/catalogs/billing").expect(200);
+    for said in ["nobody", "any key", "all of <code>"] {
+        assert!(owner.page.contains(said), "{said}: {}", owner.page);
+    }
+    for (request, said) in [
+        (
+            "method=GET&path=/health",
+            "closes this operation to every key",
+        ),
+        (
+            "method=HEAD&path=/health",
+            "closes this operation to every key",
+        ),
+        (
+            "method=POST&path=/invoices/7/approve",
+            "needs all of these scopes",
+        ),
+        (
+            "method=HEAD&path=/status",
+            "every key of the catalog may do it",
+        ),
+    ] {
+        owner
+            .get(&format!("/console/catalogs/billing?{request}"))
+            .expect(200);
+        assert!(owner.page.contains(said), "{request}: {}", owner.page);
+    }
 
     // The same in place of one that is there, by its text, below a path of a host.
     owner.get("/console/import-catalog").expect(200);

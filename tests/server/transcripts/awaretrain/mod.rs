@@ -47,7 +47,10 @@ fn every_scope_opens_exactly_its_operations() {
             "name": scope, "policy": "awaretrain", "scopes": [scope], "expires_in_s": 3600,
         }));
         let bearer = format!("Bearer {}", key.secret);
-        for (method, path, wanted) in OPENED {
+        // D13: HEAD is what GET is.
+        let heads = OPENED.iter().filter(|(method, ..)| *method == "GET");
+        let heads = heads.map(|(_, path, wanted)| ("HEAD", *path, *wanted));
+        for (method, path, wanted) in heads.chain(OPENED.iter().copied()) {
             let opens = scope == wanted;
             let named = ("Authorization", bearer.as_str());
             let direct = server.call(method, path, &[named], None);
@@ -61,6 +64,58 @@ fn every_scope_opens_exactly_its_operations() {
             let asked = server.call("GET", "/auth/caddy?catalog=awaretrain", &question, None);
             let status = if opens { 200 } else { 403 };
             assert_eq!(asked.status, status, "{scope}\n{}", asked.exchange());
+        }
+    }
+}
+
+/// What a key lacks is told exactly where an operation needs several scopes together.
+#[test]
+fn a_refusal_names_the_scopes_that_are_missing_and_no_others() {
+    let server = Server::start();
+    let admin = server.admin();
+    let path = "/v1/catalogs/awaretrain";
+    let mut catalog = admin.get(path).expect(200).json();
+    let operations = catalog["operations"].as_array_mut().unwrap();
+    let list = operations
+        .iter_mut()
+        .find(|it| it["path"] == "/public/v1/users" && it["method"] == "GET");
+    let list = list.unwrap();
+    list["all_of"] = json!(["user:read", "group:read"]);
+    list["any_of"] = json!(["license:read", "report_training:read"]);
+    admin.put(path, catalog).expect(200);
+    for (scopes, lacking) in [
+        (
+            json!(["user:read"]),
+            Some("group:read, and license:read or report_training:read"),
+        ),
+        (json!(["user:read", "license:read"]), Some("group:read")),
+        (
+            json!(["user:read", "group:read"]),
+            Some("license:read or report_training:read"),
+        ),
+        (json!(["license:read"]), Some("user:read and group:read")),
+        (
+            json!(["user:read", "group:read", "report_training:read"]),
+            None,
+        ),
+    ] {
+        let key = admin.issue(json!({
+            "name": "k", "policy": "awaretrain", "scopes": scopes, "expires_in_s": 3600,
+        }));
+        let bearer = format!("Bearer {}", key.secret);
+        let answer = server.call(
+            "GET",
+            "/public/v1/users",
+            &[("Authorization", &bearer)],
+            None,
+        );
+        match lacking {
+            None => assert_eq!(answer.status, 204, "{scopes}\n{}", answer.exchange()),
+            Some(lacking) => {
+                assert_eq!(answer.status, 403, "{scopes}\n{}", answer.exchange());
+                let message = format!("The API key lacks the scope {lacking}.");
+                assert_eq!(answer.json()["message"], message, "{scopes}");
+            }
         }
     }
 }

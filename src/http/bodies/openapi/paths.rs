@@ -1,0 +1,305 @@
+//! Path templates of a document as templates of a catalog.
+
+use crate::domain::catalog::{path, template};
+
+/// A template of a catalog for a path of a document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Template {
+    pub path: String,
+    /// Two templates of one shape stand for the same paths.
+    pub shape: String,
+    /// Whether the path of the document had a query, which no path has.
+    pub had_query: bool,
+    /// Whether it had a fragment, which no request has.
+    pub had_fragment: bool,
+    /// Parameters that are said to go over slashes, but stand for one segment here.
+    pub narrowed: Vec<String>,
+    /// Why it cannot be taken over. The template takes at least the requests that the path could mean.
+    pub fault: Option<String>,
+}
+
+/// What a catalog needs to know of a path, besides its text.
+pub struct Around<'a> {
+    /// Names of parameters that the document lets go over slashes (`x-multi-segment`).
+    pub over_slashes: &'a [String],
+    /// Whether other paths of the document go on behind this one.
+    pub goes_on: bool,
+}
+
+/// Why no request for a path is ever let through, so that there is nothing to map or to close.
+pub type NoRequest = String;
+
+/// Makes a template of a path.
+pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> {
+    let mut made = Template {
+        path: String::new(),
+        shape: String::new(),
+        had_query: false,
+        had_fragment: false,
+        narrowed: Vec::new(),
+        fault: None,
+    };
+    let mut text = bare(text, &mut made);
+    if let Some(after) = text.strip_prefix('/') {
+        text = after;
+    } else {
+        made.fault = Some("its path does not begin with a slash".to_owned());
+    }
+    let segments = split(text);
+    let last = segments.len() - 1;
+    for (position, segment) in segments.into_iter().enumerate() {
+        made.path.push('/');
+        if !(segment.is_empty() && position == last) {
+            let written = made.segment(segment, position == last, around)?;
+            made.path.push_str(&written);
+        }
+    }
+    let parts = template::parse(&made.path)
+        .map_err(|why| format!("its path {why}, so no key ever opens it"))?;
+    made.shape = template::shape(&parts);
+    Ok(made)
+}
+
+/// A path without query and fragment.
+fn bare<'t>(text: &'t str, made: &mut Template) -> &'t str {
+    let mut is_within = false;
+    for (at, character) in text.char_indices() {
+        let behind = text[at + character.len_utf8()..].chars().next();
+        match character {
+            // `{?name}` is a query, too (RFC 6570, section 3.2.8).
+            '{' if matches!(behind, Some('?' | '&')) => made.had_query = true,
+            '{' if behind == Some('#') => made.had_fragment = true,
+            '{' => is_within = has_pair(&text[at..]),
+            '}' => is_within = false,
+            '?' if !is_within => made.had_query = true,
+            '#' if !is_within => made.had_fragment = true,
+            _ => {}
+        }
+        if made.had_query || made.had_fragment {
+            // A query behind a fragment is part of it.
+            made.had_query |= made.had_fragment && !made.had_query && text[..at].contains('?');
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// Whether the brace that a text begins with is closed before another one opens.
+fn has_pair(text: &str) -> bool {
+    let inner = text[1..].split_once('}');
+    inner.is_some_and(|(inner, _)| !inner.contains('{'))
+}
+
+/// The segments; a slash within braces ends none.
+fn split(text: &str) -> Vec<&str> {
+    let mut segments = Vec::new();
+    let (mut begin, mut is_within) = (0, false);
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' => is_within = has_pair(&text[at..]),
+            '}' => is_within = false,
+            '/' if !is_within => {
+                segments.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    segments.push(&text[begin..]);
+    segments
+}
+
+impl Template {
+    fn segment(
+        &mut self,
+        text: &str,
+        is_last: bool,
+        around: &Around<'_>,
+    ) -> Result<String, NoRequest> {
+        let none =
+            || format!("its path has the segment {text:?}, with which no request is let through");
+        if !text.contains(['{', '}']) {
+            let literal = text.replace(' ', "%20");
+            let fits = path::segments(&format!("/{literal}")).is_some_and(|it| it.len() == 1);
+            return match fits && !literal.is_empty() {
+                true => Ok(literal),
+                false => Err(none()),
+            };
+        }
+        let Some(pieces) = pieces(text) else {
+            self.fault = Some(format!(
+                "its path has the segment {text:?}, whose braces do not belong together"
+            ));
+            // A name may begin before a brace that closes none, and go on behind one that nothing closes.
+            let first = text.find(['{', '}']).unwrap_or(0);
+            let last = text.rfind(['{', '}']).unwrap_or(0);
+            let before = if text[first..].starts_with('{') {
+                &text[..first]
+            } else {
+                ""
+            };
+            let behind = if text[last..].starts_with('}') {
+                &text[last + 1..]
+            } else {
+                ""
+            };
+            return Ok(format!(
+                "{}{{parameter}}{}",
+                literal(before).ok_or_else(none)?,
+                literal(behind).ok_or_else(none)?
+            ));
+        };
+        if let [("", name)] = pieces.0.as_slice()
+            && pieces.1.is_empty()
+            && is_last
+            && !around.goes_on
+            && around.over_slashes.iter().any(|over| over == name)
+        {
+            return Ok(format!("{{{}...}}", parameter(name)));
+        }
+        let mut written = String::new();
+        for (before, name) in pieces.0 {
+            written.push_str(&literal(before).ok_or_else(none)?);
+            written.push_str(&format!("{{{}}}", parameter(name)));
+            if name.contains('/') {
+                self.fault =
+                    Some("its path has an expression in braces that is no parameter".to_owned());
+            }
+            if around.over_slashes.iter().any(|over| over == name)
+                || name.starts_with('+')
+                || name.ends_with(['+', '*'])
+            {
+                self.narrowed.push(name.to_owned());
+            }
+        }
+        written.push_str(&literal(pieces.1).ok_or_else(none)?);
+        match template::parse(&format!("/{written}")) {
+            Ok(_) => Ok(written),
+            Err(_) => Err(none()),
+        }
+    }
+}
+
+/// What stands before each parameter, with its name, and what stands behind the last; `None` if the braces are no pairs.
+fn pieces(text: &str) -> Option<(Vec<(&str, &str)>, &str)> {
+    let mut pieces = Vec::new();
+    let mut left = text;
+    while let Some((before, after)) = left.split_once('{') {
+        let (name, behind) = after.split_once('}')?;
+        if before.contains('}') || name.contains('{') {
+            return None;
+        }
+        pieces.push((before, name));
+        left = behind;
+    }
+    (!left.contains('}')).then_some((pieces, left))
+}
+
+/// Literal text as a catalog takes it.
+fn literal(text: &str) -> Option<String> {
+    let text = text.replace(' ', "%20");
+    path::decode(&text).is_some().then_some(text)
+}
+
+/// A parameter's name, which is a label, in the characters that a catalog takes.
+fn parameter(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let name: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    match name.is_empty() {
+        true => "parameter".to_owned(),
+        false => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Template, NoRequest> {
+        let over_slashes = ["path".to_owned()];
+        template(
+            text,
+            &Around {
+                over_slashes: &over_slashes,
+                goes_on: false,
+            },
+        )
+    }
+
+    #[test]
+    fn paths_become_templates() {
+        for (text, path) in [
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("/a/{id}", "/a/{id}"),
+            ("/a/{id}.json", "/a/{id}.json"),
+            ("/a/{id}:cancel", "/a/{id}:cancel"),
+            ("/a/{from}...{to}", "/a/{from}...{to}"),
+            ("/users('{id}')", "/users('{id}')"),
+            ("/a/{user.id}/{$x}/{}", "/a/{user_id}/{_x}/{parameter}"),
+            ("/a b/{x}", "/a%20b/{x}"),
+            ("/t/{path}", "/t/{path...}"),
+            ("/t/{path}.txt", "/t/{path}.txt"),
+            ("/t/{path}/x", "/t/{path}/x"),
+            ("/t/{proxy+}", "/t/{proxy_}"),
+        ] {
+            let made = read(text).unwrap();
+            assert_eq!((made.path.as_str(), made.fault), (path, None), "{text}");
+        }
+        let narrowed = |text: &str| read(text).unwrap().narrowed;
+        assert_eq!(narrowed("/t/{path}/x"), ["path"]);
+        assert_eq!(narrowed("/t/{proxy+}"), ["proxy+"]);
+        assert!(narrowed("/t/{path}").is_empty());
+    }
+
+    #[test]
+    fn queries_and_fragments_are_no_part_of_a_path() {
+        for (text, path, query, fragment) in [
+            ("/a?b=c", "/a", true, false),
+            ("/a/{id}#b", "/a/{id}", false, true),
+            ("/a#b?c", "/a", false, true),
+            ("/a{?b,c}", "/a", true, false),
+            ("/a{#b}", "/a", false, true),
+            ("/{a?b", "/{parameter}", true, false),
+            ("/a/{i?d}", "/a/{i_d}", false, false),
+        ] {
+            let made = read(text).unwrap();
+            let found = (made.path.as_str(), made.had_query, made.had_fragment);
+            assert_eq!(found, (path, query, fragment), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_covered_or_never_let_through() {
+        for (text, path) in [
+            ("a/b", "/a/b"),
+            ("/a/{x", "/a/{parameter}"),
+            ("/a/b{x", "/a/b{parameter}"),
+            ("/a/x}c", "/a/{parameter}c"),
+            ("/a/{x{y}}z", "/a/{parameter}z"),
+            ("/a{/x}", "/a{_x}"),
+            ("/{x/{y}", "/{parameter}/{y}"),
+        ] {
+            let made = read(text).unwrap();
+            assert_eq!(made.path, path, "{text}");
+            assert!(made.fault.is_some(), "{text}");
+        }
+        for text in [
+            "//a",
+            "/a//b",
+            "/a/../b",
+            "/a;x",
+            "/a./b",
+            "/caf\u{e9}",
+            "/a%2fb",
+            "/{x}.",
+            "/a%",
+        ] {
+            assert!(read(text).is_err(), "{text}: {:?}", read(text));
+        }
+        assert!(read(&"/a".repeat(65)).is_err());
+    }
+}

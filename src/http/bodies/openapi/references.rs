@@ -1,0 +1,155 @@
+//! References within a document: whatever is an object may be `{"$ref": …}` instead (OpenAPI 3.1.1, section 4.8.23).
+
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// References that lead to references, one after the other.
+pub const STEPS_MAX: usize = 16;
+
+/// Why a reference to another document is not followed.
+pub const OUTSIDE: &str = "it refers to something outside the document";
+
+/// What the references of one document lead to.
+pub struct References<'a> {
+    document: &'a Value,
+    /// Where the document says that it stands (OpenAPI 3.2, `$self`).
+    base: Option<&'a str>,
+}
+
+/// Why a reference leads nowhere, as part of a sentence.
+pub type Astray = String;
+
+impl<'a> References<'a> {
+    pub fn of(document: &'a Value) -> References<'a> {
+        References {
+            document,
+            base: document["$self"].as_str(),
+        }
+    }
+
+    /// What a value stands for: the value itself, or what it refers to within the document.
+    pub fn resolve(&self, value: &'a Value) -> Result<&'a Value, Astray> {
+        let mut value = value;
+        for _ in 0..STEPS_MAX {
+            value = match value.get("$ref") {
+                None => return Ok(value),
+                Some(reference) => self.target(reference)?,
+            };
+        }
+        Err(too_far())
+    }
+
+    /// A member of an object, both resolved; `Null` if it is not there.
+    pub fn member(&self, value: &'a Value, name: &str) -> Result<&'a Value, Astray> {
+        match self.resolve(value)?.get(name) {
+            Some(member) => self.resolve(member),
+            None => Ok(&Value::Null),
+        }
+    }
+
+    /// The members of an object that is a member; none if there is no such object.
+    pub fn members(
+        &self,
+        value: &'a Value,
+        name: &str,
+    ) -> Result<Option<&'a Map<String, Value>>, Astray> {
+        Ok(self.member(value, name)?.as_object())
+    }
+
+    /// What a reference names: `#/components/…`, or the same behind the document's own address.
+    pub fn target(&self, reference: &Value) -> Result<&'a Value, Astray> {
+        let Some(reference) = reference.as_str() else {
+            return Err("its $ref is no text".to_owned());
+        };
+        let (address, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        if !address.is_empty() && !self.is_own(address) {
+            return Err(format!("{OUTSIDE}: {reference}"));
+        }
+        let found = unescaped(fragment).and_then(|pointer| self.document.pointer(&pointer));
+        found.ok_or_else(|| format!("it refers to {reference}, which is not in the document"))
+    }
+
+    /// Whether an address is the document's own, whole or relative to the folder that it stands in.
+    fn is_own(&self, address: &str) -> bool {
+        self.base.is_some_and(|base| {
+            let base = base.split('#').next().unwrap_or(base);
+            let name = base.rsplit('/').next().unwrap_or(base);
+            address == base
+                || !name.is_empty() && address.strip_prefix("./").unwrap_or(address) == name
+        })
+    }
+}
+
+/// Why more than [`STEPS_MAX`] references lead nowhere.
+pub fn too_far() -> Astray {
+    "it refers to something that refers to itself, or is too many references away".to_owned()
+}
+
+/// A JSON pointer out of the fragment of an address (RFC 6901, section 6). Its own escapes, `~1` and `~0`, are read later.
+fn unescaped(fragment: &str) -> Option<Cow<'_, str>> {
+    if !fragment.contains('%') {
+        return Some(fragment.into());
+    }
+    let mut bytes = Vec::with_capacity(fragment.len());
+    let mut left = fragment.bytes();
+    while let Some(byte) = left.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let high = char::from(left.next()?).to_digit(16)?;
+                let low = char::from(left.next()?).to_digit(16)?;
+                (high << 4 | low) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok().map(Cow::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn references_are_followed_within_the_document_alone() {
+        let document = json!({
+            "$self": "https://h.example/apis/api.yaml",
+            "a/b": {"{c}": 1, "~": {"$ref": "#/a~1b/%7Bc%7D"}},
+            "far": {"$ref": "#/a~1b/~0"},
+            "loop": {"$ref": "#/loop"},
+            "one": {"$ref": "#/two"}, "two": {"$ref": "#/one"},
+        });
+        let references = References::of(&document);
+        let follow = |reference: &str| {
+            let value = json!({ "$ref": reference });
+            let found = references.target(&value["$ref"]);
+            found.and_then(|found| references.resolve(found)).cloned()
+        };
+        for good in [
+            "#/a~1b/{c}",
+            "#/a~1b/%7Bc%7D",
+            "#/a%7E1b/%7bc%7d",
+            "#/far",
+            "https://h.example/apis/api.yaml#/far",
+            "api.yaml#/far",
+            "./api.yaml#/far",
+        ] {
+            assert_eq!(follow(good), Ok(json!(1)), "{good}");
+        }
+        for (bad, why) in [
+            ("other.yaml", "outside the document"),
+            ("other.yaml#/far", "outside the document"),
+            ("../api.yaml#/far", "outside the document"),
+            ("https://h.example/apis/#/far", "outside the document"),
+            ("#/nowhere", "is not in the document"),
+            ("#far", "is not in the document"),
+            ("#/a~1b/%7", "is not in the document"),
+            ("#/loop", "refers to itself"),
+            ("#/one", "refers to itself"),
+        ] {
+            let found = follow(bad).unwrap_err();
+            assert!(found.contains(why), "{bad}: {found}");
+        }
+        assert!(References::of(&json!({})).target(&json!(1)).is_err());
+    }
+}

@@ -1,0 +1,491 @@
+//! What is not mapped is closed: documents of many shapes, each operation of them asked for.
+
+use super::*;
+use crate::domain::catalog::Requirement;
+use serde_json::json;
+
+/// A document with these paths, a key in a header for all of them, and schemes of several kinds.
+fn document(paths: Value) -> Value {
+    json!({
+        "openapi": "3.2.0",
+        "$self": "https://h.example/api.yaml",
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "second": {"type": "apiKey", "in": "header", "name": "X-Second"},
+                "oauth": {"type": "oauth2", "flows": {"clientCredentials": {"scopes": {"a": "", "b": "", "c": "", "d": ""}}}},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "sid"},
+                "tls": {"type": "mutualTLS"},
+            },
+            "pathItems": {
+                "here": {"get": {"security": [{"oauth": ["a"]}]}},
+                "{odd}/name": {"get": {}},
+                "loop": {"$ref": "#/components/pathItems/loop"},
+            },
+        },
+    })
+}
+
+fn imported(paths: Value) -> Import {
+    import(&document(paths).to_string(), "x", &Options::default()).unwrap()
+}
+
+/// What a request comes to: any key, the scopes, or closed.
+fn asks(import: &Import, method: &str, path: &str) -> String {
+    let catalog = Catalog::compile(import.definition.clone()).unwrap();
+    match catalog
+        .demand(method, path, None)
+        .map(|demand| demand.requirement)
+    {
+        Ok(Requirement::AnyKey) => "any".to_owned(),
+        Ok(Requirement::Nobody) => "nobody".to_owned(),
+        Ok(Requirement::Scopes { all_of, any_of }) => {
+            format!("{} | {}", all_of.join("+"), any_of.join("/"))
+        }
+        Err(detail) => detail.as_str().to_owned(),
+    }
+}
+
+#[track_caller]
+fn check(paths: Value, method: &str, path: &str, expected: &str) {
+    let import = imported(paths);
+    assert_eq!(
+        asks(&import, method, path),
+        expected,
+        "{:?} {:?}",
+        import.left_out,
+        import.notes
+    );
+}
+
+#[test]
+fn a_literal_that_is_not_mapped_is_not_answered_by_the_template_beside_it() {
+    let closed = json!({"security": [{"cookie": []}]});
+    for (template, literal, asked) in [
+        ("/r/{id}", "/r/pay", "/r/pay"),
+        ("/r/{id}/x", "/r/pay/x", "/r/pay/x"),
+        ("/{a}/{b}", "/r/{b}", "/r/7"),
+        ("/r/{id}.json", "/r/pay.json", "/r/pay.json"),
+        ("/r/{id}", "/r/{id}.json", "/r/7.json"),
+        ("/r/{id}", "/r/{id}:cancel", "/r/7:cancel"),
+        ("/r/{id}", "/r/v{n}", "/r/v7"),
+        ("/r/{id}", "/r/{a}-{b}", "/r/1-2"),
+        ("/r/{id}", "r/pay", "/r/pay"),
+        ("/r/{id}", "/r/pay{", "/r/pay{"),
+    ] {
+        for method in ["get", "post", "query"] {
+            let paths = json!({template: {method: {}}, literal: {method: closed}});
+            let import = imported(paths);
+            let method = method.to_ascii_uppercase();
+            assert_eq!(
+                asks(&import, &method, asked),
+                "nobody",
+                "{template} {literal}"
+            );
+            assert_eq!(import.mapped, 1);
+            if method == "GET" {
+                assert_eq!(
+                    asks(&import, "HEAD", asked),
+                    "nobody",
+                    "{template} {literal}"
+                );
+            }
+            for resembling in [
+                asked.to_uppercase(),
+                format!("{asked}/"),
+                format!("{asked}.xml"),
+            ] {
+                let found = asks(&import, &method, &resembling);
+                assert!(
+                    ["nobody", "UNSAFE_REQUEST", "UNKNOWN_OPERATION"].contains(&&*found),
+                    "{resembling}: {found}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn references_are_followed_or_closed_wherever_they_may_stand() {
+    let item = json!({"$ref": "#/components/pathItems/here"});
+    check(json!({"/a": item}), "GET", "/a", " | a");
+    check(
+        json!({"/a": {"$ref": "#/components/pathItems/%7Bodd%7D~1name"}}),
+        "GET",
+        "/a",
+        "any",
+    );
+    check(
+        json!({"/a": {"$ref": "api.yaml#/components/pathItems/here"}}),
+        "GET",
+        "/a",
+        " | a",
+    );
+    let operation = json!({"get": {"$ref": "#/components/pathItems/here/get"}});
+    check(json!({"/a": operation}), "GET", "/a", " | a");
+    for astray in ["other.yaml", "#/nowhere", "#/components/pathItems/loop"] {
+        let paths = json!({"/{x}": {"get": {}, "delete": {}}, "/a": {"$ref": astray}, "/b": {"get": {"$ref": astray}}});
+        check(paths.clone(), "GET", "/a", "nobody");
+        check(paths.clone(), "DELETE", "/a", "nobody");
+        check(paths.clone(), "GET", "/b", "nobody");
+        check(paths.clone(), "DELETE", "/b", "any");
+        check(paths, "GET", "/c", "any");
+    }
+    // Members beside a reference count, and what stands twice does not.
+    let beside = json!({"$ref": "#/components/pathItems/here", "post": {}});
+    check(json!({"/a": beside}), "GET", "/a", " | a");
+    check(json!({"/a": beside}), "POST", "/a", "any");
+    let twice = json!({"$ref": "#/components/pathItems/here", "get": {}});
+    check(json!({"/a": twice}), "GET", "/a", "nobody");
+}
+
+#[test]
+fn what_is_the_same_request_is_one_operation_only_if_it_asks_for_the_same() {
+    let a = json!({"get": {"security": [{"oauth": ["a"]}]}});
+    let b = json!({"get": {"security": [{"oauth": ["b"]}]}});
+    for (one, two) in [
+        ("/r/{x}", "/r/{y}"),
+        ("/r/{x}", "/r/{x}#part"),
+        ("/r/{x}", "/r/{x}?q=1"),
+        ("/r/a", "/r/%61"),
+    ] {
+        let asked = if one == "/r/a" { one } else { "/r/7" };
+        let import = imported(json!({one: a, two: b}));
+        assert_eq!(asks(&import, "GET", asked), "nobody", "{two}");
+        assert_eq!((import.mapped, import.left_out.len()), (0, 2), "{two}");
+        let import = imported(json!({one: a, two: a}));
+        assert_eq!(asks(&import, "GET", asked), " | a", "{two}");
+        assert_eq!((import.mapped, import.notes.len()), (2, 1), "{two}");
+    }
+    // A path that is described with a query alone says nothing of the one without.
+    let import = imported(json!({"/r?q=1": a, "/{x}": a}));
+    assert_eq!(asks(&import, "GET", "/r"), "nobody");
+    assert!(
+        import.left_out[0].why.contains("query"),
+        "{:?}",
+        import.left_out
+    );
+    // There is no request with a fragment.
+    check(json!({"/r#part": a}), "GET", "/r", " | a");
+}
+
+#[test]
+fn methods_that_are_not_of_a_path_item_are_told() {
+    let import = imported(json!({
+        "/{x}": {"get": {}, "query": {}, "additionalOperations": {"COPY": {}, "copy": {}, "NO_WAY": {}}},
+        "/a": {"GET": {}, "additionalOperations": {"$ref": "other.yaml"}},
+        "/b": {"get": null, "what": {}},
+        "/c": 7,
+    }));
+    for (method, path, expected) in [
+        ("COPY", "/7", "any"),
+        ("QUERY", "/7", "any"),
+        ("copy", "/7", "UNKNOWN_OPERATION"),
+        ("GET", "/a", "nobody"),
+        ("COPY", "/a", "nobody"),
+        ("GET", "/b", "nobody"),
+        ("GET", "/c", "nobody"),
+        ("COPY", "/c", "nobody"),
+    ] {
+        assert_eq!(asks(&import, method, path), expected, "{method} {path}");
+    }
+    let writes = |id: &str| {
+        import
+            .definition
+            .operations
+            .iter()
+            .find(|it| it.id == id)
+            .map(|it| it.writes)
+    };
+    assert_eq!(writes("QUERY /{x}"), Some(false));
+    assert_eq!(writes("COPY /{x}"), Some(true));
+    assert!(
+        import
+            .notes
+            .iter()
+            .any(|it| it.contains("/b has the member what")),
+        "{:?}",
+        import.notes
+    );
+}
+
+#[test]
+fn ids_are_labels() {
+    let long = "l".repeat(150);
+    let import = imported(json!({
+        "/a": {"get": {"operationId": "same"}, "put": {"operationId": &long}, "post": {"operationId": ""}},
+        "/b": {"get": {"operationId": "same"}, "put": {"operationId": &long}, "post": {"operationId": " x\ny"}},
+    }));
+    let ids: Vec<&str> = import
+        .definition
+        .operations
+        .iter()
+        .map(|it| it.id.as_str())
+        .collect();
+    assert_eq!((import.mapped, ids.len()), (6, 6));
+    for id in ["same", "same (2)", &long[..100], "POST /a", "POST /b"] {
+        assert!(ids.contains(&id), "{id}: {ids:?}");
+    }
+    assert!(import.left_out.is_empty());
+    assert!(
+        import.notes.iter().any(|it| it.contains("another id")),
+        "{:?}",
+        import.notes
+    );
+}
+
+#[test]
+fn servers_of_their_own_are_where_operations_are_mapped() {
+    let own = json!({"servers": [{"url": "https://up.example/v2"}], "post": {}, "get": {"servers": [{"url": "https://{x}.example"}]}});
+    let paths = json!({"/f/{id}": {"post": {}, "get": {}}, "/f/content": own});
+    let import = imported(paths);
+    let catalog = Catalog::compile(import.definition.clone()).unwrap();
+    let asks = |method: &str, path: &str, host: &str| {
+        catalog
+            .demand(method, path, Some(host))
+            .map(|it| it.requirement.clone())
+    };
+    assert_eq!(
+        asks("POST", "/v2/f/content", "up.example"),
+        Ok(Requirement::AnyKey)
+    );
+    assert_eq!(
+        asks("POST", "/f/content", "api.example"),
+        Ok(Requirement::Nobody)
+    );
+    assert_eq!(
+        asks("POST", "/f/content", "up.example"),
+        Ok(Requirement::Nobody)
+    );
+    assert_eq!(
+        asks("GET", "/f/content", "api.example"),
+        Ok(Requirement::Nobody)
+    );
+    assert_eq!(asks("POST", "/f/7", "api.example"), Ok(Requirement::AnyKey));
+    assert!(
+        import
+            .notes
+            .iter()
+            .any(|it| it.contains("https://up.example/v2")),
+        "{:?}",
+        import.notes
+    );
+    assert_eq!(import.left_out.len(), 1);
+}
+
+#[test]
+fn parameters_go_over_slashes_where_the_document_says_so() {
+    let over =
+        json!({"parameters": [{"name": "p", "in": "path", "x-multi-segment": true}], "get": {}});
+    check(json!({"/t/{p}": over}), "GET", "/t/a/b", "any");
+    check(
+        json!({"/t/{p}": {"get": {}}}),
+        "GET",
+        "/t/a/b",
+        "UNKNOWN_OPERATION",
+    );
+    // Another path goes on behind it: what is longer must not be answered here.
+    let import = imported(json!({"/t/{p}": over, "/t/{p}/end": {"get": {"security": []}}}));
+    assert_eq!(asks(&import, "GET", "/t/a"), "any");
+    assert_eq!(asks(&import, "GET", "/t/a/b/end"), "UNKNOWN_OPERATION");
+    assert!(
+        import
+            .notes
+            .iter()
+            .any(|it| it.contains("may go over slashes")),
+        "{:?}",
+        import.notes
+    );
+}
+
+#[test]
+fn documents_that_are_not_read_say_why() {
+    for (text, why) in [
+        ("{\"swagger\":\"2.0\"}", "Swagger 2.0"),
+        ("swagger: '2.0'", "Swagger 2.0"),
+        ("openapi: 3.3.0", "version 3.0, 3.1 or 3.2"),
+        ("openapi: 3.10.0", "version 3.0, 3.1 or 3.2"),
+        (
+            "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{},\"/a\":{}}}",
+            "there twice",
+        ),
+        (
+            "{\"openapi\":\"3.1.0\",\"paths\":{\"$ref\":\"paths.yaml\"}}",
+            "outside the document",
+        ),
+    ] {
+        let found = import(text, "x", &Options::default())
+            .map(|_| ())
+            .unwrap_err();
+        assert!(found.contains(why), "{text}: {found}");
+    }
+    let silent = "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{}}}}";
+    for (silence, mapped) in [(Silence::Closed, 0), (Silence::AnyKey, 1)] {
+        let options = Options {
+            silence,
+            ..Options::default()
+        };
+        assert_eq!(import(silent, "x", &options).unwrap().mapped, mapped);
+    }
+}
+
+/// Numbers that are the same on each run (splitmix64).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
+    }
+
+    fn of<'t, T>(&mut self, choices: &'t [T]) -> &'t T {
+        &choices[self.below(choices.len())]
+    }
+}
+
+/// A path, and one that a client sends for it.
+fn drawn_path(draw: &mut Draw) -> (String, String) {
+    let segments: &[(&str, &str)] = &[
+        ("a", "a"),
+        ("b", "b"),
+        ("A", "A"),
+        ("{x}", "7"),
+        ("{x}", "a"),
+        ("{y}", "q.json"),
+        ("{x}.json", "7.json"),
+        ("{x}.json", "a.json"),
+        ("{x}:go", "7:go"),
+        ("v{x}", "v7"),
+        ("{x}-{y}", "1-2"),
+        ("{x", "7"),
+        ("c.json", "c.json"),
+        ("a b", "a%20b"),
+        ("%61", "a"),
+    ];
+    let (mut path, mut asked) = (String::new(), String::new());
+    for _ in 0..=draw.below(3) {
+        let (segment, sent) = draw.of(segments);
+        path.push_str(&format!("/{segment}"));
+        asked.push_str(&format!("/{sent}"));
+    }
+    let end: &str = *draw.of(&["", "", "", "", "", "/", "#part", "?q=1"]);
+    path.push_str(end);
+    asked.push_str(end.strip_prefix(['#', '?']).map_or(end, |_| ""));
+    if draw.below(20) == 0 {
+        path.remove(0);
+    }
+    (path, asked)
+}
+
+fn drawn_operation(draw: &mut Draw) -> Value {
+    let security = [
+        json!([{"key": []}]),
+        json!([{"oauth": ["a"]}]),
+        json!([{"oauth": ["a", "b"]}]),
+        json!([{"oauth": ["a", "b"]}, {"oauth": ["c", "d"]}]),
+        json!([{"cookie": []}]),
+        json!([{"cookie": []}, {"oauth": ["b"]}]),
+        json!([{"key": [], "second": []}]),
+        json!([{"key": []}, {}]),
+        json!([]),
+        json!([{"gone": []}]),
+        json!(null),
+    ];
+    match draw.below(14) {
+        0 => json!({}),
+        1 => json!({"$ref": "elsewhere.yaml"}),
+        2 => json!({"$ref": "#/components/pathItems/here/get"}),
+        3 => json!({"servers": [{"url": "https://{x}.example"}], "security": [{"key": []}]}),
+        4 => json!({"operationId": "x".repeat(200), "security": draw.of(&security)}),
+        5 => json!(null),
+        _ => json!({"security": draw.of(&security)}),
+    }
+}
+
+#[test]
+fn no_key_opens_what_the_importer_says_is_not_mapped() {
+    let mut draw = Draw(4711);
+    let (mut closed, mut open) = (0, 0);
+    for round in 0..600 {
+        let mut paths = Map::new();
+        let mut sent: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for _ in 0..2 + draw.below(7) {
+            let (path, asked) = drawn_path(&mut draw);
+            sent.entry(path.clone()).or_default().push(asked);
+            let item = match draw.below(12) {
+                0 => {
+                    json!({"$ref": *draw.of(&["elsewhere.yaml", "#/components/pathItems/loop", "#/components/pathItems/here"])})
+                }
+                _ => {
+                    let mut item = Map::new();
+                    for method in ["get", "head", "post", "query"] {
+                        if draw.below(2) == 0 {
+                            item.insert(method.to_owned(), drawn_operation(&mut draw));
+                        }
+                    }
+                    Value::Object(item)
+                }
+            };
+            paths.insert(path, item);
+        }
+        let paths = Value::Object(paths);
+        let import = imported(paths.clone());
+        for case_sensitive in [false, true] {
+            let mut definition = import.definition.clone();
+            definition.case_sensitive = case_sensitive;
+            let catalog = Catalog::compile(definition).unwrap();
+            let opens = |method: &str, path: &str| {
+                let demand = catalog.demand(method, path, None);
+                demand.is_ok_and(|demand| demand.requirement.is_met(|_| true))
+            };
+            for LeftOut { operation, why } in &import.left_out {
+                let (methods, path) = match operation.split_once(' ') {
+                    Some((method, path)) if !operation.starts_with('/') => (vec![method], path),
+                    _ => (vec!["GET", "HEAD", "POST", "QUERY"], operation.as_str()),
+                };
+                for asked in sent.get(path).into_iter().flatten() {
+                    // A literal of another path of the document is before a parameter: it is that path's request.
+                    let is_anothers = sent
+                        .keys()
+                        .any(|other| other != path && nearer(other, path, asked));
+                    for method in methods.iter().filter(|_| !is_anothers) {
+                        closed += 1;
+                        assert!(
+                            !opens(method, asked),
+                            "round {round}: {method} {asked}: {why}\n{paths:#}"
+                        );
+                    }
+                }
+            }
+            for operation in &import.definition.operations {
+                let is_plain = !operation.path.contains('{');
+                if is_plain && operation.requirement != Requirement::Nobody {
+                    open += usize::from(opens(&operation.method, &operation.path));
+                }
+            }
+        }
+    }
+    assert!(closed > 2_000 && open > 200, "{closed} {open}");
+}
+
+/// Whether another path of the document takes a request, all of whose requests the first path would take: then it is the
+/// other's, as a literal is before a parameter.
+fn nearer(other: &str, path: &str, asked: &str) -> bool {
+    use crate::domain::catalog::template::{Part, is_within, parse};
+    let around = paths::Around {
+        over_slashes: &[],
+        goes_on: true,
+    };
+    let parts = |text: &str| parse(&paths::template(text, &around).ok()?.path).ok();
+    let (Some(one), Some(two)) = (parts(other), parts(path)) else {
+        return false;
+    };
+    let sent = crate::domain::catalog::path::segments(asked).unwrap_or_default();
+    let sent: Vec<Part> = sent.into_iter().map(Part::Literal).collect();
+    is_within(&sent, &one) && is_within(&one, &two) && !is_within(&two, &one)
+}
