@@ -71,9 +71,8 @@ pub fn flush(app: &App) {
 
 /// Whether there was any.
 fn write_usage(app: &App) -> bool {
-    let mut taken = app.index.usage.take();
     // The order of the tables: keys that are written together then share pages, and each page is written once.
-    taken.sort_unstable_by_key(|(key, _)| *key);
+    let taken = app.index.usage.take();
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
@@ -92,6 +91,7 @@ fn write_usage(app: &App) -> bool {
             Err(err) => log::warn!("upkeep: the usage of {} keys is lost: {err}", batch.len()),
         }
     }
+    app.index.usage.written();
     !taken.is_empty()
 }
 

@@ -1,8 +1,8 @@
-//! Verification: one HMAC, one look-up, one verdict. Memory only, but for two rare errands to the store.
+//! Verification: one HMAC, one look-up, one verdict. Memory only, but for rare errands.
 //!
-//! The errands: reserving uses of a limited key, a block ahead of their spending; and ending the old secret of a
-//! rotation at the first use of the new one. Both need the disk, so a caller on an I/O thread is told to come
-//! again where waiting is allowed ([`Outcome::MustWait`]).
+//! The errands: giving counters to a key whose policy has come to bound requests; reserving uses of a limited key, a
+//! block ahead of their spending; and ending the old secret of a rotation at the first use of the new one. The last two
+//! need the disk, so a caller on an I/O thread is told to come again where waiting is allowed ([`Outcome::MustWait`]).
 
 use super::access::roles_in;
 use super::{App, publish};
@@ -62,6 +62,8 @@ pub enum Outcome<R> {
 /// What the store must do before the verdict.
 #[derive(Clone, Copy)]
 enum Errand {
+    /// Give the key counters, for the bound of its policy.
+    Count(KeyId),
     /// The index is still being filled and does not have this key.
     Load(KeyId),
     /// Reserve uses, at least so many.
@@ -175,6 +177,7 @@ pub fn verify_blocking<R>(
                 watched.count(app);
                 return Ok(answer);
             }
+            Step::Errand(Errand::Count(id)) => app.index.give_counters(id),
             Step::Errand(Errand::Load(id)) => {
                 app.read(|read| publish::fault_in(&app.index, &app.peppers, read, id))?;
                 loaded = true;
@@ -301,6 +304,7 @@ fn step<R>(
         };
         let (refusal, allowed) = match judged {
             Judged::Allowed(allowed) => (Code::Valid.into(), allowed),
+            Judged::MustCount => return Step::Errand(Errand::Count(key.id)),
             Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };

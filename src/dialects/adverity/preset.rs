@@ -5,7 +5,8 @@ use crate::domain::people::Role;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    TiedTo,
 };
 use crate::ops::policies::presets::Preset;
 
@@ -20,7 +21,8 @@ pub const ACCOUNT: &str = "account:write";
 /// Scopes of this start stand for several others: the two choices that people have.
 pub const ALL: &str = "all:";
 
-/// Live keys of one user: more would only be leaks.
+/// Live keys of one user. Clients sign in whenever they start and delete no key, so one more replaces the one that was not
+/// used for the longest time (1C-27).
 const TOKENS_MAX: u32 = 100;
 /// Keys of one workspace (1C-15).
 const KEYS_MAX: u32 = 5;
@@ -119,6 +121,7 @@ fn token() -> Policy {
         expiry: Expiry::Optional,
         addresses: AddressRule::Off,
         keys_per_owner_max: Some(TOKENS_MAX),
+        at_owner_max: AtMax::Replace,
         editable: Editable::Only(Vec::new()),
         can_disable: false,
         tied_to: TiedTo::OwnerAndWorkspace,

@@ -5,15 +5,17 @@
 
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
-use crate::domain::policy::{IssuedBy, Policy};
+use crate::domain::policy::{AtMax, IssuedBy, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::index::usage::UsageBook;
+use crate::ops::Record;
 use crate::ops::access::{Caller, Identity};
-use crate::ops::keys::bounds;
-use crate::store::{Read, keys, policies, workspaces};
+use crate::ops::keys::{bounds, replace};
+use crate::store::{Read, Write, keys, policies, workspaces};
 
 /// The policy as it is in this transaction.
 pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
@@ -90,21 +92,40 @@ pub fn check_takeover(directory: &Directory, caller: &Caller, policy: &Policy) -
     }
 }
 
-/// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone.
-pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
-    if workspaces::find(read, key.workspace)?.is_none() {
+/// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone. Where a policy has a new
+/// key replace another one of its owner, that one ends here: the records of it.
+pub fn make_room(
+    tx: &Write<'_>,
+    directory: &Directory,
+    usage: &UsageBook,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    if workspaces::find(tx, key.workspace)?.is_none() {
         return Err(Error::invalid("workspace", "there is no such workspace"));
     }
     let name = &policy.name;
     if let Some(most) = policy.keys_per_workspace_max
-        && keys::count_of_policy(read, name, key.workspace)? >= u64::from(most)
+        && keys::count_of_policy(tx, name, key.workspace)? >= u64::from(most)
     {
         return Err(Error::Conflict(format!(
             "policy {name} allows {most} keys in a workspace; delete one first"
         )));
     }
-    check_owners_room(read, policy, key, now)?;
-    check_name(read, policy, key)
+    // Before a name is looked at: the key that is replaced may have the name of the new one.
+    let replaced = match policy.at_owner_max {
+        AtMax::Refuse => {
+            check_owners_room(tx, policy, key, now)?;
+            Vec::new()
+        }
+        AtMax::Replace => {
+            replace::make_owners_room(tx, directory, usage, caller, policy, key, now)?
+        }
+    };
+    check_name(tx, policy, key)?;
+    Ok(replaced)
 }
 
 /// Refuses a key, new or come back to life, that is one too many for its owner.

@@ -14,7 +14,53 @@ pub const STEP: Step = Step {
     act,
 };
 
-fn act(_: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
+fn act(tx: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
+    replace_keys_of_sign_ins(tx)?;
+    bound_requests(tx)
+}
+
+/// Keys that are made with a password replace the one that was not used for the longest time, where they were refused
+/// from the hundredth on; unless somebody has edited the policy. Its roles are there from the first start of schema 2 on.
+fn replace_keys_of_sign_ins(tx: &Write<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE policies
+         SET at_owner_max = 'replace'
+         WHERE name = 'adverity-token'
+             AND description = 'Adverity keys made with user name and password; used as Token.'
+             AND issued_by = 'password' AND owner = 'required' AND catalog = 'adverity' AND scopes = 'required'
+             AND headers = 'token' AND read_only_by = 'operation' AND expiry = 'optional' AND expiry_s_max IS NULL
+             AND expiry_months_max IS NULL AND addresses = 'off' AND keys_per_workspace_max IS NULL
+             AND keys_per_owner_max = 100 AND name_unique = 0 AND secret_shown = 'once' AND editable = ''
+             AND can_disable = 0 AND can_rotate = 1 AND self_rotation = 'at_once' AND confirm_name = 0
+             AND tied_to = 'owner_and_workspace' AND acts_for_owner = 1 AND rate_limit IS NULL AND prefix = 'lk'
+             AND (SELECT count(*) FROM policy_roles WHERE policy = name) IN (0, 4)
+             AND NOT EXISTS (
+                 SELECT 1 FROM policy_roles
+                 WHERE policy = name
+                     AND role || ' ' || scopes || ' ' || read_only NOT IN ('owner account:write 0',
+                         'administrator account:write 0', 'key_manager all:read 1', 'auditor all:read 1'))",
+        &[],
+    )?;
+    Ok(())
+}
+
+/// The limit of Awaretrain's keys was a default; it is a bound as well now, unless somebody has edited the policy.
+fn bound_requests(tx: &Write<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE policies
+         SET rate_limit_max = 60, rate_limit_max_window_s = 60
+         WHERE name = 'awaretrain'
+             AND description
+                 = 'API keys as Awaretrain has them: made by key managers, with scopes, for a year at most.'
+             AND issued_by = 'manager' AND owner = 'forbidden' AND catalog = 'awaretrain' AND scopes = 'required'
+             AND headers = 'bearer' AND read_only_by = 'scope' AND expiry = 'required' AND expiry_s_max IS NULL
+             AND expiry_months_max = 12 AND addresses = 'exact' AND keys_per_workspace_max IS NULL
+             AND keys_per_owner_max IS NULL AND name_unique = 0 AND secret_shown = 'once'
+             AND editable = 'name expires_at scopes allowed_ips' AND can_disable = 0 AND can_rotate = 0
+             AND self_rotation = 'no' AND confirm_name = 0 AND tied_to = 'workspace' AND acts_for_owner = 0
+             AND rate_limit = 60 AND rate_window_s = 60 AND prefix = 'awaretrain'",
+        &[],
+    )?;
     Ok(())
 }
 
