@@ -15,6 +15,17 @@ impl Query {
         Query::of(pairs(text)?)
     }
 
+    /// Reads the parameters of these names, each at most once. Others are passed over, however they are written: for
+    /// systems whose clients send what the server does not know.
+    pub fn only(text: &str, names: &[&str]) -> Result<Query> {
+        let known = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or("");
+            decode(name, true).is_some_and(|name| names.contains(&name.as_str()))
+        };
+        let kept: Vec<&str> = text.split('&').filter(known).collect();
+        Query::parse(&kept.join("&"))
+    }
+
     /// Takes pairs that were decoded elsewhere.
     pub fn of(pairs: Vec<(String, String)>) -> Result<Query> {
         for (position, (name, _)) in pairs.iter().enumerate() {
@@ -134,6 +145,18 @@ mod tests {
         let text = "a b/c?d=e&f+g%h é~";
         assert_eq!(decode(&encode(text), true).as_deref(), Some(text));
         assert_eq!(encode("a/b"), "a%2Fb");
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over_and_what_is_known_is_checked() {
+        let names = ["id", "page"];
+        let mut query = Query::only("x=1&x=2&%69d=7&y=%zz&&page", &names).unwrap();
+        assert_eq!(query.take("id").as_deref(), Some("7"));
+        assert_eq!(query.take("page").as_deref(), Some(""));
+        assert!(query.finish().is_ok());
+        for bad in ["id=1&id=2", "id=1&%69d=2", "id=%zz"] {
+            assert!(Query::only(bad, &names).is_err(), "{bad}");
+        }
     }
 
     // attacks 126

@@ -6,8 +6,8 @@ use crate::dialects::SURFACES;
 use crate::dialects::native::openapi;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
-    Words, words,
+    AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
+    TiedTo, Words, words,
 };
 use crate::http::route::{QueryRule, Route};
 use serde_json::Value;

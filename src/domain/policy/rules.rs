@@ -246,9 +246,7 @@ impl Policy {
         match self.addresses {
             AddressRule::Cidr => AddressList::parse(field, entries),
             AddressRule::Exact => AddressList::parse_as(Grammar::Single, field, entries, || {
-                format!(
-                    "must be a single IPv4 or IPv6 address: policy {name} allows no ranges and no wildcards"
-                )
+                format!("must be a single address: policy {name} allows no ranges")
             }),
             AddressRule::Off => Err(Error::invalid(
                 field,
