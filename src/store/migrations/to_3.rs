@@ -104,3 +104,140 @@ fn sealed_before(kind: Kind) -> &'static [&'static str] {
         Kind::Key | Kind::Server | Kind::Session => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::Definition;
+    use crate::domain::key::quota::RateLimit;
+    use crate::domain::people::Role;
+    use crate::domain::policy::roles::RoleRule;
+    use crate::domain::policy::{
+        AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
+        ReadOnlyBy, SelfRotation, TiedTo,
+    };
+    use crate::store::{catalogs, policies, sqlite};
+
+    fn rule(role: Role, scope: &str, read_only: bool) -> RoleRule {
+        RoleRule {
+            role,
+            scopes: vec![scope.into()],
+            read_only,
+        }
+    }
+
+    /// As schema 2 had it.
+    fn token() -> Policy {
+        Policy {
+            name: "adverity-token".to_owned(),
+            description: "Adverity keys made with user name and password; used as Token."
+                .to_owned(),
+            issued_by: IssuedBy::Password,
+            owner: Presence::Required,
+            catalog: Some("adverity".to_owned()),
+            scopes: Presence::Required,
+            headers: vec![CredentialHeader::Token],
+            addresses: AddressRule::Off,
+            keys_per_owner_max: Some(100),
+            editable: Editable::Only(Vec::new()),
+            can_disable: false,
+            acts_for_owner: true,
+            roles: vec![
+                rule(Role::Owner, "account:write", false),
+                rule(Role::Administrator, "account:write", false),
+                rule(Role::KeyManager, "all:read", true),
+                rule(Role::Auditor, "all:read", true),
+            ],
+            ..Policy::standard()
+        }
+    }
+
+    /// See [`token`].
+    fn awaretrain() -> Policy {
+        Policy {
+            name: "awaretrain".to_owned(),
+            description: "API keys as Awaretrain has them: made by key managers, with scopes, for a year at most."
+                .to_owned(),
+            issued_by: IssuedBy::Manager,
+            owner: Presence::Forbidden,
+            catalog: Some("awaretrain".to_owned()),
+            scopes: Presence::Required,
+            headers: vec![CredentialHeader::Bearer],
+            read_only_by: ReadOnlyBy::Scope,
+            expiry: Expiry::Required,
+            expiry_months_max: Some(12),
+            addresses: AddressRule::Exact,
+            keys_per_owner_max: None,
+            editable: Editable::Only(vec![
+                Field::Name,
+                Field::ExpiresAt,
+                Field::Scopes,
+                Field::AllowedIps,
+            ]),
+            can_disable: false,
+            can_rotate: false,
+            self_rotation: SelfRotation::No,
+            tied_to: TiedTo::Workspace,
+            rate_limit: Some(RateLimit {
+                limit: 60,
+                window_s: 60,
+            }),
+            prefix: "awaretrain".to_owned(),
+            ..Policy::standard()
+        }
+    }
+
+    /// What the step makes of a policy.
+    fn after(policy: &Policy) -> Policy {
+        let read = sqlite::in_memory().unwrap();
+        for name in ["adverity", "awaretrain"] {
+            let catalog = Definition {
+                name: name.to_owned(),
+                ..Definition::default()
+            };
+            catalogs::replace(&read.write(), &catalog).unwrap();
+        }
+        policies::insert(&read.write(), policy).unwrap();
+        replace_keys_of_sign_ins(&read.write()).unwrap();
+        bound_requests(&read.write()).unwrap();
+        let mut found = policies::find(&read, &policy.name).unwrap().unwrap();
+        found.roles.clone_from(&policy.roles);
+        found
+    }
+
+    #[test]
+    fn presets_have_what_a_first_start_gives_them_unless_somebody_has_edited_them() {
+        assert_eq!(after(&token()).at_owner_max, AtMax::Replace);
+        let upgraded_from_1 = Policy {
+            roles: Vec::new(),
+            ..token()
+        };
+        assert_eq!(after(&upgraded_from_1).at_owner_max, AtMax::Replace);
+        assert_eq!(after(&awaretrain()).rate_limit_max, awaretrain().rate_limit);
+
+        let tokens: [fn(&mut Policy); 6] = [
+            |p| p.keys_per_owner_max = Some(50),
+            |p| p.description = "Ours.".to_owned(),
+            |p| p.expiry_s_max = Some(3_600),
+            |p| p.roles.truncate(3),
+            |p| p.roles[3].read_only = false,
+            |p| p.name = "other".to_owned(),
+        ];
+        for edit in tokens {
+            let mut edited = token();
+            edit(&mut edited);
+            assert_eq!(after(&edited), edited);
+        }
+        let keys: [fn(&mut Policy); 4] = [
+            |p| p.rate_limit = None,
+            |p| p.expiry_months_max = Some(6),
+            |p| p.can_rotate = true,
+            |p| p.addresses = AddressRule::Off,
+        ];
+        for edit in keys {
+            let mut edited = awaretrain();
+            edit(&mut edited);
+            assert_eq!(after(&edited), edited);
+        }
+    }
+}
