@@ -8,7 +8,7 @@ use crate::domain::policy::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     TiedTo,
 };
-use crate::ops::policies::presets::Preset;
+use crate::ops::policies::presets::{Former, Preset};
 
 /// The catalog of both kinds.
 pub const CATALOG: &str = "adverity";
@@ -30,11 +30,16 @@ const KEYS_MAX: u32 = 5;
 pub const PRESET_TOKEN: Preset = Preset {
     policy: token,
     catalog: Some(catalog),
+    former: &[Former {
+        before_schema: 3,
+        policy: refused_token,
+    }],
 };
 /// Its catalog comes with the other preset.
 pub const PRESET_UI: Preset = Preset {
     policy: ui,
     catalog: None,
+    former: &[],
 };
 
 /// What the scopes of a workspace's key stand for on this server.
@@ -128,6 +133,14 @@ fn token() -> Policy {
         acts_for_owner: true,
         roles: ROLES.iter().map(role_rule).collect(),
         ..Policy::standard()
+    }
+}
+
+/// Before schema 3 one key too many was refused.
+fn refused_token() -> Policy {
+    Policy {
+        at_owner_max: AtMax::Refuse,
+        ..token()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::ops::policies::presets::Preset;
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
+    former: &[],
 };
 
 /// The permissions (1A-22) under their own labels, and what each includes (1A-16).

@@ -7,11 +7,15 @@ use crate::domain::policy::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
     ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };
-use crate::ops::policies::presets::Preset;
+use crate::ops::policies::presets::{Former, Preset};
 
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
+    former: &[Former {
+        before_schema: 3,
+        policy: unbounded,
+    }],
 };
 
 /// What every key may do at most (1B-30).
@@ -93,6 +97,14 @@ fn policy() -> Policy {
         prefix: NAME.to_owned(),
         acts_for_owner: false,
         roles: Vec::new(),
+    }
+}
+
+/// Before schema 3 the limit of requests was a default alone.
+fn unbounded() -> Policy {
+    Policy {
+        rate_limit_max: None,
+        ..policy()
     }
 }
 
