@@ -102,6 +102,9 @@ CREATE TABLE policies (
     prefix                 TEXT    NOT NULL,        -- of secrets; '' for secrets of letters and digits alone
     acts_for_owner         INTEGER NOT NULL CHECK (acts_for_owner IN (0, 1)),
     self_rotation          TEXT    NOT NULL DEFAULT 'no' CHECK (self_rotation IN ('at_once', 'grace', 'no')),
+    at_owner_max           TEXT    NOT NULL DEFAULT 'refuse' CHECK (at_owner_max IN ('refuse', 'replace')),     -- what happens to one more
+    rate_limit_max         INTEGER CHECK (rate_limit_max >= 0),     -- the bound of every key's own limit
+    rate_limit_max_window_s INTEGER CHECK ((rate_limit_max_window_s IS NULL) = (rate_limit_max IS NULL) AND coalesce(rate_limit_max_window_s, 1) > 0),
     CHECK ((rate_limit IS NULL) = (rate_window_s IS NULL))
 ) STRICT;
 

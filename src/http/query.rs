@@ -178,6 +178,18 @@ mod tests {
         assert!(read("limit=%zz").is_err());
     }
 
+    #[test]
+    fn what_is_not_known_is_passed_over_and_what_is_known_is_checked() {
+        let names = ["id", "page"];
+        let mut query = Query::only("x=1&x=2&%69d=7&y=%zz&&page", &names).unwrap();
+        assert_eq!(query.take("id").as_deref(), Some("7"));
+        assert_eq!(query.take("page").as_deref(), Some(""));
+        assert!(query.finish().is_ok());
+        for bad in ["id=1&id=2", "id=1&%69d=2", "id=%zz"] {
+            assert!(Query::only(bad, &names).is_err(), "{bad}");
+        }
+    }
+
     // attacks 126
     #[test]
     fn repeated_unknown_and_malformed_parameters_are_refused() {

@@ -172,6 +172,16 @@ impl Index {
         .flatten()
     }
 
+    /// Gives counters to a key that has none, for the first request under a policy that bounds requests.
+    pub fn give_counters(&self, id: KeyId) {
+        let mut shard = self.shard_mut(id);
+        if let Some(Entry(mut key)) = shard.take(&id) {
+            let rare = key.rare.get_or_insert_default();
+            rare.counters.get_or_insert_default();
+            shard.insert(Entry(key));
+        }
+    }
+
     /// Takes back all uses that are reserved and not spent; used at the end of the process.
     pub fn take_reserved(&self) -> Vec<(KeyId, u64)> {
         let mut taken = Vec::new();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// The number of shards, so that two threads rarely need the same lock.
@@ -48,6 +48,8 @@ struct Shard(Mutex<Uses>);
 #[derive(Default)]
 pub struct UsageBook {
     shards: [Shard; SHARDS],
+    /// What was taken out and is on its way to the store, in the order of the keys.
+    leaving: Mutex<Arc<Vec<(KeyId, Pending)>>>,
     lost: AtomicU64,
     full: Mutex<bool>,
     wake: Condvar,
@@ -134,12 +136,35 @@ impl UsageBook {
         lock(self.shard(key)).get(&key).cloned()
     }
 
-    /// Removes and returns all usage that is not written yet.
-    pub fn take(&self) -> Vec<(KeyId, Pending)> {
-        self.shards
+    /// When a key was last used, if that is not known to be written: also while the use is being written to the store.
+    pub fn last_used(&self, key: KeyId) -> Option<Timestamp> {
+        let at = |pending: &Pending| pending.last_used.map(|(at, _)| at);
+        // The order matters: what leaves the shards meanwhile is found in the second place.
+        let waiting = lock(self.shard(key)).get(&key).and_then(at);
+        let leaving = lock(&self.leaving).clone();
+        let found = leaving.binary_search_by_key(&key, |(key, _)| *key);
+        let leaving = found.ok().and_then(|place| at(&leaving[place].1));
+        waiting.max(leaving)
+    }
+
+    /// Removes and returns all usage that is not written yet, in the order of the keys. [`UsageBook::last_used`] knows
+    /// it until [`UsageBook::written`].
+    pub fn take(&self) -> Arc<Vec<(KeyId, Pending)>> {
+        // Held until all is in its new place, so that no reader finds a use in neither.
+        let mut leaving = lock(&self.leaving);
+        let mut taken: Vec<(KeyId, Pending)> = self
+            .shards
             .iter()
             .flat_map(|Shard(uses)| std::mem::take(&mut *lock(uses)))
-            .collect()
+            .collect();
+        taken.sort_unstable_by_key(|(key, _)| *key);
+        *leaving = Arc::new(taken);
+        leaving.clone()
+    }
+
+    /// Forgets what was taken out last: it is written, or put back.
+    pub fn written(&self) {
+        *lock(&self.leaving) = Arc::default();
     }
 
     /// Puts back the usage that could not be written.

@@ -244,7 +244,8 @@ fn live(
         })
     });
     let limited = key.rate_limit.is_some() || key.uses_left.is_some();
-    let counters = limited.then(|| counters.unwrap_or_default());
+    // A key without a limit of its own has counters if its policy bounds requests, and an edit gives no quota back.
+    let counters = counters.or_else(|| limited.then(Arc::default));
     if let Some(counters) = &counters {
         settle_uses(counters, key.uses_left);
     }

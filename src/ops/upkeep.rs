@@ -73,10 +73,9 @@ pub fn flush(app: &App) {
 
 /// Writes the waiting usage. Returns whether there was any.
 fn write_usage(app: &App) -> bool {
-    let mut taken = app.index.usage.take();
     // Sorted by the order of the tables, so that keys which are written together share pages, and each page is
     // written once.
-    taken.sort_unstable_by_key(|(key, _)| *key);
+    let taken = app.index.usage.take();
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
@@ -95,6 +94,7 @@ fn write_usage(app: &App) -> bool {
             Err(err) => log::warn!("upkeep: the usage of {} keys is lost: {err}", batch.len()),
         }
     }
+    app.index.usage.written();
     !taken.is_empty()
 }
 

@@ -1,8 +1,9 @@
-//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for two rare accesses to the store.
+//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for rare accesses to the store.
 //!
-//! These accesses are: reserving uses of a key with a use limit, one block before they are spent; and ending the old
-//! secret of a rotation when the new secret is used for the first time. Both need the disk, so on an I/O thread the
-//! caller gets [`Outcome::MustWait`] and must repeat the verification where waiting is allowed.
+//! A key whose policy has come to bound requests first gets counters, in memory. Two cases access the store: reserving
+//! uses of a key with a use limit, one block before they are spent; and ending the old secret of a rotation when the new
+//! secret is used for the first time. Both need the disk, so on an I/O thread the caller gets [`Outcome::MustWait`] and
+//! must repeat the verification where waiting is allowed.
 
 use super::access::roles_in;
 use super::{App, publish};
@@ -62,6 +63,8 @@ pub enum Outcome<R> {
 /// The access to the store that must come before the verdict.
 #[derive(Clone, Copy)]
 enum Errand {
+    /// Give the key counters, for the bound of its policy.
+    Count(KeyId),
     /// Load the key, because the index is still being filled and does not have it.
     Load(KeyId),
     /// Reserve at least this number of uses.
@@ -177,6 +180,7 @@ pub fn verify_blocking<R>(
                 watched.count(app);
                 return Ok(answer);
             }
+            Step::Errand(Errand::Count(id)) => app.index.give_counters(id),
             Step::Errand(Errand::Load(id)) => {
                 app.read(|read| publish::fault_in(&app.index, &app.peppers, read, id))?;
                 loaded = true;
@@ -304,6 +308,7 @@ fn step<R>(
         };
         let (refusal, allowed) = match judged {
             Judged::Allowed(allowed) => (Code::Valid.into(), allowed),
+            Judged::MustCount => return Step::Errand(Errand::Count(key.id)),
             Judged::MustReserve => return Step::Errand(Errand::Reserve(key.id, question.cost)),
             Judged::Refused(refusal) => (refusal, Allowed::default()),
         };

@@ -327,6 +327,41 @@ pub fn count_of_owner(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> 
     Ok(found.unwrap_or(0))
 }
 
+/// A live key of an owner, and how long ago it was of use.
+#[derive(Clone, Copy, Debug)]
+pub struct Spared {
+    pub id: KeyId,
+    pub number: i64,
+    pub workspace: Uid,
+    /// It has an end of its own.
+    pub ends: bool,
+    /// When its newest secret was made.
+    pub secret_at: Timestamp,
+    /// `None` if it was never used, as far as uses are written.
+    pub used_at: Option<Timestamp>,
+}
+
+/// The keys that [`count_of_owner`] counts.
+pub fn list_by_use(read: &Read, policy: &str, owner: Uid, now: Timestamp) -> Result<Vec<Spared>> {
+    read.query(
+        "SELECT id, number, workspace_uid, expires_at, coalesce(rotated_at, created_at) AS secret_at, last_used_at
+         FROM keys LEFT JOIN key_usage ON key_usage.key_id = keys.id
+         WHERE owner_uid = $1 AND policy = $2 AND deleted_at IS NULL
+           AND (expires_at IS NULL OR expires_at > $3)",
+        &[&owner, &policy, &now],
+        |row| {
+            Ok(Spared {
+                id: row.get("id")?,
+                number: row.get("number")?,
+                workspace: row.get("workspace_uid")?,
+                ends: row.get::<Option<Timestamp>>("expires_at")?.is_some(),
+                secret_at: row.get("secret_at")?,
+                used_at: row.get("last_used_at")?,
+            })
+        },
+    )
+}
+
 /// Whether any live key follows a policy.
 pub fn any_of_policy(read: &Read, policy: &str) -> Result<bool> {
     let found = read.query_one(

@@ -13,9 +13,10 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
         "INSERT INTO policies (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry,
                                expiry_s_max, expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max,
                                name_unique, secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
-                               rate_window_s, prefix, acts_for_owner, self_rotation)
+                               rate_window_s, prefix, acts_for_owner, self_rotation, at_owner_max, rate_limit_max,
+                               rate_limit_max_window_s)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                 $24, $25, $26)",
+                 $24, $25, $26, $27, $28, $29)",
         policy,
     )?;
     insert_roles(tx, policy)
@@ -29,9 +30,9 @@ pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
          SET (name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
               expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown, editable,
               can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix, acts_for_owner,
-              self_rotation)
+              self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s)
            = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-              $25, $26)
+              $25, $26, $27, $28, $29)
          WHERE name = $1",
         policy,
     )?;
@@ -92,6 +93,9 @@ fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> 
             &policy.prefix,
             &policy.acts_for_owner,
             &word(policy.self_rotation),
+            &word(policy.at_owner_max),
+            &policy.rate_limit_max.map(|most| most.limit),
+            &policy.rate_limit_max.map(|most| most.window_s),
         ],
     )
 }
@@ -101,7 +105,7 @@ pub fn find(read: &Read, name: &str) -> Result<Option<Policy>> {
         "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                 expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique, secret_shown,
                 editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit, rate_window_s, prefix,
-                acts_for_owner, self_rotation
+                acts_for_owner, self_rotation, at_owner_max, rate_limit_max, rate_limit_max_window_s
          FROM policies
          WHERE name = $1",
         &[&name],
@@ -157,8 +161,12 @@ fn headers_text(policy: &Policy) -> String {
 fn from_row(row: &Row<'_>) -> Result<Policy> {
     let text = |name| row.get::<String>(name);
     let unknown = || Error::internal("a policy has an unknown word");
-    let limit: Option<u64> = row.get("rate_limit")?;
-    let window_s: Option<u64> = row.get("rate_window_s")?;
+    let rate = |limit, window_s| -> Result<Option<RateLimit>> {
+        let (limit, window_s) = (row.get::<Option<u64>>(limit)?, row.get(window_s)?);
+        Ok(limit
+            .zip(window_s)
+            .map(|(limit, window_s)| RateLimit { limit, window_s }))
+    };
     let editable = text("editable")?;
     Ok(Policy {
         name: text("name")?,
@@ -178,6 +186,7 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         addresses: from_word(&text("addresses")?).ok_or_else(unknown)?,
         keys_per_workspace_max: row.get("keys_per_workspace_max")?,
         keys_per_owner_max: row.get("keys_per_owner_max")?,
+        at_owner_max: from_word(&text("at_owner_max")?).ok_or_else(unknown)?,
         name_unique: row.get("name_unique")?,
         secret_shown: from_word(&text("secret_shown")?).ok_or_else(unknown)?,
         editable: Editable::parse(editable.split_whitespace()).map_err(|_| unknown())?,
@@ -185,9 +194,8 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
         can_rotate: row.get("can_rotate")?,
         confirm_name: row.get("confirm_name")?,
         tied_to: from_word(&text("tied_to")?).ok_or_else(unknown)?,
-        rate_limit: limit
-            .zip(window_s)
-            .map(|(limit, window_s)| RateLimit { limit, window_s }),
+        rate_limit: rate("rate_limit", "rate_window_s")?,
+        rate_limit_max: rate("rate_limit_max", "rate_limit_max_window_s")?,
         prefix: text("prefix")?,
         acts_for_owner: row.get("acts_for_owner")?,
         self_rotation: from_word(&text("self_rotation")?).ok_or_else(unknown)?,
@@ -201,8 +209,8 @@ mod tests {
     use super::*;
     use crate::domain::catalog::Definition;
     use crate::domain::policy::{
-        AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
-        TiedTo,
+        AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown,
+        SelfRotation, TiedTo,
     };
 
     #[test]
@@ -246,6 +254,7 @@ mod tests {
             addresses: AddressRule::Off,
             keys_per_workspace_max: Some(3),
             keys_per_owner_max: Some(4),
+            at_owner_max: AtMax::Replace,
             name_unique: true,
             secret_shown: SecretShown::Sealed,
             editable: Editable::Only(vec![Field::Name]),
@@ -256,6 +265,10 @@ mod tests {
             rate_limit: Some(RateLimit {
                 limit: 5,
                 window_s: 6,
+            }),
+            rate_limit_max: Some(RateLimit {
+                limit: 7,
+                window_s: 8,
             }),
             acts_for_owner: true,
             self_rotation: SelfRotation::Grace,

@@ -2,16 +2,17 @@
 //! same members once more at the top (1C-35, 1C-41). The API says so of `/api/` alone and nothing of `/api/v1/`: it is
 //! the same there.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::Refused;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Of a credential that is no good.
 const INVALID_TOKEN: &str = "Invalid token.";
 const NO_CREDENTIAL: &str = "Authentication credentials were not provided.";
 const NO_PERMISSION: &str = "You do not have permission to perform this action.";
+const JSON: &str = "application/json";
 const FAILED: &str = "A server error occurred.";
 
 /// Writes an error, with the headers that its status needs.
@@ -21,7 +22,7 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::Forbidden(_) => detail(403, NO_PERMISSION),
         // The cause is in the log under the request id.
         Error::Internal(_) => detail(500, FAILED),
-        Error::Invalid { field, reason } => invalid(field, &sentence(reason)),
+        Error::Invalid { field, reason } => invalid(&[(field, &sentence(reason))]),
         Error::Malformed(why) => detail(400, &sentence(why)),
         Error::MethodNotAllowed { allow } => {
             let method = head.method.as_str();
@@ -63,21 +64,39 @@ pub fn refusal(refused: &Refused<'_>, reply: Reply) -> Reply {
         429 => throttling(refused.retry_after_s.unwrap_or(1).max(1)),
         _ => NO_PERMISSION.to_owned(),
     };
-    reply.json_body("application/json", &json!({ "detail": text }))
+    reply.json_body(JSON, &json!({ "detail": text }))
 }
 
 fn detail(status: u16, text: &str) -> Reply {
     Reply::json(status, &json!({ "detail": text }))
 }
 
-fn invalid(field: &str, message: &str) -> Reply {
+/// Members at fault, all of them at once.
+pub fn invalid(faults: &[(&str, &str)]) -> Reply {
     // Members keep their order here: detail, errors, and what is at fault.
-    let messages = Value::from(vec![message]);
-    let mut errors = Map::new();
-    errors.insert(field.to_owned(), messages.clone());
-    let (errors, field) = (Value::Object(errors), Value::from(field));
-    let body = format!(r#"{{"detail":"Validation failed","errors":{errors},{field}:{messages}}}"#);
-    Reply::new(400).body("application/json", body.into_bytes())
+    let members: Vec<String> = faults
+        .iter()
+        .map(|(field, message)| format!("{}:{}", Value::from(*field), Value::from(vec![*message])))
+        .collect();
+    let members = members.join(",");
+    let body = format!(r#"{{"detail":"Validation failed","errors":{{{members}}},{members}}}"#);
+    Reply::new(400).body(JSON, body.into_bytes())
+}
+
+/// As [`invalid`], of errors that are each about one member; any other error goes first.
+pub fn invalid_all<const N: usize>(errors: [Option<Error>; N]) -> Result<Reply> {
+    let mut faults: Vec<(String, String)> = Vec::new();
+    for err in errors.into_iter().flatten() {
+        match err {
+            Error::Invalid { field, reason } => faults.push((field, sentence(&reason))),
+            other => return Err(other),
+        }
+    }
+    let faults: Vec<(&str, &str)> = faults
+        .iter()
+        .map(|(field, reason)| (field.as_str(), reason.as_str()))
+        .collect();
+    Ok(invalid(&faults))
 }
 
 fn throttled(seconds: u64) -> Reply {

@@ -4,13 +4,17 @@
 //! type of a form, which is neither (1C-8): braces around `"name"="value"` and `"name":"value"`.
 
 use crate::error::{Error, Result};
-use crate::http::fields::Fields;
-use crate::http::query::Query;
+use crate::http::fields::{self, Fields};
+use crate::http::query::{self, Query};
 use crate::http::request::{HeaderFault, Request};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 /// What a missing member is told (1C-41).
-const REQUIRED: &str = "This field is required.";
+pub const REQUIRED: &str = "This field is required.";
+const BLANK: &str = "This field may not be blank.";
+/// What a member is told that is written in another way: passed over, it would make a key without an end.
+const MISSPELT: &str =
+    "A field of the request resembles this one; write expires_in, or leave it out.";
 const INTEGER: &str = "A valid integer is required.";
 const LEAST: &str = "Ensure this value is greater than or equal to 1.";
 /// Parts of a multipart body.
@@ -24,13 +28,17 @@ pub struct Asked {
     pub expires_in_s: Option<u64>,
 }
 
-/// The three members as text, none of them checked.
-type Members = [Option<String>; 3];
+/// The three members as text, none of them checked, or what is wrong with their type.
+type Members = [std::result::Result<Option<String>, &'static str>; 3];
+
+/// Every member at fault, and why.
+pub type Faults = Vec<(&'static str, &'static str)>;
 
 const NAMES: [&str; 3] = ["username", "password", "expires_in"];
 
 impl Asked {
-    pub fn read(request: &Request) -> Result<Asked> {
+    /// The members, or all that are at fault.
+    pub fn read(request: &Request) -> Result<std::result::Result<Asked, Faults>> {
         let content_type = match request.header("content-type") {
             Ok(content_type) => content_type.unwrap_or(FORM),
             Err(HeaderFault::Repeated) => return Err(malformed("there are two content types")),
@@ -44,36 +52,56 @@ impl Asked {
             _ => return Err(Error::UnsupportedMediaType(FORM)),
         };
         let [username, password, expires_in] = members;
-        let needed = |name: &str, value: Option<String>| match value {
-            None => Err(Error::invalid(name, REQUIRED)),
-            Some(text) if text.is_empty() => {
-                Err(Error::invalid(name, "This field may not be blank."))
-            }
+        let needed = |member: std::result::Result<Option<String>, &'static str>| match member? {
+            None => Err(REQUIRED),
+            Some(text) if text.is_empty() => Err(BLANK),
             Some(text) => Ok(text),
         };
-        Ok(Asked {
-            username: needed("username", username)?,
-            password: needed("password", password)?,
-            expires_in_s: expires_in.map_or(Ok(None), |text| seconds(&text))?,
+        let life = expires_in.and_then(|text| text.map_or(Ok(None), |text| seconds(&text)));
+        Ok(match (needed(username), needed(password), life) {
+            (Ok(username), Ok(password), Ok(expires_in_s)) => Ok(Asked {
+                username,
+                password,
+                expires_in_s,
+            }),
+            (username, password, life) => {
+                let faults = [username.err(), password.err(), life.err()];
+                let named = NAMES.into_iter().zip(faults);
+                Err(named.filter_map(|(name, why)| Some((name, why?))).collect())
+            }
         })
     }
 }
 
+/// Whether a name that is none of the members looks like the life of a key.
+fn resembles_life(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    name != NAMES[2] && folded.starts_with("expir")
+}
+
+/// The members with that fault, if one of the other names resembles the life of a key.
+fn with_others<'a>(mut members: Members, mut names: impl Iterator<Item = &'a str>) -> Members {
+    if names.any(resembles_life) {
+        members[2] = Err(MISSPELT);
+    }
+    members
+}
+
 /// Whole seconds above 0, up to 2^64; empty is never.
-fn seconds(text: &str) -> Result<Option<u64>> {
-    let refused = |why: &str| Err(Error::invalid("expires_in", why));
+fn seconds(text: &str) -> std::result::Result<Option<u64>, &'static str> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if text.is_empty() {
         return Ok(None);
     }
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return refused(INTEGER);
+        return Err(INTEGER);
     }
     match text.parse() {
-        Ok(0) => refused(LEAST),
+        Ok(0) => Err(LEAST),
         Ok(seconds) => Ok(Some(seconds)),
-        Err(_) if text.starts_with('-') => refused(LEAST),
-        Err(_) => refused(INTEGER),
+        Err(_) if text.starts_with('-') => Err(LEAST),
+        Err(_) => Err(INTEGER),
     }
 }
 
@@ -86,25 +114,27 @@ fn form(body: &[u8]) -> Result<Members> {
             other => Err(other),
         });
     }
-    let mut form = Query::parse(text)?;
-    Ok(NAMES.map(|name| form.take(name)))
+    let mut form = Query::only(text, &NAMES)?;
+    let pairs = text
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or(""));
+    let names: Vec<String> = pairs.filter_map(|name| query::decode(name, true)).collect();
+    let members = NAMES.map(|name| Ok(form.take(name)));
+    Ok(with_others(members, names.iter().map(String::as_str)))
 }
 
 fn json(body: &[u8]) -> Result<Members> {
     let mut fields = Fields::parse(body)?;
-    let mut taken: Members = [None, None, None];
-    for (name, value) in NAMES.into_iter().zip(&mut taken) {
-        let read = match name {
-            "expires_in" => fields.text_or_number(name),
-            _ => fields.text(name),
-        };
-        *value = read.map_err(|err| match (name, err) {
-            ("expires_in", Error::Invalid { .. }) => Error::invalid(name, INTEGER),
-            (_, Error::Invalid { .. }) => Error::invalid(name, "Not a valid string."),
-            (_, other) => other,
-        })?;
-    }
-    Ok(taken)
+    let members = NAMES.map(|name| match name {
+        "expires_in" => fields.text_or_number(name).map_err(|_| INTEGER),
+        _ => fields.text(name).map_err(|_| "Not a valid string."),
+    });
+    let whole = fields::value(body)?;
+    let names = whole
+        .as_object()
+        .into_iter()
+        .flat_map(|members| members.keys());
+    Ok(with_others(members, names.map(String::as_str)))
 }
 
 /// The text with `:` for each `=` that is not in a string. JSON has no `=` there, so nothing else changes.
@@ -132,10 +162,11 @@ fn multipart(content_type: &str, body: &[u8]) -> Result<Members> {
     // The first delimiter may stand at the very beginning.
     let text = format!("\r\n{text}");
     let mut pieces = text.split(delimiter.as_str()).skip(1);
-    let mut members: Members = [None, None, None];
+    let mut members: Members = [Ok(None), Ok(None), Ok(None)];
+    let mut names: Vec<String> = Vec::new();
     for piece in pieces.by_ref().take(PARTS_MAX) {
         if piece.starts_with("--") {
-            return Ok(members);
+            return Ok(with_others(members, names.iter().map(String::as_str)));
         }
         let piece = piece.trim_start_matches([' ', '\t']);
         let part = piece.strip_prefix("\r\n").ok_or_else(refused)?;
@@ -147,10 +178,12 @@ fn multipart(content_type: &str, body: &[u8]) -> Result<Members> {
         });
         let name = parameter(disposition.ok_or_else(refused)?, "name").ok_or_else(refused)?;
         if let Some(position) = NAMES.iter().position(|known| *known == name) {
-            if members[position].is_some() {
+            if members[position] != Ok(None) {
                 return Err(malformed(&format!("the parameter {name} is there twice")));
             }
-            members[position] = Some(value.to_owned());
+            members[position] = Ok(Some(value.to_owned()));
+        } else {
+            names.push(name);
         }
     }
     // The closing delimiter never came, or came too late.
@@ -188,6 +221,7 @@ mod tests {
     fn check(read: Result<Members>, expected: Option<(&str, &str, Option<&str>)>) {
         let read = read
             .ok()
+            .map(|all| all.map(std::result::Result::unwrap))
             .map(|[name, password, life]| (name.unwrap(), password.unwrap(), life));
         let read = read
             .as_ref()
@@ -263,6 +297,36 @@ mod tests {
             (" 1", None),
         ] {
             assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+    }
+
+    // A life that is passed over would be a key without an end.
+    #[test]
+    fn what_resembles_the_life_of_a_key_is_not_passed_over() {
+        for name in [
+            "Expires_In",
+            "expiresIn",
+            "expires-in",
+            "EXPIRES",
+            "expiry",
+            "expire_at",
+        ] {
+            let plain = format!("username=a&password=b&{name}=60");
+            let braces = format!("{{\"username\":\"a\",\"password\":\"b\",\"{name}\":60}}");
+            let part = format!(
+                "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n60\r\n--x--"
+            );
+            for members in [
+                form(plain.as_bytes()),
+                json(braces.as_bytes()),
+                multipart("multipart/form-data; boundary=x", part.as_bytes()),
+            ] {
+                assert_eq!(members.unwrap()[2], Err(MISSPELT), "{name}");
+            }
+        }
+        for name in ["remember", "x", "inspire", "%zz", "client%5Fid"] {
+            let plain = format!("username=a&password=b&{name}=60&{name}=61");
+            check(form(plain.as_bytes()), Some(("a", "b", None)));
         }
     }
 }

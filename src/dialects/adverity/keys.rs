@@ -1,7 +1,7 @@
 //! Keys: made with a password, rotated by themselves, inspected by whoever holds them.
 
 use super::form::Asked;
-use super::{caller, preset};
+use super::{caller, error, preset};
 use crate::domain::key::Key;
 use crate::domain::policy::IssuedBy;
 use crate::domain::time::Timestamp;
@@ -58,7 +58,10 @@ struct WorkspaceBody<'a> {
 
 /// `POST /api/auth/token/`: 1C-4 to 1C-10, 1C-38, 1C-39, 1C-41.
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
-    let asked = Asked::read(call.request)?;
+    let asked = match Asked::read(call.request)? {
+        Ok(asked) => asked,
+        Err(faults) => return Ok(error::invalid(&faults)),
+    };
     let new = NewKey {
         name: asked.username.to_ascii_lowercase(),
         policy: Some(preset::TOKEN.to_owned()),

@@ -4,6 +4,7 @@
 mod error;
 mod form;
 mod keys;
+mod options;
 mod preset;
 mod stacks;
 mod words;
@@ -15,7 +16,7 @@ use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public};
-use crate::http::route::{Call, CatalogWords, Route, Surface, delete, get, patch, post};
+use crate::http::route::{Call, CatalogWords, Route, Surface, delete, get, options, patch, post};
 use crate::ops::access;
 use std::collections::BTreeMap;
 
@@ -36,18 +37,26 @@ pub const SURFACE: Surface = Surface {
 
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
-    get   ("",                             Caller, index),
+    get    ("",                             Caller, index),
     // Keys
-    post  ("/auth/token",                  Public, keys::issue),
-    post  ("/v1/auth/keys/current/rotate", Caller, keys::rotate),
-    get   ("/v1/auth/keys/introspect",     Public, keys::introspect),
+    post   ("/auth/token",                  Public, keys::issue),
+    post   ("/v1/auth/keys/current/rotate", Caller, keys::rotate),
+    get    ("/v1/auth/keys/introspect",     Public, keys::introspect),
     // Workspaces, which this API calls stacks
-    get   ("/stacks",                      Caller, stacks::list),
-    post  ("/stacks",                      Caller, stacks::create),
-    get   ("/stacks/{slug}",               Caller, stacks::find),
-    patch ("/stacks/{slug}",               Caller, stacks::edit),
-    delete("/stacks/{slug}",               Caller, stacks::delete),
-    get   ("/v1/workspaces",               Caller, stacks::list),
+    get    ("/stacks",                      Caller, stacks::list),
+    post   ("/stacks",                      Caller, stacks::create),
+    get    ("/stacks/{slug}",               Caller, stacks::find),
+    patch  ("/stacks/{slug}",               Caller, stacks::edit),
+    delete ("/stacks/{slug}",               Caller, stacks::delete),
+    get    ("/v1/workspaces",               Caller, stacks::list),
+    // What each of them takes
+    options("",                             Caller, options::tell),
+    options("/auth/token",                  Caller, options::tell),
+    options("/v1/auth/keys/current/rotate", Caller, options::tell),
+    options("/v1/auth/keys/introspect",     Caller, options::tell),
+    options("/stacks",                      Caller, options::tell),
+    options("/stacks/{slug}",               Caller, options::tell),
+    options("/v1/workspaces",               Caller, options::tell),
 ];
 
 /// `GET /api/`: names and addresses of what is there (1C-32).

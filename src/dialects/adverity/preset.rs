@@ -5,9 +5,10 @@ use crate::domain::people::Role;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    TiedTo,
 };
-use crate::ops::policies::presets::Preset;
+use crate::ops::policies::presets::{Former, Preset};
 
 /// The catalog of both kinds.
 pub const CATALOG: &str = "adverity";
@@ -20,7 +21,8 @@ pub const ACCOUNT: &str = "account:write";
 /// Scopes of this start stand for several others: the two choices that people have.
 pub const ALL: &str = "all:";
 
-/// Live keys of one user: more would only be leaks.
+/// Live keys of one user. Clients sign in whenever they start and delete no key, so one more replaces the one that was not
+/// used for the longest time (1C-27).
 const TOKENS_MAX: u32 = 100;
 /// Keys of one workspace (1C-15).
 const KEYS_MAX: u32 = 5;
@@ -28,11 +30,16 @@ const KEYS_MAX: u32 = 5;
 pub const PRESET_TOKEN: Preset = Preset {
     policy: token,
     catalog: Some(catalog),
+    former: &[Former {
+        before_schema: 3,
+        policy: refused_token,
+    }],
 };
 /// Its catalog comes with the other preset.
 pub const PRESET_UI: Preset = Preset {
     policy: ui,
     catalog: None,
+    former: &[],
 };
 
 /// What the scopes of a workspace's key stand for on this server.
@@ -119,12 +126,21 @@ fn token() -> Policy {
         expiry: Expiry::Optional,
         addresses: AddressRule::Off,
         keys_per_owner_max: Some(TOKENS_MAX),
+        at_owner_max: AtMax::Replace,
         editable: Editable::Only(Vec::new()),
         can_disable: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         acts_for_owner: true,
         roles: ROLES.iter().map(role_rule).collect(),
         ..Policy::standard()
+    }
+}
+
+/// Before schema 3 one key too many was refused.
+fn refused_token() -> Policy {
+    Policy {
+        at_owner_max: AtMax::Refuse,
+        ..token()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Workspaces, which this API calls stacks (1C-33, 1C-34). What the caller does not reach is not there for it (1C-31).
 
+use super::form::REQUIRED;
 use super::keys::time;
-use super::{caller, top};
+use super::{caller, error, top};
 use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
 use crate::domain::workspace::Workspace;
@@ -20,6 +21,10 @@ use std::collections::HashMap;
 const PAGE_SIZE_DEFAULT: u64 = 100;
 /// See [`PAGE_SIZE_DEFAULT`].
 const PAGE_SIZE_MAX: u64 = 500;
+/// The number of the storage that every workspace is said to have: clients read one out of the address.
+const STORAGE: u64 = 1;
+/// The parameters of a list. Others are ignored, as Adverity's clients expect.
+const PARAMETERS: &[&str] = &["id", "ordering", "page", "page_size"];
 
 #[derive(Serialize)]
 struct StackBody<'a> {
@@ -34,6 +39,17 @@ struct StackBody<'a> {
     updated: String,
     counts: CountsBody,
     permissions: PermissionsBody,
+    /// What the application behind the proxy has: the address of its storage, which has one number here, and pages.
+    datalake: &'a str,
+    /// The number of a destination of the application; none is known here.
+    destination: Option<i64>,
+    default_manage_extract_names: bool,
+    overview_url: String,
+    change_url: String,
+    add_connection_url: &'static str,
+    add_datastream_url: &'static str,
+    extracts_url: String,
+    issues_url: String,
 }
 
 /// What a workspace holds besides keys: in this server nothing.
@@ -65,29 +81,33 @@ struct Shown<'c> {
     caller: Caller,
     /// Where the stacks are.
     at: String,
+    /// The address of the one storage.
+    datalake: String,
 }
 
 /// `GET /api/stacks/`, `GET /api/v1/workspaces/`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let shown = Shown::of(call)?;
-    let mut query = call.query()?;
+    let mut query = Query::only(call.request.query(), PARAMETERS)?;
     let size = page_size(&mut query)?;
     let page = match query.take_number("page") {
         Ok(page) => page.unwrap_or(1),
         Err(_) => 0,
     };
     let ordering = query.take("ordering");
+    let id = wanted_id(&mut query)?;
     let mut all = workspaces::list(call.app, &shown.caller)?;
+    let by_uid: HashMap<_, _> = all.iter().map(|one| (one.uid, one.clone())).collect();
+    all.retain(|one| id.is_none_or(|id| one.number as u64 == id));
     sort(&mut all, ordering.as_deref().unwrap_or("id"))?;
     let pages = (all.len() as u64).div_ceil(size).max(1);
     if page == 0 || page > pages {
         return Err(Error::NotFound("page"));
     }
-    let link = |page: u64| shown.page_link(page, ordering.as_deref(), size);
+    let link = |page: u64| shown.page_link(page, id, ordering.as_deref(), size);
     let first = ((page - 1) * size) as usize;
     let rows = all.iter().skip(first).take(size as usize);
-    let by_uid: HashMap<_, _> = all.iter().map(|one| (one.uid, one)).collect();
-    let above = |one: &Workspace| one.parent.and_then(|uid| by_uid.get(&uid).copied());
+    let above = |one: &Workspace| one.parent.and_then(|uid| by_uid.get(&uid));
     let body = ListBody {
         count: all.len(),
         next: (page < pages).then(|| link(page + 1)),
@@ -101,10 +121,15 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let shown = Shown::of(call)?;
     let mut body = Fields::of(call.request)?;
+    let name = name(&mut body).and_then(|name| name.ok_or(Error::invalid("name", REQUIRED)));
+    let (name, parent) = match (name, shown.parent(&mut body)) {
+        (Ok(name), Ok(parent)) => (name, parent),
+        (name, parent) => return error::invalid_all([name.err(), parent.err()]),
+    };
     let new = NewWorkspace {
         slug: None,
-        name: name(&mut body)?.ok_or_else(|| Error::invalid("name", "This field is required."))?,
-        parent: shown.parent(&mut body)?,
+        name,
+        parent,
     };
     let made = workspaces::create(call.app, &shown.caller, new, None).map_err(in_its_words)?;
     shown.answer(201, &made)
@@ -123,9 +148,13 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     // Whoever does not see it learns nothing of what is wrong with the body.
     workspaces::find(call.app, &shown.caller, call.param("slug"))?;
     let mut body = Fields::of(call.request)?;
+    let (name, parent) = match (name(&mut body), shown.parent(&mut body)) {
+        (Ok(name), Ok(parent)) => (name, parent),
+        (name, parent) => return error::invalid_all([name.err(), parent.err()]),
+    };
     let edit = WorkspaceEdit {
-        name: name(&mut body)?,
-        parent: shown.parent(&mut body)?,
+        name,
+        parent,
         ..WorkspaceEdit::default()
     };
     let edited = workspaces::edit(call.app, &shown.caller, call.param("slug"), edit);
@@ -145,6 +174,7 @@ impl<'c> Shown<'c> {
             call,
             caller: caller(call)?,
             at: format!("{}/stacks", top(call)),
+            datalake: format!("{}/storage/{STORAGE}/", top(call)),
         })
     }
 
@@ -154,7 +184,7 @@ impl<'c> Shown<'c> {
         Ok(Reply::json(status, &self.stack(one, above.as_ref())))
     }
 
-    fn stack<'a>(&self, one: &'a Workspace, above: Option<&Workspace>) -> StackBody<'a> {
+    fn stack<'a>(&'a self, one: &'a Workspace, above: Option<&Workspace>) -> StackBody<'a> {
         let directory = self.call.app.index.directory();
         let may = |permission| self.caller.may(&directory, permission, one.uid, None);
         let writes = may(Permission::WorkspacesWrite);
@@ -176,6 +206,18 @@ impl<'c> Shown<'c> {
                 is_datastream_manager: writes,
                 is_viewer: may(Permission::WorkspacesRead),
             },
+            datalake: &self.datalake,
+            destination: None,
+            default_manage_extract_names: true,
+            overview_url: format!("/{}/", one.slug),
+            change_url: format!("/core/stack/{}/change/", one.number),
+            add_connection_url: "/core/authorization/add/",
+            add_datastream_url: "/core/apidatastream/add/",
+            extracts_url: format!("/core/datastreamextract/?stack_id={}", one.number),
+            issues_url: format!(
+                "/core/datastreamextractionlog/?ack__exact=0&stack_id={}",
+                one.number
+            ),
         }
     }
 
@@ -203,14 +245,15 @@ impl<'c> Shown<'c> {
     }
 
     /// The address of another page of the same list.
-    fn page_link(&self, page: u64, ordering: Option<&str>, size: u64) -> String {
+    fn page_link(&self, page: u64, id: Option<u64>, ordering: Option<&str>, size: u64) -> String {
+        let id = id.map(|id| format!("id={id}&")).unwrap_or_default();
         let ordering = ordering.map(|field| format!("ordering={}&", query::encode(field)));
         let (base, path) = (
             self.call.trust.base_url(self.call.request),
             self.call.request.path(),
         );
         format!(
-            "{base}{path}?{}page={page}&page_size={size}",
+            "{base}{path}?{id}{}page={page}&page_size={size}",
             ordering.unwrap_or_default()
         )
     }
@@ -235,6 +278,21 @@ fn in_its_words(err: Error) -> Error {
             Error::invalid("parent_id", reason)
         }
         other => other,
+    }
+}
+
+/// The filter `id`. A number that no workspace has finds nothing.
+fn wanted_id(query: &mut Query) -> Result<Option<u64>> {
+    match query.take("id") {
+        Some(text) if !text.is_empty() => {
+            let digits = text.bytes().all(|b| b.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number
+                .map(Some)
+                .ok_or_else(|| Error::invalid("id", "Enter a number."))
+        }
+        // An empty filter is none.
+        _ => Ok(None),
     }
 }
 

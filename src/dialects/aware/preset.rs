@@ -3,7 +3,7 @@
 use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, SelfRotation, TiedTo,
 };
 use crate::ops::policies::presets::Preset;
@@ -11,6 +11,7 @@ use crate::ops::policies::presets::Preset;
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
+    former: &[],
 };
 
 /// The permissions (1A-22) under their own labels, and what each includes (1A-16).
@@ -70,6 +71,7 @@ fn policy() -> Policy {
         addresses: AddressRule::Off,
         keys_per_workspace_max: None,
         keys_per_owner_max: None,
+        at_owner_max: AtMax::Refuse,
         name_unique: false,
         secret_shown: SecretShown::Sealed,
         editable: Editable::Only(Vec::new()),
@@ -79,6 +81,7 @@ fn policy() -> Policy {
         confirm_name: false,
         tied_to: TiedTo::OwnerAndWorkspace,
         rate_limit: None,
+        rate_limit_max: None,
         prefix: NAME.to_owned(),
         acts_for_owner: false,
         roles: Vec::new(),

@@ -4,14 +4,24 @@ use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
+    ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };
-use crate::ops::policies::presets::Preset;
+use crate::ops::policies::presets::{Former, Preset};
 
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
+    former: &[Former {
+        before_schema: 3,
+        policy: unbounded,
+    }],
+};
+
+/// What every key may do at most (1B-30).
+const A_MINUTE: RateLimit = RateLimit {
+    limit: 60,
+    window_s: 60,
 };
 
 /// The scopes (1B-28). Writing does not include reading (1B-29).
@@ -66,6 +76,7 @@ fn policy() -> Policy {
         addresses: AddressRule::Exact,
         keys_per_workspace_max: None,
         keys_per_owner_max: None,
+        at_owner_max: AtMax::Refuse,
         name_unique: false,
         secret_shown: SecretShown::Once,
         // 1B-34
@@ -81,13 +92,19 @@ fn policy() -> Policy {
         confirm_name: false,
         tied_to: TiedTo::Workspace,
         // 1B-30
-        rate_limit: Some(RateLimit {
-            limit: 60,
-            window_s: 60,
-        }),
+        rate_limit: Some(A_MINUTE),
+        rate_limit_max: Some(A_MINUTE),
         prefix: NAME.to_owned(),
         acts_for_owner: false,
         roles: Vec::new(),
+    }
+}
+
+/// Before schema 3 the limit of requests was a default alone.
+fn unbounded() -> Policy {
+    Policy {
+        rate_limit_max: None,
+        ..policy()
     }
 }
 

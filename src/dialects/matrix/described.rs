@@ -6,8 +6,8 @@ use crate::dialects::SURFACES;
 use crate::dialects::native::openapi;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
-    Words, words,
+    AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
+    TiedTo, Words, words,
 };
 use crate::http::route::{QueryRule, Route};
 use serde_json::Value;
@@ -150,6 +150,7 @@ fn the_words_of_policies_are_described() {
         check_words::<ReadOnlyBy>(&document, schema, "read_only_by");
         check_words::<Expiry>(&document, schema, "expiry");
         check_words::<AddressRule>(&document, schema, "addresses");
+        check_words::<AtMax>(&document, schema, "at_owner_max");
         check_words::<SecretShown>(&document, schema, "secret_shown");
         let editable = [&["*"], words::<Field>().as_slice()].concat();
         check_list(&document, schema, "editable", editable);

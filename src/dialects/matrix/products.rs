@@ -18,6 +18,13 @@ pub const ADVERITY: &[Line] = &[
     line("PATCH",  "/stacks/{slug}",               Session).on(Thing::Workspace).with(r#"{"name":"x"}"#),
     line("DELETE", "/stacks/{slug}",               Session).on(Thing::Workspace),
     line("GET",    "/v1/workspaces",               Session),
+    line("OPTIONS", "",                              Session),
+    line("OPTIONS", "/auth/token",                   Session),
+    line("OPTIONS", "/v1/auth/keys/current/rotate",  Session),
+    line("OPTIONS", "/v1/auth/keys/introspect",      Session),
+    line("OPTIONS", "/stacks",                       Session),
+    line("OPTIONS", "/stacks/{slug}",                Session).on(Thing::Workspace),
+    line("OPTIONS", "/v1/workspaces",                Session),
 ];
 
 #[rustfmt::skip] // Columns are the point of this table.

@@ -22,6 +22,7 @@ pub const SCOPES: [(&str, &str); 3] = [
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
+    former: &[],
 };
 
 /// Issued by a user for himself; live until he is disabled or deleted; read-only means GET (1D-1, 1D-2, 1D-8, 1D-45).

@@ -139,7 +139,7 @@ pub fn of(event: &Event) -> Vec<Tombstone> {
         }
         (Kind::Catalog, "put" | "delete") => vec![Verb::Changed],
         (Kind::Policy, "delete") => Vec::new(),
-        (_, "delete" | "revoke") => vec![Verb::Deleted],
+        (_, "delete" | "revoke") | (Kind::Key, "replace") => vec![Verb::Deleted],
         (_, "disable") => vec![Verb::Off],
         (_, "enable") => vec![Verb::On],
         (Kind::Key, "rotate" | "rotation_complete") => vec![Verb::Rotated],
@@ -399,6 +399,7 @@ mod tests {
         let on = r#"{"enabled":["false","true"]}"#;
         check("key.issue", Kind::Key, r#"{"scopes":["","a"]}"#, &[]);
         check("key.delete", Kind::Key, "", &[Verb::Deleted]);
+        check("key.replace", Kind::Key, "", &[Verb::Deleted]);
         check("key.revoke", Kind::Key, "", &[Verb::Deleted]);
         check("key.disable", Kind::Key, off, &[Verb::Off]);
         check("key.enable", Kind::Key, on, &[Verb::On]);
@@ -489,9 +490,9 @@ mod tests {
     #[test]
     fn every_action_is_known() {
         #[rustfmt::skip]
-        const KNOWN: [&str; 39] = [
+        const KNOWN: [&str; 40] = [
             "catalog.delete", "catalog.install", "catalog.put", "key.delete", "key.disable", "key.edit", "key.enable",
-            "key.issue", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
+            "key.issue", "key.replace", "key.reveal", "key.revoke", "key.rotate", "key.rotation_complete", "policy.create",
             "policy.delete", "policy.page", "policy.edit", "policy.install", "user.authenticator_add",
             "user.authenticator_delete", "user.authenticator_edit", "user.create", "user.delete", "user.edit", "user.lock",
             "user.password", "user.roles", "user.set_up", "user.unlock", "workspace.create", "workspace.delete", "workspace.edit",

@@ -10,6 +10,15 @@ pub struct Block {
     prefix_bits: u8,
 }
 
+/// What the entries of a list may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Grammar {
+    /// Addresses and ranges.
+    Ranges,
+    /// Addresses without a length: `192.0.2.1/32` is written as a range, so it is none of these.
+    Single,
+}
+
 /// At least one block. "No restriction" is the absence of a list, never an empty one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AddressList(Vec<Block>);
@@ -25,6 +34,14 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 impl Block {
+    fn parse_as(grammar: Grammar, text: &str) -> Option<Block> {
+        match grammar {
+            Grammar::Ranges => Block::parse(text),
+            Grammar::Single if text.contains('/') => None,
+            Grammar::Single => Block::parse(text),
+        }
+    }
+
     /// Reads `203.0.113.9`, `10.0.0.0/8` or `2001:db8::/32`. Bits beyond the prefix must be zero, and a
     /// prefix of 0 bits is refused: whoever means "everywhere" leaves the list away.
     pub fn parse(text: &str) -> Option<Block> {
@@ -92,14 +109,23 @@ impl AddressList {
         field: &str,
         entries: impl IntoIterator<Item = &'a str>,
     ) -> Result<AddressList> {
+        AddressList::parse_as(Grammar::Ranges, field, entries, || {
+            "must be an IPv4 or IPv6 address, or a range such as 10.0.0.0/8 with no bits set beyond its prefix"
+                .to_owned()
+        })
+    }
+
+    /// As [`AddressList::parse`], with entries of one form alone; `refusal` says what an entry must be.
+    pub fn parse_as<'a>(
+        grammar: Grammar,
+        field: &str,
+        entries: impl IntoIterator<Item = &'a str>,
+        refusal: impl Fn() -> String,
+    ) -> Result<AddressList> {
         let mut blocks: Vec<Block> = Vec::new();
         for (position, entry) in entries.into_iter().enumerate() {
-            let block = Block::parse(entry).ok_or_else(|| {
-                Error::invalid(
-                    format!("{field}[{position}]"),
-                    "must be an IPv4 or IPv6 address, or a range such as 10.0.0.0/8 with no bits set beyond its prefix",
-                )
-            })?;
+            let block = Block::parse_as(grammar, entry)
+                .ok_or_else(|| Error::invalid(format!("{field}[{position}]"), refusal()))?;
             if !blocks.contains(&block) {
                 blocks.push(block);
             }

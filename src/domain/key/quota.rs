@@ -18,6 +18,21 @@ pub struct RateLimit {
     pub window_s: u64,
 }
 
+impl RateLimit {
+    /// Whether this limit can never allow more requests than `most` does: in any `most.window_s` seconds at most
+    /// `most.limit`.
+    ///
+    /// With the same window or a longer one, all requests of those seconds lie in one window of this limit. With a
+    /// shorter one they lie in as many windows as are needed to cover those seconds, each of which may be full. So 30 in
+    /// 30 seconds are within 60 in 60 seconds, and so are 60 in an hour; 2 in a second are not, although a key seldom
+    /// makes two requests a second for a whole minute.
+    pub fn is_within(self, most: RateLimit) -> bool {
+        // Neither number is large enough to overflow: at most 2^32 times 2^22.
+        let windows = most.window_s.div_ceil(self.window_s.max(1)).max(1);
+        self.limit.saturating_mul(windows) <= most.limit
+    }
+}
+
 /// The state of a key's rate limit after a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RateStatus {
@@ -32,6 +47,8 @@ pub struct RateStatus {
 #[derive(Debug, Default)]
 pub struct Counters {
     pub window: Window,
+    /// The window of the policy's bound, where the key's own limit is looser than the bound.
+    pub bound: Option<Box<Window>>,
     pub uses: Option<Uses>,
 }
 
@@ -78,11 +95,20 @@ pub enum Spent {
 }
 
 impl Counters {
-    /// Decides on a request with cost `cost`. Spends its quota if the request is accepted, and nothing otherwise.
-    pub fn spend(&mut self, rate: Option<RateLimit>, cost: u64, steady_ms: u64) -> Spent {
-        if let Some(rate) = rate
-            && let Err(status) = self.window.fits(rate, cost, steady_ms)
-        {
+    /// Decides on a request with cost `cost`. Spends its quota if the request is accepted, and nothing otherwise. `most`
+    /// is the bound of the key's policy: if the key's own limit is not within it, both count.
+    pub fn spend(
+        &mut self,
+        rate: Option<RateLimit>,
+        most: Option<RateLimit>,
+        cost: u64,
+        steady_ms: u64,
+    ) -> Spent {
+        let most = most.filter(|most| !rate.is_some_and(|rate| rate.is_within(*most)));
+        let own = rate.map(|rate| self.window.fits(rate, cost, steady_ms));
+        let bound = most.map(|most| self.bounding().fits(most, cost, steady_ms));
+        let refused = [own, bound].into_iter().flatten().filter_map(Result::err);
+        if let Some(status) = refused.max_by_key(|status| status.reset_s) {
             return Spent::RateLimited(status);
         }
         if let Some(uses) = &mut self.uses {
@@ -96,12 +122,20 @@ impl Counters {
             }
             uses.reserved -= cost;
         }
+        let own = rate.map(|rate| self.window.take(rate, cost, steady_ms));
+        let bound = most.map(|most| self.bounding().take(most, cost, steady_ms));
+        let statuses = [own, bound].into_iter().flatten();
         Spent::Accepted {
-            rate: rate.map(|rate| self.window.take(rate, cost, steady_ms)),
+            // The one that will refuse first.
+            rate: statuses.min_by_key(|status| status.remaining),
             uses_left: self
                 .uses
                 .map(|uses| uses.reserved.saturating_add(uses.stored)),
         }
+    }
+
+    fn bounding(&mut self) -> &mut Window {
+        self.bound.get_or_insert_default()
     }
 }
 
@@ -211,7 +245,10 @@ mod tests {
     };
 
     fn admits(counters: &mut Counters, rate: RateLimit, at_ms: u64) -> bool {
-        matches!(counters.spend(Some(rate), 1, at_ms), Spent::Accepted { .. })
+        matches!(
+            counters.spend(Some(rate), None, 1, at_ms),
+            Spent::Accepted { .. }
+        )
     }
 
     #[test]
@@ -248,12 +285,12 @@ mod tests {
         let mut counters = Counters::default();
         let Spent::Accepted {
             rate: Some(status), ..
-        } = counters.spend(Some(MINUTE), 1, 0)
+        } = counters.spend(Some(MINUTE), None, 1, 0)
         else {
             panic!()
         };
         assert_eq!((status.remaining, status.reset_s), (59, 60));
-        let Spent::RateLimited(status) = counters.spend(Some(MINUTE), 60, 30_000) else {
+        let Spent::RateLimited(status) = counters.spend(Some(MINUTE), None, 60, 30_000) else {
             panic!()
         };
         assert_eq!((status.remaining, status.reset_s), (59, 30));
@@ -268,7 +305,7 @@ mod tests {
             window_s: WINDOW_S_MAX,
         };
         assert!(matches!(
-            counters.spend(Some(zero), 0, 0),
+            counters.spend(Some(zero), None, 0, 0),
             Spent::RateLimited(_)
         ));
         let vast = RateLimit {
@@ -288,7 +325,7 @@ mod tests {
         };
         let Spent::Accepted {
             rate: Some(status), ..
-        } = counters.spend(Some(wider), 1, 59_000)
+        } = counters.spend(Some(wider), None, 1, 59_000)
         else {
             panic!()
         };
@@ -328,7 +365,7 @@ mod tests {
                             by_rate.fetch_add(1, Ordering::Relaxed);
                         }
                         if matches!(
-                            counters.lock().unwrap().spend(None, 1, 0),
+                            counters.lock().unwrap().spend(None, None, 1, 0),
                             Spent::Accepted { .. }
                         ) {
                             by_uses.fetch_add(1, Ordering::Relaxed);
@@ -350,8 +387,11 @@ mod tests {
             }),
             ..Counters::default()
         };
-        assert_eq!(counters.spend(Some(MINUTE), 5, 0), Spent::UsageExceeded);
-        assert_eq!(counters.spend(Some(MINUTE), 2, 0), Spent::MustReserve);
+        assert_eq!(
+            counters.spend(Some(MINUTE), None, 5, 0),
+            Spent::UsageExceeded
+        );
+        assert_eq!(counters.spend(Some(MINUTE), None, 2, 0), Spent::MustReserve);
         assert!(counters.window.slots.is_empty());
         assert_eq!(
             counters.uses,
@@ -364,6 +404,78 @@ mod tests {
             reserved: 0,
             stored: 0,
         });
-        assert_eq!(counters.spend(None, 0, 0), Spent::UsageExceeded);
+        assert_eq!(counters.spend(None, None, 0, 0), Spent::UsageExceeded);
+    }
+
+    /// Whatever `is_within` says is what the windows do: requests as early as they are let in, over several starts.
+    #[test]
+    fn a_limit_is_within_another_if_it_never_allows_more() {
+        let most_in = |rate: RateLimit, window_s: u64| {
+            let mut counters = Counters::default();
+            let mut admitted: Vec<u64> = Vec::new();
+            for second in 0..4 * window_s.max(rate.window_s) {
+                let at_ms = second * 1_000;
+                while admits(&mut counters, rate, at_ms) {
+                    admitted.push(second);
+                }
+            }
+            let inside = |start: &u64| {
+                let end = start + window_s;
+                admitted
+                    .iter()
+                    .filter(|at| (*start..end).contains(at))
+                    .count() as u64
+            };
+            admitted.iter().map(inside).max().unwrap_or(0)
+        };
+        let rate = |limit, window_s| RateLimit { limit, window_s };
+        for most in [rate(6, 6), rate(5, 7), rate(0, 3), rate(7, 1)] {
+            for window_s in 1..=9 {
+                for limit in 0..=8 {
+                    let own = rate(limit, window_s);
+                    let expected = most_in(own, most.window_s) <= most.limit;
+                    assert_eq!(own.is_within(most), expected, "{own:?} {most:?}");
+                }
+            }
+        }
+        assert!(!rate(RATE_LIMIT_MAX, 1).is_within(rate(RATE_LIMIT_MAX, WINDOW_S_MAX)));
+    }
+
+    // Attack: a key that was issued with a looser limit than its policy allows now.
+    #[test]
+    fn a_limit_that_is_looser_than_the_bound_is_held_to_both() {
+        let second = RateLimit {
+            limit: 10,
+            window_s: 1,
+        };
+        let mut counters = Counters::default();
+        let mut at = |at_ms: u64, rate| {
+            (0..100)
+                .filter(|_| {
+                    matches!(
+                        counters.spend(rate, Some(MINUTE), 1, at_ms),
+                        Spent::Accepted { .. }
+                    )
+                })
+                .count()
+        };
+        let admitted: Vec<usize> = (0..8)
+            .map(|second_| at(second_ * 1_000, Some(second)))
+            .collect();
+        assert_eq!(admitted, [10, 10, 10, 10, 10, 10, 0, 0]);
+        assert_eq!(at(60_000, Some(second)), 10);
+        // A key without a limit of its own is held to the bound alone.
+        let mut counters = Counters::default();
+        let admitted = (0..100).filter(|_| {
+            matches!(
+                counters.spend(None, Some(MINUTE), 1, 0),
+                Spent::Accepted { .. }
+            )
+        });
+        assert_eq!(admitted.count(), 60);
+        let Spent::RateLimited(status) = counters.spend(None, Some(MINUTE), 1, 30_000) else {
+            panic!()
+        };
+        assert_eq!((status.rate, status.reset_s), (MINUTE, 30));
     }
 }

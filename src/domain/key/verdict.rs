@@ -4,7 +4,7 @@
 //! reports the state of a key only after the secret has matched, and a refused request spends no quota.
 
 use super::live::Live;
-use super::quota::{RateStatus, Spent};
+use super::quota::{RateLimit, RateStatus, Spent};
 use crate::domain::catalog::{Catalog, Demand};
 use crate::domain::locks::lock;
 use crate::domain::people::User;
@@ -145,6 +145,8 @@ pub struct Allowed {
 #[derive(Debug)]
 pub enum Judged {
     Allowed(Allowed),
+    /// The key has no counters yet, and its policy bounds requests: give it some and ask again. Nothing was spent.
+    MustCount,
     /// Uses must be reserved in the store before a decision is possible; nothing was spent.
     MustReserve,
     Refused(Refusal),
@@ -169,7 +171,12 @@ pub fn judge(
 ) -> Judged {
     match rules(key, around, question, now.wall) {
         Err(refusal) => Judged::Refused(refusal),
-        Ok(()) => spend(key, question.cost, now.steady_ms),
+        Ok(()) => spend(
+            key,
+            around.policy.rate_limit_max,
+            question.cost,
+            now.steady_ms,
+        ),
     }
 }
 
@@ -363,16 +370,20 @@ fn writes(meaning: ReadOnlyBy, demand: Option<&Demand<'_>>, method: Option<&str>
     }
 }
 
-fn spend(key: &Live, cost: u64, steady_ms: u64) -> Judged {
-    let Some(rare) = &key.rare else {
-        return Judged::Allowed(Allowed::default());
-    };
-    let Some(counters) = &rare.counters else {
-        return Judged::Allowed(Allowed::default());
+fn spend(key: &Live, most: Option<RateLimit>, cost: u64, steady_ms: u64) -> Judged {
+    let counted = key.rare.as_ref().and_then(|rare| {
+        let counters = rare.counters.as_ref()?;
+        Some((rare, counters))
+    });
+    let Some((rare, counters)) = counted else {
+        return match most {
+            None => Judged::Allowed(Allowed::default()),
+            Some(_) => Judged::MustCount,
+        };
     };
     // If a thread panicked while it held the lock, quota may have been spent without need, but never restored.
     let mut counters = lock(counters);
-    match counters.spend(rare.rate_limit, cost, steady_ms) {
+    match counters.spend(rare.rate_limit, most, cost, steady_ms) {
         Spent::Accepted { rate, uses_left } => Judged::Allowed(Allowed { rate, uses_left }),
         Spent::MustReserve => Judged::MustReserve,
         Spent::RateLimited(status) => Judged::Refused(Refusal {

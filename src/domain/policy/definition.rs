@@ -104,6 +104,18 @@ impl Policy {
         if let Some(rate) = self.rate_limit {
             check_rate_limit("rate_limit", rate)?;
         }
+        if let Some(most) = self.rate_limit_max {
+            check_rate_limit("rate_limit_max", most)?;
+            if self.rate_limit.is_some_and(|rate| !rate.is_within(most)) {
+                return Err(Error::invalid(
+                    "rate_limit",
+                    format!(
+                        "must not allow more than {} requests in any {} seconds, which is rate_limit_max",
+                        most.limit, most.window_s
+                    ),
+                ));
+            }
+        }
         if self.acts_for_owner && !matches!(self.issued_by, IssuedBy::Owner | IssuedBy::Password) {
             return Err(Error::invalid(
                 "acts_for_owner",
@@ -249,6 +261,22 @@ mod tests {
                 limit: 1,
                 window_s: 0,
             })
+        });
+        check("rate_limit_max.window_s", |p| {
+            p.rate_limit_max = Some(RateLimit {
+                limit: 1,
+                window_s: 0,
+            })
+        });
+        check("rate_limit", |p| {
+            p.rate_limit = Some(RateLimit {
+                limit: 61,
+                window_s: 60,
+            });
+            p.rate_limit_max = Some(RateLimit {
+                limit: 60,
+                window_s: 60,
+            });
         });
         check("acts_for_owner", |p| p.acts_for_owner = true);
         check("prefix", |p| p.prefix = "lks".to_owned());

@@ -6,9 +6,10 @@
 //! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
 //! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `self_rotation`, `confirm_name`, `editable` and
 //! `secret_shown` hold for them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
+//! `rate_limit_max` holds too: a key with a looser limit of its own is held to it;
 //! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
 //! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
-//! `issued_by`, `owner`, `catalog`, `prefix` and the greatest numbers of keys concern new keys alone; but `root_administrator`
+//! `issued_by`, `owner`, `catalog`, `prefix`, the greatest numbers of keys and `at_owner_max` concern new keys alone; but `root_administrator`
 //! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
 
 pub mod definition;
@@ -50,6 +51,8 @@ pub struct Policy {
     pub keys_per_workspace_max: Option<u32>,
     /// Keys of this policy that one user may own.
     pub keys_per_owner_max: Option<u32>,
+    /// What happens to a new key of a user who owns [`Policy::keys_per_owner_max`] keys already.
+    pub at_owner_max: AtMax,
     /// No two live keys of this policy in one workspace have the same name, upper and lower case being alike.
     pub name_unique: bool,
     pub secret_shown: SecretShown,
@@ -68,6 +71,9 @@ pub struct Policy {
     pub roles: Vec<roles::RoleRule>,
     /// For keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
+    /// No key may make more requests than this, whatever its own limit is. Also for keys whose issuer named no limit, where
+    /// `rate_limit` is `None`.
+    pub rate_limit_max: Option<RateLimit>,
     /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
     pub prefix: String,
 }
@@ -104,6 +110,16 @@ pub enum IssuedBy {
     Password,
     /// Whoever administers the root workspace, for any; nobody else may take such a key over by rotating it.
     RootAdministrator,
+}
+
+/// What happens to a new key that is one too many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtMax {
+    /// It is refused until another one is deleted. For keys that people issue: a person can delete one.
+    Refuse,
+    /// It takes the place of the key that has not been used for the longest time, which is deleted. For keys that programs
+    /// issue and nobody deletes: a refusal would be for good.
+    Replace,
 }
 
 /// What makes a request a write, for keys that only read.
@@ -197,6 +213,11 @@ impl Words for Presence {
         (Presence::Optional, "optional"),
         (Presence::Required, "required"),
     ];
+}
+
+impl Words for AtMax {
+    const TABLE: &'static [(Self, &'static str)] =
+        &[(AtMax::Refuse, "refuse"), (AtMax::Replace, "replace")];
 }
 
 impl Words for ReadOnlyBy {
@@ -337,6 +358,11 @@ impl CredentialHeader {
 }
 
 impl Policy {
+    /// The limit of a key whose issuer named none.
+    pub fn rate_limit_default(&self) -> Option<RateLimit> {
+        self.rate_limit.or(self.rate_limit_max)
+    }
+
     /// The policy that is there from the first start: everything may be set, nothing must be. A user owns a bounded number
     /// of its keys, because a user with few rights can issue them.
     pub fn standard() -> Policy {
@@ -359,6 +385,7 @@ impl Policy {
             addresses: AddressRule::Cidr,
             keys_per_workspace_max: None,
             keys_per_owner_max: Some(KEYS_PER_OWNER_MAX),
+            at_owner_max: AtMax::Refuse,
             name_unique: false,
             secret_shown: SecretShown::Once,
             editable: Editable::All,
@@ -370,6 +397,7 @@ impl Policy {
             acts_for_owner: false,
             roles: Vec::new(),
             rate_limit: None,
+            rate_limit_max: None,
             prefix: crate::domain::key::secret::PREFIX_DEFAULT.to_owned(),
         }
     }

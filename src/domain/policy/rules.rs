@@ -4,6 +4,7 @@ use super::{
     AddressRule, Expiry, Field, Policy, Presence, SELF_GRACE_S_MAX, SecretShown, SelfRotation, word,
 };
 use crate::domain::key::Key;
+use crate::domain::key::address::{AddressList, Grammar};
 use crate::domain::key::quota::{RATE_LIMIT_MAX, RateLimit, USES_MAX, WINDOW_S_MAX};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ impl Policy {
         self.check_owner(key)?;
         self.check_catalog(key)?;
         self.check_scopes(key)?;
-        self.check_addresses(key)?;
+        self.check_rate(key)?;
         self.check_limits(key)
     }
 
@@ -62,6 +63,23 @@ impl Policy {
                 self.name
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a limit of requests that allows more than the policy's bound, or no limit where there is a bound.
+    pub fn check_rate(&self, key: &Key) -> Result<()> {
+        let Some(most) = self.rate_limit_max else {
+            return Ok(());
+        };
+        match key.rate_limit {
+            Some(rate) if rate.is_within(most) => Ok(()),
+            _ => Err(Error::invalid(
+                "rate_limit",
+                format!(
+                    "must not allow more than {} requests in any {} seconds: policy {} allows no more",
+                    most.limit, most.window_s, self.name
+                ),
+            )),
         }
     }
 
@@ -217,23 +235,21 @@ impl Policy {
         by_seconds.into_iter().chain(by_months).min()
     }
 
-    /// Refuses an address list that the policy does not have.
-    pub fn check_addresses(&self, key: &Key) -> Result<()> {
-        let Some(list) = &key.allowed_ips else {
-            return Ok(());
-        };
+    /// Reads the address list of a key, by the policy's rule. One sentence for each rule: a refusal never offers what the
+    /// policy does not take.
+    pub fn parse_addresses<'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a str>,
+    ) -> Result<AddressList> {
+        let field = "allowed_ips";
         let name = &self.name;
         match self.addresses {
-            AddressRule::Cidr => Ok(()),
-            AddressRule::Exact => match list.blocks().iter().position(|block| !block.is_single()) {
-                None => Ok(()),
-                Some(position) => Err(Error::invalid(
-                    format!("allowed_ips[{position}]"),
-                    format!("must be a single address: policy {name} allows no ranges"),
-                )),
-            },
+            AddressRule::Cidr => AddressList::parse(field, entries),
+            AddressRule::Exact => AddressList::parse_as(Grammar::Single, field, entries, || {
+                format!("must be a single address: policy {name} allows no ranges")
+            }),
             AddressRule::Off => Err(Error::invalid(
-                "allowed_ips",
+                field,
                 format!("must be left out: keys of policy {name} have no address list"),
             )),
         }
@@ -261,7 +277,6 @@ pub fn check_rate_limit(field: &str, rate: RateLimit) -> Result<()> {
 mod tests {
     use super::super::AddressRule;
     use super::*;
-    use crate::domain::key::address::AddressList;
 
     const NOW: &str = "2026-11-21T10:00:00Z";
 
@@ -390,22 +405,78 @@ mod tests {
     }
 
     #[test]
-    fn address_lists_are_as_the_policy_has_them() {
-        let with = |entries: [&str; 2]| Key {
-            allowed_ips: Some(AddressList::parse("allowed_ips", entries).unwrap()),
-            ..Key::sample()
+    fn address_lists_are_read_by_the_rule_of_the_policy() {
+        let parse = |addresses, entries: [&'static str; 2]| {
+            let policy = Policy {
+                name: "tight".to_owned(),
+                addresses,
+                ..Policy::standard()
+            };
+            policy.parse_addresses(entries).map_err(|err| match err {
+                Error::Invalid { field, reason } => (field, reason),
+                other => panic!("{other}"),
+            })
         };
-        let policy = |addresses| Policy {
-            addresses,
+        let single = ["192.0.2.1", "2001:db8::1"];
+        assert!(parse(AddressRule::Cidr, ["192.0.2.1/32", "198.51.100.0/24"]).is_ok());
+        assert!(parse(AddressRule::Cidr, single).is_ok());
+        assert!(parse(AddressRule::Exact, single).is_ok());
+        for bad in [
+            "192.0.2.1/32",
+            "2001:db8::1/128",
+            "198.51.100.0/24",
+            "192.0.2.*",
+            "192.0.2.1-192.0.2.9",
+            "elsewhere",
+            "",
+        ] {
+            let (field, reason) = parse(AddressRule::Exact, ["192.0.2.1", bad]).unwrap_err();
+            assert_eq!(field, "allowed_ips[1]", "{bad}");
+            assert!(reason.contains("tight allows no ranges"), "{reason}");
+            assert!(!reason.contains("such as"), "{reason}");
+        }
+        for entries in [single, ["192.0.2.*", "x"]] {
+            assert_eq!(
+                parse(AddressRule::Off, entries).unwrap_err().0,
+                "allowed_ips"
+            );
+        }
+    }
+
+    // Both sides of the bound of 60 requests in any 60 seconds: the same window, a shorter and a longer one.
+    #[test]
+    fn a_limit_of_requests_is_within_the_bound_of_its_policy() {
+        let policy = Policy {
+            rate_limit_max: Some(RateLimit {
+                limit: 60,
+                window_s: 60,
+            }),
             ..Policy::standard()
         };
-        let (single, range) = (
-            with(["192.0.2.1", "2001:db8::1"]),
-            with(["192.0.2.1", "198.51.100.0/24"]),
-        );
-        check(&policy(AddressRule::Cidr), &range, None);
-        check(&policy(AddressRule::Exact), &single, None);
-        check(&policy(AddressRule::Exact), &range, Some("allowed_ips[1]"));
-        check(&policy(AddressRule::Off), &single, Some("allowed_ips"));
+        let key = |rate_limit| Key {
+            rate_limit,
+            ..Key::sample()
+        };
+        for (limit, window_s, within) in [
+            (60, 60, true),
+            (61, 60, false),
+            (0, 1, true),
+            (1, 1, true),
+            (2, 1, false),
+            (30, 30, true),
+            (31, 30, false),
+            (30, 59, true),
+            (31, 59, false),
+            (60, 61, true),
+            (61, 61, false),
+            (60, 86_400, true),
+            (61, 86_400, false),
+        ] {
+            let refused = (!within).then_some("rate_limit");
+            check(&policy, &key(Some(RateLimit { limit, window_s })), refused);
+        }
+        check(&policy, &key(None), Some("rate_limit"));
+        check(&Policy::standard(), &key(None), None);
+        assert_eq!(policy.rate_limit_default(), policy.rate_limit_max);
     }
 }

@@ -4,11 +4,13 @@
 use super::{
     AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };
+use crate::domain::key::quota::RateLimit;
 
 impl Policy {
     /// The first member in which this policy permits something that `before` did not; `None` if it is nowhere looser.
     ///
-    /// Description and prefix permit nothing. What changes sideways (read-only by method instead of by operation)
+    /// Description and prefix permit nothing, and neither does `at_owner_max`: with either value a user has at most
+    /// `keys_per_owner_max` keys at once. What changes sideways (read-only by method instead of by operation)
     /// permits something new, and so does not count as stricter.
     pub fn loosened_from(&self, before: &Policy) -> Option<&'static str> {
         let members = [
@@ -76,7 +78,14 @@ impl Policy {
                 before.acts_for_owner || !self.acts_for_owner,
             ),
             ("roles", self.roles_are_within(before)),
-            ("rate_limit", slower(before, self)),
+            (
+                "rate_limit",
+                slower(before.rate_limit_default(), self.rate_limit_default()),
+            ),
+            (
+                "rate_limit_max",
+                slower(before.rate_limit_max, self.rate_limit_max),
+            ),
         ];
         members
             .into_iter()
@@ -129,12 +138,11 @@ fn freedom(rule: SelfRotation) -> u8 {
     }
 }
 
-fn slower(before: &Policy, after: &Policy) -> bool {
-    match (before.rate_limit, after.rate_limit) {
+/// Whether a limit never allows more requests than another one; `None` is no limit at all.
+fn slower(before: Option<RateLimit>, after: Option<RateLimit>) -> bool {
+    match (before, after) {
         (None, _) => true,
-        (Some(before), Some(after)) => {
-            after.limit <= before.limit && after.window_s >= before.window_s
-        }
+        (Some(before), Some(after)) => after.is_within(before),
         (Some(_), None) => false,
     }
 }
@@ -143,7 +151,6 @@ fn slower(before: &Policy, after: &Policy) -> bool {
 mod tests {
     use super::super::{CredentialHeader, Editable, Field};
     use super::*;
-    use crate::domain::key::quota::RateLimit;
 
     fn strict() -> Policy {
         Policy {
@@ -169,6 +176,10 @@ mod tests {
             tied_to: TiedTo::OwnerAndWorkspace,
             rate_limit: Some(RateLimit {
                 limit: 1,
+                window_s: 60,
+            }),
+            rate_limit_max: Some(RateLimit {
+                limit: 60,
                 window_s: 60,
             }),
             prefix: "other".to_owned(),
@@ -254,5 +265,30 @@ mod tests {
                 window_s: 59,
             })
         });
+        check("rate_limit_max", |p| p.rate_limit_max = None);
+        check("rate_limit_max", |p| {
+            p.rate_limit_max = Some(RateLimit {
+                limit: 2,
+                window_s: 1,
+            })
+        });
+    }
+
+    /// A limit that is a bound at the same time may be replaced by the bound alone.
+    #[test]
+    fn a_default_may_give_way_to_a_bound_that_is_as_strict() {
+        let minute = Some(RateLimit {
+            limit: 60,
+            window_s: 60,
+        });
+        let before = Policy {
+            rate_limit: minute,
+            ..Policy::standard()
+        };
+        let after = Policy {
+            rate_limit_max: minute,
+            ..Policy::standard()
+        };
+        assert_eq!(after.loosened_from(&before), None);
     }
 }

@@ -8,7 +8,7 @@ mod router;
 mod section;
 mod taking;
 
-pub use mounts::Mounts;
+pub use mounts::{Mounts, methods};
 pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
 pub use section::Section;
@@ -204,6 +204,15 @@ pub const fn delete(
     handler: fn(&Call<'_>) -> Result<Reply>,
 ) -> Route {
     blocking("DELETE", path, access, handler).takes_away()
+}
+
+/// `OPTIONS`, on a blocking thread: what the surface tells of a path. Preflights of browsers are answered by the router.
+pub const fn options(
+    path: &'static str,
+    access: Access,
+    handler: fn(&Call<'_>) -> Result<Reply>,
+) -> Route {
+    blocking("OPTIONS", path, access, handler)
 }
 
 /// Any method, using memory only.

@@ -250,34 +250,43 @@ impl Mount {
 /// A path without parameters in a route table belongs to those routes alone: `/keys/identify` does not match
 /// `/keys/{id}`.
 fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target {
-    let spelt_out = |route: &&Route| fits(route.path, below) && !route.path.contains('{');
     let takes = |route: &Route| {
         let head = method == http::Method::HEAD && route.method == "GET";
         route.method == "*" || route.method == method.as_str() || head
     };
-    let only = match surface.routes.iter().find(spelt_out) {
-        Some(route) if takes(route) => return Target::Route(route),
-        only => only.map(|route| route.path),
-    };
-    let mut others: Vec<&str> = Vec::new();
-    for route in surface.routes {
-        if only.is_some_and(|only| only != route.path) || !fits(route.path, below) {
-            continue;
-        }
-        if takes(route) {
-            return Target::Route(route);
-        }
-        others.push(route.method);
-    }
-    if others.is_empty() {
+    let mut there = routes_of(surface, below).peekable();
+    if there.peek().is_none() {
         return Target::Nothing;
     }
-    if others.contains(&"GET") {
-        others.push("HEAD");
+    match there.find(|route| takes(route)) {
+        Some(route) => Target::Route(route),
+        None => Target::OtherMethods(methods(surface, below)),
     }
-    sorted::by_key(&mut others, |method| *method);
-    others.dedup();
-    Target::OtherMethods(others.join(", "))
+}
+
+/// The lines of a table that are about a path.
+fn routes_of(surface: &'static Surface, below: &str) -> impl Iterator<Item = &'static Route> {
+    let spelt_out = |route: &&Route| fits(route.path, below) && !route.path.contains('{');
+    let only = surface.routes.iter().find(spelt_out);
+    let only = only.map(|route| route.path);
+    let about = move |route: &&Route| match only {
+        Some(only) => only == route.path,
+        None => fits(route.path, below),
+    };
+    surface.routes.iter().filter(about)
+}
+
+/// The methods that a path has, for `Allow`.
+pub fn methods(surface: &'static Surface, below: &str) -> String {
+    let mut found: Vec<&str> = routes_of(surface, below)
+        .map(|route| route.method)
+        .collect();
+    if found.contains(&"GET") {
+        found.push("HEAD");
+    }
+    sorted::by_key(&mut found, |method| *method);
+    found.dedup();
+    found.join(", ")
 }
 
 /// Whether a path matches a template, with or without a trailing slash.

@@ -1,6 +1,6 @@
 //! Dispatches a request: finds its route and its caller, and runs its handler.
 
-use super::mounts::{Found, Mounts, Table, Target};
+use super::mounts::{Found, Mounts, Table, Target, methods};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
 use crate::domain::people::throttle::network;
 use crate::domain::policy::CredentialHeader;
@@ -207,6 +207,9 @@ impl Router {
             return Err(Error::Misdirected);
         }
         let route = match found.target {
+            Target::Route(route) if route.method == "OPTIONS" && self.is_preflight(request) => {
+                return Ok(Some(preflight(&methods(found.surface, found.below))));
+            }
             Target::Route(route) => route,
             Target::OtherMethods(allow)
                 if request.method == "OPTIONS" && self.cors_origin(request).is_some() =>
@@ -355,6 +358,11 @@ impl Router {
                 "too many answers wait for clients that do not read them; try again".to_owned(),
             )),
         }
+    }
+
+    /// Whether a browser asks on behalf of a page of elsewhere (Fetch, section 4.8), before the request itself.
+    fn is_preflight(&self, head: &Head) -> bool {
+        head.headers.contains("access-control-request-method") && self.cors_origin(head).is_some()
     }
 
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {

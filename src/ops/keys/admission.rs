@@ -6,15 +6,17 @@
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::Roles;
-use crate::domain::policy::{IssuedBy, Policy, Presence};
+use crate::domain::policy::{AtMax, IssuedBy, Policy, Presence};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
+use crate::index::usage::UsageBook;
+use crate::ops::Record;
 use crate::ops::access::{Caller, Identity, in_force};
-use crate::ops::keys::bounds;
-use crate::store::{Read, keys, policies, workspaces};
+use crate::ops::keys::{bounds, replace};
+use crate::store::{Read, Write, keys, policies, workspaces};
 
 /// The policy as it is in this transaction.
 pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
@@ -178,7 +180,8 @@ pub fn check_takeover(directory: &Directory, caller: &Caller, policy: &Policy) -
     }
 }
 
-/// Refuses a new key that is one too many or whose name is taken, or whose workspace is gone.
+/// Refuses a new key that is one too many, whose name is taken, or whose workspace is gone. Where the policy lets a new
+/// key replace another one of its owner, [`make_room`] decides on the owner's keys and on the name.
 pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
     if workspaces::find(read, key.workspace)?.is_none() {
         return Err(Error::invalid("workspace", "there is no such workspace"));
@@ -191,8 +194,33 @@ pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Re
             "policy {name} allows {most} keys in a workspace; delete one first"
         )));
     }
-    check_owners_room(read, policy, key, now)?;
-    check_name(read, policy, key)
+    match policy.at_owner_max {
+        AtMax::Refuse => {
+            check_owners_room(read, policy, key, now)?;
+            check_name(read, policy, key)
+        }
+        AtMax::Replace => Ok(()),
+    }
+}
+
+/// Where the policy lets a new key replace another one of its owner, ends that one if the owner has as many keys as the
+/// policy allows. Returns the records of what ended.
+pub fn make_room(
+    tx: &Write<'_>,
+    directory: &Directory,
+    usage: &UsageBook,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    if policy.at_owner_max == AtMax::Refuse {
+        return Ok(Vec::new());
+    }
+    // Before the name is checked: the key that is replaced may have the name of the new one.
+    let replaced = replace::make_owners_room(tx, directory, usage, caller, policy, key, now)?;
+    check_name(tx, policy, key)?;
+    Ok(replaced)
 }
 
 /// Refuses a key, new or come back to life, that is one too many for its owner.

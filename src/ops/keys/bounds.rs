@@ -97,10 +97,9 @@ pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Fa
             .as_ref()
             .is_none_or(|asked| !asked.is_within(list))
     });
-    let faster = own.rate_limit.is_some_and(|own| {
-        key.rate_limit
-            .is_none_or(|asked| asked.limit > own.limit || asked.window_s < own.window_s)
-    });
+    let faster = own
+        .rate_limit
+        .is_some_and(|own| key.rate_limit.is_none_or(|asked| !asked.is_within(own)));
     let more = own
         .uses_left
         .is_some_and(|left| key.uses_left.is_none_or(|asked| asked > left));
@@ -201,7 +200,19 @@ pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
 /// The caller's own key, if it is one.
 fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
     match caller.identity {
-        Identity::ForOwner(id) | Identity::Key(id) => keys::find(read, id),
+        Identity::ForOwner(id) | Identity::Key(id) => {
+            let Some(mut own) = keys::find(read, id)? else {
+                return Ok(None);
+            };
+            // A key of before its policy bounded requests has the bound.
+            let policy = policies::find(read, &own.policy)?;
+            if let Some(most) = policy.and_then(|policy| policy.rate_limit_max)
+                && !own.rate_limit.is_some_and(|rate| rate.is_within(most))
+            {
+                own.rate_limit = Some(most);
+            }
+            Ok(Some(own))
+        }
         Identity::Acting(_)
         | Identity::Local
         | Identity::Password { .. }

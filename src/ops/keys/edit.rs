@@ -3,7 +3,7 @@
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
 };
-use super::issue::{FAULTS_MAX, addresses, expiry, mend_address, metadata, place, scopes};
+use super::issue::{FAULTS_MAX, expiry, mend_address, metadata, place, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::changes::between as changes;
@@ -200,11 +200,14 @@ fn apply(
     }
     if let Some(entries) = &edit.allowed_ips {
         may(Field::AllowedIps)?;
-        key.allowed_ips = addresses(entries.as_deref())?;
+        key.allowed_ips = match entries {
+            None => None,
+            Some(entries) => Some(policy.parse_addresses(entries.iter().map(String::as_str))?),
+        };
     }
     if let Some(rate_limit) = edit.rate_limit {
         may(Field::RateLimit)?;
-        key.rate_limit = rate_limit.or(policy.rate_limit);
+        key.rate_limit = rate_limit.or(policy.rate_limit_default());
     }
     if let Some(uses_left) = edit.uses_left {
         may(Field::UsesLeft)?;
@@ -221,8 +224,8 @@ fn apply(
     if before.scopes != key.scopes {
         policy.check_scopes(&key)?;
     }
-    if before.allowed_ips != key.allowed_ips {
-        policy.check_addresses(&key)?;
+    if before.rate_limit != key.rate_limit {
+        policy.check_rate(&key)?;
     }
     policy.check_limits(&key)?;
     Ok(key)

@@ -3,7 +3,6 @@
 use super::{Issued, admission, bounds, ownerless, record, view, visible};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{BUILT_IN, check_scope_name};
-use crate::domain::key::address::AddressList;
 use crate::domain::key::changes::{NO_METADATA, born};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::live::StoredSecret;
@@ -77,7 +76,7 @@ pub fn issue_by_password(
 fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let peppers = app.peppers.clone();
-    let (key, secret) = app.change(
+    let (key, secret) = app.change_all(
         caller,
         "key.issue",
         Target::new(Kind::Key, ""),
@@ -99,13 +98,17 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                     .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
                 // Rights may have been lost since.
                 let key = visible(tx, &directory, &who, id)?;
-                return Ok((None, (key, None)));
+                return Ok((Vec::new(), (key, None)));
             }
             let (mut key, policy) = checked(tx, &directory, &who, &new, now)?;
+            let replaced =
+                admission::make_room(tx, &directory, &index.usage, &who, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
-            Ok((Some(record(&key, born(&key))), (key, Some(secret))))
+            let mut records = replaced;
+            records.push(("key.issue", record(&key, born(&key))));
+            Ok((records, (key, Some(secret))))
         },
     )?;
     Ok(Issued {
@@ -322,6 +325,10 @@ fn plan(
         check_prefix("prefix", prefix)?;
     }
     let scopes = scopes(tx, directory, catalog.as_deref(), workspace, &new.scopes)?;
+    let allowed_ips = match &new.allowed_ips {
+        None => None,
+        Some(entries) => Some(policy.parse_addresses(entries.iter().map(String::as_str))?),
+    };
     let key = Key {
         id: generate_id()?,
         number: 0,
@@ -337,8 +344,8 @@ fn plan(
         enabled: !new.disabled,
         not_before: new.not_before,
         expires_at: expiry(new.expires_at, new.expires_in_s, now)?,
-        allowed_ips: addresses(new.allowed_ips.as_deref())?,
-        rate_limit: new.rate_limit.or(policy.rate_limit),
+        allowed_ips,
+        rate_limit: new.rate_limit.or(policy.rate_limit_default()),
         uses_left: new.uses_left,
         metadata: metadata(&new.metadata)?,
         created_by: caller.actor.clone(),
@@ -486,13 +493,6 @@ pub fn expiry(
         (None, Some(0)) => Err(Error::invalid("expires_in_s", "must be at least 1")),
         (at, in_s) => Ok(at.or(in_s.map(|seconds| now.plus_s(seconds)))),
     }
-}
-
-/// The address list from its entries.
-pub fn addresses(entries: Option<&[String]>) -> Result<Option<AddressList>> {
-    entries
-        .map(|entries| AddressList::parse("allowed_ips", entries.iter().map(String::as_str)))
-        .transpose()
 }
 
 /// Metadata in its stored form.

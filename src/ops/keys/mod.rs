@@ -9,6 +9,7 @@ pub mod issue;
 pub mod list;
 pub mod offered;
 pub mod ownerless;
+mod replace;
 pub mod reveal;
 pub mod rotate;
 
@@ -189,7 +190,18 @@ fn ended_with_children(
     key: &Key,
     now: Timestamp,
 ) -> Result<Vec<(&'static str, Record)>> {
-    let mut records = vec![(action, record(key, ended(key)))];
+    ended_with_note(tx, action, key, ended(key), now)
+}
+
+/// As [`ended_with_children`], with changes of the caller's.
+fn ended_with_note(
+    tx: &Write<'_>,
+    action: &'static str,
+    key: &Key,
+    changes: Changes,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let mut records = vec![(action, record(key, changes))];
     records.extend(ownerless::end_children(tx, key, now)?);
     Ok(records)
 }

@@ -9,7 +9,7 @@ use crate::domain::key::quota::RateLimit;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     STANDARD, SecretShown, SelfRotation, TiedTo, word,
 };
 use crate::domain::sorted;
@@ -37,6 +37,7 @@ pub struct PolicyEdit {
     pub addresses: Option<AddressRule>,
     pub keys_per_workspace_max: Option<Option<u32>>,
     pub keys_per_owner_max: Option<Option<u32>>,
+    pub at_owner_max: Option<AtMax>,
     pub name_unique: Option<bool>,
     pub secret_shown: Option<SecretShown>,
     pub editable: Option<Editable>,
@@ -48,6 +49,7 @@ pub struct PolicyEdit {
     pub acts_for_owner: Option<bool>,
     pub roles: Option<Vec<RoleRule>>,
     pub rate_limit: Option<Option<RateLimit>>,
+    pub rate_limit_max: Option<Option<RateLimit>>,
     pub prefix: Option<String>,
 }
 
@@ -78,6 +80,7 @@ impl PolicyEdit {
                 .keys_per_workspace_max
                 .unwrap_or(before.keys_per_workspace_max),
             keys_per_owner_max: self.keys_per_owner_max.unwrap_or(before.keys_per_owner_max),
+            at_owner_max: self.at_owner_max.unwrap_or(before.at_owner_max),
             name_unique: self.name_unique.unwrap_or(before.name_unique),
             secret_shown: self.secret_shown.unwrap_or(before.secret_shown),
             editable: self.editable.unwrap_or(before.editable),
@@ -89,6 +92,7 @@ impl PolicyEdit {
             acts_for_owner,
             roles,
             rate_limit: self.rate_limit.unwrap_or(before.rate_limit),
+            rate_limit_max: self.rate_limit_max.unwrap_or(before.rate_limit_max),
             prefix: self.prefix.unwrap_or(before.prefix),
         }
     }
@@ -248,11 +252,8 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
         sorted::by(&mut rules, Ord::cmp);
         rules.join("; ")
     };
-    let rate = |policy: &Policy| {
-        policy
-            .rate_limit
-            .map(|rate| format!("{} in {} s", rate.limit, rate.window_s))
-    };
+    let rate =
+        |rate: Option<RateLimit>| rate.map(|rate| format!("{} in {} s", rate.limit, rate.window_s));
     let (b, a) = (before, after);
     changes.note("description", &b.description, &a.description);
     changes.note("issued_by", &word(b.issued_by), &word(a.issued_by));
@@ -279,6 +280,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
         &b.keys_per_owner_max,
         &a.keys_per_owner_max,
     );
+    changes.note("at_owner_max", &word(b.at_owner_max), &word(a.at_owner_max));
     changes.note("name_unique", &b.name_unique, &a.name_unique);
     changes.note("secret_shown", &word(b.secret_shown), &word(a.secret_shown));
     changes.note("editable", &editable(b), &editable(a));
@@ -293,7 +295,12 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     changes.note("tied_to", &word(b.tied_to), &word(a.tied_to));
     changes.note("acts_for_owner", &b.acts_for_owner, &a.acts_for_owner);
     changes.note("roles", &roles(b), &roles(a));
-    changes.note_option("rate_limit", &rate(b), &rate(a));
+    changes.note_option("rate_limit", &rate(b.rate_limit), &rate(a.rate_limit));
+    changes.note_option(
+        "rate_limit_max",
+        &rate(b.rate_limit_max),
+        &rate(a.rate_limit_max),
+    );
     changes.note("prefix", &b.prefix, &a.prefix);
     changes
 }

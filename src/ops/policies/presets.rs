@@ -2,12 +2,15 @@
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{Catalog, Definition};
+use crate::domain::keeping::changes;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::policy::Policy;
+use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::system_event;
-use crate::store::{Write, audit, catalogs, policies};
+use crate::store::seals::{self, Standing};
+use crate::store::{Read, Write, audit, catalogs, policies};
 
 /// A policy, and a catalog if it has one of its own.
 ///
@@ -16,6 +19,15 @@ use crate::store::{Write, audit, catalogs, policies};
 pub struct Preset {
     pub policy: fn() -> Policy,
     pub catalog: Option<fn() -> Definition>,
+    /// What the policy was in older versions.
+    pub former: &'static [Former],
+}
+
+/// A policy as a preset had it before a version of the schema. The first start after an upgrade from there gives a policy
+/// that is still exactly this one, and so was not edited, what the preset is now.
+pub struct Former {
+    pub before_schema: i64,
+    pub policy: fn() -> Policy,
 }
 
 /// Adds what is missing, each with its event. A policy that acts for the owner and has no rules for roles was written by
@@ -27,6 +39,14 @@ pub fn install(
     now: Timestamp,
 ) -> Result<()> {
     let note = |action, target| audit::append(tx, peppers, system_event(action, target, now));
+    // As the last transaction left them: what was changed past Latchkey is not made good here.
+    let mut sound = Vec::new();
+    for preset in presets.iter().filter(|preset| !preset.former.is_empty()) {
+        let target = Target::new(Kind::Policy, (preset.policy)().name);
+        if seals::look(tx, peppers, &target)? == Standing::Sound {
+            sound.push((preset, target));
+        }
+    }
     for preset in presets {
         // The catalog first: the policy may name it.
         if let Some(definition) = preset.catalog.map(|catalog| catalog())
@@ -56,7 +76,35 @@ pub fn install(
             note("policy.install", target)?;
         }
     }
+    for (preset, target) in sound {
+        if is_outdated(tx, preset, &target)? {
+            policies::update(tx, &(preset.policy)())?;
+            note("policy.install", target)?;
+        }
+    }
     Ok(())
+}
+
+/// Whether a policy is what its preset was before the newest upgrade, and was not edited since.
+fn is_outdated(read: &Read, preset: &Preset, target: &Target) -> Result<bool> {
+    let Some(migrated) = audit::newest_of(read, &Target::server(), "server.migrate")? else {
+        return Ok(false);
+    };
+    let from = changes::before(&migrated.changes, "schema").and_then(|text| text.parse().ok());
+    let Some(from): Option<i64> = from else {
+        return Ok(false);
+    };
+    let found = policies::find(read, &target.id)?.map(in_order);
+    let mut former = preset.former.iter().filter(|one| from < one.before_schema);
+    Ok(former.any(|one| found == Some(in_order((one.policy)())))
+        && audit::newest_of(read, target, "policy.edit")?
+            .is_none_or(|edit| edit.seq < migrated.seq))
+}
+
+/// The policy with its roles in one order.
+fn in_order(mut policy: Policy) -> Policy {
+    sorted::by_key(&mut policy.roles, |rule| rule.role.as_str());
+    policy
 }
 
 #[cfg(test)]
@@ -70,10 +118,12 @@ mod tests {
         Preset {
             policy: short,
             catalog: Some(rooms),
+            former: &[],
         },
         Preset {
             policy: plain,
             catalog: None,
+            former: &[],
         },
     ];
 
@@ -136,5 +186,89 @@ mod tests {
         edit(&fixture.app, &fixture.local(), "short", stricter).unwrap();
         fixture.reopen(PRESETS);
         check(&fixture, 30);
+    }
+
+    const NEWER: &[Preset] = &[Preset {
+        policy: hour,
+        catalog: Some(rooms),
+        former: &[Former {
+            before_schema: 3,
+            policy: short,
+        }],
+    }];
+
+    fn hour() -> Policy {
+        Policy {
+            expiry_s_max: Some(3_600),
+            ..short()
+        }
+    }
+
+    /// Notes an upgrade in the audit log, as the step from a schema does.
+    fn upgraded(fixture: &Fixture, from: i64) {
+        let mut changes = crate::domain::audit::Changes::default();
+        changes.note("schema", &from, &(from + 1));
+        let (peppers, now) = (fixture.app.peppers.clone(), fixture.app.now().wall);
+        let event = crate::domain::audit::Event {
+            changes: changes.into_json(),
+            ..system_event("server.migrate", Target::server(), now)
+        };
+        let write = move |tx: &Write<'_>| audit::append(tx, &peppers, event);
+        fixture
+            .app
+            .store
+            .write(crate::store::Durability::Full, write)
+            .unwrap();
+    }
+
+    fn life(fixture: &Fixture) -> Option<u64> {
+        fixture
+            .app
+            .index
+            .directory()
+            .policy("short")
+            .unwrap()
+            .expiry_s_max
+    }
+
+    fn give(fixture: &Fixture, expiry_s_max: u64) {
+        let change = PolicyEdit {
+            expiry_s_max: Some(Some(expiry_s_max)),
+            ..PolicyEdit::default()
+        };
+        edit(&fixture.app, &fixture.local(), "short", change).unwrap();
+    }
+
+    #[test]
+    fn an_upgrade_gives_a_policy_that_nobody_has_edited_what_its_preset_is_now() {
+        let mut fixture = Fixture::with_presets(PRESETS);
+        fixture.reopen(NEWER);
+        assert_eq!(life(&fixture), Some(60), "without an upgrade");
+        upgraded(&fixture, 3);
+        fixture.reopen(NEWER);
+        assert_eq!(
+            life(&fixture),
+            Some(60),
+            "an upgrade from a version that had the new one"
+        );
+        upgraded(&fixture, 2);
+        fixture.reopen(NEWER);
+        assert_eq!(life(&fixture), Some(3_600));
+        // Whoever wants it as it was has it so, also at later starts and after later upgrades.
+        give(&fixture, 60);
+        fixture.reopen(NEWER);
+        assert_eq!(life(&fixture), Some(60));
+        upgraded(&fixture, 3);
+        fixture.reopen(NEWER);
+        assert_eq!(life(&fixture), Some(60));
+    }
+
+    #[test]
+    fn an_upgrade_leaves_a_policy_that_was_edited() {
+        let mut fixture = Fixture::with_presets(PRESETS);
+        give(&fixture, 30);
+        upgraded(&fixture, 2);
+        fixture.reopen(NEWER);
+        assert_eq!(life(&fixture), Some(30));
     }
 }

@@ -184,6 +184,20 @@ pub fn find(read: &Read, seq: i64) -> Result<Option<Event>> {
     )
 }
 
+/// The newest event of an action on a target.
+pub fn newest_of(read: &Read, target: &Target, action: &str) -> Result<Option<Event>> {
+    read.query_one(
+        "SELECT seq, at, actor, action, target_kind, target_id, workspace_uid, source, request_id, outcome,
+                reason, changes, previous
+         FROM audit_events
+         WHERE target_kind = $1 AND target_id = $2 AND outcome = 'allowed' AND action = $3
+         ORDER BY seq DESC
+         LIMIT 1",
+        &[&target.kind.as_str(), &target.id, &action],
+        from_row,
+    )
+}
+
 /// Accepts a seal under any version of the pepper, because the mark can be older than the newest version.
 fn sealed(peppers: &Peppers, what: &str, mark: &Mark) -> bool {
     let text = sealed_text(what, mark.seq, &mark.hash);

@@ -399,7 +399,8 @@ fn rows(kind: Kind) -> &'static [&'static str] {
             "SELECT name, description, issued_by, owner, catalog, scopes, headers, read_only_by, expiry, expiry_s_max,
                     expiry_months_max, addresses, keys_per_workspace_max, keys_per_owner_max, name_unique,
                     secret_shown, editable, can_disable, can_rotate, confirm_name, tied_to, rate_limit,
-                    rate_window_s, prefix, acts_for_owner, self_rotation
+                    rate_window_s, prefix, acts_for_owner, self_rotation, at_owner_max, rate_limit_max,
+                    rate_limit_max_window_s
              FROM policies
              WHERE name = $1",
             "SELECT role, scopes, read_only FROM policy_roles WHERE policy = $1 ORDER BY role",

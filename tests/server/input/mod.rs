@@ -94,6 +94,7 @@ fn routes() -> (Server, Vec<Route>) {
             ("addresses", Word),
             ("keys_per_workspace_max", Number { most: 1_000_000 }),
             ("keys_per_owner_max", Number { most: 1_000_000 }),
+            ("at_owner_max", Word),
             ("name_unique", Flag),
             ("secret_shown", Word),
             ("editable", Editable),
@@ -104,6 +105,7 @@ fn routes() -> (Server, Vec<Route>) {
             ("tied_to", Word),
             ("acts_for_owner", Flag),
             ("rate_limit", Rate),
+            ("rate_limit_max", Rate),
             ("prefix", PrefixOrNone),
         ]
     };

@@ -137,4 +137,14 @@ fn check_migrated(line: &Line) {
     assert_eq!(standard["self_rotation"], "at_once");
     let aware = line.json(&["policy", "show", "aware"]);
     assert_eq!(aware["self_rotation"], "no");
+    // What programs make is replaced and not refused, and a limit of requests is a bound.
+    let token = line.json(&["policy", "show", "adverity-token"]);
+    assert_eq!(token["at_owner_max"], "replace");
+    let awaretrain = line.json(&["policy", "show", "awaretrain"]);
+    let minute = serde_json::json!({ "limit": 60, "window_s": 60 });
+    assert_eq!(awaretrain["rate_limit_max"], minute);
+    for other in [&standard, &aware] {
+        assert_eq!(other["at_owner_max"], "refuse");
+        assert_eq!(other["rate_limit_max"], Value::Null);
+    }
 }

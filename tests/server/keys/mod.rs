@@ -1,5 +1,6 @@
 //! The life of a key through the native API.
 
+mod at_most;
 mod edit;
 mod for_owner;
 mod idempotency;

@@ -5,7 +5,7 @@ use super::words::Words;
 use crate::dialects::console::door::cookie::Channel;
 use crate::dialects::console::door::{Visit, channel};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::catalog::{BUILT_IN, Catalog, Operation};
+use crate::domain::catalog::{BUILT_IN, Catalog, Operation, Requirement};
 use crate::domain::key::Key;
 use crate::domain::policy::{CredentialHeader, Policy, SecretShown};
 use crate::error::Result;
@@ -133,15 +133,12 @@ fn example<'a>(
 ) -> Option<(&'a str, &'a str)> {
     let held = key.scopes.iter().map(|scope| scope.as_str().into());
     let held: Vec<Box<str>> = held.collect();
-    let granted = |any_of: &[String]| {
-        any_of.is_empty()
-            || any_of
-                .iter()
-                .any(|scope| catalog.grants(&held, in_root, scope))
+    let granted = |requirement: &Requirement| {
+        requirement.is_met(|scope| catalog.grants(&held, in_root, scope))
     };
     let opens = |operation: &&Operation| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
-        granted(&operation.any_of)
+        granted(&operation.requirement)
             && operation.host.is_none()
             && !(operation.writes && key.read_only)
             && operation.path.chars().all(plain)
@@ -155,7 +152,7 @@ fn example<'a>(
         (Some(operation), _) => Some((&operation.method, &operation.path)),
         (None, Some(path)) => {
             let demand = catalog.demand("GET", path, None).ok()?;
-            granted(demand.any_of).then_some(("GET", path))
+            granted(demand.requirement).then_some(("GET", path))
         }
         (None, None) => None,
     }

@@ -8,7 +8,7 @@ use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::people::permission::Permission;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
+    AddressRule, AtMax, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
     SecretShown, SelfRotation, TiedTo,
 };
 use crate::error::Result;
@@ -158,10 +158,18 @@ pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
     ] {
         all.extend(most.map(|most| texts.count(name, u64::from(most))));
     }
-    if let Some(rate) = policy.rate_limit {
-        let window = span(texts, rate.window_s);
-        let text = texts.with("policy.rate", &texts.number(rate.limit));
-        all.push(text.replacen("{}", &window, 1));
+    if policy.at_owner_max == AtMax::Replace && policy.keys_per_owner_max.is_some() {
+        all.push(t("policy.at_owner_max_replace"));
+    }
+    for (rate, name) in [
+        (policy.rate_limit, "policy.rate"),
+        (policy.rate_limit_max, "policy.rate_max"),
+    ] {
+        if let Some(rate) = rate {
+            let window = span(texts, rate.window_s);
+            let text = texts.with(name, &texts.number(rate.limit));
+            all.push(text.replacen("{}", &window, 1));
+        }
     }
     all.push(t(match policy.tied_to {
         TiedTo::OwnerAndWorkspace => "policy.tied_to_both",

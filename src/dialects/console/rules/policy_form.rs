@@ -6,8 +6,8 @@ use crate::dialects::console::text::Texts;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
+    ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -44,7 +44,15 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("policy_form.secret", &["headers", "prefix", "secret_shown"]),
     (
         "policy_form.limits",
-        &["per_workspace", "per_owner", "rate_limit", "rate_window"],
+        &[
+            "per_workspace",
+            "per_owner",
+            "at_owner_max",
+            "rate_limit",
+            "rate_window",
+            "rate_max",
+            "rate_max_window",
+        ],
     ),
     (
         "policy_form.later",
@@ -113,6 +121,8 @@ impl PolicyForm {
 fn field_of(refusal: &Refusal) -> &str {
     match (refusal.member.as_str(), refusal.bare()) {
         ("rate_limit.window_s", _) => "rate_window",
+        ("rate_limit_max.window_s", _) => "rate_max_window",
+        (_, "rate_limit_max") => "rate_max",
         (_, "expiry_s_max") => "life_max",
         (_, "expiry_months_max") => "months_max",
         (_, "keys_per_workspace_max") => "per_workspace",
@@ -130,6 +140,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
         "tied_to" => select::<TiedTo>(texts, typed, name),
         "read_only_by" => select::<ReadOnlyBy>(texts, typed, name),
         "addresses" => select::<AddressRule>(texts, typed, name),
+        "at_owner_max" => select::<AtMax>(texts, typed, name),
         "expiry" => select::<Expiry>(texts, typed, name),
         "secret_shown" => select::<SecretShown>(texts, typed, name),
         "self_rotation" => select::<SelfRotation>(texts, typed, name),
@@ -142,7 +153,7 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
             Kind::Select(UNITS.iter().map(unit).collect())
         }
         "life_max" | "months_max" | "per_workspace" | "per_owner" | "rate_limit"
-        | "rate_window" => Kind::Number,
+        | "rate_window" | "rate_max" | "rate_max_window" => Kind::Number,
         "editable" => {
             let words = [vec![Editable::ALL], words::<Field>()].concat();
             Kind::Boxes(boxes(typed, name, &words, |word| match word {
@@ -226,7 +237,7 @@ pub fn filled(policy: &Policy) -> Form {
             (Some(seconds / size), *unit)
         }
     };
-    let rate = policy.rate_limit;
+    let (rate, most) = (policy.rate_limit, policy.rate_limit_max);
     for (name, value) in [
         ("description", policy.description.clone()),
         ("issued_by", word(policy.issued_by).to_owned()),
@@ -249,6 +260,9 @@ pub fn filled(policy: &Policy) -> Form {
             some(policy.keys_per_workspace_max.map(u64::from)),
         ),
         ("per_owner", some(policy.keys_per_owner_max.map(u64::from))),
+        ("at_owner_max", word(policy.at_owner_max).to_owned()),
+        ("rate_max", some(most.map(|most| most.limit))),
+        ("rate_max_window", some(most.map(|most| most.window_s))),
         ("rate_limit", some(rate.map(|rate| rate.limit))),
         ("rate_window", some(rate.map(|rate| rate.window_s))),
     ] {
@@ -297,6 +311,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         addresses: choice(texts, form, "addresses")?,
         keys_per_workspace_max: Some(small("per_workspace")?),
         keys_per_owner_max: Some(small("per_owner")?),
+        at_owner_max: choice(texts, form, "at_owner_max")?,
         name_unique: rule("name_unique"),
         secret_shown: choice(texts, form, "secret_shown")?,
         editable: Some(editable(texts, form)?),
@@ -307,17 +322,19 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
         tied_to: choice(texts, form, "tied_to")?,
         acts_for_owner: rule("acts_for_owner"),
         roles: roles(texts, form)?,
-        rate_limit: Some(
-            number(texts, form, "rate_limit")?
-                .map(|limit| {
-                    let window = number(texts, form, "rate_window")?;
-                    let window_s = window.unwrap_or(60);
-                    Ok(RateLimit { limit, window_s })
-                })
-                .transpose()?,
-        ),
+        rate_limit: Some(rate(texts, form, "rate_limit", "rate_window")?),
+        rate_limit_max: Some(rate(texts, form, "rate_max", "rate_max_window")?),
         prefix: Some(form.text("prefix").to_owned()),
     })
+}
+
+/// A limit of requests from its two fields.
+fn rate(texts: &Texts, form: &Form, limit: &str, window: &str) -> Result<Option<RateLimit>> {
+    let Some(limit) = number(texts, form, limit)? else {
+        return Ok(None);
+    };
+    let window_s = number(texts, form, window)?.unwrap_or(60);
+    Ok(Some(RateLimit { limit, window_s }))
 }
 
 /// One rule a line. Empty: the default of keys that act for their owner, and nothing for others.
@@ -365,6 +382,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> 
         addresses: new(now.addresses, then.addresses),
         keys_per_workspace_max: new(now.keys_per_workspace_max, then.keys_per_workspace_max),
         keys_per_owner_max: new(now.keys_per_owner_max, then.keys_per_owner_max),
+        at_owner_max: new(now.at_owner_max, then.at_owner_max),
         name_unique: new(now.name_unique, then.name_unique),
         secret_shown: new(now.secret_shown, then.secret_shown),
         editable: new(now.editable, then.editable),
@@ -376,6 +394,7 @@ pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> 
         acts_for_owner: new(now.acts_for_owner, then.acts_for_owner),
         roles: new(now.roles, then.roles),
         rate_limit: new(now.rate_limit, then.rate_limit),
+        rate_limit_max: new(now.rate_limit_max, then.rate_limit_max),
         prefix: new(now.prefix, then.prefix),
     })
 }
@@ -419,6 +438,8 @@ mod tests {
             headers: edit.headers.unwrap(),
             editable: edit.editable.unwrap(),
             rate_limit: edit.rate_limit.unwrap(),
+            rate_limit_max: edit.rate_limit_max.unwrap(),
+            at_owner_max: edit.at_owner_max.unwrap(),
             keys_per_workspace_max: edit.keys_per_workspace_max.unwrap(),
             name_unique: edit.name_unique.unwrap(),
             self_rotation: edit.self_rotation.unwrap(),
@@ -443,6 +464,11 @@ mod tests {
                     limit: 60,
                     window_s: 60,
                 }),
+                rate_limit_max: Some(RateLimit {
+                    limit: 120,
+                    window_s: 90,
+                }),
+                at_owner_max: AtMax::Replace,
                 keys_per_workspace_max: Some(0),
                 name_unique: true,
                 ..Policy::standard()

@@ -1,11 +1,12 @@
 //! Handlers for policies: `/v1/policies`.
 
 use super::super::keys::{PageBody, RateBody, rate_limit, retry};
+use crate::domain::key::quota::RateLimit;
 use crate::domain::people::Role;
 use crate::domain::policy::roles::RoleRule;
 use crate::domain::policy::{
-    AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
-    SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
+    AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
+    ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
@@ -31,6 +32,7 @@ struct PolicyBody<'a> {
     addresses: &'static str,
     keys_per_workspace_max: Option<u32>,
     keys_per_owner_max: Option<u32>,
+    at_owner_max: &'static str,
     name_unique: bool,
     secret_shown: &'static str,
     editable: Vec<&'static str>,
@@ -42,6 +44,7 @@ struct PolicyBody<'a> {
     acts_for_owner: bool,
     roles: BTreeMap<&'static str, RoleBody<'a>>,
     rate_limit: Option<RateBody>,
+    rate_limit_max: Option<RateBody>,
     prefix: &'a str,
 }
 
@@ -73,6 +76,7 @@ impl<'a> PolicyBody<'a> {
             addresses: word(policy.addresses),
             keys_per_workspace_max: policy.keys_per_workspace_max,
             keys_per_owner_max: policy.keys_per_owner_max,
+            at_owner_max: word(policy.at_owner_max),
             name_unique: policy.name_unique,
             secret_shown: word(policy.secret_shown),
             editable: policy.editable.words(),
@@ -83,10 +87,8 @@ impl<'a> PolicyBody<'a> {
             tied_to: word(policy.tied_to),
             acts_for_owner: policy.acts_for_owner,
             roles: policy.roles.iter().map(role_body).collect(),
-            rate_limit: policy.rate_limit.map(|rate| RateBody {
-                limit: rate.limit,
-                window_s: rate.window_s,
-            }),
+            rate_limit: policy.rate_limit.map(rate_body),
+            rate_limit_max: policy.rate_limit_max.map(rate_body),
             prefix: &policy.prefix,
         }
     }
@@ -165,6 +167,7 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
         addresses: choice::<AddressRule>(&mut body, "addresses")?,
         keys_per_workspace_max: small(&mut body, "keys_per_workspace_max")?,
         keys_per_owner_max: small(&mut body, "keys_per_owner_max")?,
+        at_owner_max: choice::<AtMax>(&mut body, "at_owner_max")?,
         name_unique: body.flag("name_unique")?,
         secret_shown: choice::<SecretShown>(&mut body, "secret_shown")?,
         editable: body.texts("editable")?.map(editable).transpose()?,
@@ -177,6 +180,10 @@ fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
         roles: body.object("roles")?.map(roles).transpose()?,
         rate_limit: body
             .object_or_null("rate_limit")?
+            .map(rate_limit)
+            .transpose()?,
+        rate_limit_max: body
+            .object_or_null("rate_limit_max")?
             .map(rate_limit)
             .transpose()?,
         prefix: body.text("prefix")?,
@@ -197,6 +204,13 @@ fn editable(members: Vec<String>) -> Result<Editable> {
         let reason = format!("must be one of {known}, or * alone for every member");
         Error::invalid(format!("editable[{position}]"), reason)
     })
+}
+
+fn rate_body(rate: RateLimit) -> RateBody {
+    RateBody {
+        limit: rate.limit,
+        window_s: rate.window_s,
+    }
 }
 
 fn role_body(rule: &RoleRule) -> (&'static str, RoleBody<'_>) {

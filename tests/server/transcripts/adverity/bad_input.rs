@@ -7,13 +7,13 @@ use crate::support::{Response, Server};
 
 /// Every path with the methods that it has.
 const PATHS: &[(&str, &[&str])] = &[
-    ("/api/", &["GET"]),
-    ("/api/auth/token/", &["POST"]),
-    ("/api/v1/auth/keys/current/rotate/", &["POST"]),
-    ("/api/v1/auth/keys/introspect/", &["GET"]),
-    ("/api/stacks/", &["GET", "POST"]),
-    ("/api/stacks/root/", &["DELETE", "GET", "PATCH"]),
-    ("/api/v1/workspaces/", &["GET"]),
+    ("/api/", &["GET", "OPTIONS"]),
+    ("/api/auth/token/", &["OPTIONS", "POST"]),
+    ("/api/v1/auth/keys/current/rotate/", &["OPTIONS", "POST"]),
+    ("/api/v1/auth/keys/introspect/", &["GET", "OPTIONS"]),
+    ("/api/stacks/", &["GET", "OPTIONS", "POST"]),
+    ("/api/stacks/root/", &["DELETE", "GET", "OPTIONS", "PATCH"]),
+    ("/api/v1/workspaces/", &["GET", "OPTIONS"]),
 ];
 const METHODS: &[&str] = &["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"];
 /// Paths that need no key.

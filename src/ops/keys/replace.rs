@@ -1,0 +1,102 @@
+//! At the greatest number of keys of an owner: which key a new one replaces.
+//!
+//! Programs that sign in again and again make keys that nobody deletes. A policy with `at_owner_max` `replace` deletes
+//! the key of theirs that has not been used for the longest time, in the transaction that stores the new one.
+
+use super::{ended, ended_with_note};
+use crate::domain::key::Key;
+use crate::domain::people::permission::Permission;
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::index::directory::Directory;
+use crate::index::usage::UsageBook;
+use crate::ops::Record;
+use crate::ops::access::{Caller, Identity};
+use crate::store::keys::Spared;
+use crate::store::{Write, keys};
+
+/// Deletes keys of the new key's owner until there is room for the new key, and returns the records of it. There is more
+/// than one to delete only if the greatest number was made smaller.
+///
+/// # Errors
+/// `Conflict` where no key may be deleted: the number is 0, or the caller may delete none of the keys that are there.
+pub fn make_owners_room(
+    tx: &Write<'_>,
+    directory: &Directory,
+    usage: &UsageBook,
+    caller: &Caller,
+    policy: &Policy,
+    key: &Key,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner) else {
+        return Ok(Vec::new());
+    };
+    let live = keys::list_by_use(tx, &policy.name, owner, now)?;
+    let Some(surplus) = (live.len() + 1)
+        .checked_sub(most as usize)
+        .filter(|n| *n > 0)
+    else {
+        return Ok(Vec::new());
+    };
+    let mut candidates = candidates(directory, usage, caller, key, live);
+    if candidates.len() < surplus || most == 0 {
+        return Err(Error::Conflict(format!(
+            "policy {} allows {most} keys of one owner, and you may delete none of them to make room; ask the owner",
+            policy.name
+        )));
+    }
+    candidates.sort_by_key(order);
+    let mut records = Vec::new();
+    for spared in candidates.into_iter().take(surplus) {
+        // It may have ended with another one of them.
+        let replaced = keys::find(tx, spared.id)?.ok_or(Error::NotFound("key"))?;
+        if keys::delete(tx, spared.id, now)? {
+            let mut changes = ended(&replaced);
+            changes.note("replaced_by", &String::new(), &key.id.to_string());
+            records.extend(ended_with_note(tx, "key.replace", &replaced, changes, now)?);
+        }
+    }
+    Ok(records)
+}
+
+/// The keys that the caller may delete, with the uses that wait to be written: of users in person all of their own, of
+/// other callers those that they manage. A key does not replace itself.
+fn candidates(
+    directory: &Directory,
+    usage: &UsageBook,
+    caller: &Caller,
+    key: &Key,
+    live: Vec<Spared>,
+) -> Vec<Spared> {
+    let in_person = matches!(
+        caller.identity,
+        Identity::Password { .. } | Identity::Session(_)
+    );
+    let own = in_person && caller.user.is_some() && caller.user == key.owner;
+    let may = |spared: &Spared| {
+        own || caller.may(
+            directory,
+            Permission::KeysWrite,
+            spared.workspace,
+            key.owner,
+        )
+    };
+    live.into_iter()
+        .filter(|spared| may(spared) && !caller.is_key(spared.id))
+        .map(|spared| Spared {
+            used_at: spared.used_at.max(usage.last_used(spared.id)),
+            ..spared
+        })
+        .collect()
+}
+
+/// Keys without an end first, because the others go anyway; then the one that has not been used for the longest time. A
+/// key that was never used counts from its issue or from its newest secret.
+fn order(spared: &Spared) -> (bool, Timestamp, i64) {
+    let since = spared
+        .used_at
+        .map_or(spared.secret_at, |used_at| used_at.max(spared.secret_at));
+    (spared.ends, since, spared.number)
+}

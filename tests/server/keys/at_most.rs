@@ -1,0 +1,248 @@
+//! What happens at a policy's limits: one key too many of an owner, and more requests than its bound.
+
+use serde_json::{Value, json};
+
+use crate::support::{Issued, PASSWORD, Server, User, together};
+
+fn policy(admin: &User, name: &str, mut rules: Value) {
+    rules["name"] = json!(name);
+    admin.post("/v1/policies", rules).expect(201);
+}
+
+fn code(admin: &User, secret: &str) -> String {
+    let answer = admin.post("/v1/verify", json!({ "key": secret }));
+    answer.expect(200).json()["code"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// A server with a policy whose keys replace one another, and three keys of alice, the oldest first.
+fn three_of_alice() -> (Server, Vec<Issued>) {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "member", "root");
+    let rules = json!({ "owner": "required", "keys_per_owner_max": 3, "at_owner_max": "replace" });
+    policy(&admin, "robots", rules);
+    let keys = (0..3).map(|own| of_alice(&admin, own)).collect();
+    (server, keys)
+}
+
+fn of_alice(admin: &User, own: usize) -> Issued {
+    // Times are of milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    admin.issue(json!({ "name": format!("robot {own}"), "policy": "robots", "owner": "alice" }))
+}
+
+#[test]
+fn one_key_too_many_replaces_the_one_that_was_not_used_for_the_longest_time() {
+    let (mut server, keys) = three_of_alice();
+    let admin = server.admin();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    // Counted in memory only: the use is not in the table yet.
+    assert_eq!(code(&admin, &keys[0].secret), "VALID");
+    let fourth = of_alice(&admin, 3);
+    assert_eq!(code(&admin, &keys[1].secret), "NOT_FOUND");
+
+    let events = admin
+        .get("/v1/audit-events?action=key.replace")
+        .expect(200)
+        .json();
+    let event = &events["items"][0];
+    assert_eq!(event["target_id"], json!(keys[1].id), "{events}");
+    assert_eq!(
+        event["changes"]["replaced_by"],
+        json!(["", fourth.id]),
+        "{events}"
+    );
+    assert_eq!(events["items"].as_array().unwrap().len(), 1);
+    assert_eq!(admin.key(&keys[1].id)["state"], "deleted");
+
+    // From the table, after a restart: the third was never used, the first was used before the fourth was issued.
+    server.restart();
+    let admin = server.admin();
+    of_alice(&admin, 4);
+    assert_eq!(code(&admin, &keys[2].secret), "NOT_FOUND");
+    of_alice(&admin, 5);
+    assert_eq!(code(&admin, &keys[0].secret), "NOT_FOUND");
+    assert_eq!(code(&admin, &fourth.secret), "VALID");
+}
+
+#[test]
+fn a_key_with_an_end_stays_as_long_as_there_is_one_without() {
+    let (server, keys) = three_of_alice();
+    let admin = server.admin();
+    let end = json!({ "expires_in_s": 3_600 });
+    admin
+        .patch(&format!("/v1/keys/{}", keys[0].id), end)
+        .expect(200);
+    of_alice(&admin, 3);
+    assert_eq!(code(&admin, &keys[0].secret), "VALID");
+    assert_eq!(code(&admin, &keys[1].secret), "NOT_FOUND");
+}
+
+// Attack: many sign-ins at once, at the limit.
+#[test]
+fn of_many_sign_ins_at_once_each_has_a_key_and_the_newest_stay() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("alice", "administrator", "root");
+    let most = json!({ "keys_per_owner_max": 2 });
+    admin.patch("/v1/policies/adverity-token", most).expect(200);
+    let sign_in = |_| {
+        let asked = json!({ "username": "alice", "password": PASSWORD });
+        let answer = server.anonymous().post("/api/auth/token/", asked);
+        answer.expect(200).json()["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    // As many at once as passwords are digested at once.
+    let tokens = [together(4, sign_in), together(4, sign_in)].concat();
+    let works = |token: &&String| {
+        let authorization = format!("Token {token}");
+        let headers = [("Authorization", authorization.as_str())];
+        server.call("GET", "/api/stacks/", &headers, None).status == 200
+    };
+    assert_eq!(tokens.iter().filter(works).count(), 2);
+    assert!(tokens[..4].iter().all(|token| !works(&token)));
+    let listed = admin.get("/v1/keys?policy=adverity-token").expect(200);
+    assert_eq!(listed.ids().len(), 2);
+    let events = admin
+        .get("/v1/audit-events?action=key.replace")
+        .expect(200)
+        .json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 6);
+}
+
+// Attack: who issues keys in one workspace deletes a user's keys in another one by it.
+#[test]
+fn nobody_replaces_a_key_that_they_could_not_delete() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    admin.person("alice", "member", "emea");
+    admin.person("mara", "key_manager", "emea");
+    let rules = json!({ "owner": "required", "keys_per_owner_max": 1, "at_owner_max": "replace" });
+    policy(&admin, "robots", rules);
+    let key = |workspace: &str| json!({ "name": "k", "policy": "robots", "owner": "alice", "workspace": workspace });
+    let elsewhere = admin.issue(key("root"));
+    let mara = server.anonymous().signed_in("mara", PASSWORD);
+    let refused = mara.post("/v1/keys", key("emea"));
+    refused.refused(409, "conflict");
+    assert_eq!(code(&admin, &elsewhere.secret), "VALID");
+    // The administrator may.
+    let here = admin.issue(key("emea"));
+    assert_eq!(code(&admin, &elsewhere.secret), "NOT_FOUND");
+    let newer = mara.issue(key("emea"));
+    assert_eq!(code(&admin, &here.secret), "NOT_FOUND");
+    // A greatest number of 0 lets nothing in, whatever is there.
+    let none = json!({ "keys_per_owner_max": 0 });
+    admin.patch("/v1/policies/robots", none).expect(200);
+    admin.post("/v1/keys", key("emea")).refused(409, "conflict");
+    assert_eq!(code(&admin, &newer.secret), "VALID");
+}
+
+#[test]
+fn a_number_that_was_made_smaller_is_reached_with_the_next_key() {
+    let (server, keys) = three_of_alice();
+    let admin = server.admin();
+    let fewer = json!({ "keys_per_owner_max": 2 });
+    admin.patch("/v1/policies/robots", fewer).expect(200);
+    of_alice(&admin, 3);
+    let codes: Vec<String> = keys.iter().map(|key| code(&admin, &key.secret)).collect();
+    assert_eq!(codes, ["NOT_FOUND", "NOT_FOUND", "VALID"]);
+}
+
+/// How many of eight verifications in a row are let in.
+fn let_in(admin: &User, secret: &str) -> usize {
+    let valid = (0..8).filter(|_| match code(admin, secret).as_str() {
+        "VALID" => true,
+        "RATE_LIMITED" => false,
+        other => panic!("{other}"),
+    });
+    valid.count()
+}
+
+// Attack: a key that was issued before its policy bounded requests.
+#[test]
+fn a_bound_of_requests_holds_for_keys_of_before_it() {
+    let mut server = Server::start();
+    let admin = server.admin();
+    policy(&admin, "shared", json!({}));
+    let issue =
+        |rate: Value| admin.issue(json!({ "name": "k", "policy": "shared", "rate_limit": rate }));
+    let looser = issue(json!({ "limit": 1_000, "window_s": 1 }));
+    let without = issue(Value::Null);
+    let stricter = issue(json!({ "limit": 2, "window_s": 3_600 }));
+    assert_eq!(let_in(&admin, &without.secret), 8);
+    let bound = json!({ "rate_limit_max": { "limit": 5, "window_s": 3_600 } });
+    admin.patch("/v1/policies/shared", bound).expect(200);
+    assert_eq!(let_in(&admin, &looser.secret), 5);
+    assert_eq!(let_in(&admin, &without.secret), 5);
+    assert_eq!(let_in(&admin, &stricter.secret), 2);
+
+    // An edit of something else judges no limit anew, and gives no quota back.
+    for key in [&looser, &without] {
+        let path = format!("/v1/keys/{}", key.id);
+        admin.patch(&path, json!({ "name": "renamed" })).expect(200);
+        assert_eq!(let_in(&admin, &key.secret), 0);
+    }
+    let path = format!("/v1/keys/{}", looser.id);
+    let too_many = json!({ "rate_limit": { "limit": 6, "window_s": 3_600 } });
+    admin.patch(&path, too_many).refused_field("rate_limit");
+    let edited = admin
+        .patch(&path, json!({ "rate_limit": null }))
+        .expect(200)
+        .json();
+    assert_eq!(
+        edited["rate_limit"],
+        json!({ "limit": 5, "window_s": 3_600 })
+    );
+    let new =
+        json!({ "name": "k", "policy": "shared", "rate_limit": { "limit": 6, "window_s": 3_600 } });
+    admin.post("/v1/keys", new).refused_field("rate_limit");
+
+    // Windows begin empty after a restart.
+    server.restart();
+    let admin = server.admin();
+    assert_eq!(let_in(&admin, &without.secret), 5);
+
+    // The bound is one: it gives way to a stricter one alone, and a default stays within it.
+    let looser = json!({ "rate_limit_max": { "limit": 6, "window_s": 3_600 } });
+    admin
+        .patch("/v1/policies/shared", looser)
+        .refused(409, "conflict");
+    let none = json!({ "rate_limit_max": null });
+    admin
+        .patch("/v1/policies/shared", none)
+        .refused(409, "conflict");
+    let default = json!({ "rate_limit": { "limit": 6, "window_s": 3_600 } });
+    admin
+        .patch("/v1/policies/shared", default)
+        .refused_field("rate_limit");
+    let stricter = json!({ "rate_limit_max": { "limit": 4, "window_s": 3_600 } });
+    admin.patch("/v1/policies/shared", stricter).expect(200);
+}
+
+/// The path that proxies ask on looks at memory only; the first request under a new bound waits for its counters.
+#[test]
+fn a_bound_holds_for_the_questions_of_proxies() {
+    let server = Server::start();
+    let admin = server.admin();
+    policy(&admin, "shared", json!({}));
+    let key = admin.issue(json!({ "name": "k", "policy": "shared" }));
+    let bound = json!({ "rate_limit_max": { "limit": 3, "window_s": 3_600 } });
+    admin.patch("/v1/policies/shared", bound).expect(200);
+    let ask = |_| {
+        let authorization = format!("Bearer {}", key.secret);
+        let headers = [("Authorization", authorization.as_str())];
+        server.call("GET", "/auth/traefik", &headers, None).status
+    };
+    let statuses = together(8, ask);
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        3,
+        "{statuses:?}"
+    );
+}
