@@ -63,6 +63,9 @@ pub struct Route {
     pub takes: Takes,
     /// What the caller must be permitted on the root workspace for a body beyond the usual to be read.
     pub large_for: Option<Permission>,
+    /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section 2.3):
+    /// how such a client reads an error; `None` where the request is not from one.
+    pub oauth: Option<fn(&Error, &Request) -> Option<Reply>>,
     pub handler: Handler,
 }
 
@@ -216,6 +219,7 @@ pub const fn inline(
         query: QueryRule::Free,
         takes: Takes::Never,
         large_for: None,
+        oauth: None,
         handler: Handler::Inline(handler),
     }
 }
@@ -237,6 +241,12 @@ impl Route {
     /// The same route, some of whose requests only take something away.
     pub const fn takes_away_if(mut self, decide: fn(&App, &Request, &str) -> bool) -> Route {
         self.takes = Takes::If(decide);
+        self
+    }
+
+    /// The same route, whose callers may be OAuth clients.
+    pub const fn for_oauth(mut self, words: fn(&Error, &Request) -> Option<Reply>) -> Route {
+        self.oauth = Some(words);
         self
     }
 
@@ -273,6 +283,7 @@ const fn blocking(
         query: QueryRule::Free,
         takes: Takes::Never,
         large_for: None,
+        oauth: None,
         handler: Handler::Blocking(handler),
     }
 }

@@ -29,6 +29,8 @@ pub struct Refused<'a> {
     pub retry_after_s: Option<u64>,
     /// The scopes of which the operation needs one. Empty where it is not about scopes.
     pub needed: Vec<&'a Scope>,
+    /// The scopes that the question itself demands, all of them. Empty where it is not about scopes.
+    pub demanded: Vec<&'a str>,
 }
 
 impl<'a> Refused<'a> {
@@ -50,7 +52,7 @@ impl<'a> Refused<'a> {
     }
 
     /// What is told of a verdict; `None` if it is in favour.
-    pub fn of(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Refused<'a>> {
+    pub fn of(verdict: &'a Verdict<'_>, question: &'a Question<'_>) -> Option<Refused<'a>> {
         let limited = |retry_after_s: u64| Refused {
             status: 429,
             code: verdict.code.as_str(),
@@ -65,6 +67,7 @@ impl<'a> Refused<'a> {
             (_, Some(detail)) => Some(Refused::request(detail.as_str())),
             (Code::InsufficientScope, None) => Some(Refused {
                 needed: needed(verdict, question).unwrap_or_default(),
+                demanded: question.scopes.clone(),
                 ..Refused::request(verdict.code.as_str())
             }),
             (code, None) => Some(Refused::request(code.as_str())),
