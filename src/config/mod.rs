@@ -11,10 +11,12 @@ use crate::dialects::{SURFACES, console};
 use crate::domain::budget::Rate;
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
+use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
 use crate::http::server::tls::{Identity, TlsFiles};
+use crate::http::server::{HEAD_BYTES, HEAD_BYTES_DEFAULT};
 use crate::ops::oversight::retention::{MINIMUM_DAYS, Retention};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
@@ -42,14 +44,16 @@ pub struct DataArgs {
 /// [`RELOADED`] too.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// The address to listen on; port 0 takes any free one
+    /// The address to listen on; port 0 takes any free one, and :PORT is every address of this machine, IPv4 and IPv6. Several times, or with commas, for several addresses
     #[arg(
         long,
         env = "LATCHKEY_LISTEN",
         default_value = "127.0.0.1:8420",
+        value_delimiter = ',',
+        value_parser = listen,
         value_name = "ADDRESS:PORT"
     )]
-    pub listen: SocketAddr,
+    pub listen: Vec<SocketAddr>,
     /// Allow plain HTTP on addresses that other machines reach; secrets then cross the network readable
     #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_http: bool,
@@ -136,6 +140,9 @@ pub struct ServeArgs {
     /// Threads that move requests; by default one a processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
+    /// Bytes that the request line and the headers of one request may have together, 16384 to 65536; more is answered with 431. A proxy that passes on all headers of its clients, as forward-auth does, may send up to as many as it accepts itself
+    #[arg(long, env = "LATCHKEY_HEAD_BYTES_MAX", default_value_t = HEAD_BYTES_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(*HEAD_BYTES.start())..=i64::from(*HEAD_BYTES.end())), value_name = "BYTES")]
+    pub head_bytes_max: u32,
     /// How log lines on standard error are written: text, or one JSON object an event
     #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -215,7 +222,15 @@ impl ServeArgs {
 
     /// Refuses settings that make no sense together.
     pub fn check(&self) -> Result<()> {
-        self.check_plain(self.listen)?;
+        for (position, address) in self.listen.iter().enumerate() {
+            if address.port() != 0 && self.listen[..position].contains(address) {
+                return Err(Error::invalid(
+                    "listen",
+                    format!("{address} is there twice"),
+                ));
+            }
+            self.check_plain(*address)?;
+        }
         if let Some(files) = self.tls()? {
             Identity::load(&files)?;
         }
@@ -225,10 +240,9 @@ impl ServeArgs {
         // A port is what the address for figures is told by.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
-            Some(port) if port == self.listen.port() => Err(Error::invalid(
-                "metrics-listen",
-                "must have another port than listen",
-            )),
+            Some(port) if self.listen.iter().any(|listen| listen.port() == port) => Err(
+                Error::invalid("metrics-listen", "must have another port than listen"),
+            ),
             _ => Ok(()),
         }
     }
@@ -241,8 +255,9 @@ impl ServeArgs {
         let refused = |why: &dyn std::fmt::Display| {
             Error::invalid("console-texts", format!("{}: {why}", file.display()))
         };
-        let text = std::fs::read_to_string(file).map_err(|err| refused(&err))?;
-        take(text).map_err(|err| refused(&err))
+        let bytes = std::fs::read(file).map_err(|err| refused(&err))?;
+        let text = text::of_file(&bytes).map_err(|why| refused(&format!("the file {why}")))?;
+        take(text.to_owned()).map_err(|err| refused(&err))
     }
 
     /// Where the dialects are to be found.
@@ -313,6 +328,14 @@ impl ServeArgs {
             || std::thread::available_parallelism().map_or(2, usize::from),
             usize::from,
         )
+    }
+}
+
+/// An address with its port, or `:PORT` for all addresses of the machine.
+fn listen(text: &str) -> std::result::Result<SocketAddr, std::net::AddrParseError> {
+    match text.strip_prefix(':') {
+        Some(port) => format!("[::]:{port}").parse(),
+        None => text.parse(),
     }
 }
 

@@ -43,6 +43,8 @@ const WATCH: Duration = Duration::from_secs(4);
 #[derive(Serialize)]
 struct ServingBody<'a> {
     url: &'a str,
+    /// All of them, the one above first.
+    urls: &'a [String],
     socket: &'a str,
     /// Sets the first owner's password in the console; null once an owner has one.
     setup_code: Option<&'a str>,
@@ -58,20 +60,21 @@ pub fn serve(args: &RunArgs) -> Result<()> {
         return Err(not_initialised(&args.data.data));
     }
     let doors = Doors::open(args, &folder)?;
-    let (url, socket) = (doors.url.clone(), doors.socket.clone());
+    let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
+    let listening = doors.listening();
     let json = args.serve.json;
     doors.serve(move |setup_code| {
-        let (url, socket) = (url.as_str(), socket.as_str());
+        let (url, socket) = (urls[0].as_str(), socket.as_str());
         Some(if json {
             let body = ServingBody {
                 url,
+                urls: &urls,
                 socket,
                 setup_code,
             };
             serde_json::to_string(&body).unwrap_or_default()
         } else {
-            let hello = format!("listening on {url}\nlistening on {socket}");
-            setup_text(url, setup_code) + &hello
+            setup_text(url, setup_code) + &listening
         })
     })
 }
@@ -94,7 +97,8 @@ pub struct Doors<'a> {
     tls: Option<LiveTls>,
     unix: UnixListener,
     engine: Engine,
-    pub url: String,
+    /// One at least.
+    pub urls: Vec<String>,
     pub socket: String,
     file: SocketFile,
 }
@@ -118,7 +122,7 @@ impl Doors<'_> {
         let inherited = systemd::inherited()?;
         let tls = args.serve.tls()?.map(|files| Identity::load(&files));
         let tls = tls.transpose()?.map(LiveTls::new);
-        let (listeners, url) = listen::open(&args.serve, inherited, tls.as_ref())?;
+        let (listeners, urls) = listen::open(&args.serve, inherited, tls.as_ref())?;
         let unix = listen::bind_socket(&folder.socket())?;
         let file = SocketFile(folder.socket());
         Ok(Doors {
@@ -128,10 +132,17 @@ impl Doors<'_> {
             tls,
             unix,
             engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
-            url,
+            urls,
             socket: file.0.display().to_string(),
             file,
         })
+    }
+
+    /// The lines that say where the server listens.
+    pub fn listening(&self) -> String {
+        let all = self.urls.iter().chain([&self.socket]);
+        let lines: Vec<String> = all.map(|place| format!("listening on {place}")).collect();
+        lines.join("\n")
     }
 
     /// Serves until told to stop, and says `hello` once requests are answered. It is given the code with which the
@@ -174,9 +185,13 @@ impl Doors<'_> {
         let mounts = settings.mounts()?;
         let router = Router::new(app.clone(), trust, SURFACES, &mounts);
         let service = router.with_sections(SECTIONS).service();
+        let limits = Limits {
+            head_bytes_max: settings.head_bytes_max as usize,
+            ..Limits::default()
+        };
         let served = self
             .engine
-            .run(listeners, service, Limits::default(), hooks, Stopper::new());
+            .run(listeners, service, limits, hooks, Stopper::new());
         app.close();
         drop(self.file);
         served.map_err(cannot_run)

@@ -318,8 +318,9 @@ impl Registry {
         self.evict(&self.guests(), |_| true);
     }
 
-    /// Frees memory when too much of it waits for clients: asks all connections to leave that are slow in `phase`.
-    pub fn relieve(&self, phase: Phase) {
+    /// Frees memory when too much of it waits for clients: asks all connections to leave that are slow in one of
+    /// `phases`.
+    pub fn relieve(&self, phases: &[Phase]) {
         let now = self.now();
         // One look at all connections a tick is enough, however many requests are refused meanwhile.
         if self.relieved.swap(now, Relaxed) == now {
@@ -327,7 +328,7 @@ impl Registry {
         }
         for watch in self.guests().watches.values() {
             let since = watch.since();
-            if since.phase == phase && since.is_slow(now) {
+            if phases.contains(&since.phase) && since.is_slow(now) {
                 watch.evict();
             }
         }
