@@ -87,6 +87,7 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     let doors = Doors::open(args, &folder)?;
     let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
     let url = urls[0].as_str();
+    let console = doors.console()?;
     let new = match contents {
         Contents::Ready => None,
         Contents::Empty | Contents::PepperOnly => {
@@ -97,7 +98,7 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     // One line for scripts; for people, the secrets come first and the last lines once requests are answered.
     let shown = seeds.map(|seeds| match args.serve.json {
         true => json(&urls, Some(&socket), Some(seeds)),
-        false => made_text(&folder, seeds) + &curl_text(url, seeds),
+        false => made_text(&folder, seeds) + &curl_text(url, console.as_deref(), seeds),
     });
     let said = {
         let (urls, socket) = (urls.clone(), socket.clone());
@@ -111,7 +112,9 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
             (true, true) => None,
             (true, false) => Some(json(&urls, Some(&socket), None)),
             (false, true) => Some(listening),
-            (false, false) => Some(there + &setup_text(&urls[0], setup_code) + &listening),
+            (false, false) => {
+                Some(there + &setup_text(console.as_deref(), setup_code) + &listening)
+            }
         }
     };
     if let Some(shown) = shown {
@@ -231,10 +234,12 @@ fn made_text(folder: &Folder, seeds: &Seeds) -> String {
     )
 }
 
-fn curl_text(url: &str, seeds: &Seeds) -> String {
+fn curl_text(url: &str, console: Option<&str>, seeds: &Seeds) -> String {
+    let console = console.map_or_else(String::new, |console| {
+        format!("Open the console in a browser, as owner with the password above:\n  {console}\n\n")
+    });
     format!(
-        "\nOpen the console in a browser, as owner with the password above:\n  \
-         {url}/console\n\n\
+        "\n{console}\
          Verify the sample key:\n  \
          curl {url}/v1/verify -H 'Latchkey-Local: 1' -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
          Issue another key:\n  \

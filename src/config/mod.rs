@@ -93,7 +93,7 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
-    /// Where to put a dialect (a wrong NAME is told the right ones), or `off`; several times for several places [default: each at its own paths]
+    /// Where to put a dialect (a wrong NAME is told the right ones) or the console, or `off`; several times for several places [default: each at its own paths]
     #[arg(
         long = "mount",
         env = "LATCHKEY_MOUNTS",
@@ -101,6 +101,9 @@ pub struct ServeArgs {
         value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
     )]
     pub mounts: Vec<String>,
+    /// A path that a proxy in front takes off requests for the console, such as /keys; the console's links then begin with it
+    #[arg(long, env = "LATCHKEY_CONSOLE_PATH", value_name = "/PREFIX")]
+    pub console_path: Option<String>,
     /// Whether programs on this machine may verify keys without a credential of their own, with the header Latchkey-Local: 1
     #[arg(long, env = "LATCHKEY_VERIFY_FROM_LOOPBACK", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub verify_from_loopback: bool,
@@ -262,7 +265,19 @@ impl ServeArgs {
 
     /// Where the dialects are to be found.
     pub fn mounts(&self) -> Result<Mounts> {
-        Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
+        let mounts = Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)?;
+        let Some(path) = &self.console_path else {
+            return Ok(mounts);
+        };
+        mounts.behind(path).ok_or_else(|| {
+            let why = format!("{path:?} is no prefix; write a path such as /keys");
+            Error::invalid("console-path", why)
+        })
+    }
+
+    /// Where browsers find the console, below the server's address; `None` if it is off.
+    pub fn console_place(&self) -> Result<Option<String>> {
+        Ok(self.mounts()?.public_path(&console::SURFACE))
     }
 
     /// Where certificate and key are, if TLS is spoken.

@@ -61,7 +61,7 @@ pub fn serve(args: &RunArgs) -> Result<()> {
     }
     let doors = Doors::open(args, &folder)?;
     let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
-    let listening = doors.listening();
+    let (listening, console) = (doors.listening(), doors.console()?);
     let json = args.serve.json;
     doors.serve(move |setup_code| {
         let (url, socket) = (urls[0].as_str(), socket.as_str());
@@ -74,19 +74,25 @@ pub fn serve(args: &RunArgs) -> Result<()> {
             };
             serde_json::to_string(&body).unwrap_or_default()
         } else {
-            setup_text(url, setup_code) + &listening
+            setup_text(console.as_deref(), setup_code) + &listening
         })
     })
 }
 
 /// How to set the first owner's password, if there is a code for it.
-pub fn setup_text(url: &str, code: Option<&str>) -> String {
-    code.map_or_else(String::new, |code| {
-        format!(
-            "Nobody can sign in yet. Set the owner's password at {url}/console/setup with this code,\n\
+pub fn setup_text(console: Option<&str>, code: Option<&str>) -> String {
+    match (console, code) {
+        (_, None) => String::new(),
+        (Some(console), Some(code)) => format!(
+            "Nobody can sign in yet. Set the owner's password at {console}/setup with this code,\n\
              which is good until then or until the server stops:\n\n  {code}\n\n"
-        )
-    })
+        ),
+        (None, Some(_)) => {
+            "Nobody can sign in yet, and the console is off. Set the owner's password with:\n  \
+             latchkey user password owner\n\n"
+                .to_owned()
+        }
+    }
 }
 
 /// Listeners that clients may knock at already; they are answered once [`Doors::serve`] runs.
@@ -136,6 +142,16 @@ impl Doors<'_> {
             socket: file.0.display().to_string(),
             file,
         })
+    }
+
+    /// The address of the console, if it is anywhere. What a proxy is called that takes a path off is not known here.
+    pub fn console(&self) -> Result<Option<String>> {
+        let start = match &self.args.serve.console_path {
+            None => self.urls[0].as_str(),
+            Some(_) => "https://<your proxy>",
+        };
+        let place = self.args.serve.console_place()?;
+        Ok(place.map(|place| format!("{start}{place}")))
     }
 
     /// The lines that say where the server listens.

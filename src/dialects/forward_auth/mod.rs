@@ -29,6 +29,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, _, _| Reply::new(status),
     foresees: None,
     refusals: None,
+    moved: None,
 };
 
 /// The mount of the route for Envoy, which asks with the original request itself.

@@ -31,6 +31,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: problem::fault,
     foresees: None,
     refusals: None,
+    moved: None,
 };
 
 /// The whole path of the audit log, for links to it.

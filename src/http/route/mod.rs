@@ -49,6 +49,17 @@ pub struct Surface {
     pub foresees: Option<Foresees>,
     /// Its own words for refusals that a proxy passes on to clients of one catalog.
     pub refusals: Option<CatalogWords>,
+    /// Where its answers name its own paths: how these are led below a prefix.
+    pub moved: Option<Moved>,
+}
+
+/// A surface whose answers name its own paths.
+#[derive(Clone, Copy)]
+pub struct Moved {
+    /// The surface whose place decides: a setting places several together.
+    pub with: &'static str,
+    /// The answer with all of its own paths below a prefix, which is `/…` without a slash at its end.
+    pub lead: fn(Reply, &str) -> Reply,
 }
 
 /// One line of a table.

@@ -217,6 +217,7 @@ impl Router {
                 oauth.unwrap_or_else(|| (surface.render_error)(&err, request))
             }
         };
+        let reply = self.table.led(&found, request, reply);
         Some(self.with_cors(request, reply))
     }
 
@@ -389,10 +390,11 @@ impl Router {
     }
 
     fn fault(&self, fault: Fault, head: &Head) -> Reply {
-        let surface = self.table.find(head).surface;
+        let found = self.table.find(head);
+        let surface = found.surface;
         let error = |err: Error| (surface.render_error)(&err, head);
         let refused = |status: u16, why: &str| (surface.render_fault)(status, why, head);
-        match fault {
+        let reply = match fault {
             Fault::BadFraming(why) => refused(400, why),
             Fault::BodyTimeout => refused(408, "The body did not arrive in time."),
             Fault::Busy => error(Error::Unavailable(
@@ -407,7 +409,8 @@ impl Router {
             Fault::Unread => error(Error::Unavailable(
                 "too many answers wait for clients that do not read them; try again".to_owned(),
             )),
-        }
+        };
+        self.table.led(&found, head, reply)
     }
 
     fn cors_origin<'h>(&self, head: &'h Head) -> Option<&'h str> {

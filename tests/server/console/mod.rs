@@ -7,6 +7,7 @@ mod managing;
 mod origins;
 mod pages;
 mod passwords;
+mod prefix;
 mod setup;
 mod signing_in;
 mod visitor;
