@@ -24,7 +24,7 @@ mod typed;
 mod words;
 
 use crate::config::sources::{Setting, settle, without_empty};
-use crate::config::{DataArgs, ServeArgs, folder, owner};
+use crate::config::{DataArgs, LogFormat, ServeArgs, folder, owner};
 use crate::error::Error;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{End, Result, tell};
@@ -228,10 +228,17 @@ fn settled() -> crate::error::Result<RunArgs> {
     match Cli::from_arg_matches(&settled.matches) {
         Ok(Cli {
             command: Command::Serve(args) | Command::Quickstart(args) | Command::CheckConfig(args),
-        }) => Ok(RunArgs {
-            settings: settled.settings,
-            ..args
-        }),
+        }) => {
+            log_format::set_json(args.serve.log_format == LogFormat::Json);
+            settled
+                .warnings
+                .iter()
+                .for_each(|warning| log::warn!("{warning}"));
+            Ok(RunArgs {
+                settings: settled.settings,
+                ..args
+            })
+        }
         Ok(_) => Err(Error::Malformed("this command does not serve".to_owned())),
         Err(err) => Err(Error::Malformed(err.to_string())),
     }

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 #[derive(Serialize)]
 struct StartBody<'a> {
     url: Option<&'a str>,
+    /// All addresses that are listened on, the one above first; empty where nothing is served.
+    urls: &'a [String],
     socket: Option<&'a str>,
     owner: OwnerBody<'a>,
     management_key: Option<&'a str>,
@@ -66,7 +68,7 @@ pub fn init(args: &InitArgs) -> failure::Result<()> {
     };
     let new = New::make(&folder, owner)?;
     if args.json {
-        show(&json(None, None, Some(&new.seeds)))?;
+        show(&json(&[], None, Some(&new.seeds)))?;
     } else {
         show(&format!(
             "{}\nServe it with:\n  latchkey serve --data {}",
@@ -93,7 +95,9 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     let folder = claim(args)?;
     let contents = folder.contents()?;
     let doors = Doors::open(args, &folder)?;
-    let (url, socket) = (doors.url.as_str(), doors.socket.as_str());
+    let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
+    let url = urls[0].as_str();
+    let console = doors.console()?;
     let new = match contents {
         Contents::Ready => None,
         Contents::Empty | Contents::PepperOnly => {
@@ -103,12 +107,12 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
     let seeds = new.as_ref().map(|new| &new.seeds);
     // Scripts receive one line; people receive the secrets first, and the last lines once requests are answered.
     let shown = seeds.map(|seeds| match args.serve.json {
-        true => json(Some(url), Some(socket), Some(seeds)),
-        false => made_text(&folder, seeds) + &curl_text(url, seeds),
+        true => json(&urls, Some(&socket), Some(seeds)),
+        false => made_text(&folder, seeds) + &curl_text(url, console.as_deref(), seeds),
     });
     let said = {
-        let (url, socket) = (url.to_owned(), socket.to_owned());
-        let listening = format!("listening on {url}\nlistening on {socket}");
+        let (urls, socket) = (urls.clone(), socket.clone());
+        let listening = doors.listening();
         let there = format!(
             "Serving what is in {}; its secrets were shown at the first start.\n\n",
             folder.path().display()
@@ -116,9 +120,11 @@ pub fn quickstart(args: &RunArgs) -> Result<()> {
         let (is_new, is_json) = (new.is_some(), args.serve.json);
         move |setup_code: Option<&str>| match (is_json, is_new) {
             (true, true) => None,
-            (true, false) => Some(json(Some(&url), Some(&socket), None)),
+            (true, false) => Some(json(&urls, Some(&socket), None)),
             (false, true) => Some(listening),
-            (false, false) => Some(there + &setup_text(&url, setup_code) + &listening),
+            (false, false) => {
+                Some(there + &setup_text(console.as_deref(), setup_code) + &listening)
+            }
         }
     };
     if let Some(shown) = shown {
@@ -201,9 +207,10 @@ fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure
     output.put_in_place().map(drop)
 }
 
-fn json(url: Option<&str>, socket: Option<&str>, seeds: Option<&Seeds>) -> String {
+fn json(urls: &[String], socket: Option<&str>, seeds: Option<&Seeds>) -> String {
     let body = StartBody {
-        url,
+        url: urls.first().map(String::as_str),
+        urls,
         socket,
         owner: OwnerBody {
             user_name: OWNER,
@@ -237,10 +244,12 @@ fn made_text(folder: &Folder, seeds: &Seeds) -> String {
     )
 }
 
-fn curl_text(url: &str, seeds: &Seeds) -> String {
+fn curl_text(url: &str, console: Option<&str>, seeds: &Seeds) -> String {
+    let console = console.map_or_else(String::new, |console| {
+        format!("Open the console in a browser, as owner with the password above:\n  {console}\n\n")
+    });
     format!(
-        "\nOpen the console in a browser, as owner with the password above:\n  \
-         {url}/console\n\n\
+        "\n{console}\
          Verify the sample key:\n  \
          curl {url}/v1/verify -H 'Latchkey-Local: 1' -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
          Issue another key:\n  \

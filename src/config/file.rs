@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::domain::text;
 use crate::error::{Error, Result};
 
 /// A larger file cannot be a settings file.
@@ -67,14 +68,19 @@ impl SettingsFile {
                 "the settings file {shown} is larger than {BYTES_MAX} bytes"
             )));
         }
-        let text = String::from_utf8(bytes).map_err(|err| {
-            let before = err.utf8_error().valid_up_to();
-            let line = line_at(err.as_bytes(), before);
-            Error::Unavailable(format!("{shown}:{line}: this is not UTF-8 text"))
+        let text = text::of_file(&bytes).map_err(|why| {
+            let before = std::str::from_utf8(&bytes).map_or_else(|err| err.valid_up_to(), str::len);
+            match before == bytes.len() || before == 0 {
+                true => Error::Unavailable(format!("the settings file {shown} {why}")),
+                false => Error::Unavailable(format!(
+                    "{shown}:{}: this is not UTF-8 text",
+                    line_at(&bytes, before)
+                )),
+            }
         })?;
         Ok(SettingsFile {
             path: path.to_owned(),
-            entries: entries(&text, &shown.to_string())?,
+            entries: entries(text, &shown.to_string())?,
         })
     }
 }

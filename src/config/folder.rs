@@ -6,6 +6,7 @@ use super::restore;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
+use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::files::private;
 use std::fs::{self, File, TryLockError};
@@ -371,10 +372,13 @@ fn close_to_group(path: &Path) -> Result<()> {
 
 /// The text of a key file; a credential from systemd is read with the rights of the caller.
 fn read_key_file(folder: &Path, path: &Path) -> std::io::Result<String> {
-    match path.starts_with(folder) {
-        true => fs::read_to_string(path),
-        false => as_caller(|| fs::read_to_string(path)),
-    }
+    let bytes = match path.starts_with(folder) {
+        true => fs::read(path),
+        false => as_caller(|| fs::read(path)),
+    }?;
+    let text = text::of_file(&bytes)
+        .map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("it {why}")))?;
+    Ok(text.to_owned())
 }
 
 /// The text of the key file that is in use.

@@ -12,10 +12,12 @@ use crate::dialects::{SURFACES, console};
 use crate::domain::budget::Rate;
 use crate::domain::catalog::path;
 use crate::domain::key::address::AddressList;
+use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
 use crate::http::server::tls::{Identity, TlsFiles};
+use crate::http::server::{HEAD_BYTES, HEAD_BYTES_DEFAULT};
 use crate::ops::oversight::retention::{MINIMUM_DAYS, Retention};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
@@ -43,14 +45,16 @@ pub struct DataArgs {
 /// [`RELOADED`].
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// The address to listen on; port 0 takes any free one
+    /// The address to listen on; port 0 takes any free one, and :PORT is every address of this machine, IPv4 and IPv6. Several times, or with commas, for several addresses
     #[arg(
         long,
         env = "LATCHKEY_LISTEN",
         default_value = "127.0.0.1:8420",
+        value_delimiter = ',',
+        value_parser = listen,
         value_name = "ADDRESS:PORT"
     )]
-    pub listen: SocketAddr,
+    pub listen: Vec<SocketAddr>,
     /// Allow plain HTTP on addresses that other machines can reach; secrets then cross the network unencrypted
     #[arg(long, env = "LATCHKEY_ALLOW_PLAIN_HTTP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), value_name = "true|false")]
     pub allow_plain_http: bool,
@@ -90,8 +94,8 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
-    /// Where to mount a dialect, or `off`; repeat it for several mounts; an unknown NAME is refused with a list of all
-    /// names [default: each at its own paths]
+    /// Where to mount a dialect or the console, or `off`; repeat it for several mounts; an unknown NAME is refused with a
+    /// list of all names [default: each at its own paths]
     #[arg(
         long = "mount",
         env = "LATCHKEY_MOUNTS",
@@ -99,6 +103,9 @@ pub struct ServeArgs {
         value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
     )]
     pub mounts: Vec<String>,
+    /// A path that a proxy in front takes off requests for the console, such as /keys; the console's links then begin with it
+    #[arg(long, env = "LATCHKEY_CONSOLE_PATH", value_name = "/PREFIX")]
+    pub console_path: Option<String>,
     /// Systems whose pages the console has: aware, awaretrain, adverity, vspc, or `all`, or `none`; without it the owner chooses them in the console
     #[arg(
         long,
@@ -152,6 +159,9 @@ pub struct ServeArgs {
     /// The number of I/O threads; by default one for each processor
     #[arg(long, env = "LATCHKEY_THREADS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N")]
     pub threads: Option<u16>,
+    /// Bytes that the request line and the headers of one request may have together, 16384 to 65536; more is answered with 431. A proxy that passes on all headers of its clients, as forward-auth does, may send up to as many as it accepts itself
+    #[arg(long, env = "LATCHKEY_HEAD_BYTES_MAX", default_value_t = HEAD_BYTES_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(*HEAD_BYTES.start())..=i64::from(*HEAD_BYTES.end())), value_name = "BYTES")]
+    pub head_bytes_max: u32,
     /// The format of log lines on standard error: text, or one JSON object for each event
     #[arg(long, env = "LATCHKEY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -232,7 +242,15 @@ impl ServeArgs {
 
     /// Refuses settings that contradict each other.
     pub fn check(&self) -> Result<()> {
-        self.check_plain(self.listen)?;
+        for (position, address) in self.listen.iter().enumerate() {
+            if address.port() != 0 && self.listen[..position].contains(address) {
+                return Err(Error::invalid(
+                    "listen",
+                    format!("{address} is there twice"),
+                ));
+            }
+            self.check_plain(*address)?;
+        }
         if let Some(files) = self.tls()? {
             Identity::load(&files)?;
         }
@@ -242,10 +260,9 @@ impl ServeArgs {
         // The server recognises the metrics address by its port.
         match self.metrics_listen.map(|address| address.port()) {
             Some(0) => Err(Error::invalid("metrics-listen", "must name a port")),
-            Some(port) if port == self.listen.port() => Err(Error::invalid(
-                "metrics-listen",
-                "must have another port than listen",
-            )),
+            Some(port) if self.listen.iter().any(|listen| listen.port() == port) => Err(
+                Error::invalid("metrics-listen", "must have another port than listen"),
+            ),
             _ => Ok(()),
         }
     }
@@ -258,13 +275,26 @@ impl ServeArgs {
         let refused = |why: &dyn std::fmt::Display| {
             Error::invalid("console-texts", format!("{}: {why}", file.display()))
         };
-        let text = std::fs::read_to_string(file).map_err(|err| refused(&err))?;
-        take(text).map_err(|err| refused(&err))
+        let bytes = std::fs::read(file).map_err(|err| refused(&err))?;
+        let text = text::of_file(&bytes).map_err(|why| refused(&format!("the file {why}")))?;
+        take(text.to_owned()).map_err(|err| refused(&err))
     }
 
     /// Where the dialects are mounted.
     pub fn mounts(&self) -> Result<Mounts> {
-        Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)
+        let mounts = Mounts::parse(self.mounts.iter().map(String::as_str), SURFACES)?;
+        let Some(path) = &self.console_path else {
+            return Ok(mounts);
+        };
+        mounts.behind(path).ok_or_else(|| {
+            let why = format!("{path:?} is no prefix; write a path such as /keys");
+            Error::invalid("console-path", why)
+        })
+    }
+
+    /// Where browsers find the console, below the server's address; `None` if it is off.
+    pub fn console_place(&self) -> Result<Option<String>> {
+        Ok(self.mounts()?.public_path(&console::SURFACE))
     }
 
     /// The paths of certificate and key, if TLS is configured.
@@ -335,6 +365,14 @@ impl ServeArgs {
             || std::thread::available_parallelism().map_or(2, usize::from),
             usize::from,
         )
+    }
+}
+
+/// An address with its port, or `:PORT` for all addresses of the machine.
+fn listen(text: &str) -> std::result::Result<SocketAddr, std::net::AddrParseError> {
+    match text.strip_prefix(':') {
+        Some(port) => format!("[::]:{port}").parse(),
+        None => text.parse(),
     }
 }
 

@@ -23,6 +23,10 @@ const FILE: &str = "latchkey.toml";
 const VARIABLES: &str = "LATCHKEY_";
 /// How alike a name must be to be suggested, from 0 to 1; a common beginning counts most.
 const ALIKE: f64 = 0.85;
+/// The same for variables, by the letters that have to be changed.
+const ALIKE_VARIABLES: f64 = 0.65;
+/// Characters of a variable's name that may be the shortened name of a setting.
+const SHORTENED_MIN: usize = 5;
 
 /// A setting in force.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,6 +51,8 @@ pub struct Settled {
     /// For the whole program, as if everything had been typed.
     pub matches: ArgMatches,
     pub settings: Vec<Setting>,
+    /// What is odd, but does not stop a start.
+    pub warnings: Vec<String>,
 }
 
 impl std::fmt::Display for Source {
@@ -69,7 +75,7 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
     let command = program
         .find_subcommand(name)
         .ok_or_else(|| Error::Malformed(format!("there is no command {name}")))?;
-    let mut complaints = unknown_variables(program);
+    let (mut complaints, warnings) = unknown_variables(program);
     let file = find_file(asked)?;
     let is_named = asked.get_one::<PathBuf>("config").is_some();
     for entry in file.iter().flat_map(|file| &file.entries) {
@@ -91,7 +97,11 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
         Some((_, found)) => settings(command, found, file.as_ref()),
         None => Vec::new(),
     };
-    Ok(Settled { matches, settings })
+    Ok(Settled {
+        matches,
+        settings,
+        warnings,
+    })
 }
 
 /// The command without variables that are set to nothing: Compose files and charts make such of what is not set.
@@ -174,9 +184,15 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
 fn values(arg: &Arg, written: &Written) -> std::result::Result<Vec<String>, String> {
     let name = arg.get_id();
     let is_list = matches!(arg.get_action(), ArgAction::Append);
+    // A list that is never empty, and often has one value alone.
+    let is_needed = arg.get_id() == "listen";
     let kind = arg.get_value_parser();
     match (is_list, written) {
-        (true, Written::List(items)) => Ok(items.clone()),
+        (true, Written::List(items)) if !items.is_empty() || !is_needed => Ok(items.clone()),
+        (true, Written::Text(text)) if is_needed => Ok(vec![text.clone()]),
+        (true, _) if is_needed => Err(format!(
+            "{name} is a text; write {name} = \"…\", or {name} = [\"…\", \"…\"] for several"
+        )),
         (true, _) => Err(format!("{name} is a list; write {name} = [\"…\", \"…\"]")),
         (false, Written::Switch(on)) if is_switch(kind) => Ok(vec![on.to_string()]),
         (false, _) if is_switch(kind) => Err(format!(
@@ -245,22 +261,30 @@ fn variable(arg: &Arg) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A variable that nothing reads is a setting that somebody believes in.
-fn unknown_variables(program: &Command) -> Vec<String> {
+/// Variables that nothing reads. One whose name is near that of a setting is a typing error, and stops the start, because
+/// somebody believes in the setting; another one may be of a Compose file or a script, and is warned of.
+fn unknown_variables(program: &Command) -> (Vec<String>, Vec<String>) {
     let mut known = Vec::new();
     gather_variables(program, &mut known);
     let given = std::env::vars_os().filter(|(_, value)| !value.is_empty());
     let given = given.filter_map(|(name, _)| name.into_string().ok());
     let unknown = given
         .filter(|name| name.starts_with(VARIABLES) && !known.contains(name) && !is_foreign(name));
-    unknown
-        .map(
-            |name| match nearest(&name, known.iter().map(String::as_str)) {
-                Some(near) => format!("the variable {name} is no setting; did you mean {near}?"),
-                None => format!("the variable {name} is no setting; take it away"),
-            },
-        )
-        .collect()
+    let (mut complaints, mut warnings) = (Vec::new(), Vec::new());
+    for name in unknown {
+        // Without the beginning that all have in common, which would make all of them alike.
+        let own = |name: &str| name.strip_prefix(VARIABLES).unwrap_or(name).to_owned();
+        let shorts: Vec<String> = known.iter().map(|known| own(known)).collect();
+        match nearest_variable(&own(&name), shorts.iter().map(String::as_str)) {
+            Some(near) => complaints.push(format!(
+                "the variable {name} is no setting; did you mean {VARIABLES}{near}?"
+            )),
+            None => warnings.push(format!(
+                "the variable {name} is no setting, and nothing reads it"
+            )),
+        }
+    }
+    (complaints, warnings)
 }
 
 fn gather_variables(command: &Command, into: &mut Vec<String>) {
@@ -282,6 +306,32 @@ fn is_foreign(name: &str) -> bool {
         || name.contains("_SERVICE_PORT")
         || name.ends_with("_PORT")
         || name.contains("_PORT_")
+}
+
+/// The variable that was probably meant, without the beginning that all have in common. A name that goes on where another ends at
+/// a whole word is near too. Others are compared more strictly than lines of the file, because not every variable with
+/// such a name was meant for this program.
+fn nearest_variable<'a>(
+    name: &str,
+    mut known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let goes_on = |long: &str, short: &str| {
+        long.strip_prefix(short)
+            .is_some_and(|rest| rest.starts_with('_'))
+    };
+    let score = |known: &'a str| (strsim::normalized_damerau_levenshtein(name, known), known);
+    known
+        .clone()
+        .map(score)
+        .filter(|(alike, _)| *alike >= ALIKE_VARIABLES)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, near)| near)
+        .or_else(|| {
+            known.find(|known| {
+                let is_long = name.len() >= SHORTENED_MIN;
+                goes_on(name, known) || goes_on(known, name) || (is_long && known.starts_with(name))
+            })
+        })
 }
 
 /// The name that was probably meant.

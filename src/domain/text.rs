@@ -10,6 +10,27 @@ pub const DESCRIPTION_CHARS_MAX: usize = 500;
 /// The largest size of a key's metadata in bytes, as compact JSON.
 pub const METADATA_BYTES_MAX: usize = 4096;
 
+/// What is wrong with a file of UTF-16, behind its name.
+pub const UTF16: &str = "is UTF-16 text, or no text at all: it has bytes that only UTF-16 has. Windows PowerShell writes UTF-16 with \
+                         `>`; save the text as UTF-8, for example with: Set-Content -Encoding utf8";
+
+/// Whether bytes begin with a byte order mark of UTF-16, or hold a NUL, which text in UTF-8 never needs.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    let marks = [[0xff, 0xfe], [0xfe, 0xff]];
+    marks.iter().any(|mark| bytes.starts_with(mark)) || bytes.contains(&0)
+}
+
+/// The text of a file, without a byte order mark; or what is wrong with it, behind the name of the file.
+pub fn of_file(bytes: &[u8]) -> std::result::Result<&str, &'static str> {
+    if is_utf16(bytes) {
+        return Err(UTF16);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(_) => Err("is not UTF-8 text; save it as UTF-8"),
+    }
+}
+
 /// Accepts a name for display: 1 to 100 characters, without control characters and characters that change the
 /// direction, and not only blanks.
 pub fn check_name(field: &str, text: &str) -> Result<()> {
@@ -139,6 +160,25 @@ mod tests {
     #[track_caller]
     fn check(text: &str, accepted: bool) {
         assert_eq!(check_name("name", text).is_ok(), accepted, "{text:?}");
+    }
+
+    #[test]
+    fn the_text_of_a_file_is_utf_8() {
+        assert_eq!(of_file(b"a\xc3\xa9\n"), Ok("aé\n"));
+        assert_eq!(of_file(b"\xef\xbb\xbfa"), Ok("a"));
+        assert_eq!(of_file(b""), Ok(""));
+        for (bytes, word) in [
+            (&b"\xff\xfea\0"[..], "UTF-16"),
+            (b"\xfe\xff\0a", "UTF-16"),
+            (b"a\0b\0", "UTF-16"),
+            (b"\0a\0b", "UTF-16"),
+            (b"\xff\xfe", "UTF-16"),
+            (b"a\xe9", "UTF-8"),
+            (b"\x80", "UTF-8"),
+        ] {
+            let why = of_file(bytes).unwrap_err();
+            assert!(why.contains(word), "{bytes:?}: {why}");
+        }
     }
 
     #[test]

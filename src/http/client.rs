@@ -1,7 +1,7 @@
 //! Who sent a request: the client's address behind trusted proxies, and the hosts that this server answers for.
 
 use crate::domain::catalog::path;
-use crate::domain::key::address::{AddressList, canonical, parse_address};
+use crate::domain::key::address::{AddressList, canonical, parse_address, parse_hop};
 use crate::http::request::{Head, Peer};
 use crate::ops::access::Origin;
 use arc_swap::ArcSwap;
@@ -87,7 +87,7 @@ impl Trust {
                 return None;
             }
             let hop = std::str::from_utf8(hop).ok()?;
-            let address = parse_address(hop.trim_matches([' ', '\t']))?;
+            let address = parse_hop(hop.trim_matches([' ', '\t']))?;
             if !self.trusts_address(address) {
                 return Some(address);
             }
@@ -329,18 +329,30 @@ mod tests {
             &["::ffff:203.0.113.9"],
             Some("203.0.113.9"),
         );
-        for garbage in [
-            "",
-            "unknown",
-            "203.0.113.9,",
-            "203.0.113.9:80",
-            "[::1]",
-            "\"::1\"",
-            "fe80::1%eth0",
-        ] {
+        for garbage in ["", "unknown", "203.0.113.9,", "\"::1\"", "fe80::1%eth0"] {
             check("127.0.0.1:1", &[garbage], None);
         }
         check("127.0.0.1:1", &["x, 203.0.113.9"], Some("203.0.113.9"));
+        // As gateways write it that add the port of their client.
+        for with_port in [
+            "203.0.113.9:51234",
+            "203.0.113.9:1",
+            "198.51.100.1:5, 203.0.113.9:51234, 10.1.9.9:4711",
+        ] {
+            check("10.1.2.3:1", &[with_port], Some("203.0.113.9"));
+        }
+        for bracketed in [
+            "[2001:db8::1]",
+            "[2001:db8::1]:443",
+            "x,[2001:db8::1]:65535 ",
+        ] {
+            check("127.0.0.1:1", &[bracketed], Some("2001:db8::1"));
+        }
+        check(
+            "127.0.0.1:1",
+            &["[::ffff:203.0.113.9]:80"],
+            Some("203.0.113.9"),
+        );
         // What stands left of the client is its own invention.
         let far = |hops: usize| {
             format!(

@@ -1,7 +1,10 @@
-//! Reading the credential out of a request's headers. Never from the query, a cookie or the body.
+//! Reading the credential out of a request's headers. Never from the query or a cookie, and from a body only where OAuth
+//! clients authenticate.
 
 use crate::domain::policy::CredentialHeader;
-use crate::http::request::{Head, HeaderFault};
+use crate::http::query;
+use crate::http::request::{Head, HeaderFault, Request};
+use base64ct::{Base64, Encoding};
 
 /// A secret as it was presented, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,21 +24,121 @@ pub enum Presented<'a> {
     One(Credential<'a>),
 }
 
-/// Looks at `Authorization` and at the named headers.
+/// Looks at `Authorization` and at the named headers. `Authorization: Basic` is never a credential here.
 pub fn read<'a>(head: &'a Head, named: &[String]) -> Presented<'a> {
-    let mut found = Presented::None;
-    if let Some(credential) = authorization(head) {
-        found = credential;
+    with_named(authorization(head, None), head, named)
+}
+
+/// What a client of an application behind a proxy presents: as [`read`], and also a key as a part of
+/// `Authorization: Basic`, whose decoded text is kept in `room`. With `only`, that header alone is looked at, and every
+/// other one belongs to the application.
+pub fn read_for_proxy<'a>(
+    head: &'a Head,
+    named: &[String],
+    only: Option<&str>,
+    room: &'a mut String,
+) -> Presented<'a> {
+    match only {
+        None => with_named(authorization(head, Some(room)), head, named),
+        Some("authorization") => authorization(head, Some(room)),
+        Some(name) => in_header(head, name),
     }
+}
+
+/// How an OAuth client authenticates at an endpoint for such clients (RFC 6749, section 2.3): a header as everywhere,
+/// or a secret in `Authorization: Basic` or in the form.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Client<'a> {
+    /// Neither `Basic` nor a member of the form: what the headers hold, as [`read`] finds it.
+    Header(Presented<'a>),
+    /// Client authentication was tried and cannot be understood.
+    Faulty,
+    /// More than one way of authentication (RFC 6749, section 2.3: a client must not use more than one).
+    Many,
+    /// `client_secret_basic` or `client_secret_post`.
+    Secret(String),
+}
+
+/// Reads the credential of an OAuth client.
+pub fn read_client<'a>(request: &'a Request, named: &[String]) -> Client<'a> {
+    let (form_id, form_secret) = match form_client(request) {
+        Ok(found) => found,
+        Err(NotOne) => return Client::Many,
+    };
+    if !tries_basic(request) {
+        return match (read(request, named), form_secret) {
+            (found, None) => Client::Header(found),
+            (Presented::None, Some(secret)) => Client::Secret(secret),
+            (_, Some(_)) => Client::Many,
+        };
+    }
+    let is_alone = named.iter().all(|name| !request.headers.contains(name));
+    if !is_alone || form_secret.is_some() {
+        return Client::Many;
+    }
+    let basic = match request.header("authorization") {
+        Err(HeaderFault::Repeated) => return Client::Many,
+        Ok(Some(value)) => value.split_once(' ').and_then(|(_, rest)| basic(rest)),
+        Ok(None) | Err(HeaderFault::NotText) => None,
+    };
+    // Both parts are encoded as in a form (RFC 6749, section 2.3.1).
+    let decoded = basic
+        .and_then(|(id, secret)| Some((query::decode(&id, true)?, query::decode(&secret, true)?)));
+    match decoded {
+        Some((id, _)) if form_id.is_some_and(|form_id| form_id != id) => Client::Many,
+        Some((_, secret)) if !secret.is_empty() => Client::Secret(secret),
+        Some(_) | None => Client::Faulty,
+    }
+}
+
+/// Whether a client tries one of the two standard ways for OAuth clients.
+pub fn is_oauth_client(request: &Request) -> bool {
+    tries_basic(request) || !matches!(form_client(request), Ok((None, None)))
+}
+
+/// Whether one `Authorization` header of the request has the scheme `Basic`.
+pub fn tries_basic(head: &Head) -> bool {
+    head.headers.all("authorization").any(|value| {
+        let begins = value.get(..5);
+        begins.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+            && value.get(5).is_none_or(|next| matches!(next, b' ' | b'\t'))
+    })
+}
+
+/// A member of the form is there twice.
+struct NotOne;
+
+/// `client_id` and `client_secret` of the form. A body of another kind has none.
+fn form_client(request: &Request) -> Result<(Option<String>, Option<String>), NotOne> {
+    let kind = request.header("content-type").ok().flatten().unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim();
+    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok((None, None));
+    }
+    let (mut id, mut secret) = (None, None);
+    // A form that cannot be read is the handler's to refuse.
+    let pairs = std::str::from_utf8(&request.body).ok();
+    let pairs = pairs.and_then(|text| query::pairs(text).ok());
+    for (name, value) in pairs.unwrap_or_default() {
+        let place = match name.as_str() {
+            "client_id" => &mut id,
+            "client_secret" => &mut secret,
+            _ => continue,
+        };
+        if place.replace(value).is_some() {
+            return Err(NotOne);
+        }
+    }
+    Ok((id, secret))
+}
+
+/// Adds the named headers to what `Authorization` holds. Two credentials are too many.
+fn with_named<'a>(mut found: Presented<'a>, head: &'a Head, named: &[String]) -> Presented<'a> {
     for name in named {
-        let next = match head.header(name) {
-            Ok(None) => continue,
-            Ok(Some("")) | Err(HeaderFault::NotText) => Presented::Faulty,
-            Ok(Some(secret)) => Presented::One(Credential {
-                secret,
-                header: CredentialHeader::Named(name.clone()),
-            }),
-            Err(HeaderFault::Repeated) => return Presented::Many,
+        let next = match in_header(head, name) {
+            Presented::None => continue,
+            Presented::Many => return Presented::Many,
+            next => next,
         };
         if found != Presented::None {
             return Presented::Many;
@@ -45,29 +148,70 @@ pub fn read<'a>(head: &'a Head, named: &[String]) -> Presented<'a> {
     found
 }
 
-/// `Authorization: Bearer …` or `Token …`; the scheme in any case, then at least one space (RFC 9110, 11.4).
-fn authorization(head: &Head) -> Option<Presented<'_>> {
+/// The credential in a header of its own.
+fn in_header<'a>(head: &'a Head, name: &str) -> Presented<'a> {
+    match head.header(name) {
+        Ok(None) => Presented::None,
+        Ok(Some("")) | Err(HeaderFault::NotText) => Presented::Faulty,
+        Ok(Some(secret)) => Presented::One(Credential {
+            secret,
+            header: CredentialHeader::Named(name.to_owned()),
+        }),
+        Err(HeaderFault::Repeated) => Presented::Many,
+    }
+}
+
+/// `Authorization: Bearer …` or `Token …`; the scheme in any case, then at least one space (RFC 9110, 11.4). `Basic …` too
+/// where there is room for its decoded text.
+fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<'a> {
     let value = match head.header("authorization") {
-        Ok(None) => return None,
+        Ok(None) => return Presented::None,
         Ok(Some(value)) => value,
-        Err(HeaderFault::NotText) => return Some(Presented::Faulty),
-        Err(HeaderFault::Repeated) => return Some(Presented::Many),
+        Err(HeaderFault::NotText) => return Presented::Faulty,
+        Err(HeaderFault::Repeated) => return Presented::Many,
     };
     let Some((scheme, rest)) = value.split_once(' ') else {
-        return Some(Presented::Faulty);
+        return Presented::Faulty;
     };
     let header = if scheme.eq_ignore_ascii_case("bearer") {
         CredentialHeader::Bearer
     } else if scheme.eq_ignore_ascii_case("token") {
         CredentialHeader::Token
+    } else if scheme.eq_ignore_ascii_case("basic")
+        && let Some(room) = room
+    {
+        let Some((user, password)) = basic(rest) else {
+            return Presented::Faulty;
+        };
+        // The key is the password, or the user name where the password is empty.
+        *room = if password.is_empty() { user } else { password };
+        if room.is_empty() {
+            return Presented::Faulty;
+        }
+        return Presented::One(Credential {
+            secret: room,
+            header: CredentialHeader::Basic,
+        });
     } else {
-        return Some(Presented::Faulty);
+        return Presented::Faulty;
     };
     let secret = rest.trim_start_matches(' ');
     if secret.is_empty() || secret.contains([' ', '\t', ',']) {
-        return Some(Presented::Faulty);
+        return Presented::Faulty;
     }
-    Some(Presented::One(Credential { secret, header }))
+    Presented::One(Credential { secret, header })
+}
+
+/// User name and password out of the credentials of `Basic` (RFC 7617): base64 with its padding and nothing else, UTF-8
+/// without control characters, split at the first colon.
+fn basic(credentials: &str) -> Option<(String, String)> {
+    let bytes = Base64::decode_vec(credentials.trim_start_matches(' ')).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -90,6 +234,115 @@ mod tests {
             _ => None,
         };
         assert_eq!(found, expected, "{headers:?}");
+    }
+
+    fn basic_of(text: &[u8]) -> String {
+        format!("Basic {}", Base64::encode_string(text))
+    }
+
+    #[track_caller]
+    fn check_for_proxy(
+        headers: &[(&str, &str)],
+        only: Option<&str>,
+        expected: Option<(&str, CredentialHeader)>,
+    ) {
+        let head = Head {
+            method: Method::GET,
+            target: "/".parse().unwrap(),
+            headers: headers.iter().copied().collect(),
+            peer: Peer::Unix { uid: 0 },
+            id: RequestId::new(0, 0),
+        };
+        let mut room = String::new();
+        let found = match read_for_proxy(&head, &["x-api-key".to_owned()], only, &mut room) {
+            Presented::One(credential) => Some((credential.secret.to_owned(), credential.header)),
+            _ => None,
+        };
+        let expected = expected.map(|(secret, header)| (secret.to_owned(), header));
+        assert_eq!(found, expected, "{headers:?} {only:?}");
+    }
+
+    #[test]
+    fn behind_a_proxy_the_key_may_be_a_part_of_basic() {
+        let found = |secret| Some((secret, CredentialHeader::Basic));
+        let check = |text: &[u8], expected| {
+            check_for_proxy(&[("authorization", &basic_of(text))], None, expected);
+        };
+        check(b"git:lk_a", found("lk_a"));
+        check(b":lk_a", found("lk_a"));
+        check(b"lk_a:", found("lk_a"));
+        check(b"lk_b:lk_a", found("lk_a"));
+        check("Jörg:lk_a".as_bytes(), found("lk_a"));
+        check(b"git:lk_a:x", found("lk_a:x"));
+        for bad in [
+            &b""[..],
+            b":",
+            b"lk_a",
+            b"git:lk_a\n",
+            b"gi\0t:lk_a",
+            b"g\xfft:lk_a",
+        ] {
+            check(bad, None);
+        }
+        for bad in [
+            // Without padding, with too much of it, with bits that mean nothing, of the other alphabet, with a tail.
+            "Basic",
+            "Basic ",
+            "Basic YTph=",
+            "Basic YTpi=",
+            "Basic YTpiYw=",
+            "Basic YTpiYx==",
+            "Basic YTpi YTpi",
+            "Basic YTpi,",
+            "Basic YTpi\t",
+            "Basic\tYTpi",
+            "Basic a_-=",
+            "Basic YTpi\n",
+            "BasicYTpi",
+        ] {
+            check_for_proxy(&[("authorization", bad)], None, None);
+        }
+        check_for_proxy(&[("authorization", "bASIC   YTpi")], None, found("b"));
+        check_for_proxy(
+            &[("authorization", "Basic YTpi"), ("x-api-key", "a")],
+            None,
+            None,
+        );
+        check_for_proxy(
+            &[
+                ("authorization", "Basic YTpi"),
+                ("authorization", "Basic YTpi"),
+            ],
+            None,
+            None,
+        );
+    }
+
+    #[test]
+    fn the_named_header_is_the_only_one_that_is_looked_at() {
+        let named = |secret| Some((secret, CredentialHeader::Named("x-api-key".to_owned())));
+        let only = Some("x-api-key");
+        check_for_proxy(
+            &[("x-api-key", "a"), ("authorization", "Basic YTpi")],
+            only,
+            named("a"),
+        );
+        check_for_proxy(
+            &[("x-api-key", "a"), ("authorization", "Bearer b")],
+            only,
+            named("a"),
+        );
+        check_for_proxy(&[("authorization", "Bearer b")], only, None);
+        check_for_proxy(&[("x-api-key", "a"), ("x-api-key", "a")], only, None);
+        check_for_proxy(&[("x-api-key", "")], only, None);
+        check_for_proxy(&[("x-api-key", "a")], Some("x-other"), None);
+        let only = Some("authorization");
+        check_for_proxy(
+            &[("x-api-key", "a"), ("authorization", "Bearer b")],
+            only,
+            Some(("b", CredentialHeader::Bearer)),
+        );
+        check_for_proxy(&[("x-api-key", "a")], only, None);
     }
 
     // attacks 46, 48, 49, 50, 102

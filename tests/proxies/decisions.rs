@@ -1,5 +1,6 @@
 //! Which requests pass, and what the client of a refused one is told.
 
+use base64ct::{Base64, Encoding};
 use serde_json::json;
 
 use crate::Behaviour;
@@ -9,6 +10,7 @@ use crate::harness::stage::Stage;
 #[rustfmt::skip] // Columns are the point of this table.
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a good key passes, in either header",                       good_key),
+    ("the key is the password of Basic where its policy says so", basic),
     ("a request without a key is a 401 with a challenge",         no_key),
     ("a key that is no good is a 401 with a challenge",           bad_key),
     ("two credentials are a 401, whichever comes first",          two_credentials),
@@ -34,6 +36,28 @@ fn good_key(stage: &mut Stage) {
             .bearer(&stage.writer.secret)
             .body(b""),
     );
+}
+
+/// c8
+fn basic(stage: &mut Stage) {
+    let policy = json!({"name": "basic-clients", "headers": ["bearer", "basic"]});
+    stage.latchkey.call("POST", "/v1/policies", &policy);
+    let members = json!({"policy": "basic-clients"});
+    let key = stage
+        .latchkey
+        .issue("old camera", &["invoices:read"], members);
+    let header = |user: &str, password: &str| {
+        let text = Base64::encode_string(format!("{user}:{password}").as_bytes());
+        get("/billing/invoices").header("Authorization", &format!("Basic {text}"))
+    };
+    stage.passes(&header("camera", &key.secret));
+    let seen = stage.passes(&header(&key.secret, ""));
+    assert!(
+        !seen.text().contains("Basic "),
+        "the application sees the key"
+    );
+    stage.refuses(&header("camera", &stage.reader.secret), 401, None);
+    stage.refuses(&header("camera", "password"), 401, None);
 }
 
 fn no_key(stage: &mut Stage) {

@@ -15,6 +15,7 @@ mod forgery;
 mod harness;
 mod identity;
 mod paths;
+mod questions;
 mod revocation;
 mod silent;
 mod words;

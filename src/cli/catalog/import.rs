@@ -53,8 +53,7 @@ enum Unsaid {
 
 pub fn import(args: &ImportArgs) -> Result<End> {
     let shown = args.file.display();
-    let text = String::from_utf8(typed::whole(&args.file)?)
-        .map_err(|_| Failure::refused(format!("{shown} is not UTF-8")))?;
+    let text = typed::whole(&args.file)?;
     let options = Options {
         base_path: args.base_path.trim_end_matches('/'),
         host: args.host.as_deref(),

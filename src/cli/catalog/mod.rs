@@ -193,12 +193,12 @@ fn show(args: &CatalogArgs) -> Result<End> {
 fn put_file(args: &PutArgs) -> Result<End> {
     let shown = args.file.display();
     let body = typed::whole(&args.file)?;
-    let catalog: Value = serde_json::from_slice(&body)
+    let catalog: Value = serde_json::from_str(&body)
         .map_err(|err| Failure::refused(format!("{shown} is no JSON: {err}")))?;
     let name = args.name.as_deref().or(catalog["name"].as_str());
     let name =
         name.ok_or_else(|| Failure::Usage(format!("{shown} names no catalog; say --name")))?;
-    put(&args.common, name, body)
+    put(&args.common, name, body.into_bytes())
 }
 
 /// Puts a catalog in place and tells what that did to keys.

@@ -7,7 +7,6 @@ use crate::cli::show::print;
 use crate::cli::typed;
 use crate::config::DataArgs;
 use crate::config::folder::{Folder, KEY_FILES, key_file_text};
-use crate::config::owner::as_caller;
 use crate::domain::keeping::locked;
 use crate::files::Readers;
 use clap::Subcommand;
@@ -84,8 +83,7 @@ fn output(args: &SecretsArgs) -> Result<Output> {
 }
 
 fn restore(args: &SecretsArgs) -> Result<End> {
-    let file =
-        as_caller(|| fs::read_to_string(&args.file)).map_err(|err| unreadable(&args.file, &err))?;
+    let file = typed::whole(&args.file)?;
     let passphrase = typed::secret("Passphrase", args.passphrase_file.as_deref())?;
     let Some(text) = locked::unlock(&passphrase, &file)? else {
         return Err(Failure::refused(format!(

@@ -110,7 +110,7 @@ fn show(args: &PolicyArgs) -> Result<End> {
 /// Creates the policy if no policy has its name, otherwise edits that policy.
 fn put(args: &PutArgs) -> Result<End> {
     let shown = args.file.display();
-    let mut policy: Map<String, Value> = serde_json::from_slice(&typed::whole(&args.file)?)
+    let mut policy: Map<String, Value> = serde_json::from_str(&typed::whole(&args.file)?)
         .map_err(|err| Failure::refused(format!("{shown} is no JSON object: {err}")))?;
     let name = policy.get("name").and_then(Value::as_str);
     let name = name

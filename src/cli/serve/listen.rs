@@ -1,10 +1,13 @@
 //! The listeners of the server: sockets from systemd or addresses from the settings, and the Unix socket of the folder.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::systemd::Inherited;
 use crate::config::ServeArgs;
@@ -13,12 +16,16 @@ use crate::files::private;
 use crate::http::server::Listener;
 use crate::http::server::tls::LiveTls;
 
-/// The listeners, and the URL of the first TCP listener.
+/// How many connections the kernel keeps until they are accepted; a running server asks for the same number
+/// (`http::server::accept`).
+const QUEUE_MAX: i32 = 4096;
+
+/// The listeners, and the URLs of the TCP listeners, or a word for none.
 pub fn open(
     settings: &ServeArgs,
     inherited: Vec<Inherited>,
     tls: Option<&LiveTls>,
-) -> Result<(Vec<Listener>, String)> {
+) -> Result<(Vec<Listener>, Vec<String>)> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let of_tcp = |listener| match tls {
         Some(tls) => Listener::Tls(listener, tls.clone()),
@@ -27,43 +34,74 @@ pub fn open(
     let mut listeners = Vec::new();
     if let Some(metrics) = settings.metrics_listen {
         // Metrics are not secret, so their address may use plain HTTP on any network.
-        listeners.push(Listener::Tcp(bind(metrics)?));
+        listeners.push(Listener::Tcp(bind(metrics, &[])?));
     }
     if inherited.is_empty() {
-        settings.check_plain(settings.listen)?;
-        let listener = bind(settings.listen)?;
-        let url = format!("{scheme}://{}", address(&listener)?);
-        listeners.push(of_tcp(listener));
-        return Ok((listeners, url));
+        let mut urls = Vec::new();
+        for one in &settings.listen {
+            settings.check_plain(*one)?;
+            let listener = bind(*one, &settings.listen)?;
+            urls.push(format!("{scheme}://{}", address(&listener)?));
+            listeners.push(of_tcp(listener));
+        }
+        return Ok((listeners, urls));
     }
-    let mut url = None;
+    let mut urls = Vec::new();
     for one in inherited {
         listeners.push(match one {
             Inherited::Tcp(listener) => {
                 let address = address(&listener)?;
                 settings.check_plain(address)?;
-                url.get_or_insert_with(|| format!("{scheme}://{address}"));
+                urls.push(format!("{scheme}://{address}"));
                 of_tcp(listener)
             }
             Inherited::Unix(listener) => Listener::Unix(listener),
         });
     }
-    Ok((
-        listeners,
-        url.unwrap_or_else(|| "a socket of systemd".to_owned()),
-    ))
+    if urls.is_empty() {
+        urls.push("a socket of systemd".to_owned());
+    }
+    Ok((listeners, urls))
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(Error::internal)
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).map_err(|err| {
+/// Binds one of these addresses.
+fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener> {
+    let every_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let every_v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+    // By default the socket of all IPv6 addresses takes the port of all IPv4 addresses too.
+    let bound = match address == every_v6 && all.contains(&every_v4) {
+        true => bind_v6_alone(address),
+        false => match TcpListener::bind(address) {
+            Err(err) if address == every_v6 && err.raw_os_error() == Some(NO_IPV6) => {
+                log::warn!("this machine has no IPv6, so {every_v4} is listened on");
+                TcpListener::bind(every_v4)
+            }
+            bound => bound,
+        },
+    };
+    bound.map_err(|err| {
         Error::Unavailable(format!(
             "{address} cannot be listened on: {err}; choose another address with --listen"
         ))
     })
+}
+
+/// What the kernel says where it has no IPv6.
+const NO_IPV6: i32 = Errno::AFNOSUPPORT.raw_os_error();
+
+/// As [`TcpListener::bind`], but for IPv6 alone.
+fn bind_v6_alone(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, QUEUE_MAX)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// This process holds the lock of the folder, so no other process uses an existing socket file.

@@ -44,6 +44,8 @@ const WATCH: Duration = Duration::from_secs(4);
 #[derive(Serialize)]
 struct ServingBody<'a> {
     url: &'a str,
+    /// All of them, the one above first.
+    urls: &'a [String],
     socket: &'a str,
     /// The code that sets the first owner's password in the console; null once an owner has a password.
     setup_code: Option<&'a str>,
@@ -59,32 +61,39 @@ pub fn serve(args: &RunArgs) -> Result<()> {
         return Err(not_initialised(&args.data.data));
     }
     let doors = Doors::open(args, &folder)?;
-    let (url, socket) = (doors.url.clone(), doors.socket.clone());
+    let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
+    let (listening, console) = (doors.listening(), doors.console()?);
     let json = args.serve.json;
     doors.serve(move |setup_code| {
-        let (url, socket) = (url.as_str(), socket.as_str());
+        let (url, socket) = (urls[0].as_str(), socket.as_str());
         Some(if json {
             let body = ServingBody {
                 url,
+                urls: &urls,
                 socket,
                 setup_code,
             };
             serde_json::to_string(&body).unwrap_or_default()
         } else {
-            let hello = format!("listening on {url}\nlistening on {socket}");
-            setup_text(url, setup_code) + &hello
+            setup_text(console.as_deref(), setup_code) + &listening
         })
     })
 }
 
 /// Instructions for setting the first owner's password, if there is a code for it.
-pub fn setup_text(url: &str, code: Option<&str>) -> String {
-    code.map_or_else(String::new, |code| {
-        format!(
-            "Nobody can sign in yet. Set the owner's password at {url}/console/setup with this code,\n\
+pub fn setup_text(console: Option<&str>, code: Option<&str>) -> String {
+    match (console, code) {
+        (_, None) => String::new(),
+        (Some(console), Some(code)) => format!(
+            "Nobody can sign in yet. Set the owner's password at {console}/setup with this code,\n\
              which is good until then or until the server stops:\n\n  {code}\n\n"
-        )
-    })
+        ),
+        (None, Some(_)) => {
+            "Nobody can sign in yet, and the console is off. Set the owner's password with:\n  \
+             latchkey user password owner\n\n"
+                .to_owned()
+        }
+    }
 }
 
 /// Open listeners, to which clients can already connect; requests are answered once [`Doors::serve`] runs.
@@ -95,7 +104,8 @@ pub struct Doors<'a> {
     tls: Option<LiveTls>,
     unix: UnixListener,
     engine: Engine,
-    pub url: String,
+    /// One at least.
+    pub urls: Vec<String>,
     pub socket: String,
     file: SocketFile,
 }
@@ -119,7 +129,7 @@ impl Doors<'_> {
         let inherited = systemd::inherited()?;
         let tls = args.serve.tls()?.map(|files| Identity::load(&files));
         let tls = tls.transpose()?.map(LiveTls::new);
-        let (listeners, url) = listen::open(&args.serve, inherited, tls.as_ref())?;
+        let (listeners, urls) = listen::open(&args.serve, inherited, tls.as_ref())?;
         let unix = listen::bind_socket(&folder.socket())?;
         let file = SocketFile(folder.socket());
         Ok(Doors {
@@ -129,10 +139,27 @@ impl Doors<'_> {
             tls,
             unix,
             engine: Engine::start(args.serve.workers()).map_err(cannot_run)?,
-            url,
+            urls,
             socket: file.0.display().to_string(),
             file,
         })
+    }
+
+    /// The address of the console, if it is anywhere. What a proxy is called that takes a path off is not known here.
+    pub fn console(&self) -> Result<Option<String>> {
+        let start = match &self.args.serve.console_path {
+            None => self.urls[0].as_str(),
+            Some(_) => "https://<your proxy>",
+        };
+        let place = self.args.serve.console_place()?;
+        Ok(place.map(|place| format!("{start}{place}")))
+    }
+
+    /// The lines that say where the server listens.
+    pub fn listening(&self) -> String {
+        let all = self.urls.iter().chain([&self.socket]);
+        let lines: Vec<String> = all.map(|place| format!("listening on {place}")).collect();
+        lines.join("\n")
     }
 
     /// Serves until it is stopped, and prints the text of `hello` once requests are answered. `hello` receives the code
@@ -179,9 +206,13 @@ impl Doors<'_> {
         let mounts = settings.mounts()?;
         let router = Router::new(app.clone(), trust, SURFACES, &mounts);
         let service = router.with_sections(SECTIONS).service();
+        let limits = Limits {
+            head_bytes_max: settings.head_bytes_max as usize,
+            ..Limits::default()
+        };
         let served = self
             .engine
-            .run(listeners, service, Limits::default(), hooks, Stopper::new());
+            .run(listeners, service, limits, hooks, Stopper::new());
         app.close();
         drop(self.file);
         served.map_err(cannot_run)

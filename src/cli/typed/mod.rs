@@ -5,9 +5,13 @@ mod unseen;
 
 use super::failure::{Failure, Result};
 use crate::config::owner::as_caller;
+use crate::domain::text;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::Path;
+
+/// How messages name it.
+const STANDARD_INPUT: &str = "standard input";
 
 /// The maximum length of a secret; a longer one is refused, not truncated.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -25,7 +29,9 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
     }
     eprint!("{question} [y/N] ");
     let mut line = String::new();
-    stdin().read_line(&mut line).map_err(unreadable)?;
+    stdin()
+        .read_line(&mut line)
+        .map_err(|err| unreadable(STANDARD_INPUT, &err))?;
     match line.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::refused("nothing was done")),
@@ -35,16 +41,16 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
 /// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input.
 pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
     if let Some(path) = file {
-        let open = as_caller(|| File::open(path)).map_err(|err| {
-            Failure::refused(format!("{} cannot be opened: {err}", path.display()))
-        })?;
-        return first_line(BufReader::new(open));
+        let name = path.display().to_string();
+        let open = as_caller(|| File::open(path))
+            .map_err(|err| Failure::refused(format!("{name} cannot be opened: {err}")))?;
+        return first_line(BufReader::new(open), &name);
     }
     if stdin().is_terminal() {
         eprint!("{what}: ");
-        return first_line(unseen::line()?.as_slice());
+        return first_line(unseen::line()?.as_slice(), "what was typed");
     }
-    first_line(stdin().lock())
+    first_line(stdin().lock(), STANDARD_INPUT)
 }
 
 /// Reads a new password; on a terminal the user types it twice.
@@ -61,27 +67,34 @@ pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
     Ok(secret_text)
 }
 
-/// Reads a whole file, or standard input for `-`.
-pub fn whole(path: &Path) -> Result<Vec<u8>> {
-    let read = if path == Path::new("-") {
+/// Reads a whole file of text, or standard input for `-`.
+pub fn whole(path: &Path) -> Result<String> {
+    let (name, read) = if path == Path::new("-") {
         let mut bytes = Vec::new();
-        stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        let read = stdin().lock().read_to_end(&mut bytes);
+        (STANDARD_INPUT.to_owned(), read.map(|_| bytes))
     } else {
-        as_caller(|| std::fs::read(path))
+        let read = as_caller(|| std::fs::read(path));
+        (path.display().to_string(), read)
     };
-    read.map_err(|err| Failure::refused(format!("{} cannot be read: {err}", path.display())))
+    let bytes = read.map_err(|err| unreadable(&name, &err))?;
+    text_of(&bytes, &name).map(str::to_owned)
 }
 
-fn first_line(input: impl BufRead) -> Result<String> {
-    let mut line = String::new();
+/// `name` is where the line comes from, for a message.
+fn first_line(input: impl BufRead, name: &str) -> Result<String> {
+    let mut line = Vec::new();
     input
         .take(SECRET_BYTES_MAX + 1)
-        .read_line(&mut line)
-        .map_err(unreadable)?;
+        .read_until(b'\n', &mut line)
+        .map_err(|err| unreadable(name, &err))?;
     if line.len() as u64 > SECRET_BYTES_MAX {
-        return Err(Failure::refused("this line is too long to be a secret"));
+        return Err(Failure::refused(format!(
+            "the first line of {name} is too long to be a secret"
+        )));
     }
-    let line = line.strip_suffix('\n').unwrap_or(&line);
+    let line = text_of(&line, name)?;
+    let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
         return Err(Failure::Usage(
@@ -92,8 +105,12 @@ fn first_line(input: impl BufRead) -> Result<String> {
     Ok(line.to_owned())
 }
 
-fn unreadable(err: std::io::Error) -> Failure {
-    Failure::refused(format!("standard input cannot be read: {err}"))
+fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str> {
+    text::of_file(bytes).map_err(|why| Failure::refused(format!("{name} {why}")))
+}
+
+fn unreadable(name: &str, err: &std::io::Error) -> Failure {
+    Failure::refused(format!("{name} cannot be read: {err}"))
 }
 
 #[cfg(test)]
@@ -107,11 +124,12 @@ mod tests {
             ("abc\n", "abc"),
             ("abc\r\nmore", "abc"),
             (" a b \n", " a b "),
+            ("\u{feff}abc\r\n", "abc"),
         ] {
-            assert_eq!(first_line(input.as_bytes()).unwrap(), expected);
+            assert_eq!(first_line(input.as_bytes(), "x").unwrap(), expected);
         }
         for refused in ["", "\n", &"x".repeat(5000)] {
-            assert!(first_line(refused.as_bytes()).is_err());
+            assert!(first_line(refused.as_bytes(), "x").is_err());
         }
     }
 }

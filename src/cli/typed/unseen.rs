@@ -31,7 +31,7 @@ pub fn line() -> Result<Vec<u8>> {
         match terminal.lock().read(&mut byte) {
             Ok(0) => break Ok(()),
             Ok(_) => {}
-            Err(err) => break Err(super::unreadable(err)),
+            Err(err) => break Err(super::unreadable(super::STANDARD_INPUT, &err)),
         }
         match take(byte[0], &before, &mut typed) {
             Asked::More => {}

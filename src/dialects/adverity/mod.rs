@@ -33,6 +33,7 @@ pub const SURFACE: Surface = Surface {
         catalog: preset::CATALOG,
         word: error::refusal,
     }),
+    moved: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

@@ -31,6 +31,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, why, _| Refusal::new(status, why).on(Reply::new(status)),
     foresees: None,
     refusals: Some(WORDS),
+    moved: None,
 };
 
 /// The name of the dialect, its policy and its catalog.

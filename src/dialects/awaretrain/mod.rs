@@ -34,6 +34,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, why, _| told(Reply::new(status), why),
     foresees: None,
     refusals: Some(WORDS),
+    moved: None,
 };
 
 /// The name of the dialect, its policy and its catalog.

@@ -7,6 +7,7 @@ mod chart;
 mod door;
 mod form;
 mod keys;
+mod moved;
 mod overview;
 mod people;
 mod rules;
@@ -15,7 +16,7 @@ mod text;
 
 use crate::domain::people::permission::Permission::CatalogsWrite;
 use crate::http::route::Access::Public;
-use crate::http::route::{Route, Surface, get, inline, post};
+use crate::http::route::{Moved, Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;
 use door::{account, confirm, disables, foresees, removes_role, setup, sign_in};
 use keys::{change, create, detail, edit, list};
@@ -24,25 +25,31 @@ use rules::{catalog_import, catalog_put, catalogs, policies, policy_edit};
 
 pub use text::{check_texts, speak};
 
-/// Where the console is.
+/// Where the console is. All of its pages name this path; where a setting or a proxy puts the console below a prefix, the
+/// answers are led there when they leave (`moved`).
 const MOUNT: &str = "/console";
 
 pub const SURFACE: Surface = Surface {
     name: "console",
     mount: MOUNT,
-    movable: false,
+    movable: true,
     routes: ROUTES,
     checks_host: true,
     render_error: shell::error::render,
     render_fault: shell::error::fault,
     foresees: Some(foresees),
     refusals: None,
+    moved: Some(Moved {
+        with: "console",
+        lead: moved::lead,
+    }),
 };
 
 /// The server's front page leads to the console.
 pub const FRONT: Surface = Surface {
     name: "front",
     mount: "",
+    movable: false,
     routes: &[inline("GET", "", Public, BodyRule::Ignore, door::front)],
     ..SURFACE
 };

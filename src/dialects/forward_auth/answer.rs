@@ -1,6 +1,7 @@
 //! Verdicts as answers to a proxy: a status, and headers for the application behind it.
 
 use crate::domain::key::quota::RateStatus;
+use crate::domain::key::verdict::Code;
 use crate::http::reply::Reply;
 use crate::http::route::Refused;
 use crate::ops::verify::{SubjectRoom, Verdict};
@@ -9,6 +10,20 @@ use std::fmt::Write as _;
 
 /// Bytes of `X-Auth-Scopes`: proxies hold all headers of an answer in 4 KiB.
 const SCOPES_BYTES_MAX: usize = 2048;
+
+/// Bytes of the scopes that a challenge names.
+const CHALLENGE_SCOPES_BYTES_MAX: usize = 1024;
+
+/// The headers that an application behind a proxy reads.
+const IDENTITY: [&str; 7] = [
+    "remote-user",
+    "x-auth-subject",
+    "x-auth-key-id",
+    "x-auth-key-name",
+    "x-auth-workspace",
+    "x-auth-scopes",
+    "x-auth-expires-in",
+];
 
 /// No credential, or one that is no good here (RFC 6750, section 3).
 pub fn unauthenticated(presented: bool) -> Reply {
@@ -23,6 +38,37 @@ pub fn unauthenticated(presented: bool) -> Reply {
 /// A good key, but not for this request.
 pub fn refused(code: &str) -> Reply {
     Reply::new(403).with("x-auth-code", code)
+}
+
+/// A browser's preflight passes without a key: nobody is known, and every identity header says so.
+pub fn preflight() -> Reply {
+    let mut reply = Reply::new(200);
+    for name in IDENTITY {
+        reply.add(name, "");
+    }
+    reply
+}
+
+/// A refusal for want of scopes names them in a challenge (RFC 6750, section 3.1), so that a client can ask for a key that
+/// has them. Of several that an operation takes one of, all are named.
+pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
+    if refused.code != Code::InsufficientScope.as_str() {
+        return reply;
+    }
+    let needed = refused.needed.iter().map(|scope| scope.name.as_str());
+    let mut scopes: Vec<&str> = needed.chain(refused.demanded.iter().copied()).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let scopes = scopes.join(" ");
+    let mut challenge = "Bearer realm=\"latchkey\", error=\"insufficient_scope\"".to_owned();
+    // Text that a quoted string cannot hold as it is, and more than a proxy may keep, is left out.
+    let fits = scopes
+        .bytes()
+        .all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    if fits && (1..=CHALLENGE_SCOPES_BYTES_MAX).contains(&scopes.len()) {
+        challenge.push_str(&format!(", scope=\"{scopes}\""));
+    }
+    reply.with("www-authenticate", challenge)
 }
 
 /// Every identity header is always there, empty where nothing is known: a proxy that copies only what it gets would

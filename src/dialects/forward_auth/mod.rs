@@ -4,20 +4,19 @@
 //! understands only 2xx, 401 and 403, so what it is told differs from what the others are told.
 
 mod answer;
+mod demands;
 mod original;
 
 use crate::domain::key::verdict::{Detail, Question};
-use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
-use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::{Access::Public, Call, Refused, Route, Surface, inline};
 use crate::http::server::BodyRule::Ignore;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
+use demands::Demands;
 use original::Original;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const SURFACE: Surface = Surface {
     name: "forward-auth",
@@ -30,6 +29,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: |status, _, _| Reply::new(status),
     foresees: None,
     refusals: None,
+    moved: None,
 };
 
 /// The mount of the route for Envoy, which asks with the original request itself.
@@ -41,7 +41,8 @@ const BODY_HEADER_BYTES_MAX: usize = 2048;
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
     inline("*", "/nginx",           Public, Ignore, |call| decide(call, Proxy::Nginx)),
-    inline("*", "/caddy",           Public, Ignore, |call| decide(call, Proxy::Forwarding)),
+    inline("*", "/nginx-url",       Public, Ignore, |call| decide(call, Proxy::NginxUrl)),
+    inline("*", "/caddy",           Public, Ignore, |call| decide(call, Proxy::Caddy)),
     inline("*", "/traefik",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
     inline("*", "/haproxy",         Public, Ignore, |call| decide(call, Proxy::Forwarding)),
     inline("*", "/envoy",           Public, Ignore, |call| decide(call, Proxy::Envoy)),
@@ -51,28 +52,36 @@ const ROUTES: &[Route] = &[
 /// How a proxy tells of the original request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Proxy {
+    /// As `Forwarding`; but it may add the client's query to the question.
+    Caddy,
     Envoy,
     /// `X-Forwarded-Method`, `-Uri` and `-Host`.
     Forwarding,
     /// `X-Original-Method`, `-URI` and `-Host`.
     Nginx,
+    /// `X-Original-Method`, and `X-Original-URL` with scheme, host and path.
+    NginxUrl,
 }
 
-/// What the proxy's configuration demands besides a good key.
-#[derive(Debug, Default, Eq, PartialEq)]
-struct Demands {
-    catalog: Option<String>,
-    scopes: Vec<String>,
-    workspace: Option<String>,
+impl Proxy {
+    /// nginx understands only 2xx, 401 and 403.
+    fn is_nginx(self) -> bool {
+        matches!(self, Proxy::Nginx | Proxy::NginxUrl)
+    }
 }
 
 fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let head = &call.request.head;
-    let presented = credential::read(head, call.app.index.directory().named_headers());
-    let demands = demands(call, proxy);
-    let catalog = demands
-        .as_ref()
-        .and_then(|(demands, _)| demands.catalog.as_deref());
+    let demands = demands::read(call, proxy);
+    let asked = demands.as_ref().map(|(demands, _)| demands);
+    let catalog = asked.and_then(|demands| demands.catalog.as_deref());
+    let only = asked.and_then(|demands| demands.header.as_deref());
+    let mut room = String::new();
+    let presented = {
+        let directory = call.app.index.directory();
+        credential::read_for_proxy(head, directory.named_headers(), only, &mut room)
+    };
+    let trusted = call.trust.trusts(head.peer);
     let refuse = |refused: &Refused<'_>, reply: Reply| worded(call, proxy, catalog, refused, reply);
     let unauthenticated = |presented: bool| {
         let reply = answer::unauthenticated(presented);
@@ -84,21 +93,25 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         Ok(Some(refuse(&refused, reply)))
     };
     let credential = match presented {
+        Presented::None if is_preflight(call, proxy, asked, trusted) => {
+            return Ok(Some(answer::preflight()));
+        }
         Presented::None => return unauthenticated(false),
         Presented::Faulty | Presented::Many => return unauthenticated(true),
         Presented::One(credential) => credential,
     };
     let Some((demands, workspace)) = &demands else {
         log::warn!(
-            "forward-auth: the question has other parameters than catalog, scope and workspace, or unknown values; \
-             check the proxy's configuration (in a Caddyfile, end the uri with ? to keep the client's query out)"
+            "forward-auth: the question has other parameters than catalog, scope, workspace, header and preflight, or \
+             unknown values; check the proxy's configuration (in a Caddyfile, end the uri with ? to keep the client's query out)"
         );
         return unsafe_request();
     };
-    let original = Original::of(head, proxy, call.trust.trusts(head.peer));
+    let original = Original::of(head, proxy, trusted);
     if demands.catalog.is_some() && !original.is_judgeable() {
         log::warn!(
-            "forward-auth: the original request is missing, doubled or unreadable; check the proxy's headers"
+            "forward-auth: the original request is missing, doubled or unreadable: {}; check the proxy's headers",
+            original::fault(head, proxy, trusted)
         );
         return unsafe_request();
     }
@@ -117,7 +130,7 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let told = |verdict: &Verdict<'_>| match Refused::of(verdict, &question) {
         None => answer::allowed(verdict),
         Some(refused) => {
-            let reply = answer::refusal(&refused, verdict.rate, proxy == Proxy::Nginx);
+            let reply = answer::refusal(&refused, verdict.rate, proxy.is_nginx());
             refuse(&refused, reply)
         }
     };
@@ -130,6 +143,31 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     }
 }
 
+/// Whether the question lets preflights through and asks about one: no credential anywhere, and where a catalog is demanded,
+/// a request that it has an operation for. A browser never sends a key with a preflight, so the application answers it.
+fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, trusted: bool) -> bool {
+    let head = &call.request.head;
+    let Some(demands) = demands.filter(|demands| demands.preflight) else {
+        return false;
+    };
+    let original = Original::of(head, proxy, trusted);
+    let Some(method) = demands::preflight(head, original.method) else {
+        return false;
+    };
+    let directory = call.app.index.directory();
+    if credential::read(head, directory.named_headers()) != Presented::None {
+        return false;
+    }
+    let Some(name) = &demands.catalog else {
+        return true;
+    };
+    let catalog = directory.catalog(name).filter(|_| original.is_judgeable());
+    original
+        .path
+        .zip(catalog)
+        .is_some_and(|(path, catalog)| catalog.demand(method, path, original.host).is_ok())
+}
+
 /// A refusal in the words of the catalog's dialect, if it has some. nginx keeps the body of an answer to itself but can
 /// read its headers, so it is told there once more.
 fn worded(
@@ -140,110 +178,14 @@ fn worded(
     reply: Reply,
 ) -> Reply {
     let Some(words) = catalog.and_then(|name| call.refusals(name)) else {
-        return reply;
+        return answer::challenged(reply, refused);
     };
     let reply = (words.word)(refused, reply);
     let text = String::from_utf8_lossy(&reply.body).into_owned();
-    if proxy == Proxy::Nginx && text.len() <= BODY_HEADER_BYTES_MAX {
+    if proxy.is_nginx() && text.len() <= BODY_HEADER_BYTES_MAX {
         return reply.with("x-auth-body", &text);
     }
     reply
-}
-
-/// The demands, and the workspace that they name. `None` if they cannot be understood: then nothing is allowed.
-fn demands(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
-    let demands = match proxy {
-        Proxy::Envoy => {
-            Demands::from_headers(&call.request.head, call.trust.trusts(call.request.peer))?
-        }
-        Proxy::Forwarding | Proxy::Nginx => Demands::from_query(call.request.query())?,
-    };
-    if demands == Demands::default() {
-        warn_once(
-            &NO_DEMANDS,
-            "forward-auth: a question demands nothing, so every valid key of every workspace is let in, management keys too; \
-             add ?catalog=, &scope= or &workspace= to the address that the proxy asks",
-        );
-        return Some((demands, None));
-    }
-    if demands.catalog.is_none() && demands.workspace.is_none() {
-        warn_once(
-            &ONLY_SCOPES,
-            "forward-auth: a question demands a scope without a catalog or a workspace, so a key with a scope of this name from \
-             any workspace is let in; add &catalog= and &workspace= to the address that the proxy asks",
-        );
-    }
-    let directory = call.app.index.directory();
-    if let Some(name) = &demands.catalog {
-        directory.catalog(name)?;
-    }
-    let workspace = match &demands.workspace {
-        None => None,
-        Some(text) => Some(directory.find_place(text)?.workspace.uid),
-    };
-    Some((demands, workspace))
-}
-
-/// Whether the log has said that a question demands nothing.
-static NO_DEMANDS: AtomicBool = AtomicBool::new(false);
-/// Whether the log has said that a question demands scopes of any workspace.
-static ONLY_SCOPES: AtomicBool = AtomicBool::new(false);
-
-/// Writes a warning to the log, the first time in the life of the process.
-fn warn_once(warned: &AtomicBool, text: &str) {
-    if !warned.load(Ordering::Relaxed) && !warned.swap(true, Ordering::Relaxed) {
-        log::warn!("{text}");
-    }
-}
-
-impl Demands {
-    /// `?catalog=…&scope=…&workspace=…`; scopes are separated by commas or blanks.
-    fn from_query(query: &str) -> Option<Demands> {
-        if query.is_empty() {
-            return Some(Demands::default());
-        }
-        let mut query = Query::parse(query).ok()?;
-        let demands = Demands {
-            catalog: query.take("catalog"),
-            scopes: words(query.take("scope").as_deref())?,
-            workspace: query.take("workspace"),
-        };
-        query.finish().ok()?;
-        demands.says_something().then_some(demands)
-    }
-
-    /// Envoy's query is the original request's, so its demands are headers that Envoy adds by itself. From anybody
-    /// else they would be the client's own words.
-    fn from_headers(head: &Head, trusted: bool) -> Option<Demands> {
-        let header = |name: &str| head.header(name).ok();
-        let demands = Demands {
-            catalog: header("x-latchkey-catalog")?.map(str::to_owned),
-            scopes: words(header("x-latchkey-scope")?)?,
-            workspace: header("x-latchkey-workspace")?.map(str::to_owned),
-        };
-        let believed = trusted || demands == Demands::default();
-        (believed && demands.says_something()).then_some(demands)
-    }
-
-    /// A name that is there but empty is a variable that somebody forgot to fill, and no demand of less.
-    fn says_something(&self) -> bool {
-        [&self.catalog, &self.workspace]
-            .iter()
-            .all(|name| name.as_deref() != Some(""))
-    }
-}
-
-/// The words of a demand; `None` if it is there but has none.
-fn words(text: Option<&str>) -> Option<Vec<String>> {
-    let Some(text) = text else {
-        return Some(Vec::new());
-    };
-    let words: Vec<String> = text
-        .split([',', ' '])
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect();
-    (!words.is_empty()).then_some(words)
 }
 
 /// Errors of this surface are refusals too; a proxy denies on every one of these.
@@ -264,31 +206,5 @@ fn render(err: &Error, _: &Head) -> Reply {
         | Error::TooLarge { .. }
         | Error::UnsupportedMediaType(_) => answer::refused(Detail::UnsafeRequest.as_str()),
         Error::Internal(_) => Reply::new(500),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn demands_that_cannot_be_understood_are_no_demands_at_all() {
-        let read =
-            Demands::from_query("catalog=billing&scope=a:read,b:read&workspace=emea").unwrap();
-        assert_eq!(read.scopes, ["a:read", "b:read"]);
-        assert_eq!(Demands::from_query("scope=a+b").unwrap().scopes, ["a", "b"]);
-        for bad in [
-            "catalogue=x",
-            "catalog=x&catalog=y",
-            "scope=%zz",
-            "scope=",
-            "scope",
-            "scope=,+",
-            "catalog=",
-            "workspace=",
-            "catalog=x&scope=&workspace=y",
-        ] {
-            assert_eq!(Demands::from_query(bad), None, "{bad}");
-        }
     }
 }

@@ -26,18 +26,44 @@ impl<'a> Original<'a> {
                 host: head.host(),
                 faulty: false,
             },
-            Proxy::Forwarding => Original::from_headers(
+            Proxy::Caddy | Proxy::Forwarding => Original::from_headers(
                 head,
                 "x-forwarded-method",
                 "x-forwarded-uri",
                 "x-forwarded-host",
             ),
-            Proxy::Nginx => Original::from_headers(
-                head,
-                "x-original-method",
-                "x-original-uri",
-                "x-original-host",
-            ),
+            Proxy::Nginx => {
+                let mut original = Original::from_headers(
+                    head,
+                    "x-original-method",
+                    "x-original-uri",
+                    "x-original-host",
+                );
+                original.faulty |= !agrees(head, "x-original-url", original.path, None);
+                original
+            }
+            Proxy::NginxUrl => Original::from_url(head),
+        }
+    }
+
+    /// `X-Original-URL: https://host/path?query`, as ingress controllers send it. Host and path come from there alone; one of
+    /// the headers that [`Proxy::Nginx`] reads may say the same, and nothing else.
+    fn from_url(head: &'a Head) -> Original<'a> {
+        let read = [
+            head.header("x-original-method"),
+            head.header("x-original-url"),
+        ];
+        let faulty = read.iter().any(Result::is_err);
+        let [method, url] = read.map(|value| value.ok().flatten());
+        let parts = url.and_then(parts);
+        let (host, path) = parts.unzip();
+        let agrees = agrees(head, "x-original-uri", path, host)
+            && agrees(head, "x-original-host", path, host);
+        Original {
+            method,
+            path,
+            host,
+            faulty: faulty || !agrees,
         }
     }
 
@@ -58,6 +84,90 @@ impl<'a> Original<'a> {
         let host_in_doubt = self.host.is_some_and(|host| path::host(host).is_none());
         !self.faulty && !host_in_doubt && self.method.is_some() && self.path.is_some()
     }
+}
+
+/// Host and path of a URL; the path as the client sent it, up to the first `?`.
+fn parts(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let known = ["http", "https", "ws", "wss"];
+    if !known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
+    let path = rest.find('/')?;
+    let (host, path) = rest.split_at(path);
+    path::host(host).map(|_| (host, path))
+}
+
+/// Whether a header that belongs to the other way of telling the request is missing, or says the same. A client can have
+/// added it, or the proxy means another request than the one that is read here.
+fn agrees(head: &Head, name: &str, path: Option<&str>, host: Option<&str>) -> bool {
+    let value = match head.header(name) {
+        Ok(None) => return true,
+        Ok(Some(value)) => value,
+        Err(_) => return false,
+    };
+    match name {
+        "x-original-host" => host.and_then(path::host) == path::host(value),
+        "x-original-url" => parts(value).map(|(_, path)| path) == path,
+        _ => Some(value.split_once('?').map_or(value, |(path, _)| path)) == path,
+    }
+}
+
+/// Headers by which proxies tell of the original request.
+const TELLING: [&str; 8] = [
+    "X-Original-Method",
+    "X-Original-URI",
+    "X-Original-URL",
+    "X-Original-Host",
+    "X-Forwarded-Method",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Host",
+    "X-Rewrite-URL",
+];
+
+/// What is wrong with the headers of a question, for the log. No value of a header is in it.
+pub fn fault(head: &Head, proxy: Proxy, trusted: bool) -> String {
+    if !trusted {
+        return "the peer is neither on this machine nor one of trusted_proxies".to_owned();
+    }
+    let needed: &[&str] = match proxy {
+        Proxy::Caddy | Proxy::Forwarding => &["X-Forwarded-Method", "X-Forwarded-Uri"],
+        Proxy::Envoy => &[],
+        Proxy::Nginx => &["X-Original-Method", "X-Original-URI"],
+        Proxy::NginxUrl => &["X-Original-Method", "X-Original-URL"],
+    };
+    let is_there = |name: &&str| head.headers.contains(name.to_ascii_lowercase());
+    let missing: Vec<&str> = needed
+        .iter()
+        .copied()
+        .filter(|name| !is_there(name))
+        .collect();
+    if missing.is_empty() {
+        return "a header occurs twice, cannot be read, or contradicts another one".to_owned();
+    }
+    let others = TELLING
+        .iter()
+        .copied()
+        .filter(|name| !needed.contains(name));
+    let found: Vec<&str> = others.filter(is_there).collect();
+    let hint = match (
+        proxy,
+        found.contains(&"X-Original-URL"),
+        found.contains(&"X-Original-URI"),
+    ) {
+        (Proxy::Nginx, true, _) => "; /auth/nginx-url reads X-Original-URL",
+        (Proxy::NginxUrl, _, true) => "; /auth/nginx reads X-Original-URI",
+        _ => "",
+    };
+    let found = match found.is_empty() {
+        true => "none of another kind".to_owned(),
+        false => found.join(", "),
+    };
+    format!(
+        "{} is missing, found was {found}{hint}",
+        missing.join(" and ")
+    )
 }
 
 #[cfg(test)]
@@ -124,6 +234,106 @@ mod tests {
             ],
         );
         assert!(!Original::of(&other, Proxy::Forwarding, true).is_judgeable());
+    }
+
+    #[test]
+    fn a_whole_url_has_a_way_of_its_own() {
+        let of = |proxy: Proxy, headers: &[(&str, &str)]| {
+            let headers = [&[("x-original-method", "GET")], headers].concat();
+            let head = head("/auth/nginx-url", &headers);
+            let read = Original::of(&head, proxy, true);
+            let told = read.is_judgeable().then(|| {
+                (
+                    read.host.unwrap_or("").to_owned(),
+                    read.path.unwrap().to_owned(),
+                )
+            });
+            (told, fault(&head, proxy, true))
+        };
+        let url = |url: &str| of(Proxy::NginxUrl, &[("x-original-url", url)]).0;
+        let found = |host: &str, path: &str| Some((host.to_owned(), path.to_owned()));
+        assert_eq!(
+            url("https://app.example/a?page=2"),
+            found("app.example", "/a")
+        );
+        assert_eq!(
+            url("http://app.example:8080/a/../b//"),
+            found("app.example:8080", "/a/../b//")
+        );
+        assert_eq!(
+            url("wss://[2001:db8::1]:443/a?/b?c"),
+            found("[2001:db8::1]:443", "/a")
+        );
+        for bad in [
+            "",
+            "/a",
+            "//app.example/a",
+            "app.example/a",
+            "ftp://app.example/a",
+            "https:///a",
+            "https://app.example",
+            "https://app.example?/a",
+            "https://user@app.example/a",
+            "https://a b/a",
+            "https://app.example:x/a",
+            "https:/app.example/a",
+            "https://a, https://b/a",
+            "https://a\\b/a",
+            "https://app.example#/a",
+            " https://app.example/a",
+        ] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+        let both = |uri: &str| {
+            of(
+                Proxy::NginxUrl,
+                &[("x-original-url", "https://h/a?b"), ("x-original-uri", uri)],
+            )
+            .0
+        };
+        assert_eq!(both("/a?c"), found("h", "/a"));
+        assert_eq!(both("/b"), None);
+        assert_eq!(both(""), None);
+        let both = |url: &str| {
+            of(
+                Proxy::Nginx,
+                &[("x-original-uri", "/a?b"), ("x-original-url", url)],
+            )
+            .0
+        };
+        assert_eq!(both("https://h/a"), found("", "/a"));
+        assert_eq!(both("https://h/b"), None);
+        assert_eq!(both("/a"), None);
+        let host = |host: &str| {
+            of(
+                Proxy::NginxUrl,
+                &[
+                    ("x-original-url", "https://h:1/a"),
+                    ("x-original-host", host),
+                ],
+            )
+            .0
+        };
+        assert_eq!(host("H"), found("h:1", "/a"));
+        assert_eq!(host("g"), None);
+        assert_eq!(host(""), None);
+        let doubled = [
+            ("x-original-url", "https://h/a"),
+            ("x-original-url", "https://h/a"),
+        ];
+        assert_eq!(of(Proxy::NginxUrl, &doubled).0, None);
+        // The log says which header is missing, which one is there, and where that is read.
+        let (told, said) = of(Proxy::Nginx, &[("x-original-url", "https://h/a")]);
+        assert_eq!(told, None);
+        assert_eq!(
+            said,
+            "X-Original-URI is missing, found was X-Original-URL; /auth/nginx-url reads X-Original-URL"
+        );
+        let (_, said) = of(Proxy::NginxUrl, &[("x-original-uri", "/a")]);
+        assert_eq!(
+            said,
+            "X-Original-URL is missing, found was X-Original-URI; /auth/nginx reads X-Original-URI"
+        );
     }
 
     #[test]

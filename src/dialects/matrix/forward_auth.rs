@@ -5,6 +5,7 @@ use super::{Line, line};
 
 pub const LINES: &[Line] = &[
     line("*", "/nginx", Key),
+    line("*", "/nginx-url", Key),
     line("*", "/caddy", Key),
     line("*", "/traefik", Key),
     line("*", "/haproxy", Key),

@@ -1,11 +1,14 @@
-//! `GET /metrics`: the server's figures in the OpenMetrics text format, for Prometheus and whatever reads it.
+//! `GET /metrics`: the server's figures in the text format of Prometheus, or in that of OpenMetrics where it is asked for.
 //!
 //! A process of this machine that sends `Latchkey-Local: 1`, and every client of the address of `--metrics-listen`, needs
 //! no credential; every other client needs `audit:read` in the root workspace. A request that is accepted because it
 //! comes from this machine must name a host that is this server; credentials, and the address that is for figures alone, are good under any name. No metric has a label whose values come from clients: the number of series is
 //! fixed.
 
+mod accept;
 mod text;
+
+use accept::Format;
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -24,6 +27,7 @@ pub const SURFACE: Surface = Surface {
     },
     foresees: None,
     refusals: None,
+    moved: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.
@@ -31,16 +35,24 @@ const ROUTES: &[Route] = &[
     get("", Access::Machine, metrics),
 ];
 
-/// OpenMetrics 1.0, section 4.1.1.
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// `GET /metrics`
 fn metrics(call: &Call<'_>) -> Result<Reply> {
     if let Some(caller) = call.optional_caller() {
         call.app.require_figures(caller)?;
     }
+    let accept = call.request.headers.all("accept");
+    let accept: Vec<&str> = accept
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    let format = Format::of(&accept);
     let text = text::written(call.app).map_err(Error::internal)?;
-    Ok(Reply::new(200).body(CONTENT_TYPE, text.into_bytes()))
+    let text = match format {
+        Format::OpenMetrics => text,
+        Format::Prometheus => text::for_prometheus(&text),
+    };
+    Ok(Reply::new(200)
+        .with("vary", "Accept")
+        .body(format.content_type(), text.into_bytes()))
 }
 
 fn unauthenticated(why: &str) -> Reply {

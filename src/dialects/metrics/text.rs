@@ -35,13 +35,45 @@ struct Family {
     values: Vec<(&'static str, u64)>,
 }
 
-/// The whole text, `# EOF` included.
+/// The whole text of OpenMetrics, `# EOF` included.
 pub fn written(app: &App) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot::take(app)));
     let mut written = String::with_capacity(8 * 1024);
     text::encode(&mut written, &registry)?;
     Ok(written)
+}
+
+/// The same figures in the text format of Prometheus: there a counter's whole name, with its `_total`, stands in `# HELP` and
+/// `# TYPE`, and nothing marks the end. The lines of samples are the same in both formats.
+pub fn for_prometheus(open_metrics: &str) -> String {
+    let mut written = String::with_capacity(open_metrics.len() + 256);
+    let counters: Vec<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    for line in open_metrics.lines().filter(|line| *line != "# EOF") {
+        let head = ["# HELP ", "# TYPE "]
+            .into_iter()
+            .find(|head| line.starts_with(head));
+        let Some(head) = head else {
+            written.push_str(line);
+            written.push('\n');
+            continue;
+        };
+        let (name, rest) = line[head.len()..]
+            .split_once(' ')
+            .unwrap_or((&line[head.len()..], ""));
+        let total = if counters.contains(&name) {
+            "_total"
+        } else {
+            ""
+        };
+        // Text after HELP is escaped alike, but for a quotation mark, which is escaped in OpenMetrics alone.
+        let rest = rest.replace("\\\"", "\"");
+        written.push_str(&format!("{head}{name}{total} {rest}\n"));
+    }
+    written
 }
 
 impl Snapshot {
@@ -251,4 +283,20 @@ fn level(gauge: &AtomicI64) -> f64 {
 /// Two threads may count the coming and the going of one thing in the wrong order.
 fn count(gauge: &AtomicI64) -> u64 {
     u64::try_from(gauge.load(Relaxed)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_of_prometheus_has_whole_names_and_no_end() {
+        let open_metrics = "# HELP a_seconds Time, \\\"it\\\".\n# TYPE a_seconds histogram\na_seconds_sum 1.0\n# HELP b Of b.\n# TYPE b counter\n\
+                            b_total{code=\"# TYPE b\"} 1\n# HELP b_c C.\n# TYPE b_c gauge\nb_c 2.0\n# EOF\n";
+        assert_eq!(
+            for_prometheus(open_metrics),
+            "# HELP a_seconds Time, \"it\".\n# TYPE a_seconds histogram\na_seconds_sum 1.0\n# HELP b_total Of b.\n# TYPE b_total counter\n\
+             b_total{code=\"# TYPE b\"} 1\n# HELP b_c C.\n# TYPE b_c gauge\nb_c 2.0\n"
+        );
+    }
 }

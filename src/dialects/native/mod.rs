@@ -31,6 +31,7 @@ pub const SURFACE: Surface = Surface {
     render_fault: problem::fault,
     foresees: None,
     refusals: None,
+    moved: None,
 };
 
 /// The whole path of the audit log, for links to it.
@@ -41,8 +42,8 @@ const ROUTES: &[Route] = &strict([
     // Verification
     inline("POST", "/verify",             Verifier, UpTo(BODY_BYTES_MAX), verify::verify),
     post  (        "/verify/batch",       Verifier, verify::batch),
-    post  (        "/introspect",         Verifier, oauth::introspect),
-    post  (        "/revoke",             Caller,   oauth::revoke).takes_away(),
+    post  (        "/introspect",         Verifier, oauth::introspect).for_oauth(oauth::refusal),
+    post  (        "/revoke",             Caller,   oauth::revoke).takes_away().for_oauth(oauth::refusal),
     // Keys
     get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),

@@ -1,9 +1,12 @@
-//! `POST /v1/introspect` (RFC 7662) and `POST /v1/revoke` (RFC 7009), for OAuth clients.
+//! `POST /v1/introspect` (RFC 7662) and `POST /v1/revoke` (RFC 7009), for OAuth clients. They authenticate with a
+//! management key in a header, or with this key as client secret: `client_secret_basic` and `client_secret_post`. A
+//! `client_id` is not compared with anything, because the secret itself says which key it is.
 
 use super::verify::within;
 use crate::domain::key::KeyId;
 use crate::domain::key::verdict::{Code, Question};
 use crate::error::{Error, Result};
+use crate::http::credential;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::Request;
@@ -104,6 +107,58 @@ fn described(verdict: &Verdict<'_>) -> Option<(KeyId, ActiveBody)> {
     Some((key.id, body))
 }
 
+/// RFC 6749, section 5.2.
+#[derive(Serialize)]
+struct RefusalBody<'a> {
+    error: &'static str,
+    error_description: &'a str,
+}
+
+/// How an OAuth client reads an error. Who came with a key in a header, or without a credential, reads a problem as
+/// everywhere.
+pub fn refusal(err: &Error, request: &Request) -> Option<Reply> {
+    if !credential::is_oauth_client(request) {
+        return None;
+    }
+    let (status, error, why) = match err {
+        Error::LocalHeaderMissing | Error::Unauthenticated => (
+            401,
+            "invalid_client",
+            "the client secret must be a working management key",
+        ),
+        Error::Malformed(why) => (400, "invalid_request", why.as_str()),
+        Error::UnsupportedMediaType(_) => (
+            400,
+            "invalid_request",
+            "the body must be application/x-www-form-urlencoded",
+        ),
+        Error::Forbidden(why) => (403, "unauthorized_client", why.as_str()),
+        Error::Conflict(_)
+        | Error::Internal(_)
+        | Error::Invalid { .. }
+        | Error::MethodNotAllowed { .. }
+        | Error::Misdirected
+        | Error::NotFound(_)
+        | Error::TooLarge { .. }
+        | Error::TooMany { .. }
+        | Error::Unavailable(_) => return None,
+    };
+    let body = RefusalBody {
+        error,
+        error_description: why,
+    };
+    let reply = Reply::json(status, &body);
+    Some(match status {
+        // RFC 6749, section 5.2: the challenge has the scheme that the client used.
+        401 if credential::tries_basic(request) => reply.with(
+            "www-authenticate",
+            "Basic realm=\"latchkey\", charset=\"UTF-8\"",
+        ),
+        401 => reply.with("www-authenticate", "Bearer realm=\"latchkey\""),
+        _ => reply,
+    })
+}
+
 /// The form's `token`. A `token_type_hint` is allowed and ignored.
 fn token(request: &Request) -> Result<String> {
     let content_type = request.header("content-type").ok().flatten().unwrap_or("");
@@ -117,6 +172,9 @@ fn token(request: &Request) -> Result<String> {
         .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))?;
     let mut form = Query::parse(text)?;
     form.take("token_type_hint");
+    // What these hold was read before (`http::credential`).
+    form.take("client_id");
+    form.take("client_secret");
     let token = form
         .take("token")
         .ok_or_else(|| Error::Malformed("the form lacks token".to_owned()))?;

@@ -21,6 +21,7 @@ pub const SURFACE: Surface = Surface {
     },
     foresees: None,
     refusals: None,
+    moved: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

@@ -47,6 +47,7 @@ pub const SURFACE: Surface = Surface {
         catalog: preset::CATALOG,
         word: error::word,
     }),
+    moved: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

@@ -28,6 +28,31 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// Reads one address as gateways write it into the list of hops: alone, `203.0.113.9:51234`, `[2001:db8::1]` or
+/// `[2001:db8::1]:443`, the port in one to five digits.
+pub fn parse_hop(text: &str) -> Option<IpAddr> {
+    let is_port = |port: &str| {
+        (1..=5).contains(&port.len())
+            && port.bytes().all(|b| b.is_ascii_digit())
+            && !port.starts_with('0')
+            && port.parse::<u16>().is_ok()
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, after) = rest.split_once(']')?;
+        let fits = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        let address: Ipv6Addr = address.parse().ok().filter(|_| fits)?;
+        return Some(canonical(address.into()));
+    }
+    match text.split_once(':') {
+        // An IPv6 address has several colons, and one without brackets never has a port.
+        Some((address, port)) if !port.contains(':') => {
+            let address: Ipv4Addr = address.parse().ok().filter(|_| is_port(port))?;
+            Some(address.into())
+        }
+        _ => parse_address(text),
+    }
+}
+
 /// Reads one address without port, zone or brackets, in canonical form.
 pub fn parse_address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(canonical)
@@ -196,6 +221,58 @@ fn masked(address: IpAddr, prefix_bits: u8) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hop_may_have_a_port_in_the_forms_of_gateways_and_no_other() {
+        let hop = |text: &str| parse_hop(text).map(|address| address.to_string());
+        for (text, address) in [
+            ("203.0.113.9", "203.0.113.9"),
+            ("203.0.113.9:51234", "203.0.113.9"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:DB8:0::1]:443", "2001:db8::1"),
+            ("[::ffff:203.0.113.9]:1", "203.0.113.9"),
+        ] {
+            assert_eq!(hop(text).as_deref(), Some(address), "{text}");
+        }
+        for bad in [
+            "",
+            ":",
+            ":80",
+            "203.0.113.9:",
+            "203.0.113.9:0",
+            "203.0.113.9:080",
+            "203.0.113.9:65536",
+            "203.0.113.9:123456",
+            "203.0.113.9:80:80",
+            "203.0.113.9:+80",
+            "203.0.113.9: 80",
+            "203.0.113.9 :80",
+            "203.0.113.9:http",
+            "203.0.113:80",
+            "[203.0.113.9]",
+            "[203.0.113.9]:80",
+            "[2001:db8::1",
+            "2001:db8::1]",
+            "[2001:db8::1]443",
+            "[2001:db8::1]:",
+            "[2001:db8::1]:0",
+            "[2001:db8::1]:65536",
+            "[2001:db8::1]:80x",
+            "[[2001:db8::1]]",
+            "[2001:db8::1]]:80",
+            "[]",
+            "[]:80",
+            "[fe80::1%eth0]:80",
+            "\"203.0.113.9:80\"",
+            "for=203.0.113.9",
+            "unknown",
+            "unknown:80",
+            "203.0.113.9/32",
+        ] {
+            assert_eq!(hop(bad), None, "{bad}");
+        }
+    }
 
     #[track_caller]
     fn check(entry: &str, address: &str, expected: bool) {

@@ -178,20 +178,31 @@ fn check_headers(headers: &[CredentialHeader]) -> Result<()> {
         let CredentialHeader::Named(name) = header else {
             continue;
         };
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-        if !begins || name.len() > HEADER_BYTES_MAX || !name.bytes().all(legal) {
+        if !is_header_name(name) {
             return refused(
-                "must be bearer, token, or the name of a header in lower case, such as x-api-key",
+                "must be bearer, token, basic, or the name of a header in lower case, such as x-api-key",
             );
         }
-        if TAKEN.contains(&name.as_str())
-            || TAKEN_FAMILIES.iter().any(|start| name.starts_with(start))
-        {
+        if is_taken(name) {
             return refused("is a header with a meaning of its own; choose another one");
         }
     }
     Ok(())
+}
+
+/// Whether a policy may name this header, so that a key may be in it.
+pub fn may_hold_a_key(name: &str) -> bool {
+    is_header_name(name) && !is_taken(name)
+}
+
+fn is_header_name(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    begins && name.len() <= HEADER_BYTES_MAX && name.bytes().all(legal)
+}
+
+fn is_taken(name: &str) -> bool {
+    TAKEN.contains(&name) || TAKEN_FAMILIES.iter().any(|start| name.starts_with(start))
 }
 
 #[cfg(test)]

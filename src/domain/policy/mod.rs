@@ -81,6 +81,9 @@ pub struct Policy {
 /// A place for a credential in a request.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum CredentialHeader {
+    /// `Authorization: Basic …` (RFC 7617): the key as the password, or as the user name beside an empty password. Only
+    /// requests that proxies ask about may carry it there.
+    Basic,
     /// `Authorization: Bearer …` (RFC 6750, section 2.1).
     Bearer,
     /// A header of its own, in lower case, such as `x-api-key`.
@@ -338,9 +341,10 @@ impl Editable {
 }
 
 impl CredentialHeader {
-    /// `bearer`, `token`, or the header's name in lower case.
+    /// `basic`, `bearer`, `token`, or the header's name in lower case.
     pub fn as_str(&self) -> &str {
         match self {
+            CredentialHeader::Basic => "basic",
             CredentialHeader::Bearer => "bearer",
             CredentialHeader::Named(name) => name,
             CredentialHeader::Token => "token",
@@ -350,6 +354,7 @@ impl CredentialHeader {
     /// The inverse of `as_str`; does not check that a name is a legal header.
     pub fn parse(text: &str) -> CredentialHeader {
         match text {
+            "basic" => CredentialHeader::Basic,
             "bearer" => CredentialHeader::Bearer,
             "token" => CredentialHeader::Token,
             name => CredentialHeader::Named(name.to_owned()),

@@ -50,6 +50,17 @@ pub struct Surface {
     pub foresees: Option<Foresees>,
     /// The dialect's own texts for refusals of one catalog, which a proxy passes on to clients.
     pub refusals: Option<CatalogWords>,
+    /// Where its answers name its own paths: how these are led below a prefix.
+    pub moved: Option<Moved>,
+}
+
+/// A surface whose answers name its own paths.
+#[derive(Clone, Copy)]
+pub struct Moved {
+    /// The surface whose place decides: a setting places several together.
+    pub with: &'static str,
+    /// The answer with all of its own paths below a prefix, which is `/…` without a slash at its end.
+    pub lead: fn(Reply, &str) -> Reply,
 }
 
 /// One row of a route table.
@@ -64,6 +75,9 @@ pub struct Route {
     pub takes: Takes,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,
+    /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section 2.3):
+    /// how such a client reads an error; `None` where the request is not from one.
+    pub oauth: Option<fn(&Error, &Request) -> Option<Reply>>,
     pub handler: Handler,
 }
 
@@ -231,6 +245,7 @@ pub const fn inline(
         query: QueryRule::Free,
         takes: Takes::Never,
         large_for: None,
+        oauth: None,
         handler: Handler::Inline(handler),
     }
 }
@@ -252,6 +267,12 @@ impl Route {
     /// The same route, some of whose requests only remove or restrict something.
     pub const fn takes_away_if(mut self, decide: fn(&App, &Request, &str) -> bool) -> Route {
         self.takes = Takes::If(decide);
+        self
+    }
+
+    /// The same route, whose callers may be OAuth clients.
+    pub const fn for_oauth(mut self, words: fn(&Error, &Request) -> Option<Reply>) -> Route {
+        self.oauth = Some(words);
         self
     }
 
@@ -288,6 +309,7 @@ const fn blocking(
         query: QueryRule::Free,
         takes: Takes::Never,
         large_for: None,
+        oauth: None,
         handler: Handler::Blocking(handler),
     }
 }

@@ -5,6 +5,7 @@ use super::{Route, Surface};
 use crate::domain::catalog::path;
 use crate::domain::sorted;
 use crate::error::{Error, Result};
+use crate::http::reply::Reply;
 use crate::http::request::Head;
 
 /// The name of the setting in errors.
@@ -15,7 +16,11 @@ const PREFIX_BYTES_MAX: usize = 200;
 /// The configured mounts of surfaces; a surface that is not listed has its default mount, and `None` means that it is
 /// switched off.
 #[derive(Clone, Debug, Default)]
-pub struct Mounts(Vec<(&'static str, Option<Place>)>);
+pub struct Mounts {
+    places: Vec<(&'static str, Option<Place>)>,
+    /// What a proxy takes off the paths of surfaces whose answers name them; empty, or a prefix.
+    taken_off: String,
+}
 
 /// A host name, a prefix, both or neither.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -45,12 +50,18 @@ impl Mounts {
                 .iter()
                 .find(|surface| surface.movable && surface.name == name)
             else {
-                let known: Vec<&str> = surfaces
-                    .iter()
-                    .filter(|surface| surface.movable)
-                    .map(|surface| surface.name)
-                    .collect();
-                return refused(&format!("names none of {}", known.join(", ")));
+                let names = |moved: bool| {
+                    let movable = surfaces.iter().filter(|surface| surface.movable);
+                    let kind = movable.filter(|surface| surface.moved.is_some() == moved);
+                    kind.map(|surface| surface.name)
+                        .collect::<Vec<&str>>()
+                        .join(", ")
+                };
+                return refused(&format!(
+                    "is not for {}, and names none of {}",
+                    names(true),
+                    names(false)
+                ));
             };
             let place = match place {
                 "off" => None,
@@ -77,12 +88,34 @@ impl Mounts {
             }
             places.push((surface.name, place));
         }
-        Ok(Mounts(places))
+        Ok(Mounts {
+            places,
+            taken_off: String::new(),
+        })
+    }
+
+    /// The same, behind a proxy that takes a prefix off the paths of surfaces whose answers name them. `None` if it is none.
+    pub fn behind(self, prefix: &str) -> Option<Mounts> {
+        let place = Place::parse(prefix).filter(|place| place.host.is_none())?;
+        Some(Mounts {
+            taken_off: place.prefix,
+            ..self
+        })
+    }
+
+    /// The first path under which clients find a surface; `None` if it is nowhere.
+    pub fn public_path(&self, surface: &Surface) -> Option<String> {
+        let place = self.of(surface).into_iter().next()?;
+        Some(format!(
+            "{}{}{}",
+            self.taken_off, place.prefix, surface.mount
+        ))
     }
 
     /// The mounts of a surface.
     fn of(&self, surface: &Surface) -> Vec<Place> {
-        let mut own = self.0.iter().filter(|(name, _)| *name == surface.name);
+        let with = surface.moved.map_or(surface.name, |moved| moved.with);
+        let mut own = self.places.iter().filter(|(name, _)| *name == with);
         match own.clone().next() {
             None => vec![Place::default()],
             Some(_) => own
@@ -124,7 +157,9 @@ impl Place {
     fn taken_by(&self, surfaces: &[&'static Surface]) -> Option<String> {
         let first = |text: &str| text.split('/').nth(1).map(|first| format!("/{first}"));
         let own = first(&self.prefix)?;
-        let fixed = surfaces.iter().filter(|surface| !surface.movable);
+        let fixed = surfaces
+            .iter()
+            .filter(|surface| !surface.movable || surface.moved.is_some());
         let mut starts = fixed.flat_map(|surface| match surface.mount {
             "" => surface.routes.iter().map(|route| route.path).collect(),
             mount => vec![mount],
@@ -138,6 +173,7 @@ impl Place {
 /// All mounts, in the order in which they are tried; built once at the start.
 pub struct Table {
     mounts: Vec<Mount>,
+    taken_off: String,
     fallback: &'static Surface,
 }
 
@@ -195,7 +231,21 @@ impl Table {
         });
         Table {
             mounts: table,
+            taken_off: mounts.taken_off.clone(),
             fallback: surfaces[0],
+        }
+    }
+
+    /// An answer of a surface, whose own paths are led to where its client finds them.
+    pub fn led(&self, found: &Found<'_>, head: &Head, reply: Reply) -> Reply {
+        let Some(moved) = found.surface.moved else {
+            return reply;
+        };
+        let start = head.path().strip_suffix(found.below).unwrap_or("");
+        let prefix = start.strip_suffix(found.surface.mount).unwrap_or(start);
+        match format!("{}{prefix}", self.taken_off).as_str() {
+            "" => reply,
+            prefix => (moved.lead)(reply, prefix),
         }
     }
 
@@ -312,7 +362,6 @@ fn fits(template: &str, path: &str) -> bool {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::http::reply::Reply;
     use crate::http::request::{Peer, RequestId};
     use crate::http::route::{Access, get, post};
 
@@ -354,6 +403,7 @@ mod tests {
             render_fault: |status, _, _| Reply::new(status),
             foresees: None,
             refusals: None,
+            moved: None,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Refused<'a> {
     pub needed: Vec<&'a Scope>,
     /// The scopes that the operation needs together, without those that the key has.
     pub needed_together: Vec<&'a Scope>,
+    /// The scopes that the question itself demands, all of them. Empty where it is not about scopes.
+    pub demanded: Vec<&'a str>,
 }
 
 impl<'a> Refused<'a> {
@@ -52,7 +54,7 @@ impl<'a> Refused<'a> {
     }
 
     /// The refusal for a verdict; `None` if the verdict is positive.
-    pub fn of(verdict: &'a Verdict<'_>, question: &Question<'_>) -> Option<Refused<'a>> {
+    pub fn of(verdict: &'a Verdict<'_>, question: &'a Question<'_>) -> Option<Refused<'a>> {
         let limited = |retry_after_s: u64| Refused {
             status: 429,
             code: verdict.code.as_str(),
@@ -70,6 +72,7 @@ impl<'a> Refused<'a> {
                 Some(Refused {
                     needed,
                     needed_together,
+                    demanded: question.scopes.clone(),
                     ..Refused::request(verdict.code.as_str())
                 })
             }

@@ -6,7 +6,7 @@ use crate::domain::people::throttle::network;
 use crate::domain::policy::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::http::client::{LiveTrust, Locality};
-use crate::http::credential::{self, Presented};
+use crate::http::credential::{self, Client, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
@@ -141,6 +141,21 @@ impl Router {
         }
     }
 
+    /// As [`Router::foreseen`], for a route whose callers may be OAuth clients.
+    fn foreseen_client(
+        &self,
+        surface: &Surface,
+        access: Access,
+        request: &Request,
+    ) -> Option<Caller> {
+        let client = credential::read_client(request, self.app.index.directory().named_headers());
+        let Client::Secret(secret) = client else {
+            return self.foreseen(surface, access, request);
+        };
+        let address = self.trust.now().client_address(request);
+        access::foresees(&self.app, &secret, CredentialHeader::Bearer, address)
+    }
+
     /// How a request queues for a blocking thread. Verifications count against no caller's quota, because proxies make
     /// them for many clients.
     fn turn(&self, request: &Request) -> Turn {
@@ -151,7 +166,11 @@ impl Router {
         if matches!(route.handler, Handler::Inline(_)) {
             return Turn::usual();
         }
-        let Some(caller) = self.foreseen(found.surface, route.access, request) else {
+        let foreseen = match route.oauth {
+            None => self.foreseen(found.surface, route.access, request),
+            Some(_) => self.foreseen_client(found.surface, route.access, request),
+        };
+        let Some(caller) = foreseen else {
             let network = self.trust.now().origin(request).counted.map(network);
             let stranger = self.hasher.hash_one((network, route.access as u8));
             return Turn {
@@ -184,20 +203,25 @@ impl Router {
     fn answer(&self, request: &Request, lane: Lane) -> Option<Reply> {
         let found = self.table.find(request);
         let surface = found.surface;
-        let reply = match self.route(found, request, lane) {
+        let reply = match self.route(&found, request, lane) {
             Ok(None) => return None,
             Ok(Some(reply)) => reply,
             Err(err) => {
                 if let Error::Internal(cause) = &err {
                     log::error!("{} request {}: {cause}", surface.name, request.id);
                 }
-                (surface.render_error)(&err, request)
+                let oauth = match found.target {
+                    Target::Route(route) => route.oauth.and_then(|words| words(&err, request)),
+                    Target::OtherMethods(_) | Target::Nothing => None,
+                };
+                oauth.unwrap_or_else(|| (surface.render_error)(&err, request))
             }
         };
+        let reply = self.table.led(&found, request, reply);
         Some(self.with_cors(request, reply))
     }
 
-    fn route(&self, found: Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
+    fn route(&self, found: &Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
         let trust = self.trust.now();
         if trust.is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
@@ -206,24 +230,27 @@ impl Router {
         if checks_host && !trust.answers_for(request) {
             return Err(Error::Misdirected);
         }
-        let route = match found.target {
+        let route = match &found.target {
             Target::Route(route) if route.method == "OPTIONS" && self.is_preflight(request) => {
                 return Ok(Some(preflight(&methods(found.surface, found.below))));
             }
-            Target::Route(route) => route,
+            Target::Route(route) => *route,
             Target::OtherMethods(allow)
                 if request.method == "OPTIONS" && self.cors_origin(request).is_some() =>
             {
-                return Ok(Some(preflight(&allow)));
+                return Ok(Some(preflight(allow)));
             }
-            Target::OtherMethods(allow) => return Err(Error::MethodNotAllowed { allow }),
+            Target::OtherMethods(allow) => {
+                let allow = allow.clone();
+                return Err(Error::MethodNotAllowed { allow });
+            }
             Target::Nothing => return Err(Error::NotFound("path")),
         };
         let may_wait = lane == Lane::Blocking;
         if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
             return Ok(None);
         }
-        let (secret, mut caller) = match self.authenticate(route.access, request, may_wait)? {
+        let (secret, mut caller) = match self.authenticate(route, request, may_wait)? {
             Authenticated::As(secret, caller) => (secret, caller),
             Authenticated::MustWait => return Ok(None),
         };
@@ -270,20 +297,32 @@ impl Router {
 
     fn authenticate<'a>(
         &self,
-        access: Access,
+        route: &Route,
         request: &'a Request,
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
-        if access == Access::Public {
+        if route.access == Access::Public {
             return Ok(Authenticated::As(None, None));
         }
-        let presented = credential::read(request, self.app.index.directory().named_headers());
+        let presented = match route.oauth {
+            None => credential::read(request, self.app.index.directory().named_headers()),
+            Some(_) => {
+                let client =
+                    credential::read_client(request, self.app.index.directory().named_headers());
+                match client {
+                    Client::Header(presented) => presented,
+                    Client::Faulty => Presented::Faulty,
+                    Client::Many => Presented::Many,
+                    Client::Secret(secret) => return self.as_client(&secret, request, may_wait),
+                }
+            }
+        };
         match presented {
             Presented::Faulty => Err(Error::Unauthenticated),
             Presented::Many => Err(Error::Malformed(
                 "there is more than one credential in the request; send one".to_owned(),
             )),
-            Presented::None => self.without_credential(access, request),
+            Presented::None => self.without_credential(route.access, request),
             Presented::One(credential) => {
                 self.with_credential(credential.secret, credential.header, request, may_wait)
             }
@@ -324,6 +363,22 @@ impl Router {
         }
     }
 
+    /// The caller whose key is the secret of an OAuth client. Where its policy permits `Authorization: Bearer`, the key may be
+    /// presented in this way too.
+    fn as_client<'a>(
+        &self,
+        secret: &str,
+        request: &Request,
+        may_wait: bool,
+    ) -> Result<Authenticated<'a>> {
+        let origin = self.trust.now().origin(request);
+        let header = CredentialHeader::Bearer;
+        match access::authenticate(&self.app, secret, header, origin, may_wait)? {
+            Some(caller) => Ok(Authenticated::As(None, Some(caller))),
+            None => Ok(Authenticated::MustWait),
+        }
+    }
+
     fn with_credential<'a>(
         &self,
         secret: &'a str,
@@ -339,10 +394,11 @@ impl Router {
     }
 
     fn fault(&self, fault: Fault, head: &Head) -> Reply {
-        let surface = self.table.find(head).surface;
+        let found = self.table.find(head);
+        let surface = found.surface;
         let error = |err: Error| (surface.render_error)(&err, head);
         let refused = |status: u16, why: &str| (surface.render_fault)(status, why, head);
-        match fault {
+        let reply = match fault {
             Fault::BadFraming(why) => refused(400, why),
             Fault::BodyTimeout => refused(408, "The body did not arrive in time."),
             Fault::Busy => error(Error::Unavailable(
@@ -357,7 +413,8 @@ impl Router {
             Fault::Unread => error(Error::Unavailable(
                 "too many answers wait for clients that do not read them; try again".to_owned(),
             )),
-        }
+        };
+        self.table.led(&found, head, reply)
     }
 
     /// Whether a browser asks on behalf of a page of elsewhere (Fetch, section 4.8), before the request itself.

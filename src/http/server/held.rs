@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use super::limits::{FREE_BODY_BYTES, Limits, SMALL_BODY_BYTES};
+use super::limits::{FREE_BODY_BYTES, FREE_HEAD_BYTES, Limits, SMALL_BODY_BYTES};
 
 /// What a connection is reckoned to take besides bodies and answers that are counted.
 const CONNECTION_BYTES: usize = 16 * 1024;
@@ -20,6 +20,7 @@ const GIVE_BACK_TICKS: u32 = 5;
 /// All that is held for the clients of a server.
 pub struct Held {
     pub answers: Arc<Budget>,
+    heads: Arc<Budget>,
     small_bodies: Arc<Budget>,
     large_bodies: Arc<Budget>,
 }
@@ -28,6 +29,7 @@ impl Held {
     pub fn new(limits: &Limits) -> Held {
         Held {
             answers: Budget::new(limits.answers_bytes_max),
+            heads: Budget::new(limits.heads_bytes_max),
             small_bodies: Budget::new(limits.small_bodies_bytes_max),
             large_bodies: Budget::new(limits.bodies_bytes_max),
         }
@@ -35,7 +37,13 @@ impl Held {
 
     /// An estimate of the bytes that this many connections take.
     pub fn bytes(&self, connections: usize) -> usize {
-        [&self.answers, &self.small_bodies, &self.large_bodies]
+        let budgets = [
+            &self.answers,
+            &self.heads,
+            &self.small_bodies,
+            &self.large_bodies,
+        ];
+        budgets
             .iter()
             .map(|budget| budget.used.load(Relaxed))
             .sum::<usize>()
@@ -93,6 +101,19 @@ impl Drop for Hold {
         if let Some(budget) = &self.budget {
             budget.used.fetch_sub(self.bytes, Relaxed);
         }
+    }
+}
+
+/// What one head takes until the next one is awaited.
+#[derive(Default)]
+pub struct HeadHold(Hold);
+
+impl HeadHold {
+    /// The buffer of the head is to have `bytes`; `false` if there is no room for that. Its header lines are in memory once
+    /// more, for as long as the request is answered.
+    pub fn grow_to(&mut self, held: &Held, bytes: usize) -> bool {
+        let counted = 2 * bytes.saturating_sub(FREE_HEAD_BYTES);
+        self.0.grow_to(&held.heads, counted)
     }
 }
 
@@ -203,6 +224,23 @@ mod tests {
         drop(first);
         assert!(BodyHold::default().grow_to(&held, 64 * KIB));
         drop(second);
+        assert_eq!(held.bytes(0), 0);
+    }
+
+    #[test]
+    fn large_heads_have_a_budget_and_small_ones_none() {
+        let held = Held::new(&Limits {
+            heads_bytes_max: 100 * KIB,
+            ..Limits::default()
+        });
+        let mut first = HeadHold::default();
+        assert!(first.grow_to(&held, 32 * KIB));
+        assert!(first.grow_to(&held, 64 * KIB));
+        assert_eq!(held.bytes(0), 96 * KIB);
+        assert!(!HeadHold::default().grow_to(&held, 19 * KIB));
+        assert!(HeadHold::default().grow_to(&held, 16 * KIB));
+        drop(first);
+        assert!(HeadHold::default().grow_to(&held, 64 * KIB));
         assert_eq!(held.bytes(0), 0);
     }
 

@@ -2,6 +2,7 @@
 
 use super::memory;
 use super::pool::Sizes;
+use std::ops::RangeInclusive;
 
 /// What one server bears. All spans are whole seconds, kept with an accuracy of two clock ticks (0.2 s).
 #[derive(Clone, Debug)]
@@ -20,6 +21,9 @@ pub struct Limits {
     pub drain_s: u64,
     /// Request line and headers together; more is 431.
     pub head_bytes_max: usize,
+    /// What all heads under way may take together, with the header lines that are read out of them, the first 16 KiB of
+    /// each not counted; more is `Fault::Busy`.
+    pub heads_bytes_max: usize,
     /// From the first byte of a head to its last; then 408.
     pub head_s: u64,
     /// Header lines of one request; more is 431. At most 100, which is what hyper parses.
@@ -37,6 +41,14 @@ pub struct Limits {
 
 /// The longest request line in bytes, its CRLF not counted; more is 414.
 pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// The bounds between which `head_bytes_max` is set, and what it is otherwise: as much as proxies accept.
+pub const HEAD_BYTES: RangeInclusive<u32> = 16 * 1024..=64 * 1024;
+pub const HEAD_BYTES_DEFAULT: u32 = 32 * 1024;
+
+/// The first bytes of a head, which only the bound on connections bounds: a request without much beside its key is never
+/// refused for the sake of memory.
+pub const FREE_HEAD_BYTES: usize = 16 * 1024;
 
 /// The first bytes of a body, which only the bound on connections bounds: a verification is never refused for the sake of
 /// memory.
@@ -81,9 +93,10 @@ impl Default for Limits {
             body_s: 10,
             connections_max: connections_max(),
             drain_s: 10,
-            head_bytes_max: 16 * 1024,
+            head_bytes_max: HEAD_BYTES_DEFAULT as usize,
             head_s: 10,
             headers_max: 100,
+            heads_bytes_max: 48 * 1024 * 1024,
             idle_s: 75,
             small_bodies_bytes_max: 48 * 1024 * 1024,
             unix_connections_reserved: 16,

@@ -43,7 +43,7 @@ use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 
-pub use limits::Limits;
+pub use limits::{HEAD_BYTES, HEAD_BYTES_DEFAULT, Limits};
 pub use pool::{Class, Turn};
 
 /// The closures that answer requests. They run on several threads at once; a panic in one is answered with

@@ -86,7 +86,7 @@ impl Latchkey {
     }
 
     #[track_caller]
-    fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
         let mut call = request(method, path.as_bytes()).bearer(&self.management_key);
         if !body.is_null() {
             let body = body.to_string();

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalogs;
+mod encodings;
 mod keys;
 mod people;
 mod scanning;

@@ -8,6 +8,7 @@ mod offered;
 mod origins;
 mod pages;
 mod passwords;
+mod prefix;
 mod sections;
 mod setup;
 mod signing_in;

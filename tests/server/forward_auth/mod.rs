@@ -7,6 +7,7 @@ mod addresses;
 mod answers;
 mod credentials;
 mod paths;
+mod questions;
 
 use crate::support::{Response, Server, User};
 use serde_json::json;

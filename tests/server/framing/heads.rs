@@ -1,5 +1,8 @@
 //! Request lines and headers that two parsers could interpret differently.
 
+use std::io::Write;
+use std::time::Duration;
+
 use super::{check_refused, check_unharmed, question, verify_head};
 use crate::support::Server;
 
@@ -138,7 +141,7 @@ fn chunked_is_accepted_in_any_case_and_behind_a_tab() {
 
 // attacks 7
 #[test]
-fn an_endless_header_line_ends_at_16_kib() {
+fn an_endless_header_line_ends_at_the_bound() {
     let server = Server::start();
     let before = server.resident_bytes();
     let mut bytes = format!("{}X-Long: ", verify_head(&server)).into_bytes();
@@ -149,6 +152,66 @@ fn an_endless_header_line_ends_at_16_kib() {
         grown < 16 * 1024 * 1024,
         "{grown} bytes of memory for one header"
     );
+    check_unharmed(&server);
+}
+
+/// c11: what proxies pass on, cookies among it.
+#[test]
+fn a_head_is_read_up_to_the_bound_that_is_set() {
+    let server = Server::start();
+    let key = server.secret.clone();
+    check_bound(&server, &key, 32 * 1024);
+    let mut server = server.with_args(&["--head-bytes-max", "65536"]);
+    server.restart();
+    check_bound(&server, &key, 64 * 1024);
+    let mut server = server.with_args(&["--head-bytes-max=16384"]);
+    server.restart();
+    check_bound(&server, &key, 16 * 1024);
+}
+
+/// A question of a proxy, with cookies until it has so many bytes, and with one more.
+#[track_caller]
+fn check_bound(server: &Server, key: &str, bound: usize) {
+    let line = format!(
+        "GET /auth/traefik HTTP/1.1\r\nHost: {}\r\nX-API-Key: {key}\r\nConnection: close\r\nCookie: a=",
+        server.address
+    );
+    for (bytes, status) in [(bound - 1, 200), (bound, 200), (bound + 1, 431)] {
+        let cookie = "x".repeat(bytes - line.len() - 4);
+        let received = server.raw(format!("{line}{cookie}\r\n\r\n"));
+        assert_eq!(received.statuses(), [status], "{bytes}");
+    }
+}
+
+/// c11: the memory for heads is bounded for all clients together.
+#[test]
+fn many_slow_clients_with_large_heads_do_not_take_the_memory() {
+    let server = Server::start_with(&["--head-bytes-max", "65536"], &[]);
+    let before = server.resident_bytes();
+    let head = format!("{}Cookie: {}", verify_head(&server), "x".repeat(60 * 1024));
+    let slow: Vec<_> = (0..1500)
+        .map(|_| {
+            let mut connection = server.tcp().connect();
+            // Whoever is refused may be cut off while it still sends.
+            let _ = connection.write_all(head.as_bytes());
+            connection
+        })
+        .collect();
+    server.call("GET", "/healthz", &[], None).expect(200);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 110 * 1024 * 1024, "{grown} bytes for 1500 heads");
+    // Those that have been slow for a second leave for others.
+    let cookie = "x".repeat(40 * 1024);
+    let since = std::time::Instant::now();
+    while server
+        .call("GET", "/healthz", &[("Cookie", &cookie)], None)
+        .status
+        != 200
+    {
+        assert!(since.elapsed() < Duration::from_secs(20), "nobody gave way");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(slow);
     check_unharmed(&server);
 }
 

@@ -58,6 +58,61 @@ fn verdicts_keys_and_commits_are_counted() {
     assert!(metric(&server, "latchkey_disk_free_bytes") > 0.0);
 }
 
+/// e4: scrapers that do not ask for OpenMetrics do not all read it.
+#[test]
+fn the_format_is_the_one_that_the_scraper_asks_for() {
+    let server = Server::start();
+    let ask = |accept: Option<&str>| {
+        let user = server.anonymous();
+        let user = match accept {
+            Some(accept) => user.with("Accept", accept),
+            None => user,
+        };
+        let answer = user.get("/metrics").expect(200);
+        assert_eq!(answer.header("vary"), Some("Accept"));
+        (
+            answer.header("content-type").unwrap().to_owned(),
+            answer.text(),
+        )
+    };
+    for accept in [
+        None,
+        Some("*/*"),
+        Some("text/plain;version=0.0.4"),
+        Some("application/openmetrics-text;q=0.1,text/plain"),
+    ] {
+        let (kind, text) = ask(accept);
+        assert_eq!(
+            kind, "text/plain; version=0.0.4; charset=utf-8",
+            "{accept:?}"
+        );
+        assert!(
+            text.contains("\n# TYPE latchkey_verdicts_total counter\n"),
+            "{text}"
+        );
+        assert!(text.contains("\n# HELP latchkey_verdicts_total "), "{text}");
+        assert!(
+            text.contains("\nlatchkey_verdicts_total{code=\"VALID\"} "),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n# TYPE latchkey_verify_duration_seconds histogram\n"),
+            "{text}"
+        );
+        assert!(!text.contains("# EOF"), "{text}");
+    }
+    let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let (kind, text) = ask(Some(prometheus));
+    assert_eq!(
+        kind,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(
+        text.ends_with("# EOF\n") && text.contains("\n# TYPE latchkey_verdicts counter\n"),
+        "{text}"
+    );
+}
+
 // attacks 117, 132 and ASVS 13.4.5
 #[test]
 fn figures_are_for_this_machine_and_for_who_may_read_the_audit_log() {

@@ -1,6 +1,8 @@
 //! Settings from flags, variables and the file: which one takes precedence, and which errors prevent the start.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,6 +119,35 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
                 "error, warn, info, debug, trace",
             ],
         ),
+        (
+            "head_bytes_max = 16383\n",
+            &["settings.toml:1: head_bytes_max: 16383 is not in 16384..=65536"],
+        ),
+        (
+            "head_bytes_max = 65537\n",
+            &["settings.toml:1: head_bytes_max: 65537 is not in 16384..=65536"],
+        ),
+        (
+            "listen = [\"127.0.0.1:1\", \"localhost:1\"]\n",
+            &["settings.toml:1: listen: invalid socket address"],
+        ),
+        (
+            "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n",
+            &["listen", "127.0.0.1:1 is there twice"],
+        ),
+        (
+            "listen = [\"127.0.0.1:1\", \"0.0.0.0:2\"]\n",
+            &["0.0.0.0:2 is reached by other machines"],
+        ),
+        (
+            "listen = [\"127.0.0.1:1\", \":2\"]\n",
+            &["[::]:2 is reached by other machines"],
+        ),
+        (
+            "listen = [\"127.0.0.1:1\", \"127.0.0.1:9\"]\nmetrics_listen = \"10.0.0.1:9\"\n",
+            &["must have another port than listen"],
+        ),
+        ("listen = []\n", &["settings.toml:1: listen is a text"]),
         ("listen = \n", &["settings.toml:1: "]),
         ("listen\n", &["settings.toml:1: "]),
         (
@@ -242,4 +273,111 @@ fn settings_that_make_no_sense_together_are_refused_by_check_config_too() {
             "allow-plain-http",
         ],
     );
+}
+
+/// D17: a typing error stops the start, and what others set for themselves does not.
+#[test]
+fn an_unknown_variable_stops_the_start_only_where_a_setting_is_near() {
+    for (name, near) in [
+        ("LATCHKEY_LISTN", "LATCHKEY_LISTEN"),
+        ("LATCHKEY_LISTEN_ADDRESS", "LATCHKEY_LISTEN"),
+        ("LATCHKEY_TRUSTED_PROXY", "LATCHKEY_TRUSTED_PROXIES"),
+        ("LATCHKEY_ALLOWED_HOST", "LATCHKEY_ALLOWED_HOSTS"),
+        ("LATCHKEY_TLS_CERT", "LATCHKEY_TLS_CERTIFICATE"),
+        (
+            "LATCHKEY_VERIFY_FROM_LOCALHOST",
+            "LATCHKEY_VERIFY_FROM_LOOPBACK",
+        ),
+        ("LATCHKEY_THREAD", "LATCHKEY_THREADS"),
+    ] {
+        let mut command = executable(None);
+        command.arg("check-config").env(name, "x");
+        let near = format!("{name} is no setting; did you mean {near}?");
+        refusal::ended(&mut command).expect_refused(&[&near]);
+    }
+    for name in [
+        "LATCHKEY_IMAGE_TAG",
+        "LATCHKEY_VERSION",
+        "LATCHKEY_URL",
+        "LATCHKEY_BACKUP_BUCKET",
+        "LATCHKEY_X",
+    ] {
+        let mut command = executable(None);
+        command.args(["check-config", "--json"]).env(name, "1.2");
+        let ended = refusal::ended(&mut command);
+        assert_eq!(ended.code, Some(0), "{name} {ended:?}");
+        let warning = format!("the variable {name} is no setting, and nothing reads it");
+        assert!(ended.stderr.contains(&warning), "{ended:?}");
+        assert!(ended.stdout.starts_with('['), "{ended:?}");
+    }
+}
+
+/// e6: a list in the file, a comma in the variable, a flag several times.
+#[test]
+fn several_addresses_are_listened_on() {
+    let folder = fresh_folder();
+    let file = written(&folder, "listen = [\"127.0.0.1:1\", \"[::1]:1\"]\n");
+    let ended = refusal::ended(&mut check_config(&file));
+    assert_eq!(setting(&ended, "listen").0, "127.0.0.1:1,[::1]:1");
+    let file = written(&folder, "listen = \"127.0.0.1:1\"\n");
+    let ended = refusal::ended(&mut check_config(&file));
+    assert_eq!(setting(&ended, "listen").0, "127.0.0.1:1");
+    let ended =
+        refusal::ended(check_config(&file).env("LATCHKEY_LISTEN", "127.0.0.1:2,127.0.0.1:3"));
+    let expected = ("127.0.0.1:2,127.0.0.1:3", "LATCHKEY_LISTEN");
+    let (value, source) = setting(&ended, "listen");
+    assert_eq!((value.as_str(), source.as_str()), expected);
+    let typed = ["--listen", "127.0.0.1:4", "--listen", "127.0.0.1:5"];
+    let ended = refusal::ended(check_config(&file).args(typed));
+    assert_eq!(
+        setting(&ended, "listen"),
+        ("127.0.0.1:4,127.0.0.1:5".to_owned(), "flag".to_owned())
+    );
+    let _ = fs::remove_dir_all(folder);
+
+    let address = crate::support::fresh_loopback();
+    let other = crate::support::fresh_loopback();
+    let mut command = executable(None);
+    let data = fresh_folder();
+    command
+        .args(["quickstart", "--json", "--data"])
+        .arg(data.join("data"));
+    command.args([
+        "--listen",
+        &format!("{address}:0"),
+        "--listen",
+        &format!("{other}:0"),
+    ]);
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut line).expect("a line");
+    let said: Value = serde_json::from_str(&line).unwrap_or_else(|err| panic!("{err}: {line}"));
+    let urls: Vec<&str> = said["urls"]
+        .as_array()
+        .expect("urls")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!((urls.len(), said["url"].as_str()), (2, Some(urls[0])));
+    for (url, ip) in urls.iter().zip([address, other]) {
+        let place = url.strip_prefix("http://").expect("plain");
+        assert!(place.starts_with(&format!("{ip}:")), "{url}");
+        let mut stream = TcpStream::connect(place).expect("it listens");
+        stream
+            .write_all(
+                format!("GET /healthz HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n")
+                    .as_bytes(),
+            )
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let _ = fs::remove_dir_all(data);
 }

@@ -151,7 +151,7 @@ fn what_is_too_large_is_worded_by_the_dialect_of_its_path() {
         let line = get(&format!("?{} HTTP/1.1\r\n", "a".repeat(9_000)));
         let header = get(&format!(
             " HTTP/1.1\r\nHost: {host}\r\nX: {}\r\n",
-            "a".repeat(17_000)
+            "a".repeat(33_000)
         ));
         let headers = get(&format!(
             " HTTP/1.1\r\nHost: {host}\r\n{}\r\n",

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod callers;
+mod clients;
 mod garbage;
 mod limits;
 mod oauth;

@@ -48,8 +48,8 @@ impl Visit<'_> {
     /// Records that something was not to be read, as every other way in does; changes record that by themselves.
     pub fn noting<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(err) = &outcome {
-            let path = self.call.request.path();
-            self.call.app.note_denied_read(&self.caller, path, err);
+            let path = own_path(self.call);
+            self.call.app.note_denied_read(&self.caller, &path, err);
         }
         outcome
     }
@@ -129,7 +129,7 @@ fn take(
         return Err(foreign());
     }
     if !is_form_token(visit.secret, form.text(TOKEN)) {
-        return carry::offer(&visit, call.request.path(), &form);
+        return carry::offer(&visit, &own_path(call), &form);
     }
     Ok(answered(&visit, act(&visit, &form)))
 }
@@ -143,7 +143,7 @@ pub fn submit_fresh(
         if visit.session.is_fresh(call.app.now().wall) {
             return act(visit, form);
         }
-        confirm::ask(visit, call.request.path(), form, None)
+        confirm::ask(visit, &own_path(call), form, None)
     })
 }
 
@@ -210,15 +210,20 @@ fn answered(visit: &Visit<'_>, outcome: Result<Reply>) -> Reply {
     }
 }
 
+/// The path of a request without the prefix that the console is below.
+pub fn own_path(call: &Call<'_>) -> String {
+    format!("{MOUNT}{}", call.below)
+}
+
 /// Where whoever is not signed in gets in, and on to where he wanted.
 fn entrance(call: &Call<'_>) -> String {
     if first_run::is_open(call.app) {
         return format!("{MOUNT}/setup");
     }
-    let path = call.request.path();
+    let path = own_path(call);
     let query = call.request.query();
     let wanted = match query.is_empty() {
-        true => path.to_owned(),
+        true => path.clone(),
         false => format!("{path}?{query}"),
     };
     match call.request.method.as_str() {

@@ -4,6 +4,7 @@ use super::carry::{self, Carried};
 use super::cookie::Cookie;
 use super::{agent, channel, local_path, own_form, redirect};
 use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::own_path;
 use crate::dialects::console::shell::{Shell, html};
 use crate::domain::people::session::form_token;
 use crate::error::{Error, Result};
@@ -132,7 +133,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
 
 /// Asks whoever sent a form to sign in, and keeps what was typed.
 pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
-    let carried = Carried::new(call.request.path(), form);
+    let carried = Carried::new(&own_path(call), form);
     let hidden = CodeField::Hidden;
     asked(call, 403, "", MOUNT, Some(carried), None, hidden)
 }

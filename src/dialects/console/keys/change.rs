@@ -3,6 +3,7 @@
 use super::secret::{self, Occasion};
 use super::words::Words;
 use super::{address, id, list_address, opens_this_server};
+use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::Policy;
@@ -134,7 +135,7 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
             .ok_or_else(|| Error::invalid("grace", visit.texts.get("refusal.choice")))?;
         let grace = Grace::parse(*seconds, *until_first_use)?;
         if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
-            return confirm::ask(visit, call.request.path(), form, None);
+            return confirm::ask(visit, &own_path(call), form, None);
         }
         let issued = rotate::rotate(call.app, &visit.caller, view.key.id, grace)?;
         let policy = policy(visit, &issued.view)?;

@@ -4,6 +4,7 @@ use super::fields::{KeyForm, Typed};
 use super::secret;
 use super::words::Words;
 use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::catalog::BUILT_IN;
@@ -85,11 +86,11 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
         let catalog = policy.catalog.as_deref().unwrap_or(form.text("catalog"));
         let opens_this_server = catalog == BUILT_IN;
         if opens_this_server && !visit.session.is_fresh(now) {
-            return confirm::ask(visit, call.request.path(), form, None);
+            return confirm::ask(visit, &own_path(call), form, None);
         }
         let retry = form
             .some("nonce")
-            .map(|nonce| Retry::new(&nonce, call.request.path(), &call.request.body));
+            .map(|nonce| Retry::new(&nonce, &own_path(call), &call.request.body));
         let (new, mut faults) = wanted(&policy, visit, form);
         if faults.is_empty() {
             match issue::issue(call.app, &visit.caller, new.clone(), retry) {

@@ -3,6 +3,7 @@
 use super::fields::{self, KeyForm, Typed, field_of};
 use super::words::Words;
 use super::{address, id, opens_this_server};
+use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::domain::policy::{Field, Policy};
@@ -43,7 +44,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, form| {
         let (view, policy) = found(visit)?;
         if opens_this_server(&view) && !visit.session.is_fresh(call.app.now().wall) {
-            return confirm::ask(visit, call.request.path(), form, None);
+            return confirm::ask(visit, &own_path(call), form, None);
         }
         let (edit, mut faults) = wanted(visit, &view, &policy, form)?;
         let id = view.key.id;

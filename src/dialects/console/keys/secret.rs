@@ -96,10 +96,15 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
         Channel::Plain => "http",
     };
     let host = visit.call.request.host().unwrap_or("localhost");
-    let header = match policy.headers.first() {
+    // Where a key may be sent in several ways, the first one that is a header of its own.
+    let plain = |header: &&CredentialHeader| **header != CredentialHeader::Basic;
+    let header = match policy.headers.iter().find(plain) {
         Some(CredentialHeader::Named(name)) => format!("{name}: {secret}"),
         Some(CredentialHeader::Token) => format!("Authorization: Token {secret}"),
-        Some(CredentialHeader::Bearer) | None => format!("Authorization: Bearer {secret}"),
+        Some(CredentialHeader::Bearer) => format!("Authorization: Bearer {secret}"),
+        Some(CredentialHeader::Basic) | None => {
+            return format!("curl -i {scheme}://{host}/auth/nginx -u ':{secret}'");
+        }
     };
     let directory = visit.call.app.index.directory();
     let named = key.catalog.as_deref().filter(|name| *name != BUILT_IN);

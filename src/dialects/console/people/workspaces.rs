@@ -2,6 +2,7 @@
 
 use super::{Option3, places, refused};
 use crate::dialects::console::MOUNT;
+use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::shell::{Nav, Shell, html};
@@ -185,7 +186,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
                 typed,
                 workspaces::delete::delete_with_contents,
             ),
-            false => confirm::ask(visit, call.request.path(), form, None),
+            false => confirm::ask(visit, &own_path(call), form, None),
         }
     })
 }

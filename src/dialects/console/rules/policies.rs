@@ -118,6 +118,7 @@ pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
         Presence::Required => "policy.owner_required",
     }));
     let header = |header: &CredentialHeader| match header {
+        CredentialHeader::Basic => "Authorization: Basic".to_owned(),
         CredentialHeader::Bearer => "Authorization: Bearer".to_owned(),
         CredentialHeader::Named(name) => name.clone(),
         CredentialHeader::Token => "Authorization: Token".to_owned(),

@@ -127,7 +127,7 @@ async fn whole(
             return Err(too_large);
         }
         if !hold.grow_to(&line.front.held, length) {
-            line.front.registry.relieve(Phase::Body);
+            line.front.registry.relieve(&[Phase::Body]);
             return Err(Fault::Busy);
         }
         if length == piece.len() {
@@ -202,7 +202,7 @@ fn counted(front: &Front, request: &Request, mut reply: Reply) -> Reply {
     let bytes = reply.body.len() - FREE_ANSWER_BYTES;
     let (hold, fits) = front.held.answers.take(bytes);
     if !fits {
-        front.registry.relieve(Phase::Write);
+        front.registry.relieve(&[Phase::Write]);
         if reply.is_repeatable || request.head.method.is_safe() {
             return (front.service.fault)(Fault::Unread, &request.head);
         }

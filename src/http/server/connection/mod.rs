@@ -166,9 +166,12 @@ impl Line {
             peer: self.peer,
             id: self.draw_id(),
         };
-        let fault = Fault::Refused {
-            status,
-            why: detail,
+        let fault = match status {
+            503 => Fault::Busy,
+            status => Fault::Refused {
+                status,
+                why: detail,
+            },
         };
         let reply = (self.front.service.fault)(fault, &head);
         let mut outbox = Outbox::default();

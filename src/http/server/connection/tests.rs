@@ -472,6 +472,79 @@ fn clients_that_do_not_read_give_way_when_their_answers_fill_the_memory() {
     drop(held);
 }
 
+/// A head of so many bytes.
+fn head_of(bytes: usize) -> String {
+    let line = "GET /text HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ";
+    format!("{line}{}\r\n\r\n", "x".repeat(bytes - line.len() - 4))
+}
+
+#[test]
+fn a_head_is_taken_up_to_its_bound_and_its_memory_is_given_back() {
+    const MAX: usize = 64 * 1024;
+    let server = Running::start(Limits {
+        head_bytes_max: MAX,
+        // For one head of this size, and no second.
+        heads_bytes_max: 100 * 1024,
+        ..short()
+    });
+    for _ in 0..3 {
+        assert_eq!(server.ask(&head_of(MAX))[..12], *"HTTP/1.1 200");
+        assert_eq!(server.ask(&head_of(MAX + 1))[..12], *"HTTP/1.1 431");
+    }
+    // On one connection, by both ways, with another request behind it.
+    let long = head_of(MAX).replace("Connection: close", "Connection: going");
+    let mut stream = server.connect();
+    for path in ["/text", "/text?blocking", "/shared"] {
+        let request = long.replacen("/text", path, 1);
+        let request = match path {
+            "/text" => request,
+            // The path is longer, so the value is shorter.
+            _ => request.replacen(&"x".repeat(path.len() - 5), "", 1),
+        };
+        assert_eq!(request.len(), MAX, "{path}");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(GET.as_bytes()).unwrap();
+    }
+    stream.write_all(head_of(MAX).as_bytes()).unwrap();
+    let answers = rest(&mut stream);
+    assert_eq!(
+        answers.matches("HTTP/1.1 200").count(),
+        7,
+        "{}",
+        answers.len()
+    );
+}
+
+#[test]
+fn large_heads_that_never_end_leave_room_for_others() {
+    let server = Running::start(Limits {
+        head_bytes_max: 64 * 1024,
+        heads_bytes_max: 100 * 1024,
+        head_s: 60,
+        ..short()
+    });
+    let unfinished = |bytes: usize| {
+        let mut stream = server.connect();
+        let head = head_of(bytes + 2);
+        stream.write_all(&head.as_bytes()[..bytes]).unwrap();
+        stream
+    };
+    let held = unfinished(60 * 1024);
+    let began = Instant::now();
+    while server.ask(&head_of(40 * 1024)).starts_with("HTTP/1.1 200") {
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "there is no bound"
+        );
+    }
+    // A head without much beside a key is answered all the time, and so is a large one once the slow client has left.
+    assert_eq!(server.ask(&head_of(16 * 1024 - 1))[..12], *"HTTP/1.1 200");
+    while !server.ask(&head_of(40 * 1024)).starts_with("HTTP/1.1 200") {
+        assert!(began.elapsed() < Duration::from_secs(8), "nobody gave way");
+    }
+    drop(held);
+}
+
 #[test]
 fn large_bodies_share_what_there_is_and_give_it_back() {
     let half = 2 * 1024 * 1024;

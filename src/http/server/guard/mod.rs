@@ -9,7 +9,8 @@
 //! keeps reading for a limited time, because closing immediately would reset the connection and lose the answer.
 //!
 //! A connection uses one buffer of at most `head_bytes_max`, a copy of the header lines in it, and one answer, whose
-//! bytes `held` counts unless all its receivers share them.
+//! bytes `held` counts unless all its receivers share them. The bytes of a head beyond 16 KiB are counted too, and given
+//! back before the connection waits for the next head.
 
 mod hyper_head;
 mod outbox;
@@ -28,7 +29,8 @@ pub use self::outbox::Outbox;
 use super::chunked;
 use super::connection::Line;
 use super::head::{self, Bounds, Framing, Refusal, refusal};
-use super::limits::PROGRESS_BYTES;
+use super::held::HeadHold;
+use super::limits::{FREE_HEAD_BYTES, PROGRESS_BYTES};
 use super::watch::{Phase, Since};
 
 /// Large enough for nearly every request, and small enough for the many connections that stay silent.
@@ -48,6 +50,8 @@ pub struct Guard<S> {
     bounds: Bounds,
     /// `buffer[start..end]` has arrived and has not been passed on yet.
     buffer: Vec<u8>,
+    /// What the buffer takes of the memory for heads.
+    head_hold: HeadHold,
     start: usize,
     end: usize,
     stage: Stage,
@@ -123,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             line,
             bounds,
             buffer: vec![0; BUFFER_BYTES],
+            head_hold: HeadHold::default(),
             start: 0,
             end: 0,
             stage: Stage::Head(head::Scan::new()),
@@ -151,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Starts the deadline of the next request once the previous one is answered.
     fn begin_head(&mut self) {
         if self.line.place.watch.since().phase == Phase::Answer {
+            self.give_back_buffer();
             self.enter(self.phase_between());
         }
     }
@@ -192,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                         return Poll::Ready(Ok(()));
                     }
                     answered += 1;
+                    self.give_back_buffer();
                     continue;
                 }
                 Ok(None) => (),
@@ -202,6 +209,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 }
             }
             let was_empty = self.start == self.end;
+            if !self.has_room() {
+                let registry = &self.line.front.registry;
+                registry.relieve(&[Phase::Body, Phase::Head, Phase::Write]);
+                self.refuse_unfinished(refusal(503, "Large heads take too much memory just now."));
+                return Poll::Ready(Ok(()));
+            }
             match self.poll_fill(cx) {
                 Poll::Pending if self.is_overdue() => self.head_is_late(),
                 Poll::Pending => return Poll::Pending,
@@ -296,6 +309,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.farewell = Farewell::Refuse {
             answer: self.line.refusal(refusal, seen),
         };
+        // What the client sends from now on is thrown away.
+        (self.start, self.end) = (0, 0);
+        self.give_back_buffer();
+    }
+
+    /// Gives back what a large head took, once nothing of it is left but a little that follows it.
+    fn give_back_buffer(&mut self) {
+        if self.buffer.len() <= FREE_HEAD_BYTES || self.end - self.start > BUFFER_BYTES {
+            return;
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        self.buffer.truncate(BUFFER_BYTES);
+        self.buffer.shrink_to_fit();
+        self.head_hold = HeadHold::default();
+    }
+
+    /// The bytes that the buffer is to have if no more of a head fits into it.
+    fn grown_bytes(&self) -> usize {
+        let bytes = (self.buffer.len() * 2).min(self.bounds.head_bytes_max + 1);
+        bytes.max(self.end - self.start + 1)
+    }
+
+    /// Whether there is memory for what [`Guard::poll_fill`] is about to do.
+    fn has_room(&mut self) -> bool {
+        let is_full = self.end - self.start == self.buffer.len();
+        !is_full || {
+            let bytes = self.grown_bytes();
+            self.head_hold.grow_to(&self.line.front.held, bytes)
+        }
     }
 
     /// Reads arrived bytes into the buffer, which must have room for them. `Ok(0)` is the end of the stream.
@@ -307,8 +350,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.end == self.buffer.len() {
-            let bytes = (self.buffer.len() * 2).min(self.bounds.head_bytes_max + 1);
-            self.buffer.resize(bytes.max(self.end + 1), 0);
+            let bytes = self.grown_bytes();
+            self.buffer.reserve_exact(bytes - self.buffer.len());
+            self.buffer.resize(bytes, 0);
         }
         let mut room = ReadBuf::new(&mut self.buffer[self.end..]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut room))?;

@@ -23,6 +23,7 @@ use rustls::{RootCertStore, ServerConfig};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
@@ -201,12 +202,19 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|err: io::Error| {
-        Error::Unavailable(format!(
-            "the TLS {what} {} cannot be read: {err}",
-            path.display()
-        ))
-    })
+    let shown = path.display();
+    let bytes = fs::read(path).map_err(|err: io::Error| {
+        Error::Unavailable(format!("the TLS {what} {shown} cannot be read: {err}"))
+    })?;
+    // Notes beside the PEM blocks may be in any encoding; and what begins with this byte is DER, which is said elsewhere.
+    let is_der = bytes.first() == Some(&0x30);
+    match text::is_utf16(&bytes) && !is_der {
+        true => Err(Error::Unavailable(format!(
+            "the TLS {what} {shown} {}",
+            text::UTF16
+        ))),
+        false => Ok(bytes),
+    }
 }
 
 /// `AB:CD:…`, in the format of browsers and openssl.

@@ -321,8 +321,8 @@ impl Registry {
         self.evict(&self.guests(), |_| true);
     }
 
-    /// Asks all connections that are slow in `phase` to close, when too much memory waits for clients.
-    pub fn relieve(&self, phase: Phase) {
+    /// Asks all connections that are slow in one of `phases` to close, when too much memory waits for clients.
+    pub fn relieve(&self, phases: &[Phase]) {
         let now = self.now();
         // Examining all connections once a tick is enough, however many requests are refused meanwhile.
         if self.relieved.swap(now, Relaxed) == now {
@@ -330,7 +330,7 @@ impl Registry {
         }
         for watch in self.guests().watches.values() {
             let since = watch.since();
-            if since.phase == phase && since.is_slow(now) {
+            if phases.contains(&since.phase) && since.is_slow(now) {
                 watch.evict();
             }
         }

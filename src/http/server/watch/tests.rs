@@ -219,7 +219,7 @@ fn memory_is_relieved_of_all_that_are_slow_in_one_phase() {
         place.watch.set(Since { phase, tick });
     }
     at(&registry, 100);
-    registry.relieve(Phase::Write);
+    registry.relieve(&[Phase::Write]);
     assert!(slow.watch.leaves() && !other.watch.leaves() && !quick.watch.leaves());
 }
 

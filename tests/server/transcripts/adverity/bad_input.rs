@@ -228,7 +228,7 @@ fn an_error_of_the_server_is_no_secret_and_no_allowance() {
     let server = Server::start();
     let key = format!("Token {}", token(&server));
     // Whatever becomes of the head, the answer is in this API's words.
-    let huge = format!("Token {}", "x".repeat(20_000));
+    let huge = format!("Token {}", "x".repeat(33_000));
     let answer = server.call("GET", "/api/stacks/", &[("Authorization", &huge)], None);
     refused(&answer, 431);
     let expected = server.call(

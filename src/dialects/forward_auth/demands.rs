@@ -1,0 +1,325 @@
+//! What the administrator of a proxy demands of a request, as the question says it.
+
+use super::Proxy;
+use crate::domain::policy::definition::may_hold_a_key;
+use crate::domain::uid::Uid;
+use crate::http::headers::is_token_byte;
+use crate::http::query::{self, Query};
+use crate::http::request::Head;
+use crate::http::route::Call;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The parameters of a question.
+const PARAMETERS: [&str; 5] = ["catalog", "header", "preflight", "scope", "workspace"];
+
+/// How alike two words are (Jaro-Winkler) for one to be the other with a typing error.
+const ALIKE: f64 = 0.8;
+
+/// What the proxy's configuration demands besides a good key.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Demands {
+    pub catalog: Option<String>,
+    /// The one header that holds the key; what other headers hold belongs to the application.
+    pub header: Option<String>,
+    /// Whether CORS preflights pass without a key.
+    pub preflight: bool,
+    pub scopes: Vec<String>,
+    pub workspace: Option<String>,
+}
+
+/// The demands, and the workspace that they name. `None` if they cannot be understood: then nothing is allowed.
+pub fn read(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
+    let head = &call.request.head;
+    let trusted = call.trust.trusts(head.peer);
+    let demands = match proxy {
+        Proxy::Envoy => Demands::from_headers(head, trusted)?,
+        Proxy::Caddy => Demands::from_caddy(head, call.request.query(), trusted)?,
+        Proxy::Forwarding | Proxy::Nginx | Proxy::NginxUrl => {
+            Demands::from_query(call.request.query())?
+        }
+    };
+    if !demands.limits_keys() {
+        warn_once(
+            &NO_DEMANDS,
+            "forward-auth: a question demands nothing, so every valid key of every workspace is let in, management keys too; \
+             add ?catalog=, &scope= or &workspace= to the address that the proxy asks",
+        );
+        return Some((demands, None));
+    }
+    if demands.catalog.is_none() && demands.workspace.is_none() {
+        warn_once(
+            &ONLY_SCOPES,
+            "forward-auth: a question demands a scope without a catalog or a workspace, so a key with a scope of this name from \
+             any workspace is let in; add &catalog= and &workspace= to the address that the proxy asks",
+        );
+    }
+    let directory = call.app.index.directory();
+    if let Some(name) = &demands.catalog {
+        directory.catalog(name)?;
+    }
+    let workspace = match &demands.workspace {
+        None => None,
+        Some(text) => Some(directory.find_place(text)?.workspace.uid),
+    };
+    Some((demands, workspace))
+}
+
+/// Whether the log has said that a question demands nothing.
+static NO_DEMANDS: AtomicBool = AtomicBool::new(false);
+/// Whether the log has said that a question demands scopes of any workspace.
+static ONLY_SCOPES: AtomicBool = AtomicBool::new(false);
+/// Whether the log has said that Caddy adds the client's query to its question.
+static CLIENTS_QUERY: AtomicBool = AtomicBool::new(false);
+
+/// Writes a warning to the log, the first time in the life of the process.
+fn warn_once(warned: &AtomicBool, text: &str) {
+    if !warned.load(Ordering::Relaxed) && !warned.swap(true, Ordering::Relaxed) {
+        log::warn!("{text}");
+    }
+}
+
+impl Demands {
+    /// `?catalog=…&scope=…&workspace=…&header=…&preflight=true`; scopes are separated by commas or blanks.
+    fn from_query(query: &str) -> Option<Demands> {
+        if query.is_empty() {
+            return Some(Demands::default());
+        }
+        let mut query = Query::parse(query).ok()?;
+        let header = query.take("header").map(|name| name.to_ascii_lowercase());
+        let demands = Demands {
+            catalog: query.take("catalog"),
+            header,
+            preflight: match query.take("preflight").as_deref() {
+                None | Some("false") => false,
+                Some("true") => true,
+                Some(_) => return None,
+            },
+            scopes: words(query.take("scope").as_deref())?,
+            workspace: query.take("workspace"),
+        };
+        query.finish().ok()?;
+        demands.makes_sense().then_some(demands)
+    }
+
+    /// Where the administrator's `uri` has no `?`, Caddy keeps the query of the client. Nothing in the question says which
+    /// of the two it is, only whether it could be the client's: then it is the query of `X-Forwarded-Uri`, byte by byte.
+    ///
+    /// - What only demands more holds, whoever wrote it: a client must not get rid of the administrator's
+    ///   `?catalog=billing` by sending the same query.
+    /// - What lets more through (`header`, `preflight`) is refused, because a client may have written it.
+    /// - A query without a name that is or resembles a parameter of a question is the client's, and demands nothing.
+    fn from_caddy(head: &Head, query: &str, trusted: bool) -> Option<Demands> {
+        let demands = Demands::from_query(query);
+        if query.is_empty() || (demands.is_some() && !is_lenient(demands.as_ref())) {
+            return demands;
+        }
+        let uri = head.header("x-forwarded-uri").ok().flatten();
+        // Of a peer that is not trusted nobody knows whether it is Caddy.
+        let clients = uri.filter(|_| trusted)?;
+        let clients = clients.split_once('?').map_or("", |(_, query)| query);
+        if clients != query {
+            return demands;
+        }
+        let pairs = query::pairs(query).ok();
+        let may_be_ours = pairs.is_none_or(|pairs| pairs.iter().any(|(name, _)| resembles(name)));
+        if may_be_ours {
+            return None;
+        }
+        warn_once(
+            &CLIENTS_QUERY,
+            "forward-auth: Caddy adds the client's query to its question, which therefore cannot demand anything; in the \
+             Caddyfile, write the uri of forward_auth with a question mark, such as /auth/caddy?workspace=root",
+        );
+        Some(Demands::default())
+    }
+
+    /// Envoy's query is the original request's, so its demands are headers that Envoy itself adds. From anybody
+    /// else they would be the client's own words. What lets more through cannot be said there: a proxy that passes on
+    /// headers of this family would let its clients say it.
+    fn from_headers(head: &Head, trusted: bool) -> Option<Demands> {
+        let lenient = ["x-latchkey-header", "x-latchkey-preflight"];
+        if lenient.iter().any(|name| head.headers.contains(name)) {
+            return None;
+        }
+        let header = |name: &str| head.header(name).ok();
+        let demands = Demands {
+            catalog: header("x-latchkey-catalog")?.map(str::to_owned),
+            scopes: words(header("x-latchkey-scope")?)?,
+            workspace: header("x-latchkey-workspace")?.map(str::to_owned),
+            ..Demands::default()
+        };
+        let believed = trusted || demands == Demands::default();
+        (believed && demands.makes_sense()).then_some(demands)
+    }
+
+    /// A name that is there but empty is a variable that somebody forgot to fill, and no demand of less. A header that
+    /// no policy could name never holds a key.
+    fn makes_sense(&self) -> bool {
+        let named = [&self.catalog, &self.workspace]
+            .iter()
+            .all(|name| name.as_deref() != Some(""));
+        let header = self.header.as_deref();
+        named && header.is_none_or(|name| name == "authorization" || may_hold_a_key(name))
+    }
+
+    /// Whether they let in fewer keys than all valid ones.
+    fn limits_keys(&self) -> bool {
+        self.catalog.is_some() || self.workspace.is_some() || !self.scopes.is_empty()
+    }
+}
+
+/// Whether demands let something through that a question without them would refuse.
+fn is_lenient(demands: Option<&Demands>) -> bool {
+    demands.is_some_and(|demands| demands.header.is_some() || demands.preflight)
+}
+
+/// Whether a name is one of a question's parameters, or one with a typing error.
+fn resembles(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase();
+    PARAMETERS
+        .iter()
+        .any(|known| strsim::jaro_winkler(&name, known) >= ALIKE)
+}
+
+/// The words of a demand; `None` if it is there but has none.
+fn words(text: Option<&str>) -> Option<Vec<String>> {
+    let Some(text) = text else {
+        return Some(Vec::new());
+    };
+    let words: Vec<String> = text
+        .split([',', ' '])
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// Whether the request that a proxy asks about can be a browser's question whether a page of another origin may send a
+/// request (Fetch standard, "CORS-preflight request"): the method of that request.
+pub fn preflight<'a>(head: &'a Head, original: Option<&str>) -> Option<&'a str> {
+    let one = |name: &str| head.header(name).ok().flatten();
+    let origin = one("origin").filter(|origin| !origin.is_empty());
+    let method = one("access-control-request-method")
+        .filter(|method| !method.is_empty() && method.bytes().all(is_token_byte));
+    method.filter(|_| origin.is_some() && original == Some("OPTIONS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::{Peer, RequestId};
+    use http::Method;
+
+    #[test]
+    fn demands_that_cannot_be_understood_are_no_demands_at_all() {
+        let read = Demands::from_query(
+            "catalog=billing&scope=a:read,b:read&workspace=emea&header=X-Api-Key&preflight=true",
+        )
+        .unwrap();
+        assert_eq!(read.scopes, ["a:read", "b:read"]);
+        assert_eq!(read.header.as_deref(), Some("x-api-key"));
+        assert!(read.preflight);
+        assert_eq!(Demands::from_query("scope=a+b").unwrap().scopes, ["a", "b"]);
+        assert!(!Demands::from_query("preflight=false").unwrap().preflight);
+        for bad in [
+            "catalogue=x",
+            "catalog=x&catalog=y",
+            "scope=%zz",
+            "scope=",
+            "scope",
+            "scope=,+",
+            "catalog=",
+            "workspace=",
+            "catalog=x&scope=&workspace=y",
+            "preflight",
+            "preflight=",
+            "preflight=1",
+            "preflight=TRUE",
+            "preflight=true&preflight=true",
+            "header=",
+            "header=cookie",
+            "header=x-forwarded-for",
+            "header=x_api_key",
+            "header=x-api-key,authorization",
+            "header=x-a&header=x-b",
+        ] {
+            assert_eq!(Demands::from_query(bad), None, "{bad}");
+        }
+    }
+
+    #[track_caller]
+    fn caddy(query: &str, uri: Option<&str>, expected: Option<&Demands>) {
+        let headers: Vec<(&str, &str)> = uri
+            .map(|uri| ("x-forwarded-uri", uri))
+            .into_iter()
+            .collect();
+        let head = Head {
+            method: Method::GET,
+            target: "/".parse().unwrap(),
+            headers: headers.into_iter().collect(),
+            peer: Peer::Unix { uid: 0 },
+            id: RequestId::new(0, 0),
+        };
+        let read = Demands::from_caddy(&head, query, true);
+        assert_eq!(read.as_ref(), expected, "{query} {uri:?}");
+        if uri.is_some_and(|uri| uri.ends_with(query)) && Demands::from_query(query).is_none() {
+            assert_eq!(
+                Demands::from_caddy(&head, query, false),
+                None,
+                "{query} {uri:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_of_caddy_neither_takes_demands_away_nor_lets_more_through() {
+        let nothing = Demands::default();
+        let billing = Demands {
+            catalog: Some("billing".to_owned()),
+            ..Demands::default()
+        };
+        let lenient = Demands {
+            preflight: true,
+            ..Demands::default()
+        };
+        // The administrator's own query, whatever the client's is.
+        caddy("catalog=billing", Some("/a?page=2"), Some(&billing));
+        caddy(
+            "catalog=billing",
+            Some("/a?catalog=billing"),
+            Some(&billing),
+        );
+        caddy("preflight=true", Some("/a?page=2"), Some(&lenient));
+        caddy("preflight=true", Some("/a"), Some(&lenient));
+        caddy("", Some("/a?catalog=other"), Some(&nothing));
+        // The client's query, added by Caddy.
+        caddy("page=2", Some("/a?page=2"), Some(&nothing));
+        caddy(
+            "page=2&page=3&x",
+            Some("/a?page=2&page=3&x"),
+            Some(&nothing),
+        );
+        for injected in [
+            "preflight=true",
+            "%70reflight=true",
+            "header=x-api-key",
+            "page=2&preflight=true",
+            "catalog=billing&header=x-api-key",
+            "catalog=billing&page=2",
+            "catalogue=billing",
+            "Catalog=billing",
+            "workspaces=root",
+            "scopes=a",
+            "catalog=",
+            "page=%zz",
+            "page=%ff",
+        ] {
+            caddy(injected, Some(&format!("/a?{injected}")), None);
+        }
+        // A query that is not the client's is the administrator's, and a mistake.
+        caddy("page=2", Some("/a?page=3"), None);
+        caddy("page=2", Some("/a"), None);
+        caddy("page=2", None, None);
+        caddy("preflight=true", None, None);
+    }
+}

@@ -1,0 +1,464 @@
+//! What a question of a proxy can say besides its demands: where the key is, whether preflights pass, and in which
+//! headers the original request is told.
+
+use base64ct::{Base64, Encoding};
+use serde_json::{Value, json};
+
+use super::{IDENTITY, PROXIES, hosted, shop, verdict};
+use crate::support::{Response, Server, User};
+
+/// The proxies whose question can say more than demands.
+const WITH_QUERY: [&str; 4] = ["nginx", "caddy", "traefik", "haproxy"];
+
+fn basic(text: &str) -> String {
+    format!("Basic {}", Base64::encode_string(text.as_bytes()))
+}
+
+/// c1: the whole URL, as ingress controllers send it.
+#[test]
+fn a_whole_url_is_read_where_the_question_is_for_one() {
+    let (server, user) = shop(&["r"]);
+    let ask = |path: &str, headers: &[(&str, &str)]| {
+        let user = user.clone().with("X-Original-Method", "GET");
+        let user = headers
+            .iter()
+            .fold(user, |user, (name, value)| user.with(name, value));
+        let answer = user.get(path);
+        let code = answer.header("x-auth-code").map(str::to_owned);
+        (answer.status, code)
+    };
+    let refused = |code: &str| (403, Some(code.to_owned()));
+    let url = "/auth/nginx-url?catalog=shop";
+    let uri = "/auth/nginx?catalog=shop";
+    let whole = |text: &'static str| [("X-Original-URL", text)];
+    assert_eq!(
+        ask(url, &whole("https://app.example/items?page=2")),
+        (200, None)
+    );
+    assert_eq!(
+        ask(url, &whole("https://app.example/other")),
+        refused("UNKNOWN_OPERATION")
+    );
+    assert_eq!(
+        ask(url, &whole("https://app.example//items")),
+        refused("UNSAFE_REQUEST")
+    );
+    assert_eq!(ask(url, &whole("/items")), refused("UNSAFE_REQUEST"));
+    assert_eq!(
+        ask(url, &whole("https:///items")),
+        refused("UNSAFE_REQUEST")
+    );
+    assert_eq!(ask(url, &[]), refused("UNSAFE_REQUEST"));
+    assert_eq!(
+        ask(url, &[("X-Original-URI", "/items")]),
+        refused("UNSAFE_REQUEST")
+    );
+    server.wait_for_log(
+        "X-Original-URL is missing, found was X-Original-URI; /auth/nginx reads X-Original-URI",
+        1,
+    );
+    // The other one never guesses.
+    assert_eq!(
+        ask(uri, &whole("https://app.example/items")),
+        refused("UNSAFE_REQUEST")
+    );
+    server.wait_for_log(
+        "X-Original-URI is missing, found was X-Original-URL; /auth/nginx-url reads X-Original-URL",
+        1,
+    );
+    for path in [url, uri] {
+        for (one, other, expected) in [
+            ("https://app.example/items?a", "/items?b", (200, None)),
+            (
+                "https://app.example/items",
+                "/items/7",
+                refused("UNSAFE_REQUEST"),
+            ),
+            (
+                "https://app.example/items/7",
+                "/items",
+                refused("UNSAFE_REQUEST"),
+            ),
+        ] {
+            let both = [("X-Original-URL", one), ("X-Original-URI", other)];
+            assert_eq!(ask(path, &both), expected, "{path} {both:?}");
+        }
+    }
+    let twice = [
+        ("X-Original-URL", "https://app.example/items"),
+        ("X-Original-URL", "https://app.example/items"),
+    ];
+    assert_eq!(ask(url, &twice), refused("UNSAFE_REQUEST"));
+}
+
+/// c1: the host of the URL chooses the operation.
+#[test]
+fn the_host_of_a_whole_url_counts() {
+    let server = Server::start();
+    let user = hosted(&server);
+    let ask = |url: &str| {
+        let user = user.clone().with("X-Original-Method", "GET");
+        let user = user.with("X-Original-URL", url);
+        verdict(&user.get("/auth/nginx-url?catalog=hosted")).0
+    };
+    assert_eq!(ask("https://api.example/only"), 200);
+    assert_eq!(ask("https://API.example:8443/only"), 200);
+    assert_eq!(ask("https://evil.example/only"), 403);
+    assert_eq!(ask("https://evil.example/@api.example/only"), 403);
+    assert_eq!(ask("https://api.example@evil.example/only"), 403);
+}
+
+/// c2: Caddy adds the client's query where its `uri` has none.
+#[test]
+fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
+    let (server, user) = shop(&["r"]);
+    let asked = |user: &User, method: &str, uri: &str, question: &str| {
+        let user = user
+            .clone()
+            .with("X-Forwarded-Method", method)
+            .with("X-Forwarded-Uri", uri)
+            .with("X-Forwarded-Host", "app.example");
+        user.get(&format!("/auth/caddy{question}"))
+    };
+    let status = |uri: &str, question: &str| asked(&user, "GET", uri, question).status;
+    // No `?` in the Caddyfile: the question has the client's query.
+    assert_eq!(status("/items?page=2", "?page=2"), 200);
+    assert_eq!(status("/items", ""), 200);
+    server.wait_for_log("Caddy adds the client's query to its question", 1);
+    // The administrator demands the catalog: the client does not get rid of it by any query.
+    for query in ["", "?page=2", "?catalog=shop", "?catalog=other", "?"] {
+        let uri = format!("/nothing{query}");
+        let answer = asked(&user, "GET", &uri, "?catalog=shop");
+        assert_eq!(verdict(&answer), (403, Some("UNKNOWN_OPERATION")), "{uri}");
+        assert_eq!(
+            status(&format!("/items{query}"), "?catalog=shop"),
+            200,
+            "{query}"
+        );
+    }
+    // A client injects nothing that lets it in.
+    let nobody = server.anonymous().with("Origin", "https://evil.example");
+    let nobody = nobody.with("Access-Control-Request-Method", "GET");
+    for query in [
+        "?preflight=true",
+        "?%70reflight=true",
+        "?preflight=true&catalog=shop",
+    ] {
+        let answer = asked(&nobody, "OPTIONS", &format!("/items{query}"), query);
+        assert_eq!(answer.status, 401, "{query}");
+    }
+    let other = server.anonymous().with("X-API-Key", &server.secret);
+    let other = other.with("Authorization", "Basic dXNlcjpwYXNz");
+    let injected = asked(
+        &other,
+        "GET",
+        "/items?header=x-api-key",
+        "?header=x-api-key",
+    );
+    assert_eq!(injected.status, 401);
+    for query in [
+        "?catalogue=shop",
+        "?workspace",
+        "?page=2&workspace=emea",
+        "?page=%zz",
+    ] {
+        assert_eq!(status(&format!("/items{query}"), query), 403, "{query}");
+    }
+    // What no client sent was written by somebody who made a mistake.
+    assert_eq!(status("/items?page=3", "?page=2"), 403);
+    // Other proxies never add a query.
+    let traefik = user.clone().with("X-Forwarded-Uri", "/items?page=2");
+    assert_eq!(traefik.get("/auth/traefik?page=2").status, 403);
+}
+
+/// c3: the question says where the key is, and the rest belongs to the application.
+#[test]
+fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
+    let server = Server::start();
+    let good = server.secret.as_str();
+    let bearer = format!("Bearer {good}");
+    let cases: Vec<(&str, Vec<(&str, &str)>, u16)> = vec![
+        (
+            "x-api-key",
+            vec![("X-API-Key", good), ("Authorization", "Basic dXNlcjpwYXNz")],
+            200,
+        ),
+        (
+            "X-API-Key",
+            vec![("X-API-Key", good), ("Authorization", "Negotiate abc")],
+            200,
+        ),
+        (
+            "x-api-key",
+            vec![("X-API-Key", good), ("Authorization", "")],
+            200,
+        ),
+        (
+            "x-api-key",
+            vec![("X-API-Key", good), ("Authorization", "Bearer lk_bad")],
+            200,
+        ),
+        (
+            "x-api-key",
+            vec![
+                ("X-API-Key", good),
+                ("Authorization", "a"),
+                ("Authorization", "b"),
+            ],
+            200,
+        ),
+        ("x-api-key", vec![("X-API-Key", good)], 200),
+        ("x-api-key", vec![("Authorization", &bearer)], 401),
+        (
+            "x-api-key",
+            vec![("X-API-Key", "lk_bad"), ("Authorization", &bearer)],
+            401,
+        ),
+        (
+            "x-api-key",
+            vec![("X-API-Key", ""), ("Authorization", &bearer)],
+            401,
+        ),
+        (
+            "x-api-key",
+            vec![("X-API-Key", good), ("X-API-Key", good)],
+            401,
+        ),
+        (
+            "authorization",
+            vec![
+                ("X-API-Key", "the application's"),
+                ("Authorization", &bearer),
+            ],
+            200,
+        ),
+        ("authorization", vec![("X-API-Key", good)], 401),
+        // No policy names this header: the key is found there, and is refused.
+        ("x-other", vec![("X-Other", good)], 401),
+        // These never hold a key: the question is wrong.
+        ("cookie", vec![("X-API-Key", good)], 403),
+        ("x-api-key,authorization", vec![("X-API-Key", good)], 403),
+        ("", vec![("X-API-Key", good)], 403),
+    ];
+    for proxy in WITH_QUERY {
+        // Caddy may have added its client's query, so of it the client's is needed too.
+        let asking = server.anonymous().with("X-Forwarded-Uri", "/a?page=2");
+        for (name, headers, status) in &cases {
+            let user = headers
+                .iter()
+                .fold(asking.clone(), |user, (name, value)| user.with(name, value));
+            let answer = user.get(&format!("/auth/{proxy}?header={name}"));
+            assert_eq!(answer.status, *status, "{proxy} {name} {headers:?}");
+        }
+        // Without the word a second credential stays one too many.
+        let both = server.anonymous().with("X-API-Key", good);
+        let both = both.with("Authorization", "Basic dXNlcjpwYXNz");
+        both.get(&format!("/auth/{proxy}")).expect(401);
+    }
+    let without = server.anonymous().with("X-API-Key", good);
+    without.get("/auth/caddy?header=x-api-key").expect(403);
+    // What an administrator of Envoy cannot say, no client of it can.
+    for (name, value) in [
+        ("X-Latchkey-Header", "x-api-key"),
+        ("X-Latchkey-Preflight", "true"),
+    ] {
+        let user = server.anonymous().with("X-API-Key", good).with(name, value);
+        user.get("/auth/envoy").expect(403);
+    }
+}
+
+/// A key of a policy with these headers.
+fn key_of_policy(server: &Server, name: &str, headers: Value) -> String {
+    let policy = json!({ "name": name, "headers": headers });
+    server.admin().post("/v1/policies", policy).expect(201);
+    let key = json!({ "name": name, "policy": name });
+    server.admin().issue(key).secret
+}
+
+/// c8: the key as a part of Basic, where its policy says so, and only behind a proxy.
+#[test]
+fn basic_holds_a_key_where_its_policy_says_so() {
+    let server = Server::start();
+    let open = key_of_policy(&server, "clients", json!(["bearer", "basic"]));
+    let closed = server.secret.as_str();
+    let ask = |proxy: &str, authorization: &str| {
+        let user = server.anonymous().with("Authorization", authorization);
+        user.get(&format!("/auth/{proxy}"))
+    };
+    for proxy in PROXIES.into_iter().chain(["nginx-url"]) {
+        for good in [
+            format!("git:{open}"),
+            format!(":{open}"),
+            format!("{open}:"),
+            format!("Jörg:{open}"),
+        ] {
+            ask(proxy, &basic(&good)).expect(200);
+        }
+        ask(proxy, &format!("Bearer {open}")).expect(200);
+        let strange = Base64::encode_string(format!("git:{open}").as_bytes());
+        for bad in [
+            basic(&format!("git:{closed}")),
+            basic(&format!("{closed}:")),
+            basic(&open),
+            basic(&format!("{open}:x")),
+            basic(&format!("git:{open}:")),
+            basic(&format!("git: {open}")),
+            basic(&format!("git:{open}\n")),
+            basic("user:password"),
+            basic(":"),
+            format!("Basic {open}"),
+            format!("Basic {strange}="),
+            format!("Basic {strange} x"),
+            format!("Basic {strange},"),
+            format!("Bearer {strange}"),
+        ] {
+            let answer = ask(proxy, &bad).expect(401);
+            let challenge = answer.header("www-authenticate").unwrap();
+            assert_eq!(
+                challenge,
+                "Bearer realm=\"latchkey\", error=\"invalid_token\""
+            );
+        }
+        let both = server
+            .anonymous()
+            .with("Authorization", &basic(&format!("git:{open}")));
+        both.with("X-API-Key", &open)
+            .get(&format!("/auth/{proxy}"))
+            .expect(401);
+    }
+    // Nowhere else: not in the API, not in a dialect.
+    let basic = basic(&format!("git:{open}"));
+    for path in [
+        "/v1/whoami",
+        "/v1/keys",
+        "/metrics",
+        "/external/users",
+        "/api/v3/about",
+    ] {
+        let status = server
+            .anonymous()
+            .with("Authorization", &basic)
+            .get(path)
+            .status;
+        assert_eq!(status, 401, "{path}");
+    }
+    assert!(!server.log().contains(&open), "no secret is logged");
+}
+
+fn preflight(user: &User, proxy: &str, query: &str, method: &str, uri: &str) -> Response {
+    let names = match proxy {
+        "nginx" => ["X-Original-Method", "X-Original-URI", "X-Original-Host"],
+        _ => ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"],
+    };
+    let user = user.clone().with(names[0], method).with(names[1], uri);
+    let user = user.with(names[2], "app.example");
+    user.call("OPTIONS", &format!("/auth/{proxy}?{query}"), None)
+}
+
+/// c10: a browser's preflight never carries a key.
+#[test]
+fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
+    let (server, user) = shop(&["r"]);
+    let browser = server.anonymous().with("Origin", "https://web.example");
+    let browser = browser.with("Access-Control-Request-Method", "GET");
+    for proxy in WITH_QUERY {
+        let ask = |user: &User, query: &str, method: &str, uri: &str| {
+            preflight(user, proxy, query, method, uri)
+        };
+        let answer = ask(&browser, "preflight=true", "OPTIONS", "/a").expect(200);
+        for name in IDENTITY {
+            assert_eq!(answer.header(name), Some(""), "{proxy} {name}");
+        }
+        ask(&browser, "", "OPTIONS", "/a").expect(401);
+        ask(&browser, "preflight=false", "OPTIONS", "/a").expect(401);
+        ask(&browser, "preflight=yes", "OPTIONS", "/a").expect(401);
+        ask(&browser, "preflight=true", "GET", "/a").expect(401);
+        ask(&browser, "preflight=true", "options", "/a").expect(401);
+        ask(&browser, "preflight=true&header=x-api-key", "OPTIONS", "/a").expect(200);
+        // A preflight for what the catalog has, and for nothing else.
+        ask(
+            &browser,
+            "preflight=true&catalog=shop",
+            "OPTIONS",
+            "/items?x",
+        )
+        .expect(200);
+        for uri in ["/nothing", "/items/../items", "//items"] {
+            ask(&browser, "preflight=true&catalog=shop", "OPTIONS", uri).expect(401);
+        }
+        let with = |name: &str, value: &str| browser.clone().with(name, value);
+        ask(
+            &with("Access-Control-Request-Method", "GET"),
+            "preflight=true",
+            "OPTIONS",
+            "/a",
+        )
+        .expect(401);
+        ask(
+            &with("Origin", "https://web.example"),
+            "preflight=true",
+            "OPTIONS",
+            "/a",
+        )
+        .expect(401);
+        // Whoever presents a credential is judged by it.
+        for (name, value) in [
+            ("Authorization", "Bearer lk_bad"),
+            ("Authorization", ""),
+            ("X-API-Key", "x"),
+        ] {
+            ask(&with(name, value), "preflight=true", "OPTIONS", "/a").expect(401);
+            ask(
+                &with(name, value),
+                "preflight=true&header=x-api-key",
+                "OPTIONS",
+                "/a",
+            )
+            .expect(401);
+        }
+        for name in ["Origin", "Access-Control-Request-Method"] {
+            let half = server.anonymous().with(name, "GET");
+            ask(&half, "preflight=true", "OPTIONS", "/a").expect(401);
+        }
+        let empty = server
+            .anonymous()
+            .with("Origin", "")
+            .with("Access-Control-Request-Method", "GET");
+        ask(&empty, "preflight=true", "OPTIONS", "/a").expect(401);
+        // A key beside it is judged as ever: there is no operation for OPTIONS.
+        let keyed = user
+            .clone()
+            .with("Origin", "https://web.example")
+            .with("Access-Control-Request-Method", "GET");
+        ask(&keyed, "preflight=true&catalog=shop", "OPTIONS", "/items").expect(403);
+    }
+}
+
+/// A refusal for want of scopes names them (RFC 6750, section 3.1).
+#[test]
+fn a_missing_scope_is_named_in_a_challenge() {
+    let (server, user) = shop(&["r"]);
+    let ask = |user: &User, method: &str, query: &str| {
+        let user = user
+            .clone()
+            .with("X-Forwarded-Method", method)
+            .with("X-Forwarded-Uri", "/items");
+        let answer = user.get(&format!("/auth/traefik?{query}"));
+        let challenge = answer.header("www-authenticate").map(str::to_owned);
+        (answer.status, challenge)
+    };
+    let missing = |scopes: &str| {
+        let text =
+            format!("Bearer realm=\"latchkey\", error=\"insufficient_scope\", scope=\"{scopes}\"");
+        (403, Some(text))
+    };
+    assert_eq!(ask(&user, "POST", "catalog=shop"), missing("w"));
+    assert_eq!(ask(&user, "GET", "scope=a:x,b"), missing("a:x b"));
+    assert_eq!(ask(&user, "DELETE", "catalog=shop"), (403, None));
+    assert_eq!(ask(&user, "GET", "catalog=shop"), (200, None));
+    let many: Vec<String> = (0..120).map(|number| format!("scope{number:05}")).collect();
+    let (status, challenge) = ask(&user, "GET", &format!("scope={}", many.join(",")));
+    let plain = "Bearer realm=\"latchkey\", error=\"insufficient_scope\"";
+    assert_eq!((status, challenge.as_deref()), (403, Some(plain)));
+    drop(server);
+}
