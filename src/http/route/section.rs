@@ -1,11 +1,15 @@
 //! What a page of the console says where it is about the keys of one system: a dialect brings its own words, and
 //! whoever knows that system's menus and buttons finds them again.
 
+use crate::domain::policy::Policy;
+
 /// The words of one policy's pages. All of them are shown as they stand here.
 #[derive(Debug)]
 pub struct Section {
     /// The policy whose keys the pages are about.
     pub policy: &'static str,
+    /// That policy as it comes with Latchkey. `about` and `hints` hold for it, and are shown while nobody has edited it.
+    pub preset: fn() -> Policy,
     /// The system, as the setting `systems` names it, and its product's name.
     pub system: &'static str,
     pub product: &'static str,
@@ -55,6 +59,20 @@ impl Section {
     /// Whether the form has a field of this name.
     pub fn has(&self, field: &str) -> bool {
         self.fields.iter().any(|(name, _)| *name == field)
+    }
+
+    /// Whether the policy has the rules that it came with.
+    pub fn is_as_it_came(&self, policy: &Policy) -> bool {
+        let preset = (self.preset)();
+        let (description, prefix) = (policy.description.clone(), policy.prefix.clone());
+        let rate_limit = policy.rate_limit;
+        let came = Policy {
+            description,
+            prefix,
+            rate_limit,
+            ..preset
+        };
+        came == *policy
     }
 
     /// Whether people name these keys by a description alone, so that the name follows from it
