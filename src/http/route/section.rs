@@ -1,14 +1,14 @@
 //! What a page of the console says where it is about the keys of one system: a dialect brings its own words, and
 //! whoever knows that system's menus and buttons finds them again.
 
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Field, Policy};
 
 /// The words of one policy's pages. All of them are shown as they stand here.
 #[derive(Debug)]
 pub struct Section {
     /// The policy whose keys the pages are about.
     pub policy: &'static str,
-    /// That policy as it comes with Latchkey. `about` and `hints` hold for it, and are shown while nobody has edited it.
+    /// That policy as it comes with Latchkey. `about` and `hints` hold for it, and are shown while its rules are still those.
     pub preset: fn() -> Policy,
     /// The system, as the setting `systems` names it, and its product's name.
     pub system: &'static str,
@@ -61,18 +61,21 @@ impl Section {
         self.fields.iter().any(|(name, _)| *name == field)
     }
 
-    /// Whether the policy has the rules that it came with.
+    /// Whether the policy has the rules that it came with, as far as `about` and `hints` speak of them.
     pub fn is_as_it_came(&self, policy: &Policy) -> bool {
-        let preset = (self.preset)();
-        let (description, prefix) = (policy.description.clone(), policy.prefix.clone());
-        let rate_limit = policy.rate_limit;
-        let came = Policy {
-            description,
-            prefix,
-            rate_limit,
-            ..preset
+        let spoken_of = |policy: &Policy| {
+            (
+                policy.issued_by,
+                policy.scopes,
+                policy.read_only_by,
+                policy.expiry,
+                policy.expiry_months_max,
+                policy.addresses,
+                policy.keys_per_workspace_max,
+                policy.editable.allows(Field::Scopes),
+            )
         };
-        came == *policy
+        spoken_of(policy) == spoken_of(&(self.preset)())
     }
 
     /// Whether people name these keys by a description alone, so that the name follows from it

@@ -105,7 +105,7 @@ impl Words {
         }
     }
 
-    /// The section, while its policy has the rules that it came with: then what the system says of them holds.
+    /// The section, while its policy has the rules that it came with: what the system says of its keys holds then.
     fn unedited(&self, policy: &Policy) -> Option<&'static Section> {
         self.section.filter(|section| section.is_as_it_came(policy))
     }
