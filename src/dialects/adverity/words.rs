@@ -5,6 +5,7 @@ use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
     policy: UI,
+    preset: super::preset::PRESET_UI.policy,
     system: "adverity",
     product: "Adverity",
     menu: "Administration",

@@ -5,6 +5,7 @@ use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
     policy: NAME,
+    preset: super::preset::PRESET.policy,
     system: NAME,
     product: "Aware",
     menu: "System Settings",

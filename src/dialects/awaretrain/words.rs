@@ -6,6 +6,7 @@ use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
     policy: NAME,
+    preset: super::preset::PRESET.policy,
     system: NAME,
     product: "Awaretrain",
     menu: "Settings",

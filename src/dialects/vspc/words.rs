@@ -5,6 +5,7 @@ use crate::http::route::Section;
 
 pub const SECTION: Section = Section {
     policy: POLICY,
+    preset: super::preset::PRESET.policy,
     system: "vspc",
     product: "Veeam Service Provider Console",
     menu: "Configuration",

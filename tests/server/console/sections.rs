@@ -396,6 +396,24 @@ fn the_words_of_the_documents_stand_where_people_need_them() {
     }
 }
 
+// Words that an owner's edit has made untrue are not said.
+#[test]
+fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
+    let server = Server::start();
+    let mut owner = Visitor::owner(&server);
+    let form = "/console/keys/new?policy=awaretrain";
+    assert!(page(&mut owner, form).contains("ranges are not supported"));
+    let edit = json!({ "addresses": "cidr" });
+    let path = "/v1/policies/awaretrain";
+    server.admin().patch(path, edit).expect(200);
+    let shown = page(&mut owner, form);
+    assert!(!shown.contains("not supported"), "{shown}");
+    assert!(shown.contains("one address or range a line"), "{shown}");
+    let edit = json!({ "addresses": "exact", "description": "for people" });
+    server.admin().patch(path, edit).expect(200);
+    assert!(page(&mut owner, form).contains("ranges are not supported"));
+}
+
 // D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can be followed.
 #[test]
 fn what_is_said_of_a_secret_fits_its_policy() {

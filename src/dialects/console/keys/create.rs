@@ -184,7 +184,7 @@ fn asked(
         s: visit.shell(words.create_title(), nav),
         policy: policy.name.clone(),
         description: visit.texts.said(&policy.description),
-        about: words.about(),
+        about: words.about(policy),
         form,
         nonce: random_text(NONCE_CHARS)?,
         back: super::list_address(visit, &policy.name),

@@ -250,7 +250,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
         section: words.section(),
         rows,
         columns,
-        about: words.about(),
+        about: policy.map_or_else(Vec::new, |policy| words.about(&policy)),
         total: s.tn("keys.count", found.total as u64),
         filters: filters(visit, asked)?,
         sorts: SORTS

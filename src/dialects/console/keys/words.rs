@@ -2,6 +2,7 @@
 
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::text::Texts;
+use crate::domain::policy::Policy;
 use crate::http::route::Section;
 
 /// The words of one page.
@@ -104,16 +105,23 @@ impl Words {
         }
     }
 
+    /// The section, while its policy has the rules that it came with: what the system says of its keys holds then.
+    fn unedited(&self, policy: &Policy) -> Option<&'static Section> {
+        self.section.filter(|section| section.is_as_it_came(policy))
+    }
+
     /// What the system itself says below a field.
-    pub fn hint(&self, name: &str) -> Option<&'static str> {
-        let mut hints = self.section?.hints.iter();
+    pub fn hint(&self, policy: &Policy, name: &str) -> Option<&'static str> {
+        let mut hints = self.unedited(policy)?.hints.iter();
         let (_, hint) = hints.find(|(known, _)| *known == name)?;
         Some(self.texts.word(hint))
     }
 
     /// What people should know before they create a key.
-    pub fn about(&self) -> Vec<&'static str> {
-        let about = self.section.map_or(&[][..], |section| section.about);
+    pub fn about(&self, policy: &Policy) -> Vec<&'static str> {
+        let about = self
+            .unedited(policy)
+            .map_or(&[][..], |section| section.about);
         about.iter().map(|line| self.texts.word(line)).collect()
     }
 

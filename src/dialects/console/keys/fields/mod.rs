@@ -259,7 +259,7 @@ fn input(
                 .into_iter()
                 .chain(policy.expiry_s_max.map(|s| now.plus_s(s)))
                 .min();
-            let own = words.hint(name);
+            let own = words.hint(policy, name);
             hint = match (most, required) {
                 (Some(most), _) if own.is_some() => {
                     texts.with("hint.expires_last", &last_day(most))
@@ -321,7 +321,7 @@ fn input(
         (_, "scopes") => typed.text("scopes_free").to_owned(),
         _ => typed.text(name).to_owned(),
     };
-    let (own, is_day) = (words.hint(name), matches!(kind, Kind::Date { .. }));
+    let (own, is_day) = (words.hint(policy, name), matches!(kind, Kind::Date { .. }));
     Ok(Input {
         name,
         label: words.field(name),
