@@ -15,8 +15,8 @@ impl Query {
         Query::of(pairs(text)?)
     }
 
-    /// Reads the parameters of these names, each at most once. Others are passed over, however they are written: for
-    /// systems whose clients send what the server does not know.
+    /// Reads the parameters with these names, each at most once. All other parameters are ignored, even malformed ones: for
+    /// systems whose clients send parameters that this server does not know.
     pub fn only(text: &str, names: &[&str]) -> Result<Query> {
         let known = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or("");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_passed_over_and_what_is_known_is_checked() {
+    fn unknown_parameters_are_ignored_and_known_ones_are_checked() {
         let names = ["id", "page"];
         let mut query = Query::only("x=1&x=2&%69d=7&y=%zz&&page", &names).unwrap();
         assert_eq!(query.take("id").as_deref(), Some("7"));
