@@ -15,7 +15,35 @@ impl Query {
         Query::of(pairs(text)?)
     }
 
+<<<<<<< ours
     /// Accepts pairs that are decoded already.
+||||||| base
+    /// Reads the parameters of these names, each at most once. Others are passed over, however they are written: for
+    /// systems whose clients send what the server does not know.
+    pub fn only(text: &str, names: &[&str]) -> Result<Query> {
+        let known = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or("");
+            decode(name, true).is_some_and(|name| names.contains(&name.as_str()))
+        };
+        let kept: Vec<&str> = text.split('&').filter(known).collect();
+        Query::parse(&kept.join("&"))
+    }
+
+    /// Takes pairs that were decoded elsewhere.
+=======
+    /// Reads the parameters with these names, each at most once. All other parameters are ignored, even malformed ones: for
+    /// systems whose clients send parameters that this server does not know.
+    pub fn only(text: &str, names: &[&str]) -> Result<Query> {
+        let known = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or("");
+            decode(name, true).is_some_and(|name| names.contains(&name.as_str()))
+        };
+        let kept: Vec<&str> = text.split('&').filter(known).collect();
+        Query::parse(&kept.join("&"))
+    }
+
+    /// Takes pairs that were decoded elsewhere.
+>>>>>>> theirs
     pub fn of(pairs: Vec<(String, String)>) -> Result<Query> {
         for (position, (name, _)) in pairs.iter().enumerate() {
             if pairs[..position].iter().any(|(known, _)| known == name) {
@@ -179,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_passed_over_and_what_is_known_is_checked() {
+    fn unknown_parameters_are_ignored_and_known_ones_are_checked() {
         let names = ["id", "page"];
         let mut query = Query::only("x=1&x=2&%69d=7&y=%zz&&page", &names).unwrap();
         assert_eq!(query.take("id").as_deref(), Some("7"));

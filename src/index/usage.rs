@@ -251,6 +251,27 @@ mod tests {
         );
     }
 
+    // Attack: a key that was used just now is taken for one that nobody uses, because its use is on its way to the store.
+    #[test]
+    fn a_use_is_known_while_it_waits_and_while_it_is_written() {
+        let book = UsageBook::default();
+        let (key, other) = (KeyId(7), KeyId(8));
+        book.record(key, Code::Valid, None, Timestamp(10));
+        book.record(other, Code::Expired, None, Timestamp(10));
+        assert_eq!(book.last_used(key), Some(Timestamp(10)));
+        let taken = book.take();
+        assert_eq!(book.last_used(key), Some(Timestamp(10)));
+        assert_eq!(book.last_used(other), None, "a refusal is no use");
+        book.record(key, Code::Valid, None, Timestamp(20));
+        assert_eq!(book.last_used(key), Some(Timestamp(20)));
+        book.written();
+        assert_eq!(book.last_used(key), Some(Timestamp(20)));
+        assert_eq!(taken.len(), 2);
+        book.take();
+        book.written();
+        assert_eq!(book.last_used(key), None);
+    }
+
     // attacks 155
     #[test]
     fn a_million_keys_in_one_interval_fill_bounded_memory() {

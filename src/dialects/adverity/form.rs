@@ -12,7 +12,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// What a missing member is told (1C-41).
 pub const REQUIRED: &str = "This field is required.";
 const BLANK: &str = "This field may not be blank.";
-/// What a member is told that is written in another way: passed over, it would make a key without an end.
+/// The fault of a name that resembles `expires_in`: if it were ignored, the key would have no end.
 const MISSPELT: &str =
     "A field of the request resembles this one; write expires_in, or leave it out.";
 const INTEGER: &str = "A valid integer is required.";
@@ -300,9 +300,9 @@ mod tests {
         }
     }
 
-    // A life that is passed over would be a key without an end.
+    // Attack: a misspelt life is ignored, and the key has no end.
     #[test]
-    fn what_resembles_the_life_of_a_key_is_not_passed_over() {
+    fn a_name_that_resembles_the_life_of_a_key_is_not_ignored() {
         for name in [
             "Expires_In",
             "expiresIn",

@@ -50,14 +50,14 @@ const ROUTES: &[Route] = &[
     patch  ("/stacks/{slug}",               Caller, stacks::edit),
     delete ("/stacks/{slug}",               Caller, stacks::delete),
     get    ("/v1/workspaces",               Caller, stacks::list),
-    // What each of them takes
-    options("",                             Caller, options::tell),
-    options("/auth/token",                  Caller, options::tell),
-    options("/v1/auth/keys/current/rotate", Caller, options::tell),
-    options("/v1/auth/keys/introspect",     Caller, options::tell),
-    options("/stacks",                      Caller, options::tell),
-    options("/stacks/{slug}",               Caller, options::tell),
-    options("/v1/workspaces",               Caller, options::tell),
+    // What each endpoint takes
+    options("",                             Caller, options::describe),
+    options("/auth/token",                  Caller, options::describe),
+    options("/v1/auth/keys/current/rotate", Caller, options::describe),
+    options("/v1/auth/keys/introspect",     Caller, options::describe),
+    options("/stacks",                      Caller, options::describe),
+    options("/stacks/{slug}",               Caller, options::describe),
+    options("/v1/workspaces",               Caller, options::describe),
 ];
 
 /// `GET /api/`: names and addresses of what is there (1C-32).

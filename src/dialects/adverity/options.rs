@@ -18,7 +18,7 @@ const FORMS: &[&str] = &[
     "multipart/form-data",
 ];
 
-/// What is told of one endpoint.
+/// What the answer says about one endpoint.
 struct Endpoint {
     /// Below the mount.
     path: &'static str,
@@ -90,7 +90,7 @@ const STACK: Endpoint = Endpoint {
 };
 
 /// `OPTIONS` on every path.
-pub fn tell(call: &Call<'_>) -> Result<Reply> {
+pub fn describe(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     if !call.param("slug").is_empty() {
         // What is out of reach is not there for the caller.

@@ -71,8 +71,8 @@ pub struct Policy {
     pub roles: Vec<roles::RoleRule>,
     /// For keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
-    /// No key may make more requests than this, whatever its own limit is. Also for keys whose issuer named no limit, where
-    /// `rate_limit` is `None`.
+    /// The bound of all keys: no key makes more requests than this, even if its own limit is looser. It is also the limit
+    /// of keys whose issuer named none where `rate_limit` is `None`.
     pub rate_limit_max: Option<RateLimit>,
     /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
     pub prefix: String,

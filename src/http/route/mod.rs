@@ -220,7 +220,7 @@ pub const fn delete(
     blocking("DELETE", path, access, handler).takes_away()
 }
 
-/// `OPTIONS`, on a blocking thread: what the surface tells of a path. Preflights of browsers are answered by the router.
+/// `OPTIONS`, on a blocking thread, for a surface that describes its paths. The router itself answers preflights of browsers.
 pub const fn options(
     path: &'static str,
     access: Access,

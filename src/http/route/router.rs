@@ -417,7 +417,7 @@ impl Router {
         self.table.led(&found, head, reply)
     }
 
-    /// Whether a browser asks on behalf of a page of elsewhere (Fetch, section 4.8), before the request itself.
+    /// Whether this is the preflight request of a browser for a page of a permitted origin (Fetch, section 3.3.2).
     fn is_preflight(&self, head: &Head) -> bool {
         head.headers.contains("access-control-request-method") && self.cors_origin(head).is_some()
     }

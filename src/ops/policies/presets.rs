@@ -39,7 +39,7 @@ pub fn install(
     now: Timestamp,
 ) -> Result<()> {
     let note = |action, target| audit::append(tx, peppers, system_event(action, target, now));
-    // As the last transaction left them: what was changed past Latchkey is not made good here.
+    // Looked at before anything is written here: a policy that was changed past Latchkey is not sealed again.
     let mut sound = Vec::new();
     for preset in presets.iter().filter(|preset| !preset.former.is_empty()) {
         let target = Target::new(Kind::Policy, (preset.policy)().name);
@@ -254,7 +254,7 @@ mod tests {
         upgraded(&fixture, 2);
         fixture.reopen(NEWER);
         assert_eq!(life(&fixture), Some(3_600));
-        // Whoever wants it as it was has it so, also at later starts and after later upgrades.
+        // An owner who sets the former value keeps it, also at later starts and after later upgrades.
         give(&fixture, 60);
         fixture.reopen(NEWER);
         assert_eq!(life(&fixture), Some(60));
