@@ -30,7 +30,7 @@ const WEIGHT_MAX: usize = 200_000;
 /// So many bytes of a segment's text weigh as much as a node.
 const TEXT_BYTES: usize = 32;
 /// Segments with text beside parameters at one place.
-const PATTERNS_MAX: usize = 64;
+const PATTERNS_MAX: usize = 256;
 /// Segments up to this length are compared without an allocation.
 const FOLDED_BYTES: usize = 256;
 
@@ -467,7 +467,8 @@ impl Node {
         };
         // Windows opens `name:stream` and `name::$DATA` as parts of the file `name`.
         let name = folded.split(':').next().unwrap_or(folded);
-        let stems = [stem(folded), stem(name)];
+        let long_stem = stem(folded).filter(|_| name.len() < folded.len());
+        let stems = [long_stem, stem(name)];
         let forms = || {
             [folded, name]
                 .into_iter()

@@ -49,7 +49,16 @@ struct Slot {
     outcome: Result<Requirement, String>,
 }
 
-/// Operations of one slot ask for different things, or not for the same thing in each.
+/// An operation whose path has a query, until all others have their slots.
+struct WithQuery {
+    index: usize,
+    place: Place,
+    template: Template,
+    outcome: Result<Requirement, String>,
+    is_served: bool,
+}
+
+/// Operations on their way into slots.
 struct Settling<'a> {
     entries: &'a [Entry],
     /// The shapes of all paths of the document, without base paths.
@@ -76,8 +85,8 @@ pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Set
     for index in 0..entries.len() {
         settling.place(index, &mut with_query);
     }
-    for (index, place, template) in with_query {
-        settling.place_query(index, &place, template);
+    for one in with_query {
+        settling.place_query(one);
     }
     let mut settled = Settled::default();
     for Unread { path, why } in unread {
@@ -109,7 +118,7 @@ impl Entry {
 
 impl Settling<'_> {
     /// Puts an entry into its slots, those whose path has a query into `with_query`.
-    fn place(&mut self, index: usize, with_query: &mut Vec<(usize, Place, Template)>) {
+    fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) {
         let entry = &self.entries[index];
         if !is_method(&entry.method) {
             self.places[index].1 = Some("no operation of a catalog can have its method".to_owned());
@@ -143,7 +152,13 @@ impl Settling<'_> {
                 ));
             }
             if template.had_query {
-                with_query.push((index, place.clone(), template));
+                with_query.push(WithQuery {
+                    index,
+                    place: place.clone(),
+                    template,
+                    outcome,
+                    is_served,
+                });
                 continue;
             }
             self.put(index, place, template, outcome, is_served);
@@ -212,19 +227,17 @@ impl Settling<'_> {
     }
 
     /// A catalog looks at no query: such an entry is mapped where its path alone asks for the same, and else closed.
-    fn place_query(&mut self, index: usize, place: &Place, template: Template) {
-        let entry = &self.entries[index];
+    fn place_query(&mut self, one: WithQuery) {
         let key = (
-            place.host.clone(),
-            entry.method.clone(),
-            template.shape.clone(),
+            one.place.host.clone(),
+            self.entries[one.index].method.clone(),
+            one.template.shape.clone(),
         );
-        let has_plain = self.known.contains_key(&key);
-        let outcome = match has_plain {
-            true => entry.outcome.clone(),
+        let outcome = match self.known.contains_key(&key) {
+            true => one.outcome,
             false => Err("its path has a query, which a catalog does not look at".to_owned()),
         };
-        self.put(index, place, template, outcome, true);
+        self.put(one.index, &one.place, one.template, outcome, one.is_served);
     }
 
     /// Closes a path for every method that the catalog has.

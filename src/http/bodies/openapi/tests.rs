@@ -373,7 +373,8 @@ fn drawn_path(draw: &mut Draw) -> (String, String) {
         path.push_str(&format!("/{segment}"));
         asked.push_str(&format!("/{sent}"));
     }
-    let end: &str = *draw.of(&["", "", "", "", "", "/", "#part", "?q=1"]);
+    let ends = ["", "", "", "", "", "/", "#part", "?q=1"];
+    let end = ends[draw.below(ends.len())];
     path.push_str(end);
     asked.push_str(end.strip_prefix(['#', '?']).map_or(end, |_| ""));
     if draw.below(20) == 0 {
