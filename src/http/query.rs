@@ -15,35 +15,7 @@ impl Query {
         Query::of(pairs(text)?)
     }
 
-<<<<<<< ours
     /// Accepts pairs that are decoded already.
-||||||| base
-    /// Reads the parameters of these names, each at most once. Others are passed over, however they are written: for
-    /// systems whose clients send what the server does not know.
-    pub fn only(text: &str, names: &[&str]) -> Result<Query> {
-        let known = |pair: &&str| {
-            let name = pair.split('=').next().unwrap_or("");
-            decode(name, true).is_some_and(|name| names.contains(&name.as_str()))
-        };
-        let kept: Vec<&str> = text.split('&').filter(known).collect();
-        Query::parse(&kept.join("&"))
-    }
-
-    /// Takes pairs that were decoded elsewhere.
-=======
-    /// Reads the parameters with these names, each at most once. All other parameters are ignored, even malformed ones: for
-    /// systems whose clients send parameters that this server does not know.
-    pub fn only(text: &str, names: &[&str]) -> Result<Query> {
-        let known = |pair: &&str| {
-            let name = pair.split('=').next().unwrap_or("");
-            decode(name, true).is_some_and(|name| names.contains(&name.as_str()))
-        };
-        let kept: Vec<&str> = text.split('&').filter(known).collect();
-        Query::parse(&kept.join("&"))
-    }
-
-    /// Takes pairs that were decoded elsewhere.
->>>>>>> theirs
     pub fn of(pairs: Vec<(String, String)>) -> Result<Query> {
         for (position, (name, _)) in pairs.iter().enumerate() {
             if pairs[..position].iter().any(|(known, _)| known == name) {
@@ -56,8 +28,9 @@ impl Query {
         Ok(Query(pairs))
     }
 
-    /// Reads the parameters of these names, in any case, each at most once, under the name in the list. Others are passed
-    /// over, however they are written: for systems whose clients send what the server does not know.
+    /// Reads the parameters with these names, in any case, each at most once, and returns them under the name in the list.
+    /// All other parameters are ignored, even malformed ones: for systems whose clients send parameters that this server
+    /// does not know.
     pub fn only(text: &str, names: &[&str]) -> Result<Query> {
         let is_known = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or("");
