@@ -5,6 +5,7 @@ mod catalogs;
 mod keys;
 mod people;
 mod scanning;
+mod scanning_git;
 mod typing;
 
 use crate::support::{Server, executable};
