@@ -190,7 +190,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
     fs::remove_dir_all(programs).unwrap();
     // A repository that has its work tree elsewhere lists nothing here.
     let settings = fs::read_to_string(top.join(".git/config")).unwrap();
-    for elsewhere in ["/nowhere/at/all", "/usr", "..", "../.."] {
+    for elsewhere in ["/nowhere/at/all", "/usr", "../.."] {
         let changed = format!("{settings}[core]\n\tworktree = {elsewhere}\n");
         fs::write(top.join(".git/config"), changed).unwrap();
         assert_eq!(
