@@ -2,10 +2,11 @@
 
 use super::Step;
 use crate::domain::audit::Kind;
+use crate::domain::key::KeyId;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Write;
+use crate::store::{Write, keys};
 
 pub const STEP: Step = Step {
     to: 3,
@@ -14,7 +15,20 @@ pub const STEP: Step = Step {
     act,
 };
 
-fn act(_: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
+fn act(tx: &Write<'_>, _: &KeyFiles, _: Timestamp) -> Result<()> {
+    list_metadata(tx)
+}
+
+/// Makes lists of keys find the metadata that there is.
+fn list_metadata(tx: &Write<'_>) -> Result<()> {
+    let all = tx.query(
+        "SELECT id, metadata FROM keys WHERE metadata <> '{}'",
+        &[],
+        |row| Ok((row.get::<KeyId>("id")?, row.get::<String>("metadata")?)),
+    )?;
+    for (id, metadata) in all {
+        keys::insert_metadata(tx, id, &metadata)?;
+    }
     Ok(())
 }
 

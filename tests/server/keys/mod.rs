@@ -2,9 +2,11 @@
 
 mod edit;
 mod for_owner;
+mod handing_over;
 mod idempotency;
 mod issue;
 mod list;
+mod many;
 mod metadata;
 mod own;
 mod rotation;
