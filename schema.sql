@@ -187,6 +187,17 @@ CREATE INDEX keys_policy ON keys (policy, workspace_uid);
 CREATE INDEX keys_catalog ON keys (catalog) WHERE catalog IS NOT NULL;
 CREATE INDEX keys_expires_at ON keys (expires_at) WHERE expires_at IS NOT NULL;
 
+-- The members of keys.metadata by which lists are filtered: strings, numbers and booleans of the first level, as text.
+-- Only an index: what a list shows is decided by the row of the key.
+CREATE TABLE key_metadata (
+    name   TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    key_id TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    PRIMARY KEY (name, value, key_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX key_metadata_key ON key_metadata (key_id);
+
 -- Policies that somebody has switched on: their keys have a page of their own in the console's navigation.
 CREATE TABLE console_pages (
     policy TEXT NOT NULL PRIMARY KEY REFERENCES policies (name) ON DELETE CASCADE

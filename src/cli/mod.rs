@@ -128,9 +128,12 @@ enum Command {
     Secrets(keeping::secrets::SecretsCommand),
     /// Find secrets in files, and the keys that they belong to; exits 1 if there are any
     #[command(
-        after_help = "Secrets are known by their shape and checksum; they are never printed. Left out is what .ignore and \
-                      .gitignore files, .git/info/exclude and your own git/ignore leave out, but for what PATH names; \
-                      links and .git are not followed.\n\n\
+        after_help = "Secrets are known by their shape and checksum; they are never printed. They are found in plain text, UTF-16, \
+                      base64, percent-encoded text and gzip; archives of other kinds and encrypted files are listed on \
+                      standard error as not looked into.\n\n\
+                      In a git work tree, git is asked which files count: those that are tracked, and those that it does not \
+                      ignore. If git refuses or there is none, every file is looked into, and standard error says why. Elsewhere \
+                      every file counts. What PATH names is always looked into; links and .git are not followed.\n\n\
                       Examples:\n  latchkey scan .\n  latchkey scan --json /srv/app /var/log/app | jq -r '.[].path'\n  \
                       git diff --cached | latchkey scan -"
     )]

@@ -65,6 +65,21 @@ impl Query {
         Some(self.0.swap_remove(position).1)
     }
 
+    /// Takes out the parameters whose names begin like this; their names without it, in order.
+    pub fn take_beginning_with(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let mut taken = Vec::new();
+        self.0
+            .retain(|(name, value)| match name.strip_prefix(prefix) {
+                None => true,
+                Some(rest) => {
+                    taken.push((rest.to_owned(), value.clone()));
+                    false
+                }
+            });
+        taken.sort();
+        taken
+    }
+
     /// Removes a parameter and returns it as a whole number.
     pub fn take_number(&mut self, name: &str) -> Result<Option<u64>> {
         self.take(name)
@@ -158,6 +173,14 @@ mod tests {
         assert_eq!(query.take_number("n").unwrap(), Some(7));
         assert_eq!(query.take("a"), None);
         assert!(query.finish().is_ok());
+        let mut query = Query::parse("m.b=2&x=1&m.a.c=%20&m=0").unwrap();
+        let taken = query.take_beginning_with("m.");
+        assert_eq!(
+            taken,
+            [("a.c".into(), " ".into()), ("b".into(), "2".into())]
+        );
+        assert_eq!(query.take("m").as_deref(), Some("0"));
+        assert!(query.finish().is_err());
     }
 
     #[test]

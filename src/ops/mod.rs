@@ -111,10 +111,35 @@ impl App {
         + Send
         + 'static,
     ) -> Result<T> {
-        let paid = self.charge(caller, action)?;
+        let target = Arc::new(Mutex::new(target));
+        self.change_many(caller, action, 1, target, work)
+    }
+
+    /// As [`App::change_all`], of several things that are charged one by one. The work keeps `at` on the one that it is
+    /// about, for the event of a forbidden attempt.
+    fn change_many<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        count: usize,
+        at: Arc<Mutex<Target>>,
+        work: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Vec<(&'static str, Record)>, T)>
+        + Send
+        + 'static,
+    ) -> Result<T> {
+        let mut paid = Vec::new();
+        for _ in 0..count {
+            match self.charge(caller, action) {
+                Ok(subjects) => paid.push(subjects),
+                Err(err) => {
+                    paid.iter().for_each(|subjects| self.give_back(subjects));
+                    return Err(err);
+                }
+            }
+        }
         let now = self.now().wall;
         let peppers = self.peppers.clone();
-        let (draft, denied) = drafts(caller, action, target, now);
+        let (draft, denied) = drafts(caller, action, Target::server(), now);
         let urgency = budgets::urgency(caller, action);
         let outcome = self.store.write_in(urgency, Durability::Full, move |tx| {
             let (records, value) = work(tx, now)?;
@@ -123,8 +148,12 @@ impl App {
             Ok((is_change, value))
         });
         if !matches!(outcome, Ok((true, _))) {
-            self.give_back(&paid);
+            paid.iter().for_each(|subjects| self.give_back(subjects));
         }
+        let denied = Event {
+            target: lock(&at).clone(),
+            ..denied
+        };
         self.record_denied(caller, denied, outcome.map(|(_, value)| value))
     }
 

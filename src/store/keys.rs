@@ -5,6 +5,7 @@ use super::{Read, Row, Write, seals, stored_secret};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::address::AddressList;
 use crate::domain::key::live::StoredSecret;
+use crate::domain::key::metadata;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::sealing::Sealed;
@@ -30,6 +31,8 @@ pub enum Source {
     MadeBy(String),
     OfOwner(Uid),
     OfWorkspace(Uid),
+    /// Whose metadata has a member with this value.
+    With(String, String),
 }
 
 /// Stores a new, sealed key with its first secret.
@@ -83,6 +86,7 @@ pub fn insert(
         &values,
     )?;
     insert_secret_values(tx, key.id, &of_secret)?;
+    insert_metadata(tx, key.id, &key.metadata)?;
     match key.uses_left {
         None => Ok(()),
         some => update_uses(tx, peppers, key.id, some),
@@ -109,6 +113,20 @@ fn insert_secret_values(tx: &Write<'_>, id: KeyId, values: &[Value; 7]) -> Resul
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &params,
     )?;
+    Ok(())
+}
+
+/// Lets lists find a key by the members of its metadata.
+pub fn insert_metadata(tx: &Write<'_>, id: KeyId, metadata: &str) -> Result<()> {
+    let members = metadata::members(metadata).into_iter();
+    for (name, value) in members.filter(|(name, _)| metadata::is_listed(name)) {
+        tx.execute(
+            "INSERT INTO key_metadata (name, value, key_id)
+             VALUES ($1, $2, $3)
+             ON CONFLICT (name, value, key_id) DO NOTHING",
+            &[&name, &value, &id],
+        )?;
+    }
     Ok(())
 }
 
@@ -146,6 +164,7 @@ pub fn list_ids(
         Source::MadeBy(actor) => read.query(IDS_MADE_BY, &[actor, &after, &limit], id),
         Source::OfOwner(owner) => read.query(IDS_OF_OWNER, &[owner, &after, &limit], id),
         Source::OfWorkspace(uid) => read.query(IDS_OF_WORKSPACE, &[uid, &after, &limit], id),
+        Source::With(name, value) => read.query(IDS_WITH, &[name, value, &after, &limit], id),
     }
 }
 
@@ -156,6 +175,9 @@ const IDS_OF_OWNER: &str =
     "SELECT id FROM keys WHERE owner_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
 const IDS_OF_WORKSPACE: &str =
     "SELECT id FROM keys WHERE workspace_uid = $1 AND id > $2 ORDER BY id LIMIT $3";
+const IDS_WITH: &str =
+    "SELECT key_id AS id FROM key_metadata WHERE name = $1 AND value = $2 AND key_id > $3
+     ORDER BY key_id LIMIT $4";
 
 /// The secrets of a key, newest first.
 pub fn list_secrets(read: &Read, id: KeyId) -> Result<Vec<SecretRow>> {
@@ -208,8 +230,8 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE keys
          SET name = $1, description = $2, scopes = $3, read_only = $4, enabled = $5, not_before = $6, expires_at = $7,
-             allowed_ips = $8, rate_limit = $9, rate_window_s = $10, metadata = $11
-         WHERE id = $12 AND deleted_at IS NULL",
+             allowed_ips = $8, rate_limit = $9, rate_window_s = $10, metadata = $11, owner_uid = $12
+         WHERE id = $13 AND deleted_at IS NULL",
         &[
             &key.name,
             &key.description,
@@ -222,9 +244,14 @@ pub fn update(tx: &Write<'_>, key: &Key) -> Result<bool> {
             &key.rate_limit.map(|rate| rate.limit),
             &key.rate_limit.map(|rate| rate.window_s),
             &key.metadata,
+            &key.owner,
             &key.id,
         ],
     )?;
+    if changed == 1 {
+        tx.execute("DELETE FROM key_metadata WHERE key_id = $1", &[&key.id])?;
+        insert_metadata(tx, key.id, &key.metadata)?;
+    }
     Ok(changed == 1)
 }
 
@@ -535,6 +562,10 @@ mod tests {
             (
                 IDS_OF_WORKSPACE,
                 "SEARCH keys USING COVERING INDEX keys_workspace (workspace_uid=? AND id>?)",
+            ),
+            (
+                IDS_WITH,
+                "SEARCH key_metadata USING PRIMARY KEY (name=? AND value=? AND key_id>?)",
             ),
         ] {
             assert_eq!(sqlite::plan(&read, sql), [found], "{sql}");

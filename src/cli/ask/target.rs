@@ -36,7 +36,8 @@ impl Target {
         if let Some(value) = value {
             self.text.push(if self.has_query { '&' } else { '?' });
             self.has_query = true;
-            self.text.push_str(&format!("{name}={}", encode(value)));
+            self.text
+                .push_str(&format!("{}={}", encode(name), encode(value)));
         }
         self
     }

@@ -1,12 +1,13 @@
 //! The commands that change a key: edit, disable, enable, delete.
 
-use super::look::IdArgs;
-use crate::cli::ask::{Server, Target};
+use super::look::IdsArgs;
+use crate::cli::ask::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Common, Object, text_of};
 use crate::cli::typed;
 use crate::cli::words::{Body, JsonObject, OrNone, Rate, Span, Until};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// What an edit changes. What is not said stays.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,6 +45,12 @@ pub struct EditArgs {
     /// Anything else, as a JSON object
     #[arg(long, value_name = "JSON")]
     metadata: Option<JsonObject>,
+    /// The user who owns it from now on; its secret stays
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// From now on it belongs to its workspace, and to no user
+    #[arg(long, conflicts_with = "owner")]
+    no_owner: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -51,11 +58,12 @@ pub struct EditArgs {
 /// What deleting takes.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DeleteArgs {
-    /// The key's id
-    id: String,
-    /// The key's name, where its policy asks for it
-    #[arg(long, value_name = "NAME")]
-    confirm_name: Option<String>,
+    /// The keys' ids, at most 100
+    #[arg(required = true, num_args = 1..=100, value_name = "ID")]
+    ids: Vec<String>,
+    /// The key's name, where its policy asks for it; with several keys once for each, in their order
+    #[arg(long = "confirm-name", value_name = "NAME")]
+    confirm_names: Vec<String>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -87,7 +95,9 @@ pub fn edit(args: &EditArgs) -> Result<End> {
                 .as_ref()
                 .map(|it| it.body(|count| (*count).into())),
         )
-        .with("metadata", args.metadata.clone().map(|it| it.0));
+        .with("metadata", args.metadata.clone().map(|it| it.0))
+        .with("owner", args.owner.as_deref())
+        .with("owner", args.no_owner.then_some(Value::Null));
     if body.is_empty() {
         return Err(Failure::Usage(
             "nothing to change was named; see latchkey key edit --help".to_owned(),
@@ -103,33 +113,84 @@ pub fn edit(args: &EditArgs) -> Result<End> {
     Ok(End::Done)
 }
 
+/// A page of keys, each as the server shows it.
+#[derive(serde::Deserialize)]
+struct Page {
+    items: Vec<Box<RawValue>>,
+}
+
 /// `verb`: `disable` or `enable`.
-pub fn switch(args: &IdArgs, verb: &str) -> Result<End> {
+pub fn switch(args: &IdsArgs, verb: &str) -> Result<End> {
     let server = Server::reach(&args.common.data.data)?;
-    let answer = server.ask("POST", &Target::of(&["keys", &args.id, verb]), None)?;
+    if let [id] = args.ids.as_slice() {
+        let answer = server.ask("POST", &Target::of(&["keys", id, verb]), None)?;
+        if args.common.json {
+            show::one(&args.common, &answer)?;
+            return Ok(End::Done);
+        }
+        return tell_state(&args.common, verb, &answer.json()?);
+    }
+    let page: Page = batch(&server, verb, &args.ids, &[])?.json()?;
     if args.common.json {
-        show::one(&args.common, &answer)?;
+        show::list(&args.common, &[], &page.items)?;
         return Ok(End::Done);
     }
-    let key: Object = answer.json()?;
-    let (name, state) = (text_of(key.member("name")), text_of(key.member("state")));
+    for item in &page.items {
+        let key = serde_json::from_str(item.get()).map_err(|err| {
+            Failure::refused(format!("the server's answer cannot be read: {err}"))
+        })?;
+        tell_state(&args.common, verb, &key)?;
+    }
+    Ok(End::Done)
+}
+
+fn tell_state(common: &Common, verb: &str, key: &Object) -> Result<End> {
+    let [id, name, state] = ["id", "name", "state"].map(|member| text_of(key.member(member)));
     show::done(
-        &args.common,
-        &format!("{verb}d key {} ({name}), which is now {state}", args.id),
+        common,
+        &format!("{verb}d key {id} ({name}), which is now {state}"),
     )?;
     Ok(End::Done)
 }
 
 pub fn delete(args: &DeleteArgs) -> Result<End> {
-    typed::confirm(&format!("Delete key {} for good?", args.id), args.yes)?;
-    let body = args
-        .confirm_name
-        .as_deref()
-        .map(|name| Body::default().with("confirm_name", Some(name)).value());
+    if let [id] = args.ids.as_slice() {
+        typed::confirm(&format!("Delete key {id} for good?"), args.yes)?;
+        let name = match args.confirm_names.as_slice() {
+            [] => None,
+            [name] => Some(
+                Body::default()
+                    .with("confirm_name", Some(name.as_str()))
+                    .value(),
+            ),
+            _ => {
+                return Err(Failure::Usage(
+                    "--confirm-name is given twice for one key".to_owned(),
+                ));
+            }
+        };
+        let server = Server::reach(&args.common.data.data)?;
+        server.ask("DELETE", &Target::of(&["keys", id]), name.as_ref())?;
+        show::done(&args.common, &format!("deleted key {id}"))?;
+        return Ok(End::Done);
+    }
+    let question = format!("Delete keys {} for good?", args.ids.join(", "));
+    typed::confirm(&question, args.yes)?;
     let server = Server::reach(&args.common.data.data)?;
-    server.ask("DELETE", &Target::of(&["keys", &args.id]), body.as_ref())?;
-    show::done(&args.common, &format!("deleted key {}", args.id))?;
+    batch(&server, "delete", &args.ids, &args.confirm_names)?;
+    for id in &args.ids {
+        show::done(&args.common, &format!("deleted key {id}"))?;
+    }
     Ok(End::Done)
+}
+
+/// Asks for the same to several keys: all of them, or none.
+fn batch(server: &Server, action: &str, ids: &[String], names: &[String]) -> Result<Answer> {
+    let mut body = json!({ "action": action, "ids": ids });
+    if !names.is_empty() {
+        body["confirm_names"] = json!(names);
+    }
+    server.ask("POST", &Target::of(&["keys", "batch"]), Some(&body))
 }
 
 /// Nothing if nothing was given; null for the one word `none`.

@@ -4,6 +4,7 @@ use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Result};
 use crate::cli::show::{self, Column, Common};
 use crate::cli::words::Span;
+use std::str::FromStr;
 
 #[rustfmt::skip]
 const COLUMNS: &[Column] = &[
@@ -23,6 +24,16 @@ const COLUMNS: &[Column] = &[
 pub struct IdArgs {
     /// The key's id, which is the first ten characters of its secret after the underscore
     pub id: String,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Which keys, all of them or none.
+#[derive(clap::Args, Clone, Debug)]
+pub struct IdsArgs {
+    /// The keys' ids, at most 100
+    #[arg(required = true, num_args = 1..=100, value_name = "ID")]
+    pub ids: Vec<String>,
     #[command(flatten)]
     pub common: Common,
 }
@@ -48,8 +59,32 @@ pub struct ListArgs {
     /// Only those with this in name, id or hint
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Only those whose metadata has this member with this value, such as customer=7; repeat it for several
+    #[arg(long = "metadata", value_name = "NAME=VALUE")]
+    metadata: Vec<Member>,
     #[command(flatten)]
     common: Common,
+}
+
+/// A member of metadata and its value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Member {
+    name: String,
+    value: String,
+}
+
+impl FromStr for Member {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Member, String> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or("a member is a name and a value, such as customer=7")?;
+        Ok(Member {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    }
 }
 
 /// How soon.
@@ -66,13 +101,16 @@ pub struct ExpiringArgs {
 }
 
 pub fn list(args: &ListArgs) -> Result<End> {
-    let target = Target::of(&["keys"])
+    let mut target = Target::of(&["keys"])
         .with("workspace", args.workspace.as_deref())
         .with("owner", args.owner.as_deref())
         .with("created_by", args.created_by.as_deref())
         .with("policy", args.policy.as_deref())
         .with("state", args.state.as_deref())
         .with("q", args.search.as_deref());
+    for Member { name, value } in &args.metadata {
+        target = target.with(&format!("metadata.{name}"), Some(value));
+    }
     let items = Server::reach(&args.common.data.data)?.list_pages(&target)?;
     show::list(&args.common, COLUMNS, &items)?;
     Ok(End::Done)

@@ -21,7 +21,8 @@ pub enum KeyCommand {
     /// List keys
     #[command(
         after_help = "Examples:\n  latchkey key list\n  latchkey key list --workspace emea --state disabled\n  \
-                      latchkey key list --search billing --json | jq -r '.[].id'"
+                      latchkey key list --search billing --json | jq -r '.[].id'\n  \
+                      latchkey key list --metadata customer=7"
     )]
     List(look::ListArgs),
     /// Show one key
@@ -34,11 +35,12 @@ pub enum KeyCommand {
         after_help = "Examples:\n  latchkey key expiring --within 14d\n  latchkey key expiring --within 12h --json || notify-admins"
     )]
     Expiring(look::ExpiringArgs),
-    /// Change what a key is called, may do, or how long
+    /// Change what a key is called, may do, or how long, and whose it is
     #[command(
         after_help = "Examples:\n  latchkey key edit k3J9aQ0xZb --name \"billing, new\" --expires-in 30d\n  \
                       latchkey key edit k3J9aQ0xZb --scope invoices:read,invoices:write\n  \
-                      latchkey key edit k3J9aQ0xZb --allow-ip none --rate-limit none --expires-at none"
+                      latchkey key edit k3J9aQ0xZb --allow-ip none --rate-limit none --expires-at none\n  \
+                      latchkey key edit k3J9aQ0xZb --owner bob"
     )]
     Edit(Box<change::EditArgs>),
     /// Give a key a new secret, which is shown this once
@@ -52,16 +54,21 @@ pub enum KeyCommand {
         after_help = "Examples:\n  latchkey key reveal k3J9aQ0xZb\n  latchkey key reveal k3J9aQ0xZb --secret-only"
     )]
     Reveal(issue::RevealArgs),
-    /// Switch a key off, until it is enabled again
-    #[command(after_help = "Example:\n  latchkey key disable k3J9aQ0xZb")]
-    Disable(look::IdArgs),
-    /// Switch a key on again
-    #[command(after_help = "Example:\n  latchkey key enable k3J9aQ0xZb")]
-    Enable(look::IdArgs),
-    /// Delete a key for good
+    /// Switch keys off, until they are enabled again; all that are named, or none
+    #[command(
+        after_help = "Examples:\n  latchkey key disable k3J9aQ0xZb\n  latchkey key disable k3J9aQ0xZb 7hQ2mN4pRs"
+    )]
+    Disable(look::IdsArgs),
+    /// Switch keys on again; all that are named, or none
+    #[command(
+        after_help = "Examples:\n  latchkey key enable k3J9aQ0xZb\n  latchkey key enable k3J9aQ0xZb 7hQ2mN4pRs"
+    )]
+    Enable(look::IdsArgs),
+    /// Delete keys for good; all that are named, or none
     #[command(
         after_help = "Examples:\n  latchkey key delete k3J9aQ0xZb\n  latchkey key delete k3J9aQ0xZb --yes\n  \
-                      latchkey key delete k3J9aQ0xZb --yes --confirm-name billing"
+                      latchkey key delete k3J9aQ0xZb --yes --confirm-name billing\n  \
+                      latchkey key delete k3J9aQ0xZb 7hQ2mN4pRs --yes"
     )]
     Delete(change::DeleteArgs),
     /// Verify a secret, which is typed or piped in; exits 1 if it is refused

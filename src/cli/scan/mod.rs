@@ -2,24 +2,29 @@
 //!
 //! Nothing here prints a secret: only its id and the end of its checksum.
 
+mod encodings;
 mod finder;
+mod git;
+mod gzip;
 mod known;
-mod patterns;
+mod packed;
 mod reader;
-mod rules;
 mod walk;
 
 use super::failure::{End, Failure, Result};
 use super::show::{self, Column, Common, print};
+use encodings::Encoding;
 use known::{Known, Store};
-use reader::Finding;
+use reader::{Finding, Scanned};
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::to_raw_value;
 use std::path::PathBuf;
 
 #[rustfmt::skip]
 const COLUMNS: &[Column] = &[
     Column { heading: "WHERE",     member: "where" },
+    Column { heading: "ENCODED",   member: "encoding" },
     Column { heading: "HINT",      member: "hint" },
     Column { heading: "KNOWN AS",  member: "meaning" },
     Column { heading: "NAME",      member: "key.name" },
@@ -33,8 +38,8 @@ pub struct ScanArgs {
     /// Files and folders; - is standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Also look into what .gitignore and .ignore files leave out
-    #[arg(long)]
+    /// Look into every file, also those that git ignores, and run no git
+    #[arg(long, visible_alias = "all")]
     no_ignore: bool,
     #[command(flatten)]
     common: Common,
@@ -44,7 +49,11 @@ pub struct ScanArgs {
 #[derive(Serialize)]
 struct FindingBody<'a> {
     path: &'a str,
+    /// Of the unpacked text in a gzip file, as is the offset.
     line: u64,
+    offset: u64,
+    /// What it was encoded with, the outermost first, such as `gzip base64`; null if with nothing.
+    encoding: Option<String>,
     hint: &'a str,
     id: String,
     /// `secret`, `id`, `nothing`; null if no store was asked.
@@ -56,6 +65,7 @@ struct FindingBody<'a> {
 #[derive(Serialize)]
 struct Row<'a> {
     r#where: String,
+    encoding: String,
     hint: &'a str,
     meaning: &'static str,
     key: Option<&'a known::Key>,
@@ -65,16 +75,17 @@ pub fn run(args: &ScanArgs) -> Result<End> {
     let scanned = reader::scan(&args.paths, args.no_ignore);
     let store = known::ask(&args.common.data.data, &scanned.findings);
     show(args, &scanned.findings, &store)?;
-    for trouble in scanned.unapplied.iter().chain(&scanned.troubles) {
+    for trouble in scanned.unlisted.iter().chain(&scanned.troubles) {
         eprintln!("latchkey: {trouble}");
     }
+    tell_unread(args, &scanned);
     eprintln!(
         "{} secrets in {} files{}",
         scanned.findings.len(),
         scanned.files,
-        match scanned.skipped {
+        match scanned.unread.len() {
             0 => String::new(),
-            count => format!("; {count} large binary files were not looked into"),
+            count => format!("; {count} files were not looked into, or not wholly"),
         }
     );
     if !scanned.troubles.is_empty() {
@@ -87,6 +98,26 @@ pub fn run(args: &ScanArgs) -> Result<End> {
     })
 }
 
+/// Names the files in which secrets may be that were not looked for. Standard output has findings alone, so this goes to
+/// standard error, for scripts as one line of JSON.
+fn tell_unread(args: &ScanArgs, scanned: &Scanned) {
+    if args.common.json {
+        if !scanned.unread.is_empty() {
+            eprintln!("{}", json!({ "not_looked_into": scanned.unread }));
+        }
+        return;
+    }
+    for file in &scanned.unread {
+        eprintln!("not looked into: {}: {}", file.path, file.why);
+    }
+}
+
+/// The encodings of a finding, the outermost first.
+fn words(encodings: &[Encoding]) -> String {
+    let words: Vec<&str> = encodings.iter().map(|it| it.word()).collect();
+    words.join(" ")
+}
+
 fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
     if args.common.json {
         let bodies: Vec<FindingBody<'_>> = findings
@@ -96,6 +127,8 @@ fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
                 FindingBody {
                     path: &finding.path,
                     line: finding.line,
+                    offset: finding.offset,
+                    encoding: (!finding.encodings.is_empty()).then(|| words(&finding.encodings)),
                     hint: &finding.hint,
                     id: finding.id.to_string(),
                     known: known.map(Known::word),
@@ -109,6 +142,7 @@ fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
         let known = store.known(finding);
         to_raw_value(&Row {
             r#where: format!("{}:{}", finding.path, finding.line),
+            encoding: words(&finding.encodings),
             hint: &finding.hint,
             meaning: known.map_or("", Known::meaning),
             key: known.and_then(Known::key),

@@ -1,34 +1,59 @@
 //! Reading files part by part, and gathering what is found in them.
 
+use super::encodings::{Encoding, Search};
 use super::finder::{self, AFTER, BEFORE, Rest};
-use super::rules::User;
+use super::git::Git;
+use super::gzip::{self, Unpacked};
+use super::packed;
 use super::walk::{self, Met};
 use crate::domain::key::KeyId;
+use crate::domain::key::secret::Presented;
 use crate::domain::locks::lock;
 use crate::domain::sorted;
 use memchr::{memchr, memchr_iter};
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Bytes that are looked at together. Nearly all files fit in.
 const PART_BYTES: usize = 512 * 1024;
+/// Bytes of a part that are looked at again with the next: more than a secret takes in any encoding.
+const OVERLAP: usize = 4 * 1024;
+const _: () = assert!(OVERLAP >= BEFORE + AFTER);
 /// Bytes in which a NUL tells that a file is no text.
 const PROBE_BYTES: usize = 8 * 1024;
 /// Files that are no text are looked into up to this size: small databases yes, disk images no.
 const BINARY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What a gzip file may unpack to, if this is more than so many times its own size.
+const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Logs shrink to a tenth or less; a file that unpacks to far more was made to do so.
+const UNPACKED_TIMES_MAX: u64 = 32;
+/// Gzip files within one another.
+const GZIP_MAX: usize = 3;
 
 /// A secret and where it is.
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 pub struct Finding {
     pub path: String,
-    /// From 1.
+    /// From 1; of the unpacked text in a gzip file.
     pub line: u64,
+    /// Bytes before it, likewise.
+    pub offset: u64,
+    /// What it was encoded with, the outermost first.
+    pub encodings: Vec<Encoding>,
     pub hint: String,
     /// The secret itself. Never shown; no `Debug` here.
     pub text: String,
     pub id: KeyId,
+}
+
+/// A file in which secrets may be that were not looked for.
+#[derive(Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
+pub struct Unread {
+    pub path: String,
+    pub why: String,
 }
 
 /// What was found.
@@ -37,16 +62,17 @@ pub struct Scanned {
     /// By path and line.
     pub findings: Vec<Finding>,
     pub files: u64,
-    /// Large binary files that were not looked into.
-    pub skipped: u64,
+    /// What was not looked into: archives, encrypted files, what is too large.
+    pub unread: Vec<Unread>,
     /// What could not be looked at, each with the reason.
     pub troubles: Vec<String>,
-    /// Patterns that leave nothing out, each with the reason.
-    pub unapplied: Vec<String>,
+    /// Work trees of which git says nothing, each with the reason.
+    pub unlisted: Vec<String>,
 }
 
-/// Looks into all files below the paths; `-` is standard input.
-pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
+/// Looks into all files below the paths, in work trees into those that git does not ignore, unless `all` count; `-` is
+/// standard input.
+pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
     let scanned = Mutex::new(Scanned::default());
     let (streams, paths): (Vec<&Path>, Vec<&Path>) = paths
         .iter()
@@ -54,10 +80,10 @@ pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
         .partition(|path| *path == Path::new("-"));
     if !streams.is_empty() {
         let mut reader = Reader::new(&scanned);
-        reader.read("-", std::io::stdin().lock(), None);
+        reader.read("-", &mut std::io::stdin().lock(), None);
     }
-    let user = (!no_ignore).then(|| User::read(&mut lock(&scanned).unapplied));
-    walk::each_file(&paths, user.as_ref(), || {
+    let git = (!all).then(Git::look_up);
+    walk::each_file(&paths, git.as_ref(), || {
         let mut reader = Reader::new(&scanned);
         move |met: Met<'_>| reader.met(met)
     });
@@ -65,9 +91,10 @@ pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     sorted::by(&mut scanned.findings, Ord::cmp);
-    for told in [&mut scanned.troubles, &mut scanned.unapplied] {
+    sorted::by(&mut scanned.unread, Ord::cmp);
+    for told in [&mut scanned.troubles, &mut scanned.unlisted] {
         sorted::by(told, Ord::cmp);
-        // The folders above several that were named are read for each.
+        // A path may be named twice.
         told.dedup();
     }
     scanned
@@ -77,6 +104,25 @@ pub fn scan(paths: &[PathBuf], no_ignore: bool) -> Scanned {
 struct Reader<'w> {
     scanned: &'w Mutex<Scanned>,
     buffer: Vec<u8>,
+}
+
+/// What stands in one file, while it is read.
+struct Reading<'p> {
+    path: &'p str,
+    size: Option<u64>,
+    /// How what is read was packed.
+    layers: Vec<Encoding>,
+    findings: Vec<Finding>,
+    unread: Vec<Unread>,
+}
+
+impl Reading<'_> {
+    fn skip(&mut self, why: impl Into<String>) {
+        self.unread.push(Unread {
+            path: self.path.to_owned(),
+            why: why.into(),
+        });
+    }
 }
 
 impl<'w> Reader<'w> {
@@ -95,81 +141,146 @@ impl<'w> Reader<'w> {
         let path = match met {
             Met::File(path) => path,
             Met::Trouble(trouble) => return self.note(|it| it.troubles.push(trouble)),
-            Met::Unapplied(pattern) => return self.note(|it| it.unapplied.push(pattern)),
+            Met::Unlisted(tree) => return self.note(|it| it.unlisted.push(tree)),
         };
         let shown = path.to_string_lossy();
         match File::open(path) {
-            Ok(file) => {
+            Ok(mut file) => {
                 let bytes = file.metadata().ok().map(|metadata| metadata.len());
-                self.read(&shown, file, bytes);
+                self.read(&shown, &mut file, bytes);
             }
             Err(err) => self.note(|it| it.troubles.push(format!("{shown}: {err}"))),
         }
     }
 
-    /// Reads to the end, keeping so much of each part that a secret across two parts is found.
-    fn read(&mut self, path: &str, mut input: impl Read, size: Option<u64>) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let (mut kept, mut from, mut line) = (0, 0, 1);
-        let mut findings = Vec::new();
-        let trouble = loop {
-            let filled = match fill(&mut input, &mut buffer[kept..]) {
-                Ok(count) => kept + count,
-                Err(err) => break Some(err),
-            };
-            let is_first = kept == 0;
-            if is_first && self.skips(&buffer[..filled], size) {
-                break None;
-            }
-            let rest = if filled < buffer.len() {
-                Rest::Nothing
-            } else {
-                Rest::Follows
-            };
-            let bytes = &buffer[..filled];
-            let (mut counted, mut at_line) = (0, line);
-            finder::find(bytes, from, rest, |start, found| {
-                at_line += memchr_iter(b'\n', &bytes[counted..start]).count() as u64;
-                counted = start;
-                findings.push(Finding {
-                    path: path.to_owned(),
-                    line: at_line,
-                    hint: found.hint(),
-                    text: found.text.to_owned(),
-                    id: found.id,
-                });
-            });
-            if rest == Rest::Nothing {
-                break None;
-            }
-            let done = filled - (BEFORE + AFTER);
-            line += memchr_iter(b'\n', &bytes[..done]).count() as u64;
-            buffer.copy_within(done..filled, 0);
-            (kept, from) = (BEFORE + AFTER, BEFORE);
+    /// Reads to the end, and notes what was found.
+    fn read(&mut self, path: &str, input: &mut dyn Read, size: Option<u64>) {
+        let mut reading = Reading {
+            path,
+            size,
+            layers: Vec::new(),
+            findings: Vec::new(),
+            unread: Vec::new(),
         };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let ended = read(&mut reading, input, &mut buffer);
         self.buffer = buffer;
         self.note(|scanned| {
             scanned.files += 1;
-            scanned.findings.append(&mut findings);
-            if let Some(err) = trouble {
+            scanned.findings.append(&mut reading.findings);
+            scanned.unread.append(&mut reading.unread);
+            if let Err(err) = ended {
                 scanned.troubles.push(format!("{path}: {err}"));
             }
         });
     }
+}
 
-    /// Whether a file that begins like this is not worth the time.
-    fn skips(&self, begin: &[u8], size: Option<u64>) -> bool {
-        let is_large = size.is_some_and(|size| size > BINARY_BYTES_MAX);
-        let skips = is_large && memchr(0, &begin[..begin.len().min(PROBE_BYTES)]).is_some();
-        if skips {
-            self.note(|scanned| scanned.skipped += 1);
+/// Reads to the end, looking at so much of each part again that a secret across two parts is found.
+fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<()> {
+    let (mut kept, mut from) = (0, 0);
+    let mut lines = 1;
+    let mut base = 0;
+    let mut seen = HashSet::new();
+    loop {
+        let filled = kept + fill(input, &mut buffer[kept..])?;
+        let bytes = &buffer[..filled];
+        if kept == 0 {
+            if gzip::is_begun_by(bytes) && reading.layers.len() < GZIP_MAX {
+                unpack(reading, &bytes.to_vec(), input, buffer);
+                return Ok(());
+            }
+            if skips(reading, bytes) {
+                return Ok(());
+            }
         }
-        skips
+        let rest = if filled < buffer.len() {
+            Rest::Nothing
+        } else {
+            Rest::Follows
+        };
+        let mut hits = Vec::new();
+        let mut take = |at, found: Presented<'_>, encodings: &[Encoding]| {
+            if seen.insert((base + at as u64, found.id)) {
+                hits.push((
+                    at,
+                    found.hint(),
+                    found.text.to_owned(),
+                    found.id,
+                    encodings.to_vec(),
+                ));
+            }
+        };
+        finder::find(bytes, from, rest, |at, found| {
+            take(at, found, &reading.layers)
+        });
+        Search::within(&reading.layers).find(bytes, &mut take);
+        hits.sort_by_key(|hit| hit.0);
+        let (mut counted, mut line) = (0, lines);
+        for (at, hint, text, id, encodings) in hits {
+            line += memchr_iter(b'\n', &bytes[counted..at]).count() as u64;
+            counted = at;
+            reading.findings.push(Finding {
+                path: reading.path.to_owned(),
+                line,
+                offset: base + at as u64,
+                encodings,
+                hint,
+                text,
+                id,
+            });
+        }
+        if rest == Rest::Nothing {
+            return Ok(());
+        }
+        let done = filled - OVERLAP;
+        lines += memchr_iter(b'\n', &bytes[..done]).count() as u64;
+        base += done as u64;
+        seen.retain(|(offset, _)| *offset >= base);
+        buffer.copy_within(done..filled, 0);
+        (kept, from) = (OVERLAP, OVERLAP - AFTER);
     }
 }
 
+/// Reads what a gzip file holds, of which so much has been read; notes what cannot be unpacked.
+fn unpack(reading: &mut Reading<'_>, begin: &[u8], input: &mut dyn Read, buffer: &mut [u8]) {
+    let size = reading.size.take().unwrap_or(0);
+    let bytes_max = UNPACKED_BYTES_MAX.max(size.saturating_mul(UNPACKED_TIMES_MAX));
+    let packed = BufReader::new(begin.chain(input));
+    reading.layers.push(Encoding::Gzip);
+    if let Err(err) = read(reading, &mut Unpacked::new(packed, bytes_max), buffer) {
+        reading.skip(format!("gzip, but for its beginning: {err}"));
+    }
+}
+
+/// Whether a file that begins like this is not looked into. Of one that is packed or encrypted, and not large, the bytes
+/// are looked at as they are, because archives may hold files unpacked; it is noted all the same.
+fn skips(reading: &mut Reading<'_>, begin: &[u8]) -> bool {
+    let is_large = reading.size.is_some_and(|size| size > BINARY_BYTES_MAX);
+    let probe = &begin[..begin.len().min(PROBE_BYTES)];
+    let is_binary = memchr(0, probe).is_some() && !is_utf16(probe);
+    if let Some(kind) = packed::kind(begin) {
+        reading.skip(kind);
+    } else if is_large && is_binary {
+        let mib = BINARY_BYTES_MAX / (1024 * 1024);
+        reading.skip(format!("binary and larger than {mib} MiB"));
+    } else if gzip::is_begun_by(begin) {
+        reading.skip("gzip in gzip in gzip");
+    }
+    is_large && is_binary
+}
+
+/// Whether text in UTF-16 begins like this: with its mark, or with every second byte a zero.
+fn is_utf16(probe: &[u8]) -> bool {
+    let (pairs, _) = probe.as_chunks::<2>();
+    let zeros = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();
+    let is_marked = probe.starts_with(b"\xff\xfe") || probe.starts_with(b"\xfe\xff");
+    let (first, second) = (zeros(0), zeros(1));
+    is_marked || first.max(second) * 10 > pairs.len() * 9 && first.min(second) * 10 < pairs.len()
+}
+
 /// Reads until the buffer is full or the input ends.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {
@@ -185,23 +296,71 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::scan::gzip::tests::packed;
     use crate::domain::key::secret::{Secret, generate_id};
+
+    fn scanned(mut bytes: &[u8], size: Option<u64>) -> Scanned {
+        let scanned = Mutex::new(Scanned::default());
+        Reader::new(&scanned).read("x", &mut bytes, size);
+        scanned.into_inner().unwrap()
+    }
 
     #[test]
     fn a_secret_across_two_parts_is_found_once_with_its_line() {
         let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
-        for at in (PART_BYTES - 200..PART_BYTES + 20).step_by(1) {
-            let mut bytes = vec![b'x'; at];
-            bytes[10] = b'\n';
-            bytes[at - 1] = b'\n';
-            bytes.extend_from_slice(secret.expose().as_bytes());
-            bytes.push(b'\n');
-            bytes.resize(2 * PART_BYTES + 5, b'y');
-            let scanned = Mutex::new(Scanned::default());
-            Reader::new(&scanned).read("x", bytes.as_slice(), None);
-            let scanned = scanned.into_inner().unwrap();
-            let lines: Vec<u64> = scanned.findings.iter().map(|it| it.line).collect();
-            assert_eq!(lines, [3], "at {at}");
+        let plain = secret.expose().as_bytes().to_vec();
+        let utf16: Vec<u8> = plain.iter().flat_map(|byte| [*byte, 0]).collect();
+        let percent: String = plain.iter().map(|byte| format!("%{byte:02x}")).collect();
+        for (text, before, step) in [
+            (plain, 200, 3),
+            (utf16, 4200, 97),
+            (percent.into_bytes(), 4200, 97),
+        ] {
+            for at in (PART_BYTES - before..PART_BYTES + 20).step_by(step) {
+                let mut bytes = vec![b'.'; at];
+                bytes[10] = b'\n';
+                bytes[at - 1] = b'\n';
+                bytes.extend_from_slice(&text);
+                bytes.push(b'\n');
+                bytes.resize(2 * PART_BYTES + 5, b'.');
+                let scanned = scanned(&bytes, None);
+                let lines: Vec<u64> = scanned.findings.iter().map(|it| it.line).collect();
+                assert_eq!(lines, [3], "at {at}");
+                assert_eq!(scanned.findings[0].offset, at as u64);
+            }
         }
+    }
+
+    #[test]
+    fn gzip_is_read_whatever_its_size_and_named_where_it_ends_too_early() {
+        let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
+        let text = format!("a\n{} {}\n", "b\n".repeat(3_000_000), secret.expose());
+        let bytes = packed(text.as_bytes());
+        let whole = scanned(&bytes, Some(bytes.len() as u64));
+        assert_eq!(whole.findings.len(), 1);
+        assert_eq!(whole.findings[0].line, 3_000_002);
+        assert_eq!(whole.findings[0].encodings, [Encoding::Gzip]);
+        assert!(whole.unread.is_empty());
+        let twice = scanned(&packed(&bytes), None);
+        assert_eq!(twice.findings[0].encodings, [Encoding::Gzip; 2]);
+        let cut = scanned(&bytes[..bytes.len() - 100], None);
+        assert!(cut.findings.is_empty() && cut.unread.len() == 1);
+        let deep = packed(&packed(&packed(&bytes)));
+        assert_eq!(scanned(&deep, None).unread.len(), 1);
+    }
+
+    #[test]
+    fn what_is_large_is_skipped_unless_it_is_text() {
+        let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
+        let large = Some(BINARY_BYTES_MAX + 1);
+        let utf16: Vec<u8> = secret.expose().bytes().flat_map(|it| [it, 0]).collect();
+        assert_eq!(scanned(&utf16, large).findings.len(), 1);
+        let binary = [b"\0\x01\x02\0\x03", secret.expose().as_bytes()].concat();
+        assert_eq!(scanned(&binary, None).findings.len(), 1);
+        let skipped = scanned(&binary, large);
+        assert!(skipped.findings.is_empty() && skipped.unread.len() == 1);
+        let zip = [b"PK\x03\x04 ", secret.expose().as_bytes()].concat();
+        let zip = scanned(&zip, None);
+        assert_eq!((zip.findings.len(), zip.unread.len()), (1, 1));
     }
 }

@@ -16,6 +16,7 @@ pub const LINES: &[Line] = &[
     line("GET",    "/keys",                Rows(KeysRead)).on(Thing::Key).asking("q={id}"),
     line("POST",   "/keys",                HereOrOwn(KeysWrite)).with(r#"{"name":"x","workspace":"below"}"#),
     line("POST",   "/keys/identify",       RowsWith(KeysRead, KeysVerify)).on(Thing::Key).with(r#"{"items":["{secret}"]}"#),
+    line("POST",   "/keys/batch",          Here(KeysWrite)).on(Thing::Key).with(r#"{"action":"disable","ids":["{id}"]}"#),
     line("GET",    "/keys/{id}",           Here(KeysRead)).on(Thing::Key),
     line("PATCH",  "/keys/{id}",           Here(KeysWrite)).on(Thing::Key).with(r#"{"description":"x"}"#),
     line("DELETE", "/keys/{id}",           Here(KeysWrite)).on(Thing::Key),

@@ -27,6 +27,7 @@ const SOMETIMES: &[&str] = &[
     "POST /console/users/{name}",
     "POST /console/users/{name}/roles",
     "POST /console/workspaces/{slug}",
+    "POST /v1/keys/batch",
     "PUT /v1/users/{id}/roles",
 ];
 

@@ -1,5 +1,7 @@
 //! Handlers for keys: `/v1/keys` and `/v1/whoami`.
 
+use super::problem;
+use crate::domain::key::metadata::is_listed;
 use crate::domain::key::quota::RateLimit;
 use crate::domain::key::{KeyId, State};
 use crate::error::{Error, Result};
@@ -11,6 +13,7 @@ use crate::http::route::Call;
 use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::Wanted;
+use crate::ops::keys::many::{self, Deed, Refused};
 use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued, View};
 use crate::ops::retry::Retry;
@@ -21,6 +24,8 @@ use serde_json::value::RawValue;
 pub const LIMIT_DEFAULT: u64 = 100;
 /// The maximum number of rows on a page.
 pub const LIMIT_MAX: u64 = 500;
+/// Members of the metadata that one list is filtered by.
+const METADATA_MAX: usize = 5;
 /// The maximum length of an Idempotency-Key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 
@@ -126,6 +131,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         state: state(query.take("state"))?,
         query: query.take("q"),
         expiring_within_s: query.take_number("expiring_within_s")?,
+        metadata: metadata(&mut query)?,
         after: cursor(&mut query)?,
         limit: limit(&mut query)?,
     };
@@ -206,6 +212,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         metadata: body
             .free_object_or_null("metadata")?
             .map(Option::unwrap_or_default),
+        owner: body.text_or_null("owner")?,
     };
     body.finish()?;
     let view = keys::edit::edit(call.app, call.caller()?, id(call)?, edit)?;
@@ -219,6 +226,44 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     body.finish()?;
     keys::delete(call.app, call.caller()?, id(call)?, confirm_name)?;
     Ok(Reply::new(204))
+}
+
+/// `POST /v1/keys/batch`: the same to several keys, all of them or none. A refusal names the key.
+pub fn batch(call: &Call<'_>) -> Result<Reply> {
+    let mut body = Fields::of(call.request)?;
+    let action = body.required_text("action")?;
+    let ids = body.texts("ids")?;
+    let names = body.texts("confirm_names")?;
+    body.finish()?;
+    let deed = Deed::ALL.into_iter().find(|(_, word)| *word == action);
+    let (deed, _) = deed.ok_or_else(|| {
+        let words = Deed::ALL.map(|(_, word)| word).join(", ");
+        Error::invalid("action", format!("must be one of {words}"))
+    })?;
+    let ids = ids.ok_or_else(|| Error::invalid("ids", "is needed"))?;
+    if let Some(strange) = ids.iter().find(|id| KeyId::parse(id).is_none()) {
+        let err = Error::NotFound("key");
+        return Ok(problem::about_key(&err, call.request, strange));
+    }
+    let ids = ids.iter().filter_map(|id| KeyId::parse(id)).collect();
+    let views = match many::change(call.app, call.caller()?, deed, ids, names) {
+        Ok(views) => views,
+        Err(Refused {
+            key: Some(id),
+            error,
+        }) => {
+            return Ok(problem::about_key(&error, call.request, &id.to_string()));
+        }
+        Err(Refused { key: None, error }) => return Err(error),
+    };
+    let items = views.iter().map(KeyBody::of).collect::<Result<Vec<_>>>()?;
+    Ok(Reply::json(
+        200,
+        &PageBody {
+            items,
+            next_cursor: None,
+        },
+    ))
 }
 
 /// `POST /v1/keys/{id}/rotate`
@@ -314,6 +359,22 @@ fn state(text: Option<String>) -> Result<Option<State>> {
             ))
         }),
     }
+}
+
+/// Members of the metadata, each a parameter `metadata.NAME`.
+fn metadata(query: &mut Query) -> Result<Vec<(String, String)>> {
+    let wanted = query.take_beginning_with("metadata.");
+    if wanted.len() > METADATA_MAX {
+        return Err(Error::Malformed(format!(
+            "at most {METADATA_MAX} parameters metadata.… can be given"
+        )));
+    }
+    if !wanted.iter().all(|(name, _)| is_listed(name)) {
+        return Err(Error::Malformed(
+            "behind metadata. a parameter must have the name of a member: 1 to 100 letters, digits, _, - and .".to_owned(),
+        ));
+    }
+    Ok(wanted)
 }
 
 fn cursor(query: &mut Query) -> Result<Option<KeyId>> {

@@ -14,8 +14,8 @@ mod workspaces;
 use crate::domain::people::permission::Permission::CatalogsWrite;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{
-    BODY_BYTES_MAX, Route, Surface, delete, disables, get, inline, leaves_only_roles, patch, post,
-    put, strict,
+    BODY_BYTES_MAX, Route, Surface, delete, disables, ends_keys, get, inline, leaves_only_roles,
+    patch, post, put, strict,
 };
 use crate::http::server::BodyRule::UpTo;
 use keeping::{backups, clock, doctor};
@@ -48,6 +48,7 @@ const ROUTES: &[Route] = &strict([
     get   (        "/keys",               Caller,   keys::list).with_query(),
     post  (        "/keys",               Caller,   keys::issue),
     post  (        "/keys/identify",      Caller,   verify::identify),
+    post  (        "/keys/batch",         Caller,   keys::batch).takes_away_if(ends_keys),
     get   (        "/keys/{id}",          Caller,   keys::find),
     patch (        "/keys/{id}",          Caller,   keys::edit).takes_away_if(disables),
     delete(        "/keys/{id}",          Caller,   keys::delete),

@@ -15,10 +15,21 @@ struct Problem<'a> {
     request_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
 }
 
 /// Renders an error as problem details, with the headers that its status requires.
 pub fn render(err: &Error, head: &Head) -> Reply {
+    written(err, head, None)
+}
+
+/// As [`render`], for a request about several keys: this one is at fault.
+pub fn about_key(err: &Error, head: &Head, key: &str) -> Reply {
+    written(err, head, Some(key))
+}
+
+fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
     let (status, code, title) = match err {
         Error::Conflict(_) => (409, "conflict", "Conflict with the current state"),
         Error::Forbidden(_) => (403, "forbidden", "Not permitted"),
@@ -45,13 +56,16 @@ pub fn render(err: &Error, head: &Head) -> Reply {
             "the host that was asked for is none of this server's; add it to allowed_hosts if it is"
                 .to_owned()
         }
-        other => other.to_string(),
+        other => match key {
+            Some(key) => format!("key {key}: {other}"),
+            None => other.to_string(),
+        },
     };
     let field = match err {
         Error::Invalid { field, .. } => Some(field.as_str()),
         _ => None,
     };
-    let reply = problem(status, code, title, detail, field, head);
+    let reply = problem(status, code, title, detail, (field, key), head);
     match err {
         Error::MethodNotAllowed { allow } => reply.with("allow", allow),
         Error::TooMany { retry_after_s } => {
@@ -76,7 +90,7 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or("The request cannot be read");
-    problem(status, code, title, why.to_owned(), None, head)
+    problem(status, code, title, why.to_owned(), (None, None), head)
 }
 
 fn problem(
@@ -84,7 +98,7 @@ fn problem(
     code: &'static str,
     title: &'static str,
     detail: String,
-    field: Option<&str>,
+    (field, key): (Option<&str>, Option<&str>),
     head: &Head,
 ) -> Reply {
     let problem = Problem {
@@ -95,6 +109,7 @@ fn problem(
         detail,
         request_id: head.id.to_string(),
         field,
+        key,
     };
     Reply::new(status).json_body("application/problem+json", &problem)
 }

@@ -21,6 +21,7 @@ pub fn between(before: &Key, after: &Key) -> Changes {
             Field::Metadata => changes.note(name, &b.metadata, &a.metadata),
             Field::Name => changes.note(name, &b.name, &a.name),
             Field::NotBefore => changes.note_option(name, &b.not_before, &a.not_before),
+            Field::Owner => changes.note_option(name, &b.owner, &a.owner),
             Field::RateLimit => changes.note_option(name, &rate(b), &rate(a)),
             Field::ReadOnly => changes.note(name, &b.read_only, &a.read_only),
             Field::Scopes => changes.note(name, &b.scopes.join(" "), &a.scopes.join(" ")),

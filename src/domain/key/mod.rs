@@ -6,6 +6,7 @@ pub mod address;
 pub mod changes;
 pub mod keyfile;
 pub mod live;
+pub mod metadata;
 pub mod pepper;
 pub mod quota;
 pub mod sealing;

@@ -44,6 +44,7 @@ fields! {
     Metadata    "metadata"    Told,
     Name        "name"        Label,
     NotBefore   "not_before"  Limit,
+    Owner       "owner"       Limit,
     RateLimit   "rate_limit"  Limit,
     ReadOnly    "read_only"   Limit,
     Scopes      "scopes"      Limit,

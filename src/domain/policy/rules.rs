@@ -21,7 +21,7 @@ impl Policy {
     }
 
     /// Refuses an owner, or the lack of one, that the policy does not have.
-    fn check_owner(&self, key: &Key) -> Result<()> {
+    pub fn check_owner(&self, key: &Key) -> Result<()> {
         let name = &self.name;
         match (self.owner, key.owner) {
             (Presence::Forbidden, Some(_)) => Err(Error::invalid(

@@ -12,7 +12,7 @@ pub use mounts::{Mounts, methods};
 pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
 pub use section::Section;
-pub use taking::{Takes, disables, leaves_only_roles, patches_off};
+pub use taking::{Takes, disables, ends_keys, leaves_only_roles, patches_off};
 
 use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};

@@ -38,6 +38,15 @@ pub fn disables(_: &App, request: &Request, _: &str) -> bool {
     fields::value(&request.body).is_ok_and(|body| body == json!({ "enabled": false }))
 }
 
+/// A JSON object that deletes or disables several keys.
+pub fn ends_keys(_: &App, request: &Request, _: &str) -> bool {
+    let body = fields::value(&request.body);
+    body.is_ok_and(|body| {
+        let action = body.get("action").and_then(Value::as_str);
+        matches!(action, Some("delete" | "disable"))
+    })
+}
+
 /// The body is a JSON object with a list of roles, all of which the user in the path has already.
 pub fn leaves_only_roles(app: &App, request: &Request, below: &str) -> bool {
     let listed = || -> Option<Vec<(String, Role)>> {
@@ -105,6 +114,27 @@ mod tests {
         let fixture = Fixture::new();
         check(disables, &fixture, r#"{"enabled":false}"#, true);
         check(disables, &fixture, r#" { "enabled" : false } "#, true);
+        check(
+            ends_keys,
+            &fixture,
+            r#"{"action":"delete","ids":["x"]}"#,
+            true,
+        );
+        check(
+            ends_keys,
+            &fixture,
+            r#"{"action":"disable","ids":["x"]}"#,
+            true,
+        );
+        for other in [
+            r#"{"action":"enable","ids":["x"]}"#,
+            "{}",
+            "[]",
+            "x",
+            r#"{"action":7}"#,
+        ] {
+            check(ends_keys, &fixture, other, false);
+        }
         for other in [
             r#"{"enabled":true}"#,
             r#"{"enabled":null}"#,

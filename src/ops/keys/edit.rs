@@ -3,7 +3,7 @@
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
 };
-use super::issue::{FAULTS_MAX, expiry, mend_address, metadata, place, scopes};
+use super::issue::{FAULTS_MAX, expiry, mend_address, metadata, owner, place, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::changes::between as changes;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
+use crate::ops::access::{Caller, Identity};
 use crate::ops::keeping::accept::require_accepted;
 use crate::ops::policies;
 use crate::store::{Write, keys};
@@ -40,6 +40,8 @@ pub struct Edit {
     pub rate_limit: Option<Option<RateLimit>>,
     pub uses_left: Option<Option<u64>>,
     pub metadata: Option<String>,
+    /// User name or uid; `Some(None)` takes the owner away.
+    pub owner: Option<Option<String>>,
 }
 
 /// Changes members of a key; takes effect on the next verification.
@@ -106,6 +108,7 @@ fn mend(edit: &mut Edit, fault: &Error) -> bool {
         "rate_limit" => edit.rate_limit.take().is_some(),
         "uses_left" => edit.uses_left.take().is_some(),
         "metadata" => edit.metadata.take().is_some(),
+        "owner" => edit.owner.take().is_some(),
         _ => false,
     }
 }
@@ -121,7 +124,11 @@ fn checked(
 ) -> Result<(Key, Key)> {
     let before = manageable(tx, directory, caller, id)?;
     let policy = policy_of(tx, &before)?;
-    let after = apply(tx, directory, &policy, &before, edit, now)?;
+    let mut after = apply(tx, directory, &policy, &before, edit, now)?;
+    if let Some(owner) = &edit.owner {
+        let owner = owner.as_deref();
+        hand_over(tx, directory, caller, &policy, &mut after, owner, now)?;
+    }
     if after.name != before.name {
         check_name(tx, &policy, &after)?;
     }
@@ -140,19 +147,31 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
     let key = app.change(caller, action, Target::new(Kind::Key, id), move |tx, _| {
-        let directory = index.directory();
-        let before = manageable(tx, &directory, &who, id)?;
-        let policy = policy_of(tx, &before)?;
-        let after = Key {
-            enabled,
-            ..before.clone()
-        };
-        let facts = bounds::Facts::read(tx, &who, &before)?;
-        check_switch(&directory, &who, &policy, &before, enabled, &facts)?;
-        check_opening(tx, &directory, &who, &before, &after)?;
-        write(tx, &index, &peppers, &before, &after, None)
+        switch_one(tx, &index, &peppers, &who, id, enabled)
     })?;
     view(app, key)
+}
+
+/// The same within a change.
+pub(super) fn switch_one(
+    tx: &Write<'_>,
+    index: &Arc<Index>,
+    peppers: &Peppers,
+    caller: &Caller,
+    id: KeyId,
+    enabled: bool,
+) -> Result<(Option<crate::ops::Record>, Key)> {
+    let directory = index.directory();
+    let before = manageable(tx, &directory, caller, id)?;
+    let policy = policy_of(tx, &before)?;
+    let after = Key {
+        enabled,
+        ..before.clone()
+    };
+    let facts = bounds::Facts::read(tx, caller, &before)?;
+    check_switch(&directory, caller, &policy, &before, enabled, &facts)?;
+    check_opening(tx, &directory, caller, &before, &after)?;
+    write(tx, index, peppers, &before, &after, None)
 }
 
 /// The key as it will be, checked against its policy.
@@ -229,6 +248,53 @@ fn apply(
     }
     policy.check_limits(&key)?;
     Ok(key)
+}
+
+/// Gives a key to another owner, or to the workspace, as far as the caller could issue it for that owner. The secret
+/// stays, and whoever knew it knows it still: so a key that acts for its owner keeps its owner.
+fn hand_over(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    policy: &Policy,
+    key: &mut Key,
+    asked: Option<&str>,
+    now: Timestamp,
+) -> Result<()> {
+    policy.check_editable(Field::Owner)?;
+    if caller.is_key(key.id) || matches!(caller.identity, Identity::Acting(_)) {
+        return Err(Error::Forbidden(
+            "a key cannot change its own owner, and neither can a caller who acts as another user"
+                .to_owned(),
+        ));
+    }
+    let owner = match asked {
+        None => None,
+        Some(name) => owner(directory, caller, policy, key.workspace, Some(name))?,
+    };
+    if owner == key.owner {
+        return Ok(());
+    }
+    if policy.acts_for_owner {
+        return Err(Error::Conflict(format!(
+            "a key of policy {} acts for its owner, and with another one everybody who knows its secret would act for \
+             that user; issue a new key",
+            policy.name
+        )));
+    }
+    if bounds::is_management(key) {
+        let allowed = caller.require_global(directory, Permission::ServerAdmin);
+        allowed.map_err(|_| {
+            Error::Forbidden(
+                "only a caller with server:admin may change the owner of a management key; issue a new key".to_owned(),
+            )
+        })?;
+    }
+    key.owner = owner;
+    policy.check_owner(key)?;
+    check_issuer(directory, caller, policy, key.workspace, owner)?;
+    check_scopes(directory, caller, policy, key)?;
+    check_owners_room(tx, policy, key, now)
 }
 
 /// Whoever changes a management key must be allowed all that it is, before and after, and no key changes its own
@@ -347,6 +413,7 @@ fn changed(before: &Key, after: &Key, uses_left: Option<Option<u64>>) -> Vec<Fie
         Field::ExpiresAt => before.expires_at != after.expires_at,
         Field::Metadata => before.metadata != after.metadata,
         Field::Name => before.name != after.name,
+        Field::Owner => before.owner != after.owner,
         Field::NotBefore => before.not_before != after.not_before,
         Field::RateLimit => before.rate_limit != after.rate_limit,
         Field::ReadOnly => before.read_only != after.read_only,

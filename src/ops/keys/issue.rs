@@ -402,7 +402,7 @@ fn manager(
 
 /// The owner asked for. Whoever may manage only his own keys issues them for himself, and so does everybody under a
 /// policy of users' own keys, or of keys that belong to a user.
-fn owner(
+pub fn owner(
     directory: &Directory,
     caller: &Caller,
     policy: &Policy,

@@ -1,6 +1,7 @@
 //! Lists of keys: filtered, in pages, each caller seeing his own part.
 
 use super::{View, usage, with_names};
+use crate::domain::key::metadata;
 use crate::domain::key::{Key, KeyId, State};
 use crate::domain::pages;
 use crate::domain::people::permission::Permission;
@@ -32,6 +33,8 @@ pub struct Wanted {
     /// Part of a name, an id or a hint.
     pub query: Option<String>,
     pub expiring_within_s: Option<u64>,
+    /// Names and values of members of the metadata, all of which a key has.
+    pub metadata: Vec<(String, String)>,
     pub after: Option<KeyId>,
     pub limit: usize,
 }
@@ -110,6 +113,9 @@ fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source>
     if let Some(owner) = sieve.owner {
         return vec![Source::OfOwner(owner)];
     }
+    if let Some((name, value)) = sieve.metadata.first() {
+        return vec![Source::With(name.clone(), value.clone())];
+    }
     if let Some(actor) = &sieve.created_by {
         return vec![Source::MadeBy(actor.clone())];
     }
@@ -141,6 +147,7 @@ struct Sieve {
     query: Option<String>,
     /// It expires from the first time on and before the second.
     expires: Option<(Timestamp, Timestamp)>,
+    metadata: Vec<(String, String)>,
     deleted: bool,
 }
 
@@ -178,6 +185,7 @@ impl Sieve {
             expires: wanted
                 .expiring_within_s
                 .map(|seconds| (now, now.plus_s(seconds))),
+            metadata: wanted.metadata.clone(),
             deleted: wanted.state == Some(State::Deleted),
         })
     }
@@ -193,6 +201,10 @@ impl Sieve {
                 .as_ref()
                 .is_none_or(|actor| *actor == key.created_by)
             && self.expires.is_none_or(expires)
+            && (self.metadata.is_empty() || {
+                let members = metadata::members(&key.metadata);
+                self.metadata.iter().all(|wanted| members.contains(wanted))
+            })
             && self.query.as_deref().is_none_or(|query| has(key, query))
     }
 }

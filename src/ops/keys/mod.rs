@@ -7,6 +7,7 @@ pub mod edit;
 pub mod inspect;
 pub mod issue;
 pub mod list;
+pub mod many;
 pub mod offered;
 pub mod ownerless;
 mod replace;
@@ -118,13 +119,26 @@ pub fn delete_once(
             if retry::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
                 return Ok((Vec::new(), ()));
             }
-            let key = manageable(tx, &directory, &who, id)?;
-            policy_of(tx, &key)?.check_delete(&key, confirm_name.as_deref())?;
-            keys::delete(tx, id, now)?;
+            let records = end_one(tx, &directory, &who, id, confirm_name.as_deref(), now)?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), id, now)?;
-            Ok((ended_with_children(tx, "key.delete", &key, now)?, ()))
+            Ok((records, ()))
         },
     )
+}
+
+/// Ends one key for a caller, where its policy asks for it with its name.
+fn end_one(
+    tx: &Write<'_>,
+    directory: &Directory,
+    caller: &Caller,
+    id: KeyId,
+    confirm_name: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Record)>> {
+    let key = manageable(tx, directory, caller, id)?;
+    policy_of(tx, &key)?.check_delete(&key, confirm_name)?;
+    keys::delete(tx, id, now)?;
+    ended_with_children(tx, "key.delete", &key, now)
 }
 
 /// Ends a key whose secret was presented. A key may end itself; any other takes the right to delete it. Knowing the

@@ -8,7 +8,7 @@ use crate::domain::key::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::seals::bearers;
-use crate::store::{Write, audit};
+use crate::store::{Write, audit, keys};
 
 pub const STEP: Step = Step {
     to: 3,
@@ -32,7 +32,21 @@ const REFRESH_TOKENS_OF_2: &str =
      FROM refresh_tokens";
 
 fn act(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
-    end_what_public_keys_began(tx, &files.peppers, now)
+    end_what_public_keys_began(tx, &files.peppers, now)?;
+    list_metadata(tx)
+}
+
+/// Makes lists of keys find the metadata that there is.
+fn list_metadata(tx: &Write<'_>) -> Result<()> {
+    let all = tx.query(
+        "SELECT id, metadata FROM keys WHERE metadata <> '{}'",
+        &[],
+        |row| Ok((row.get::<KeyId>("id")?, row.get::<String>("metadata")?)),
+    )?;
+    for (id, metadata) in all {
+        keys::insert_metadata(tx, id, &metadata)?;
+    }
+    Ok(())
 }
 
 /// Ends the sessions that an RSA key began, with what they could be renewed with: they were bounded by the key's scopes

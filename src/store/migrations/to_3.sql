@@ -60,3 +60,12 @@ DROP TABLE catalog_operations_of_2;
 ALTER TABLE policies ADD COLUMN at_owner_max TEXT NOT NULL DEFAULT 'refuse' CHECK (at_owner_max IN ('refuse', 'replace'));
 ALTER TABLE policies ADD COLUMN rate_limit_max INTEGER CHECK (rate_limit_max >= 0);
 ALTER TABLE policies ADD COLUMN rate_limit_max_window_s INTEGER CHECK ((rate_limit_max_window_s IS NULL) = (rate_limit_max IS NULL) AND coalesce(rate_limit_max_window_s, 1) > 0);
+
+-- Members of the metadata of keys; to_3.rs fills it.
+CREATE TABLE key_metadata (
+    name   TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    key_id TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    PRIMARY KEY (name, value, key_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX key_metadata_key ON key_metadata (key_id);

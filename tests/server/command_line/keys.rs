@@ -144,3 +144,78 @@ fn all_pages_of_a_list_are_joined() {
     assert_eq!(keys.as_array().map(Vec::len), Some(503));
     assert_eq!(line.ok(&["key", "list"]).lines().count(), 504);
 }
+
+#[test]
+fn several_keys_are_switched_and_deleted_in_one_command_or_none_is() {
+    running_and_stopped(|line| {
+        let ids =
+            ["one", "two"].map(|name| line.json(&["key", "issue", name])["key"]["id"].clone());
+        let [one, two] = [&ids[0], &ids[1]].map(|id| id.as_str().unwrap());
+        let said = line.ok(&["key", "disable", one, two]);
+        assert_eq!(
+            said,
+            format!(
+                "disabled key {one} (one), which is now disabled\ndisabled key {two} (two), which is now disabled\n"
+            )
+        );
+        let keys = line.json(&["key", "enable", two, one]);
+        assert_eq!(keys[0]["name"], "two");
+        assert_eq!(keys[1]["state"], "active");
+        let said = line.refused(&["key", "delete", "--yes", one, "0000000000", two], 1);
+        assert_eq!(said, "latchkey: key 0000000000: there is no such key\n");
+        line.refused(&["key", "delete", "--yes"], 2);
+        line.refused(
+            &[
+                "key",
+                "delete",
+                "--yes",
+                one,
+                "--confirm-name",
+                "a",
+                "--confirm-name",
+                "b",
+            ],
+            2,
+        );
+        assert_eq!(line.json(&["key", "show", one])["state"], "active");
+        let said = line.ok(&["key", "delete", "--yes", one, two]);
+        assert_eq!(said, format!("deleted key {one}\ndeleted key {two}\n"));
+        assert_eq!(line.json(&["key", "show", two])["state"], "deleted");
+    });
+}
+
+#[test]
+fn keys_are_listed_by_members_of_their_metadata() {
+    running_and_stopped(|line| {
+        line.ok(&[
+            "key",
+            "issue",
+            "a",
+            "--metadata",
+            r#"{"customer":"7","a.b-c":"x&y=z"}"#,
+        ]);
+        line.ok(&["key", "issue", "b", "--metadata", r#"{"customer":"8"}"#]);
+        for args in [["--metadata", "customer=7"], ["--metadata", "a.b-c=x&y=z"]] {
+            let keys = line.json(&[&["key", "list"], &args[..]].concat());
+            assert_eq!(keys.as_array().map(Vec::len), Some(1), "{keys}");
+            assert_eq!(keys[0]["name"], "a");
+        }
+        line.refused(&["key", "list", "--metadata", "customer"], 2);
+        line.refused(&["key", "list", "--metadata", "a b=7"], 1);
+    });
+}
+
+#[test]
+fn a_key_is_handed_over() {
+    running_and_stopped(|line| {
+        line.ok(&["user", "create", "ada"]);
+        let id = line.json(&["key", "issue", "a"])["key"]["id"].clone();
+        let id = id.as_str().unwrap();
+        assert_eq!(
+            line.json(&["key", "edit", id, "--owner", "ada"])["owner"],
+            "ada"
+        );
+        assert!(line.json(&["key", "edit", id, "--no-owner"])["owner"].is_null());
+        line.refused(&["key", "edit", id, "--owner", "ada", "--no-owner"], 2);
+    });
+}

@@ -6,6 +6,7 @@ mod encodings;
 mod keys;
 mod people;
 mod scanning;
+mod scanning_git;
 mod typing;
 
 use crate::support::{Server, executable};

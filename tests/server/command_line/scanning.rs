@@ -1,20 +1,21 @@
 //! `latchkey scan`: finds secrets in files of the tests.
 
 use super::{Line, running_and_stopped};
-use crate::support::{Server, executable, fresh_folder};
-use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
+use crate::support::{Server, fresh_folder};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A tree with one secret in a normal file and one in a file that .gitignore excludes.
 fn planted(secret: &str, ignored: &str) -> PathBuf {
     let tree = fresh_folder();
     fs::create_dir_all(tree.join("src")).unwrap();
-    fs::create_dir_all(tree.join(".git")).unwrap();
+    git(&tree, &["init", "--quiet"]);
     fs::write(tree.join(".gitignore"), "*.log\n").unwrap();
     fs::write(
         tree.join("src/config.py"),
@@ -135,122 +136,126 @@ fn identifying_needs_the_right_to_verify() {
     server.admin().post("/v1/keys/identify", many).expect(422);
 }
 
-type Files = &'static [(&'static str, &'static str)];
-
-/// The files of a tree, the part of it that is scanned, and the files in which secrets are found. All other files
-/// contain a secret, too, except for pattern files.
-#[rustfmt::skip]
-const LEFT_OUT: &[(Files, &str, &[&str])] = &[
-    // The nearest pattern file decides, and within a file the last matching line.
-    (&[(".gitignore", "*.log\n/a/x\n"), ("a/.gitignore", "!b.log\n"), ("a/b.log", ""), ("a/c.log", ""), ("a/x", ""),
-       ("c.log", ""), ("x", "")],
-     "", &["a/b.log", "x"]),
-    (&[(".gitignore", "*.env\n!keep.env\n"), (".env", ""), ("keep.env", ""), ("d/keep.env", ""), ("d/e.env", "")],
-     "", &["d/keep.env", "keep.env"]),
-    // An anchored pattern is relative to the folder of its file.
-    (&[("a/.gitignore", "/x\nb/y\n**/z\n"), ("x", ""), ("a/x", ""), ("a/b/x", ""), ("a/b/y", ""), ("a/c/b/y", ""),
-       ("a/c/z", ""), ("z", "")],
-     "", &["a/b/x", "a/c/b/y", "x", "z"]),
-    // A pattern for folders does not match files; files below an excluded folder cannot be included again.
-    (&[(".gitignore", "out/\n!out/keep\n!keep\n"), ("out/keep", ""), ("out/.gitignore", "!*\n"), ("a/out", "")],
-     "", &["a/out"]),
-    (&[(".gitignore", "/out/*\n!/out/keep\n"), ("out/keep", ""), ("out/x", "")],
-     "", &["out/keep"]),
-    // Pattern files above the scanned folder apply: .gitignore files up to the top of the repository, and .ignore files
-    // from every level.
-    (&[(".gitignore", "*.out\n"), (".ignore", "*.own\n"), ("r/.git/HEAD", ""), ("r/.gitignore", "*.log\n/a/b/x\n"),
-       ("r/a/b/x", ""), ("r/a/b/c.log", ""), ("r/a/b/c.out", ""), ("r/a/b/c.own", ""), ("r/a/b/y", "")],
-     "r/a/b", &["r/a/b/c.out", "r/a/b/y"]),
-    // The same holds if the scan starts above the repository.
-    (&[(".gitignore", "*.out\n"), (".ignore", "*.own\n"), ("r/.git/HEAD", ""), ("r/x.out", ""), ("r/x.own", ""),
-       ("x.out", "")],
-     "", &["r/x.out"]),
-    // A path on the command line is always scanned, even if a pattern excludes it.
-    (&[(".gitignore", "out/\n*.log\n"), ("out/x", ""), ("out/y.log", "")], "out", &["out/x"]),
-    (&[(".gitignore", "*.log\n"), ("y.log", "")], "y.log", &["y.log"]),
-    // An .ignore file takes precedence over a .gitignore file that is nearer.
-    (&[(".ignore", "!x.log\n*.own\n"), ("a/.gitignore", "*.log\n!y.own\n"), ("a/x.log", ""), ("a/y.own", ""),
-       ("a/z.log", "")],
-     "", &["a/x.log"]),
-    // The exclude file of the repository has a lower precedence and is anchored at its top; that of a submodule is in
-    // another folder.
-    (&[(".git/info/exclude", "*.tmp\n/a/x\n"), (".gitignore", "!keep.tmp\n"), ("a/b.tmp", ""), ("a/keep.tmp", ""),
-       ("a/x", ""), ("b/a/x", "")],
-     "", &["a/keep.tmp", "b/a/x"]),
-    (&[(".git/modules/m/info/exclude", "*.tmp\n"), ("m/.git", "gitdir: ../.git/modules/m\n"), ("m/x.tmp", ""),
-       ("m/y", ""), ("x.tmp", "")],
-     "", &["m/y", "x.tmp"]),
-    (&[(".git/info/exclude", "*.tmp\n"), (".git/worktrees/w/commondir", "../..\n"), ("x.tmp", ""), ("w/x.tmp", ""),
-       ("w/.git", "gitdir: ../.git/worktrees/w\n")],
-     "w", &[]),
-    // Line ends, a byte order mark, comments, spaces, escapes.
-    (&[(".gitignore", "\u{feff}a\r\n#b\r\n\\#c\r\nd  \r\ne\\ \r\n"), ("a", ""), ("b", ""), ("#b", ""), ("#c", ""), ("d", ""),
-       ("e", ""), ("e ", "")],
-     "", &["#b", "b", "e"]),
-    // Patterns are case-sensitive.
-    (&[(".gitignore", "*.log\n"), ("a.LOG", ""), ("a.log", "")], "", &["a.LOG"]),
-];
-
 #[test]
-fn what_pattern_files_leave_out_is_not_looked_into() {
+fn encoded_secrets_are_found_and_what_is_packed_otherwise_is_named() {
     let server = Server::start();
     let line = Line::of(&server);
-    for (files, part, expected) in LEFT_OUT {
-        let top = tree(&server.secret, files);
-        let part = match *part {
-            "" => top.clone(),
-            part => top.join(part),
-        };
-        assert_eq!(found_in(&line, &top, &[&part], &[]), *expected, "{files:?}");
+    let top = fresh_folder();
+    let encoded = base64(server.secret.as_bytes());
+    let utf16: Vec<u8> = server
+        .secret
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let manifest =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: k}}\ndata:\n  key: {encoded}\n");
+    fs::write(top.join("secret.yaml"), &manifest).unwrap();
+    fs::write(top.join("ps.txt"), [b"\xff\xfe", &utf16[..]].concat()).unwrap();
+    fs::write(top.join("url.log"), server.secret.replace('_', "%5F")).unwrap();
+    fs::write(top.join("plain"), format!("\n {}", server.secret)).unwrap();
+    fs::write(
+        top.join("access.log"),
+        format!("\n\nGET / {}\n{manifest}", server.secret),
+    )
+    .unwrap();
+    let packed = Command::new("gzip")
+        .arg("-k")
+        .arg(top.join("access.log"))
+        .status()
+        .unwrap();
+    assert!(packed.success());
+    fs::rename(top.join("access.log.gz"), top.join("no-suffix")).unwrap();
+    fs::remove_file(top.join("access.log")).unwrap();
+    fs::write(top.join("a.zip"), "PK\x03\x04").unwrap();
+    fs::write(top.join("b.xz"), b"\xfd7zXZ\0").unwrap();
+    fs::write(top.join("cut.gz"), b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x05").unwrap();
 
-        let mut all: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
-        all.retain(|path| top.join(path).starts_with(&part) && !is_kept(path));
-        all.sort_unstable();
-        let found = found_in(&line, &top, &[&part], &["--no-ignore"]);
-        assert_eq!(found, all, "{files:?}");
-        fs::remove_dir_all(top).unwrap();
+    let path = top.to_str().unwrap();
+    let ran = line.run(&["scan", "--json", path]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let findings: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let seen: Vec<(&str, u64, u64, &str)> = findings
+        .iter()
+        .map(|it| {
+            assert_eq!(it["known"], "secret", "{it}");
+            let path = it["path"].as_str().unwrap();
+            let name = &path[path.rfind('/').unwrap() + 1..];
+            let number = |member: &str| it[member].as_u64().unwrap();
+            (
+                name,
+                number("line"),
+                number("offset"),
+                it["encoding"].as_str().unwrap_or("-"),
+            )
+        })
+        .collect();
+    let at = manifest.find(&encoded).unwrap() as u64;
+    let in_gzip = 2 + 6 + server.secret.len() as u64 + 1 + at;
+    assert_eq!(
+        seen,
+        [
+            ("no-suffix", 3, 8, "gzip"),
+            ("no-suffix", 8, in_gzip, "gzip base64"),
+            ("plain", 2, 2, "-"),
+            ("ps.txt", 1, 2, "utf-16"),
+            ("secret.yaml", 5, at, "base64"),
+            ("url.log", 1, 0, "percent"),
+        ]
+    );
+    let unread: Value = serde_json::from_str(ran.stderr.lines().next().unwrap()).unwrap();
+    let unread = unread["not_looked_into"].as_array().unwrap();
+    let names: Vec<&str> = unread
+        .iter()
+        .map(|it| it["path"].as_str().unwrap())
+        .collect();
+    assert!(
+        names[0].ends_with("a.zip") && names[1].ends_with("b.xz") && names[2].ends_with("cut.gz")
+    );
+    assert_eq!(unread[0]["why"], "zip archive");
+
+    let ran = line.run(&["scan", path]);
+    assert!(ran.stderr.contains("b.xz: compressed with xz"), "{ran:?}");
+    for text in [&server.secret, &encoded] {
+        assert!(!ran.stdout.contains(text) && !ran.stderr.contains(text));
     }
+    // What is not looked into changes no exit code.
+    for name in ["no-suffix", "plain", "ps.txt", "secret.yaml", "url.log"] {
+        fs::remove_file(top.join(name)).unwrap();
+    }
+    assert_eq!(line.ok(&["scan", path]), "");
+    let piped = line.run_with_input(&["scan", "--json", "-"], &manifest);
+    assert!(
+        piped.stdout.contains("\"encoding\":\"base64\""),
+        "{piped:?}"
+    );
+    fs::remove_dir_all(top).unwrap();
 }
 
-#[test]
-fn the_users_own_patterns_are_the_weakest() {
-    let server = Server::start();
-    let top = tree(
-        &server.secret,
-        &[
-            (".gitignore", "!keep.bak\n"),
-            ("x.bak", ""),
-            ("keep.bak", ""),
-            ("top", ""),
-            ("a/top", ""),
-            ("set/git/ignore", "*.bak\n/top\n"),
-            ("home/.config/git/ignore", "*.bak\n/top\n"),
-        ],
-    );
-    let named = top.join("a").join("..");
-    for (name, value, count) in [
-        ("XDG_CONFIG_HOME", "set", 2),
-        ("HOME", "home", 2),
-        ("HOME", "nowhere", 4),
-    ] {
-        let ran = executable(None)
-            .args(["scan", "--json", "--data", "/nowhere/at/all"])
-            .arg(&named)
-            .env_remove("XDG_CONFIG_HOME")
-            .env(name, top.join(value))
-            .output()
-            .unwrap();
-        let findings: Vec<Value> = serde_json::from_slice(&ran.stdout).unwrap();
-        assert_eq!(findings.len(), count, "{name}={value}: {findings:?}");
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three
+            .iter()
+            .fold(0_u32, |bits, it| bits << 8 | u32::from(*it));
+        let bits = bits << (8 * (3 - three.len()));
+        for at in 0..=three.len() {
+            text.push(char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]));
+        }
+        text.push_str(&"=".repeat(3 - three.len()));
     }
-    fs::remove_dir_all(top).unwrap();
+    text
 }
 
 #[test]
 fn links_are_followed_only_where_they_are_named() {
     let server = Server::start();
     let line = Line::of(&server);
-    let top = tree(&server.secret, &[("a/b/x", ""), (".gitignore", "*.log\n")]);
+    let top = work_tree(
+        &server.secret,
+        &[("a/b/x", ""), (".gitignore", "*.log\n")],
+        &["a/b/x"],
+    );
     fs::write(top.join("a/b/x.log"), &server.secret).unwrap();
     for (from, to) in [
         ("a/b/loop", "../.."),
@@ -285,6 +290,7 @@ fn what_cannot_be_looked_at_is_told_and_the_rest_is_found() {
     let server = Server::start();
     let line = Line::of(&server);
     let top = tree(&server.secret, &[("a/x", ""), ("z", ""), ("p/y", "")]);
+    fs::remove_dir_all(top.join(".git")).unwrap();
     let name = "d".repeat(200);
     let mut folder = fs::File::open(&top).unwrap().into();
     for _ in 0..25 {
@@ -309,43 +315,11 @@ fn what_cannot_be_looked_at_is_told_and_the_rest_is_found() {
     fs::remove_dir_all(top).unwrap();
 }
 
-/// The invalid pattern excludes nothing, so the scan is complete.
-#[test]
-fn a_pattern_file_that_cannot_be_applied_is_told() {
-    let line = Line::at(Path::new("/nowhere/at/all"));
-    let big = "#".repeat(1024 * 1024 + 1);
-    for (patterns, said) in [
-        (
-            "ok\n[a-\n",
-            "a/.gitignore:2: the line has a [ without its ]",
-        ),
-        ("x\\\n", "a/.gitignore:1: the line ends in a backslash"),
-        (big.as_str(), "a/.gitignore: larger than 1048576 bytes"),
-    ] {
-        let top = tree("nothing", &[("a/.gitignore", patterns)]);
-        let ran = line.run(&["scan", top.to_str().unwrap()]);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        assert!(ran.stderr.contains(said), "{ran:?}");
-        line.ok(&["scan", "--no-ignore", top.to_str().unwrap()]);
-        // Files above the named folders are read once for each folder, but reported only once.
-        fs::create_dir_all(top.join("a/b/c")).unwrap();
-        let named = ["a/b", "a/b/c"].map(|it| top.join(it).to_str().unwrap().to_owned());
-        let ran = line.run(&["scan", &named[0], &named[1]]);
-        assert_eq!(ran.stderr.matches(said).count(), 1, "{ran:?}");
-        fs::remove_dir_all(top).unwrap();
-    }
-    // The scan does not wait for a named pipe.
-    let top = tree("nothing", &[("x", "")]);
-    mknodat(CWD, top.join(".gitignore"), FileType::Fifo, Mode::RWXU, 0).unwrap();
-    line.ok(&["scan", top.to_str().unwrap()]);
-    fs::remove_dir_all(top).unwrap();
-}
-
 #[test]
 fn many_files_in_one_folder_and_names_that_are_no_text_are_met() {
     let server = Server::start();
     let line = Line::of(&server);
-    let top = tree(&server.secret, &[(".gitignore", "no-*\n")]);
+    let top = work_tree(&server.secret, &[(".gitignore", "no-*\n")], &[]);
     for at in 0..3000 {
         fs::write(top.join(format!("no-{at}")), &server.secret).unwrap();
         fs::write(top.join(format!("{at}")), format!("{at} of many")).unwrap();
@@ -359,7 +333,7 @@ fn many_files_in_one_folder_and_names_that_are_no_text_are_met() {
 }
 
 /// Creates the top folder of a repository with these files; files without patterns contain the secret.
-fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
+pub fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
     let top = fresh_folder();
     fs::create_dir_all(top.join(".git")).unwrap();
     for (path, text) in files {
@@ -370,14 +344,46 @@ fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
     top
 }
 
+/// A work tree with these files, of which these are tracked, whatever the patterns say.
+pub fn work_tree(secret: &str, files: &[(&str, &str)], tracked: &[&str]) -> PathBuf {
+    let top = tree(secret, &[]);
+    git(&top, &["init", "--quiet"]);
+    for (path, text) in files {
+        let path = top.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, if text.is_empty() { secret } else { text }).unwrap();
+    }
+    for path in tracked {
+        git(&top, &["--literal-pathspecs", "add", "--force", "--", path]);
+    }
+    git(
+        &top,
+        &["commit", "--quiet", "--allow-empty", "--message", "x"],
+    );
+    top
+}
+
+#[track_caller]
+pub fn git(folder: &Path, args: &[&str]) {
+    let ran = Command::new("git")
+        .args(["-c", "user.name=a", "-c", "user.email=a@example"])
+        .args(args)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{args:?}: {ran:?}");
+}
+
 /// Whether a file of a tree contains no secret, or is never scanned.
-fn is_kept(path: &str) -> bool {
+pub fn is_kept(path: &str) -> bool {
     path.split('/').any(|it| it == ".git") || path.ends_with("ignore")
 }
 
 /// The paths in which secrets are found, relative to the top of the tree, in the order of the output.
 #[track_caller]
-fn found_in(line: &Line, top: &Path, named: &[&Path], flags: &[&str]) -> Vec<String> {
+pub fn found_in(line: &Line, top: &Path, named: &[&Path], flags: &[&str]) -> Vec<String> {
     let named = named.iter().map(|path| path.to_str().unwrap());
     let args: Vec<&str> = ["scan", "--json"]
         .into_iter()

@@ -35,6 +35,10 @@ const UNSEALED: &[(&str, &str)] = &[
         "idempotency_keys",
         "its request is sealed; what it names is shown to whoever may see that anyway",
     ),
+    (
+        "key_metadata",
+        "an index of keys.metadata, which is sealed; a list shows what the row of the key has",
+    ),
     ("key_usage", "counters that nothing is decided by"),
     ("numbers", "the file of tombstones says the same"),
     (

@@ -87,7 +87,6 @@ fn members_that_are_computed_or_for_life_are_unknown_to_an_edit() {
         "hint",
         "workspace",
         "workspace_id",
-        "owner",
         "policy",
         "catalog",
         "state",

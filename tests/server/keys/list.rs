@@ -86,6 +86,99 @@ fn a_list_can_be_narrowed_by_every_filter() {
     assert_eq!(names(&admin, "state=workspace_disabled"), ["in paris"]);
 }
 
+#[test]
+fn a_list_can_be_narrowed_by_members_of_the_metadata() {
+    let server = Server::start();
+    let admin = server.admin();
+    for (name, metadata) in [
+        ("text", json!({ "customer": "7", "plan": "pro" })),
+        (
+            "number",
+            json!({ "customer": 7, "plan": "free", "nested": { "customer": 8 } }),
+        ),
+        (
+            "flag",
+            json!({ "beta": true, "customer": null, "list": [7] }),
+        ),
+        (
+            "odd",
+            json!({ "a.b": "c=d&e", "": "x", "ü": "x", "quoted": "\"🚀\"", "long": 1.5 }),
+        ),
+        ("none", json!({})),
+    ] {
+        admin.issue(json!({ "name": name, "metadata": metadata }));
+    }
+    for (query, expected) in [
+        ("metadata.customer=7", vec!["number", "text"]),
+        ("metadata.customer=7&metadata.plan=pro", vec!["text"]),
+        ("metadata.customer=7&metadata.plan=none", vec![]),
+        ("metadata.customer=8", vec![]),
+        ("metadata.customer=null", vec![]),
+        ("metadata.customer=", vec![]),
+        ("metadata.Customer=7", vec![]),
+        ("metadata.list=7", vec![]),
+        ("metadata.beta=true", vec!["flag"]),
+        ("metadata.a.b=c%3Dd%26e", vec!["odd"]),
+        ("metadata.quoted=%22%F0%9F%9A%80%22", vec!["odd"]),
+        ("metadata.long=1.5", vec!["odd"]),
+        ("metadata.customer=7&q=num", vec!["number"]),
+        ("metadata.customer=7&state=disabled", vec![]),
+        ("metadata.customer=7%27%20OR%201%3D1", vec![]),
+        ("metadata.customer=%25", vec![]),
+    ] {
+        assert_eq!(names(&admin, query), expected, "{query}");
+    }
+    // An edit is followed, and so is a deletion.
+    let id = admin
+        .issue(json!({ "name": "new", "metadata": { "customer": 9 } }))
+        .id;
+    assert_eq!(names(&admin, "metadata.customer=9"), ["new"]);
+    admin.edit(&id, json!({ "metadata": { "customer": 10 } }));
+    assert!(names(&admin, "metadata.customer=9").is_empty());
+    admin.edit(&id, json!({ "description": "x" }));
+    assert_eq!(names(&admin, "metadata.customer=10"), ["new"]);
+    admin.delete(&format!("/v1/keys/{id}")).expect(204);
+    assert!(names(&admin, "metadata.customer=10").is_empty());
+    assert_eq!(names(&admin, "metadata.customer=10&state=deleted"), ["new"]);
+    // Pages go on where they ended.
+    for number in 0..5 {
+        admin.issue(json!({ "name": format!("p{number}"), "metadata": { "page": true } }));
+    }
+    let (mut seen, mut cursor) = (0, String::new());
+    loop {
+        let page = admin
+            .get(&format!("/v1/keys?metadata.page=true&limit=2{cursor}"))
+            .expect(200)
+            .json();
+        seen += page["items"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            None => break,
+            Some(next) => cursor = format!("&cursor={next}"),
+        }
+    }
+    assert_eq!(seen, 5);
+    for bad in [
+        "metadata=7",
+        "metadata.=x",
+        "metadata.%C3%BC=x",
+        "metadata.$.customer=7",
+        "metadata.customer%27=7",
+        "metadata.a=1&metadata.a=2",
+        "metadata.a=1&metadata.b=1&metadata.c=1&metadata.d=1&metadata.e=1&metadata.f=1",
+    ] {
+        admin
+            .get(&format!("/v1/keys?{bad}"))
+            .refused(400, "invalid-request");
+    }
+    // Whoever may not see a key does not find it.
+    admin.workspace("apac", "root");
+    let reader =
+        json!({ "name": "r", "catalog": "latchkey", "scopes": ["keys:read"], "workspace": "apac" });
+    let reader = admin.issue(reader);
+    let by = server.bearer(&reader.secret);
+    assert!(names(&by, "metadata.customer=7").is_empty());
+}
+
 /// attacks 126
 #[test]
 fn parameters_that_cannot_be_understood_are_refused() {

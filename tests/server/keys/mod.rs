@@ -3,9 +3,11 @@
 mod at_most;
 mod edit;
 mod for_owner;
+mod handing_over;
 mod idempotency;
 mod issue;
 mod list;
+mod many;
 mod metadata;
 mod own;
 mod rotation;

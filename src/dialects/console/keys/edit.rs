@@ -125,6 +125,8 @@ fn wanted(
             Field::UsesLeft => {
                 edit.uses_left = (typed.uses_left != was.uses_left).then_some(typed.uses_left);
             }
+            // Not a field of this form.
+            Field::Owner => {}
             Field::Metadata => {
                 let changed = form.text("metadata") != before.text("metadata");
                 edit.metadata = changed.then(|| typed.metadata.clone());

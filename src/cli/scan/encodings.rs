@@ -1,0 +1,461 @@
+//! Secrets in encoded text: UTF-16, base64, percent-encoding, and gzip inside of these, one within another.
+//!
+//! Each encoding has an alphabet, and an encoded secret is a run of it that has at least a certain length. So one byte in
+//! so many is looked at, and where it belongs to the alphabet, the run around it is measured, decoded if it is long
+//! enough, and searched. Ordinary text consists of short runs, which cost next to nothing.
+
+use super::finder::{self, Rest};
+use super::gzip::{self, Unpacked};
+use crate::domain::key::secret::{Presented, TAIL_CHARS};
+use memchr::memchr_iter;
+use std::io::Read;
+
+/// Encodings within one another. A Helm release in a Kubernetes Secret is gzip in base64 in base64.
+const LAYERS_MAX: usize = 4;
+/// The shortest secret: a prefix of two characters, the underscore, and what follows.
+const SECRET_CHARS_MIN: usize = 2 + 1 + TAIL_CHARS;
+/// The same in base64, from its first complete character to its last.
+const BASE64_CHARS_MIN: usize = SECRET_CHARS_MIN * 4 / 3;
+/// Lines of wrapped base64, but for the last, are no shorter.
+const BASE64_LINE_CHARS_MIN: usize = 32;
+/// Spaces with which a line may begin.
+const INDENT_MAX: usize = 64;
+/// What gzip inside of other encodings may unpack to, for each part of a file.
+const UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// No sextet.
+const NONE: u8 = u8::MAX;
+
+/// What a secret was encoded with.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Encoding {
+    Base64,
+    Gzip,
+    Percent,
+    Utf16,
+}
+
+impl Encoding {
+    pub fn word(self) -> &'static str {
+        match self {
+            Encoding::Base64 => "base64",
+            Encoding::Gzip => "gzip",
+            Encoding::Percent => "percent",
+            Encoding::Utf16 => "utf-16",
+        }
+    }
+}
+
+/// Takes a finding: its place in the bytes, itself, and its encodings, the outermost first.
+pub type Take<'t> = &'t mut dyn FnMut(usize, Presented<'_>, &[Encoding]);
+
+/// A search through the layers of a part of a file.
+pub struct Search {
+    layers: Vec<Encoding>,
+    unpacked_left: u64,
+}
+
+impl Search {
+    /// A search of what has been decoded already, as `layers` say.
+    pub fn within(layers: &[Encoding]) -> Search {
+        Search {
+            layers: layers.to_vec(),
+            unpacked_left: UNPACKED_BYTES_MAX,
+        }
+    }
+
+    /// Hands over the secrets that are encoded; one may come twice, with the same place.
+    pub fn find(&mut self, bytes: &[u8], take: Take<'_>) {
+        if self.layers.len() < LAYERS_MAX && bytes.len() >= SECRET_CHARS_MIN {
+            self.utf16(bytes, take);
+            self.base64(bytes, take);
+            self.percent(bytes, take);
+        }
+    }
+
+    /// Searches decoded bytes; `place` says where one of them stands in what was decoded.
+    fn decoded(
+        &mut self,
+        encoding: Encoding,
+        bytes: &[u8],
+        place: &dyn Fn(usize) -> usize,
+        take: Take<'_>,
+    ) {
+        if bytes.len() < SECRET_CHARS_MIN && !gzip::is_begun_by(bytes) {
+            return;
+        }
+        self.layers.push(encoding);
+        finder::find(bytes, 0, Rest::Nothing, |at, found| {
+            take(place(at), found, &self.layers);
+        });
+        let mut outer = |at, found: Presented<'_>, layers: &[Encoding]| {
+            take(place(at), found, layers);
+        };
+        if gzip::is_begun_by(bytes) && self.layers.len() < LAYERS_MAX {
+            let mut text = Vec::new();
+            // What is damaged is searched as far as it can be read.
+            let _ = Unpacked::new(bytes, self.unpacked_left).read_to_end(&mut text);
+            self.unpacked_left -= self.unpacked_left.min(text.len() as u64);
+            self.decoded(Encoding::Gzip, &text, &|_| 0, &mut outer);
+        }
+        self.find(bytes, &mut outer);
+        self.layers.pop();
+    }
+
+    /// Characters of ASCII with a zero before or after each.
+    fn utf16(&mut self, bytes: &[u8], take: Take<'_>) {
+        let is_pair = |at: usize| matches!(bytes.get(at..at + 2), Some([char, 0]) if (1..0x80).contains(char));
+        // One of any two neighbours in a run begins a pair.
+        let step = 2 * SECRET_CHARS_MIN - 3;
+        let (mut at, mut floor) = (0, 0);
+        while at < bytes.len() {
+            let Some(hit) = [at, at + 1].into_iter().find(|at| is_pair(*at)) else {
+                at += step;
+                continue;
+            };
+            let (mut start, mut end) = (hit, hit + 2);
+            while start >= floor + 2 && is_pair(start - 2) {
+                start -= 2;
+            }
+            while is_pair(end) {
+                end += 2;
+            }
+            let mut text: Vec<u8> = bytes[start..end].iter().step_by(2).copied().collect();
+            let place = |at: usize| start + 2 * at;
+            self.decoded(Encoding::Utf16, &text, &place, take);
+            // In big-endian text the zero of the last character is before it.
+            if let Some(last @ 1..0x80) = bytes.get(end) {
+                text.push(*last);
+                self.decoded(Encoding::Utf16, &text, &place, take);
+            }
+            floor = end;
+            at = end + step;
+        }
+    }
+
+    /// Both alphabets, in one line or in several.
+    fn base64(&mut self, bytes: &[u8], take: Take<'_>) {
+        let (mut at, mut floor) = (BASE64_LINE_CHARS_MIN - 1, 0);
+        while at < bytes.len() {
+            if SEXTETS[usize::from(bytes[at])] == NONE {
+                at += BASE64_LINE_CHARS_MIN;
+                continue;
+            }
+            let is_before = |byte: &&u8| SEXTETS[usize::from(**byte)] != NONE;
+            let start = at - bytes[floor..at].iter().rev().take_while(is_before).count();
+            let mut end = end_of_sextets(bytes, at);
+            if end - start >= BASE64_LINE_CHARS_MIN {
+                let mut lines = vec![start..end];
+                while let Some(next) = next_line(bytes, end) {
+                    end = next.end;
+                    let is_last = next.len() < BASE64_LINE_CHARS_MIN;
+                    lines.push(next);
+                    if is_last {
+                        break;
+                    }
+                }
+                self.base64_lines(bytes, &lines, take);
+            }
+            floor = end;
+            at = end + BASE64_LINE_CHARS_MIN;
+        }
+    }
+
+    /// Each line for itself, if it could hold a secret, and all together; also without the last, which may be no part of it.
+    fn base64_lines(&mut self, bytes: &[u8], lines: &[std::ops::Range<usize>], take: Take<'_>) {
+        let alone = lines.iter().map(std::slice::from_ref);
+        let joined = [lines, &lines[..lines.len() - 1]];
+        let joined = joined.into_iter().filter(|it| it.len() > 1);
+        for lines in alone.chain(joined) {
+            let count: usize = lines.iter().map(ExactSizeIterator::len).sum();
+            if count < BASE64_CHARS_MIN {
+                continue;
+            }
+            let chars = lines.iter().flat_map(|line| &bytes[line.clone()]);
+            let sextets: Vec<u8> = chars.map(|byte| SEXTETS[usize::from(*byte)]).collect();
+            // Other characters of the alphabet may stand before, such as those of a path.
+            for skipped in 0..4 {
+                let text = octets(&sextets[skipped..]);
+                let place = |at: usize| {
+                    let mut left = skipped + at * 4 / 3;
+                    for line in lines {
+                        if left < line.len() {
+                            return line.start + left;
+                        }
+                        left -= line.len();
+                    }
+                    bytes.len()
+                };
+                self.decoded(Encoding::Base64, &text, &place, take);
+            }
+        }
+    }
+
+    /// `%` and two hexadecimal digits, among other characters of a URL or a form.
+    fn percent(&mut self, bytes: &[u8], take: Take<'_>) {
+        let is_part = |byte: &&u8| byte.is_ascii_graphic() && !b"\"'<>`\\{}|".contains(*byte);
+        let mut floor = 0;
+        for at in memchr_iter(b'%', bytes) {
+            if at < floor || escaped(&bytes[at..]).is_none() {
+                continue;
+            }
+            let start = at - bytes[floor..at].iter().rev().take_while(is_part).count();
+            let end = at + bytes[at..].iter().take_while(is_part).count();
+            floor = end;
+            let mut text = Vec::with_capacity(end - start);
+            let mut places = Vec::with_capacity(end - start);
+            let mut from = start;
+            while from < end {
+                places.push(from);
+                let byte = escaped(&bytes[from..end]);
+                text.push(byte.unwrap_or(bytes[from]));
+                from += if byte.is_some() { 3 } else { 1 };
+            }
+            let place = |at: usize| places.get(at).copied().unwrap_or(start);
+            self.decoded(Encoding::Percent, &text, &place, take);
+        }
+    }
+}
+
+/// The byte that is written at the start as `%` and two digits.
+fn escaped(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+}
+
+fn end_of_sextets(bytes: &[u8], from: usize) -> usize {
+    let is_sextet = |byte: &&u8| SEXTETS[usize::from(**byte)] != NONE;
+    from + bytes[from..].iter().take_while(is_sextet).count()
+}
+
+/// The next line of wrapped base64, if the line that ends here has one: after a line end, written out or as in a string
+/// of JSON, and spaces.
+fn next_line(bytes: &[u8], end: usize) -> Option<std::ops::Range<usize>> {
+    let rest = &bytes[end..];
+    let line_end = [&b"\n"[..], b"\r\n", b"\\n", b"\\r\\n"]
+        .into_iter()
+        .find(|it| rest.starts_with(it))?;
+    let rest = &rest[line_end.len()..];
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    let spaces = rest.iter().take(INDENT_MAX).take_while(is_space).count();
+    let start = end + line_end.len() + spaces;
+    let end = end_of_sextets(bytes, start);
+    (end > start).then_some(start..end)
+}
+
+/// Whole bytes of sextets.
+fn octets(sextets: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(sextets.len() * 3 / 4);
+    for four in sextets.chunks(4) {
+        let bits = four
+            .iter()
+            .fold(0_u32, |bits, it| bits << 6 | u32::from(*it));
+        let bits = bits << (6 * (4 - four.len()));
+        let [_, whole @ ..] = bits.to_be_bytes();
+        octets.extend_from_slice(&whole[..four.len() * 6 / 8]);
+    }
+    octets
+}
+
+/// What each byte is worth in base64: the standard alphabet and that for URLs (RFC 4648).
+const SEXTETS: [u8; 256] = {
+    let mut sextets = [NONE; 256];
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut worth = 0;
+    while worth < letters.len() {
+        sextets[letters[worth] as usize] = worth as u8;
+        worth += 1;
+    }
+    sextets[b'+' as usize] = 62;
+    sextets[b'-' as usize] = 62;
+    sextets[b'/' as usize] = 63;
+    sextets[b'_' as usize] = 63;
+    sextets
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::scan::gzip::tests::packed;
+    use crate::domain::key::secret::{Secret, generate_id};
+
+    fn secret(prefix: &str) -> String {
+        let secret = Secret::generate(prefix, generate_id().unwrap()).unwrap();
+        secret.expose().to_owned()
+    }
+
+    fn base64(bytes: &[u8], specials: &[u8; 2]) -> String {
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let mut text = String::new();
+        for three in bytes.chunks(3) {
+            let mut bits = three
+                .iter()
+                .fold(0_u32, |bits, it| bits << 8 | u32::from(*it));
+            bits <<= 8 * (3 - three.len());
+            for at in 0..=three.len() {
+                let worth = (bits >> (18 - 6 * at) & 63) as usize;
+                let char = letters.get(worth).copied();
+                text.push(char::from(char.unwrap_or_else(|| specials[worth - 62])));
+            }
+        }
+        text
+    }
+
+    fn utf16(text: &str, is_big_endian: bool) -> Vec<u8> {
+        let units = text.encode_utf16();
+        let bytes = |unit: u16| match is_big_endian {
+            true => unit.to_be_bytes(),
+            false => unit.to_le_bytes(),
+        };
+        units.flat_map(bytes).collect()
+    }
+
+    fn found(bytes: &[u8]) -> Vec<(usize, String, Vec<Encoding>)> {
+        let mut all = Vec::new();
+        Search::within(&[]).find(bytes, &mut |at, found, layers| {
+            all.push((at, found.text.to_owned(), layers.to_vec()));
+        });
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    #[track_caller]
+    fn finds(bytes: &[u8], secret: &str, layers: &[Encoding]) -> usize {
+        let all = found(bytes);
+        let said = String::from_utf8_lossy(bytes);
+        let [(at, text, found)] = all.as_slice() else {
+            panic!("{} findings in {said}", all.len());
+        };
+        assert_eq!(
+            (text.as_str(), found.as_slice()),
+            (secret, layers),
+            "{said}"
+        );
+        *at
+    }
+
+    #[test]
+    fn base64_is_read_at_every_alignment_in_both_alphabets_and_wrapped() {
+        for secret in [secret("lk"), secret("abcdefghijklmnop"), secret("")] {
+            for before in ["", " ", "a:", "x: ", "über "] {
+                for specials in [b"+/", b"-_"] {
+                    let text = format!("{before}{secret}\n{{\"ÿ?>\"}}");
+                    let encoded = base64(text.as_bytes(), specials);
+                    for junk in ["", "k", "ke", "key", "/path/"] {
+                        let whole = format!("{junk}{encoded}==");
+                        finds(whole.as_bytes(), &secret, &[Encoding::Base64]);
+                    }
+                    for width in [48, 60, 64, 76] {
+                        for line_end in ["\n", "\r\n", "\n    ", "\\n", "\\r\\n"] {
+                            let lines: Vec<&str> = (0..encoded.len())
+                                .step_by(width)
+                                .map(|at| &encoded[at..encoded.len().min(at + width)])
+                                .collect();
+                            let whole = format!("data: |\n  {}\nkind: x", lines.join(line_end));
+                            finds(whole.as_bytes(), &secret, &[Encoding::Base64]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn base64_without_padding_stands_line_by_line() {
+        let secrets: Vec<String> = (0..50).map(|_| secret("lk")).collect();
+        let lines: Vec<String> = secrets
+            .iter()
+            .map(|it| base64(it.as_bytes(), b"-_"))
+            .collect();
+        let text = lines.join("\n");
+        let mut texts: Vec<String> = found(text.as_bytes()).into_iter().map(|it| it.1).collect();
+        texts.sort();
+        let mut secrets = secrets;
+        secrets.sort();
+        assert_eq!(texts, secrets);
+    }
+
+    #[test]
+    fn utf16_is_read_in_both_byte_orders_with_and_without_a_mark() {
+        for secret in [secret("lk"), secret("")] {
+            for is_big_endian in [false, true] {
+                for before in ["", "\u{feff}", "\u{feff}é", "key=", "日本"] {
+                    for after in ["", "\r\n", "日", "\"é"] {
+                        for odd in [&b""[..], b"x"] {
+                            let text = format!("{before}{secret}{after}");
+                            let bytes = [odd, &utf16(&text, is_big_endian)].concat();
+                            finds(&bytes, &secret, &[Encoding::Utf16]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_read_whatever_it_encodes() {
+        for secret in [secret("lk"), secret("")] {
+            let all: String = secret.bytes().map(|it| format!("%{it:02X}")).collect();
+            let some = secret.replace('_', "%5f").replace('a', "%61");
+            for encoded in [all, some] {
+                if encoded == secret {
+                    continue;
+                }
+                let text = format!("GET /a?key={encoded}&x=%zz HTTP/1.1");
+                let at = finds(text.as_bytes(), &secret, &[Encoding::Percent]);
+                assert_eq!(at, 11);
+            }
+        }
+    }
+
+    #[test]
+    fn encodings_within_one_another_are_read() {
+        use Encoding::{Base64, Gzip, Percent, Utf16};
+        let secret = secret("lk");
+        let config = format!(
+            "{{\"auth\":\"{}\"}}",
+            base64(format!("u:{secret}").as_bytes(), b"+/")
+        );
+        let docker = base64(config.as_bytes(), b"+/");
+        finds(docker.as_bytes(), &secret, &[Base64, Base64]);
+        let script = base64(&utf16(&format!("$k='{secret}'"), false), b"+/");
+        finds(script.as_bytes(), &secret, &[Base64, Utf16]);
+        let release = base64(
+            &packed(secret.repeat(2).replace("lk_", " lk_").as_bytes()),
+            b"+/",
+        );
+        let release = base64(release.as_bytes(), b"+/");
+        let all = found(release.as_bytes());
+        assert!(
+            all.iter().any(|it| it.2 == [Base64, Base64, Gzip]),
+            "{}",
+            all.len()
+        );
+        let each = docker.char_indices().map(|(at, char)| match at % 9 {
+            4 => format!("%{:02x}", u32::from(char)),
+            _ => char.to_string(),
+        });
+        let url: String = each.collect();
+        finds(url.as_bytes(), &secret, &[Percent, Base64, Base64]);
+    }
+
+    #[test]
+    fn what_is_no_secret_is_none() {
+        let secret = secret("lk");
+        let changed = secret.replace(&secret[20..22], "__");
+        for text in [
+            base64(changed.as_bytes(), b"+/"),
+            base64(&secret.as_bytes()[1..50], b"+/"),
+            "a".repeat(10_000),
+            "%".repeat(10_000),
+            "%41".repeat(10_000),
+            "\0a".repeat(10_000),
+            String::new(),
+        ] {
+            assert!(found(text.as_bytes()).is_empty(), "{text}");
+        }
+    }
+}

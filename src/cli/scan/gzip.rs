@@ -1,0 +1,170 @@
+//! Reading gzip (RFC 1952), with a bound on how much comes out.
+//!
+//! The head of a member is read here and not by libflate, which would keep a file name of any length in memory.
+//! Checksums are not checked: a damaged file is looked into as far as it can be read.
+
+use libflate::deflate::Decoder;
+use std::io::{self, ErrorKind, Read};
+
+/// How a member begins: the two magic bytes, and deflate, the only method that there is.
+const MAGIC: &[u8; 3] = b"\x1f\x8b\x08";
+
+const HEAD_CHECKSUM: u8 = 1 << 1;
+const EXTRA: u8 = 1 << 2;
+const NAME: u8 = 1 << 3;
+const COMMENT: u8 = 1 << 4;
+/// Bits that RFC 1952 reserves; a member that has them is not understood.
+const RESERVED: u8 = 0b1110_0000;
+/// Bytes of a checksum and a length after each member.
+const TRAILER_BYTES: u64 = 8;
+
+/// Whether this is how a gzip file begins.
+pub fn is_begun_by(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// The text of all members.
+pub struct Unpacked<R> {
+    state: State<R>,
+    /// Bytes that may still come out.
+    left: u64,
+}
+
+enum State<R> {
+    /// Before a member; whether it is the first.
+    Before(R, bool),
+    Ended,
+    In(Box<Decoder<R>>),
+}
+
+impl<R: Read> Unpacked<R> {
+    pub fn new(packed: R, bytes_max: u64) -> Unpacked<R> {
+        Unpacked {
+            state: State::Before(packed, true),
+            left: bytes_max,
+        }
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // An error leaves the end behind.
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Before(mut packed, is_first) => {
+                    if pass_head(&mut packed, is_first)? {
+                        self.state = State::In(Box::new(Decoder::new(packed)));
+                    }
+                }
+                State::Ended => return Ok(0),
+                State::In(mut decoder) => {
+                    let count = decoder.read(buffer)?;
+                    if count == 0 && !buffer.is_empty() {
+                        let mut packed = decoder.into_inner();
+                        let trailer = &mut packed.by_ref().take(TRAILER_BYTES);
+                        io::copy(trailer, &mut io::sink())?;
+                        self.state = State::Before(packed, false);
+                        continue;
+                    }
+                    self.left = self
+                        .left
+                        .checked_sub(count as u64)
+                        .ok_or_else(|| damaged("it unpacks to more than is looked into"))?;
+                    self.state = State::In(decoder);
+                    return Ok(count);
+                }
+            }
+        }
+    }
+}
+
+/// Reads up to the compressed bytes of a member. False if no other one follows: files may end in zeros or anything else.
+fn pass_head(packed: &mut impl Read, is_first: bool) -> io::Result<bool> {
+    let mut head = [0; 10];
+    let mut filled = 0;
+    while filled < head.len() {
+        match packed.read(&mut head[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    let flags = head[3];
+    if filled < head.len() || !is_begun_by(&head) || flags & RESERVED != 0 {
+        return if is_first {
+            Err(damaged("its head is damaged"))
+        } else {
+            Ok(false)
+        };
+    }
+    let mut byte = [0];
+    if flags & EXTRA != 0 {
+        let mut length = [0; 2];
+        packed.read_exact(&mut length)?;
+        let extra = &mut packed.by_ref().take(u16::from_le_bytes(length).into());
+        io::copy(extra, &mut io::sink())?;
+    }
+    for text in [NAME, COMMENT] {
+        while flags & text != 0 {
+            packed.read_exact(&mut byte)?;
+            if byte == [0] {
+                break;
+            }
+        }
+    }
+    if flags & HEAD_CHECKSUM != 0 {
+        packed.read_exact(&mut [0; 2])?;
+    }
+    Ok(true)
+}
+
+fn damaged(why: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use libflate::gzip::Encoder;
+    use std::io::Write;
+
+    pub fn packed(text: &[u8]) -> Vec<u8> {
+        let mut encoder = Encoder::new(Vec::new()).unwrap();
+        encoder.write_all(text).unwrap();
+        encoder.finish().into_result().unwrap()
+    }
+
+    fn unpacked(bytes: &[u8], bytes_max: u64) -> (Vec<u8>, bool) {
+        let mut text = Vec::new();
+        let ended = Unpacked::new(bytes, bytes_max).read_to_end(&mut text);
+        (text, ended.is_ok())
+    }
+
+    #[test]
+    fn members_follow_one_another_and_padding_is_no_damage() {
+        let mut bytes = [packed(b"one "), packed(b"two")].concat();
+        assert_eq!(unpacked(&bytes, 100), (b"one two".to_vec(), true));
+        bytes.extend([0; 100]);
+        assert_eq!(unpacked(&bytes, 100), (b"one two".to_vec(), true));
+    }
+
+    #[test]
+    fn all_parts_of_a_head_are_passed() {
+        let plain = packed(b"text");
+        let mut bytes = plain[..10].to_vec();
+        bytes[3] = HEAD_CHECKSUM | EXTRA | NAME | COMMENT;
+        bytes.extend(b"\x03\0abcname\0comment\0xx");
+        bytes.extend(&plain[10..]);
+        assert_eq!(unpacked(&bytes, 100), (b"text".to_vec(), true));
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_or_is_cut_ends_in_an_error() {
+        let bomb = packed(&vec![b'a'; 1_000_000]);
+        let (text, ok) = unpacked(&bomb, 300_000);
+        assert!(!ok && text.len() <= 300_000);
+        assert!(unpacked(&bomb, 1_000_000).1);
+        let (_, ok) = unpacked(&bomb[..bomb.len() / 2], 1_000_000);
+        assert!(!ok);
+        assert!(!unpacked(b"\x1f\x8b\x08", 10).1);
+    }
+}

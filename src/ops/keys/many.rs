@@ -1,0 +1,142 @@
+//! Deleting, disabling or enabling several keys at once: all of them or none.
+//!
+//! Each key is authorised, checked and recorded as in a request of its own; the events have one request id.
+
+use super::edit::switch_one;
+use super::{View, end_one, view};
+use crate::domain::audit::{Kind, Target};
+use crate::domain::key::KeyId;
+use crate::domain::locks::lock;
+use crate::error::{Error, Result};
+use crate::ops::App;
+use crate::ops::access::Caller;
+use crate::store::keys;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+/// Keys of one request.
+pub const KEYS_MAX: usize = 100;
+
+/// What is done to each key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Deed {
+    Delete,
+    Disable,
+    Enable,
+}
+
+/// Why nothing was done.
+#[derive(Debug)]
+pub struct Refused {
+    /// The key at fault; none if it was none of them.
+    pub key: Option<KeyId>,
+    pub error: Error,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused { key: None, error }
+    }
+}
+
+impl Deed {
+    pub const ALL: [(Deed, &'static str); 3] = [
+        (Deed::Delete, "delete"),
+        (Deed::Disable, "disable"),
+        (Deed::Enable, "enable"),
+    ];
+
+    fn action(self) -> &'static str {
+        match self {
+            Deed::Delete => "key.delete",
+            Deed::Disable => "key.disable",
+            Deed::Enable => "key.enable",
+        }
+    }
+}
+
+/// Does it to all keys in one transaction, and shows them as they are then, in the same order. `names` confirm deletions,
+/// one for each key; none if none is confirmed.
+pub fn change(
+    app: &App,
+    caller: &Caller,
+    deed: Deed,
+    ids: Vec<KeyId>,
+    names: Option<Vec<String>>,
+) -> std::result::Result<Vec<View>, Refused> {
+    check(deed, &ids, names.as_deref())?;
+    // Which key the work is at: the first before it begins, none after it has ended.
+    let at: Arc<Mutex<Target>> = Arc::new(Mutex::new(Target::new(Kind::Key, ids[0])));
+    let current = Arc::new(Mutex::new(None));
+    let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
+    let (target, key, all) = (at.clone(), current.clone(), ids.clone());
+    let outcome = app.change_many(caller, deed.action(), ids.len(), at, move |tx, now| {
+        let mut records = Vec::new();
+        let mut done = HashSet::new();
+        for (position, id) in all.iter().copied().enumerate() {
+            *lock(&target) = Target::new(Kind::Key, id);
+            *lock(&key) = Some(id);
+            if deed == Deed::Delete {
+                // It may have ended with another one of them.
+                if done.contains(&Target::new(Kind::Key, id)) {
+                    continue;
+                }
+                let name = names.as_ref().map(|names| names[position].as_str());
+                let ended = end_one(tx, &index.directory(), &who, id, name, now)?;
+                done.extend(ended.iter().map(|(_, record)| record.target.clone()));
+                records.extend(ended);
+                continue;
+            }
+            let (record, _) = switch_one(tx, &index, &peppers, &who, id, deed == Deed::Enable)?;
+            records.extend(record.map(|record| (deed.action(), record)));
+        }
+        *lock(&key) = None;
+        Ok((records, ()))
+    });
+    outcome.map_err(|error| Refused {
+        key: match error {
+            Error::Conflict(_)
+            | Error::Forbidden(_)
+            | Error::Invalid { .. }
+            | Error::NotFound(_) => *lock(&current),
+            _ => None,
+        },
+        error,
+    })?;
+    let shown = |id: KeyId| {
+        let key = app.read(|read| keys::find(read, id))?;
+        view(app, key.ok_or(Error::NotFound("key"))?)
+    };
+    ids.into_iter()
+        .map(|id| shown(id).map_err(Refused::from))
+        .collect()
+}
+
+fn check(deed: Deed, ids: &[KeyId], names: Option<&[String]>) -> Result<()> {
+    if !(1..=KEYS_MAX).contains(&ids.len()) {
+        return Err(Error::invalid(
+            "ids",
+            format!("must name 1 to {KEYS_MAX} keys"),
+        ));
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = ids.iter().find(|id| !seen.insert(**id)) {
+        return Err(Error::invalid("ids", format!("names key {twice} twice")));
+    }
+    let Some(names) = names else {
+        return Ok(());
+    };
+    if deed != Deed::Delete {
+        return Err(Error::invalid(
+            "confirm_names",
+            "must be left out unless keys are deleted",
+        ));
+    }
+    if names.len() != ids.len() {
+        return Err(Error::invalid(
+            "confirm_names",
+            "must have the name of each key, in the order of ids",
+        ));
+    }
+    Ok(())
+}

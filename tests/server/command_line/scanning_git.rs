@@ -1,0 +1,281 @@
+//! `latchkey scan` in work trees of git: which files count, and what a hostile tree can do.
+
+use super::Line;
+use super::scanning::{found_in, git, is_kept, tree, work_tree};
+use crate::support::{Server, executable, fresh_folder};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+type Files = &'static [(&'static str, &'static str)];
+
+/// Files of a work tree, those of them that are tracked, the part that is scanned, and where secrets are found; all other
+/// files hold one too, but for those with patterns.
+#[rustfmt::skip]
+const LEFT_OUT: &[(Files, &[&str], &str, &[&str])] = &[
+    // What is tracked counts, whatever the patterns say of it or of the folders above it.
+    (&[(".gitignore", ".env\nbuild/\n"), (".env", ""), ("build/a/x", ""), ("build/a/y", ""), ("z", "")],
+     &[".env", "build/a/x"], "", &[".env", "build/a/x", "z"]),
+    (&[(".gitignore", "*.log\n/a/x\n"), ("a/.gitignore", "!b.log\n"), ("a/b.log", ""), ("a/c.log", ""), ("a/x", ""),
+       ("c.log", ""), ("x", "")],
+     &[], "", &["a/b.log", "x"]),
+    // A part of the tree: patterns from above hold in it.
+    (&[(".gitignore", "*.log\n/a/b/x\n"), ("a/b/x", ""), ("a/b/c.log", ""), ("a/b/y", ""), ("a/b/t.log", "")],
+     &["a/b/t.log"], "a/b", &["a/b/t.log", "a/b/y"]),
+    // What was named is looked into, whatever is said of it.
+    (&[(".gitignore", "out/\n*.log\n"), ("out/x", ""), ("out/y.log", ""), ("out/d/z", "")],
+     &["out/x"], "out", &["out/d/z", "out/x", "out/y.log"]),
+    (&[(".gitignore", "out/\n"), ("out/x", ""), ("out/d/z", "")], &[], "out/d", &["out/d/z"]),
+    (&[(".gitignore", "*.log\n"), ("y.log", "")], &[], "y.log", &["y.log"]),
+    (&[(".git/info/exclude", "*.tmp\n"), ("x.tmp", ""), ("y", "")], &[], "", &["y"]),
+    // A file of other programs is no reason to leave anything out.
+    (&[(".ignore", "*.own\n"), ("a.own", "")], &[], "", &["a.own"]),
+    // Names that git would put in quotation marks.
+    (&[("a b", ""), ("tab\there", ""), ("ü\n\"x\"", ""), ("-n", "")], &["ü\n\"x\""], "", &["-n", "a b", "tab\there", "ü\n\"x\""]),
+];
+
+#[test]
+fn in_a_work_tree_tracked_files_count_and_ignored_ones_do_not() {
+    let server = Server::start();
+    let line = Line::of(&server);
+    for (files, tracked, part, expected) in LEFT_OUT {
+        let top = work_tree(&server.secret, files, tracked);
+        let part = match *part {
+            "" => top.clone(),
+            part => top.join(part),
+        };
+        assert_eq!(found_in(&line, &top, &[&part], &[]), *expected, "{files:?}");
+
+        let mut all: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
+        all.retain(|path| top.join(path).starts_with(&part) && !is_kept(path));
+        all.sort_unstable();
+        for flag in ["--no-ignore", "--all"] {
+            let found = found_in(&line, &top, &[&part], &[flag]);
+            assert_eq!(found, all, "{files:?}");
+        }
+        fs::remove_dir_all(top).unwrap();
+    }
+}
+
+/// Submodules, second work trees and repositories among the files are each asked for themselves.
+#[test]
+fn repositories_within_repositories_are_looked_into() {
+    let server = Server::start();
+    let line = Line::of(&server);
+    let top = fresh_folder();
+    let make = |name: &str| {
+        let tree = work_tree(
+            &server.secret,
+            &[
+                (".gitignore", "*.log\n"),
+                ("x", ""),
+                ("y.log", ""),
+                ("z.log", ""),
+            ],
+            &[".gitignore", "x", "y.log"],
+        );
+        fs::rename(tree, top.join(name)).unwrap();
+        top.join(name)
+    };
+    // Found below a folder that is in no work tree.
+    let outer = make("outer");
+    assert_eq!(
+        found_in(&line, &top, &[&top], &[]),
+        ["outer/x", "outer/y.log"]
+    );
+    // Untracked, and a submodule.
+    fs::rename(make("inner"), outer.join("inner")).unwrap();
+    let library = make("library");
+    git(
+        &outer,
+        &[
+            "-c",
+            "protocol.file.allow=always",
+            "submodule",
+            "--quiet",
+            "add",
+            library.to_str().unwrap(),
+            "sub",
+        ],
+    );
+    fs::write(outer.join("sub/new"), &server.secret).unwrap();
+    fs::write(outer.join("sub/new.log"), &server.secret).unwrap();
+    // A second work tree, whose .git is a file.
+    git(
+        &outer,
+        &[
+            "worktree",
+            "add",
+            "--quiet",
+            top.join("second").to_str().unwrap(),
+        ],
+    );
+    let found = found_in(&line, &top, &[&outer], &[]);
+    let expected = [
+        "outer/inner/x",
+        "outer/inner/y.log",
+        "outer/sub/new",
+        "outer/sub/x",
+        "outer/sub/y.log",
+        "outer/x",
+        "outer/y.log",
+    ];
+    assert_eq!(found, expected);
+    let second = top.join("second");
+    assert_eq!(
+        found_in(&line, &top, &[&second], &[]),
+        ["second/x", "second/y.log"]
+    );
+    // A file that is tracked and was deleted, and one in whose place a link has come.
+    fs::remove_file(outer.join("x")).unwrap();
+    fs::remove_file(outer.join("y.log")).unwrap();
+    symlink("z.log", outer.join("y.log")).unwrap();
+    assert_eq!(found_in(&line, &top, &[&outer], &[]), expected[..5]);
+    fs::remove_dir_all(top).unwrap();
+}
+
+/// Where git does not answer every file counts, and it is told why.
+#[test]
+fn without_an_answer_of_git_every_file_is_looked_into() {
+    let server = Server::start();
+    let line = Line::of(&server);
+    let whole = [(".gitignore", "*.log\n"), ("x", ""), ("y.log", "")];
+    let said = "git does not say which files count, so all are looked into: ";
+    let both = |top: &Path, path: Option<&Path>, why: &str| {
+        let mut command = executable(None);
+        command.args(["scan", "--data", "/nowhere/at/all"]).arg(top);
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        let ran = command.output().unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr),
+        );
+        assert_eq!(ran.status.code(), Some(1), "{err}");
+        assert!(err.contains(&format!("{said}{why}")), "{err}");
+        assert!(out.contains("/x:1") && out.contains("/y.log:1"), "{out}");
+    };
+    // No repository, although there is a folder of that name.
+    let top = tree(&server.secret, &whole);
+    both(&top, None, "its .git is no repository for this folder");
+    fs::remove_dir_all(&top).unwrap();
+    // A damaged index, and a work tree that its repository has elsewhere.
+    let top = work_tree(&server.secret, &whole, &["x"]);
+    fs::write(top.join(".git/index"), "junk").unwrap();
+    both(&top, None, "");
+    fs::remove_dir_all(&top).unwrap();
+    // No git; a relative folder in PATH is not looked at.
+    let top = work_tree(&server.secret, &whole, &["x"]);
+    both(
+        &top,
+        Some(Path::new("/nowhere/at/all")),
+        "no program git was found in PATH",
+    );
+    both(
+        &top,
+        Some(Path::new("")),
+        "no program git was found in PATH",
+    );
+    // One that says nothing and does not end is not tried here: it takes a minute. One that fails:
+    let programs = fresh_folder();
+    fs::write(programs.join("git"), "#!/bin/sh\necho no 1>&2\nexit 3\n").unwrap();
+    fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    both(&top, Some(&programs), "no");
+    // One that lists what is elsewhere; `$PWD` is what a question for the top would be answered with.
+    let script = "#!/bin/sh\ncase \"$*\" in *--show-toplevel*) pwd -P;; *rev-parse*) echo true;; *ls-files*) printf '../x\\0';; esac\n";
+    fs::write(programs.join("git"), script).unwrap();
+    both(&top, Some(&programs), "git lists a file outside the folder");
+    fs::remove_dir_all(programs).unwrap();
+    // A repository that has its work tree elsewhere lists nothing here.
+    let settings = fs::read_to_string(top.join(".git/config")).unwrap();
+    for elsewhere in ["/nowhere/at/all", "/usr", "../.."] {
+        let changed = format!("{settings}[core]\n\tworktree = {elsewhere}\n");
+        fs::write(top.join(".git/config"), changed).unwrap();
+        assert_eq!(
+            found_in(&line, &top, &[&top], &[]),
+            ["x", "y.log"],
+            "{elsewhere}"
+        );
+    }
+    fs::remove_dir_all(top).unwrap();
+    // A bare repository is but files.
+    let bare = fresh_folder();
+    git(&bare, &["init", "--quiet", "--bare"]);
+    fs::write(bare.join("description"), &server.secret).unwrap();
+    assert_eq!(found_in(&line, &bare, &[&bare], &[]), ["description"]);
+    fs::remove_dir_all(bare).unwrap();
+}
+
+/// A tree that somebody else has made names programs in its settings, and so do variables of the environment.
+#[test]
+fn no_program_that_a_tree_names_is_run() {
+    let server = Server::start();
+    let top = work_tree(
+        &server.secret,
+        &[(".gitignore", "*.log\n"), ("x", ""), ("y.log", "")],
+        &["x"],
+    );
+    let mark = top.join("mark");
+    let program = top.join("program");
+    fs::write(&program, format!("#!/bin/sh\ntouch '{}'\n", mark.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let hooks = top.join("hooks");
+    fs::create_dir(&hooks).unwrap();
+    for hook in ["post-index-change", "fsmonitor-watchman", "pre-commit"] {
+        fs::copy(&program, hooks.join(hook)).unwrap();
+        fs::copy(&program, top.join(".git/hooks").join(hook)).unwrap();
+    }
+    let program = program.to_str().unwrap();
+    for (name, value) in [
+        ("core.fsmonitor", program),
+        ("core.fsmonitorHookVersion", "2"),
+        ("core.hooksPath", hooks.to_str().unwrap()),
+        ("core.pager", program),
+        ("pager.ls-files", "true"),
+        ("core.editor", program),
+        ("core.sshCommand", program),
+        ("core.askPass", program),
+        ("core.gitProxy", program),
+        ("core.alternateRefsCommand", program),
+        ("credential.helper", program),
+        ("alias.ls-files", &format!("!{program}")),
+        ("alias.rev-parse", &format!("!{program}")),
+        ("filter.x.clean", program),
+        ("filter.x.process", program),
+        ("diff.external", program),
+        ("uploadpack.packObjectsHook", program),
+        ("remote.origin.url", &format!("ext::{program}")),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.uploadpack", program),
+        ("extensions.partialClone", "origin"),
+        ("protocol.ext.allow", "always"),
+        ("index.sparse", "true"),
+        ("trace2.eventTarget", mark.to_str().unwrap()),
+    ] {
+        git(&top, &["config", "--file", ".git/config", name, value]);
+    }
+    fs::write(top.join(".gitattributes"), "* filter=x\n").unwrap();
+    let _ = fs::remove_file(&mark);
+    let ran = executable(None)
+        .args(["scan", "--json", "--data", "/nowhere/at/all"])
+        .arg(&top)
+        .env("GIT_DIR", "/nowhere/at/all")
+        .env("GIT_WORK_TREE", "/usr")
+        .env("GIT_EXTERNAL_DIFF", program)
+        .env("GIT_TRACE", mark.to_str().unwrap())
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
+        .env("GIT_CONFIG_VALUE_0", program)
+        .output()
+        .unwrap();
+    let findings: Vec<Value> = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(findings.len(), 1, "{ran:?}");
+    assert!(!mark.exists(), "{ran:?}");
+    assert!(
+        !String::from_utf8_lossy(&ran.stderr).contains("does not say"),
+        "{ran:?}"
+    );
+    fs::remove_dir_all(top).unwrap();
+}

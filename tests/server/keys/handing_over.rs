@@ -1,0 +1,171 @@
+//! A key that gets another owner: people leave, keys stay.
+
+use crate::support::{PASSWORD, Server};
+use serde_json::{Value, json};
+
+fn id_of(key: &str) -> String {
+    format!("/v1/keys/{key}")
+}
+
+#[test]
+fn a_key_gets_another_owner_and_keeps_its_secret() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("ada", "member", "root");
+    let bob = admin.person("bob", "member", "root");
+    let key = admin.issue(json!({ "name": "k", "owner": "ada" }));
+    let changed = admin.edit(&key.id, json!({ "owner": "BOB" }));
+    assert_eq!(changed["owner"], "bob");
+    // It shares the fate of the new owner, and no more that of the old one.
+    admin
+        .patch("/v1/users/ada", json!({ "enabled": false }))
+        .expect(200);
+    assert_eq!(admin.verdict(&key.secret), "VALID");
+    admin
+        .patch("/v1/users/bob", json!({ "enabled": false }))
+        .expect(200);
+    assert_eq!(admin.verdict(&key.secret), "OWNER_DISABLED");
+    assert_eq!(
+        admin.edit(&key.id, json!({ "owner": null }))["owner"],
+        Value::Null
+    );
+    assert_eq!(admin.verdict(&key.secret), "VALID");
+    assert_eq!(admin.edit(&key.id, json!({ "owner": bob }))["owner"], "bob");
+    assert_eq!(admin.verdict(&key.secret), "OWNER_DISABLED");
+    let listed = admin.get("/v1/keys?owner=bob").expect(200).json();
+    assert_eq!(listed["items"][0]["id"], key.id.as_str());
+    // What changed is in the log, and an edit that changes nothing is not.
+    admin.edit(&key.id, json!({ "owner": "bob" }));
+    let events = admin
+        .get(&format!("/v1/audit-events?target={}", key.id))
+        .expect(200)
+        .json();
+    let events = events["items"].as_array().unwrap();
+    let edits: Vec<&Value> = events
+        .iter()
+        .filter(|it| it["action"] == "key.edit")
+        .collect();
+    assert_eq!(edits.len(), 3, "{events:?}");
+    assert!(
+        edits.iter().all(|it| it["changes"]["owner"].is_array()),
+        "{edits:?}"
+    );
+    admin
+        .patch(&id_of(&key.id), json!({ "owner": "nobody" }))
+        .refused_field("owner");
+    admin
+        .patch(&id_of(&key.id), json!({ "workspace": "root" }))
+        .refused_field("workspace");
+}
+
+#[test]
+fn the_rules_of_issuing_hold_for_the_new_owner() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("ada", "member", "root");
+    admin.person("bob", "member", "root");
+    for policy in [
+        json!({ "name": "none", "owner": "forbidden" }),
+        json!({ "name": "some", "owner": "required" }),
+        json!({ "name": "few", "keys_per_owner_max": 1 }),
+        json!({ "name": "listed", "editable": ["name", "scopes"] }),
+        json!({ "name": "own", "issued_by": "owner" }),
+    ] {
+        admin.post("/v1/policies", policy).expect(201);
+    }
+    let issue = |policy: &str, owner: Value| {
+        admin
+            .issue(json!({ "name": "k", "policy": policy, "owner": owner }))
+            .id
+    };
+    let refused = |id: &str, owner: Value, status: u16| {
+        let before = admin.key(id)["owner"].clone();
+        admin
+            .patch(&id_of(id), json!({ "owner": owner }))
+            .expect(status);
+        assert_eq!(admin.key(id)["owner"], before);
+    };
+    refused(&issue("none", Value::Null), json!("bob"), 422);
+    refused(&issue("some", json!("ada")), Value::Null, 422);
+    let first = issue("few", json!("ada"));
+    issue("few", json!("bob"));
+    refused(&first, json!("bob"), 409);
+    admin.edit(&first, json!({ "owner": null }));
+    // A list that was there before owners could change does not open them.
+    refused(&issue("listed", json!("ada")), json!("bob"), 409);
+    let ada = server.anonymous().signed_in("ada", PASSWORD);
+    let own = ada.issue(json!({ "name": "k", "policy": "own" })).id;
+    refused(&own, json!("bob"), 409);
+}
+
+#[test]
+fn nobody_gives_away_or_takes_what_they_could_not_issue() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    admin.workspace("apac", "root");
+    admin.person("ada", "member", "emea");
+    admin.person("bob", "member", "emea");
+    admin.person("mia", "key_manager", "emea");
+    admin.person("max", "key_manager", "apac");
+    let key = admin.issue(json!({ "name": "k", "workspace": "emea", "owner": "ada" }));
+    let path = id_of(&key.id);
+    // An owner of the own key alone neither gives it away nor takes that of another one.
+    for (who, owner, status) in [
+        ("ada", json!("bob"), 403),
+        ("ada", Value::Null, 403),
+        ("bob", json!("bob"), 404),
+        ("max", json!("bob"), 404),
+    ] {
+        let by = server.anonymous().signed_in(who, PASSWORD);
+        by.patch(&path, json!({ "owner": owner })).expect(status);
+        assert_eq!(admin.key(&key.id)["owner"], "ada", "{who}");
+    }
+    let mia = server.anonymous().signed_in("mia", PASSWORD);
+    assert_eq!(mia.edit(&key.id, json!({ "owner": "bob" }))["owner"], "bob");
+
+    // A management key: by administrators alone, and never by itself.
+    let management = json!({ "name": "m", "workspace": "emea", "catalog": "latchkey", "scopes": ["keys:read", "keys:write"], "owner": "mia" });
+    let management = admin.issue(management);
+    for owner in [json!("bob"), Value::Null] {
+        mia.patch(&id_of(&management.id), json!({ "owner": owner }))
+            .expect(403);
+        let itself = server.bearer(&management.secret);
+        itself
+            .patch(&id_of(&management.id), json!({ "owner": owner }))
+            .expect(403);
+    }
+    assert_eq!(admin.key(&management.id)["owner"], "mia");
+    assert_eq!(
+        admin.edit(&management.id, json!({ "owner": "bob" }))["owner"],
+        "bob"
+    );
+}
+
+/// The secret is known to whoever had the key: with another owner it would act as that user.
+#[test]
+fn a_key_that_acts_for_its_owner_keeps_its_owner() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.person("ada", "key_manager", "root");
+    admin.person("bob", "member", "root");
+    let policy = json!({
+        "name": "acting", "issued_by": "owner", "acts_for_owner": true, "owner": "required",
+        "roles": { "member": { "scopes": ["*"] } },
+    });
+    admin.post("/v1/policies", policy).expect(201);
+    let bob = server.anonymous().signed_in("bob", PASSWORD);
+    let key = bob.issue(json!({ "name": "k", "policy": "acting", "owner": "bob" }));
+    admin
+        .patch(&id_of(&key.id), json!({ "owner": "ada" }))
+        .expect(409);
+    admin
+        .patch(&id_of(&key.id), json!({ "owner": null, "name": "x" }))
+        .expect(409);
+    let unchanged = admin.key(&key.id);
+    assert_eq!(
+        (&unchanged["owner"], &unchanged["name"]),
+        (&json!("bob"), &json!("k"))
+    );
+    admin.edit(&key.id, json!({ "owner": "bob", "name": "x" }));
+}
