@@ -148,3 +148,21 @@ fn check_migrated(line: &Line) {
         assert_eq!(other["rate_limit_max"], Value::Null);
     }
 }
+
+/// Lists find the metadata of keys that were issued before there was a table of it.
+#[test]
+fn keys_of_schema_2_are_found_by_their_metadata() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema/2");
+    let folder = fresh_folder();
+    let data = data_of(&fixture, &folder);
+    let database = Connection::open(data.join("latchkey.db")).unwrap();
+    let sql = "UPDATE keys SET metadata = '{\"customer\":\"7\",\"n\":{\"x\":1}}'
+               WHERE id = (SELECT min(id) FROM keys WHERE deleted_at IS NULL)";
+    assert_eq!(database.execute(sql, []).unwrap(), 1);
+    drop(database);
+    let line = Line::at(&data);
+    let found = |member: &str| line.json(&["key", "list", "--metadata", member]);
+    assert_eq!(found("customer=7").as_array().map(Vec::len), Some(1));
+    assert_eq!(found("x=1").as_array().map(Vec::len), Some(0));
+    let _ = fs::remove_dir_all(folder);
+}
