@@ -32,8 +32,8 @@ impl Requirement {
 
     /// Reads the three members in which a requirement is written. `field` makes the name of one for an error.
     ///
-    /// `any_key` excludes both lists, an empty `any_of` is nobody and excludes `all_of`, and an empty `all_of` says
-    /// nothing. What says nothing at all is refused: it must not be guessed whether nobody or everybody was meant.
+    /// `any_key` excludes both lists, an empty `any_of` lets no key in and excludes `all_of`, and an empty `all_of`
+    /// counts as absent. Without any of the three the operation is refused: whether no key or every key was meant must not be guessed.
     pub fn of_members(
         any_key: Option<bool>,
         all_of: Option<Vec<String>>,
@@ -68,7 +68,7 @@ impl Requirement {
         }
     }
 
-    /// Whether a key meets it that has the scopes which `grants` says it has.
+    /// Whether a key meets it. `grants` is whether the key has a scope.
     pub fn is_met(&self, grants: impl Fn(&str) -> bool) -> bool {
         match self {
             Requirement::AnyKey => true,

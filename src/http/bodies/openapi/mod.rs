@@ -1,6 +1,6 @@
 //! Reading an OpenAPI 3.0, 3.1 or 3.2 document: its operations, and the scopes that they ask for.
 //!
-//! What can be said in a catalog is taken over. What cannot is listed with the reason, and its requests are closed to every
+//! What a catalog can express is taken over. What it cannot is listed with the reason, and its requests are closed to every
 //! key: otherwise a template beside it would answer for them. Nothing is guessed.
 
 mod document;
@@ -43,7 +43,7 @@ const OTHER_MEMBERS: [&str; 6] = [
     "additionalOperations",
 ];
 
-/// What whoever imports says of the document.
+/// What the user states about the document.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
     /// What stands before each path in real requests.
@@ -61,7 +61,7 @@ pub struct Import {
     pub mapped: usize,
     /// Operations that no key opens, because a catalog cannot say what they ask for.
     pub left_out: Vec<LeftOut>,
-    /// What whoever imports should know.
+    /// What the user should know.
     pub notes: Vec<String>,
 }
 
@@ -130,7 +130,7 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
         scopes: scopes(&schemes, &used, &mut notes),
         operations: settled.operations,
     };
-    // Whatever this says is about the whole: to leave out what it names would open it to a neighbour.
+    // Such an error is about the whole: leaving out the operation that it names would open that operation to a template.
     if let Err(Error::Invalid { field, reason }) = Catalog::compile(definition.clone()) {
         return Err(format!("no catalog can be made of it: {field} {reason}"));
     }
@@ -356,7 +356,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What a path item says of all its operations.
+/// What a path item states for all its operations.
 struct ItemParts<'p> {
     path: &'p str,
     served: Served,

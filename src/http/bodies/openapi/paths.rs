@@ -12,7 +12,7 @@ pub struct Template {
     pub had_query: bool,
     /// Whether it had a fragment, which no request has.
     pub had_fragment: bool,
-    /// Parameters that are said to go over slashes, but stand for one segment here.
+    /// Parameters that are marked as going over slashes, but stand for one segment here.
     pub narrowed: Vec<String>,
     /// Why it cannot be taken over. The template takes at least the requests that the path could mean.
     pub fault: Option<String>,

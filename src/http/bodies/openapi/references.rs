@@ -1,4 +1,4 @@
-//! References within a document: whatever is an object may be `{"$ref": …}` instead (OpenAPI 3.1.1, section 4.8.23).
+//! References within a document: any object may be `{"$ref": …}` instead (OpenAPI 3.1.1, section 4.8.23).
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ pub const OUTSIDE: &str = "it refers to something outside the document";
 /// What the references of one document lead to.
 pub struct References<'a> {
     document: &'a Value,
-    /// Where the document says that it stands (OpenAPI 3.2, `$self`).
+    /// The address that the document states for itself (OpenAPI 3.2, `$self`).
     base: Option<&'a str>,
 }
 

@@ -1,7 +1,7 @@
-//! Security requirements (OpenAPI 3.1.1, section 4.8.30), as far as a catalog can say them.
+//! Security requirements (OpenAPI 3.1.1, section 4.8.30), as far as a catalog can express them.
 //!
 //! A requirement is a list of alternatives, each an object of schemes that are needed together, each with scopes
-//! that are needed together. A catalog says: all of these scopes and one of those, or any key at all.
+//! that are needed together. A catalog expresses: all of these scopes and one of those, or any key at all.
 
 use super::references::References;
 use crate::domain::catalog::{Requirement, check_scope_name};
@@ -27,7 +27,7 @@ pub enum Silence {
 pub struct Schemes {
     kinds: BTreeMap<String, Kind>,
     labels: BTreeMap<String, String>,
-    /// Whether whoever imports has said which schemes keys stand for.
+    /// Whether the user has chosen the schemes that keys stand for.
     are_chosen: bool,
 }
 
@@ -128,7 +128,7 @@ impl Schemes {
     }
 }
 
-/// What a scheme is. Basic is a way to send a key only if whoever imports says so.
+/// What a scheme is. Basic is a way to send a key only if the user chose it.
 fn kind(scheme: &Value, any_may_have_scopes: bool, are_chosen: bool) -> Kind {
     let plain = match any_may_have_scopes {
         true => Kind::Scoped,
@@ -238,7 +238,7 @@ fn scheme_name(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// What a catalog says for a list of alternatives, each of scopes that are needed together.
+/// What a catalog has for a list of alternatives, each of scopes that are needed together.
 fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
     let with_scopes = sets.iter().filter(|set| !set.is_empty()).count();
     if with_scopes == 0 {

@@ -1,4 +1,4 @@
-//! Where operations are served: at the place that whoever imports has named, or at servers of their own.
+//! Where operations are served: at the place that the user has named, or at servers of their own.
 
 use super::Options;
 use super::references::References;
@@ -20,7 +20,7 @@ pub enum Served {
     AsTheDocument,
     /// At these places, which have these addresses in the document.
     At(Vec<Place>, Vec<String>),
-    /// That cannot be said; the text is why.
+    /// That is not known; the text is why.
     Unknown(String),
 }
 
@@ -53,7 +53,7 @@ impl Servers {
         &self.usual
     }
 
-    /// Base paths that whoever imports has not named.
+    /// Base paths that the user has not named.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for url in &self.urls {
@@ -109,7 +109,7 @@ impl Servers {
         }
     }
 
-    /// The place of an address, in the terms of whoever imports: requests for the document's own host come to the host
+    /// The place of an address, in the terms of the user: requests for the document's own host come to the host
     /// and below the base path that were named for it.
     fn place(&self, url: &str) -> Result<Place, String> {
         if url.contains(['{', '?', '#']) {
