@@ -171,13 +171,16 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     assert_eq!(traefik.get("/auth/traefik?page=2").status, 403);
 }
 
+/// The header that the question names, the headers of the request, and the status of the answer.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16);
+
 /// c3: the question says where the key is, and the rest belongs to the application.
 #[test]
 fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
     let server = Server::start();
     let good = server.secret.as_str();
     let bearer = format!("Bearer {good}");
-    let cases: Vec<(&str, Vec<(&str, &str)>, u16)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             "x-api-key",
             vec![("X-API-Key", good), ("Authorization", "Basic dXNlcjpwYXNz")],
