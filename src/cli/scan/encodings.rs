@@ -144,7 +144,7 @@ impl Search {
             let start = at - bytes[floor..at].iter().rev().take_while(is_before).count();
             let mut end = end_of_sextets(bytes, at);
             if end - start >= BASE64_LINE_CHARS_MIN {
-                let mut lines = vec![start..end];
+                let mut lines = Vec::from([std::ops::Range { start, end }]);
                 while let Some(next) = next_line(bytes, end) {
                     end = next.end;
                     let is_last = next.len() < BASE64_LINE_CHARS_MIN;

@@ -104,11 +104,10 @@ fn pass_head(packed: &mut impl Read, is_first: bool) -> io::Result<bool> {
         io::copy(extra, &mut io::sink())?;
     }
     for text in [NAME, COMMENT] {
-        while flags & text != 0 {
+        let mut is_read = flags & text == 0;
+        while !is_read {
             packed.read_exact(&mut byte)?;
-            if byte == [0] {
-                break;
-            }
+            is_read = byte == [0];
         }
     }
     if flags & HEAD_CHECKSUM != 0 {

@@ -187,7 +187,9 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
         let bytes = &buffer[..filled];
         if kept == 0 {
             if gzip::is_begun_by(bytes) && reading.layers.len() < GZIP_MAX {
-                unpack(reading, &bytes.to_vec(), input, buffer);
+                // The buffer is used again for what comes out.
+                let begin = bytes.to_vec();
+                unpack(reading, &begin, input, buffer);
                 return Ok(());
             }
             if skips(reading, bytes) {

@@ -39,7 +39,6 @@ const MEANT: &[&str] = &[
     "SELECT secrets.key_id, keys.workspace_uid, keys.rotated_at, secrets.expires_at FROM secrets JOIN keys ON keys.id = secrets.key_id WHERE secrets.expires_at > $1",
     "SELECT key_id FROM key_uses WHERE uses_left > 0",
     // Once, at the step to schema 3.
-    "SELECT id, metadata FROM keys WHERE metadata <> '{}'",
 ];
 
 /// The SQL literals of a file, each in one line.
