@@ -132,7 +132,7 @@ fn a_catalog_is_made_of_an_openapi_document() {
     );
     browser.find("#file").type_in(document);
     browser.press("Look at the catalog");
-    browser.sees("3 operations are not taken over");
+    browser.sees("1 operation is closed to every key");
     browser.inspect("catalog-preview");
     browser.press("Save");
     browser.sees("The catalog is in force");
