@@ -54,7 +54,8 @@ pub const FRONT: Surface = Surface {
     ..SURFACE
 };
 
-/// To the router every route is public: `door` authenticates the user by a cookie that no other dialect reads.
+/// To the router every route is public: the console itself authenticates the user by a cookie that no other dialect
+/// reads.
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
     get   ("",                          Public, overview::show),

@@ -38,7 +38,7 @@ struct KeyPage {
     facts: Vec<(&'static str, String)>,
     created: When,
     rotated: Option<When>,
-    /// The address from which the key last rotated itself, if it did.
+    /// The client address from which the key last rotated itself, if it did.
     self_rotated_from: Option<String>,
     starts: Option<When>,
     used: Option<When>,

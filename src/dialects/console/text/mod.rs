@@ -108,12 +108,12 @@ impl Texts {
         self.sentences.render(english)
     }
 
-    /// Like [`Texts::said`], for a text without placeholders.
+    /// Translates a text without placeholders.
     pub fn word(&self, english: &'static str) -> &'static str {
         self.sentences.find(english).unwrap_or(english)
     }
 
-    /// Like [`Texts::said`], with a capital letter and a full stop.
+    /// Translates a sentence and adds a capital letter and a full stop.
     pub fn sentence(&self, english: &str) -> String {
         capitalised(&self.said(english))
     }
