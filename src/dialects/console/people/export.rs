@@ -1,4 +1,4 @@
-//! The export of the audit log: as one file, or as a page of links if the log is too long for one file.
+//! The export of the audit log: as one file, or as a page that offers several files if the log is too long for one.
 
 use super::audit::{FILTERS, wanted};
 use crate::dialects::console::door::{Visit, submit as submitted};
@@ -56,7 +56,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// The part of the log that a link of the page requests.
+/// The part of the log that the form of one file requests.
 fn part(texts: &Texts, form: &Form) -> Result<Option<Part>> {
     let after = number(texts, form, "after")?;
     let before = number(texts, form, "before")?;

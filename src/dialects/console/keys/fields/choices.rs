@@ -63,7 +63,8 @@ pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Ch
         names.insert(0, own.clone());
     }
     let catalog = policy.catalog.as_deref().unwrap_or(typed.text("catalog"));
-    // A management key belongs to the user who issues it; only a caller with server:admin can choose that it has no owner.
+    // A management key belongs to the user who issues it; only a caller with server:admin can choose that it has no
+    // owner.
     let is_management = catalog == BUILT_IN;
     let chosen = match (typed.some("owner"), policy.owner) {
         (Some(owner), _) => owner,
