@@ -1,7 +1,7 @@
 //! Parses the request that creates a key with user name and password, in all formats that clients send.
 //!
-//! These are a form, JSON, multipart, and the body that the documented `curl` command sends with the content type of a
-//! form although it is none (1C-8): braces around `"name"="value"` and `"name":"value"`.
+//! These are a form, JSON, multipart, and the body of the documented `curl` command, which has the content type of a
+//! form but contains braces around `"name"="value"` and `"name":"value"` (1C-8).
 
 use crate::error::{Error, Result};
 use crate::http::fields::{self, Fields};

@@ -43,8 +43,7 @@ struct OperationBody<'a> {
     /// Scopes that are all needed; omitted if there are none.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     all_of: &'a [String],
-    /// Scopes of which one is needed; empty if no key may call the operation, and omitted if one of them is not
-    /// required.
+    /// Scopes of which one is needed; empty if no key may call the operation, and omitted if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     any_of: Option<&'a [String]>,
 }
