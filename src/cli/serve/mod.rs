@@ -104,7 +104,7 @@ pub struct Doors<'a> {
     tls: Option<LiveTls>,
     unix: UnixListener,
     engine: Engine,
-    /// The URLs of the TCP listeners; there is at least one entry.
+    /// The URLs of the TCP listeners, or a single text if there is no URL.
     pub urls: Vec<String>,
     pub socket: String,
     file: SocketFile,
