@@ -30,7 +30,7 @@ static UNPACKED: LazyLock<([Body; 3], String)> = LazyLock::new(|| {
     (contents, version)
 });
 
-/// `GET /console/assets/{name}`. A browser may cache a file without limit, because its version is in the query.
+/// `GET /console/assets/{name}`. A browser may cache the file for a year if the query contains its current version.
 pub fn send(call: &Call<'_>) -> Result<Option<Reply>> {
     let ((_, kind, _), content) = FILES
         .iter()

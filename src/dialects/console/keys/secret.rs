@@ -44,7 +44,7 @@ pub enum Occasion {
     Rotated,
 }
 
-/// The page with the secret of a key, if the server still has the secret.
+/// The page with the secret of a key, or with an explanation if the server does not have the secret.
 pub fn shown(
     visit: &Visit<'_>,
     policy: &Policy,

@@ -45,7 +45,7 @@ struct Row {
     source: String,
     denied: bool,
     reason: String,
-    /// The current name of the target; its id if it no longer exists.
+    /// The kind and the name of the target; the id if no name is known.
     target_name: String,
     changes: Vec<Change>,
 }

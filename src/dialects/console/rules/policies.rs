@@ -38,7 +38,7 @@ struct Row {
     new: String,
     can_delete: bool,
     /// The address for switching the policy's own page on or off, and its current state; `None` if there is no such
-    /// page.
+    /// page, or if the settings of the server decide this.
     switch: Option<(String, bool)>,
     /// The name of the policy's own page.
     page: String,
