@@ -135,8 +135,7 @@ fn take(
     Ok(answered(&visit, act(&visit, &form)))
 }
 
-/// Like [`submit`], for actions with serious consequences: the user must have entered the password recently (attacks
-/// 186).
+/// Like [`submit`], for actions with serious consequences, which require a recently entered password (attacks 186).
 pub fn submit_fresh(
     call: &Call<'_>,
     act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
