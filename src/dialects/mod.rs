@@ -1,7 +1,7 @@
-//! The ways in: folders that speak one wire format each, strangers to one another.
+//! The API modules of the server: each folder implements one wire format and does not depend on the others.
 //!
-//! A dialect is a constant: its mount, its routes, and how it words an error. Deleting one is deleting its folder and
-//! its line here.
+//! A dialect is a constant with its mount, its routes and the format of its errors. To remove a dialect, delete its
+//! folder and its lines here.
 
 pub mod adverity;
 pub mod aware;
@@ -18,7 +18,7 @@ pub mod vspc;
 use crate::http::route::{Section, Surface};
 use crate::ops::policies::presets::Preset;
 
-/// Every dialect; the first one words the errors of paths that belong to none.
+/// All dialects. The first one renders the errors for paths that belong to none.
 pub const SURFACES: &[&Surface] = &[
     &native::SURFACE,
     &forward_auth::SURFACE,
@@ -32,7 +32,7 @@ pub const SURFACES: &[&Surface] = &[
     &console::FRONT,
 ];
 
-/// What the console says of the keys of dialects that have words of their own for it.
+/// The console's labels for the keys of dialects that have their own words for them.
 pub const SECTIONS: &[&Section] = &[
     &adverity::SECTION,
     &aware::SECTION,
@@ -40,7 +40,7 @@ pub const SECTIONS: &[&Section] = &[
     &vspc::SECTION,
 ];
 
-/// The policies and catalogs that dialects bring with them.
+/// The policies and catalogs that come with the dialects.
 pub const PRESETS: &[Preset] = &[
     adverity::PRESET_TOKEN,
     adverity::PRESET_UI,

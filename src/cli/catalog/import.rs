@@ -1,4 +1,4 @@
-//! `latchkey catalog import`: from an OpenAPI document to a catalog.
+//! `latchkey catalog import`: converts an OpenAPI document to a catalog.
 
 use super::put;
 use crate::cli::failure::{End, Failure, Result};
@@ -10,38 +10,38 @@ use crate::http::bodies::openapi::{self, Import, Options, Silence};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// What importing takes.
+/// The arguments of `latchkey catalog import`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ImportArgs {
     /// The document, or - for standard input
     file: PathBuf,
-    /// What to call the catalog
+    /// The name of the catalog
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// What stands before each path in real requests, such as /v1
+    /// The path before each path of the document in real requests, such as /v1
     #[arg(long, value_name = "PATH", default_value = "")]
     base_path: String,
     /// The host that the operations belong to [default: any]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// A security scheme of the document that keys stand for; may be given several times [default: all that are keys in a
-    /// header]
+    /// A security scheme of the document that stands for keys of the catalog; repeat it for several [default: all that
+    /// are keys in a header]
     #[arg(long, value_name = "NAME")]
     scheme: Vec<String>,
-    /// What operations without any security requirement mean
+    /// Who may call operations without a security requirement
     #[arg(long, value_name = "WHO", value_enum, default_value_t)]
     default: Unsaid,
-    /// The application tells capitals from small letters in paths, and /users/admin.json from /users/admin
+    /// Paths of the application are case-sensitive, and /users/admin.json is not /users/admin
     #[arg(long)]
     case_sensitive: bool,
-    /// Print the catalog instead of putting it in place
+    /// Print the catalog instead of saving it
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     common: Common,
 }
 
-/// Who may send requests that the document says nothing about.
+/// Who may call operations without a security requirement.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
 enum Unsaid {
     /// Every key of the catalog
@@ -83,7 +83,7 @@ pub fn import(args: &ImportArgs) -> Result<End> {
     put(&args.common, &args.name, body.to_string().into_bytes())
 }
 
-/// What stands in front of every path must not make paths that no request has.
+/// Refuses a path prefix that would result in paths which no request can have.
 fn check_place(options: &Options<'_>) -> Result<()> {
     let base = options.base_path;
     if !base.is_empty() && path::segments(base).is_none() {
@@ -99,7 +99,7 @@ fn check_place(options: &Options<'_>) -> Result<()> {
     }
 }
 
-/// Every operation that is not mapped, then how many there are of each kind.
+/// Lists the operations that are not imported, and counts each kind.
 fn tell(import: &Import) {
     for note in &import.notes {
         eprintln!("note: {note}");

@@ -1,4 +1,4 @@
-//! `latchkey catalog`: scopes, and the requests that they open.
+//! `latchkey catalog`: manages catalogs, which contain scopes and the requests that they open.
 
 mod import;
 
@@ -47,17 +47,17 @@ pub enum CatalogCommand {
         after_help = "Examples:\n  latchkey catalog show latchkey\n  latchkey catalog show billing --json > billing.json"
     )]
     Show(CatalogArgs),
-    /// Put a catalog in place from a JSON file, replacing it whole
+    /// Save a catalog from a JSON file, which replaces the existing one completely
     #[command(
         after_help = "Examples:\n  latchkey catalog put billing.json\n  latchkey catalog put - --name billing < billing.json"
     )]
     Put(PutArgs),
-    /// Delete a catalog that no key has
+    /// Delete a catalog that no key uses
     #[command(
         after_help = "Examples:\n  latchkey catalog delete billing\n  latchkey catalog delete billing --yes"
     )]
     Delete(DeleteArgs),
-    /// Put a catalog in place from an OpenAPI 3.0, 3.1 or 3.2 document, JSON or YAML
+    /// Save a catalog from an OpenAPI 3.0, 3.1 or 3.2 document, JSON or YAML
     #[command(
         after_help = "Each operation with a security requirement becomes an operation of the catalog with those scopes.\n\
                       What a catalog cannot say is listed on standard error, and closed: no key opens it. Nothing is guessed.\n\n\
@@ -84,7 +84,7 @@ pub struct CatalogArgs {
 pub struct PutArgs {
     /// A file with the catalog as `show --json` prints it, or - for standard input
     file: PathBuf,
-    /// What to call it [default: the name in the file]
+    /// The name of the catalog [default: the name in the file]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub struct PutArgs {
 pub struct DeleteArgs {
     /// The catalog's name
     catalog: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -124,7 +124,7 @@ pub fn run(command: &CatalogCommand) -> Result<End> {
     }
 }
 
-/// The table counts what the JSON lists.
+/// The table has the number of scopes and operations, and the JSON has all of them.
 fn list(common: &Common) -> Result<End> {
     let items = Server::reach(&common.data.data)?.list(&Target::of(&["catalogs"]))?;
     if common.json {
@@ -151,7 +151,7 @@ fn unreadable(err: serde_json::Error) -> Failure {
     Failure::refused(format!("the server's answer cannot be read: {err}"))
 }
 
-/// An operation with one text for what opens it.
+/// Replaces the requirement of an operation with one text.
 fn with_opener(operation: &RawValue) -> serde_json::Result<Box<RawValue>> {
     let mut row: Value = serde_json::from_str(operation.get())?;
     let list = |member: &str, word: &str| {
@@ -201,7 +201,7 @@ fn put_file(args: &PutArgs) -> Result<End> {
     put(&args.common, name, body.into_bytes())
 }
 
-/// Puts a catalog in place and tells what that did to keys.
+/// Saves a catalog and lists the keys that lost scopes.
 fn put(common: &Common, name: &str, body: Vec<u8>) -> Result<End> {
     let server = Server::reach(&common.data.data)?;
     let target = Target::of(&["catalogs", name]);

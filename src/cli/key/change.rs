@@ -1,4 +1,4 @@
-//! The commands that change a key: edit, disable, enable, delete.
+//! The commands that change a key: edit, disable, enable and delete.
 
 use super::look::IdsArgs;
 use crate::cli::ask::{Answer, Server, Target};
@@ -9,7 +9,7 @@ use crate::cli::words::{Body, JsonObject, OrNone, Rate, Span, Until};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// What an edit changes. What is not said stays.
+/// The changes of an edit; omitted members stay unchanged.
 #[derive(clap::Args, Clone, Debug)]
 pub struct EditArgs {
     /// The key's id
@@ -18,53 +18,53 @@ pub struct EditArgs {
     name: Option<String>,
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// All that it may do from now on, or none; repeat it or separate with commas
+    /// All scopes of the key, or none; repeat it or separate with commas
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<String>,
-    /// Whether it may only read
+    /// Whether the key may only read
     #[arg(long, value_name = "true|false")]
     read_only: Option<bool>,
-    /// When it begins to work, or none
+    /// The time from which the key works, or none
     #[arg(long, value_name = "TIME")]
     not_before: Option<OrNone<String>>,
-    /// When it ends, or none; a date alone means its whole day in UTC
+    /// The time at which the key expires, or none; a date alone means the end of that day in UTC
     #[arg(long, value_name = "TIME")]
     expires_at: Option<OrNone<Until>>,
-    /// How long it lives from now on
+    /// The lifetime of the key from now on
     #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
     expires_in: Option<Span>,
-    /// All addresses or ranges it may be used from, or none for anywhere; repeat it or separate with commas
+    /// All addresses or ranges from which the key may be used, or none for any; repeat it or separate with commas
     #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
     allowed_ips: Vec<String>,
-    /// Requests in a span, such as 60/1m, or none
+    /// A rate limit, such as 60/1m, or none
     #[arg(long, value_name = "N/SPAN")]
     rate_limit: Option<OrNone<Rate>>,
-    /// How often it can be used from now on, or none for any number
+    /// How often the key can be used from now on, or none for any number
     #[arg(long, value_name = "N")]
     uses: Option<OrNone<u64>>,
-    /// Anything else, as a JSON object
+    /// Any other data, as a JSON object
     #[arg(long, value_name = "JSON")]
     metadata: Option<JsonObject>,
-    /// The user who owns it from now on; its secret stays
+    /// The new owner of the key; its secret stays the same
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
-    /// From now on it belongs to its workspace, and to no user
+    /// Remove the owner: the key belongs only to its workspace
     #[arg(long, conflicts_with = "owner")]
     no_owner: bool,
     #[command(flatten)]
     common: Common,
 }
 
-/// What deleting takes.
+/// The arguments of `latchkey key delete`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DeleteArgs {
-    /// The keys' ids, at most 100
+    /// The ids of the keys, at most 100
     #[arg(required = true, num_args = 1..=100, value_name = "ID")]
     ids: Vec<String>,
-    /// The key's name, where its policy asks for it; with several keys once for each, in their order
+    /// The key's name, if its policy requires it; for several keys repeat it in their order
     #[arg(long = "confirm-name", value_name = "NAME")]
     confirm_names: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -113,7 +113,7 @@ pub fn edit(args: &EditArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// A page of keys, each as the server shows it.
+/// A page of keys in the format of the server.
 #[derive(serde::Deserialize)]
 struct Page {
     items: Vec<Box<RawValue>>,
@@ -184,7 +184,7 @@ pub fn delete(args: &DeleteArgs) -> Result<End> {
     Ok(End::Done)
 }
 
-/// Asks for the same to several keys: all of them, or none.
+/// Requests the same action for several keys; it applies to all of them or to none.
 fn batch(server: &Server, action: &str, ids: &[String], names: &[String]) -> Result<Answer> {
     let mut body = json!({ "action": action, "ids": ids });
     if !names.is_empty() {
@@ -193,7 +193,7 @@ fn batch(server: &Server, action: &str, ids: &[String], names: &[String]) -> Res
     server.ask("POST", &Target::of(&["keys", "batch"]), Some(&body))
 }
 
-/// Nothing if nothing was given; null for the one word `none`.
+/// `None` if there are no values; null for the single word `none`.
 fn list_or_none(values: &[String]) -> Option<Value> {
     match values {
         [] => None,

@@ -1,4 +1,4 @@
-//! The commands that show a secret: issue, rotate, reveal.
+//! The commands that print a secret: issue, rotate and reveal.
 
 use crate::cli::ask::{Answer, Server, Target};
 use crate::cli::failure::{End, Failure, Result};
@@ -7,7 +7,7 @@ use crate::cli::words::{Body, JsonObject, Rate, Span, Until};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How a secret is shown.
+/// How a secret is printed.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Shown {
     #[command(flatten)]
@@ -17,71 +17,71 @@ pub struct Shown {
     pub secret_only: bool,
 }
 
-/// What issuing takes. What is not said is up to the policy.
+/// The arguments of `latchkey key issue`. The policy decides about omitted members.
 #[derive(clap::Args, Clone, Debug)]
 pub struct IssueArgs {
-    /// What to call the key
+    /// The name of the key
     name: String,
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// The workspace it belongs to, by slug or uid [default: the root]
+    /// The workspace of the key, by slug or uid [default: the root]
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Option<String>,
-    /// The user it belongs to, by name or uid [default: nobody]
+    /// The owner of the key, a user by name or uid [default: none]
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
     /// Issue a management key without an owner: it does not end with the user who issued it
     #[arg(long, conflicts_with = "owner")]
     no_owner: bool,
-    /// The rules it lives by
+    /// The policy of the key
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
-    /// The catalog its scopes are from
+    /// The catalog of the scopes
     #[arg(long, value_name = "CATALOG")]
     catalog: Option<String>,
-    /// What it may do; repeat it or separate with commas
+    /// A scope of the key; repeat it or separate with commas
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<String>,
-    /// Allow reading only
+    /// Allow only reading
     #[arg(long)]
     read_only: bool,
-    /// Issue it switched off
+    /// Issue the key disabled
     #[arg(long)]
     disabled: bool,
-    /// When it begins to work, such as 2027-01-31T00:00:00Z
+    /// The time from which the key works, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     not_before: Option<String>,
-    /// When it ends; a date alone, such as 2027-01-31, means its whole day in UTC
+    /// The time at which the key expires; a date alone, such as 2027-01-31, means the end of that day in UTC
     #[arg(long, value_name = "TIME")]
     expires_at: Option<Until>,
-    /// How long it lives, such as 90d
+    /// The lifetime of the key, such as 90d
     #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
     expires_in: Option<Span>,
-    /// Addresses or ranges it may be used from; repeat it or separate with commas
+    /// Addresses or ranges from which the key may be used; repeat it or separate with commas
     #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
     allowed_ips: Vec<String>,
-    /// Requests in a span, such as 60/1m
+    /// A rate limit, such as 60/1m
     #[arg(long, value_name = "N/SPAN")]
     rate_limit: Option<Rate>,
-    /// How often it can be used at all
+    /// How often the key can be used in total
     #[arg(long, value_name = "N")]
     uses: Option<u64>,
-    /// Anything else, as a JSON object
+    /// Any other data, as a JSON object
     #[arg(long, value_name = "JSON")]
     metadata: Option<JsonObject>,
-    /// The start of the secret
+    /// The prefix of the secret
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
     #[command(flatten)]
     shown: Shown,
 }
 
-/// What rotating takes.
+/// The arguments of `latchkey key rotate`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RotateArgs {
     /// The key's id
     id: String,
-    /// How long the old secret goes on working, at most 30d [default: not at all]
+    /// How long the old secret still works, at most 30d [default: not at all]
     #[arg(long, value_name = "SPAN")]
     grace: Option<Span>,
     /// Let the old secret work until the new one is first used, for --grace at most
@@ -91,7 +91,7 @@ pub struct RotateArgs {
     shown: Shown,
 }
 
-/// What revealing takes.
+/// The arguments of `latchkey key reveal`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RevealArgs {
     /// The key's id
@@ -100,7 +100,7 @@ pub struct RevealArgs {
     shown: Shown,
 }
 
-/// An answer with a secret.
+/// An answer that contains a secret.
 #[derive(Deserialize)]
 struct IssuedBody {
     key: Option<Object>,

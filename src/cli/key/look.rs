@@ -1,4 +1,4 @@
-//! The commands that look: list, show, expiring.
+//! The commands that read keys: list, show and expiring.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Result};
@@ -19,7 +19,7 @@ const COLUMNS: &[Column] = &[
     Column { heading: "USES",      member: "use_count" },
 ];
 
-/// Which key.
+/// The argument that selects one key.
 #[derive(clap::Args, Clone, Debug)]
 pub struct IdArgs {
     /// The key's id, which is the first ten characters of its secret after the underscore
@@ -28,17 +28,17 @@ pub struct IdArgs {
     pub common: Common,
 }
 
-/// Which keys, all of them or none.
+/// The argument that selects several keys; a command applies to all of them or to none.
 #[derive(clap::Args, Clone, Debug)]
 pub struct IdsArgs {
-    /// The keys' ids, at most 100
+    /// The ids of the keys, at most 100
     #[arg(required = true, num_args = 1..=100, value_name = "ID")]
     pub ids: Vec<String>,
     #[command(flatten)]
     pub common: Common,
 }
 
-/// Which keys.
+/// The filter of a list of keys.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ListArgs {
     /// Only those of this workspace and below
@@ -56,7 +56,7 @@ pub struct ListArgs {
     /// active, disabled, expired, not_yet_valid, owner_disabled, workspace_disabled or deleted
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
-    /// Only those with this in name, id or hint
+    /// Only those with this text in the name, id or hint
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// Only those whose metadata has this member with this value, such as customer=7; repeat it for several
@@ -87,10 +87,10 @@ impl FromStr for Member {
     }
 }
 
-/// How soon.
+/// The period for keys that expire soon.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ExpiringArgs {
-    /// 30s, 15m, 12h or 14d
+    /// The length of the period: 30s, 15m, 12h or 14d
     #[arg(long, value_name = "SPAN", default_value = "14d")]
     within: Span,
     /// Only those of this workspace and below

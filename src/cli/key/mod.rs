@@ -1,4 +1,4 @@
-//! `latchkey key`: the life of keys.
+//! `latchkey key`: issues and manages keys.
 
 mod change;
 mod issue;
@@ -11,7 +11,7 @@ use clap::Subcommand;
 /// Issue, list, edit, rotate, disable, delete and verify keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Issue a key; its secret is shown this once
+    /// Issue a key; its secret is shown only this once
     #[command(
         after_help = "Examples:\n  latchkey key issue billing --scope invoices:read --catalog billing --expires-in 90d\n  \
                       latchkey key issue ci --workspace emea --rate-limit 60/1m --secret-only > /run/secrets/ci\n  \
@@ -30,12 +30,12 @@ pub enum KeyCommand {
         after_help = "Examples:\n  latchkey key show k3J9aQ0xZb\n  latchkey key show k3J9aQ0xZb --json"
     )]
     Show(look::IdArgs),
-    /// List the keys that end soon; exits 1 if there are any
+    /// List the keys that expire soon; exits 1 if there are any
     #[command(
         after_help = "Examples:\n  latchkey key expiring --within 14d\n  latchkey key expiring --within 12h --json || notify-admins"
     )]
     Expiring(look::ExpiringArgs),
-    /// Change what a key is called, may do, or how long, and whose it is
+    /// Change a key's name, permissions, lifetime or owner
     #[command(
         after_help = "Examples:\n  latchkey key edit k3J9aQ0xZb --name \"billing, new\" --expires-in 30d\n  \
                       latchkey key edit k3J9aQ0xZb --scope invoices:read,invoices:write\n  \
@@ -43,28 +43,28 @@ pub enum KeyCommand {
                       latchkey key edit k3J9aQ0xZb --owner bob"
     )]
     Edit(Box<change::EditArgs>),
-    /// Give a key a new secret, which is shown this once
+    /// Give a key a new secret, which is shown only this once
     #[command(
         after_help = "Examples:\n  latchkey key rotate k3J9aQ0xZb\n  latchkey key rotate k3J9aQ0xZb --grace 24h\n  \
                       latchkey key rotate k3J9aQ0xZb --until-first-use --secret-only"
     )]
     Rotate(issue::RotateArgs),
-    /// Show a secret again, where the key's policy keeps it
+    /// Show a secret again, if the key's policy allows it
     #[command(
         after_help = "Examples:\n  latchkey key reveal k3J9aQ0xZb\n  latchkey key reveal k3J9aQ0xZb --secret-only"
     )]
     Reveal(issue::RevealArgs),
-    /// Switch keys off, until they are enabled again; all that are named, or none
+    /// Disable keys until they are enabled again; either all of them or none
     #[command(
         after_help = "Examples:\n  latchkey key disable k3J9aQ0xZb\n  latchkey key disable k3J9aQ0xZb 7hQ2mN4pRs"
     )]
     Disable(look::IdsArgs),
-    /// Switch keys on again; all that are named, or none
+    /// Enable keys again; either all of them or none
     #[command(
         after_help = "Examples:\n  latchkey key enable k3J9aQ0xZb\n  latchkey key enable k3J9aQ0xZb 7hQ2mN4pRs"
     )]
     Enable(look::IdsArgs),
-    /// Delete keys for good; all that are named, or none
+    /// Delete keys permanently; either all of them or none
     #[command(
         after_help = "Examples:\n  latchkey key delete k3J9aQ0xZb\n  latchkey key delete k3J9aQ0xZb --yes\n  \
                       latchkey key delete k3J9aQ0xZb --yes --confirm-name billing\n  \

@@ -1,4 +1,4 @@
-//! `latchkey key verify`: asks the question that a service would ask.
+//! `latchkey key verify`: verifies a secret in the same way as a service does.
 
 use crate::cli::ask::{Server, Target};
 use crate::cli::failure::{End, Result};
@@ -8,34 +8,34 @@ use crate::cli::words::Body;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// The question.
+/// The arguments of `latchkey key verify`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct VerifyArgs {
     /// A file with the secret on its first line [default: typed, or standard input]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// What it must be allowed to do; repeat it or separate with commas
+    /// A scope that the key must have; repeat it or separate with commas
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<String>,
-    /// The catalog that the request or the scopes are from
+    /// The catalog of the request or of the scopes
     #[arg(long, value_name = "CATALOG")]
     catalog: Option<String>,
-    /// The method of the request it is for
+    /// The method of the request
     #[arg(long, value_name = "METHOD", requires = "path")]
     method: Option<String>,
-    /// The path of the request it is for
+    /// The path of the request
     #[arg(long, value_name = "PATH", requires = "method")]
     path: Option<String>,
-    /// The host of the request it is for
+    /// The host of the request
     #[arg(long, value_name = "HOST", requires = "path")]
     host: Option<String>,
-    /// Where the request comes from
+    /// The client address of the request
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
-    /// The workspace that it must reach
+    /// The workspace that the key must be able to access
     #[arg(long, value_name = "WORKSPACE")]
     workspace: Option<String>,
-    /// How many uses this counts as; 0 only looks
+    /// How many uses this verification counts as; 0 consumes nothing
     #[arg(long, value_name = "N")]
     cost: Option<u64>,
     #[command(flatten)]

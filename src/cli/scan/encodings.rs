@@ -1,8 +1,9 @@
-//! Secrets in encoded text: UTF-16, base64, percent-encoding, and gzip inside of these, one within another.
+//! Finds secrets in encoded text: UTF-16, base64, percent-encoding, and gzip inside these; encodings may be nested.
 //!
-//! Each encoding has an alphabet, and an encoded secret is a run of it that has at least a certain length. So one byte in
-//! so many is looked at, and where it belongs to the alphabet, the run around it is measured, decoded if it is long
-//! enough, and searched. Ordinary text consists of short runs, which cost next to nothing.
+//! Each encoding has an alphabet, and an encoded secret is a run of its characters with a minimum length. The search
+//! therefore tests only one byte in every so many. If this byte belongs to the alphabet, the search measures the run
+//! around it and, if it is long enough, decodes and searches the run. Ordinary text consists of short runs, which cost
+//! almost nothing.
 
 use super::finder::{self, Rest};
 use super::gzip::{self, Unpacked};
@@ -10,22 +11,22 @@ use crate::domain::key::secret::{Presented, TAIL_CHARS};
 use memchr::memchr_iter;
 use std::io::Read;
 
-/// Encodings within one another. A Helm release in a Kubernetes Secret is gzip in base64 in base64.
+/// The maximum number of nested encodings. A Helm release in a Kubernetes Secret is gzip in base64 in base64.
 const LAYERS_MAX: usize = 4;
-/// The shortest secret: a prefix of two characters, the underscore, and what follows.
+/// The length of the shortest secret: a prefix of two characters, the underscore, and the rest.
 const SECRET_CHARS_MIN: usize = 2 + 1 + TAIL_CHARS;
-/// The same in base64, from its first complete character to its last.
+/// The length of the shortest secret in base64, from its first complete character to its last.
 const BASE64_CHARS_MIN: usize = SECRET_CHARS_MIN * 4 / 3;
-/// Lines of wrapped base64, but for the last, are no shorter.
+/// The minimum length of a line of wrapped base64, except for the last line.
 const BASE64_LINE_CHARS_MIN: usize = 32;
-/// Spaces with which a line may begin.
+/// The maximum number of spaces at the start of a line.
 const INDENT_MAX: usize = 64;
-/// What gzip inside of other encodings may unpack to, for each part of a file.
+/// The maximum size of what is unpacked from gzip inside other encodings, for each part of a file.
 const UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// No sextet.
+/// Marks a byte that is not in the alphabet of base64.
 const NONE: u8 = u8::MAX;
 
-/// What a secret was encoded with.
+/// One encoding of a secret.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Encoding {
     Base64,
@@ -45,17 +46,17 @@ impl Encoding {
     }
 }
 
-/// Takes a finding: its place in the bytes, itself, and its encodings, the outermost first.
+/// Receives a finding: its position in the bytes, the secret, and its encodings, outermost first.
 pub type Take<'t> = &'t mut dyn FnMut(usize, Presented<'_>, &[Encoding]);
 
-/// A search through the layers of a part of a file.
+/// A search in one part of a file, including nested encodings.
 pub struct Search {
     layers: Vec<Encoding>,
     unpacked_left: u64,
 }
 
 impl Search {
-    /// A search of what has been decoded already, as `layers` say.
+    /// Creates a search in bytes that were already decoded from `layers`.
     pub fn within(layers: &[Encoding]) -> Search {
         Search {
             layers: layers.to_vec(),
@@ -63,7 +64,7 @@ impl Search {
         }
     }
 
-    /// Hands over the secrets that are encoded; one may come twice, with the same place.
+    /// Reports the encoded secrets; the same secret may be reported twice with the same position.
     pub fn find(&mut self, bytes: &[u8], take: Take<'_>) {
         if self.layers.len() < LAYERS_MAX && bytes.len() >= SECRET_CHARS_MIN {
             self.utf16(bytes, take);
@@ -72,7 +73,7 @@ impl Search {
         }
     }
 
-    /// Searches decoded bytes; `place` says where one of them stands in what was decoded.
+    /// Searches decoded bytes; `place` converts a position in them to a position in the encoded bytes.
     fn decoded(
         &mut self,
         encoding: Encoding,
@@ -92,7 +93,7 @@ impl Search {
         };
         if gzip::is_begun_by(bytes) && self.layers.len() < LAYERS_MAX {
             let mut text = Vec::new();
-            // What is damaged is searched as far as it can be read.
+            // Damaged data is searched up to the damage.
             let _ = Unpacked::new(bytes, self.unpacked_left).read_to_end(&mut text);
             self.unpacked_left -= self.unpacked_left.min(text.len() as u64);
             self.decoded(Encoding::Gzip, &text, &|_| 0, &mut outer);
@@ -101,10 +102,10 @@ impl Search {
         self.layers.pop();
     }
 
-    /// Characters of ASCII with a zero before or after each.
+    /// Finds ASCII characters with a zero byte before or after each.
     fn utf16(&mut self, bytes: &[u8], take: Take<'_>) {
         let is_pair = |at: usize| matches!(bytes.get(at..at + 2), Some([char, 0]) if (1..0x80).contains(char));
-        // One of any two neighbours in a run begins a pair.
+        // Of any two adjacent bytes in a run, one is the start of a pair.
         let step = 2 * SECRET_CHARS_MIN - 3;
         let (mut at, mut floor) = (0, 0);
         while at < bytes.len() {
@@ -122,7 +123,7 @@ impl Search {
             let mut text: Vec<u8> = bytes[start..end].iter().step_by(2).copied().collect();
             let place = |at: usize| start + 2 * at;
             self.decoded(Encoding::Utf16, &text, &place, take);
-            // In big-endian text the zero of the last character is before it.
+            // In big-endian text the zero byte of the last character precedes it.
             if let Some(last @ 1..0x80) = bytes.get(end) {
                 text.push(*last);
                 self.decoded(Encoding::Utf16, &text, &place, take);
@@ -132,7 +133,7 @@ impl Search {
         }
     }
 
-    /// Both alphabets, in one line or in several.
+    /// Finds text in both alphabets of base64, on one line or on several lines.
     fn base64(&mut self, bytes: &[u8], take: Take<'_>) {
         let (mut at, mut floor) = (BASE64_LINE_CHARS_MIN - 1, 0);
         while at < bytes.len() {
@@ -160,7 +161,8 @@ impl Search {
         }
     }
 
-    /// Each line for itself, if it could hold a secret, and all together; also without the last, which may be no part of it.
+    /// Searches each line alone if it is long enough for a secret, and then all lines together, with and without the
+    /// last one, which may not belong to them.
     fn base64_lines(&mut self, bytes: &[u8], lines: &[std::ops::Range<usize>], take: Take<'_>) {
         let alone = lines.iter().map(std::slice::from_ref);
         let joined = [lines, &lines[..lines.len() - 1]];
@@ -172,7 +174,7 @@ impl Search {
             }
             let chars = lines.iter().flat_map(|line| &bytes[line.clone()]);
             let sextets: Vec<u8> = chars.map(|byte| SEXTETS[usize::from(*byte)]).collect();
-            // Other characters of the alphabet may stand before, such as those of a path.
+            // Other characters of the alphabet, such as those of a path, may precede the encoded text.
             for skipped in 0..4 {
                 let text = octets(&sextets[skipped..]);
                 let place = |at: usize| {
@@ -190,7 +192,7 @@ impl Search {
         }
     }
 
-    /// `%` and two hexadecimal digits, among other characters of a URL or a form.
+    /// Finds `%` followed by two hexadecimal digits, among other characters of a URL or a form.
     fn percent(&mut self, bytes: &[u8], take: Take<'_>) {
         let is_part = |byte: &&u8| byte.is_ascii_graphic() && !b"\"'<>`\\{}|".contains(*byte);
         let mut floor = 0;
@@ -216,7 +218,7 @@ impl Search {
     }
 }
 
-/// The byte that is written at the start as `%` and two digits.
+/// The byte that `%` and two digits at the start of the text encode.
 fn escaped(bytes: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = bytes else {
         return None;
@@ -230,8 +232,8 @@ fn end_of_sextets(bytes: &[u8], from: usize) -> usize {
     from + bytes[from..].iter().take_while(is_sextet).count()
 }
 
-/// The next line of wrapped base64, if the line that ends here has one: after a line end, written out or as in a string
-/// of JSON, and spaces.
+/// The next line of wrapped base64, if there is one: it follows a line end, which may be escaped as in a JSON string,
+/// and spaces.
 fn next_line(bytes: &[u8], end: usize) -> Option<std::ops::Range<usize>> {
     let rest = &bytes[end..];
     let line_end = [&b"\n"[..], b"\r\n", b"\\n", b"\\r\\n"]
@@ -245,7 +247,7 @@ fn next_line(bytes: &[u8], end: usize) -> Option<std::ops::Range<usize>> {
     (end > start).then_some(start..end)
 }
 
-/// Whole bytes of sextets.
+/// The complete bytes in a sequence of sextets.
 fn octets(sextets: &[u8]) -> Vec<u8> {
     let mut octets = Vec::with_capacity(sextets.len() * 3 / 4);
     for four in sextets.chunks(4) {
@@ -259,7 +261,7 @@ fn octets(sextets: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// What each byte is worth in base64: the standard alphabet and that for URLs (RFC 4648).
+/// The value of each byte in base64, for the standard alphabet and the alphabet for URLs (RFC 4648).
 const SEXTETS: [u8; 256] = {
     let mut sextets = [NONE; 256];
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

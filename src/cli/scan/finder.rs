@@ -1,29 +1,28 @@
-//! Finding secrets in bytes: `[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{59}` and `[0-9A-Za-z]{128}`, with the right checksum.
+//! Finds secrets in bytes: `[a-z][a-z0-9]{1,15}_[0-9A-Za-z]{59}` and `[0-9A-Za-z]{128}`, with a correct checksum.
 //!
-//! Looks at each underscore, which a vector instruction finds, and first at the byte where the secret would end:
-//! in ordinary text that is nearly always enough to go on. Because of the checksum there is no need to insist on a
-//! word's boundary before the prefix, so that a secret after `\n` in a JSON string or after `KEY_` is found too.
-//! Secrets without an underscore are looked for in steps of their own length: one byte of each must be in them.
+//! The search uses vector instructions to find underscores, and first tests the byte where a secret would end: in
+//! ordinary text, this test rejects nearly every underscore. Because of the checksum, a secret need not begin at a word
+//! boundary, so that a secret after `\n` in a JSON string or after `KEY_` is found too. For secrets without an
+//! underscore, the search tests one byte in every 128, because each such secret contains one of these bytes.
 
 use crate::domain::key::secret::{PLAIN_CHARS, PREFIX_CHARS_MAX, Presented, TAIL_CHARS};
 use memchr::memchr_iter;
 
-/// Bytes around a secret that are needed to tell: before its underscore, and from there, or from the start of a secret
-/// without one, up to the one after it.
+/// The number of bytes before the underscore that may belong to a secret.
 pub const BEFORE: usize = PREFIX_CHARS_MAX;
-/// See [`BEFORE`].
+/// The number of bytes from the underscore, or from the start of a secret without one, to the byte after the secret.
 pub const AFTER: usize = PLAIN_CHARS + 1;
 
-/// Whether more bytes follow those that are looked at.
+/// Whether more bytes follow those that are searched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rest {
-    /// What ends too near to the end is found with the next bytes, if [`BEFORE`] + [`AFTER`] of these precede them.
+    /// A secret near the end is found with the next bytes, if [`BEFORE`] + [`AFTER`] of the current ones precede them.
     Follows,
     Nothing,
 }
 
-/// Hands over each secret whose underscore, or whose start without one, is at `from` or behind it, with its place, in
-/// the order of their places.
+/// Reports each secret whose underscore, or whose start if it has none, is at or after `from`. The secrets are reported
+/// in order, each with its position.
 pub fn find<'b>(
     bytes: &'b [u8],
     from: usize,
@@ -62,8 +61,8 @@ fn with_underscore(bytes: &[u8], underscore: usize) -> Option<(usize, Presented<
     with_prefix(bytes, underscore, end)
 }
 
-/// Adds the secrets without underscore that begin from `from` on and before `until`. Each is the end of a run of
-/// letters and digits, whatever else the run begins with.
+/// Adds the secrets without an underscore that start at or after `from` and before `until`. Such a secret is the end of
+/// a run of letters and digits; other characters may precede it in the run.
 fn plain<'b>(bytes: &'b [u8], from: usize, until: usize, found: &mut Vec<(usize, Presented<'b>)>) {
     let mut at = from + PLAIN_CHARS - 1;
     while bytes.get(at).is_some() {
@@ -84,7 +83,7 @@ fn plain<'b>(bytes: &'b [u8], from: usize, until: usize, found: &mut Vec<(usize,
     }
 }
 
-/// The longest prefix before the underscore with which the checksum is right.
+/// The secret with the longest prefix for which the checksum is correct.
 fn with_prefix(bytes: &[u8], underscore: usize, end: usize) -> Option<(usize, Presented<'_>)> {
     let earliest = underscore.saturating_sub(PREFIX_CHARS_MAX);
     let in_prefix = |byte: &&u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -155,7 +154,7 @@ mod tests {
         ] {
             assert!(found(bad.as_bytes(), Rest::Nothing).is_empty(), "{bad}");
         }
-        // At the end of a part nobody knows yet what follows, nor what is found with the next part.
+        // At the end of a part, the following bytes are unknown, and the search of the next part reports this secret.
         assert!(found(good.as_bytes(), Rest::Follows).is_empty());
         let follows = format!("{good} {}", " ".repeat(AFTER));
         assert_eq!(found(follows.as_bytes(), Rest::Follows).len(), 1);

@@ -1,8 +1,8 @@
-//! Asking git which files of a work tree count: those that are tracked, and those that are not ignored.
+//! Asks git for the relevant files of a work tree: those that are tracked or not ignored.
 //!
-//! Only git knows this in all cases: a tracked file counts although a pattern names it. The tree that is scanned may be
-//! hostile, and its own settings must not run a program or reach a network: see [`SAFE`] and [`command`]. Whatever git
-//! refuses is an error here, and the caller then looks into every file.
+//! Only git knows this in all cases: a tracked file is relevant even if a pattern ignores it. The scanned tree may be
+//! hostile, and its settings must not run a program or access a network: see [`SAFE`] and [`command`]. If git refuses,
+//! this module returns an error, and the caller scans every file.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::{OsStr, OsString};
@@ -13,18 +13,18 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long one question to git may take.
+/// The maximum duration of one call of git.
 const TIME_MAX: Duration = Duration::from_secs(60);
-/// Size of an answer. A million files have names of about 60 MB.
+/// The maximum size of git's output. The names of a million files have about 60 MB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Size of what git says about a failure.
+/// The maximum size of git's error message.
 const REASON_BYTES_MAX: usize = 4 * 1024;
-/// Characters of it that are shown.
+/// The maximum number of characters of the error message that are displayed.
 const REASON_CHARS_MAX: usize = 200;
 
-/// Settings that outrank those of the tree: no program that it names is run (`core.fsmonitor` is one that git would start
-/// to list files, hooks follow a written index), no missing object is fetched, and a bare repository that lies among
-/// the files is no repository.
+/// Settings that override those of the tree. git runs no program that the tree names: it would run `core.fsmonitor`
+/// when it lists files, and hooks when it writes an index. It fetches no missing object, and a bare repository among
+/// the files does not count as a repository.
 const SAFE: &[&str] = &[
     "--no-pager",
     "--no-optional-locks",
@@ -44,19 +44,19 @@ const SAFE: &[&str] = &[
     "safe.bareRepository=explicit",
 ];
 
-/// The program, looked up once.
+/// The path of the program, which is looked up only once.
 pub struct Git(Option<PathBuf>);
 
-/// What git says of a folder.
+/// The relevant files of a folder according to git.
 pub enum Files {
-    /// The folder is ignored as a whole, or lies in a repository's own folder: git has no say in it.
+    /// The folder is ignored, or is inside the `.git` folder of a repository: git does not decide about its files.
     All,
-    /// Paths from the folder on. A folder among them is a repository of its own or a submodule.
+    /// Paths relative to the folder. A folder among them is another repository or a submodule.
     Listed(Vec<OsString>),
 }
 
 impl Git {
-    /// Finds the program in the absolute folders of PATH: a relative one could lead into the scanned tree.
+    /// Looks for the program in the absolute folders of PATH, because a relative one could be inside the scanned tree.
     pub fn look_up() -> Git {
         let is_program = |path: &PathBuf| {
             path.metadata()
@@ -69,7 +69,7 @@ impl Git {
             .find(is_program))
     }
 
-    /// The files of a folder in a work tree; an error says in words why git did not answer.
+    /// The relevant files of a folder in a work tree; the error is the reason why git did not answer.
     pub fn files(&self, folder: &Path) -> Result<Files, String> {
         let Some(program) = &self.0 else {
             return Err("no program git was found in PATH".to_owned());
@@ -83,7 +83,7 @@ impl Git {
             return Ok(Files::All);
         }
         if folder.join(".git").symlink_metadata().is_ok() {
-            // What is no repository belongs to the one around it, which may ignore it.
+            // If this `.git` is not a repository, the folder belongs to the surrounding one, which may ignore it.
             let top = ask(&["rev-parse", "--show-toplevel"])?;
             let path = top.output.strip_suffix(b"\n").unwrap_or_default();
             let real = folder.canonicalize().map_err(|err| err.to_string())?;
@@ -112,7 +112,7 @@ impl Git {
     }
 }
 
-/// The names of an answer, each once. An index that somebody has forged may name what lies elsewhere.
+/// The names in git's output, without duplicates. A forged index may contain names outside the folder.
 fn names(output: &[u8]) -> Result<Vec<OsString>, String> {
     let mut names: Vec<&[u8]> = output
         .split(|byte| *byte == 0)
@@ -133,7 +133,7 @@ fn names(output: &[u8]) -> Result<Vec<OsString>, String> {
         .collect())
 }
 
-/// A question, with none of the variables that tell git of another repository or of programs to run.
+/// A call of git, without environment variables that select another repository or programs to run.
 fn command(program: &Path, folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -154,16 +154,16 @@ fn command(program: &Path, folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// What a run of git has left.
+/// The result of a call of git.
 struct Answer {
-    /// None if a signal ended it.
+    /// `None` if a signal ended the process.
     status: Option<i32>,
     output: Vec<u8>,
     errors: Vec<u8>,
 }
 
 impl Answer {
-    /// The first line of what git said, without what a terminal would obey.
+    /// The first line of git's error message, without control characters, which a terminal would interpret.
     fn reason(&self) -> String {
         let errors = String::from_utf8_lossy(&self.errors);
         let line = errors.lines().find(|line| !line.trim().is_empty());
@@ -181,14 +181,14 @@ fn answer(mut command: Command) -> Result<Answer, String> {
         .map_err(|err| format!("git cannot be started: {err}"))?;
     let answer = gather(&mut child, Instant::now() + TIME_MAX);
     if answer.is_err() {
-        // It may have ended meanwhile; then there is nothing to end.
+        // The process may already have ended.
         let _ = child.kill();
         let _ = child.wait();
     }
     answer
 }
 
-/// Reads both outputs to their ends, then waits for the process, all of it before the deadline.
+/// Reads both outputs to their ends and waits for the process, both before the deadline.
 fn gather(child: &mut Child, deadline: Instant) -> Result<Answer, String> {
     let late = || format!("git did not answer within {} s", TIME_MAX.as_secs());
     let unread = |err: &dyn std::fmt::Display| format!("git's answer cannot be read: {err}");
@@ -239,7 +239,7 @@ fn gather(child: &mut Child, deadline: Instant) -> Result<Answer, String> {
             let room = REASON_BYTES_MAX.saturating_sub(errors.len());
             errors.extend_from_slice(&part[..count.min(room)]);
         }
-        // A closed pipe is ready for ever; the other one is then waited for in short steps.
+        // A closed pipe is always ready, so this loop waits for the other pipe in short steps.
         if (out_ready && !out_open && err_open) || (err_ready && !err_open && out_open) {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -1,37 +1,37 @@
-//! Reading gzip (RFC 1952), with a bound on how much comes out.
+//! Unpacks gzip (RFC 1952) up to a maximum size.
 //!
-//! The head of a member is read here and not by libflate, which would keep a file name of any length in memory.
-//! Checksums are not checked: a damaged file is looked into as far as it can be read.
+//! This module reads the header of a member itself, because libflate would keep a file name of any length in memory. It
+//! does not verify checksums: a damaged file is searched up to the damage.
 
 use libflate::deflate::Decoder;
 use std::io::{self, ErrorKind, Read};
 
-/// How a member begins: the two magic bytes, and deflate, the only method that there is.
+/// The start of a member: the two magic bytes, and deflate, the only defined method.
 const MAGIC: &[u8; 3] = b"\x1f\x8b\x08";
 
 const HEAD_CHECKSUM: u8 = 1 << 1;
 const EXTRA: u8 = 1 << 2;
 const NAME: u8 = 1 << 3;
 const COMMENT: u8 = 1 << 4;
-/// Bits that RFC 1952 reserves; a member that has them is not understood.
+/// Bits that RFC 1952 reserves; a member with one of them is refused.
 const RESERVED: u8 = 0b1110_0000;
-/// Bytes of a checksum and a length after each member.
+/// The length of the checksum and the size after each member.
 const TRAILER_BYTES: u64 = 8;
 
-/// Whether this is how a gzip file begins.
+/// Whether the bytes start like a gzip file.
 pub fn is_begun_by(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// The text of all members.
+/// The unpacked contents of all members.
 pub struct Unpacked<R> {
     state: State<R>,
-    /// Bytes that may still come out.
+    /// The number of bytes that may still be unpacked.
     left: u64,
 }
 
 enum State<R> {
-    /// Before a member; whether it is the first.
+    /// Before a member; the flag is true for the first one.
     Before(R, bool),
     Ended,
     In(Box<Decoder<R>>),
@@ -49,7 +49,7 @@ impl<R: Read> Unpacked<R> {
 impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            // An error leaves the end behind.
+            // After an error the stream has ended.
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Before(mut packed, is_first) => {
                     if pass_head(&mut packed, is_first)? {
@@ -78,7 +78,8 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// Reads up to the compressed bytes of a member. False if no other one follows: files may end in zeros or anything else.
+/// Reads the header of a member. Returns false if no further member follows: zeros or other bytes may follow the last
+/// one.
 fn pass_head(packed: &mut impl Read, is_first: bool) -> io::Result<bool> {
     let mut head = [0; 10];
     let mut filled = 0;

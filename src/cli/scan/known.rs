@@ -1,4 +1,4 @@
-//! Asking the store which keys the findings belong to.
+//! Looks up in the store to which keys the findings belong.
 
 use super::reader::Finding;
 use crate::cli::ask::{Server, Target};
@@ -10,14 +10,14 @@ use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// Texts of one question.
+/// The maximum number of texts in one request.
 const TEXTS_MAX: usize = 100;
 
-/// What the store says of the findings.
+/// The results of the store, by the text of the finding.
 #[derive(Default)]
 pub struct Store(HashMap<String, Known>);
 
-/// What it says of one.
+/// The result for one finding.
 #[derive(Deserialize)]
 pub struct Known {
     known: Word,
@@ -32,7 +32,7 @@ enum Word {
     Secret,
 }
 
-/// What is told of a key.
+/// The displayed properties of a key.
 #[derive(Deserialize, Serialize)]
 pub struct Key {
     id: String,
@@ -46,7 +46,8 @@ struct Page {
     items: Vec<Known>,
 }
 
-/// Asks, if there is a store. If there is none, shapes alone are told, and standard error says why.
+/// Looks up the findings if there is a store. Otherwise the findings are displayed without keys, and standard error has
+/// the reason.
 pub fn ask(data: &Path, findings: &[Finding]) -> Store {
     if findings.is_empty() {
         return Store::default();
@@ -61,7 +62,7 @@ pub fn ask(data: &Path, findings: &[Finding]) -> Store {
 }
 
 fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
-    // All files have been read, with the caller's own rights.
+    // At this point all files have been read with the rights of the caller.
     owner::work_as_owner_of(data)?;
     let server = Server::reach(data)?;
     let texts: BTreeSet<&str> = sorted::gathered(findings.iter().map(|it| it.text.as_str()));
@@ -79,7 +80,7 @@ fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
 }
 
 impl Store {
-    /// What is known of a finding; `None` if nobody was asked.
+    /// The result for a finding; `None` if there is no store.
     pub fn known(&self, finding: &Finding) -> Option<&Known> {
         self.0.get(&finding.text)
     }
@@ -94,7 +95,7 @@ impl Known {
         }
     }
 
-    /// The same for people.
+    /// The result in plain words.
     pub fn meaning(&self) -> &'static str {
         match self.known {
             Word::Id => "id only, another secret",

@@ -1,6 +1,6 @@
-//! `latchkey scan`: finds secrets in files by shape and checksum, and tells which keys they belong to.
+//! `latchkey scan`: finds secrets in files by their shape and checksum, and looks up the keys to which they belong.
 //!
-//! Nothing here prints a secret: only its id and the end of its checksum.
+//! It never prints a secret, only the id and the end of the checksum.
 
 mod encodings;
 mod finder;
@@ -45,23 +45,23 @@ pub struct ScanArgs {
     common: Common,
 }
 
-/// One finding, as it is shown.
+/// One finding in the output.
 #[derive(Serialize)]
 struct FindingBody<'a> {
     path: &'a str,
-    /// Of the unpacked text in a gzip file, as is the offset.
+    /// For a gzip file, the line and the offset are those in the unpacked text.
     line: u64,
     offset: u64,
-    /// What it was encoded with, the outermost first, such as `gzip base64`; null if with nothing.
+    /// The encodings, outermost first, such as `gzip base64`; null if there are none.
     encoding: Option<String>,
     hint: &'a str,
     id: String,
-    /// `secret`, `id`, `nothing`; null if no store was asked.
+    /// `secret`, `id` or `nothing`; null if there is no store.
     known: Option<&'static str>,
     key: Option<&'a known::Key>,
 }
 
-/// The same in a table.
+/// One finding in the table.
 #[derive(Serialize)]
 struct Row<'a> {
     r#where: String,
@@ -98,8 +98,8 @@ pub fn run(args: &ScanArgs) -> Result<End> {
     })
 }
 
-/// Names the files in which secrets may be that were not looked for. Standard output has findings alone, so this goes to
-/// standard error, for scripts as one line of JSON.
+/// Lists the files that may contain secrets but were not searched. The list goes to standard error, for scripts as one
+/// line of JSON, because standard output contains only findings.
 fn tell_unread(args: &ScanArgs, scanned: &Scanned) {
     if args.common.json {
         if !scanned.unread.is_empty() {
@@ -112,7 +112,7 @@ fn tell_unread(args: &ScanArgs, scanned: &Scanned) {
     }
 }
 
-/// The encodings of a finding, the outermost first.
+/// The encodings of a finding, outermost first.
 fn words(encodings: &[Encoding]) -> String {
     let words: Vec<&str> = encodings.iter().map(|it| it.word()).collect();
     words.join(" ")

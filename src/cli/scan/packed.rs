@@ -1,6 +1,6 @@
-//! What is not looked into: archives and encrypted files, known by how they begin.
+//! Recognises files that this program cannot search by their first bytes: archives and encrypted files.
 
-/// The kinds, by their first bytes.
+/// The first bytes of each kind, and its name.
 #[rustfmt::skip]
 const KINDS: &[(&[u8], &str)] = &[
     (b"PK\x03\x04",                    "zip archive"),
@@ -24,7 +24,7 @@ const KINDS: &[(&[u8], &str)] = &[
     (b"LUKS\xba\xbe",                  "encrypted with LUKS"),
 ];
 
-/// What a file is whose content this program cannot read; none if it can.
+/// The kind of a file whose content this program cannot read; `None` for all other files.
 pub fn kind(begin: &[u8]) -> Option<&'static str> {
     let is_bzip2 = |begin: &[u8]| matches!(begin.get(3..5), Some([b'1'..=b'9', b'1' | 0x17]));
     let (magic, name) = KINDS.iter().find(|(magic, _)| begin.starts_with(magic))?;

@@ -1,4 +1,4 @@
-//! Reading files part by part, and gathering what is found in them.
+//! Reads files part by part and collects the findings.
 
 use super::encodings::{Encoding, Search};
 use super::finder::{self, AFTER, BEFORE, Rest};
@@ -17,61 +17,62 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Bytes that are looked at together. Nearly all files fit in.
+/// The size of a part. Nearly all files fit into one.
 const PART_BYTES: usize = 512 * 1024;
-/// Bytes of a part that are looked at again with the next: more than a secret takes in any encoding.
+/// The number of bytes that are searched again with the next part: more than a secret needs in any encoding.
 const OVERLAP: usize = 4 * 1024;
 const _: () = assert!(OVERLAP >= BEFORE + AFTER);
-/// Bytes in which a NUL tells that a file is no text.
+/// A file with a NUL within this many bytes is binary.
 const PROBE_BYTES: usize = 8 * 1024;
-/// Files that are no text are looked into up to this size: small databases yes, disk images no.
+/// The maximum size of binary files that are searched: this includes small databases, but no disk images.
 const BINARY_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// What a gzip file may unpack to, if this is more than so many times its own size.
+/// The maximum size of what is unpacked from a gzip file, unless [`UNPACKED_TIMES_MAX`] allows more.
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Logs shrink to a tenth or less; a file that unpacks to far more was made to do so.
+/// The maximum ratio of unpacked to packed size. Logs shrink to a tenth or less; a file with a much higher ratio was
+/// made for that purpose.
 const UNPACKED_TIMES_MAX: u64 = 32;
-/// Gzip files within one another.
+/// The maximum number of nested gzip files.
 const GZIP_MAX: usize = 3;
 
-/// A secret and where it is.
+/// A secret and its position.
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 pub struct Finding {
     pub path: String,
-    /// From 1; of the unpacked text in a gzip file.
+    /// The line number from 1; for a gzip file, that in the unpacked text.
     pub line: u64,
-    /// Bytes before it, likewise.
+    /// The position in bytes; for a gzip file, that in the unpacked text.
     pub offset: u64,
-    /// What it was encoded with, the outermost first.
+    /// The encodings of the secret, outermost first.
     pub encodings: Vec<Encoding>,
     pub hint: String,
-    /// The secret itself. Never shown; no `Debug` here.
+    /// The secret itself, which is never displayed; therefore this type has no `Debug`.
     pub text: String,
     pub id: KeyId,
 }
 
-/// A file in which secrets may be that were not looked for.
+/// A file that may contain secrets but was not searched.
 #[derive(Eq, Ord, PartialEq, PartialOrd, serde::Serialize)]
 pub struct Unread {
     pub path: String,
     pub why: String,
 }
 
-/// What was found.
+/// The result of a scan.
 #[derive(Default)]
 pub struct Scanned {
-    /// By path and line.
+    /// The findings, ordered by path and line.
     pub findings: Vec<Finding>,
     pub files: u64,
-    /// What was not looked into: archives, encrypted files, what is too large.
+    /// The files that were not searched: archives, encrypted files, and files that are too large.
     pub unread: Vec<Unread>,
-    /// What could not be looked at, each with the reason.
+    /// Files and folders that could not be read, each with the reason.
     pub troubles: Vec<String>,
-    /// Work trees of which git says nothing, each with the reason.
+    /// Work trees for which git gave no answer, each with the reason.
     pub unlisted: Vec<String>,
 }
 
-/// Looks into all files below the paths, in work trees into those that git does not ignore, unless `all` count; `-` is
-/// standard input.
+/// Searches all files below the paths. In work trees it omits the files that git ignores, unless `all` is true. `-`
+/// stands for standard input.
 pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
     let scanned = Mutex::new(Scanned::default());
     let (streams, paths): (Vec<&Path>, Vec<&Path>) = paths
@@ -94,23 +95,23 @@ pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
     sorted::by(&mut scanned.unread, Ord::cmp);
     for told in [&mut scanned.troubles, &mut scanned.unlisted] {
         sorted::by(told, Ord::cmp);
-        // A path may be named twice.
+        // The same path may be specified twice.
         told.dedup();
     }
     scanned
 }
 
-/// One thread's way of reading.
+/// The reader of one thread.
 struct Reader<'w> {
     scanned: &'w Mutex<Scanned>,
     buffer: Vec<u8>,
 }
 
-/// What stands in one file, while it is read.
+/// The findings in one file while it is read.
 struct Reading<'p> {
     path: &'p str,
     size: Option<u64>,
-    /// How what is read was packed.
+    /// The encodings of the bytes that are currently read.
     layers: Vec<Encoding>,
     findings: Vec<Finding>,
     unread: Vec<Unread>,
@@ -153,7 +154,7 @@ impl<'w> Reader<'w> {
         }
     }
 
-    /// Reads to the end, and notes what was found.
+    /// Reads a file to its end and stores the findings.
     fn read(&mut self, path: &str, input: &mut dyn Read, size: Option<u64>) {
         let mut reading = Reading {
             path,
@@ -176,7 +177,7 @@ impl<'w> Reader<'w> {
     }
 }
 
-/// Reads to the end, looking at so much of each part again that a secret across two parts is found.
+/// Reads to the end. The parts overlap, so that a secret that crosses the border of two parts is found.
 fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<()> {
     let (mut kept, mut from) = (0, 0);
     let mut lines = 1;
@@ -187,7 +188,7 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
         let bytes = &buffer[..filled];
         if kept == 0 {
             if gzip::is_begun_by(bytes) && reading.layers.len() < GZIP_MAX {
-                // The buffer is used again for what comes out.
+                // The unpacked bytes will overwrite the buffer.
                 let begin = bytes.to_vec();
                 unpack(reading, &begin, input, buffer);
                 return Ok(());
@@ -244,7 +245,8 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
     }
 }
 
-/// Reads what a gzip file holds, of which so much has been read; notes what cannot be unpacked.
+/// Unpacks and reads a gzip file, of which the bytes in `begin` were already read. Data that cannot be unpacked is
+/// reported.
 fn unpack(reading: &mut Reading<'_>, begin: &[u8], input: &mut dyn Read, buffer: &mut [u8]) {
     let size = reading.size.take().unwrap_or(0);
     let bytes_max = UNPACKED_BYTES_MAX.max(size.saturating_mul(UNPACKED_TIMES_MAX));
@@ -255,8 +257,8 @@ fn unpack(reading: &mut Reading<'_>, begin: &[u8], input: &mut dyn Read, buffer:
     }
 }
 
-/// Whether a file that begins like this is not looked into. Of one that is packed or encrypted, and not large, the bytes
-/// are looked at as they are, because archives may hold files unpacked; it is noted all the same.
+/// Whether a file with this beginning is not searched. A packed or encrypted file that is not large is reported, but
+/// its raw bytes are searched too, because archives may contain files uncompressed.
 fn skips(reading: &mut Reading<'_>, begin: &[u8]) -> bool {
     let is_large = reading.size.is_some_and(|size| size > BINARY_BYTES_MAX);
     let probe = &begin[..begin.len().min(PROBE_BYTES)];
@@ -272,7 +274,7 @@ fn skips(reading: &mut Reading<'_>, begin: &[u8]) -> bool {
     is_large && is_binary
 }
 
-/// Whether text in UTF-16 begins like this: with its mark, or with every second byte a zero.
+/// Whether a file starts like UTF-16: with a byte order mark, or with a zero in nearly every second byte.
 fn is_utf16(probe: &[u8]) -> bool {
     let (pairs, _) = probe.as_chunks::<2>();
     let zeros = |at: usize| pairs.iter().filter(|pair| pair[at] == 0).count();

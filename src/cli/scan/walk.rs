@@ -1,10 +1,10 @@
-//! Walking folders on all processors: which files are met. What is read in them is `reader.rs`'s business.
+//! Walks folders on all processors and reports the files in them; `reader.rs` reads the files.
 //!
-//! In a work tree git says which files count; what lies in no work tree, or in one of which git says nothing, is walked
-//! plainly, and all of it counts.
+//! In a work tree git decides which files are relevant. Outside of work trees, and in those for which git gives no
+//! answer, all files are relevant.
 //!
-//! Threads share one stack of what was met and not yet dealt with. Folders are read in parts, and the last that was
-//! met is dealt with first, so that the stack grows with the depth of a tree and not with its size. Nothing recurses.
+//! The threads share one stack of work. Folders are read in parts, and the newest entry is processed first, so that the
+//! stack grows with the depth of a tree and not with its size. There is no recursion.
 
 use super::git::{Files, Git};
 use crate::domain::locks::lock;
@@ -16,23 +16,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// Entries of a folder that are put on the stack together.
+/// The maximum number of entries of a folder that are pushed at once.
 const PART_ENTRIES: usize = 1024;
-/// Files that git has listed and that one thread looks into together.
+/// The number of listed files that one thread processes at once.
 const PART_LISTED: usize = 64;
 
-/// What is handed over.
+/// What a visitor receives.
 pub enum Met<'m> {
     File(&'m Path),
-    /// What could not be looked at, with the reason.
+    /// A file or folder that could not be read, with the reason.
     Trouble(String),
-    /// A work tree of which git says nothing, with the reason: more is met than was meant.
+    /// A work tree for which git gave no answer, with the reason: all files in it are reported.
     Unlisted(String),
 }
 
-/// Hands over each file below the paths, on many threads, each with a visitor of its own. Names with a dot count, .git
-/// does not. Links that are met are not followed, what they lead to is met by itself; a path that was named is, and is
-/// handed over whatever it is. Without `git` every file of a work tree is met too.
+/// Reports each file below the paths, on many threads, each of which has its own visitor. It includes names that start
+/// with a dot, except .git. It does not follow symbolic links that it finds, because their targets are reported
+/// separately if they are below the paths. It follows the specified paths themselves, and reports them even if they are
+/// no regular files. Without `git` it reports all files of a work tree.
 pub fn each_file<V: FnMut(Met<'_>)>(
     named: &[&Path],
     git: Option<&Git>,
@@ -52,7 +53,7 @@ pub fn each_file<V: FnMut(Met<'_>)>(
     let threads = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         for _ in 1..threads {
-            // With fewer threads it takes longer.
+            // Fewer threads only need more time.
             if thread::Builder::new().spawn_scoped(scope, worker).is_err() {
                 break;
             }
@@ -64,14 +65,14 @@ pub fn each_file<V: FnMut(Met<'_>)>(
 enum Work<'n> {
     File(Arc<PathBuf>, OsString),
     Folder(Arc<PathBuf>, OsString),
-    /// Files of a work tree, from the folder on; a folder among them is a work tree of its own.
+    /// Files of a work tree, relative to the folder; a folder among them is another work tree.
     Listed(Arc<PathBuf>, Vec<OsString>),
     Named(&'n Path),
-    /// What has not been read of a folder.
+    /// A folder of which some entries are still unread.
     Rest(Arc<PathBuf>, ReadDir),
 }
 
-/// One thread's part in the walk.
+/// One thread of the walk.
 struct Walker<'w, 'n, V> {
     stack: &'w Stack<'n>,
     git: Option<&'w Git>,
@@ -101,7 +102,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
         }
     }
 
-    /// A folder that may be the top of a work tree.
+    /// Processes a folder that may be the top of a work tree.
     fn enter(&mut self, path: PathBuf) {
         if self.git.is_some() && is_top(&path) {
             self.list(path);
@@ -110,7 +111,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
         }
     }
 
-    /// A folder in a work tree.
+    /// Processes a folder in a work tree.
     fn list(&mut self, path: PathBuf) {
         let Some(git) = self.git else {
             return self.open(path);
@@ -139,15 +140,16 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
             match path.symlink_metadata() {
                 Ok(metadata) if metadata.is_file() => (self.visit)(Met::File(&path)),
                 Ok(metadata) if metadata.is_dir() => {
-                    // The listing has no slash for a submodule, and for a file in whose place a folder has come. What is
-                    // in the latter is listed file by file, unless it is a work tree of its own.
+                    // The name of a submodule has no final slash; neither has the name of a tracked file that a folder
+                    // has replaced. git lists the files in the latter folder one by one, unless it is a work tree
+                    // itself.
                     if name.as_bytes().ends_with(b"/") || is_top(&path) {
                         self.stack
                             .put(std::iter::once(Work::Folder(Arc::clone(folder), name)));
                     }
                 }
                 Ok(_) => {}
-                // Deleted, but not in the index.
+                // The file is deleted, but still in the index.
                 Err(err)
                     if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                 Err(err) => self.trouble(&path, &err),
@@ -155,7 +157,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
         }
     }
 
-    /// A folder whose files all count.
+    /// Processes a folder in which all files are relevant.
     fn open(&mut self, path: PathBuf) {
         match fs::read_dir(&path) {
             Ok(entries) => self.read(&Arc::new(path), entries),
@@ -172,7 +174,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
                 Err(err) => self.trouble(folder, &err),
             }
         }
-        // Below the others, so that these are dealt with before more is read.
+        // The rest of the folder goes below the new entries, so that these are processed first.
         let rest = (count == PART_ENTRIES).then(|| Work::Rest(Arc::clone(folder), entries));
         self.stack.put(rest.into_iter().chain(part));
     }
@@ -182,7 +184,7 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
     }
 }
 
-/// What is to be done about an entry of a folder.
+/// The work for an entry of a folder.
 fn work<'n>(folder: &Arc<PathBuf>, kind: FileType, name: OsString) -> Option<Work<'n>> {
     let folder = Arc::clone(folder);
     if kind.is_file() && name != ".git" {
@@ -191,12 +193,12 @@ fn work<'n>(folder: &Arc<PathBuf>, kind: FileType, name: OsString) -> Option<Wor
     (kind.is_dir() && name != ".git").then_some(Work::Folder(folder, name))
 }
 
-/// Whether a folder is the top of a work tree, or pretends to be.
+/// Whether the folder is, or appears to be, the top of a work tree.
 fn is_top(folder: &Path) -> bool {
     folder.join(".git").symlink_metadata().is_ok()
 }
 
-/// What was met and is not yet dealt with, and how many threads may still meet more.
+/// The work that is not yet done, and the number of threads that may still add more.
 struct Stack<'n> {
     state: Mutex<State<'n>>,
     changed: Condvar,
@@ -207,7 +209,7 @@ struct State<'n> {
     busy: usize,
 }
 
-/// One of those that may meet more, until it is dropped; also by a panic, so that the others do not wait for ever.
+/// Counts a thread as busy until it is dropped. A panic drops it too, so that the other threads do not wait forever.
 struct Busy<'s, 'n>(&'s Stack<'n>);
 
 impl<'n> Stack<'n> {
@@ -226,7 +228,7 @@ impl<'n> Stack<'n> {
         }
     }
 
-    /// Waits until there is something; `None` when nothing is left and nobody can meet more.
+    /// Waits for work; `None` if there is none left and no thread can add more.
     fn take(&self) -> Option<(Work<'n>, Busy<'_, 'n>)> {
         let mut state = lock(&self.state);
         loop {

@@ -20,7 +20,7 @@ use crate::http::server::tls::LiveTls;
 /// (`http::server::accept`).
 const QUEUE_MAX: i32 = 4096;
 
-/// The listeners, and the URLs of the TCP listeners, or a word for none.
+/// Opens the listeners; also returns the URLs of the TCP listeners, or a word if there is none.
 pub fn open(
     settings: &ServeArgs,
     inherited: Vec<Inherited>,
@@ -90,10 +90,10 @@ fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener> {
     })
 }
 
-/// What the kernel says where it has no IPv6.
+/// The error of a kernel without IPv6.
 const NO_IPV6: i32 = Errno::AFNOSUPPORT.raw_os_error();
 
-/// As [`TcpListener::bind`], but for IPv6 alone.
+/// Like [`TcpListener::bind`], but only for IPv6.
 fn bind_v6_alone(address: SocketAddr) -> std::io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC;
     let socket = net::socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None)?;

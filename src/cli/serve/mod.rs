@@ -44,7 +44,7 @@ const WATCH: Duration = Duration::from_secs(4);
 #[derive(Serialize)]
 struct ServingBody<'a> {
     url: &'a str,
-    /// All of them, the one above first.
+    /// All URLs, including `url`, which comes first.
     urls: &'a [String],
     socket: &'a str,
     /// The code that sets the first owner's password in the console; null once an owner has a password.
@@ -104,7 +104,7 @@ pub struct Doors<'a> {
     tls: Option<LiveTls>,
     unix: UnixListener,
     engine: Engine,
-    /// One at least.
+    /// The URLs of the TCP listeners, or a single text if there is no URL.
     pub urls: Vec<String>,
     pub socket: String,
     file: SocketFile,
@@ -145,7 +145,8 @@ impl Doors<'_> {
         })
     }
 
-    /// The address of the console, if it is anywhere. What a proxy is called that takes a path off is not known here.
+    /// The address of the console, if it is enabled. If a proxy puts the console below a prefix, the server does not
+    /// know the name of the proxy.
     pub fn console(&self) -> Result<Option<String>> {
         let start = match &self.args.serve.console_path {
             None => self.urls[0].as_str(),
@@ -155,7 +156,7 @@ impl Doors<'_> {
         Ok(place.map(|place| format!("{start}{place}")))
     }
 
-    /// The lines that say where the server listens.
+    /// One line for each address on which the server listens.
     pub fn listening(&self) -> String {
         let all = self.urls.iter().chain([&self.socket]);
         let lines: Vec<String> = all.map(|place| format!("listening on {place}")).collect();

@@ -1,6 +1,6 @@
-//! Refusals in the words of this API: always `detail`; where members are at fault, also `errors` by member, and the
-//! same members once more at the top (1C-35, 1C-41). The API says so of `/api/` alone and nothing of `/api/v1/`: it is
-//! the same there.
+//! Renders errors in the format of this API: always `detail`; if members are at fault, also `errors` by member, and the
+//! same members again at the top level (1C-35, 1C-41). The documentation describes this format only for `/api/`; this
+//! server uses it for `/api/v1/` too.
 
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
@@ -8,19 +8,19 @@ use crate::http::request::Head;
 use crate::http::route::Refused;
 use serde_json::{Value, json};
 
-/// Of a credential that is no good.
+/// The text for an invalid credential.
 const INVALID_TOKEN: &str = "Invalid token.";
 const NO_CREDENTIAL: &str = "Authentication credentials were not provided.";
 const NO_PERMISSION: &str = "You do not have permission to perform this action.";
 const JSON: &str = "application/json";
 const FAILED: &str = "A server error occurred.";
 
-/// Writes an error, with the headers that its status needs.
+/// Renders an error, with the headers that its status requires.
 pub fn render(err: &Error, head: &Head) -> Reply {
     match err {
         Error::Conflict(why) => detail(400, &sentence(why)),
         Error::Forbidden(_) => detail(403, NO_PERMISSION),
-        // The cause is in the log under the request id.
+        // The log contains the cause under the request id.
         Error::Internal(_) => detail(500, FAILED),
         Error::Invalid { field, reason } => invalid(&[(field, &sentence(reason))]),
         Error::Malformed(why) => detail(400, &sentence(why)),
@@ -51,12 +51,12 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     }
 }
 
-/// Writes what HTTP itself forbids.
+/// Renders a violation of HTTP.
 pub fn fault(status: u16, why: &str, _: &Head) -> Reply {
     detail(status, why)
 }
 
-/// Gives its body to the refusal of a request that a proxy asked about.
+/// Adds the body to the refusal of a request that a proxy asked about.
 pub fn refusal(refused: &Refused<'_>, reply: Reply) -> Reply {
     let text = match refused.status {
         401 => INVALID_TOKEN.to_owned(),
@@ -71,9 +71,9 @@ fn detail(status: u16, text: &str) -> Reply {
     Reply::json(status, &json!({ "detail": text }))
 }
 
-/// Members at fault, all of them at once.
+/// Renders the faults of all members together.
 pub fn invalid(faults: &[(&str, &str)]) -> Reply {
-    // Members keep their order here: detail, errors, and what is at fault.
+    // This preserves the order of the members: `detail`, `errors`, and the members at fault.
     let members: Vec<String> = faults
         .iter()
         .map(|(field, message)| format!("{}:{}", Value::from(*field), Value::from(vec![*message])))
@@ -83,7 +83,7 @@ pub fn invalid(faults: &[(&str, &str)]) -> Reply {
     Reply::new(400).body(JSON, body.into_bytes())
 }
 
-/// As [`invalid`], of errors that are each about one member; any other error goes first.
+/// Like [`invalid`], for errors that each concern one member; any other error is returned instead.
 pub fn invalid_all<const N: usize>(errors: [Option<Error>; N]) -> Result<Reply> {
     let mut faults: Vec<(String, String)> = Vec::new();
     for err in errors.into_iter().flatten() {
@@ -108,7 +108,7 @@ fn throttling(seconds: u64) -> String {
     format!("Request was throttled. Expected available in {seconds} {unit}.")
 }
 
-/// A credential of another scheme than `Token` and `Bearer` is none of this API's.
+/// A credential with another scheme than `Token` or `Bearer` counts as absent.
 fn unauthenticated(head: &Head) -> &'static str {
     let known = |value: &[u8]| {
         let scheme = value.split(|byte| *byte == b' ').next();
@@ -123,7 +123,7 @@ fn unauthenticated(head: &Head) -> &'static str {
     }
 }
 
-/// A sentence part as a sentence.
+/// Turns part of a sentence into a whole sentence.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());

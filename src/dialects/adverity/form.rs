@@ -1,7 +1,7 @@
-//! What clients send to make a key with user name and password, in all the forms in which they do.
+//! Parses the request that creates a key with user name and password, in all formats that clients send.
 //!
-//! Besides a form as it should be: JSON, multipart, and what the documented `curl` line really sends under the content
-//! type of a form, which is neither (1C-8): braces around `"name"="value"` and `"name":"value"`.
+//! These are a form, JSON, multipart, and the body of the documented `curl` command, which has the content type of a
+//! form but contains braces around `"name"="value"` and `"name":"value"` (1C-8).
 
 use crate::error::{Error, Result};
 use crate::http::fields::{self, Fields};
@@ -9,18 +9,18 @@ use crate::http::query::{self, Query};
 use crate::http::request::{HeaderFault, Request};
 
 const FORM: &str = "application/x-www-form-urlencoded";
-/// What a missing member is told (1C-41).
+/// The fault of a missing member (1C-41).
 pub const REQUIRED: &str = "This field is required.";
 const BLANK: &str = "This field may not be blank.";
-/// The fault of a name that resembles `expires_in`: if it were ignored, the key would have no end.
+/// The fault of a name that resembles `expires_in`: if the server ignored it, the key would never expire.
 const MISSPELT: &str =
     "A field of the request resembles this one; write expires_in, or leave it out.";
 const INTEGER: &str = "A valid integer is required.";
 const LEAST: &str = "Ensure this value is greater than or equal to 1.";
-/// Parts of a multipart body.
+/// The maximum number of parts in a multipart body.
 const PARTS_MAX: usize = 100;
 
-/// The members of the request. Others beside them are not minded. Not `Debug`: a password must not wander.
+/// The members of the request; other members are ignored. It is not `Debug`, so that the password cannot reach a log.
 pub struct Asked {
     pub username: String,
     pub password: String,
@@ -28,16 +28,16 @@ pub struct Asked {
     pub expires_in_s: Option<u64>,
 }
 
-/// The three members as text, none of them checked, or what is wrong with their type.
+/// The three members as unchecked text, or what is wrong with their type.
 type Members = [std::result::Result<Option<String>, &'static str>; 3];
 
-/// Every member at fault, and why.
+/// All members at fault, each with the reason.
 pub type Faults = Vec<(&'static str, &'static str)>;
 
 const NAMES: [&str; 3] = ["username", "password", "expires_in"];
 
 impl Asked {
-    /// The members, or all that are at fault.
+    /// Parses the members, or returns all that are at fault.
     pub fn read(request: &Request) -> Result<std::result::Result<Asked, Faults>> {
         let content_type = match request.header("content-type") {
             Ok(content_type) => content_type.unwrap_or(FORM),
@@ -73,14 +73,14 @@ impl Asked {
     }
 }
 
-/// Whether a name that is none of the members looks like the life of a key.
+/// Whether an unknown name resembles `expires_in`.
 fn resembles_life(name: &str) -> bool {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
     name != NAMES[2] && folded.starts_with("expir")
 }
 
-/// The members with that fault, if one of the other names resembles the life of a key.
+/// The members, with a fault if one of the unknown names resembles `expires_in`.
 fn with_others<'a>(mut members: Members, mut names: impl Iterator<Item = &'a str>) -> Members {
     if names.any(resembles_life) {
         members[2] = Err(MISSPELT);
@@ -88,7 +88,7 @@ fn with_others<'a>(mut members: Members, mut names: impl Iterator<Item = &'a str
     members
 }
 
-/// Whole seconds above 0, up to 2^64; empty is never.
+/// Parses a number of seconds from 1 to 2^64; an empty text means that the key does not expire.
 fn seconds(text: &str) -> std::result::Result<Option<u64>, &'static str> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if text.is_empty() {
@@ -105,7 +105,7 @@ fn seconds(text: &str) -> std::result::Result<Option<u64>, &'static str> {
     }
 }
 
-/// A form, or what is in braces instead. Nothing is percent-decoded between braces.
+/// Parses a form, or an object in braces instead of a form. Nothing between braces is percent-decoded.
 fn form(body: &[u8]) -> Result<Members> {
     let text = utf8(body)?;
     if text.trim_start().starts_with('{') {
@@ -137,7 +137,7 @@ fn json(body: &[u8]) -> Result<Members> {
     Ok(with_others(members, names.map(String::as_str)))
 }
 
-/// The text with `:` for each `=` that is not in a string. JSON has no `=` there, so nothing else changes.
+/// Replaces each `=` outside strings with `:`. JSON has no `=` there, so this does not change valid JSON.
 fn with_colons(text: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let one = |c: char| {
@@ -153,13 +153,13 @@ fn with_colons(text: &str) -> String {
     text.chars().map(one).collect()
 }
 
-/// The named parts of a multipart body (RFC 7578). Files are not minded.
+/// Parses the named parts of a multipart body (RFC 7578). Files are ignored.
 fn multipart(content_type: &str, body: &[u8]) -> Result<Members> {
     let refused = || malformed("the multipart body cannot be read");
     let boundary = parameter(content_type, "boundary").ok_or_else(refused)?;
     let text = utf8(body)?;
     let delimiter = format!("\r\n--{boundary}");
-    // The first delimiter may stand at the very beginning.
+    // The body may start with the first delimiter.
     let text = format!("\r\n{text}");
     let mut pieces = text.split(delimiter.as_str()).skip(1);
     let mut members: Members = [Ok(None), Ok(None), Ok(None)];
@@ -186,11 +186,11 @@ fn multipart(content_type: &str, body: &[u8]) -> Result<Members> {
             names.push(name);
         }
     }
-    // The closing delimiter never came, or came too late.
+    // The closing delimiter is missing, or there are too many parts before it.
     Err(refused())
 }
 
-/// A parameter of a header's value: `; name=value` or `; name="value"`.
+/// A parameter in the value of a header: `; name=value` or `; name="value"`.
 fn parameter(value: &str, wanted: &str) -> Option<String> {
     let found = value.split(';').skip(1).find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    // Attack: a misspelt life is ignored, and the key has no end.
+    // Attack: if the server ignored a misspelt `expires_in`, the key would never expire.
     #[test]
     fn a_name_that_resembles_the_life_of_a_key_is_not_ignored() {
         for name in [

@@ -1,4 +1,4 @@
-//! Keys: made with a password, rotated by themselves, inspected by whoever holds them.
+//! Creates keys with a password, and lets a key rotate and inspect itself.
 
 use super::form::Asked;
 use super::{caller, error, preset};
@@ -15,16 +15,16 @@ use crate::ops::keys::rotate::{Grace, Life, rotate_own};
 use crate::ops::keys::{Issued, View};
 use serde::Serialize;
 
-/// A key made with a password (1C-9): these three members and no others.
+/// A key created with a password (1C-9); it has exactly these three members.
 #[derive(Serialize)]
 struct TokenBody<'a> {
     username: &'a str,
     token: &'a str,
-    /// Seconds; null if it does not expire.
+    /// The lifetime in seconds; null if the key does not expire.
     expires_in: Option<u64>,
 }
 
-/// A key of a workspace after its rotation (1C-40).
+/// A key of a workspace after it has rotated itself (1C-40).
 #[derive(Serialize)]
 struct RotatedBody<'a> {
     id: i64,
@@ -34,7 +34,7 @@ struct RotatedBody<'a> {
     expires_in: Option<u64>,
 }
 
-/// What whoever holds a key learns of it (1C-43).
+/// What a key can read about itself (1C-43).
 #[derive(Serialize)]
 struct ActiveBody<'a> {
     active: bool,
@@ -74,7 +74,7 @@ pub fn issue(call: &Call<'_>) -> Result<Reply> {
     token(&issued.map_err(refusal)?)
 }
 
-/// `POST /api/v1/auth/keys/current/rotate/`: 1C-23 to 1C-25, 1C-40. A body is not looked at.
+/// `POST /api/v1/auth/keys/current/rotate/`: 1C-23 to 1C-25, 1C-40. A body is ignored.
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
     caller(call)?;
     let secret = call.secret.ok_or(Error::Unauthenticated)?.to_owned();
@@ -100,7 +100,7 @@ pub fn rotate(call: &Call<'_>) -> Result<Reply> {
     ))
 }
 
-/// `GET /api/v1/auth/keys/introspect/`: 1C-30, 1C-43. Never says why a key is inactive.
+/// `GET /api/v1/auth/keys/introspect/`: 1C-30, 1C-43. The answer never reveals why a key is inactive.
 pub fn introspect(call: &Call<'_>) -> Result<Reply> {
     let presented = match credential::read(call.request, &[]) {
         Presented::One(found) => Some((found.secret, found.header)),
@@ -131,7 +131,7 @@ pub fn introspect(call: &Call<'_>) -> Result<Reply> {
     ))
 }
 
-/// A point in time as this API writes it: `%Y-%m-%dT%H:%M:%SZ` (1C-36).
+/// A point in time in the format of this API: `%Y-%m-%dT%H:%M:%SZ` (1C-36).
 pub fn time(at: Timestamp) -> String {
     Timestamp(at.unix_s().saturating_mul(1000)).to_string()
 }
@@ -145,19 +145,19 @@ fn token(issued: &Issued) -> Result<Reply> {
     Ok(Reply::json(200, &body))
 }
 
-/// The whole life of a key as it was granted, in seconds.
+/// The whole lifetime that the key was issued with, in seconds.
 fn life_s(key: &Key) -> Option<u64> {
     let began = key.rotated_at.unwrap_or(key.created_at);
     key.expires_at.map(|end| began.seconds_until(end))
 }
 
-/// What was asked for, or as much as the policy allows.
+/// The requested lifetime, limited to the maximum of the policy.
 fn at_most(call: &Call<'_>, wanted: u64) -> u64 {
     let now = call.app.now().wall;
     let directory = call.app.index.directory();
     let policy = directory.policy(preset::TOKEN);
     let last = policy.and_then(|policy| policy.latest_end(now));
-    // The end of time is an end as well.
+    // A key cannot expire after the latest representable time.
     let most = now.seconds_until(last.unwrap_or(now.plus_s(u64::MAX)));
     wanted.min(most)
 }
@@ -171,7 +171,7 @@ fn workspace<'a>(call: &Call<'_>, view: &'a View) -> WorkspaceBody<'a> {
     }
 }
 
-/// The refusals of the body's own members in its words. Whatever was wrong with name and password is told alike.
+/// Renames the members at fault to those of this API. A wrong name and a wrong password have the same message.
 fn refusal(err: Error) -> Error {
     match err {
         Error::Unauthenticated => Error::invalid(

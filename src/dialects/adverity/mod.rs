@@ -1,5 +1,5 @@
-//! Adverity's Management API: its keys, and the workspaces that they reach. What it promises, and what shows it, is in
-//! the README of this folder; the numbers in comments (1C-…) are those of its table.
+//! Adverity's Management API: its keys, and the workspaces that they can access. The README of this folder lists what
+//! it promises and how this is tested; the numbers in comments (1C-…) are those of its table.
 
 mod error;
 mod form;
@@ -50,7 +50,7 @@ const ROUTES: &[Route] = &[
     patch  ("/stacks/{slug}",               Caller, stacks::edit),
     delete ("/stacks/{slug}",               Caller, stacks::delete),
     get    ("/v1/workspaces",               Caller, stacks::list),
-    // What each endpoint takes
+    // The description of each endpoint
     options("",                             Caller, options::describe),
     options("/auth/token",                  Caller, options::describe),
     options("/v1/auth/keys/current/rotate", Caller, options::describe),
@@ -60,7 +60,7 @@ const ROUTES: &[Route] = &[
     options("/v1/workspaces",               Caller, options::describe),
 ];
 
-/// `GET /api/`: names and addresses of what is there (1C-32).
+/// `GET /api/`: the names and addresses of the endpoints (1C-32).
 fn index(call: &Call<'_>) -> Result<Reply> {
     caller(call)?;
     let top = top(call);
@@ -71,15 +71,16 @@ fn index(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &map))
 }
 
-/// The address of `/api`, wherever this dialect is mounted.
+/// The address of `/api`, which depends on the mount of this dialect.
 fn top(call: &Call<'_>) -> String {
     let path = call.request.path();
     let mount = path.strip_suffix(call.below).unwrap_or(path);
     format!("{}{mount}", call.trust.base_url(call.request))
 }
 
-/// Who asks, with what this dialect's keys permit here: a key of a workspace what its scopes stand for, a key made with
-/// a password whatever its user may (1C-26). Whoever signed in on the console is himself; other keys are no good here.
+/// The caller with the permissions that this dialect grants: a key of a workspace has those of its scopes, and a key
+/// created with a password has those of its user (1C-26). A user who is signed in has their own permissions. Keys of
+/// other catalogs are not accepted.
 fn caller(call: &Call<'_>) -> Result<access::Caller> {
     let caller = call.caller()?;
     if let Some(caller) = access::as_granted(call.app, caller, preset::CATALOG, preset::GRANTS) {

@@ -1,5 +1,5 @@
-//! `OPTIONS`: what an endpoint takes. Adverity's documents have clients ask this before they create something; the
-//! answer has the members of Django REST framework's metadata, which is what its clients read.
+//! `OPTIONS`: describes what an endpoint accepts. According to Adverity's documentation, clients request this before
+//! they create something. The answer has the members of Django REST framework's metadata, which these clients expect.
 
 use super::caller;
 use crate::domain::sorted;
@@ -18,13 +18,13 @@ const FORMS: &[&str] = &[
     "multipart/form-data",
 ];
 
-/// What the answer says about one endpoint.
+/// The description of one endpoint.
 struct Endpoint {
-    /// Below the mount.
+    /// The path below the mount.
     path: &'static str,
     name: &'static str,
     parses: &'static [&'static str],
-    /// The members of a `POST`; none where there is no such method, or where a body is not looked at.
+    /// The members of a `POST`; empty if the endpoint has no such method or ignores its body.
     members: &'static [Member],
 }
 
@@ -48,7 +48,7 @@ struct EndpointBody {
     description: &'static str,
     renders: [&'static str; 1],
     parses: &'static [&'static str],
-    /// The members of each method that takes some.
+    /// The members of each method that has any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     actions: BTreeMap<&'static str, BTreeMap<&'static str, &'static Member>>,
 }
@@ -81,7 +81,7 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/v1/workspaces",               name: "Workspace List",   parses: &[JSON], members: &[] },
 ];
 
-/// Of a workspace, whose path has its slug.
+/// A workspace, whose path contains its slug.
 const STACK: Endpoint = Endpoint {
     path: "/stacks/{slug}",
     name: "Stack Instance",
@@ -93,7 +93,7 @@ const STACK: Endpoint = Endpoint {
 pub fn describe(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     if !call.param("slug").is_empty() {
-        // What is out of reach is not there for the caller.
+        // A workspace that the caller cannot access counts as one that does not exist.
         workspaces::find(call.app, &caller, call.param("slug"))?;
     }
     let below = call.below.strip_suffix('/').unwrap_or(call.below);

@@ -1,4 +1,4 @@
-//! The two kinds of key, and what their scopes open.
+//! The policies of both kinds of keys, and the catalog with their scopes.
 
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::people::Role;
@@ -10,21 +10,21 @@ use crate::domain::policy::{
 };
 use crate::ops::policies::presets::{Former, Preset};
 
-/// The catalog of both kinds.
+/// The catalog for both kinds of keys.
 pub const CATALOG: &str = "adverity";
-/// The policy of keys made with user name and password.
+/// The policy of keys that are created with user name and password.
 pub const TOKEN: &str = "adverity-token";
-/// The policy of keys made for a workspace.
+/// The policy of keys that belong to a workspace.
 pub const UI: &str = "adverity-ui";
-/// The scope of keys made with a password: all that the user may, but for other users (1C-26, 1C-28).
+/// The scope of keys created with a password: everything that their user may do, except to other users (1C-26, 1C-28).
 pub const ACCOUNT: &str = "account:write";
-/// Scopes of this start stand for several others: the two choices that people have.
+/// The prefix of scopes that stand for several others; they are the two choices in Adverity's menus.
 pub const ALL: &str = "all:";
 
-/// Live keys of one user. Clients sign in whenever they start and delete no key, so one more replaces the one that was not
-/// used for the longest time (1C-27).
+/// The maximum number of live keys of one user. Clients sign in at each start and delete no key, so an additional key
+/// replaces the one that was unused for the longest time (1C-27).
 const TOKENS_MAX: u32 = 100;
-/// Keys of one workspace (1C-15).
+/// The maximum number of keys of one workspace (1C-15).
 const KEYS_MAX: u32 = 5;
 
 pub const PRESET_TOKEN: Preset = Preset {
@@ -35,20 +35,20 @@ pub const PRESET_TOKEN: Preset = Preset {
         policy: refused_token,
     }],
 };
-/// Its catalog comes with the other preset.
+/// The other preset contains the catalog of this one.
 pub const PRESET_UI: Preset = Preset {
     policy: ui,
     catalog: None,
     former: &[],
 };
 
-/// What the scopes of a workspace's key stand for on this server.
+/// The permissions on this server that the scopes of a workspace's key grant.
 pub const GRANTS: &[(&str, &[Permission])] = &[
     ("workspace:read", &[Permission::WorkspacesRead]),
     ("workspace:write", &[Permission::WorkspacesWrite]),
 ];
 
-/// Resources, what people call them, and whether their scopes have `write`, and `read` (1C-29).
+/// Resources, their labels, and whether their scopes include `write` and `read` (1C-29).
 #[rustfmt::skip]
 const RESOURCES: &[(&str, &str, bool, bool)] = &[
     ("workspace",       "Workspace",      true,  true),
@@ -61,11 +61,11 @@ const RESOURCES: &[(&str, &str, bool, bool)] = &[
     ("user",            "User",           false, true),
 ];
 
-/// Scopes that are given in the root workspace alone (1C-29).
+/// Scopes that are effective only in the root workspace (1C-29).
 const ROOT_ONLY: &[&str] = &["destination:write", "user:write"];
 
-/// Groups of endpoints, the resource whose scopes open them, and further methods that take `account:write` alone
-/// (1C-32, 1C-33; the rest from Adverity's table of endpoints).
+/// Groups of endpoints, and the resource whose scopes open them (1C-32, 1C-33; the rest according to Adverity's table
+/// of endpoints).
 #[rustfmt::skip]
 const ENDPOINTS: &[(&str, &str)] = &[
     ("stacks",              "workspace"),
@@ -95,8 +95,9 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("v1/users",            "user"),
 ];
 
-/// What a user's roles pass on to the keys made with the password: what the user may in the workspaces here (1C-26). A
-/// Viewer of that system is an auditor. Members may nothing, as on the routes of this folder.
+/// The scopes that keys created with a password inherit from the roles of their user: what the user may do in the
+/// workspaces of this server (1C-26). Auditors correspond to Adverity's Viewers. Members inherit nothing, as on the
+/// routes of this folder.
 const ROLES: &[(Role, &str, bool)] = &[
     (Role::Owner, ACCOUNT, false),
     (Role::Administrator, ACCOUNT, false),
@@ -112,7 +113,7 @@ fn role_rule((role, scope, read_only): &(Role, &str, bool)) -> RoleRule {
     }
 }
 
-/// Keys from `POST /api/auth/token/`: 1C-4 to 1C-11, 1C-26 to 1C-28.
+/// Keys that `POST /api/auth/token/` creates: 1C-4 to 1C-11, 1C-26 to 1C-28.
 fn token() -> Policy {
     Policy {
         name: TOKEN.to_owned(),
@@ -136,7 +137,7 @@ fn token() -> Policy {
     }
 }
 
-/// Before schema 3 one key too many was refused.
+/// Before schema 3 an additional key was refused instead of replacing another one.
 fn refused_token() -> Policy {
     Policy {
         at_owner_max: AtMax::Refuse,
@@ -144,7 +145,7 @@ fn refused_token() -> Policy {
     }
 }
 
-/// Keys of a workspace, made by administrators of the root workspace: 1C-12 to 1C-22.
+/// Keys of a workspace, which administrators of the root workspace create: 1C-12 to 1C-22.
 fn ui() -> Policy {
     Policy {
         name: UI.to_owned(),
@@ -176,7 +177,7 @@ fn catalog() -> Definition {
     }
 }
 
-/// `all:read` and `all:write` are the seed's Read-only and Write; the others are what newer keys choose from.
+/// `all:read` and `all:write` are Read-only and Write of the seed; newer keys choose from the other scopes.
 fn scopes() -> Vec<Scope> {
     let of = |action: &str, wanted: fn(&str) -> bool| -> Vec<String> {
         let has = |row: &&(&str, &str, bool, bool)| if action == "read" { row.2 } else { row.3 };
@@ -219,7 +220,7 @@ fn scopes() -> Vec<Scope> {
     scopes
 }
 
-/// Every endpoint with and without its slash, and all below it.
+/// Every endpoint, with and without a final slash, and all paths below it.
 fn operations() -> Vec<Operation> {
     let mut operations = Vec::new();
     let mut add = |method: &str, path: String, requirement: Requirement| {
@@ -251,11 +252,11 @@ fn operations() -> Vec<Operation> {
 fn opened_by(endpoint: &str, resource: &str, method: &str) -> Vec<String> {
     let reads = matches!(method, "GET" | "HEAD" | "OPTIONS");
     let scope = match (endpoint, method) {
-        // Not covered by `workspace:write` (1C-33).
+        // `workspace:write` does not include this (1C-33).
         ("stacks", "DELETE") => return vec![ACCOUNT.to_owned()],
-        // Subscriptions are also open to keys made with a password.
+        // Keys created with a password may use subscriptions too.
         ("notifications", _) => return vec!["user:write".to_owned(), ACCOUNT.to_owned()],
-        // There is no way to only read users.
+        // There is no scope for only reading users.
         ("v1/users", _) => "user:write".to_owned(),
         _ if reads => format!("{resource}:read"),
         ("billings", _) => return vec![ACCOUNT.to_owned(), "all:write".to_owned()],
@@ -268,7 +269,7 @@ fn opened_by(endpoint: &str, resource: &str, method: &str) -> Vec<String> {
     };
     match known(&scope) {
         true => vec![scope],
-        // What no scope of the resource opens is open to whoever may write everything.
+        // If no scope of the resource opens an operation, only scopes for writing everything do.
         false => vec!["all:write".to_owned(), ACCOUNT.to_owned()],
     }
 }

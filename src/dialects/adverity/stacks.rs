@@ -1,4 +1,5 @@
-//! Workspaces, which this API calls stacks (1C-33, 1C-34). What the caller does not reach is not there for it (1C-31).
+//! Workspaces, which this API calls stacks (1C-33, 1C-34). A workspace that the caller cannot access counts as one that
+//! does not exist (1C-31).
 
 use super::form::REQUIRED;
 use super::keys::time;
@@ -17,13 +18,13 @@ use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// Rows of a page: by default, and at most.
+/// The default number of rows on a page.
 const PAGE_SIZE_DEFAULT: u64 = 100;
-/// See [`PAGE_SIZE_DEFAULT`].
+/// The maximum number of rows on a page.
 const PAGE_SIZE_MAX: u64 = 500;
-/// The number of the storage that every workspace is said to have: clients read one out of the address.
+/// The number of the storage of every workspace, because clients read such a number from the address.
 const STORAGE: u64 = 1;
-/// The parameters of a list. Others are ignored, as Adverity's clients expect.
+/// The parameters of a list. Other parameters are ignored, as Adverity's clients expect.
 const PARAMETERS: &[&str] = &["id", "ordering", "page", "page_size"];
 
 #[derive(Serialize)]
@@ -32,16 +33,17 @@ struct StackBody<'a> {
     name: &'a str,
     slug: &'a str,
     url: String,
-    /// The address of the workspace above; null at the top, and where that one is out of reach.
+    /// The address of the parent workspace; null at the root, and if the caller cannot access the parent.
     parent: Option<String>,
     parent_id: Option<i64>,
     created: String,
     updated: String,
     counts: CountsBody,
     permissions: PermissionsBody,
-    /// What the application behind the proxy has: the address of its storage, which has one number here, and pages.
+    /// These members belong to the application behind the proxy: the address of its storage, and addresses of its
+    /// pages.
     datalake: &'a str,
-    /// The number of a destination of the application; none is known here.
+    /// The number of a destination of the application; this server knows none.
     destination: Option<i64>,
     default_manage_extract_names: bool,
     overview_url: String,
@@ -52,7 +54,7 @@ struct StackBody<'a> {
     issues_url: String,
 }
 
-/// What a workspace holds besides keys: in this server nothing.
+/// The contents of a workspace other than keys, of which this server stores none.
 #[derive(Serialize)]
 struct CountsBody {
     connections: u64,
@@ -75,13 +77,13 @@ struct ListBody<'a> {
     results: Vec<StackBody<'a>>,
 }
 
-/// One request's view of the tree.
+/// The data from which one request renders workspaces.
 struct Shown<'c> {
     call: &'c Call<'c>,
     caller: Caller,
-    /// Where the stacks are.
+    /// The address of the list of stacks.
     at: String,
-    /// The address of the one storage.
+    /// The address of the storage.
     datalake: String,
 }
 
@@ -117,7 +119,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &body))
 }
 
-/// `POST /api/stacks/`. A `datalake_id` and other members are for what this server does not have.
+/// `POST /api/stacks/`. Other members such as `datalake_id` concern things that this server does not have.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let shown = Shown::of(call)?;
     let mut body = Fields::of(call.request)?;
@@ -142,10 +144,10 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
     shown.answer(200, &found)
 }
 
-/// `PATCH /api/stacks/{slug}/`: its name, and where it is.
+/// `PATCH /api/stacks/{slug}/`: changes the name or the parent.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let shown = Shown::of(call)?;
-    // Whoever does not see it learns nothing of what is wrong with the body.
+    // A caller who cannot access the workspace must not learn anything from the faults of the body.
     workspaces::find(call.app, &shown.caller, call.param("slug"))?;
     let mut body = Fields::of(call.request)?;
     let (name, parent) = match (name(&mut body), shown.parent(&mut body)) {
@@ -161,7 +163,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     shown.answer(200, &edited.map_err(in_its_words)?)
 }
 
-/// `DELETE /api/stacks/{slug}/`: for administrators of the root workspace; its keys end with it.
+/// `DELETE /api/stacks/{slug}/`: for administrators of the root workspace; deletes the keys of the workspace too.
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     workspaces::delete::delete_with_keys(call.app, &caller, call.param("slug"))?;
@@ -271,7 +273,7 @@ fn name(body: &mut Fields) -> Result<Option<String>> {
     }
 }
 
-/// Members as this API names them.
+/// Renames a member at fault to that of this API.
 fn in_its_words(err: Error) -> Error {
     match err {
         Error::Invalid { field, reason } if field == "parent" => {
@@ -281,7 +283,7 @@ fn in_its_words(err: Error) -> Error {
     }
 }
 
-/// The filter `id`. A number that no workspace has finds nothing.
+/// The filter `id`; an unknown number matches nothing.
 fn wanted_id(query: &mut Query) -> Result<Option<u64>> {
     match query.take("id") {
         Some(text) if !text.is_empty() => {
@@ -291,7 +293,7 @@ fn wanted_id(query: &mut Query) -> Result<Option<u64>> {
                 .map(Some)
                 .ok_or_else(|| Error::invalid("id", "Enter a number."))
         }
-        // An empty filter is none.
+        // An empty filter counts as absent.
         _ => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! What Adverity's menus and buttons say (1C-17 to 1C-22), for the console's pages.
+//! The labels of Adverity's menus and buttons (1C-17 to 1C-22), for the pages of the console.
 
 use super::preset::UI;
 use crate::http::route::Section;

@@ -1,9 +1,9 @@
 //! Aware: API tokens with permissions, in the header `X-Aware-Api-Key`.
 //!
-//! Aware has no API to manage tokens with: that is done by the console, the native API and the command line, under the
-//! policy `aware`. What this folder speaks is the use of a token. A proxy asks with `?catalog=aware`; and whoever sends
-//! a request of Aware's API here is told whether its token opens it: 204, or the refusal that Aware's client expects.
-//! Numbers such as 1A-24 are those of the table in `README.md`.
+//! Aware has no API for managing tokens: the console, the native API and the command line manage them under the policy
+//! `aware`. This dialect covers the use of a token. A proxy asks with `?catalog=aware`. A client that sends a request
+//! of Aware's API to this server learns whether its token opens the request: the answer is 204, or the refusal that
+//! Aware's clients expect. Numbers such as 1A-24 refer to the table in `README.md`.
 
 mod preset;
 mod words;
@@ -25,7 +25,7 @@ pub const SURFACE: Surface = Surface {
     mount: MOUNT,
     movable: true,
     routes: ROUTES,
-    // A gateway may ask with the host of its own client.
+    // A gateway may send the host of its own client.
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| Refusal::new(status, why).on(Reply::new(status)),
@@ -34,9 +34,9 @@ pub const SURFACE: Surface = Surface {
     moved: None,
 };
 
-/// The name of the dialect, its policy and its catalog.
+/// The name of the dialect, of its policy and of its catalog.
 const NAME: &str = "aware";
-/// The start of the paths of Aware's API (1A-25).
+/// The prefix of the paths of Aware's API (1A-25).
 const MOUNT: &str = "/external";
 
 const WORDS: CatalogWords = CatalogWords {
@@ -50,17 +50,17 @@ const ROUTES: &[Route] = &[
     inline("*", "/{path...}", Public, Ignore, check),
 ];
 
-/// Any request of Aware's API: may its token make it?
+/// Answers any request of Aware's API: whether its token may make the request.
 fn check(call: &Call<'_>) -> Result<Option<Reply>> {
     judge(call, &WORDS, MOUNT)
 }
 
-/// The body of every refusal (1A-38: nobody says what Aware's own looks like).
+/// The body of every refusal (1A-38: Aware's own format is not documented).
 #[derive(Serialize)]
 struct Refusal<'a> {
     error: &'static str,
     message: &'a str,
-    /// The permissions of which the endpoint asks for one (1A-32).
+    /// The permissions of which the endpoint requires one (1A-32).
     #[serde(
         rename = "requiredPermissions",
         skip_serializing_if = "Option::is_none"
@@ -130,7 +130,7 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
         ..Refusal::new(refused.status, message)
     };
     let reply = match refused.status {
-        // RFC 9110, 15.5.2 wants a challenge; the scheme is ours, since the header is no Authorization.
+        // RFC 9110, 15.5.2 requires a challenge. The scheme is our own, because the key is not in `Authorization`.
         401 if !reply.headers.contains("www-authenticate") => {
             reply.with("www-authenticate", "ApiKey realm=\"aware\"")
         }
@@ -139,7 +139,7 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
     body.on(reply)
 }
 
-/// Errors of this surface. Some cannot happen here, where nothing is read but the head.
+/// Renders the errors of this dialect. Some cannot occur, because it reads nothing but the head.
 fn render(err: &Error, head: &Head) -> Reply {
     let told = |status: u16| Refusal::new(status, &sentence(err)).on(Reply::new(status));
     match err {

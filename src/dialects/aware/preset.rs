@@ -1,4 +1,5 @@
-//! What keys of Aware are: seven permissions, fixed at birth, and the operations that they open.
+//! The policy and the catalog of Aware: seven permissions, which never change after a key is issued, and the operations
+//! that they open.
 
 use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
@@ -14,7 +15,7 @@ pub const PRESET: Preset = Preset {
     former: &[],
 };
 
-/// The permissions (1A-22) under their own labels, and what each includes (1A-16).
+/// The permissions (1A-22) with Aware's labels, and the permission that each includes (1A-16).
 #[rustfmt::skip]
 const PERMISSIONS: [(&str, &str, Option<&str>); 7] = [
     ("data_holds:read",           "Data Holds Read-only",             None),
@@ -28,16 +29,16 @@ const PERMISSIONS: [(&str, &str, Option<&str>); 7] = [
 
 const HOLDS: &[&str] = &["data_holds:read", "data_holds:full"];
 const HOLDS_FULL: &[&str] = &["data_holds:full"];
-/// Related resources: making a hold takes the id of a platform (1A-18, 1A-26).
+/// Related resources: creating a hold requires the id of a platform (1A-18, 1A-26).
 const PLATFORMS: &[&str] = &["platforms:read", "data_holds:read", "data_holds:full"];
 const AUDIT_LOGS: &[&str] = &["audit_logs:read"];
 const SIGNAL_EVENTS: &[&str] = &["signal_events:read"];
 const EXPORTS: &[&str] = &["user_content_exports:read", "user_content_exports:full"];
 const EXPORTS_FULL: &[&str] = &["user_content_exports:full"];
 
-/// The operations (1A-30): id, method, path, whether it changes something, and the permissions of which one is needed.
-/// Some that only read are POST (1A-31). The path of `ListPlatformsV1` and that the download URL is for readers are
-/// our own reading.
+/// The operations (1A-30): id, method, path, whether the operation writes, and the permissions of which one is
+/// required. Some operations that only read use POST (1A-31). Two entries are our own interpretation: the path of
+/// `ListPlatformsV1`, and that a permission to read is enough for the download URL.
 #[rustfmt::skip]
 const OPERATIONS: [(&str, &str, &str, bool, &[&str]); 11] = [
     ("ListDataHoldsV1",                    "GET",  "/external/dataholds/v1",                                           false, HOLDS),
@@ -59,7 +60,7 @@ fn policy() -> Policy {
         description: "API tokens as Aware has them: permissions that never change, a secret that can be copied again."
             .to_owned(),
         issued_by: IssuedBy::Manager,
-        // A token tells which user makes a request (1A-2).
+        // A token identifies the user who makes a request (1A-2).
         owner: Presence::Required,
         catalog: Some(NAME.to_owned()),
         scopes: Presence::Required,

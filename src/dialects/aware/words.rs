@@ -1,4 +1,4 @@
-//! What Aware's menus and buttons say (1A-5 to 1A-8, 1A-29), for the console's pages.
+//! The labels of Aware's menus and buttons (1A-5 to 1A-8, 1A-29), for the pages of the console.
 
 use super::NAME;
 use crate::http::route::Section;

@@ -1,9 +1,9 @@
-//! Awaretrain: API keys with scopes and an end, as `Authorization: Bearer`.
+//! Awaretrain: API keys with scopes and an expiry time, as `Authorization: Bearer`.
 //!
-//! Awaretrain has no API to manage keys with: that is done by the console, the native API and the command line, under
-//! the policy `awaretrain`. What this folder speaks is the use of a key. A proxy asks with `?catalog=awaretrain`; and
-//! whoever sends a request of Awaretrain's API here is told whether its key opens it: 204, or the refusal that
-//! Awaretrain's client expects. Numbers such as 1B-25 are those of the table in `README.md`.
+//! Awaretrain has no API for managing keys: the console, the native API and the command line manage them under the
+//! policy `awaretrain`. This dialect covers the use of a key. A proxy asks with `?catalog=awaretrain`. A client that
+//! sends a request of Awaretrain's API to this server learns whether its key opens the request: the answer is 204, or
+//! the refusal that Awaretrain's clients expect. Numbers such as 1B-25 refer to the table in `README.md`.
 
 mod preset;
 mod words;
@@ -28,7 +28,7 @@ pub const SURFACE: Surface = Surface {
     mount: MOUNT,
     movable: true,
     routes: ROUTES,
-    // A gateway may ask with the host of its own client.
+    // A gateway may send the host of its own client.
     checks_host: false,
     render_error: render,
     render_fault: |status, why, _| told(Reply::new(status), why),
@@ -37,9 +37,9 @@ pub const SURFACE: Surface = Surface {
     moved: None,
 };
 
-/// The name of the dialect, its policy and its catalog.
+/// The name of the dialect, of its policy and of its catalog.
 const NAME: &str = "awaretrain";
-/// The start of the paths of Awaretrain's API (1B-26).
+/// The prefix of the paths of Awaretrain's API (1B-26).
 const MOUNT: &str = "/public/v1";
 
 const WORDS: CatalogWords = CatalogWords {
@@ -53,16 +53,16 @@ const ROUTES: &[Route] = &[
     inline("*", "/{path...}", Public, Ignore, check),
 ];
 
-/// Any request of Awaretrain's API: may its key make it?
+/// Answers any request of Awaretrain's API: whether its key may make the request.
 fn check(call: &Call<'_>) -> Result<Option<Reply>> {
     judge(call, &WORDS, MOUNT)
 }
 
-/// The body of every refusal (1B-33: nobody says what Awaretrain's own looks like).
+/// The body of every refusal (1B-33: Awaretrain's own format is not documented).
 #[derive(Serialize)]
 struct Refusal<'a> {
     message: &'a str,
-    /// What is wrong with which field.
+    /// The fields at fault, each with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     errors: BTreeMap<&'a str, [&'a str; 1]>,
 }
@@ -110,7 +110,7 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
     told(reply, message)
 }
 
-/// Errors of this surface. Some cannot happen here, where nothing is read but the head.
+/// Renders the errors of this dialect. Some cannot occur, because it reads nothing but the head.
 fn render(err: &Error, head: &Head) -> Reply {
     let with = |status: u16| told(Reply::new(status), &sentence(err));
     match err {

@@ -1,4 +1,5 @@
-//! What keys of Awaretrain are: named, at most a year old, with scopes of which none includes another.
+//! The policy and the catalog of Awaretrain: keys have a name, expire after a year at most, and have scopes that do not
+//! include each other.
 
 use super::NAME;
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
@@ -18,7 +19,7 @@ pub const PRESET: Preset = Preset {
     }],
 };
 
-/// What every key may do at most (1B-30).
+/// The maximum rate of every key (1B-30).
 const A_MINUTE: RateLimit = RateLimit {
     limit: 60,
     window_s: 60,
@@ -35,8 +36,9 @@ const SCOPES: [(&str, &str); 6] = [
     ("report_training:read", "Dump of the training report"),
 ];
 
-/// The operations that the scopes tell of: id, method, path, whether it changes something, and its scope. Only the path
-/// of `ListUsers` is known (1B-26); the others are our own reading of 1B-28, and a catalog can be replaced.
+/// The operations that the scopes describe: id, method, path, whether the operation writes, and its scope. Only the
+/// path of `ListUsers` is known (1B-26); the others are our own interpretation of 1B-28, and an administrator can
+/// replace the catalog.
 #[rustfmt::skip]
 const OPERATIONS: [(&str, &str, &str, bool, &str); 16] = [
     ("ListUsers",         "GET",    "/public/v1/users",                  false, "user:read"),
@@ -61,9 +63,9 @@ fn policy() -> Policy {
     Policy {
         name: NAME.to_owned(),
         description: "API keys as Awaretrain has them: made by key managers, with scopes, for a year at most.".to_owned(),
-        // The super manager alone (1B-3).
+        // Only the super manager issues keys (1B-3).
         issued_by: IssuedBy::Manager,
-        // Keys are the organisation's (1B-31).
+        // Keys belong to the organisation (1B-31).
         owner: Presence::Forbidden,
         catalog: Some(NAME.to_owned()),
         scopes: Presence::Required,
@@ -71,7 +73,7 @@ fn policy() -> Policy {
         read_only_by: ReadOnlyBy::Scope,
         expiry: Expiry::Required,
         expiry_s_max: None,
-        // 1B-36: to the end of the same day next year.
+        // 1B-36: a key may be valid until the end of the same day of the next year.
         expiry_months_max: Some(12),
         addresses: AddressRule::Exact,
         keys_per_workspace_max: None,
@@ -100,7 +102,7 @@ fn policy() -> Policy {
     }
 }
 
-/// Before schema 3 the limit of requests was a default alone.
+/// Before schema 3 the policy had a default rate limit, but no maximum.
 fn unbounded() -> Policy {
     Policy {
         rate_limit_max: None,

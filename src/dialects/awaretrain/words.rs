@@ -1,5 +1,5 @@
-//! What Awaretrain's menus, pages and buttons say (1B-4 to 1B-19), and its advice (1B-20 to 1B-24), for the console's
-//! pages.
+//! The labels of Awaretrain's menus, pages and buttons (1B-4 to 1B-19), and its advice (1B-20 to 1B-24), for the pages
+//! of the console.
 
 use super::NAME;
 use crate::http::route::Section;

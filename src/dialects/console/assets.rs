@@ -1,4 +1,4 @@
-//! What pages load: one style sheet, one script, one icon, all from this binary.
+//! The files that pages load: one style sheet, one script and one icon, all contained in this binary.
 
 use super::MOUNT;
 use crate::domain::audit::digest_of;
@@ -12,14 +12,14 @@ flate!(static STYLE: IFlate from "assets/console/console.css");
 flate!(static SCRIPT: IFlate from "assets/console/console.js");
 flate!(static ICON: IFlate from "assets/console/icon.svg");
 
-/// The name in the path, the media type, the content.
+/// The name in the path, the media type and the content.
 const FILES: [(&str, &str, &LazyLock<IFlate>); 3] = [
     ("console.css", "text/css; charset=utf-8", &STYLE),
     ("console.js", "text/javascript; charset=utf-8", &SCRIPT),
     ("icon.svg", "image/svg+xml", &ICON),
 ];
 
-/// The files unpacked, in their order, and their version. Kept once: every answer refers to the same bytes.
+/// The unpacked files in the order of [`FILES`], and their version. All answers share these bytes.
 static UNPACKED: LazyLock<([Body; 3], String)> = LazyLock::new(|| {
     let contents = FILES.map(|file| Body::from(file.2.decoded()));
     let digest = digest_of(&contents.each_ref().map(AsRef::as_ref));
@@ -30,7 +30,7 @@ static UNPACKED: LazyLock<([Body; 3], String)> = LazyLock::new(|| {
     (contents, version)
 });
 
-/// `GET /console/assets/{name}`; the version in the query makes a file cacheable for ever.
+/// `GET /console/assets/{name}`. A browser may cache the file for a year if the query contains its current version.
 pub fn send(call: &Call<'_>) -> Result<Option<Reply>> {
     let ((_, kind, _), content) = FILES
         .iter()
@@ -50,7 +50,7 @@ pub fn send(call: &Call<'_>) -> Result<Option<Reply>> {
     Ok(Some(reply))
 }
 
-/// The address of a file, with its version.
+/// The address of a file, including its version.
 pub fn address(name: &str) -> String {
     format!("{MOUNT}/assets/{name}?v={}", version())
 }

@@ -1,4 +1,4 @@
-//! Backups: what there is, one more, and how to go back to one.
+//! The page of backups: lists them, makes a backup, and shows the command that restores one.
 
 use super::MOUNT;
 use super::door::{Visit, page, submit};
@@ -17,11 +17,11 @@ use askama::Template;
 struct BackupsPage {
     s: Shell,
     rows: Vec<Row>,
-    /// What the server makes by itself.
+    /// Which backups the server makes automatically.
     schedule: String,
-    /// How far one that is being made has come.
+    /// The progress of the backup that is being made.
     progress: String,
-    /// The command that goes back to the newest.
+    /// The command that restores the newest backup.
     command: String,
     refusal: Option<String>,
 }
@@ -38,7 +38,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| shown(visit, 200, None))
 }
 
-/// `POST /console/backups`: one more, beside the database.
+/// `POST /console/backups`: makes a backup in the default folder.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     submit(
         call,
@@ -96,7 +96,7 @@ fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Repl
     html(status, &page)
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell if necessary.
 fn quoted(path: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b);
     match path.bytes().all(plain) {

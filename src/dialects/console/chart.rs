@@ -1,28 +1,28 @@
-//! Verdicts by hour as bars, with the numbers beside them.
+//! The verdicts of each hour, as a bar chart and as a table.
 
 use super::text::Texts;
 use crate::domain::time::{HOUR_MS, Timestamp};
 
-/// The drawing, in its own units.
+/// The size of the drawing in SVG units.
 const WIDTH: u64 = 720;
 /// See [`WIDTH`].
 const HEIGHT: u64 = 140;
 
-/// Bars of one series of hours.
+/// The bars and the table rows of consecutive hours.
 pub struct Chart {
     pub width: u64,
     pub height: u64,
     pub bars: Vec<Bar>,
-    /// Hours with anything in them, the newest first.
+    /// The hours with at least one verdict, newest first.
     pub rows: Vec<Row>,
     pub top: String,
     pub from: String,
     pub to: String,
-    /// The whole of it in a sentence.
+    /// The totals, as one sentence.
     pub summary: String,
 }
 
-/// One hour: what was let in below, what was refused on top of it.
+/// The bar of one hour: accepted requests at the bottom, refused ones on top of them.
 pub struct Bar {
     pub x: String,
     pub width: String,
@@ -33,14 +33,14 @@ pub struct Bar {
     pub label: String,
 }
 
-/// One hour in the table.
+/// The table row of one hour.
 pub struct Row {
     pub hour: String,
     pub valid: String,
     pub refused: String,
 }
 
-/// One hour's numbers.
+/// The numbers of one hour.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hour {
     pub valid: u64,
@@ -48,7 +48,7 @@ pub struct Hour {
 }
 
 impl Chart {
-    /// `hours` are all hours in their order; the last one is that of `now`.
+    /// `hours` are consecutive, oldest first; the last one is the hour of `now`.
     pub fn new(texts: &Texts, hours: &[Hour], now: Timestamp) -> Chart {
         let first = now.hour() + 1 - hours.len() as i64;
         let most = hours.iter().map(|hour| hour.valid + hour.refused).max();
@@ -57,7 +57,7 @@ impl Chart {
             let hour = Timestamp((first + position as i64) * HOUR_MS).to_string();
             hour.replace('T', " ").replace(":00Z", "")
         };
-        // What is there is seen, however small.
+        // Any count above zero is tall enough to be visible.
         let tall = |count: u64| match count {
             0 => 0,
             count => (count.saturating_mul(HEIGHT) / most).max(2),

@@ -1,4 +1,4 @@
-//! The fields of a form: what each looks like, what stands in it, and reading what was typed.
+//! The fields of a form: their kinds, their values, and the parsing of what the user typed.
 
 use super::shell::Shell;
 use super::text::Texts;
@@ -12,7 +12,7 @@ pub struct Input {
     pub name: &'static str,
     pub label: &'static str,
     pub hint: String,
-    /// A page that explains more, and what the link to it says.
+    /// A page that explains more, and the text of the link to it.
     pub link: Option<(String, &'static str)>,
     pub kind: Kind,
     pub value: String,
@@ -21,7 +21,7 @@ pub struct Input {
     pub refusal: String,
 }
 
-/// A field as it is shown.
+/// The template of a field.
 #[derive(Template)]
 #[template(path = "console/input.html")]
 pub struct Shown<'a> {
@@ -29,37 +29,37 @@ pub struct Shown<'a> {
     i: &'a Input,
 }
 
-/// What a field looks like.
+/// The kind of control that a field is.
 pub enum Kind {
-    /// Of these, any number.
+    /// Any number of these choices.
     Boxes(Vec<Choice>),
     Date {
         least: String,
         most: String,
     },
-    /// So many lines at first.
+    /// A text of several lines; the number is the initial height.
     Lines(u8),
     Number,
-    /// Of these, one; all of them are seen.
+    /// One of these choices, all of which are visible.
     Radios(Vec<Choice>),
-    /// Of these, one.
+    /// One of these choices.
     Select(Vec<Choice>),
     Text,
 }
 
 impl Input {
-    /// The field as pages show it, compiled once for all of them.
+    /// The rendered field. All pages share this template, so that it is compiled once.
     pub fn shown<'a>(&'a self, s: &'a Shell) -> Shown<'a> {
         Shown { s, i: self }
     }
 
-    /// Whether there is room for another one beside it.
+    /// Whether the field leaves room for another one in the same row.
     pub fn is_short(&self) -> bool {
         matches!(self.kind, Kind::Number) || self.name == "life_unit"
     }
 }
 
-/// Something to choose.
+/// One choice of a field.
 pub struct Choice {
     pub value: String,
     pub label: String,
@@ -67,7 +67,7 @@ pub struct Choice {
     pub chosen: bool,
 }
 
-/// Boxes that are shown as they come; of more, those behind that are not ticked are folded.
+/// The number of boxes that are always visible; further boxes are folded unless they are ticked.
 pub const FEW: usize = 40;
 
 /// How many boxes are folded.
@@ -88,13 +88,13 @@ impl Choice {
     }
 }
 
-/// What an error says of a form: the member it is about, without its place in a list, and why; `None` for errors
-/// that have a page of their own. The status goes with it.
+/// An error as the refusal of a form: the status, the member at fault and the reason. `None` for errors that have a
+/// page of their own.
 pub struct Refusal {
     pub status: u16,
-    /// The whole name, such as `rate_limit.window_s`; empty if it is about the whole form.
+    /// The full name, such as `rate_limit.window_s`; empty if the refusal concerns the whole form.
     pub member: String,
-    /// A sentence.
+    /// The reason as a sentence.
     pub why: String,
 }
 
@@ -113,13 +113,13 @@ impl Refusal {
         })
     }
 
-    /// The member without what is behind a bracket or a dot.
+    /// The name of the member up to the first bracket or dot.
     pub fn bare(&self) -> &str {
         self.member.split(['[', '.']).next().unwrap_or(&self.member)
     }
 }
 
-/// The beginning of a day as browsers send it, in UTC.
+/// The start, in UTC, of a day as browsers send it.
 pub fn day(texts: &Texts, form: &Form, name: &str) -> Result<Option<Timestamp>> {
     let Some(text) = form.some(name) else {
         return Ok(None);
@@ -129,7 +129,6 @@ pub fn day(texts: &Texts, form: &Form, name: &str) -> Result<Option<Timestamp>> 
         .map_err(|_| Error::invalid(name, texts.get("refusal.day")))
 }
 
-/// A whole number.
 pub fn number(texts: &Texts, form: &Form, name: &str) -> Result<Option<u64>> {
     let Some(text) = form.some(name) else {
         return Ok(None);

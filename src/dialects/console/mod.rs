@@ -1,5 +1,5 @@
-//! The console: pages for people, rendered here, that work without scripts. What a caller may do is decided in `ops`,
-//! as it is for every other way in.
+//! The console: pages that this server renders and that work without scripts. As for every other dialect, `ops` decides
+//! what a caller may do.
 
 mod assets;
 mod backups;
@@ -25,8 +25,8 @@ use rules::{catalog_import, catalog_put, catalogs, policies, policy_edit};
 
 pub use text::{check_texts, speak};
 
-/// Where the console is. All of its pages name this path; where a setting or a proxy puts the console below a prefix, the
-/// answers are led there when they leave (`moved`).
+/// The path of the console. All its pages contain this path; if a setting or a proxy puts the console below a prefix,
+/// `moved` adds the prefix to each answer.
 const MOUNT: &str = "/console";
 
 pub const SURFACE: Surface = Surface {
@@ -45,7 +45,7 @@ pub const SURFACE: Surface = Surface {
     }),
 };
 
-/// The server's front page leads to the console.
+/// The front page of the server redirects to the console.
 pub const FRONT: Surface = Surface {
     name: "front",
     mount: "",
@@ -54,12 +54,12 @@ pub const FRONT: Surface = Surface {
     ..SURFACE
 };
 
-/// Every route is public to the router: who is signed in is decided at the door (`door`), by a cookie that no other
-/// surface reads.
+/// To the router every route is public: the console itself authenticates the user by a cookie that no other dialect
+/// reads.
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
     get   ("",                          Public, overview::show),
-    // The door
+    // Authentication
     get   ("/sign-in",                  Public, sign_in::show),
     post  ("/sign-in",                  Public, sign_in::submit),
     post  ("/sign-out",                 Public, sign_in::sign_out).takes_away(),
@@ -84,7 +84,7 @@ const ROUTES: &[Route] = &[
     post  ("/keys/{id}/reveal",         Public, change::reveal),
     get   ("/keys/{id}/delete",         Public, change::ask_delete),
     post  ("/keys/{id}/delete",         Public, change::delete).takes_away(),
-    // What keys live by
+    // Policies and catalogs
     get   ("/policies",                 Public, policies::show),
     post  ("/policies/{name}/page",     Public, policies::switch),
     get   ("/policies/{name}/edit",     Public, policy_edit::show),
@@ -103,7 +103,7 @@ const ROUTES: &[Route] = &[
     post  ("/new-catalog",              Public, catalog_put::create).large(CatalogsWrite),
     get   ("/import-catalog",           Public, catalog_import::show),
     post  ("/import-catalog",           Public, catalog_import::preview).large(CatalogsWrite),
-    // Who and where
+    // Workspaces, users and the audit log
     get   ("/users",                    Public, users::show_all),
     get   ("/users/new",                Public, users::show_new),
     post  ("/users/new",                Public, users::create),
@@ -126,6 +126,6 @@ const ROUTES: &[Route] = &[
     post  ("/audit/export",             Public, export::submit),
     get   ("/backups",                  Public, backups::show),
     post  ("/backups",                  Public, backups::create),
-    // What pages load
+    // Files that pages load
     inline("GET", "/assets/{name}",     Public, BodyRule::Ignore, assets::send),
 ];

@@ -1,13 +1,13 @@
-//! The console below a prefix: every address in its answers is led there. Within the console all addresses are those without
-//! a prefix, those that a form carries in a field as well.
+//! The console below a prefix: adds the prefix to every address in an answer. Within the console all addresses are
+//! without the prefix, also those in the fields of forms.
 
 use super::MOUNT;
 use crate::http::reply::Reply;
 
-/// Attributes that hold an address which a browser asks for.
+/// The attributes that contain an address which the browser requests.
 const ATTRIBUTES: [&str; 4] = ["action", "formaction", "href", "src"];
 
-/// The answer as it is below the prefix.
+/// The answer with the prefix added to its addresses.
 pub fn lead(mut reply: Reply, prefix: &str) -> Reply {
     let is_page = reply
         .headers
@@ -36,8 +36,8 @@ pub fn lead(mut reply: Reply, prefix: &str) -> Reply {
     reply
 }
 
-/// A page whose addresses are below the prefix. What others have written cannot look like an attribute, because quotation
-/// marks in it are escaped.
+/// The page with the prefix added to its addresses. Text from users cannot look like an attribute, because its
+/// quotation marks are escaped.
 fn page(text: &str, prefix: &str) -> String {
     ATTRIBUTES.iter().fold(text.to_owned(), |text, name| {
         let own = format!(" {name}=\"{MOUNT}");
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(csv.body.as_ref(), b"a href=\"/console\"");
     }
 
-    /// An address elsewhere than in these attributes would lead out of the prefix.
+    /// The browser would leave the prefix through an address in any other place than these attributes.
     #[test]
     fn templates_have_addresses_in_these_attributes_alone() {
         for entry in fs::read_dir("templates/console").unwrap() {

@@ -1,4 +1,4 @@
-//! The first page: how things are, and what wants looking at.
+//! The first page: the state of the server, and what needs attention.
 
 use super::MOUNT;
 use super::chart::{Chart, Hour};
@@ -15,9 +15,9 @@ use crate::ops::keys::browse::{self, Sort, Wanted};
 use crate::ops::oversight;
 use askama::Template;
 
-/// Hours of the chart: two days.
+/// The hours of the chart: two days.
 const CHART_HOURS: i64 = 48;
-/// Keys that are named because they end soon.
+/// The number of keys that the page lists because they end soon.
 const EXPIRING_SHOWN: usize = 5;
 
 #[derive(Template)]
@@ -31,7 +31,7 @@ struct OverviewPage {
     chart: Option<Chart>,
     version: &'static str,
     empty: bool,
-    /// Where a key is made; empty for whoever may make none.
+    /// The address for creating a key; empty if the caller may not create any.
     new: String,
 }
 
@@ -97,7 +97,7 @@ fn shown(visit: &Visit<'_>) -> Result<Reply> {
     html(200, &overview)
 }
 
-/// What an administrator should know before anything else.
+/// Problems that an administrator should know about first.
 fn warnings(visit: &Visit<'_>) -> Vec<String> {
     let app = visit.call.app;
     let mut warnings = Vec::new();
@@ -137,7 +137,7 @@ fn expiring(visit: &Visit<'_>) -> Result<Vec<Expiring>> {
     Ok(found.items.iter().filter_map(row).collect())
 }
 
-/// Verdicts on all keys; only for whoever may read all of them.
+/// The verdicts on all keys; `None` unless the caller may read all of them.
 fn chart(visit: &Visit<'_>) -> Result<Option<Chart>> {
     let now = visit.call.app.now().wall;
     let since = Timestamp(now.0 - (CHART_HOURS - 1) * HOUR_MS);

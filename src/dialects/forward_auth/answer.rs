@@ -1,4 +1,4 @@
-//! Verdicts as answers to a proxy: a status, and headers for the application behind it.
+//! Renders verdicts as responses to a proxy: a status, and headers for the application behind the proxy.
 
 use crate::domain::key::quota::RateStatus;
 use crate::domain::key::verdict::Code;
@@ -8,10 +8,10 @@ use crate::ops::verify::{SubjectRoom, Verdict};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Bytes of `X-Auth-Scopes`: proxies hold all headers of an answer in 4 KiB.
+/// The maximum length of `X-Auth-Scopes`: proxies accept at most 4 KiB for all headers of a response.
 const SCOPES_BYTES_MAX: usize = 2048;
 
-/// Bytes of the scopes that a challenge names.
+/// The maximum length of the scopes in a challenge.
 const CHALLENGE_SCOPES_BYTES_MAX: usize = 1024;
 
 /// The headers that an application behind a proxy reads.
@@ -25,7 +25,7 @@ const IDENTITY: [&str; 7] = [
     "x-auth-expires-in",
 ];
 
-/// No credential, or one that is no good here (RFC 6750, section 3).
+/// The response if the credential is missing or invalid (RFC 6750, section 3).
 pub fn unauthenticated(presented: bool) -> Reply {
     let challenge = if presented {
         "Bearer realm=\"latchkey\", error=\"invalid_token\""
@@ -35,12 +35,13 @@ pub fn unauthenticated(presented: bool) -> Reply {
     Reply::new(401).with("www-authenticate", challenge)
 }
 
-/// A good key, but not for this request.
+/// The response if the key is valid but does not open this request.
 pub fn refused(code: &str) -> Reply {
     Reply::new(403).with("x-auth-code", code)
 }
 
-/// A browser's preflight passes without a key: nobody is known, and every identity header says so.
+/// The response to a browser's preflight, which passes without a key. All identity headers are empty because the user
+/// is not known.
 pub fn preflight() -> Reply {
     let mut reply = Reply::new(200);
     for name in IDENTITY {
@@ -49,8 +50,8 @@ pub fn preflight() -> Reply {
     reply
 }
 
-/// A refusal for want of scopes names them in a challenge (RFC 6750, section 3.1), so that a client can ask for a key that
-/// has them. Of several that an operation takes one of, all are named.
+/// Adds a challenge with the needed scopes to a refusal for missing scopes (RFC 6750, section 3.1), so that a client
+/// can request a key that has them. If the operation needs one of several scopes, the challenge contains all of them.
 pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
     if refused.code != Code::InsufficientScope.as_str() {
         return reply;
@@ -61,7 +62,7 @@ pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
     scopes.dedup();
     let scopes = scopes.join(" ");
     let mut challenge = "Bearer realm=\"latchkey\", error=\"insufficient_scope\"".to_owned();
-    // Text that a quoted string cannot hold as it is, and more than a proxy may keep, is left out.
+    // The challenge omits scopes that a quoted string cannot contain unchanged, or that are too long for a proxy.
     let fits = scopes
         .bytes()
         .all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
@@ -71,11 +72,11 @@ pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
     reply.with("www-authenticate", challenge)
 }
 
-/// Every identity header is always there, empty where nothing is known: a proxy that copies only what it gets would
-/// let the client's forged ones through.
+/// The response to a valid key. It always contains every identity header, empty if there is no value: some proxies
+/// replace only the headers that they receive, and would let a forged header of the client through.
 pub fn allowed(verdict: &Verdict<'_>) -> Reply {
     let Some(key) = verdict.key else {
-        // No verdict in favour is without its key; if one were, nobody would know whom it is about.
+        // A positive verdict always contains the key; without it the application could not know who the caller is.
         return unauthenticated(true);
     };
     let owner = key
@@ -90,7 +91,7 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
         .ends_at()
         .map(|end| verdict.now.seconds_until(end).to_string());
     let mut reply = Reply::new(200);
-    // A key's name is text that its issuer chose, and no identity: it never stands where a user is expected.
+    // The issuer chooses the name of a key freely, so the name is no identity: no header for a user contains it.
     reply.add("remote-user", owner.map_or("", |owner| &owner.user_name));
     let mut room: SubjectRoom = [0; size_of::<SubjectRoom>()];
     reply.add("x-auth-subject", verdict.subject(&mut room));
@@ -111,13 +112,13 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
     }
 }
 
-/// A refusal after a verdict.
+/// The response to a negative verdict.
 pub fn refusal(refused: &Refused<'_>, rate: Option<RateStatus>, for_nginx: bool) -> Reply {
     match (refused.status, refused.retry_after_s) {
         (401, _) => unauthenticated(true),
         (_, None) => self::refused(refused.code),
         (status, Some(retry_after_s)) => {
-            // nginx would turn 429 into 500; what it gets instead says the same in a header.
+            // nginx would turn 429 into 500, so it receives 403, and a header contains the reason.
             let reply = Reply::new(if for_nginx { 403 } else { status })
                 .with("x-auth-code", refused.code)
                 .with("retry-after", retry_after_s.to_string());
@@ -145,7 +146,7 @@ fn with_rate(reply: Reply, status: RateStatus) -> Reply {
         )
 }
 
-/// The scopes separated by blanks: as many whole ones as fit, and whether that is all.
+/// The scopes separated by blanks, and whether all of them fit into the header. No scope is cut off.
 fn scopes(held: &[Box<str>]) -> (Cow<'_, str>, bool) {
     if let [scope] = held
         && scope.len() < SCOPES_BYTES_MAX
@@ -165,7 +166,7 @@ fn scopes(held: &[Box<str>]) -> (Cow<'_, str>, bool) {
     (text.into(), true)
 }
 
-/// A name as visible ASCII; whatever else it holds is percent-encoded as UTF-8.
+/// The name in visible ASCII; other characters are percent-encoded as UTF-8.
 fn visible(name: &str) -> Cow<'_, str> {
     let stays = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
     if name.bytes().all(stays) {

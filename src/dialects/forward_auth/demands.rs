@@ -1,4 +1,4 @@
-//! What the administrator of a proxy demands of a request, as the question says it.
+//! The requirements that the administrator of a proxy has configured for the requests that it asks about.
 
 use super::Proxy;
 use crate::domain::policy::definition::may_hold_a_key;
@@ -9,17 +9,17 @@ use crate::http::request::Head;
 use crate::http::route::Call;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The parameters of a question.
+/// The parameters of the proxy's request.
 const PARAMETERS: [&str; 5] = ["catalog", "header", "preflight", "scope", "workspace"];
 
-/// How alike two words are (Jaro-Winkler) for one to be the other with a typing error.
+/// The similarity (Jaro-Winkler) from which on a word counts as a misspelling of another.
 const ALIKE: f64 = 0.8;
 
-/// What the proxy's configuration demands besides a good key.
+/// The requirements of the proxy's configuration, in addition to a valid key.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Demands {
     pub catalog: Option<String>,
-    /// The one header that holds the key; what other headers hold belongs to the application.
+    /// The only header that may contain the key; all other headers belong to the application.
     pub header: Option<String>,
     /// Whether CORS preflights pass without a key.
     pub preflight: bool,
@@ -27,7 +27,8 @@ pub struct Demands {
     pub workspace: Option<String>,
 }
 
-/// The demands, and the workspace that they name. `None` if they cannot be understood: then nothing is allowed.
+/// The requirements, and the workspace that they name. `None` if they are invalid: in that case every request is
+/// refused.
 pub fn read(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
     let head = &call.request.head;
     let trusted = call.trust.trusts(head.peer);
@@ -64,14 +65,14 @@ pub fn read(call: &Call<'_>, proxy: Proxy) -> Option<(Demands, Option<Uid>)> {
     Some((demands, workspace))
 }
 
-/// Whether the log has said that a question demands nothing.
+/// Whether the server has logged that a proxy sends no requirements.
 static NO_DEMANDS: AtomicBool = AtomicBool::new(false);
-/// Whether the log has said that a question demands scopes of any workspace.
+/// Whether the server has logged that a proxy requires scopes without a catalog or workspace.
 static ONLY_SCOPES: AtomicBool = AtomicBool::new(false);
-/// Whether the log has said that Caddy adds the client's query to its question.
+/// Whether the server has logged that Caddy adds the client's query to its own request.
 static CLIENTS_QUERY: AtomicBool = AtomicBool::new(false);
 
-/// Writes a warning to the log, the first time in the life of the process.
+/// Logs a warning, but only once in the life of the process.
 fn warn_once(warned: &AtomicBool, text: &str) {
     if !warned.load(Ordering::Relaxed) && !warned.swap(true, Ordering::Relaxed) {
         log::warn!("{text}");
@@ -79,7 +80,7 @@ fn warn_once(warned: &AtomicBool, text: &str) {
 }
 
 impl Demands {
-    /// `?catalog=…&scope=…&workspace=…&header=…&preflight=true`; scopes are separated by commas or blanks.
+    /// Parses `?catalog=…&scope=…&workspace=…&header=…&preflight=true`; commas or blanks separate scopes.
     fn from_query(query: &str) -> Option<Demands> {
         if query.is_empty() {
             return Some(Demands::default());
@@ -101,20 +102,21 @@ impl Demands {
         demands.makes_sense().then_some(demands)
     }
 
-    /// Where the administrator's `uri` has no `?`, Caddy keeps the query of the client. Nothing in the question says which
-    /// of the two it is, only whether it could be the client's: then it is the query of `X-Forwarded-Uri`, byte by byte.
+    /// If the `uri` in the administrator's configuration has no `?`, Caddy appends the query of the client. This server
+    /// cannot know for certain which of the two a query is. It can only be the client's if it equals the query of
+    /// `X-Forwarded-Uri` byte for byte.
     ///
-    /// - What only demands more holds, whoever wrote it: a client must not get rid of the administrator's
-    ///   `?catalog=billing` by sending the same query.
-    /// - What lets more through (`header`, `preflight`) is refused, because a client may have written it.
-    /// - A query without a name that is or resembles a parameter of a question is the client's, and demands nothing.
+    /// - Requirements that only restrict access apply in both cases: a client must not be able to disable the
+    ///   administrator's `?catalog=billing` by sending the same query.
+    /// - Parameters that extend access (`header`, `preflight`) are refused if a client may have written them.
+    /// - A query in which no name equals or resembles one of the parameters is the client's, and requires nothing.
     fn from_caddy(head: &Head, query: &str, trusted: bool) -> Option<Demands> {
         let demands = Demands::from_query(query);
         if query.is_empty() || (demands.is_some() && !is_lenient(demands.as_ref())) {
             return demands;
         }
         let uri = head.header("x-forwarded-uri").ok().flatten();
-        // Of a peer that is not trusted nobody knows whether it is Caddy.
+        // A peer that is not a trusted proxy may not be Caddy.
         let clients = uri.filter(|_| trusted)?;
         let clients = clients.split_once('?').map_or("", |(_, query)| query);
         if clients != query {
@@ -133,9 +135,9 @@ impl Demands {
         Some(Demands::default())
     }
 
-    /// Envoy's query is the original request's, so its demands are headers that Envoy itself adds. From anybody
-    /// else they would be the client's own words. What lets more through cannot be said there: a proxy that passes on
-    /// headers of this family would let its clients say it.
+    /// Reads the requirements for Envoy from headers that Envoy adds, because its query is that of the original
+    /// request. From any other peer they could come from the client. These headers cannot extend access: a proxy that
+    /// forwards headers with such names would let its clients set them.
     fn from_headers(head: &Head, trusted: bool) -> Option<Demands> {
         let lenient = ["x-latchkey-header", "x-latchkey-preflight"];
         if lenient.iter().any(|name| head.headers.contains(name)) {
@@ -152,8 +154,8 @@ impl Demands {
         (believed && demands.makes_sense()).then_some(demands)
     }
 
-    /// A name that is there but empty is a variable that somebody forgot to fill, and no demand of less. A header that
-    /// no policy could name never holds a key.
+    /// An empty name comes from a variable without a value, and does not mean that there is no requirement. A header
+    /// that no policy can name never contains a key.
     fn makes_sense(&self) -> bool {
         let named = [&self.catalog, &self.workspace]
             .iter()
@@ -162,18 +164,18 @@ impl Demands {
         named && header.is_none_or(|name| name == "authorization" || may_hold_a_key(name))
     }
 
-    /// Whether they let in fewer keys than all valid ones.
+    /// Whether the requirements exclude any valid key.
     fn limits_keys(&self) -> bool {
         self.catalog.is_some() || self.workspace.is_some() || !self.scopes.is_empty()
     }
 }
 
-/// Whether demands let something through that a question without them would refuse.
+/// Whether the requirements allow something that would be refused without them.
 fn is_lenient(demands: Option<&Demands>) -> bool {
     demands.is_some_and(|demands| demands.header.is_some() || demands.preflight)
 }
 
-/// Whether a name is one of a question's parameters, or one with a typing error.
+/// Whether a name is one of the parameters or a misspelling of one.
 fn resembles(name: &str) -> bool {
     let name = name.trim().to_ascii_lowercase();
     PARAMETERS
@@ -181,7 +183,7 @@ fn resembles(name: &str) -> bool {
         .any(|known| strsim::jaro_winkler(&name, known) >= ALIKE)
 }
 
-/// The words of a demand; `None` if it is there but has none.
+/// The words of a parameter; `None` if the parameter is present but has no words.
 fn words(text: Option<&str>) -> Option<Vec<String>> {
     let Some(text) = text else {
         return Some(Vec::new());
@@ -194,8 +196,8 @@ fn words(text: Option<&str>) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Whether the request that a proxy asks about can be a browser's question whether a page of another origin may send a
-/// request (Fetch standard, "CORS-preflight request"): the method of that request.
+/// The method of the request for which a browser asks permission, if the original request can be such a preflight
+/// (Fetch standard, "CORS-preflight request").
 pub fn preflight<'a>(head: &'a Head, original: Option<&str>) -> Option<&'a str> {
     let one = |name: &str| head.header(name).ok().flatten();
     let origin = one("origin").filter(|origin| !origin.is_empty());
@@ -282,7 +284,7 @@ mod tests {
             preflight: true,
             ..Demands::default()
         };
-        // The administrator's own query, whatever the client's is.
+        // This is the administrator's own query, independently of the client's.
         caddy("catalog=billing", Some("/a?page=2"), Some(&billing));
         caddy(
             "catalog=billing",
@@ -292,7 +294,7 @@ mod tests {
         caddy("preflight=true", Some("/a?page=2"), Some(&lenient));
         caddy("preflight=true", Some("/a"), Some(&lenient));
         caddy("", Some("/a?catalog=other"), Some(&nothing));
-        // The client's query, added by Caddy.
+        // This is the client's query, which Caddy has added.
         caddy("page=2", Some("/a?page=2"), Some(&nothing));
         caddy(
             "page=2&page=3&x",
@@ -316,7 +318,7 @@ mod tests {
         ] {
             caddy(injected, Some(&format!("/a?{injected}")), None);
         }
-        // A query that is not the client's is the administrator's, and a mistake.
+        // A query that is not the client's is the administrator's, and it is wrong.
         caddy("page=2", Some("/a?page=3"), None);
         caddy("page=2", Some("/a"), None);
         caddy("page=2", None, None);

@@ -1,7 +1,7 @@
-//! Forward-auth: a reverse proxy asks about each request before it passes it on.
+//! Forward authentication: a reverse proxy asks this server about each request before it forwards the request.
 //!
-//! Nothing here is ever in favour by accident: whatever is missing, doubled or unreadable is a refusal. nginx
-//! understands only 2xx, 401 and 403, so what it is told differs from what the others are told.
+//! A request is never allowed by accident: missing, repeated or unreadable information leads to a refusal. nginx
+//! understands only 2xx, 401 and 403, so it receives different responses from the other proxies.
 
 mod answer;
 mod demands;
@@ -23,7 +23,7 @@ pub const SURFACE: Surface = Surface {
     mount: "/auth",
     movable: false,
     routes: ROUTES,
-    // Proxies ask with the host of the request that they ask about.
+    // Proxies send the host of the original request.
     checks_host: false,
     render_error: render,
     render_fault: |status, _, _| Reply::new(status),
@@ -32,10 +32,11 @@ pub const SURFACE: Surface = Surface {
     moved: None,
 };
 
-/// The mount of the route for Envoy, which asks with the original request itself.
+/// The mount of the route for Envoy, which sends the original request itself.
 const ENVOY: &str = "/auth/envoy";
 
-/// Bytes of `X-Auth-Body`: nginx holds all headers of an answer in 4 KiB, and denies with 500 what has more.
+/// The maximum length of `X-Auth-Body`: nginx accepts at most 4 KiB for all headers of a response, and answers its
+/// client with 500 if there are more.
 const BODY_HEADER_BYTES_MAX: usize = 2048;
 
 #[rustfmt::skip] // Columns are the point of this table.
@@ -49,10 +50,10 @@ const ROUTES: &[Route] = &[
     inline("*", "/envoy/{path...}", Public, Ignore, |call| decide(call, Proxy::Envoy)),
 ];
 
-/// How a proxy tells of the original request.
+/// How a proxy describes the original request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Proxy {
-    /// As `Forwarding`; but it may add the client's query to the question.
+    /// Like `Forwarding`, but Caddy may add the client's query to its own.
     Caddy,
     Envoy,
     /// `X-Forwarded-Method`, `-Uri` and `-Host`.
@@ -118,7 +119,7 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     let question = Question {
         scopes: demands.scopes.iter().map(String::as_str).collect(),
         catalog: demands.catalog.as_deref(),
-        // A method that nobody tells could be any: a read-only key is then refused.
+        // An unknown method could be any, so a read-only key is refused.
         method: Some(original.method.unwrap_or("")),
         path: original.path.filter(|_| demands.catalog.is_some()),
         host: original.host,
@@ -143,8 +144,9 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
     }
 }
 
-/// Whether the question lets preflights through and asks about one: no credential anywhere, and where a catalog is demanded,
-/// a request that it has an operation for. A browser never sends a key with a preflight, so the application answers it.
+/// Whether the proxy lets preflights pass and the original request is one: it contains no credential and, if a catalog
+/// is required, the catalog has an operation for it. A browser never sends a key with a preflight, so the application
+/// answers it.
 fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, trusted: bool) -> bool {
     let head = &call.request.head;
     let Some(demands) = demands.filter(|demands| demands.preflight) else {
@@ -168,8 +170,8 @@ fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, truste
         .is_some_and(|(path, catalog)| catalog.demand(method, path, original.host).is_ok())
 }
 
-/// A refusal in the words of the catalog's dialect, if it has some. nginx keeps the body of an answer to itself but can
-/// read its headers, so it is told there once more.
+/// Renders a refusal in the format of the catalog's dialect, if it has its own. nginx does not forward the body of the
+/// response but can read its headers, so a header repeats the body.
 fn worded(
     call: &Call<'_>,
     proxy: Proxy,
@@ -188,7 +190,7 @@ fn worded(
     reply
 }
 
-/// Errors of this surface are refusals too; a proxy denies on every one of these.
+/// Renders errors of this dialect, which are refusals too: a proxy denies the request for each of them.
 fn render(err: &Error, _: &Head) -> Reply {
     match err {
         Error::LocalHeaderMissing | Error::Unauthenticated => answer::unauthenticated(true),

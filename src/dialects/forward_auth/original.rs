@@ -1,22 +1,22 @@
-//! The request that the proxy asks about, out of that proxy's own headers and no others.
+//! The original request, read only from the headers that this kind of proxy sets.
 
 use super::{ENVOY, Proxy};
 use crate::domain::catalog::path;
 use crate::http::request::Head;
 
-/// What is known of the original request.
+/// The known parts of the original request.
 #[derive(Debug, Default)]
 pub struct Original<'a> {
     pub method: Option<&'a str>,
-    /// As the client sent it, up to the first `?`.
+    /// The path as the client sent it, up to the first `?`.
     pub path: Option<&'a str>,
     pub host: Option<&'a str>,
-    /// A header that is there could not be read: it occurs twice or is no text or no host.
+    /// Whether a header is invalid: it is repeated, is not text, or contradicts another one.
     faulty: bool,
 }
 
 impl<'a> Original<'a> {
-    /// Reads the headers of a trusted proxy; of anybody else nothing is known.
+    /// Reads the headers of a trusted proxy; the headers of any other peer are ignored.
     pub fn of(head: &'a Head, proxy: Proxy, trusted: bool) -> Original<'a> {
         match proxy {
             _ if !trusted => Original::default(),
@@ -46,8 +46,8 @@ impl<'a> Original<'a> {
         }
     }
 
-    /// `X-Original-URL: https://host/path?query`, as ingress controllers send it. Host and path come from there alone; one of
-    /// the headers that [`Proxy::Nginx`] reads may say the same, and nothing else.
+    /// Reads `X-Original-URL: https://host/path?query`, which ingress controllers send. Host and path come only from
+    /// this header; the headers that [`Proxy::Nginx`] reads may be present if they have the same values.
     fn from_url(head: &'a Head) -> Original<'a> {
         let read = [
             head.header("x-original-method"),
@@ -79,14 +79,14 @@ impl<'a> Original<'a> {
         }
     }
 
-    /// Whether a catalog can be asked about it: method and path are there, and nothing is in doubt.
+    /// Whether the request can be compared with a catalog: method and path are known, and no header is invalid.
     pub fn is_judgeable(&self) -> bool {
         let host_in_doubt = self.host.is_some_and(|host| path::host(host).is_none());
         !self.faulty && !host_in_doubt && self.method.is_some() && self.path.is_some()
     }
 }
 
-/// Host and path of a URL; the path as the client sent it, up to the first `?`.
+/// The host and path of a URL; the path is as the client sent it, up to the first `?`.
 fn parts(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let known = ["http", "https", "ws", "wss"];
@@ -99,8 +99,8 @@ fn parts(url: &str) -> Option<(&str, &str)> {
     path::host(host).map(|_| (host, path))
 }
 
-/// Whether a header that belongs to the other way of telling the request is missing, or says the same. A client can have
-/// added it, or the proxy means another request than the one that is read here.
+/// Whether a header that another kind of proxy sets is absent or has the same value. If it differs, a client may have
+/// added it, or the proxy describes another request than the one that is read here.
 fn agrees(head: &Head, name: &str, path: Option<&str>, host: Option<&str>) -> bool {
     let value = match head.header(name) {
         Ok(None) => return true,
@@ -114,7 +114,7 @@ fn agrees(head: &Head, name: &str, path: Option<&str>, host: Option<&str>) -> bo
     }
 }
 
-/// Headers by which proxies tell of the original request.
+/// The headers with which proxies describe the original request.
 const TELLING: [&str; 8] = [
     "X-Original-Method",
     "X-Original-URI",
@@ -126,7 +126,7 @@ const TELLING: [&str; 8] = [
     "X-Rewrite-URL",
 ];
 
-/// What is wrong with the headers of a question, for the log. No value of a header is in it.
+/// Describes for the log what is wrong with the headers of the proxy. It contains no header value.
 pub fn fault(head: &Head, proxy: Proxy, trusted: bool) -> String {
     if !trusted {
         return "the peer is neither on this machine nor one of trusted_proxies".to_owned();
@@ -322,7 +322,7 @@ mod tests {
             ("x-original-url", "https://h/a"),
         ];
         assert_eq!(of(Proxy::NginxUrl, &doubled).0, None);
-        // The log says which header is missing, which one is there, and where that is read.
+        // The log names the missing header, the header that is present instead, and the path that reads the latter.
         let (told, said) = of(Proxy::Nginx, &[("x-original-url", "https://h/a")]);
         assert_eq!(told, None);
         assert_eq!(

@@ -1,10 +1,10 @@
-//! Everybody who asks, and what each may do. The roles are written down a second time, on purpose.
+//! All callers of the test, and what each may do. The roles are deliberately defined here a second time.
 
 use super::world::{BELOW, HERE, PASSWORD, ROOT, THERE, World};
 use crate::domain::people::permission::{Permission, Permissions};
 use serde_json::{Value, json};
 
-/// What each role permits (design, section 4).
+/// The permissions of each role (design, section 4).
 #[rustfmt::skip]
 const ROLES: [(&str, &str); 5] = [
     ("owner",         "keys:read keys:write keys:verify keys:reveal workspaces:read workspaces:write users:read users:write \
@@ -13,34 +13,34 @@ const ROLES: [(&str, &str); 5] = [
                        policies:read catalogs:read audit:read"),
     ("key_manager",   "keys:read keys:write keys:verify workspaces:read policies:read catalogs:read"),
     ("auditor",       "keys:read workspaces:read users:read policies:read catalogs:read audit:read"),
-    // A member's permissions on keys are for his own.
+    // A member has these permissions on keys only for their own keys.
     ("member",        "keys:read keys:write policies:read catalogs:read"),
 ];
 
-/// One who asks.
+/// One caller of the test.
 pub struct Caller {
     pub name: String,
-    /// `None` for nobody.
+    /// `None` for a caller without a credential.
     pub secret: Option<String>,
     is: Is,
 }
 
 enum Is {
-    /// Whose credential is none, or no good.
+    /// The credential is missing or not in force.
     Nobody,
     Manager(Manager),
-    /// A key that works, but not for managing.
+    /// The key is in force but is no management key.
     Stranger,
 }
 
 struct Manager {
     scopes: Vec<&'static str>,
-    /// The workspace that the credential is bound to.
+    /// The workspace to which the credential is bound.
     place: &'static str,
     read_only: bool,
-    /// A role, and where it is bound.
+    /// A role, and the workspace to which it is bound.
     role: Option<(&'static str, &'static str)>,
-    /// What to issue again; `None` for an access token.
+    /// The body that issues the same key again; `None` for an access token.
     key: Option<Value>,
 }
 
@@ -54,7 +54,7 @@ impl Caller {
         matches!(&self.is, Is::Manager(manager) if manager.key.is_none())
     }
 
-    /// Whether the credential is a key in force that does not only read.
+    /// Whether the credential is a key in force that is not read-only.
     pub fn is_key(&self) -> bool {
         match &self.is {
             Is::Manager(manager) => manager.key.is_some() && !manager.read_only,
@@ -63,7 +63,7 @@ impl Caller {
         }
     }
 
-    /// A credential like this one, to be spent.
+    /// A new credential with the same properties, for a request that may end it.
     pub fn renewed(&self, world: &mut World) -> Option<String> {
         match &self.is {
             Is::Manager(Manager {
@@ -77,7 +77,7 @@ impl Caller {
         }
     }
 
-    /// Whether the credential carries the permission, wherever.
+    /// Whether the credential has the permission in any workspace.
     pub fn holds(&self, permission: Permission) -> bool {
         match &self.is {
             Is::Manager(manager) => manager.holds(permission.scope()),
@@ -85,12 +85,12 @@ impl Caller {
         }
     }
 
-    /// Whether the caller has the permission in a workspace, for what belongs to nobody.
+    /// Whether the caller has the permission in a workspace, for things that are not their own.
     pub fn has(&self, permission: Permission, place: &str) -> bool {
         self.may(permission, place, false)
     }
 
-    /// As `has`, for what is the caller's own.
+    /// Like `has`, for things that are the caller's own.
     pub fn has_for_himself(&self, permission: Permission, place: &str) -> bool {
         self.may(permission, place, true)
     }
@@ -130,7 +130,7 @@ impl Manager {
     }
 }
 
-/// Whether a place is another one or above it.
+/// Whether the second workspace is the first one or below it.
 fn holds_place(above: &str, place: &str) -> bool {
     match above {
         ROOT => true,
@@ -139,7 +139,7 @@ fn holds_place(above: &str, place: &str) -> bool {
     }
 }
 
-/// Everybody.
+/// All callers.
 pub fn all(world: &mut World) -> Vec<Caller> {
     let everything: Vec<&'static str> = Permissions::all().scopes().collect();
     let mut callers = nobodies(world, &everything);
@@ -246,7 +246,8 @@ fn nobodies(world: &mut World, everything: &[&str]) -> Vec<Caller> {
     .into()
 }
 
-/// Keys of the wrong kind: one of no catalog, and one of a catalog whose scopes have the names of this server's.
+/// Keys that are in force but are no management keys: one without a catalog, and one of a catalog whose scopes have the
+/// same names as those of this server.
 fn strangers(world: &mut World, everything: &[&str]) -> Vec<Caller> {
     let scopes: Vec<Value> = everything
         .iter()

@@ -1,4 +1,4 @@
-//! The console's lines: its pages are for whoever has its cookie, whatever credential a header carries.
+//! The lines of the console: only its own cookie opens its pages; a credential in a header does not.
 
 use super::Needs::{Cookie, Nothing};
 use super::{Line, Thing, line};
@@ -72,17 +72,17 @@ pub const LINES: &[Line] = &[
     line("GET",  "/assets/{name}",             Cookie),
 ];
 
-/// The door before it.
+/// The line of the front page.
 pub const FRONT: &[Line] = &[line("GET", "", Cookie)];
 
-/// Names and labels that come with Latchkey are in the file of the console's words, as all that people read there.
+/// All names and labels that come with Latchkey are in the file of the console's texts, so that they can be translated.
 #[test]
 fn what_comes_with_latchkey_can_be_said_in_another_language() {
     use crate::dialects::{PRESETS, SECTIONS};
     use std::collections::BTreeSet;
     let mut given = BTreeSet::new();
     let mut give = |text: &str| {
-        // Names without a letter, and codes, are the same everywhere.
+        // Codes, and names without letters, are the same in every language.
         let is_word = text.contains(char::is_alphabetic) && !text.contains([':', '_']);
         let is_word = is_word || text.contains(' ');
         let _ = is_word && given.insert(text.to_owned());

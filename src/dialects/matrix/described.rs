@@ -1,5 +1,5 @@
-//! The description at `/v1/openapi.json` against the route tables, in both directions, and against what the lines of
-//! the matrix say that a caller needs.
+//! Compares the document at `/v1/openapi.json` with the route tables in both directions, and with the credentials that
+//! the lines of the matrix require.
 
 use super::{Needs, TABLES};
 use crate::dialects::SURFACES;
@@ -13,14 +13,14 @@ use crate::http::route::{QueryRule, Route};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The surfaces that the description is of; the others have formats of their own.
+/// The dialects that the document describes; the others implement formats of other systems.
 const DESCRIBED: &[&str] = &["native", "forward-auth", "metrics", "probes"];
 
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
 
-/// Method in lower case, path with its parameters.
+/// The method in lower case, and the path with its parameters.
 fn operations(document: &Value) -> BTreeSet<(String, String)> {
     let paths = document["paths"].as_object().unwrap();
     let pairs = paths.iter().flat_map(|(path, item)| {
@@ -43,7 +43,7 @@ fn routes() -> impl Iterator<Item = (&'static str, String, &'static Route)> {
         })
 }
 
-/// The parameters of an operation that are in a place, those of its path item with them.
+/// The parameters of an operation and its path item that are in this place, such as `path` or `query`.
 fn parameters(document: &Value, path: &str, method: &str, place: &str) -> BTreeSet<String> {
     let item = &document["paths"][path];
     let lists = [&item["parameters"], &item[method]["parameters"]];
@@ -64,7 +64,7 @@ fn every_route_has_its_operation_and_every_operation_its_route() {
     let mut expected = BTreeSet::new();
     for (_, path, route) in routes() {
         match route.method {
-            // TRACE is refused before any route is looked for.
+            // The server refuses TRACE before it looks for a route.
             "*" => expected.extend(
                 METHODS
                     .iter()
@@ -118,7 +118,7 @@ fn operation_ids_are_unique_and_no_reference_leads_nowhere() {
     }
 }
 
-/// The words of a member that has a few, null left out.
+/// Compares the values of an enumeration with the document, except null.
 #[track_caller]
 fn check_words<T: Words>(document: &Value, schema: &str, member: &str) {
     check_list(document, schema, member, words::<T>());

@@ -1,4 +1,4 @@
-//! The lines of forward-auth.
+//! The lines of forward authentication.
 
 use super::Needs::Key;
 use super::{Line, line};

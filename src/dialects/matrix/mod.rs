@@ -1,17 +1,19 @@
-//! Who may call what: every route of every surface × every kind of caller (attacks 117), out of the route tables.
+//! Who may call what: the test sends requests for every route of every dialect with every kind of caller (attacks 117),
+//! based on the route tables.
 //!
-//! Each route has one line in a table of this folder that says what a caller needs for it; a route without a line,
-//! and a line without a route, fail. A surface adds a file with its lines here and its name in [`TABLES`]:
+//! Each route has one line in a table of this folder, which defines what a caller needs for it; a route without a line,
+//! or a line without a route, fails the test. A new dialect adds a file with its lines here and its name in [`TABLES`]:
 //!
 //! ```text
 //! line("GET", "/keys/{id}", Needs::Here(KeysRead)).on(Thing::Key),
 //! ```
 //!
-//! The test makes the thing in the workspace `below`, puts its id in the place of the path's parameter, and asks as
-//! everybody that [`callers`] lists: nobody, a bad secret, an expired, disabled or deleted key, keys that are not for
-//! managing, keys bound elsewhere, read-only ones, ones that lack a scope, and every role in every place. Who may not
-//! is told 401, 403 or 404 and nothing has changed; who may gets a 2xx. A route that this cannot show (its callers
-//! come with a cookie, say) names the test file that does: `Needs::Elsewhere("tests/…")`, which has to name case 117.
+//! For each request the test creates the thing in the workspace `below` and puts its id into the path. It sends the
+//! request as each caller that [`callers`] lists: without a credential, with an invalid secret, with an expired,
+//! disabled or deleted key, with keys that are no management keys, with keys bound to another workspace, with read-only
+//! keys, with keys that lack a scope, and with every role in every workspace. A caller without the permission must
+//! receive 401, 403 or 404, and nothing may change; a caller with the permission must receive 2xx. If this test cannot
+//! cover a route, its line names another test file, which must mention case 117 (see [`Needs`]).
 
 mod callers;
 mod console;
@@ -28,7 +30,7 @@ use crate::domain::people::permission::Permission;
 use callers::Caller;
 use world::World;
 
-/// The lines of each surface.
+/// The lines of each dialect.
 const TABLES: &[(&str, &[Line])] = &[
     ("adverity", products::ADVERITY),
     ("aware", products::CHECKED),
@@ -42,52 +44,52 @@ const TABLES: &[(&str, &[Line])] = &[
     ("vspc", products::VSPC),
 ];
 
-/// What a route asks of its caller.
+/// What a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Needs {
-    /// A cookie of the surface's own, which no caller here has: nobody gets a 2xx.
+    /// A cookie of the dialect, which no caller of this test has, so that none receives 2xx.
     Cookie,
     /// Any credential in force.
     Credential,
-    /// The permission in the caller's own place.
+    /// The permission in the workspace of the caller.
     AtHome(Permission),
-    /// Shown by this test file instead.
+    /// This test file covers the route instead.
     #[allow(dead_code)]
     Elsewhere(&'static str),
-    /// The permission at the root.
+    /// The permission in the root workspace.
     Everywhere(Permission),
-    /// Both permissions at the root.
+    /// Both permissions in the root workspace.
     EverywhereBoth(Permission, Permission),
-    /// The permission, wherever; what is shown belongs to no workspace.
+    /// The permission in any workspace; the answer belongs to no workspace.
     Held(Permission),
-    /// The permission where the thing is.
+    /// The permission in the workspace of the thing.
     Here(Permission),
-    /// As `Here`, and a member may for himself.
+    /// Like `Here`, and members may do it for themselves.
     HereOrOwn(Permission),
-    /// Any key in force that may write, whatever it is for; an access token is none.
+    /// Any key in force that is not read-only, also one that is no management key; an access token is not enough.
     Key,
-    /// The permission through the Unix socket; over TCP nobody gets anything.
+    /// The permission, but only through the Unix socket; over TCP every caller is refused.
     Local(Permission),
-    /// Nothing: whoever asks is answered.
+    /// No credential.
     Nothing,
-    /// A key of the surface's own catalog; no caller here has one, so that all are refused.
+    /// A key of the dialect's own catalog, which no caller of this test has, so that all are refused.
     OwnKey,
-    /// A user's name and password in the request; no credential takes their place.
+    /// A user's name and password in the request; no credential replaces them.
     Password,
-    /// The permission, wherever; the thing is shown to those who have it there.
+    /// The permission in any workspace; only callers who have it in the workspace of the thing see the thing.
     Rows(Permission),
-    /// As `Rows` with the first; whoever would be shown the thing needs the second there too.
+    /// Like `Rows` with the first permission; a caller who can see the thing also needs the second permission there.
     RowsWith(Permission, Permission),
-    /// An access token, or a key of the surface's own catalog, which no caller here has; other keys are refused.
-    /// What each token may do there is shown by the surface's own tests.
+    /// An access token, or a key of the dialect's own catalog, which no caller of this test has; other keys are
+    /// refused. The tests of the dialect cover what each token permits.
     Session,
-    /// As `Here`, but whether it was done is told to nobody.
+    /// Like `Here`, but the answer does not reveal whether the action succeeded.
     Silently(Permission),
-    /// A key in force is told what it is itself; everybody else is told `"active":false`.
+    /// A key in force receives information about itself; every other caller receives `"active":false`.
     Introspection,
 }
 
-/// What a path is about. The test makes one for each request.
+/// The kind of thing that a path names. The test creates a new one for each request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Thing {
     Catalog,
@@ -98,13 +100,13 @@ pub enum Thing {
     Workspace,
 }
 
-/// What one route needs.
+/// The requirements of one route.
 pub struct Line {
     method: &'static str,
     path: &'static str,
     needs: Needs,
     thing: Thing,
-    /// `{id}` and `{secret}` are the thing's, `{new}` is a name that is not taken.
+    /// `{id}` and `{secret}` stand for those of the thing, `{new}` for an unused name.
     body: &'static str,
     query: &'static str,
     spends: bool,
@@ -129,13 +131,13 @@ impl Line {
         self
     }
 
-    /// With a body: JSON if it begins with `{`, else a form.
+    /// Adds a body: JSON if it starts with `{`, otherwise a form.
     pub const fn with(mut self, body: &'static str) -> Line {
         self.body = body;
         self
     }
 
-    /// The request may end the credential that it comes with.
+    /// The request may end its own credential, so each request uses a new one.
     pub const fn spending(mut self) -> Line {
         self.spends = true;
         self
@@ -147,14 +149,14 @@ impl Line {
     }
 }
 
-/// What a caller has to be told.
+/// The answer that a caller must receive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Told {
     /// 200, and `"active":false`.
     Inactive,
     /// 400 or 401, and nothing has changed.
     Unproven,
-    /// Sent elsewhere or refused, and nothing has changed.
+    /// A redirect or a refusal, and nothing has changed.
     Closed,
     /// 401 or 403, and nothing has changed.
     Denied,
@@ -164,7 +166,7 @@ enum Told {
     Hidden,
     /// 2xx.
     Done,
-    /// Anything but 401: what a credential is worth there is told by other tests.
+    /// Anything except 401: other tests cover the permissions of the credential.
     NotUnknown,
     /// 200 or 403, and nothing has changed.
     Nothing,
@@ -264,7 +266,7 @@ fn every_route_refuses_whoever_lacks_what_its_line_names() {
                     Told::NotUnknown => seen.status != 401,
                     Told::Nothing => matches!(seen.status, 200 | 403) && !seen.changed,
                     Told::Unknown => seen.status == 401 && !seen.changed,
-                    // A workspace that is only named in the body is told to be none.
+                    // A workspace in the body that the caller cannot see counts as one that does not exist.
                     Told::Refused => {
                         let hidden = seen.status == 422 && seen.text.contains("there is no such");
                         (matches!(seen.status, 403 | 404) || hidden) && !seen.changed

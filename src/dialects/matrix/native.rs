@@ -1,4 +1,4 @@
-//! The native dialect's lines.
+//! The lines of the native dialect.
 
 use super::Needs::{
     AtHome, Credential, Everywhere, EverywhereBoth, Held, Here, HereOrOwn, Local, Nothing,

@@ -1,4 +1,4 @@
-//! The lines of the probes and of the figures.
+//! The lines of the probes and of the metrics.
 
 use super::Needs::{Everywhere, Nothing};
 use super::{Line, line};

@@ -1,9 +1,9 @@
-//! The lines of surfaces that speak other products' formats.
+//! The lines of the dialects that implement formats of other systems.
 
 use super::Needs::{Introspection, OwnKey, Password, Session};
 use super::{Line, Thing, line};
 
-/// Surfaces that say of any request whether its key may make it.
+/// Dialects that answer for any request whether its key may make it.
 pub const CHECKED: &[Line] = &[line("*", "", OwnKey), line("*", "/{path...}", OwnKey)];
 
 #[rustfmt::skip] // Columns are the point of this table.

@@ -1,9 +1,11 @@
-//! Which routes have room of their own because they only take something away: the whole list.
+//! The complete list of routes whose requests only remove or restrict something, so that the server reserves capacity
+//! for them.
 
 use crate::dialects::SURFACES;
 use crate::http::route::{Route, Takes};
 
-/// Routes whose requests all do; those with the method DELETE are left out, because all of them do.
+/// The routes of which every request only removes or restricts something. Those with the method DELETE are omitted,
+/// because this is true of all of them.
 const ALWAYS: &[&str] = &[
     "POST /console/account/sessions/{id}/end",
     "POST /console/catalogs/{name}/delete",
@@ -17,7 +19,7 @@ const ALWAYS: &[&str] = &[
     "POST /v1/revoke",
 ];
 
-/// Routes some of whose requests do.
+/// The routes of which only some requests do so.
 const SOMETIMES: &[&str] = &[
     "PATCH /api/v3/users/{userUid}",
     "PATCH /api/v3/users/{userUid}/logins/{userLoginId}",

@@ -1,4 +1,4 @@
-//! A server without sockets, and one request to it at a time.
+//! A server without sockets that processes one request at a time.
 
 use super::{Line, Thing};
 use crate::dialects::SURFACES;
@@ -12,7 +12,8 @@ use http::Method;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The workspaces: `here` with `below` in it, where the things are, and `there` beside it.
+/// The workspaces of the test: `here` and `there` are next to each other, and `below`, which contains the things, is in
+/// `here`.
 pub const ROOT: &str = "root";
 /// See [`ROOT`].
 pub const HERE: &str = "here";
@@ -21,25 +22,25 @@ pub const BELOW: &str = "below";
 /// See [`ROOT`].
 pub const THERE: &str = "there";
 
-/// The password of every user.
+/// The password of all users.
 pub const PASSWORD: &str = "seven lanterns over the harbour";
 
-/// Milliseconds after [`NOW`].
+/// The time that has passed since [`NOW`], in milliseconds.
 static LATER: AtomicI64 = AtomicI64::new(0);
 
-/// See the heading.
+/// The server of the test.
 pub struct World {
     service: Service,
-    /// Dropped after the service: it takes its folder with it.
+    /// Dropped after the service, because it deletes the data folder.
     _fixture: Fixture,
     count: u64,
 }
 
-/// What came of a request.
+/// The result of a request.
 pub struct Seen {
     pub status: u16,
     pub text: String,
-    /// Whether it left something in the audit log that was not a refusal.
+    /// Whether the request added an event to the audit log that is not a denial.
     pub changed: bool,
     pub shows_thing: bool,
 }
@@ -75,18 +76,18 @@ impl World {
         world
     }
 
-    /// Lets the clock go on.
+    /// Advances the clock.
     pub fn wait_s(&self, seconds: i64) {
         LATER.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 
-    /// A name that is not taken.
+    /// An unused name.
     pub fn new_name(&mut self) -> String {
         self.count += 1;
         format!("n{}", self.count)
     }
 
-    /// What the machine's administrator does, which has to succeed.
+    /// Sends a request as the administrator of the machine; it must succeed.
     #[track_caller]
     pub fn local(&mut self, method: &str, path: &str, body: Value) -> Value {
         let body = match body {
@@ -101,7 +102,7 @@ impl World {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// Makes a new thing and asks about it.
+    /// Creates a new thing and sends a request about it.
     #[track_caller]
     pub fn ask(&mut self, mount: &str, line: &Line, secret: Option<&str>) -> Seen {
         let (id, thing_secret) = self.thing(line.thing);
@@ -141,7 +142,7 @@ impl World {
         }
     }
 
-    /// One request from another machine.
+    /// Sends one request from another machine.
     #[track_caller]
     pub fn call(
         &mut self,
@@ -162,7 +163,7 @@ impl World {
             headers.push(("content-type", media_type.to_owned()));
         }
         self.count += 1;
-        // A client of its own each time, so that attempts to sign in are not counted together.
+        // Each request has another client address, so that attempts to sign in are counted separately.
         let client = format!("198.51.{}.{}:1", self.count / 250 % 250, self.count % 250);
         let request = Request {
             head: Head {
@@ -189,7 +190,7 @@ impl World {
         (reply.status, String::from_utf8(reply.body.into()).unwrap())
     }
 
-    /// The id of a new thing in `below`, and its secret.
+    /// Creates a new thing in `below`; returns its id and secret.
     fn thing(&mut self, thing: Thing) -> (String, String) {
         let name = self.new_name();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,8 +1,8 @@
-//! Which of the two formats a scraper asks for (RFC 9110, section 12.5.1).
+//! Chooses the format that a scraper prefers (RFC 9110, section 12.5.1).
 
 use std::cmp::Ordering;
 
-/// A format of the figures.
+/// A format of the metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
     OpenMetrics,
@@ -19,8 +19,9 @@ impl Format {
         }
     }
 
-    /// What `Accept` prefers: OpenMetrics only where a scraper names it, in a version that is written here, at least as
-    /// much as the other. As Prometheus' own libraries do, the text format also goes to whoever accepts neither.
+    /// The format that `Accept` prefers: OpenMetrics only if a scraper names it, in a version that this server
+    /// supports, with at least the quality of the other format. Like Prometheus' own libraries, the server sends the
+    /// text format also to clients that accept neither.
     pub fn of(accept: &[&str]) -> Format {
         let (mut open_metrics, mut text) = (0, 0);
         let mut text_rank = 0;
@@ -38,7 +39,7 @@ impl Format {
                     _ => {}
                 }
             }
-            // The most specific range that a format fits decides about it.
+            // The most specific range that matches a format decides its quality.
             let rank = match kind.as_str() {
                 "*/*" => 1,
                 "text/*" | "application/*" => 2,
@@ -67,7 +68,7 @@ impl Format {
     }
 }
 
-/// The parts of a list; a separator within quotation marks is none.
+/// Splits a list; separators within quotation marks do not count.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     text.split(move |c: char| {
@@ -76,7 +77,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `0.5` as 500; what is no quality counts as none.
+/// Parses `0.5` as 500; an invalid quality counts as 0.
 fn thousandths(text: &str) -> u32 {
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
     let legal = rest.len() <= 3 && rest.bytes().all(|b| b.is_ascii_digit());
@@ -134,7 +135,7 @@ mod tests {
             (&["application/openmetrics-text;q=nonsense"], Prometheus),
             (&["application/openmetrics-text;q=1.5"], Prometheus),
             (&["application/openmetrics-text;q=0.0001"], Prometheus),
-            // What Prometheus 2 and 3 send.
+            // Prometheus 2 and 3 send these headers.
             (
                 &[
                     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -147,7 +148,7 @@ mod tests {
                 ],
                 OpenMetrics,
             ),
-            // What asks for the protocol buffers first, and then for text.
+            // This client prefers protocol buffers, and then text.
             (
                 &[
                     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3",

@@ -1,9 +1,10 @@
-//! `GET /metrics`: the server's figures in the text format of Prometheus, or in that of OpenMetrics where it is asked for.
+//! `GET /metrics`: the metrics of the server in the text format of Prometheus, or in OpenMetrics if the client asks for
+//! it.
 //!
-//! A process of this machine that sends `Latchkey-Local: 1`, and every client of the address of `--metrics-listen`, needs
-//! no credential; every other client needs `audit:read` in the root workspace. A request that is accepted because it
-//! comes from this machine must name a host that is this server; credentials, and the address that is for figures alone, are good under any name. No metric has a label whose values come from clients: the number of series is
-//! fixed.
+//! A process of this machine that sends `Latchkey-Local: 1` needs no credential, nor does any client of the address of
+//! `--metrics-listen`; every other client needs `audit:read` in the root workspace. A request that is accepted because
+//! it comes from this machine must name a host of this server; requests with a credential, and those to the address for
+//! metrics, may name any host. No label of a metric has values from clients, so the number of series is fixed.
 
 mod accept;
 mod text;
@@ -61,7 +62,7 @@ fn unauthenticated(why: &str) -> Reply {
         .body("text/plain", why.as_bytes().to_vec())
 }
 
-/// A status and a word; a scraper shows the first line of it.
+/// A status and a short text; a scraper displays its first line.
 fn render(err: &Error, _: &Head) -> Reply {
     let (status, word) = match err {
         Error::MethodNotAllowed { allow } => return Reply::new(405).with("allow", allow),

@@ -1,4 +1,5 @@
-//! The figures as text. Names are `latchkey_…`, units base units, as Prometheus' naming conventions ask.
+//! Renders the metrics as text. Names are `latchkey_…` and units are base units, according to the naming conventions of
+//! Prometheus.
 
 use crate::domain::keeping::figures::{
     CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIFY_BOUNDS_NS,
@@ -16,12 +17,12 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-/// Everything that is told, taken at one moment.
+/// The values of all metrics at one moment.
 #[derive(Debug)]
 struct Snapshot {
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
-    /// Name, help, label, and a value for each of its words.
+    /// Metrics with a label.
     families: Vec<Family>,
     spans: Vec<(&'static str, &'static str, &'static [u64; 12], SpanTotals)>,
 }
@@ -35,7 +36,7 @@ struct Family {
     values: Vec<(&'static str, u64)>,
 }
 
-/// The whole text of OpenMetrics, `# EOF` included.
+/// The metrics in the format of OpenMetrics, including `# EOF`.
 pub fn written(app: &App) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot::take(app)));
@@ -44,8 +45,8 @@ pub fn written(app: &App) -> Result<String, fmt::Error> {
     Ok(written)
 }
 
-/// The same figures in the text format of Prometheus: there a counter's whole name, with its `_total`, stands in `# HELP` and
-/// `# TYPE`, and nothing marks the end. The lines of samples are the same in both formats.
+/// Converts the metrics to the text format of Prometheus: there the name of a counter in `# HELP` and `# TYPE` includes
+/// `_total`, and there is no end marker. The lines of samples are the same in both formats.
 pub fn for_prometheus(open_metrics: &str) -> String {
     let mut written = String::with_capacity(open_metrics.len() + 256);
     let counters: Vec<&str> = open_metrics
@@ -69,7 +70,8 @@ pub fn for_prometheus(open_metrics: &str) -> String {
         } else {
             ""
         };
-        // Text after HELP is escaped alike, but for a quotation mark, which is escaped in OpenMetrics alone.
+        // Both formats escape the text after HELP in the same way, except that only OpenMetrics escapes quotation
+        // marks.
         let rest = rest.replace("\\\"", "\"");
         written.push_str(&format!("{head}{name}{total} {rest}\n"));
     }
@@ -280,7 +282,8 @@ fn level(gauge: &AtomicI64) -> f64 {
     count(gauge) as f64
 }
 
-/// Two threads may count the coming and the going of one thing in the wrong order.
+/// The value may be negative for a moment, because two threads may count the beginning and the end of one thing in the
+/// wrong order.
 fn count(gauge: &AtomicI64) -> u64 {
     u64::try_from(gauge.load(Relaxed)).unwrap_or(0)
 }

@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 pub const LIMIT_DEFAULT: u64 = 100;
 /// The maximum number of rows on a page.
 pub const LIMIT_MAX: u64 = 500;
-/// Members of the metadata that one list is filtered by.
+/// The maximum number of metadata members in the filter of one list.
 const METADATA_MAX: usize = 5;
 /// The maximum length of an Idempotency-Key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
@@ -228,7 +228,8 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(204))
 }
 
-/// `POST /v1/keys/batch`: the same to several keys, all of them or none. A refusal names the key.
+/// `POST /v1/keys/batch`: applies one action to several keys, either to all of them or to none. A refusal names the
+/// key.
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let action = body.required_text("action")?;
@@ -361,7 +362,7 @@ fn state(text: Option<String>) -> Result<Option<State>> {
     }
 }
 
-/// Members of the metadata, each a parameter `metadata.NAME`.
+/// The filter by metadata: each parameter is named `metadata.NAME`.
 fn metadata(query: &mut Query) -> Result<Vec<(String, String)>> {
     let wanted = query.take_beginning_with("metadata.");
     if wanted.len() > METADATA_MAX {

@@ -1,6 +1,6 @@
 //! `POST /v1/introspect` (RFC 7662) and `POST /v1/revoke` (RFC 7009), for OAuth clients. They authenticate with a
 //! management key in a header, or with this key as client secret: `client_secret_basic` and `client_secret_post`. A
-//! `client_id` is not compared with anything, because the secret itself says which key it is.
+//! `client_id` is not compared with anything, because the secret itself identifies the key.
 
 use super::verify::within;
 use crate::domain::key::KeyId;

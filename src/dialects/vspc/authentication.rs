@@ -1,6 +1,6 @@
-//! `POST /authentication/usernamepassword` and `/authentication/refresh`: the sign-in that this system had before OAuth,
-//! and still documents (1D-3, 1D-34). The same sign-in as at `/token`, counted and bounded alike; other words: members in
-//! camel case, and refusals as everywhere but there.
+//! `POST /authentication/usernamepassword` and `/authentication/refresh`: the sign-in that Veeam Service Provider
+//! Console had before OAuth and still documents (1D-3, 1D-34). It shares its implementation and its limits with
+//! `/token`, but members are in camel case, and errors have the format of all other endpoints.
 
 use super::token::{flag, narrowed, no_credentials_in_query, take};
 use super::{data, header};
@@ -12,7 +12,7 @@ use crate::http::route::Call;
 use crate::ops::people::tokens::{self, Granted, Pair};
 use serde::Serialize;
 
-/// What the forms have, of which `mfa_code` and `readOnly` are ours, as at `/token`.
+/// The fields of the forms. `mfa_code` and `readOnly` are our own extensions, as at `/token`.
 const FIELDS: &[&str] = &[
     "username",
     "password",
@@ -22,7 +22,7 @@ const FIELDS: &[&str] = &[
     "readOnly",
 ];
 
-/// What a sign-in brings; what it does not bring is left out, never null.
+/// The tokens of a sign-in; absent values are omitted, never null.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TokensBody<'a> {
@@ -30,14 +30,14 @@ struct TokensBody<'a> {
     access_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
-    /// The password was right, and the grant `mfa` of `/token` takes this and a one-time code.
+    /// The password was correct; the grant `mfa` of `/token` accepts this token together with a one-time code.
     #[serde(skip_serializing_if = "Option::is_none")]
     mfa_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_time: Option<String>,
 }
 
-/// `POST /authentication/usernamepassword`: the tokens are the one entry of a list, as the published schema has it.
+/// `POST /authentication/usernamepassword`: the answer is a list with one entry, according to the published schema.
 pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     let mut form = read(call)?;
     let (name, password) = (
@@ -58,10 +58,10 @@ pub fn sign_in(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /authentication/refresh`: a new pair for a refresh token, which works once.
+/// `POST /authentication/refresh`: exchanges a refresh token, which works once, for a new pair.
 pub fn refresh(call: &Call<'_>) -> Result<Reply> {
     let mut form = read(call)?;
-    // The schema's name, and that of OAuth.
+    // The schema and OAuth use different names for this field.
     let token = match take(&mut form, "refresh_token") {
         None => needed(&mut form, "refreshToken")?,
         Some(token) if take(&mut form, "refreshToken").is_none() => token,

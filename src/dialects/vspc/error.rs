@@ -1,4 +1,5 @@
-//! Errors as this system words them: `{"errors":[…]}`, each with message, type and code; 5xx is sent as 520 (1D-39).
+//! Renders errors in the format of this API: `{"errors":[…]}`, each with message, type and code; 5xx is sent as 520
+//! (1D-39).
 
 use super::{CONTENT_TYPE, json};
 use crate::error::Error;
@@ -14,13 +15,13 @@ struct ErrorsBody {
     errors: [ErrorBody; 1],
 }
 
-/// Generated clients want the first three in every error.
+/// Generated clients require the first three members in every error.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ErrorBody {
     message: String,
     r#type: Kind,
-    /// The status, or a code of its own such as 1001.
+    /// The status, or a specific code such as 1001.
     code: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter_name: Option<String>,
@@ -32,7 +33,7 @@ struct ErrorBody {
     retry_after: Option<u64>,
 }
 
-/// What went wrong, in the words of the schema; `retryableLogical` is spelled so, clients throw at anything else.
+/// The type of an error. Clients throw an exception for any other spelling, even of `retryableLogical`.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Kind {
@@ -43,12 +44,12 @@ enum Kind {
     Unspecified,
 }
 
-/// A property that a JSON Patch cannot change (1D-20).
+/// The code for a property that a JSON Patch cannot change (1D-20).
 const CODE_NOT_UPDATED: u16 = 1001;
-/// Every 5xx.
+/// The status of all errors that are 5xx in other dialects.
 const STATUS_SERVER: u16 = 520;
 
-/// Writes an error, with the headers that its status needs.
+/// Renders an error, with the headers that its status requires.
 pub fn render(err: &Error, head: &Head) -> Reply {
     let (status, kind) = match err {
         Error::Conflict(_) => (409, Kind::Logical),
@@ -89,13 +90,13 @@ pub fn render(err: &Error, head: &Head) -> Reply {
     }
 }
 
-/// Writes what HTTP itself forbids.
+/// Renders a violation of HTTP.
 pub fn fault(status: u16, why: &str, _head: &Head) -> Reply {
     let body = plain(Kind::Transport, status, sentence(why));
     json(status, &ErrorsBody { errors: [body] })
 }
 
-/// Gives a refusal of forward-auth its body.
+/// Adds the body to a refusal by forward authentication.
 pub fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
     let scopes = refused.needed.iter().map(|scope| scope.name.as_str());
     let (kind, message) = match refused.status {
@@ -124,13 +125,13 @@ pub fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
     reply.body(CONTENT_TYPE, worded.body)
 }
 
-/// The operation of a JSON Patch that names a property which cannot be changed so (1D-20).
+/// The answer to a JSON Patch with an operation on a property that cannot be changed in this way (1D-20).
 pub fn not_updated(path: &str, operation: Value) -> Reply {
     let message = format!("The property at path '{path}' could not be updated.");
     patch_failed(400, CODE_NOT_UPDATED, message, operation)
 }
 
-/// The operation of a JSON Patch that failed for another reason.
+/// The answer to a JSON Patch with an operation that failed for another reason.
 pub fn patch_failed(status: u16, code: u16, message: String, operation: Value) -> Reply {
     let body = ErrorBody {
         failed_json_patch: Some(operation),
@@ -153,7 +154,7 @@ fn plain(r#type: Kind, code: u16, message: String) -> ErrorBody {
 
 fn message(err: &Error, head: &Head) -> String {
     match err {
-        // The cause is in the log under the request id.
+        // The log contains the cause under the request id.
         Error::Internal(_) => {
             format!(
                 "An internal error; the server's log names it under {}.",
@@ -174,7 +175,8 @@ fn message(err: &Error, head: &Head) -> String {
             )
         }
         Error::NotFound(_) => "The resource was not found.".to_owned(),
-        // Of a sign-in it is attempts that are counted, and a wrong password is no missing credential.
+        // A sign-in counts attempts instead of requests. Below, its errors are about the password instead of the
+        // credential.
         Error::TooMany { retry_after_s } if signs_in(head) => {
             format!(
                 "Too many attempts; try again in {} seconds.",
@@ -191,7 +193,7 @@ fn message(err: &Error, head: &Head) -> String {
     }
 }
 
-/// A parameter under the name that it has here.
+/// The name of a parameter in this API.
 fn named(field: &str) -> &str {
     match field {
         "Idempotency-Key" => "X-Request-id",
@@ -211,24 +213,24 @@ pub fn sentence(text: &str) -> String {
     }
 }
 
-/// Whether what is refused came in the body rather than in the query.
+/// Whether the refused member is in the body instead of the query.
 fn reads_body(head: &Head) -> bool {
     let creates_user = head.method == Method::POST && last(head) == "users";
     head.method == Method::PATCH || creates_user || signs_in(head)
 }
 
-/// Whether the request is a sign-in that is refused in these words.
+/// Whether the request is a sign-in whose errors have this format.
 fn signs_in(head: &Head) -> bool {
     after(head, "authentication") == last(head) && head.method == Method::POST
 }
 
-/// The last segment of the path, as it came.
+/// The last segment of the path, as the client sent it.
 fn last(head: &Head) -> &str {
     let path = head.path().trim_end_matches('/');
     short(path.rsplit('/').next().unwrap_or(""))
 }
 
-/// The segment behind another one.
+/// The segment after the given one.
 fn after<'h>(head: &'h Head, name: &str) -> &'h str {
     let mut segments = head
         .path()
@@ -237,7 +239,7 @@ fn after<'h>(head: &'h Head, name: &str) -> &'h str {
     short(segments.nth(1).unwrap_or(""))
 }
 
-/// Paths are ASCII.
+/// The start of a segment. Paths are ASCII, so the cut cannot split a character.
 fn short(segment: &str) -> &str {
     segment.get(..100).unwrap_or(segment)
 }

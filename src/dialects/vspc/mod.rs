@@ -1,7 +1,7 @@
-//! Veeam Service Provider Console: OAuth tokens, user identities, and API keys that stand for their users.
+//! Veeam Service Provider Console: OAuth tokens, user identities, and API keys that act for their users.
 //!
-//! The numbers 1D-… in this folder are those of the table in its README. A key is a user identity here, its secret the
-//! `parameters` of that, and a workspace is a company.
+//! The numbers 1D-… in this folder refer to the table in its README. In this API a key is a user identity, the secret
+//! of the key is the property `parameters` of the identity, and a workspace is a company.
 
 mod authentication;
 mod error;
@@ -80,18 +80,18 @@ const ROUTES: &[Route] = &[
     get   ("/about",                                  Known,  version::about).with_query(),
 ];
 
-/// How long an `X-Request-id` makes one thing of a request and its repeats: 5 minutes (1D-40).
+/// How long a repeated request with the same `X-Request-id` counts as the same request: 5 minutes (1D-40).
 const REPEAT_MS: i64 = 5 * 60 * 1000;
 
-/// A single answer (1D-37).
+/// An answer with one resource (1D-37).
 #[derive(Serialize)]
 struct DataBody<T> {
     data: T,
 }
 
-/// Who asks, as a user of the server: signed in, or through a key with the scope `rest` (1D-13, 1D-43). Whatever is
-/// neither GET nor HEAD is refused to a credential that only reads (1D-8, 1D-47). An access token comes as `Bearer`, as
-/// the policy has it for keys (1D-13).
+/// The caller as a user of the server, either signed in or through a key with the scope `rest` (1D-13, 1D-43). A
+/// read-only credential may only use GET and HEAD (1D-8, 1D-47). An access token must be sent as `Bearer`, which the
+/// policy requires for keys too (1D-13).
 fn caller(call: &Call<'_>) -> Result<Caller> {
     let method = &call.request.method;
     let writes = *method != Method::GET && *method != Method::HEAD;
@@ -105,13 +105,14 @@ fn caller(call: &Call<'_>) -> Result<Caller> {
     as_owner(call.app, known, preset::CATALOG, "rest", writes)
 }
 
-/// The user that the path names by his uid, if the caller may see him.
+/// The user whose uid is in the path, if the caller may see this user.
 fn user(call: &Call<'_>, caller: &Caller) -> Result<Arc<User>> {
     let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
     people::find(call.app, caller, &uid.to_string())
 }
 
-/// The `X-Request-id` of a request that changes something. What is no UUID comes from a proxy and names nothing.
+/// The `X-Request-id` of a request that changes something. A value that is not a UUID comes from a proxy and is
+/// ignored.
 fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
     let Some(name) = header(call, "x-request-id")? else {
         return Ok(None);
@@ -126,7 +127,7 @@ fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
     ))
 }
 
-/// A header that may be there once.
+/// The value of a header that must not be repeated.
 fn header<'a>(call: &Call<'a>, name: &str) -> Result<Option<&'a str>> {
     call.request.header(name).map_err(|fault| {
         Error::Malformed(match fault {
@@ -136,7 +137,7 @@ fn header<'a>(call: &Call<'a>, name: &str) -> Result<Option<&'a str>> {
     })
 }
 
-/// JSON as this system sends it.
+/// The media type of JSON in this API.
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 fn json<T: Serialize>(status: u16, value: &T) -> Reply {

@@ -1,4 +1,4 @@
-//! Organizations, which are workspaces: the list of companies, and which one a path names.
+//! Organizations, which are workspaces: the list of companies, and the organization in a path.
 
 use super::caller;
 use super::lists::{Item, Wanted};
@@ -12,7 +12,7 @@ use crate::ops::{people, workspaces};
 use serde_json::json;
 use std::sync::Arc;
 
-/// What the list can be filtered and sorted by.
+/// The properties by which the list can be filtered and sorted.
 const PROPERTIES: &[&str] = &[
     "instanceUid",
     "name",
@@ -23,8 +23,8 @@ const PROPERTIES: &[&str] = &[
     "companyServices",
 ];
 
-/// `GET /organizations/companies`: every workspace that the caller may read, so that each `companyId` of an identity is
-/// among them. Workspaces are made and changed elsewhere.
+/// `GET /organizations/companies`: all workspaces that the caller may read, so that they include the `companyId` of
+/// each identity. This API cannot create or change workspaces.
 pub fn companies(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut page = Wanted::take(call, PROPERTIES)?.page();
@@ -42,7 +42,7 @@ pub fn companies(call: &Call<'_>) -> Result<Reply> {
             let mut roles = user.roles.iter();
             roles.any(|it| it.workspace == workspace.uid && it.role == Role::Owner)
         };
-        // Generated clients need the member, whether there is somebody or not.
+        // Generated clients require this member even if there is no owner.
         let owner = users
             .iter()
             .find(owns)
@@ -54,14 +54,15 @@ pub fn companies(call: &Call<'_>) -> Result<Reply> {
             ("status", status.into()),
             ("isRestAccessEnabled", active.into()),
             ("ownerCredentials", json!({ "userName": owner })),
-            // Of backups, which this server does not make; the schema of 3.5.1 needs the member.
+            // The services concern backups of customers, which this server does not make, but the schema of 3.5.1
+            // requires the member.
             ("companyServices", json!({})),
         ]))?;
     }
     Ok(page.reply())
 }
 
-/// The organization that the path names, if there is one for the caller.
+/// The organization in the path, if it exists for the caller.
 pub fn named(call: &Call<'_>, caller: &Caller) -> Result<Uid> {
     let directory = call.app.index.directory();
     Uid::parse(call.param("organizationUid"))

@@ -1,4 +1,5 @@
-//! JSON Patch (RFC 6902) on the few properties that can be changed (1D-18 to 1D-20). A path may lack its slash.
+//! JSON Patch (RFC 6902) for the few properties that can be changed (1D-18 to 1D-20). A path may omit its initial
+//! slash.
 
 use super::error::{not_updated, patch_failed};
 use crate::error::{Error, Result};
@@ -7,19 +8,19 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use serde_json::{Map, Value};
 
-/// Operations of one patch.
+/// The maximum number of operations in one patch.
 const OPERATIONS_MAX: usize = 100;
 
-/// What may become of a property.
+/// Whether a property may get a value.
 pub enum Verdict {
     Fine,
-    /// It cannot be changed at all.
+    /// The property cannot be changed at all.
     Fixed,
-    /// It can, but not to this value; a sentence part.
+    /// The property can be changed, but not to this value. The text completes a sentence.
     Refused(&'static str),
 }
 
-/// The patch of a request: an array of operations, each an object.
+/// The operations of the patch in a request.
 pub fn read(call: &Call<'_>) -> Result<Vec<Value>> {
     let content_type = super::header(call, "content-type")?.unwrap_or("");
     let media_type = content_type.split(';').next().unwrap_or("").trim();
@@ -39,8 +40,8 @@ pub fn read(call: &Call<'_>) -> Result<Vec<Value>> {
     Ok(operations)
 }
 
-/// Applies the operations one after the other to a document of paths without their slash. The answer of the first
-/// that fails, if one does: then nothing of the patch counts.
+/// Applies the operations in order to a document whose keys are paths without the initial slash. If an operation fails,
+/// the whole patch has no effect, and the result is the answer for this operation.
 pub fn apply(
     operations: &[Value],
     document: &mut Map<String, Value>,
@@ -61,7 +62,7 @@ pub fn apply(
         };
         let failed = match operation.get("op").and_then(Value::as_str) {
             Some("add" | "replace") => set(document, value_of(operation)?.clone()),
-            // A property that is not there is not set, and those that can be changed are always set.
+            // To remove a property is to set it to null. All properties that can be changed are always present.
             Some("remove") => set(document, Value::Null),
             Some(op @ ("copy" | "move")) => {
                 let from = path_of(operation, "from")?;
@@ -99,7 +100,7 @@ pub fn apply(
     Ok(None)
 }
 
-/// Whether an operation gives a property a value.
+/// Whether an operation sets this property.
 pub fn sets(operation: &Value, name: &str) -> bool {
     let writes = operation.get("op").and_then(Value::as_str) != Some("test");
     writes && path_of(operation, "path").is_ok_and(|path| path == name)
@@ -111,7 +112,7 @@ fn value_of(operation: &Value) -> Result<&Value> {
         .ok_or_else(|| Error::invalid("value", "is needed for this operation"))
 }
 
-/// A JSON Pointer (RFC 6901) without its slash: `status`, `profile/email`.
+/// Parses a JSON Pointer (RFC 6901) and removes its initial slash: `status`, `profile/email`.
 fn path_of(operation: &Value, member: &str) -> Result<String> {
     let text = operation.get(member).and_then(Value::as_str);
     let text = text.filter(|text| (1..=200).contains(&text.len()));

@@ -1,4 +1,4 @@
-//! What keys of this system live by: the policy and the catalog `vspc`.
+//! The policy and the catalog for keys of this dialect; both are named `vspc`.
 
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::domain::policy::{
@@ -7,12 +7,12 @@ use crate::domain::policy::{
 };
 use crate::ops::policies::presets::Preset;
 
-/// The policy's and the catalog's name.
+/// The name of the policy.
 pub const POLICY: &str = "vspc";
-/// See [`POLICY`].
+/// The name of the catalog.
 pub const CATALOG: &str = "vspc";
 
-/// The services that a key can open (1D-7), with words for people.
+/// The services that a key can open (1D-7), with their labels.
 pub const SCOPES: [(&str, &str); 3] = [
     ("ui", "UI requests"),
     ("rest", "REST API requests"),
@@ -25,7 +25,8 @@ pub const PRESET: Preset = Preset {
     former: &[],
 };
 
-/// Issued by a user for himself; live until he is disabled or deleted; read-only means GET (1D-1, 1D-2, 1D-8, 1D-45).
+/// Users issue these keys for themselves. The keys live until their user is disabled or deleted; a read-only key may
+/// only use GET and HEAD (1D-1, 1D-2, 1D-8, 1D-45).
 fn policy() -> Policy {
     Policy {
         name: POLICY.to_owned(),
@@ -43,14 +44,14 @@ fn policy() -> Policy {
         can_rotate: false,
         self_rotation: SelfRotation::No,
         acts_for_owner: true,
-        // Every role counts; auditors and members only read (1D-24).
+        // All roles have access; auditors and members can only read (1D-24).
         roles: Policy::default_roles(),
         prefix: String::new(),
         ..Policy::standard()
     }
 }
 
-/// The scopes, and the REST API as a whole, for checks before another server of this kind.
+/// The scopes, and the whole REST API, for a proxy that protects another server of this kind.
 fn catalog() -> Definition {
     let scope = |(name, label): (&str, &str)| Scope {
         name: name.to_owned(),

@@ -1,8 +1,9 @@
 //! `POST /api/v3/token`: OAuth 2.0 with the grants `password` and `refresh_token` (RFC 6749, sections 4.3 and 6), and
-//! those of this system: `mfa` after a password, and `as` (1D-28, 1D-33). There is no sign-in with an RSA key.
+//! the grants of this API: `mfa`, which follows a password, and `as` (1D-28, 1D-33). Sign-in with an RSA key is not
+//! supported.
 //!
-//! A failure is 400 with one of six words, whatever its cause: generated clients read nothing else (1D-31). A stale
-//! `Authorization` header is no reason to refuse; clients send the old access token when they renew it.
+//! Every failure is 400 with one of six error codes, because generated clients understand nothing else (1D-31). An
+//! outdated `Authorization` header does not matter: clients send the old access token when they renew it.
 
 use super::error::sentence;
 use super::{header, json, preset};
@@ -16,7 +17,7 @@ use crate::ops::people::sessions::SignedIn;
 use crate::ops::people::tokens::{self, Pair};
 use serde::Serialize;
 
-/// What a grant can have; whatever else comes is passed over.
+/// The parameters of all grants; other parameters are ignored.
 const FIELDS: &[&str] = &[
     "grant_type",
     "scope",
@@ -29,7 +30,7 @@ const FIELDS: &[&str] = &[
     "userUid",
 ];
 
-/// Tokens as OAuth has them (1D-29).
+/// Tokens in the format of OAuth (1D-29).
 #[derive(Serialize)]
 struct TokenBody<'a> {
     access_token: &'a str,
@@ -37,20 +38,21 @@ struct TokenBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     expires_in: u64,
-    /// Only where the client asked for scopes: what it got is all of them (RFC 6749, section 3.3).
+    /// Present only if the client requested scopes; it contains all scopes that were granted (RFC 6749, section 3.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
 }
 
-/// The answer to a first step: the password was right, and the second step takes this and a one-time code (1D-29).
+/// The answer to a correct password if a one-time code is needed too; the second step requires this token and the code
+/// (1D-29).
 #[derive(Serialize)]
 struct StepBody {
     mfa_token: String,
 }
 
-/// What a grant brings.
+/// The result of a grant.
 enum Granted {
-    /// An access token without what it could be renewed with.
+    /// An access token without a refresh token.
     Alone(SignedIn),
     Pair(Pair),
     Step(StepBody),
@@ -64,7 +66,7 @@ struct FailureBody {
     error_uri: Option<&'static str>,
 }
 
-/// Why there is no token: a word of RFC 6749 with a sentence, or a fault of the server.
+/// The reason why no token is issued: an error code of RFC 6749 with a sentence, or a failure of the server.
 enum Failure {
     Server(Error),
     TooMany(u64),
@@ -137,7 +139,7 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
             let (Ok(name), Ok(password)) = (needed("username"), needed("password")) else {
                 return Err(refused("The grant needs username and password."));
             };
-            // Not of this system: a locked account takes both in one request.
+            // This is our own extension: for a locked account, the password and the code must be in the same request.
             let code = needed("mfa_code").ok();
             let why = "The user name or the password is not right, or the user is disabled.";
             let granted =
@@ -180,12 +182,12 @@ fn granted(call: &Call<'_>) -> std::result::Result<(Granted, Option<String>), Fa
     Ok((granted, scope))
 }
 
-/// A parameter; an empty one counts as absent (RFC 6749, section 3.2).
+/// The value of a parameter; an empty one counts as absent (RFC 6749, section 3.2).
 pub fn take(form: &mut Query, name: &str) -> Option<String> {
     form.take(name).filter(|value| !value.is_empty())
 }
 
-/// The scopes that the client asked for, which must exist. It gets all there are, and is told so.
+/// Checks the requested scopes, which must exist. The client always receives all scopes, and the answer lists them.
 fn scope(form: &mut Query) -> std::result::Result<Option<String>, Failure> {
     let Some(asked) = take(form, "scope") else {
         return Ok(None);
@@ -198,7 +200,7 @@ fn scope(form: &mut Query) -> std::result::Result<Option<String>, Failure> {
     Err(Failure::Word("invalid_scope", why))
 }
 
-/// The value of a parameter that is true or false: `readOnly` asks for a token that only reads, with any grant (1D-28).
+/// Parses a parameter that is true or false: with any grant, `readOnly` requests a read-only token (1D-28).
 pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
     match value {
         None => Ok(false),
@@ -208,7 +210,7 @@ pub fn flag(name: &str, value: Option<String>) -> Result<bool> {
     }
 }
 
-/// Refuses what belongs into a body and came in the query, which proxies log. Other parameters are passed over.
+/// Refuses fields of the body that are in the query, because proxies log the query. Other parameters are ignored.
 pub fn no_credentials_in_query(call: &Call<'_>, fields: &[&str]) -> Result<()> {
     match call.query_of(fields)?.names().next() {
         None => Ok(()),
@@ -218,8 +220,8 @@ pub fn no_credentials_in_query(call: &Call<'_>, fields: &[&str]) -> Result<()> {
     }
 }
 
-/// Refuses an unknown parameter of a grant that seems to narrow it: unknown ones are passed over, and a grant must not be
-/// wider for that. `read_only` is meant as a bound, and so is `expires`.
+/// Refuses unknown parameters whose name suggests a restriction, such as `read_only` or `expires`. Other unknown
+/// parameters are ignored, but ignoring these would grant more than the client requested.
 pub fn narrowed<'a>(mut names: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<()> {
     let seems = |name: &&str| {
         let letters = name.chars().filter(char::is_ascii_alphabetic);
@@ -241,7 +243,7 @@ fn refused(why: &str) -> Failure {
     Failure::Word("invalid_request", why.to_owned())
 }
 
-/// What cannot be told from a wrong grant, and must not be.
+/// The answer must not reveal whether the cause is a wrong password or something else.
 fn no_grant(err: Error, why: &str) -> Failure {
     match err {
         Error::Unauthenticated => Failure::Word("invalid_grant", why.to_owned()),

@@ -1,4 +1,4 @@
-//! Users, and the end of their tokens (1D-32, 1D-36).
+//! Users, and how their tokens are ended (1D-32, 1D-36).
 
 use super::lists::{Item, Picked, Wanted};
 use super::patch::{self, Verdict};
@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json as value};
 use std::sync::Arc;
 
-/// What lists can be filtered and sorted by.
+/// The properties by which lists can be filtered and sorted.
 const PROPERTIES: &[&str] = &[
     "instanceUid",
     "organizationUid",
@@ -28,13 +28,13 @@ const PROPERTIES: &[&str] = &[
     "mfaPolicyConfigurationStatus",
 ];
 
-/// Roles in the root workspace: the portal's own people.
+/// The names of roles in the root workspace, which belong to the staff of the portal.
 const PORTAL_ROLES: [(Role, &str); 3] = [
     (Role::Owner, "PortalAdministrator"),
     (Role::Administrator, "PortalOperator"),
     (Role::Auditor, "PortalReadonlyOperator"),
 ];
-/// Roles in any other workspace: those of a company.
+/// The names of roles in any other workspace, which belong to a company.
 const COMPANY_ROLES: [(Role, &str); 4] = [
     (Role::Owner, "CompanyOwner"),
     (Role::Administrator, "CompanyAdministrator"),
@@ -42,7 +42,7 @@ const COMPANY_ROLES: [(Role, &str); 4] = [
     (Role::Member, "CompanyLocationUser"),
 ];
 
-/// The answer to the deletion of a user: no data, and no errors.
+/// The answer after a user was deleted: no data, and no errors.
 #[derive(Serialize)]
 struct EmptyBody {
     errors: [(); 0],
@@ -63,7 +63,7 @@ pub fn me(call: &Call<'_>) -> Result<Reply> {
     answer(call, &picked, &user)
 }
 
-/// `GET /users`: those that the caller may see, by name.
+/// `GET /users`: the users that the caller may see, ordered by name.
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut page = Wanted::take(call, PROPERTIES)?.page();
@@ -76,7 +76,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
     Ok(page.reply())
 }
 
-/// `GET /organizations/{organizationUid}/users`: those of [`list`] who are at home there.
+/// `GET /organizations/{organizationUid}/users`: those users of [`list`] whose home is this organization.
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let organization = organizations::named(call, &caller)?;
@@ -99,8 +99,9 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
     answer(call, &picked, &user)
 }
 
-/// `POST /users`. Of the profile the e-mail address is kept. Whatever else Veeam's schema has, such as `instanceUid` and
-/// `mfaPolicyConfigurationStatus`, is read-only or not this server's business, and passed over like any stranger.
+/// `POST /users`. The server stores only the e-mail address of the profile. Other members of Veeam's schema, such as
+/// `instanceUid` and `mfaPolicyConfigurationStatus`, are read-only or do not concern this server; it ignores them like
+/// unknown members.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let retry = retry(call)?;
@@ -142,7 +143,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     answer(call, &picked, &user)
 }
 
-/// `PATCH /users/{userUid}`: the status and the e-mail address.
+/// `PATCH /users/{userUid}`: changes the status and the e-mail address.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let picked = Picked::take(call, PROPERTIES)?;
@@ -176,7 +177,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     answer(call, &picked, &user)
 }
 
-/// `DELETE /users/{userUid}`: his keys and tokens end with him (1D-2).
+/// `DELETE /users/{userUid}`: this ends the keys and tokens of the user (1D-2).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     Picked::take(call, PROPERTIES)?;
@@ -185,8 +186,8 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(json(200, &EmptyBody { errors: [] }))
 }
 
-/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity: for a password and its
-/// one-time codes, all. An API key has none to end.
+/// `DELETE /users/{userUid}/tokens`: ends all tokens of a user, or those of one identity. The password and the one-time
+/// codes share all tokens; an API key has none.
 pub fn end_tokens(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let login = call.query_of(&["userLoginId"])?.take("userLoginId");
@@ -215,7 +216,7 @@ fn has_codes(call: &Call<'_>, user: &Arc<User>) -> Result<bool> {
     Ok(!found.is_empty())
 }
 
-/// The user object. What is not set is left out, and `profile` is always there.
+/// Renders a user. Members that are not set are omitted, except `profile`.
 fn shown(directory: &Directory, user: &User, has_codes: bool) -> Item {
     let mut profile = Map::new();
     if let Some(email) = &user.email {
@@ -239,7 +240,7 @@ fn shown(directory: &Directory, user: &User, has_codes: bool) -> Item {
     ])
 }
 
-/// The properties by their paths, for a patch.
+/// The properties by path, for a patch.
 fn document(item: &Item) -> Map<String, Value> {
     let mut document: Map<String, Value> = Map::new();
     for (name, value) in &item.0 {
@@ -266,7 +267,7 @@ fn check(path: &str, value: &Value) -> Verdict {
     }
 }
 
-/// The mightiest role of a user; in the root workspace it is one of the portal's.
+/// The most powerful role of a user; a role in the root workspace takes precedence.
 fn role(directory: &Directory, user: &User) -> &'static str {
     let root = directory.root().map(|place| place.workspace.uid);
     let here = |binding: &&Binding| Some(binding.workspace) == root;
@@ -277,7 +278,7 @@ fn role(directory: &Directory, user: &User) -> &'static str {
             .min_by_key(|role| *role as u8)
     };
     let word = |table: &[(Role, &'static str)], role: Role| {
-        // Whoever manages keys is to others what an administrator is.
+        // In this API a key manager appears as an administrator.
         let role = if role == Role::KeyManager {
             Role::Administrator
         } else {
@@ -296,7 +297,7 @@ fn role(directory: &Directory, user: &User) -> &'static str {
         .unwrap_or("Unknown")
 }
 
-/// The role that a word stands for in an organization.
+/// The role with this name in an organization.
 fn role_of(call: &Call<'_>, organization: &str, word: &str) -> Result<Role> {
     let directory = call.app.index.directory();
     let root = directory
@@ -318,7 +319,7 @@ fn role_of(call: &Call<'_>, organization: &str, word: &str) -> Result<Role> {
     })
 }
 
-/// A refused member under the name that it has here.
+/// Renames a member at fault to that of this API.
 fn renamed(err: Error) -> Error {
     let Error::Invalid { field, reason } = err else {
         return err;

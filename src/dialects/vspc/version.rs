@@ -1,4 +1,5 @@
-//! Versions: which words a client knows (`X-Client-Version`), and what server this is (`GET /about`).
+//! Versions: that of the client (`X-Client-Version`), which decides the values that it knows, and that of the server
+//! (`GET /about`).
 
 use super::lists::{Item, Picked};
 use super::{caller, data, header};
@@ -7,19 +8,19 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use serde_json::Value;
 
-/// The release of Veeam Service Provider Console whose API this dialect speaks: that of the API version 3.6.2. Generated
-/// clients choose their schema by it, and know no release before 8.1.
+/// The release of Veeam Service Provider Console that has the same API as this dialect, version 3.6.2. Generated
+/// clients choose their schema by this release, and know no release before 8.1.
 const SERVER_VERSION: &str = "9.2.0.0";
 
-/// Numbers that a version may have: `3.6.1`, with a fourth for a build.
+/// The maximum number of parts of a version: three, such as `3.6.1`, and a build number.
 const PARTS_MAX: usize = 4;
 
-/// The version that a client was made for. Words that are newer come back to it as `Unknown` (1D-40).
+/// The API version of a client. The client receives `Unknown` instead of a newer value (1D-40).
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Version(Vec<u32>);
 
 impl Version {
-    /// What the request says; `None` if it says nothing, and then the client knows every word.
+    /// The version in the request; `None` if there is none, in which case the client knows all values.
     fn of(call: &Call<'_>) -> Result<Option<Version>> {
         header(call, "x-client-version")?
             .map(Version::parse)
@@ -38,17 +39,17 @@ impl Version {
             .ok_or_else(|| Error::invalid("X-Client-Version", "must be a version such as 3.6.1"))
     }
 
-    /// Whether a client of this version knows words that came with another.
+    /// Whether a client of this version knows values that were added in version `since`.
     pub fn knows(&self, since: &[u32]) -> bool {
         self.0.as_slice() >= since
     }
 }
 
-/// Who is answered, as far as answers differ.
+/// The properties of a client that influence answers.
 pub struct Client {
-    /// `None` knows every word.
+    /// `None` if the client knows all values.
     pub version: Option<Version>,
-    /// Whether numbers beyond 2^53 go out as texts.
+    /// Whether numbers above 2^53 are rendered as texts.
     numbers_as_text: bool,
 }
 
@@ -60,7 +61,7 @@ impl Client {
         })
     }
 
-    /// A number that floating point may not hold, as this client is to read it.
+    /// Renders a number that floating point may not represent exactly.
     pub fn number(&self, number: u64) -> Value {
         match self.numbers_as_text {
             true => number.to_string().into(),
@@ -72,7 +73,7 @@ impl Client {
 /// The properties that [`about`] answers with.
 const PROPERTIES: &[&str] = &["installationId", "installationDate", "serverVersion"];
 
-/// `GET /api/v3/about`: clients ask it to see whether they are let in (1D-36).
+/// `GET /api/v3/about`: clients send this request to check their credentials (1D-36).
 pub fn about(call: &Call<'_>) -> Result<Reply> {
     caller(call)?;
     let picked = Picked::take(call, PROPERTIES)?;

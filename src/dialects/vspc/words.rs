@@ -1,4 +1,5 @@
-//! What the menus, windows and buttons of Veeam Service Provider Console say (1D-26), for the console's pages.
+//! The labels of the menus, windows and buttons of Veeam Service Provider Console (1D-26), for the pages of the
+//! console.
 
 use super::preset::{CATALOG, POLICY};
 use crate::http::route::Section;

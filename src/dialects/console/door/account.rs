@@ -1,4 +1,4 @@
-//! One's own account: the password, and the sessions that are open.
+//! The page of the user's own account: the password and the open sessions.
 
 use super::cookie::Cookie;
 use super::{Visit, agent, channel, page, submit};
@@ -18,15 +18,15 @@ struct AccountPage {
     s: Shell,
     user_name: String,
     sessions: Vec<Row>,
-    /// The field that is refused, and why.
+    /// The field that was refused, and the reason.
     refused: (String, String),
 }
 
 struct Row {
     id: String,
-    /// The one that looks at this page.
+    /// Whether this is the session that requests the page.
     own: bool,
-    /// What the browser said it is; empty for access tokens.
+    /// The name of the browser according to its `User-Agent` header; empty for access tokens.
     agent: String,
     source: String,
     began: When,
@@ -39,7 +39,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| shown(visit, 200, None))
 }
 
-/// `POST /console/account/password`: ends every session of the user; this browser gets a new one.
+/// `POST /console/account/password`: ends every session of the user and starts a new one for this browser.
 pub fn set_password(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, form| {
         let (current, new) = (form.text("current_password"), form.text("password"));
@@ -109,7 +109,7 @@ fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
     html(status, &account)
 }
 
-/// `Firefox, Linux` out of what browsers send; the text itself where it is unknown.
+/// A short name such as `Firefox, Linux` for a `User-Agent` header; the header itself if the browser is unknown.
 fn familiar(agent: &str) -> String {
     let find = |table: &[(&'static str, &'static str)]| {
         table

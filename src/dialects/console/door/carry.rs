@@ -1,5 +1,5 @@
-//! What was typed into a form that could not be taken yet: it travels through the sign-in page and comes back to
-//! be sent again. Passwords do not travel.
+//! A form that its sender must sign in for first. Its fields pass through the sign-in page, which offers them to be
+//! sent again afterwards. Passwords are not included.
 
 use super::{TOKEN, Visit, local_path};
 use crate::dialects::console::shell::{Nav, Shell, html};
@@ -9,12 +9,12 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use askama::Template;
 
-/// The field with the path that the form was sent to.
+/// The field with the path to which the form was sent.
 pub const TO: &str = "carried_to";
-/// The field with the form itself.
+/// The field with the fields of the form.
 pub const FIELDS: &str = "carried_form";
 
-/// A form on its way.
+/// A form that waits for a sign-in.
 #[derive(Clone, Debug)]
 pub struct Carried {
     pub to: String,
@@ -27,7 +27,7 @@ struct ResumePage {
     s: Shell,
     to: String,
     fields: Vec<(String, String)>,
-    /// What is worth showing of it: a name for people, and the value.
+    /// The fields that the page displays, each with its label and value.
     shown: Vec<(String, String)>,
 }
 
@@ -44,7 +44,7 @@ impl Carried {
         }
     }
 
-    /// What a sign-in page brought back.
+    /// Reads the form that a sign-in page sent back.
     pub fn take(form: &Form) -> Option<Carried> {
         let to = form.some(TO)?;
         Some(Carried {
@@ -54,13 +54,13 @@ impl Carried {
     }
 }
 
-/// Offers to send a form that was meant for an earlier session of the same browser.
+/// Offers to send a form that was made for an earlier session of the same browser.
 pub fn offer(visit: &Visit<'_>, path: &str, form: &Form) -> Result<Reply> {
     let shell = visit.shell(visit.texts.get("resume.title"), Nav::None);
     shown(shell, 403, &Carried::new(path, form))
 }
 
-/// Offers to send a form for which its sender has just signed in.
+/// Offers to send a form whose sender has just signed in.
 pub fn shown(s: Shell, status: u16, carried: &Carried) -> Result<Reply> {
     let form = Form::parse(&carried.fields)?;
     let fields = form.fields().to_vec();

@@ -1,4 +1,4 @@
-//! The password once more, before what is grave (attacks 186).
+//! Asks a signed-in user for the password again before an action with serious consequences (attacks 186).
 
 use super::carry::{self, Carried};
 use super::cookie::Cookie;
@@ -20,12 +20,12 @@ struct ConfirmPage {
     refusal: Option<String>,
 }
 
-/// Asks for the password, with the form that waits for it.
+/// Asks for the password and includes the form that waits for it.
 pub fn ask(visit: &Visit<'_>, path: &str, form: &Form, refusal: Option<String>) -> Result<Reply> {
     asked(visit, 403, Carried::new(path, form), refusal)
 }
 
-/// `POST /console/confirm`: a new session in place of the old one, and back to the form.
+/// `POST /console/confirm`: replaces the session with a new one and offers the form again.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
     super::submit(call, &|visit, form| {
         let nothing = || Error::Malformed(visit.texts.get("refusal.nothing_waits").to_owned());

@@ -1,21 +1,21 @@
-//! The console's cookies: one for the session, one for what the next page says.
+//! The cookies of the console: one for the session, and one for the confirmation that the next page displays.
 
 use crate::dialects::console::MOUNT;
 use crate::http::request::Head;
 
-/// Whether cookies travel encrypted only; decides their names and attributes.
+/// Whether cookies travel only over TLS; this decides their names and attributes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Channel {
     /// Over TLS: `__Host-` binds the cookie to this host and to TLS (RFC 6265bis, 4.1.3.2).
     Encrypted,
-    /// Plain HTTP, on this machine or where the administrator allows it.
+    /// Plain HTTP, which is allowed on this machine or if the administrator enables it.
     Plain,
 }
 
 /// The cookies that the console sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cookie {
-    /// What was done, for the next page to say.
+    /// The confirmation that the next page displays.
     Done,
     Session,
 }
@@ -30,7 +30,8 @@ impl Cookie {
         }
     }
 
-    /// The value that the browser sent. Two of one name are none: one of them is somebody else's (attacks 170).
+    /// The value that the browser sent. If it sent two cookies of this name, neither counts, because another site may
+    /// have set one of them (attacks 170).
     pub fn read(self, head: &Head, channel: Channel) -> Option<&str> {
         let lines = head.headers.all("cookie");
         let pairs = lines
@@ -59,7 +60,7 @@ impl Cookie {
         )
     }
 
-    /// The header that removes it.
+    /// The header that deletes the cookie.
     pub fn clear(self, channel: Channel) -> String {
         self.set(channel, "") + "; Max-Age=0"
     }

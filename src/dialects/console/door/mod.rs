@@ -1,7 +1,8 @@
-//! The door: who is signed in, which forms are accepted, and what becomes of a form whose sender is not.
+//! Authentication for the console: recognises the signed-in user, and decides which forms are accepted. A form whose
+//! sender is not signed in is kept until they have signed in.
 //!
-//! No session before a sign-in, and a new one at each (attacks 169, 173). A form must come from a page of this very
-//! server ([`submit`]), with the token of the session that the page was made for (attacks 164).
+//! There is no session before a sign-in, and each sign-in starts a new one (attacks 169, 173). A form must come from a
+//! page of this server ([`submit`]) and contain the token of the session for which the page was made (attacks 164).
 
 pub mod account;
 pub mod carry;
@@ -26,10 +27,10 @@ use crate::ops::people::console;
 use crate::ops::setup::first_run;
 use cookie::{Channel, Cookie};
 
-/// The field that carries the token of a form.
+/// The field that contains the token of a form.
 pub const TOKEN: &str = "form_token";
 
-/// Somebody who is signed in, and his request.
+/// A signed-in user and their request.
 pub struct Visit<'a> {
     pub call: &'a Call<'a>,
     pub caller: Caller,
@@ -39,13 +40,13 @@ pub struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// The frame of a page.
+    /// The layout of a page.
     pub fn shell(&self, title: impl Into<String>, nav: Nav) -> Shell {
         let token = form_token(self.secret);
         Shell::of(self, title.into(), nav, token)
     }
 
-    /// Records that something was not to be read, as every other way in does; changes record that by themselves.
+    /// Records a denied read in the audit log, as all other dialects do; changes are recorded automatically.
     pub fn noting<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(err) = &outcome {
             let path = own_path(self.call);
@@ -54,13 +55,13 @@ impl Visit<'_> {
         outcome
     }
 
-    /// Leads to another page, which says what was done.
+    /// Redirects to another page, which displays the confirmation `done`.
     pub fn done(&self, done: &str, to: &str) -> Reply {
         redirect(to).also("set-cookie", Cookie::Done.set(channel(self.call), done))
     }
 }
 
-/// Runs `show` for somebody who is signed in; everybody else is asked to sign in first.
+/// Runs `show` for a signed-in user; all other clients are redirected to the sign-in page.
 pub fn page(call: &Call<'_>, show: &dyn Fn(&Visit<'_>) -> Result<Reply>) -> Result<Reply> {
     match enter(call) {
         Ok(visit) => {
@@ -75,14 +76,14 @@ pub fn page(call: &Call<'_>, show: &dyn Fn(&Visit<'_>) -> Result<Reply>) -> Resu
     }
 }
 
-/// Runs `act` on a form of somebody who is signed in. Everybody else signs in first, and then goes on with what was
-/// typed.
+/// Runs `act` on the form of a signed-in user. Any other sender has to sign in first and can then send the same form
+/// again.
 pub fn submit(call: &Call<'_>, act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>) -> Result<Reply> {
     let form = own_form(call)?;
     take(call, form, act)
 }
 
-/// As [`submit`], for forms with files and for large ones.
+/// Like [`submit`], for forms that are large or contain files.
 pub fn submit_file(
     call: &Call<'_>,
     act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
@@ -92,7 +93,7 @@ pub fn submit_file(
     take(call, form, act)
 }
 
-/// The user who is signed in, according to the index.
+/// The signed-in user, according to the index.
 pub fn foresees(app: &App, trust: &Trust, head: &Head) -> Option<Caller> {
     let channel = match trust.is_secure(head) {
         true => Channel::Encrypted,
@@ -102,7 +103,7 @@ pub fn foresees(app: &App, trust: &Trust, head: &Head) -> Option<Caller> {
     secret.and_then(|secret| console::foresees(app, secret))
 }
 
-/// A form that switches a thing off and does nothing else.
+/// Whether the form disables something and changes nothing else.
 pub fn disables(_: &App, request: &Request, _: &str) -> bool {
     let own = |name: &str| name == TOKEN || name == "enabled";
     Form::of(request).is_ok_and(|form| {
@@ -110,7 +111,7 @@ pub fn disables(_: &App, request: &Request, _: &str) -> bool {
     })
 }
 
-/// A form that takes a role from a user.
+/// Whether the form removes a role from a user.
 pub fn removes_role(_: &App, request: &Request, _: &str) -> bool {
     Form::of(request).is_ok_and(|form| form.some("remove").is_some())
 }
@@ -134,7 +135,7 @@ fn take(
     Ok(answered(&visit, act(&visit, &form)))
 }
 
-/// As [`submit`], for grave actions: the password must have been given not long ago (attacks 186).
+/// Like [`submit`], for actions with serious consequences, which require a recently entered password (attacks 186).
 pub fn submit_fresh(
     call: &Call<'_>,
     act: &dyn Fn(&Visit<'_>, &Form) -> Result<Reply>,
@@ -147,7 +148,7 @@ pub fn submit_fresh(
     })
 }
 
-/// The form of a page of this server, whoever sent it.
+/// The form, if it comes from a page of this server; the sender need not be signed in.
 pub fn own_form(call: &Call<'_>) -> Result<Form> {
     require_own_page(call.request, channel(call))?;
     Form::of(call.request)
@@ -161,17 +162,17 @@ pub fn channel(call: &Call<'_>) -> Channel {
     }
 }
 
-/// `GET /`: the console is the front page.
+/// `GET /`: redirects to the console.
 pub fn front(_: &Call<'_>) -> Result<Option<Reply>> {
     Ok(Some(redirect(MOUNT)))
 }
 
-/// Another page, to be fetched with GET.
+/// Redirects to a page that the browser requests with GET.
 pub fn redirect(to: &str) -> Reply {
     Reply::new(303).with("location", to)
 }
 
-/// What the browser says it is.
+/// The `User-Agent` header of the browser; empty if there is none.
 pub fn agent<'a>(call: &'a Call<'_>) -> &'a str {
     let agent = call.request.header("user-agent").ok().flatten();
     agent.unwrap_or("")
@@ -193,29 +194,29 @@ fn enter<'a>(call: &'a Call<'a>) -> Result<Visit<'a>> {
     })
 }
 
-/// What went wrong is told in the frame of the visit.
+/// Turns an outcome into a reply; errors are displayed in the layout for signed-in users.
 fn answered(visit: &Visit<'_>, outcome: Result<Reply>) -> Reply {
     let said = Cookie::Done
         .read(visit.call.request, channel(visit.call))
         .is_some();
     match outcome {
-        // It is said once.
+        // The page displays the confirmation once.
         Ok(reply) if said && reply.status != 303 => {
             reply.also("set-cookie", Cookie::Done.clear(channel(visit.call)))
         }
         Ok(reply) => reply,
-        // The session may have ended with what was done.
+        // The action may have ended the session.
         Err(Error::Unauthenticated) => redirect(&entrance(visit.call)),
         Err(err) => shell::error::within(visit, &err),
     }
 }
 
-/// The path of a request without the prefix that the console is below.
+/// The path of a request, without the prefix under which the console is mounted.
 pub fn own_path(call: &Call<'_>) -> String {
     format!("{MOUNT}{}", call.below)
 }
 
-/// Where whoever is not signed in gets in, and on to where he wanted.
+/// The page for a client without a session: first setup, or a sign-in that leads to the requested page.
 fn entrance(call: &Call<'_>) -> String {
     if first_run::is_open(call.app) {
         return format!("{MOUNT}/setup");
@@ -239,8 +240,8 @@ fn foreign() -> Error {
     Error::Forbidden(spoken().get("refusal.foreign").to_owned())
 }
 
-/// Refuses a form that another site sent (attacks 164). Browsers name the sender's origin with every form, and
-/// newer ones say how it is related to this server.
+/// Refuses a form that another site sent (attacks 164). Browsers name the sender's origin with every form, and newer
+/// browsers also report whether it is the same site as this server.
 fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
     let read = |name| head.header(name).map_err(|_| foreign());
     if read("sec-fetch-site")?.is_some_and(|site| site != "same-origin") {
@@ -250,7 +251,7 @@ fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
     let host = head.host().ok_or_else(foreign)?;
     let authority = match channel {
         Channel::Encrypted => origin.strip_prefix("https://"),
-        // A proxy in front may speak TLS and not say so.
+        // A reverse proxy may use TLS without reporting it to this server.
         Channel::Plain => origin
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://")),
@@ -261,8 +262,9 @@ fn require_own_page(head: &Head, channel: Channel) -> Result<()> {
     }
 }
 
-/// A path of the console to go to, out of a request; anything else is the console's first page (attacks 183). A
-/// browser resolves dot segments, encoded ones too, before it asks: they would lead out of the console.
+/// A path from a request if it leads to a page of the console, otherwise the first page of the console (attacks 183).
+/// Browsers resolve dot segments, also percent-encoded ones, before they send a request, so a path with dot segments
+/// could lead out of the console.
 pub fn local_path(text: &str) -> &str {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     let below = path.strip_prefix(MOUNT);
@@ -279,7 +281,7 @@ pub fn local_path(text: &str) -> &str {
     }
 }
 
-/// Whether a segment means the same to everybody. Only the last may be empty.
+/// Whether every browser and server interprets a segment alike. Only the last segment may be empty.
 fn is_sound(segment: &str, is_last: bool) -> bool {
     let Some(decoded) = decode(segment) else {
         return false;
@@ -290,7 +292,7 @@ fn is_sound(segment: &str, is_last: bool) -> bool {
         && !decoded.iter().any(separates)
 }
 
-/// A segment without its percent-encoding; `None` if that cannot be read.
+/// A segment after percent-decoding; `None` if its encoding is invalid.
 fn decode(segment: &str) -> Option<Vec<u8>> {
     let mut bytes = segment.bytes();
     let mut decoded = Vec::new();
@@ -336,7 +338,7 @@ mod tests {
             "/v1/keys",
             "/console/\r\nSet-Cookie: a=b",
             "/console\\evil",
-            // Out of the console by dot segments: L7.
+            // These paths would leave the console through dot segments: L7.
             "/console/../../x",
             "/console/..",
             "/console/.",

@@ -1,4 +1,4 @@
-//! The first run: whoever can read the server's output sets the owner's password.
+//! The first run: a user who can read the server's output sets the owner's password.
 
 use super::cookie::Cookie;
 use super::{agent, channel, own_form, redirect};
@@ -19,9 +19,10 @@ struct SetupPage {
     s: Shell,
     code: String,
     user_name: String,
-    /// The systems whose pages the console can have: the name of each, that of the product, and whether it is chosen.
+    /// The systems for which the console can show a page: the name of each, the name of the product, and whether it is
+    /// selected.
     systems: Vec<(&'static str, &'static str, bool)>,
-    /// The field that is refused, and why.
+    /// The field that was refused, and the reason.
     refused: (String, String),
 }
 

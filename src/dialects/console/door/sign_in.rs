@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! The pages for signing in and out.
 
 use super::carry::{self, Carried};
 use super::cookie::Cookie;
@@ -29,10 +29,11 @@ struct SignInPage {
 
 /// Whether the form asks for a one-time code.
 enum CodeField {
-    /// Together with the password: the account is locked.
+    /// Together with the password, because the account is locked.
     Beside,
     Hidden,
-    /// Alone, of a user who has given the password and has a second factor; what goes back with the code.
+    /// Without the password: the user has entered the right one and has a second factor. The value identifies this
+    /// first step and is sent back with the code.
     Step(String),
 }
 
@@ -96,7 +97,8 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
             return asked(call, 200, user_name, &next, carried, None, code);
         }
         Err(err) => {
-            // A code that was wrong is asked for again; what was proved before it stays so for its time.
+            // After a wrong code the page asks for the code again; the password need not be repeated while the first
+            // step is valid.
             let (status, refusal) = refusal(call, &err, step.is_some())?;
             let again = match step {
                 Some(step) => CodeField::Step(step.to_owned()),
@@ -131,7 +133,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     Ok(reply.also("set-cookie", &set))
 }
 
-/// Asks whoever sent a form to sign in, and keeps what was typed.
+/// Asks the sender of a form to sign in, and keeps the fields of the form.
 pub fn before(call: &Call<'_>, form: &Form) -> Result<Reply> {
     let carried = Carried::new(&own_path(call), form);
     let hidden = CodeField::Hidden;
@@ -152,11 +154,11 @@ pub fn sign_out(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// What the page says of a sign-in that failed. Names, passwords and disabled users are not told apart.
+/// The message for a failed sign-in. It is the same for unknown names, wrong passwords and disabled users.
 fn refusal(call: &Call<'_>, err: &Error, of_code: bool) -> Result<(u16, String)> {
     let s = Shell::bare(call.request, "sign_in.title");
     match err {
-        // Told of every name that was tried so often, whether there is such a user or not.
+        // After as many attempts, this message appears for every name, whether such a user exists or not.
         Error::Forbidden(_) => Ok((403, s.t("sign_in.locked").to_owned())),
         Error::Unauthenticated if of_code => Ok((403, s.t("sign_in.code_refused").to_owned())),
         Error::Unauthenticated => Ok((403, s.t("sign_in.refused").to_owned())),

@@ -1,4 +1,4 @@
-//! What is done to a key with a button: copied, switched, rotated, deleted.
+//! The actions on a key that have a button: reveal, disable, enable, rotate and delete.
 
 use super::secret::{self, Occasion};
 use super::words::Words;
@@ -46,7 +46,8 @@ struct DisablePage {
     answer: &'static str,
 }
 
-/// How long an old secret goes on working: the value of the choice, its text, and what it means.
+/// The grace periods that the rotation page offers: the value of the choice, its text, the period in seconds, and
+/// whether the old secret works until the first use of the new one.
 #[rustfmt::skip] // Columns are the point of this table.
 const GRACES: &[(&str, &str, Option<u64>, bool)] = &[
     ("first_use", "rotate.first_use", None,          true),
@@ -65,7 +66,7 @@ pub fn reveal(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `GET /console/keys/{id}/disable`: asks, where the key's system does.
+/// `GET /console/keys/{id}/disable`: asks for confirmation, with the words of the key's system if it has its own.
 pub fn ask_disable(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let view = found(visit, |offered| offered.switch)?;
@@ -123,7 +124,8 @@ pub fn ask_rotate(call: &Call<'_>) -> Result<Reply> {
 pub fn rotate(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, form| {
         let view = keys::find(call.app, &visit.caller, id(call)?)?;
-        // A page that is loaded again must not rotate once more and end the secret that it has just shown.
+        // Loading the page again must not rotate the key again, which would end the secret that the page has just
+        // shown.
         if form.text("hint") != view.key.hint {
             return Err(Error::Conflict(
                 visit.texts.get("rotate.done_already").to_owned(),
@@ -173,7 +175,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// The key of a question, for whoever may do what is asked about.
+/// The key in the path, if the caller may perform this action on it.
 fn found(visit: &Visit<'_>, is_offered: fn(&Offered) -> bool) -> Result<View> {
     let view = keys::find(visit.call.app, &visit.caller, id(visit.call)?)?;
     match is_offered(&offered(visit.call.app, &visit.caller, &view)?) {

@@ -1,4 +1,4 @@
-//! A new key: which policy, what it asks for, and the secret once.
+//! Creates a key: choice of the policy, form, and the page that shows the secret once.
 
 use super::fields::{KeyForm, Typed};
 use super::secret;
@@ -29,7 +29,7 @@ struct ChoosePage {
     kinds: Vec<KindOfKey>,
 }
 
-/// A policy to choose.
+/// A policy that the user can choose.
 struct KindOfKey {
     href: String,
     name: String,
@@ -43,15 +43,15 @@ struct CreatePage {
     w: Words,
     policy: String,
     description: String,
-    /// What people should know before.
+    /// Advice to read before the user fills in the form.
     about: Vec<&'static str>,
     form: KeyForm,
-    /// Makes one key of a form that is sent twice.
+    /// Makes the creation idempotent: a form that is sent twice creates one key.
     nonce: String,
     back: String,
 }
 
-/// Characters of the name under which a form is remembered.
+/// The length of the nonce.
 const NONCE_CHARS: usize = 20;
 
 /// `GET /console/keys/new`
@@ -97,7 +97,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
                 Ok(issued) => {
                     return secret::shown(visit, &policy, &issued, secret::Occasion::Created);
                 }
-                // The others are found below.
+                // The code below collects all faults of the form, including this one.
                 Err(Error::Invalid { .. }) => {}
                 Err(err @ Error::Conflict(_)) => return asked(visit, 409, &policy, form, &[err]),
                 Err(err @ Error::Forbidden(_)) => {
@@ -112,7 +112,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// The key that a form asks for, and what of the form cannot be read.
+/// The key that the form describes, and the fields that could not be read.
 fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> (NewKey, Vec<Error>) {
     let (typed, faults) = Typed::read(visit.texts, form);
     let words = Words::of(visit, Some(&policy.name));
@@ -145,7 +145,7 @@ fn wanted(policy: &Policy, visit: &Visit<'_>, form: &Form) -> (NewKey, Vec<Error
 /// The value that stands for "no owner" in the list of owners. No user can have this name.
 pub const NO_OWNER: &str = ":nobody";
 
-/// What was chosen as the owner; left empty, the server decides.
+/// The selected owner; `None` if the field is empty, so that the server decides.
 fn owner(form: &Form) -> Option<Option<String>> {
     form.some("owner")
         .map(|owner| Some(owner).filter(|owner| owner != NO_OWNER))

@@ -1,4 +1,4 @@
-//! All about one key.
+//! The page of one key.
 
 use super::fields::is_shown;
 use super::list::label;
@@ -19,9 +19,9 @@ use crate::ops::keys::{self, View};
 use crate::ops::oversight;
 use askama::Template;
 
-/// Hours of the chart: two days.
+/// The hours of the chart: two days.
 const CHART_HOURS: i64 = 48;
-/// Events of the key that the page shows.
+/// The maximum number of the key's events on the page.
 const EVENTS: usize = 20;
 
 #[derive(Template)]
@@ -38,7 +38,7 @@ struct KeyPage {
     facts: Vec<(&'static str, String)>,
     created: When,
     rotated: Option<When>,
-    /// The address of the newest rotation, if the key rotated itself.
+    /// The client address from which the key last rotated itself, if it did.
     self_rotated_from: Option<String>,
     starts: Option<When>,
     used: Option<When>,
@@ -50,7 +50,7 @@ struct KeyPage {
     chart: Option<Chart>,
     events: Vec<Event>,
     offered: Offered,
-    /// Why the key is closed, if it was changed past Latchkey.
+    /// The reason why Latchkey refuses the key, if its row was modified outside Latchkey.
     closed: Option<String>,
     back: String,
 }
@@ -129,7 +129,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
     html(200, &key_page)
 }
 
-/// What has a name and a short value.
+/// The members of the key that have a label and a short value.
 fn facts(
     visit: &Visit<'_>,
     view: &View,
@@ -138,7 +138,8 @@ fn facts(
 ) -> Vec<(&'static str, String)> {
     let (key, texts) = (&view.key, visit.texts);
     let (read, write) = words.access();
-    // A key that only reads says so wherever the flag comes from; that it may write is said only where pages ask for it.
+    // A read-only key is always marked as such; that a key may write is displayed only if the pages of its policy have
+    // this field.
     let access = match key.read_only {
         true => read,
         false if is_shown(policy, words, "read_only") => write,
@@ -173,7 +174,7 @@ fn facts(
     facts
 }
 
-/// Verdicts of the last two days; nothing for a key that is gone.
+/// The verdicts of the last two days; `None` for a deleted key.
 fn chart(visit: &Visit<'_>, view: &View) -> Result<Option<Chart>> {
     if view.key.deleted_at.is_some() {
         return Ok(None);
@@ -194,7 +195,7 @@ fn chart(visit: &Visit<'_>, view: &View) -> Result<Option<Chart>> {
     Ok(Some(Chart::new(visit.texts, &hours, now)))
 }
 
-/// What happened to the key, as far as the caller may read it.
+/// The events of the key, as far as the caller may read them.
 fn events(visit: &Visit<'_>, view: &View) -> Result<Vec<Event>> {
     let wanted = oversight::Wanted {
         target: Some(view.key.id.to_string()),

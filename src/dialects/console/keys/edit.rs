@@ -1,4 +1,4 @@
-//! What a policy lets be changed of a key.
+//! Edits the fields of a key that its policy allows to be changed.
 
 use super::fields::{self, KeyForm, Typed, field_of};
 use super::words::Words;
@@ -24,10 +24,10 @@ struct EditPage {
     s: Shell,
     name: String,
     href: String,
-    /// What is said if there is no field.
+    /// The text that is displayed if there is no field.
     nothing: &'static str,
     form: KeyForm,
-    /// The fields as they were when the form was made.
+    /// The values of the fields when the form was rendered.
     before: String,
 }
 
@@ -51,7 +51,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
         if faults.is_empty() {
             match edit::edit(call.app, &visit.caller, id, edit.clone()) {
                 Ok(_) => return Ok(visit.done("key_edited", &address(id))),
-                // The others are found below.
+                // The code below collects all faults of the form, including this one.
                 Err(Error::Invalid { .. }) => {}
                 Err(err @ Error::Conflict(_)) => {
                     return asked(visit, 409, &view, &policy, form, &[err]);
@@ -67,7 +67,7 @@ pub fn act(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// Only what was changed on the page: a field that somebody else has changed meanwhile stays as he left it.
+/// Only the fields that the user changed: a concurrent change to another field is preserved.
 fn wanted(
     visit: &Visit<'_>,
     view: &View,
@@ -125,7 +125,7 @@ fn wanted(
             Field::UsesLeft => {
                 edit.uses_left = (typed.uses_left != was.uses_left).then_some(typed.uses_left);
             }
-            // Not a field of this form.
+            // This form does not have this field.
             Field::Owner => {}
             Field::Metadata => {
                 let changed = form.text("metadata") != before.text("metadata");
@@ -157,7 +157,7 @@ fn asked(
     };
     let mut typed = typed.clone();
     if !faults.is_empty() && !typed.has("catalog") {
-        // Which scopes there are follows from the key, not from the form.
+        // The selectable scopes depend on the key, not on the form.
         typed.put("catalog", view.key.catalog.as_deref().unwrap_or(""));
     }
     let before = match faults.is_empty() {

@@ -1,4 +1,4 @@
-//! The list of keys: searched, filtered, sorted, in pages.
+//! The list of keys, with search, filters, sorting and pages.
 
 use super::fields::{has_meaning, is_shown};
 use super::words::Words;
@@ -21,9 +21,9 @@ use crate::ops::keys::offered::{Offered, offered, require_issue};
 use crate::ops::{people, policies, workspaces};
 use askama::Template;
 
-/// Keys on a page.
+/// The number of keys on a page.
 const PAGE_KEYS: usize = 50;
-/// Scopes that a row names; the others are counted.
+/// The maximum number of scopes that a row lists; it only counts the others.
 const SCOPES_SHOWN: usize = 4;
 
 #[derive(Template)]
@@ -38,19 +38,19 @@ struct KeysPage {
     sorts: Vec<Link>,
     earlier: String,
     later: String,
-    /// Which page of how many.
+    /// The number of this page, and how many pages there are.
     place: String,
-    /// Where a key is made; empty for whoever may make none.
+    /// The address for creating a key; empty if the caller may not create any.
     new: String,
-    /// What people should know before they make one.
+    /// Advice to read before the user creates a key.
     about: Vec<&'static str>,
     columns: Columns,
     refusal: Option<String>,
 }
 
-/// Which columns the list has, where that differs.
+/// Which of the optional columns the list has.
 struct Columns {
-    /// Among the filters.
+    /// This one is not a column but a filter.
     owner: bool,
     workspace: bool,
     access: bool,
@@ -70,13 +70,13 @@ struct Row {
     scopes_more: usize,
     used: Option<When>,
     end: Option<End>,
-    /// What `read_only` is called, where it means something.
+    /// The label of `read_only`, for systems that have this field.
     access: &'static str,
     enabled: bool,
     offered: Offered,
 }
 
-/// What is asked for, to be shown again.
+/// The filters of the request, to be displayed again.
 #[derive(Default)]
 struct Filters {
     q: String,
@@ -106,7 +106,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// The query, as it came.
+/// The parsed query.
 #[derive(Default)]
 struct Asked {
     q: Option<String>,
@@ -231,7 +231,7 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
     };
     let has_expiry = words.section().is_none()
         || shows("expires_on")
-        // Of a policy that has been made stricter, old keys may have an end.
+        // The policy may have forbidden expiry only after keys with an expiry time were created.
         || asked.expiring.is_some()
         || rows.iter().any(|row| row.end.is_some());
     let columns = Columns {
@@ -276,14 +276,15 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
 }
 
 impl Row {
-    /// Whether there is a button in the row.
+    /// Whether the row has a button.
     fn has_actions(&self) -> bool {
         let offered = &self.offered;
         offered.reveal || !offered.fields.is_empty() || offered.switch || offered.delete
     }
 }
 
-/// Where a key is made: of one policy, or of one to be chosen. Empty if the caller may make none.
+/// The address for creating a key, of this policy or of a policy that the user chooses there. Empty if the caller may
+/// not create any.
 pub fn new_address(visit: &Visit<'_>, policy: Option<&str>) -> Result<String> {
     let (app, caller) = (visit.call.app, &visit.caller);
     let issues = |policy: &Policy| require_issue(app, caller, policy).is_ok();
@@ -335,7 +336,7 @@ fn row(visit: &Visit<'_>, words: Words, view: &View) -> Result<Row> {
     })
 }
 
-/// A scope by the words that its catalog has for it.
+/// The label of a scope in its catalog; the scope itself if it has none.
 pub fn label(texts: &Texts, catalog: Option<&Catalog>, scope: &str) -> String {
     let known = catalog.and_then(|catalog| {
         let mut scopes = catalog.definition().scopes.iter();
@@ -346,7 +347,7 @@ pub fn label(texts: &Texts, catalog: Option<&Catalog>, scope: &str) -> String {
 
 fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {
     let (app, caller) = (visit.call.app, &visit.caller);
-    // Whoever may not list these filters by none of them.
+    // A caller who may not list these gets an empty filter.
     fn allowed<T>(list: Result<Vec<T>>) -> Result<Vec<T>> {
         match list {
             Err(Error::Forbidden(_)) => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! Keys: found, made, looked at and changed.
+//! The pages of keys: list, creation, details and changes.
 
 pub mod change;
 pub mod create;
@@ -19,13 +19,13 @@ use crate::error::{Error, Result};
 use crate::http::route::Call;
 use crate::ops::keys::View;
 
-/// A state as a page shows it.
+/// A state as pages display it.
 pub struct Badge {
     pub class: &'static str,
     pub label: &'static str,
 }
 
-/// How each state looks.
+/// The appearance of each state.
 pub fn badge(texts: &Texts, state: State) -> Badge {
     let (class, name) = match state {
         State::Active => ("badge-good", "state.active"),
@@ -47,17 +47,17 @@ pub fn address(id: KeyId) -> String {
     format!("{MOUNT}/keys/{id}")
 }
 
-/// The key that a path names.
+/// The key id in the path.
 pub fn id(call: &Call<'_>) -> Result<KeyId> {
     KeyId::parse(call.param("id")).ok_or(Error::NotFound("key"))
 }
 
-/// Whether a key manages this very server: what makes it stronger asks for the password again (attacks 186).
+/// Whether this is a management key of this server: extending what it can do requires the password again (attacks 186).
 fn opens_this_server(view: &View) -> bool {
     view.key.catalog.as_deref() == Some(BUILT_IN)
 }
 
-/// Where the list of a key's kind is.
+/// The address of the list that contains keys of this policy.
 pub fn list_address(visit: &Visit<'_>, policy: &str) -> String {
     match words::section(visit, policy) {
         Some(_) => format!("{MOUNT}/keys?policy={policy}"),
@@ -65,13 +65,13 @@ pub fn list_address(visit: &Visit<'_>, policy: &str) -> String {
     }
 }
 
-/// When a key ends, and whether that is soon.
+/// The end of a key, and whether it is soon.
 pub struct End {
     pub last: LastDay,
     pub soon: bool,
 }
 
-/// Seconds before its end from which on a key is said to end soon: 14 days.
+/// The pages warn about the end of a key from this many seconds before it: 14 days.
 pub const SOON_S: u64 = 14 * 86_400;
 
 /// The end of a key, if it has one.

@@ -1,4 +1,4 @@
-//! The page that shows a secret, and is the only one that does.
+//! The only page that displays a secret.
 
 use super::address;
 use super::words::Words;
@@ -21,11 +21,11 @@ struct SecretPage {
     w: Words,
     name: String,
     href: String,
-    /// Where to go when it is stored.
+    /// The page to open after the user has stored the secret.
     back: String,
     lead: &'static str,
     warning: &'static str,
-    /// Whether this is the only time.
+    /// Whether the secret is displayed only this once.
     once: bool,
     secret: Option<Shown>,
     advice: Vec<&'static str>,
@@ -36,7 +36,7 @@ struct Shown {
     curl: String,
 }
 
-/// Why a secret is shown.
+/// Why the page displays a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Occasion {
     Created,
@@ -44,7 +44,7 @@ pub enum Occasion {
     Rotated,
 }
 
-/// The secret of a key, if it is still to be had.
+/// The page with the secret of a key, or with an explanation if the server does not have the secret.
 pub fn shown(
     visit: &Visit<'_>,
     policy: &Policy,
@@ -88,15 +88,15 @@ pub fn shown(
     html(200, &secret)
 }
 
-/// A line that tells whether the key works, as a proxy would ask: about a request of the key's own system that its scopes
-/// open, where there is one.
+/// A command that tests the key with the same request that a proxy sends. If possible, the request concerns an
+/// operation of the key's system that the scopes of the key open.
 fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
     let scheme = match channel(visit.call) {
         Channel::Encrypted => "https",
         Channel::Plain => "http",
     };
     let host = visit.call.request.host().unwrap_or("localhost");
-    // Where a key may be sent in several ways, the first one that is a header of its own.
+    // If the policy accepts several headers, the command uses the first one other than Basic.
     let plain = |header: &&CredentialHeader| **header != CredentialHeader::Basic;
     let header = match policy.headers.iter().find(plain) {
         Some(CredentialHeader::Named(name)) => format!("{name}: {secret}"),
@@ -120,7 +120,7 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
         format!(" -H 'X-Original-Method: {method}' -H 'X-Original-URI: {path}'")
     });
     let url = format!("{scheme}://{host}/auth/nginx{query}");
-    // A query has characters that shells read.
+    // A query contains characters that a shell interprets.
     let url = if query.is_empty() {
         url
     } else {
@@ -129,7 +129,8 @@ fn curl(visit: &Visit<'_>, policy: &Policy, key: &Key, secret: &str) -> String {
     format!("curl -i {url}{request} -H '{header}'")
 }
 
-/// A request that the key opens: its method and path. Best is one that reads and has nothing to fill in.
+/// The method and path of a request that the key opens; preferably one that only reads, and only paths without
+/// parameters.
 fn example<'a>(
     catalog: &'a Catalog,
     key: &Key,

@@ -1,18 +1,18 @@
-//! What things are called: by the console itself, or by the system whose keys a page is about.
+//! The labels on a page: those of the console, or those of the system to which the keys on the page belong.
 
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::text::Texts;
 use crate::domain::policy::Policy;
 use crate::http::route::Section;
 
-/// The words of one page.
+/// The labels for one page.
 #[derive(Clone, Copy)]
 pub struct Words {
     texts: &'static Texts,
     section: Option<&'static Section>,
 }
 
-/// The section of a policy, if a dialect has words for it.
+/// The section of a policy, if a dialect has its own words for the policy.
 pub fn section(visit: &Visit<'_>, policy: &str) -> Option<&'static Section> {
     let mut sections = visit.call.sections.iter();
     sections.find(|section| section.policy == policy).copied()
@@ -73,13 +73,13 @@ impl Words {
         self.or(|section| section.delete_button, "delete.button")
     }
 
-    /// The title of the question before a key is disabled, and the answer.
+    /// The title of the question before a key is disabled, and the label of its button.
     pub fn disable(&self) -> Option<(&'static str, &'static str)> {
         let (title, button) = self.section.and_then(|section| section.disable)?;
         Some((self.texts.word(title), self.texts.word(button)))
     }
 
-    /// Both values of `read_only`, the reading one first.
+    /// The labels of both values of `read_only`, the reading one first.
     pub fn access(&self) -> (&'static str, &'static str) {
         match self.section {
             Some(section) => {
@@ -93,7 +93,7 @@ impl Words {
         }
     }
 
-    /// What a field is called.
+    /// The label of a field.
     pub fn field(&self, name: &str) -> &'static str {
         let own = self.section.and_then(|section| {
             let mut fields = section.fields.iter();
@@ -105,19 +105,20 @@ impl Words {
         }
     }
 
-    /// The section, while its policy has the rules that it came with: what the system says of its keys holds then.
+    /// The section, if its policy is unchanged: the system's statements about its keys do not hold for a changed
+    /// policy.
     fn unedited(&self, policy: &Policy) -> Option<&'static Section> {
         self.section.filter(|section| section.is_as_it_came(policy))
     }
 
-    /// What the system itself says below a field.
+    /// The system's own hint for a field.
     pub fn hint(&self, policy: &Policy, name: &str) -> Option<&'static str> {
         let mut hints = self.unedited(policy)?.hints.iter();
         let (_, hint) = hints.find(|(known, _)| *known == name)?;
         Some(self.texts.word(hint))
     }
 
-    /// What people should know before they create a key.
+    /// Advice to read before the user creates a key.
     pub fn about(&self, policy: &Policy) -> Vec<&'static str> {
         let about = self
             .unedited(policy)
@@ -125,12 +126,12 @@ impl Words {
         about.iter().map(|line| self.texts.word(line)).collect()
     }
 
-    /// Whether people name these keys by a description alone.
+    /// Whether these keys have a description instead of a name.
     pub fn is_described(&self) -> bool {
         self.section.is_some_and(Section::is_described)
     }
 
-    /// What the column of names is called: by the field that people fill in.
+    /// The heading of the name column: the label of the field that users fill in.
     pub fn name_column(&self) -> &'static str {
         self.field(if self.is_described() {
             "description"
@@ -139,13 +140,13 @@ impl Words {
         })
     }
 
-    /// The catalog of the scopes, where the policy names none.
+    /// The catalog of the scopes, for a policy without a catalog.
     pub fn catalog(&self) -> Option<String> {
         let named = self.section.and_then(|section| section.catalog);
         named.map(str::to_owned)
     }
 
-    /// How a secret is to be kept.
+    /// How the user should store a secret.
     pub fn advice(&self, can_rotate: bool) -> Vec<&'static str> {
         match self.section {
             Some(section) if !section.advice.is_empty() => {

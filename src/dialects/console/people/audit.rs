@@ -1,4 +1,4 @@
-//! The audit log: read and proven.
+//! The page of the audit log: lists events and verifies the chain.
 
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
@@ -16,9 +16,9 @@ use crate::http::route::Call;
 use crate::ops::oversight::{self, Wanted};
 use askama::Template;
 
-/// Events on a page.
+/// The number of events on a page.
 const PAGE_EVENTS: usize = 50;
-/// The filters, by the names of their fields.
+/// The filters, which are also the names of their fields.
 pub(super) const FILTERS: &[&str] = &["actor", "action", "target", "since", "until"];
 
 #[derive(Template)]
@@ -26,12 +26,12 @@ pub(super) const FILTERS: &[&str] = &["actor", "action", "target", "since", "unt
 struct AuditPage {
     s: Shell,
     rows: Vec<Row>,
-    /// Name, label, value, and whether it is a day.
+    /// The name, the label and the value, and whether the value is a day.
     filters: Vec<(&'static str, String, String, bool)>,
     older: String,
     newest: String,
     refusal: Option<String>,
-    /// What checking the chain came to, and whether it is whole.
+    /// The result of verifying the chain, and whether the chain is intact.
     chain: Option<(String, bool)>,
 }
 
@@ -45,12 +45,12 @@ struct Row {
     source: String,
     denied: bool,
     reason: String,
-    /// What the target is called now, if it is there; its id otherwise.
+    /// The kind and the name of the target; the id if no name is known.
     target_name: String,
     changes: Vec<Change>,
 }
 
-/// A member before and after.
+/// A member of the target, before and after the event.
 struct Change {
     member: String,
     before: String,
@@ -71,7 +71,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/audit/chain`: walks all of it.
+/// `POST /console/audit/chain`: verifies the whole chain.
 pub fn prove(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, _| {
         let chain = match visit.noting(oversight::verify_chain(call.app, &visit.caller))? {
@@ -170,7 +170,7 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
     }
 }
 
-/// What people call a target: they know no uids.
+/// The name of a target, because users do not know uids.
 fn name(visit: &Visit<'_>, target: &Target) -> String {
     let app = visit.call.app;
     let known = match target.kind {
@@ -195,7 +195,7 @@ fn name(visit: &Visit<'_>, target: &Target) -> String {
     known.unwrap_or_else(|| target.id.clone())
 }
 
-/// Reads `{"member":[before,after]}`; what is none of that is shown as it is.
+/// Parses `{"member":[before,after]}`; any other text is displayed unchanged.
 fn changes(text: &str) -> Vec<Change> {
     use serde_json::{Map, Value};
     let said = |value: &Value| match value {

@@ -1,4 +1,4 @@
-//! The audit log, taken away: as one file, or as a page of files where it is too long for one.
+//! The export of the audit log: as one file, or as a page that offers several files if the log is too long for one.
 
 use super::audit::{FILTERS, wanted};
 use crate::dialects::console::door::{Visit, submit as submitted};
@@ -16,7 +16,7 @@ use crate::ops::oversight::{self, Wanted};
 use askama::Template;
 use std::borrow::Cow;
 
-/// Events of one file.
+/// The number of events in one file.
 const FILE_EVENTS: u64 = 10_000;
 
 #[derive(Template)]
@@ -25,7 +25,7 @@ struct ExportPage {
     s: Shell,
     lead: String,
     files: Vec<File>,
-    /// What each file is asked for with: filters and format.
+    /// The fields that the request for each file repeats: the filters and the format.
     kept: Vec<(&'static str, String)>,
 }
 
@@ -35,7 +35,7 @@ struct File {
     label: String,
 }
 
-/// `POST /console/audit/export`: a form, because taking the log away is recorded.
+/// `POST /console/audit/export`: a form, because each export is recorded in the audit log.
 pub fn submit(call: &Call<'_>) -> Result<Reply> {
     submitted(call, &|visit, form| {
         let asked = wanted(visit.texts, form, None)?;
@@ -56,7 +56,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// The part that a page of files asks for.
+/// The part of the log that the form of one file requests.
 fn part(texts: &Texts, form: &Form) -> Result<Option<Part>> {
     let after = number(texts, form, "after")?;
     let before = number(texts, form, "before")?;
@@ -105,7 +105,7 @@ fn files(visit: &Visit<'_>, form: &Form, parts: &[Part]) -> Result<Reply> {
 
 fn file(visit: &Visit<'_>, form: &Form, asked: &Wanted, name: &str) -> Result<Reply> {
     let asked = Wanted {
-        // That it is taken is an event too.
+        // The export itself adds events, so a file may be longer than planned.
         limit: usize::try_from(2 * FILE_EVENTS).unwrap_or(usize::MAX),
         ..asked.clone()
     };
@@ -128,7 +128,8 @@ fn json_lines(events: &[Event]) -> Result<String> {
     Ok(text)
 }
 
-/// RFC 4180, every cell quoted. One that a spreadsheet would run is made harmless with a leading apostrophe.
+/// CSV according to RFC 4180 with every cell quoted. A leading apostrophe protects cells that a spreadsheet would run
+/// as a formula.
 fn csv(events: &[Event]) -> String {
     let quoted = |cell: Cow<'_, str>| {
         let mark = if is_formula(&cell) { "'" } else { "" };

@@ -1,4 +1,4 @@
-//! Who and where: users with their roles, workspaces, and the log of what they did.
+//! The pages of users with their roles, of workspaces, and of the audit log.
 
 pub mod audit;
 pub mod export;
@@ -10,10 +10,10 @@ use super::form::Refusal;
 use crate::error::{Error, Result};
 use crate::ops::workspaces as ops;
 
-/// A value, its label, and whether it is chosen.
+/// The value and the label of a choice, and whether it is selected.
 type Option3 = (String, String, bool);
 
-/// The workspaces that can be chosen; the caller's own is, if no other one was said.
+/// The workspaces to choose from; by default the user's own workspace is selected.
 fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
     let found = match ops::list(visit.call.app, &visit.caller) {
         Err(Error::Forbidden(_)) => Vec::new(),
@@ -28,8 +28,8 @@ fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
     Ok(found.iter().map(one).collect())
 }
 
-/// The status of a form that is shown again because it was refused, the field, and why; `None` for errors that have
-/// a page of their own.
+/// For a form that is displayed again after a refusal: the status, the field and the reason. `None` for errors that
+/// have a page of their own.
 fn refused(visit: &Visit<'_>, err: &Error) -> Option<(u16, String, String)> {
     let refusal = Refusal::of(visit.texts, err)?;
     Some((refusal.status, refusal.bare().to_owned(), refusal.why))

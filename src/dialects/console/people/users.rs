@@ -16,7 +16,7 @@ use crate::ops::keys::View;
 use crate::ops::people::{self, NewUser, UserEdit, attempts, sessions};
 use askama::Template;
 
-/// Every role, the mightiest first.
+/// All roles, the most powerful one first.
 const ROLES: &[Role] = &[
     Role::Owner,
     Role::Administrator,
@@ -51,7 +51,7 @@ struct CreatePage {
     homes: Vec<Option3>,
     roles: Vec<Option3>,
     places: Vec<Option3>,
-    /// The field that is refused, and why.
+    /// The field that was refused, and the reason.
     refused: (String, String),
 }
 
@@ -64,13 +64,13 @@ struct UserPage {
     email: String,
     enabled: bool,
     locked: bool,
-    /// Failed attempts to sign in, and since when; empty if there are none.
+    /// The number of failed attempts to sign in; empty if there are none.
     failed: String,
     since: Option<When>,
     keys: String,
-    /// The list of the keys that the user made.
+    /// The address of the list of the keys that the user created.
     made: String,
-    /// The keys without an owner that the user made: address and name.
+    /// The keys without an owner that the user created: address and name.
     ownerless: Vec<(String, String)>,
     roles: Vec<Bound>,
     choices: Vec<Option3>,
@@ -85,14 +85,14 @@ struct DeletePage {
     href: String,
     name: String,
     ownerless: Vec<(String, String)>,
-    /// Why the user was not deleted, if it was tried.
+    /// Why the user could not be deleted, if this was attempted.
     refusal: Option<String>,
 }
 
 /// A role in a workspace.
 struct Bound {
     role: String,
-    /// The role, and what it is allowed.
+    /// The role, and a description of what it permits.
     label: String,
     place: String,
 }
@@ -156,7 +156,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/users/{name}`: e-mail, or the switch.
+/// `POST /console/users/{name}`: changes the e-mail address, or enables or disables the user.
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     changed(call, "user_changed", &|visit, form, name| {
         let edit = UserEdit {
@@ -168,7 +168,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/users/{name}/roles`: one more, or one less.
+/// `POST /console/users/{name}/roles`: adds or removes one role.
 pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
     changed(call, "user_changed", &|visit, form, name| {
         let user = people::find(call.app, &visit.caller, name)?;
@@ -242,7 +242,7 @@ fn deleting(visit: &Visit<'_>, status: u16, user: &User, refusal: Option<String>
     html(status, &delete)
 }
 
-/// The keys without an owner that a user made, as links.
+/// The keys without an owner that the user created, as links.
 fn ownerless(visit: &Visit<'_>, user: &User) -> Result<Vec<(String, String)>> {
     let found = people::ownerless_keys(visit.call.app, &visit.caller, &user.uid.to_string())?;
     let link = |view: &View| (keys::address(view.key.id), view.key.name.clone());
@@ -263,7 +263,7 @@ fn changed(
     })
 }
 
-/// The user's page, with what was refused.
+/// The page of the user, with the refused field.
 fn told(visit: &Visit<'_>, name: &str, err: Error) -> Result<Reply> {
     let Some((status, field, why)) = refused(visit, &err) else {
         return Err(err);
@@ -308,7 +308,7 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
         ),
         ownerless: ownerless(visit, user)?,
         roles: bound(visit, user),
-        // The least of them: nobody becomes an owner because nothing was chosen.
+        // By default the least powerful role is selected, so that a user becomes an owner only by choice.
         choices: roles(visit, Role::Member.as_str()),
         places: places(visit, "")?,
         refused,

@@ -32,7 +32,7 @@ struct Row {
     name: String,
     slug: String,
     enabled: bool,
-    /// Steps below the topmost one that is shown.
+    /// The depth below the topmost displayed workspace.
     depth: usize,
 }
 
@@ -55,7 +55,7 @@ struct OnePage {
     name: String,
     slug: String,
     enabled: bool,
-    /// Empty for the root, which is nowhere else.
+    /// The possible parents; empty for the root, which cannot be moved.
     parents: Vec<Option3>,
     refused: (String, String),
 }
@@ -67,7 +67,7 @@ struct DeletePage {
     href: String,
     name: String,
     slug: String,
-    /// What goes with it, a line each.
+    /// What is deleted together with the workspace, one entry per line.
     contents: Vec<String>,
     typed: String,
     refusal: Option<String>,
@@ -90,7 +90,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// The tree has at most 16 levels.
+/// The recursion is bounded, because the tree has at most 16 levels.
 fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<Row>) {
     rows.push(Row {
         href: address(&from.uid.to_string()),
@@ -158,7 +158,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `GET /console/workspaces/{slug}/delete`: says what goes with it.
+/// `GET /console/workspaces/{slug}/delete`: displays what is deleted together with the workspace.
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
@@ -166,8 +166,8 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/workspaces/{slug}/delete`: an empty one; one with contents where its short name was typed, and the
-/// password not long ago.
+/// `POST /console/workspaces/{slug}/delete`. Deleting a workspace with its contents requires the short name to be typed
+/// and the password to have been entered recently.
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, form| {
         let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
@@ -226,7 +226,7 @@ fn deleting(
     };
     let keys = match browse::browse(app, &visit.caller, &wanted) {
         Ok(found) => found.total,
-        // Whoever may not see keys may not delete them either.
+        // A caller who may not see keys may not delete them either.
         Err(Error::Forbidden(_)) => 0,
         Err(err) => return Err(err),
     };

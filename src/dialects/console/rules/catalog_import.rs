@@ -1,4 +1,4 @@
-//! Catalogs out of OpenAPI documents: what comes out of one is looked at, and changed, before it is saved.
+//! Imports a catalog from an OpenAPI document: the user reviews and edits the result before it is saved.
 
 use super::catalog_put::{may_write, require_write, written};
 use super::catalogs::{OpenedBy, address};
@@ -14,7 +14,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use askama::Template;
 
-/// Operations that one list of the page shows.
+/// The maximum number of operations in one list of the page.
 const SHOWN: usize = 200;
 
 #[derive(Template)]
@@ -26,9 +26,9 @@ struct ImportPage {
     base_path: String,
     host: String,
     schemes: String,
-    /// Whether operations without any security requirement are for every key.
+    /// Whether any key may call operations without a security requirement.
     any_key: bool,
-    /// The field that is refused, and why.
+    /// The field that was refused, and the reason.
     refused: (String, String),
 }
 
@@ -36,24 +36,24 @@ struct ImportPage {
 #[template(path = "console/catalog_preview.html")]
 struct PreviewPage {
     s: Shell,
-    /// Where the catalog is sent to.
+    /// The address to which the form with the catalog is sent.
     href: String,
     name: String,
-    /// Whether there is a catalog that this one replaces.
+    /// Whether the catalog replaces an existing one.
     is_there: bool,
     definition: String,
     scopes: String,
     found: String,
-    /// Method and path, whether it writes, and which keys it lets in.
+    /// The method and path, whether the operation writes, and the keys that may call it.
     operations: Vec<(String, bool, OpenedBy)>,
     operations_more: String,
-    /// Whether some key opens something.
+    /// Whether any operation is open to some key.
     opens: bool,
-    /// Why operations are not taken over, and how many for each reason.
+    /// The reasons why operations are not imported, each with the number of operations.
     reasons: Vec<(String, String)>,
     notes: Vec<String>,
     left_out_title: String,
-    /// An operation, and why it is not in the catalog.
+    /// An operation that is not in the catalog, and the reason.
     left_out: Vec<(String, String)>,
     left_out_more: String,
 }
@@ -66,7 +66,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/import-catalog`: changes nothing.
+/// `POST /console/import-catalog`: displays the result and changes nothing.
 pub fn preview(call: &Call<'_>) -> Result<Reply> {
     submit_file(call, &|visit, form| {
         visit.noting(require_write(visit))?;
@@ -147,7 +147,7 @@ fn shown(visit: &Visit<'_>, name: &str, import: &Import) -> Result<Reply> {
     let directory = visit.call.app.index.directory();
     let is_there = directory.catalog(name).is_some();
     drop(directory);
-    // Those that are closed stand in a list of their own, with their reasons.
+    // Closed operations have a list of their own, which includes the reasons.
     let is_open = |it: &&Operation| it.requirement != Requirement::Nobody;
     let open = definition.operations.iter().filter(is_open).count();
     let operations = definition.operations.iter().filter(is_open).take(SHOWN);

@@ -1,4 +1,4 @@
-//! Catalogs: put whole as JSON, and deleted.
+//! Replaces a catalog with a JSON document, or deletes it.
 
 use super::catalogs::address;
 use crate::dialects::console::MOUNT;
@@ -21,9 +21,9 @@ use crate::ops::catalogs;
 use askama::Template;
 use serde_json::{Value, json};
 
-/// Keys that are named as those which lost a scope.
+/// The maximum number of keys in the list of those that lost a scope.
 const LOSERS_SHOWN: usize = 50;
-/// What a new catalog begins with.
+/// The initial text for a new catalog.
 const EXAMPLE: &str = r#"{
   "scopes": [
     { "name": "invoices:read", "label": "Read invoices" },
@@ -44,7 +44,7 @@ struct PutPage {
     is_new: bool,
     name: String,
     definition: String,
-    /// The field that is refused, and why.
+    /// The field that was refused, and the reason.
     refused: (String, String),
 }
 
@@ -81,7 +81,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `POST /console/new-catalog`: never in the place of one that is there.
+/// `POST /console/new-catalog`: never replaces an existing catalog.
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     submit_file(call, &|visit, form| {
         let name = form.text("name");
@@ -125,7 +125,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// Whether a caller may put and delete catalogs.
+/// Whether the caller may write catalogs.
 pub fn may_write(visit: &Visit<'_>) -> bool {
     require_write(visit).is_ok()
 }
@@ -162,7 +162,7 @@ fn put(visit: &Visit<'_>, form: &Form, name: &str, there: Option<&str>) -> Resul
     }
 }
 
-/// The keys that hold less than before.
+/// The page that lists the keys which have lost a scope.
 fn losers(visit: &Visit<'_>, name: &str, ids: &[KeyId]) -> Result<Reply> {
     let mut shown = Vec::new();
     for id in ids.iter().take(LOSERS_SHOWN) {
@@ -229,12 +229,12 @@ fn deleting(visit: &Visit<'_>, status: u16, name: &str, refusal: Option<String>)
     html(status, &delete)
 }
 
-/// Whether a catalog is one that nobody can change.
+/// Whether the catalog cannot be changed.
 pub fn is_fixed(name: &str) -> bool {
     name == BUILT_IN
 }
 
-/// Reads a catalog as the API takes it.
+/// Parses a catalog in the format of the API.
 fn definition(texts: &Texts, name: &str, text: &str) -> Result<Definition> {
     let mut body = Fields::parse(text.as_bytes()).map_err(|err| match err {
         Error::Malformed(_) => Error::invalid("definition", texts.get("refusal.json")),
@@ -274,7 +274,7 @@ fn operation(texts: &Texts, position: usize, mut fields: Fields) -> Result<Opera
     bodies::operation(&access, fields)
 }
 
-/// The inverse of [`definition`], a line a scope and a line an operation.
+/// The inverse of [`definition`], with one line for each scope and each operation.
 pub fn written(definition: &Definition) -> Result<String> {
     let scope = |scope: &Scope| {
         let mut value = json!({ "name": scope.name, "label": scope.label });

@@ -1,4 +1,4 @@
-//! Catalogs: which scopes there are, what they open, and which request takes what.
+//! The pages of catalogs: their scopes and operations, and a test that shows which scopes a request needs.
 
 use super::catalog_put;
 use crate::dialects::console::MOUNT;
@@ -16,11 +16,11 @@ use crate::ops::catalogs;
 use crate::ops::keys::browse;
 use askama::Template;
 
-/// Operations that one page shows.
+/// The number of operations on a page.
 const PAGE_OPERATIONS: usize = 200;
-/// Keys that are named as those which would pass.
+/// The maximum number of keys in the list of those that may send a request.
 const KEYS_SHOWN: usize = 20;
-/// The methods to try.
+/// The methods that a request can be tested with.
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 #[derive(Template)]
@@ -28,7 +28,7 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPT
 struct CatalogsPage {
     s: Shell,
     catalogs: Vec<Row>,
-    /// Whether the caller may put catalogs.
+    /// Whether the caller may write catalogs.
     can_write: bool,
 }
 
@@ -45,12 +45,12 @@ struct CatalogPage {
     s: Shell,
     href: String,
     name: String,
-    /// Whether the caller may change this one.
+    /// Whether the caller may change this catalog.
     can_write: bool,
     scopes: Vec<(String, String, String)>,
     operations: Vec<Operation>,
     earlier: String,
-    /// Which page of how many; empty if there is one.
+    /// The number of this page and the number of pages; empty if there is only one.
     place: String,
     later: String,
     methods: Vec<(&'static str, bool)>,
@@ -67,13 +67,13 @@ struct Operation {
     opened_by: OpenedBy,
 }
 
-/// Which keys an operation lets in, as a table shows it.
+/// The keys that may call an operation, as a table displays them.
 pub struct OpenedBy {
-    /// Words in place of scopes: any key, or nobody. Empty where scopes decide.
+    /// A text for any key or for none; empty if scopes decide.
     pub words: &'static str,
     pub all_of: String,
     pub any_of: String,
-    /// Whether more than one scope is listed: then the table says how many of them are needed.
+    /// Whether the operation lists more than one scope: then the table displays how many of them are needed.
     pub many: bool,
 }
 
@@ -92,13 +92,13 @@ impl OpenedBy {
     }
 }
 
-/// What trying a request came to.
+/// The result of testing a request.
 struct Tried {
     sentence: String,
     good: bool,
-    /// The scopes that are needed together.
+    /// The scopes that are all needed.
     together: Vec<String>,
-    /// The scopes each of which is enough, beside those.
+    /// The scopes of which one is needed in addition.
     scopes: Vec<String>,
     keys: Vec<(String, String)>,
     total: String,
@@ -129,7 +129,7 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// `GET /console/catalogs/{name}`, with `method`, `path` and `host` of a request to try.
+/// `GET /console/catalogs/{name}`; `method`, `path` and `host` in the query are a request to test.
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let catalog = catalogs::find(call.app, &visit.caller, call.param("name"))?;
@@ -236,7 +236,7 @@ fn tried(
     };
     let opening = |scope: &&crate::domain::catalog::Scope| {
         let held = [Box::from(scope.name.as_str())];
-        // Some scopes count in the root workspace alone; there is a key that could hold them.
+        // Some scopes work only in the root workspace, where a key can hold them.
         let mut any_of = demand.requirement.any_of().iter();
         any_of.any(|wanted| catalog.grants(&held, true, wanted))
     };

@@ -1,4 +1,4 @@
-//! What keys live by: policies and catalogs.
+//! The pages of policies and catalogs.
 
 pub mod catalog_import;
 pub mod catalog_put;

@@ -1,4 +1,4 @@
-//! Policies in plain words, and which of them have a page in the navigation.
+//! The page that describes each policy in sentences; its buttons decide which policies have a page in the navigation.
 
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit};
@@ -23,7 +23,7 @@ use askama::Template;
 struct PoliciesPage {
     s: Shell,
     policies: Vec<Row>,
-    /// Whether the caller may change any of it.
+    /// Whether the caller may change policies.
     can_write: bool,
 }
 
@@ -31,15 +31,16 @@ struct Row {
     name: String,
     description: String,
     sentences: Vec<String>,
-    /// Where the policy itself is.
+    /// The address of the policy.
     href: String,
     keys: String,
-    /// Where a key of it is made; empty for whoever may make none.
+    /// The address for creating a key of the policy; empty if the caller may not create any.
     new: String,
     can_delete: bool,
-    /// Where a page of its own can be switched, and whether it is on.
+    /// The address for switching the policy's own page on or off, and its current state; `None` if there is no such
+    /// page, or if the settings of the server decide this.
     switch: Option<(String, bool)>,
-    /// What the page is called.
+    /// The name of the policy's own page.
     page: String,
 }
 
@@ -102,7 +103,7 @@ fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
     })
 }
 
-/// What a policy means, one sentence a rule.
+/// The rules of a policy, one sentence for each.
 pub fn sentences(texts: &Texts, policy: &Policy) -> Vec<String> {
     let t = |name: &str| texts.get(name).to_owned();
     let mut all = vec![t(match policy.issued_by {

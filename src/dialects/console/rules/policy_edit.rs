@@ -1,4 +1,4 @@
-//! Policies: added, edited, deleted.
+//! Creates, edits and deletes policies.
 
 use super::policy_form::{self, PolicyForm};
 use crate::dialects::console::MOUNT;
@@ -21,11 +21,11 @@ use askama::Template;
 struct EditPage {
     s: Shell,
     form: PolicyForm,
-    /// Where the form goes.
+    /// The address to which the form is sent.
     href: String,
     lead: &'static str,
     button: &'static str,
-    /// The fields as they were when the form was made; empty for a new policy.
+    /// The values of the fields when the form was rendered; empty for a new policy.
     before: String,
 }
 
@@ -102,7 +102,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     })
 }
 
-/// Nobody fills in a form in vain.
+/// Refuses to display a form that the caller may not submit.
 fn require_write(visit: &Visit<'_>) -> Result<()> {
     let directory = visit.call.app.index.directory();
     visit
@@ -117,7 +117,7 @@ fn again(visit: &Visit<'_>, name: Option<&str>, form: &Form, err: Error) -> Resu
     }
 }
 
-/// The form of a policy that is there, or of a new one.
+/// The form of an existing or a new policy.
 fn asked(
     visit: &Visit<'_>,
     status: u16,

@@ -1,4 +1,4 @@
-//! The form of a policy: its fields in groups, what stands in them, and what they come to.
+//! The form of a policy: its fields in groups, their values, and the parsing of the form.
 
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
@@ -14,20 +14,20 @@ use crate::http::form::Form;
 use crate::ops::catalogs;
 use crate::ops::policies::PolicyEdit;
 
-/// A form, ready to be shown.
+/// A form that is ready to be rendered.
 pub struct PolicyForm {
     pub groups: Vec<Group>,
-    /// What is wrong with the whole of it.
+    /// The refusal that concerns no single field.
     pub refusal: Option<String>,
 }
 
-/// Fields under a heading.
+/// A group of fields with a heading.
 pub struct Group {
     pub title: &'static str,
     pub fields: Vec<Input>,
 }
 
-/// The fields by the names of their groups.
+/// The heading of each group, and the names of its fields.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "policy_form.about",
@@ -60,7 +60,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The switches of a policy.
+/// The members of a policy that are switches.
 const RULES: &[&str] = &[
     "can_disable",
     "can_rotate",
@@ -69,18 +69,18 @@ const RULES: &[&str] = &[
     "acts_for_owner",
 ];
 
-/// Units of a life, and their seconds; the largest first.
+/// The units of a lifetime in seconds, the largest first.
 const UNITS: &[(&str, u64)] = &[
     ("days", 86_400),
     ("hours", 3_600),
     ("minutes", 60),
     ("seconds", 1),
 ];
-/// What is longer is refused by the policy itself, but in seconds.
+/// The maximum lifetime. The policy would refuse a longer one too, but with a message in seconds.
 const LIFE_DAYS_MAX: u64 = 36_600;
 
 impl PolicyForm {
-    /// `typed` is what stands in the fields; an existing policy has no field for its name.
+    /// `typed` contains the values of the fields. The name of an existing policy cannot be edited.
     pub fn new(
         visit: &Visit<'_>,
         typed: &Form,
@@ -117,7 +117,7 @@ impl PolicyForm {
     }
 }
 
-/// The field that a refusal is about, by its name on the page.
+/// The name of the field on the page that a refusal concerns.
 fn field_of(refusal: &Refusal) -> &str {
     match (refusal.member.as_str(), refusal.bare()) {
         ("rate_limit.window_s", _) => "rate_window",
@@ -220,7 +220,7 @@ fn catalog_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
     Ok(std::iter::once(any).chain(named).collect())
 }
 
-/// What stands in the form of a policy.
+/// The form with the values of a policy.
 pub fn filled(policy: &Policy) -> Form {
     let mut form = Form::default();
     let some = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
@@ -287,10 +287,10 @@ pub fn filled(policy: &Policy) -> Form {
     form
 }
 
-/// What a form comes to: every member.
+/// Parses all members of the form.
 pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
     let small = |name: &str| -> Result<Option<u32>> {
-        // What does not fit is beyond every bound that a policy may have, and is refused as that.
+        // A number that does not fit in 32 bits exceeds the maximum of every policy member, and is refused for that.
         let number = number(texts, form, name)?;
         Ok(number.map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
     };
@@ -328,7 +328,7 @@ pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
     })
 }
 
-/// A limit of requests from its two fields.
+/// Parses a rate limit from its two fields.
 fn rate(texts: &Texts, form: &Form, limit: &str, window: &str) -> Result<Option<RateLimit>> {
     let Some(limit) = number(texts, form, limit)? else {
         return Ok(None);
@@ -337,7 +337,8 @@ fn rate(texts: &Texts, form: &Form, limit: &str, window: &str) -> Result<Option<
     Ok(Some(RateLimit { limit, window_s }))
 }
 
-/// One rule a line. Empty: the default of keys that act for their owner, and nothing for others.
+/// Parses one rule per line. If there is none, keys that act for their owner get the default rules, and other keys get
+/// none.
 fn roles(texts: &Texts, form: &Form) -> Result<Option<Vec<RoleRule>>> {
     let lines = form.text("roles").lines().map(str::trim);
     let rules = lines
@@ -348,7 +349,7 @@ fn roles(texts: &Texts, form: &Form) -> Result<Option<Vec<RoleRule>>> {
     Ok((!rules.is_empty()).then_some(rules))
 }
 
-/// The box for everything decides alone if it is ticked.
+/// If the box for all fields is ticked, the other boxes do not matter.
 fn editable(texts: &Texts, form: &Form) -> Result<Editable> {
     let ticked = form.all("editable[]");
     if ticked.iter().any(|word| *word == Editable::ALL) {
@@ -357,12 +358,12 @@ fn editable(texts: &Texts, form: &Form) -> Result<Editable> {
     if ticked.iter().any(|text| from_word::<Field>(text).is_none()) {
         return Err(Error::invalid("editable", texts.get("refusal.choice")));
     }
-    // In one order, so that a form with the same boxes ticked is the same edit.
+    // In a fixed order, so that the same boxes always result in the same edit.
     let fields = Field::all().filter(|field| ticked.iter().any(|text| *text == word(*field)));
     Ok(Editable::Only(fields.collect()))
 }
 
-/// Only what was changed on the page: what somebody else has changed meanwhile stays as he left it.
+/// Only the members that the user changed: a concurrent change to another member is preserved.
 pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> {
     fn new<T: PartialEq>(now: Option<T>, then: Option<T>) -> Option<T> {
         now.filter(|now| then.as_ref() != Some(now))
@@ -405,7 +406,7 @@ fn choice<T: Words>(texts: &Texts, form: &Form, name: &str) -> Result<Option<T>>
         .ok_or_else(|| Error::invalid(name, texts.get("refusal.choice")))
 }
 
-/// The longest life in seconds.
+/// The maximum lifetime in seconds.
 fn life(texts: &Texts, form: &Form) -> Result<Option<u64>> {
     let Some(count) = number(texts, form, "life_max")? else {
         return Ok(None);
@@ -425,7 +426,7 @@ mod tests {
     use super::*;
     use crate::dialects::console::text::english;
 
-    /// What a form comes to is what it was filled with, as far as these members show it.
+    /// Parsing a form that was filled from a policy returns the same members.
     #[track_caller]
     fn check(policy: &Policy) {
         let form = filled(policy);

@@ -1,19 +1,19 @@
-//! The question before something is deleted.
+//! The page that asks for confirmation before something is deleted.
 
 use super::Shell;
 use askama::Template;
 
-/// Asks whether something is to be deleted, and says what that means.
+/// Asks for confirmation, and explains the consequences.
 #[derive(Template)]
 #[template(path = "console/delete.html")]
 pub struct DeletePage {
     pub s: Shell,
     pub name: String,
     pub lead: &'static str,
-    /// Where the form goes.
+    /// The address to which the form is sent.
     pub href: String,
-    /// Where whoever thinks better of it goes.
+    /// The page to which the user returns without deleting anything.
     pub back: String,
-    /// Why it was not deleted, if it was tried.
+    /// Why it could not be deleted, if this was attempted.
     pub refusal: Option<String>,
 }

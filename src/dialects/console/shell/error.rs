@@ -1,4 +1,4 @@
-//! What went wrong, in words for people and in the console's own look.
+//! Error pages.
 
 use super::{Nav, Shell, html};
 use crate::dialects::console::door::Visit;
@@ -13,12 +13,12 @@ use askama::Template;
 struct ErrorPage {
     s: Shell,
     status: u16,
-    /// One sentence; what can be done stands in it.
+    /// One sentence, including what the user can do.
     detail: String,
     request_id: String,
 }
 
-/// An error in the frame of somebody who is signed in.
+/// The page of an error for a signed-in user.
 pub fn within(visit: &Visit<'_>, err: &Error) -> Reply {
     let request = visit.call.request;
     if let Error::Internal(cause) = err {
@@ -29,13 +29,13 @@ pub fn within(visit: &Visit<'_>, err: &Error) -> Reply {
     written(shell, status, err, request)
 }
 
-/// An error for whoever is not signed in, or could not be recognised.
+/// The page of an error for a client that is not signed in or could not be identified.
 pub fn render(err: &Error, head: &Head) -> Reply {
     let (status, title) = words(err);
     written(Shell::bare(head, title), status, err, head)
 }
 
-/// What HTTP itself forbids: the request was not even read.
+/// The page for a request that violates HTTP and was not parsed any further.
 pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
     let page = ErrorPage {
         s: Shell::bare(head, "error.malformed"),
@@ -48,7 +48,7 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
 
 fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
     let detail = match err {
-        // The cause is in the log under the request id.
+        // The log contains the cause under the request id.
         Error::Internal(_) => s.t("error.internal_detail").to_owned(),
         Error::Misdirected => s.t("error.misdirected_detail").to_owned(),
         Error::NotFound(_) => s.t("error.not_found_detail").to_owned(),

@@ -1,4 +1,4 @@
-//! What every page has: the frame with its navigation, the words, the headers.
+//! The shared part of all pages: the layout with its navigation, the labels and the headers.
 
 pub mod delete;
 pub mod error;
@@ -19,35 +19,35 @@ use crate::ops::keys::offered::concerns;
 use crate::ops::policies::pages;
 use askama::Template;
 
-/// Nothing is loaded from elsewhere, nothing inline is run, nobody frames us (attacks 181, 182).
+/// Pages load no resource of another origin, run no inline script, and cannot be framed by any site (attacks 181, 182).
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The frame of one page.
+/// The layout of one page.
 pub struct Shell {
     texts: &'static Texts,
     pub title: String,
-    /// Empty where nobody is signed in.
+    /// Empty if no user is signed in.
     pub nav: Vec<NavItem>,
-    /// Whoever is signed in.
+    /// The name of the signed-in user.
     pub user: String,
     pub form_token: String,
-    /// What is wrong with the machine's clock; every page says so, because times and ends are wrong everywhere.
+    /// A warning about the machine's clock; every page displays it, because a wrong clock affects all times.
     pub clock: Option<String>,
-    /// What was done just now.
+    /// The confirmation of the action that the user has just performed.
     pub done: Option<&'static str>,
-    /// Whether the browser is to ask for the page once more, at once.
+    /// Whether the browser should load the page again immediately.
     pub reloads: bool,
 }
 
-/// What is above the content of a page, from the first line on.
+/// The part of the document above the content of the page.
 #[derive(Template)]
 #[template(path = "console/frame.html")]
 pub struct Frame<'a> {
     s: &'a Shell,
 }
 
-/// A place in the navigation.
+/// An entry of the navigation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Nav {
     Account,
@@ -58,34 +58,34 @@ pub enum Nav {
     None,
     Overview,
     Policies,
-    /// The keys of one policy, where a dialect has words for them.
+    /// The keys of one policy, for which a dialect has its own words.
     Section(&'static str),
     Users,
     Workspaces,
 }
 
-/// One line of the navigation.
+/// One displayed entry of the navigation.
 pub struct NavItem {
     pub href: String,
     pub label: String,
-    /// An SVG path in a square of 24.
+    /// An SVG path in a square with a side of 24 units.
     pub icon: &'static str,
     pub current: bool,
-    /// What begins with this line, if anything does.
+    /// The group that begins with this entry, if there is one.
     pub group: Option<Group>,
 }
 
-/// The menu of a system.
+/// The menu of another system.
 pub struct Group {
     pub product: &'static str,
-    /// The menu's name in that product. It leads to the same page as the line below it.
+    /// The name of the menu in that product. It leads to the same page as the entry below it.
     pub menu: &'static str,
 }
 
-/// A key.
+/// The icon of a key.
 const KEY: &str = "M8 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm4-4h9m-3 0v4m-3-4v3";
 
-/// The navigation: what each line takes to be worth showing.
+/// The navigation; an entry is visible to users with its permission.
 #[rustfmt::skip] // Columns are the point of this table.
 const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
     (Nav::Overview, "",      "nav.overview", None,                       "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
@@ -99,7 +99,7 @@ const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
 ];
 
 impl Shell {
-    /// The frame for somebody who is signed in.
+    /// The layout for a signed-in user.
     pub fn of(visit: &Visit<'_>, title: String, nav: Nav, form_token: String) -> Shell {
         let call = visit.call;
         let permissions = visit
@@ -119,7 +119,7 @@ impl Shell {
         }
     }
 
-    /// The frame without navigation, for whoever is not signed in.
+    /// The layout without navigation, for a client that is not signed in.
     pub fn bare(_: &Head, title: &str) -> Shell {
         let texts = spoken();
         Shell {
@@ -134,7 +134,7 @@ impl Shell {
         }
     }
 
-    /// The frame for somebody who has signed in with this very request.
+    /// The layout for a user who signs in with this request.
     pub fn resumed(call: &Call<'_>, form_token: String) -> Shell {
         Shell {
             form_token,
@@ -142,44 +142,44 @@ impl Shell {
         }
     }
 
-    /// What is above the content, compiled once for all pages.
+    /// The part above the content. All pages share this template, so that it is compiled once.
     pub fn frame(&self) -> Frame<'_> {
         Frame { s: self }
     }
 
-    /// The text of a name.
+    /// The text with this name.
     pub fn t(&self, name: &str) -> &'static str {
         self.texts.get(name)
     }
 
-    /// The text of a name that need not have one.
+    /// The text with this name, if there is one.
     pub fn find(&self, name: &str) -> Option<&'static str> {
         self.texts.find(name)
     }
 
-    /// What a system calls something, in this language.
+    /// The translation of a system's own label.
     pub fn word(&self, english: &'static str) -> &'static str {
         self.texts.word(english)
     }
 
-    /// A text with a value in it.
+    /// The text with this name, with a value filled in.
     pub fn t1(&self, name: &str, value: &str) -> String {
         self.texts.with(name, value)
     }
 
-    /// A text with a number in it.
+    /// The text with this name, with a number filled in.
     pub fn tn(&self, name: &str, number: u64) -> String {
         self.texts.count(name, number)
     }
 
-    /// The address of a file that pages load.
+    /// The address of an asset.
     pub fn asset(&self, name: &str) -> String {
         assets::address(name)
     }
 }
 
 impl Visit<'_> {
-    /// Where whoever is signed in is at home: what is chosen where a workspace is asked for and none was said.
+    /// The slug of the user's home workspace, which is selected by default where a form needs a workspace.
     pub fn home(&self) -> String {
         let directory = self.call.app.index.directory();
         let user = self.caller.user.and_then(|uid| directory.user(uid));
@@ -187,7 +187,7 @@ impl Visit<'_> {
         place.map_or_else(String::new, |place| place.workspace.slug.clone())
     }
 
-    /// The name of whoever is signed in.
+    /// The name of the signed-in user.
     pub fn user_name(&self) -> String {
         let directory = self.call.app.index.directory();
         let user = self.caller.user.and_then(|uid| directory.user(uid));
@@ -219,8 +219,8 @@ fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<
     own.chain(sections(visit, current)).collect()
 }
 
-/// The pages of systems that are offered, or whose keys there are, under the names of their menus: for everybody who could
-/// see or issue a key there.
+/// The entries for other systems that are offered or have keys, in groups named after their menus. A user sees those
+/// whose keys they may see or issue.
 fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
     let app = visit.call.app;
     let concerned = |section: &&&Section| {
@@ -251,7 +251,7 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
     sections.filter(concerned).filter(shown).map(item).collect()
 }
 
-/// A page as an answer.
+/// A rendered page as a reply.
 pub fn html(status: u16, page: &impl Template) -> Result<Reply> {
     let text = page.render().map_err(Error::internal)?;
     Ok(guarded(status, text))
@@ -267,7 +267,8 @@ fn guarded(status: u16, text: String) -> Reply {
         .body("text/html; charset=utf-8", text.into_bytes())
 }
 
-/// Whether a link elsewhere led here, so that the browser has kept its cookie to itself (`SameSite=Strict`).
+/// Whether the user followed a link on another site. In that case the browser does not send the cookie
+/// (`SameSite=Strict`).
 pub fn is_from_elsewhere(head: &Head) -> bool {
     let site = head.header("sec-fetch-site").ok().flatten();
     head.method == "GET" && matches!(site, Some("cross-site" | "same-site"))
@@ -279,7 +280,7 @@ struct AgainPage {
     s: Shell,
 }
 
-/// A page that loads itself once more: then it is this server that asks, and the cookie comes along.
+/// A page that loads itself again: the second request comes from this site, so that the browser sends the cookie.
 pub fn again(head: &Head) -> Reply {
     let page = AgainPage {
         s: Shell {

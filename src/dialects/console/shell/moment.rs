@@ -1,9 +1,9 @@
-//! Points in time as people say them, with the exact one at hand.
+//! Points in time in relative form, together with the exact time.
 
 use crate::dialects::console::text::Texts;
 use crate::domain::time::Timestamp;
 
-/// A point in time on a page.
+/// A point in time as pages display it.
 #[derive(Clone, Debug)]
 pub struct When {
     /// RFC 3339, for machines.
@@ -14,11 +14,11 @@ pub struct When {
     pub relative: String,
 }
 
-/// The end of something, as people say it: the last day through which it works, and the time where it does not work
-/// through the whole of that day.
+/// The end of something: the last day on which it works, with the time of day unless it works until the end of that
+/// day.
 #[derive(Clone, Debug)]
 pub struct LastDay {
-    /// RFC 3339, for machines: the first instant at which it works no more.
+    /// RFC 3339, for machines: the first instant at which it no longer works.
     pub iso: String,
     /// `2027-11-28`, or `2027-11-28 14:05 UTC`
     pub day: String,
@@ -60,7 +60,7 @@ impl When {
     }
 }
 
-/// A span in its largest unit, rounded down: nothing is said to be longer than it is.
+/// A time span in its largest unit, rounded down, so that no span appears longer than it is.
 pub fn span(texts: &Texts, seconds: u64) -> String {
     let (unit, size) = match seconds {
         0..MINUTE => ("when.second", 1),

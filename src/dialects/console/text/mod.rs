@@ -1,5 +1,5 @@
-//! The words of the pages: all of one language stand in one file. English is `assets/console/en.txt`; another file of
-//! the same names is another language.
+//! The texts of the console in one language, which are all in one file. English is `assets/console/en.txt`; a file with
+//! the same names in another language is a translation.
 
 mod reading;
 mod sentences;
@@ -16,43 +16,43 @@ flate!(static ENGLISH: str from "assets/console/en.txt");
 
 static SPOKEN: OnceLock<Texts> = OnceLock::new();
 
-/// The words of one language.
+/// The texts of one language.
 #[derive(Debug)]
 pub struct Texts {
-    /// By their names, such as `keys.title`.
+    /// Texts by name, such as `keys.title`.
     named: HashMap<String, &'static str>,
-    /// What is said below the console, by its English words.
+    /// Translations of sentences from below the console, by the English sentence.
     sentences: Sentences,
 }
 
-/// What every name has a text in.
+/// The English texts, which are complete.
 pub fn english() -> &'static Texts {
     static TEXTS: OnceLock<Texts> = OnceLock::new();
     TEXTS.get_or_init(|| Texts::lenient(&ENGLISH))
 }
 
-/// The language of this server: English if none was chosen.
+/// The language of this server, by default English.
 pub fn spoken() -> &'static Texts {
     SPOKEN.get().unwrap_or_else(english)
 }
 
-/// Whether a file is one of a language; the error names the line.
+/// Checks whether a file is a valid translation; the error names the line or the text.
 pub fn check_texts(file: String) -> Result<()> {
     let texts = Texts::strict(file.leak()).map_err(Error::Malformed)?;
     texts.warn_of_gaps();
     Ok(())
 }
 
-/// Makes the language of a file the one of this server, for good.
+/// Sets the language of this process from a file. It cannot be changed later.
 pub fn speak(file: String) -> Result<()> {
     let texts = Texts::strict(file.leak()).map_err(Error::Malformed)?;
-    // A process has one language; the first one chosen is it.
+    // If a language is already set, it stays.
     let _ = SPOKEN.set(texts);
     Ok(())
 }
 
 impl Texts {
-    /// Tells how much of it stays English.
+    /// Logs how many texts are not translated.
     fn warn_of_gaps(&self) {
         let lacking = self.lacking();
         if let Some(first) = lacking.first() {
@@ -63,7 +63,7 @@ impl Texts {
         }
     }
 
-    /// The text of a name; a name without one shows as a mark that is hard to overlook.
+    /// The text with this name. If there is none, the result is a conspicuous mark.
     pub fn get(&self, name: &str) -> &'static str {
         self.find(name).unwrap_or_else(|| {
             log::error!("the console has no text {name}");
@@ -71,24 +71,24 @@ impl Texts {
         })
     }
 
-    /// The text of a name that need not have one.
+    /// The text with this name, if there is one.
     pub fn find(&self, name: &str) -> Option<&'static str> {
         let own = self.named.get(name).copied();
         own.or_else(|| english().named.get(name).copied())
     }
 
-    /// The text with `{}` replaced.
+    /// The text with this name, with `{}` replaced.
     pub fn with(&self, name: &str, value: &str) -> String {
         self.get(name).replacen("{}", value, 1)
     }
 
-    /// `name.one` or `name.other` by number, with `{}` replaced by it.
+    /// The text `name.one` or `name.other`, depending on the number, with `{}` replaced by the number.
     pub fn count(&self, name: &str, number: u64) -> String {
         let form = if number == 1 { "one" } else { "other" };
         self.with(&format!("{name}.{form}"), &self.number(number))
     }
 
-    /// `1234567` as `1,234,567`.
+    /// Formats `1234567` as `1,234,567`.
     pub fn number(&self, number: u64) -> String {
         let between = self.get("number.thousands");
         let digits = number.to_string();
@@ -102,23 +102,23 @@ impl Texts {
         text
     }
 
-    /// What the rules say in English, in this language: why something is refused, mostly. What is none of their
-    /// sentences comes back as it is.
+    /// Translates a sentence from below the console, such as the reason of a refusal. An unknown sentence is returned
+    /// unchanged.
     pub fn said(&self, english: &str) -> String {
         self.sentences.render(english)
     }
 
-    /// As [`Texts::said`], for words without anything filled in.
+    /// Translates a text without placeholders.
     pub fn word(&self, english: &'static str) -> &'static str {
         self.sentences.find(english).unwrap_or(english)
     }
 
-    /// [`Texts::said`], with a capital and a full stop.
+    /// Translates a sentence and adds a capital letter and a full stop.
     pub fn sentence(&self, english: &str) -> String {
         capitalised(&self.said(english))
     }
 
-    /// An error as a sentence, the member that it is about first.
+    /// An error as a sentence that starts with the member at fault.
     pub fn error(&self, err: &Error) -> String {
         match err {
             Error::Invalid { field, reason } => {
@@ -129,7 +129,7 @@ impl Texts {
     }
 }
 
-/// A text with a capital and a full stop.
+/// The text with a capital letter and a full stop.
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(char::to_uppercase).into_iter().flatten();

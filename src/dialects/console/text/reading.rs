@@ -1,30 +1,30 @@
-//! Reading the file of a language.
+//! Parses the file of a language.
 //!
-//! Lines of `name = text` stand below headings of `[group]`. Below `[said]` and `[given]` stand words that come from
-//! elsewhere: the English ones first, then ` = ` and those of the language; English has no need of the latter. `#`
-//! begins a comment.
+//! Lines of `name = text` follow a heading `[group]`. The groups `[said]` and `[given]` translate sentences from other
+//! modules: each line is the English sentence, ` = `, and the translation, which the English file omits. `#` starts a
+//! comment.
 
 use super::sentences::{Sentences, places};
 use super::{ENGLISH, Texts, english};
 use std::collections::{HashMap, HashSet};
 
-/// The groups of what is known by its English words.
+/// The groups whose lines start with English sentences instead of names.
 const KNOWN_BY_WORDS: [&str; 2] = ["said", "given"];
 
-/// One line that says something.
+/// A line that is neither empty nor a comment nor a heading.
 pub enum Line {
     Named(String, &'static str),
-    /// English words, and those of the language.
+    /// An English sentence, and its translation.
     Said(&'static str, Option<&'static str>),
-    /// Its number.
+    /// The number of the line.
     Unreadable(usize),
 }
 
-/// Every line that says something.
+/// All lines except empty lines, comments and headings.
 pub fn lines(file: &'static str) -> impl Iterator<Item = Line> {
     let mut group = "";
     file.lines().enumerate().filter_map(move |(index, line)| {
-        // Blanks of other kinds may be what a text is.
+        // Other kinds of white space may be part of a text.
         let line = line.trim_matches([' ', '\t', '\r', '\u{feff}']);
         if line.is_empty() || line.starts_with('#') {
             return None;
@@ -45,7 +45,7 @@ pub fn lines(file: &'static str) -> impl Iterator<Item = Line> {
 }
 
 impl Texts {
-    /// Reads a file that is known to be good.
+    /// Parses a file that is known to be valid.
     pub fn lenient(file: &'static str) -> Texts {
         let mut texts = Texts {
             named: HashMap::new(),
@@ -63,7 +63,7 @@ impl Texts {
         texts
     }
 
-    /// Reads somebody's file; the error says what is wrong with it.
+    /// Checks and parses a file from the administrator; the error describes the fault.
     pub fn strict(file: &'static str) -> Result<Texts, String> {
         let known: HashSet<&str> = said(&ENGLISH).collect();
         let mut seen = HashSet::new();
@@ -93,7 +93,7 @@ impl Texts {
         Ok(Texts::lenient(file))
     }
 
-    /// What English has and this language does not, by name or by its words.
+    /// The names and sentences that the English file has and this language lacks.
     pub fn lacking(&self) -> Vec<String> {
         let lacks = |line| match line {
             Line::Named(name, _) => (!self.named.contains_key(&name)).then_some(name),
@@ -104,7 +104,7 @@ impl Texts {
     }
 }
 
-/// The English words of all sentences in a file.
+/// The English sentences in a file.
 pub fn said(file: &'static str) -> impl Iterator<Item = &'static str> {
     lines(file).filter_map(|line| match line {
         Line::Said(words, _) => Some(words),

@@ -1,16 +1,15 @@
-//! Sentences that are made below the console, where there is no language but English: found again by their English
-//! words, whatever was filled into them.
+//! Translates English sentences from the layers below the console. A sentence is found by its constant parts, and the
+//! values between them are filled into the translation.
 
-/// See the heading.
+/// All sentences of a language.
 #[derive(Debug, Default)]
 pub struct Sentences(Vec<Sentence>);
 
-/// One sentence.
 #[derive(Debug)]
 struct Sentence {
-    /// The English words between what is filled in.
+    /// The constant parts of the English sentence, between its values.
     parts: Vec<&'static str>,
-    /// The same in another language, with `{}` or `{1}`, `{2}` for what is filled in.
+    /// The translation, with `{}` or `{1}`, `{2}` for the values.
     own: &'static str,
 }
 
@@ -20,13 +19,13 @@ impl Sentences {
         self.0.push(Sentence { parts, own });
     }
 
-    /// Whether a sentence is there, as [`Sentences::add`] took it.
+    /// Whether [`Sentences::add`] was called with this sentence.
     pub fn has(&self, english: &str) -> bool {
         let mut parts = self.0.iter().map(|sentence| &sentence.parts);
         parts.any(|parts| english.split("{}").eq(parts.iter().copied()))
     }
 
-    /// The words for a text into which nothing was filled.
+    /// The translation of a text without values.
     pub fn find(&self, english: &str) -> Option<&'static str> {
         let mut known = self.0.iter();
         known
@@ -34,13 +33,14 @@ impl Sentences {
             .map(|sentence| sentence.own)
     }
 
-    /// A text in the words of this language. What was filled in may be such a text itself.
+    /// The translation of a text. The values in it are translated too, if they are known sentences.
     pub fn render(&self, english: &str) -> String {
         let fitting = self
             .0
             .iter()
             .filter_map(|sentence| Some((sentence, sentence.values(english)?)));
-        // The one that says the most itself: others may take its words for something filled in.
+        // Of several matches, the sentence with the longest constant parts wins: shorter ones take its words for a
+        // value.
         match fitting.max_by_key(|(sentence, _)| sentence.len()) {
             None => english.to_owned(),
             Some((sentence, values)) => {
@@ -52,12 +52,12 @@ impl Sentences {
 }
 
 impl Sentence {
-    /// Bytes that are its own.
+    /// The length of all constant parts in bytes.
     fn len(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
-    /// What was filled in, if a text is this sentence.
+    /// The values in a text, if it matches this sentence.
     fn values<'t>(&self, text: &'t str) -> Option<Vec<&'t str>> {
         let (first, rest) = self.parts.split_first()?;
         let mut left = text.strip_prefix(first)?;
@@ -75,7 +75,7 @@ impl Sentence {
     }
 }
 
-/// Which values a text takes, counted from 0.
+/// The indexes, from 0, of the values that a text contains.
 pub fn places(text: &str) -> Vec<usize> {
     let mut next = 0;
     let mut found = Vec::new();

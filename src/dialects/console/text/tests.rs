@@ -1,4 +1,4 @@
-//! Whether every text that people read is in the file of its language, and nothing else is.
+//! Checks that every text of the console is in the file of its language, and that the file has no other texts.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// Names in quotes right behind `t(`, `t1(` or `tn(` in templates, and behind `text(` and the like in sources.
+/// The names in quotes after `t(`, `t1(` or `tn(` in templates, and after `text(` and similar calls in sources.
 fn asked(text: &str) -> Vec<String> {
     let calls = [".t(\"", ".t1(\"", ".get(\"", ".with(\""];
     let one = |call: &&str| -> Vec<String> {
@@ -84,7 +84,7 @@ fn what_a_language_lacks_is_english() {
     assert_eq!(texts.lacking().len(), all - 2);
 }
 
-/// What a page says by itself: its text, and the attributes that people are read.
+/// The constant texts of a template: its text, and the attributes that users can read.
 fn said(template: &str) -> Vec<String> {
     let mut plain = template.to_owned();
     for (open, close) in [("{#", "#}"), ("{%", "%}"), ("{{", "}}")] {
@@ -96,7 +96,7 @@ fn said(template: &str) -> Vec<String> {
     let mut said = Vec::new();
     for part in plain.split('<') {
         let (tag, text) = part.split_once('>').unwrap_or(("", part));
-        // Commands are what they are in every language.
+        // Commands are not translated.
         let is_command = tag.starts_with("pre class=\"code\"");
         said.extend((!is_command).then(|| text.to_owned()));
         for name in ["aria-label", "placeholder", "title", "alt", "content"] {
@@ -137,7 +137,7 @@ fn no_template_has_words_of_its_own() {
     }
 }
 
-/// Texts in quotes, each with what stands before it.
+/// All string literals, each with the source text before it.
 fn quoted(source: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     let bytes = source.as_bytes();
@@ -176,7 +176,7 @@ fn no_source_has_sentences_of_its_own() {
     for path in found {
         let source = std::fs::read_to_string(&path).unwrap();
         let source = source.split("#[cfg(test)]").next().unwrap();
-        // Tests, and what is told to whoever starts the server.
+        // Tests, and messages for the administrator who starts the server.
         if path.ends_with("text/tests.rs") || path.ends_with("text/reading.rs") {
             continue;
         }
@@ -184,7 +184,7 @@ fn no_source_has_sentences_of_its_own() {
             let words = text
                 .split(' ')
                 .filter(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase()));
-            // For the log, not for the page; and what is a language of its own.
+            // Messages for the log instead of the page, and texts in a formal language.
             let other = before.ends_with("::internal(")
                 || ["log::warn!(", "log::error!("]
                     .iter()
@@ -213,7 +213,7 @@ fn numbers_are_grouped() {
     }
 }
 
-/// Sources below the console that have nothing to say to it, and why.
+/// Sources below the console whose texts the console never displays, each with the place of its texts.
 const SILENT: &[(&str, &str)] = &[
     ("src/domain/people/authenticator/", "of the API alone"),
     ("src/http/route/mounts.rs", "of the command line"),
@@ -253,7 +253,7 @@ const SILENT: &[(&str, &str)] = &[
     ("src/store/migrations/mod.rs", "of the start"),
 ];
 
-/// Texts that look like sentences and are none that anybody reads.
+/// Texts that look like sentences but are not displayed to any user.
 const NO_SENTENCES: &[&str] = &[
     "a form of the console",
     "audit checkpoint",
@@ -270,7 +270,7 @@ const NO_SENTENCES: &[&str] = &[
     "Thu, 01 Jan 1970 00:00:00 GMT",
 ];
 
-/// The text of a literal, with `{}` for what a format fills in.
+/// The text of a literal, with `{}` for the values of a format string.
 fn pattern(before: &str, literal: &str) -> String {
     let mut plain = String::new();
     let mut rest = literal;
@@ -308,7 +308,7 @@ fn pattern(before: &str, literal: &str) -> String {
     pattern
 }
 
-/// Every sentence below the console that somebody may read in it.
+/// Every sentence from below the console that the console may display.
 fn sentences_below() -> BTreeSet<String> {
     let mut found = Vec::new();
     for folder in ["domain", "store", "index", "ops", "http"] {
@@ -346,10 +346,10 @@ fn sentences_below() -> BTreeSet<String> {
     sentences
 }
 
-/// A language is whole only if what is said below the console can be given in it.
+/// A translation can be complete only if it can contain every sentence from below the console.
 #[test]
 fn every_sentence_below_the_console_is_in_the_file() {
-    // What comes with policies and catalogs is another group.
+    // The texts of policies and catalogs are in another group.
     let file = ENGLISH.split("[given]").next().unwrap();
     let listed: BTreeSet<String> = reading::said(file).map(str::to_owned).collect();
     let said = sentences_below();

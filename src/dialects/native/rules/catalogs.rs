@@ -13,7 +13,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct CatalogBody<'a> {
     name: &'a str,
-    /// Left out if it is false, as in most catalogs.
+    /// Omitted if it is false, as in most catalogs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     case_sensitive: bool,
     scopes: Vec<ScopeBody<'a>>,
@@ -25,7 +25,7 @@ struct ScopeBody<'a> {
     name: &'a str,
     label: &'a str,
     implies: &'a [String],
-    /// Left out if it is false, as for nearly all scopes.
+    /// Omitted if it is false, as for nearly all scopes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     root_only: bool,
 }
@@ -37,13 +37,13 @@ struct OperationBody<'a> {
     path: &'a str,
     host: Option<&'a str>,
     access: &'static str,
-    /// There where it is true.
+    /// Omitted if it is false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     any_key: bool,
-    /// There where scopes are needed together.
+    /// Scopes that are all needed; omitted if there are none.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     all_of: &'a [String],
-    /// There where one of these scopes is needed and, empty, where no key may.
+    /// Scopes of which one is needed; empty if no key may call the operation, and omitted if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     any_of: Option<&'a [String]>,
 }

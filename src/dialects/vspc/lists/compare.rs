@@ -1,4 +1,4 @@
-//! How values are compared: numbers, times, and texts by one of three collations (1D-38).
+//! Compares values: numbers, times, and texts with one of three collations (1D-38).
 
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -9,14 +9,14 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Collation {
     IgnoreCase,
-    /// Words with words, numbers with numbers: `b2` before `b10`.
+    /// Compares runs of digits as numbers: `b2` comes before `b10`.
     Lexicographic,
-    /// Character by character.
+    /// Compares character by character.
     Ordinal,
 }
 
 impl Collation {
-    /// The member `collation` of an entry; ordinal without one.
+    /// Parses the member `collation` of an entry; the default is ordinal.
     pub fn read(entry: &Value, parameter: &str) -> Result<Collation> {
         match entry
             .get("collation")
@@ -32,8 +32,8 @@ impl Collation {
         }
     }
 
-    /// Compares a property with a value of the same or of a similar kind: a number or a flag also with a text that
-    /// writes one. `None`: they cannot be compared.
+    /// Compares a property with a value of the same or a similar type: a text can also contain a number or a flag.
+    /// `None` if they cannot be compared.
     pub fn compare(self, a: &Value, b: &Value) -> Option<Ordering> {
         match (a, b) {
             (Value::Number(a), Value::Number(b)) => numbers(a, b),
@@ -54,7 +54,7 @@ impl Collation {
         }
     }
 
-    /// Whether one text is part of another.
+    /// Whether one text contains the other.
     pub fn contains(self, whole: &str, part: &str) -> bool {
         match self {
             Collation::Ordinal => whole.contains(part),
@@ -71,7 +71,7 @@ impl Collation {
     }
 }
 
-/// Whole numbers stay whole: `identifierInProvider` has more digits than a float.
+/// Compares whole numbers exactly, because `identifierInProvider` has more digits than a float can represent.
 fn numbers(a: &Number, b: &Number) -> Option<Ordering> {
     let whole = |n: &Number| n.as_u64().map(i128::from).or(n.as_i64().map(i128::from));
     match whole(a).zip(whole(b)) {
@@ -80,7 +80,7 @@ fn numbers(a: &Number, b: &Number) -> Option<Ordering> {
     }
 }
 
-/// Runs of digits are compared as numbers, what is between them as text.
+/// Compares runs of digits as numbers, and the text between them as text.
 fn words(mut a: &str, mut b: &str) -> Ordering {
     while !a.is_empty() && !b.is_empty() {
         let (run_a, run_b) = (run(a), run(b));
@@ -100,7 +100,7 @@ fn words(mut a: &str, mut b: &str) -> Ordering {
     a.len().cmp(&b.len())
 }
 
-/// The digits or the other characters that a text begins with.
+/// The digits, or the other characters, at the start of a text.
 fn run(text: &str) -> &str {
     let digits = text.starts_with(|c: char| c.is_ascii_digit());
     let end = text.find(|c: char| c.is_ascii_digit() != digits);

@@ -1,4 +1,4 @@
-//! `filter`: an array of expressions, all of which must hold (1D-38).
+//! The parameter `filter`: an array of expressions, all of which must be true (1D-38).
 
 use super::compare::Collation;
 use super::{Item, check_members, property};
@@ -6,15 +6,15 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// Expressions of one filter, and how deep they may nest.
+/// The maximum number of expressions in one filter.
 const EXPRESSIONS_MAX: usize = 200;
-/// See [`EXPRESSIONS_MAX`].
+/// The maximum depth of nested expressions.
 const DEPTH_MAX: usize = 16;
-/// Values that `in`, `subset` and `superset` may list.
+/// The maximum number of values for `in`, `subset` and `superset`.
 const VALUES_MAX: usize = 1_000;
 const PARAMETER: &str = "filter";
 
-/// What items have to be like.
+/// The conditions that an item must fulfil.
 #[derive(Debug)]
 pub struct Filter(Vec<Expression>);
 
@@ -76,7 +76,7 @@ impl Filter {
         Filter(Vec::new())
     }
 
-    /// Reads the array's entries; what cannot be understood is refused, never passed over.
+    /// Parses the entries of the array. An invalid entry is refused, never ignored.
     pub fn read(entries: &[Value], known: &[&str]) -> Result<Filter> {
         let mut left = EXPRESSIONS_MAX;
         read_all(entries, known, DEPTH_MAX, &mut left).map(Filter)
@@ -189,7 +189,7 @@ impl Expression {
 }
 
 impl Test {
-    /// `found` is null where the property is not set.
+    /// `found` is null if the property is not set.
     fn holds(self, collation: Collation, found: &Value, value: &Value) -> bool {
         let order = |a: &Value, b: &Value| collation.compare(a, b);
         let same = |a: &Value, b: &Value| order(a, b) == Some(Ordering::Equal);

@@ -1,4 +1,4 @@
-//! Lists and single resources: filter, sort, select, limit and offset (1D-37, 1D-38).
+//! The parameters of lists and single resources: filter, sort, select, limit and offset (1D-37, 1D-38).
 
 mod compare;
 mod filter;
@@ -16,16 +16,16 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// Rows of a page: by default, and at most.
+/// The default number of rows on a page.
 const LIMIT_DEFAULT: usize = 100;
-/// See [`LIMIT_DEFAULT`].
+/// The maximum number of rows on a page.
 const LIMIT_MAX: usize = 500;
-/// Rows that can be put in an order that is not their own: all of them have to be held.
+/// The maximum number of rows that can be sorted, because all of them must be in memory.
 const SORTED_MAX: usize = 20_000;
-/// Properties that one `sort` or `select` may name.
+/// The maximum number of properties in one `sort` or `select`.
 const NAMED_MAX: usize = 50;
 
-/// One resource: its properties in the order in which they are shown. One that is not set is left out, never null.
+/// One resource: its properties in the order of the answer. Properties that are not set are omitted, never null.
 #[derive(Debug)]
 pub struct Item(pub Vec<(&'static str, Value)>);
 
@@ -48,17 +48,18 @@ impl Serialize for Item {
     }
 }
 
-/// Which properties the client wants to see: `select`.
+/// The properties that the client selects with `select`.
 #[derive(Debug, Default)]
 pub struct Picked(Option<Vec<String>>);
 
 impl Picked {
-    /// Reads the query of a single resource with the `known` properties, which may select; clients add what they like.
+    /// Parses the query of a single resource with the `known` properties. Only `select` is read; clients may send other
+    /// parameters.
     pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Picked> {
         Picked::of_query(&mut call.query_of(&["select"])?, known)
     }
 
-    /// `["id"]` or `[{"propertyPath":"id"}]`; Veeam's documents do not say which.
+    /// Parses `["id"]` or `[{"propertyPath":"id"}]`, because Veeam's documentation does not define which is correct.
     pub fn of_query(query: &mut Query, known: &[&str]) -> Result<Picked> {
         let Some(entries) = array(query, "select")? else {
             return Ok(Picked(None));
@@ -71,7 +72,7 @@ impl Picked {
         Ok(Picked((!names.is_empty()).then_some(names)))
     }
 
-    /// The item with what was selected, in its own order. Part of a property brings the whole of it.
+    /// The item with only the selected properties, in its own order. Selecting a part of a property selects all of it.
     pub fn of(&self, mut item: Item) -> Item {
         if let Some(names) = &self.0 {
             item.0.retain(|(known, _)| {
@@ -84,7 +85,7 @@ impl Picked {
     }
 }
 
-/// A page as it was asked for.
+/// The parameters of a page.
 #[derive(Debug)]
 pub struct Wanted {
     filter: Filter,
@@ -102,7 +103,7 @@ struct Order {
     collation: Collation,
 }
 
-/// Collects a page while its rows pass by.
+/// Collects a page from the rows that are added one by one.
 pub struct Page {
     wanted: Wanted,
     total: usize,
@@ -129,7 +130,7 @@ struct PagingBody {
 }
 
 impl Wanted {
-    /// Reads the query of a list whose items have the `known` properties.
+    /// Parses the query of a list whose items have the `known` properties.
     pub fn take(call: &Call<'_>, known: &[&str]) -> Result<Wanted> {
         let mut query = call.query_of(&["filter", "limit", "offset", "select", "sort"])?;
         let filter = match array(&mut query, "filter")? {
@@ -157,10 +158,10 @@ impl Wanted {
 }
 
 impl Page {
-    /// Takes the next item, in the list's own order.
+    /// Adds the next item, in the default order of the list.
     ///
     /// # Errors
-    /// `Invalid` for a `sort` of more items than can be held.
+    /// `Invalid` if `sort` is used with more items than can be in memory.
     pub fn add(&mut self, item: Item) -> Result<()> {
         let wanted = &self.wanted;
         if !wanted.filter.passes(&item) {
@@ -189,7 +190,7 @@ impl Page {
             mut rows,
         } = self;
         if !wanted.sort.is_empty() {
-            // Stable: rows that no criterion tells apart stay in the list's own order.
+            // The sort is stable: rows that are equal in all criteria stay in the default order of the list.
             sorted::by(&mut rows, |a, b| {
                 let by = |order: &Order| order.compare(a, b);
                 wanted
@@ -257,7 +258,7 @@ impl Order {
         })
     }
 
-    /// What is not set comes first.
+    /// Items without the property come first.
     fn compare(&self, a: &Item, b: &Item) -> Ordering {
         let order = match (a.get(&self.property), b.get(&self.property)) {
             (None, None) => Ordering::Equal,
@@ -273,7 +274,7 @@ impl Order {
     }
 }
 
-/// A parameter that is a JSON array; a single object counts as an array of one.
+/// Parses a parameter that is a JSON array; a single object counts as an array with one entry.
 fn array(query: &mut Query, name: &str) -> Result<Option<Vec<Value>>> {
     let Some(text) = query.take(name).filter(|text| !text.is_empty()) else {
         return Ok(None);
@@ -311,7 +312,7 @@ fn number(query: &mut Query, name: &str, least: usize, most: usize) -> Result<Op
     })
 }
 
-/// A property's path; one that the items do not have is refused under the name of the `parameter`.
+/// The path of a property. A property that the items do not have is refused; the error names the `parameter`.
 fn property(path: Option<&str>, known: &[&str], parameter: &str) -> Result<String> {
     path.filter(|path| known.contains(path))
         .map(str::to_owned)
@@ -321,7 +322,7 @@ fn property(path: Option<&str>, known: &[&str], parameter: &str) -> Result<Strin
         })
 }
 
-/// Refuses an entry that is no object or has a member of another name.
+/// Refuses an entry that is not an object, or that has a member with another name.
 fn check_members(entry: &Value, parameter: &str, known: &[&str]) -> Result<()> {
     let members = entry
         .as_object()

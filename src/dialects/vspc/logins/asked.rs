@@ -1,4 +1,4 @@
-//! What `POST …/logins/apikey` and its likes ask for, all of it in the query (1D-5 to 1D-8, 1D-17).
+//! The query of `POST …/logins/apikey` and similar requests, which contains all their parameters (1D-5 to 1D-8, 1D-17).
 
 use super::super::lists::Picked;
 use super::super::preset;
@@ -8,21 +8,21 @@ use crate::error::{Error, Result};
 use crate::http::query::{self, Query};
 use crate::http::route::Call;
 
-/// Parameters beside `scopes` that every identity has.
+/// The parameters of every identity, apart from `scopes`.
 const PARAMETERS: [&str; 3] = ["description", "isReadAccessOnly", "select"];
 
 pub struct Asked {
     pub description: String,
-    /// In the order given, each once.
+    /// Without duplicates, in the order of the request.
     pub scopes: Vec<String>,
     pub read_only: bool,
     pub picked: Picked,
 }
 
 impl Asked {
-    /// For requests without a body.
+    /// Parses a request without a body.
     pub fn read_alone(call: &Call<'_>, known: &[&str]) -> Result<Asked> {
-        // Clients that say they send JSON fill an empty body in.
+        // Clients that declare their requests as JSON send an empty body.
         let body = call.request.body.trim_ascii();
         if !matches!(body, b"" | b"{}" | b"null") {
             return Err(Error::Malformed(
@@ -32,7 +32,8 @@ impl Asked {
         Ok(Asked::read(call, known, [])?.0)
     }
 
-    /// With further parameters; an empty one counts as absent. Names count in any case, and unknown ones are passed over.
+    /// Parses a request with further parameters; an empty one counts as absent. Names are not case-sensitive, and
+    /// unknown parameters are ignored.
     pub fn read<const N: usize>(
         call: &Call<'_>,
         known: &[&str],
@@ -65,7 +66,7 @@ impl Asked {
     }
 }
 
-/// `scopes`, `scopes[]`, and `scopes[0]`, which PHP writes and ASP.NET reads; in any case.
+/// Whether the name is `scopes`, `scopes[]`, or `scopes[0]`, which PHP writes and ASP.NET reads, in any case.
 fn is_scopes(name: &str) -> bool {
     let start = name.get(..6).unwrap_or_default();
     let rest = name.get(6..).unwrap_or_default();
@@ -76,8 +77,8 @@ fn is_scopes(name: &str) -> bool {
     start.eq_ignore_ascii_case("scopes") && (rest.is_empty() || numbered)
 }
 
-/// Every form that clients send: a JSON array, the same without quotes (a shell has eaten them), the parameter
-/// repeated, or names with commas between them.
+/// Parses all formats that clients send: a JSON array, the same without quotes (because a shell has removed them), a
+/// repeated parameter, or names separated by commas.
 fn scopes_of<'a>(values: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
     let mut scopes: Vec<String> = Vec::new();
     for value in values {

@@ -1,4 +1,4 @@
-//! Identities of one-time codes (1D-16, 1D-33): a user makes them for himself, signed in.
+//! The identities of one-time codes (1D-16, 1D-33), which signed-in users create for themselves.
 
 use super::super::lists::Picked;
 use super::super::version::Client;
@@ -14,7 +14,7 @@ use crate::ops::access::Caller;
 use crate::ops::people::authenticators::{self, NewAuthenticator};
 use serde::Serialize;
 
-/// What an authenticator app is given.
+/// The data for an authenticator app.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CodeSecretBody {
@@ -22,7 +22,7 @@ struct CodeSecretBody {
     secret_url: String,
 }
 
-/// `GET /authentication/keys/totp-secret`: a secret for the caller's app. Nothing is kept of it here.
+/// `GET /authentication/keys/totp-secret`: generates a secret for the caller's app. This server does not store it.
 pub fn draw(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     Picked::take(call, &["secret", "secretUrl"])?;
@@ -34,7 +34,7 @@ pub fn draw(call: &Call<'_>) -> Result<Reply> {
     Ok(data(body))
 }
 
-/// `POST /users/{userUid}/logins/totp`: from now on the password alone signs its user in nowhere.
+/// `POST /users/{userUid}/logins/totp`: from then on the user cannot sign in with the password alone.
 pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
     let caller = himself(call)?;
     let (asked, [url, code]) = Asked::read(call, PROPERTIES, ["secretUrl", "code"])?;

@@ -1,4 +1,4 @@
-//! The identity object, member for member as the seed shows it (1D-11). What is not set is left out, never null.
+//! The identity object, with the same members as in the seed (1D-11). Members that are not set are omitted, never null.
 
 use super::super::lists::Item;
 use super::super::preset;
@@ -10,7 +10,7 @@ use crate::index::directory::Directory;
 use crate::ops::keys::View;
 use serde_json::Value;
 
-/// What lists can be filtered and sorted by.
+/// The properties by which lists can be filtered and sorted.
 pub const PROPERTIES: &[&str] = &[
     "id",
     "userUid",
@@ -26,9 +26,9 @@ pub const PROPERTIES: &[&str] = &[
     "creationDate",
 ];
 
-/// What `identifierInProvider` begins at: as in the seed it is beyond 2^63, and fits 64 bits (1D-11).
+/// The lowest `identifierInProvider`: as in the seed, the value exceeds 2^63 and fits in 64 bits (1D-11).
 const IDENTIFIERS_FROM: u64 = 1 << 63;
-/// Before this version clients do not know `disabledDueToTenant` (1D-22).
+/// Clients for older versions do not know `disabledDueToTenant` (1D-22).
 const TENANTS_SINCE: &[u32] = &[3, 6];
 
 /// A key as an identity.
@@ -60,7 +60,7 @@ pub fn of_password(directory: &Directory, user: &User, client: &Client) -> Item 
         "Local",
         "User name and password",
     );
-    // The upper half of the uid, of which no two users have the same.
+    // The upper half of the uid, which is different for every user.
     let identifier = IDENTIFIERS_FROM | (user.uid.0 >> 64) as u64;
     members.extend([
         ("isReadAccessOnly", false.into()),
@@ -72,7 +72,7 @@ pub fn of_password(directory: &Directory, user: &User, client: &Client) -> Item 
     Item(members)
 }
 
-/// One-time codes (1D-48). What it works with is not shown.
+/// The identity of one-time codes (1D-48). The secret behind the codes is not part of it.
 pub fn of_authenticator(
     directory: &Directory,
     one: &Authenticator,
@@ -97,7 +97,8 @@ pub fn of_authenticator(
     Item(members)
 }
 
-/// Puts the secret of a new key where the seed has it: behind the status, or at the end if that was not selected.
+/// Inserts the secret of a new key where the seed has it: after the status, or at the end if the status was not
+/// selected.
 pub fn put_secret(item: &mut Item, secret: &str) {
     let behind = item.0.iter().position(|(name, _)| *name == "status");
     let at = behind.map_or(item.0.len(), |position| position + 1);
@@ -125,8 +126,8 @@ fn begin(
     members
 }
 
-/// The key's own switch, or what else keeps it from working. That is computed, never stored: a key that was
-/// disabled by hand stays so when its user is let in again (1D-22).
+/// Whether the key is enabled, or what else prevents its use. The latter is computed and never stored: a key that was
+/// disabled itself stays disabled when its user is enabled again (1D-22).
 fn status(directory: &Directory, view: &View, client: &Client) -> &'static str {
     match view.state {
         State::OwnerDisabled => "disabledDueToUser",
@@ -144,7 +145,7 @@ fn status(directory: &Directory, view: &View, client: &Client) -> &'static str {
             }
         }
         State::Deleted | State::Disabled => "disabled",
-        // Not under the preset's policy, but under one that was made after it.
+        // The policy of the preset does not allow these states, but a policy that was created later may.
         State::Expired | State::NotYetValid => "disabledDueToSystem",
         State::Active => "enabled",
     }

@@ -1,5 +1,4 @@
-//! User identities: the API keys of users, their passwords as far as there are any, and their one-time codes (1D-9 to
-//! 1D-25).
+//! User identities: the API keys, the passwords and the one-time codes of users (1D-9 to 1D-25).
 
 mod asked;
 pub mod authenticators;
@@ -30,21 +29,21 @@ use identity::{PROPERTIES, of_authenticator, of_key, of_password};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// One identity, by the number that it is known under.
+/// One identity, which has a number.
 pub enum Login {
     Authenticator(Box<Authenticator>),
     Key(Box<View>),
     Password(Arc<User>),
 }
 
-/// Where a list looks.
+/// The source of one entry of a list.
 enum Place {
     Authenticator(Box<Authenticator>, Arc<User>),
     Key(KeyId),
     Password(Arc<User>),
 }
 
-/// `POST /users/{userUid}/logins/apikey`: the only answer that shows a key's secret (1D-4 to 1D-12).
+/// `POST /users/{userUid}/logins/apikey`: the only answer that contains the secret of a key (1D-4 to 1D-12).
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let caller = authenticators::himself(call)?;
     let client = Client::of(call)?;
@@ -69,7 +68,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     Ok(data(shown))
 }
 
-/// `GET /users/logins`: every identity that the caller may see.
+/// `GET /users/logins`: all identities that the caller may see.
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let users = people::list(call.app, &caller)?;
@@ -87,7 +86,7 @@ pub fn list_of_user(call: &Call<'_>) -> Result<Reply> {
     page(call, &caller, others, keys, &|owner| owner.uid == user.uid)
 }
 
-/// `GET /organizations/{organizationUid}/keys`: API keys of the users at home there.
+/// `GET /organizations/{organizationUid}/keys`: the API keys of the users whose home is this organization.
 pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let organization = organizations::named(call, &caller)?;
@@ -125,7 +124,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         Login::Key(view) => Some(view),
         Login::Authenticator(_) => None,
         Login::Password(_) => {
-            // A password is changed where users are managed.
+            // Passwords are changed through the users, not through their identities.
             let refused = patch::apply(&operations, &mut document, &|_, _| Verdict::Fixed)?;
             return Ok(refused.unwrap_or_else(|| data(picked.of(before))));
         }
@@ -133,7 +132,8 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     if let Some(refused) = patch::apply(&operations, &mut document, &check)? {
         return Ok(refused);
     }
-    // What no operation touched stays, whatever is shown of it: a status can be that of the user or the company.
+    // Properties that no operation changes keep their stored value, because the displayed status can be that of the
+    // user or the company.
     let text = |name: &str| {
         let value = document
             .get(name)
@@ -169,7 +169,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     Ok(data(picked.of(of_key(&directory, &view, &user, &client))))
 }
 
-/// `DELETE /users/{userUid}/logins/{userLoginId}`: for good (1D-15, 1D-21).
+/// `DELETE /users/{userUid}/logins/{userLoginId}`: deletes permanently (1D-15, 1D-21).
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     Picked::take(call, PROPERTIES)?;
@@ -191,20 +191,20 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         return Err(Error::NotFound("key"));
     }
     match keys::delete_once(call.app, &caller, view.key.id, None, retry) {
-        // A repeat of the request that deleted it passes; anybody else finds nothing.
+        // A repetition of the request that deleted the key succeeds; for any other request the key does not exist.
         Err(Error::Conflict(_)) if deleted => Err(Error::NotFound("key")),
         done => done.map(|()| data(true)),
     }
 }
 
-/// The identity that the path names, and its user; deleted ones are not found.
+/// The identity in the path and its user. Deleted identities are not found.
 pub fn named(call: &Call<'_>, caller: &Caller) -> Result<(Arc<User>, Login)> {
     let user = user(call, caller)?;
     let login = of_number(call, caller, &user, number(call.param("userLoginId"))?)?;
     Ok((user, login))
 }
 
-/// The identity of a user that has a number.
+/// The identity of this user with this number.
 pub fn of_number(call: &Call<'_>, caller: &Caller, user: &Arc<User>, number: i64) -> Result<Login> {
     if number == user.number {
         let password = people::with_password(call.app, std::slice::from_ref(user))?.pop();
@@ -222,7 +222,7 @@ pub fn of_number(call: &Call<'_>, caller: &Caller, user: &Arc<User>, number: i64
     Ok(Login::Key(Box::new(view)))
 }
 
-/// A number of an identity; what is none names nothing.
+/// Parses the number of an identity; for any other text no identity exists.
 pub fn number(text: &str) -> Result<i64> {
     let plain = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     text.parse()
@@ -231,7 +231,7 @@ pub fn number(text: &str) -> Result<i64> {
         .ok_or(Error::NotFound("key"))
 }
 
-/// Identities of some users that are no API keys.
+/// The identities of these users other than API keys.
 fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
     let passwords = people::with_password(call.app, users)?;
     let mut places: Vec<(i64, Place)> = passwords
@@ -247,7 +247,7 @@ fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
     Ok(places)
 }
 
-/// Goes through identities in the order of their numbers.
+/// Renders a page of identities, ordered by number.
 fn page(
     call: &Call<'_>,
     caller: &Caller,
@@ -291,7 +291,7 @@ fn page(
     Ok(page.reply())
 }
 
-/// Whether a key stands for this user here.
+/// Whether the key is an identity of this user.
 fn is_identity(directory: &Directory, key: &Key, user: Uid) -> bool {
     let acts = directory
         .policy(&key.policy)
@@ -299,7 +299,7 @@ fn is_identity(directory: &Directory, key: &Key, user: Uid) -> bool {
     acts && key.owner == Some(user) && key.catalog.as_deref() == Some(preset::CATALOG)
 }
 
-/// What a JSON Patch may make of a property of a key.
+/// Whether a JSON Patch may set a property of a key to this value.
 fn check(name: &str, value: &Value) -> Verdict {
     match (name, value.as_str()) {
         ("status", Some("enabled" | "disabled")) => Verdict::Fine,

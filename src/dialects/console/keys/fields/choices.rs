@@ -1,4 +1,4 @@
-//! What can be chosen in the form of a key: catalogs, workspaces, owners, scopes, as far as the caller may see them.
+//! The choices in the form of a key: the catalogs, workspaces, owners and scopes that the caller may see.
 
 use super::Choice;
 use crate::dialects::console::MOUNT;
@@ -63,7 +63,8 @@ pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Ch
         names.insert(0, own.clone());
     }
     let catalog = policy.catalog.as_deref().unwrap_or(typed.text("catalog"));
-    // A management key belongs to the user who issues it; only a caller with server:admin can choose that it has no owner.
+    // A management key belongs to the user who issues it; only a caller with server:admin can choose that it has no
+    // owner.
     let is_management = catalog == BUILT_IN;
     let chosen = match (typed.some("owner"), policy.owner) {
         (Some(owner), _) => owner,
@@ -89,7 +90,7 @@ pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Ch
         .collect())
 }
 
-/// The page that explains the scopes of a form: that of their catalog, if the caller may read it.
+/// The page that explains the scopes of the form, which is the page of their catalog, if the caller may read it.
 pub fn overview(
     visit: &Visit<'_>,
     policy: &Policy,
@@ -102,7 +103,7 @@ pub fn overview(
     Some((address, visit.texts.get("form.scopes_page")))
 }
 
-/// The catalog that scopes are from: the policy's, the one that is chosen, or that of the system's words.
+/// The catalog of the scopes: from the policy, otherwise from the form, otherwise from the section of the system.
 fn catalog_name(policy: &Policy, words: Words, typed: &Form) -> Option<String> {
     let named = policy.catalog.clone();
     named
@@ -110,7 +111,7 @@ fn catalog_name(policy: &Policy, words: Words, typed: &Form) -> Option<String> {
         .or_else(|| words.catalog())
 }
 
-/// The scopes of the catalog that is chosen; `None` if none is, so that scopes are free words.
+/// The scopes of the catalog; `None` if there is no catalog, so that the user types scopes as free text.
 pub fn scopes(
     visit: &Visit<'_>,
     policy: &Policy,
@@ -138,7 +139,7 @@ pub fn scopes(
         chosen: held.contains(&scope.name),
     });
     let mut choices: Vec<Choice> = choices.collect();
-    // Of many, those that the key holds are seen first.
+    // In a long list, the selected scopes come first.
     if choices.len() > FEW {
         sorted::by_key(&mut choices, |choice| !choice.chosen);
     }

@@ -1,4 +1,4 @@
-//! The fields of a key's form: which of them a policy has, what stands in them, and what they come to.
+//! The fields of the form of a key: which of them a policy has, their values, and the parsing of the form.
 
 mod choices;
 
@@ -15,19 +15,19 @@ use crate::http::form::Form;
 use crate::http::numbers;
 use crate::ops::keys::View;
 
-/// A form, ready to be shown.
+/// A form that is ready to be rendered.
 pub struct KeyForm {
-    /// In their order.
+    /// The fields that are always visible, in order.
     pub fields: Vec<Input>,
-    /// Those that few need.
+    /// The fields that few users need; they are folded.
     pub more: Vec<Input>,
-    /// Whether one of the latter is refused, or set.
+    /// Whether the folded fields are open, because one of them was refused or has a value.
     pub more_open: bool,
-    /// What is wrong with the whole of it.
+    /// The refusal that concerns the whole form.
     pub refusal: Option<String>,
 }
 
-/// What a form comes to.
+/// The parsed values of a form.
 #[derive(Debug, Default)]
 pub struct Typed {
     pub expires_at: Option<Timestamp>,
@@ -37,14 +37,14 @@ pub struct Typed {
     pub uses_left: Option<u64>,
     pub scopes: Vec<String>,
     pub read_only: bool,
-    /// A JSON object, compact; empty if there is none.
+    /// A compact JSON object; empty if there is none.
     pub metadata: String,
 }
 
-/// A key that expires on a day works through all of it.
+/// A key that expires on a day works until the end of that day.
 const DAY_S: u64 = 86_400;
 
-/// All fields there are, in the order of a form; those that few need come last.
+/// The names of all fields in the order of the form; the ones that few users need come last.
 const ALL: &[&str] = &[
     "name",
     "description",
@@ -81,7 +81,7 @@ impl KeyForm {
         build(visit, policy, words, typed, faults, &has)
     }
 
-    /// The form for those members of a key that the caller may change.
+    /// The form for the members of a key that the caller may change.
     pub fn edit(
         visit: &Visit<'_>,
         policy: &Policy,
@@ -98,7 +98,7 @@ impl KeyForm {
     }
 }
 
-/// Whether keys of a policy have a field at all. Where they do not, no page asks for it or shows it.
+/// Whether keys of a policy can have this field; if not, no page asks for it or displays it.
 pub fn has_meaning(policy: &Policy, name: &str) -> bool {
     match name {
         "owner" => policy.owner != Presence::Forbidden,
@@ -110,8 +110,8 @@ pub fn has_meaning(policy: &Policy, name: &str) -> bool {
     }
 }
 
-/// Whether pages show a field of keys of a policy: it means something there, and where a system has words of its own, it is
-/// among its fields.
+/// Whether pages display this field for keys of a policy: keys of the policy can have it, and if the system has its own
+/// words, it is one of the system's fields.
 pub fn is_shown(policy: &Policy, words: Words, name: &str) -> bool {
     has_meaning(policy, name) && words.section().is_none_or(|section| section.has(name))
 }
@@ -145,7 +145,7 @@ fn build(
         .iter()
         .map(|err| refusal(visit, words, err))
         .collect();
-    // Of a field, the first kind of fault; of a list, each line that has one.
+    // A field displays its first fault; a list displays each faulty line.
     let said = |name: &str| -> String {
         let mut about = refused
             .iter()
@@ -193,13 +193,13 @@ fn build(
     })
 }
 
-/// How a refusal of one line of a list begins.
+/// The text with which the refusal of one line of a list begins.
 fn texts_of_lines(visit: &Visit<'_>) -> String {
     let line = visit.texts.get("form.line");
     line.split("{}").next().unwrap_or(line).to_owned()
 }
 
-/// The field that an error is about, by its name on the page, and what to say.
+/// The name of the field on the page that an error concerns, and the message.
 fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, String) {
     let Error::Invalid { field, reason } = err else {
         return (None, visit.texts.error(err));
@@ -212,7 +212,7 @@ fn refusal(visit: &Visit<'_>, words: Words, err: &Error) -> (Option<String>, Str
     let name = match (bare, field.as_str()) {
         ("expires_at" | "expires_in_s", _) => "expires_on",
         ("not_before", _) => "starts_on",
-        // The name follows from the description, and that is what people have typed.
+        // The name is derived from the description, which is what the user typed.
         ("name", _) if words.is_described() => "description",
         (_, "rate_limit.window_s") => "rate_window",
         (bare, _) => bare,
@@ -325,7 +325,7 @@ fn input(
     Ok(Input {
         name,
         label: words.field(name),
-        // What the system itself says comes first; the last day that is possible is the console's to say.
+        // The system's own hint comes first; the last possible day always comes from the console.
         hint: match own {
             Some(own) if is_day => format!("{own} {hint}"),
             Some(own) => own.to_owned(),
@@ -343,7 +343,7 @@ fn input(
 }
 
 impl Typed {
-    /// Reads what is more than text, and collects what cannot be read.
+    /// Parses the fields that are not plain text, and collects the faults.
     pub fn read(texts: &Texts, form: &Form) -> (Typed, Vec<Error>) {
         let mut faults = Vec::new();
         let lines = |name: &str| -> Option<Vec<String>> {
@@ -381,7 +381,7 @@ impl Typed {
     }
 }
 
-/// What could be read; what could not is noted, and counts as left out.
+/// The parsed value; a fault is collected, and its field counts as empty.
 fn collected<T>(read: Result<Option<T>>, faults: &mut Vec<Error>) -> Option<T> {
     read.unwrap_or_else(|fault| {
         faults.push(fault);
@@ -389,7 +389,7 @@ fn collected<T>(read: Result<Option<T>>, faults: &mut Vec<Error>) -> Option<T> {
     })
 }
 
-/// A JSON object, compact.
+/// Parses a JSON object and returns it in compact form.
 fn metadata(texts: &Texts, form: &Form) -> Result<String> {
     let Some(text) = form.some("metadata") else {
         return Ok(String::new());
@@ -403,13 +403,13 @@ fn metadata(texts: &Texts, form: &Form) -> Result<String> {
     }
 }
 
-/// The last day through which something works that ends at `end`.
+/// The last day on which something works that ends at `end`.
 pub fn last_day(end: Timestamp) -> String {
     let last = Timestamp(end.0 - 1).to_string();
     last.chars().take(10).collect()
 }
 
-/// What stands in the form of a key that is there.
+/// The form with the values of an existing key.
 pub fn filled(view: &View) -> Form {
     let key = &view.key;
     let mut form = Form::default();
