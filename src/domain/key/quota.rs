@@ -104,7 +104,9 @@ impl Counters {
         cost: u64,
         steady_ms: u64,
     ) -> Spent {
-        let most = most.filter(|most| !rate.is_some_and(|rate| rate.is_within(*most)));
+        // A bound that has counted goes on counting: an edit of the key's own limit gives back nothing of what was spent.
+        let most = most
+            .filter(|most| self.bound.is_some() || !rate.is_some_and(|rate| rate.is_within(*most)));
         let own = rate.map(|rate| self.window.fits(rate, cost, steady_ms));
         let bound = most.map(|most| self.bounding().fits(most, cost, steady_ms));
         let refused = [own, bound].into_iter().flatten().filter_map(Result::err);
