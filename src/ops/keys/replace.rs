@@ -92,11 +92,11 @@ fn candidates(
         .collect()
 }
 
-/// Keys without an end first, because the others go anyway; then the one that has not been used for the longest time. A
-/// key that was never used counts from its issue or from its newest secret.
-fn order(spared: &Spared) -> (bool, Timestamp, i64) {
+/// The key that has not been used for the longest time first; of two, the one without an end, because the other one
+/// ends anyway. A key that was never used counts from its issue or from its newest secret.
+fn order(spared: &Spared) -> (Timestamp, bool, i64) {
     let since = spared
         .used_at
         .map_or(spared.secret_at, |used_at| used_at.max(spared.secret_at));
-    (spared.ends, since, spared.number)
+    (since, spared.ends, spared.number)
 }

@@ -69,19 +69,41 @@ fn one_key_too_many_replaces_the_one_that_was_not_used_for_the_longest_time() {
 }
 
 #[test]
-fn a_key_with_an_end_stays_as_long_as_there_is_one_without() {
+fn a_key_in_use_stays_while_another_one_was_never_used_whether_they_end_or_not() {
     let (server, keys) = three_of_alice();
     let admin = server.admin();
-    let end = json!({ "expires_in_s": 3_600 });
-    admin
-        .patch(&format!("/v1/keys/{}", keys[0].id), end)
-        .expect(200);
-    of_alice(&admin, 3);
+    for key in &keys[1..] {
+        let end = json!({ "expires_in_s": 31_536_000 });
+        admin
+            .patch(&format!("/v1/keys/{}", key.id), end)
+            .expect(200);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(5));
     assert_eq!(code(&admin, &keys[0].secret), "VALID");
+    of_alice(&admin, 3);
     assert_eq!(code(&admin, &keys[1].secret), "NOT_FOUND");
+    of_alice(&admin, 4);
+    assert_eq!(code(&admin, &keys[2].secret), "NOT_FOUND");
+    assert_eq!(code(&admin, &keys[0].secret), "VALID");
 }
 
-// Attack: many sign-ins at once, at the limit.
+/// What was spent under a bound counts on when an edit brings the key's own limit within it.
+#[test]
+fn an_edit_within_the_bound_gives_nothing_back() {
+    let server = Server::start();
+    let admin = server.admin();
+    policy(&admin, "bounded", json!({}));
+    let key = admin.issue(json!({ "name": "k", "policy": "bounded" }));
+    let bound = json!({ "limit": 3, "window_s": 3_600 });
+    admin
+        .patch("/v1/policies/bounded", json!({ "rate_limit_max": bound }))
+        .expect(200);
+    let four = || -> Vec<String> { (0..4).map(|_| code(&admin, &key.secret)).collect() };
+    assert_eq!(four(), ["VALID", "VALID", "VALID", "RATE_LIMITED"]);
+    admin.edit(&key.id, json!({ "rate_limit": bound }));
+    assert_eq!(four(), ["RATE_LIMITED"; 4]);
+}
+
 #[test]
 fn of_many_sign_ins_at_once_each_has_a_key_and_the_newest_stay() {
     let server = Server::start();
