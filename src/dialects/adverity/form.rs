@@ -39,6 +39,15 @@ const NAMES: [&str; 3] = ["username", "password", "expires_in"];
 impl Asked {
     /// Parses the members, or returns all that are at fault.
     pub fn read(request: &Request) -> Result<std::result::Result<Asked, Faults>> {
+        let mut beside = request.query().split('&').filter_map(|pair| {
+            let name = pair.split('=').next().unwrap_or("");
+            query::decode(name, true)
+        });
+        if beside.any(|name| {
+            NAMES.iter().any(|it| it.eq_ignore_ascii_case(&name)) || resembles_life(&name)
+        }) {
+            return Err(malformed("the members belong into the body"));
+        }
         let content_type = match request.header("content-type") {
             Ok(content_type) => content_type.unwrap_or(FORM),
             Err(HeaderFault::Repeated) => return Err(malformed("there are two content types")),
@@ -73,11 +82,13 @@ impl Asked {
     }
 }
 
-/// Whether an unknown name resembles `expires_in`.
+/// Whether an unknown name resembles `expires_in`, or is a usual word for the life of a key: ignoring it would make a key
+/// without an end.
 fn resembles_life(name: &str) -> bool {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
-    name != NAMES[2] && folded.starts_with("expir")
+    let words = ["expir", "exipr", "lifetime", "validfor", "maxage"];
+    name != NAMES[2] && (folded == "ttl" || words.iter().any(|word| folded.contains(word)))
 }
 
 /// The members, with a fault if one of the unknown names resembles `expires_in`.
@@ -310,6 +321,10 @@ mod tests {
             "EXPIRES",
             "expiry",
             "expire_at",
+            "exipres_in",
+            "token_expires_in",
+            "ttl",
+            "max_age",
         ] {
             let plain = format!("username=a&password=b&{name}=60");
             let braces = format!("{{\"username\":\"a\",\"password\":\"b\",\"{name}\":60}}");
@@ -324,7 +339,7 @@ mod tests {
                 assert_eq!(members.unwrap()[2], Err(MISSPELT), "{name}");
             }
         }
-        for name in ["remember", "x", "inspire", "%zz", "client%5Fid"] {
+        for name in ["remember", "x", "inspire", "throttle", "%zz", "client%5Fid"] {
             let plain = format!("username=a&password=b&{name}=60&{name}=61");
             check(form(plain.as_bytes()), Some(("a", "b", None)));
         }

@@ -226,9 +226,17 @@ pub fn narrowed<'a>(mut names: impl Iterator<Item = &'a str>, known: &[&str]) ->
     let seems = |name: &&str| {
         let letters = name.chars().filter(char::is_ascii_alphabetic);
         let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
-        let narrows = ["readonly", "readaccess", "expir"];
+        let narrows = [
+            "read",
+            "expir",
+            "notafter",
+            "validuntil",
+            "lifetime",
+            "allowedip",
+            "accesslevel",
+        ];
         let is_known = known.iter().any(|it| it.eq_ignore_ascii_case(name));
-        !is_known && narrows.iter().any(|it| folded.contains(it))
+        !is_known && (folded == "ttl" || narrows.iter().any(|it| folded.contains(it)))
     };
     match names.find(seems) {
         None => Ok(()),
