@@ -96,7 +96,7 @@ fn is_own_affair(
         && role_counts
 }
 
-/// Whether a key that the caller may issue must only read: it is let in by [`require_write`] alone, without `keys:write`.
+/// Whether a key that the caller may issue must only read: none of the owner's roles in force passes writing on to it.
 pub fn only_reads(
     directory: &Directory,
     caller: &Caller,
@@ -104,8 +104,17 @@ pub fn only_reads(
     workspace: Uid,
     owner: Option<Uid>,
 ) -> bool {
-    is_own_affair(directory, caller, policy, workspace, owner)
-        && !caller.may(directory, Permission::KeysWrite, workspace, owner)
+    let passes_on_writing = |role| {
+        let rules = policy.rules_of(Roles::default().with(role), true);
+        rules.count() > 0
+    };
+    let writes = owner
+        .and_then(|owner| directory.user(owner))
+        .is_some_and(|user| {
+            let mut roles = user.roles.iter();
+            roles.any(|it| in_force(directory, it, workspace) && passes_on_writing(it.role))
+        });
+    is_own_affair(directory, caller, policy, workspace, owner) && !writes
 }
 
 /// Whether the caller may give a key its scopes. They mean something to other services, so a user who issues a key
