@@ -154,7 +154,7 @@ impl Policy {
             return Ok(());
         }
         Err(Error::Conflict(format!(
-            "policy {} asks for the name of a key that is to be deleted: send it as confirm_name",
+            "policy {} asks for the name of a key that is to be deleted: send it as confirm_name, or in confirm_names for several keys",
             self.name
         )))
     }

@@ -11,7 +11,8 @@ use crate::domain::key::quota::RateLimit;
 use crate::domain::key::sealing::Sealed;
 use crate::domain::key::secret::{Secret, check_prefix, generate_id};
 use crate::domain::key::{Key, KeyId, SCOPES_MAX};
-use crate::domain::people::permission::Permission;
+use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::people::{Binding, User};
 use crate::domain::policy::{Expiry, IssuedBy, Policy, Presence, STANDARD, SecretShown};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
@@ -431,8 +432,24 @@ pub fn owner(
             caller.user == Some(user.uid)
                 || caller.may(directory, Permission::KeysWrite, user.home, None)
         })
-        .map(|user| Some(user.uid))
         .ok_or_else(|| Error::invalid("owner", "there is no such user"))
+        .and_then(|user| check_name_of(directory, caller, user).map(|()| Some(user.uid)))
+}
+
+/// Refuses a key in the name of a user who may change more here than the caller. Applications are told the owner of a key
+/// (`Remote-User`), so such a key would give the caller the place of that user in every one of them.
+fn check_name_of(directory: &Directory, caller: &Caller, user: &User) -> Result<()> {
+    let covers = |it: &Binding| {
+        let own = caller.permissions_in(directory, it.workspace);
+        own.or(Permissions::reading()).covers(it.role.permissions())
+    };
+    match caller.user == Some(user.uid) || user.roles.iter().all(covers) {
+        true => Ok(()),
+        false => Err(Error::Forbidden(
+            "you cannot give a key to a user who may change more than you; ask that user or an owner"
+                .to_owned(),
+        )),
+    }
 }
 
 /// Checks scopes against the catalog, folds repeats, keeps their order.

@@ -169,3 +169,36 @@ fn a_key_that_acts_for_its_owner_keeps_its_owner() {
     );
     admin.edit(&key.id, json!({ "owner": "bob", "name": "x" }));
 }
+
+/// Applications are told the owner of a key, so a key manager must not take the name of an administrator.
+#[test]
+fn nobody_gives_a_key_the_name_of_a_user_who_may_change_more() {
+    let server = Server::start();
+    let admin = server.admin();
+    for (name, role) in [
+        ("manager", "key_manager"),
+        ("boss", "administrator"),
+        ("peer", "key_manager"),
+        ("reader", "auditor"),
+        ("member", "member"),
+    ] {
+        admin.person(name, role, "root");
+    }
+    let manager = admin.signed_in("manager", PASSWORD);
+    for (owner, status) in [
+        ("boss", 403),
+        ("owner", 403),
+        ("peer", 201),
+        ("reader", 201),
+        ("member", 201),
+        ("manager", 201),
+    ] {
+        let new = json!({ "name": "k", "owner": owner });
+        manager.post("/v1/keys", new).expect(status);
+    }
+    let key = manager.issue(json!({ "name": "k", "owner": "member" }));
+    let handed = json!({ "owner": "owner" });
+    manager.patch(&id_of(&key.id), handed.clone()).expect(403);
+    assert_eq!(admin.key(&key.id)["owner"], "member");
+    admin.patch(&id_of(&key.id), handed).expect(200);
+}
