@@ -39,7 +39,10 @@ pub const PRESET_TOKEN: Preset = Preset {
 pub const PRESET_UI: Preset = Preset {
     policy: ui,
     catalog: None,
-    former: &[],
+    former: &[Former {
+        before_schema: 3,
+        policy: bounded_ui,
+    }],
 };
 
 /// The permissions on this server that the scopes of a workspace's key grant.
@@ -164,7 +167,17 @@ fn ui() -> Policy {
         can_disable: false,
         confirm_name: true,
         tied_to: TiedTo::Workspace,
+        // They have no owner.
+        keys_per_owner_max: None,
         ..Policy::standard()
+    }
+}
+
+/// With the maximum of the default policy, which says nothing about keys without an owner.
+fn bounded_ui() -> Policy {
+    Policy {
+        keys_per_owner_max: Policy::standard().keys_per_owner_max,
+        ..ui()
     }
 }
 

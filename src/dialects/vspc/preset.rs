@@ -5,7 +5,7 @@ use crate::domain::policy::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SelfRotation,
 };
-use crate::ops::policies::presets::Preset;
+use crate::ops::policies::presets::{Former, Preset};
 
 /// The name of the policy.
 pub const POLICY: &str = "vspc";
@@ -22,7 +22,10 @@ pub const SCOPES: [(&str, &str); 3] = [
 pub const PRESET: Preset = Preset {
     policy,
     catalog: Some(catalog),
-    former: &[],
+    former: &[Former {
+        before_schema: 2,
+        policy: unbounded,
+    }],
 };
 
 /// Users issue these keys for themselves. The keys live until their user is disabled or deleted; a read-only key may
@@ -48,6 +51,14 @@ fn policy() -> Policy {
         roles: Policy::default_roles(),
         prefix: String::new(),
         ..Policy::standard()
+    }
+}
+
+/// As before there was a maximum of keys for each user.
+fn unbounded() -> Policy {
+    Policy {
+        keys_per_owner_max: None,
+        ..policy()
     }
 }
 
