@@ -53,8 +53,8 @@ pub struct Operation {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Definition {
     pub name: String,
-    /// Whether the application tells capitals from small letters and takes no extension for granted: then a segment
-    /// that resembles a literal is what the parameter beside it stands for.
+    /// Whether the application distinguishes upper and lower case and ignores no file extension. If so, a segment that
+    /// only resembles a literal is a value of the parameter at the same place.
     pub case_sensitive: bool,
     pub scopes: Vec<Scope>,
     pub operations: Vec<Operation>,
@@ -168,8 +168,8 @@ impl Catalog {
         all.into_iter().filter(is_open).collect()
     }
 
-    /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing, and those
-    /// for the root workspace neither give nor are given on a key elsewhere.
+    /// Whether the held scopes include the required one. Scopes that the catalog does not have grant nothing. On a key
+    /// of another workspace, scopes that are only for the root workspace neither grant anything nor can be granted.
     pub fn grants(&self, held: &[Box<str>], in_root: bool, wanted: &str) -> bool {
         let counts = |scope: &str| in_root || !self.root_only.contains(scope);
         counts(wanted)

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 pub enum Requirement {
     /// Nothing: every key of the catalog may.
     AnyKey,
-    /// No key may, whatever scopes it has. Such an operation keeps a template beside it from answering for its path.
+    /// No key is permitted, with any scopes. The operation prevents a more general template from answering its path.
     Nobody,
     /// All of the first, and one of the second unless that is empty. They are never both empty.
     Scopes {
@@ -19,7 +19,7 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// One of these scopes; nobody if there are none.
+    /// Requires one of these scopes; an empty list permits no key.
     pub fn one_of(any_of: Vec<String>) -> Requirement {
         match any_of.is_empty() {
             true => Requirement::Nobody,
@@ -33,7 +33,8 @@ impl Requirement {
     /// Reads the three members in which a requirement is written. `field` makes the name of one for an error.
     ///
     /// `any_key` excludes both lists, an empty `any_of` lets no key in and excludes `all_of`, and an empty `all_of`
-    /// counts as absent. Without any of the three the operation is refused: whether no key or every key was meant must not be guessed.
+    /// counts as absent. Without any of the three the operation is refused: whether no key or every key was meant must
+    /// not be guessed.
     pub fn of_members(
         any_key: Option<bool>,
         all_of: Option<Vec<String>>,

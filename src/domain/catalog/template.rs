@@ -1,5 +1,5 @@
-//! Path templates: literal segments, `{parameter}`, literal text beside parameters such as `{id}.json`, `{id}:cancel` or
-//! `{from}-{to}`, and a last `{rest...}`.
+//! Path templates. A segment is a literal, a `{parameter}`, or both combined as in `{id}.json`, `{id}:cancel` and
+//! `{from}-{to}`; the last segment may be a `{rest...}`.
 
 use super::path::{self, SEGMENTS_MAX};
 
@@ -12,7 +12,7 @@ pub enum Part {
     /// Decoded; empty for a slash at the end.
     Literal(String),
     Parameter,
-    /// Literal text beside parameters.
+    /// Literal text combined with parameters.
     Pattern(Pattern),
     /// Everything from here on, at least one segment. It is the last part.
     Rest,
@@ -35,7 +35,7 @@ pub fn parse(template: &str) -> Result<Vec<Part>, Refusal> {
     if inner.is_empty() {
         return Ok(Vec::new());
     }
-    // Whatever walks the tree of a catalog calls itself once a segment, so its depth is the depth of the stack.
+    // The functions that walk a catalog's tree recurse once for each segment, so its depth is the depth of the stack.
     let count = inner.split('/').count();
     if count > SEGMENTS_MAX {
         return Err(format!("must have at most {SEGMENTS_MAX} segments"));
@@ -132,7 +132,7 @@ fn part(text: &str, last: bool) -> Result<Part, Refusal> {
     }
 }
 
-/// Literal text beside a parameter, decoded.
+/// Decodes the literal text before or after a parameter.
 fn literal(text: &str) -> Result<String, Refusal> {
     let decoded = path::decode(text).filter(|_| !text.contains('}'));
     decoded.ok_or_else(|| NO_REQUEST.to_owned())
@@ -157,7 +157,7 @@ impl Pattern {
         self.fits(segment, 1)
     }
 
-    /// Whether a segment has all the literal text of this pattern, whatever is between.
+    /// Whether a segment contains all literal texts of this pattern, with any text between them.
     pub fn has_texts_of(&self, segment: &str) -> bool {
         self.fits(segment, 0)
     }

@@ -67,8 +67,8 @@ impl Block {
         }
     }
 
-    /// Reads `203.0.113.9`, `10.0.0.0/8` or `2001:db8::/32`. Bits beyond the prefix must be zero, and a
-    /// prefix of 0 bits is refused: whoever means "everywhere" leaves the list away.
+    /// Reads `203.0.113.9`, `10.0.0.0/8` or `2001:db8::/32`. Bits beyond the prefix must be zero. A prefix of 0 bits is
+    /// refused: a key without a list may be used from every address.
     pub fn parse(text: &str) -> Option<Block> {
         let Some((address, bits)) = text.split_once('/') else {
             let network = parse_address(text)?;
@@ -140,7 +140,7 @@ impl AddressList {
         })
     }
 
-    /// As [`AddressList::parse`], with entries of one form alone; `refusal` says what an entry must be.
+    /// As [`AddressList::parse`], with entries of one grammar only; `refusal` describes what an entry must be.
     pub fn parse_as<'a>(
         grammar: Grammar,
         field: &str,
@@ -176,7 +176,7 @@ impl AddressList {
         self.0.iter().any(|block| block.holds(address))
     }
 
-    /// Whether this list lets in nobody whom `wider` would not.
+    /// Whether `wider` permits every address that this list permits.
     pub fn is_within(&self, wider: &AddressList) -> bool {
         self.0
             .iter()

@@ -2,15 +2,15 @@
 
 use super::Words;
 
-/// What a member says, and so who may change it.
+/// What a member of a key means, which determines who may change it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Meaning {
     /// For people only. Any caller who may change the key may change it.
     Label,
     /// What the key opens, and how far. Set by callers who manage the keys of the workspace.
     Limit,
-    /// What other services receive with every verdict, and may decide by. Set by callers who may issue the key, and never by
-    /// the key itself.
+    /// What other services receive with every verdict, and may decide by. Set by callers who may issue the key, and
+    /// never by the key itself.
     Told,
 }
 

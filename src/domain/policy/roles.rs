@@ -1,9 +1,9 @@
 //! What a key that acts for its owner may do: the rules by which the owner's roles bound it.
 //!
-//! A key whose policy says `acts_for_owner` may at most what its owner may. Each policy of this kind has a rule for
-//! each role that counts: the scopes that the role passes on to the key, and whether it only reads. A role without a
-//! rule passes on nothing, so an owner without such a role has a key that opens nothing. The roles are those in force
-//! in the workspace that a request is about, at the moment of the request.
+//! A key whose policy has `acts_for_owner` may do at most what its owner may. Each such policy has one rule for each
+//! role that counts: the scopes that the role passes on to the key, and whether the key may only read. A role without a
+//! rule passes on nothing, so a key opens nothing if its owner has no role with a rule. The roles are those that the
+//! owner has, at the time of the request, in the workspace that the request is about.
 
 use super::Policy;
 use crate::domain::catalog::Catalog;
@@ -112,8 +112,8 @@ impl Policy {
         })
     }
 
-    /// Refuses rules that make no sense: a role twice, no scope, `*` beside others, rules where they have no meaning,
-    /// or none where nothing would be permitted without them.
+    /// Refuses inconsistent rules: a role twice, no scope, `*` together with other scopes, rules where they have no
+    /// meaning, or no rules where nothing would be permitted without them.
     pub(super) fn check_roles(&self) -> Result<()> {
         if self.acts_for_owner == self.roles.is_empty() {
             return Err(Error::invalid(

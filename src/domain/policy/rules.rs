@@ -235,8 +235,8 @@ impl Policy {
         by_seconds.into_iter().chain(by_months).min()
     }
 
-    /// Reads the address list of a key, by the policy's rule. One sentence for each rule: a refusal never offers what the
-    /// policy does not take.
+    /// Reads the address list of a key, by the policy's rule. One sentence for each rule: a refusal never offers what
+    /// the policy does not take.
     pub fn parse_addresses<'a>(
         &self,
         entries: impl IntoIterator<Item = &'a str>,

@@ -1,5 +1,5 @@
-//! Which of two policies permits less. One rule for every member: whatever the new version permits, the old one
-//! permitted too.
+//! Which of two policies permits less. One rule applies to every member: the old version permits everything that the
+//! new version permits.
 
 use super::{
     AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,

@@ -1,23 +1,24 @@
-//! Finding the operation of a request, in time linear in its path whatever the catalog's size.
+//! Finds the operation that a request is for. The time is linear in the path and does not depend on the catalog's size.
 //!
-//! Templates become a tree of segments. So that no request has to try two branches, what a `{parameter}`
-//! allows is copied below its literal siblings when the tree is built: `/a/{x}/c` beside `/a/b/d` adds
-//! `/a/b/c`. What the tree holds in all is bounded, and a catalog beyond it is refused when it is put; so is its
-//! depth, which is that of the longest path that a request may have.
+//! The templates of a catalog become a tree of segments. So that no request has to try two branches, the operations
+//! below a `{parameter}` are also copied below its literal siblings when the tree is built: `/a/{x}/c` together with
+//! `/a/b/d` also gives `/a/b/c`. The size and the depth of the tree are bounded, and a catalog that would exceed the
+//! bounds is refused when it is stored. The depth is at most that of the longest path that a request may have.
 //!
-//! Many applications do not tell capitals from small letters, and some take `/users/admin.json` for `/users/admin`. To
-//! them a segment that resembles a literal is that literal, not what a parameter stands for. So a segment that a
-//! parameter or a rest would take, and that equals a literal at the same place but for case and one `.extension`, makes
-//! the request [`Found::Ambiguous`], whatever the literal's method is. So is a path that differs from a literal one only by a
-//! slash at its end, where an operation of a parameter or rest would answer it: to many routers both are one path. Dots and blanks at the end of a segment, which
-//! Windows takes off, are refused by [`super::path`] already. A catalog that says `case_sensitive` goes by exact
-//! literals alone. All texts are ASCII here: [`super::path`] refuses the rest.
+//! Many applications ignore the case of letters, and some treat `/users/admin.json` as `/users/admin`. Such an
+//! application reads a segment that resembles a literal as that literal, not as the value of a parameter. So a request
+//! is [`Found::Ambiguous`] if one of its segments would match a parameter or a rest, and equals a literal at the same
+//! place except for case and one `.extension`. The method of the literal's operation does not matter. A request is also
+//! ambiguous if its path differs from a literal path only by a slash at the end, and an operation with a parameter or a
+//! rest would answer it: many routers treat both paths as one. [`super::path`] already refuses dots and blanks at the
+//! end of a segment, which Windows removes. A catalog with `case_sensitive` uses exact literals only. All texts are
+//! ASCII here: [`super::path`] refuses other characters.
 //!
-//! A segment such as `{id}.json` stands between the two: a literal is before it, a whole parameter behind it, and of two
-//! of them the one that is within the other is first. A segment that two of them take, neither within the other, or that
-//! only resembles one, makes the request [`Found::Ambiguous`] as well.
+//! A segment such as `{id}.json` is a pattern. A literal is preferred to a pattern, and a pattern to a whole parameter.
+//! Of two patterns, the one whose matches are a subset of the other's is preferred. A request is [`Found::Ambiguous`]
+//! if a segment matches two patterns of which neither is a subset of the other, or if it only resembles a pattern.
 //!
-//! HEAD is what GET is (RFC 9110, section 9.3.2), unless the operations of that very template have HEAD of their own.
+//! HEAD is treated as GET (RFC 9110, section 9.3.2), unless the same template has operations for HEAD.
 
 use super::Operation;
 use super::Requirement;
@@ -25,11 +26,12 @@ use super::template::{self, Part, Pattern, Refusal};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Nodes and answers that one compiled catalog is made of, copies included: keeps a hostile one from filling the memory.
+/// Nodes and answers that one compiled catalog is made of, copies included: keeps a hostile one from filling the
+/// memory.
 const WEIGHT_MAX: usize = 200_000;
 /// So many bytes of a segment's text weigh as much as a node.
 const TEXT_BYTES: usize = 32;
-/// Segments with text beside parameters at one place.
+/// The greatest number of segments at one place that combine literal text with parameters.
 const PATTERNS_MAX: usize = 256;
 /// Segments up to this length are compared without an allocation.
 const FOLDED_BYTES: usize = 256;
@@ -58,17 +60,17 @@ struct Node {
     /// What takes any further segments, at least one.
     rest: HashMap<String, usize>,
     literals: HashMap<String, Node>,
-    /// Segments with literal text beside parameters, those with the most text first.
+    /// Segments that combine literal text with parameters, those with the most text first.
     patterns: Vec<(Pattern, Node)>,
     parameter: Option<Box<Node>>,
     /// The literals that a segment may resemble here, in lower case.
     folded: HashSet<String>,
     /// As `folded`, for patterns.
     folded_patterns: Vec<Pattern>,
-    /// The root of a catalog that says `case_sensitive`: only exact literals count below it.
+    /// Whether this is the root of a catalog with `case_sensitive`: only exact literals count below it.
     is_exact: bool,
-    /// How far the nearest template that ends here was copied from: 0 for one of this very place, 1 for one of a parameter
-    /// or rest beside it, and so on.
+    /// How far the nearest template that ends here was copied: 0 for a template of this very place, 1 for one of a
+    /// sibling parameter or rest, and so on.
     ends: Option<u32>,
 }
 
@@ -143,11 +145,11 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// Copies the operations that are not answered yet. Where there is GET, HEAD is that GET, and not a HEAD from further
-    /// away.
+    /// Copies the operations that are not answered yet. Where there is GET, HEAD is that GET, and not a HEAD from
+    /// further away.
     ///
-    /// An operation that is closed to every key is copied over those that answer already, unless these are within it: of
-    /// `/a/{x}/c` and a closed `/a/b/{y}` neither has the better claim to `/a/b/c`, so it is closed.
+    /// An operation that is closed to every key is copied over those that answer already, unless these are within it:
+    /// of `/a/{x}/c` and a closed `/a/b/{y}` neither has the better claim to `/a/b/c`, so it is closed.
     fn copy(&self, from: &HashMap<String, usize>, to: &mut HashMap<String, usize>) {
         let has_get = to.contains_key("GET");
         for (method, position) in from {
@@ -268,7 +270,7 @@ impl Node {
             if text.is_empty() {
                 continue; // a trailing slash is nothing that a parameter or a rest could stand for
             }
-            // Where it is in doubt which pattern a literal is of, nothing beside it answers below it.
+            // If it is unclear which pattern the literal matches, no sibling's operations are copied below it.
             if taker(&self.patterns, text).is_ok() {
                 for (_, there) in self.patterns.iter().filter(|(it, _)| it.matches(text)) {
                     child.add(there, building)?;
@@ -301,8 +303,8 @@ impl Node {
         Ok(())
     }
 
-    /// Literals that differ in case alone, as in `/Users/{id}` beside `/users/admin`, are one place to an application
-    /// that ignores case: what a segment may resemble below one of them, it may resemble below the others.
+    /// Literals that differ only in case, as in `/Users/{id}` and `/users/admin`, are one place for an application that
+    /// ignores case: what a segment may resemble below one of them, it may resemble below the others too.
     fn join_twins(&mut self, building: &mut Building<'_>) -> std::result::Result<(), Refusal> {
         let mut twins: HashMap<String, Vec<&Node>> = HashMap::new();
         for (text, child) in &self.literals {
@@ -360,7 +362,7 @@ impl Node {
         }
     }
 
-    /// A `{rest...}` above also answers whatever lies deeper and is not answered there.
+    /// A `{rest...}` of a higher level also answers deeper paths that no other template answers.
     fn add_rest(
         &mut self,
         above: &HashMap<String, usize>,

@@ -1,6 +1,7 @@
-//! What the first step of a sign-in has proved, in the client's hands until the second.
+//! Challenges: the proof of the first step of a sign-in, which the client keeps until the second step.
 //!
-//! Sealed under a key that is drawn when the server starts: nobody can make one, and none outlives the process.
+//! A challenge is sealed under a key that is generated when the server starts: no client can forge one, and none is
+//! valid after the process ends.
 
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
@@ -81,7 +82,7 @@ impl Challenges {
         (in_time && !spent).then_some(challenge)
     }
 
-    /// Uses one up; `false` if somebody else has.
+    /// Marks a challenge as used; `false` if it was used already.
     pub fn spend(&self, text: &str, challenge: &Challenge, now: Timestamp) -> bool {
         let Some((_, seal)) = self.proven(text) else {
             return false;

@@ -1,5 +1,5 @@
-//! Authenticators: one-time codes, which users prove themselves with besides their passwords. As long as a user has one
-//! that is enabled, the password alone signs nobody in.
+//! Authenticators: one-time codes, which users enter in addition to their passwords. If a user has an enabled
+//! authenticator, the password alone is not enough to sign in.
 
 pub mod challenge;
 pub mod one_time;
@@ -18,7 +18,7 @@ pub struct Authenticator {
     pub number: i64,
     pub user: Uid,
     pub description: String,
-    /// Words of the way in that it was made for, in the order given.
+    /// Labels of the API that created it, in the order in which the client sent them.
     pub scopes: Vec<String>,
     pub enabled: bool,
     pub created_at: Timestamp,

@@ -13,7 +13,8 @@ pub fn latest_step(now: Timestamp) -> i64 {
 
 /// Length of a step.
 const STEP_MS: i64 = 30_000;
-/// Steps before and after the present one whose codes count: clocks differ, and people type slowly (RFC 6238, section 5.2).
+/// Steps before and after the present one whose codes count: clocks differ, and people type slowly (RFC 6238, section
+/// 5.2).
 const DRIFT_STEPS: i64 = 1;
 const DIGITS: usize = 6;
 /// What this server draws: the length of SHA-1's output (RFC 4226, requirement R6).
