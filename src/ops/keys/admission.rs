@@ -59,9 +59,9 @@ pub fn check_issuer(
     }
 }
 
-/// Whether the caller may issue, change and end keys of this policy there. A user who has signed in may do so with their own
-/// keys of a policy by which users issue keys for themselves, as soon as one of their roles passes something on to
-/// such a key, be it reading alone: `keys:write` of a workspace is about the keys of others.
+/// Whether the caller may issue, change and end keys of this policy there. A user who has signed in may do so with
+/// their own keys of a policy by which users issue keys for themselves, as soon as one of their roles passes something
+/// on to such a key, be it reading alone: `keys:write` of a workspace is about the keys of others.
 pub fn require_write(
     directory: &Directory,
     caller: &Caller,
@@ -96,7 +96,8 @@ fn is_own_affair(
         && role_counts
 }
 
-/// Whether a key that the caller may issue must only read: it is let in by [`require_write`] alone, without `keys:write`.
+/// Whether a key that the caller may issue must only read: it is let in by [`require_write`] alone, without
+/// `keys:write`.
 pub fn only_reads(
     directory: &Directory,
     caller: &Caller,
@@ -108,9 +109,9 @@ pub fn only_reads(
         && !caller.may(directory, Permission::KeysWrite, workspace, owner)
 }
 
-/// Whether the caller may give a key its scopes. They mean something to other services, so a user who issues a key
-/// for himself cannot give himself any, unless that is what the policy is for. The built-in catalog's are judged in
-/// `bounds`.
+/// Checks that the caller may give a key its scopes. The scopes mean something to other services, so users who issue a
+/// key for themselves cannot give it scopes, unless the policy is for keys that users issue to themselves. `bounds`
+/// judges the scopes of the built-in catalog.
 pub fn check_scopes(
     directory: &Directory,
     caller: &Caller,
@@ -140,8 +141,8 @@ fn check_giver(
     ))
 }
 
-/// Whether the caller may issue a key of this policy in any workspace, as its owner or for somebody else. Without that
-/// there is nothing to offer; the error is why the last workspace was refused.
+/// Checks that the caller may issue a key of this policy in at least one workspace, as its owner or for another user.
+/// If not, no form for such a key is offered; the error is the reason why the last workspace was refused.
 pub fn check_issuer_somewhere(
     directory: &Directory,
     caller: &Caller,

@@ -1,8 +1,8 @@
-//! Nobody can issue, widen or take over a key that may do more than they may.
+//! You cannot issue, widen or take over a key that may do more than you may.
 //!
-//! This concerns keys that act on this server: those of the built-in catalog, and those whose policy lets them act
-//! for their owner. Scopes of other keys say what other services permit; whoever manages keys in a workspace may give
-//! those out.
+//! This concerns keys that act on this server: those of the built-in catalog, and those whose policy lets them act for
+//! their owner. Scopes of other keys mean what other services permit; every caller who manages keys in a workspace may
+//! grant them.
 
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::Key;

@@ -236,7 +236,7 @@ fn apply(
         may(Field::Metadata)?;
         key.metadata = metadata(compact)?;
     }
-    // What an edit leaves alone is not judged anew: the policy may have become stricter since.
+    // A member that the edit does not change is not checked again: the policy may have become stricter since.
     if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
         policy.check_life(&key, now)?;
     }
@@ -250,8 +250,8 @@ fn apply(
     Ok(key)
 }
 
-/// Gives a key to another owner, or to the workspace, as far as the caller could issue it for that owner. The secret
-/// stays, and whoever knew it knows it still: so a key that acts for its owner keeps its owner.
+/// Gives a key to another owner, or to the workspace, if the caller could issue it for that owner. The secret does not
+/// change, so every client that knew it still knows it. This is why a key that acts for its owner keeps its owner.
 fn hand_over(
     tx: &Write<'_>,
     directory: &Directory,
@@ -297,8 +297,9 @@ fn hand_over(
     check_owners_room(tx, policy, key, now)
 }
 
-/// Whoever changes a management key must be allowed all that it is, before and after, and no key changes its own
-/// limits. Only switching it off is open to everybody who manages keys: in need, a mighty key can be stopped.
+/// A caller who changes a management key must hold everything that the key may do, before and after the change, and no
+/// key changes its own limits. Every caller who manages keys may disable such a key, so that a dangerous key can be
+/// stopped in an emergency.
 fn check_reach(
     tx: &Write<'_>,
     directory: &Directory,
@@ -368,8 +369,8 @@ pub(super) fn fields_for(
 }
 
 /// A user who manages only their own keys may name and stop them. What these keys open is set by callers who manage the
-/// workspace's keys, and so are the limits and the metadata of keys that others have issued to them; unless the policy is
-/// one of keys that users issue for themselves.
+/// workspace's keys, and so are the limits and the metadata of keys that others have issued to them; unless the policy
+/// is one of keys that users issue for themselves.
 fn check_own(
     directory: &Directory,
     caller: &Caller,
@@ -427,7 +428,8 @@ fn is_label(field: &Field) -> bool {
     field.meaning() == Meaning::Label
 }
 
-/// A key that was found changed past Latchkey, or whose policy was, is not opened again by whoever manages keys.
+/// A key that was closed because its row or its policy was changed without Latchkey cannot be enabled by managing keys:
+/// the change has to be accepted first.
 fn check_opening(
     tx: &Write<'_>,
     directory: &Directory,
@@ -463,7 +465,7 @@ fn write(
     Ok((Some(record(after, changes)), after.clone()))
 }
 
-/// Sets the uses anew; what was reserved of the old number is void.
+/// Sets the number of uses that are left. Uses that were reserved of the old number are void.
 fn set_uses(
     tx: &Write<'_>,
     index: &Arc<Index>,

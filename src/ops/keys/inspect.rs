@@ -1,4 +1,4 @@
-//! What whoever holds a secret may learn of its key without being let in anywhere.
+//! What the holder of a secret may learn about its key without any permission on this server.
 
 use super::{View, view};
 use crate::domain::key::KeyId;
@@ -53,8 +53,8 @@ impl Inspections {
     }
 }
 
-/// The key of a secret if it is in force and came in a header of its policy; `None` never says why. Spends nothing,
-/// counts as no use. The sixty-first question of an address within a minute is refused.
+/// The key of a secret if the key is in force and the secret came in a header of its policy; `None` gives no reason.
+/// The request neither consumes nor records a use. The sixty-first request of an address within a minute is refused.
 pub fn inspect(
     app: &App,
     presented: Option<(&str, CredentialHeader)>,
@@ -74,7 +74,7 @@ pub fn inspect(
     let Some((id, granted)) = found else {
         return Ok(None);
     };
-    // Whatever ended the key in between: it is no longer in force.
+    // The key may have been deleted since the verdict; then it is no longer in force.
     let key = app.read(|read| keys::find(read, id))?;
     match key.filter(|key| key.deleted_at.is_none()) {
         None => Ok(None),

@@ -60,8 +60,8 @@ pub fn issue(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> R
     admit(app, caller, new, retry)
 }
 
-/// Issues a key to whoever proves a user's name and password, for that user, under a policy that is issued so.
-/// Wrong passwords are told and limited as at sign-in.
+/// Issues a key to a client that proves a user's name and password, for that user, under a policy that permits this.
+/// Wrong passwords are recorded and limited as at sign-in.
 pub fn issue_by_password(
     app: &App,
     user_name: &str,
@@ -259,7 +259,7 @@ pub(super) fn place(field: &str) -> (&str, Option<usize>) {
     (bare, position.and_then(|text| text.parse().ok()))
 }
 
-/// As [`mend`], for one address of a list, or for the list.
+/// Replaces one address of a list with a valid one, or removes the list; see [`mend`].
 pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usize>) -> bool {
     let line = position.and_then(|position| list.as_mut()?.get_mut(position));
     match line {
@@ -380,8 +380,8 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
 }
 
-/// The owner of a management key: by default the user who issues it. It has no owner only if a caller with `server:admin`
-/// asks for that, or if the caller is a key without an owner; then it ends with that key (`ownerless`).
+/// The owner of a management key: by default the user who issues it. It has no owner only if a caller with
+/// `server:admin` asks for that, or if the caller is a key without an owner; then it ends with that key (`ownerless`).
 fn manager(
     directory: &Directory,
     caller: &Caller,
@@ -400,8 +400,8 @@ fn manager(
     }
 }
 
-/// The owner asked for. Whoever may manage only his own keys issues them for himself, and so does everybody under a
-/// policy of users' own keys, or of keys that belong to a user.
+/// The owner of a new key. Without a requested owner the caller is the owner in three cases: the caller may only manage
+/// their own keys, the policy is for keys that users issue to themselves, or its keys must belong to a user.
 pub fn owner(
     directory: &Directory,
     caller: &Caller,
@@ -427,7 +427,7 @@ pub fn owner(
     directory
         .find_user(&folded)
         .filter(|user| {
-            // What is allowed in a user's name is told under that name, so the name is not for others to use.
+            // Services see the key's requests under its owner's name, so other callers must not use that name.
             caller.user == Some(user.uid)
                 || caller.may(directory, Permission::KeysWrite, user.home, None)
         })

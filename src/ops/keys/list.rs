@@ -1,4 +1,4 @@
-//! Lists of keys: filtered, in pages, each caller seeing his own part.
+//! Lists of keys: filtered and in pages. Each caller sees only the keys that they may read.
 
 use super::{View, usage, with_names};
 use crate::domain::key::metadata;
@@ -76,9 +76,9 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
     })
 }
 
-/// Numbers and ids of the live keys of a catalog that have an owner, in no order; those of one owner if one is named.
-/// Which of them the caller may see is decided when he looks at each ([`super::find`]); whoever may see nobody's keys
-/// but his own gets his own alone.
+/// Numbers and ids of the live keys of a catalog that have an owner, in no order; only those of one owner if `owner` is
+/// set. [`super::find`] decides later, for each key, whether the caller may see it. A caller who may only see their own
+/// keys gets only those.
 pub fn numbers(
     app: &App,
     caller: &Caller,
@@ -101,7 +101,7 @@ pub fn numbers(
     app.read(|read| keys::list_numbers(read, catalog, owner))
 }
 
-/// The row decides, whatever source it came from. The directory is asked for this key alone.
+/// The row decides, independent of the source that it came from. The directory is read again for each key.
 fn may_see(app: &App, caller: &Caller, sieve: &Sieve, key: &Key) -> bool {
     let directory = app.index.directory();
     directory.reaches(sieve.top, key.workspace)

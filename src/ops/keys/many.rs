@@ -55,8 +55,8 @@ impl Deed {
     }
 }
 
-/// Does it to all keys in one transaction, and shows them as they are then, in the same order. `names` confirm deletions,
-/// one for each key; none if none is confirmed.
+/// Does it to all keys in one transaction, and shows them as they are then, in the same order. `names` confirm
+/// deletions, one for each key; none if none is confirmed.
 pub fn change(
     app: &App,
     caller: &Caller,

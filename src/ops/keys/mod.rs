@@ -163,7 +163,7 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
     )
 }
 
-/// Ends the keys that a user was issued for proving his password, for when it changes. One record each.
+/// Ends the keys that were issued to a user for their password, when the password changes. One record each.
 pub fn end_those_of_password(
     tx: &Write<'_>,
     owner: Uid,
@@ -220,7 +220,7 @@ fn ended_with_note(
     Ok(records)
 }
 
-/// When a key was issued, for answers to whoever holds its secret.
+/// When a key was issued, for answers to the holder of its secret.
 pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
     Ok(app
         .read(|read| keys::find(read, id))?

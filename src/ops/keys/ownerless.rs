@@ -1,8 +1,8 @@
 //! Management keys without an owner: who issued them, and when they end.
 //!
-//! Such a key does not end with a user. So it is issued only where a caller with `server:admin` says so (`issue`), it is
-//! listed when the user who made it is deleted or disabled, and one that was issued by another key without an owner ends
-//! with that key.
+//! Such a key does not end with a user. So it is issued only if a caller with `server:admin` asks for it explicitly
+//! (`issue`), it is listed when the user who made it is deleted or disabled, and a key that another key without an
+//! owner issued ends with that key.
 
 use super::{View, bounds, ended, record, view};
 use crate::domain::catalog::BUILT_IN;
@@ -21,8 +21,8 @@ use std::collections::HashSet;
 /// Keys between a key and the user who began the chain that are looked at: more is no chain that this server made.
 const CHAIN_MAX: usize = 100;
 
-/// The live management keys without an owner that a user made: directly, or through keys of this user, or through keys that
-/// those made.
+/// The live management keys without an owner that a user made: directly, or through keys of this user, or through keys
+/// that those made.
 pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
     let since = user.created_at;
     let mut waiting = keys::list_acting_of_owner(read, BUILT_IN, user.uid)?;
@@ -31,7 +31,7 @@ pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
     let mut known: HashSet<KeyId> = HashSet::new();
     let mut found = Vec::new();
     while let Some(id) = waiting.pop() {
-        // A name may have been somebody else's before.
+        // The name may have belonged to another user earlier.
         let key = keys::find(read, id)?.filter(|key| key.created_at >= since);
         let Some(key) = key.filter(|key| known.insert(key.id)) else {
             continue;
@@ -135,8 +135,8 @@ pub fn views(app: &App, found: Vec<Key>) -> Result<Vec<View>> {
     found.into_iter().map(one).collect()
 }
 
-/// Live management keys without an owner whose maker, at the beginning of the chain, is a user that is deleted or disabled:
-/// each with the name of that user.
+/// Live management keys without an owner whose maker, at the beginning of the chain, is a user that is deleted or
+/// disabled: each with the name of that user.
 pub fn orphans(read: &Read) -> Result<Vec<(Key, String)>> {
     let mut found = Vec::new();
     for id in keys::list_of_catalog(read, BUILT_IN)? {

@@ -1,7 +1,7 @@
-//! At the greatest number of keys of an owner: which key a new one replaces.
+//! Which key a new one replaces when its owner has the greatest number of keys.
 //!
-//! Programs that sign in again and again make keys that nobody deletes. A policy with `at_owner_max` `replace` deletes
-//! the key of theirs that has not been used for the longest time, in the transaction that stores the new one.
+//! Programs that sign in again and again make keys and never delete them. A policy whose `at_owner_max` is `replace`
+//! deletes the owner's key that has not been used for the longest time, in the transaction that stores the new one.
 
 use super::{ended, ended_with_note};
 use crate::domain::key::Key;
@@ -16,8 +16,8 @@ use crate::ops::access::{Caller, Identity};
 use crate::store::keys::Spared;
 use crate::store::{Write, keys};
 
-/// Deletes keys of the new key's owner until there is room for the new key, and returns the records of it. There is more
-/// than one to delete only if the greatest number was made smaller.
+/// Deletes keys of the new key's owner until there is room for the new key, and returns the records of it. There is
+/// more than one to delete only if the greatest number was made smaller.
 ///
 /// # Errors
 /// `Conflict` where no key may be deleted: the number is 0, or the caller may delete none of the keys that are there.

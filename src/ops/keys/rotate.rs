@@ -74,7 +74,8 @@ pub enum Life {
     Anew,
 }
 
-/// Gives a key a new secret. Whoever takes over a management key this way must be allowed all that it is.
+/// Gives a key a new secret. A caller who takes over a management key this way must hold everything that the key may
+/// do.
 pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let (key, secret) = app.change(
@@ -182,8 +183,8 @@ fn source_of(caller: &Caller) -> String {
     }
 }
 
-/// What the audit log keeps of a rotation: which secret follows which, when the old one ends, and whether the key did it
-/// with its own secret.
+/// What the audit log keeps of a rotation: which secret follows which, when the old one ends, and whether the key did
+/// it with its own secret.
 fn replaced(before: &Key, key: &Key, grace: Grace) -> Changes {
     let mut changes = Changes::default();
     changes.note("hint", &before.hint, &key.hint);
@@ -221,8 +222,8 @@ fn renew(
     Ok(())
 }
 
-/// Puts a new secret in the place of the newest. At most two secrets of a key ever work. `by_itself` is the address of a
-/// key that rotates itself.
+/// Puts a new secret in the place of the newest. At most two secrets of a key ever work. `by_itself` is the address of
+/// a key that rotates itself.
 fn replace(
     tx: &Write<'_>,
     files: &KeyFiles,

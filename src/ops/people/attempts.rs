@@ -27,7 +27,7 @@ const LOCKED: &str = "this account is locked after 100 failed attempts; sign in 
 /// An attempt under way.
 pub(in crate::ops) struct Attempt<'a> {
     app: &'a App,
-    /// `None` on the machine itself, where nobody guesses: the administrator may set any password.
+    /// `None` for a local caller, who has no need to guess: the administrator of the machine may set any password.
     ticket: Option<Ticket>,
     /// The account as a whole that failures count for.
     account: Option<Account>,
@@ -142,7 +142,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Counts a failure that is recorded elsewhere.
+    /// Counts a failure whose event the caller of this function writes.
     pub fn failed_quietly(mut self) {
         self.end(true);
     }
@@ -163,8 +163,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The account that a name stands for, and how logs name it: what is nobody's name may be a password that was typed
-/// into the wrong field, so only a keyed digest of it is kept, by which repeats are recognised.
+/// The account that a name stands for, and its name in logs. A name without a user may be a password that was typed
+/// into the wrong field, so only a keyed digest of it is kept, which is enough to recognise repeats.
 pub(in crate::ops) fn account_of(app: &App, user: Option<&User>, typed: &str) -> (Account, String) {
     if let Some(user) = user {
         return (Account::User(user.uid), user.user_name.clone());
@@ -176,7 +176,7 @@ pub(in crate::ops) fn account_of(app: &App, user: Option<&User>, typed: &str) ->
     let digest = start
         .iter()
         .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    // Zero is nobody's.
+    // Zero stands for no account.
     let account = Account::Unknown(digest.max(1));
     (account, account.to_string())
 }
@@ -210,7 +210,7 @@ fn save(app: &App, accounts: Vec<Account>) {
             .iter()
             .try_for_each(|account| save_one(tx, &shared, *account))
     });
-    // Nobody is kept from signing in because this cannot be written; what it is about is still in memory.
+    // A failed write must not prevent users from signing in. The attempts are still in memory and are saved later.
     if let Err(err) = written {
         app.passwords.attempts().put_back_unsaved(&accounts);
         log::warn!("attempts to sign in were not saved: {err}");
@@ -273,7 +273,8 @@ pub fn locked(app: &App) -> Vec<String> {
     names
 }
 
-/// Lets a user sign in again at once: forgets failed attempts, and ends the waits. For whoever may change the user.
+/// Lets a user sign in again at once: forgets failed attempts, and ends the waits. The caller must be able to change
+/// the user.
 pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let shared = app.passwords.shared_attempts();

@@ -1,4 +1,4 @@
-//! Sessions of the console: begun with a password, used by one browser, ended by whoever owns them.
+//! Sessions of the console. A session begins with a password, belongs to one browser, and its user can end it.
 
 use super::authenticators;
 use super::sessions::{Code, Proven, SignedIn, confirmed, proven};
@@ -14,7 +14,7 @@ use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
 use crate::store::{Durability, people};
 
-/// Characters of what a browser says it is that are kept.
+/// The greatest number of characters of a `User-Agent` header that are stored.
 const AGENT_CHARS_MAX: usize = 200;
 /// A console session's last use is written when it falls into another minute than the one before.
 const TOUCH_MS: i64 = 60_000;
@@ -60,7 +60,8 @@ pub fn open_with_code(
     begin(app, &user, origin, agent, former)
 }
 
-/// A fresh session in place of one whose user gives his password once more; his second factor that session has seen.
+/// Replaces a session by a new one, for a user who enters their password again. The old session has already checked the
+/// second factor.
 pub fn renew(
     app: &App,
     user_name: &str,
@@ -73,7 +74,7 @@ pub fn renew(
     begin(app, &user, origin, agent, Some(former))
 }
 
-/// Begins a session of a user who has proved himself.
+/// Begins a session of a user whose identity is proven.
 pub fn begin(
     app: &App,
     user: &User,
@@ -156,7 +157,7 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
         let written = app.store.write(Durability::Relaxed, move |tx| {
             people::touch_session(tx, &peppers, id, now)
         });
-        // Whoever only looks may go on while nothing can be written.
+        // Users who only read may go on while the store cannot write.
         if let Err(err) = written {
             log::warn!("the last use of a console session was not written: {err}");
         }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 const DIGESTING_MAX: u32 = 2;
 /// Sign-ins that may wait for that. Each holds a blocking thread, of which there are 16 for everything.
 const WAITING_MAX: u32 = 4;
-/// Further ones that may wait, of users whom this server knows: in a session, or from a network that was used before.
-/// Whoever guesses from everywhere at once does not take the room of those.
+/// More sign-ins may wait if this server knows the user: by a session, or by a network that was used before. An
+/// attacker who guesses from many addresses at once cannot occupy these places.
 const KNOWN_WAITING_MAX: u32 = 2;
 
 /// Keeps password work within bounds.

@@ -46,7 +46,7 @@ pub struct UserEdit {
     pub end_keys: bool,
 }
 
-/// Creates a user. Nobody gives roles that they do not have.
+/// Creates a user. You cannot grant a role that you do not have.
 pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) -> Result<Arc<User>> {
     create_as(app, caller, new, true, retry)
 }
@@ -138,7 +138,7 @@ pub fn find(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     visible(&directory, caller, text)
 }
 
-/// All users that the caller may see, himself among them, by name.
+/// All users that the caller may see, including the caller, by name.
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
     caller.require_somewhere(Permission::UsersRead)?;
     let directory = app.index.directory();
@@ -165,8 +165,8 @@ pub fn with_password(app: &App, users: &[Arc<User>]) -> Result<Vec<Arc<User>>> {
     Ok(users.iter().filter(can).cloned().collect())
 }
 
-/// Changes a user. Disabling stops the user's keys at once, and ends the user's sessions. The answer of disabling has the
-/// keys without an owner that the user made (`keys::ownerless`), as far as the caller may see them.
+/// Changes a user. Disabling stops the user's keys at once, and ends the user's sessions. The answer of disabling has
+/// the keys without an owner that the user made (`keys::ownerless`), as far as the caller may see them.
 pub fn edit(
     app: &App,
     caller: &Caller,
@@ -199,7 +199,7 @@ pub fn edit(
                 require_accepted(tx, &who, &Target::new(Kind::User, before.uid))?;
             }
             if before.enabled && !after.enabled {
-                // Sessions end for good: nobody who is let in again finds an old one open.
+                // Sessions end for good: if the user is enabled again later, no old session is valid.
                 after.generation += 1;
             }
             let mut changes = Changes::default();
@@ -242,7 +242,7 @@ pub fn set_roles(
             let user = manageable(tx, &directory, &who, &text)?;
             bounds::require_unlimited(tx, &who)?;
             let after = bindings(&directory, &who, &roles)?;
-            // Roles that the caller could not have given are not his to take away either.
+            // A caller cannot take away a role that they could not grant.
             for binding in user.roles.iter().filter(|binding| !after.contains(binding)) {
                 require_role(&directory, &who, binding)?;
             }
@@ -268,8 +268,8 @@ pub fn ownerless_keys(app: &App, caller: &Caller, text: &str) -> Result<Vec<View
     ownerless::views(app, made)
 }
 
-/// Ends a user for good; keys that the user owns open nothing any more. The answer has the keys without an owner that the
-/// user made (`keys::ownerless`), as far as the caller may see them; `end_keys` ends them too.
+/// Ends a user for good; keys that the user owns open nothing any more. The answer has the keys without an owner that
+/// the user made (`keys::ownerless`), as far as the caller may see them; `end_keys` ends them too.
 pub fn delete(app: &App, caller: &Caller, text: &str, end_keys: bool) -> Result<Vec<View>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let made = app.change_all(
@@ -351,7 +351,7 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
     user.cloned().ok_or(Error::NotFound("user"))
 }
 
-/// A user that the caller may change: in his reach, and with no role that he could not give.
+/// A user whom the caller may change: within the caller's reach, and with no role that the caller could not grant.
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -> Result<User> {
     caller.require_somewhere(Permission::UsersWrite)?;
     let seen = visible(directory, caller, text)?;

@@ -1,7 +1,8 @@
-//! Access tokens that are renewed without the password: pairs, and the exchange of a refresh token for a new one.
+//! Access tokens that are renewed without the password: pairs, and the exchange of a refresh token for a new pair.
 //!
-//! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
-//! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
+//! A refresh token works once (RFC 9700, section 4.14.2). If a client presents it a second time, either another client
+//! got the new pair or this client has lost it. The server cannot distinguish the two cases, so the whole family ends
+//! and the user has to sign in again.
 
 use super::sessions::{Code, SignedIn};
 use super::{authenticators, manageable, sessions, visible};
@@ -49,8 +50,8 @@ pub enum Granted {
     Pair(Pair),
 }
 
-/// Signs a user in and issues a pair. Failures are answered and limited as in [`sessions::sign_in`]. Who sends a code
-/// beside the password needs no second step.
+/// Signs a user in and issues a pair. Failures are answered and limited as in [`sessions::sign_in`]. A request that has
+/// a code as well as the password needs no second step.
 pub fn sign_in(
     app: &App,
     user_name: &str,
@@ -92,7 +93,7 @@ pub fn sign_in_with_code(
     begin(app, &user, begun, origin)
 }
 
-/// Issues a pair to a user who has proved himself.
+/// Issues a pair to a user whose identity is proven.
 fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
     let Drawn {
         pair,
@@ -116,8 +117,7 @@ fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
 /// Exchanges a refresh token for a new pair. `read_only` can only be added, never taken away.
 ///
 /// # Errors
-/// `Unauthenticated` for every token that is no good, whatever the reason; `TooMany` for a family that is renewed
-/// all the time.
+/// `Unauthenticated` for every invalid token, without the reason; `TooMany` for a family that is renewed too often.
 pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result<Pair> {
     let old = presented(app, text)?.ok_or(Error::Unauthenticated)?;
     let user = app.index.directory().user(old.user).cloned();
@@ -144,7 +144,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
             return Ok((Vec::new(), false));
         };
         if old.used_at.is_some() {
-            // One event at least: somebody has a token that is not his.
+            // At least one event is written: some client has a token that was not issued to it.
             let mut ended = tokens::delete_family(tx, old.family)?;
             if ended.is_empty() {
                 ended.push(old.session);
@@ -173,12 +173,13 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     Err(Error::Unauthenticated)
 }
 
-/// An access token for the place of another user, to whoever manages him and shows with a refresh token who he is. The
-/// refresh token is not used up; the access token cannot be renewed, ends with the sign-in that it came of, and
-/// works as long as he manages the user. The audit log names who really acts.
+/// Issues an access token with which a manager acts as another user. The manager proves their identity with a refresh
+/// token, which is not used up. The access token cannot be renewed, ends with the manager's sign-in, and works only as
+/// long as the manager may manage the user. The audit log records the manager as the actor.
 ///
 /// # Errors
-/// `Unauthenticated` for a refresh token that is no good, `NotFound` and `Forbidden` for users that he does not manage.
+/// `Unauthenticated` for an invalid refresh token, `NotFound` and `Forbidden` for users whom the manager may not
+/// manage.
 pub fn act_as(
     app: &App,
     text: &str,
@@ -263,7 +264,7 @@ pub fn act_as(
     })
 }
 
-/// Ends all sessions of a user: his own, or those of one whom the caller may manage.
+/// Ends all sessions of a user, who is the caller or a user whom the caller may manage.
 pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::User, &text);

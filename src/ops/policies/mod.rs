@@ -1,5 +1,5 @@
-//! Policies: read, added, made stricter, removed. What an edit means for keys that exist is told in
-//! `domain::policy`.
+//! Policies: how they are read, added, made stricter and removed. `domain::policy` describes what an edit means for
+//! keys that exist.
 
 pub mod pages;
 pub mod presets;
@@ -214,7 +214,7 @@ pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str
     }
 }
 
-/// As [`require_in_force`], for whoever only looks.
+/// As [`require_in_force`], for a caller who only reads.
 pub(super) fn check_in_force(directory: &Directory, name: &str) -> Result<()> {
     if directory.policy(name).is_some() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What the ways in bring with them: policies, and the catalogs of their keys' scopes.
+//! The policies that come with the dialects, and the catalogs of their keys' scopes.
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{Catalog, Definition};
@@ -23,15 +23,15 @@ pub struct Preset {
     pub former: &'static [Former],
 }
 
-/// A policy as a preset had it before a version of the schema. The first start after an upgrade from there gives a policy
-/// that is still exactly this one, and so was not edited, what the preset is now.
+/// A policy as a preset had it before a version of the schema. The first start after an upgrade from there gives a
+/// policy that is still exactly this one, and so was not edited, what the preset is now.
 pub struct Former {
     pub before_schema: i64,
     pub policy: fn() -> Policy,
 }
 
-/// Adds what is missing, each with its event. A policy that acts for the owner and has no rules for roles was written by
-/// an older version, in which such keys had all rights in verdicts; it is given those of its preset, or the default.
+/// Adds what is missing, each with its event. A policy that acts for the owner and has no rules for roles was written
+/// by an older version, in which such keys had all rights in verdicts; it is given those of its preset, or the default.
 pub fn install(
     tx: &Write<'_>,
     peppers: &Peppers,

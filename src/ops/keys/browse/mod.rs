@@ -74,7 +74,7 @@ pub struct Summary {
     pub expiring: usize,
 }
 
-/// What all keys of one kin have in common, decided once.
+/// What all keys with the same shared part ([`Kin`]) have in common, decided once.
 #[derive(Clone, Copy)]
 struct Standing {
     seen: bool,
@@ -207,7 +207,7 @@ fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, Stat
         ));
     }
     let now = app.now().wall;
-    // By where they are: whatever is in the map stays there.
+    // The map is keyed by address. It also holds each `Arc`, so no address is freed and used again during the walk.
     let mut known: HashMap<*const Kin, (Arc<Kin>, Standing)> = HashMap::new();
     for part in 0..PARTS {
         let directory = app.index.directory();

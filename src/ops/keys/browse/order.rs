@@ -1,5 +1,5 @@
-//! The part of what was found that a page shows, in its order. Names and ends are in memory; age and last use are in
-//! the store, which tells them in order by an index: no more of it is read than the page takes.
+//! Selects and sorts the part of the matches that a page shows. Names and ends are in memory. Age and last use are in
+//! the store, which returns them in order by an index, and the page reads no more rows than it needs.
 
 use super::Sort;
 use crate::domain::key::KeyId;
@@ -108,7 +108,7 @@ fn smallest(
 }
 
 /// The first `count` of the wanted keys in an order that the store has; fewer if it does not have them all. `list`
-/// tells the places that follow one, `find` that of one key.
+/// returns the positions after a given one, `find` the position of one key.
 fn first<P: Copy + Ord>(
     read: &Read,
     wanted: &HashSet<KeyId>,
