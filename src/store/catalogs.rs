@@ -111,7 +111,7 @@ fn operation_from_row(row: &Row<'_>) -> Result<Operation> {
     })
 }
 
-/// A row that somebody has changed to say more than one thing opens nothing.
+/// A row that was changed to contain a contradiction permits no key.
 fn requirement_from_row(row: &Row<'_>) -> Result<Requirement> {
     let any_key: bool = row.get("any_key")?;
     let (all_of, any_of) = (words(row, "all_of")?, words(row, "any_of")?);

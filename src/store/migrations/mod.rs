@@ -1,12 +1,14 @@
-//! From an older schema to the current one: all steps in one transaction, so that a file is old or new.
+//! Migrates an older schema to the current one. All steps run in one transaction, so that a file has the old schema or
+//! the new one.
 //!
-//! A step is SQL and a function that runs after it in the same transaction, with the key files at hand: what SQL alone
-//! cannot do, such as sealing rows. What both leave behind must be what `schema.sql` would have made, comments and
-//! blanks aside; a step that alters a table in another way makes the table anew. That is checked before the commit.
+//! A step consists of SQL and a function. The function runs after the SQL in the same transaction and has access to the
+//! key files: it does what SQL alone cannot do, such as sealing rows. After all steps the schema must equal that of
+//! `schema.sql`, except for comments and blanks; a step that cannot alter a table to that text creates the table again.
+//! This is checked before the commit.
 //!
 //! Seals outlive upgrades: before the first step each sealed row is compared with its seal, by the columns that the
 //! older version sealed; after the last step every row that fitted is sealed again. A row that did not fit keeps its
-//! old seal, so a migration never makes a changed row good. One `server.migrate` event names both versions.
+//! old seal, so a migration never makes a changed row valid. One `server.migrate` event names both versions.
 
 mod to_2;
 mod to_3;
@@ -118,7 +120,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     }
 }
 
-/// The rows that somebody has changed without Latchkey: they do not fit their seals.
+/// The rows that were changed without Latchkey: they do not fit their seals.
 fn altered(read: &Read, files: &KeyFiles, columns: seals::Columns) -> Result<HashSet<Target>> {
     let mut altered = HashSet::new();
     for kind in seals::KINDS {

@@ -82,8 +82,8 @@ fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     Ok(())
 }
 
-/// Keys had no seals. Those that are what the audit log last said of them are sealed; the others stay without a seal,
-/// and the next start closes them.
+/// Keys had no seals. A key is sealed if it agrees with the last event about it in the audit log. All other keys stay
+/// without a seal, and the next start closes them.
 fn seal_keys(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     let mut changed = HashSet::new();
     seals::recorded::each_changed(tx, None, |found| {
@@ -120,7 +120,7 @@ fn store_everything_as_such(tx: &Write<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The policy `standard` bounds the keys of an owner now, unless somebody has edited it. Keys beyond the bound stay.
+/// The policy `standard` now bounds the keys of an owner, unless it was edited. Keys beyond the bound stay.
 fn bound_keys_of_an_owner(tx: &Write<'_>) -> Result<()> {
     tx.execute(
         "UPDATE policies

@@ -50,8 +50,8 @@ fn list_metadata(tx: &Write<'_>) -> Result<()> {
 }
 
 /// Ends the sessions that an RSA key began, with what they could be renewed with: they were bounded by the key's scopes
-/// and by its read-only flag, and nothing would bound them now. All others that fit their seals are sealed again without
-/// the column that named the key; those that do not fit lose their seals, and the start ends them.
+/// and by its read-only flag, and nothing would bound them now. All others that fit their seals are sealed again
+/// without the column that named the key; those that do not fit lose their seals, and the start ends them.
 fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Result<()> {
     let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
     tx.each(SESSIONS_OF_2, &[], &mut |row| {
@@ -181,8 +181,9 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
-    /// A password began `ppppppppp1` and `ppppppppp2`, a public key all the others. `ppppppppp3` was begun by the public
-    /// key too, and somebody has taken the column out afterwards; `ppppppppp4` lost its `read_only` so.
+    /// The sessions `ppppppppp1` and `ppppppppp2` began with a password, all others with a public key. For
+    /// `ppppppppp3`, the column that shows this was emptied afterwards without Latchkey; `ppppppppp4` lost its
+    /// `read_only` in the same way.
     const SESSIONS: &str = "
         INSERT INTO authenticators (number, user_uid, kind, description, scopes, read_only, enabled, created_at, public_key)
         SELECT 100, uid, 'public_key', 'Sync', 'rest', 1, 1, 1, x'01' FROM users WHERE user_name = 'alice';

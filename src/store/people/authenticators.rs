@@ -67,7 +67,7 @@ pub fn spend_step(tx: &Write<'_>, number: i64, step: i64) -> Result<bool> {
         &[&step, &number, &step],
         |row| row.get::<Uid>("user_uid"),
     )?;
-    // The step is sealed with the user: nobody must be able to set it back.
+    // The seal of the user covers the used step, so that a step cannot be set back in the database.
     if let Some(user) = spent {
         tx.touch(Target::new(Kind::User, user));
     }

@@ -1,14 +1,14 @@
-//! Seals of rows: what Latchkey last wrote of users, workspaces, policies and catalogs, under the pepper.
+//! Seals of rows: what Latchkey last wrote about users, workspaces, policies and catalogs, under the pepper.
 //!
-//! The audit log proves itself; these rows do not, and they decide who may do what. The writer seals anew whatever a
-//! transaction touched, in the same transaction. A row that somebody has changed past Latchkey does not fit its seal;
-//! an older row that was put back together with its older seal does not fit the log, as far as that was not cut.
-//! Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) have their seals in their own rows.
+//! The audit log proves itself. These rows do not, and they decide which caller may do what. The writer seals every row
+//! that a transaction touched, in the same transaction. A row that was changed without Latchkey does not fit its seal.
+//! An older row that was put back together with its older seal does not fit the log, unless that part of the log was
+//! cut. Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) have their seals in their own rows.
 //!
-//! What does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a restore, and
-//! when a change comes upon it. Keys, users and workspaces are disabled, and sealed as they are then. Policies and
-//! catalogs keep their rows and the seals that do not fit: the index leaves such a policy out, and such a catalog empty,
-//! until the administrator of the machine accepts them as they are (`ops::keeping::accept`).
+//! A thing that does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a
+//! restore, and when a change finds it. Keys, users and workspaces are disabled and then sealed in that state. Policies
+//! and catalogs keep their rows and the seals that do not fit: the index leaves out such a policy, and treats such a
+//! catalog as empty, until the administrator of the machine accepts them (`ops::keeping::accept`).
 
 pub mod bearers;
 pub mod keys;
@@ -29,9 +29,9 @@ use std::collections::BTreeSet;
 /// What is sealed.
 pub const KINDS: [Kind; 4] = [Kind::User, Kind::Workspace, Kind::Policy, Kind::Catalog];
 
-/// What follows the noun in the action of an event that says that a thing was found changed, and closed.
+/// Follows the noun in the action of an event: the thing was found changed, and was closed.
 pub const TAMPERED: &str = "tampered";
-/// What follows the noun in the action of an event that says that a thing is meant to be as it is.
+/// Follows the noun in the action of an event: the administrator accepted the thing in its present state.
 pub const ACCEPT: &str = "accept";
 
 /// How a thing stands to its seal.
@@ -145,9 +145,9 @@ pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target
     Ok(())
 }
 
-/// Closes a thing that does not fit its seal, and says so in the audit log. Keys, users and workspaces are disabled, and
-/// what the log says was deleted is deleted again; the transaction seals them as they are then. Policies and catalogs are
-/// not sealed, which keeps them closed.
+/// Closes a thing that does not fit its seal, and records this in the audit log. Keys, users and workspaces are
+/// disabled; what was deleted according to the log is deleted again; the transaction seals them in that state. Policies
+/// and catalogs are not sealed, which keeps them closed.
 pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) -> Result<()> {
     let newest = newest_event(tx, target)?.map_or(String::new(), |(_, action)| action);
     let was_deleted = newest.ends_with(".delete") || newest.ends_with(".revoke");
@@ -203,8 +203,8 @@ fn close_key(
     Ok(was_on)
 }
 
-/// Disables a workspace, and puts it back below the parent that the log knows: whoever manages another one must not reach
-/// it. Whether it was enabled.
+/// Disables a workspace, and moves it back below the parent that it has according to the log, so that callers who
+/// manage another workspace do not reach it. Returns whether it was enabled.
 fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid) -> Result<bool> {
     let mut parent = None;
     for changes in list_changes(tx, target)? {
@@ -228,7 +228,7 @@ fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid)
     closing::disable_workspace(tx, uid)
 }
 
-/// The changes that the events about a thing tell of, oldest first.
+/// The changes in the events about a thing, oldest first.
 fn list_changes(read: &Read, target: &Target) -> Result<Vec<String>> {
     read.query(
         "SELECT changes
@@ -240,7 +240,7 @@ fn list_changes(read: &Read, target: &Target) -> Result<Vec<String>> {
     )
 }
 
-/// Whether a thing was found changed and closed, and nobody has accepted it since.
+/// Whether a thing was found changed and closed, and was not accepted since.
 pub fn awaits_acceptance(read: &Read, target: &Target) -> Result<bool> {
     let kind = target.kind.as_str();
     let tampered = format!("{kind}.{TAMPERED}");
@@ -342,7 +342,7 @@ pub fn list_events(read: &Read, kind: Kind, verb: &str) -> Result<Vec<(i64, Targ
     )
 }
 
-/// The event that says that a thing was found changed.
+/// The event for a thing that was found changed.
 pub fn tampered(target: &Target, at: Timestamp) -> Event {
     Event {
         seq: 0,
@@ -383,8 +383,8 @@ fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 3
 
 /// What a thing consists of, the thing itself first: every column.
 ///
-/// Whoever changes these queries together with the schema keeps the older ones beside the step of the migration
-/// (`sealed_before`), which compares the old seals by them and then seals everything again.
+/// If you change these queries together with the schema, keep the older ones in the step of the migration
+/// (`sealed_before`). The migration compares the old seals by the older queries and then seals everything again.
 fn rows(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[
