@@ -71,10 +71,10 @@ impl Trust {
                 .is_some_and(|list| list.holds(address))
     }
 
-    /// The client's address: the peer's, or behind trusted proxies the right-most address of `X-Forwarded-For`
-    /// that is not a trusted proxy; what stands to its left is the client's own and not looked at. `None` if a
-    /// trusted peer forwards something else than addresses before that one: then nobody knows where the client is
-    /// (attacks 105, 106).
+    /// The client's address. This is the peer's address or, behind trusted proxies, the right-most address of
+    /// `X-Forwarded-For` that is not a trusted proxy. Everything to the left of that address was sent by the client and
+    /// is ignored. `None` if a trusted peer forwards anything other than addresses to the right of it: then the
+    /// client's address is unknown (attacks 105, 106).
     pub fn client_address(&self, head: &Head) -> Option<IpAddr> {
         if !self.trusts(head.peer) || !head.headers.contains("x-forwarded-for") {
             return peer_address(head);
@@ -96,8 +96,8 @@ impl Trust {
         farthest
     }
 
-    /// Where the request came from, for the audit log and for what is counted by address. Where nobody knows, it is
-    /// whoever passed it on: a client must not get rid of its address by sending nonsense.
+    /// Where the request came from, for the audit log and for counters by address. If the client's address is unknown,
+    /// the peer's address counts: a client must not get rid of its address by sending nonsense.
     pub fn origin(&self, head: &Head) -> Origin {
         let address = self.client_address(head);
         let counted = address.or_else(|| peer_address(head));
@@ -110,8 +110,8 @@ impl Trust {
         }
     }
 
-    /// The uid of this machine's administrator, if the request is their own: it is [`Locality::Local`], and came through
-    /// the Unix socket from root or from the user who runs this server.
+    /// The uid of this machine's administrator, if the request is their own: it is [`Locality::Local`], and came
+    /// through the Unix socket from root or from the user who runs this server.
     pub fn administrator(&self, head: &Head) -> Option<u32> {
         self.administrating_uid(head)
             .filter(|_| Locality::of(head) == Locality::Local)
@@ -133,7 +133,8 @@ impl Trust {
         }
     }
 
-    /// Whether the client's connection is encrypted: as a trusted proxy says or, if none says anything, as it came here.
+    /// Whether the client's connection is encrypted, according to a trusted proxy or, without its header, according to
+    /// the connection itself.
     pub fn is_secure(&self, head: &Head) -> bool {
         let forwarded = head.header("x-forwarded-proto").ok().flatten();
         match forwarded.filter(|_| self.trusts(head.peer)) {
@@ -142,9 +143,9 @@ impl Trust {
         }
     }
 
-    /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of
-    /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
-    /// is then a path.
+    /// The URL under which the client reaches this server, for links in answers: `https://host:port`. It comes from the
+    /// headers of a trusted proxy (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. It is
+    /// empty if neither names a host: a link is then a path.
     pub fn base_url(&self, head: &Head) -> String {
         let scheme = if self.is_secure(head) {
             "https"
@@ -174,11 +175,12 @@ impl Trust {
     }
 }
 
-/// The header by which a process of this machine says that it sends a request of its own, and its value.
+/// The header, and its value, with which a process of this machine declares that it sends a request of its own.
 ///
-/// That a request lacks the headers of a proxy does not prove that there was none: the default of several proxies adds
-/// nothing. So a local client has to send something that no proxy adds. A page in a browser cannot send it to another
-/// origin either: a header of this name makes the browser ask first (a CORS preflight), and no answer of ours permits it.
+/// A request without the headers of a proxy may still have come through a proxy: several proxies add nothing by
+/// default. So a local client has to send something that no proxy adds. A page in a browser cannot send it to another
+/// origin either: a header of this name makes the browser ask first (a CORS preflight), and no answer of this server
+/// permits it.
 pub const LOCAL_HEADER: (&str, &str) = ("latchkey-local", "1");
 
 /// Whether a request comes from a process of this machine itself.
@@ -206,7 +208,8 @@ impl Locality {
     }
 }
 
-/// Headers that proxies and content networks add, each with any name that it begins, in lower case and with `-` for `_`.
+/// Headers that proxies and content networks add, each with any name that it begins, in lower case and with `-` for
+/// `_`.
 const PROXY_HEADERS: &[&str] = &[
     "cf-",
     "client-ip",

@@ -1,5 +1,5 @@
-//! Reading the credential out of a request's headers. Never from the query or a cookie, and from a body only where OAuth
-//! clients authenticate.
+//! Reading the credential out of a request's headers. Never from the query or a cookie, and from a body only where
+//! OAuth clients authenticate.
 
 use crate::domain::policy::CredentialHeader;
 use crate::http::query;
@@ -161,8 +161,8 @@ fn in_header<'a>(head: &'a Head, name: &str) -> Presented<'a> {
     }
 }
 
-/// `Authorization: Bearer …` or `Token …`; the scheme in any case, then at least one space (RFC 9110, 11.4). `Basic …` too
-/// where there is room for its decoded text.
+/// `Authorization: Bearer …` or `Token …`; the scheme in any case, then at least one space (RFC 9110, 11.4). `Basic …`
+/// too where there is room for its decoded text.
 fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<'a> {
     let value = match head.header("authorization") {
         Ok(None) => return Presented::None,

@@ -28,9 +28,9 @@ impl Query {
         Ok(Query(pairs))
     }
 
-    /// Reads the parameters with these names, in any case, each at most once, and returns them under the name in the list.
-    /// All other parameters are ignored, even malformed ones: for systems whose clients send parameters that this server
-    /// does not know.
+    /// Reads the parameters with these names, in any case, each at most once, and returns them under the name in the
+    /// list. All other parameters are ignored, even malformed ones: for systems whose clients send parameters that this
+    /// server does not know.
     pub fn only(text: &str, names: &[&str]) -> Result<Query> {
         let is_known = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or("");
@@ -41,7 +41,7 @@ impl Query {
         Query::of_names(pairs(&kept.join("&"))?, names)
     }
 
-    /// As [`Query::only`], of pairs that were decoded elsewhere.
+    /// As [`Query::only`], for pairs that are already decoded.
     pub fn of_names(pairs: Vec<(String, String)>, names: &[&str]) -> Result<Query> {
         let named = |(name, value): (String, String)| {
             let known = names.iter().find(|it| it.eq_ignore_ascii_case(&name))?;

@@ -75,8 +75,8 @@ pub struct Route {
     pub takes: Takes,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,
-    /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section 2.3):
-    /// how such a client reads an error; `None` where the request is not from one.
+    /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section
+    /// 2.3): how such a client reads an error; `None` where the request is not from one.
     pub oauth: Option<fn(&Error, &Request) -> Option<Reply>>,
     pub handler: Handler,
 }
@@ -220,7 +220,8 @@ pub const fn delete(
     blocking("DELETE", path, access, handler).takes_away()
 }
 
-/// `OPTIONS`, on a blocking thread, for a surface that describes its paths. The router itself answers preflights of browsers.
+/// `OPTIONS`, on a blocking thread, for a surface that describes its paths. The router itself answers preflights of
+/// browsers.
 pub const fn options(
     path: &'static str,
     access: Access,

@@ -65,8 +65,8 @@ impl Budget {
         })
     }
 
-    /// Takes `bytes`, in any case, and tells whether there was anything left before: the last one may take more than
-    /// that, so that what is larger than the whole budget is possible at all, one at a time.
+    /// Takes `bytes` unconditionally, and returns whether anything was left before. The last request may take more than
+    /// what is left, so that a request larger than the whole budget is possible, one at a time.
     pub fn take(self: &Arc<Budget>, bytes: usize) -> (Hold, bool) {
         let mut hold = Hold::default();
         let before = hold.add(self, bytes);
@@ -82,7 +82,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Takes so many bytes more, and tells how many had been taken by all before.
+    /// Takes `more` bytes, and returns how many were taken before by all requests together.
     fn add(&mut self, budget: &Arc<Budget>, more: usize) -> usize {
         self.bytes += more;
         let budget = self.budget.get_or_insert_with(|| Arc::clone(budget));
@@ -109,8 +109,8 @@ impl Drop for Hold {
 pub struct HeadHold(Hold);
 
 impl HeadHold {
-    /// The buffer of the head is to have `bytes`; `false` if there is no room for that. Its header lines are in memory once
-    /// more, for as long as the request is answered.
+    /// The buffer of the head is to have `bytes`; `false` if there is no room for that. Its header lines are in memory
+    /// once more, for as long as the request is answered.
     pub fn grow_to(&mut self, held: &Held, bytes: usize) -> bool {
         let counted = 2 * bytes.saturating_sub(FREE_HEAD_BYTES);
         self.0.grow_to(&held.heads, counted)

@@ -10,14 +10,14 @@ pub struct Limits {
     /// What all answers that wait for their clients may take together, the first 8 KiB of each not counted, nor what
     /// several answers share; beyond it an answer that can be asked for again is `Fault::Unread`.
     pub answers_bytes_max: usize,
-    /// What all bodies under way may take together, the first 64 KiB of each not counted; more is `Fault::Busy`. A single
-    /// body that could never fit is `Fault::TooLarge`.
+    /// What all bodies under way may take together, the first 64 KiB of each not counted; more is `Fault::Busy`. A
+    /// single body that could never fit is `Fault::TooLarge`.
     pub bodies_bytes_max: usize,
     /// A body may take this long for each 64 KiB; then 408.
     pub body_s: u64,
     /// Connections at one time over all listeners. One more per listener may wait for its place.
     pub connections_max: usize,
-    /// How long `run` waits for requests in flight once it was told to stop.
+    /// How long `run` waits for requests in flight after it was asked to stop.
     pub drain_s: u64,
     /// Request line and headers together; more is 431.
     pub head_bytes_max: usize,
@@ -46,12 +46,12 @@ pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 pub const HEAD_BYTES: RangeInclusive<u32> = 16 * 1024..=64 * 1024;
 pub const HEAD_BYTES_DEFAULT: u32 = 32 * 1024;
 
-/// The first bytes of a head, which only the bound on connections bounds: a request without much beside its key is never
-/// refused for the sake of memory.
+/// The first bytes of a head, which only the bound on connections limits: a request that has little more than its key
+/// is never refused for lack of memory.
 pub const FREE_HEAD_BYTES: usize = 16 * 1024;
 
-/// The first bytes of a body, which only the bound on connections bounds: a verification is never refused for the sake of
-/// memory.
+/// The first bytes of a body, which only the bound on connections bounds: a verification is never refused for the sake
+/// of memory.
 pub const FREE_BODY_BYTES: usize = 4 * 1024;
 
 /// The bytes of a body up to which it counts as a small one.
@@ -61,7 +61,7 @@ pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// memory.
 pub const FREE_ANSWER_BYTES: usize = 8 * 1024;
 
-/// The bytes that a client must send, or take, before a body or write deadline starts anew.
+/// The bytes that a client must send, or take, before a body or write deadline starts again.
 pub const PROGRESS_BYTES: usize = 64 * 1024;
 
 /// Blocking threads, and the requests that may wait for one: beyond `queue_max` of a class it is `Fault::Busy`.

@@ -1,7 +1,7 @@
-//! Reading an OpenAPI 3.0, 3.1 or 3.2 document: its operations, and the scopes that they ask for.
+//! Reads an OpenAPI 3.0, 3.1 or 3.2 document: its operations, and the scopes that they require.
 //!
-//! What a catalog can express is taken over. What it cannot is listed with the reason, and its requests are closed to every
-//! key: otherwise a template beside it would answer for them. Nothing is guessed.
+//! The import takes over what a catalog can express. It lists everything else with the reason, and closes those
+//! requests to every key: otherwise a more general template would answer for them. The import never guesses.
 
 mod document;
 mod paths;
@@ -130,7 +130,8 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
         scopes: scopes(&schemes, &used, &mut notes),
         operations: settled.operations,
     };
-    // Such an error is about the whole: leaving out the operation that it names would open that operation to a template.
+    // Such an error is about the whole: leaving out the operation that it names would open that operation to a
+    // template.
     if let Err(Error::Invalid { field, reason }) = Catalog::compile(definition.clone()) {
         return Err(format!("no catalog can be made of it: {field} {reason}"));
     }
@@ -187,7 +188,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A path item, and those that it refers to beside its own members.
+    /// A path item, followed by the items that it refers to with `$ref`.
     fn items(&self, item: &'a Value) -> Result<Vec<&'a Map<String, Value>>, String> {
         if item.is_null() {
             return Ok(Vec::new());

@@ -180,7 +180,8 @@ impl Template {
     }
 }
 
-/// What stands before each parameter, with its name, and what stands behind the last; `None` if the braces are no pairs.
+/// What stands before each parameter, with its name, and what stands behind the last; `None` if the braces are no
+/// pairs.
 fn pieces(text: &str) -> Option<(Vec<(&str, &str)>, &str)> {
     let mut pieces = Vec::new();
     let mut left = text;

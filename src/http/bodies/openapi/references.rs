@@ -85,7 +85,8 @@ pub fn too_far() -> Astray {
     "it refers to something that refers to itself, or is too many references away".to_owned()
 }
 
-/// A JSON pointer out of the fragment of an address (RFC 6901, section 6). Its own escapes, `~1` and `~0`, are read later.
+/// A JSON pointer out of the fragment of an address (RFC 6901, section 6). Its own escapes, `~1` and `~0`, are read
+/// later.
 fn unescaped(fragment: &str) -> Option<Cow<'_, str>> {
     if !fragment.contains('%') {
         return Some(fragment.into());

@@ -331,7 +331,8 @@ impl Settling<'_> {
     }
 }
 
-/// An id that no other operation has: the wanted one, or one made of method and path, cut to the length that an id may have.
+/// An id that no other operation has: the wanted one, or one made of method and path, cut to the length that an id may
+/// have.
 fn unique(wanted: &str, method: &str, path: &str, taken: &mut HashSet<String>) -> String {
     let cut = |text: &str, chars: usize| {
         text.chars()

@@ -133,7 +133,7 @@ fn references_are_followed_or_closed_wherever_they_may_stand() {
         check(paths.clone(), "DELETE", "/b", "any");
         check(paths, "GET", "/c", "any");
     }
-    // Members beside a reference count, and what stands twice does not.
+    // Members next to a reference count, and an operation that is defined twice is closed.
     let beside = json!({"$ref": "#/components/pathItems/here", "post": {}});
     check(json!({"/a": beside}), "GET", "/a", " | a");
     check(json!({"/a": beside}), "POST", "/a", "any");
@@ -159,7 +159,7 @@ fn what_is_the_same_request_is_one_operation_only_if_it_asks_for_the_same() {
         assert_eq!(asks(&import, "GET", asked), " | a", "{two}");
         assert_eq!((import.mapped, import.notes.len()), (2, 1), "{two}");
     }
-    // A path that is described with a query alone says nothing of the one without.
+    // A path with a query does not describe the same path without the query.
     let import = imported(json!({"/r?q=1": a, "/{x}": a}));
     assert_eq!(asks(&import, "GET", "/r"), "nobody");
     assert!(
@@ -474,8 +474,8 @@ fn no_key_opens_what_the_importer_says_is_not_mapped() {
     assert!(closed > 2_000 && open > 200, "{closed} {open}");
 }
 
-/// Whether another path of the document takes a request, all of whose requests the first path would take: then it is the
-/// other's, as a literal is before a parameter.
+/// Whether another path of the document takes a request, all of whose requests the first path would take: then it is
+/// the other's, as a literal is before a parameter.
 fn nearer(other: &str, path: &str, asked: &str) -> bool {
     use crate::domain::catalog::template::{Part, is_within, parse};
     let around = paths::Around {

@@ -9,8 +9,8 @@
 //! keeps reading for a limited time, because closing immediately would reset the connection and lose the answer.
 //!
 //! A connection uses one buffer of at most `head_bytes_max`, a copy of the header lines in it, and one answer, whose
-//! bytes `held` counts unless all its receivers share them. The bytes of a head beyond 16 KiB are counted too, and given
-//! back before the connection waits for the next head.
+//! bytes `held` counts unless all its receivers share them. The bytes of a head beyond 16 KiB are counted too, and
+//! given back before the connection waits for the next head.
 
 mod hyper_head;
 mod outbox;
