@@ -143,7 +143,7 @@ fn table(command: &Command) -> impl Iterator<Item = &Arg> {
     flags.filter(|arg| arg.get_env().is_some() && arg.get_id() != "config")
 }
 
-/// Whether a line of the file says something that its setting takes; else what to write.
+/// Checks that a line of the file has a known setting and a value that it takes; the error is what to write instead.
 fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Result<(), String> {
     let name = entry.name.as_str();
     let Some(arg) = table(command).find(|arg| arg.get_id() == name) else {
@@ -163,7 +163,7 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
     let values = values(arg, &entry.written)?;
     let flag = arg.get_long().unwrap_or(name);
     let typed = values.iter().map(|value| format!("--{flag}={value}"));
-    // The flag's own parser decides; whatever else the command wants is not the question here.
+    // Only the flag's own parser decides here. Other errors, such as a missing required flag, are ignored.
     let alone = without_empty(command.clone()).no_binary_name(true);
     match alone.try_get_matches_from(typed) {
         Err(err) if err.kind() == ErrorKind::InvalidValue => {
@@ -261,8 +261,9 @@ fn variable(arg: &Arg) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Variables that nothing reads. One whose name is near that of a setting is a typing error, and stops the start, because
-/// somebody believes in the setting; another one may be of a Compose file or a script, and is warned of.
+/// Variables that no setting reads. If the name resembles that of a setting, it is a typing error and stops the start,
+/// because the administrator believes that the setting is in force. Any other variable may belong to a Compose file or
+/// a script and causes a warning.
 fn unknown_variables(program: &Command) -> (Vec<String>, Vec<String>) {
     let mut known = Vec::new();
     gather_variables(program, &mut known);
@@ -308,9 +309,9 @@ fn is_foreign(name: &str) -> bool {
         || name.contains("_PORT_")
 }
 
-/// The variable that was probably meant, without the beginning that all have in common. A name that goes on where another ends at
-/// a whole word is near too. Others are compared more strictly than lines of the file, because not every variable with
-/// such a name was meant for this program.
+/// The variable that was probably meant, without the beginning that all have in common. A name that goes on where
+/// another ends at a whole word is near too. Others are compared more strictly than lines of the file, because not
+/// every variable with such a name was meant for this program.
 fn nearest_variable<'a>(
     name: &str,
     mut known: impl Iterator<Item = &'a str> + Clone,

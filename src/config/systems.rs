@@ -19,7 +19,7 @@ pub fn name(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// The policies of systems with these names; `None` if nothing is said.
+/// The policies of systems with these names; `None` if the list is empty.
 pub fn policies(names: &[String]) -> Result<Option<Vec<&'static str>>> {
     let alone = names.iter().any(|name| name == ALL || name == NONE);
     if alone && names.len() > 1 {
