@@ -55,7 +55,7 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.sees("The chain is whole");
     browser.fill("action", "user.roles");
     browser.press("Apply");
-    // The page before says the first as well.
+    // The previous page contains the next text too.
     browser.sees_no_more("The chain is whole");
     browser.sees("user.roles");
     browser.sees_not("workspace.create");

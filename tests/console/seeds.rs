@@ -1,4 +1,4 @@
-//! What the documents of four systems tell people to click, followed word by word.
+//! The clicks that the documents of four systems describe, followed literally.
 
 use crate::harness::browser::Browser;
 use crate::support::{Server, code};

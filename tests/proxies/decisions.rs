@@ -1,4 +1,4 @@
-//! Which requests pass, and what the client of a refused one is told.
+//! Which requests pass, and which answer the client of a refused request gets.
 
 use base64ct::{Base64, Encoding};
 use serde_json::json;

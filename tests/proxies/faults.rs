@@ -96,7 +96,7 @@ fn back_again(stage: &mut Stage) {
     stage.refuses(&get("/"), 401, None);
 }
 
-/// Somebody on Latchkey's port gives `answer` to all while `work` is done.
+/// Another program on Latchkey's port sends `answer` to every client while `work` runs.
 fn answering(answer: &'static str, work: impl FnOnce()) {
     let address = SocketAddr::from(([127, 0, 0, 1], PORT));
     let listener = TcpListener::bind(address).unwrap();

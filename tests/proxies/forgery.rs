@@ -195,7 +195,7 @@ fn removed_by_prefix(stage: &mut Stage) {
     }
 }
 
-/// H1: in a tunnel nothing is judged any more. The application agrees to whatever protocol it is asked for.
+/// H1: requests inside a tunnel are no longer judged. The application accepts every protocol that a client asks for.
 fn upgrades(stage: &mut Stage) {
     let ask = |protocols: &[&str], connection: &str| {
         let mut request = get("/")

@@ -53,7 +53,7 @@ fn who_called(stage: &mut Stage) {
         "{}",
         seen.text()
     );
-    // A key without an owner is no user, whatever its name is.
+    // A key without an owner stands for no user, even if its name is that of a user.
     assert!(seen.values("Remote-User").concat().is_empty());
     let subject = format!("key:{}", stage.reader.id);
     assert_eq!(seen.values("X-Auth-Subject"), [&subject]);

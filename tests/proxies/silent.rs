@@ -112,7 +112,7 @@ fn an_nginx_that_adds_nothing_gives_no_rights_of_its_machine() {
     check("plain nginx", nginx, true);
 }
 
-/// A client that sends the header itself is for such a proxy to stop; README says how.
+/// Such a proxy has to remove the header if a client sends it; README shows how.
 #[test]
 fn an_haproxy_that_adds_nothing_gives_no_rights_of_its_machine() {
     check("plain haproxy", haproxy, false);

@@ -24,7 +24,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// `None` if Chromium is not installed, or what else this takes; says so.
+    /// `None`, with a printed note, if Chromium or another program that this needs is not installed.
     pub fn open(server: &Server) -> Option<Browser> {
         Browser::open_at(server.address)
     }
@@ -121,7 +121,7 @@ impl Browser {
         self.driver.click_path(&path);
     }
 
-    /// Waits until the page says something.
+    /// Waits until the page contains the text.
     #[track_caller]
     pub fn sees(&self, text: &str) {
         let began = std::time::Instant::now();
@@ -136,7 +136,7 @@ impl Browser {
         }
     }
 
-    /// Waits until the page does not say something that the page before it said.
+    /// Waits until the page no longer contains a text of the page before it.
     #[track_caller]
     pub fn sees_no_more(&self, text: &str) {
         let began = std::time::Instant::now();

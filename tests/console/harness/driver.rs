@@ -95,7 +95,7 @@ impl Driver {
     }
 
     fn try_send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {
-        // The program keeps connections open whatever it is asked for.
+        // ChromeDriver keeps connections open, even if the request asks it to close them.
         let text = body.map_or_else(String::new, |body| body.to_string());
         let mut connection = self.address.connect();
         let request = format!(
@@ -199,8 +199,9 @@ impl Driver {
         }
     }
 
-    /// Whether a click on an element makes the browser ask for another page: a link, or a button that sends a form.
-    /// What is asked for may be a file, or be put onto the clipboard, which leaves the page as it is; its form says so.
+    /// Whether a click on an element makes the browser request another page: the element is a link, or a button that
+    /// sends a form. If the form downloads a file or copies text to the clipboard, the page stays; an attribute of such
+    /// a form shows this.
     fn leads_away(&self, element: &Element<'_>) -> bool {
         let script = "const e = arguments[0].closest('a[href], button, input') ?? arguments[0];
              return e.matches('a[href]:not([href^=\"#\"])')
@@ -317,7 +318,7 @@ fn port(process: &mut Child) -> u16 {
                 .filter(|port| *port != 0)
         })
         .expect("chromedriver names its port");
-    // Whatever else it prints must not fill the pipe, nor find it closed.
+    // The program's further output must neither fill the pipe nor find it closed.
     std::thread::spawn(move || lines.for_each(drop));
     port
 }

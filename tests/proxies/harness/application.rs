@@ -100,7 +100,7 @@ fn serve(stream: TcpStream) -> Option<()> {
 
 /// What a WebSocket's server answers to the key of RFC 6455, section 1.3, which the tests send.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// What a client says on a connection that is no HTTP any more comes back to it behind this word.
+/// After an upgrade the application returns everything that the client sends, after this word.
 pub const TUNNEL: &[u8] = b"TUNNEL ";
 
 fn tunnel(mut reader: impl Read, mut stream: TcpStream) -> Option<()> {

@@ -1,4 +1,4 @@
-//! A small HTTP client that sends exactly the bytes it is told to.
+//! A small HTTP client that sends exactly the specified bytes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -143,7 +143,7 @@ impl Reply {
         }
     }
 
-    /// Whether nothing more can follow. Without a Content-Length only the end of the connection tells.
+    /// Whether the response is complete. Without a Content-Length only the end of the connection shows this.
     fn is_whole(&self) -> bool {
         let length = self
             .header("Content-Length")

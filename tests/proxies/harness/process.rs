@@ -70,7 +70,7 @@ impl Process {
         let mut line = String::new();
         let mut reader = BufReader::new(self.child.stdout.take().unwrap());
         reader.read_line(&mut line).unwrap();
-        // Whatever else it prints must not fill the pipe, nor find it closed.
+        // The program's further output must neither fill the pipe nor find it closed.
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         line
     }
@@ -85,7 +85,8 @@ impl Process {
         assert!(done.success(), "kill -{name} {group}");
     }
 
-    /// Stops all threads of the program until `signal("CONT")`. Signals take a moment, in which a thread could still answer.
+    /// Stops all threads of the program until `signal("CONT")`. Signals take a moment, in which a thread could still
+    /// answer.
     pub fn suspend(&self) {
         self.signal("STOP");
         let started = Instant::now();
@@ -134,7 +135,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Waits until nobody listens on `port`: a leftover would answer in our place.
+/// Waits until no process listens on `port`: a process of an earlier test would answer instead of ours.
 pub fn await_silence(port: u16) {
     let started = Instant::now();
     while listens(port) {

@@ -92,7 +92,7 @@ pub const NGINX: Proxy = Proxy {
     args: |config, folder| {
         let mut args = words(&["-p", folder, "-c", config]);
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
-            // Otherwise the workers are `nobody`, who may not enter every folder.
+            // Otherwise the workers run as the user `nobody`, who may not enter every folder.
             args.extend(words(&["-g", "user root;"]));
         }
         args

@@ -102,7 +102,7 @@ impl Stage {
         request.send(self.port)
     }
 
-    /// Sends a request that must pass, and tells what the application saw of it.
+    /// Sends a request that must pass, and returns what the application received.
     #[track_caller]
     pub fn passes(&self, request: &Request) -> Seen {
         let reply = self.send(request);

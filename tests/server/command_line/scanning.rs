@@ -344,7 +344,7 @@ pub fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
     top
 }
 
-/// A work tree with these files, of which these are tracked, whatever the patterns say.
+/// A work tree with these files, some of which are tracked even if an ignore pattern matches them.
 pub fn work_tree(secret: &str, files: &[(&str, &str)], tracked: &[&str]) -> PathBuf {
     let top = tree(secret, &[]);
     git(&top, &["init", "--quiet"]);

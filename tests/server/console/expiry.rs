@@ -1,4 +1,4 @@
-//! When a console session ends by itself.
+//! When a console session ends automatically.
 
 use super::Visitor;
 use crate::clock::restart_with_mark_ms;

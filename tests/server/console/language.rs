@@ -1,4 +1,4 @@
-//! Another language: whatever people read in the console comes out of its one file.
+//! Translation: every text that the console shows to people comes from its one language file.
 
 use super::Visitor;
 use super::managing::filled;
@@ -7,7 +7,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Words that the pages of these tests show and that nobody says in a language: names, and what was typed.
+/// Words on the pages of these tests that belong to no language: names, and what the tests typed.
 const NAMES: &str = "billing Latchkey Bearer Token owner root Root latchkey standard aware awaretrain adverity vspc \
                      sample management shop GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
 

@@ -5,7 +5,7 @@ use crate::support::{PASSWORD, Server, User};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The roles, and nobody's role.
+/// Every role. The tests also have a user without a role, `a-nobody`.
 const ROLES: [&str; 5] = ["owner", "administrator", "key_manager", "auditor", "member"];
 const POLICIES: [&str; 4] = ["aware", "awaretrain", "adverity-ui", "vspc"];
 
@@ -124,7 +124,7 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
     while let Some(path) = waiting.pop() {
         let answer = visitor.get(&path);
         let is_section = path.starts_with("/console/keys?policy=");
-        // Whoever may read no keys at all types this address in vain; no page leads there.
+        // A user who may read no keys gets 403 here; no page links to this address for them.
         if who == "a-nobody" && is_section && answer.status == 403 {
             continue;
         }
@@ -205,7 +205,7 @@ fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
     }
 }
 
-// The other way round: whoever is accepted is offered it.
+// The other direction: a user whose request is accepted is offered the form.
 #[test]
 fn forms_of_new_keys_are_there_for_exactly_those_who_may_issue_them() {
     let server = peopled();

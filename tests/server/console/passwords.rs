@@ -1,4 +1,4 @@
-//! Passwords as people choose them: taken as they come, or refused with a reason beside their field.
+//! Passwords as people choose them: accepted unchanged, or refused with a reason at the field.
 
 use super::Visitor;
 use crate::support::Server;

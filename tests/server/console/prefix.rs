@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{Response, Server, User};
 
-/// Addresses of a page that a browser asks for by itself or at a click.
+/// Addresses of a page that a browser requests automatically or after a click.
 fn addresses(page: &str) -> BTreeSet<String> {
     ["href=\"", "action=\"", "src=\"", "formaction=\""]
         .iter()
@@ -61,7 +61,7 @@ fn walk(server: &Server, proxy: fn(&str) -> String) {
         proxy,
         cookies: Vec::new(),
     };
-    // Whoever wants a page and is not signed in is led to the sign-in, and on from there.
+    // A request for a page without a session is redirected to the sign-in, and from there to the page.
     let wanted = browser.get("/keys/console/keys?q=x").expect(303);
     let sign_in = wanted.header("location").unwrap().to_owned();
     assert!(

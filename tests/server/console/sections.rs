@@ -27,7 +27,7 @@ fn year(admin: &User) -> i32 {
     created.as_str().unwrap()[..4].parse().unwrap()
 }
 
-/// What the page about a key says of a fact, if it names it.
+/// The value of a fact on the page about a key, if the page names the fact.
 fn fact(page: &str, name: &str) -> Option<String> {
     let rest = page.split(&format!("<dt>{name}</dt>")).nth(1)?;
     let value = rest.split("<bdi>").nth(1)?.split('<').next()?;
@@ -396,7 +396,7 @@ fn the_words_of_the_documents_stand_where_people_need_them() {
     }
 }
 
-// Words that an owner's edit has made untrue are not said.
+// Hints that are no longer true after an owner's edit are not shown.
 #[test]
 fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
     let server = Server::start();
@@ -414,7 +414,8 @@ fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
     assert!(page(&mut owner, form).contains("ranges are not supported"));
 }
 
-// D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can be followed.
+// D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can be
+// followed.
 #[test]
 fn what_is_said_of_a_secret_fits_its_policy() {
     let server = Server::start();
@@ -478,7 +479,7 @@ fn what_is_said_of_a_secret_fits_its_policy() {
         let made = owner.send("/console/keys/new", &all).expect(200).text();
         let made = words(&made);
         assert!(made.contains(line), "{policy}: {made}");
-        // The line does what it says.
+        // The shown command works.
         let secret = made.split("Secret ").nth(1).unwrap();
         let secret = secret.split(' ').next().unwrap();
         let curl = made.split("curl -i ").nth(1).unwrap();

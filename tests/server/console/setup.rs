@@ -100,7 +100,7 @@ fn whoever_has_the_code_sets_the_owners_password_once() {
         "what was typed is kept"
     );
 
-    // Two at once: one is the owner, the other is told.
+    // Of two requests at once, one makes the owner and the other is refused.
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2)
             .map(|_| {

@@ -1,4 +1,4 @@
-//! Signing in to the console: what the cookie is, what is not told, and what ends.
+//! Signing in to the console: the properties of the cookie, what the answers do not reveal, and what ends a session.
 
 use super::Visitor;
 use crate::support::{PASSWORD, Server};
@@ -273,7 +273,7 @@ fn a_sign_in_leads_nowhere_but_into_the_console() {
     }
 }
 
-/// S8: the page of a locked account says what to do, and takes a code beside the password.
+/// S8: the page of a locked account explains what to do, and takes a code together with the password.
 #[test]
 fn the_console_shows_who_is_locked_and_unlocks() {
     let server = Server::start();

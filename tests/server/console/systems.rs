@@ -25,7 +25,8 @@ fn navigation(visitor: &mut Visitor) -> String {
     nav.split("</nav>").next().unwrap().to_owned()
 }
 
-/// The systems whose menus a navigation has, by their policies. A menu's name is a link to the list, and so is the page.
+/// The systems whose menus a navigation has, by their policies. A menu's name is a link to the list, and so is the
+/// page.
 fn offered(navigation: &str) -> Vec<&'static str> {
     let all = POLICIES.iter().zip(MENUS);
     let shown = all.filter(|(policy, (product, menu, page))| {
@@ -108,7 +109,7 @@ fn a_system_is_offered_to_nobody_who_could_do_nothing_there() {
     let mut auditor = Visitor::new(&server);
     auditor.sign_in("auditor", PASSWORD).expect(303);
     assert_eq!(offered(&navigation(&mut auditor)), POLICIES);
-    // Keys of Awaretrain and Adverity belong to no member; Aware's may, and of VSPC he makes his own.
+    // Keys of Awaretrain and Adverity belong to no member. Keys of Aware may, and members make their own keys of VSPC.
     let mut member = Visitor::new(&server);
     member.sign_in("member", PASSWORD).expect(303);
     assert_eq!(offered(&navigation(&mut member)), ["aware", "vspc"]);

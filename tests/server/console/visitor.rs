@@ -1,4 +1,4 @@
-//! Somebody with a browser that keeps cookies, as far as these tests need one.
+//! A client that behaves like a browser and keeps cookies, as far as these tests need it.
 
 use crate::support::{Address, Response, Server};
 use std::net::SocketAddr;

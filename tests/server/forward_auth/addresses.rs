@@ -1,7 +1,7 @@
-//! The client's address: whom to believe, and what a peer that nobody trusts can say.
+//! The client's address: which peers are trusted to forward it, and which headers of an untrusted peer are ignored.
 //!
-//! A peer that is not trusted cannot be had over loopback, which always is; `http::client` tests that rule alone.
-//! Here a second address of this machine stands in for such a peer where there is one.
+//! Over loopback every peer is trusted; `http::client` tests the rule for other peers alone. Here a second address of
+//! this machine stands in for an untrusted peer, if the machine has one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 

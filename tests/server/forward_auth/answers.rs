@@ -55,7 +55,7 @@ fn a_good_key_is_allowed_and_always_described_in_full() {
     assert_eq!(answer.header("x-auth-scopes-truncated"), Some("true"));
 }
 
-/// S4: whoever issues keys chooses their names.
+/// S4: the issuer of a key chooses its name.
 #[test]
 fn no_name_of_a_key_makes_its_holder_a_user() {
     let server = Server::start();
@@ -192,7 +192,7 @@ fn a_good_key_for_another_request_is_403_with_its_reason() {
             "/other",
             (403, Some("UNKNOWN_OPERATION")),
         );
-        // Demands that cannot be met because nobody understands them are never "no demands".
+        // Demands that the server does not understand are refused; they never count as "no demands".
         check(
             &reader,
             &[("catalog", "nothing")],

@@ -1,4 +1,4 @@
-//! Requests that nobody can judge safely are refused, and what a stranger says of a request is not heard.
+//! Requests that cannot be judged safely are refused, and headers of an untrusted peer about a request are ignored.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What a question of a proxy can say besides its demands: where the key is, whether preflights pass, and in which
-//! headers the original request is told.
+//! What a question of a proxy can contain besides its demands: which header has the key, whether preflights pass, and
+//! which headers describe the original request.
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
@@ -164,7 +164,7 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     ] {
         assert_eq!(status(&format!("/items{query}"), query), 403, "{query}");
     }
-    // What no client sent was written by somebody who made a mistake.
+    // A parameter that the client did not send is a mistake of the administrator, who wrote it into the question.
     assert_eq!(status("/items?page=3", "?page=2"), 403);
     // Other proxies never add a query.
     let traefik = user.clone().with("X-Forwarded-Uri", "/items?page=2");
@@ -174,7 +174,7 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
 /// The header that the question names, the headers of the request, and the status of the answer.
 type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16);
 
-/// c3: the question says where the key is, and the rest belongs to the application.
+/// c3: the question names the header with the key, and all other headers belong to the application.
 #[test]
 fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
     let server = Server::start();
@@ -278,7 +278,7 @@ fn key_of_policy(server: &Server, name: &str, headers: Value) -> String {
     server.admin().issue(key).secret
 }
 
-/// c8: the key as a part of Basic, where its policy says so, and only behind a proxy.
+/// c8: Basic may contain the key if its policy permits this, and only behind a proxy.
 #[test]
 fn basic_holds_a_key_where_its_policy_says_so() {
     let server = Server::start();
@@ -404,7 +404,7 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
             "/a",
         )
         .expect(401);
-        // Whoever presents a credential is judged by it.
+        // A request with a credential is judged by it.
         for (name, value) in [
             ("Authorization", "Bearer lk_bad"),
             ("Authorization", ""),
@@ -428,7 +428,7 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
             .with("Origin", "")
             .with("Access-Control-Request-Method", "GET");
         ask(&empty, "preflight=true", "OPTIONS", "/a").expect(401);
-        // A key beside it is judged as ever: there is no operation for OPTIONS.
+        // A preflight with a key is judged by the key as usual: there is no operation for OPTIONS.
         let keyed = user
             .clone()
             .with("Origin", "https://web.example")

@@ -192,7 +192,7 @@ fn many_slow_clients_with_large_heads_do_not_take_the_memory() {
     let slow: Vec<_> = (0..1500)
         .map(|_| {
             let mut connection = server.tcp().connect();
-            // Whoever is refused may be cut off while it still sends.
+            // The server may close a refused connection while the client still sends.
             let _ = connection.write_all(head.as_bytes());
             connection
         })

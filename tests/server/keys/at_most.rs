@@ -136,7 +136,7 @@ fn nobody_replaces_a_key_that_they_could_not_delete() {
     assert_eq!(code(&admin, &elsewhere.secret), "NOT_FOUND");
     let newer = mara.issue(key("emea"));
     assert_eq!(code(&admin, &here.secret), "NOT_FOUND");
-    // A greatest number of 0 lets nothing in, whatever is there.
+    // A greatest number of 0 permits no new key, even though there are keys.
     let none = json!({ "keys_per_owner_max": 0 });
     admin.patch("/v1/policies/robots", none).expect(200);
     admin.post("/v1/keys", key("emea")).refused(409, "conflict");
@@ -182,7 +182,7 @@ fn a_bound_of_requests_holds_for_keys_of_before_it() {
     assert_eq!(let_in(&admin, &without.secret), 5);
     assert_eq!(let_in(&admin, &stricter.secret), 2);
 
-    // An edit of something else judges no limit anew, and gives no quota back.
+    // An edit of another member does not check the limit again, and gives no quota back.
     for key in [&looser, &without] {
         let path = format!("/v1/keys/{}", key.id);
         admin.patch(&path, json!({ "name": "renamed" })).expect(200);

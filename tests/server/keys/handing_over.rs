@@ -124,7 +124,7 @@ fn nobody_gives_away_or_takes_what_they_could_not_issue() {
     let mia = server.anonymous().signed_in("mia", PASSWORD);
     assert_eq!(mia.edit(&key.id, json!({ "owner": "bob" }))["owner"], "bob");
 
-    // A management key: by administrators alone, and never by itself.
+    // Only administrators change the owner of a management key, and the key itself never does.
     let management = json!({ "name": "m", "workspace": "emea", "catalog": "latchkey", "scopes": ["keys:read", "keys:write"], "owner": "mia" });
     let management = admin.issue(management);
     for owner in [json!("bob"), Value::Null] {
@@ -142,7 +142,7 @@ fn nobody_gives_away_or_takes_what_they_could_not_issue() {
     );
 }
 
-/// The secret is known to whoever had the key: with another owner it would act as that user.
+/// Former holders of the key know the secret: if the owner changed, they could act as the new owner.
 #[test]
 fn a_key_that_acts_for_its_owner_keeps_its_owner() {
     let server = Server::start();

@@ -170,7 +170,7 @@ fn a_list_can_be_narrowed_by_members_of_the_metadata() {
             .get(&format!("/v1/keys?{bad}"))
             .refused(400, "invalid-request");
     }
-    // Whoever may not see a key does not find it.
+    // A caller who may not see a key does not find it.
     admin.workspace("apac", "root");
     let reader =
         json!({ "name": "r", "catalog": "latchkey", "scopes": ["keys:read"], "workspace": "apac" });

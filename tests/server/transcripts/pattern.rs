@@ -18,7 +18,7 @@ enum Piece {
 
 /// A value in a JSON string.
 const IN_STRING: &str = r#"(?:[^"\\]|\\.)*"#;
-/// A value elsewhere: one word.
+/// A value outside a JSON string: one word.
 const WORD: &str = r#"[^\s,;"{}\[\]]+"#;
 
 impl Pattern {

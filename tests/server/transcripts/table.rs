@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use super::reader::Transcript;
 use super::{files, folder};
 
-/// What a row says shows its behaviour: the last cell.
+/// For each number, the last cell of its row, which names what shows the behaviour.
 type Rows = BTreeMap<u32, String>;
 
-/// Checks `src/dialects/<dialect>/README.md`: its table has a row for each of `<section>-1` to `<section>-<last>`, whose
-/// last cell names transcripts of the dialect (`` `1C-4-….txt` ``) and tests (`` `module::name` ``) that exist, or says
-/// why there are none. Every transcript stands in the rows of the numbers in its first line.
+/// Checks `src/dialects/<dialect>/README.md`: its table has a row for each of `<section>-1` to `<section>-<last>`. The
+/// last cell of a row names transcripts of the dialect (`` `1C-4-….txt` ``) and tests (`` `module::name` ``) that
+/// exist, or gives the reason why there are none. Every transcript is named in the rows of the numbers in its first
+/// line.
 #[track_caller]
 pub fn check(dialect: &str, section: &str, last: u32) {
     let path = format!("src/dialects/{dialect}/README.md");

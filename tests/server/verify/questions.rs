@@ -207,7 +207,8 @@ fn only_post_asks() {
     }
 }
 
-/// What an operation requires: any key, nobody, some scopes together, one of several, or both. HEAD is GET (D13).
+/// What an operation requires: any key, no key at all, some scopes together, one of several, or both. HEAD is GET
+/// (D13).
 #[test]
 fn an_operation_says_exactly_which_keys_it_lets_in() {
     let server = Server::start();

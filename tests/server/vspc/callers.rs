@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Console, sign_in, text};
 use crate::support::{PASSWORD, User};
 
-/// Method, path below `/api/v3`, body. `{me}` is the owner, `{id}` one of his keys, `{home}` his company.
+/// Method, path below `/api/v3`, body. `{me}` is the owner, `{id}` one of the owner's keys, `{home}` the owner's
+/// company.
 const ROUTES: &[(&str, &str, &str)] = &[
     ("DELETE", "/users/{me}/tokens", ""),
     ("GET", "/users/logins", ""),
@@ -171,13 +172,13 @@ fn a_key_that_acts_for_a_mightier_user_is_not_to_be_taken_over() {
         anna.post("/v1/keys", issued.clone()).status,
         403 | 409
     ));
-    // In need, a mighty key can be stopped; it is not hers to start again.
+    // A dangerous key can be disabled in an emergency, but anna cannot enable it again.
     let login = format!("/api/v3/users/{}/logins/{id}", console.me);
     let switch = |word: &str| json!([{"op": "replace", "path": "/status", "value": word}]);
     anna.patch(&login, switch("disabled")).expect(200);
     anna.patch(&login, switch("enabled")).expect(403);
     console.owner().patch(&login, switch("enabled")).expect(200);
-    // Not even the machine's administrator makes keys that act for somebody.
+    // Not even the administrator of the machine issues keys that act for another user.
     admin.post("/v1/keys", issued).expect(409);
 }
 

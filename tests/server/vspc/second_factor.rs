@@ -1,4 +1,4 @@
-//! One-time codes: how they are registered, and that no way in that takes a password goes around them (1D-33).
+//! One-time codes: how they are registered, and that every sign-in with a password needs one (1D-33).
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
         "NotConfigured"
     );
     let (id, secret) = register(&console.owner(), &console.me);
-    // What was begun before goes on, and says how it is.
+    // The older session goes on, and reports the new state.
     let me = console.owner().get("/api/v3/users/me").expect(200).json();
     assert_eq!(me["data"]["mfaPolicyStatus"], "Enabled");
     assert_eq!(me["data"]["mfaPolicyConfigurationStatus"], "Configured");
@@ -128,7 +128,7 @@ fn no_way_in_takes_the_password_alone() {
     assert!(refused.to_string().contains("\"code\""), "{refused}");
     let wrong = json!({"user_name": name, "password": password, "code": "000000"});
     nobody.post("/v1/sessions", wrong).expect(401);
-    // Without the password nobody learns that a code is needed.
+    // Without the right password, the answer does not reveal that a code is needed.
     let other = json!({"user_name": name, "password": "quite another passphrase"});
     nobody.post("/v1/sessions", other).expect(401);
 
@@ -449,7 +449,7 @@ fn the_older_sign_in_asks_for_a_code_as_well() {
     let path = format!("/api/v3/users/{}/tokens", console.me);
     let reader = server.bearer(&text(&pair, "access_token"));
     reader.delete(&path).expect(403);
-    // A code that was used, beside the password.
+    // A used code, together with the password.
     let used = format!("&mfa_code={}", code(&secret, 1));
     ask(&used).expect(401);
 }

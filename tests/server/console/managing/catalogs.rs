@@ -81,14 +81,14 @@ fn a_catalog_as_large_as_the_api_takes_is_edited() {
         "last-again"
     );
 
-    // Nobody but those who are signed in is read so much from.
+    // The server reads such large bodies only from users who are signed in.
     owner.get("/console/account").expect(200);
     let session = std::mem::take(&mut owner.cookies);
     let answer = upload(&mut owner, "/console/catalogs/large/edit", &fields, "");
     answer.expect(413);
     assert!(owner.page.contains("your session has ended"));
     owner.cookies = session;
-    // And nowhere else but where it is needed.
+    // And it reads them only at the endpoints that need them.
     owner.get("/console/account").expect(200);
     upload(&mut owner, "/console/account/password", &fields, "").expect(413);
     owner.get("/console/account").expect(200);

@@ -78,7 +78,7 @@ fn a_policy_is_made_edited_and_deleted() {
         assert_eq!(made[member], expected, "{member}");
     }
 
-    // What is refused is said beside its field, and what was typed stays.
+    // A refusal is shown at its field, and the input stays.
     let page = owner
         .get("/console/policies/device/edit")
         .expect(200)
@@ -102,7 +102,7 @@ fn a_policy_is_made_edited_and_deleted() {
         assert!(owner.page.contains(&format!("value=\"{bad}\"")), "{name}");
     }
 
-    // A member that somebody else has changed meanwhile stays as he left it.
+    // A member that another user has changed in the meantime keeps that user's value.
     admin
         .patch("/v1/policies/device", json!({ "keys_per_owner_max": 7 }))
         .expect(200);
@@ -205,7 +205,7 @@ fn a_catalog_is_put_and_deleted() {
         .post("/console/catalogs/unused/delete", &[])
         .expect(303);
     admin.get("/v1/catalogs/unused").expect(404);
-    // What is built in is nobody's to change.
+    // No user can change the built-in catalog.
     let page = owner.get("/console/catalogs/latchkey").expect(200).text();
     assert!(!page.contains("/catalogs/latchkey/edit"));
     let fields = [("definition", less)];

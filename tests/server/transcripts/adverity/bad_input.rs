@@ -227,7 +227,7 @@ fn members_of_a_stack_are_checked() {
 fn an_error_of_the_server_is_no_secret_and_no_allowance() {
     let server = Server::start();
     let key = format!("Token {}", token(&server));
-    // Whatever becomes of the head, the answer is in this API's words.
+    // Even if the server refuses the head, the answer has this API's form.
     let huge = format!("Token {}", "x".repeat(33_000));
     let answer = server.call("GET", "/api/stacks/", &[("Authorization", &huge)], None);
     refused(&answer, 431);

@@ -1,4 +1,5 @@
-//! Veeam Service Provider Console: its numbered behaviours on the wire. What they are is in `src/dialects/vspc/README.md`.
+//! Veeam Service Provider Console: its numbered behaviours on the wire. What they are is in
+//! `src/dialects/vspc/README.md`.
 
 #[test]
 fn the_transcripts_hold() {
