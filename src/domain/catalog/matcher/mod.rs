@@ -26,10 +26,10 @@ use super::template::{self, Part, Pattern, Refusal};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Nodes and answers that one compiled catalog is made of, copies included: keeps a hostile one from filling the
-/// memory.
+/// The greatest number of nodes and answers of one compiled catalog, copies included: it prevents a hostile catalog
+/// from filling the memory.
 const WEIGHT_MAX: usize = 200_000;
-/// So many bytes of a segment's text weigh as much as a node.
+/// So many bytes of text in a segment count as one node.
 const TEXT_BYTES: usize = 32;
 /// The greatest number of segments at one place that combine literal text with parameters.
 const PATTERNS_MAX: usize = 256;
@@ -43,10 +43,10 @@ pub struct Matcher {
     hosts: HashMap<String, Node>,
 }
 
-/// What a catalog has for a request.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// Two applications may take the request for two operations.
+    /// Two applications may read the request as two different operations.
     Ambiguous,
     /// The operation's position.
     Operation(usize),
@@ -57,7 +57,7 @@ pub enum Found {
 struct Node {
     /// Method → position of the operation.
     methods: HashMap<String, usize>,
-    /// What takes any further segments, at least one.
+    /// The node for one or more further segments of any text.
     rest: HashMap<String, usize>,
     literals: HashMap<String, Node>,
     /// Segments that combine literal text with parameters, those with the most text first.
@@ -76,18 +76,18 @@ struct Node {
 
 /// A catalog that is being compiled.
 struct Building<'a> {
-    /// What it may still weigh.
+    /// How much of the bound is left.
     left: usize,
     operations: &'a [Operation],
     /// The templates of the operations.
     templates: Vec<Vec<Part>>,
 }
 
-/// Two patterns take a segment, and neither is within the other.
+/// A segment matches two patterns, and neither is a subset of the other.
 struct InDoubt;
 
 impl Matcher {
-    /// Builds the trees; an operation that another one already answers is refused with its position.
+    /// Builds the trees. An operation whose requests another one already answers is refused with its position.
     pub fn compile(operations: &[Operation], case_sensitive: bool) -> Result<Matcher> {
         let mut matcher = Matcher::default();
         let mut building = Building {
@@ -111,7 +111,7 @@ impl Matcher {
         Ok(matcher)
     }
 
-    /// Whether some host has an operation of its own for this request, or one that the request resembles.
+    /// Whether the operations of a named host include one for this request, or one that the request resembles.
     pub fn depends_on_host(&self, method: &str, segments: &[String]) -> bool {
         self.hosts.values().any(|root| {
             let (found, resembles) = root.find(method, segments);
@@ -119,7 +119,7 @@ impl Matcher {
         })
     }
 
-    /// The operation, literal segments before parameters, a named host before any host.
+    /// Finds the operation. Literal segments are preferred to parameters, and a named host to any host.
     pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Found {
         let named = host
             .and_then(super::path::host)
@@ -145,11 +145,12 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// Copies the operations that are not answered yet. Where there is GET, HEAD is that GET, and not a HEAD from
-    /// further away.
+    /// Copies the operations for methods that have no answer here yet. If this node has a GET, HEAD is that GET and not
+    /// a HEAD that is copied from further away.
     ///
-    /// An operation that is closed to every key is copied over those that answer already, unless these are within it:
-    /// of `/a/{x}/c` and a closed `/a/b/{y}` neither has the better claim to `/a/b/c`, so it is closed.
+    /// An operation that is closed to every key is also copied over existing answers, unless their template is a subset
+    /// of its own: of `/a/{x}/c` and a closed `/a/b/{y}`, neither is more specific for `/a/b/c`, so that path is
+    /// closed.
     fn copy(&self, from: &HashMap<String, usize>, to: &mut HashMap<String, usize>) {
         let has_get = to.contains_key("GET");
         for (method, position) in from {
@@ -176,7 +177,7 @@ impl Building<'_> {
         }
     }
 
-    /// A node reached through a segment of this text.
+    /// A new node, which a segment of this text leads to.
     fn take_node(&mut self, text: &str) -> std::result::Result<(), Refusal> {
         self.take(1 + text.len() / TEXT_BYTES)
     }
@@ -215,7 +216,7 @@ impl Node {
         taken(node.methods.insert(operation.method.clone(), position))
     }
 
-    /// The node below a pattern, which is made if it is not there.
+    /// The node below a pattern; it is created if it does not exist.
     fn pattern_mut(
         &mut self,
         pattern: &Pattern,
@@ -228,7 +229,8 @@ impl Node {
         let at = match known {
             Some(at) => at,
             None => {
-                // Each is looked at in turn when a request is judged, and compared with each other one here.
+                // A request tries the patterns one after the other, and each new pattern is compared with all others
+                // here.
                 if self.patterns.len() >= PATTERNS_MAX {
                     return Err(format!(
                         "is one of more than {PATTERNS_MAX} that have text beside a parameter at the same place"
@@ -246,12 +248,12 @@ impl Node {
         Ok(&mut self.patterns[at].1)
     }
 
-    /// Notes that a template ends here that was copied from so far away.
+    /// Records that a template ends here that was copied over this distance.
     fn end(&mut self, copied: u32) {
         self.ends = Some(self.ends.map_or(copied, |known| known.min(copied)));
     }
 
-    /// Copies what the parameter allows below each literal, so that `find` never turns back.
+    /// Copies the operations below the parameter to each literal, so that `find` never has to backtrack.
     fn complete(
         &mut self,
         building: &mut Building<'_>,
@@ -333,7 +335,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes over which literals a segment may resemble, here and below.
+    /// Copies the set of literals that a segment may resemble, here and below.
     fn resemble(&mut self, other: &Node) {
         self.folded.extend(other.folded.iter().cloned());
         self.folded_patterns
@@ -377,7 +379,7 @@ impl Node {
         Ok(())
     }
 
-    /// Adds what `other` answers and this node does not.
+    /// Adds the operations of `other` that this node does not answer.
     fn add(
         &mut self,
         other: &Node,
@@ -407,8 +409,8 @@ impl Node {
         Ok(())
     }
 
-    /// The operation, and whether the segment at which the path left the tree resembles a literal: then this tree may
-    /// have an operation for the request after all.
+    /// The operation, and whether the segment at which the path left the tree resembles a literal. If it does, an
+    /// application may see an operation of this tree in the request.
     fn find(&self, method: &str, segments: &[String]) -> (Found, bool) {
         let operation = |known: &HashMap<String, usize>| {
             let implied = || known.get("GET").filter(|_| method == "HEAD");
@@ -424,7 +426,7 @@ impl Node {
                 node = next;
                 continue;
             }
-            // A parameter and a rest stand for something: an empty segment is only a trailing slash.
+            // A parameter and a rest match at least one character; an empty segment is only a trailing slash.
             if segment.is_empty() {
                 return (Found::Unknown, false);
             }
@@ -448,8 +450,8 @@ impl Node {
         (operation(&node.methods), false)
     }
 
-    /// Whether some application may take a segment that is no literal here for one, or for one of a pattern that is not
-    /// its own.
+    /// Whether an application may read a segment, which is no literal here, as a literal or as a pattern that it does
+    /// not match exactly.
     fn resembles(&self, segment: &str) -> bool {
         if self.folded.is_empty() && self.folded_patterns.is_empty() {
             return false;
@@ -495,7 +497,7 @@ fn stem(name: &str) -> Option<&str> {
     Some(stem.trim_end_matches(['.', ' ']))
 }
 
-/// What is below the pattern that takes a segment, if one does.
+/// The node below the pattern that matches a segment, if there is one.
 fn taker<'a>(
     patterns: &'a [(Pattern, Node)],
     segment: &str,
@@ -511,7 +513,7 @@ fn taker<'a>(
     Ok(taker.map(|(_, node)| node))
 }
 
-/// Whether a template that ends at one place is nearer to it than any that ends at another.
+/// Whether the nearest template at one place was copied over a shorter distance than that at another.
 fn is_nearer(one: &Node, other: &Node) -> bool {
     match (one.ends, other.ends) {
         (Some(one), Some(other)) => one < other,
