@@ -1,4 +1,4 @@
-//! Editing keys, and their switch.
+//! Edits of keys, and disabling and enabling.
 
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
@@ -25,7 +25,7 @@ use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
-/// What an edit changes. An absent member stays; `Some(None)` takes the policy's default.
+/// The changes of an edit. An absent member stays; `Some(None)` sets the policy's default.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     pub name: Option<String>,
@@ -40,11 +40,11 @@ pub struct Edit {
     pub rate_limit: Option<Option<RateLimit>>,
     pub uses_left: Option<Option<u64>>,
     pub metadata: Option<String>,
-    /// User name or uid; `Some(None)` takes the owner away.
+    /// User name or uid; `Some(None)` removes the owner.
     pub owner: Option<Option<String>>,
 }
 
-/// Changes members of a key; takes effect on the next verification.
+/// Changes members of a key. The change takes effect on the next verification.
 pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let key = app.change(
@@ -59,8 +59,8 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
     view(app, key)
 }
 
-/// Everything that stands against an edit, as `issue::faults` finds it for a new key. What is refused is left as it was
-/// for the next look.
+/// All errors of an edit, found as `issue::faults` finds those of a new key. To find the next error, a
+/// refused member is removed from the edit.
 pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<Vec<Error>> {
     let (index, who) = (app.index.clone(), caller.clone());
     app.change(
@@ -85,7 +85,7 @@ pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<V
     )
 }
 
-/// Takes what a fault is about out of an edit. `false` if it is not there.
+/// Removes the member that an error is about from an edit. `false` if the edit does not have it.
 fn mend(edit: &mut Edit, fault: &Error) -> bool {
     let Error::Invalid { field, .. } = fault else {
         return false;
@@ -113,7 +113,7 @@ fn mend(edit: &mut Edit, fault: &Error) -> bool {
     }
 }
 
-/// The key before and after an edit, if nothing stands against it.
+/// The key before and after an edit, if the edit has no error.
 fn checked(
     tx: &Write<'_>,
     directory: &Directory,
@@ -142,7 +142,7 @@ fn checked(
     Ok((before, after))
 }
 
-/// Turns a key off or on.
+/// Enables or disables a key.
 pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
@@ -152,7 +152,7 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
     view(app, key)
 }
 
-/// The same within a change.
+/// As [`switch`], within a change.
 pub(super) fn switch_one(
     tx: &Write<'_>,
     index: &Arc<Index>,
@@ -174,7 +174,7 @@ pub(super) fn switch_one(
     write(tx, index, peppers, &before, &after, None)
 }
 
-/// The key as it will be, checked against its policy.
+/// The key after the edit, checked against its policy.
 fn apply(
     tx: &Write<'_>,
     directory: &Directory,
@@ -323,7 +323,7 @@ fn check_reach(
     bounds::require_cover(tx, directory, caller, after)
 }
 
-/// Whether the caller may turn a key, which it may change, on or off.
+/// Whether the caller may enable or disable a key that the caller may change.
 pub(super) fn check_switch(
     directory: &Directory,
     caller: &Caller,
@@ -350,7 +350,7 @@ pub(super) fn check_switch(
     check_own(directory, caller, policy, before, &after, &[])
 }
 
-/// The members of a key, which the caller may change, that an edit of the caller may change.
+/// Which members of a key, which the caller may change, the caller may edit.
 pub(super) fn fields_for(
     directory: &Directory,
     caller: &Caller,
@@ -368,9 +368,9 @@ pub(super) fn fields_for(
     Field::all().filter(may).collect()
 }
 
-/// A user who manages only their own keys may name and stop them. What these keys open is set by callers who manage the
-/// workspace's keys, and so are the limits and the metadata of keys that others have issued to them; unless the policy
-/// is one of keys that users issue for themselves.
+/// Users who manage only their own keys may name and disable them. Callers who manage the workspace's keys set what
+/// these keys open, and the limits and the metadata of keys that others have issued to such users. This does not apply
+/// to policies of keys that users issue to themselves.
 fn check_own(
     directory: &Directory,
     caller: &Caller,
@@ -390,7 +390,7 @@ fn check_own(
         return Ok(());
     }
     let issued_it = before.created_by == caller.actor && !fields.contains(&Field::Scopes);
-    // Services decide by metadata: an issuer who could not issue this key any more does not set it any more either.
+    // Services decide by metadata, so an issuer who could no longer issue this key may not set the metadata either.
     let tells = fields.iter().any(|field| field.meaning() == Meaning::Told);
     let could_issue = || {
         check_issuer(directory, caller, policy, after.workspace, after.owner).is_ok()
@@ -444,7 +444,7 @@ fn check_opening(
     policies::require_in_force(tx, directory, &after.policy)
 }
 
-/// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
+/// Stores an edit and returns its record. An edit that changes nothing writes neither a row nor an event.
 fn write(
     tx: &Write<'_>,
     index: &Arc<Index>,

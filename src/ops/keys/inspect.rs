@@ -14,22 +14,23 @@ use crate::ops::verify::{Verdict, verify_blocking};
 use crate::store::keys;
 use std::sync::Mutex;
 
-/// Questions from one address: anybody may ask, and each costs a look into the store.
+/// The limit of questions from one address. Every client may ask, and each question reads the store.
 const QUESTIONS: RateLimit = RateLimit {
     limit: 60,
     window_s: 60,
 };
-/// Addresses that are remembered at once.
+/// The greatest number of addresses that are remembered at the same time.
 const REMEMBERED_MAX: usize = 20_000;
 
-/// How often each address has asked of late.
+/// The recent questions of each address.
 pub struct Inspections(Mutex<Throttle>);
 
 /// A key in force.
 #[derive(Debug)]
 pub struct Inspected {
     pub view: View,
-    /// The key's scopes with all that they include, in the order of its catalog; without one, as they are.
+    /// The key's scopes with all scopes that they include, in the order of its catalog; without a catalog, the key's
+    /// scopes.
     pub granted: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ use crate::store::{Write, keys, numbers, policies};
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
 
-/// What the issuer asks for. Absent members take the policy's default.
+/// The request of an issuer. Absent members get the policy's default.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
     pub name: String,
@@ -96,7 +96,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
                     .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
-                // Rights may have been lost since.
+                // The caller may have lost the right to see the key since the first request.
                 let key = visible(tx, &directory, &who, id)?;
                 return Ok((Vec::new(), (key, None)));
             }
@@ -117,7 +117,8 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
     })
 }
 
-/// Gives a key its number and its secret and stores both. For `issue` and for filling a store in bulk.
+/// Gives a key its number and its secret, and stores them. `issue` uses it, and so does the code that fills a store in
+/// bulk.
 pub fn store(
     tx: &Write<'_>,
     files: &KeyFiles,
@@ -133,7 +134,7 @@ pub fn store(
     Ok(secret)
 }
 
-/// Stores a key that has its number, with its first secret.
+/// Stores a key that already has its number, with its first secret.
 pub fn insert(
     tx: &Write<'_>,
     files: &KeyFiles,
@@ -147,7 +148,7 @@ pub fn insert(
     keys::insert(tx, &files.peppers, key, digest, sealed.as_ref(), now)
 }
 
-/// Stores the newest secret of a key: its digest, and a sealed copy only where the policy shows secrets again.
+/// Stores the newest secret of a key: its digest, and a sealed copy only if the policy shows secrets again.
 pub fn keep(
     tx: &Write<'_>,
     files: &KeyFiles,
@@ -167,7 +168,7 @@ fn sealed_copy(files: &KeyFiles, policy: &Policy, secret: &Secret) -> Result<Opt
     })
 }
 
-/// What is stored of a secret.
+/// The stored form of a secret.
 pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
     let pepper = peppers.current();
     StoredSecret {
@@ -176,9 +177,9 @@ pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
     }
 }
 
-/// Everything that stands against a new key, one error a fault, in the order in which they were found. For a form that
-/// names all of them at once; nothing is changed. What is refused is put right for the next look: so the rules stay the
-/// ones of [`issue`], which stops at the first.
+/// All errors of a new key in the order in which they were found, for a form that shows all of them together. Nothing
+/// is changed. To find the next error, a refused value is replaced by a valid one. In this way the rules stay those of
+/// [`issue`], which stops at the first error.
 pub fn faults(app: &App, caller: &Caller, mut new: NewKey) -> Result<Vec<Error>> {
     let (index, who) = (app.index.clone(), caller.clone());
     let target = Target::new(Kind::Key, "");
@@ -199,11 +200,11 @@ pub fn faults(app: &App, caller: &Caller, mut new: NewKey) -> Result<Vec<Error>>
     })
 }
 
-/// Faults that are looked for in one form.
+/// The greatest number of errors that are searched for in one form.
 pub const FAULTS_MAX: usize = 40;
 
-/// Puts a value that would not be refused in the place of what a fault is about. `false` if there is none, or if it was
-/// put there already.
+/// Replaces the value that an error is about by a valid one. `false` if there is no valid value, or if the value was
+/// replaced already.
 fn mend(
     tx: &Write<'_>,
     directory: &Directory,
@@ -238,7 +239,7 @@ fn mend(
             let end = policy.filter(|policy| policy.expiry == Expiry::Required);
             let end = end.map(|policy| policy.latest_end(now).unwrap_or(now.plus_s(DAY_S)));
             new.expires_in_s = None;
-            // A beginning behind the end is a fault of its own.
+            // A start after the end is a separate error.
             let later = new.not_before.take().is_some();
             replace(&mut new.expires_at, end) || later
         }
@@ -252,7 +253,7 @@ fn mend(
     })
 }
 
-/// The member of an error, and the place in its list.
+/// The member that an error names, and the position in its list.
 pub(super) fn place(field: &str) -> (&str, Option<usize>) {
     let bare = field.split(['[', '.']).next().unwrap_or(field);
     let position = field.split(['[', ']']).nth(1);
@@ -263,7 +264,8 @@ pub(super) fn place(field: &str) -> (&str, Option<usize>) {
 pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usize>) -> bool {
     let line = position.and_then(|position| list.as_mut()?.get_mut(position));
     match line {
-        // Another one for each line: equal addresses are folded, and those behind would have other places.
+        // Each line gets a different address: equal addresses are merged, which would shift the positions of later
+        // lines.
         Some(line) => replace(
             line,
             format!("fd6c:6174:6368::{:x}", position.unwrap_or_default()),
@@ -272,14 +274,14 @@ pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usiz
     }
 }
 
-/// Whether the value is another one now.
+/// Sets the value, and returns whether it was different before.
 fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
     let differs = *place != value;
     *place = value;
     differs
 }
 
-/// The key that was asked for, still without secret, and its policy, if nothing stands against it.
+/// The requested key without its secret, and its policy, if the request has no error.
 fn checked(
     tx: &Write<'_>,
     directory: &Directory,
@@ -295,7 +297,7 @@ fn checked(
     Ok((key, policy))
 }
 
-/// Makes the key of what was asked for, as far as that can be read.
+/// Builds the key from the request. It checks only what is needed to read the request.
 fn plan(
     tx: &Write<'_>,
     directory: &Directory,
@@ -358,7 +360,7 @@ fn plan(
     Ok((key, policy))
 }
 
-/// The workspace asked for, or the caller's own.
+/// The requested workspace, or the caller's own.
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
@@ -392,7 +394,7 @@ fn manager(
     match (asked, caller.user) {
         (Some(Some(name)), _) => owner(directory, caller, policy, workspace, Some(name)),
         (Some(None), _) => ownerless::check_allowed(directory, caller).map(|()| None),
-        // Of a policy whose keys have no owner.
+        // The policy's keys have no owner.
         (None, Some(_)) if policy.owner == Presence::Forbidden => {
             ownerless::check_allowed(directory, caller).map(|()| None)
         }
@@ -421,7 +423,7 @@ pub fn owner(
         .and_then(|user| directory.user(user))
         .is_some_and(|user| user.user_name == folded || user.uid.to_string() == folded);
     if !himself && caller.user.is_some() {
-        // Asked before the user is looked for: who may not issue for others learns nothing about them.
+        // The permission is checked before the look-up, so that a caller without it learns nothing about other users.
         caller.require(directory, Permission::KeysWrite, workspace, None)?;
     }
     directory
@@ -435,7 +437,7 @@ pub fn owner(
         .ok_or_else(|| Error::invalid("owner", "there is no such user"))
 }
 
-/// Checks scopes against the catalog, folds repeats, keeps their order.
+/// Checks scopes against the catalog, removes repeats, and keeps their order.
 pub fn scopes(
     tx: &Write<'_>,
     directory: &Directory,
@@ -479,7 +481,7 @@ pub fn scopes(
     Ok(kept)
 }
 
-/// The end of a key's life from its two possible forms.
+/// The expiry of a key from its two possible forms.
 pub fn expiry(
     at: Option<Timestamp>,
     in_s: Option<u64>,

@@ -16,11 +16,11 @@ use crate::ops::access::{Caller, Identity};
 use crate::store::keys::Spared;
 use crate::store::{Write, keys};
 
-/// Deletes keys of the new key's owner until there is room for the new key, and returns the records of it. There is
-/// more than one to delete only if the greatest number was made smaller.
+/// Deletes keys of the new key's owner until there is room for the new key, and returns the records. It deletes more
+/// than one key only if the greatest number was reduced.
 ///
 /// # Errors
-/// `Conflict` where no key may be deleted: the number is 0, or the caller may delete none of the keys that are there.
+/// `Conflict` if no key may be deleted: the number is 0, or the caller may delete none of the owner's keys.
 pub fn make_owners_room(
     tx: &Write<'_>,
     directory: &Directory,
@@ -50,7 +50,7 @@ pub fn make_owners_room(
     candidates.sort_by_key(order);
     let mut records = Vec::new();
     for spared in candidates.into_iter().take(surplus) {
-        // It may have ended with another one of them.
+        // The key may have ended together with an earlier one.
         let replaced = keys::find(tx, spared.id)?.ok_or(Error::NotFound("key"))?;
         if keys::delete(tx, spared.id, now)? {
             let mut changes = ended(&replaced);
@@ -61,8 +61,8 @@ pub fn make_owners_room(
     Ok(records)
 }
 
-/// The keys that the caller may delete, with the uses that wait to be written: of users in person all of their own, of
-/// other callers those that they manage. A key does not replace itself.
+/// The keys that the caller may delete, with the uses that wait to be written. Users in person may delete all of their
+/// own keys, other callers the keys that they manage. A key does not replace itself.
 fn candidates(
     directory: &Directory,
     usage: &UsageBook,
@@ -92,8 +92,8 @@ fn candidates(
         .collect()
 }
 
-/// Keys without an end first, because the others go anyway; then the one that has not been used for the longest time. A
-/// key that was never used counts from its issue or from its newest secret.
+/// Keys without an expiry come first, because the other keys end anyway; then the key that has not been used for the
+/// longest time. For a key that was never used, the time of its issue or of its newest secret counts.
 fn order(spared: &Spared) -> (bool, Timestamp, i64) {
     let since = spared
         .used_at

@@ -35,7 +35,7 @@ pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
     })
 }
 
-/// The key, if the caller sees it as one whose secret is shown or as one that is read.
+/// The key, if the caller may see its secret or may read the key.
 fn revealable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysReveal)?;
     let may = |permission, key: &Key| caller.may(directory, permission, key.workspace, key.owner);

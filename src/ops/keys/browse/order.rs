@@ -12,17 +12,17 @@ use crate::store::{Read, browse};
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
 
-/// Rows that are read at first; each time twice as many, up to [`BATCH_MAX`].
+/// The number of rows in the first batch. Each further batch has twice as many, up to [`BATCH_MAX`].
 const BATCH: u32 = 200;
 /// See [`BATCH`].
 const BATCH_MAX: u32 = 6_400;
-/// So few keys are looked up one by one: in the store they may lie far apart.
+/// Up to this number, keys are looked up one by one, because they may lie far apart in the store.
 const FEW: usize = 400;
 
-/// A key that was found, with what its place depends on as far as memory knows it.
+/// A key that matches the search, with the parts of its sort key that are in memory.
 pub struct Match {
     id: KeyId,
-    /// In lower case; only that order needs names.
+    /// In lower case; empty in orders that do not need names.
     name: Box<str>,
     expires_at: Timestamp,
 }
@@ -93,7 +93,7 @@ fn ids(found: &[Match]) -> HashSet<KeyId> {
     found.iter().map(|key| key.id).collect()
 }
 
-/// The first `count` in an order that memory knows.
+/// The first `count` keys in an order that is known in memory.
 fn smallest(
     mut found: Vec<Match>,
     count: usize,
