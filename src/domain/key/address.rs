@@ -10,12 +10,12 @@ pub struct Block {
     prefix_bits: u8,
 }
 
-/// What the entries of a list may be.
+/// Which forms the entries of a list may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Grammar {
     /// Addresses and ranges.
     Ranges,
-    /// Addresses without a length: `192.0.2.1/32` is written as a range, so it is none of these.
+    /// Addresses without a prefix length. `192.0.2.1/32` has one, so it is refused.
     Single,
 }
 
@@ -28,8 +28,8 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// Reads one address as gateways write it into the list of hops: alone, `203.0.113.9:51234`, `[2001:db8::1]` or
-/// `[2001:db8::1]:443`, the port in one to five digits.
+/// Reads one address in the forms that gateways write into the list of hops: the address alone, `203.0.113.9:51234`,
+/// `[2001:db8::1]` or `[2001:db8::1]:443`. A port has one to five digits.
 pub fn parse_hop(text: &str) -> Option<IpAddr> {
     let is_port = |port: &str| {
         (1..=5).contains(&port.len())
@@ -129,7 +129,7 @@ impl std::fmt::Display for Block {
 }
 
 impl AddressList {
-    /// Reads entries in any order, folds repeats, and names the first bad one.
+    /// Reads entries in any order, merges repeats, and names the first entry that is not valid.
     pub fn parse<'a>(
         field: &str,
         entries: impl IntoIterator<Item = &'a str>,
@@ -189,7 +189,7 @@ impl AddressList {
     }
 }
 
-/// The entries separated by blanks, as the store keeps them.
+/// The entries separated by blanks, in the form of the store.
 impl std::fmt::Display for AddressList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let entries: Vec<String> = self.0.iter().map(Block::to_string).collect();

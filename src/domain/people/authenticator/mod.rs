@@ -8,13 +8,13 @@ use crate::domain::key::sealing::Sealed;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
-/// What the API and the audit log call the only kind there is.
+/// The name of the only kind of authenticator in the API and the audit log.
 pub const KIND: &str = "one_time_code";
 
-/// One of them, that is not deleted.
+/// An authenticator that is not deleted.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    /// From the series of the numbers of keys and users.
+    /// Keys, users and authenticators share one series of numbers.
     pub number: i64,
     pub user: Uid,
     pub description: String,
@@ -22,13 +22,13 @@ pub struct Authenticator {
     pub scopes: Vec<String>,
     pub enabled: bool,
     pub created_at: Timestamp,
-    /// What the codes follow from.
+    /// The secret from which the codes are computed.
     pub secret: Sealed,
     /// The latest step whose code was used.
     pub used_step: i64,
 }
 
-/// What a sealed secret of one-time codes is bound to, so that a row copied to another user opens nothing.
+/// The purpose to which a sealed secret of one-time codes is bound, so that a row copied to another user opens nothing.
 pub fn purpose(number: i64, user: Uid) -> String {
     format!("latchkey: one-time codes of authenticator {number} of {user}")
 }
