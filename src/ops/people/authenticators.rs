@@ -45,7 +45,7 @@ pub struct Drawn {
     pub url: String,
 }
 
-/// Draws a secret for the caller's own app. Nothing is kept: it comes back when it is registered.
+/// Generates a secret for the caller's own app. The server does not keep it: the app sends it back to register it.
 pub fn draw(app: &App, caller: &Caller) -> Result<Drawn> {
     let uid = caller.user.ok_or(Error::NotFound("user"))?;
     let name = {
@@ -123,7 +123,7 @@ pub fn add_codes(
     )
 }
 
-/// Those of some users, whom the caller may see, by number.
+/// The authenticators of some users, whom the caller may see, by number.
 pub fn list(app: &App, users: &[Arc<User>]) -> Result<Vec<Authenticator>> {
     if let [user] = users {
         return app.read(|read| authenticators::list_of_user(read, user.uid));
@@ -134,13 +134,13 @@ pub fn list(app: &App, users: &[Arc<User>]) -> Result<Vec<Authenticator>> {
     Ok(all)
 }
 
-/// Those of some users who have a second factor that is asked for.
+/// Which of some users must enter a second factor.
 pub fn users_with_codes(app: &App, users: &[Arc<User>]) -> Result<HashSet<Uid>> {
     let all = list(app, users)?.into_iter();
     Ok(all.filter(|one| one.enabled).map(|one| one.user).collect())
 }
 
-/// One of a user whom the caller may see.
+/// An authenticator of a user whom the caller may see.
 pub fn find(app: &App, caller: &Caller, user: &str, number: i64) -> Result<Authenticator> {
     let uid = {
         let directory = app.index.directory();
@@ -241,7 +241,7 @@ pub fn delete_all(app: &App, caller: &Caller, user: &str) -> Result<()> {
     })
 }
 
-/// Takes one away.
+/// Deletes an authenticator.
 fn end(
     tx: &Write<'_>,
     action: &'static str,
@@ -256,8 +256,9 @@ fn end(
     Ok(vec![(action, record(owner, changes))])
 }
 
-/// Ends what the password alone has begun, now that it takes a code as well (OWASP ASVS 7.4.3): all sessions of the
-/// user and what they could be renewed with, but for the session that does it, if it is the user's own.
+/// Ends everything that began with the password alone, because a sign-in now takes a code as well (OWASP ASVS 7.4.3).
+/// This concerns all sessions of the user and their refresh tokens, except for the session that makes this request, if
+/// it is the user's own.
 fn end_sessions_without_codes(
     tx: &Write<'_>,
     who: &Caller,
@@ -323,7 +324,7 @@ pub(super) fn await_code(
     })
 }
 
-/// Of a code that is not right.
+/// The error for a wrong code.
 pub(super) const WRONG_CODE: &str = "the one-time code is not right";
 
 /// The user, from the step that [`await_code`] sealed and a code, and whether the first step asked for read-only
@@ -351,7 +352,7 @@ pub(super) fn after_code(
         return Err(Error::Unauthenticated);
     };
     let attempt = Attempt::with_code(app, Account::User(user.uid), origin)?;
-    // The factor of the first step, if it is still the one: it may have been turned off, or be another one.
+    // The authenticator of the first step must still be the one in force: it may have been disabled or replaced.
     let factor = second_factor(app, user.uid)?.filter(|one| one.number == challenge.number);
     let current = user.is_active() && user.generation == challenge.generation;
     let (Some(factor), true) = (factor, current) else {
@@ -369,14 +370,14 @@ pub(super) fn after_code(
     Ok((user, challenge.read_only))
 }
 
-/// The step of a code, by each time that may be the right one.
+/// The step of a code, by each time that may be right while the clock is in doubt.
 fn step_of(clock: &Clock, secret: &CodeSecret, code: &str, used: i64) -> Option<i64> {
     let (now, other) = clock.code_times();
     let step = secret.step_of(code, now, used);
     step.or_else(|| secret.step_of(code, other?, used))
 }
 
-/// Whether a code is right; it is used up.
+/// Checks a code, and marks it as used if it is right.
 pub(super) fn prove_code(
     app: &App,
     user: &User,

@@ -25,7 +25,7 @@ pub use gate::PasswordGate;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What a new user is to be.
+/// The properties of a new user.
 #[derive(Clone, Debug)]
 pub struct NewUser {
     pub user_name: String,
@@ -37,7 +37,7 @@ pub struct NewUser {
     pub roles: Vec<(String, Role)>,
 }
 
-/// What an edit changes.
+/// The changes of an edit.
 #[derive(Clone, Debug, Default)]
 pub struct UserEdit {
     pub email: Option<Option<String>>,
@@ -51,7 +51,7 @@ pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) ->
     create_as(app, caller, new, true, retry)
 }
 
-/// As [`create`], where the user can be disabled from the beginning.
+/// As [`create`], for a user who may be disabled from the beginning.
 pub fn create_as(
     app: &App,
     caller: &Caller,
@@ -65,7 +65,7 @@ pub fn create_as(
         .as_deref()
         .map(|email| normal_email("email", email))
         .transpose()?;
-    // Digesting is slow, so rights come first; the transaction checks them again.
+    // Digesting is slow, so the permission is checked before it; the transaction checks it again.
     let allowed = caller.require_somewhere(Permission::UsersWrite);
     app.decided(caller, "user.create", Target::new(Kind::User, ""), allowed)?;
     let digest = match &new.password {
@@ -90,7 +90,7 @@ pub fn create_as(
                 Some(asked) => reachable(&directory, &who, "workspace", asked)?,
             };
             who.require(&directory, Permission::UsersWrite, home, None)?;
-            // On the row: the index may not have followed its deletion yet.
+            // The row decides: the index may not show yet that the workspace was deleted.
             if workspaces::find(tx, home)?.is_none() {
                 return Err(Error::invalid("workspace", "there is no such workspace"));
             }
@@ -165,8 +165,8 @@ pub fn with_password(app: &App, users: &[Arc<User>]) -> Result<Vec<Arc<User>>> {
     Ok(users.iter().filter(can).cloned().collect())
 }
 
-/// Changes a user. Disabling stops the user's keys at once, and ends the user's sessions. The answer of disabling has
-/// the keys without an owner that the user made (`keys::ownerless`), as far as the caller may see them.
+/// Changes a user. Disabling stops the user's keys and ends the user's sessions at once. The answer to disabling lists
+/// the keys without an owner that the user made (`keys::ownerless`), if the caller may see them.
 pub fn edit(
     app: &App,
     caller: &Caller,
@@ -268,8 +268,8 @@ pub fn ownerless_keys(app: &App, caller: &Caller, text: &str) -> Result<Vec<View
     ownerless::views(app, made)
 }
 
-/// Ends a user for good; keys that the user owns open nothing any more. The answer has the keys without an owner that
-/// the user made (`keys::ownerless`), as far as the caller may see them; `end_keys` ends them too.
+/// Ends a user for good. Keys that the user owns open nothing any more. The answer lists the keys without an owner that
+/// the user made (`keys::ownerless`), if the caller may see them; `end_keys` ends them too.
 pub fn delete(app: &App, caller: &Caller, text: &str, end_keys: bool) -> Result<Vec<View>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let made = app.change_all(
@@ -302,7 +302,7 @@ fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -
         .ok_or_else(|| Error::invalid(field, "there is no such workspace"))
 }
 
-/// Roles as asked for, each of which the caller must cover in full.
+/// The requested roles, each of which the caller must hold in full.
 fn bindings(
     directory: &Directory,
     caller: &Caller,
@@ -369,7 +369,7 @@ fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Resul
     Ok(())
 }
 
-/// Whether a user, signed in, may change another.
+/// Whether a user who is signed in may change another user.
 pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     let signed_in = access::root(directory).map(|root| Caller {
         bound_by: None,
@@ -387,7 +387,7 @@ pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     signed_in.is_ok_and(|caller| require_managed(directory, &caller, seen).is_ok())
 }
 
-/// In the transaction of the change: the root workspace never loses its last active owner.
+/// Checks, in the transaction of the change, that the root workspace keeps an active owner.
 fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
     if people::count_owners(read, access::root(directory)?)? > 0 {
         return Ok(());

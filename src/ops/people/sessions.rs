@@ -1,4 +1,4 @@
-//! Signing in and out, and the password that it takes.
+//! Signing in and out, and setting passwords.
 
 use super::attempts::{self, Attempt};
 use super::{authenticators, manageable, record, visible};
@@ -20,7 +20,7 @@ use crate::ops::{App, Record, system_event};
 use crate::store::{Read, people, seals, tokens};
 use std::sync::Arc;
 
-/// A token that was issued just now.
+/// A new access token.
 #[derive(Debug)]
 pub struct SignedIn {
     pub token: Secret,
@@ -117,7 +117,7 @@ fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>)
     ))
 }
 
-/// The sign-in that a session came of: sessions that are renewed are one of it.
+/// The sign-in that a session belongs to. A session that is renewed stays in the same sign-in.
 fn family(app: &App, session: KeyId) -> Result<KeyId> {
     let family = app.read(|read| tokens::find_family(read, session))?;
     Ok(family.unwrap_or(session))
@@ -211,11 +211,11 @@ pub fn prove(
     })
 }
 
-/// What a way to sign in does about one-time codes.
+/// How a kind of sign-in handles one-time codes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Code<'a> {
     Given(&'a str),
-    /// It is asked for after the password.
+    /// The code is requested after the password.
     InSecondStep,
     /// The request may have a code in addition to the password, and has none.
     Missing,
@@ -223,10 +223,10 @@ pub(super) enum Code<'a> {
     NoRoom,
 }
 
-/// Whose password was right.
+/// A user who has proved their password.
 pub(super) struct Proven {
     pub user: Arc<User>,
-    /// What is still to be asked for, in a second step. Without it the sign-in is complete, and was noted as such.
+    /// The authenticator whose code is needed in a second step. If `None`, the sign-in is complete and recorded.
     pub awaits: Option<Authenticator>,
 }
 
@@ -324,7 +324,7 @@ pub(super) fn proven(
 const NO_USER: Uid = Uid(0);
 const WRONG: &str = "user name or password is not right";
 
-/// Checks the password of a user again, who has signed in before. Failures are counted by that sign-in.
+/// Checks the password of a user who is signed in. Failures count for that sign-in.
 pub(super) fn confirmed(
     app: &App,
     session: KeyId,
@@ -347,7 +347,7 @@ pub(super) fn confirmed(
     Err(Error::Unauthenticated)
 }
 
-/// What is stored of a user's password; nothing if the user's row is not what Latchkey last wrote.
+/// The stored digest of a user's password; `None` if the user's row does not fit its seal.
 fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
     app.read(|read| {
         let stored = people::find_password(read, user)?;
@@ -364,7 +364,7 @@ fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
     })
 }
 
-/// Records a sign-in that was refused for another reason than what was guessed.
+/// Records a sign-in that was refused for a reason other than a wrong credential.
 pub(super) fn failed(
     app: &App,
     action: &'static str,
@@ -382,7 +382,7 @@ pub(super) fn failed(
     app.record_failed_proof(event, |_| Ok(()))
 }
 
-/// Ends the session that the caller came with, and what it could be renewed with.
+/// Ends the session that the request used, and its refresh token.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     let (Identity::Acting(id) | Identity::Session(id)) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
@@ -404,7 +404,7 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     )
 }
 
-/// One record for each token.
+/// Makes one record for each token.
 pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, Record)> {
     let one = |id| Record {
         target: Target::new(Kind::Session, id),

@@ -24,12 +24,12 @@ use crate::ops::{App, Record};
 use crate::store::people;
 use crate::store::{Write, seals, tokens};
 
-/// What a sign-in or an exchange gives.
+/// The result of a sign-in or an exchange.
 #[derive(Debug)]
 pub struct Pair {
     pub access: Secret,
     pub refresh: Secret,
-    /// Of the access token.
+    /// The lifetime of the access token.
     pub expires_in_s: u64,
     /// See [`Pair::expires_in_s`].
     pub expires_at: Timestamp,
@@ -42,10 +42,10 @@ struct Drawn {
     token: RefreshToken,
 }
 
-/// What a password brings.
+/// The result of a right password.
 #[derive(Debug)]
 pub enum Granted {
-    /// The user has a second factor: what to send back with its code ([`sign_in_with_code`]).
+    /// The user has a second factor. The client sends this text back together with the code ([`sign_in_with_code`]).
     CodeNeeded(String),
     Pair(Pair),
 }
@@ -74,10 +74,10 @@ pub fn sign_in(
     begin(app, &user, begun, origin).map(Granted::Pair)
 }
 
-/// The second step of [`sign_in`]. `read_only` can only be added to what the first step asked for.
+/// The second step of [`sign_in`]. `read_only` can only be added to the request of the first step.
 ///
 /// # Errors
-/// `Unauthenticated` for a step that is over, was used or is none, and for a wrong code.
+/// `Unauthenticated` for a wrong code, and for a step that is over, used or invalid.
 pub fn sign_in_with_code(
     app: &App,
     step: &str,
@@ -280,7 +280,7 @@ pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     })
 }
 
-/// The refresh token behind a text, used or not, if the text is one.
+/// The stored refresh token for a text, used or not; `None` if the text is no refresh token.
 fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     let Some(presented) = Presented::parse(text).filter(|it| it.prefix() == PREFIX_REFRESH) else {
         return Ok(None);
@@ -293,10 +293,10 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     Ok(found.filter(matches))
 }
 
-/// What a pair comes of.
+/// The sign-in that a pair belongs to.
 #[derive(Clone, Copy, Default)]
 struct Begun {
-    /// The sign-in that is renewed, and when it was.
+    /// The sign-in that is renewed, and its time; `None` for a new sign-in.
     pub family: Option<(KeyId, Timestamp)>,
     pub read_only: bool,
 }
@@ -346,7 +346,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     })
 }
 
-/// Stores a pair, and removes what has expired.
+/// Stores a pair, and deletes expired ones.
 fn insert(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -360,7 +360,7 @@ fn insert(
     tokens::insert(tx, peppers, token)
 }
 
-/// The user, for the one change that lets him in: he has no permission in it.
+/// The user as the caller of the sign-in itself, a change for which the user needs no permission.
 fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
     Caller {
         bound_by: None,

@@ -1,4 +1,4 @@
-//! Which kinds of key have a page of their own in the console's navigation.
+//! Which policies have a separate page in the console's navigation.
 
 use super::record;
 use crate::domain::audit::{Changes, Kind, Target};
