@@ -4,7 +4,7 @@ use super::{Read, Row, Write};
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::error::Result;
 
-/// Puts a catalog in the place of what had its name.
+/// Stores a catalog, and replaces an older one of the same name.
 pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     let name = &definition.name;
     tx.execute(
@@ -50,7 +50,7 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     Ok(())
 }
 
-/// Removes a catalog that no key refers to; `false` if there is none of the name.
+/// Deletes a catalog that no key refers to; `false` if no catalog has the name.
 pub fn delete(tx: &Write<'_>, name: &str) -> Result<bool> {
     let changed = tx.execute("DELETE FROM catalogs WHERE name = $1", &[&name])?;
     Ok(changed == 1)

@@ -22,21 +22,21 @@ use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// One step, from the version before.
+/// One step from the previous version.
 pub struct Step {
     /// The version that it leads to.
     pub to: i64,
     pub sql: &'static str,
-    /// The columns that the version before sealed.
+    /// The columns that the previous version sealed.
     pub sealed_before: seals::Columns,
-    /// What follows the SQL in the same transaction. The last argument is the time of the migration.
+    /// Runs after the SQL in the same transaction. The last argument is the time of the migration.
     pub act: fn(&Write<'_>, &KeyFiles, Timestamp) -> Result<()>,
 }
 
-/// Every step there is, in order.
+/// All steps in order.
 pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP];
 
-/// Brings an older database to the current schema, or leaves it as it is. `now` is the time of the event.
+/// Migrates an older database to the current schema, or leaves it unchanged. `now` is the time of the event.
 pub fn run(
     read: &Read,
     path: &Path,
@@ -72,7 +72,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     let missing = || Error::Unavailable(format!("there is no step from {from}"));
     let first = steps.iter().find(|step| step.to == from + 1);
     let first = first.ok_or_else(missing)?;
-    // They would run with the statements of the steps.
+    // Active objects, such as triggers, would run together with the statements of the steps.
     if let [found, ..] = read.active_objects()?.as_slice() {
         return Err(Error::Unavailable(format!(
             "{} does not belong there; remove it with: {}",
@@ -173,7 +173,8 @@ mod tests {
     const DATABASE: &str = "LATCHKEY_TEST_MIGRATE";
     const OLD: i64 = SCHEMA_VERSION - 1;
 
-    /// From a schema that was never released: it lacks an index and calls a column otherwise.
+    /// A step from a schema that was never released. That schema lacks an index, and one of its columns has another
+    /// name.
     const GOOD: Step = Step {
         to: SCHEMA_VERSION,
         sql: "CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
@@ -197,7 +198,7 @@ mod tests {
         folder
     }
 
-    /// Key files that are the same in each process.
+    /// Key files that are the same in every process.
     fn files() -> KeyFiles {
         let text = format!("1 {}\n", "ab".repeat(32));
         KeyFiles {
@@ -210,8 +211,8 @@ mod tests {
         sqlite::open_writer(path, |_| Ok(())).unwrap()
     }
 
-    /// A database of the older schema with two sealed policies, the second of which was changed afterwards, and a log
-    /// as a server keeps it.
+    /// A database of the older schema with two sealed policies, the second of which was changed afterwards, and with
+    /// the audit log of a server.
     fn older(folder: &Path) -> PathBuf {
         let path = folder.join("db");
         for suffix in ["", "-wal", "-shm"] {
@@ -249,7 +250,7 @@ mod tests {
         run(&read, path, &files(), Timestamp(1), steps)
     }
 
-    /// The version, and the value that the good step raises by one.
+    /// The version, and the value that the good step increases by one.
     fn state(path: &Path) -> (i64, i64) {
         let read = sqlite::open_reader(path).unwrap();
         let version = read.version().unwrap();
