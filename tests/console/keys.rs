@@ -111,12 +111,12 @@ fn leaving_a_new_secret_is_asked_about() {
     let asks = "const event = new Event('beforeunload', { cancelable: true });
          dispatchEvent(event); return event.defaultPrevented";
     assert_eq!(browser.driver.run(asks), true);
-    // Sent once more, the same form makes no second key and shows nothing.
+    // The same form, sent again, makes no second key and shows no secret.
     let nothing = serde_json::json!({});
     browser.driver.command("POST", "/refresh", Some(nothing));
     browser.sees("cannot be shown again");
     assert_eq!(browser.driver.run(asks), false);
-    // Going back shows nothing either, and nothing is kept in the browser.
+    // Going back shows no secret either, and the browser keeps none.
     let nothing = serde_json::json!({});
     browser.driver.command("POST", "/back", Some(nothing));
     browser.find("main");

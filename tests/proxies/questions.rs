@@ -41,7 +41,7 @@ fn nginx_may_tell_the_whole_url() {
     stage.refuses(&forged, 403, Some("UNKNOWN_OPERATION"));
 }
 
-/// The form of Caddy's own documentation.
+/// The form in Caddy's own documentation.
 const WITHOUT_QUESTION_MARK: &[(&str, &str)] = &[("uri /auth/caddy?\n", "uri /auth/caddy\n")];
 
 #[test]
@@ -69,7 +69,7 @@ fn client_of_caddy(proxy: &'static Proxy) {
         stage.passes(&get(target).bearer(&stage.bare.secret));
         stage.refuses(&get(target), 401, None);
     }
-    // A catalog that a client names for itself only demands more.
+    // If a client names a catalog itself, this can only add a demand.
     let demanding = get("/?catalog=billing").bearer(&stage.bare.secret);
     stage.refuses(&demanding, 403, Some("UNKNOWN_OPERATION"));
     for target in [

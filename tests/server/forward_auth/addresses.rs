@@ -85,7 +85,7 @@ fn the_right_most_untrusted_address_decides() {
     let loopback = issue(json!(["127.0.0.0/8"]));
     check(&server, &loopback, &[], true);
     check(&server, &loopback, &["203.0.113.9"], false);
-    // `Forwarded` and the like say nothing here.
+    // `Forwarded` and similar headers have no effect here.
     for name in [
         "Forwarded",
         "X-Real-IP",
@@ -115,7 +115,7 @@ fn the_right_most_untrusted_address_decides() {
     );
 }
 
-/// This machine's address towards others, if it has one.
+/// The address with which this machine reaches other machines, if it has one.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     // Sends nothing: it only looks up the route.
