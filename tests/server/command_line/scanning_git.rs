@@ -10,8 +10,8 @@ use std::path::Path;
 
 type Files = &'static [(&'static str, &'static str)];
 
-/// Files of a work tree, those of them that are tracked, the part that is scanned, and where secrets are found; all
-/// other files hold one too, but for those with patterns.
+/// Files of a work tree, the tracked ones among them, the part that is scanned, and where secrets are found. Every file
+/// contains a secret, except for files with patterns.
 #[rustfmt::skip]
 const LEFT_OUT: &[(Files, &[&str], &str, &[&str])] = &[
     // A tracked file counts, even if a pattern matches it or a folder above it.
@@ -20,7 +20,7 @@ const LEFT_OUT: &[(Files, &[&str], &str, &[&str])] = &[
     (&[(".gitignore", "*.log\n/a/x\n"), ("a/.gitignore", "!b.log\n"), ("a/b.log", ""), ("a/c.log", ""), ("a/x", ""),
        ("c.log", ""), ("x", "")],
      &[], "", &["a/b.log", "x"]),
-    // A part of the tree: patterns from above hold in it.
+    // A part of the tree: patterns of higher folders apply to it.
     (&[(".gitignore", "*.log\n/a/b/x\n"), ("a/b/x", ""), ("a/b/c.log", ""), ("a/b/y", ""), ("a/b/t.log", "")],
      &["a/b/t.log"], "a/b", &["a/b/t.log", "a/b/y"]),
     // A path on the command line is scanned, even if a pattern matches it.
@@ -29,9 +29,9 @@ const LEFT_OUT: &[(Files, &[&str], &str, &[&str])] = &[
     (&[(".gitignore", "out/\n"), ("out/x", ""), ("out/d/z", "")], &[], "out/d", &["out/d/z"]),
     (&[(".gitignore", "*.log\n"), ("y.log", "")], &[], "y.log", &["y.log"]),
     (&[(".git/info/exclude", "*.tmp\n"), ("x.tmp", ""), ("y", "")], &[], "", &["y"]),
-    // A file of other programs is no reason to leave anything out.
+    // The ignore files of other programs have no effect.
     (&[(".ignore", "*.own\n"), ("a.own", "")], &[], "", &["a.own"]),
-    // Names that git would put in quotation marks.
+    // Names that git would quote.
     (&[("a b", ""), ("tab\there", ""), ("ü\n\"x\"", ""), ("-n", "")], &["ü\n\"x\""], "", &["-n", "a b", "tab\there", "ü\n\"x\""]),
 ];
 
@@ -58,7 +58,7 @@ fn in_a_work_tree_tracked_files_count_and_ignored_ones_do_not() {
     }
 }
 
-/// Submodules, second work trees and repositories among the files are each asked for themselves.
+/// For submodules, further work trees and repositories among the files, git is asked separately.
 #[test]
 fn repositories_within_repositories_are_looked_into() {
     let server = Server::start();
@@ -78,7 +78,7 @@ fn repositories_within_repositories_are_looked_into() {
         fs::rename(tree, top.join(name)).unwrap();
         top.join(name)
     };
-    // Found below a folder that is in no work tree.
+    // These are below a folder that is in no work tree.
     let outer = make("outer");
     assert_eq!(
         found_in(&line, &top, &[&top], &[]),
@@ -127,7 +127,7 @@ fn repositories_within_repositories_are_looked_into() {
         found_in(&line, &top, &[&second], &[]),
         ["second/x", "second/y.log"]
     );
-    // A file that is tracked and was deleted, and one in whose place a link has come.
+    // A tracked file that was deleted, and one that was replaced by a link.
     fs::remove_file(outer.join("x")).unwrap();
     fs::remove_file(outer.join("y.log")).unwrap();
     symlink("z.log", outer.join("y.log")).unwrap();
@@ -157,7 +157,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
         assert!(err.contains(&format!("{said}{why}")), "{err}");
         assert!(out.contains("/x:1") && out.contains("/y.log:1"), "{out}");
     };
-    // No repository, although there is a folder of that name.
+    // A folder named `.git` that is no repository.
     let top = tree(&server.secret, &whole);
     both(&top, None, "its .git is no repository for this folder");
     fs::remove_dir_all(&top).unwrap();
@@ -166,7 +166,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
     fs::write(top.join(".git/index"), "junk").unwrap();
     both(&top, None, "");
     fs::remove_dir_all(&top).unwrap();
-    // No git; a relative folder in PATH is not looked at.
+    // No git is installed; a relative folder in PATH is ignored.
     let top = work_tree(&server.secret, &whole, &["x"]);
     both(
         &top,
@@ -201,7 +201,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
         );
     }
     fs::remove_dir_all(top).unwrap();
-    // A bare repository is but files.
+    // A bare repository is scanned like any other folder.
     let bare = fresh_folder();
     git(&bare, &["init", "--quiet", "--bare"]);
     fs::write(bare.join("description"), &server.secret).unwrap();

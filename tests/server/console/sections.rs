@@ -1,10 +1,10 @@
-//! The pages about the keys of one system each: its own words, and no field that means nothing there.
+//! The pages about the keys of one system: they use the system's own terms, and have no field without a meaning there.
 
 use super::Visitor;
 use crate::support::{Server, User};
 use serde_json::json;
 
-/// A page without its tags, blanks folded.
+/// The text of a page without tags, with blanks merged.
 fn words(page: &str) -> String {
     let mut text = String::new();
     for part in page.split('<') {
@@ -20,7 +20,7 @@ fn page(visitor: &mut Visitor, path: &str) -> String {
     words(&visitor.get(path).expect(200).text())
 }
 
-/// The year in which the server is.
+/// The present year according to the server.
 fn year(admin: &User) -> i32 {
     let key = admin.issue(json!({ "name": "when" }));
     let created = admin.key(&key.id)["created_at"].clone();
@@ -171,7 +171,7 @@ fn a_list_has_the_columns_that_mean_something_there() {
 fn an_end_is_the_day_that_was_chosen() {
     let server = Server::start();
     let admin = server.admin();
-    // The last day of a month, so that the midnight that ends it is another month's.
+    // The last day of a month, so that the midnight at its end belongs to another month.
     let day = format!("{}-01-31", year(&admin) + 1);
     let mut owner = Visitor::owner(&server);
     owner.get("/console/keys/new?policy=awaretrain").expect(200);
@@ -252,7 +252,7 @@ fn the_name_of_a_described_key_follows_its_description() {
     }
 }
 
-/// What is refused, field by field: of the inputs that are marked.
+/// The refusals on a page, in the order of the fields.
 fn refusals(page: &str) -> Vec<String> {
     let parts = page.split("class=\"refusal\">").skip(1);
     parts

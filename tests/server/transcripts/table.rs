@@ -1,4 +1,4 @@
-//! The table in a dialect's README: every numbered behaviour, and what shows it.
+//! The table in a dialect's README: every numbered behaviour, and the tests that show it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,7 +51,7 @@ fn faults(dialect: &str, section: &str, last: u32, text: &str) -> Vec<String> {
     faults
 }
 
-/// The rows of a section, and what is wrong with them as such.
+/// The rows of a section, and the errors in the rows themselves.
 fn rows(section: &str, text: &str) -> (Rows, Vec<String>) {
     let mut rows = Rows::new();
     let mut faults = Vec::new();
@@ -76,7 +76,7 @@ fn rows(section: &str, text: &str) -> (Rows, Vec<String>) {
     (rows, faults)
 }
 
-/// Numbers of a transcript in whose rows it does not stand.
+/// The numbers of a transcript whose rows do not name it.
 fn unlisted(path: &Path, section: &str, rows: &Rows) -> Vec<String> {
     let name = path
         .file_name()
@@ -107,7 +107,7 @@ struct Test {
     name: String,
 }
 
-/// `signing_in::a_test`, `a_test`, or the module alone, `signing_in`.
+/// Whether a name stands for a test: `signing_in::a_test`, `a_test`, or the whole module `signing_in`.
 fn is_named(test: &Test, name: &str) -> bool {
     let mut parts = name.rsplit("::");
     let (last, modules) = (parts.next().unwrap_or_default(), parts);

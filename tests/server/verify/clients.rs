@@ -139,14 +139,14 @@ fn a_client_that_is_refused_reads_an_error_of_oauth() {
             of_form,
         );
     }
-    // A key that works, but has not the permission.
+    // A valid key without the permission.
     refused(
         &introspect(&with(&basic("x", &blind)), &token),
         403,
         "unauthorized_client",
         None,
     );
-    // Two ways at once, even if each is good.
+    // Two ways to authenticate at once, even if both are valid.
     let in_form = format!("{token}&client_id=gateway&client_secret={good}");
     for (user, form) in [
         (with(&basic("gateway", &good)), in_form.as_str()),

@@ -246,7 +246,7 @@ fn an_operation_says_exactly_which_keys_it_lets_in() {
     assert_eq!(members(1), ["any_of"]);
     assert_eq!(members(2), ["all_of"]);
     assert_eq!(members(4), ["all_of", "any_of"]);
-    // It can be put as it was shown.
+    // The answer of a read is accepted as a new catalog.
     put(shown["operations"].clone()).expect(200);
     assert_eq!(admin.get("/v1/catalogs/c").json(), shown);
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{sign_in, text, token};
 use crate::support::{PASSWORD, Server};
 
-/// The answer to the grant: an access token, or the word of the error.
+/// The answer to the grant: an access token, or the error code.
 fn act_as(server: &Server, pair: &Value, uid: &str, more: &str) -> Result<String, String> {
     let refresh = text(pair, "refresh_token");
     let form = format!("grant_type=as&refresh_token={refresh}&userUid={uid}{more}");
@@ -75,7 +75,7 @@ fn it_lasts_as_long_as_the_user_is_managed_by_whoever_is_signed_in() {
     let own = format!("/api/v3/users/{alice}/tokens");
     server.bearer(&reading).delete(&own).expect(403);
 
-    // A refresh token that is used a second time ends all that came of the sign-in, this too.
+    // A refresh token that is used a second time ends everything that belongs to the sign-in, including this token.
     let access = act_as(&server, &pair, &alice, "").unwrap();
     let form = format!(
         "grant_type=refresh_token&refresh_token={}",

@@ -1,4 +1,4 @@
-//! Every route of `/api/v3` × every kind of caller that must be refused (attacks 117), and what keys cannot become.
+//! Every route of `/api/v3` × every kind of caller that must be refused (attacks 117), and changes that keys refuse.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/about", ""),
 ];
 
-/// What must not change: the users, and the keys.
+/// The users and the keys, which the requests must not change.
 fn state(console: &Console) -> [Value; 2] {
     let local = console.server.local();
     ["/v1/users", "/v1/keys"].map(|path| {
@@ -157,7 +157,7 @@ fn a_key_that_acts_for_a_mightier_user_is_not_to_be_taken_over() {
         .expect(200)
         .json();
     let key = text(&key["items"][0], "id");
-    // She administrates the workspace, yet may not do what the owner may.
+    // Anna administers the workspace, but may not do everything that the owner may do.
     for (method, path, body) in [
         ("POST", "/rotate", json!({})),
         ("POST", "/reveal", json!({})),

@@ -1,4 +1,4 @@
-//! Awaretrain: its numbered behaviours on the wire. What they are is in `src/dialects/awaretrain/README.md`.
+//! Awaretrain: the tests of its numbered behaviours. `src/dialects/awaretrain/README.md` describes them.
 
 use crate::support::Server;
 use serde_json::json;
