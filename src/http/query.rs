@@ -50,7 +50,7 @@ impl Query {
         Query::of(pairs.into_iter().filter_map(named).collect())
     }
 
-    /// As [`Query::only`], of what was read already.
+    /// As [`Query::only`], for a query that is already read.
     pub fn with_names(self, names: &[&str]) -> Result<Query> {
         Query::of_names(self.0, names)
     }
@@ -65,7 +65,7 @@ impl Query {
         Some(self.0.swap_remove(position).1)
     }
 
-    /// Takes out the parameters whose names begin like this; their names without it, in order.
+    /// Removes the parameters whose names begin with a prefix, and returns them without it, in order.
     pub fn take_beginning_with(&mut self, prefix: &str) -> Vec<(String, String)> {
         let mut taken = Vec::new();
         self.0

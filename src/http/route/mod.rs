@@ -50,16 +50,17 @@ pub struct Surface {
     pub foresees: Option<Foresees>,
     /// The dialect's own texts for refusals of one catalog, which a proxy passes on to clients.
     pub refusals: Option<CatalogWords>,
-    /// Where its answers name its own paths: how these are led below a prefix.
+    /// For a surface whose answers name its own paths: how the answers are changed if it is below a prefix.
     pub moved: Option<Moved>,
 }
 
 /// A surface whose answers name its own paths.
 #[derive(Clone, Copy)]
 pub struct Moved {
-    /// The surface whose place decides: a setting places several together.
+    /// The surface whose place also applies to others, because one setting places several surfaces together.
     pub with: &'static str,
-    /// The answer with all of its own paths below a prefix, which is `/…` without a slash at its end.
+    /// Changes all of the surface's own paths in an answer to paths below a prefix, which is `/…` without a final
+    /// slash.
     pub lead: fn(Reply, &str) -> Reply,
 }
 
