@@ -297,7 +297,8 @@ fn checked(
     Ok((key, policy))
 }
 
-/// Builds the key from the request. It checks only what is needed to read the request.
+/// Builds the key from the request. It checks the members and the issuer; [`checked`] applies the rules for a whole
+/// key.
 fn plan(
     tx: &Write<'_>,
     directory: &Directory,
