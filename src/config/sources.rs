@@ -1,7 +1,8 @@
-//! Where settings come from: a flag outranks a variable, a variable the file, the file what is built in.
+//! The sources of settings. A flag takes precedence over a variable, a variable over the file, and the file over the
+//! built-in default.
 //!
-//! The table of settings is `ServeArgs`: each of its fields that has a variable is a setting, with the name, kind
-//! and bounds that stand there. The file's values become the defaults of the flags, so that there is one table, one
+//! The table of settings is `ServeArgs`: each of its fields that has a variable is a setting, with the name, the kind
+//! and the limits of that field. The file's values become the defaults of the flags, so that there is one table, one
 //! parser and one order of precedence.
 
 use std::any::TypeId;
@@ -17,27 +18,27 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::file::{Entry, SettingsFile, Written};
 use crate::error::{Error, Result};
 
-/// The file that is read if none is named, in the data folder.
+/// The file in the data folder that is read if no other file is named.
 const FILE: &str = "latchkey.toml";
-/// Variables of this program begin with it.
+/// The start of the names of this program's variables.
 const VARIABLES: &str = "LATCHKEY_";
-/// How alike a name must be to be suggested, from 0 to 1; a common beginning counts most.
+/// How similar a name must be to be suggested, from 0 to 1. A common beginning counts most.
 const ALIKE: f64 = 0.85;
-/// The same for variables, by the letters that have to be changed.
+/// As above for variables, by the number of letters that differ.
 const ALIKE_VARIABLES: f64 = 0.65;
-/// Characters of a variable's name that may be the shortened name of a setting.
+/// The least number of characters of a variable's name that may be the shortened name of a setting.
 const SHORTENED_MIN: usize = 5;
 
 /// A setting in force.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Setting {
     pub name: String,
-    /// As it would be typed; several values joined by commas, none as nothing.
+    /// The value as a user would type it. Several values are joined by commas; no value is an empty text.
     pub value: String,
     pub source: Source,
 }
 
-/// Where a setting's value stands.
+/// The source of a setting's value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
     BuiltIn,
@@ -46,12 +47,12 @@ pub enum Source {
     Variable(String),
 }
 
-/// What all sources together say.
+/// The settings of all sources together.
 pub struct Settled {
-    /// For the whole program, as if everything had been typed.
+    /// The matches of the whole program, as if a user had typed all settings.
     pub matches: ArgMatches,
     pub settings: Vec<Setting>,
-    /// What is odd, but does not stop a start.
+    /// Warnings, which do not prevent a start.
     pub warnings: Vec<String>,
 }
 
@@ -66,7 +67,7 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// Reads everything that the typed command takes settings from.
+/// Reads all sources of settings of the command that the user typed.
 pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
     let first = matches(program.clone(), typed)?;
     let (name, asked) = first
@@ -104,7 +105,8 @@ pub fn settle(program: &Command, typed: &[OsString]) -> Result<Settled> {
     })
 }
 
-/// The command without variables that are set to nothing: Compose files and charts make such of what is not set.
+/// The command without variables whose value is empty: Compose files and charts set a variable without a value to an
+/// empty text.
 pub fn without_empty(command: Command) -> Command {
     let is_empty = |arg: &Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -124,7 +126,7 @@ fn matches(program: Command, typed: &[OsString]) -> Result<ArgMatches> {
         .map_err(|err| Error::Malformed(first_line(&err)))
 }
 
-/// The file that was named, or the one in the data folder if there is one.
+/// The file that the user named, or the one in the data folder if it exists.
 fn find_file(asked: &ArgMatches) -> Result<Option<SettingsFile>> {
     if let Some(path) = asked.get_one::<PathBuf>("config") {
         return SettingsFile::read(path).map(Some);
@@ -137,13 +139,13 @@ fn find_file(asked: &ArgMatches) -> Result<Option<SettingsFile>> {
     }
 }
 
-/// The flags that are settings too.
+/// The flags that are also settings.
 fn table(command: &Command) -> impl Iterator<Item = &Arg> {
     let flags = command.get_arguments();
     flags.filter(|arg| arg.get_env().is_some() && arg.get_id() != "config")
 }
 
-/// Whether a line of the file says something that its setting takes; else what to write.
+/// Checks that a line of the file has a known setting and a value that it takes; the error is what to write instead.
 fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Result<(), String> {
     let name = entry.name.as_str();
     let Some(arg) = table(command).find(|arg| arg.get_id() == name) else {
@@ -163,7 +165,7 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
     let values = values(arg, &entry.written)?;
     let flag = arg.get_long().unwrap_or(name);
     let typed = values.iter().map(|value| format!("--{flag}={value}"));
-    // The flag's own parser decides; whatever else the command wants is not the question here.
+    // Only the flag's own parser decides here. Other errors, such as a missing required flag, are ignored.
     let alone = without_empty(command.clone()).no_binary_name(true);
     match alone.try_get_matches_from(typed) {
         Err(err) if err.kind() == ErrorKind::InvalidValue => {
@@ -180,11 +182,11 @@ fn check(command: &Command, entry: &Entry, is_named: bool) -> std::result::Resul
     }
 }
 
-/// The values of a line as they would be typed, if its kind is the setting's.
+/// The values of a line as a user would type them, if they have the kind of the setting.
 fn values(arg: &Arg, written: &Written) -> std::result::Result<Vec<String>, String> {
     let name = arg.get_id();
     let is_list = matches!(arg.get_action(), ArgAction::Append);
-    // A list that is never empty, and often has one value alone.
+    // Such a list is never empty, and often has only one value.
     let is_needed = arg.get_id() == "listen";
     let kind = arg.get_value_parser();
     match (is_list, written) {
@@ -222,7 +224,7 @@ fn is_number(kind: &ValueParser) -> bool {
     numbers.iter().any(|number| kind.type_id() == *number)
 }
 
-/// The command with the file's values in place of those that are built in.
+/// The command with the file's values instead of the built-in defaults.
 fn with_defaults(command: Command, entries: &[Entry]) -> Command {
     entries.iter().fold(command, |command, entry| {
         command.mut_arg(&entry.name, |arg| {
@@ -261,8 +263,9 @@ fn variable(arg: &Arg) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Variables that nothing reads. One whose name is near that of a setting is a typing error, and stops the start, because
-/// somebody believes in the setting; another one may be of a Compose file or a script, and is warned of.
+/// Variables that no setting reads. If the name resembles that of a setting, it is a typing error and stops the start,
+/// because the administrator believes that the setting is in force. Any other variable may belong to a Compose file or
+/// a script and causes a warning.
 fn unknown_variables(program: &Command) -> (Vec<String>, Vec<String>) {
     let mut known = Vec::new();
     gather_variables(program, &mut known);
@@ -272,7 +275,7 @@ fn unknown_variables(program: &Command) -> (Vec<String>, Vec<String>) {
         .filter(|name| name.starts_with(VARIABLES) && !known.contains(name) && !is_foreign(name));
     let (mut complaints, mut warnings) = (Vec::new(), Vec::new());
     for name in unknown {
-        // Without the beginning that all have in common, which would make all of them alike.
+        // The common prefix of all variables is removed, because it would make all names similar.
         let own = |name: &str| name.strip_prefix(VARIABLES).unwrap_or(name).to_owned();
         let shorts: Vec<String> = known.iter().map(|known| own(known)).collect();
         match nearest_variable(&own(&name), shorts.iter().map(String::as_str)) {
@@ -299,7 +302,7 @@ fn gather_variables(command: &Command, into: &mut Vec<String>) {
     }
 }
 
-/// Variables that others set: the tests of this project, and Kubernetes for a service named latchkey.
+/// Variables that other programs set: the tests of this project, and Kubernetes for a service named latchkey.
 fn is_foreign(name: &str) -> bool {
     name.starts_with("LATCHKEY_TEST_")
         || name.ends_with("_SERVICE_HOST")
@@ -308,9 +311,9 @@ fn is_foreign(name: &str) -> bool {
         || name.contains("_PORT_")
 }
 
-/// The variable that was probably meant, without the beginning that all have in common. A name that goes on where another ends at
-/// a whole word is near too. Others are compared more strictly than lines of the file, because not every variable with
-/// such a name was meant for this program.
+/// The variable that the administrator probably meant, without the common prefix. A name also counts as similar if it
+/// continues a known name with another word, or the reverse. Other names are compared more strictly than those in the
+/// file, because not every variable with the prefix was meant for this program.
 fn nearest_variable<'a>(
     name: &str,
     mut known: impl Iterator<Item = &'a str> + Clone,
@@ -334,7 +337,7 @@ fn nearest_variable<'a>(
         })
 }
 
-/// The name that was probably meant.
+/// The name that the administrator probably meant.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let score = |known: &'a str| (strsim::jaro_winkler(name, known), known);
     known
@@ -344,7 +347,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         .map(|(_, near)| near)
 }
 
-/// What clap has to say, without its advice on how to ask for help.
+/// The message of clap without its advice on how to get help.
 fn first_line(err: &clap::Error) -> String {
     let text = err.to_string();
     let line = text.lines().next().unwrap_or_default();

@@ -1,13 +1,13 @@
-//! The systems whose pages the console has, as the command line and the settings name them.
+//! The systems whose pages the console has, with their names on the command line and in the settings.
 
 use crate::dialects::SECTIONS;
 use crate::error::{Error, Result};
 
-/// Every one of them, and none.
+/// All systems, and no system.
 const ALL: &str = "all";
 const NONE: &str = "none";
 
-/// One name. Checked alone, so that a complaint can name its line.
+/// Checks one name separately, so that an error can name its line.
 pub fn name(text: &str) -> std::result::Result<String, String> {
     let known = || SECTIONS.iter().map(|section| section.system);
     match known().chain([ALL, NONE]).any(|name| name == text) {
@@ -19,7 +19,7 @@ pub fn name(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// The policies of systems with these names; `None` if nothing is said.
+/// The policies of systems with these names; `None` if the list is empty.
 pub fn policies(names: &[String]) -> Result<Option<Vec<&'static str>>> {
     let alone = names.iter().any(|name| name == ALL || name == NONE);
     if alone && names.len() > 1 {

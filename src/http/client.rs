@@ -1,4 +1,4 @@
-//! Who sent a request: the client's address behind trusted proxies, and the hosts that this server answers for.
+//! The sender of a request: the client's address behind trusted proxies, and the hosts that this server serves.
 
 use crate::domain::catalog::path;
 use crate::domain::key::address::{AddressList, canonical, parse_address, parse_hop};
@@ -9,29 +9,31 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Hops of `X-Forwarded-For` that are walked, from the right.
+/// The greatest number of hops of `X-Forwarded-For` that are examined, from the right.
 const HOPS_MAX: usize = 64;
 
-/// Whom to believe, for whom to answer, and how; from the configuration.
+/// The configuration of which peers are trusted, which hosts are served, and how answers are written.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Peers whose forwarded data counts, besides loopback and the Unix socket.
+    /// Peers whose forwarding headers are trusted, besides loopback and the Unix socket.
     pub proxies: Option<AddressList>,
-    /// Hosts, besides the addresses listened on and `localhost`, in the form of [`path::host`].
+    /// The served hosts in the form of [`path::host`], besides `localhost` and the addresses that the server listens
+    /// on.
     pub allowed_hosts: Vec<String>,
-    /// Origins, exactly as browsers send them, that may read answers across sites.
+    /// Origins of other sites that may read answers, exactly as browsers send them.
     pub cors_origins: Vec<String>,
-    /// Whether a peer on this machine may verify without a credential of its own.
+    /// Whether a peer on this machine may verify without a credential.
     pub verify_from_loopback: bool,
-    /// Whether numbers beyond 2^53, which floating point cannot hold, go out as texts where a format leaves that open.
+    /// Whether numbers beyond 2^53, which a double cannot represent exactly, are sent as texts where a format permits
+    /// both.
     pub numbers_as_text: bool,
-    /// The port of the address that is there for figures alone, if there is one.
+    /// The port of the address that serves only metrics, if there is one.
     pub metrics_port: Option<u16>,
-    /// The user who runs this server; besides root the only one who administrates it through the Unix socket.
+    /// The user who runs this server. Only this user and root administrate it through the Unix socket.
     pub own_uid: u32,
 }
 
-/// The trust in force: read by every request, replaced while they run.
+/// The trust in force. Every request reads it, and it can be replaced while requests run.
 #[derive(Clone)]
 pub struct LiveTrust(Arc<ArcSwap<Trust>>);
 
@@ -42,19 +44,19 @@ impl From<Trust> for LiveTrust {
 }
 
 impl LiveTrust {
-    /// What holds for the request at hand.
+    /// The trust for the present request.
     pub fn now(&self) -> impl Deref<Target = Arc<Trust>> {
         self.0.load()
     }
 
-    /// From the next request on this holds.
+    /// Replaces the trust from the next request on.
     pub fn replace(&self, trust: Trust) {
         self.0.store(Arc::new(trust));
     }
 }
 
 impl Trust {
-    /// Whether forwarded data from this peer counts.
+    /// Whether the forwarding headers of this peer are trusted.
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {
             Peer::Unix { .. } => true,
@@ -71,10 +73,10 @@ impl Trust {
                 .is_some_and(|list| list.holds(address))
     }
 
-    /// The client's address: the peer's, or behind trusted proxies the right-most address of `X-Forwarded-For`
-    /// that is not a trusted proxy; what stands to its left is the client's own and not looked at. `None` if a
-    /// trusted peer forwards something else than addresses before that one: then nobody knows where the client is
-    /// (attacks 105, 106).
+    /// The client's address. This is the peer's address or, behind trusted proxies, the right-most address of
+    /// `X-Forwarded-For` that is not a trusted proxy. Everything to the left of that address was sent by the client and
+    /// is ignored. `None` if a trusted peer forwards anything other than addresses to the right of it: then the
+    /// client's address is unknown (attacks 105, 106).
     pub fn client_address(&self, head: &Head) -> Option<IpAddr> {
         if !self.trusts(head.peer) || !head.headers.contains("x-forwarded-for") {
             return peer_address(head);
@@ -96,8 +98,8 @@ impl Trust {
         farthest
     }
 
-    /// Where the request came from, for the audit log and for what is counted by address. Where nobody knows, it is
-    /// whoever passed it on: a client must not get rid of its address by sending nonsense.
+    /// Where the request came from, for the audit log and for counters by address. If the client's address is unknown,
+    /// the peer's address counts: a client must not get rid of its address by sending nonsense.
     pub fn origin(&self, head: &Head) -> Origin {
         let address = self.client_address(head);
         let counted = address.or_else(|| peer_address(head));
@@ -110,14 +112,14 @@ impl Trust {
         }
     }
 
-    /// The uid of this machine's administrator, if the request is their own: it is [`Locality::Local`], and came through
-    /// the Unix socket from root or from the user who runs this server.
+    /// The uid of this machine's administrator, if the request is their own: it is [`Locality::Local`], and came
+    /// through the Unix socket from root or from the user who runs this server.
     pub fn administrator(&self, head: &Head) -> Option<u32> {
         self.administrating_uid(head)
             .filter(|_| Locality::of(head) == Locality::Local)
     }
 
-    /// The uid at the other end of the Unix socket, if it may administrate this server once the request is found local.
+    /// The uid at the other end of the Unix socket, if that user may administrate this server with a local request.
     pub fn administrating_uid(&self, head: &Head) -> Option<u32> {
         match head.peer {
             Peer::Unix { uid } if uid == 0 || uid == self.own_uid => Some(uid),
@@ -125,7 +127,7 @@ impl Trust {
         }
     }
 
-    /// Whether the request came in on the address that is there for figures alone.
+    /// Whether the request came to the address that serves only metrics.
     pub fn is_for_figures(&self, head: &Head) -> bool {
         match head.peer {
             Peer::Tcp { local, .. } => self.metrics_port == Some(local.port()),
@@ -133,7 +135,8 @@ impl Trust {
         }
     }
 
-    /// Whether the client's connection is encrypted: as a trusted proxy says or, if none says anything, as it came here.
+    /// Whether the client's connection is encrypted, according to a trusted proxy or, without its header, according to
+    /// the connection itself.
     pub fn is_secure(&self, head: &Head) -> bool {
         let forwarded = head.header("x-forwarded-proto").ok().flatten();
         match forwarded.filter(|_| self.trusts(head.peer)) {
@@ -142,9 +145,9 @@ impl Trust {
         }
     }
 
-    /// How the client reaches this server, for links in answers: `https://host:port`, from what a trusted proxy says of
-    /// it (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. Empty if it named no host: a link
-    /// is then a path.
+    /// The URL under which the client reaches this server, for links in answers: `https://host:port`. It comes from the
+    /// headers of a trusted proxy (`X-Forwarded-Proto`, `X-Forwarded-Host`) or else from the request itself. It is
+    /// empty if neither names a host: a link is then a path.
     pub fn base_url(&self, head: &Head) -> String {
         let scheme = if self.is_secure(head) {
             "https"
@@ -162,7 +165,7 @@ impl Trust {
         }
     }
 
-    /// Whether the request asks for a host that is this server: against DNS rebinding (attacks 167).
+    /// Whether the requested host is one that this server serves; protects against DNS rebinding (attacks 167).
     pub fn answers_for(&self, head: &Head) -> bool {
         let (Peer::Tcp { local, .. }, Some(host)) = (head.peer, head.host()) else {
             return true;
@@ -174,14 +177,15 @@ impl Trust {
     }
 }
 
-/// The header by which a process of this machine says that it sends a request of its own, and its value.
+/// The header, and its value, with which a process of this machine declares that it sends a request of its own.
 ///
-/// That a request lacks the headers of a proxy does not prove that there was none: the default of several proxies adds
-/// nothing. So a local client has to send something that no proxy adds. A page in a browser cannot send it to another
-/// origin either: a header of this name makes the browser ask first (a CORS preflight), and no answer of ours permits it.
+/// A request without the headers of a proxy may still have come through a proxy: several proxies add nothing by
+/// default. So a local client has to send something that no proxy adds. A page in a browser cannot send it to another
+/// origin either: a header of this name makes the browser ask first (a CORS preflight), and no answer of this server
+/// permits it.
 pub const LOCAL_HEADER: (&str, &str) = ("latchkey-local", "1");
 
-/// Whether a request comes from a process of this machine itself.
+/// Whether a request comes from a process of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Locality {
     /// It came over the network, or a proxy passed it on.
@@ -206,7 +210,8 @@ impl Locality {
     }
 }
 
-/// Headers that proxies and content networks add, each with any name that it begins, in lower case and with `-` for `_`.
+/// Headers that proxies and content networks add. Each entry also matches longer names that begin with it. Names are in
+/// lower case, with `-` instead of `_`.
 const PROXY_HEADERS: &[&str] = &[
     "cf-",
     "client-ip",
@@ -333,7 +338,7 @@ mod tests {
             check("127.0.0.1:1", &[garbage], None);
         }
         check("127.0.0.1:1", &["x, 203.0.113.9"], Some("203.0.113.9"));
-        // As gateways write it that add the port of their client.
+        // The form of gateways that add the port of their client.
         for with_port in [
             "203.0.113.9:51234",
             "203.0.113.9:1",
@@ -353,7 +358,7 @@ mod tests {
             &["[::ffff:203.0.113.9]:80"],
             Some("203.0.113.9"),
         );
-        // What stands left of the client is its own invention.
+        // The client itself sent everything to the left of its address.
         let far = |hops: usize| {
             format!(
                 "{}203.0.113.9{}",

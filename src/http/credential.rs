@@ -1,37 +1,37 @@
-//! Reading the credential out of a request's headers. Never from the query or a cookie, and from a body only where OAuth
-//! clients authenticate.
+//! Reads the credential from the headers of a request: never from the query or a cookie, and from a body only at
+//! endpoints where OAuth clients authenticate.
 
 use crate::domain::policy::CredentialHeader;
 use crate::http::query;
 use crate::http::request::{Head, HeaderFault, Request};
 use base64ct::{Base64, Encoding};
 
-/// A secret as it was presented, and how.
+/// A presented secret, and the header that contained it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Credential<'a> {
     pub secret: &'a str,
     pub header: CredentialHeader,
 }
 
-/// What the headers hold.
+/// The content of the headers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Presented<'a> {
-    /// A header is there, but nothing in it could be a secret.
+    /// There is a header, but its value cannot be a secret.
     Faulty,
-    /// More than one credential, or a header that occurs twice: never "the first wins" (attacks 46, 48).
+    /// More than one credential, or a header that occurs twice. The server never uses the first one (attacks 46, 48).
     Many,
     None,
     One(Credential<'a>),
 }
 
-/// Looks at `Authorization` and at the named headers. `Authorization: Basic` is never a credential here.
+/// Reads `Authorization` and the named headers. `Authorization: Basic` is never a credential here.
 pub fn read<'a>(head: &'a Head, named: &[String]) -> Presented<'a> {
     with_named(authorization(head, None), head, named)
 }
 
-/// What a client of an application behind a proxy presents: as [`read`], and also a key as a part of
-/// `Authorization: Basic`, whose decoded text is kept in `room`. With `only`, that header alone is looked at, and every
-/// other one belongs to the application.
+/// Reads the credential of a client of an application behind a proxy. It does the same as [`read`], and also accepts a
+/// key as a part of `Authorization: Basic`, whose decoded text is written to `room`. With `only`, it reads just that
+/// header, and all others belong to the application.
 pub fn read_for_proxy<'a>(
     head: &'a Head,
     named: &[String],
@@ -45,13 +45,13 @@ pub fn read_for_proxy<'a>(
     }
 }
 
-/// How an OAuth client authenticates at an endpoint for such clients (RFC 6749, section 2.3): a header as everywhere,
-/// or a secret in `Authorization: Basic` or in the form.
+/// How an OAuth client authenticates at an endpoint for such clients (RFC 6749, section 2.3): with a header as at all
+/// endpoints, or with a secret in `Authorization: Basic` or in the form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Client<'a> {
-    /// Neither `Basic` nor a member of the form: what the headers hold, as [`read`] finds it.
+    /// Neither `Basic` nor a member of the form; the headers contain what [`read`] finds.
     Header(Presented<'a>),
-    /// Client authentication was tried and cannot be understood.
+    /// The client tried to authenticate, but its credentials are malformed.
     Faulty,
     /// More than one way of authentication (RFC 6749, section 2.3: a client must not use more than one).
     Many,
@@ -105,7 +105,7 @@ pub fn tries_basic(head: &Head) -> bool {
     })
 }
 
-/// A member of the form is there twice.
+/// A member of the form occurs twice.
 struct NotOne;
 
 /// `client_id` and `client_secret` of the form. A body of another kind has none.
@@ -116,7 +116,7 @@ fn form_client(request: &Request) -> Result<(Option<String>, Option<String>), No
         return Ok((None, None));
     }
     let (mut id, mut secret) = (None, None);
-    // A form that cannot be read is the handler's to refuse.
+    // The handler refuses a form that cannot be read.
     let pairs = std::str::from_utf8(&request.body).ok();
     let pairs = pairs.and_then(|text| query::pairs(text).ok());
     for (name, value) in pairs.unwrap_or_default() {
@@ -132,7 +132,7 @@ fn form_client(request: &Request) -> Result<(Option<String>, Option<String>), No
     Ok((id, secret))
 }
 
-/// Adds the named headers to what `Authorization` holds. Two credentials are too many.
+/// Adds the named headers to the content of `Authorization`. Two credentials are refused.
 fn with_named<'a>(mut found: Presented<'a>, head: &'a Head, named: &[String]) -> Presented<'a> {
     for name in named {
         let next = match in_header(head, name) {
@@ -148,7 +148,7 @@ fn with_named<'a>(mut found: Presented<'a>, head: &'a Head, named: &[String]) ->
     found
 }
 
-/// The credential in a header of its own.
+/// The credential in a header other than `Authorization`.
 fn in_header<'a>(head: &'a Head, name: &str) -> Presented<'a> {
     match head.header(name) {
         Ok(None) => Presented::None,
@@ -161,8 +161,8 @@ fn in_header<'a>(head: &'a Head, name: &str) -> Presented<'a> {
     }
 }
 
-/// `Authorization: Bearer …` or `Token …`; the scheme in any case, then at least one space (RFC 9110, 11.4). `Basic …` too
-/// where there is room for its decoded text.
+/// `Authorization: Bearer …` or `Token …`; the scheme in any case, then at least one space (RFC 9110, 11.4). `Basic …`
+/// is accepted only with `room` for its decoded text.
 fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<'a> {
     let value = match head.header("authorization") {
         Ok(None) => return Presented::None,
@@ -183,7 +183,7 @@ fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<
         let Some((user, password)) = basic(rest) else {
             return Presented::Faulty;
         };
-        // The key is the password, or the user name where the password is empty.
+        // The key is the password, or the user name if the password is empty.
         *room = if password.is_empty() { user } else { password };
         if room.is_empty() {
             return Presented::Faulty;
@@ -202,8 +202,8 @@ fn authorization<'a>(head: &'a Head, room: Option<&'a mut String>) -> Presented<
     Presented::One(Credential { secret, header })
 }
 
-/// User name and password out of the credentials of `Basic` (RFC 7617): base64 with its padding and nothing else, UTF-8
-/// without control characters, split at the first colon.
+/// Decodes user name and password from the credentials of `Basic` (RFC 7617). They must be base64 with correct padding,
+/// and UTF-8 without control characters; the first colon separates them.
 fn basic(credentials: &str) -> Option<(String, String)> {
     let bytes = Base64::decode_vec(credentials.trim_start_matches(' ')).ok()?;
     let text = String::from_utf8(bytes).ok()?;
@@ -285,7 +285,8 @@ mod tests {
             check(bad, None);
         }
         for bad in [
-            // Without padding, with too much of it, with bits that mean nothing, of the other alphabet, with a tail.
+            // Without padding, with too much padding, with unused bits that are set, with the other alphabet, with text
+            // after the end.
             "Basic",
             "Basic ",
             "Basic YTph=",

@@ -30,7 +30,7 @@ pub struct Fields {
     members: Map<String, Value>,
     /// The position of the object in the body, for errors: empty, or `rate_limit.`.
     path: String,
-    /// Whether members are found whatever the case of their names.
+    /// Whether members are found in any case of their names.
     any_case: bool,
 }
 
@@ -45,8 +45,9 @@ impl Fields {
         Fields::parse(&request.body)
     }
 
-    /// As [`Fields::of`], with members whose names count in any case, for APIs whose clients count on it that strangers are
-    /// passed over: the reader does not [`finish`](Fields::finish), and a member in another case must not be a stranger.
+    /// As [`Fields::of`], with members whose names match in any case, for APIs whose clients rely on unknown members
+    /// being ignored. The reader does not call [`finish`](Fields::finish), and a member in another case must not count
+    /// as unknown.
     pub fn of_any_case(request: &Request) -> Result<Fields> {
         let mut fields = Fields::of(request)?;
         fields.any_case = true;

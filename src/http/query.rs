@@ -28,9 +28,9 @@ impl Query {
         Ok(Query(pairs))
     }
 
-    /// Reads the parameters with these names, in any case, each at most once, and returns them under the name in the list.
-    /// All other parameters are ignored, even malformed ones: for systems whose clients send parameters that this server
-    /// does not know.
+    /// Reads the parameters with these names, in any case, each at most once, and returns them under the name in the
+    /// list. All other parameters are ignored, even malformed ones: for systems whose clients send parameters that this
+    /// server does not know.
     pub fn only(text: &str, names: &[&str]) -> Result<Query> {
         let is_known = |pair: &&str| {
             let name = pair.split('=').next().unwrap_or("");
@@ -41,7 +41,7 @@ impl Query {
         Query::of_names(pairs(&kept.join("&"))?, names)
     }
 
-    /// As [`Query::only`], of pairs that were decoded elsewhere.
+    /// As [`Query::only`], for pairs that are already decoded.
     pub fn of_names(pairs: Vec<(String, String)>, names: &[&str]) -> Result<Query> {
         let named = |(name, value): (String, String)| {
             let known = names.iter().find(|it| it.eq_ignore_ascii_case(&name))?;
@@ -50,7 +50,7 @@ impl Query {
         Query::of(pairs.into_iter().filter_map(named).collect())
     }
 
-    /// As [`Query::only`], of what was read already.
+    /// As [`Query::only`], for a query that is already read.
     pub fn with_names(self, names: &[&str]) -> Result<Query> {
         Query::of_names(self.0, names)
     }
@@ -65,7 +65,7 @@ impl Query {
         Some(self.0.swap_remove(position).1)
     }
 
-    /// Takes out the parameters whose names begin like this; their names without it, in order.
+    /// Removes the parameters whose names begin with a prefix, and returns them without it, in order.
     pub fn take_beginning_with(&mut self, prefix: &str) -> Vec<(String, String)> {
         let mut taken = Vec::new();
         self.0

@@ -1,9 +1,10 @@
-//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for rare accesses to the store.
+//! Verification: one HMAC, one look-up, one verdict. It works in memory, except for two cases.
 //!
-//! A key whose policy has come to bound requests first gets counters, in memory. Two cases access the store: reserving
-//! uses of a key with a use limit, one block before they are spent; and ending the old secret of a rotation when the new
-//! secret is used for the first time. Both need the disk, so on an I/O thread the caller gets [`Outcome::MustWait`] and
-//! must repeat the verification where waiting is allowed.
+//! The first: before uses of a key with a use limit are spent, one block of them is reserved in the store. The second:
+//! when the new secret of a rotation is used for the first time, the store ends the old one. Both need the disk, so on
+//! an I/O thread the caller gets [`Outcome::MustWait`] and must repeat the verification where waiting is allowed.
+//!
+//! A key whose policy has come to bound requests first gets counters, in memory.
 
 use super::access::roles_in;
 use super::{App, publish};

@@ -4,7 +4,7 @@ use super::{Read, Row, Write};
 use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
 use crate::error::Result;
 
-/// Puts a catalog in the place of what had its name.
+/// Stores a catalog, and replaces an older one of the same name.
 pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     let name = &definition.name;
     tx.execute(
@@ -50,7 +50,7 @@ pub fn replace(tx: &Write<'_>, definition: &Definition) -> Result<()> {
     Ok(())
 }
 
-/// Removes a catalog that no key refers to; `false` if there is none of the name.
+/// Deletes a catalog that no key refers to; `false` if no catalog has the name.
 pub fn delete(tx: &Write<'_>, name: &str) -> Result<bool> {
     let changed = tx.execute("DELETE FROM catalogs WHERE name = $1", &[&name])?;
     Ok(changed == 1)
@@ -111,7 +111,7 @@ fn operation_from_row(row: &Row<'_>) -> Result<Operation> {
     })
 }
 
-/// A row that somebody has changed to say more than one thing opens nothing.
+/// A row that was changed to contain a contradiction permits no key.
 fn requirement_from_row(row: &Row<'_>) -> Result<Requirement> {
     let any_key: bool = row.get("any_key")?;
     let (all_of, any_of) = (words(row, "all_of")?, words(row, "any_of")?);

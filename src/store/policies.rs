@@ -22,7 +22,7 @@ pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
     insert_roles(tx, policy)
 }
 
-/// Writes every member of a policy that is there; the name is what it was.
+/// Writes every member of an existing policy. The name cannot change.
 pub fn update(tx: &Write<'_>, policy: &Policy) -> Result<bool> {
     let changed = execute(
         tx,
@@ -62,7 +62,7 @@ fn insert_roles(tx: &Write<'_>, policy: &Policy) -> Result<()> {
     Ok(())
 }
 
-/// Runs a statement whose parameters are all members, in the order of the schema.
+/// Runs a statement whose parameters are all members of a policy, in the order of the schema.
 fn execute(tx: &Write<'_>, sql: &'static str, policy: &Policy) -> Result<usize> {
     tx.execute(
         sql,
@@ -143,7 +143,7 @@ pub fn list(read: &Read) -> Result<Vec<Policy>> {
     found.collect()
 }
 
-/// Removes a policy that no key refers to, dead ones included; a conflict if one does.
+/// Deletes a policy; the result is a conflict if a key refers to it, even a deleted one.
 pub fn delete(tx: &Write<'_>, name: &str) -> Result<bool> {
     let changed = tx.execute("DELETE FROM policies WHERE name = $1", &[&name])?;
     Ok(changed == 1)

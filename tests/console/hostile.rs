@@ -1,4 +1,4 @@
-//! Texts that mean harm, and much of everything.
+//! Hostile texts, and large numbers of everything.
 
 use crate::harness::browser::Browser;
 use crate::harness::filled::Filled;
@@ -52,7 +52,7 @@ fn what_others_wrote_is_shown_and_does_nothing() {
     browser.find("[data-filter]").type_in("resource777");
     browser.sees("resource777:read");
     browser.go("/console/keys/new?policy=standard&catalog=many");
-    // What is beyond a page's worth is folded, and the filter finds it there.
+    // Further entries are folded, and the filter finds them there.
     browser.sees("resource039:read");
     browser.sees_not("resource040:read");
     browser.inspect("hostile-create");

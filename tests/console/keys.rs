@@ -18,7 +18,7 @@ fn a_key_is_created_used_changed_rotated_and_deleted() {
     browser.inspect("key-choose");
     browser.press_containing("standard");
 
-    // What is refused is said beside its field, and nothing typed is lost.
+    // A refusal is shown at its field, and no input is lost.
     browser.fill("name", "billing");
     browser.fill("description", "Nightly export");
     browser.press("More options");
@@ -47,7 +47,7 @@ fn a_key_is_created_used_changed_rotated_and_deleted() {
     browser.inspect("key-created");
     browser.press("Copy");
     browser.sees("Copied.");
-    // Whoever leaves is asked first; whoever says that it is stored is not.
+    // The browser asks before users leave the page, but not after they confirm that they have stored the secret.
     browser.press("I have stored it");
     browser.sees("About this key");
     browser.sees("Nightly export");
@@ -107,16 +107,16 @@ fn leaving_a_new_secret_is_asked_about() {
     browser.press("Create key");
     browser.sees("Leaving this page loses it.");
     let secret = browser.find("#secret").text();
-    // WebDriver answers such questions by itself, so the event is asked.
+    // WebDriver answers such dialogs automatically, so the test looks at the event instead.
     let asks = "const event = new Event('beforeunload', { cancelable: true });
          dispatchEvent(event); return event.defaultPrevented";
     assert_eq!(browser.driver.run(asks), true);
-    // Sent once more, the same form makes no second key and shows nothing.
+    // The same form, sent again, makes no second key and shows no secret.
     let nothing = serde_json::json!({});
     browser.driver.command("POST", "/refresh", Some(nothing));
     browser.sees("cannot be shown again");
     assert_eq!(browser.driver.run(asks), false);
-    // Going back shows nothing either, and nothing is kept in the browser.
+    // Going back shows no secret either, and the browser keeps none.
     let nothing = serde_json::json!({});
     browser.driver.command("POST", "/back", Some(nothing));
     browser.find("main");

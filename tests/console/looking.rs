@@ -1,4 +1,4 @@
-//! Pages that tell how things are.
+//! Pages that show the state of the server.
 
 use crate::harness::browser::Browser;
 use crate::support::Server;

@@ -1,5 +1,5 @@
-//! The console in a real Chromium, driven as people use it. Every page is looked at light and dark, wide and on a
-//! phone, and held against axe-core's rules; pictures of all of it are left in `target/screenshots`.
+//! The console in a real Chromium, used as people use it. Every page is checked light and dark, on a wide and on a
+//! narrow screen, and with axe-core's rules. Screenshots of all pages are written to `target/screenshots`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 

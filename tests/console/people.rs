@@ -1,4 +1,4 @@
-//! Who may do what, where, and the log of it.
+//! Users, roles and workspaces in the browser, and the log of their changes.
 
 use crate::harness::browser::Browser;
 use crate::support::{PASSWORD, Server};
@@ -55,12 +55,12 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.sees("The chain is whole");
     browser.fill("action", "user.roles");
     browser.press("Apply");
-    // The page before says the first as well.
+    // The previous page contains the next text too.
     browser.sees_no_more("The chain is whole");
     browser.sees("user.roles");
     browser.sees_not("workspace.create");
 
-    // What others may see and do is theirs alone.
+    // Users do not see pages and actions that only other users have.
     browser
         .driver
         .click_path("//button[normalize-space()='Sign out']");

@@ -1,4 +1,4 @@
-//! What keys live by, and how a server is kept: policies, catalogs, workspaces, backups, files of the log.
+//! Policies, catalogs, workspaces, backups, and files of the log in the browser.
 
 use crate::harness::browser::Browser;
 use crate::support::Server;

@@ -1,4 +1,4 @@
-//! What the documents of four systems tell people to click, followed word by word.
+//! The clicks that the documents of four systems describe, followed literally.
 
 use crate::harness::browser::Browser;
 use crate::support::{Server, code};
@@ -33,7 +33,7 @@ fn awares_tokens_are_created_copied_and_deleted() {
     let Some(browser) = with_page(&server, "aware") else {
         return;
     };
-    // The menu's name leads to its first page.
+    // The link of the menu's name opens its first page.
     browser.navigate("System Settings");
     browser.sees("No keys yet");
     browser.inspect("aware-empty");
@@ -52,13 +52,13 @@ fn awares_tokens_are_created_copied_and_deleted() {
     browser.inspect("aware-created");
     browser.press("Copy");
     browser.sees("Copied.");
-    // Something else on the clipboard, for what follows.
+    // Another text is put on the clipboard, so that the next step is visible.
     browser.press("Copy the line");
     browser.press("Done");
     // The permissions stand next to each token.
     browser.sees("Data Holds Full Access");
     browser.inspect("aware");
-    // It can be copied again, any time: one press, and it is on the clipboard and nowhere in the page.
+    // The secret can be copied again at any time: one press puts it on the clipboard, and it never appears in the page.
     let list = browser.place();
     browser.press("Copy");
     browser.sees("Copied.");
@@ -69,7 +69,7 @@ fn awares_tokens_are_created_copied_and_deleted() {
         .run("return document.documentElement.outerHTML");
     assert!(!page.as_str().unwrap().contains(&secret[..30]));
     assert_eq!(browser.driver.complaints(), Vec::<String>::new());
-    // A browser that has no clipboard shows the page that there is without a script.
+    // A browser without a clipboard shows the page that users without scripts get.
     let absent = "Object.defineProperty(navigator, 'clipboard', { value: { write: () => Promise.reject() } })";
     browser.driver.run(absent);
     browser.press("Copy");
@@ -123,7 +123,7 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     browser.fill("allowed_ips", "192.0.2.7\n2001:db8::7");
     browser.inspect("awaretrain-create");
     browser.press("Save");
-    // A dialog shows the key, and this is the only time.
+    // A dialog shows the key, for this one time.
     browser.find("dialog #secret");
     browser.sees("This is the only time");
     let secret = browser.find("#secret").text();
@@ -133,7 +133,7 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     assert_eq!(verdict["valid"], true, "{verdict}");
     browser.press("Close");
     browser.sees("HR sync");
-    // The list shows the last day, as it was chosen.
+    // The list shows the chosen last day.
     browser.sees(&format!("{most} (in "));
     browser.sees_not(&secret);
     browser.inspect("awaretrain");
@@ -205,7 +205,7 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("New");
     browser.press("Simple Key (Recommended)");
     browser.sees("Create Key");
-    // All that is missing is named at once, each at its field.
+    // All missing values are reported together, each at its field.
     browser.press("Create");
     browser.sees("Must not be empty.");
     assert_eq!(
@@ -308,6 +308,6 @@ fn whoever_has_one_time_codes_is_asked_for_one_on_a_second_page() {
     browser.fill("code", &code(&secret, 1));
     browser.press("Sign in");
     browser.find("nav");
-    // It leads to where he wanted to go.
+    // The sign-in leads to the requested page.
     assert!(browser.place().starts_with("/console/keys"));
 }

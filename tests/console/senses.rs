@@ -1,4 +1,4 @@
-//! People who use a keyboard alone, who enlarge, print, see no pictures, or get ill of what moves.
+//! People who use only a keyboard, who enlarge or print pages, see no images, or get ill from movement.
 
 use std::fs;
 use std::time::Instant;
@@ -14,7 +14,7 @@ const ESCAPE: &str = "\u{E00C}";
 const SHIFT: &str = "\u{E008}";
 const SPACE: &str = " ";
 
-/// Pages with all that there is on pages, once a key `sample` is there.
+/// Pages that together contain every kind of element, once a key `sample` exists.
 const PAGES: &[&str] = &[
     "/console",
     "/console/keys",
@@ -30,7 +30,7 @@ const PAGES: &[&str] = &[
     "/console/account",
 ];
 
-/// Presses keys, one after the other, wherever the focus is.
+/// Presses keys, one after the other, in the element that has the focus.
 fn press_keys(browser: &Browser, keys: &[&str]) {
     let each = keys.iter().flat_map(|key| {
         let step = |kind: &str| json!({ "type": kind, "value": key });
@@ -57,7 +57,7 @@ fn go_back(browser: &Browser) {
     );
 }
 
-/// What has the focus: its number among all that can have it, in the order of the page, and whether that is seen.
+/// The element with the focus: its number among all that can have it, in page order, and whether it is visible.
 fn focus(browser: &Browser) -> (i64, bool, String) {
     let found = browser.driver.run(
         "const can = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex=\"0\"]')]
@@ -74,8 +74,8 @@ fn focus(browser: &Browser) -> (i64, bool, String) {
     )
 }
 
-/// Walks through a page with the tabulator from its beginning to its end: everything is reached in the order of the
-/// page, and the focus is always seen. Boxes of one choice count as one.
+/// Moves through a page with the Tab key from beginning to end: every element is reached in page order, and the focus
+/// is always visible. A group of radio buttons counts as one element.
 #[track_caller]
 fn walk(browser: &Browser) -> usize {
     let script = "document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0);
@@ -108,7 +108,7 @@ fn everything_can_be_done_with_a_keyboard() {
         return;
     };
     let driver = &browser.driver;
-    // Sign-in: the name has the focus, then the password, then the button; Return sends.
+    // Sign-in: the name has the focus, then the password, then the button. Return sends the form.
     browser.go("/console/sign-in");
     let name = |browser: &Browser| {
         let script = "return document.activeElement.name || document.activeElement.textContent";
@@ -136,7 +136,7 @@ fn everything_can_be_done_with_a_keyboard() {
     press_keys(&browser, &[ENTER]);
     browser.sees("Overview");
 
-    // The first stop of each page is the way past the navigation.
+    // The first element of each page is the link that skips the navigation.
     press_keys(&browser, &[TAB]);
     assert_eq!(name(&browser), "Skip to the content");
     let (_, seen, _) = focus(&browser);
@@ -176,7 +176,7 @@ fn everything_can_be_done_with_a_keyboard() {
     press_keys(&browser, &[ENTER]);
     browser.sees("About this key");
 
-    // Where a dialog offers a way out, Escape takes it; Return on the button does what was asked.
+    // If a dialog can be cancelled, Escape cancels it; Return on the button confirms it.
     driver.click_path("//a[normalize-space()='Delete']");
     browser.sees("Delete this key?");
     press_keys(&browser, &[ESCAPE]);
@@ -217,14 +217,14 @@ fn pages_can_be_enlarged_to_twice_their_size() {
         assert_eq!(wider, "", "{page}, {how}");
     };
     for page in PAGES.iter().chain(&[own.as_str()]) {
-        // A window of 1280 pixels at 200 %: half as many, twice as dense.
+        // A window of 1280 pixels at 200 %: half as many CSS pixels, with twice the density.
         let metrics =
             json!({ "width": 640, "height": 450, "deviceScaleFactor": 2, "mobile": false });
         driver.devtools("Emulation.setDeviceMetricsOverride", metrics);
         browser.go(page);
         check("zoom", page);
         driver.devtools("Emulation.clearDeviceMetricsOverride", json!({}));
-        // Only the letters, twice as large.
+        // Only the text is enlarged, to twice its size.
         let metrics =
             json!({ "width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         driver.devtools("Emulation.setDeviceMetricsOverride", metrics);

@@ -1,4 +1,4 @@
-//! Request bodies: for the application alone, whole, and only after the check.
+//! Request bodies: only the application receives them, complete, and only after the check.
 
 use crate::Behaviour;
 use crate::harness::client::{Request, post};
@@ -62,7 +62,7 @@ fn refused(stage: &mut Stage) {
         stage.stops(&request.clone().chunked(hidden.as_bytes(), 16));
         stage.stops(&request.body(&text(LARGE)));
     }
-    // The connections to Latchkey, which nginx keeps open, are not out of step.
+    // The connections to Latchkey that nginx keeps open still match requests and answers.
     for _ in 0..20 {
         stage.passes(&pay().bearer(&stage.writer.secret).body(b"x"));
         stage.refuses(&pay().body(b"x"), 401, None);

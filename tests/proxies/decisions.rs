@@ -1,4 +1,4 @@
-//! Which requests pass, and what the client of a refused one is told.
+//! Which requests pass, and which answer the client of a refused request gets.
 
 use base64ct::{Base64, Encoding};
 use serde_json::json;
@@ -83,7 +83,7 @@ fn bad_key(stage: &mut Stage) {
             "{challenge}"
         );
     }
-    // The paths of the question itself are no way round it.
+    // The paths of the question itself do not bypass the check.
     for target in [
         "/_latchkey/any",
         "/_latchkey/billing",
@@ -94,8 +94,8 @@ fn bad_key(stage: &mut Stage) {
     }
 }
 
-/// 46, 48. nginx itself answers 400 where `Authorization` is doubled, and before 1.23 knows only the first of several
-/// headers of any other name: Latchkey is asked about that one alone.
+/// 46, 48. nginx itself answers 400 if `Authorization` occurs twice. Before 1.23 it only reads the first of several
+/// headers with any other name, and only passes this one on to Latchkey.
 fn two_credentials(stage: &mut Stage) {
     let (one, two) = (stage.reader.secret.as_str(), stage.writer.secret.as_str());
     for [first, second] in [[one, two], [one, one], [one, "lk_no"], ["lk_no", one]] {
@@ -140,7 +140,7 @@ fn odd_requests(stage: &mut Stage) {
     stage.refuses(&request("HEAD", b"/"), 401, None);
 }
 
-/// H7. A proxy may have a bound of its own, and say so; but no good key meets a 5xx.
+/// H7. A proxy may have a limit of its own and answer with its own error, but no request with a valid key gets a 5xx.
 fn large_heads(stage: &mut Stage) {
     let good = || get("/").bearer(&stage.reader.secret);
     let mut many = good();

@@ -1,4 +1,4 @@
-//! Latchkey is gone, hangs or talks nonsense: no fault turns into "allow".
+//! Latchkey has ended, hangs or sends invalid answers: no fault lets a request pass.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,10 +21,10 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("once Latchkey is back requests pass again",                      back_again),
 ];
 
-/// What a busy machine adds to a proxy's patience.
+/// The extra time that a busy machine may add to a proxy's timeout.
 const MARGIN: Duration = Duration::from_secs(3);
 
-/// What might answer on Latchkey's port if it is not Latchkey, or a broken one.
+/// Answers of another program on Latchkey's port, or of a broken Latchkey.
 /// 94, 95.
 const ANSWERS: &[&str] = &[
     "",
@@ -96,7 +96,7 @@ fn back_again(stage: &mut Stage) {
     stage.refuses(&get("/"), 401, None);
 }
 
-/// Somebody on Latchkey's port gives `answer` to all while `work` is done.
+/// Another program on Latchkey's port sends `answer` to every client while `work` runs.
 fn answering(answer: &'static str, work: impl FnOnce()) {
     let address = SocketAddr::from(([127, 0, 0, 1], PORT));
     let listener = TcpListener::bind(address).unwrap();
@@ -110,7 +110,7 @@ fn answering(answer: &'static str, work: impl FnOnce()) {
                 scope.spawn(move || give(stream, answer));
             }
         });
-        // Whether `work` panics or not, the thread above must see the end.
+        // The thread above must end even if `work` panics.
         let _end = End {
             done: &done,
             address,

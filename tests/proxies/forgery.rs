@@ -1,4 +1,4 @@
-//! A client that claims to be another, or to send another request than it does.
+//! A client that claims to be another client, or to send another request than its own.
 
 use serde_json::json;
 
@@ -73,7 +73,7 @@ fn forged_request(stage: &mut Stage) {
         both = variants(&both, names, value).pop().unwrap();
     }
     stage.refuses(&both, 403, Some("INSUFFICIENT_SCOPE"));
-    // Nor does a forgery spoil an honest request.
+    // A forged header does not affect an honest request either.
     for request in variants(&read, METHODS, "POST") {
         stage.passes(&request);
     }
@@ -138,7 +138,7 @@ fn overrides(stage: &mut Stage) {
     assert!(!seen.text().contains("overridden"), "{}", seen.text());
 }
 
-/// H11: the table of `examples/README.md`, with names that no list can have foreseen.
+/// H11: the table of `examples/README.md`, with header names that no list can contain in advance.
 fn removed_by_prefix(stage: &mut Stage) {
     let names = [
         "Forwarded",
@@ -171,7 +171,7 @@ fn removed_by_prefix(stage: &mut Stage) {
             assert!(!seen.text().contains("f0rged"), "{}", seen.text());
         }
     }
-    // What an application needs to work still reaches it.
+    // Headers that an application needs still reach it.
     let mut request = get("/").bearer(&stage.reader.secret);
     let ordinary = [
         "Accept",
@@ -195,7 +195,7 @@ fn removed_by_prefix(stage: &mut Stage) {
     }
 }
 
-/// H1: in a tunnel nothing is judged any more. The application agrees to whatever protocol it is asked for.
+/// H1: requests inside a tunnel are no longer judged. The application accepts every protocol that a client asks for.
 fn upgrades(stage: &mut Stage) {
     let ask = |protocols: &[&str], connection: &str| {
         let mut request = get("/")
@@ -233,7 +233,7 @@ fn upgrades(stage: &mut Stage) {
             assert!(!text.contains("TUNNEL"), "{protocols:?}: {text}");
         }
     }
-    // Of two of them at most the WebSocket comes to be.
+    // Of the two protocols at most the WebSocket is established.
     for protocols in [["websocket", "h2c"], ["TLS/1.0", "websocket"]] {
         let (reply, _) = ask(&protocols, "Upgrade");
         println!("  {protocols:?}: {}", reply.status);

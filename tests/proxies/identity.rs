@@ -1,4 +1,4 @@
-//! What the application learns of the caller: from Latchkey, never from the client.
+//! What the application learns about the caller: it comes from Latchkey, never from the client.
 
 use serde_json::json;
 
@@ -24,8 +24,7 @@ pub const HEADERS: &[&str] = &[
     "X-Auth-Expires-In",
 ];
 
-/// Adds every identity header, each spelled in all ways that applications read
-/// as one, and doubled.
+/// Adds every identity header, each twice and in all spellings that applications treat as equal.
 pub fn forged(mut request: Request) -> Request {
     for name in HEADERS {
         for name in [
@@ -53,7 +52,7 @@ fn who_called(stage: &mut Stage) {
         "{}",
         seen.text()
     );
-    // A key without an owner is no user, whatever its name is.
+    // A key without an owner stands for no user, even if its name is that of a user.
     assert!(seen.values("Remote-User").concat().is_empty());
     let subject = format!("key:{}", stage.reader.id);
     assert_eq!(seen.values("X-Auth-Subject"), [&subject]);
@@ -62,7 +61,7 @@ fn who_called(stage: &mut Stage) {
     let seen = stage.passes(&get("/").bearer(&owned.secret));
     assert_eq!(seen.values("Remote-User"), ["owner"]);
     assert_eq!(seen.values("X-Auth-Subject"), ["user:owner"]);
-    // A key without an end: empty, or left out.
+    // For a key without an expiry, the header is empty or left out.
     assert!(seen.values("X-Auth-Expires-In").concat().is_empty());
 }
 

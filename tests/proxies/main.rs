@@ -1,11 +1,10 @@
-//! The files of `examples/`, as they are, with the real nginx, Caddy, HAProxy,
-//! Envoy and Traefik before the real server: what passes, what does not, and what the application
-//! behind learns. Each behaviour holds for each proxy.
+//! The unchanged files of `examples/`, with the real nginx, Caddy, HAProxy, Envoy and Traefik and the real server:
+//! which requests pass, which do not, and what the application learns. Each behaviour is tested with each proxy.
 //!
-//! The examples listen on fixed ports, so one proxy is tested at a time. Numbers
-//! in comments are those of the list of attacks in the project's notes.
+//! The examples listen on fixed ports, so one proxy is tested at a time. Numbers in comments are those of the list of
+//! attacks in the project's notes.
 
-// Clippy's exception for tests does not reach helpers of integration tests.
+// Clippy's exception for tests does not apply to helpers of integration tests.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod bodies;
@@ -25,10 +24,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use harness::proxy::{CADDY, CURRENT_CADDY, ENVOY, HAPROXY, NGINX, Proxy, TRAEFIK};
 use harness::stage::Stage;
 
-/// A sentence, and the function that finds out whether it is true.
+/// A sentence, and the function that tests whether it is true.
 type Behaviour = (&'static str, fn(&mut Stage));
 
-/// In this order: faults come last because they leave another server behind.
+/// In this order: faults come last because they start another server.
 const BEHAVIOURS: &[&[Behaviour]] = &[
     decisions::BEHAVIOURS,
     identity::BEHAVIOURS,
@@ -69,7 +68,7 @@ fn traefik_guards_the_application() {
     check(&TRAEFIK);
 }
 
-/// Goes through all behaviours even if one fails, and then names those that did.
+/// Tests all behaviours even if one fails, and then names those that failed.
 #[track_caller]
 fn check(proxy: &'static Proxy) {
     let Some(mut stage) = Stage::set(proxy) else {

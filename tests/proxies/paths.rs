@@ -1,4 +1,4 @@
-//! Paths that mean one thing to a proxy, another to Latchkey or the application.
+//! Paths that a proxy reads in one way, and Latchkey or the application in another.
 
 use crate::Behaviour;
 use crate::harness::client::{get, request};
@@ -12,7 +12,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("every visible character of a query is passed on",      odd_queries),
 ];
 
-/// Ways to spell `/billing/invoices` that some application somewhere accepts.
+/// Spellings of `/billing/invoices` that at least one application accepts.
 /// 81, 83, 84, 85, 87.
 const SPELLINGS: &[&[u8]] = &[
     b"/billing/../billing/invoices",
@@ -74,7 +74,7 @@ const SPELLINGS: &[&[u8]] = &[
     b"/billing%c0%afinvoices",
     b"/billing\xef\xbc\x8finvoices",
     b"/x/\xe2\x80\xa5/billing/invoices",
-    // H11: what Windows takes off, blanks, and what normalising Unicode makes of these.
+    // H11: characters that Windows removes, blanks, and characters that Unicode normalisation turns into these.
     b"/billing./invoices",
     b"/billing../invoices",
     b"/billing./",
@@ -132,7 +132,7 @@ fn spellings_without_a_key(stage: &mut Stage) {
     }
 }
 
-/// 85: the query begins at the first `?`, and does not matter.
+/// 85: the query begins at the first `?`, and has no effect.
 fn queries(stage: &mut Stage) {
     let target = "/billing/invoices?next=/a/../b//c;d&e=%2e%2f%00%5c?f";
     stage.passes(&get(target).bearer(&stage.reader.secret));
@@ -155,14 +155,14 @@ fn queries(stage: &mut Stage) {
     }
 }
 
-/// H6. Browsers leave these as they are.
+/// H6. Browsers do not encode these characters.
 fn odd_queries(stage: &mut Stage) {
     for byte in "|^`\"{}<>[]\\'!$&()*+,;=:@/?~".chars() {
         let target = format!("/billing/invoices?q=a{byte}b");
         let request = get(&target).bearer(&stage.reader.secret);
         println!("  {target}");
         let reply = stage.send(&request);
-        // What a proxy itself refuses never comes to Latchkey.
+        // A request that the proxy itself refuses never reaches Latchkey.
         let refused_by_proxy = reply.status == 400 && stage.name == "envoy";
         assert!(
             reply.status == 200 || refused_by_proxy,

@@ -1,10 +1,10 @@
-//! What a question can say besides its demands, with copies of the examples that say it.
+//! What a question of a proxy can contain besides its demands, tested with changed copies of the examples.
 
 use crate::harness::client::{Request, get, request};
 use crate::harness::proxy::{CADDY, CURRENT_CADDY, NGINX, Proxy};
 use crate::harness::stage::Stage;
 
-/// As ingress controllers and most published snippets tell the request.
+/// A form of the request that ingress controllers and most published snippets forward.
 const WHOLE_URL: &[(&str, &str)] = &[
     ("/auth/nginx;", "/auth/nginx-url;"),
     ("/auth/nginx?", "/auth/nginx-url?"),
@@ -41,7 +41,7 @@ fn nginx_may_tell_the_whole_url() {
     stage.refuses(&forged, 403, Some("UNKNOWN_OPERATION"));
 }
 
-/// The form of Caddy's own documentation.
+/// The form in Caddy's own documentation.
 const WITHOUT_QUESTION_MARK: &[(&str, &str)] = &[("uri /auth/caddy?\n", "uri /auth/caddy\n")];
 
 #[test]
@@ -69,7 +69,7 @@ fn client_of_caddy(proxy: &'static Proxy) {
         stage.passes(&get(target).bearer(&stage.bare.secret));
         stage.refuses(&get(target), 401, None);
     }
-    // A catalog that a client names for itself only demands more.
+    // If a client names a catalog itself, this can only add a demand.
     let demanding = get("/?catalog=billing").bearer(&stage.bare.secret);
     stage.refuses(&demanding, 403, Some("UNKNOWN_OPERATION"));
     for target in [
@@ -83,7 +83,7 @@ fn client_of_caddy(proxy: &'static Proxy) {
         .header("X-API-Key", &stage.bare.secret)
         .header("Authorization", "Basic dXNlcjpwYXNz");
     stage.refuses(&both, 401, None);
-    // What the administrator demands with a question mark stays, whatever the client's query is.
+    // What the administrator demands in the query of the question stays in force, with any query of the client.
     for query in ["", "?catalog=billing", "?page=2", "?catalog=other"] {
         let reading = |path: &str| get(&format!("{path}{query}")).bearer(&stage.reader.secret);
         stage.passes(&reading("/billing/invoices"));

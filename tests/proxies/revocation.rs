@@ -1,4 +1,4 @@
-//! A deleted key is refused from the next request on, through every cache there is.
+//! A deleted key is refused from the next request on, in spite of every cache.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

@@ -1,5 +1,5 @@
-//! Proxies that add no header of their own, as many do by default: what they pass on has none of the rights of the
-//! machine that they run on.
+//! Proxies that add no header of their own, as many do by default: the requests that they pass on have none of the
+//! rights of local clients.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::harness::stage;
 const OVER_TCP: u16 = 8086;
 const OVER_THE_SOCKET: u16 = 8087;
 
-/// The least that makes nginx a proxy. It speaks HTTP/1.0 to Latchkey, under the name in `proxy_pass`.
+/// The smallest configuration that makes nginx a proxy. It speaks HTTP/1.0 to Latchkey, under the name in `proxy_pass`.
 fn nginx(latchkey: &Latchkey, folder: &Path) -> Option<Process> {
     let program = process::find("nginx")?;
     let site = |port: u16, target: &str| {
@@ -36,7 +36,7 @@ fn nginx(latchkey: &Latchkey, folder: &Path) -> Option<Process> {
     Some(Process::start(&program, &args, folder, OVER_TCP))
 }
 
-/// The least that makes HAProxy a proxy. It speaks HTTP/1.1 to Latchkey.
+/// The smallest configuration that makes HAProxy a proxy. It speaks HTTP/1.1 to Latchkey.
 fn haproxy(latchkey: &Latchkey, folder: &Path) -> Option<Process> {
     let program = process::find("haproxy")?;
     let site = |port: u16, target: &str| {
@@ -112,7 +112,7 @@ fn an_nginx_that_adds_nothing_gives_no_rights_of_its_machine() {
     check("plain nginx", nginx, true);
 }
 
-/// A client that sends the header itself is for such a proxy to stop; README says how.
+/// Such a proxy has to remove the header if a client sends it; README shows how.
 #[test]
 fn an_haproxy_that_adds_nothing_gives_no_rights_of_its_machine() {
     check("plain haproxy", haproxy, false);

@@ -1,5 +1,5 @@
-//! A refusal in the words of the catalog's dialect, through a proxy. The examples ask the catalog `billing`; here
-//! copies of them ask that of a dialect.
+//! Through a proxy, a refusal has the form of the catalog's dialect. The examples use the catalog `billing`; copies of
+//! them use that of a dialect here.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::harness::client::{Request, get, post};
 use crate::harness::proxy::{CADDY, NGINX, Proxy};
 use crate::harness::stage::Stage;
 
-/// Aware's API in the place of `/billing`, with nginx.
+/// Replaces `/billing` by Aware's API in the example of nginx.
 const NGINX_AWARE: &[(&str, &str)] = &[
     ("?catalog=billing", "?catalog=aware"),
     ("~* ^/billing(/|$)", "~* ^/external(/|$)"),
@@ -92,7 +92,7 @@ fn check(proxy: &'static Proxy, changes: &[(&str, &str)]) {
     );
     assert!(reply.header("Retry-After").is_some(), "{}", reply.text());
 
-    // Deleted, and refused from then on.
+    // The key is deleted, and is refused from then on.
     stage.latchkey.delete(&token);
     stage.refuses(&with_token(get("/external/dataholds/v1")), 401, None);
 }

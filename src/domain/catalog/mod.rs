@@ -12,26 +12,26 @@ use matcher::{Found, Matcher};
 pub use requirement::Requirement;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// The built-in catalog that holds this server's own permissions.
+/// The built-in catalog with this server's own permissions.
 pub const BUILT_IN: &str = "latchkey";
 
-/// Scopes and operations that one catalog may hold.
+/// The greatest number of scopes, and of operations, of one catalog.
 pub const SCOPES_MAX: usize = 1_000;
 /// See [`SCOPES_MAX`].
 pub const OPERATIONS_MAX: usize = 20_000;
-/// Steps from one scope to another that are gone in a catalog to find all that each of its scopes includes: what
-/// keeps a thousand scopes that imply one another from filling the memory.
+/// The greatest number of steps from scope to scope that resolving `implies` may take for all scopes of a catalog. It
+/// prevents a thousand scopes that imply one another from filling the memory.
 const STEPS_MAX: usize = 100_000;
-/// Characters of a scope's name.
+/// The greatest number of characters of a scope's name.
 pub const SCOPE_CHARS_MAX: usize = 100;
 
-/// What a credential may do: a name, words for people, and the scopes that it includes.
+/// What a credential may do: a name, a label for people, and the scopes that it includes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scope {
     pub name: String,
     pub label: String,
     pub implies: Vec<String>,
-    /// It counts on keys of the root workspace alone.
+    /// It counts only on keys of the root workspace.
     pub root_only: bool,
 }
 
@@ -49,12 +49,12 @@ pub struct Operation {
     pub requirement: Requirement,
 }
 
-/// A catalog as it is put, before it is checked.
+/// A catalog as a caller sent it, before it is checked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Definition {
     pub name: String,
-    /// Whether the application tells capitals from small letters and takes no extension for granted: then a segment
-    /// that resembles a literal is what the parameter beside it stands for.
+    /// Whether the application distinguishes upper and lower case and ignores no file extension. If so, a segment that
+    /// only resembles a literal is a value of the parameter at the same place.
     pub case_sensitive: bool,
     pub scopes: Vec<Scope>,
     pub operations: Vec<Operation>,
@@ -64,22 +64,22 @@ pub struct Definition {
 #[derive(Debug)]
 pub struct Catalog {
     definition: Definition,
-    /// Each scope with all that it includes, itself too.
+    /// For each scope, all scopes that it includes, and the scope itself.
     closures: HashMap<String, BTreeSet<String>>,
-    /// Scopes that count in the root workspace alone.
+    /// Scopes that count only in the root workspace.
     root_only: HashSet<String>,
     matcher: Matcher,
 }
 
-/// What an operation asks of a key.
+/// What an operation requires of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
     pub requirement: &'a Requirement,
     pub writes: bool,
 }
 
-/// A scope's name: 1 to 100 visible ASCII characters without blanks, quotes, commas and backslashes
-/// (RFC 6749, section 3.3, less the comma).
+/// Checks the name of a scope: 1 to 100 visible ASCII characters without blanks, quotes, commas and backslashes (RFC
+/// 6749, section 3.3, without the comma).
 pub fn check_scope_name(field: &str, name: &str) -> Result<()> {
     let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b',');
     if (1..=SCOPE_CHARS_MAX).contains(&name.len()) && name.bytes().all(legal) {
@@ -92,7 +92,7 @@ pub fn check_scope_name(field: &str, name: &str) -> Result<()> {
 }
 
 impl Catalog {
-    /// Checks a new definition whole; the error names the member at fault.
+    /// Checks all of a new definition; the error names the member that is not valid.
     pub fn compile(definition: Definition) -> Result<Catalog> {
         let catalog = Catalog::load(definition)?;
         for (position, operation) in catalog.definition.operations.iter().enumerate() {
@@ -109,7 +109,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// As [`Catalog::compile`], for one that is stored: it may be of an earlier version, which took more.
+    /// As [`Catalog::compile`], for a stored catalog. An earlier version may have accepted more than this version does.
     pub fn load(definition: Definition) -> Result<Catalog> {
         if definition.scopes.len() > SCOPES_MAX {
             return Err(Error::invalid(
@@ -140,7 +140,7 @@ impl Catalog {
         &self.definition.name
     }
 
-    /// The catalog as it was put.
+    /// The definition as a caller sent it.
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
@@ -156,7 +156,7 @@ impl Catalog {
         scopes.find(|scope| scope.name == name)
     }
 
-    /// The methods that a path has operations for which some key opens, sorted; none if it cannot be judged.
+    /// The methods of a path, sorted, whose operations some key may use; none if the path cannot be judged.
     pub fn methods(&self, path: &str, host: Option<&str>) -> Vec<&str> {
         let all = self.definition.operations.iter();
         let all = all.map(|operation| operation.method.as_str());
@@ -168,8 +168,8 @@ impl Catalog {
         all.into_iter().filter(is_open).collect()
     }
 
-    /// Whether the held scopes include the wanted one. Scopes that the catalog does not have grant nothing, and those
-    /// for the root workspace neither give nor are given on a key elsewhere.
+    /// Whether the held scopes include the required one. Scopes that the catalog does not have grant nothing. On a key
+    /// of another workspace, scopes that are only for the root workspace neither grant anything nor can be granted.
     pub fn grants(&self, held: &[Box<str>], in_root: bool, wanted: &str) -> bool {
         let counts = |scope: &str| in_root || !self.root_only.contains(scope);
         counts(wanted)
@@ -179,7 +179,7 @@ impl Catalog {
             })
     }
 
-    /// What a request needs. `path` is as it came, without the query; it is checked here.
+    /// What a request requires. `path` is the received path without the query; this function checks it.
     pub fn demand(
         &self,
         method: &str,
@@ -187,7 +187,7 @@ impl Catalog {
         host: Option<&str>,
     ) -> std::result::Result<Demand<'_>, Detail> {
         let segments = path::segments(path).ok_or(Detail::UnsafeRequest)?;
-        // A host that is missing or unreadable must not fall through to what any host may do.
+        // A missing or unreadable host must not get the operations of any host.
         let in_doubt = match host {
             None => self.matcher.depends_on_host(method, &segments),
             Some(host) => path::host(host).is_none(),
@@ -208,7 +208,7 @@ impl Catalog {
     }
 }
 
-/// Every scope with all that it includes, through any number of scopes. Circles are harmless.
+/// Every scope with all scopes that it includes, directly or through other scopes. Cycles are harmless.
 fn closures(scopes: &[Scope]) -> Result<HashMap<String, BTreeSet<String>>> {
     let mut direct: HashMap<&str, &Scope> = HashMap::new();
     for (position, scope) in scopes.iter().enumerate() {

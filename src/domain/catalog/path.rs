@@ -1,12 +1,12 @@
-//! Reading the path and host of a request that a proxy will pass on.
+//! Reads the path and the host of a request that a proxy will pass on.
 //!
-//! A path is judged only if every server behind the proxy must read it the same way. What could be
-//! read in two ways is refused, not cleaned (attacks, area 4): dot segments, doubled slashes, encoded separators, path
-//! parameters, control bytes, and segments that begin with a blank or end with a blank or a dot, which Windows takes
-//! off. So is every byte beyond ASCII, encoded or not: among such characters are blanks, and some that a program which
-//! normalises to NFKC turns into `/`, `\`, `.`, `%` or `;`.
+//! A path is judged only if every server behind the proxy must read it in the same way. A path that could be read in
+//! two ways is refused, not cleaned (attacks, area 4): dot segments, doubled slashes, encoded separators, path
+//! parameters, control bytes, and segments that begin with a blank or end with a blank or a dot, which Windows removes.
+//! Every byte beyond ASCII is refused too, encoded or not: some of these characters are blanks, and a program that
+//! normalises to NFKC turns others into `/`, `\`, `.`, `%` or `;`.
 
-/// Segments that a path may have, and so a template.
+/// The greatest number of segments of a path, and so of a template.
 pub const SEGMENTS_MAX: usize = 64;
 
 /// Splits a path (without query) into its decoded segments; `None` if it cannot be judged safely.
@@ -18,8 +18,8 @@ pub fn segments(path: &str) -> Option<Vec<String>> {
     })
 }
 
-/// As [`segments`], for a stored template: earlier versions let a literal end with a dot or have blanks at its ends. No
-/// request reaches such a literal any more, and the rest of its catalog stays in force.
+/// As [`segments`], for a stored template. Earlier versions permitted a literal that ends with a dot or has blanks at
+/// its ends. No request reaches such a literal any more, and the rest of its catalog stays in force.
 pub fn template_segments(path: &str) -> Option<Vec<String>> {
     split(path, |segment| {
         !segment.trim_end_matches([' ', '.']).is_empty()
@@ -45,8 +45,8 @@ fn split(path: &str, is_plain: fn(&str) -> bool) -> Option<Vec<String>> {
     raw.iter().enumerate().map(decode_at).collect()
 }
 
-/// Decodes percent-escapes once. What is decoded must be harmless: no separator, no control byte, no
-/// second escape, no byte beyond ASCII.
+/// Decodes percent-escapes once. The decoded text must have no separator, no control byte, no second escape and no byte
+/// beyond ASCII.
 pub fn decode(segment: &str) -> Option<String> {
     let mut decoded = String::with_capacity(segment.len());
     let mut bytes = segment.bytes();
@@ -68,8 +68,8 @@ pub fn decode(segment: &str) -> Option<String> {
     Some(decoded)
 }
 
-/// The form in which hosts are compared: lower case, no port, no final dot. `None` for a list, a user
-/// part, or anything else that is no host.
+/// The form in which hosts are compared: lower case, no port, no final dot. `None` for a list, a host with a user part,
+/// or any other text that is no host.
 pub fn host(text: &str) -> Option<String> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -166,7 +166,7 @@ mod tests {
             "/a\0",
             "/\u{7f}",
             "/a%80",
-            // H11: what Windows takes off, blanks of Unicode, and what NFKC turns into a separator.
+            // H11: segments that Windows shortens, Unicode blanks, and characters that NFKC turns into a separator.
             "/billing./admin",
             "/billing../admin",
             "/billing.",

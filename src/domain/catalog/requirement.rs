@@ -1,4 +1,4 @@
-//! Which keys an operation lets in.
+//! Which keys an operation permits.
 
 use super::check_scope_is_known;
 use crate::error::{Error, Result};
@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 /// What an operation requires of a key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Requirement {
-    /// Nothing: every key of the catalog may.
+    /// Nothing: every key of the catalog is permitted.
     AnyKey,
-    /// No key may, whatever scopes it has. Such an operation keeps a template beside it from answering for its path.
+    /// No key is permitted, with any scopes. The operation prevents a more general template from answering its path.
     Nobody,
-    /// All of the first, and one of the second unless that is empty. They are never both empty.
+    /// All scopes of `all_of`, and one of `any_of` unless that list is empty. At least one of the lists is not empty.
     Scopes {
         all_of: Vec<String>,
         any_of: Vec<String>,
@@ -19,7 +19,7 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// One of these scopes; nobody if there are none.
+    /// Requires one of these scopes; an empty list permits no key.
     pub fn one_of(any_of: Vec<String>) -> Requirement {
         match any_of.is_empty() {
             true => Requirement::Nobody,
@@ -30,10 +30,11 @@ impl Requirement {
         }
     }
 
-    /// Reads the three members in which a requirement is written. `field` makes the name of one for an error.
+    /// Reads the three members that express a requirement. `field` makes the name of one for an error.
     ///
-    /// `any_key` excludes both lists, an empty `any_of` lets no key in and excludes `all_of`, and an empty `all_of`
-    /// counts as absent. Without any of the three the operation is refused: whether no key or every key was meant must not be guessed.
+    /// `any_key` excludes both lists. An empty `any_of` permits no key and excludes `all_of`. An empty `all_of` counts
+    /// as absent. Without any of the three the operation is refused, because the server must not guess whether no key
+    /// or every key was meant.
     pub fn of_members(
         any_key: Option<bool>,
         all_of: Option<Vec<String>>,
@@ -68,7 +69,7 @@ impl Requirement {
         }
     }
 
-    /// Whether a key meets it. `grants` is whether the key has a scope.
+    /// Whether a key meets the requirement. `grants` returns whether the key has a scope.
     pub fn is_met(&self, grants: impl Fn(&str) -> bool) -> bool {
         match self {
             Requirement::AnyKey => true,
@@ -98,7 +99,7 @@ impl Requirement {
         }
     }
 
-    /// Every scope that it names.
+    /// Every scope of both lists.
     pub fn scopes(&self) -> impl Iterator<Item = &String> {
         self.all_of().iter().chain(self.any_of())
     }

@@ -1,5 +1,5 @@
-//! Path templates: literal segments, `{parameter}`, literal text beside parameters such as `{id}.json`, `{id}:cancel` or
-//! `{from}-{to}`, and a last `{rest...}`.
+//! Path templates. A segment is a literal, a `{parameter}`, or both combined as in `{id}.json`, `{id}:cancel` and
+//! `{from}-{to}`; the last segment may be a `{rest...}`.
 
 use super::path::{self, SEGMENTS_MAX};
 
@@ -12,16 +12,16 @@ pub enum Part {
     /// Decoded; empty for a slash at the end.
     Literal(String),
     Parameter,
-    /// Literal text beside parameters.
+    /// Literal text combined with parameters.
     Pattern(Pattern),
-    /// Everything from here on, at least one segment. It is the last part.
+    /// All further segments, at least one. It is the last part.
     Rest,
 }
 
-/// A segment that is made of literal text and parameters, each of which stands for at least one character.
+/// A segment of literal texts and parameters, each of which matches at least one character.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern {
-    /// What stands before the first parameter, between two of them in turn, and after the last: at least two texts.
+    /// The texts before the first parameter, between the parameters, and after the last one: at least two texts.
     texts: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ pub fn parse(template: &str) -> Result<Vec<Part>, Refusal> {
     if inner.is_empty() {
         return Ok(Vec::new());
     }
-    // Whatever walks the tree of a catalog calls itself once a segment, so its depth is the depth of the stack.
+    // The functions that walk a catalog's tree recurse once for each segment, so its depth is the depth of the stack.
     let count = inner.split('/').count();
     if count > SEGMENTS_MAX {
         return Err(format!("must have at most {SEGMENTS_MAX} segments"));
@@ -46,7 +46,7 @@ pub fn parse(template: &str) -> Result<Vec<Part>, Refusal> {
         .collect()
 }
 
-/// A text that two templates share if they stand for the same paths.
+/// A text that is equal for two templates if they match the same paths.
 pub fn shape(parts: &[Part]) -> String {
     let mut shape = String::new();
     for part in parts {
@@ -61,7 +61,7 @@ pub fn shape(parts: &[Part]) -> String {
     shape
 }
 
-/// Whether every path of one template is known to be one of the other, too.
+/// Whether every path that one template matches certainly matches the other, too.
 pub fn is_within(one: &[Part], other: &[Part]) -> bool {
     let mut left = one.iter();
     for (position, part) in other.iter().enumerate() {
@@ -123,7 +123,7 @@ fn part(text: &str, last: bool) -> Result<Part, Refusal> {
         left = behind;
     }
     texts.push(literal(left)?);
-    // What Windows takes off; see `path`.
+    // Windows would remove these characters; see `path`.
     let no_request = texts[0].starts_with(' ') || texts[texts.len() - 1].ends_with([' ', '.']);
     match texts.iter().all(String::is_empty) {
         _ if no_request => Err(NO_REQUEST.to_owned()),
@@ -132,7 +132,7 @@ fn part(text: &str, last: bool) -> Result<Part, Refusal> {
     }
 }
 
-/// Literal text beside a parameter, decoded.
+/// Decodes the literal text before or after a parameter.
 fn literal(text: &str) -> Result<String, Refusal> {
     let decoded = path::decode(text).filter(|_| !text.contains('}'));
     decoded.ok_or_else(|| NO_REQUEST.to_owned())
@@ -147,23 +147,23 @@ impl Pattern {
         self.texts.last().map_or("", String::as_str)
     }
 
-    /// Bytes of literal text.
+    /// The number of bytes of literal text.
     pub fn literal_bytes(&self) -> usize {
         self.texts.iter().map(String::len).sum()
     }
 
-    /// Whether a segment is one of this pattern.
+    /// Whether a segment matches this pattern.
     pub fn matches(&self, segment: &str) -> bool {
         self.fits(segment, 1)
     }
 
-    /// Whether a segment has all the literal text of this pattern, whatever is between.
+    /// Whether a segment contains all literal texts of this pattern, with any text between them.
     pub fn has_texts_of(&self, segment: &str) -> bool {
         self.fits(segment, 0)
     }
 
-    /// Whether the texts stand in a segment in their order, with at least so many characters between two of them. Each
-    /// text is looked for as far left as it can be, which leaves the most to those behind it.
+    /// Whether a segment contains the texts in their order, with at least so many characters between two of them. Each
+    /// text is matched as far left as possible, which leaves the most characters to the texts after it.
     fn fits(&self, segment: &str, least: usize) -> bool {
         let Some(mut left) = segment.strip_prefix(self.first()) else {
             return false;
@@ -182,7 +182,7 @@ impl Pattern {
             .is_some_and(|parameter| parameter.len() >= least)
     }
 
-    /// Whether every segment of this pattern is known to be one of the other, too.
+    /// Whether every segment that matches this pattern certainly matches the other, too.
     pub fn is_within(&self, other: &Pattern) -> bool {
         self == other
             || other.texts.len() == 2
@@ -190,7 +190,7 @@ impl Pattern {
                 && self.last().ends_with(other.last())
     }
 
-    /// The same in lower case.
+    /// The same pattern in lower case.
     pub fn folded(&self) -> Pattern {
         let texts = self.texts.iter();
         Pattern {

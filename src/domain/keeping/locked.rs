@@ -1,5 +1,6 @@
-//! Encryption of pepper and sealing key in one file with a passphrase. Argon2id (RFC 9106; 64 MiB, 3 passes, 1 lane)
-//! derives the key of ChaCha20-Poly1305 (RFC 8439), which also authenticates the first lines of the file.
+//! Encryption of pepper and sealing key in one file with a passphrase. Argon2id (RFC 9106; 64 MiB, 3 passes,
+//! parallelism 1) derives the key of ChaCha20-Poly1305 (RFC 8439), which also authenticates the first lines of the
+//! file.
 
 use crate::error::{Error, Result};
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -10,12 +10,12 @@ pub struct Block {
     prefix_bits: u8,
 }
 
-/// What the entries of a list may be.
+/// Which forms the entries of a list may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Grammar {
     /// Addresses and ranges.
     Ranges,
-    /// Addresses without a length: `192.0.2.1/32` is written as a range, so it is none of these.
+    /// Addresses without a prefix length. `192.0.2.1/32` has one, so it is refused.
     Single,
 }
 
@@ -28,8 +28,8 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// Reads one address as gateways write it into the list of hops: alone, `203.0.113.9:51234`, `[2001:db8::1]` or
-/// `[2001:db8::1]:443`, the port in one to five digits.
+/// Reads one address in the forms that gateways write into the list of hops: the address alone, `203.0.113.9:51234`,
+/// `[2001:db8::1]` or `[2001:db8::1]:443`. A port has one to five digits.
 pub fn parse_hop(text: &str) -> Option<IpAddr> {
     let is_port = |port: &str| {
         (1..=5).contains(&port.len())
@@ -67,8 +67,8 @@ impl Block {
         }
     }
 
-    /// Reads `203.0.113.9`, `10.0.0.0/8` or `2001:db8::/32`. Bits beyond the prefix must be zero, and a
-    /// prefix of 0 bits is refused: whoever means "everywhere" leaves the list away.
+    /// Reads `203.0.113.9`, `10.0.0.0/8` or `2001:db8::/32`. Bits beyond the prefix must be zero. A prefix of 0 bits is
+    /// refused: a key without a list may be used from every address.
     pub fn parse(text: &str) -> Option<Block> {
         let Some((address, bits)) = text.split_once('/') else {
             let network = parse_address(text)?;
@@ -129,7 +129,7 @@ impl std::fmt::Display for Block {
 }
 
 impl AddressList {
-    /// Reads entries in any order, folds repeats, and names the first bad one.
+    /// Reads entries in any order, merges repeats, and names the first entry that is not valid.
     pub fn parse<'a>(
         field: &str,
         entries: impl IntoIterator<Item = &'a str>,
@@ -140,7 +140,7 @@ impl AddressList {
         })
     }
 
-    /// As [`AddressList::parse`], with entries of one form alone; `refusal` says what an entry must be.
+    /// As [`AddressList::parse`], with entries of one grammar only; `refusal` describes what an entry must be.
     pub fn parse_as<'a>(
         grammar: Grammar,
         field: &str,
@@ -176,7 +176,7 @@ impl AddressList {
         self.0.iter().any(|block| block.holds(address))
     }
 
-    /// Whether this list lets in nobody whom `wider` would not.
+    /// Whether `wider` permits every address that this list permits.
     pub fn is_within(&self, wider: &AddressList) -> bool {
         self.0
             .iter()
@@ -189,7 +189,7 @@ impl AddressList {
     }
 }
 
-/// The entries separated by blanks, as the store keeps them.
+/// The entries separated by blanks, in the form of the store.
 impl std::fmt::Display for AddressList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let entries: Vec<String> = self.0.iter().map(Block::to_string).collect();

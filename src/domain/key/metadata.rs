@@ -1,10 +1,10 @@
 //! The members of a key's metadata by which lists can be filtered: strings, numbers and booleans on the first level.
 //!
-//! Reads the compact JSON that is stored; whether it is JSON was checked when it came in. What is no such JSON has no
-//! members from there on.
+//! This module reads the compact JSON that is stored, which was checked when the request came. If a text is no such
+//! JSON, the members end at the first error.
 
-/// Names and values, in their order. A number is the text that was stored, a boolean its word; objects, lists and null
-/// are left out.
+/// Names and values, in their order. A number is the stored text, and a boolean is `true` or `false`; objects, lists
+/// and null are left out.
 pub fn members(json: &str) -> Vec<(String, String)> {
     let mut reader = Reader { rest: json };
     let mut members = Vec::new();
@@ -23,7 +23,7 @@ pub fn members(json: &str) -> Vec<(String, String)> {
     members
 }
 
-/// Characters of a name by which lists are filtered.
+/// The greatest number of characters of a name by which lists are filtered.
 const NAME_CHARS_MAX: usize = 100;
 
 /// Whether lists can be filtered by a member of this name: letters and digits of ASCII, `_`, `-` and `.`. No name is a
@@ -88,7 +88,7 @@ impl Reader<'_> {
         Some(char)
     }
 
-    /// The text of a value; `Some(None)` for one without.
+    /// The text of a value; `Some(None)` for a value that has none.
     fn value(&mut self) -> Option<Option<String>> {
         self.rest = self.rest.trim_start();
         if self.rest.starts_with('"') {
@@ -104,7 +104,7 @@ impl Reader<'_> {
         Some((word != "null").then(|| word.to_owned()))
     }
 
-    /// Passes an object or a list.
+    /// Skips an object or a list.
     fn pass_nested(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {

@@ -23,9 +23,9 @@ impl RateLimit {
     /// `most.limit`.
     ///
     /// With the same window or a longer one, all requests of those seconds lie in one window of this limit. With a
-    /// shorter one they lie in as many windows as are needed to cover those seconds, each of which may be full. So 30 in
-    /// 30 seconds are within 60 in 60 seconds, and so are 60 in an hour; 2 in a second are not, although a key seldom
-    /// makes two requests a second for a whole minute.
+    /// shorter one they lie in as many windows as are needed to cover those seconds, each of which may be full. So 30
+    /// in 30 seconds are within 60 in 60 seconds, and so are 60 in an hour. 2 in one second are not, although few keys
+    /// make two requests a second for a whole minute.
     pub fn is_within(self, most: RateLimit) -> bool {
         // Neither number is large enough to overflow: at most 2^32 times 2^22.
         let windows = most.window_s.div_ceil(self.window_s.max(1)).max(1);
@@ -95,8 +95,8 @@ pub enum Spent {
 }
 
 impl Counters {
-    /// Decides on a request with cost `cost`. Spends its quota if the request is accepted, and nothing otherwise. `most`
-    /// is the bound of the key's policy: if the key's own limit is not within it, both count.
+    /// Decides on a request with cost `cost`. Spends its quota if the request is accepted, and nothing otherwise.
+    /// `most` is the bound of the key's policy: if the key's own limit is not within it, both count.
     pub fn spend(
         &mut self,
         rate: Option<RateLimit>,
@@ -409,7 +409,8 @@ mod tests {
         assert_eq!(counters.spend(None, None, 0, 0), Spent::UsageExceeded);
     }
 
-    /// Whatever `is_within` says is what the windows do: requests as early as they are let in, over several starts.
+    /// Compares `is_within` with the real windows: requests are sent as early as the limit permits, with several
+    /// starts.
     #[test]
     fn a_limit_is_within_another_if_it_never_allows_more() {
         let most_in = |rate: RateLimit, window_s: u64| {

@@ -243,7 +243,7 @@ fn request(key: &Live, around: &Surroundings<'_>, question: &Question<'_>) -> Re
         .catalog
         .is_some_and(|wanted| key.kin.catalog.as_deref() != Some(wanted));
     if other_catalog {
-        // The key's own catalog says nothing about a request of another catalog.
+        // The key's own catalog has no operations of another catalog.
         return Err(Code::InsufficientScope.into());
     }
     let demand = demand(around, question).map_err(|detail| Refusal {

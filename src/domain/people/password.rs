@@ -1,5 +1,5 @@
-//! Passwords: which are accepted, and their digests. A digest is made with Argon2id (RFC 9106; 19 MiB, 2 passes, 1
-//! lane), followed by an HMAC with the pepper as the key.
+//! Passwords: which are accepted, and their digests. A digest is made with Argon2id (RFC 9106; 19 MiB, 2 passes,
+//! parallelism 1), followed by an HMAC with the pepper as the key.
 
 use crate::domain::key::pepper::{Pepper, Peppers, same};
 use crate::domain::key::secret;

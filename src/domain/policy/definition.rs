@@ -1,4 +1,4 @@
-//! Which policies make sense: every member checked by its name before a policy is stored.
+//! Which policies are valid: every member is checked before a policy is stored, and an error names it.
 
 use super::rules::check_rate_limit;
 use super::{CredentialHeader, Expiry, IssuedBy, Policy};
@@ -6,17 +6,17 @@ use crate::domain::key::secret::check_prefix;
 use crate::domain::text;
 use crate::error::{Error, Result};
 
-/// Headers that a policy may name.
+/// The greatest number of headers that a policy may name.
 pub const HEADERS_MAX: usize = 8;
 /// The longest life that can be written in seconds or months: a hundred years.
 const LIFE_S_MAX: u64 = 100 * 366 * 86_400;
 /// See [`LIFE_S_MAX`].
 const LIFE_MONTHS_MAX: u32 = 1200;
-/// The greatest number that a policy can limit keys to.
+/// The greatest number of keys that a policy can permit.
 const KEYS_MAX: u32 = 1_000_000;
 const HEADER_BYTES_MAX: usize = 64;
 
-/// Headers that requests carry anyway: taken for a credential, they would make every request one with two.
+/// Headers that requests have for other purposes: if a policy named one, every such request would have two credentials.
 const TAKEN: &[&str] = &[
     "accept",
     "authorization",
@@ -56,7 +56,7 @@ const TAKEN: &[&str] = &[
     "x-request-id",
     "x-requested-with",
 ];
-/// Families of such headers, and of those that proxies speak to us in.
+/// The beginnings of such headers, and of headers that proxies send to this server.
 const TAKEN_FAMILIES: &[&str] = &[
     "accept-",
     "access-control-",
@@ -72,7 +72,7 @@ const TAKEN_FAMILIES: &[&str] = &[
 ];
 
 impl Policy {
-    /// Refuses what no policy can be; the error names the member.
+    /// Refuses a policy that is not valid; the error names the member.
     pub fn check_definition(&self) -> Result<()> {
         text::check_slug("name", &self.name)?;
         text::check_description("description", &self.description)?;
@@ -190,7 +190,7 @@ fn check_headers(headers: &[CredentialHeader]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a policy may name this header, so that a key may be in it.
+/// Whether a policy may name this header as a place for keys.
 pub fn may_hold_a_key(name: &str) -> bool {
     is_header_name(name) && !is_taken(name)
 }

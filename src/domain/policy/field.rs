@@ -1,20 +1,20 @@
-//! The members of a key that an edit can change, in one table: their words, and what a change of each means.
+//! The members of a key that an edit can change, in one table: their names, and what a change of each means.
 
 use super::Words;
 
-/// What a member says, and so who may change it.
+/// What a member of a key means, which determines who may change it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Meaning {
-    /// For people only. Any caller who may change the key may change it.
+    /// For people only. Every caller who may change the key may change it.
     Label,
-    /// What the key opens, and how far. Set by callers who manage the keys of the workspace.
+    /// Determines what the key opens. Only callers who manage the keys of the workspace may change it.
     Limit,
-    /// What other services receive with every verdict, and may decide by. Set by callers who may issue the key, and never by
-    /// the key itself.
+    /// Other services receive it with every verdict, and may decide by it. Callers who may issue the key may change it,
+    /// but the key itself never may.
     Told,
 }
 
-/// Makes the enum, the words and the meanings from one list, so that no member can be in one of them alone.
+/// Generates the enum, the names and the meanings from one list, so that no member is missing in one of them.
 macro_rules! fields {
     ($($field:ident $word:literal $meaning:ident,)*) => {
         /// The members of a key that an edit can change.

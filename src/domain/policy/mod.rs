@@ -1,16 +1,19 @@
-//! Policies: the rules that keys of a kind are born under and live by. A new kind of key is a row.
+//! Policies: the rules that keys of a kind must follow, at issue and afterwards. A new kind of key is a row.
 //!
-//! [`definition`] says which policies make sense, [`stricter`] which of two permits less, [`rules`] what a policy
-//! demands of a key.
+//! [`definition`] decides whether a policy is consistent, [`stricter`] which of two policies permits less, and
+//! [`rules`] what a policy demands of a key.
 //!
-//! While live keys follow a policy it can only be made stricter. What an edit means for those keys: `headers`,
-//! `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`, `can_rotate`, `self_rotation`, `confirm_name`, `editable` and
-//! `secret_shown` hold for them from the next request on (a policy that no longer shows secrets again loses its sealed copies at once);
-//! `rate_limit_max` holds too: a key with a looser limit of its own is held to it;
-//! `expiry` with its bounds, `addresses`, `scopes`, `name_unique` and `rate_limit` are looked at when a key is issued
-//! and when an edit changes that member, so a key that is longer-lived than new ones may be stays so until then;
-//! `issued_by`, `owner`, `catalog`, `prefix`, the greatest numbers of keys and `at_owner_max` concern new keys alone; but `root_administrator`
-//! also says who may give such a key a new secret, and is neither taken on nor given up while there are keys.
+//! While live keys follow a policy, an edit can only make it stricter. An edit affects those keys as follows:
+//!
+//! - From the next request on: `headers`, `read_only_by`, `tied_to`, `acts_for_owner`, `roles`, `can_disable`,
+//!   `can_rotate`, `self_rotation`, `confirm_name`, `editable` and `secret_shown`. A policy that no longer shows
+//!   secrets again loses its sealed copies at once.
+//! - `rate_limit_max` also applies from the next request on: it bounds a key whose own limit is looser.
+//! - Only when a key is issued, and when an edit of a key changes that member: `expiry` with its bounds, `addresses`,
+//!   `scopes`, `name_unique` and `rate_limit`. So a key that lives longer than a new key may keeps its end until then.
+//! - For new keys only: `issued_by`, `owner`, `catalog`, `prefix`, the greatest numbers of keys and `at_owner_max`. But
+//!   `root_administrator` in `issued_by` also decides who may rotate such a key, so it can neither be set nor removed
+//!   while the policy has keys.
 
 pub mod definition;
 mod field;
@@ -21,7 +24,7 @@ pub mod stricter;
 use super::key::quota::RateLimit;
 pub use field::{Field, Meaning};
 
-/// The policy of keys whose issuer named none.
+/// The policy of keys whose issuer named no policy.
 pub const STANDARD: &str = "standard";
 
 /// Keys of the policy [`STANDARD`] that one user may own.
@@ -33,60 +36,60 @@ pub struct Policy {
     pub name: String,
     pub description: String,
     pub issued_by: IssuedBy,
-    /// Whether a key belongs to a user; where it must and nobody is named, it is the issuer's.
+    /// Whether a key belongs to a user. If it must and the request names no owner, the issuer owns it.
     pub owner: Presence,
-    /// The catalog of the keys' scopes, also where the issuer names none; `None` for any.
+    /// The catalog of the keys' scopes, also if the issuer names none; `None` for any catalog.
     pub catalog: Option<String>,
     pub scopes: Presence,
-    /// The headers that a secret of such a key may come in.
+    /// The headers that may carry a secret of such a key.
     pub headers: Vec<CredentialHeader>,
     pub read_only_by: ReadOnlyBy,
     pub expiry: Expiry,
-    /// The longest life, counted from the moment of issue or edit.
+    /// The longest life, counted from the time of the issue or of the edit.
     pub expiry_s_max: Option<u64>,
-    /// The longest life in months of the calendar: up to the midnight that ends the same day, in UTC.
+    /// The longest life in calendar months: it ends at the end of the same day of the month, in UTC.
     pub expiry_months_max: Option<u32>,
     pub addresses: AddressRule,
-    /// Keys of this policy that one workspace may hold.
+    /// The greatest number of keys of this policy in one workspace.
     pub keys_per_workspace_max: Option<u32>,
-    /// Keys of this policy that one user may own.
+    /// The greatest number of keys of this policy that one user may own.
     pub keys_per_owner_max: Option<u32>,
     /// What happens to a new key of a user who owns [`Policy::keys_per_owner_max`] keys already.
     pub at_owner_max: AtMax,
-    /// No two live keys of this policy in one workspace have the same name, upper and lower case being alike.
+    /// No two live keys of this policy in one workspace have the same name, without regard to case.
     pub name_unique: bool,
     pub secret_shown: SecretShown,
     pub editable: Editable,
     pub can_disable: bool,
     pub can_rotate: bool,
-    /// What a key may do about its own secret, with nothing but that secret.
+    /// Whether a key may replace its own secret without another credential.
     pub self_rotation: SelfRotation,
-    /// Deleting asks for the key's name.
+    /// A delete request must repeat the key's name.
     pub confirm_name: bool,
     pub tied_to: TiedTo,
-    /// A key of this policy may at most what its owner may: by `roles`, in verdicts as on this server's own routes, where
-    /// a dialect whose keys are meant so lets it in as its owner (`ops::access::as_owner`).
+    /// A key of this policy may do at most what its owner may: `roles` bounds it, in verdicts and on this server's own
+    /// routes. A dialect for such keys accepts the key as its owner (`ops::access::as_owner`).
     pub acts_for_owner: bool,
     /// What each role of the owner passes on to a key that acts for the owner; empty for other keys.
     pub roles: Vec<roles::RoleRule>,
-    /// For keys whose issuer named none.
+    /// The limit of keys whose issuer named none.
     pub rate_limit: Option<RateLimit>,
-    /// The bound of all keys: no key makes more requests than this, even if its own limit is looser. It is also the limit
-    /// of keys whose issuer named none where `rate_limit` is `None`.
+    /// The bound of all keys: no key makes more requests than this, even if its own limit is looser. If `rate_limit` is
+    /// `None`, it is also the limit of keys whose issuer named none.
     pub rate_limit_max: Option<RateLimit>,
-    /// The start of the secrets; empty for secrets of letters and digits alone (`domain::key::secret`).
+    /// The start of the secrets; empty for secrets that consist only of letters and digits (`domain::key::secret`).
     pub prefix: String,
 }
 
 /// A place for a credential in a request.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum CredentialHeader {
-    /// `Authorization: Basic …` (RFC 7617): the key as the password, or as the user name beside an empty password. Only
+    /// `Authorization: Basic …` (RFC 7617): the key is the password, or the user name with an empty password. Only the
     /// requests that proxies ask about may carry it there.
     Basic,
     /// `Authorization: Bearer …` (RFC 6750, section 2.1).
     Bearer,
-    /// A header of its own, in lower case, such as `x-api-key`.
+    /// A separate header, in lower case, such as `x-api-key`.
     Named(String),
     /// `Authorization: Token …`.
     Token,
@@ -103,25 +106,25 @@ pub enum Presence {
 /// Who may issue keys of a policy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IssuedBy {
-    /// Whoever manages keys in the workspace, for anybody.
+    /// A caller who manages keys in the workspace, for any user.
     Manager,
-    /// Whoever manages keys in the workspace, and a user for himself.
+    /// A caller who manages keys in the workspace, for any user; and every user for themselves.
     ManagerOrOwner,
-    /// A user, for himself alone.
+    /// Every user, only for themselves.
     Owner,
-    /// Whoever knows a user's name and password, for that user; a change of the password ends the keys.
+    /// A client that proves a user's name and password, for that user. A change of the password ends the keys.
     Password,
-    /// Whoever administers the root workspace, for any; nobody else may take such a key over by rotating it.
+    /// An administrator of the root workspace, for any user. No other caller may take over such a key by rotating it.
     RootAdministrator,
 }
 
-/// What happens to a new key that is one too many.
+/// What happens to a new key that would exceed the greatest number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AtMax {
-    /// It is refused until another one is deleted. For keys that people issue: a person can delete one.
+    /// Refuses it until another key is deleted. This is for keys that people issue: a person can delete one.
     Refuse,
-    /// It takes the place of the key that has not been used for the longest time, which is deleted. For keys that programs
-    /// issue and nobody deletes: a refusal would be for good.
+    /// Deletes the key that has not been used for the longest time, and issues the new one. This is for keys that
+    /// programs issue and never delete: such a program could never get a key again after a refusal.
     Replace,
 }
 
@@ -130,7 +133,7 @@ pub enum AtMax {
 pub enum ReadOnlyBy {
     /// Any method but GET, HEAD and OPTIONS.
     Method,
-    /// What the catalog says of the operation; by method where no operation is named.
+    /// The catalog's operation decides; the method decides for a request without an operation.
     Operation,
     /// Nothing: the scopes alone decide.
     Scope,
@@ -144,7 +147,7 @@ pub enum Expiry {
     Required,
 }
 
-/// What an address list may hold.
+/// What an address list may contain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AddressRule {
     /// Addresses and ranges.
@@ -177,7 +180,7 @@ pub enum SecretShown {
     Sealed,
 }
 
-/// Whose fate the key shares, besides its own switch.
+/// Whose disabling also stops a key, in addition to the key's own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TiedTo {
     /// Its owner's and its workspace's.
@@ -195,7 +198,7 @@ pub enum Editable {
     Only(Vec<Field>),
 }
 
-/// An enum whose values have words, in one table.
+/// An enum whose values have names in requests and in the database, in one table.
 pub trait Words: Sized + Copy + PartialEq + 'static {
     const TABLE: &'static [(Self, &'static str)];
 }
@@ -275,7 +278,7 @@ pub fn word<T: Words>(value: T) -> &'static str {
         .map_or("", |(_, word)| word)
 }
 
-/// Every word of a kind, for refusals.
+/// The names of all values, for error messages.
 pub fn words<T: Words>() -> Vec<&'static str> {
     T::TABLE.iter().map(|(_, word)| *word).collect()
 }
@@ -305,7 +308,7 @@ impl Editable {
         matches!(self, Editable::Only(fields) if fields.is_empty())
     }
 
-    /// Whether every edit that this permits is permitted by another one too, in later versions as well.
+    /// Whether another setting permits every edit that this one permits, in later versions as well.
     pub fn is_within(&self, other: &Editable) -> bool {
         match (self, other) {
             (_, Editable::All) => true,
@@ -368,8 +371,8 @@ impl Policy {
         self.rate_limit.or(self.rate_limit_max)
     }
 
-    /// The policy that is there from the first start: everything may be set, nothing must be. A user owns a bounded number
-    /// of its keys, because a user with few rights can issue them.
+    /// The policy that exists from the first start: it permits every member and requires none. The number of its keys
+    /// that one user may own is bounded, because a user with few rights can issue them.
     pub fn standard() -> Policy {
         Policy {
             name: STANDARD.to_owned(),

@@ -1,19 +1,19 @@
 //! What a key that acts for its owner may do: the rules by which the owner's roles bound it.
 //!
-//! A key whose policy says `acts_for_owner` may at most what its owner may. Each policy of this kind has a rule for
-//! each role that counts: the scopes that the role passes on to the key, and whether it only reads. A role without a
-//! rule passes on nothing, so an owner without such a role has a key that opens nothing. The roles are those in force
-//! in the workspace that a request is about, at the moment of the request.
+//! A key whose policy has `acts_for_owner` may do at most what its owner may. Each such policy has one rule for each
+//! role that counts: the scopes that the role passes on to the key, and whether the key may only read. A role without a
+//! rule passes on nothing, so a key opens nothing if its owner has no role with a rule. The roles are those that the
+//! owner has, at the time of the request, in the workspace that the request is about.
 
 use super::Policy;
 use crate::domain::catalog::Catalog;
 use crate::domain::people::Role;
 use crate::error::{Error, Result};
 
-/// Stands alone for every scope that the key has.
+/// Used alone, it means every scope that the key has.
 pub const EVERY_SCOPE: &str = "*";
 
-/// What follows the role, in the line of a rule, if it passes on reading only.
+/// The word after the role, in the line of a rule that passes on reading only.
 const READS: &str = " (reads)";
 
 /// What one role of the owner passes on to a key that acts for the owner.
@@ -31,7 +31,7 @@ pub struct RoleRule {
 pub struct Roles(u8);
 
 impl Roles {
-    /// The set with one role more.
+    /// Returns the set with one more role.
     #[must_use]
     pub fn with(self, role: Role) -> Roles {
         Roles(self.0 | 1 << role as u8)
@@ -48,7 +48,7 @@ impl RoleRule {
         matches!(&*self.scopes, [one] if **one == *EVERY_SCOPE)
     }
 
-    /// Whether the role passes on a scope, given that the key has it.
+    /// Whether the role passes on a scope, if the key has it.
     pub fn grants(&self, catalog: Option<&Catalog>, in_root: bool, scope: &str) -> bool {
         self.has_every_scope()
             || match catalog {
@@ -77,7 +77,7 @@ impl RoleRule {
         })
     }
 
-    /// Whether every request that this rule permits is permitted by another one too.
+    /// Whether another rule permits every request that this rule permits.
     fn is_within(&self, other: &RoleRule) -> bool {
         let scopes =
             other.has_every_scope() || self.scopes.iter().all(|scope| other.scopes.contains(scope));
@@ -86,15 +86,16 @@ impl RoleRule {
 }
 
 impl Policy {
-    /// The rules of the roles in a set that count for a request: of one that `writes`, those that do not only read.
+    /// The rules of the roles in a set that count for a request. For a request that `writes`, rules that only pass on
+    /// reading do not count.
     pub fn rules_of(&self, roles: Roles, writes: bool) -> impl Iterator<Item = &RoleRule> {
         self.roles
             .iter()
             .filter(move |rule| roles.contains(rule.role) && !(writes && rule.read_only))
     }
 
-    /// The rules of a policy that acts for the owner and names none: every role passes on what the key has, and those
-    /// that change nothing for others pass on reading only.
+    /// The default rules of a policy whose keys act for their owner: every role passes on all scopes of the key, and
+    /// roles that change nothing for other users pass on reading only.
     pub fn default_roles() -> Vec<RoleRule> {
         let rule = |role: Role| RoleRule {
             role,
@@ -104,7 +105,7 @@ impl Policy {
         Role::all().map(rule).collect()
     }
 
-    /// Whether no role passes on more than by the rules of another policy.
+    /// Whether no role passes on more than the rules of another policy permit.
     pub(super) fn roles_are_within(&self, other: &Policy) -> bool {
         self.roles.iter().all(|rule| {
             let mut others = other.roles.iter();
@@ -112,8 +113,8 @@ impl Policy {
         })
     }
 
-    /// Refuses rules that make no sense: a role twice, no scope, `*` beside others, rules where they have no meaning,
-    /// or none where nothing would be permitted without them.
+    /// Refuses inconsistent rules: a role twice, no scope, `*` together with other scopes, rules where they have no
+    /// meaning, or no rules where nothing would be permitted without them.
     pub(super) fn check_roles(&self) -> Result<()> {
         if self.acts_for_owner == self.roles.is_empty() {
             return Err(Error::invalid(

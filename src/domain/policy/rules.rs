@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
 impl Policy {
-    /// Checks a key as it is about to be stored; the error names the member, the policy and the way out.
+    /// Checks a key before it is stored; the error names the member, the policy, and what the caller can do instead.
     pub fn check(&self, key: &Key, now: Timestamp) -> Result<()> {
         self.check_life(key, now)?;
         self.check_owner(key)?;
@@ -20,7 +20,7 @@ impl Policy {
         self.check_limits(key)
     }
 
-    /// Refuses an owner, or the lack of one, that the policy does not have.
+    /// Refuses an owner, or a missing owner, that the policy does not permit.
     pub fn check_owner(&self, key: &Key) -> Result<()> {
         let name = &self.name;
         match (self.owner, key.owner) {
@@ -50,7 +50,7 @@ impl Policy {
         }
     }
 
-    /// Refuses scopes, or the lack of them, that the policy does not have.
+    /// Refuses scopes, or missing scopes, that the policy does not permit.
     pub fn check_scopes(&self, key: &Key) -> Result<()> {
         let refused = |reason: String| Err(Error::invalid("scopes", reason));
         match (self.scopes, key.scopes.is_empty()) {
@@ -66,7 +66,7 @@ impl Policy {
         }
     }
 
-    /// Refuses a limit of requests that allows more than the policy's bound, or no limit where there is a bound.
+    /// Refuses a rate limit that allows more than the policy's bound, or no limit if the policy has a bound.
     pub fn check_rate(&self, key: &Key) -> Result<()> {
         let Some(most) = self.rate_limit_max else {
             return Ok(());
@@ -83,7 +83,7 @@ impl Policy {
         }
     }
 
-    /// The part of [`Policy::check`] that every policy asks of every key.
+    /// The part of [`Policy::check`] that is the same for every policy.
     pub fn check_limits(&self, key: &Key) -> Result<()> {
         if let Some(rate) = key.rate_limit {
             check_rate_limit("rate_limit", rate)?;
@@ -97,7 +97,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Refuses to turn a key off, which then could not be meant.
+    /// Refuses to disable a key if the policy does not permit it.
     pub fn check_disable(&self) -> Result<()> {
         if self.can_disable {
             return Ok(());
@@ -108,7 +108,7 @@ impl Policy {
         )))
     }
 
-    /// Refuses a rotation.
+    /// Refuses a rotation if the policy does not permit it.
     pub fn check_rotate(&self) -> Result<()> {
         if self.can_rotate {
             return Ok(());
@@ -119,8 +119,8 @@ impl Policy {
         )))
     }
 
-    /// Refuses a rotation that a key asks for with nothing but its own secret, as far as the policy does not allow it.
-    /// `grace_s` is how long the old secret is to go on working.
+    /// Refuses a rotation that a key requests for itself with no other credential, unless the policy permits it.
+    /// `grace_s` is how long the old secret is to work.
     pub fn check_self_rotation(&self, key: &Key, grace_s: u64) -> Result<()> {
         if key.read_only {
             return Err(Error::Forbidden(
@@ -148,7 +148,7 @@ impl Policy {
         }
     }
 
-    /// Refuses a deletion that does not name the key where the policy asks for it.
+    /// Refuses a deletion without the key's name if the policy requires the name.
     pub fn check_delete(&self, key: &Key, confirm_name: Option<&str>) -> Result<()> {
         if !self.confirm_name || confirm_name == Some(key.name.as_str()) {
             return Ok(());
@@ -174,7 +174,7 @@ impl Policy {
         )))
     }
 
-    /// Refuses an edit of a member that the policy keeps as it was at birth.
+    /// Refuses an edit of a member that the policy does not permit to change after the issue.
     pub fn check_editable(&self, field: Field) -> Result<()> {
         if self.editable.allows(field) {
             return Ok(());
@@ -186,7 +186,7 @@ impl Policy {
         )))
     }
 
-    /// Refuses an end, or the lack of one, that the policy does not have.
+    /// Refuses an expiry, or a missing expiry, that the policy does not permit.
     pub fn check_life(&self, key: &Key, now: Timestamp) -> Result<()> {
         let name = &self.name;
         let refused = |reason: String| Err(Error::invalid("expires_at", reason));
@@ -227,7 +227,7 @@ impl Policy {
         Ok(())
     }
 
-    /// The end of the longest life that the policy allows; `None` for any.
+    /// The latest expiry that the policy permits; `None` for any.
     pub fn latest_end(&self, now: Timestamp) -> Option<Timestamp> {
         let by_seconds = self.expiry_s_max.map(|life_s| now.plus_s(life_s));
         let months = self.expiry_months_max;
@@ -235,8 +235,8 @@ impl Policy {
         by_seconds.into_iter().chain(by_months).min()
     }
 
-    /// Reads the address list of a key, by the policy's rule. One sentence for each rule: a refusal never offers what the
-    /// policy does not take.
+    /// Reads the address list of a key, by the policy's rule. Each rule has its own message, so that a refusal never
+    /// suggests a form that the policy does not permit.
     pub fn parse_addresses<'a>(
         &self,
         entries: impl IntoIterator<Item = &'a str>,

@@ -1,5 +1,5 @@
-//! Which of two policies permits less. One rule for every member: whatever the new version permits, the old one
-//! permitted too.
+//! Which of two policies permits less. One rule applies to every member: the old version permits everything that the
+//! new version permits.
 
 use super::{
     AddressRule, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
@@ -7,11 +7,11 @@ use super::{
 use crate::domain::key::quota::RateLimit;
 
 impl Policy {
-    /// The first member in which this policy permits something that `before` did not; `None` if it is nowhere looser.
+    /// The first member in which this policy permits something that `before` did not permit; `None` if there is none.
     ///
     /// Description and prefix permit nothing, and neither does `at_owner_max`: with either value a user has at most
-    /// `keys_per_owner_max` keys at once. What changes sideways (read-only by method instead of by operation)
-    /// permits something new, and so does not count as stricter.
+    /// `keys_per_owner_max` keys at once. A change that is neither stricter nor looser (read-only by method instead of
+    /// by operation) permits something new, and so does not count as stricter.
     pub fn loosened_from(&self, before: &Policy) -> Option<&'static str> {
         let members = [
             ("issued_by", issuers(before.issued_by, self.issued_by)),
@@ -94,17 +94,18 @@ impl Policy {
     }
 }
 
-/// Unchanged, or before it was the loosest value there is.
+/// Whether the value is unchanged, or was the loosest value before.
 fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
     before == after || before == loosest
 }
 
 fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
     if after == IssuedBy::RootAdministrator {
-        // What such keys may do rests on who issued them (`ops::access::as_granted`): others must not become like them.
+        // The permissions of such keys depend on their issuer (`ops::access::as_granted`), so other keys must not
+        // become such keys.
         return before == after;
     }
-    // Proving a password again is more than having a session or a key of one's own.
+    // To prove a password again is a stronger demand than to have a session or a key.
     let narrowed = matches!((before, after), (IssuedBy::Owner, IssuedBy::Password));
     narrowed || same_or(before, after, IssuedBy::ManagerOrOwner)
 }
@@ -250,7 +251,7 @@ mod tests {
         check("editable", |p| {
             p.editable = Editable::Only(vec![Field::Name, Field::Scopes])
         });
-        // All that there are today is less than all there will ever be.
+        // A list of all members of today permits less than `All`, which includes members of later versions.
         check("editable", |p| p.editable = Editable::All);
         check("can_disable", |p| p.can_disable = true);
         check("can_rotate", |p| p.can_rotate = true);
@@ -274,7 +275,6 @@ mod tests {
         });
     }
 
-    /// A limit that is a bound at the same time may be replaced by the bound alone.
     #[test]
     fn a_default_may_give_way_to_a_bound_that_is_as_strict() {
         let minute = Some(RateLimit {

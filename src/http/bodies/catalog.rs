@@ -1,11 +1,11 @@
-//! The parts of a catalog as they come in.
+//! Reads the parts of a catalog from a request.
 
 use crate::domain::catalog::{Operation, Requirement, Scope};
 use crate::error::Result;
 use crate::http::fields::Fields;
 use serde_json::{Value, json};
 
-/// A scope, whole.
+/// Reads a scope, and refuses other members.
 pub fn scope(mut fields: Fields) -> Result<Scope> {
     let scope = Scope {
         name: fields.required_text("name")?,
@@ -17,7 +17,7 @@ pub fn scope(mut fields: Fields) -> Result<Scope> {
     Ok(scope)
 }
 
-/// An operation whose `access` has been read: all the other members.
+/// Reads an operation. `access` is already read; this reads all other members.
 pub fn operation(access: &str, mut fields: Fields) -> Result<Operation> {
     let any_key = fields.flag("any_key")?;
     let all_of = fields.texts("all_of")?;
@@ -34,12 +34,12 @@ pub fn operation(access: &str, mut fields: Fields) -> Result<Operation> {
     Ok(operation)
 }
 
-/// Whether it is a word for what an operation does.
+/// Whether a word is one of the values of `access`.
 pub fn is_access(word: &str) -> bool {
     matches!(word, "read" | "write")
 }
 
-/// A requirement as [`operation`] reads it, put into an operation's object.
+/// Writes a requirement into the object of an operation, in the form that [`operation`] reads.
 pub fn write_requirement(requirement: &Requirement, operation: &mut Value) {
     match requirement {
         Requirement::AnyKey => operation["any_key"] = Value::Bool(true),

@@ -1,4 +1,4 @@
-//! An audit event going out: as JSON, and as the cells of a table.
+//! An audit event in answers: as JSON, and as the cells of a table.
 
 use crate::domain::audit::Event;
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The headings of [`cells`], a whole line.
+/// The headings of [`cells`] as one complete line.
 pub const COLUMNS: &str = "seq,at,actor,action,target_kind,target_id,workspace,source,request_id,outcome,reason,changes,previous\r\n";
 
 /// One event.
@@ -28,7 +28,7 @@ pub struct EventBody<'a> {
 }
 
 impl<'a> EventBody<'a> {
-    /// Fails if the changes that were recorded are no JSON.
+    /// Fails if the recorded changes are no JSON.
     pub fn of(event: &'a Event) -> Result<EventBody<'a>> {
         let some = |text: &'a str| (!text.is_empty()).then_some(text);
         Ok(EventBody {
@@ -60,7 +60,8 @@ pub fn push_line(text: &mut String, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// An event as cells, in the order of [`COLUMNS`], neither quoted nor made harmless ([`is_formula`]).
+/// An event as cells in the order of [`COLUMNS`]. They are neither quoted nor protected from spreadsheets
+/// ([`is_formula`]).
 pub fn cells(event: &Event) -> [Cow<'_, str>; 13] {
     [
         event.seq.to_string().into(),
@@ -79,7 +80,7 @@ pub fn cells(event: &Event) -> [Cow<'_, str>; 13] {
     ]
 }
 
-/// Whether a spreadsheet would run a cell; it then gets a `'` before it.
+/// Whether a spreadsheet would execute a cell. Such a cell must get a `'` in front of it.
 pub fn is_formula(cell: &str) -> bool {
     cell.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }

@@ -50,16 +50,17 @@ pub struct Surface {
     pub foresees: Option<Foresees>,
     /// The dialect's own texts for refusals of one catalog, which a proxy passes on to clients.
     pub refusals: Option<CatalogWords>,
-    /// Where its answers name its own paths: how these are led below a prefix.
+    /// For a surface whose answers name its own paths: how the answers are changed if it is below a prefix.
     pub moved: Option<Moved>,
 }
 
 /// A surface whose answers name its own paths.
 #[derive(Clone, Copy)]
 pub struct Moved {
-    /// The surface whose place decides: a setting places several together.
+    /// The surface whose place also applies to others, because one setting places several surfaces together.
     pub with: &'static str,
-    /// The answer with all of its own paths below a prefix, which is `/…` without a slash at its end.
+    /// Changes all of the surface's own paths in an answer to paths below a prefix, which is `/…` without a final
+    /// slash.
     pub lead: fn(Reply, &str) -> Reply,
 }
 
@@ -75,8 +76,8 @@ pub struct Route {
     pub takes: Takes,
     /// The permission on the root workspace that the caller needs before a body above the usual limit is read.
     pub large_for: Option<Permission>,
-    /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section 2.3):
-    /// how such a client reads an error; `None` where the request is not from one.
+    /// For an endpoint whose callers may be OAuth clients, which authenticate in ways of their own (RFC 6749, section
+    /// 2.3): how such a client reads an error; `None` where the request is not from one.
     pub oauth: Option<fn(&Error, &Request) -> Option<Reply>>,
     pub handler: Handler,
 }
@@ -220,7 +221,8 @@ pub const fn delete(
     blocking("DELETE", path, access, handler).takes_away()
 }
 
-/// `OPTIONS`, on a blocking thread, for a surface that describes its paths. The router itself answers preflights of browsers.
+/// `OPTIONS`, on a blocking thread, for a surface that describes its paths. The router itself answers preflights of
+/// browsers.
 pub const fn options(
     path: &'static str,
     access: Access,

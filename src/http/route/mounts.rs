@@ -94,7 +94,8 @@ impl Mounts {
         })
     }
 
-    /// The same, behind a proxy that takes a prefix off the paths of surfaces whose answers name them. `None` if it is none.
+    /// The same, behind a proxy that takes a prefix off the paths of surfaces whose answers name them. `None` if it is
+    /// none.
     pub fn behind(self, prefix: &str) -> Option<Mounts> {
         let place = Place::parse(prefix).filter(|place| place.host.is_none())?;
         Some(Mounts {

@@ -27,7 +27,8 @@ pub struct Refused<'a> {
     /// The reason: the code of a verdict or of its detail. Empty if the credential is the reason.
     pub code: &'a str,
     pub retry_after_s: Option<u64>,
-    /// The scopes of which the operation needs at least one. Empty if scopes are not the reason, or the key has one of them.
+    /// The scopes of which the operation needs at least one. Empty if scopes are not the reason, or the key has one of
+    /// them.
     pub needed: Vec<&'a Scope>,
     /// The scopes that the operation needs together, without those that the key has.
     pub needed_together: Vec<&'a Scope>,

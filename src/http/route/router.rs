@@ -363,8 +363,8 @@ impl Router {
         }
     }
 
-    /// The caller whose key is the secret of an OAuth client. Where its policy permits `Authorization: Bearer`, the key may be
-    /// presented in this way too.
+    /// The caller whose key is the secret of an OAuth client. Where its policy permits `Authorization: Bearer`, the key
+    /// may be presented in this way too.
     fn as_client<'a>(
         &self,
         secret: &str,

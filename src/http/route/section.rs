@@ -8,7 +8,8 @@ use crate::domain::policy::{Field, Policy};
 pub struct Section {
     /// The policy whose keys the pages are about.
     pub policy: &'static str,
-    /// That policy as it comes with Latchkey. `about` and `hints` hold for it, and are shown while its rules are still those.
+    /// That policy as it comes with Latchkey. `about` and `hints` hold for it, and are shown while its rules are still
+    /// those.
     pub preset: fn() -> Policy,
     /// The system, as the setting `systems` names it, and its product's name.
     pub system: &'static str,
@@ -30,7 +31,7 @@ pub struct Section {
     /// The fields of the form in their order: the console's name of the field, and its label here. The form has no
     /// other fields.
     pub fields: &'static [(&'static str, &'static str)],
-    /// What the system itself says below a field, instead of the console's own hint.
+    /// The hints that the system itself shows below its fields, instead of the console's own hints.
     pub hints: &'static [(&'static str, &'static str)],
     /// The catalog of the scopes, if the policy names none.
     pub catalog: Option<&'static str>,

@@ -1,5 +1,6 @@
-//! What is held in memory for clients: bytes of bodies that have not arrived whole, and of answers that have not been
-//! taken. Each kind has a bound in sum, and once much of it has gone, the memory is given back to the system.
+//! The memory that is held for clients: bytes of bodies that have not arrived completely, and of answers that clients
+//! have not read. Each kind has a limit for all clients together. After much of it has been freed, the server returns
+//! memory to the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,16 +9,17 @@ use bytes::Bytes;
 
 use super::limits::{FREE_BODY_BYTES, FREE_HEAD_BYTES, Limits, SMALL_BODY_BYTES};
 
-/// What a connection is reckoned to take besides bodies and answers that are counted.
+/// The estimated memory of a connection, without its counted bodies and answers.
 const CONNECTION_BYTES: usize = 16 * 1024;
 
-/// So much must have gone before it is worth the time to give memory back.
+/// Memory is returned only if at least this much has been freed.
 const GIVE_BACK_BYTES: usize = 8 * 1024 * 1024;
 
-/// For so many ticks what is held must stay low, so that nothing is given back that is needed again at once.
+/// The number of ticks for which the held memory must stay low, so that the server does not return memory that it needs
+/// again immediately.
 const GIVE_BACK_TICKS: u32 = 5;
 
-/// All that is held for the clients of a server.
+/// All memory that is held for the clients of a server.
 pub struct Held {
     pub answers: Arc<Budget>,
     heads: Arc<Budget>,
@@ -51,7 +53,7 @@ impl Held {
     }
 }
 
-/// Bytes that many connections may hold together.
+/// A limit of bytes for many connections together.
 pub struct Budget {
     bytes_max: usize,
     used: AtomicUsize,
@@ -65,8 +67,8 @@ impl Budget {
         })
     }
 
-    /// Takes `bytes`, in any case, and tells whether there was anything left before: the last one may take more than
-    /// that, so that what is larger than the whole budget is possible at all, one at a time.
+    /// Takes `bytes` unconditionally, and returns whether anything was left before. The last request may take more than
+    /// what is left, so that a request larger than the whole budget is possible, one at a time.
     pub fn take(self: &Arc<Budget>, bytes: usize) -> (Hold, bool) {
         let mut hold = Hold::default();
         let before = hold.add(self, bytes);
@@ -74,7 +76,7 @@ impl Budget {
     }
 }
 
-/// Bytes that were taken of a budget; dropping it gives them back.
+/// Bytes that were taken from a budget; dropping it returns them.
 #[derive(Default)]
 pub struct Hold {
     budget: Option<Arc<Budget>>,
@@ -82,14 +84,14 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Takes so many bytes more, and tells how many had been taken by all before.
+    /// Takes `more` bytes, and returns how many were taken before by all requests together.
     fn add(&mut self, budget: &Arc<Budget>, more: usize) -> usize {
         self.bytes += more;
         let budget = self.budget.get_or_insert_with(|| Arc::clone(budget));
         budget.used.fetch_add(more, Relaxed)
     }
 
-    /// Takes what is missing to `bytes`; `false` if it is more than there is.
+    /// Takes the bytes that are missing to `bytes`; `false` if the budget does not have them.
     fn grow_to(&mut self, budget: &Arc<Budget>, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         more == 0 || self.add(budget, more) + more <= budget.bytes_max
@@ -104,20 +106,20 @@ impl Drop for Hold {
     }
 }
 
-/// What one head takes until the next one is awaited.
+/// The memory of one head, until the server waits for the next head.
 #[derive(Default)]
 pub struct HeadHold(Hold);
 
 impl HeadHold {
-    /// The buffer of the head is to have `bytes`; `false` if there is no room for that. Its header lines are in memory once
-    /// more, for as long as the request is answered.
+    /// Takes the memory for a buffer of `bytes`; `false` if there is not enough. Everything counts twice, because the
+    /// header lines are copied while the request is answered.
     pub fn grow_to(&mut self, held: &Held, bytes: usize) -> bool {
         let counted = 2 * bytes.saturating_sub(FREE_HEAD_BYTES);
         self.0.grow_to(&held.heads, counted)
     }
 }
 
-/// What one body takes until its request is answered.
+/// The memory of one body, until its request is answered.
 #[derive(Default)]
 pub struct BodyHold {
     small: Hold,
@@ -125,7 +127,7 @@ pub struct BodyHold {
 }
 
 impl BodyHold {
-    /// The body has `bytes` by now; `false` if there is no room for that.
+    /// Takes the memory for a body that has now `bytes`; `false` if there is not enough.
     pub fn grow_to(&mut self, held: &Held, bytes: usize) -> bool {
         let small = bytes.min(SMALL_BODY_BYTES).saturating_sub(FREE_BODY_BYTES);
         let large = bytes.saturating_sub(SMALL_BODY_BYTES);
@@ -134,7 +136,7 @@ impl BodyHold {
     }
 }
 
-/// The bytes of an answer together with what they take of a budget, until the last reference to them has gone.
+/// The bytes of an answer with their part of a budget, which is returned when the last reference is dropped.
 struct HeldBytes {
     bytes: Bytes,
     _hold: Hold,
@@ -146,7 +148,7 @@ impl AsRef<[u8]> for HeldBytes {
     }
 }
 
-/// Ties bytes to their hold. A body that grew while it was written loses what it has to spare.
+/// Connects bytes with their hold. The unused capacity of a body that grew while it was written is freed.
 pub fn tied(bytes: Bytes, hold: Hold) -> Bytes {
     let mut exact = Vec::from(bytes);
     exact.shrink_to_fit();
@@ -156,17 +158,17 @@ pub fn tied(bytes: Bytes, hold: Hold) -> Bytes {
     })
 }
 
-/// Notices when most of what was held has gone.
+/// Detects when most of the held memory has been freed.
 #[derive(Default)]
 pub struct Ebb {
-    /// The most that was held since memory was given back.
+    /// The most bytes that were held since the server last returned memory.
     peak: usize,
-    /// Since when it has been low.
+    /// The tick since which the held memory has been low.
     low_since: Option<u32>,
 }
 
 impl Ebb {
-    /// Whether it is time to give memory back, now that so much is held.
+    /// Whether the server should return memory now. `held` is the number of bytes that are held at this tick.
     pub fn is_out(&mut self, held: usize, tick: u32) -> bool {
         self.peak = self.peak.max(held);
         if !self.is_low(held) {
@@ -184,7 +186,7 @@ impl Ebb {
         true
     }
 
-    /// Whether there is something to give back, if it stays like this.
+    /// Whether there is memory to return, if the held memory stays low.
     pub fn is_low(&self, held: usize) -> bool {
         held <= self.peak / 2 && self.peak - held >= GIVE_BACK_BYTES
     }

@@ -1,77 +1,78 @@
-//! The bounds of the HTTP front. Defaults are the numbers of `design.md`, section 5; tests shorten them.
+//! The limits of the HTTP server. The defaults are the numbers of `design.md`, section 5; tests use shorter times.
 
 use super::memory;
 use super::pool::Sizes;
 use std::ops::RangeInclusive;
 
-/// What one server bears. All spans are whole seconds, kept with an accuracy of two clock ticks (0.2 s).
+/// The limits of one server. All times are whole seconds, with an accuracy of two clock ticks (0.2 s).
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// What all answers that wait for their clients may take together, the first 8 KiB of each not counted, nor what
-    /// several answers share; beyond it an answer that can be asked for again is `Fault::Unread`.
+    /// The memory of all answers that clients have not read. The first 8 KiB of each and the bytes that several answers
+    /// share do not count. Beyond it, an answer to a request that can be repeated becomes `Fault::Unread`.
     pub answers_bytes_max: usize,
-    /// What all bodies under way may take together, the first 64 KiB of each not counted; more is `Fault::Busy`. A single
-    /// body that could never fit is `Fault::TooLarge`.
+    /// The memory of all bodies that are being received, without the first 64 KiB of each; more is `Fault::Busy`. A
+    /// single body that could never fit is `Fault::TooLarge`.
     pub bodies_bytes_max: usize,
-    /// A body may take this long for each 64 KiB; then 408.
+    /// The time that a client may take for each 64 KiB of a body; then 408.
     pub body_s: u64,
-    /// Connections at one time over all listeners. One more per listener may wait for its place.
+    /// The number of open connections of all listeners. One more for each listener may wait for a slot.
     pub connections_max: usize,
-    /// How long `run` waits for requests in flight once it was told to stop.
+    /// How long `run` waits for requests in flight after it was asked to stop.
     pub drain_s: u64,
-    /// Request line and headers together; more is 431.
+    /// The bytes of request line and headers together; more is 431.
     pub head_bytes_max: usize,
-    /// What all heads under way may take together, with the header lines that are read out of them, the first 16 KiB of
-    /// each not counted; more is `Fault::Busy`.
+    /// The memory of all heads that are being received or answered, including the copies of their header lines, without
+    /// the first 16 KiB of each; more is `Fault::Busy`.
     pub heads_bytes_max: usize,
-    /// From the first byte of a head to its last; then 408.
+    /// The time from the first byte of a head to its last; then 408.
     pub head_s: u64,
-    /// Header lines of one request; more is 431. At most 100, which is what hyper parses.
+    /// The number of header lines of one request; more is 431. At most 100, which is the maximum of hyper.
     pub headers_max: usize,
-    /// Between two requests, and before the first; then the connection is closed without a word.
+    /// The time between two requests, and before the first; then the connection is closed without an answer.
     pub idle_s: u64,
-    /// What the first 64 KiB of all bodies under way may take together, the first 4 KiB of each not counted; more is
+    /// The memory of the first 64 KiB of all bodies that are being received, without the first 4 KiB of each; more is
     /// `Fault::Busy`.
     pub small_bodies_bytes_max: usize,
-    /// Of the connections, those that only the Unix socket may have; at most a quarter of them.
+    /// How many of the connections are reserved for the Unix socket; at most a quarter of them.
     pub unix_connections_reserved: usize,
-    /// A client that takes less than 64 KiB of an answer in this time is cut off.
+    /// A client that reads less than 64 KiB of an answer in this time is disconnected.
     pub write_s: u64,
 }
 
-/// The longest request line in bytes, its CRLF not counted; more is 414.
+/// The longest request line in bytes, without its CRLF; more is 414.
 pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// The bounds between which `head_bytes_max` is set, and what it is otherwise: as much as proxies accept.
+/// The possible values of `head_bytes_max`, and its default: as much as proxies accept.
 pub const HEAD_BYTES: RangeInclusive<u32> = 16 * 1024..=64 * 1024;
 pub const HEAD_BYTES_DEFAULT: u32 = 32 * 1024;
 
-/// The first bytes of a head, which only the bound on connections bounds: a request without much beside its key is never
-/// refused for the sake of memory.
+/// The first bytes of a head, which only the bound on connections limits: a request that has little more than its key
+/// is never refused for lack of memory.
 pub const FREE_HEAD_BYTES: usize = 16 * 1024;
 
-/// The first bytes of a body, which only the bound on connections bounds: a verification is never refused for the sake of
+/// The first bytes of a body, which only the bound on connections limits: a verification is never refused for lack of
 /// memory.
 pub const FREE_BODY_BYTES: usize = 4 * 1024;
 
-/// The bytes of a body up to which it counts as a small one.
+/// The size up to which a body counts as small.
 pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 
-/// The first bytes of an answer, which only the bound on connections bounds: a verdict is never refused for the sake of
+/// The first bytes of an answer, which only the bound on connections limits: a verdict is never refused for lack of
 /// memory.
 pub const FREE_ANSWER_BYTES: usize = 8 * 1024;
 
-/// The bytes that a client must send, or take, before a body or write deadline starts anew.
+/// After this many bytes that a client sends or reads, the deadline of a body or of a write starts again.
 pub const PROGRESS_BYTES: usize = 64 * 1024;
 
-/// Blocking threads, and the requests that may wait for one: beyond `queue_max` of a class it is `Fault::Busy`.
+/// The number of blocking threads, and of requests that may wait for one: beyond `queue_max` of a class, a request is
+/// `Fault::Busy`.
 pub const BLOCKING: Sizes = Sizes {
     threads: 16,
     reserved_threads: 2,
     queue_max: 256,
 };
 
-/// All large bodies together take at most this part of the memory that the server may have, and no more than this.
+/// All large bodies together may use an eighth of the server's memory, and never more than `BODIES_BYTES_MAX`.
 const BODIES_PART_OF_MEMORY: u64 = 8;
 const BODIES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 

@@ -1,7 +1,7 @@
-//! Whether a policy lets a key in: who issues it, how many there are already, whether its name is taken.
+//! Whether a policy permits a new key: who issues it, how many keys there are already, and whether its name is free.
 //!
-//! All of it is decided in the transaction of the change, on rows and not on the index, which follows a commit
-//! later than another change of the same batch.
+//! All of this is decided in the transaction of the change and on rows. The index does not suffice: it is updated after
+//! a commit, and another change of the same batch may come before that.
 
 use crate::domain::key::Key;
 use crate::domain::people::permission::Permission;
@@ -18,7 +18,7 @@ use crate::ops::access::{Caller, Identity, in_force};
 use crate::ops::keys::{bounds, replace};
 use crate::store::{Read, Write, keys, policies, workspaces};
 
-/// The policy as it is in this transaction.
+/// The policy of a key as it is in this transaction.
 pub fn policy_of(read: &Read, key: &Key) -> Result<Policy> {
     policies::find(read, &key.policy)?
         .ok_or_else(|| Error::internal(format!("policy {} is missing", key.policy)))
@@ -59,9 +59,10 @@ pub fn check_issuer(
     }
 }
 
-/// Whether the caller may issue, change and end keys of this policy there. A user who has signed in may do so with their own
-/// keys of a policy by which users issue keys for themselves, as soon as one of their roles passes something on to
-/// such a key, be it reading alone: `keys:write` of a workspace is about the keys of others.
+/// Whether the caller may issue, change and end keys of this policy in the workspace. Users who have signed in need no
+/// `keys:write` in the workspace for their own keys of a policy by which users issue keys to themselves. They only need
+/// a role that passes something on to such a key, even if it is only reading: `keys:write` of a workspace concerns the
+/// keys of other users.
 pub fn require_write(
     directory: &Directory,
     caller: &Caller,
@@ -117,9 +118,9 @@ pub fn only_reads(
     is_own_affair(directory, caller, policy, workspace, owner) && !writes
 }
 
-/// Whether the caller may give a key its scopes. They mean something to other services, so a user who issues a key
-/// for himself cannot give himself any, unless that is what the policy is for. The built-in catalog's are judged in
-/// `bounds`.
+/// Checks that the caller may give a key its scopes. The scopes mean something to other services, so users who issue a
+/// key for themselves cannot give it scopes, unless the policy is for keys that users issue to themselves. `bounds`
+/// judges the scopes of the built-in catalog.
 pub fn check_scopes(
     directory: &Directory,
     caller: &Caller,
@@ -149,8 +150,8 @@ fn check_giver(
     ))
 }
 
-/// Whether the caller may issue a key of this policy in any workspace, as its owner or for somebody else. Without that
-/// there is nothing to offer; the error is why the last workspace was refused.
+/// Checks that the caller may issue a key of this policy in at least one workspace, as its owner or for another user.
+/// If not, no form for such a key is offered; the error is the reason why the last workspace was refused.
 pub fn check_issuer_somewhere(
     directory: &Directory,
     caller: &Caller,
@@ -178,8 +179,7 @@ pub fn check_issuer_somewhere(
     Err(refusal)
 }
 
-/// Whether the caller may say what a key opens, or come to hold the secret of one that others issued, as far as the
-/// policy is concerned.
+/// Whether the policy lets the caller determine what a key opens, or receive the secret of a key that others issued.
 pub fn check_takeover(directory: &Directory, caller: &Caller, policy: &Policy) -> Result<()> {
     match policy.issued_by {
         IssuedBy::RootAdministrator => caller.require_root_administrator(directory),
@@ -189,8 +189,8 @@ pub fn check_takeover(directory: &Directory, caller: &Caller, policy: &Policy) -
     }
 }
 
-/// Refuses a new key that is one too many, whose name is taken, or whose workspace is gone. Where the policy lets a new
-/// key replace another one of its owner, [`make_room`] decides on the owner's keys and on the name.
+/// Refuses a new key if there are too many already, its name is in use, or its workspace is deleted. If the policy lets
+/// a new key replace another one of its owner, [`make_room`] decides on the owner's keys and on the name.
 pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
     if workspaces::find(read, key.workspace)?.is_none() {
         return Err(Error::invalid("workspace", "there is no such workspace"));
@@ -212,8 +212,8 @@ pub fn check_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Re
     }
 }
 
-/// Where the policy lets a new key replace another one of its owner, ends that one if the owner has as many keys as the
-/// policy allows. Returns the records of what ended.
+/// If the policy lets a new key replace another one of its owner, and the owner has as many keys as the policy permits,
+/// ends that other key. Returns the records of the keys that ended.
 pub fn make_room(
     tx: &Write<'_>,
     directory: &Directory,
@@ -232,7 +232,8 @@ pub fn make_room(
     Ok(replaced)
 }
 
-/// Refuses a key, new or come back to life, that is one too many for its owner.
+/// Refuses a key that would exceed the greatest number of its owner's keys. The key is new, is active again after an
+/// edit, or gets a new owner.
 pub fn check_owners_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp) -> Result<()> {
     let name = &policy.name;
     if let (Some(most), Some(owner)) = (policy.keys_per_owner_max, key.owner)
@@ -245,7 +246,7 @@ pub fn check_owners_room(read: &Read, policy: &Policy, key: &Key, now: Timestamp
     Ok(())
 }
 
-/// Refuses a name that another live key of the policy in the workspace has, where names must differ.
+/// Refuses a name that another live key of the policy in the workspace has, if the policy requires different names.
 pub fn check_name(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
     if !policy.name_unique {
         return Ok(());

@@ -1,8 +1,8 @@
-//! Nobody can issue, widen or take over a key that may do more than they may.
+//! You cannot issue, widen or take over a key that may do more than you may.
 //!
-//! This concerns keys that act on this server: those of the built-in catalog, and those whose policy lets them act
-//! for their owner. Scopes of other keys say what other services permit; whoever manages keys in a workspace may give
-//! those out.
+//! This concerns keys that act on this server: those of the built-in catalog, and those whose policy lets them act for
+//! their owner. Scopes of other keys mean what other services permit; every caller who manages keys in a workspace may
+//! grant them.
 
 use crate::domain::catalog::BUILT_IN;
 use crate::domain::key::Key;
@@ -18,8 +18,8 @@ pub fn is_management(key: &Key) -> bool {
     key.catalog.as_deref() == Some(BUILT_IN)
 }
 
-/// Whether the key acts on this server, in its own right or for its owner. Asked of the row: another change of the
-/// same batch may have come first.
+/// Whether the key acts on this server, in its own right or for its owner. The row decides, because another change of
+/// the same batch may have come first.
 pub fn acts_here(read: &Read, key: &Key) -> Result<bool> {
     Ok(is_management(key) || acts_for_owner(read, key)?)
 }
@@ -28,8 +28,8 @@ fn acts_for_owner(read: &Read, key: &Key) -> Result<bool> {
     Ok(policies::find(read, &key.policy)?.is_some_and(|policy| policy.acts_for_owner))
 }
 
-/// Refuses a key that acts here and that the caller's own rights and limits do not cover. For a new key, limits that
-/// were left out are taken over from the caller's key first.
+/// Refuses a key that acts on this server if the caller's own rights and limits do not cover it. A new key first gets
+/// the limits of the caller's key that the request left out.
 pub fn inherit(read: &Read, directory: &Directory, caller: &Caller, key: &mut Key) -> Result<()> {
     if !acts_here(read, key)? {
         return Ok(());
@@ -43,14 +43,14 @@ pub fn inherit(read: &Read, directory: &Directory, caller: &Caller, key: &mut Ke
     require_cover(read, directory, caller, key)
 }
 
-/// What of the store decides whether a caller's rights cover a key. It is read first, so that the decision itself needs
-/// nothing but the directory.
+/// The data from the store that decides whether a caller's rights cover a key. It is read first, so that the decision
+/// itself needs only the directory.
 pub struct Facts {
     /// Whether the key's policy lets it act for its owner.
     acts_for_owner: bool,
     /// The owner of such a key.
     owner: Option<User>,
-    /// The caller's own key, if it is one.
+    /// The caller's own key, if the caller is a key.
     own: Option<Key>,
 }
 
@@ -72,12 +72,12 @@ impl Facts {
     }
 }
 
-/// Refuses what the caller's own rights and limits do not cover.
+/// Refuses a key that the caller's own rights and limits do not cover.
 pub fn require_cover(read: &Read, directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
     check_cover(directory, caller, key, &Facts::read(read, caller, key)?)
 }
 
-/// As [`require_cover`], by facts that were read before.
+/// As [`require_cover`], with facts that were read before.
 pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Facts) -> Result<()> {
     if is_management(key) {
         require_permissions(directory, caller, key)?;
@@ -118,7 +118,7 @@ pub fn check_cover(directory: &Directory, caller: &Caller, key: &Key, facts: &Fa
     Ok(())
 }
 
-/// Refuses a management key that permits more than the caller may.
+/// Refuses a management key that permits more than the caller may do.
 fn require_permissions(directory: &Directory, caller: &Caller, key: &Key) -> Result<()> {
     let asked = within(
         key,
@@ -138,7 +138,7 @@ fn require_permissions(directory: &Directory, caller: &Caller, key: &Key) -> Res
     )))
 }
 
-/// Refuses a key that acts for its owner to everybody who may not do all that he may through it.
+/// Refuses a key that acts for its owner if the owner could do more with it than the caller may do.
 fn require_owner(directory: &Directory, caller: &Caller, key: &Key, facts: &Facts) -> Result<()> {
     let Some(owner) = &facts.owner else {
         return Err(Error::invalid(
@@ -161,7 +161,7 @@ fn require_owner(directory: &Directory, caller: &Caller, key: &Key, facts: &Fact
             owner.user_name
         )));
     }
-    // What a key of this kind hands on is never more than it has itself.
+    // A key that acts for its owner never passes on more than it has itself.
     if let (Identity::ForOwner(_), Some(own)) = (caller.identity, &facts.own)
         && let Some(more) = key.scopes.iter().find(|scope| !own.scopes.contains(scope))
     {
@@ -172,7 +172,7 @@ fn require_owner(directory: &Directory, caller: &Caller, key: &Key, facts: &Fact
     Ok(())
 }
 
-/// What is left of permissions if the key only reads.
+/// The permissions that remain if the key is read-only.
 fn within(key: &Key, permissions: Permissions) -> Permissions {
     match key.read_only {
         true => permissions.and(Permissions::reading()),
@@ -180,7 +180,7 @@ fn within(key: &Key, permissions: Permissions) -> Permissions {
     }
 }
 
-/// Refuses a limited management key that would make itself a successor without limits: a user who can sign in.
+/// Refuses a limited management key that would create a user who can sign in: such a user would have no limits.
 pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
     let own = own_key(read, caller)?;
     let limited = own.is_some_and(|own| {
@@ -197,14 +197,14 @@ pub fn require_unlimited(read: &Read, caller: &Caller) -> Result<()> {
     Ok(())
 }
 
-/// The caller's own key, if it is one.
+/// The caller's own key, if the caller is a key.
 fn own_key(read: &Read, caller: &Caller) -> Result<Option<Key>> {
     match caller.identity {
         Identity::ForOwner(id) | Identity::Key(id) => {
             let Some(mut own) = keys::find(read, id)? else {
                 return Ok(None);
             };
-            // A key of before its policy bounded requests has the bound.
+            // A key may be older than the bound of its policy. The bound applies to it as well.
             let policy = policies::find(read, &own.policy)?;
             if let Some(most) = policy.and_then(|policy| policy.rate_limit_max)
                 && !own.rate_limit.is_some_and(|rate| rate.is_within(most))

@@ -1,4 +1,4 @@
-//! Editing keys, and their switch.
+//! Edits of keys, and disabling and enabling.
 
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
@@ -25,7 +25,7 @@ use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;
 
-/// What an edit changes. An absent member stays; `Some(None)` takes the policy's default.
+/// The changes of an edit. An absent member stays; `Some(None)` sets the policy's default.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     pub name: Option<String>,
@@ -40,11 +40,11 @@ pub struct Edit {
     pub rate_limit: Option<Option<RateLimit>>,
     pub uses_left: Option<Option<u64>>,
     pub metadata: Option<String>,
-    /// User name or uid; `Some(None)` takes the owner away.
+    /// User name or uid; `Some(None)` removes the owner.
     pub owner: Option<Option<String>>,
 }
 
-/// Changes members of a key; takes effect on the next verification.
+/// Changes members of a key. The change takes effect on the next verification.
 pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let key = app.change(
@@ -59,8 +59,8 @@ pub fn edit(app: &App, caller: &Caller, id: KeyId, edit: Edit) -> Result<View> {
     view(app, key)
 }
 
-/// Everything that stands against an edit, as `issue::faults` finds it for a new key. What is refused is left as it was
-/// for the next look.
+/// All errors of an edit, found as `issue::faults` finds those of a new key. To find the next error, a
+/// refused member is removed from the edit.
 pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<Vec<Error>> {
     let (index, who) = (app.index.clone(), caller.clone());
     app.change(
@@ -85,7 +85,7 @@ pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<V
     )
 }
 
-/// Takes what a fault is about out of an edit. `false` if it is not there.
+/// Removes the member that an error is about from an edit. `false` if the edit does not have it.
 fn mend(edit: &mut Edit, fault: &Error) -> bool {
     let Error::Invalid { field, .. } = fault else {
         return false;
@@ -113,7 +113,7 @@ fn mend(edit: &mut Edit, fault: &Error) -> bool {
     }
 }
 
-/// The key before and after an edit, if nothing stands against it.
+/// The key before and after an edit, if the edit has no error.
 fn checked(
     tx: &Write<'_>,
     directory: &Directory,
@@ -142,7 +142,7 @@ fn checked(
     Ok((before, after))
 }
 
-/// Turns a key off or on.
+/// Enables or disables a key.
 pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<View> {
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
     let action = if enabled { "key.enable" } else { "key.disable" };
@@ -152,7 +152,7 @@ pub fn switch(app: &App, caller: &Caller, id: KeyId, enabled: bool) -> Result<Vi
     view(app, key)
 }
 
-/// The same within a change.
+/// As [`switch`], within a change.
 pub(super) fn switch_one(
     tx: &Write<'_>,
     index: &Arc<Index>,
@@ -174,7 +174,7 @@ pub(super) fn switch_one(
     write(tx, index, peppers, &before, &after, None)
 }
 
-/// The key as it will be, checked against its policy.
+/// The key after the edit, checked against its policy.
 fn apply(
     tx: &Write<'_>,
     directory: &Directory,
@@ -236,7 +236,7 @@ fn apply(
         may(Field::Metadata)?;
         key.metadata = metadata(compact)?;
     }
-    // What an edit leaves alone is not judged anew: the policy may have become stricter since.
+    // A member that the edit does not change is not checked again: the policy may have become stricter since.
     if (before.not_before, before.expires_at) != (key.not_before, key.expires_at) {
         policy.check_life(&key, now)?;
     }
@@ -250,8 +250,8 @@ fn apply(
     Ok(key)
 }
 
-/// Gives a key to another owner, or to the workspace, as far as the caller could issue it for that owner. The secret
-/// stays, and whoever knew it knows it still: so a key that acts for its owner keeps its owner.
+/// Gives a key to another owner, or to the workspace, if the caller could issue it for that owner. The secret does not
+/// change, so every client that knew it still knows it. This is why a key that acts for its owner keeps its owner.
 fn hand_over(
     tx: &Write<'_>,
     directory: &Directory,
@@ -297,8 +297,9 @@ fn hand_over(
     check_owners_room(tx, policy, key, now)
 }
 
-/// Whoever changes a management key must be allowed all that it is, before and after, and no key changes its own
-/// limits. Only switching it off is open to everybody who manages keys: in need, a mighty key can be stopped.
+/// A caller who changes a management key must hold everything that the key may do, before and after the change, and no
+/// key changes its own limits. Every caller who manages keys may disable such a key, so that a dangerous key can be
+/// stopped in an emergency.
 fn check_reach(
     tx: &Write<'_>,
     directory: &Directory,
@@ -322,7 +323,7 @@ fn check_reach(
     bounds::require_cover(tx, directory, caller, after)
 }
 
-/// Whether the caller may turn a key, which it may change, on or off.
+/// Whether the caller may enable or disable a key that the caller may change.
 pub(super) fn check_switch(
     directory: &Directory,
     caller: &Caller,
@@ -349,7 +350,7 @@ pub(super) fn check_switch(
     check_own(directory, caller, policy, before, &after, &[])
 }
 
-/// The members of a key, which the caller may change, that an edit of the caller may change.
+/// Which members of a key, which the caller may change, the caller may edit.
 pub(super) fn fields_for(
     directory: &Directory,
     caller: &Caller,
@@ -367,9 +368,9 @@ pub(super) fn fields_for(
     Field::all().filter(may).collect()
 }
 
-/// A user who manages only their own keys may name and stop them. What these keys open is set by callers who manage the
-/// workspace's keys, and so are the limits and the metadata of keys that others have issued to them; unless the policy is
-/// one of keys that users issue for themselves.
+/// Users who manage only their own keys may name and disable them. Callers who manage the workspace's keys set what
+/// these keys open, and the limits and the metadata of keys that others have issued to such users. This does not apply
+/// to policies of keys that users issue to themselves.
 fn check_own(
     directory: &Directory,
     caller: &Caller,
@@ -389,7 +390,7 @@ fn check_own(
         return Ok(());
     }
     let issued_it = before.created_by == caller.actor && !fields.contains(&Field::Scopes);
-    // Services decide by metadata: an issuer who could not issue this key any more does not set it any more either.
+    // Services decide by metadata, so an issuer who could no longer issue this key may not set the metadata either.
     let tells = fields.iter().any(|field| field.meaning() == Meaning::Told);
     let could_issue = || {
         check_issuer(directory, caller, policy, after.workspace, after.owner).is_ok()
@@ -427,7 +428,8 @@ fn is_label(field: &Field) -> bool {
     field.meaning() == Meaning::Label
 }
 
-/// A key that was found changed past Latchkey, or whose policy was, is not opened again by whoever manages keys.
+/// A key that was closed because its row or its policy was changed without Latchkey cannot be enabled by managing keys:
+/// the change has to be accepted first.
 fn check_opening(
     tx: &Write<'_>,
     directory: &Directory,
@@ -442,7 +444,7 @@ fn check_opening(
     policies::require_in_force(tx, directory, &after.policy)
 }
 
-/// Stores an edit and notes what it changed; an edit that changes nothing leaves no trace.
+/// Stores an edit and returns its record. An edit that changes nothing writes neither a row nor an event.
 fn write(
     tx: &Write<'_>,
     index: &Arc<Index>,
@@ -463,7 +465,7 @@ fn write(
     Ok((Some(record(after, changes)), after.clone()))
 }
 
-/// Sets the uses anew; what was reserved of the old number is void.
+/// Sets the number of uses that are left. Uses that were reserved of the old number are void.
 fn set_uses(
     tx: &Write<'_>,
     index: &Arc<Index>,

@@ -1,4 +1,4 @@
-//! What whoever holds a secret may learn of its key without being let in anywhere.
+//! What the holder of a secret may learn about its key without any permission on this server.
 
 use super::{View, view};
 use crate::domain::key::KeyId;
@@ -14,22 +14,23 @@ use crate::ops::verify::{Verdict, verify_blocking};
 use crate::store::keys;
 use std::sync::Mutex;
 
-/// Questions from one address: anybody may ask, and each costs a look into the store.
+/// The limit of questions from one address. Every client may ask, and each question reads the store.
 const QUESTIONS: RateLimit = RateLimit {
     limit: 60,
     window_s: 60,
 };
-/// Addresses that are remembered at once.
+/// The greatest number of addresses that are remembered at the same time.
 const REMEMBERED_MAX: usize = 20_000;
 
-/// How often each address has asked of late.
+/// The recent questions of each address.
 pub struct Inspections(Mutex<Throttle>);
 
 /// A key in force.
 #[derive(Debug)]
 pub struct Inspected {
     pub view: View,
-    /// The key's scopes with all that they include, in the order of its catalog; without one, as they are.
+    /// The key's scopes with all scopes that they include, in the order of its catalog; without a catalog, the key's
+    /// scopes.
     pub granted: Vec<String>,
 }
 
@@ -53,8 +54,8 @@ impl Inspections {
     }
 }
 
-/// The key of a secret if it is in force and came in a header of its policy; `None` never says why. Spends nothing,
-/// counts as no use. The sixty-first question of an address within a minute is refused.
+/// The key of a secret if the key is in force and the secret came in a header of its policy; `None` gives no reason.
+/// The request neither consumes nor records a use. The sixty-first request of an address within a minute is refused.
 pub fn inspect(
     app: &App,
     presented: Option<(&str, CredentialHeader)>,
@@ -74,7 +75,7 @@ pub fn inspect(
     let Some((id, granted)) = found else {
         return Ok(None);
     };
-    // Whatever ended the key in between: it is no longer in force.
+    // The key may have been deleted since the verdict; then it is no longer in force.
     let key = app.read(|read| keys::find(read, id))?;
     match key.filter(|key| key.deleted_at.is_none()) {
         None => Ok(None),

@@ -30,7 +30,7 @@ use crate::store::{Write, keys, numbers, policies};
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
 
-/// What the issuer asks for. Absent members take the policy's default.
+/// The request of an issuer. Absent members get the policy's default.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
     pub name: String,
@@ -61,8 +61,8 @@ pub fn issue(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> R
     admit(app, caller, new, retry)
 }
 
-/// Issues a key to whoever proves a user's name and password, for that user, under a policy that is issued so.
-/// Wrong passwords are told and limited as at sign-in.
+/// Issues a key to a client that proves a user's name and password, for that user, under a policy that permits this.
+/// Wrong passwords are recorded and limited as at sign-in.
 pub fn issue_by_password(
     app: &App,
     user_name: &str,
@@ -97,7 +97,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
             if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
                     .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
-                // Rights may have been lost since.
+                // The caller may have lost the right to see the key since the first request.
                 let key = visible(tx, &directory, &who, id)?;
                 return Ok((Vec::new(), (key, None)));
             }
@@ -118,7 +118,8 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
     })
 }
 
-/// Gives a key its number and its secret and stores both. For `issue` and for filling a store in bulk.
+/// Gives a key its number and its secret, and stores them. `issue` uses it, and so does the code that fills a store in
+/// bulk.
 pub fn store(
     tx: &Write<'_>,
     files: &KeyFiles,
@@ -134,7 +135,7 @@ pub fn store(
     Ok(secret)
 }
 
-/// Stores a key that has its number, with its first secret.
+/// Stores a key that already has its number, with its first secret.
 pub fn insert(
     tx: &Write<'_>,
     files: &KeyFiles,
@@ -148,7 +149,7 @@ pub fn insert(
     keys::insert(tx, &files.peppers, key, digest, sealed.as_ref(), now)
 }
 
-/// Stores the newest secret of a key: its digest, and a sealed copy only where the policy shows secrets again.
+/// Stores the newest secret of a key: its digest, and a sealed copy only if the policy shows secrets again.
 pub fn keep(
     tx: &Write<'_>,
     files: &KeyFiles,
@@ -168,7 +169,7 @@ fn sealed_copy(files: &KeyFiles, policy: &Policy, secret: &Secret) -> Result<Opt
     })
 }
 
-/// What is stored of a secret.
+/// The stored form of a secret.
 pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
     let pepper = peppers.current();
     StoredSecret {
@@ -177,9 +178,9 @@ pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
     }
 }
 
-/// Everything that stands against a new key, one error a fault, in the order in which they were found. For a form that
-/// names all of them at once; nothing is changed. What is refused is put right for the next look: so the rules stay the
-/// ones of [`issue`], which stops at the first.
+/// All errors of a new key in the order in which they were found, for a form that shows all of them together. Nothing
+/// is changed. To find the next error, a refused value is replaced by a valid one. In this way the rules stay those of
+/// [`issue`], which stops at the first error.
 pub fn faults(app: &App, caller: &Caller, mut new: NewKey) -> Result<Vec<Error>> {
     let (index, who) = (app.index.clone(), caller.clone());
     let target = Target::new(Kind::Key, "");
@@ -200,11 +201,11 @@ pub fn faults(app: &App, caller: &Caller, mut new: NewKey) -> Result<Vec<Error>>
     })
 }
 
-/// Faults that are looked for in one form.
+/// The greatest number of errors that are searched for in one form.
 pub const FAULTS_MAX: usize = 40;
 
-/// Puts a value that would not be refused in the place of what a fault is about. `false` if there is none, or if it was
-/// put there already.
+/// Replaces the value that an error is about by a valid one. `false` if there is no valid value, or if the value was
+/// replaced already.
 fn mend(
     tx: &Write<'_>,
     directory: &Directory,
@@ -239,7 +240,7 @@ fn mend(
             let end = policy.filter(|policy| policy.expiry == Expiry::Required);
             let end = end.map(|policy| policy.latest_end(now).unwrap_or(now.plus_s(DAY_S)));
             new.expires_in_s = None;
-            // A beginning behind the end is a fault of its own.
+            // A start after the end is a separate error.
             let later = new.not_before.take().is_some();
             replace(&mut new.expires_at, end) || later
         }
@@ -253,18 +254,19 @@ fn mend(
     })
 }
 
-/// The member of an error, and the place in its list.
+/// The member that an error names, and the position in its list.
 pub(super) fn place(field: &str) -> (&str, Option<usize>) {
     let bare = field.split(['[', '.']).next().unwrap_or(field);
     let position = field.split(['[', ']']).nth(1);
     (bare, position.and_then(|text| text.parse().ok()))
 }
 
-/// As [`mend`], for one address of a list, or for the list.
+/// Replaces one address of a list with a valid one, or removes the list; see [`mend`].
 pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usize>) -> bool {
     let line = position.and_then(|position| list.as_mut()?.get_mut(position));
     match line {
-        // Another one for each line: equal addresses are folded, and those behind would have other places.
+        // Each line gets a different address: equal addresses are merged, which would shift the positions of later
+        // lines.
         Some(line) => replace(
             line,
             format!("fd6c:6174:6368::{:x}", position.unwrap_or_default()),
@@ -273,14 +275,14 @@ pub(super) fn mend_address(list: &mut Option<Vec<String>>, position: Option<usiz
     }
 }
 
-/// Whether the value is another one now.
+/// Sets the value, and returns whether it was different before.
 fn replace<T: PartialEq>(place: &mut T, value: T) -> bool {
     let differs = *place != value;
     *place = value;
     differs
 }
 
-/// The key that was asked for, still without secret, and its policy, if nothing stands against it.
+/// The requested key without its secret, and its policy, if the request has no error.
 fn checked(
     tx: &Write<'_>,
     directory: &Directory,
@@ -296,7 +298,8 @@ fn checked(
     Ok((key, policy))
 }
 
-/// Makes the key of what was asked for, as far as that can be read.
+/// Builds the key from the request. It checks the members and the issuer; [`checked`] applies the rules for a whole
+/// key.
 fn plan(
     tx: &Write<'_>,
     directory: &Directory,
@@ -359,7 +362,7 @@ fn plan(
     Ok((key, policy))
 }
 
-/// The workspace asked for, or the caller's own.
+/// The requested workspace, or the caller's own.
 fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Result<Uid> {
     let Some(asked) = asked else {
         let home = match caller.identity {
@@ -381,8 +384,8 @@ fn workspace(directory: &Directory, caller: &Caller, asked: Option<&str>) -> Res
         .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))
 }
 
-/// The owner of a management key: by default the user who issues it. It has no owner only if a caller with `server:admin`
-/// asks for that, or if the caller is a key without an owner; then it ends with that key (`ownerless`).
+/// The owner of a management key: by default the user who issues it. It has no owner only if a caller with
+/// `server:admin` asks for that, or if the caller is a key without an owner; then it ends with that key (`ownerless`).
 fn manager(
     directory: &Directory,
     caller: &Caller,
@@ -393,7 +396,7 @@ fn manager(
     match (asked, caller.user) {
         (Some(Some(name)), _) => owner(directory, caller, policy, workspace, Some(name)),
         (Some(None), _) => ownerless::check_allowed(directory, caller).map(|()| None),
-        // Of a policy whose keys have no owner.
+        // The policy's keys have no owner.
         (None, Some(_)) if policy.owner == Presence::Forbidden => {
             ownerless::check_allowed(directory, caller).map(|()| None)
         }
@@ -401,8 +404,8 @@ fn manager(
     }
 }
 
-/// The owner asked for. Whoever may manage only his own keys issues them for himself, and so does everybody under a
-/// policy of users' own keys, or of keys that belong to a user.
+/// The owner of a new key. Without a requested owner the caller is the owner in three cases: the caller may only manage
+/// their own keys, the policy is for keys that users issue to themselves, or its keys must belong to a user.
 pub fn owner(
     directory: &Directory,
     caller: &Caller,
@@ -422,13 +425,13 @@ pub fn owner(
         .and_then(|user| directory.user(user))
         .is_some_and(|user| user.user_name == folded || user.uid.to_string() == folded);
     if !himself && caller.user.is_some() {
-        // Asked before the user is looked for: who may not issue for others learns nothing about them.
+        // The permission is checked before the look-up, so that a caller without it learns nothing about other users.
         caller.require(directory, Permission::KeysWrite, workspace, None)?;
     }
     directory
         .find_user(&folded)
         .filter(|user| {
-            // What is allowed in a user's name is told under that name, so the name is not for others to use.
+            // Services see the key's requests under its owner's name, so other callers must not use that name.
             caller.user == Some(user.uid)
                 || caller.may(directory, Permission::KeysWrite, user.home, None)
         })
@@ -452,7 +455,7 @@ fn check_name_of(directory: &Directory, caller: &Caller, user: &User) -> Result<
     }
 }
 
-/// Checks scopes against the catalog, folds repeats, keeps their order.
+/// Checks scopes against the catalog, removes repeats, and keeps their order.
 pub fn scopes(
     tx: &Write<'_>,
     directory: &Directory,
@@ -496,7 +499,7 @@ pub fn scopes(
     Ok(kept)
 }
 
-/// The end of a key's life from its two possible forms.
+/// The expiry of a key from its two possible forms.
 pub fn expiry(
     at: Option<Timestamp>,
     in_s: Option<u64>,

@@ -1,4 +1,4 @@
-//! Lists of keys: filtered, in pages, each caller seeing his own part.
+//! Lists of keys: filtered and in pages. Each caller sees only the keys that they may read.
 
 use super::{View, usage, with_names};
 use crate::domain::key::metadata;
@@ -15,10 +15,10 @@ use crate::store::keys::{self, Source};
 use crate::store::local::Usage;
 use std::collections::HashSet;
 
-/// Characters of a search text.
+/// The greatest number of characters of a search text.
 const QUERY_CHARS_MAX: usize = 100;
 
-/// What a caller asks for.
+/// The request of a caller.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Slug or uid; keys below it are listed too.
@@ -26,14 +26,14 @@ pub struct Wanted {
     pub policy: Option<String>,
     /// User name or uid.
     pub owner: Option<String>,
-    /// Who made them, as a key's `created_by` has it.
+    /// The actor who made them, in the form of a key's `created_by`.
     pub created_by: Option<String>,
-    /// Without one, all but deleted keys are listed.
+    /// `None` lists all keys that are not deleted.
     pub state: Option<State>,
     /// Part of a name, an id or a hint.
     pub query: Option<String>,
     pub expiring_within_s: Option<u64>,
-    /// Names and values of members of the metadata, all of which a key has.
+    /// Names and values of members of the metadata; a key must have all of them.
     pub metadata: Vec<(String, String)>,
     pub after: Option<KeyId>,
     pub limit: usize,
@@ -43,7 +43,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Page {
     pub items: Vec<View>,
-    /// Where the next page begins.
+    /// The position where the next page begins.
     pub next: Option<KeyId>,
 }
 
@@ -76,9 +76,9 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
     })
 }
 
-/// Numbers and ids of the live keys of a catalog that have an owner, in no order; those of one owner if one is named.
-/// Which of them the caller may see is decided when he looks at each ([`super::find`]); whoever may see nobody's keys
-/// but his own gets his own alone.
+/// Numbers and ids of the live keys of a catalog that have an owner, in no order; only those of one owner if `owner` is
+/// set. [`super::find`] decides later, for each key, whether the caller may see it. A caller who may only see their own
+/// keys gets only those.
 pub fn numbers(
     app: &App,
     caller: &Caller,
@@ -101,14 +101,14 @@ pub fn numbers(
     app.read(|read| keys::list_numbers(read, catalog, owner))
 }
 
-/// The row decides, whatever source it came from. The directory is asked for this key alone.
+/// The row decides, independent of the source that it came from. The directory is read again for each key.
 fn may_see(app: &App, caller: &Caller, sieve: &Sieve, key: &Key) -> bool {
     let directory = app.index.directory();
     directory.reaches(sieve.top, key.workspace)
         && caller.may(&directory, Permission::KeysRead, key.workspace, key.owner)
 }
 
-/// Where to look for keys that the caller may see, so that few others are looked at.
+/// The sources of keys that the caller may see, chosen so that few other keys are read.
 fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source> {
     if let Some(owner) = sieve.owner {
         return vec![Source::OfOwner(owner)];
@@ -136,16 +136,16 @@ fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source>
         .collect()
 }
 
-/// What a key must be like to be listed.
+/// The conditions that a listed key must meet.
 struct Sieve {
-    /// The workspace that it is in, or below.
+    /// The key is in this workspace or below it.
     top: Uid,
     policy: Option<String>,
     owner: Option<Uid>,
     created_by: Option<String>,
     /// In lower case.
     query: Option<String>,
-    /// It expires from the first time on and before the second.
+    /// The key expires at or after the first time, and before the second.
     expires: Option<(Timestamp, Timestamp)>,
     metadata: Vec<(String, String)>,
     deleted: bool,
@@ -209,7 +209,8 @@ impl Sieve {
     }
 }
 
-/// The ids of the keys that an actor has made. The index does not know them, so they are read, in bounds.
+/// The ids of the keys that an actor has made. The index does not have them, so they are read from the store; too many
+/// are refused.
 pub fn made_by(app: &App, text: &str) -> Result<HashSet<KeyId>> {
     let source = Source::MadeBy(actor(text)?);
     let most = pages::EXAMINED_MAX as u32;
@@ -226,7 +227,7 @@ pub fn made_by(app: &App, text: &str) -> Result<HashSet<KeyId>> {
     Ok(found.into_iter().collect())
 }
 
-/// An actor in the form that the store has.
+/// The name of an actor in the form of the store.
 pub fn actor(text: &str) -> Result<String> {
     match text.split_once(':') {
         Some(("user", name)) if !name.is_empty() => {
@@ -241,7 +242,7 @@ pub fn actor(text: &str) -> Result<String> {
     }
 }
 
-/// Whether a text is part of the name, the id or the hint, in large or small letters. No character is special
+/// Whether a text is part of the name, the id or the hint, without regard to case. No character has a special meaning
 /// (attacks 187).
 fn has(key: &Key, query: &str) -> bool {
     [&key.name, &key.id.to_string(), &key.hint]

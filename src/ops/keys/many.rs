@@ -1,6 +1,6 @@
-//! Deleting, disabling or enabling several keys at once: all of them or none.
+//! Deletes, disables or enables several keys at once: all of them or none.
 //!
-//! Each key is authorised, checked and recorded as in a request of its own; the events have one request id.
+//! Each key is authorised, checked and recorded as in a separate request; the events have one request id.
 
 use super::edit::switch_one;
 use super::{View, end_one, view};
@@ -14,10 +14,10 @@ use crate::store::keys;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-/// Keys of one request.
+/// The greatest number of keys in one request.
 pub const KEYS_MAX: usize = 100;
 
-/// What is done to each key.
+/// The change that each key undergoes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Deed {
     Delete,
@@ -25,10 +25,10 @@ pub enum Deed {
     Enable,
 }
 
-/// Why nothing was done.
+/// The reason why no key was changed.
 #[derive(Debug)]
 pub struct Refused {
-    /// The key at fault; none if it was none of them.
+    /// The key that caused the refusal; `None` if no single key did.
     pub key: Option<KeyId>,
     pub error: Error,
 }
@@ -55,8 +55,8 @@ impl Deed {
     }
 }
 
-/// Does it to all keys in one transaction, and shows them as they are then, in the same order. `names` confirm deletions,
-/// one for each key; none if none is confirmed.
+/// Changes all keys in one transaction, and returns them in the same order as they are afterwards. `names` confirm
+/// deletions, one name for each key; it is empty if none is confirmed.
 pub fn change(
     app: &App,
     caller: &Caller,
@@ -65,7 +65,7 @@ pub fn change(
     names: Option<Vec<String>>,
 ) -> std::result::Result<Vec<View>, Refused> {
     check(deed, &ids, names.as_deref())?;
-    // Which key the work is at: the first before it begins, none after it has ended.
+    // The key that is being changed: the first one before the work begins, none after it has ended.
     let at: Arc<Mutex<Target>> = Arc::new(Mutex::new(Target::new(Kind::Key, ids[0])));
     let current = Arc::new(Mutex::new(None));
     let (index, who, peppers) = (app.index.clone(), caller.clone(), app.peppers.clone());
@@ -77,7 +77,7 @@ pub fn change(
             *lock(&target) = Target::new(Kind::Key, id);
             *lock(&key) = Some(id);
             if deed == Deed::Delete {
-                // It may have ended with another one of them.
+                // The key may have ended together with an earlier one.
                 if done.contains(&Target::new(Kind::Key, id)) {
                     continue;
                 }

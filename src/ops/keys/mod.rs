@@ -33,7 +33,7 @@ use crate::store::local::Usage;
 use crate::store::{Read, Write, keys, local};
 use admission::policy_of;
 
-/// A key with what is computed or looked up for showing it.
+/// A key with the computed data that is shown together with it.
 #[derive(Debug)]
 pub struct View {
     pub key: Key,
@@ -43,7 +43,7 @@ pub struct View {
     pub usage: Usage,
 }
 
-/// A key and, if it was made just now or revealed, its secret.
+/// A key and, if the secret was just made or revealed, its secret.
 #[derive(Debug)]
 pub struct Issued {
     pub view: View,
@@ -65,8 +65,8 @@ pub fn find_by_number(app: &App, caller: &Caller, number: i64) -> Result<View> {
     find(app, caller, id.ok_or(Error::NotFound("key"))?)
 }
 
-/// The key that a text found somewhere names by its id, if the caller may see it, and whether the text is a secret
-/// of it that works. Nothing is counted, spent or ended by this.
+/// The key whose id is in a text that was found somewhere, if the caller may see the key, and whether the text is a
+/// valid secret of it. This neither counts as a use nor spends or ends anything.
 pub fn identify(app: &App, caller: &Caller, text: &str) -> Result<Option<(View, bool)>> {
     caller.require_somewhere(Permission::KeysVerify)?;
     let Some(presented) = Presented::parse(text) else {
@@ -96,12 +96,12 @@ pub fn whoami(app: &App, caller: &Caller) -> Result<View> {
     view(app, key)
 }
 
-/// Ends a key for good. Its tombstone stays, its digests do not.
+/// Ends a key for good. Its tombstone stays, and its digests are deleted.
 pub fn delete(app: &App, caller: &Caller, id: KeyId, confirm_name: Option<String>) -> Result<()> {
     delete_once(app, caller, id, confirm_name, None)
 }
 
-/// As [`delete`]; a repeat of the same request finds it done.
+/// As [`delete`]; a repeat of the same request succeeds without a further change.
 pub fn delete_once(
     app: &App,
     caller: &Caller,
@@ -126,7 +126,7 @@ pub fn delete_once(
     )
 }
 
-/// Ends one key for a caller, where its policy asks for it with its name.
+/// Ends one key for a caller, who must confirm its name if its policy requires this.
 fn end_one(
     tx: &Write<'_>,
     directory: &Directory,
@@ -141,8 +141,8 @@ fn end_one(
     ended_with_children(tx, "key.delete", &key, now)
 }
 
-/// Ends a key whose secret was presented. A key may end itself; any other takes the right to delete it. Knowing the
-/// secret stands for the name that some policies ask for.
+/// Ends a key whose secret was presented. A key may end itself; other callers need the right to delete it. The secret
+/// replaces the name that some policies require.
 pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
     let (index, who) = (app.index.clone(), caller.clone());
     app.change_all(
@@ -163,7 +163,7 @@ pub fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
     )
 }
 
-/// Ends the keys that a user was issued for proving his password, for when it changes. One record each.
+/// Ends the keys that were issued to a user for their password, when the password changes. One record each.
 pub fn end_those_of_password(
     tx: &Write<'_>,
     owner: Uid,
@@ -172,7 +172,7 @@ pub fn end_those_of_password(
     end_each(tx, keys::list_of_password(tx, owner)?, now)
 }
 
-/// Ends all keys of a workspace, for when it ends itself. One record each.
+/// Ends all keys of a workspace that ends. One record each.
 pub fn end_those_of_workspace(
     tx: &Write<'_>,
     workspace: Uid,
@@ -189,7 +189,7 @@ fn end_each(
     let mut records = Vec::new();
     for id in ids {
         let key = keys::find(tx, id)?.ok_or(Error::NotFound("key"))?;
-        // It may have ended with another one of them.
+        // The key may have ended together with an earlier one.
         if keys::delete(tx, id, now)? {
             records.extend(ended_with_children(tx, "key.delete", &key, now)?);
         }
@@ -207,7 +207,7 @@ fn ended_with_children(
     ended_with_note(tx, action, key, ended(key), now)
 }
 
-/// As [`ended_with_children`], with changes of the caller's.
+/// As [`ended_with_children`], with changes that the caller of this function adds.
 fn ended_with_note(
     tx: &Write<'_>,
     action: &'static str,
@@ -220,21 +220,21 @@ fn ended_with_note(
     Ok(records)
 }
 
-/// When a key was issued, for answers to whoever holds its secret.
+/// When a key was issued, for answers to the holder of its secret.
 pub fn issued_at(app: &App, id: KeyId) -> Result<Option<Timestamp>> {
     Ok(app
         .read(|read| keys::find(read, id))?
         .map(|key| key.created_at))
 }
 
-/// Shows a key as it is after a change.
+/// The view of a key after a change.
 fn view(app: &App, key: Key) -> Result<View> {
     let usage = app.read(|read| usage(app, read, key.id))?;
     Ok(with_names(app, key, usage))
 }
 
-/// What is known of the use of a key, with what waits to be written. While that is on its way to the store, it is
-/// in neither place, and the count lags behind for the moment.
+/// The recorded use of a key, including uses that wait to be written. While those are on their way to the store, they
+/// are in neither place, and the count is too low for a moment.
 fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {
     let mut usage = local::find_usage(read, id)?;
     if let Some(pending) = app.index.usage.pending(id) {
@@ -255,7 +255,7 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     key.uses_left = key
         .uses_left
         .map(|stored| stored.saturating_add(reserved.unwrap_or(0)));
-    // A key that was changed past Latchkey is disabled in the index before it is so in the store.
+    // A key that was changed without Latchkey is disabled in the index before it is disabled in the store.
     key.enabled &= app.index.with_key(key.id, |live| live.enabled) != Some(false);
     let directory = app.index.directory();
     let place = directory.place(key.workspace);
@@ -273,7 +273,7 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
             place.is_some_and(|place| place.active),
             app.now().wall,
         ) {
-            // The policy was changed past Latchkey, and is closed.
+            // The policy was changed without Latchkey, and is closed.
             State::Active if tied.is_none() => State::Disabled,
             state => state,
         },
@@ -282,7 +282,7 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     }
 }
 
-/// The key, deleted or not, if the caller may read it; otherwise there is none.
+/// The key, deleted or not, if the caller may read it; otherwise it does not exist for the caller.
 fn visible(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysRead)?;
     seen(keys::find(read, id)?, directory, caller)
@@ -302,7 +302,7 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) ->
     Ok(key)
 }
 
-/// Whether a key that the caller sees is live, and for the caller to change.
+/// Checks that a key that the caller sees is live, and that the caller may change it.
 fn check_manageable(
     directory: &Directory,
     caller: &Caller,
@@ -318,7 +318,7 @@ fn check_manageable(
     Ok(())
 }
 
-/// What the audit log keeps of a key that ends: its name, and that it opens nothing any more.
+/// The changes in the audit event of a key that ends: they record its last name.
 fn ended(key: &Key) -> Changes {
     let mut changes = Changes::default();
     changes.note("name", &key.name, &String::new());

@@ -1,5 +1,5 @@
-//! Which actions a page has to offer to a caller. Each is decided by the function that decides when it is asked for, so
-//! that nothing is offered that would be refused.
+//! Which actions a page offers to a caller. The function that decides on the request also decides whether the page
+//! offers it, so that a page never offers an action that would be refused.
 
 use super::admission::{check_issuer_somewhere, policy_of};
 use super::bounds::Facts;
@@ -19,16 +19,16 @@ use crate::ops::policies;
 pub struct Offered {
     /// The members that an edit may change.
     pub fields: Vec<Field>,
-    /// Turning it off if it is on, and on if it is off.
+    /// The caller may disable an enabled key, or enable a disabled one.
     pub switch: bool,
     pub rotate: bool,
     pub reveal: bool,
     pub delete: bool,
-    /// Why the key stays closed until the administrator of the machine has looked at it.
+    /// Why the key stays closed until the administrator of the machine accepts it.
     pub closed: Option<String>,
 }
 
-/// What the caller may do to a key that it sees.
+/// What the caller may do to a key that the caller sees.
 pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
     let key = &view.key;
     let target = Target::new(Kind::Key, key.id);
@@ -63,7 +63,7 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
     let switch = edit::check_switch(directory, caller, &policy, key, !key.enabled, &facts).is_ok();
     Ok(Offered {
         fields: edit::fields_for(directory, caller, &policy, key, &facts),
-        // Only turning it on is refused then.
+        // In this case only enabling is refused.
         switch: switch && (closed.is_none() || key.enabled),
         rotate: rotate::check_rotation(directory, caller, &policy, key, &facts).is_ok(),
         reveal,
@@ -72,7 +72,7 @@ pub fn offered(app: &App, caller: &Caller, view: &View) -> Result<Offered> {
     })
 }
 
-/// The policy of a key, also where it is closed.
+/// The policy of a key, even if the policy is closed.
 pub fn policy(app: &App, view: &View) -> Result<Policy> {
     app.read(|read| policy_of(read, &view.key))
 }
@@ -82,8 +82,8 @@ pub fn require_issue(app: &App, caller: &Caller, policy: &Policy) -> Result<()> 
     check_issuer_somewhere(&app.index.directory(), caller, policy)
 }
 
-/// Whether a page with the keys of a policy is of any use to the caller: there are keys that the caller could see, or
-/// could issue.
+/// Whether a page with the keys of a policy is useful for the caller: there are keys that the caller may see, or the
+/// caller may issue one.
 pub fn concerns(directory: &Directory, caller: &Caller, policy: &Policy) -> bool {
     let owner = caller.user.filter(|_| policy.owner != Presence::Forbidden);
     let mut places = directory.places().map(|place| place.workspace.uid);

@@ -1,8 +1,8 @@
 //! Management keys without an owner: who issued them, and when they end.
 //!
-//! Such a key does not end with a user. So it is issued only where a caller with `server:admin` says so (`issue`), it is
-//! listed when the user who made it is deleted or disabled, and one that was issued by another key without an owner ends
-//! with that key.
+//! Such a key does not end with a user. So it is issued only if a caller with `server:admin` asks for it explicitly
+//! (`issue`), it is listed when the user who made it is deleted or disabled, and a key that another key without an
+//! owner issued ends with that key.
 
 use super::{View, bounds, ended, record, view};
 use crate::domain::catalog::BUILT_IN;
@@ -18,11 +18,12 @@ use crate::ops::{App, Record};
 use crate::store::{Read, Write, keys, people, workspaces};
 use std::collections::HashSet;
 
-/// Keys between a key and the user who began the chain that are looked at: more is no chain that this server made.
+/// The greatest number of keys between a key and the user at the beginning of its chain. This server makes no longer
+/// chain.
 const CHAIN_MAX: usize = 100;
 
-/// The live management keys without an owner that a user made: directly, or through keys of this user, or through keys that
-/// those made.
+/// The live management keys without an owner that a user made: directly, or through keys of this user, or through keys
+/// that those made.
 pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
     let since = user.created_at;
     let mut waiting = keys::list_acting_of_owner(read, BUILT_IN, user.uid)?;
@@ -31,7 +32,7 @@ pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
     let mut known: HashSet<KeyId> = HashSet::new();
     let mut found = Vec::new();
     while let Some(id) = waiting.pop() {
-        // A name may have been somebody else's before.
+        // The name may have belonged to another user earlier.
         let key = keys::find(read, id)?.filter(|key| key.created_at >= since);
         let Some(key) = key.filter(|key| known.insert(key.id)) else {
             continue;
@@ -49,7 +50,7 @@ pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
     Ok(found)
 }
 
-/// As [`made_by`], as far as the caller may see the keys.
+/// As [`made_by`], with only the keys that the caller may see.
 pub fn seen(read: &Read, directory: &Directory, caller: &Caller, user: &User) -> Result<Vec<Key>> {
     let may = |key: &Key| caller.may(directory, Permission::KeysRead, key.workspace, key.owner);
     let found = made_by(read, user)?.into_iter();
@@ -69,7 +70,7 @@ pub fn end(
     }
     let mut records = Vec::new();
     for key in found {
-        // It may have ended with another one of them.
+        // The key may have ended together with an earlier one.
         if keys::delete(tx, key.id, now)? {
             records.push(("key.delete", record(key, ended(key))));
             records.extend(end_children(tx, key, now)?);
@@ -78,8 +79,8 @@ pub fn end(
     Ok(records)
 }
 
-/// Ends the management keys without an owner that a key has made which has just ended, and those that they have made;
-/// but not those of a key with `server:admin`, which may issue keys that outlive it. One record each.
+/// Ends the management keys without an owner that a key has issued which has just ended, and the keys that those have
+/// issued. A key with `server:admin` may issue keys that outlive it, so its keys do not end. One record each.
 pub fn end_children(
     tx: &Write<'_>,
     parent: &Key,
@@ -114,7 +115,7 @@ fn is_admin(read: &Read, key: &Key) -> Result<bool> {
     Ok(in_root && permissions.contains(Permission::ServerAdmin))
 }
 
-/// Refuses a management key without an owner to everybody without `server:admin`.
+/// Refuses a management key without an owner unless the caller has `server:admin`.
 pub fn check_allowed(directory: &Directory, caller: &Caller) -> Result<()> {
     let allowed = caller.require_global(directory, Permission::ServerAdmin);
     allowed.map_err(|_| {
@@ -135,8 +136,8 @@ pub fn views(app: &App, found: Vec<Key>) -> Result<Vec<View>> {
     found.into_iter().map(one).collect()
 }
 
-/// Live management keys without an owner whose maker, at the beginning of the chain, is a user that is deleted or disabled:
-/// each with the name of that user.
+/// Live management keys without an owner whose chain begins with a user who is deleted or disabled, each with the name
+/// of that user.
 pub fn orphans(read: &Read) -> Result<Vec<(Key, String)>> {
     let mut found = Vec::new();
     for id in keys::list_of_catalog(read, BUILT_IN)? {
@@ -150,7 +151,7 @@ pub fn orphans(read: &Read) -> Result<Vec<(Key, String)>> {
     Ok(found)
 }
 
-/// The user who made a key, or the first of the keys that it came of.
+/// The user who made a key, or who made the first key of its chain.
 fn maker(read: &Read, key: &Key) -> Result<Option<User>> {
     let (mut actor, mut at) = (key.created_by.clone(), key.created_at);
     for _ in 0..CHAIN_MAX {

@@ -1,7 +1,7 @@
-//! At the greatest number of keys of an owner: which key a new one replaces.
+//! Which key a new one replaces when its owner has the greatest number of keys.
 //!
-//! Programs that sign in again and again make keys that nobody deletes. A policy with `at_owner_max` `replace` deletes
-//! the key of theirs that has not been used for the longest time, in the transaction that stores the new one.
+//! Programs that sign in again and again make keys and never delete them. A policy whose `at_owner_max` is `replace`
+//! deletes the owner's key that has not been used for the longest time, in the transaction that stores the new one.
 
 use super::{ended, ended_with_note};
 use crate::domain::key::Key;
@@ -16,11 +16,11 @@ use crate::ops::access::{Caller, Identity};
 use crate::store::keys::Spared;
 use crate::store::{Write, keys};
 
-/// Deletes keys of the new key's owner until there is room for the new key, and returns the records of it. There is more
-/// than one to delete only if the greatest number was made smaller.
+/// Deletes keys of the new key's owner until there is room for the new key, and returns the records. It deletes more
+/// than one key only if the greatest number was reduced.
 ///
 /// # Errors
-/// `Conflict` where no key may be deleted: the number is 0, or the caller may delete none of the keys that are there.
+/// `Conflict` if no key may be deleted: the number is 0, or the caller may delete none of the owner's keys.
 pub fn make_owners_room(
     tx: &Write<'_>,
     directory: &Directory,
@@ -50,7 +50,7 @@ pub fn make_owners_room(
     candidates.sort_by_key(order);
     let mut records = Vec::new();
     for spared in candidates.into_iter().take(surplus) {
-        // It may have ended with another one of them.
+        // The key may have ended together with an earlier one.
         let replaced = keys::find(tx, spared.id)?.ok_or(Error::NotFound("key"))?;
         if keys::delete(tx, spared.id, now)? {
             let mut changes = ended(&replaced);
@@ -61,8 +61,8 @@ pub fn make_owners_room(
     Ok(records)
 }
 
-/// The keys that the caller may delete, with the uses that wait to be written: of users in person all of their own, of
-/// other callers those that they manage. A key does not replace itself.
+/// The keys that the caller may delete, with the uses that wait to be written. Users in person may delete all of their
+/// own keys, other callers the keys that they manage. A key does not replace itself.
 fn candidates(
     directory: &Directory,
     usage: &UsageBook,

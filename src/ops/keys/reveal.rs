@@ -14,9 +14,9 @@ use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::store::{Read, keys};
 
-/// Shows the newest secret of a key whose policy keeps a sealed copy. The event is committed before the secret
-/// leaves: if it cannot be written, there is no answer. Whoever sees the secret of a management key can act as it,
-/// and so must be allowed all that it is.
+/// Shows the newest secret of a key whose policy keeps a sealed copy. The event is committed before the secret is sent:
+/// if it cannot be written, there is no answer. A caller who sees the secret of a management key can act as that key,
+/// and so must hold everything that the key may do.
 pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let target = Target::new(Kind::Key, id);
@@ -35,7 +35,7 @@ pub fn reveal(app: &App, caller: &Caller, id: KeyId) -> Result<Issued> {
     })
 }
 
-/// The key, if the caller sees it as one whose secret is shown or as one that is read.
+/// The key, if the caller may see its secret or may read the key.
 fn revealable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysReveal)?;
     let may = |permission, key: &Key| caller.may(directory, permission, key.workspace, key.owner);
@@ -66,7 +66,7 @@ pub(super) fn check_reveal(
     policy.check_reveal()
 }
 
-/// Opens the sealed copy, and checks that it is what the digest beside it was made of.
+/// Opens the sealed copy, and checks that it matches the stored digest.
 fn unseal(read: &Read, files: &KeyFiles, key: &Key) -> Result<Secret> {
     let Some((sealed, stored)) = keys::find_sealed(read, key.id)? else {
         return Err(Error::Conflict(format!(

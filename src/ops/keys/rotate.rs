@@ -1,4 +1,4 @@
-//! Rotation: a key gets a new secret and keeps its id, its rights and its place.
+//! Rotation: a key gets a new secret and keeps its id, its rights and its workspace.
 
 use super::admission::check_takeover;
 use super::issue::keep;
@@ -18,11 +18,11 @@ use crate::store::{Write, keys};
 /// When the old secret ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Grace {
-    /// With the rotation.
+    /// Together with the rotation.
     AtOnce,
     /// After so many seconds.
     Seconds(u64),
-    /// When the new one is first used, after so many seconds at the latest.
+    /// When the new secret is used for the first time, or after so many seconds if that is earlier.
     UntilFirstUse(u64),
 }
 
@@ -56,7 +56,7 @@ impl Grace {
         Grace::parse(grace_s.or(default), until_first_use)
     }
 
-    /// The longest time that the old secret goes on working.
+    /// The longest time for which the old secret still works.
     fn seconds(self) -> u64 {
         match self {
             Grace::AtOnce => 0,
@@ -65,16 +65,17 @@ impl Grace {
     }
 }
 
-/// What a rotation does to the end of a key's life.
+/// What a rotation does to the expiry of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Life {
-    /// It stays where it was.
+    /// The expiry does not change.
     Kept,
-    /// A key that was issued for a time, or rotated so, has as much time again.
+    /// A key that was issued or rotated for a certain time gets the same time again, from now on.
     Anew,
 }
 
-/// Gives a key a new secret. Whoever takes over a management key this way must be allowed all that it is.
+/// Gives a key a new secret. A caller who takes over a management key this way must hold everything that the key may
+/// do.
 pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
     let (key, secret) = app.change(
@@ -87,7 +88,7 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
             let policy = policy_of(tx, &key)?;
             let facts = bounds::Facts::read(tx, &who, &key)?;
             check_rotation(&directory, &who, &policy, &key, &facts)?;
-            // A key with the right to manage keys gains nothing over itself by it.
+            // A key with the right to manage keys follows the rules of self-rotation when it rotates itself.
             let by_itself = who.is_key(id).then(|| source_of(&who));
             if by_itself.is_some() {
                 policy.check_self_rotation(&key, grace.seconds())?;
@@ -106,7 +107,7 @@ pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Iss
     })
 }
 
-/// Whether the caller may give this key, which it may change, a new secret.
+/// Whether the caller may give a new secret to this key, which the caller may change.
 pub(super) fn check_rotation(
     directory: &Directory,
     caller: &Caller,
@@ -119,8 +120,9 @@ pub(super) fn check_rotation(
     policy.check_rotate()
 }
 
-/// Gives the caller's own key a new secret, as far as its policy lets keys rotate themselves; needs no other right than
-/// the secret itself. Of two rotations with the same secret at once, one wins and the other finds its secret replaced.
+/// Gives the caller's own key a new secret, if its policy lets keys rotate themselves. The secret is the only
+/// credential that this needs. Of two rotations with the same secret at once, one succeeds, and the other finds that
+/// its secret was replaced.
 pub fn rotate_own(
     app: &App,
     caller: &Caller,
@@ -174,7 +176,7 @@ pub fn rotate_own(
     })
 }
 
-/// Where a request came from, for the mark on a key that rotated itself.
+/// The address of a request, which is stored with a key that rotated itself.
 fn source_of(caller: &Caller) -> String {
     match caller.source.as_str() {
         "" => "unknown".to_owned(),
@@ -182,8 +184,8 @@ fn source_of(caller: &Caller) -> String {
     }
 }
 
-/// What the audit log keeps of a rotation: which secret follows which, when the old one ends, and whether the key did it
-/// with its own secret.
+/// The changes in the audit event of a rotation: which secret follows which, when the old one ends, and whether the key
+/// rotated itself.
 fn replaced(before: &Key, key: &Key, grace: Grace) -> Changes {
     let mut changes = Changes::default();
     changes.note("hint", &before.hint, &key.hint);
@@ -202,8 +204,8 @@ fn replaced(before: &Key, key: &Key, grace: Grace) -> Changes {
     changes
 }
 
-/// Moves the end of a rotated key as far from now as it was from the key's issue or its last rotation, or as far as
-/// its policy allows.
+/// Sets the expiry of a rotated key as far from now as it was from the key's issue or its last rotation, but at most as
+/// far as its policy permits.
 fn renew(
     tx: &Write<'_>,
     policy: &Policy,
@@ -221,8 +223,8 @@ fn renew(
     Ok(())
 }
 
-/// Puts a new secret in the place of the newest. At most two secrets of a key ever work. `by_itself` is the address of a
-/// key that rotates itself.
+/// Replaces the newest secret by a new one. At most two secrets of a key ever work. `by_itself` is the address of a key
+/// that rotates itself.
 fn replace(
     tx: &Write<'_>,
     files: &KeyFiles,

@@ -1,7 +1,8 @@
-//! Attempts to sign in, as the operations count them: every way that takes a password, a code or a key begins here.
+//! Attempts to sign in, as the operations count them. Every operation that takes a password, a code or a key begins
+//! here.
 //!
-//! An attempt is counted before anything is digested, and ends with its outcome: [`Attempt::failed`], or dropped,
-//! which gives back what it has reserved. A sign-in that is complete calls [`succeeded`].
+//! An attempt is counted before anything is digested. It ends with [`Attempt::failed`], or it is dropped, which
+//! releases its reservation. A complete sign-in calls [`succeeded`].
 
 use super::{manageable, record};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
@@ -18,23 +19,23 @@ use crate::store::people::attempts as rows;
 use crate::store::{Durability, Read, Write, audit};
 use std::sync::{Arc, Mutex};
 
-/// Accounts that are saved in one transaction.
+/// The number of accounts that one transaction saves.
 const ACCOUNTS_A_BATCH: usize = 500;
-/// The answer to everybody who names a locked account without a code, whether there is such a user or not.
+/// The answer to every client that names a locked account without a code, whether the user exists or not.
 const LOCKED: &str = "this account is locked after 100 failed attempts; sign in with a one-time code as well, or from a \
                       network that was used before, or ask an administrator: latchkey user unlock";
 
-/// An attempt under way.
+/// An attempt that has begun.
 pub(in crate::ops) struct Attempt<'a> {
     app: &'a App,
-    /// `None` on the machine itself, where nobody guesses: the administrator may set any password.
+    /// `None` for a local caller, who has no need to guess: the administrator of the machine may set any password.
     ticket: Option<Ticket>,
-    /// The account as a whole that failures count for.
+    /// The account whose failures over all networks count this attempt.
     account: Option<Account>,
 }
 
 impl<'a> Attempt<'a> {
-    /// With a password, and a one-time code if there is one.
+    /// Begins an attempt with a password, and a one-time code if there is one.
     pub fn with_password(
         app: &'a App,
         account: Account,
@@ -46,21 +47,21 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// With a one-time code, after the password.
+    /// Begins an attempt with a one-time code, after the password.
     pub fn with_code(app: &'a App, account: Account, origin: &Origin) -> Result<Attempt<'a>> {
         Attempt::begin(app, origin.is_local, |attempts, now| {
             attempts.begin_code(account, origin.counted.map(network), now)
         })
     }
 
-    /// With something that cannot be guessed in practice.
+    /// Begins an attempt with a credential that cannot be guessed in practice.
     pub fn with_other(app: &'a App, account: Account, origin: &Origin) -> Result<Attempt<'a>> {
         Attempt::begin(app, origin.is_local, |attempts, now| {
             attempts.begin_other(account, origin.counted.map(network), now)
         })
     }
 
-    /// With a password, to confirm a session; `session` is the sign-in that it belongs to.
+    /// Begins an attempt with a password that confirms a session; `session` is the sign-in that the session belongs to.
     pub fn in_session(app: &'a App, session: KeyId) -> Result<Attempt<'a>> {
         Attempt::begin(app, false, |attempts, now| {
             attempts.begin_session(session, now)
@@ -95,7 +96,7 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Whether only the password and a code together are right: the account is locked.
+    /// Whether the account is locked, so that only password and code together are accepted.
     pub fn needs_code(&self) -> bool {
         matches!(
             self.ticket,
@@ -106,7 +107,8 @@ impl<'a> Attempt<'a> {
         )
     }
 
-    /// Whether it comes from the machine itself, from a session, or from a network that the user has signed in from.
+    /// Whether the attempt comes from the machine itself, from a session, or from a network that the user has used
+    /// before.
     pub fn is_known(&self) -> bool {
         match self.ticket {
             None | Some(Ticket::Session(_)) => true,
@@ -142,12 +144,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Counts a failure that is recorded elsewhere.
+    /// Counts a failure whose event the operation writes.
     pub fn failed_quietly(mut self) {
         self.end(true);
     }
 
-    /// The user whom this failure has locked.
+    /// Ends the attempt, and returns the account if this failure has locked it.
     fn end(&mut self, failed: bool) -> Option<Account> {
         let ticket = self.ticket.take()?;
         let now = self.app.now();
@@ -163,8 +165,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// The account that a name stands for, and how logs name it: what is nobody's name may be a password that was typed
-/// into the wrong field, so only a keyed digest of it is kept, by which repeats are recognised.
+/// The account that a name stands for, and its name in logs. A name without a user may be a password that was typed
+/// into the wrong field, so only a keyed digest of it is kept, which is enough to recognise repeats.
 pub(in crate::ops) fn account_of(app: &App, user: Option<&User>, typed: &str) -> (Account, String) {
     if let Some(user) = user {
         return (Account::User(user.uid), user.user_name.clone());
@@ -176,12 +178,12 @@ pub(in crate::ops) fn account_of(app: &App, user: Option<&User>, typed: &str) ->
     let digest = start
         .iter()
         .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    // Zero is nobody's.
+    // Zero stands for no account.
     let account = Account::Unknown(digest.max(1));
     (account, account.to_string())
 }
 
-/// Notes that a user has signed in. `unlocks`: not with the password alone.
+/// Records that a user has signed in. `unlocks`: the sign-in needed more than the password.
 pub(super) fn succeeded(app: &App, user: Uid, origin: &Origin, unlocks: bool) {
     let place = origin.counted.map(network);
     let now = app.now().wall;
@@ -195,7 +197,7 @@ pub(super) fn succeeded(app: &App, user: Uid, origin: &Origin, unlocks: bool) {
     }
 }
 
-/// Saves what the store does not have yet; a flood of attempts is written in batches.
+/// Saves all changes that the store does not have yet, in batches, because a flood of attempts makes many.
 pub fn save_all(app: &App) {
     let unsaved = app.passwords.attempts().take_unsaved();
     for batch in unsaved.chunks(ACCOUNTS_A_BATCH) {
@@ -210,20 +212,20 @@ fn save(app: &App, accounts: Vec<Account>) {
             .iter()
             .try_for_each(|account| save_one(tx, &shared, *account))
     });
-    // Nobody is kept from signing in because this cannot be written; what it is about is still in memory.
+    // A failed write must not prevent users from signing in. The attempts are still in memory and are saved later.
     if let Err(err) = written {
         app.passwords.attempts().put_back_unsaved(&accounts);
         log::warn!("attempts to sign in were not saved: {err}");
     }
 }
 
-/// As the account stands when the writer gets here, not as it stood when it was asked to.
+/// Saves the state that the account has when the writer runs this, which may be newer than that at the request.
 fn save_one(tx: &Write<'_>, shared: &Arc<Mutex<Attempts>>, account: Account) -> Result<()> {
     let (standing, networks) = lock(shared).saved(account);
     rows::replace(tx, account, standing, &networks)
 }
 
-/// A lock is written at once, with its event.
+/// Writes a lock immediately, with its event.
 fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
     let user = match account {
         Account::Unknown(_) => None,
@@ -251,19 +253,19 @@ fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
     })
 }
 
-/// What the store remembers, at a start.
+/// Loads the stored state at a start.
 pub fn load(read: &Read) -> Result<Attempts> {
     let mut attempts = Attempts::default();
     attempts.load(rows::list(read)?, rows::list_networks(read)?);
     Ok(attempts)
 }
 
-/// How a user's account stands.
+/// The failures of a user's account.
 pub fn standing(app: &App, user: Uid) -> Standing {
     app.passwords.attempts().standing(Account::User(user))
 }
 
-/// The names of users who are locked, in their order.
+/// The names of locked users, sorted.
 pub fn locked(app: &App) -> Vec<String> {
     let locked = app.passwords.attempts().locked();
     let directory = app.index.directory();
@@ -273,7 +275,8 @@ pub fn locked(app: &App) -> Vec<String> {
     names
 }
 
-/// Lets a user sign in again at once: forgets failed attempts, and ends the waits. For whoever may change the user.
+/// Lets a user sign in again at once: forgets failed attempts, and ends the waits. The caller must be able to change
+/// the user.
 pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let shared = app.passwords.shared_attempts();
@@ -304,7 +307,8 @@ pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     super::found(&app.index.directory(), uid)
 }
 
-/// In the transaction of a new password: what failed was the former one, and so was what proved each network.
+/// Forgets the failures and the known networks of a user in the transaction of a new password, because both belong to
+/// the old password.
 pub(in crate::ops) fn begin_again(
     tx: &Write<'_>,
     shared: Arc<Mutex<Attempts>>,

@@ -1,7 +1,9 @@
-//! Authenticators of users, which are one-time codes: how they come and go, and how codes are checked.
+//! Authenticators of users, which are one-time codes: how they are registered, changed and deleted, and how codes are
+//! checked.
 //!
-//! Nobody registers one for somebody else, and nobody for himself with a key: what signs in must not come of what was
-//! made by signing in. Whoever manages a user can take one away, or turn it off.
+//! Users register them only for themselves and never with a key: a credential that was made by signing in must not
+//! create another credential for signing in. A caller who manages a user can delete or disable the user's
+//! authenticators.
 
 use super::attempts::{self, Attempt};
 use super::{manageable, record, sessions, visible};
@@ -25,17 +27,17 @@ use crate::store::{Durability, Read, Write, numbers, seals, tokens};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What apps show beside the user's name.
+/// The name that authenticator apps show together with the user's name.
 const ISSUER: &str = "Latchkey";
 
-/// What is said of a new one.
+/// The properties of a new authenticator.
 #[derive(Clone, Debug, Default)]
 pub struct NewAuthenticator {
     pub description: String,
     pub scopes: Vec<String>,
 }
 
-/// A secret for one-time codes, which nobody has yet.
+/// A generated secret for one-time codes that is not registered yet.
 pub struct Drawn {
     /// Base32.
     pub secret: String,
@@ -43,7 +45,7 @@ pub struct Drawn {
     pub url: String,
 }
 
-/// Draws a secret for the caller's own app. Nothing is kept: it comes back when it is registered.
+/// Generates a secret for the caller's own app. The server does not keep it: the app sends it back to register it.
 pub fn draw(app: &App, caller: &Caller) -> Result<Drawn> {
     let uid = caller.user.ok_or(Error::NotFound("user"))?;
     let name = {
@@ -58,7 +60,7 @@ pub fn draw(app: &App, caller: &Caller) -> Result<Drawn> {
     })
 }
 
-/// Registers one-time codes for the caller himself, who shows with one that his app has the secret.
+/// Registers one-time codes for the caller, who proves with one code that their app has the secret.
 pub fn add_codes(
     app: &App,
     caller: &Caller,
@@ -121,7 +123,7 @@ pub fn add_codes(
     )
 }
 
-/// Those of some users, whom the caller may see, by number.
+/// The authenticators of some users, whom the caller may see, by number.
 pub fn list(app: &App, users: &[Arc<User>]) -> Result<Vec<Authenticator>> {
     if let [user] = users {
         return app.read(|read| authenticators::list_of_user(read, user.uid));
@@ -132,13 +134,13 @@ pub fn list(app: &App, users: &[Arc<User>]) -> Result<Vec<Authenticator>> {
     Ok(all)
 }
 
-/// Those of some users who have a second factor that is asked for.
+/// Which of some users must enter a second factor.
 pub fn users_with_codes(app: &App, users: &[Arc<User>]) -> Result<HashSet<Uid>> {
     let all = list(app, users)?.into_iter();
     Ok(all.filter(|one| one.enabled).map(|one| one.user).collect())
 }
 
-/// One of a user whom the caller may see.
+/// An authenticator of a user whom the caller may see.
 pub fn find(app: &App, caller: &Caller, user: &str, number: i64) -> Result<Authenticator> {
     let uid = {
         let directory = app.index.directory();
@@ -154,7 +156,7 @@ pub struct Edit {
     pub enabled: Option<bool>,
 }
 
-/// Changes an authenticator: the user himself, signed in, or whoever manages him.
+/// Changes an authenticator. Its user may do this when signed in, and so may a caller who manages that user.
 pub fn edit(
     app: &App,
     caller: &Caller,
@@ -196,7 +198,7 @@ pub fn edit(
     )
 }
 
-/// Takes one away for good; who may is said at [`edit`].
+/// Deletes an authenticator for good, for the same callers as [`edit`].
 pub fn delete(
     app: &App,
     caller: &Caller,
@@ -224,7 +226,7 @@ pub fn delete(
     )
 }
 
-/// Takes all of a user's away, as whoever manages him does when an app is lost.
+/// Deletes all authenticators of a user, for a caller who manages that user, for example after the loss of a phone.
 pub fn delete_all(app: &App, caller: &Caller, user: &str) -> Result<()> {
     let (who, index, text) = (caller.clone(), app.index.clone(), user.to_owned());
     let action = "user.authenticator_delete";
@@ -239,7 +241,7 @@ pub fn delete_all(app: &App, caller: &Caller, user: &str) -> Result<()> {
     })
 }
 
-/// Takes one away.
+/// Deletes an authenticator.
 fn end(
     tx: &Write<'_>,
     action: &'static str,
@@ -254,8 +256,9 @@ fn end(
     Ok(vec![(action, record(owner, changes))])
 }
 
-/// Ends what the password alone has begun, now that it takes a code as well (OWASP ASVS 7.4.3): all sessions of the
-/// user and what they could be renewed with, but for the session that does it, if it is the user's own.
+/// Ends everything that began with the password alone, because a sign-in now takes a code as well (OWASP ASVS 7.4.3).
+/// This concerns all sessions of the user and their refresh tokens, except for the session that makes this request, if
+/// it is the user's own.
 fn end_sessions_without_codes(
     tx: &Write<'_>,
     who: &Caller,
@@ -292,10 +295,11 @@ fn of_number(read: &Read, user: Uid, number: i64) -> Result<Authenticator> {
     found.ok_or(Error::NotFound("authenticator"))
 }
 
-/// What a user must show besides his password. Every way in that takes a password asks for this.
+/// The second factor that a user needs in addition to the password. Every sign-in that takes a password calls this.
 pub(super) fn second_factor(app: &App, user: Uid) -> Result<Option<Authenticator>> {
     let all = app.read(|read| {
-        // Somebody may have taken the second factor away past Latchkey.
+        // An authenticator may have been removed from the database without Latchkey; then the user does not fit the
+        // seal.
         match seals::is_sound_user(read, &app.peppers, user)? {
             true => authenticators::list_of_user(read, user),
             false => Err(Error::Unauthenticated),
@@ -304,7 +308,7 @@ pub(super) fn second_factor(app: &App, user: Uid) -> Result<Option<Authenticator
     Ok(all.into_iter().find(|one| one.enabled))
 }
 
-/// Says whose password was right, until the code comes.
+/// Seals the fact that the user's password was right, until the code comes.
 pub(super) fn await_code(
     app: &App,
     user: &User,
@@ -320,13 +324,14 @@ pub(super) fn await_code(
     })
 }
 
-/// Of a code that is not right.
+/// The error for a wrong code.
 pub(super) const WRONG_CODE: &str = "the one-time code is not right";
 
-/// The user behind a step that [`await_code`] has sealed and a code, and whether the first step asked to read only.
+/// The user, from the step that [`await_code`] sealed and a code, and whether the first step asked for read-only
+/// access.
 ///
 /// # Errors
-/// `Unauthenticated` whatever is wrong; `TooMany` for an account or a network that tries too often.
+/// `Unauthenticated` for every invalid step or code; `TooMany` for an account or a network that tries too often.
 pub(super) fn after_code(
     app: &App,
     step: &str,
@@ -347,7 +352,7 @@ pub(super) fn after_code(
         return Err(Error::Unauthenticated);
     };
     let attempt = Attempt::with_code(app, Account::User(user.uid), origin)?;
-    // The factor of the first step, if it is still the one: it may have been turned off, or be another one.
+    // The authenticator of the first step must still be the one in force: it may have been disabled or replaced.
     let factor = second_factor(app, user.uid)?.filter(|one| one.number == challenge.number);
     let current = user.is_active() && user.generation == challenge.generation;
     let (Some(factor), true) = (factor, current) else {
@@ -365,14 +370,14 @@ pub(super) fn after_code(
     Ok((user, challenge.read_only))
 }
 
-/// The step of a code, by each time that may be the right one.
+/// The step of a code, by each time that may be right while the clock is in doubt.
 fn step_of(clock: &Clock, secret: &CodeSecret, code: &str, used: i64) -> Option<i64> {
     let (now, other) = clock.code_times();
     let step = secret.step_of(code, now, used);
     step.or_else(|| secret.step_of(code, other?, used))
 }
 
-/// Whether a code is right; it is used up.
+/// Checks a code, and marks it as used if it is right.
 pub(super) fn prove_code(
     app: &App,
     user: &User,

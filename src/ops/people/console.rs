@@ -1,4 +1,4 @@
-//! Sessions of the console: begun with a password, used by one browser, ended by whoever owns them.
+//! Sessions of the console. A session begins with a password, belongs to one browser, and its user can end it.
 
 use super::authenticators;
 use super::sessions::{Code, Proven, SignedIn, confirmed, proven};
@@ -14,20 +14,20 @@ use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
 use crate::store::{Durability, people};
 
-/// Characters of what a browser says it is that are kept.
+/// The greatest number of characters of a `User-Agent` header that are stored.
 const AGENT_CHARS_MAX: usize = 200;
-/// A console session's last use is written when it falls into another minute than the one before.
+/// The last use of a console session is written only if it falls into another minute than the last use before.
 const TOUCH_MS: i64 = 60_000;
 
-/// What a password brings at the console.
+/// The result of a right password at the console.
 pub enum Opened {
-    /// The user has a second factor: what to send back with its code ([`open_with_code`]).
+    /// The user has a second factor. The client sends this text back together with the code ([`open_with_code`]).
     CodeNeeded(String),
     SignedIn(SignedIn),
 }
 
-/// Signs a user in to the console. `former` is the session that the browser had until now: it ends, so that a secret
-/// which was known before the sign-in is worth nothing after it (attacks 169).
+/// Signs a user in to the console. `former` is the session that the browser had until now. It ends, so that a secret
+/// that an attacker knew before the sign-in is worthless afterwards (attacks 169).
 pub fn open(
     app: &App,
     user_name: &str,
@@ -60,7 +60,8 @@ pub fn open_with_code(
     begin(app, &user, origin, agent, former)
 }
 
-/// A fresh session in place of one whose user gives his password once more; his second factor that session has seen.
+/// Replaces a session by a new one, for a user who enters their password again. The old session has already checked the
+/// second factor.
 pub fn renew(
     app: &App,
     user_name: &str,
@@ -73,7 +74,7 @@ pub fn renew(
     begin(app, &user, origin, agent, Some(former))
 }
 
-/// Begins a session of a user who has proved himself.
+/// Begins a session of a user whose identity is proven.
 pub fn begin(
     app: &App,
     user: &User,
@@ -134,7 +135,7 @@ pub fn begin(
     })
 }
 
-/// The caller that [`authenticate`] would find just now, according to the index. Notes nothing.
+/// The caller that [`authenticate`] would find now, according to the index. It does not record a use.
 pub fn foresees(app: &App, secret: &str) -> Option<Caller> {
     let session = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
@@ -142,7 +143,7 @@ pub fn foresees(app: &App, secret: &str) -> Option<Caller> {
     access::caller_of_session(app, &session, Origin::default()).ok()
 }
 
-/// The caller behind a console session's secret, and the session. Notes that it was used.
+/// The caller behind a console session's secret, and the session. It records the use of the session.
 pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, Session)> {
     let presented = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
@@ -156,7 +157,7 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
         let written = app.store.write(Durability::Relaxed, move |tx| {
             people::touch_session(tx, &peppers, id, now)
         });
-        // Whoever only looks may go on while nothing can be written.
+        // Users who only read may go on while the store cannot write.
         if let Err(err) = written {
             log::warn!("the last use of a console session was not written: {err}");
         }
@@ -164,7 +165,7 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     Ok((caller, session))
 }
 
-/// The sessions of the caller's own user that are not over, the newest first; access tokens too.
+/// The sessions of the caller's own user that are not over, including access tokens, the newest first.
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Session>> {
     let (user, now) = (own_user(caller)?, app.now().wall);
     let generation = app.index.directory().user(user).map(|user| user.generation);

@@ -1,4 +1,4 @@
-//! The gate before all password work: how much at once. How often is decided in `attempts`.
+//! The gate for password work: it limits how many passwords are digested at once. `attempts` limits how often.
 
 use crate::domain::key::pepper::Peppers;
 use crate::domain::locks::lock;
@@ -8,20 +8,20 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// Passwords that are digested at the same time: each takes 19 MiB and a processor.
+/// The number of passwords that are digested at the same time. Each takes 19 MiB and a processor.
 const DIGESTING_MAX: u32 = 2;
-/// Sign-ins that may wait for that. Each holds a blocking thread, of which there are 16 for everything.
+/// The number of sign-ins that may wait. Each holds one of the 16 blocking threads that all requests share.
 const WAITING_MAX: u32 = 4;
-/// Further ones that may wait, of users whom this server knows: in a session, or from a network that was used before.
-/// Whoever guesses from everywhere at once does not take the room of those.
+/// More sign-ins may wait if this server knows the user: by a session, or by a network that was used before. An
+/// attacker who guesses from many addresses at once cannot occupy these places.
 const KNOWN_WAITING_MAX: u32 = 2;
 
-/// Keeps password work within bounds.
+/// Limits the password work of the server.
 pub struct PasswordGate {
     attempts: Arc<Mutex<Attempts>>,
     busy: Mutex<Busy>,
     freed: Condvar,
-    /// What an unknown user's password is compared with, so that it takes as long.
+    /// The digest with which an unknown user's password is compared, so that the answer takes the same time.
     nobody: PasswordDigest,
     peppers: Arc<Peppers>,
 }
@@ -32,11 +32,11 @@ struct Busy {
     waiting: u32,
 }
 
-/// A place among those who digest; dropping it lets the next one in.
+/// The right to digest one password; dropping it lets the next one begin.
 struct Turn<'a>(&'a PasswordGate);
 
 impl PasswordGate {
-    /// With what the store remembers of attempts.
+    /// Creates the gate with the attempts that the store remembers.
     pub fn new(attempts: Attempts, peppers: Arc<Peppers>) -> Result<PasswordGate> {
         Ok(PasswordGate {
             attempts: Arc::new(Mutex::new(attempts)),
@@ -47,23 +47,23 @@ impl PasswordGate {
         })
     }
 
-    /// What is remembered of attempts to sign in.
+    /// The remembered attempts to sign in.
     pub(in crate::ops) fn attempts(&self) -> MutexGuard<'_, Attempts> {
         lock(&self.attempts)
     }
 
-    /// The same, for changes that wait for the writer.
+    /// As [`PasswordGate::attempts`], for changes that wait for the writer.
     pub(in crate::ops) fn shared_attempts(&self) -> Arc<Mutex<Attempts>> {
         self.attempts.clone()
     }
 
-    /// The slow part of digesting a password; it is bound to its user before it is stored.
+    /// Does the slow part of digesting a password. The result must be bound to its user before it is stored.
     pub fn stretch(&self, text: &str) -> Result<Stretched> {
         self.in_turn(true, || Stretched::new(text))
     }
 
-    /// Compares with what is stored for a user; without that the answer is no, after the same work. `is_known`: see
-    /// [`KNOWN_WAITING_MAX`].
+    /// Compares a password with the stored digest of a user. Without a digest the result is `false`, after the same
+    /// work. `is_known`: see [`KNOWN_WAITING_MAX`].
     pub fn matches(
         &self,
         stored: Option<&PasswordDigest>,
@@ -135,7 +135,7 @@ mod tests {
             };
             wait_for(WAITING_MAX);
             assert!(matches!(gate.turn(false), Err(Error::TooMany { .. })));
-            // Users whom the server knows have room of their own.
+            // More users may wait if the server knows them.
             for _ in 0..KNOWN_WAITING_MAX {
                 scope.spawn(|| gate.in_turn(true, || Ok(())).unwrap());
             }

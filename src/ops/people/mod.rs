@@ -25,7 +25,7 @@ pub use gate::PasswordGate;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What a new user is to be.
+/// The properties of a new user.
 #[derive(Clone, Debug)]
 pub struct NewUser {
     pub user_name: String,
@@ -37,7 +37,7 @@ pub struct NewUser {
     pub roles: Vec<(String, Role)>,
 }
 
-/// What an edit changes.
+/// The changes of an edit.
 #[derive(Clone, Debug, Default)]
 pub struct UserEdit {
     pub email: Option<Option<String>>,
@@ -46,12 +46,12 @@ pub struct UserEdit {
     pub end_keys: bool,
 }
 
-/// Creates a user. Nobody gives roles that they do not have.
+/// Creates a user. You cannot grant a role that you do not have.
 pub fn create(app: &App, caller: &Caller, new: NewUser, retry: Option<Retry>) -> Result<Arc<User>> {
     create_as(app, caller, new, true, retry)
 }
 
-/// As [`create`], where the user can be disabled from the beginning.
+/// As [`create`], for a user who may be disabled from the beginning.
 pub fn create_as(
     app: &App,
     caller: &Caller,
@@ -65,7 +65,7 @@ pub fn create_as(
         .as_deref()
         .map(|email| normal_email("email", email))
         .transpose()?;
-    // Digesting is slow, so rights come first; the transaction checks them again.
+    // Digesting is slow, so the permission is checked before it; the transaction checks it again.
     let allowed = caller.require_somewhere(Permission::UsersWrite);
     app.decided(caller, "user.create", Target::new(Kind::User, ""), allowed)?;
     let digest = match &new.password {
@@ -90,7 +90,7 @@ pub fn create_as(
                 Some(asked) => reachable(&directory, &who, "workspace", asked)?,
             };
             who.require(&directory, Permission::UsersWrite, home, None)?;
-            // On the row: the index may not have followed its deletion yet.
+            // The row decides: the index may not show yet that the workspace was deleted.
             if workspaces::find(tx, home)?.is_none() {
                 return Err(Error::invalid("workspace", "there is no such workspace"));
             }
@@ -138,7 +138,7 @@ pub fn find(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
     visible(&directory, caller, text)
 }
 
-/// All users that the caller may see, himself among them, by name.
+/// All users that the caller may see, including the caller, by name.
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
     caller.require_somewhere(Permission::UsersRead)?;
     let directory = app.index.directory();
@@ -165,8 +165,8 @@ pub fn with_password(app: &App, users: &[Arc<User>]) -> Result<Vec<Arc<User>>> {
     Ok(users.iter().filter(can).cloned().collect())
 }
 
-/// Changes a user. Disabling stops the user's keys at once, and ends the user's sessions. The answer of disabling has the
-/// keys without an owner that the user made (`keys::ownerless`), as far as the caller may see them.
+/// Changes a user. Disabling stops the user's keys and ends the user's sessions at once. The answer to disabling lists
+/// the keys without an owner that the user made (`keys::ownerless`), if the caller may see them.
 pub fn edit(
     app: &App,
     caller: &Caller,
@@ -199,7 +199,7 @@ pub fn edit(
                 require_accepted(tx, &who, &Target::new(Kind::User, before.uid))?;
             }
             if before.enabled && !after.enabled {
-                // Sessions end for good: nobody who is let in again finds an old one open.
+                // Sessions end for good: if the user is enabled again later, no old session is valid.
                 after.generation += 1;
             }
             let mut changes = Changes::default();
@@ -242,7 +242,7 @@ pub fn set_roles(
             let user = manageable(tx, &directory, &who, &text)?;
             bounds::require_unlimited(tx, &who)?;
             let after = bindings(&directory, &who, &roles)?;
-            // Roles that the caller could not have given are not his to take away either.
+            // A caller cannot take away a role that they could not grant.
             for binding in user.roles.iter().filter(|binding| !after.contains(binding)) {
                 require_role(&directory, &who, binding)?;
             }
@@ -268,8 +268,8 @@ pub fn ownerless_keys(app: &App, caller: &Caller, text: &str) -> Result<Vec<View
     ownerless::views(app, made)
 }
 
-/// Ends a user for good; keys that the user owns open nothing any more. The answer has the keys without an owner that the
-/// user made (`keys::ownerless`), as far as the caller may see them; `end_keys` ends them too.
+/// Ends a user for good. Keys that the user owns open nothing any more. The answer lists the keys without an owner that
+/// the user made (`keys::ownerless`), if the caller may see them; `end_keys` ends them too.
 pub fn delete(app: &App, caller: &Caller, text: &str, end_keys: bool) -> Result<Vec<View>> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let made = app.change_all(
@@ -302,7 +302,7 @@ fn reachable(directory: &Directory, caller: &Caller, field: &str, asked: &str) -
         .ok_or_else(|| Error::invalid(field, "there is no such workspace"))
 }
 
-/// Roles as asked for, each of which the caller must cover in full.
+/// The requested roles, each of which the caller must hold in full.
 fn bindings(
     directory: &Directory,
     caller: &Caller,
@@ -351,7 +351,7 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
     user.cloned().ok_or(Error::NotFound("user"))
 }
 
-/// A user that the caller may change: in his reach, and with no role that he could not give.
+/// A user whom the caller may change: within the caller's reach, and with no role that the caller could not grant.
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -> Result<User> {
     caller.require_somewhere(Permission::UsersWrite)?;
     let seen = visible(directory, caller, text)?;
@@ -369,7 +369,7 @@ fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Resul
     Ok(())
 }
 
-/// Whether a user, signed in, may change another.
+/// Whether a user who is signed in may change another user.
 pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     let signed_in = access::root(directory).map(|root| Caller {
         bound_by: None,
@@ -387,7 +387,7 @@ pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
     signed_in.is_ok_and(|caller| require_managed(directory, &caller, seen).is_ok())
 }
 
-/// In the transaction of the change: the root workspace never loses its last active owner.
+/// Checks, in the transaction of the change, that the root workspace keeps an active owner.
 fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
     if people::count_owners(read, access::root(directory)?)? > 0 {
         return Ok(());

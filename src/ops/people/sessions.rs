@@ -1,4 +1,4 @@
-//! Signing in and out, and the password that it takes.
+//! Signing in and out, and setting passwords.
 
 use super::attempts::{self, Attempt};
 use super::{authenticators, manageable, record, visible};
@@ -20,15 +20,15 @@ use crate::ops::{App, Record, system_event};
 use crate::store::{Read, people, seals, tokens};
 use std::sync::Arc;
 
-/// A token that was issued just now.
+/// A new access token.
 #[derive(Debug)]
 pub struct SignedIn {
     pub token: Secret,
     pub expires_in_s: u64,
 }
 
-/// Sets a password. The user himself must know the current one; whoever manages users need not. All sessions of
-/// the user end, and so do keys that were issued to whoever knew the old one.
+/// Sets a password. Users who change their own must know the current one; callers who manage users need not. All
+/// sessions of the user end, and so do keys that were issued for the old password.
 pub fn set_password(
     app: &App,
     caller: &Caller,
@@ -77,8 +77,8 @@ pub fn set_password(
     })
 }
 
-/// The user, if his password is still the one that he proved when he was of this generation: it takes a while to
-/// compare one, and whoever knows the old one must not be quicker than the new one.
+/// The user, if the password has not changed since it was compared, at this generation. A comparison takes a while, and
+/// a client that knows the old password must not overtake a change of it.
 pub(in crate::ops) fn still_proven(
     read: &Read,
     peppers: &Peppers,
@@ -93,8 +93,8 @@ pub(in crate::ops) fn still_proven(
         .ok_or(Error::Unauthenticated)
 }
 
-/// Whether the user knows the current password. Failures are counted by the sign-in that the session came of, so that
-/// nobody else keeps the user from it.
+/// Checks that the user knows the current password. Failures count for the sign-in that the session came from, so that
+/// other clients cannot prevent the user from changing the password.
 fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>) -> Result<()> {
     let current = current.ok_or_else(|| {
         Error::invalid("current_password", "is needed to change your own password")
@@ -117,17 +117,17 @@ fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>)
     ))
 }
 
-/// The sign-in that a session came of: sessions that are renewed are one of it.
+/// The sign-in that a session belongs to. A session that is renewed stays in the same sign-in.
 fn family(app: &App, session: KeyId) -> Result<KeyId> {
     let family = app.read(|read| tokens::find_family(read, session))?;
     Ok(family.unwrap_or(session))
 }
 
-/// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users are told alike
-/// and take the same time.
+/// Signs a user in and issues an access token. Unknown names, wrong passwords and disabled users get the same answer
+/// after the same time.
 ///
 /// # Errors
-/// `Invalid` of `code` if the password is right, the user has a second factor, and there is no code of it.
+/// `Invalid` of `code` if the password is right, the user has a second factor, and the request has no code.
 pub fn sign_in(
     app: &App,
     user_name: &str,
@@ -186,8 +186,8 @@ pub fn sign_in(
     })
 }
 
-/// The user behind a name and a password, as a caller for this one request. Whoever has a second factor proves himself
-/// elsewhere: there is no room for a code here.
+/// The user behind a name and a password, as the caller of this one request. Users who have a second factor cannot use
+/// this, because the request has no field for a code; they sign in another way.
 pub fn prove(
     app: &App,
     user_name: &str,
@@ -211,31 +211,31 @@ pub fn prove(
     })
 }
 
-/// What a way to sign in does about one-time codes.
+/// How a kind of sign-in handles one-time codes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Code<'a> {
     Given(&'a str),
-    /// It is asked for after the password.
+    /// The code is requested after the password.
     InSecondStep,
-    /// There is room for one beside the password.
+    /// The request may have a code in addition to the password, and has none.
     Missing,
-    /// There is none.
+    /// The request has no field for a code.
     NoRoom,
 }
 
-/// Whose password was right.
+/// A user who has proved their password.
 pub(super) struct Proven {
     pub user: Arc<User>,
-    /// What is still to be asked for, in a second step. Without it the sign-in is complete, and was noted as such.
+    /// The authenticator whose code is needed in a second step. If `None`, the sign-in is complete and recorded.
     pub awaits: Option<Authenticator>,
 }
 
-/// Checks a password, and a one-time code where the user has them. A failure is recorded under the action that was
-/// tried, and looks the same whatever its cause.
+/// Checks a password, and a one-time code if the user has a second factor. A failure is recorded under the action that
+/// was tried, and looks the same for every cause.
 ///
 /// # Errors
-/// `Forbidden` for an account that is locked, before anything is digested, whether there is such a user or not.
-/// `Invalid` of `code` where a code is missing, once the password was right.
+/// `Forbidden` for an account that is locked, before a password is digested, whether the user exists or not.
+/// `Invalid` of `code` if the password is right and a required code is missing.
 pub(super) fn proven(
     app: &App,
     user_name: &str,
@@ -244,7 +244,7 @@ pub(super) fn proven(
     origin: &Origin,
     action: &'static str,
 ) -> Result<Proven> {
-    // What cannot be a name is nobody's.
+    // A text that cannot be a user name becomes an empty name, which no user has.
     let name = normal_user_name("user_name", user_name).unwrap_or_default();
     let user = app
         .index
@@ -258,10 +258,10 @@ pub(super) fn proven(
         Code::InSecondStep | Code::Missing | Code::NoRoom => None,
     };
     let attempt = Attempt::with_password(app, account, origin, given.is_some())?;
-    // What is nobody's name is looked up all the same, so that it takes as long.
+    // The look-up also happens for an unknown name, so that it takes the same time.
     let uid = user.as_ref().map_or(NO_USER, |user| user.uid);
     let stored = sound_password(app, uid)?;
-    // Refused for who has no row that fits its seal; only whose password was right hears of it.
+    // This fails for a user whose row does not fit its seal. Only a client with the right password gets that error.
     let factor = authenticators::second_factor(app, uid);
     let known = text.len() <= password::BYTES_MAX
         && app
@@ -273,7 +273,8 @@ pub(super) fn proven(
     };
     let factor = factor?;
     if attempt.needs_code() {
-        // Of a locked account nobody learns which of the two was wrong, or whether it has a factor.
+        // For a locked account, the answer shows neither which of the two was wrong nor whether there is a second
+        // factor.
         let right = match (&factor, given) {
             (Some(factor), Some(code)) => authenticators::prove_code(app, &user, factor, code)?,
             _ => false,
@@ -319,11 +320,11 @@ pub(super) fn proven(
     }
 }
 
-/// Nobody's uid, by which a name that nobody has is looked up.
+/// A uid that no user has, for the look-up of an unknown name.
 const NO_USER: Uid = Uid(0);
 const WRONG: &str = "user name or password is not right";
 
-/// Checks the password of a user again, who has signed in before. Failures are counted by that sign-in.
+/// Checks the password of a user who is signed in. Failures count for that sign-in.
 pub(super) fn confirmed(
     app: &App,
     session: KeyId,
@@ -346,7 +347,7 @@ pub(super) fn confirmed(
     Err(Error::Unauthenticated)
 }
 
-/// What is stored of a user's password; nothing if the user's row is not what Latchkey last wrote.
+/// The stored digest of a user's password; `None` if the user's row does not fit its seal.
 fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
     app.read(|read| {
         let stored = people::find_password(read, user)?;
@@ -363,7 +364,7 @@ fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
     })
 }
 
-/// Records a sign-in that was refused for another reason than what was guessed.
+/// Records a sign-in that was refused for a reason other than a wrong credential.
 pub(super) fn failed(
     app: &App,
     action: &'static str,
@@ -381,7 +382,7 @@ pub(super) fn failed(
     app.record_failed_proof(event, |_| Ok(()))
 }
 
-/// Ends the session that the caller came with, and what it could be renewed with.
+/// Ends the session that the request used, and its refresh token.
 pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     let (Identity::Acting(id) | Identity::Session(id)) = caller.identity else {
         return Err(Error::NotFound("session: this caller is not one"));
@@ -403,7 +404,7 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
     )
 }
 
-/// One record for each token.
+/// Makes one record for each token.
 pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, Record)> {
     let one = |id| Record {
         target: Target::new(Kind::Session, id),
@@ -423,7 +424,7 @@ mod tests {
 
     const PASSWORD: &str = "a passphrase of some length";
 
-    /// Whoever still knows the old one must not undo a change that was made meanwhile.
+    /// A client that still knows the old password must not undo a change that was made in the meantime.
     #[test]
     fn of_two_changes_of_a_password_at_once_one_is_made() {
         let fixture = Fixture::new();

@@ -1,7 +1,8 @@
-//! Access tokens that are renewed without the password: pairs, and the exchange of a refresh token for a new one.
+//! Access tokens that are renewed without the password: pairs, and the exchange of a refresh token for a new pair.
 //!
-//! A refresh token works once (RFC 9700, section 4.14.2). Whoever presents it a second time is not the one who got
-//! the new pair, or has lost it: nobody can tell, so the whole family ends and the user signs in again.
+//! A refresh token works once (RFC 9700, section 4.14.2). If a client presents it a second time, either another client
+//! got the new pair or this client has lost it. The server cannot distinguish the two cases, so the whole family ends
+//! and the user has to sign in again.
 
 use super::sessions::{Code, SignedIn};
 use super::{authenticators, manageable, sessions, visible};
@@ -23,12 +24,12 @@ use crate::ops::{App, Record};
 use crate::store::people;
 use crate::store::{Write, seals, tokens};
 
-/// What a sign-in or an exchange gives.
+/// The result of a sign-in or an exchange.
 #[derive(Debug)]
 pub struct Pair {
     pub access: Secret,
     pub refresh: Secret,
-    /// Of the access token.
+    /// The lifetime of the access token.
     pub expires_in_s: u64,
     /// See [`Pair::expires_in_s`].
     pub expires_at: Timestamp,
@@ -41,16 +42,16 @@ struct Drawn {
     token: RefreshToken,
 }
 
-/// What a password brings.
+/// The result of a right password.
 #[derive(Debug)]
 pub enum Granted {
-    /// The user has a second factor: what to send back with its code ([`sign_in_with_code`]).
+    /// The user has a second factor. The client sends this text back together with the code ([`sign_in_with_code`]).
     CodeNeeded(String),
     Pair(Pair),
 }
 
-/// Signs a user in and issues a pair. Failures are answered and limited as in [`sessions::sign_in`]. Who sends a code
-/// beside the password needs no second step.
+/// Signs a user in and issues a pair. Failures are answered and limited as in [`sessions::sign_in`]. A request that has
+/// a code as well as the password needs no second step.
 pub fn sign_in(
     app: &App,
     user_name: &str,
@@ -73,10 +74,10 @@ pub fn sign_in(
     begin(app, &user, begun, origin).map(Granted::Pair)
 }
 
-/// The second step of [`sign_in`]. `read_only` can only be added to what the first step asked for.
+/// The second step of [`sign_in`]. `read_only` can only be added to the request of the first step.
 ///
 /// # Errors
-/// `Unauthenticated` for a step that is over, was used or is none, and for a wrong code.
+/// `Unauthenticated` for a wrong code, and for a step that is over, used or invalid.
 pub fn sign_in_with_code(
     app: &App,
     step: &str,
@@ -92,7 +93,7 @@ pub fn sign_in_with_code(
     begin(app, &user, begun, origin)
 }
 
-/// Issues a pair to a user who has proved himself.
+/// Issues a pair to a user whose identity is proven.
 fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
     let Drawn {
         pair,
@@ -116,8 +117,7 @@ fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
 /// Exchanges a refresh token for a new pair. `read_only` can only be added, never taken away.
 ///
 /// # Errors
-/// `Unauthenticated` for every token that is no good, whatever the reason; `TooMany` for a family that is renewed
-/// all the time.
+/// `Unauthenticated` for every invalid token, without the reason; `TooMany` for a family that is renewed too often.
 pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result<Pair> {
     let old = presented(app, text)?.ok_or(Error::Unauthenticated)?;
     let user = app.index.directory().user(old.user).cloned();
@@ -144,7 +144,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
             return Ok((Vec::new(), false));
         };
         if old.used_at.is_some() {
-            // One event at least: somebody has a token that is not his.
+            // At least one event is written: some client has a token that was not issued to it.
             let mut ended = tokens::delete_family(tx, old.family)?;
             if ended.is_empty() {
                 ended.push(old.session);
@@ -173,12 +173,13 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     Err(Error::Unauthenticated)
 }
 
-/// An access token for the place of another user, to whoever manages him and shows with a refresh token who he is. The
-/// refresh token is not used up; the access token cannot be renewed, ends with the sign-in that it came of, and
-/// works as long as he manages the user. The audit log names who really acts.
+/// Issues an access token with which a manager acts as another user. The manager proves their identity with a refresh
+/// token, which is not used up. The access token cannot be renewed, ends with the manager's sign-in, and works only as
+/// long as the manager may manage the user. The audit log records the manager as the actor.
 ///
 /// # Errors
-/// `Unauthenticated` for a refresh token that is no good, `NotFound` and `Forbidden` for users that he does not manage.
+/// `Unauthenticated` for an invalid refresh token, `NotFound` and `Forbidden` for users whom the manager may not
+/// manage.
 pub fn act_as(
     app: &App,
     text: &str,
@@ -263,7 +264,7 @@ pub fn act_as(
     })
 }
 
-/// Ends all sessions of a user: his own, or those of one whom the caller may manage.
+/// Ends all sessions of a user, who is the caller or a user whom the caller may manage.
 pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     let (index, who, text) = (app.index.clone(), caller.clone(), text.to_owned());
     let target = Target::new(Kind::User, &text);
@@ -279,7 +280,7 @@ pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     })
 }
 
-/// The refresh token behind a text, used or not, if the text is one.
+/// The stored refresh token for a text, used or not; `None` if the text is no refresh token.
 fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     let Some(presented) = Presented::parse(text).filter(|it| it.prefix() == PREFIX_REFRESH) else {
         return Ok(None);
@@ -292,10 +293,10 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     Ok(found.filter(matches))
 }
 
-/// What a pair comes of.
+/// The sign-in that a pair belongs to.
 #[derive(Clone, Copy, Default)]
 struct Begun {
-    /// The sign-in that is renewed, and when it was.
+    /// The sign-in that is renewed, and its time; `None` for a new sign-in.
     pub family: Option<(KeyId, Timestamp)>,
     pub read_only: bool,
 }
@@ -345,7 +346,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     })
 }
 
-/// Stores a pair, and removes what has expired.
+/// Stores a pair, and deletes expired ones.
 fn insert(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -359,7 +360,7 @@ fn insert(
     tokens::insert(tx, peppers, token)
 }
 
-/// The user, for the one change that lets him in: he has no permission in it.
+/// The user as the caller of the sign-in itself, a change for which the user needs no permission.
 fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
     Caller {
         bound_by: None,

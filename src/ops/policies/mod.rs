@@ -1,5 +1,5 @@
-//! Policies: read, added, made stricter, removed. What an edit means for keys that exist is told in
-//! `domain::policy`.
+//! Policies: how they are read, added, made stricter and removed. `domain::policy` describes what an edit means for
+//! keys that exist.
 
 pub mod pages;
 pub mod presets;
@@ -21,7 +21,7 @@ use crate::ops::{App, Record};
 use crate::store::{Read, Write, catalogs, keys, policies};
 use std::sync::Arc;
 
-/// What a new policy differs in from `standard`, or an edit from what was there. `Some(None)` takes a bound away.
+/// How a new policy differs from `standard`, or an edited one from its older version. `Some(None)` removes a bound.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyEdit {
     pub description: Option<String>,
@@ -54,7 +54,7 @@ pub struct PolicyEdit {
 }
 
 impl PolicyEdit {
-    /// The policy with what was asked for in place.
+    /// Returns the policy with the requested changes.
     fn apply(self, before: Policy) -> Policy {
         let acts_for_owner = self.acts_for_owner.unwrap_or(before.acts_for_owner);
         let roles = match (self.roles, acts_for_owner, before.acts_for_owner) {
@@ -116,7 +116,7 @@ pub fn find(app: &App, caller: &Caller, name: &str) -> Result<Arc<Policy>> {
         .ok_or(Error::NotFound("policy"))
 }
 
-/// Adds a policy: `standard` but for what is asked. A repeat with the same Idempotency-Key answers with the policy as
+/// Adds a policy: `standard` with the requested changes. A repeat with the same Idempotency-Key returns the policy as
 /// it is now.
 pub fn create(
     app: &App,
@@ -206,7 +206,7 @@ pub fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
     })
 }
 
-/// Refuses a policy that was changed past Latchkey: the index does not have it, and keys of it open nothing.
+/// Refuses a policy that was changed without Latchkey: the index leaves it out, and its keys open nothing.
 pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str) -> Result<()> {
     match tx.has_touched(&Target::new(Kind::Policy, name)) {
         true => Ok(()),
@@ -214,7 +214,7 @@ pub(super) fn require_in_force(tx: &Write<'_>, directory: &Directory, name: &str
     }
 }
 
-/// As [`require_in_force`], for whoever only looks.
+/// As [`require_in_force`], for a caller who only reads.
 pub(super) fn check_in_force(directory: &Directory, name: &str) -> Result<()> {
     if directory.policy(name).is_some() {
         return Ok(());
@@ -225,7 +225,7 @@ pub(super) fn check_in_force(directory: &Directory, name: &str) -> Result<()> {
     )))
 }
 
-/// Refuses a catalog that is not there.
+/// Refuses a catalog that does not exist.
 fn check_catalog(read: &Read, policy: &Policy) -> Result<()> {
     match &policy.catalog {
         Some(name) if catalogs::find(read, name)?.is_none() => Err(Error::invalid(

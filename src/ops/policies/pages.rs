@@ -1,4 +1,4 @@
-//! Which kinds of key have a page of their own in the console's navigation.
+//! Which policies have a separate page in the console's navigation.
 
 use super::record;
 use crate::domain::audit::{Changes, Kind, Target};
@@ -11,23 +11,23 @@ use crate::store::{browse, policies};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Whether the server's settings say which pages there are, so that nobody else does.
+/// Whether the server's settings determine which pages there are; if so, no caller can switch a page.
 #[derive(Default)]
 pub struct Settled(AtomicBool);
 
-/// Whether the server's settings say which pages there are.
+/// Whether the server's settings determine which pages there are.
 pub fn are_settled(app: &App) -> bool {
     app.pages.0.load(Relaxed)
 }
 
-/// Has the pages of `on` in the navigation, and none of the others of `all`, for as long as the server runs.
+/// Shows the pages of `on` in the navigation, and none of the others of `all`, as long as the server runs.
 pub fn settle(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
     put(app, all, on)?;
     app.pages.0.store(true, Relaxed);
     Ok(())
 }
 
-/// Switches the pages of `on`, and no others of `all`, on. What is so already leaves no trace.
+/// Switches the pages of `on` on, and all others of `all` off. A page that is as it should be leaves no event.
 pub fn put(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
     let system = system(app)?;
     for policy in all {
@@ -40,17 +40,17 @@ pub fn put(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is a page: somebody has switched it on, or there are keys of this policy.
+/// Whether the navigation shows the page: it was switched on, or the policy has keys.
 pub fn is_shown(app: &App, policy: &str) -> Result<bool> {
     app.read(|read| browse::has_page(read, policy))
 }
 
-/// Whether somebody has switched the page on.
+/// Whether the page was switched on.
 pub fn is_on(app: &App, policy: &str) -> Result<bool> {
     app.read(|read| browse::is_page_on(read, policy))
 }
 
-/// Switches the page on or off. With keys there, it stays in the navigation all the same.
+/// Switches the page on or off. If the policy has keys, the page stays in the navigation even when it is off.
 pub fn switch(app: &App, caller: &Caller, policy: &str, on: bool) -> Result<()> {
     if are_settled(app) {
         return Err(Error::Conflict(
@@ -86,7 +86,7 @@ fn write(
     })
 }
 
-/// The server itself, on whose behalf its settings are put in force.
+/// The server as the caller, for changes that its settings demand.
 fn system(app: &App) -> Result<Caller> {
     Ok(Caller {
         actor: "system".to_owned(),

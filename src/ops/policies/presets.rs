@@ -1,4 +1,4 @@
-//! What the ways in bring with them: policies, and the catalogs of their keys' scopes.
+//! The policies that come with the dialects, and the catalogs of their keys' scopes.
 
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalog::{Catalog, Definition};
@@ -12,26 +12,27 @@ use crate::ops::system_event;
 use crate::store::seals::{self, Standing};
 use crate::store::{Read, Write, audit, catalogs, policies};
 
-/// A policy, and a catalog if it has one of its own.
+/// A policy, and its catalog if it has one of its own.
 ///
-/// Installed at the first start, and at any later one that finds it missing. What is there already stays as it is:
-/// an owner may have edited it.
+/// It is installed at the first start, and at any later start that finds it missing. An existing policy or catalog
+/// stays as it is, because an owner may have edited it.
 pub struct Preset {
     pub policy: fn() -> Policy,
     pub catalog: Option<fn() -> Definition>,
-    /// What the policy was in older versions.
+    /// The policy as it was in older versions.
     pub former: &'static [Former],
 }
 
-/// A policy as a preset had it before a version of the schema. The first start after an upgrade from there gives a policy
-/// that is still exactly this one, and so was not edited, what the preset is now.
+/// A preset's policy as it was before a version of the schema. If a stored policy is still exactly this one, it was not
+/// edited, and the first start after an upgrade from there replaces it by the present preset.
 pub struct Former {
     pub before_schema: i64,
     pub policy: fn() -> Policy,
 }
 
-/// Adds what is missing, each with its event. A policy that acts for the owner and has no rules for roles was written by
-/// an older version, in which such keys had all rights in verdicts; it is given those of its preset, or the default.
+/// Adds what is missing, each with its event. A policy whose keys act for their owner and that has no rules for roles
+/// comes from an older version, in which such keys had all rights in verdicts. It gets the rules of its preset, or the
+/// default rules.
 pub fn install(
     tx: &Write<'_>,
     peppers: &Peppers,
@@ -39,7 +40,8 @@ pub fn install(
     now: Timestamp,
 ) -> Result<()> {
     let note = |action, target| audit::append(tx, peppers, system_event(action, target, now));
-    // Looked at before anything is written here: a policy that was changed past Latchkey is not sealed again.
+    // The seals are compared before this function writes: a policy that was changed without Latchkey is not sealed
+    // again.
     let mut sound = Vec::new();
     for preset in presets.iter().filter(|preset| !preset.former.is_empty()) {
         let target = Target::new(Kind::Policy, (preset.policy)().name);
@@ -48,7 +50,7 @@ pub fn install(
         }
     }
     for preset in presets {
-        // The catalog first: the policy may name it.
+        // The catalog is installed first, because the policy may name it.
         if let Some(definition) = preset.catalog.map(|catalog| catalog())
             && catalogs::find(tx, &definition.name)?.is_none()
         {
@@ -101,7 +103,7 @@ fn is_outdated(read: &Read, preset: &Preset, target: &Target) -> Result<bool> {
             .is_none_or(|edit| edit.seq < migrated.seq))
 }
 
-/// The policy with its roles in one order.
+/// The policy with its rules for roles sorted, for comparisons.
 fn in_order(mut policy: Policy) -> Policy {
     sorted::by_key(&mut policy.roles, |rule| rule.role.as_str());
     policy
@@ -204,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Notes an upgrade in the audit log, as the step from a schema does.
+    /// Records an upgrade in the audit log, as the migration from a schema does.
     fn upgraded(fixture: &Fixture, from: i64) {
         let mut changes = crate::domain::audit::Changes::default();
         changes.note("schema", &from, &(from + 1));

@@ -1,12 +1,14 @@
-//! From an older schema to the current one: all steps in one transaction, so that a file is old or new.
+//! Migrates an older schema to the current one. All steps run in one transaction, so that a file has the old schema or
+//! the new one.
 //!
-//! A step is SQL and a function that runs after it in the same transaction, with the key files at hand: what SQL alone
-//! cannot do, such as sealing rows. What both leave behind must be what `schema.sql` would have made, comments and
-//! blanks aside; a step that alters a table in another way makes the table anew. That is checked before the commit.
+//! A step consists of SQL and a function. The function runs after the SQL in the same transaction and has access to the
+//! key files: it does what SQL alone cannot do, such as sealing rows. After all steps the schema must equal that of
+//! `schema.sql`, except for comments and blanks; a step that cannot alter a table to that text creates the table again.
+//! This is checked before the commit.
 //!
 //! Seals outlive upgrades: before the first step each sealed row is compared with its seal, by the columns that the
 //! older version sealed; after the last step every row that fitted is sealed again. A row that did not fit keeps its
-//! old seal, so a migration never makes a changed row good. One `server.migrate` event names both versions.
+//! old seal, so a migration never makes a changed row valid. One `server.migrate` event names both versions.
 
 mod to_2;
 mod to_3;
@@ -20,21 +22,21 @@ use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// One step, from the version before.
+/// One step from the previous version.
 pub struct Step {
     /// The version that it leads to.
     pub to: i64,
     pub sql: &'static str,
-    /// The columns that the version before sealed.
+    /// The columns that the previous version sealed.
     pub sealed_before: seals::Columns,
-    /// What follows the SQL in the same transaction. The last argument is the time of the migration.
+    /// Runs after the SQL in the same transaction. The last argument is the time of the migration.
     pub act: fn(&Write<'_>, &KeyFiles, Timestamp) -> Result<()>,
 }
 
-/// Every step there is, in order.
+/// All steps in order.
 pub const STEPS: &[Step] = &[to_2::STEP, to_3::STEP];
 
-/// Brings an older database to the current schema, or leaves it as it is. `now` is the time of the event.
+/// Migrates an older database to the current schema, or leaves it unchanged. `now` is the time of the event.
 pub fn run(
     read: &Read,
     path: &Path,
@@ -70,7 +72,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     let missing = || Error::Unavailable(format!("there is no step from {from}"));
     let first = steps.iter().find(|step| step.to == from + 1);
     let first = first.ok_or_else(missing)?;
-    // They would run with the statements of the steps.
+    // Active objects, such as triggers, would run together with the statements of the steps.
     if let [found, ..] = read.active_objects()?.as_slice() {
         return Err(Error::Unavailable(format!(
             "{} does not belong there; remove it with: {}",
@@ -118,7 +120,7 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
     }
 }
 
-/// The rows that somebody has changed without Latchkey: they do not fit their seals.
+/// The rows that were changed without Latchkey: they do not fit their seals.
 fn altered(read: &Read, files: &KeyFiles, columns: seals::Columns) -> Result<HashSet<Target>> {
     let mut altered = HashSet::new();
     for kind in seals::KINDS {
@@ -171,7 +173,8 @@ mod tests {
     const DATABASE: &str = "LATCHKEY_TEST_MIGRATE";
     const OLD: i64 = SCHEMA_VERSION - 1;
 
-    /// From a schema that was never released: it lacks an index and calls a column otherwise.
+    /// A step from a schema that was never released. That schema lacks an index, and one of its columns has another
+    /// name.
     const GOOD: Step = Step {
         to: SCHEMA_VERSION,
         sql: "CREATE INDEX keys_owner ON keys (owner_uid) WHERE owner_uid IS NOT NULL;
@@ -195,7 +198,7 @@ mod tests {
         folder
     }
 
-    /// Key files that are the same in each process.
+    /// Key files that are the same in every process.
     fn files() -> KeyFiles {
         let text = format!("1 {}\n", "ab".repeat(32));
         KeyFiles {
@@ -208,8 +211,8 @@ mod tests {
         sqlite::open_writer(path, |_| Ok(())).unwrap()
     }
 
-    /// A database of the older schema with two sealed policies, the second of which was changed afterwards, and a log
-    /// as a server keeps it.
+    /// A database of the older schema with two sealed policies, the second of which was changed afterwards, and with
+    /// the audit log of a server.
     fn older(folder: &Path) -> PathBuf {
         let path = folder.join("db");
         for suffix in ["", "-wal", "-shm"] {
@@ -247,7 +250,7 @@ mod tests {
         run(&read, path, &files(), Timestamp(1), steps)
     }
 
-    /// The version, and the value that the good step raises by one.
+    /// The version, and the value that the good step increases by one.
     fn state(path: &Path) -> (i64, i64) {
         let read = sqlite::open_reader(path).unwrap();
         let version = read.version().unwrap();

@@ -1,4 +1,4 @@
-//! From schema 1 to 2.
+//! The step from schema 1 to 2.
 
 use super::Step;
 use crate::domain::audit::Kind;
@@ -41,7 +41,7 @@ fn act(tx: &Write<'_>, files: &KeyFiles, _: Timestamp) -> Result<()> {
     seal_keys(tx, &files.peppers)
 }
 
-/// Remembers the names that users and workspaces have given up, as the audit log has them.
+/// Records the names that users and workspaces no longer have, according to the audit log.
 fn retire_former_names(tx: &Write<'_>) -> Result<()> {
     for (kind, member) in [(Kind::User, "user_name"), (Kind::Workspace, "slug")] {
         let all = tx.query(
@@ -58,7 +58,7 @@ fn retire_former_names(tx: &Write<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is stored of a password is bound to its user, under the pepper.
+/// Binds the stored form of each password to its user, under the pepper.
 fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     let users = tx.query(
         "SELECT uid, password_digest FROM users WHERE password_digest IS NOT NULL",
@@ -82,8 +82,8 @@ fn bind_passwords(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     Ok(())
 }
 
-/// Keys had no seals. Those that are what the audit log last said of them are sealed; the others stay without a seal,
-/// and the next start closes them.
+/// Keys had no seals. A key is sealed if it agrees with the last event about it in the audit log. All other keys stay
+/// without a seal, and the next start closes them.
 fn seal_keys(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     let mut changed = HashSet::new();
     seals::recorded::each_changed(tx, None, |found| {
@@ -103,7 +103,8 @@ fn seal_keys(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
     }
 }
 
-/// A policy that lists every member means that everything may be edited: a member that a later version adds as well.
+/// A policy that lists every member permits every edit, so it should also permit edits of members that a later version
+/// adds.
 fn store_everything_as_such(tx: &Write<'_>) -> Result<()> {
     let policies = tx.query("SELECT name, editable FROM policies", &[], |row| {
         Ok((row.get::<String>("name")?, row.get::<String>("editable")?))
@@ -120,7 +121,7 @@ fn store_everything_as_such(tx: &Write<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The policy `standard` bounds the keys of an owner now, unless somebody has edited it. Keys beyond the bound stay.
+/// The policy `standard` now bounds the keys of an owner, unless it was edited. Keys beyond the bound stay.
 fn bound_keys_of_an_owner(tx: &Write<'_>) -> Result<()> {
     tx.execute(
         "UPDATE policies
@@ -137,7 +138,7 @@ fn bound_keys_of_an_owner(tx: &Write<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What schema 1 sealed.
+/// The columns that schema 1 sealed.
 fn sealed_before(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[

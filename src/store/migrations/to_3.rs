@@ -1,4 +1,4 @@
-//! From schema 2 to 3.
+//! The step from schema 2 to 3.
 
 use super::Step;
 use crate::domain::audit::{Changes, Event, GENESIS, Kind, Outcome, Target};
@@ -36,7 +36,7 @@ fn act(tx: &Write<'_>, files: &KeyFiles, now: Timestamp) -> Result<()> {
     list_metadata(tx)
 }
 
-/// Makes lists of keys find the metadata that there is.
+/// Fills the table by which lists find keys by their metadata.
 fn list_metadata(tx: &Write<'_>) -> Result<()> {
     let all = tx.query(
         "SELECT id, metadata FROM keys WHERE metadata <> '{}'",
@@ -49,9 +49,9 @@ fn list_metadata(tx: &Write<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Ends the sessions that an RSA key began, with what they could be renewed with: they were bounded by the key's scopes
-/// and by its read-only flag, and nothing would bound them now. All others that fit their seals are sealed again without
-/// the column that named the key; those that do not fit lose their seals, and the start ends them.
+/// Ends the sessions that an RSA key began, with their refresh tokens: the key's scopes and its read-only flag bounded
+/// them, and nothing would bound them now. All other sessions and tokens that fit their seals are sealed again without
+/// the column that named the key. Those that do not fit lose their seals, and the start ends them.
 fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp) -> Result<()> {
     let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
     tx.each(SESSIONS_OF_2, &[], &mut |row| {
@@ -181,8 +181,9 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
-    /// A password began `ppppppppp1` and `ppppppppp2`, a public key all the others. `ppppppppp3` was begun by the public
-    /// key too, and somebody has taken the column out afterwards; `ppppppppp4` lost its `read_only` so.
+    /// The sessions `ppppppppp1` and `ppppppppp2` began with a password, all others with a public key. For
+    /// `ppppppppp3`, the column that shows this was emptied afterwards without Latchkey; `ppppppppp4` lost its
+    /// `read_only` in the same way.
     const SESSIONS: &str = "
         INSERT INTO authenticators (number, user_uid, kind, description, scopes, read_only, enabled, created_at, public_key)
         SELECT 100, uid, 'public_key', 'Sync', 'rest', 1, 1, 1, x'01' FROM users WHERE user_name = 'alice';
@@ -215,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Seals what [`SESSIONS`] has made as schema 2 did.
+    /// Seals the rows of [`SESSIONS`] as schema 2 did.
     fn seal(read: &Read, peppers: &Peppers) {
         let mut sealed = Vec::new();
         for (what, columns, sql, update) in [
@@ -296,7 +297,7 @@ mod tests {
         assert_eq!(codes, [(7, 5)]);
         assert!(numbers::next_of_keys(&read.write()).unwrap() > 101);
 
-        // What was changed past Latchkey before is not sealed now, and all the others are.
+        // Users whose rows were changed without Latchkey are not sealed now, and all other users are.
         let users = people::list(&read).unwrap();
         for user in users {
             let target = Target::new(Kind::User, user.uid);

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::store::{Read, Write};
 use std::collections::HashMap;
 
-/// Failures in a row of every account that has any.
+/// The consecutive failures of every account that has any.
 pub fn list(read: &Read) -> Result<Vec<(Account, Standing)>> {
     read.query(
         "SELECT account, failures, since FROM sign_in_failures",
@@ -49,7 +49,7 @@ pub fn list_networks(read: &Read) -> Result<HashMap<Uid, Vec<Network>>> {
     Ok(networks)
 }
 
-/// Writes how an account stands now.
+/// Writes the present state of an account.
 pub fn replace(
     tx: &Write<'_>,
     account: Account,
@@ -102,7 +102,7 @@ pub fn delete_network_failures(tx: &Write<'_>, user: Uid) -> Result<()> {
     Ok(())
 }
 
-/// Forgets all of a user: failures, and the networks.
+/// Forgets the failures and the networks of a user.
 pub fn delete_of_user(tx: &Write<'_>, user: Uid) -> Result<()> {
     delete(tx, Account::User(user))?;
     tx.execute("DELETE FROM sign_in_networks WHERE user_uid = $1", &[&user])?;

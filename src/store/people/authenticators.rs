@@ -27,7 +27,7 @@ pub fn insert(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
     Ok(())
 }
 
-/// All that are not deleted, by number.
+/// All authenticators that are not deleted, by number.
 pub fn list(read: &Read) -> Result<Vec<Authenticator>> {
     read.query(
         "SELECT number, user_uid, description, scopes, enabled, created_at, sealed, sealing_key, used_step
@@ -39,7 +39,7 @@ pub fn list(read: &Read) -> Result<Vec<Authenticator>> {
     )
 }
 
-/// Those of one user, by number.
+/// The authenticators of one user that are not deleted, by number.
 pub fn list_of_user(read: &Read, user: Uid) -> Result<Vec<Authenticator>> {
     read.query(
         "SELECT number, user_uid, description, scopes, enabled, created_at, sealed, sealing_key, used_step
@@ -51,7 +51,7 @@ pub fn list_of_user(read: &Read, user: Uid) -> Result<Vec<Authenticator>> {
     )
 }
 
-/// Writes what an edit may change.
+/// Writes the members that an edit may change.
 pub fn update(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
     tx.execute(
         "UPDATE authenticators SET description = $1, enabled = $2 WHERE number = $3",
@@ -60,14 +60,14 @@ pub fn update(tx: &Write<'_>, one: &Authenticator) -> Result<()> {
     Ok(())
 }
 
-/// Uses up the code of a step; `false` if it, or a later one, was used before, or there is no such thing any more.
+/// Marks the code of a step as used; `false` if it or a later one was used before, or the authenticator is deleted.
 pub fn spend_step(tx: &Write<'_>, number: i64, step: i64) -> Result<bool> {
     let spent = tx.query_one(
         "UPDATE authenticators SET used_step = $1 WHERE number = $2 AND used_step < $3 RETURNING user_uid",
         &[&step, &number, &step],
         |row| row.get::<Uid>("user_uid"),
     )?;
-    // The step is sealed with the user: nobody must be able to set it back.
+    // The seal of the user covers the used step, so that a step cannot be set back in the database.
     if let Some(user) = spent {
         tx.touch(Target::new(Kind::User, user));
     }

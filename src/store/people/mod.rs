@@ -39,7 +39,7 @@ pub fn insert(tx: &Write<'_>, user: &User, password: Option<&PasswordDigest>) ->
     replace_roles(tx, user.uid, &user.roles)
 }
 
-/// A user by uid, deleted ones too.
+/// A user by uid, even if the user is deleted.
 pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
     let user = read.query_one(
         "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
@@ -51,7 +51,7 @@ pub fn find(read: &Read, uid: Uid) -> Result<Option<User>> {
     user.map(|user| with_roles(read, user)).transpose()
 }
 
-/// A user by name in its stored form; deleted ones have no name any more.
+/// A user by name in its stored form. Deleted users have no name any more.
 pub fn find_by_name(read: &Read, user_name: &str) -> Result<Option<User>> {
     let user = read.query_one(
         "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
@@ -115,7 +115,7 @@ pub fn list(read: &Read) -> Result<Vec<User>> {
     Ok(users)
 }
 
-/// The user who had a name at a time, deleted ones too: a name can be given again.
+/// The user who had a name at a time, even if that user is deleted now: another user can get the name later.
 pub fn find_by_name_at(read: &Read, user_name: &str, at: Timestamp) -> Result<Option<User>> {
     let user = read.query_one(
         "SELECT uid, number, user_name, email, home_uid, enabled, generation, created_at, deleted_at
@@ -164,7 +164,7 @@ pub fn update_password(
     Ok(())
 }
 
-/// Ends a user for good; the tombstone has neither password nor roles nor authenticators, and the name is retired.
+/// Ends a user for good. The tombstone has neither password nor roles nor authenticators, and the name is retired.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     if let Some(user) = find(tx, uid)?.filter(|user| user.deleted_at.is_none()) {
         names::retire(tx, Kind::User, &user.user_name, uid)?;
@@ -192,7 +192,7 @@ pub fn replace_roles(tx: &Write<'_>, uid: Uid, roles: &[Binding]) -> Result<()> 
     Ok(())
 }
 
-/// Takes away every role in a workspace; returns whose.
+/// Deletes every role in a workspace, and returns the users who had one.
 pub fn delete_roles_in(tx: &Write<'_>, workspace: Uid) -> Result<Vec<Uid>> {
     tx.query(
         "DELETE FROM role_bindings WHERE workspace_uid = $1 RETURNING user_uid",
@@ -201,7 +201,7 @@ pub fn delete_roles_in(tx: &Write<'_>, workspace: Uid) -> Result<Vec<Uid>> {
     )
 }
 
-/// The names of users at home in a workspace, deleted ones not.
+/// The names of the users whose home is a workspace, without deleted users.
 pub fn list_at_home(read: &Read, workspace: Uid) -> Result<Vec<String>> {
     read.query(
         "SELECT user_name FROM users WHERE home_uid = $1 AND deleted_at IS NULL ORDER BY user_name",
@@ -210,7 +210,7 @@ pub fn list_at_home(read: &Read, workspace: Uid) -> Result<Vec<String>> {
     )
 }
 
-/// How many active users hold the owner's role in a workspace.
+/// How many active users have the role of an owner in a workspace.
 pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
     let found = read.query_one(
         "SELECT count(*) AS owners
@@ -252,7 +252,7 @@ pub fn insert_session(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> R
     bearers::put_session(tx, peppers, session.id)
 }
 
-/// Notes a request of a console session. One that does not fit its seal stays so.
+/// Records a request of a console session, unless the session does not fit its seal.
 pub fn touch_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<()> {
     if find_session(tx, peppers, id)?.is_none() {
         return Ok(());
@@ -264,7 +264,7 @@ pub fn touch_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestam
     bearers::put_session(tx, peppers, id)
 }
 
-/// Whether a user who holds the owner's role in a workspace can sign in.
+/// Whether a user with the role of an owner in a workspace can sign in.
 pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
     let found = read.query_one(
         "SELECT count(*) AS owners
@@ -276,7 +276,7 @@ pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
     Ok(found.unwrap_or(0) > 0)
 }
 
-/// A session by id, if it is what Latchkey last wrote.
+/// A session by id, if it fits its seal.
 pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Session>> {
     let found = read.query_one(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
@@ -289,7 +289,7 @@ pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<
     Ok(found.flatten())
 }
 
-/// Sessions that have not expired and are what Latchkey last wrote.
+/// The sessions that have not expired and that fit their seals.
 pub fn list_sessions(read: &Read, peppers: &Peppers, now: Timestamp) -> Result<Vec<Session>> {
     let found = read.query(
         "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
@@ -307,7 +307,7 @@ pub fn delete_session(tx: &Write<'_>, id: KeyId) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Removes what has expired; nothing refers to it.
+/// Deletes expired sessions, which no other row refers to.
 pub fn delete_expired_sessions(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
     tx.execute("DELETE FROM sessions WHERE expires_at <= $1", &[&now])
 }

@@ -1,14 +1,14 @@
-//! Seals of rows: what Latchkey last wrote of users, workspaces, policies and catalogs, under the pepper.
+//! Seals of rows: what Latchkey last wrote about users, workspaces, policies and catalogs, under the pepper.
 //!
-//! The audit log proves itself; these rows do not, and they decide who may do what. The writer seals anew whatever a
-//! transaction touched, in the same transaction. A row that somebody has changed past Latchkey does not fit its seal;
-//! an older row that was put back together with its older seal does not fit the log, as far as that was not cut.
-//! Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) have their seals in their own rows.
+//! The audit log proves itself. These rows do not, and they decide which caller may do what. The writer seals every row
+//! that a transaction touched, in the same transaction. A row that was changed without Latchkey does not fit its seal.
+//! An older row that was put back together with its older seal does not fit the log, unless that part of the log was
+//! cut. Keys ([`keys`]), sessions and refresh tokens ([`bearers`]) have their seals in their own rows.
 //!
-//! What does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a restore, and
-//! when a change comes upon it. Keys, users and workspaces are disabled, and sealed as they are then. Policies and
-//! catalogs keep their rows and the seals that do not fit: the index leaves such a policy out, and such a catalog empty,
-//! until the administrator of the machine accepts them as they are (`ops::keeping::accept`).
+//! A thing that does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a
+//! restore, and when a change finds it. Keys, users and workspaces are disabled and then sealed in that state. Policies
+//! and catalogs keep their rows and the seals that do not fit: the index leaves out such a policy, and treats such a
+//! catalog as empty, until the administrator of the machine accepts them (`ops::keeping::accept`).
 
 pub mod bearers;
 pub mod keys;
@@ -26,28 +26,28 @@ use crate::domain::uid::Uid;
 use crate::error::Result;
 use std::collections::BTreeSet;
 
-/// What is sealed.
+/// The kinds of things that have seals.
 pub const KINDS: [Kind; 4] = [Kind::User, Kind::Workspace, Kind::Policy, Kind::Catalog];
 
-/// What follows the noun in the action of an event that says that a thing was found changed, and closed.
+/// Follows the noun in the action of an event: the thing was found changed, and was closed.
 pub const TAMPERED: &str = "tampered";
-/// What follows the noun in the action of an event that says that a thing is meant to be as it is.
+/// Follows the noun in the action of an event: the administrator accepted the thing in its present state.
 pub const ACCEPT: &str = "accept";
 
-/// How a thing stands to its seal.
+/// Whether a thing fits its seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Standing {
-    /// There is neither.
+    /// There is neither a row nor a seal.
     Absent,
-    /// It is not what Latchkey last wrote.
+    /// The row is not what Latchkey last wrote.
     Broken,
     Sound,
 }
 
-/// What a thing of a kind consists of: queries by its id, the thing itself first.
+/// For each kind, the queries that read a thing by its id; the first query reads the thing itself.
 pub type Columns = fn(Kind) -> &'static [&'static str];
 
-/// What the current schema seals.
+/// The queries for the current schema.
 pub const COLUMNS: Columns = rows;
 
 /// Compares a thing with its seal.
@@ -55,7 +55,7 @@ pub fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing>
     compare(read, peppers, target, COLUMNS)
 }
 
-/// As [`look`], with the columns that a version of the schema seals.
+/// As [`look`], with the queries of one version of the schema.
 pub fn compare(
     read: &Read,
     peppers: &Peppers,
@@ -83,12 +83,12 @@ pub fn compare(
     })
 }
 
-/// Whether there is anything of a thing but its seal.
+/// Whether a thing has rows besides its seal.
 pub fn has_row(read: &Read, target: &Target) -> Result<bool> {
     Ok(state(read, target, COLUMNS)?.is_some())
 }
 
-/// How a key stands to its seal.
+/// Compares a key with its seal.
 pub fn look_at_key(read: &Read, peppers: &Peppers, target: &Target) -> Result<Standing> {
     let found = match recorded::id_of(target) {
         Some(id) => keys::find(read, peppers, id)?,
@@ -101,14 +101,14 @@ pub fn look_at_key(read: &Read, peppers: &Peppers, target: &Target) -> Result<St
     })
 }
 
-/// Whether a user is what Latchkey last wrote: the user's password and authenticators may be believed.
+/// Whether a user fits their seal, so that the stored password and authenticators can be trusted.
 pub fn is_sound_user(read: &Read, peppers: &Peppers, user: Uid) -> Result<bool> {
     let standing = look(read, peppers, &Target::new(Kind::User, user))?;
     Ok(standing == Standing::Sound)
 }
 
-/// Seals what a transaction has touched, as it is now. What did not fit its seal before, as `before` still sees it, is
-/// closed first: a later change does not make it good.
+/// Seals the present state of everything that a transaction has touched. A thing that did not fit its seal before the
+/// transaction, which `before` still sees, is closed first: a later change does not make it valid.
 pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target]) -> Result<()> {
     let at = audit::newest(tx)?.map_or(Timestamp(0), |event| event.at);
     let mut judged = tx.judged();
@@ -145,9 +145,9 @@ pub fn renew(tx: &Write<'_>, before: &Read, peppers: &Peppers, touched: &[Target
     Ok(())
 }
 
-/// Closes a thing that does not fit its seal, and says so in the audit log. Keys, users and workspaces are disabled, and
-/// what the log says was deleted is deleted again; the transaction seals them as they are then. Policies and catalogs are
-/// not sealed, which keeps them closed.
+/// Closes a thing that does not fit its seal, and records this in the audit log. Keys, users and workspaces are
+/// disabled; what was deleted according to the log is deleted again; the transaction seals them in that state. Policies
+/// and catalogs are not sealed, which keeps them closed.
 pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) -> Result<()> {
     let newest = newest_event(tx, target)?.map_or(String::new(), |(_, action)| action);
     let was_deleted = newest.ends_with(".delete") || newest.ends_with(".revoke");
@@ -174,7 +174,7 @@ pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) 
     audit::append(tx, peppers, event)
 }
 
-/// Whether the key was on.
+/// Disables a key, and returns whether it was enabled.
 fn close_key(
     tx: &Write<'_>,
     target: &Target,
@@ -186,7 +186,7 @@ fn close_key(
     };
     let differences = match super::keys::find(tx, id) {
         Ok(Some(key)) => recorded::differences(tx, &key)?,
-        // What cannot be read opens nothing.
+        // A key that cannot be read opens nothing.
         Ok(None) | Err(_) => Vec::new(),
     };
     let is_known = newest_event(tx, target)?.is_some();
@@ -203,8 +203,8 @@ fn close_key(
     Ok(was_on)
 }
 
-/// Disables a workspace, and puts it back below the parent that the log knows: whoever manages another one must not reach
-/// it. Whether it was enabled.
+/// Disables a workspace, and moves it back below the parent that it has according to the log, so that callers who
+/// manage another workspace do not reach it. Returns whether it was enabled.
 fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid) -> Result<bool> {
     let mut parent = None;
     for changes in list_changes(tx, target)? {
@@ -214,7 +214,7 @@ fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid)
     }
     let mut parent = parent.flatten().and_then(|text| Uid::parse(&text));
     if parent.is_none() {
-        // The log has been cut, or this is the root. A second root is put below the one that is sound.
+        // The log was cut, or this is the root. A second root is moved below the root that fits its seal.
         for other in closing::list_other_roots(tx, uid)? {
             let target = Target::new(Kind::Workspace, other);
             if look(tx, peppers, &target)? == Standing::Sound {
@@ -228,7 +228,7 @@ fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid)
     closing::disable_workspace(tx, uid)
 }
 
-/// The changes that the events about a thing tell of, oldest first.
+/// The changes in the events about a thing, oldest first.
 fn list_changes(read: &Read, target: &Target) -> Result<Vec<String>> {
     read.query(
         "SELECT changes
@@ -240,7 +240,7 @@ fn list_changes(read: &Read, target: &Target) -> Result<Vec<String>> {
     )
 }
 
-/// Whether a thing was found changed and closed, and nobody has accepted it since.
+/// Whether a thing was found changed and closed, and was not accepted since.
 pub fn awaits_acceptance(read: &Read, target: &Target) -> Result<bool> {
     let kind = target.kind.as_str();
     let tampered = format!("{kind}.{TAMPERED}");
@@ -256,7 +256,7 @@ pub fn awaits_acceptance(read: &Read, target: &Target) -> Result<bool> {
     Ok(newest == Some(tampered))
 }
 
-/// Seals a thing as it is now, in place of an older seal; one that is gone loses its seal.
+/// Seals the present state of a thing and replaces an older seal. A deleted thing loses its seal.
 pub fn put(tx: &Write<'_>, peppers: &Peppers, target: &Target) -> Result<()> {
     let seq = audit::head(tx)?.map_or(0, |head| head.seq);
     let kind = target.kind.as_str();
@@ -280,7 +280,7 @@ pub fn put(tx: &Write<'_>, peppers: &Peppers, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Everything of a kind that has a row, a seal, or a place in the log, in the order of ids.
+/// Everything of a kind that has a row, a seal, or an event in the log, in the order of ids.
 pub fn list(read: &Read, kind: Kind) -> Result<Vec<Target>> {
     let rows = match kind {
         Kind::Catalog => "SELECT name AS id FROM catalogs",
@@ -301,7 +301,7 @@ pub fn list(read: &Read, kind: Kind) -> Result<Vec<Target>> {
     Ok(all.into_iter().map(|id| Target::new(kind, id)).collect())
 }
 
-/// Who did what first to a thing, and the changes.
+/// The actor and the changes of the first event about a thing.
 pub fn first_event(read: &Read, target: &Target) -> Result<Option<(String, String)>> {
     read.query_one(
         "SELECT actor, changes
@@ -327,7 +327,7 @@ pub fn newest_event(read: &Read, target: &Target) -> Result<Option<(i64, String)
     )
 }
 
-/// The events that say that things of a kind were found changed (`TAMPERED`), or accepted (`ACCEPT`), by number.
+/// The events in which things of a kind were found changed (`TAMPERED`) or were accepted (`ACCEPT`), by number.
 pub fn list_events(read: &Read, kind: Kind, verb: &str) -> Result<Vec<(i64, Target)>> {
     let action = format!("{}.{verb}", kind.as_str());
     read.query(
@@ -342,7 +342,7 @@ pub fn list_events(read: &Read, kind: Kind, verb: &str) -> Result<Vec<(i64, Targ
     )
 }
 
-/// The event that says that a thing was found changed.
+/// The event for a thing that was found changed.
 pub fn tampered(target: &Target, at: Timestamp) -> Event {
     Event {
         seq: 0,
@@ -365,7 +365,7 @@ fn text(target: &Target, seq: i64, state: &[u8; 32]) -> String {
     sealed_text(&what, seq, state)
 }
 
-/// A digest of all rows of a thing; `None` if it has none.
+/// A digest of all rows of a thing; `None` if it has no row.
 fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 32]>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut exists = false;
@@ -383,8 +383,8 @@ fn state(read: &Read, target: &Target, columns: Columns) -> Result<Option<[u8; 3
 
 /// What a thing consists of, the thing itself first: every column.
 ///
-/// Whoever changes these queries together with the schema keeps the older ones beside the step of the migration
-/// (`sealed_before`), which compares the old seals by them and then seals everything again.
+/// If you change these queries together with the schema, keep the older ones in the step of the migration
+/// (`sealed_before`). The migration compares the old seals by the older queries and then seals everything again.
 fn rows(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Catalog => &[

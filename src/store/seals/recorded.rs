@@ -33,7 +33,7 @@ const MEMBERS: [(&str, Option<&str>); 14] = [
     ("workspace", None),
 ];
 
-/// What the seal covers and the log does not record.
+/// What the seal covers, but the log does not record.
 pub const UNTOLD: &str = "its secrets, its times or its numbers";
 
 /// How faults and events describe a key for which the log has no issue event.

@@ -1,4 +1,4 @@
-//! Chromium in front of a console: signing in, looking at pages from all sides.
+//! Chromium with a console: signing in, using pages, and checking them in all sizes and colour schemes.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::driver::{Driver, Element, PATIENCE};
 use crate::support::{Server, fresh_folder};
 
-/// The version whose rules every page has to keep.
+/// The version of axe-core whose rules every page must satisfy.
 const AXE: &str = "4.14.1";
 
-/// A page is looked at in each of these: a name, the width in pixels, the height of the window.
+/// The windows in which a page is checked: a name, the width in pixels, the height of the window.
 const SIZES: &[(&str, u32, u32)] = &[("wide", 1280, 900), ("narrow", 360, 740)];
 
-/// A browser whose address bar begins at one server's console.
+/// A browser that is used with the console of one server.
 pub struct Browser {
     pub driver: Driver,
     base: String,
@@ -24,12 +24,12 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// `None` if Chromium is not installed, or what else this takes; says so.
+    /// `None`, with a printed note, if Chromium or another program that this needs is not installed.
     pub fn open(server: &Server) -> Option<Browser> {
         Browser::open_at(server.address)
     }
 
-    /// As [`Browser::open`], by the server's address.
+    /// As [`Browser::open`], with the server's address.
     pub fn open_at(server: SocketAddr) -> Option<Browser> {
         if !is_there() {
             return None;
@@ -37,7 +37,7 @@ impl Browser {
         let profile = fresh_folder();
         Some(Browser {
             driver: Driver::start(&profile, server.ip()),
-            // A name: cookies and hosts are then as they are for people.
+            // The browser uses a name and not an address, so that cookies and hosts work as they do for people.
             base: format!("http://localhost:{}", server.port()),
             profile,
         })
@@ -64,7 +64,7 @@ impl Browser {
         self.driver.go(&format!("{}{path}", self.base));
     }
 
-    /// Path and query of the page.
+    /// The path and the query of the current page.
     pub fn place(&self) -> String {
         self.driver.url().replacen(&self.base, "", 1)
     }
@@ -80,7 +80,7 @@ impl Browser {
         self.find(&seen).fill(text);
     }
 
-    /// Sets the value of a field that the browser draws itself, such as a date.
+    /// Sets the value of a field for which the browser has a control of its own, such as a date.
     #[track_caller]
     pub fn set(&self, name: &str, value: &str) {
         self.find(&format!("main [name='{name}']"));
@@ -90,14 +90,14 @@ impl Browser {
         ));
     }
 
-    /// Ticks a box or chooses an option by its words.
+    /// Ticks a box or chooses an option by its label.
     #[track_caller]
     pub fn choose(&self, words: &str) {
         let path = format!("//main//label[normalize-space()={}]", quoted(words));
         self.driver.click_path(&path);
     }
 
-    /// Presses a button, or follows a link, by its words.
+    /// Presses a button, or follows a link, by its label.
     #[track_caller]
     pub fn press(&self, words: &str) {
         let words = quoted(words);
@@ -107,21 +107,21 @@ impl Browser {
         self.driver.click_path(&path);
     }
 
-    /// Follows the first link in the page whose words contain these.
+    /// Follows the first link in the page whose label contains this text.
     #[track_caller]
     pub fn press_containing(&self, words: &str) {
         let path = format!("//main//a[contains(., {})]", quoted(words));
         self.driver.click_path(&path);
     }
 
-    /// Follows a line of the navigation by its words.
+    /// Follows an entry of the navigation by its label.
     #[track_caller]
     pub fn navigate(&self, words: &str) {
         let path = format!("//nav//a[normalize-space()={}]", quoted(words));
         self.driver.click_path(&path);
     }
 
-    /// Waits until the page says something.
+    /// Waits until the page contains the text.
     #[track_caller]
     pub fn sees(&self, text: &str) {
         let began = std::time::Instant::now();
@@ -136,7 +136,7 @@ impl Browser {
         }
     }
 
-    /// Waits until the page does not say something that the page before it said.
+    /// Waits until the page no longer contains a text of the page before it.
     #[track_caller]
     pub fn sees_no_more(&self, text: &str) {
         let began = std::time::Instant::now();
@@ -156,8 +156,9 @@ impl Browser {
         );
     }
 
-    /// Looks at the page as it is: light and dark, wide and narrow. Nothing of it may hinder people (axe-core), stick
-    /// out of a narrow window, or make the browser complain. Writes a picture of each.
+    /// Checks the page in its present state: light and dark, wide and narrow. It must have no obstacle for people
+    /// (axe-core), must not be wider than a narrow window, and must cause no message in the browser's console. Writes a
+    /// screenshot of each.
     #[track_caller]
     pub fn inspect(&self, name: &str) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
@@ -196,7 +197,7 @@ impl Browser {
         driver.devtools("Emulation.setEmulatedMedia", json!({ "features": [] }));
     }
 
-    /// No violation of axe-core's rules that is serious or worse.
+    /// Checks that the page violates no rule of axe-core whose impact is serious or critical.
     #[track_caller]
     fn check_rules(&self, name: &str) {
         if self.driver.run("return typeof axe").as_str() != Some("object") {
@@ -225,7 +226,7 @@ impl Drop for Browser {
     }
 }
 
-/// Whether this machine has what the tests take. Where everything has to be tested, it must.
+/// Whether the programs for these tests are installed. Fails without them if every test must run.
 fn is_there() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found =
@@ -254,7 +255,7 @@ fn axe_file() -> PathBuf {
     ))
 }
 
-/// Gets axe-core once, under `target`.
+/// Installs axe-core below `target`, if it is not there yet.
 fn install_axe() -> bool {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -284,7 +285,7 @@ fn install_axe() -> bool {
     axe_file().is_file()
 }
 
-/// A text as a literal of XPath.
+/// A text as an XPath literal.
 fn quoted(text: &str) -> String {
     match text.contains('\'') {
         true => format!("\"{text}\""),
@@ -292,7 +293,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Base64 (RFC 4648), as pictures come.
+/// Decodes Base64 (RFC 4648), the format of screenshots.
 fn decoded(text: &str) -> Vec<u8> {
     let worth = |c: u8| match c {
         b'A'..=b'Z' => u32::from(c - b'A'),

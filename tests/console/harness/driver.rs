@@ -1,4 +1,4 @@
-//! WebDriver (W3C) over plain HTTP: as much of it as these tests use.
+//! WebDriver (W3C) over plain HTTP, as far as these tests need it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -14,25 +14,25 @@ use crate::support::Address;
 
 /// The name of an element's reference in answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// How long a page may take to become what is waited for.
+/// The longest time that a test waits for a page to reach an expected state.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A browser and the program that drives it; both end when this is dropped.
+/// A browser and the program that drives it; dropping this ends both.
 pub struct Driver {
     address: Address,
     session: String,
     process: Child,
 }
 
-/// An element of the page that is shown.
+/// An element of the current page.
 pub struct Element<'a> {
     driver: &'a Driver,
     id: String,
 }
 
 impl Driver {
-    /// Starts Chromium without a window. `profile` is a folder of its own; `localhost` is the address that it finds
-    /// under this name: each server has one of its own.
+    /// Starts Chromium without a window. `profile` is a separate folder for each browser. `localhost` is the address to
+    /// which the browser resolves that name, because each server has its own address.
     pub fn start(profile: &Path, localhost: IpAddr) -> Driver {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
@@ -72,13 +72,13 @@ impl Driver {
         driver
     }
 
-    /// A command of the session; its value.
+    /// Sends a command of the session and returns its value.
     #[track_caller]
     pub fn command(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         self.send(method, &format!("/session/{}{path}", self.session), body)
     }
 
-    /// As [`Driver::command`]; the error of a command that failed.
+    /// As [`Driver::command`], but returns the error of a failed command.
     pub fn try_command(
         &self,
         method: &str,
@@ -95,7 +95,7 @@ impl Driver {
     }
 
     fn try_send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {
-        // The program keeps connections open whatever it is asked for.
+        // ChromeDriver keeps connections open, even if the request asks it to close them.
         let text = body.map_or_else(String::new, |body| body.to_string());
         let mut connection = self.address.connect();
         let request = format!(
@@ -120,14 +120,14 @@ impl Driver {
         self.command("POST", "/goog/cdp/execute", Some(body))
     }
 
-    /// Runs a script in the page; what it returns.
+    /// Runs a script in the page and returns its result.
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         self.command("POST", "/execute/sync", Some(body))
     }
 
-    /// Runs a script that calls its last argument when it is done.
+    /// Runs a script that calls its last argument when it has finished.
     #[track_caller]
     pub fn run_async(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
@@ -146,13 +146,13 @@ impl Driver {
             .to_owned()
     }
 
-    /// The first element of a CSS selector, waited for.
+    /// Waits for the first element that a CSS selector matches.
     #[track_caller]
     pub fn find(&self, selector: &str) -> Element<'_> {
         self.find_by("css selector", selector)
     }
 
-    /// The first element of an XPath, waited for.
+    /// Waits for the first element that an XPath matches.
     #[track_caller]
     pub fn find_path(&self, path: &str) -> Element<'_> {
         self.find_by("xpath", path)
@@ -181,7 +181,7 @@ impl Driver {
         }
     }
 
-    /// Clicks the first element of an XPath, however often the page changes below the pointer.
+    /// Clicks the first element that an XPath matches, even if the page changes in the meantime.
     #[track_caller]
     pub fn click_path(&self, path: &str) {
         let began = Instant::now();
@@ -199,8 +199,9 @@ impl Driver {
         }
     }
 
-    /// Whether a click on an element makes the browser ask for another page: a link, or a button that sends a form.
-    /// What is asked for may be a file, or be put onto the clipboard, which leaves the page as it is; its form says so.
+    /// Whether a click on an element makes the browser request another page: the element is a link, or a button that
+    /// sends a form. If the form downloads a file or copies text to the clipboard, the page stays; an attribute of such
+    /// a form shows this.
     fn leads_away(&self, element: &Element<'_>) -> bool {
         let script = "const e = arguments[0].closest('a[href], button, input') ?? arguments[0];
              return e.matches('a[href]:not([href^=\"#\"])')
@@ -210,8 +211,8 @@ impl Driver {
             .is_ok_and(|leads| leads == true)
     }
 
-    /// Waits until the page of an element is left. Without it, what comes next could still find the old page, or stop
-    /// the browser on its way to the new one.
+    /// Waits until the browser has left the page of an element. Otherwise the next step could still find the old page,
+    /// or stop the browser while it loads the new one.
     #[track_caller]
     fn wait_until_gone(&self, element: &Element<'_>, path: &str) {
         let began = Instant::now();
@@ -225,19 +226,19 @@ impl Driver {
         }
     }
 
-    /// Whether there is an element of a CSS selector just now.
+    /// Whether a CSS selector matches an element of the page at this moment.
     pub fn has(&self, selector: &str) -> bool {
         let body = json!({ "using": "css selector", "value": selector });
         self.try_command("POST", "/element", Some(body)).is_ok()
     }
 
-    /// The text of the page as people see it.
+    /// The visible text of the page.
     pub fn text(&self) -> String {
         let text = self.run("return document.body?.innerText");
         text.as_str().unwrap_or("").to_owned()
     }
 
-    /// What the page complained of to the browser's console since the last call.
+    /// The messages in the browser's console since the last call.
     pub fn complaints(&self) -> Vec<String> {
         let body = json!({ "type": "browser" });
         let entries = self.command("POST", "/se/log", Some(body));
@@ -256,7 +257,7 @@ impl Element<'_> {
         self.driver.command("POST", &path, Some(json!({})));
     }
 
-    /// Types into a field, after what is there.
+    /// Types into a field, after its present text.
     #[track_caller]
     pub fn type_in(&self, text: &str) {
         let path = format!("/element/{}/value", self.id);
@@ -304,7 +305,7 @@ impl Drop for Driver {
     }
 }
 
-/// The port that the program chose, out of what it prints.
+/// Reads the port that the program chose from its output.
 fn port(process: &mut Child) -> u16 {
     let stdout = process.stdout.take().expect("stdout is a pipe");
     let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
@@ -317,7 +318,7 @@ fn port(process: &mut Child) -> u16 {
                 .filter(|port| *port != 0)
         })
         .expect("chromedriver names its port");
-    // Whatever else it prints must not fill the pipe, nor find it closed.
+    // The program's further output must neither fill the pipe nor find it closed.
     std::thread::spawn(move || lines.for_each(drop));
     port
 }

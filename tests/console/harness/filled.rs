@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{executable, fresh_folder};
 
-/// See the heading; stops when dropped.
+/// A server whose store holds many keys; it stops when it is dropped.
 pub struct Filled {
     pub address: SocketAddr,
     pub owner_password: String,

@@ -1,4 +1,4 @@
-//! A real Chromium in front of a real server.
+//! A real Chromium with a real server.
 
 pub mod browser;
 pub mod driver;

@@ -1,5 +1,5 @@
-//! The application behind the proxy: it answers every request with what arrived, and agrees to every change of protocol
-//! that it is asked for.
+//! The application behind the proxy. It answers every request with the request that arrived, and accepts every change
+//! of protocol that a client asks for.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ const ADDRESS: &str = "127.0.0.1:9000";
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 static LISTENER: OnceLock<()> = OnceLock::new();
 
-/// A request as the application saw it.
+/// A request as the application received it.
 pub struct Seen(Value);
 
 /// Starts the one application of this test run, unless it runs already.
@@ -42,8 +42,8 @@ impl Seen {
         self.0["body"].as_str().unwrap()
     }
 
-    /// All values under this name, and under names that an application may take
-    /// for it: those that differ in case, or have `_` or `.` where it has `-`.
+    /// All values under this name, and under names that an application may treat as equal: names that differ in case,
+    /// or that have `_` or `.` instead of `-`.
     pub fn values(&self, name: &str) -> Vec<&str> {
         let headers = self.0["headers"].as_array().unwrap().iter();
         headers
@@ -52,7 +52,7 @@ impl Seen {
             .collect()
     }
 
-    /// Everything that arrived, as text to search in.
+    /// The whole request as one text to search in.
     pub fn text(&self) -> String {
         self.0.to_string()
     }
@@ -98,9 +98,9 @@ fn serve(stream: TcpStream) -> Option<()> {
     }
 }
 
-/// What a WebSocket's server answers to the key of RFC 6455, section 1.3, which the tests send.
+/// The answer of a WebSocket server to the key of RFC 6455, section 1.3, which the tests send.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// What a client says on a connection that is no HTTP any more comes back to it behind this word.
+/// After an upgrade the application returns everything that the client sends, after this word.
 pub const TUNNEL: &[u8] = b"TUNNEL ";
 
 fn tunnel(mut reader: impl Read, mut stream: TcpStream) -> Option<()> {

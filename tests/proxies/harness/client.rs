@@ -1,4 +1,4 @@
-//! A small HTTP client that sends exactly the bytes it is told to.
+//! A small HTTP client that sends exactly the specified bytes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A request, written byte by byte: nothing is escaped, merged or corrected.
+/// A request as exact bytes: nothing is escaped, merged or corrected.
 #[derive(Clone)]
 pub struct Request {
     method: String,
@@ -16,7 +16,7 @@ pub struct Request {
 }
 
 pub struct Reply {
-    /// 0 if the connection ended without an answer, which is a refusal too.
+    /// 0 if the connection ended without an answer, which also counts as a refusal.
     pub status: u16,
     head: String,
     body: Vec<u8>,
@@ -70,7 +70,7 @@ impl Request {
         stream
             .set_read_timeout(Some(Duration::from_secs(40)))
             .unwrap();
-        // A proxy that has refused may close before it has read all.
+        // A proxy that has refused the request may close the connection before it has read everything.
         let _ = stream.write_all(&self.bytes(port));
         let mut answer = Vec::new();
         let mut piece = [0; 16_384];
@@ -84,7 +84,7 @@ impl Request {
         Reply::parse(&answer)
     }
 
-    /// Sends the request and, if the answer is 101, `more` behind it: the answer, and what then comes back.
+    /// Sends the request and, if the answer is 101, then `more`. Returns the answer, and the bytes that follow it.
     pub fn send_then(&self, port: u16, more: &[u8]) -> (Reply, Vec<u8>) {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         let patience = Some(Duration::from_secs(10));
@@ -143,7 +143,7 @@ impl Reply {
         }
     }
 
-    /// Whether nothing more can follow. Without a Content-Length only the end of the connection tells.
+    /// Whether the response is complete. Without a Content-Length only the end of the connection shows this.
     fn is_whole(&self) -> bool {
         let length = self
             .header("Content-Length")
@@ -177,7 +177,7 @@ impl Reply {
         self.head.clone() + &String::from_utf8_lossy(&self.body)
     }
 
-    /// The body, which must be JSON. Answers that are read so have a Content-Length.
+    /// The body, which must be JSON. Such answers have a Content-Length.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))

@@ -1,4 +1,4 @@
-//! The real server, on the port that the examples name, and its native API.
+//! The real server, on the port that the examples use, and its native API.
 
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl Latchkey {
         latchkey
     }
 
-    /// The Unix socket that it listens on.
+    /// The Unix socket on which the server listens.
     pub fn socket(&self) -> PathBuf {
         self.data.join("latchkey.sock")
     }
@@ -53,12 +53,12 @@ impl Latchkey {
         super::process::await_silence(PORT);
     }
 
-    /// Starts again on the same data.
+    /// Starts the server again on the same data.
     pub fn restart(&mut self) {
         self.process = Some(launch(&["serve"], &self.data));
     }
 
-    /// The process stands still, with its sockets open, until `resume`.
+    /// Stops all threads of the process, with its sockets open, until `resume`.
     pub fn suspend(&self) {
         self.process.as_ref().unwrap().suspend();
     }

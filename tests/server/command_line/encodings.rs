@@ -22,7 +22,7 @@ fn run(command: &mut Command, input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    // Whoever does not read it may have ended.
+    // A program that does not read its input may have ended already.
     let _ = child.stdin.take().expect("a pipe").write_all(input);
     child.wait_with_output().expect("it ends")
 }
@@ -94,7 +94,7 @@ fn a_file_of_utf_16_is_named_with_what_to_do() {
         fs::write(&file, b"{\"a\xe9\"}\n").expect("written");
         check_refused(&run(executable(None).args(*command), b""), &[name, "UTF-8"]);
     }
-    // Standard input is what it is called where it is read.
+    // Messages name standard input in the words of the command that reads it.
     for command in [
         &["key", "verify", "--data", &data][..],
         &["catalog", "put", "-", "--data", &data],

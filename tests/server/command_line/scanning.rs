@@ -218,7 +218,7 @@ fn encoded_secrets_are_found_and_what_is_packed_otherwise_is_named() {
     for text in [&server.secret, &encoded] {
         assert!(!ran.stdout.contains(text) && !ran.stderr.contains(text));
     }
-    // What is not looked into changes no exit code.
+    // A file that is not scanned does not change the exit code.
     for name in ["no-suffix", "plain", "ps.txt", "secret.yaml", "url.log"] {
         fs::remove_file(top.join(name)).unwrap();
     }
@@ -344,7 +344,7 @@ pub fn tree(secret: &str, files: &[(&str, &str)]) -> PathBuf {
     top
 }
 
-/// A work tree with these files, of which these are tracked, whatever the patterns say.
+/// A work tree with these files, some of which are tracked even if an ignore pattern matches them.
 pub fn work_tree(secret: &str, files: &[(&str, &str)], tracked: &[&str]) -> PathBuf {
     let top = tree(secret, &[]);
     git(&top, &["init", "--quiet"]);

@@ -10,28 +10,28 @@ use std::path::Path;
 
 type Files = &'static [(&'static str, &'static str)];
 
-/// Files of a work tree, those of them that are tracked, the part that is scanned, and where secrets are found; all other
-/// files hold one too, but for those with patterns.
+/// Files of a work tree, the tracked ones among them, the part that is scanned, and where secrets are found. Every file
+/// contains a secret, except for files with patterns.
 #[rustfmt::skip]
 const LEFT_OUT: &[(Files, &[&str], &str, &[&str])] = &[
-    // What is tracked counts, whatever the patterns say of it or of the folders above it.
+    // A tracked file counts, even if a pattern matches it or a folder above it.
     (&[(".gitignore", ".env\nbuild/\n"), (".env", ""), ("build/a/x", ""), ("build/a/y", ""), ("z", "")],
      &[".env", "build/a/x"], "", &[".env", "build/a/x", "z"]),
     (&[(".gitignore", "*.log\n/a/x\n"), ("a/.gitignore", "!b.log\n"), ("a/b.log", ""), ("a/c.log", ""), ("a/x", ""),
        ("c.log", ""), ("x", "")],
      &[], "", &["a/b.log", "x"]),
-    // A part of the tree: patterns from above hold in it.
+    // A part of the tree: patterns of higher folders apply to it.
     (&[(".gitignore", "*.log\n/a/b/x\n"), ("a/b/x", ""), ("a/b/c.log", ""), ("a/b/y", ""), ("a/b/t.log", "")],
      &["a/b/t.log"], "a/b", &["a/b/t.log", "a/b/y"]),
-    // What was named is looked into, whatever is said of it.
+    // A path on the command line is scanned, even if a pattern matches it.
     (&[(".gitignore", "out/\n*.log\n"), ("out/x", ""), ("out/y.log", ""), ("out/d/z", "")],
      &["out/x"], "out", &["out/d/z", "out/x", "out/y.log"]),
     (&[(".gitignore", "out/\n"), ("out/x", ""), ("out/d/z", "")], &[], "out/d", &["out/d/z"]),
     (&[(".gitignore", "*.log\n"), ("y.log", "")], &[], "y.log", &["y.log"]),
     (&[(".git/info/exclude", "*.tmp\n"), ("x.tmp", ""), ("y", "")], &[], "", &["y"]),
-    // A file of other programs is no reason to leave anything out.
+    // The ignore files of other programs have no effect.
     (&[(".ignore", "*.own\n"), ("a.own", "")], &[], "", &["a.own"]),
-    // Names that git would put in quotation marks.
+    // Names that git would quote.
     (&[("a b", ""), ("tab\there", ""), ("ü\n\"x\"", ""), ("-n", "")], &["ü\n\"x\""], "", &["-n", "a b", "tab\there", "ü\n\"x\""]),
 ];
 
@@ -58,7 +58,7 @@ fn in_a_work_tree_tracked_files_count_and_ignored_ones_do_not() {
     }
 }
 
-/// Submodules, second work trees and repositories among the files are each asked for themselves.
+/// For submodules, further work trees and repositories among the files, git is asked separately.
 #[test]
 fn repositories_within_repositories_are_looked_into() {
     let server = Server::start();
@@ -78,7 +78,7 @@ fn repositories_within_repositories_are_looked_into() {
         fs::rename(tree, top.join(name)).unwrap();
         top.join(name)
     };
-    // Found below a folder that is in no work tree.
+    // These are below a folder that is in no work tree.
     let outer = make("outer");
     assert_eq!(
         found_in(&line, &top, &[&top], &[]),
@@ -127,7 +127,7 @@ fn repositories_within_repositories_are_looked_into() {
         found_in(&line, &top, &[&second], &[]),
         ["second/x", "second/y.log"]
     );
-    // A file that is tracked and was deleted, and one in whose place a link has come.
+    // A tracked file that was deleted, and one that was replaced by a link.
     fs::remove_file(outer.join("x")).unwrap();
     fs::remove_file(outer.join("y.log")).unwrap();
     symlink("z.log", outer.join("y.log")).unwrap();
@@ -135,7 +135,7 @@ fn repositories_within_repositories_are_looked_into() {
     fs::remove_dir_all(top).unwrap();
 }
 
-/// Where git does not answer every file counts, and it is told why.
+/// If git does not answer, every file counts, and the user sees the reason.
 #[test]
 fn without_an_answer_of_git_every_file_is_looked_into() {
     let server = Server::start();
@@ -157,16 +157,16 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
         assert!(err.contains(&format!("{said}{why}")), "{err}");
         assert!(out.contains("/x:1") && out.contains("/y.log:1"), "{out}");
     };
-    // No repository, although there is a folder of that name.
+    // A folder named `.git` that is no repository.
     let top = tree(&server.secret, &whole);
     both(&top, None, "its .git is no repository for this folder");
     fs::remove_dir_all(&top).unwrap();
-    // A damaged index, and a work tree that its repository has elsewhere.
+    // A damaged index.
     let top = work_tree(&server.secret, &whole, &["x"]);
     fs::write(top.join(".git/index"), "junk").unwrap();
     both(&top, None, "");
     fs::remove_dir_all(&top).unwrap();
-    // No git; a relative folder in PATH is not looked at.
+    // No git is installed; a relative folder in PATH is ignored.
     let top = work_tree(&server.secret, &whole, &["x"]);
     both(
         &top,
@@ -178,17 +178,18 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
         Some(Path::new("")),
         "no program git was found in PATH",
     );
-    // One that says nothing and does not end is not tried here: it takes a minute. One that fails:
+    // A git that prints nothing and does not end is not tested here, because it would take a minute. A git that fails:
     let programs = fresh_folder();
     fs::write(programs.join("git"), "#!/bin/sh\necho no 1>&2\nexit 3\n").unwrap();
     fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
     both(&top, Some(&programs), "no");
-    // One that lists what is elsewhere; `$PWD` is what a question for the top would be answered with.
+    // A git that lists a file outside the folder. `pwd -P` is the right answer to the question for the top of the work
+    // tree.
     let script = "#!/bin/sh\ncase \"$*\" in *--show-toplevel*) pwd -P;; *rev-parse*) echo true;; *ls-files*) printf '../x\\0';; esac\n";
     fs::write(programs.join("git"), script).unwrap();
     both(&top, Some(&programs), "git lists a file outside the folder");
     fs::remove_dir_all(programs).unwrap();
-    // A repository that has its work tree elsewhere lists nothing here.
+    // A repository with `core.worktree` in another folder lists nothing here.
     let settings = fs::read_to_string(top.join(".git/config")).unwrap();
     for elsewhere in ["/nowhere/at/all", "/usr", "../.."] {
         let changed = format!("{settings}[core]\n\tworktree = {elsewhere}\n");
@@ -200,7 +201,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
         );
     }
     fs::remove_dir_all(top).unwrap();
-    // A bare repository is but files.
+    // A bare repository is scanned like any other folder.
     let bare = fresh_folder();
     git(&bare, &["init", "--quiet", "--bare"]);
     fs::write(bare.join("description"), &server.secret).unwrap();
@@ -208,7 +209,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
     fs::remove_dir_all(bare).unwrap();
 }
 
-/// A tree that somebody else has made names programs in its settings, and so do variables of the environment.
+/// The settings of a tree that another person made name programs, and so do environment variables.
 #[test]
 fn no_program_that_a_tree_names_is_run() {
     let server = Server::start();

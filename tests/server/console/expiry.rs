@@ -1,10 +1,11 @@
-//! When a console session ends by itself.
+//! When a console session ends automatically.
 
 use super::Visitor;
 use crate::clock::restart_with_mark_ms;
 use crate::support::Server;
 
-/// Serves again so many minutes later: the recorded time is moved, because a session whose row is changed ends.
+/// Starts the server again as if this number of minutes had passed. It moves the recorded time, because a session whose
+/// row is changed ends.
 fn restart_later(server: &mut Server, minutes: i64) {
     restart_with_mark_ms(server, minutes * 60_000);
 }

@@ -1,4 +1,4 @@
-//! Which forms are accepted, and what becomes of those whose sender is not signed in.
+//! Which forms are accepted, and what happens to a form whose sender is not signed in.
 
 use super::Visitor;
 use crate::support::Server;
@@ -30,7 +30,7 @@ fn forms_of_other_sites_are_refused() {
             .send_with("/console/sign-out", &headers, &fields)
             .expect(403);
     }
-    // The right origin alone is not enough either.
+    // The right origin without the form token is not enough either.
     owner.send("/console/sign-out", &[]).expect(403);
     owner
         .send("/console/sign-out", &[("form_token", &"0".repeat(64))])

@@ -1,4 +1,4 @@
-//! Another language: whatever people read in the console comes out of its one file.
+//! Translation: every text that the console shows to people comes from its one language file.
 
 use super::Visitor;
 use super::managing::filled;
@@ -7,11 +7,11 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Words that the pages of these tests show and that nobody says in a language: names, and what was typed.
+/// Words on the pages of these tests that belong to no language: names, and what the tests typed.
 const NAMES: &str = "billing Latchkey Bearer Token owner root Root latchkey standard aware awaretrain adverity vspc \
                      sample management shop GET POST PUT PATCH DELETE HEAD OPTIONS UTC system api key token ui";
 
-/// A file of the console's words in a language that has no ASCII letters.
+/// A language file whose texts have no ASCII letters.
 fn foreign() -> PathBuf {
     let english = include_str!("../../../assets/console/en.txt");
     let mut by_words = false;
@@ -35,7 +35,7 @@ fn foreign() -> PathBuf {
     path
 }
 
-/// ASCII letters as those of full width.
+/// Replaces ASCII letters by full-width letters.
 fn wide(text: &str) -> String {
     let letter = |c: char| match c {
         'a'..='z' | 'A'..='Z' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
@@ -44,7 +44,7 @@ fn wide(text: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-/// What of a page people read, without what is the same in every language.
+/// The text of a page that people read, without the parts that are the same in every language.
 fn read(page: &str) -> String {
     let mut text = String::new();
     let mut rest = page;
@@ -59,7 +59,7 @@ fn read(page: &str) -> String {
                 text.push_str(&format!(" \n{}\n ", said.split('"').next().unwrap()));
             }
         }
-        // Identifiers, commands, and what was typed.
+        // These elements contain identifiers, commands and user input.
         if matches!(name, "code" | "pre" | "textarea" | "script") {
             let end = format!("</{name}>");
             rest = rest.split_once(&end).map_or("", |(_, rest)| rest);
@@ -69,19 +69,19 @@ fn read(page: &str) -> String {
     text
 }
 
-/// Words in ASCII letters that are no names.
+/// The words of a page that have ASCII letters and are no names.
 fn english_in(page: &str) -> BTreeSet<String> {
     read(page)
         .split([' ', '\n', '(', ')', ',', ';', '.', '“', '”'])
         .filter(|word| word.len() > 1 && word.bytes().all(|b| b.is_ascii_alphabetic()))
         .filter(|word| !NAMES.split(' ').any(|name| name == *word))
-        // Ids: no word has capitals within.
+        // Ids are left out: a word has no capital letter after its first one.
         .filter(|word| !word[1..].contains(char::is_uppercase) || *word == word.to_uppercase())
         .map(str::to_owned)
         .collect()
 }
 
-/// Pages with English in them, and which.
+/// Pages that contain English words, with these words.
 #[derive(Default)]
 struct Found(Vec<String>);
 
@@ -157,7 +157,7 @@ fn every_page_speaks_the_language_of_the_file() {
     found.nothing();
 }
 
-/// Forms that are refused, by what is wrong with them: page, fields that differ from it, and where they are sent.
+/// Forms with one error each: the page, the fields that differ from it, and the address.
 type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
 #[test]
@@ -374,7 +374,7 @@ fn every_refusal_speaks_the_language_of_the_file() {
         assert!(told, "{what}: {}", owner.page);
         found.look(&what, &owner.page);
     }
-    // What has no form to be shown in again.
+    // Requests whose error cannot be shown in a form.
     let id = &key.id;
     for (path, fields) in [
         (format!("/keys/{id}/rotate"), vec![("grace", "wrong")]),

@@ -1,4 +1,4 @@
-//! The console without a browser: cookies, forms, and what is refused (attacks, area 9).
+//! The console without a browser: cookies, forms, and refusals (attacks, area 9).
 
 mod expiry;
 mod forms;

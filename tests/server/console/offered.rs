@@ -1,15 +1,15 @@
-//! What a role may not do is not offered to it: every link of a page leads somewhere, and every form is taken.
+//! A role is not offered what it may not do: every link of a page works, and every form is accepted.
 
 use super::Visitor;
 use crate::support::{PASSWORD, Server, User};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The roles, and nobody's role.
+/// Every role. The tests also have a user without a role, `a-nobody`.
 const ROLES: [&str; 5] = ["owner", "administrator", "key_manager", "auditor", "member"];
 const POLICIES: [&str; 4] = ["aware", "awaretrain", "adverity-ui", "vspc"];
 
-/// A server with a person of each role and keys of every kind, of the workspace and of a person.
+/// A server with one user of each role, and with keys of every kind that belong to the workspace and to a user.
 fn peopled() -> Server {
     let server = Server::start();
     let admin = server.admin();
@@ -37,7 +37,7 @@ fn peopled() -> Server {
     server
 }
 
-/// The beginning of the next year: less than twelve months away, and a date.
+/// The first day of the next year, as a date less than twelve months away.
 fn end(admin: &User) -> String {
     let key = admin.issue(json!({ "name": "when" }));
     let created = admin.key(&key.id)["created_at"]
@@ -52,7 +52,7 @@ fn signed_in(server: &Server, name: &str) -> User {
     server.anonymous().signed_in(name, PASSWORD)
 }
 
-/// A form of a page: method, action, and what a browser sends when a button of it is pressed.
+/// A form of a page: its method, its action, and the fields that a browser sends when a user presses a button of it.
 struct Offer {
     method: String,
     action: String,
@@ -106,7 +106,7 @@ fn links(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// Pages of the four systems and of keys in general, and what leads to them. Others are not walked.
+/// Whether the walk visits a page: pages of the four systems and of keys, and the pages that lead to them.
 fn is_walked(path: &str) -> bool {
     ["/console/keys", "/console/policies", "/console/catalogs"]
         .iter()
@@ -114,7 +114,7 @@ fn is_walked(path: &str) -> bool {
         || path == "/console"
 }
 
-/// Follows every link from the overview on. Returns the pages, by their addresses.
+/// Follows every link, starting at the overview. Returns the pages with their addresses.
 fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
     let mut waiting = vec!["/console".to_owned()];
     let sections = POLICIES.map(|policy| format!("/console/keys?policy={policy}"));
@@ -124,7 +124,7 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
     while let Some(path) = waiting.pop() {
         let answer = visitor.get(&path);
         let is_section = path.starts_with("/console/keys?policy=");
-        // Whoever may read no keys at all types this address in vain; no page leads there.
+        // A user who may read no keys gets 403 here; no page links to this address for them.
         if who == "a-nobody" && is_section && answer.status == 403 {
             continue;
         }
@@ -132,7 +132,7 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
         let page = answer.text();
         for link in links(&page) {
             let link = link.split('#').next().unwrap().to_owned();
-            // Orders and pages of the same list lead nowhere new.
+            // Other orders and pages of the same list contain no new links.
             let is_new = is_walked(&link) && !link.contains("sort=") && known.insert(link.clone());
             if is_new && known.len() < 300 {
                 waiting.push(link);
@@ -157,7 +157,7 @@ fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
             .flat_map(|(path, page)| offers(page).into_iter().map(|offer| (path.clone(), offer)))
             .filter(|(_, offer)| is_walked(&offer.action) && offer.method == "post")
             .collect();
-        // What deletes comes last, and what ends a key after that which needs it.
+        // Deletions come last, and actions that disable a key come after those that need it.
         let weight = |action: &str| match action.rsplit('/').next().unwrap() {
             "delete" => 2,
             "disable" | "enable" => 1,
@@ -205,7 +205,7 @@ fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
     }
 }
 
-// The other way round: whoever is accepted is offered it.
+// The other direction: a user whose request is accepted is offered the form.
 #[test]
 fn forms_of_new_keys_are_there_for_exactly_those_who_may_issue_them() {
     let server = peopled();

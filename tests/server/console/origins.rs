@@ -1,4 +1,4 @@
-//! Pages of other sites: they read nothing here.
+//! Pages of other sites cannot read anything from the console.
 
 use super::Visitor;
 use crate::support::Server;
@@ -54,7 +54,7 @@ fn no_answer_lets_another_site_read_it() {
                     .iter()
                     .find(|(name, _)| name.starts_with("access-control-"));
                 assert_eq!(told, None, "{method} {path} for {origin}");
-                // A proxy asks about any method; its answer names no origin either.
+                // A proxy's question may have any method; its answer names no origin either.
                 if method == "OPTIONS" && path != "/auth/nginx" {
                     assert!(response.status >= 400, "{path}: {}", response.status);
                 }

@@ -1,4 +1,4 @@
-//! What every page is sent with.
+//! The headers of every page.
 
 use super::Visitor;
 use crate::support::Server;

@@ -1,9 +1,9 @@
-//! Passwords as people choose them: taken as they come, or refused with a reason beside their field.
+//! Passwords as people choose them: accepted unchanged, or refused with a reason at the field.
 
 use super::Visitor;
 use crate::support::Server;
 
-/// Sets the owner's password in the console; the answer's status.
+/// Sets the owner's password in the console, and returns the status of the answer.
 fn set(owner: &mut Visitor, current: &str, new: &str) -> u16 {
     let fields = [
         ("current_password", current),
@@ -42,12 +42,12 @@ fn passwords_of_every_length_and_script_are_taken_as_they_come() {
         lines,
         &longest,
     ] {
-        // Attempts are counted in memory; this is about something else.
+        // A restart resets the count of attempts, which this test is not about.
         server.stop();
         server.restart();
         assert_eq!(set(&mut owner, &current, taken), 303, "{taken:?}");
         current = taken.to_owned();
-        // Nothing is trimmed, cut, or brought into another form.
+        // A password is neither trimmed nor cut nor normalised.
         let decomposed = taken.replace('Ä', "A\u{308}").replace('ü', "u\u{308}");
         let others = [
             taken.trim().to_owned(),
@@ -96,7 +96,7 @@ fn passwords_that_are_guessed_first_are_refused_with_the_reason() {
         assert!(owner.page.contains(said), "{guessed}");
         assert!(!owner.page.contains(guessed), "it is not shown again");
     }
-    // For users that others make, too.
+    // The same applies to users that other users create.
     owner.get("/console/users/new").expect(200);
     let fields = [("user_name", "grace"), ("password", "grace-20262026")];
     owner.post("/console/users/new", &fields).expect(422);

@@ -1,10 +1,10 @@
-//! The console below a path of its own: directly, and behind a proxy that takes the path off.
+//! The console below a path: directly, and behind a proxy that removes the path.
 
 use std::collections::BTreeSet;
 
 use crate::support::{Response, Server, User};
 
-/// Addresses of a page that a browser asks for by itself or at a click.
+/// Addresses of a page that a browser requests automatically or after a click.
 fn addresses(page: &str) -> BTreeSet<String> {
     ["href=\"", "action=\"", "src=\"", "formaction=\""]
         .iter()
@@ -12,12 +12,13 @@ fn addresses(page: &str) -> BTreeSet<String> {
         .filter_map(|rest| rest.split('"').next())
         .filter(|address| address.starts_with('/'))
         .map(|address| address.replace("&amp;", "&").replace("&#38;", "&"))
-        // A browser keeps the fragment to itself.
+        // A browser does not send the fragment.
         .filter_map(|address| address.split('#').next().map(str::to_owned))
         .collect()
 }
 
-/// A browser that has signed in, seen through `proxy`: what a client asks for, as the server gets it.
+/// A browser that is signed in. `proxy` converts the path that the client requests to the path that the server
+/// receives.
 struct Browser<'a> {
     server: &'a Server,
     proxy: fn(&str) -> String,
@@ -53,7 +54,7 @@ impl Browser<'_> {
     }
 }
 
-/// Walks all pages that can be reached by links, from a sign-in on.
+/// Visits all pages that links lead to, beginning with a sign-in.
 #[track_caller]
 fn walk(server: &Server, proxy: fn(&str) -> String) {
     let mut browser = Browser {
@@ -61,7 +62,7 @@ fn walk(server: &Server, proxy: fn(&str) -> String) {
         proxy,
         cookies: Vec::new(),
     };
-    // Whoever wants a page and is not signed in is led to the sign-in, and on from there.
+    // A request for a page without a session is redirected to the sign-in, and from there to the page.
     let wanted = browser.get("/keys/console/keys?q=x").expect(303);
     let sign_in = wanted.header("location").unwrap().to_owned();
     assert!(
@@ -94,7 +95,7 @@ fn walk(server: &Server, proxy: fn(&str) -> String) {
             "{address}"
         );
         let answer = browser.get(&address);
-        // Some addresses are those of forms alone.
+        // Some addresses only accept forms.
         assert!(
             matches!(answer.status, 200 | 303 | 405),
             "{address}: {}",
@@ -117,7 +118,7 @@ fn walk(server: &Server, proxy: fn(&str) -> String) {
             "{asset}"
         );
     }
-    // A page that does not exist leads back as well.
+    // The page for an unknown address has a link to the console as well.
     let missing = browser.get("/keys/console/nothing").expect(404).text();
     assert!(
         addresses(&missing)
@@ -140,7 +141,7 @@ fn a_mount_puts_the_console_below_a_path() {
     server.anonymous().get("/healthz").expect(200);
 }
 
-/// f4: as Caddy's `handle_path /keys/*` does.
+/// f4: the proxy removes the path, as Caddy's `handle_path /keys/*` does.
 #[test]
 fn a_proxy_may_take_the_path_of_the_console_off() {
     let server = Server::start_with(&["--console-path", "/keys"], &[]);
@@ -149,7 +150,7 @@ fn a_proxy_may_take_the_path_of_the_console_off() {
     });
     let front = server.anonymous().get("/").expect(303);
     assert_eq!(front.header("location"), Some("/keys/console"));
-    // No header of a request chooses the path.
+    // No header of a request changes the path.
     let forged = server
         .anonymous()
         .with("X-Forwarded-Prefix", "//evil.example");

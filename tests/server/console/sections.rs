@@ -1,10 +1,10 @@
-//! The pages about the keys of one system each: its own words, and no field that means nothing there.
+//! The pages about the keys of one system: they use the system's own terms, and have no field without a meaning there.
 
 use super::Visitor;
 use crate::support::{Server, User};
 use serde_json::json;
 
-/// A page without its tags, blanks folded.
+/// The text of a page without tags, with blanks merged.
 fn words(page: &str) -> String {
     let mut text = String::new();
     for part in page.split('<') {
@@ -20,14 +20,14 @@ fn page(visitor: &mut Visitor, path: &str) -> String {
     words(&visitor.get(path).expect(200).text())
 }
 
-/// The year in which the server is.
+/// The present year according to the server.
 fn year(admin: &User) -> i32 {
     let key = admin.issue(json!({ "name": "when" }));
     let created = admin.key(&key.id)["created_at"].clone();
     created.as_str().unwrap()[..4].parse().unwrap()
 }
 
-/// What the page about a key says of a fact, if it names it.
+/// The value of a fact on the page about a key, if the page names the fact.
 fn fact(page: &str, name: &str) -> Option<String> {
     let rest = page.split(&format!("<dt>{name}</dt>")).nth(1)?;
     let value = rest.split("<bdi>").nth(1)?.split('<').next()?;
@@ -171,7 +171,7 @@ fn a_list_has_the_columns_that_mean_something_there() {
 fn an_end_is_the_day_that_was_chosen() {
     let server = Server::start();
     let admin = server.admin();
-    // The last day of a month, so that the midnight that ends it is another month's.
+    // The last day of a month, so that the midnight at its end belongs to another month.
     let day = format!("{}-01-31", year(&admin) + 1);
     let mut owner = Visitor::owner(&server);
     owner.get("/console/keys/new?policy=awaretrain").expect(200);
@@ -252,7 +252,7 @@ fn the_name_of_a_described_key_follows_its_description() {
     }
 }
 
-/// What is refused, field by field: of the inputs that are marked.
+/// The refusals on a page, in the order of the fields.
 fn refusals(page: &str) -> Vec<String> {
     let parts = page.split("class=\"refusal\">").skip(1);
     parts
@@ -396,7 +396,7 @@ fn the_words_of_the_documents_stand_where_people_need_them() {
     }
 }
 
-// Words that an owner's edit has made untrue are not said.
+// Hints that are no longer true after an owner's edit are not shown.
 #[test]
 fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
     let server = Server::start();
@@ -414,7 +414,8 @@ fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
     assert!(page(&mut owner, form).contains("ranges are not supported"));
 }
 
-// D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can be followed.
+// D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can be
+// followed.
 #[test]
 fn what_is_said_of_a_secret_fits_its_policy() {
     let server = Server::start();
@@ -478,7 +479,7 @@ fn what_is_said_of_a_secret_fits_its_policy() {
         let made = owner.send("/console/keys/new", &all).expect(200).text();
         let made = words(&made);
         assert!(made.contains(line), "{policy}: {made}");
-        // The line does what it says.
+        // The shown command works.
         let secret = made.split("Secret ").nth(1).unwrap();
         let secret = secret.split(' ').next().unwrap();
         let curl = made.split("curl -i ").nth(1).unwrap();

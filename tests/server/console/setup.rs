@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-/// A server over a folder that was initialised with `--setup`.
+/// A server on a folder that was initialised with `--setup`.
 pub struct Unset {
     pub address: SocketAddr,
     pub code: Option<String>,
@@ -87,7 +87,7 @@ fn whoever_has_the_code_sets_the_owners_password_once() {
     let place = visitor.get("/console").expect(303);
     assert_eq!(place.header("location"), Some("/console/setup"));
     visitor.get("/console/setup").expect(200);
-    // No name and no password is good before.
+    // Before the set-up, no name and no password is accepted.
     for password in ["", "owner"] {
         visitor.sign_in("owner", password).expect(403);
     }
@@ -100,7 +100,7 @@ fn whoever_has_the_code_sets_the_owners_password_once() {
         "what was typed is kept"
     );
 
-    // Two at once: one is the owner, the other is told.
+    // Of two requests at once, one makes the owner and the other is refused.
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2)
             .map(|_| {

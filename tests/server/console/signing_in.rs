@@ -1,4 +1,4 @@
-//! Signing in to the console: what the cookie is, what is not told, and what ends.
+//! Signing in to the console: the properties of the cookie, what the answers do not reveal, and what ends a session.
 
 use super::Visitor;
 use crate::support::{PASSWORD, Server};
@@ -52,7 +52,7 @@ fn behind_tls_the_cookie_is_bound_to_the_host() {
         cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"),
         "{cookie}"
     );
-    // Over TLS, a page of the same host without it is another origin.
+    // If the page came over TLS, a page of the same host without TLS is another origin.
     let plain = format!("http://{}", server.address);
     let headers = [("Origin", plain.as_str()), ("X-Forwarded-Proto", "https")];
     visitor
@@ -248,7 +248,7 @@ fn a_sign_in_leads_to_pages_of_the_console_only() {
     }
 }
 
-/// L7: a browser resolves dot segments, encoded ones too, before it asks.
+/// L7: a browser resolves dot segments, even encoded ones, before it sends the request.
 #[test]
 fn a_sign_in_leads_nowhere_but_into_the_console() {
     let server = Server::start();
@@ -273,7 +273,7 @@ fn a_sign_in_leads_nowhere_but_into_the_console() {
     }
 }
 
-/// S8: the page of a locked account says what to do, and takes a code beside the password.
+/// S8: the page of a locked account explains what to do, and takes a code together with the password.
 #[test]
 fn the_console_shows_who_is_locked_and_unlocks() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! Which systems have pages in the console: asked once, switched later, or a setting.
+//! Which systems have pages in the console: chosen at the set-up, switched later, or configured.
 
 use super::Visitor;
 use super::setup::{Unset, initialised};
@@ -18,14 +18,15 @@ const MENUS: [(&str, &str, &str); 4] = [
 ];
 const POLICIES: [&str; 4] = ["aware", "awaretrain", "adverity-ui", "vspc"];
 
-/// The navigation of the overview.
+/// The navigation on the overview.
 fn navigation(visitor: &mut Visitor) -> String {
     let page = visitor.get("/console").expect(200).text();
     let nav = page.split("<nav aria-label").nth(1).unwrap();
     nav.split("</nav>").next().unwrap().to_owned()
 }
 
-/// The systems whose menus a navigation has, by their policies. A menu's name is a link to the list, and so is the page.
+/// The policies of the systems whose menus a navigation contains. The name of a menu links to the list of keys, and so
+/// does its first page.
 fn offered(navigation: &str) -> Vec<&'static str> {
     let all = POLICIES.iter().zip(MENUS);
     let shown = all.filter(|(policy, (product, menu, page))| {
@@ -56,7 +57,7 @@ fn a_fresh_server_offers_no_system_until_an_owner_does() {
         owner.post(&path, &[("on", "yes")]).expect(303);
     }
     assert_eq!(offered(&navigation(&mut owner)), POLICIES);
-    // The menus are there for everybody who may use them, and the switch is there for owners alone.
+    // Every user who may use a menu sees it; only owners see the switch.
     let mut mia = Visitor::new(&server);
     mia.sign_in("mia", PASSWORD).expect(303);
     assert_eq!(offered(&navigation(&mut mia)), POLICIES);
@@ -108,7 +109,7 @@ fn a_system_is_offered_to_nobody_who_could_do_nothing_there() {
     let mut auditor = Visitor::new(&server);
     auditor.sign_in("auditor", PASSWORD).expect(303);
     assert_eq!(offered(&navigation(&mut auditor)), POLICIES);
-    // Keys of Awaretrain and Adverity belong to no member; Aware's may, and of VSPC he makes his own.
+    // Keys of Awaretrain and Adverity belong to no member. Keys of Aware may, and members make their own keys of VSPC.
     let mut member = Visitor::new(&server);
     member.sign_in("member", PASSWORD).expect(303);
     assert_eq!(offered(&navigation(&mut member)), ["aware", "vspc"]);
@@ -137,7 +138,7 @@ fn the_setup_page_asks_which_systems_are_offered() {
             ("systems[]", "nothing"),
         ]
     };
-    // What was chosen is kept when something else is refused.
+    // The choice is kept when the form is refused because of another field.
     let page = visitor.send("/console/setup", &fields("short")).expect(422);
     let page = page.text();
     assert!(page.contains("value=\"vspc\" checked"));
@@ -206,7 +207,7 @@ fn a_setting_decides_and_then_nobody_else_does() {
     let event = &event.expect(200).json()["items"][0];
     assert_eq!(event["actor"], "system");
     assert!(event.to_string().contains("awaretrain"), "{event}");
-    // Without it the choice is the owner's again, and begins with what was there.
+    // Without the setting the owner can choose again, beginning with the last state.
     server = server.with_args(&[]);
     server.restart();
     let mut owner = Visitor::owner(&server);

@@ -1,4 +1,4 @@
-//! Somebody with a browser that keeps cookies, as far as these tests need one.
+//! A client that behaves like a browser and keeps cookies, as far as these tests need it.
 
 use crate::support::{Address, Response, Server};
 use std::net::SocketAddr;
@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 pub struct Visitor {
     address: Address,
     host: String,
-    /// Name and value of each cookie.
+    /// The name and the value of each cookie.
     pub cookies: Vec<(String, String)>,
-    /// The page that was read last: its token goes with forms.
+    /// The last page; forms are sent with its token.
     pub page: String,
 }
 
@@ -41,7 +41,7 @@ impl Visitor {
         self.send("/console/sign-in", &fields)
     }
 
-    /// `GET`, remembering the page.
+    /// Sends `GET` and keeps the page.
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Response {
         let cookie = self.cookie();
@@ -52,7 +52,7 @@ impl Visitor {
         response
     }
 
-    /// A form of the last page: with its token and this server's origin.
+    /// Sends a form of the last page, with its token and this server's origin.
     #[track_caller]
     pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let token = self.token();
@@ -61,7 +61,7 @@ impl Visitor {
         self.send(path, &all)
     }
 
-    /// A form with this server's origin, and no field but these.
+    /// Sends a form with this server's origin and only these fields.
     #[track_caller]
     pub fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let origin = format!("http://{}", self.host);
@@ -93,7 +93,7 @@ impl Visitor {
         response
     }
 
-    /// A body of any kind, from a page of this server.
+    /// Sends a body of any kind with this server's origin.
     #[track_caller]
     pub fn send_body(&mut self, path: &str, content_type: &str, body: &[u8]) -> Response {
         let (cookie, origin) = (self.cookie(), format!("http://{}", self.host));
@@ -105,7 +105,7 @@ impl Visitor {
         response
     }
 
-    /// The token of the last page; reads one first if there is none.
+    /// The token of the last page. It requests a page first if there is none.
     #[track_caller]
     pub fn token(&mut self) -> String {
         if self.value("form_token").is_none() {
@@ -114,7 +114,7 @@ impl Visitor {
         self.value("form_token").expect("a page with a token")
     }
 
-    /// The value of the first field of a name on the last page.
+    /// The value of the first field with this name on the last page.
     pub fn value(&self, name: &str) -> Option<String> {
         let field = self.page.split(&format!("name=\"{name}\"")).nth(1)?;
         let value = field.split('>').next()?.split("value=\"").nth(1)?;

@@ -1,7 +1,7 @@
-//! The client's address: whom to believe, and what a peer that nobody trusts can say.
+//! The client's address: which peers are trusted to forward it, and which headers of an untrusted peer are ignored.
 //!
-//! A peer that is not trusted cannot be had over loopback, which always is; `http::client` tests that rule alone.
-//! Here a second address of this machine stands in for such a peer where there is one.
+//! Over loopback every peer is trusted; `http::client` tests the rule for other peers alone. Here a second address of
+//! this machine stands in for an untrusted peer, if the machine has one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
@@ -85,7 +85,7 @@ fn the_right_most_untrusted_address_decides() {
     let loopback = issue(json!(["127.0.0.0/8"]));
     check(&server, &loopback, &[], true);
     check(&server, &loopback, &["203.0.113.9"], false);
-    // `Forwarded` and the like say nothing here.
+    // `Forwarded` and similar headers have no effect here.
     for name in [
         "Forwarded",
         "X-Real-IP",
@@ -115,7 +115,7 @@ fn the_right_most_untrusted_address_decides() {
     );
 }
 
-/// This machine's address towards others, if it has one.
+/// The address with which this machine reaches other machines, if it has one.
 fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     // Sends nothing: it only looks up the route.

@@ -55,7 +55,7 @@ fn a_good_key_is_allowed_and_always_described_in_full() {
     assert_eq!(answer.header("x-auth-scopes-truncated"), Some("true"));
 }
 
-/// S4: whoever issues keys chooses their names.
+/// S4: the issuer of a key chooses its name.
 #[test]
 fn no_name_of_a_key_makes_its_holder_a_user() {
     let server = Server::start();
@@ -71,7 +71,7 @@ fn no_name_of_a_key_makes_its_holder_a_user() {
             assert_eq!(answer.header("x-auth-subject"), Some(subject.as_str()));
         }
     }
-    // No user can be given the form of another subject either.
+    // No user can have a name in the form of another subject either.
     for name in ["key:x", "user:alice"] {
         let user = json!({ "user_name": name, "workspace": "root" });
         admin.post("/v1/users", user).refused_field("user_name");
@@ -94,14 +94,14 @@ fn an_answer_does_not_depend_on_its_way_through_the_server() {
             let user = server.bearer(secret);
             let told = |user: &crate::support::User| {
                 let mut answer = user.get(&path);
-                // What differs from one request to the next.
+                // These parts differ from one request to the next.
                 let passing = ["date", "x-request-id", "ratelimit", "x-auth-expires-in"];
                 answer
                     .headers
                     .retain(|(name, _)| !passing.contains(&name.as_str()));
                 (answer.status, answer.headers, answer.body)
             };
-            // Other connection options than `close` have no meaning here, but are hyper's business.
+            // Connection options other than `close` have no meaning here; hyper handles them.
             let long = user.clone().with("Connection", "x");
             assert_eq!(told(&user), told(&long), "{secret} {proxy}");
         }
@@ -192,7 +192,7 @@ fn a_good_key_for_another_request_is_403_with_its_reason() {
             "/other",
             (403, Some("UNKNOWN_OPERATION")),
         );
-        // Demands that cannot be met because nobody understands them are never "no demands".
+        // Demands that the server does not understand are refused; they never count as "no demands".
         check(
             &reader,
             &[("catalog", "nothing")],

@@ -1,4 +1,4 @@
-//! What is a credential for forward-auth, and what is none or a bad one.
+//! What counts as a credential for forward-auth, and what counts as none or as an invalid one.
 
 use serde_json::json;
 

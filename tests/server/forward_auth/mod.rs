@@ -15,7 +15,7 @@ use serde_json::json;
 /// The ways to ask, by proxy.
 const PROXIES: [&str; 5] = ["nginx", "caddy", "traefik", "haproxy", "envoy"];
 
-/// The headers that describe an allowed key, all of them always.
+/// The headers that describe an allowed key; all of them are always present.
 const IDENTITY: [&str; 7] = [
     "remote-user",
     "x-auth-subject",
@@ -26,7 +26,7 @@ const IDENTITY: [&str; 7] = [
     "x-auth-expires-in",
 ];
 
-/// Asks as `proxy` does whether the user may do this; `demands` as in the proxy's configuration.
+/// Asks in the form of `proxy` whether the user may send a request; `demands` are those in the proxy's configuration.
 fn ask(
     user: &User,
     proxy: &str,
@@ -88,7 +88,7 @@ fn shop(scopes: &[&str]) -> (Server, User) {
     (server, user)
 }
 
-/// A key of the catalog `hosted`, whose one operation is of one host.
+/// A key of the catalog `hosted`, which has one operation, for one host.
 fn hosted(server: &Server) -> User {
     let catalog = json!({
         "scopes": [{ "name": "r" }],

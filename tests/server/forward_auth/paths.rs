@@ -1,4 +1,4 @@
-//! Requests that nobody can judge safely are refused, and what a stranger says of a request is not heard.
+//! Requests that cannot be judged safely are refused, and headers of an untrusted peer about a request are ignored.
 
 use serde_json::json;
 
@@ -40,7 +40,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
         "/items/%ef%bc%8f",
         "/items/...",
         "/items/%2e%20",
-        // H11: what Windows takes off, blanks, and what NFKC turns into a separator.
+        // H11: characters that Windows removes, blanks, and characters that NFKC turns into a separator.
         "/items./7",
         "/items../7",
         "/items/7.",
@@ -60,7 +60,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
             assert_eq!(verdict(&answer), UNSAFE, "{proxy} {path}");
         }
     }
-    // What only a header can carry, or a request line cannot.
+    // Characters that can be sent only in a header, and not in a request line.
     for path in [
         "",
         "items",
@@ -94,7 +94,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
     }
 }
 
-/// S5: many applications take `/items/New` and `/items/new.json` for `/items/new`.
+/// S5: many applications treat `/items/New` and `/items/new.json` as `/items/new`.
 #[test]
 fn what_resembles_a_literal_is_not_what_a_parameter_stands_for() {
     let (server, reader) = shop(&["r"]);
@@ -158,7 +158,7 @@ fn what_resembles_a_literal_is_not_what_a_parameter_stands_for() {
     check("/files/a/Secret/b", (403, Some("INSUFFICIENT_SCOPE")));
 }
 
-/// H6: browsers leave these as they are in a query, and some in a path.
+/// H6: browsers do not encode these characters in a query, and some of them not in a path.
 #[test]
 fn every_visible_character_of_a_query_is_taken_behind_every_proxy() {
     let (server, user) = shop(&["w"]);
@@ -178,7 +178,7 @@ fn every_visible_character_of_a_query_is_taken_behind_every_proxy() {
             );
             assert_eq!(verdict(&answer), (200, None), "{proxy} {byte}");
         }
-        // The characters of a path are judged alike for all of them.
+        // The characters of a path have the same verdict for all proxies.
         let path = format!("/items/a{byte}b");
         let nginx = ask(&user, "nginx", &[("catalog", "shop")], "GET", &path, None);
         for proxy in PROXIES {
@@ -312,7 +312,7 @@ fn what_the_proxy_did_not_say_is_not_guessed() {
             "{proxy}"
         );
     }
-    // Envoy asks with the request itself; its demands are headers of its own.
+    // Envoy's question is the request itself, and its demands are separate headers.
     let doubled = user
         .clone()
         .with("X-Latchkey-Catalog", "shop")

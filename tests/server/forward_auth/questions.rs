@@ -1,5 +1,5 @@
-//! What a question of a proxy can say besides its demands: where the key is, whether preflights pass, and in which
-//! headers the original request is told.
+//! What a question of a proxy can contain besides its demands: which header has the key, whether preflights pass, and
+//! which headers describe the original request.
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{IDENTITY, PROXIES, hosted, shop, verdict};
 use crate::support::{Response, Server, User};
 
-/// The proxies whose question can say more than demands.
+/// The proxies whose question can contain more than demands.
 const WITH_QUERY: [&str; 4] = ["nginx", "caddy", "traefik", "haproxy"];
 
 fn basic(text: &str) -> String {
@@ -57,7 +57,7 @@ fn a_whole_url_is_read_where_the_question_is_for_one() {
         "X-Original-URL is missing, found was X-Original-URI; /auth/nginx reads X-Original-URI",
         1,
     );
-    // The other one never guesses.
+    // Neither endpoint of nginx accepts the header of the other one.
     assert_eq!(
         ask(uri, &whole("https://app.example/items")),
         refused("UNSAFE_REQUEST")
@@ -108,7 +108,7 @@ fn the_host_of_a_whole_url_counts() {
     assert_eq!(ask("https://api.example@evil.example/only"), 403);
 }
 
-/// c2: Caddy adds the client's query where its `uri` has none.
+/// c2: Caddy adds the client's query if its `uri` has none.
 #[test]
 fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     let (server, user) = shop(&["r"]);
@@ -121,11 +121,11 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
         user.get(&format!("/auth/caddy{question}"))
     };
     let status = |uri: &str, question: &str| asked(&user, "GET", uri, question).status;
-    // No `?` in the Caddyfile: the question has the client's query.
+    // Without a `?` in the Caddyfile, the question has the client's query.
     assert_eq!(status("/items?page=2", "?page=2"), 200);
     assert_eq!(status("/items", ""), 200);
     server.wait_for_log("Caddy adds the client's query to its question", 1);
-    // The administrator demands the catalog: the client does not get rid of it by any query.
+    // The administrator demands the catalog, and no query of the client removes this demand.
     for query in ["", "?page=2", "?catalog=shop", "?catalog=other", "?"] {
         let uri = format!("/nothing{query}");
         let answer = asked(&user, "GET", &uri, "?catalog=shop");
@@ -136,7 +136,7 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
             "{query}"
         );
     }
-    // A client injects nothing that lets it in.
+    // No query of a client lets its request pass.
     let nobody = server.anonymous().with("Origin", "https://evil.example");
     let nobody = nobody.with("Access-Control-Request-Method", "GET");
     for query in [
@@ -164,7 +164,7 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     ] {
         assert_eq!(status(&format!("/items{query}"), query), 403, "{query}");
     }
-    // What no client sent was written by somebody who made a mistake.
+    // A parameter that the client did not send is a mistake of the administrator, who wrote it into the question.
     assert_eq!(status("/items?page=3", "?page=2"), 403);
     // Other proxies never add a query.
     let traefik = user.clone().with("X-Forwarded-Uri", "/items?page=2");
@@ -174,7 +174,7 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
 /// The header that the question names, the headers of the request, and the status of the answer.
 type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16);
 
-/// c3: the question says where the key is, and the rest belongs to the application.
+/// c3: the question names the header with the key, and all other headers belong to the application.
 #[test]
 fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
     let server = Server::start();
@@ -236,9 +236,9 @@ fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
             200,
         ),
         ("authorization", vec![("X-API-Key", good)], 401),
-        // No policy names this header: the key is found there, and is refused.
+        // No policy names this header: the server reads the key there, and refuses it.
         ("x-other", vec![("X-Other", good)], 401),
-        // These never hold a key: the question is wrong.
+        // These headers never contain a key, so the question is wrong.
         ("cookie", vec![("X-API-Key", good)], 403),
         ("x-api-key,authorization", vec![("X-API-Key", good)], 403),
         ("", vec![("X-API-Key", good)], 403),
@@ -253,14 +253,14 @@ fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
             let answer = user.get(&format!("/auth/{proxy}?header={name}"));
             assert_eq!(answer.status, *status, "{proxy} {name} {headers:?}");
         }
-        // Without the word a second credential stays one too many.
+        // Without `header`, a request with two credentials is refused.
         let both = server.anonymous().with("X-API-Key", good);
         let both = both.with("Authorization", "Basic dXNlcjpwYXNz");
         both.get(&format!("/auth/{proxy}")).expect(401);
     }
     let without = server.anonymous().with("X-API-Key", good);
     without.get("/auth/caddy?header=x-api-key").expect(403);
-    // What an administrator of Envoy cannot say, no client of it can.
+    // An administrator of Envoy cannot set these options, so no client of it can.
     for (name, value) in [
         ("X-Latchkey-Header", "x-api-key"),
         ("X-Latchkey-Preflight", "true"),
@@ -278,7 +278,7 @@ fn key_of_policy(server: &Server, name: &str, headers: Value) -> String {
     server.admin().issue(key).secret
 }
 
-/// c8: the key as a part of Basic, where its policy says so, and only behind a proxy.
+/// c8: Basic may contain the key if its policy permits this, and only behind a proxy.
 #[test]
 fn basic_holds_a_key_where_its_policy_says_so() {
     let server = Server::start();
@@ -329,7 +329,7 @@ fn basic_holds_a_key_where_its_policy_says_so() {
             .get(&format!("/auth/{proxy}"))
             .expect(401);
     }
-    // Nowhere else: not in the API, not in a dialect.
+    // Basic is accepted in no other place: neither in the API nor in a dialect.
     let basic = basic(&format!("git:{open}"));
     for path in [
         "/v1/whoami",
@@ -378,7 +378,7 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
         ask(&browser, "preflight=true", "GET", "/a").expect(401);
         ask(&browser, "preflight=true", "options", "/a").expect(401);
         ask(&browser, "preflight=true&header=x-api-key", "OPTIONS", "/a").expect(200);
-        // A preflight for what the catalog has, and for nothing else.
+        // A preflight passes for a path that the catalog has, and for no other path.
         ask(
             &browser,
             "preflight=true&catalog=shop",
@@ -404,7 +404,7 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
             "/a",
         )
         .expect(401);
-        // Whoever presents a credential is judged by it.
+        // A request with a credential is judged by it.
         for (name, value) in [
             ("Authorization", "Bearer lk_bad"),
             ("Authorization", ""),
@@ -428,7 +428,7 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
             .with("Origin", "")
             .with("Access-Control-Request-Method", "GET");
         ask(&empty, "preflight=true", "OPTIONS", "/a").expect(401);
-        // A key beside it is judged as ever: there is no operation for OPTIONS.
+        // A preflight with a key is judged by the key as usual: there is no operation for OPTIONS.
         let keyed = user
             .clone()
             .with("Origin", "https://web.example")
@@ -437,7 +437,7 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
     }
 }
 
-/// A refusal for want of scopes names them (RFC 6750, section 3.1).
+/// A refusal because of missing scopes names them (RFC 6750, section 3.1).
 #[test]
 fn a_missing_scope_is_named_in_a_challenge() {
     let (server, user) = shop(&["r"]);

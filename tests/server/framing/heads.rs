@@ -155,7 +155,7 @@ fn an_endless_header_line_ends_at_the_bound() {
     check_unharmed(&server);
 }
 
-/// c11: what proxies pass on, cookies among it.
+/// c11: headers that proxies pass on, including cookies.
 #[test]
 fn a_head_is_read_up_to_the_bound_that_is_set() {
     let server = Server::start();
@@ -169,7 +169,7 @@ fn a_head_is_read_up_to_the_bound_that_is_set() {
     check_bound(&server, &key, 16 * 1024);
 }
 
-/// A question of a proxy, with cookies until it has so many bytes, and with one more.
+/// A question of a proxy with cookies up to a certain number of bytes, and one that is one byte longer.
 #[track_caller]
 fn check_bound(server: &Server, key: &str, bound: usize) {
     let line = format!(
@@ -192,7 +192,7 @@ fn many_slow_clients_with_large_heads_do_not_take_the_memory() {
     let slow: Vec<_> = (0..1500)
         .map(|_| {
             let mut connection = server.tcp().connect();
-            // Whoever is refused may be cut off while it still sends.
+            // The server may close a refused connection while the client still sends.
             let _ = connection.write_all(head.as_bytes());
             connection
         })
@@ -200,7 +200,7 @@ fn many_slow_clients_with_large_heads_do_not_take_the_memory() {
     server.call("GET", "/healthz", &[], None).expect(200);
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 110 * 1024 * 1024, "{grown} bytes for 1500 heads");
-    // Those that have been slow for a second leave for others.
+    // Connections that were slow for a second are closed for others.
     let cookie = "x".repeat(40 * 1024);
     let since = std::time::Instant::now();
     while server

@@ -101,7 +101,7 @@ fn what_was_closed_is_named_and_opens_again_once_it_is_accepted() {
     let body = json!({ "kind": "key", "id": key.id });
     admin.post("/v1/doctor/accept", body).expect(403);
 
-    // The console says why the keys are closed, and has no button that would be refused.
+    // The console shows why the keys are closed, and has no button that would be refused.
     let mut owner = Visitor::owner(&server);
     for (id, what) in [
         (&key.id, format!("latchkey doctor accept key {}", key.id)),

@@ -1,4 +1,4 @@
-//! What happens at a policy's limits: one key too many of an owner, and more requests than its bound.
+//! The limits of a policy: a key that exceeds its owner's number of keys, and requests that exceed the bound.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn code(admin: &User, secret: &str) -> String {
         .to_owned()
 }
 
-/// A server with a policy whose keys replace one another, and three keys of alice, the oldest first.
+/// A server with a policy whose keys replace one another, and three keys of alice, the oldest one first.
 fn three_of_alice() -> (Server, Vec<Issued>) {
     let server = Server::start();
     let admin = server.admin();
@@ -39,7 +39,7 @@ fn one_key_too_many_replaces_the_one_that_was_not_used_for_the_longest_time() {
     let (mut server, keys) = three_of_alice();
     let admin = server.admin();
     std::thread::sleep(std::time::Duration::from_millis(5));
-    // Counted in memory only: the use is not in the table yet.
+    // The use is only counted in memory, and not in the table yet.
     assert_eq!(code(&admin, &keys[0].secret), "VALID");
     let fourth = of_alice(&admin, 3);
     assert_eq!(code(&admin, &keys[1].secret), "NOT_FOUND");
@@ -58,7 +58,7 @@ fn one_key_too_many_replaces_the_one_that_was_not_used_for_the_longest_time() {
     assert_eq!(events["items"].as_array().unwrap().len(), 1);
     assert_eq!(admin.key(&keys[1].id)["state"], "deleted");
 
-    // From the table, after a restart: the third was never used, the first was used before the fourth was issued.
+    // After a restart the table decides: the third was never used, the first was used before the fourth was issued.
     server.restart();
     let admin = server.admin();
     of_alice(&admin, 4);
@@ -104,6 +104,7 @@ fn an_edit_within_the_bound_gives_nothing_back() {
     assert_eq!(four(), ["RATE_LIMITED"; 4]);
 }
 
+// Attack: many sign-ins at the same time, when the limit is reached.
 #[test]
 fn of_many_sign_ins_at_once_each_has_a_key_and_the_newest_stay() {
     let server = Server::start();
@@ -119,7 +120,7 @@ fn of_many_sign_ins_at_once_each_has_a_key_and_the_newest_stay() {
             .unwrap()
             .to_owned()
     };
-    // As many at once as passwords are digested at once.
+    // As many requests at once as passwords are digested at once.
     let tokens = [together(4, sign_in), together(4, sign_in)].concat();
     let works = |token: &&String| {
         let authorization = format!("Token {token}");
@@ -137,7 +138,7 @@ fn of_many_sign_ins_at_once_each_has_a_key_and_the_newest_stay() {
     assert_eq!(events["items"].as_array().unwrap().len(), 6);
 }
 
-// Attack: who issues keys in one workspace deletes a user's keys in another one by it.
+// Attack: a caller who may issue keys in one workspace could delete a user's keys in another workspace in this way.
 #[test]
 fn nobody_replaces_a_key_that_they_could_not_delete() {
     let server = Server::start();
@@ -158,7 +159,7 @@ fn nobody_replaces_a_key_that_they_could_not_delete() {
     assert_eq!(code(&admin, &elsewhere.secret), "NOT_FOUND");
     let newer = mara.issue(key("emea"));
     assert_eq!(code(&admin, &here.secret), "NOT_FOUND");
-    // A greatest number of 0 lets nothing in, whatever is there.
+    // A greatest number of 0 permits no new key, even though there are keys.
     let none = json!({ "keys_per_owner_max": 0 });
     admin.patch("/v1/policies/robots", none).expect(200);
     admin.post("/v1/keys", key("emea")).refused(409, "conflict");
@@ -176,7 +177,7 @@ fn a_number_that_was_made_smaller_is_reached_with_the_next_key() {
     assert_eq!(codes, ["NOT_FOUND", "NOT_FOUND", "VALID"]);
 }
 
-/// How many of eight verifications in a row are let in.
+/// How many of eight consecutive verifications are accepted.
 fn let_in(admin: &User, secret: &str) -> usize {
     let valid = (0..8).filter(|_| match code(admin, secret).as_str() {
         "VALID" => true,
@@ -186,7 +187,7 @@ fn let_in(admin: &User, secret: &str) -> usize {
     valid.count()
 }
 
-// Attack: a key that was issued before its policy bounded requests.
+// Attack: a key that is older than its policy's bound.
 #[test]
 fn a_bound_of_requests_holds_for_keys_of_before_it() {
     let mut server = Server::start();
@@ -204,7 +205,7 @@ fn a_bound_of_requests_holds_for_keys_of_before_it() {
     assert_eq!(let_in(&admin, &without.secret), 5);
     assert_eq!(let_in(&admin, &stricter.secret), 2);
 
-    // An edit of something else judges no limit anew, and gives no quota back.
+    // An edit of another member does not check the limit again, and gives no quota back.
     for key in [&looser, &without] {
         let path = format!("/v1/keys/{}", key.id);
         admin.patch(&path, json!({ "name": "renamed" })).expect(200);
@@ -230,7 +231,7 @@ fn a_bound_of_requests_holds_for_keys_of_before_it() {
     let admin = server.admin();
     assert_eq!(let_in(&admin, &without.secret), 5);
 
-    // The bound is one: it gives way to a stricter one alone, and a default stays within it.
+    // The bound can only be replaced by a stricter one, and a default limit must be within it.
     let looser = json!({ "rate_limit_max": { "limit": 6, "window_s": 3_600 } });
     admin
         .patch("/v1/policies/shared", looser)
@@ -247,7 +248,7 @@ fn a_bound_of_requests_holds_for_keys_of_before_it() {
     admin.patch("/v1/policies/shared", stricter).expect(200);
 }
 
-/// The path that proxies ask on looks at memory only; the first request under a new bound waits for its counters.
+/// The questions of proxies are answered from memory; the first request under a new bound waits for its counters.
 #[test]
 fn a_bound_holds_for_the_questions_of_proxies() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! A key that gets another owner: people leave, keys stay.
+//! A key that gets another owner, because people leave and their keys are still needed.
 
 use crate::support::{PASSWORD, Server};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn a_key_gets_another_owner_and_keeps_its_secret() {
     let key = admin.issue(json!({ "name": "k", "owner": "ada" }));
     let changed = admin.edit(&key.id, json!({ "owner": "BOB" }));
     assert_eq!(changed["owner"], "bob");
-    // It shares the fate of the new owner, and no more that of the old one.
+    // Disabling the new owner stops the key, and disabling the old one does not.
     admin
         .patch("/v1/users/ada", json!({ "enabled": false }))
         .expect(200);
@@ -34,7 +34,7 @@ fn a_key_gets_another_owner_and_keeps_its_secret() {
     assert_eq!(admin.verdict(&key.secret), "OWNER_DISABLED");
     let listed = admin.get("/v1/keys?owner=bob").expect(200).json();
     assert_eq!(listed["items"][0]["id"], key.id.as_str());
-    // What changed is in the log, and an edit that changes nothing is not.
+    // The log contains the change, but not an edit that changes nothing.
     admin.edit(&key.id, json!({ "owner": "bob" }));
     let events = admin
         .get(&format!("/v1/audit-events?target={}", key.id))
@@ -91,7 +91,7 @@ fn the_rules_of_issuing_hold_for_the_new_owner() {
     issue("few", json!("bob"));
     refused(&first, json!("bob"), 409);
     admin.edit(&first, json!({ "owner": null }));
-    // A list that was there before owners could change does not open them.
+    // A policy with a list of editable members from before owners could change does not permit this change.
     refused(&issue("listed", json!("ada")), json!("bob"), 409);
     let ada = server.anonymous().signed_in("ada", PASSWORD);
     let own = ada.issue(json!({ "name": "k", "policy": "own" })).id;
@@ -110,7 +110,7 @@ fn nobody_gives_away_or_takes_what_they_could_not_issue() {
     admin.person("max", "key_manager", "apac");
     let key = admin.issue(json!({ "name": "k", "workspace": "emea", "owner": "ada" }));
     let path = id_of(&key.id);
-    // An owner of the own key alone neither gives it away nor takes that of another one.
+    // A user who may only manage their own keys can neither give one away nor take that of another user.
     for (who, owner, status) in [
         ("ada", json!("bob"), 403),
         ("ada", Value::Null, 403),
@@ -124,7 +124,7 @@ fn nobody_gives_away_or_takes_what_they_could_not_issue() {
     let mia = server.anonymous().signed_in("mia", PASSWORD);
     assert_eq!(mia.edit(&key.id, json!({ "owner": "bob" }))["owner"], "bob");
 
-    // A management key: by administrators alone, and never by itself.
+    // Only administrators change the owner of a management key, and the key itself never does.
     let management = json!({ "name": "m", "workspace": "emea", "catalog": "latchkey", "scopes": ["keys:read", "keys:write"], "owner": "mia" });
     let management = admin.issue(management);
     for owner in [json!("bob"), Value::Null] {
@@ -142,7 +142,7 @@ fn nobody_gives_away_or_takes_what_they_could_not_issue() {
     );
 }
 
-/// The secret is known to whoever had the key: with another owner it would act as that user.
+/// Former holders of the key know the secret: if the owner changed, they could act as the new owner.
 #[test]
 fn a_key_that_acts_for_its_owner_keeps_its_owner() {
     let server = Server::start();

@@ -128,7 +128,7 @@ fn a_list_can_be_narrowed_by_members_of_the_metadata() {
     ] {
         assert_eq!(names(&admin, query), expected, "{query}");
     }
-    // An edit is followed, and so is a deletion.
+    // An edit changes what the filter finds, and so does a deletion.
     let id = admin
         .issue(json!({ "name": "new", "metadata": { "customer": 9 } }))
         .id;
@@ -140,7 +140,7 @@ fn a_list_can_be_narrowed_by_members_of_the_metadata() {
     admin.delete(&format!("/v1/keys/{id}")).expect(204);
     assert!(names(&admin, "metadata.customer=10").is_empty());
     assert_eq!(names(&admin, "metadata.customer=10&state=deleted"), ["new"]);
-    // Pages go on where they ended.
+    // Each page begins where the page before it ended.
     for number in 0..5 {
         admin.issue(json!({ "name": format!("p{number}"), "metadata": { "page": true } }));
     }
@@ -170,7 +170,7 @@ fn a_list_can_be_narrowed_by_members_of_the_metadata() {
             .get(&format!("/v1/keys?{bad}"))
             .refused(400, "invalid-request");
     }
-    // Whoever may not see a key does not find it.
+    // A caller who may not see a key does not find it.
     admin.workspace("apac", "root");
     let reader =
         json!({ "name": "r", "catalog": "latchkey", "scopes": ["keys:read"], "workspace": "apac" });

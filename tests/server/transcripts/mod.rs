@@ -20,7 +20,7 @@ use std::thread;
 
 use reader::Transcript;
 
-/// Plays every transcript of a dialect, each against a fresh server of its own, and shows every one that fails.
+/// Plays every transcript of a dialect, each with a fresh server, and reports all that fail.
 #[track_caller]
 pub fn play_all(dialect: &str) {
     let files = Mutex::new(files(dialect));
@@ -59,7 +59,7 @@ fn play(path: &Path) -> Result<(), String> {
     played.map_err(|(line, why)| format!("=== {}:{line}\n{why}", path.display()))
 }
 
-/// Two on the smallest machine: most of the time of a transcript is waiting.
+/// At least two threads, even on the smallest machine: a transcript spends most of its time waiting.
 fn threads() -> usize {
     thread::available_parallelism().map_or(2, |count| count.get().max(2))
 }
@@ -68,7 +68,7 @@ fn folder(dialect: &str) -> PathBuf {
     Path::new("tests/server/transcripts").join(dialect)
 }
 
-/// The transcripts of a dialect. `TRANSCRIPT=1C-4` plays those alone whose names contain the text.
+/// The transcripts of a dialect. `TRANSCRIPT=1C-4` selects those whose names contain the text.
 fn files(dialect: &str) -> Vec<PathBuf> {
     let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
     let entries = fs::read_dir(folder(dialect)).expect("a dialect has a folder of transcripts");
@@ -87,7 +87,7 @@ fn files(dialect: &str) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// What a run of this text fails with; its first lines are added.
+    /// Checks the line and the message with which a transcript of this text fails; the heading is added.
     #[track_caller]
     fn fails(text: &str, line: usize, why: &str) {
         let text = format!("1C-1  A test of the runner\n\n{text}");
@@ -141,7 +141,7 @@ mod tests {
             8,
             "here",
         );
-        // The order of members counts, and so does every one of them.
+        // The order of members counts, and an additional or missing member is an error.
         fails(
             &format!("{ask}<- 200\n\n{{\"hint\":\"{{{{*}}}}\",\"id\":{{{{*}}}}}}"),
             8,

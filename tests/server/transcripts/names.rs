@@ -1,4 +1,4 @@
-//! The names of a transcript: what stands for `{{name}}`.
+//! The names of a transcript, and the values of `{{name}}`.
 
 use std::collections::HashMap;
 use std::thread;
@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-/// Names and their values; grows while a transcript is played.
+/// Names and their values; answers add more while a transcript is played.
 #[derive(Debug, Default)]
 pub struct Names(HashMap<String, String>);
 
@@ -17,8 +17,8 @@ impl Names {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
-    /// The value of a name, `%name` with every byte but letters, digits and `-._~` as `%XX`, or a time such as
-    /// `now+90s` (RFC 3339, UTC, whole seconds) or `today+1y-1d`.
+    /// The value of a name. `%name` is the value with every byte except letters, digits and `-._~` as `%XX`. There are
+    /// also times such as `now+90s` (RFC 3339, UTC, whole seconds) and `today+1y-1d`.
     pub fn value(&self, name: &str) -> Option<String> {
         if let Some(plain) = name.strip_prefix('%') {
             return self.value(plain).map(|value| encoded(&value));
@@ -26,7 +26,7 @@ impl Names {
         self.0.get(name).cloned().or_else(|| time(name))
     }
 
-    /// Puts values in the place of names.
+    /// Replaces names by their values.
     pub fn fill(&self, text: &str) -> Result<String, String> {
         let mut filled = String::new();
         let mut rest = text;
@@ -51,7 +51,7 @@ fn encoded(value: &str) -> String {
     value.bytes().map(one).collect()
 }
 
-/// `now` or `today`, then any number of `+1y`, `-2mo`, `+3d`, `+4h`, `+5m`, `+6s`.
+/// `now` or `today`, followed by any number of `+1y`, `-2mo`, `+3d`, `+4h`, `+5m`, `+6s`.
 fn time(name: &str) -> Option<String> {
     let now = Timestamp::now().to_zoned(TimeZone::UTC);
     let (shift, wanted): (_, fn(Zoned) -> String) = match name.strip_prefix("now") {
@@ -68,8 +68,8 @@ fn time(name: &str) -> Option<String> {
     Some(wanted(at))
 }
 
-/// Returns at once, but within the last minute of a day in UTC only after its end, so that `today` stays the same day
-/// while a transcript is played.
+/// Waits for the end of the day (UTC) if it is less than a minute away, so that `today` stays the same day while a
+/// transcript is played. Otherwise it returns immediately.
 pub fn wait_for_a_day_that_lasts() {
     const DAY_S: i64 = 86_400;
     let left_s = DAY_S - Timestamp::now().as_second().rem_euclid(DAY_S);

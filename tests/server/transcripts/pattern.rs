@@ -1,10 +1,10 @@
-//! What an answer must look like: text with holes.
+//! The pattern that an answer must match: text with holes.
 
 use regex_lite::Regex;
 
 use super::names::Names;
 
-/// Text in which `{{name}}`, `{{name:regex}}` and `{{*}}` stand for what is not known beforehand.
+/// Text in which `{{name}}`, `{{name:regex}}` and `{{*}}` match values that are not known in advance.
 #[derive(Clone, Debug)]
 pub struct Pattern(Vec<Piece>);
 
@@ -18,7 +18,7 @@ enum Piece {
 
 /// A value in a JSON string.
 const IN_STRING: &str = r#"(?:[^"\\]|\\.)*"#;
-/// A value elsewhere: one word.
+/// A value outside a JSON string: one word.
 const WORD: &str = r#"[^\s,;"{}\[\]]+"#;
 
 impl Pattern {
@@ -36,7 +36,7 @@ impl Pattern {
         Ok(Pattern(pieces))
     }
 
-    /// The same pattern for JSON without the space between its tokens.
+    /// The same pattern for JSON, without blanks between tokens.
     pub fn compact(mut self) -> Pattern {
         let mut in_string = false;
         for piece in &mut self.0 {
@@ -47,7 +47,7 @@ impl Pattern {
         self
     }
 
-    /// Whether `found` matches as a whole. New names get their values; known ones must have them.
+    /// Whether the whole of `found` matches. New names get their values; known names must have the same values.
     pub fn matches(&self, found: &str, names: &mut Names) -> Result<(), String> {
         let pieces: Vec<Piece> = self.0.iter().map(|piece| known(piece, names)).collect();
         let regex = Regex::new(&format!(r"\A{}\z", expression(&pieces)))
@@ -75,7 +75,7 @@ impl Pattern {
     }
 }
 
-/// JSON without the space between its tokens; `in_string` goes on from piece to piece.
+/// JSON without blanks between tokens; `in_string` is kept from piece to piece.
 pub fn compact(text: &str, in_string: &mut bool) -> String {
     let mut escaped = false;
     let keep = |c: &char| {
@@ -90,7 +90,7 @@ pub fn compact(text: &str, in_string: &mut bool) -> String {
     text.chars().filter(keep).collect()
 }
 
-/// Where the `}}` stands that ends a hole: a regular expression may have balanced braces of its own.
+/// The position of the `}}` at the end of a hole: a regular expression may contain balanced braces.
 fn end_of_hole(after: &str) -> Option<usize> {
     let mut ends = after.match_indices("}}").map(|(at, _)| at);
     let first = ends.next()?;
@@ -120,7 +120,7 @@ fn hole(inner: &str, in_string: bool) -> Result<Piece, String> {
     Ok(Piece::Hole(name.to_owned(), regex.to_owned()))
 }
 
-/// How many quotation marks the text so far has that are not escaped.
+/// The number of quotation marks in the text so far that are not escaped.
 fn quotes(pieces: &[Piece]) -> usize {
     let mut in_string = false;
     let mut count = 0;
@@ -153,7 +153,7 @@ fn expression(pieces: &[Piece]) -> String {
     pieces.iter().enumerate().map(one).collect()
 }
 
-/// Shows how far the text goes along with the pattern.
+/// Shows up to which position the text matches the pattern.
 fn difference(pieces: &[Piece], found: &str) -> String {
     let reached = |pieces: &[Piece]| {
         let regex = Regex::new(&format!(r"\A{}", expression(pieces))).ok()?;
@@ -165,7 +165,7 @@ fn difference(pieces: &[Piece], found: &str) -> String {
     let (count, mut end) = whole.unwrap_or((0, 0));
     let mut wanted = String::new();
     if let Some(Piece::Text(text)) = pieces.get(count) {
-        // As much of the literal as is there.
+        // The part of the literal that matches.
         let mut own = pieces[..count].to_vec();
         let cuts = text.char_indices().map(|(at, _)| at).rev();
         for cut in cuts {

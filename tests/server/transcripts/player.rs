@@ -1,4 +1,4 @@
-//! Playing a transcript against a server of its own.
+//! Plays a transcript with a server that is started for it.
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::{Address, Response, Server, together};
 
 const ANSWER_S: u64 = 30;
 
-/// Plays a transcript to its end, or to the first answer that is another one.
+/// Plays a transcript to its end, or to the first answer that does not match.
 pub fn play(transcript: &Transcript) -> Result<(), Failure> {
     let start: Vec<&str> = transcript.start.iter().map(String::as_str).collect();
     let mut server = Server::start_with(&start, &[]);
@@ -28,7 +28,7 @@ pub fn play(transcript: &Transcript) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What every transcript can name: `admin` (the management key), `owner` and `owner_password`, `secret` (an
+/// The names that every transcript can use: `admin` (the management key), `owner` and `owner_password`, `secret` (an
 /// ordinary key), `host` (address and port).
 fn names_of(server: &Server) -> Names {
     let mut names = Names::default();
@@ -62,7 +62,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Exactly one answer is the winner's, and each of the others is the other one.
+    /// Exactly one answer must match the winner's pattern, and each of the others must match the other pattern.
     fn compare_all(&self, found: &[Response], names: &mut Names) -> Result<(), Failure> {
         let [winner, others] = &self.answers[..] else {
             return Err((self.line, "two answers are needed".to_owned()));
@@ -83,8 +83,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// The request as it goes over the wire. `Host`, `Connection: close` and `Content-Length` are added where the
-    /// transcript does not have them.
+    /// The bytes of the request. `Host`, `Connection: close` and `Content-Length` are added if the transcript does not
+    /// have them.
     fn bytes(&self, names: &Names, address: &Address) -> Result<Vec<u8>, String> {
         let version = match self.first.rsplit_once(' ') {
             Some((_, last)) if last.starts_with("HTTP/") => "",
@@ -212,7 +212,7 @@ impl Header {
     }
 }
 
-/// Bytes for `\r \n \t \0 \\ \xNN`.
+/// Replaces `\r \n \t \0 \\ \xNN` by bytes.
 fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text;

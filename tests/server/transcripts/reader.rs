@@ -1,16 +1,16 @@
-//! Reading a transcript: from text to what is sent and what must come back.
+//! Reads a transcript: which requests are sent, and which answers must come back.
 
 use std::time::Duration;
 
 use super::pattern::Pattern;
 
-/// The line of the file, and what is wrong there.
+/// The line of the file, and what is wrong in it.
 pub type Failure = (usize, String);
 
 /// One file.
 #[derive(Debug)]
 pub struct Transcript {
-    /// The numbered behaviours that it shows, such as `1C-4`.
+    /// The numbered behaviours that the transcript shows, such as `1C-4`.
     pub numbers: Vec<String>,
     /// Further arguments for the server.
     pub start: Vec<String>,
@@ -29,15 +29,15 @@ pub enum Step {
 pub struct Exchange {
     pub line: usize,
     pub manner: Manner,
-    /// Method, target, and version if it is given.
+    /// The method, the target, and the version if the transcript has one.
     pub first: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
-    /// One; two if it is sent several times at once: that of the winner and that of all others.
+    /// One answer. If the request is sent several times at once, two: that of the winner and that of all others.
     pub answers: Vec<Answer>,
 }
 
-/// How a request is sent; by its directives.
+/// How a request is sent, according to its directives.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     pub socket: bool,
@@ -52,7 +52,7 @@ pub struct Answer {
     pub line: usize,
     pub status: u16,
     pub headers: Vec<Header>,
-    /// Absent: there must be no body.
+    /// `None`: there must be no body.
     pub body: Option<(usize, Pattern)>,
 }
 
@@ -60,11 +60,11 @@ pub struct Answer {
 pub struct Header {
     pub line: usize,
     pub name: String,
-    /// Absent: there must be no such header.
+    /// `None`: there must be no such header.
     pub value: Option<Pattern>,
 }
 
-/// A part of the file: its first line, and what belongs to it.
+/// A part of the file: its first line, and the lines that belong to it.
 struct Part {
     line: usize,
     first: String,
@@ -206,7 +206,7 @@ impl Answer {
     }
 }
 
-/// Whether nothing waits for an answer.
+/// Whether every request has its answers.
 fn is_answered(last: Option<&Step>) -> bool {
     match last {
         Some(Step::Exchange(exchange)) => exchange.answers.len() == exchange.manner.together.min(2),
@@ -214,7 +214,7 @@ fn is_answered(last: Option<&Step>) -> bool {
     }
 }
 
-/// The numbers on the first line: words, then two blanks, then the title.
+/// The numbers in the first line: words, followed by two blanks and the title.
 fn numbers(text: &str) -> Result<Vec<String>, Failure> {
     let first = text.lines().next().unwrap_or_default();
     let (numbers, title) = first.split_once("  ").unwrap_or_default();
@@ -234,7 +234,7 @@ fn span(text: &str) -> Option<Duration> {
     millis.or_else(|| number("s").map(Duration::from_secs))
 }
 
-/// Cuts the file where a line begins with `-> `, `<- `, `@ ` or `# `. Prose is dropped.
+/// Splits the file at lines that begin with `-> `, `<- `, `@ ` or `# `. Other text is ignored.
 fn parts(text: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     // Prose until the first mark.
@@ -280,7 +280,7 @@ impl Part {
     fn add(&mut self, line: usize, text: &str) {
         match &mut self.body {
             Some((at, body)) => {
-                // Line breaks stand between the lines of a body, not around it.
+                // Line breaks separate the lines of a body; there is none before the first or after the last line.
                 if body.is_empty() {
                     *at = line;
                 } else {
@@ -294,7 +294,7 @@ impl Part {
     }
 }
 
-/// Lines with their numbers from 1; one that ends in a backslash goes on with the next.
+/// Lines with their numbers from 1. A line that ends with a backslash continues in the next line.
 fn joined(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;

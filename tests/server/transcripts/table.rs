@@ -1,4 +1,4 @@
-//! The table in a dialect's README: every numbered behaviour, and what shows it.
+//! The table in a dialect's README: every numbered behaviour, and the tests that show it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use super::reader::Transcript;
 use super::{files, folder};
 
-/// What a row says shows its behaviour: the last cell.
+/// For each number, the last cell of its row, which names what shows the behaviour.
 type Rows = BTreeMap<u32, String>;
 
-/// Checks `src/dialects/<dialect>/README.md`: its table has a row for each of `<section>-1` to `<section>-<last>`, whose
-/// last cell names transcripts of the dialect (`` `1C-4-….txt` ``) and tests (`` `module::name` ``) that exist, or says
-/// why there are none. Every transcript stands in the rows of the numbers in its first line.
+/// Checks `src/dialects/<dialect>/README.md`: its table has a row for each of `<section>-1` to `<section>-<last>`. The
+/// last cell of a row names transcripts of the dialect (`` `1C-4-….txt` ``) and tests (`` `module::name` ``) that
+/// exist, or gives the reason why there are none. Every transcript is named in the rows of the numbers in its first
+/// line.
 #[track_caller]
 pub fn check(dialect: &str, section: &str, last: u32) {
     let path = format!("src/dialects/{dialect}/README.md");
@@ -50,7 +51,7 @@ fn faults(dialect: &str, section: &str, last: u32, text: &str) -> Vec<String> {
     faults
 }
 
-/// The rows of a section, and what is wrong with them as such.
+/// The rows of a section, and the errors in the rows themselves.
 fn rows(section: &str, text: &str) -> (Rows, Vec<String>) {
     let mut rows = Rows::new();
     let mut faults = Vec::new();
@@ -75,7 +76,7 @@ fn rows(section: &str, text: &str) -> (Rows, Vec<String>) {
     (rows, faults)
 }
 
-/// Numbers of a transcript in whose rows it does not stand.
+/// The numbers of a transcript whose rows do not name it.
 fn unlisted(path: &Path, section: &str, rows: &Rows) -> Vec<String> {
     let name = path
         .file_name()
@@ -106,7 +107,7 @@ struct Test {
     name: String,
 }
 
-/// `signing_in::a_test`, `a_test`, or the module alone, `signing_in`.
+/// Whether a name stands for a test: `signing_in::a_test`, `a_test`, or the whole module `signing_in`.
 fn is_named(test: &Test, name: &str) -> bool {
     let mut parts = name.rsplit("::");
     let (last, modules) = (parts.next().unwrap_or_default(), parts);

@@ -14,7 +14,7 @@ fn basic(id: &str, secret: &str) -> String {
     )
 }
 
-/// From elsewhere: nothing is let in without a credential.
+/// A client at another address: nothing is permitted without a credential.
 fn elsewhere(server: &Server) -> User {
     server.anonymous().with("X-Forwarded-For", "203.0.113.9")
 }
@@ -33,7 +33,7 @@ fn a_client_authenticates_with_a_management_key_as_its_secret() {
         .secret;
     let token = format!("token={}", server.secret);
     let active = |answer: Response| answer.expect(200).json()["active"] == true;
-    // client_secret_basic, whatever the client's id is; both parts may be percent-encoded.
+    // client_secret_basic, with any client id; both parts may be percent-encoded.
     let encoded = format!("%{:02X}{}", secret.as_bytes()[0], &secret[1..]);
     for header in [
         basic("gateway", &secret),
@@ -57,7 +57,7 @@ fn a_client_authenticates_with_a_management_key_as_its_secret() {
     ] {
         assert!(active(introspect(&elsewhere(&server), &form)), "{form}");
     }
-    // A client that names itself beside a key in a header.
+    // A client that sends its id, and a key in a header.
     let user = elsewhere(&server).bearer(&secret);
     assert!(active(introspect(
         &user,
@@ -139,14 +139,14 @@ fn a_client_that_is_refused_reads_an_error_of_oauth() {
             of_form,
         );
     }
-    // A key that works, but has not the permission.
+    // A valid key without the permission.
     refused(
         &introspect(&with(&basic("x", &blind)), &token),
         403,
         "unauthorized_client",
         None,
     );
-    // Two ways at once, even if each is good.
+    // Two ways to authenticate at once, even if both are valid.
     let in_form = format!("{token}&client_id=gateway&client_secret={good}");
     for (user, form) in [
         (with(&basic("gateway", &good)), in_form.as_str()),
@@ -181,7 +181,7 @@ fn a_client_that_is_refused_reads_an_error_of_oauth() {
     let user = with(&basic("gateway", &good));
     let answer = user.send("POST", "/v1/introspect", "application/json", b"{}");
     refused(&answer, 400, "invalid_request", None);
-    // Whoever sends a key in a header, or nothing, reads a problem as everywhere.
+    // A client that sends a key in a header, or nothing, gets a problem document, as at all other endpoints.
     for user in [elsewhere(&server), with("Bearer lk_bad")] {
         let answer = introspect(&user, &token).expect(401);
         assert_eq!(

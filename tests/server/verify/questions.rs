@@ -207,7 +207,8 @@ fn only_post_asks() {
     }
 }
 
-/// What an operation requires: any key, nobody, some scopes together, one of several, or both. HEAD is GET (D13).
+/// What an operation requires: any key, no key at all, some scopes together, one of several, or both. HEAD is GET
+/// (D13).
 #[test]
 fn an_operation_says_exactly_which_keys_it_lets_in() {
     let server = Server::start();
@@ -245,7 +246,7 @@ fn an_operation_says_exactly_which_keys_it_lets_in() {
     assert_eq!(members(1), ["any_of"]);
     assert_eq!(members(2), ["all_of"]);
     assert_eq!(members(4), ["all_of", "any_of"]);
-    // It can be put as it was shown.
+    // The answer of a read is accepted as a new catalog.
     put(shown["operations"].clone()).expect(200);
     assert_eq!(admin.get("/v1/catalogs/c").json(), shown);
 

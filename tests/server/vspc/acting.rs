@@ -1,11 +1,11 @@
-//! The grant `as`: what ends it, and that it goes no farther than whoever uses it (1D-28).
+//! The grant `as`: what ends it, and that it permits no more than its user may do (1D-28).
 
 use serde_json::{Value, json};
 
 use super::{sign_in, text, token};
 use crate::support::{PASSWORD, Server};
 
-/// The answer to the grant: an access token, or the word of the error.
+/// The answer to the grant: an access token, or the error code.
 fn act_as(server: &Server, pair: &Value, uid: &str, more: &str) -> Result<String, String> {
     let refresh = text(pair, "refresh_token");
     let form = format!("grant_type=as&refresh_token={refresh}&userUid={uid}{more}");
@@ -34,7 +34,7 @@ fn it_lasts_as_long_as_the_user_is_managed_by_whoever_is_signed_in() {
     assert!(event.to_string().contains("alice"), "{event}");
     assert_eq!(opens(&access), 200);
 
-    // More than he could give is out of his reach from then on.
+    // Once alice has a role that bob could not grant, bob cannot act as alice.
     let roles = |role: &str| json!({"roles": [{"workspace": "alpha", "role": role}]});
     local
         .put("/v1/users/alice/roles", roles("owner"))
@@ -56,7 +56,7 @@ fn it_lasts_as_long_as_the_user_is_managed_by_whoever_is_signed_in() {
         .put("/v1/users/bob/roles", roles("administrator"))
         .expect(200);
 
-    // A disabled user's place is nobody's, and it is not his any more when he is let in again.
+    // Acting as a disabled user is refused, and the old token stays invalid after the user is enabled again.
     local
         .patch("/v1/users/alice", json!({"enabled": false}))
         .expect(200);
@@ -70,12 +70,12 @@ fn it_lasts_as_long_as_the_user_is_managed_by_whoever_is_signed_in() {
         .expect(200);
     assert_eq!(opens(&access), 401);
 
-    // Whoever only reads, only reads as somebody else.
+    // A caller with a read-only sign-in may only read when acting as another user.
     let reading = act_as(&server, &pair, &alice, "&readOnly=true").unwrap();
     let own = format!("/api/v3/users/{alice}/tokens");
     server.bearer(&reading).delete(&own).expect(403);
 
-    // A refresh token that is used a second time ends all that came of the sign-in, this too.
+    // A refresh token that is used a second time ends everything that belongs to the sign-in, including this token.
     let access = act_as(&server, &pair, &alice, "").unwrap();
     let form = format!(
         "grant_type=refresh_token&refresh_token={}",
@@ -110,7 +110,7 @@ fn it_signs_out_and_is_not_the_user_himself() {
     let acting = server.bearer(&access);
     acting.post("/v1/keys", json!({"name": "x"})).expect(403);
     let new = json!({"password": "seven candles in the lighthouse", "current_password": PASSWORD});
-    // It is somebody who manages users that sets a password here, not she.
+    // The owner, who manages users, sets this password; alice does not set her own.
     acting.post("/v1/users/alice/password", new).expect(204);
     assert_eq!(server.local().newest_event()["actor"], "user:owner");
     let access = act_as(&server, &pair, &alice, "").unwrap();

@@ -1,11 +1,12 @@
-//! Every route of `/api/v3` × every kind of caller that must be refused (attacks 117), and what keys cannot become.
+//! Every route of `/api/v3` × every kind of caller that must be refused (attacks 117), and changes that keys refuse.
 
 use serde_json::{Value, json};
 
 use super::{Console, sign_in, text};
 use crate::support::{PASSWORD, User};
 
-/// Method, path below `/api/v3`, body. `{me}` is the owner, `{id}` one of his keys, `{home}` his company.
+/// Method, path below `/api/v3`, body. `{me}` is the owner, `{id}` one of the owner's keys, `{home}` the owner's
+/// company.
 const ROUTES: &[(&str, &str, &str)] = &[
     ("DELETE", "/users/{me}/tokens", ""),
     ("GET", "/users/logins", ""),
@@ -46,7 +47,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/about", ""),
 ];
 
-/// What must not change: the users, and the keys.
+/// The users and the keys, which the requests must not change.
 fn state(console: &Console) -> [Value; 2] {
     let local = console.server.local();
     ["/v1/users", "/v1/keys"].map(|path| {
@@ -156,7 +157,7 @@ fn a_key_that_acts_for_a_mightier_user_is_not_to_be_taken_over() {
         .expect(200)
         .json();
     let key = text(&key["items"][0], "id");
-    // She administrates the workspace, yet may not do what the owner may.
+    // Anna administers the workspace, but may not do everything that the owner may do.
     for (method, path, body) in [
         ("POST", "/rotate", json!({})),
         ("POST", "/reveal", json!({})),
@@ -171,13 +172,13 @@ fn a_key_that_acts_for_a_mightier_user_is_not_to_be_taken_over() {
         anna.post("/v1/keys", issued.clone()).status,
         403 | 409
     ));
-    // In need, a mighty key can be stopped; it is not hers to start again.
+    // A dangerous key can be disabled in an emergency, but anna cannot enable it again.
     let login = format!("/api/v3/users/{}/logins/{id}", console.me);
     let switch = |word: &str| json!([{"op": "replace", "path": "/status", "value": word}]);
     anna.patch(&login, switch("disabled")).expect(200);
     anna.patch(&login, switch("enabled")).expect(403);
     console.owner().patch(&login, switch("enabled")).expect(200);
-    // Not even the machine's administrator makes keys that act for somebody.
+    // Not even the administrator of the machine issues keys that act for another user.
     admin.post("/v1/keys", issued).expect(409);
 }
 

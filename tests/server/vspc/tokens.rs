@@ -1,4 +1,4 @@
-//! Tokens over time: how long a refresh token waits, and what ends it before.
+//! Tokens over time: how long a refresh token is valid, and what ends it earlier.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::support::{Server, together};
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Stops the server and serves again that much later: the clock never falls behind the mark that is stored.
+/// Stops the server and starts it again that much later: the clock is never behind the stored mark.
 fn later(server: &mut Server, ms: i64) {
     server.stop();
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
@@ -57,7 +57,7 @@ fn an_access_token_lives_an_hour_a_refresh_token_14_days_and_a_key_for_ever() {
     key.get("/api/v3/about").expect(200);
 }
 
-/// L3: however often it is renewed.
+/// L3: this holds for any number of renewals.
 #[test]
 fn a_sign_in_is_renewed_for_90_days_at_most() {
     let mut console = Console::start();
@@ -73,7 +73,8 @@ fn a_sign_in_is_renewed_for_90_days_at_most() {
         assert_eq!(status, 200, "after {round} renewals: {pair}");
         newest = text(&pair, "refresh_token");
     }
-    // The 78th day. Two days later it still is; on the 90th it is not, although the token is 10 days old.
+    // This is the 78th day. Two days later a renewal works; on the 90th day it does not, although the token is 10 days
+    // old.
     later(&mut console.server, 80 * DAY_MS);
     let (status, pair) = refresh(&console.server, &newest);
     assert_eq!(status, 200, "{pair}");
@@ -135,7 +136,7 @@ fn a_family_is_renewed_60_times_an_hour_at_most() {
         (status, &failure["error"]),
         (400, &json!("invalid_request"))
     );
-    // Nothing was spent: it works again when the hour has passed.
+    // The refused request did not use the token: it works again after an hour.
     let mut console = console;
     later(&mut console.server, HOUR_MS + 60_000);
     assert_eq!(refresh(&console.server, &newest).0, 200);
@@ -181,7 +182,7 @@ fn nothing_of_a_token_or_a_key_is_in_the_store_or_the_log() {
         &text(&pair, "refresh_token"),
         &key,
     ] {
-        // The start is the id, which is public.
+        // The first part is the id, which is public.
         let random = &secret.as_bytes()[20..52];
         for text in &texts {
             assert!(!text.windows(random.len()).any(|part| part == random));

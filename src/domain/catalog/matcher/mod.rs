@@ -1,23 +1,24 @@
-//! Finding the operation of a request, in time linear in its path whatever the catalog's size.
+//! Finds the operation that a request is for. The time is linear in the path and does not depend on the catalog's size.
 //!
-//! Templates become a tree of segments. So that no request has to try two branches, what a `{parameter}`
-//! allows is copied below its literal siblings when the tree is built: `/a/{x}/c` beside `/a/b/d` adds
-//! `/a/b/c`. What the tree holds in all is bounded, and a catalog beyond it is refused when it is put; so is its
-//! depth, which is that of the longest path that a request may have.
+//! The templates of a catalog become a tree of segments. So that no request has to try two branches, the operations
+//! below a `{parameter}` are also copied below its literal siblings when the tree is built: `/a/{x}/c` together with
+//! `/a/b/d` also gives `/a/b/c`. The size and the depth of the tree are bounded, and a catalog that would exceed the
+//! bounds is refused when it is stored. The depth is at most that of the longest path that a request may have.
 //!
-//! Many applications do not tell capitals from small letters, and some take `/users/admin.json` for `/users/admin`. To
-//! them a segment that resembles a literal is that literal, not what a parameter stands for. So a segment that a
-//! parameter or a rest would take, and that equals a literal at the same place but for case and one `.extension`, makes
-//! the request [`Found::Ambiguous`], whatever the literal's method is. So is a path that differs from a literal one only by a
-//! slash at its end, where an operation of a parameter or rest would answer it: to many routers both are one path. Dots and blanks at the end of a segment, which
-//! Windows takes off, are refused by [`super::path`] already. A catalog that says `case_sensitive` goes by exact
-//! literals alone. All texts are ASCII here: [`super::path`] refuses the rest.
+//! Many applications ignore the case of letters, and some treat `/users/admin.json` as `/users/admin`. Such an
+//! application reads a segment that resembles a literal as that literal, not as the value of a parameter. So a request
+//! is [`Found::Ambiguous`] if one of its segments would match a parameter or a rest, and equals a literal at the same
+//! place except for case and one `.extension`. The method of the literal's operation does not matter. A request is also
+//! ambiguous if its path differs from a literal path only by a slash at the end, and an operation with a parameter or a
+//! rest would answer it: many routers treat both paths as one. [`super::path`] already refuses dots and blanks at the
+//! end of a segment, which Windows removes. A catalog with `case_sensitive` uses exact literals only. All texts are
+//! ASCII here: [`super::path`] refuses other characters.
 //!
-//! A segment such as `{id}.json` stands between the two: a literal is before it, a whole parameter behind it, and of two
-//! of them the one that is within the other is first. A segment that two of them take, neither within the other, or that
-//! only resembles one, makes the request [`Found::Ambiguous`] as well.
+//! A segment such as `{id}.json` is a pattern. A literal is preferred to a pattern, and a pattern to a whole parameter.
+//! Of two patterns, the one whose matches are a subset of the other's is preferred. A request is [`Found::Ambiguous`]
+//! if a segment matches two patterns of which neither is a subset of the other, or if it only resembles a pattern.
 //!
-//! HEAD is what GET is (RFC 9110, section 9.3.2), unless the operations of that very template have HEAD of their own.
+//! HEAD is treated as GET (RFC 9110, section 9.3.2), unless the same template has operations for HEAD.
 
 use super::Operation;
 use super::Requirement;
@@ -25,11 +26,12 @@ use super::template::{self, Part, Pattern, Refusal};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Nodes and answers that one compiled catalog is made of, copies included: keeps a hostile one from filling the memory.
+/// The greatest number of nodes and answers of one compiled catalog, copies included: it prevents a hostile catalog
+/// from filling the memory.
 const WEIGHT_MAX: usize = 200_000;
-/// So many bytes of a segment's text weigh as much as a node.
+/// So many bytes of text in a segment count as one node.
 const TEXT_BYTES: usize = 32;
-/// Segments with text beside parameters at one place.
+/// The greatest number of segments at one place that combine literal text with parameters.
 const PATTERNS_MAX: usize = 256;
 /// Segments up to this length are compared without an allocation.
 const FOLDED_BYTES: usize = 256;
@@ -41,10 +43,10 @@ pub struct Matcher {
     hosts: HashMap<String, Node>,
 }
 
-/// What a catalog has for a request.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// Two applications may take the request for two operations.
+    /// Two applications may read the request as two different operations.
     Ambiguous,
     /// The operation's position.
     Operation(usize),
@@ -55,37 +57,37 @@ pub enum Found {
 struct Node {
     /// Method → position of the operation.
     methods: HashMap<String, usize>,
-    /// What takes any further segments, at least one.
+    /// The node for one or more further segments of any text.
     rest: HashMap<String, usize>,
     literals: HashMap<String, Node>,
-    /// Segments with literal text beside parameters, those with the most text first.
+    /// Segments that combine literal text with parameters, those with the most text first.
     patterns: Vec<(Pattern, Node)>,
     parameter: Option<Box<Node>>,
     /// The literals that a segment may resemble here, in lower case.
     folded: HashSet<String>,
     /// As `folded`, for patterns.
     folded_patterns: Vec<Pattern>,
-    /// The root of a catalog that says `case_sensitive`: only exact literals count below it.
+    /// Whether this is the root of a catalog with `case_sensitive`: only exact literals count below it.
     is_exact: bool,
-    /// How far the nearest template that ends here was copied from: 0 for one of this very place, 1 for one of a parameter
-    /// or rest beside it, and so on.
+    /// How far the nearest template that ends here was copied: 0 for a template of this very place, 1 for one of a
+    /// sibling parameter or rest, and so on.
     ends: Option<u32>,
 }
 
 /// A catalog that is being compiled.
 struct Building<'a> {
-    /// What it may still weigh.
+    /// How much of the bound is left.
     left: usize,
     operations: &'a [Operation],
     /// The templates of the operations.
     templates: Vec<Vec<Part>>,
 }
 
-/// Two patterns take a segment, and neither is within the other.
+/// A segment matches two patterns, and neither is a subset of the other.
 struct InDoubt;
 
 impl Matcher {
-    /// Builds the trees; an operation that another one already answers is refused with its position.
+    /// Builds the trees. An operation whose requests another one already answers is refused with its position.
     pub fn compile(operations: &[Operation], case_sensitive: bool) -> Result<Matcher> {
         let mut matcher = Matcher::default();
         let mut building = Building {
@@ -109,7 +111,7 @@ impl Matcher {
         Ok(matcher)
     }
 
-    /// Whether some host has an operation of its own for this request, or one that the request resembles.
+    /// Whether the operations of a named host include one for this request, or one that the request resembles.
     pub fn depends_on_host(&self, method: &str, segments: &[String]) -> bool {
         self.hosts.values().any(|root| {
             let (found, resembles) = root.find(method, segments);
@@ -117,7 +119,7 @@ impl Matcher {
         })
     }
 
-    /// The operation, literal segments before parameters, a named host before any host.
+    /// Finds the operation. Literal segments are preferred to parameters, and a named host to any host.
     pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Found {
         let named = host
             .and_then(super::path::host)
@@ -143,11 +145,12 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// Copies the operations that are not answered yet. Where there is GET, HEAD is that GET, and not a HEAD from further
-    /// away.
+    /// Copies the operations for methods that have no answer here yet. If this node has a GET, HEAD is that GET and not
+    /// a HEAD that is copied from further away.
     ///
-    /// An operation that is closed to every key is copied over those that answer already, unless these are within it: of
-    /// `/a/{x}/c` and a closed `/a/b/{y}` neither has the better claim to `/a/b/c`, so it is closed.
+    /// An operation that is closed to every key is also copied over existing answers, unless their template is a subset
+    /// of its own: of `/a/{x}/c` and a closed `/a/b/{y}`, neither is more specific for `/a/b/c`, so that path is
+    /// closed.
     fn copy(&self, from: &HashMap<String, usize>, to: &mut HashMap<String, usize>) {
         let has_get = to.contains_key("GET");
         for (method, position) in from {
@@ -174,7 +177,7 @@ impl Building<'_> {
         }
     }
 
-    /// A node reached through a segment of this text.
+    /// A new node, which a segment of this text leads to.
     fn take_node(&mut self, text: &str) -> std::result::Result<(), Refusal> {
         self.take(1 + text.len() / TEXT_BYTES)
     }
@@ -213,7 +216,7 @@ impl Node {
         taken(node.methods.insert(operation.method.clone(), position))
     }
 
-    /// The node below a pattern, which is made if it is not there.
+    /// The node below a pattern; it is created if it does not exist.
     fn pattern_mut(
         &mut self,
         pattern: &Pattern,
@@ -226,7 +229,8 @@ impl Node {
         let at = match known {
             Some(at) => at,
             None => {
-                // Each is looked at in turn when a request is judged, and compared with each other one here.
+                // A request tries the patterns one after the other, and each new pattern is compared with all others
+                // here.
                 if self.patterns.len() >= PATTERNS_MAX {
                     return Err(format!(
                         "is one of more than {PATTERNS_MAX} that have text beside a parameter at the same place"
@@ -244,12 +248,12 @@ impl Node {
         Ok(&mut self.patterns[at].1)
     }
 
-    /// Notes that a template ends here that was copied from so far away.
+    /// Records that a template ends here that was copied over this distance.
     fn end(&mut self, copied: u32) {
         self.ends = Some(self.ends.map_or(copied, |known| known.min(copied)));
     }
 
-    /// Copies what the parameter allows below each literal, so that `find` never turns back.
+    /// Copies the operations below the parameter to each literal, so that `find` never has to backtrack.
     fn complete(
         &mut self,
         building: &mut Building<'_>,
@@ -268,7 +272,7 @@ impl Node {
             if text.is_empty() {
                 continue; // a trailing slash is nothing that a parameter or a rest could stand for
             }
-            // Where it is in doubt which pattern a literal is of, nothing beside it answers below it.
+            // If it is unclear which pattern the literal matches, no sibling's operations are copied below it.
             if taker(&self.patterns, text).is_ok() {
                 for (_, there) in self.patterns.iter().filter(|(it, _)| it.matches(text)) {
                     child.add(there, building)?;
@@ -301,8 +305,8 @@ impl Node {
         Ok(())
     }
 
-    /// Literals that differ in case alone, as in `/Users/{id}` beside `/users/admin`, are one place to an application
-    /// that ignores case: what a segment may resemble below one of them, it may resemble below the others.
+    /// Literals that differ only in case, as in `/Users/{id}` and `/users/admin`, are one place for an application that
+    /// ignores case: what a segment may resemble below one of them, it may resemble below the others too.
     fn join_twins(&mut self, building: &mut Building<'_>) -> std::result::Result<(), Refusal> {
         let mut twins: HashMap<String, Vec<&Node>> = HashMap::new();
         for (text, child) in &self.literals {
@@ -331,7 +335,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes over which literals a segment may resemble, here and below.
+    /// Copies the set of literals that a segment may resemble, here and below.
     fn resemble(&mut self, other: &Node) {
         self.folded.extend(other.folded.iter().cloned());
         self.folded_patterns
@@ -360,7 +364,7 @@ impl Node {
         }
     }
 
-    /// A `{rest...}` above also answers whatever lies deeper and is not answered there.
+    /// A `{rest...}` of a higher level also answers deeper paths that no other template answers.
     fn add_rest(
         &mut self,
         above: &HashMap<String, usize>,
@@ -375,7 +379,7 @@ impl Node {
         Ok(())
     }
 
-    /// Adds what `other` answers and this node does not.
+    /// Adds the operations of `other` that this node does not answer.
     fn add(
         &mut self,
         other: &Node,
@@ -405,8 +409,8 @@ impl Node {
         Ok(())
     }
 
-    /// The operation, and whether the segment at which the path left the tree resembles a literal: then this tree may
-    /// have an operation for the request after all.
+    /// The operation, and whether the segment at which the path left the tree resembles a literal. If it does, an
+    /// application may see an operation of this tree in the request.
     fn find(&self, method: &str, segments: &[String]) -> (Found, bool) {
         let operation = |known: &HashMap<String, usize>| {
             let implied = || known.get("GET").filter(|_| method == "HEAD");
@@ -422,7 +426,7 @@ impl Node {
                 node = next;
                 continue;
             }
-            // A parameter and a rest stand for something: an empty segment is only a trailing slash.
+            // A parameter and a rest match at least one character; an empty segment is only a trailing slash.
             if segment.is_empty() {
                 return (Found::Unknown, false);
             }
@@ -446,8 +450,8 @@ impl Node {
         (operation(&node.methods), false)
     }
 
-    /// Whether some application may take a segment that is no literal here for one, or for one of a pattern that is not
-    /// its own.
+    /// Whether an application may read a segment, which is no literal here, as a literal or as a pattern that it does
+    /// not match exactly.
     fn resembles(&self, segment: &str) -> bool {
         if self.folded.is_empty() && self.folded_patterns.is_empty() {
             return false;
@@ -493,7 +497,7 @@ fn stem(name: &str) -> Option<&str> {
     Some(stem.trim_end_matches(['.', ' ']))
 }
 
-/// What is below the pattern that takes a segment, if one does.
+/// The node below the pattern that matches a segment, if there is one.
 fn taker<'a>(
     patterns: &'a [(Pattern, Node)],
     segment: &str,
@@ -509,7 +513,7 @@ fn taker<'a>(
     Ok(taker.map(|(_, node)| node))
 }
 
-/// Whether a template that ends at one place is nearer to it than any that ends at another.
+/// Whether the nearest template at one place was copied over a shorter distance than that at another.
 fn is_nearer(one: &Node, other: &Node) -> bool {
     match (one.ends, other.ends) {
         (Some(one), Some(other)) => one < other,

@@ -372,7 +372,7 @@ fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
     ] {
         check(&templates, alike, Found::Ambiguous);
     }
-    // Whose it is cannot be told.
+    // It is undecidable which of the two patterns matches.
     let both = ["/v{n}", "/{id}.json", "/{id}"];
     check(&both, "/v7", Some(0));
     check(&both, "/7.json", Some(1));
@@ -387,7 +387,7 @@ fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
         "/v7.json/y",
         None,
     );
-    // An extension that the application takes for granted leads to the literal.
+    // An application that adds the extension itself finds the literal.
     check(
         &["/users/{id}.json", "/users/admin"],
         "/users/admin.json",

@@ -1,6 +1,7 @@
-//! What the first step of a sign-in has proved, in the client's hands until the second.
+//! Challenges: the proof of the first step of a sign-in, which the client keeps until the second step.
 //!
-//! Sealed under a key that is drawn when the server starts: nobody can make one, and none outlives the process.
+//! A challenge is sealed under a key that is generated when the server starts: no client can forge one, and none is
+//! valid after the process ends.
 
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
@@ -11,10 +12,10 @@ use ring::hmac;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// How long there is for a one-time code.
+/// How long a user may take to enter a one-time code.
 pub const CODE_S: u64 = 5 * 60;
 
-/// Bytes before the seal.
+/// The number of bytes before the seal.
 const BYTES: usize = 57;
 const SEAL_BYTES: usize = 32;
 
@@ -22,18 +23,18 @@ const SEAL_BYTES: usize = 32;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Challenge {
     pub user: Uid,
-    /// The user's at the first step: a change of password ends this.
+    /// The user's generation at the first step: a change of the password ends the challenge.
     pub generation: i64,
-    /// The authenticator that the second step is about.
+    /// The authenticator whose code the second step needs.
     pub number: i64,
     pub read_only: bool,
     pub ends_at: Timestamp,
 }
 
-/// Seals challenges, and knows which have been used.
+/// Seals challenges, and remembers which were used.
 pub struct Challenges {
     key: hmac::Key,
-    /// Seals of those that were used and are not over.
+    /// The seals of used challenges that have not expired.
     spent: Mutex<HashMap<[u8; SEAL_BYTES], Timestamp>>,
 }
 
@@ -47,7 +48,7 @@ impl Challenges {
         })
     }
 
-    /// 119 letters, digits, `-` and `_`; no two are alike.
+    /// Returns 119 letters, digits, `-` and `_`; no two results are equal.
     pub fn seal(&self, challenge: &Challenge) -> Result<String> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(Error::internal)?;
@@ -63,7 +64,7 @@ impl Challenges {
         Ok(Base64UrlUnpadded::encode_string(&bytes))
     }
 
-    /// Reads what this process has sealed, and is neither over nor used.
+    /// Reads a challenge that this process has sealed and that is neither expired nor used.
     pub fn open(&self, text: &str, now: Timestamp) -> Option<Challenge> {
         let (bytes, seal) = self.proven(text)?;
         let mut rest = bytes.as_slice();
@@ -76,12 +77,12 @@ impl Challenges {
             ends_at: Timestamp(i64::from_be_bytes(*take(&mut rest)?)),
         };
         let spent = lock(&self.spent).contains_key(&seal);
-        // One that ends later than any that begins now was begun while the clock was wrong.
+        // A challenge that ends later than a new one would was made while the clock was wrong.
         let in_time = now < challenge.ends_at && challenge.ends_at <= now.plus_s(CODE_S);
         (in_time && !spent).then_some(challenge)
     }
 
-    /// Uses one up; `false` if somebody else has.
+    /// Marks a challenge as used; `false` if it was used already.
     pub fn spend(&self, text: &str, challenge: &Challenge, now: Timestamp) -> bool {
         let Some((_, seal)) = self.proven(text) else {
             return false;

@@ -1,5 +1,5 @@
-//! Authenticators: one-time codes, which users prove themselves with besides their passwords. As long as a user has one
-//! that is enabled, the password alone signs nobody in.
+//! Authenticators: one-time codes, which users enter in addition to their passwords. If a user has an enabled
+//! authenticator, the password alone is not enough to sign in.
 
 pub mod challenge;
 pub mod one_time;
@@ -8,27 +8,27 @@ use crate::domain::key::sealing::Sealed;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
-/// What the API and the audit log call the only kind there is.
+/// The name of the only kind of authenticator in the API and the audit log.
 pub const KIND: &str = "one_time_code";
 
-/// One of them, that is not deleted.
+/// An authenticator that is not deleted.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    /// From the series of the numbers of keys and users.
+    /// Keys, users and authenticators share one series of numbers.
     pub number: i64,
     pub user: Uid,
     pub description: String,
-    /// Words of the way in that it was made for, in the order given.
+    /// Labels of the API that created it, in the order in which the client sent them.
     pub scopes: Vec<String>,
     pub enabled: bool,
     pub created_at: Timestamp,
-    /// What the codes follow from.
+    /// The secret from which the codes are computed.
     pub secret: Sealed,
     /// The latest step whose code was used.
     pub used_step: i64,
 }
 
-/// What a sealed secret of one-time codes is bound to, so that a row copied to another user opens nothing.
+/// The purpose to which a sealed secret of one-time codes is bound, so that a row copied to another user opens nothing.
 pub fn purpose(number: i64, user: Uid) -> String {
     format!("latchkey: one-time codes of authenticator {number} of {user}")
 }

@@ -1,31 +1,32 @@
-//! One-time codes: what follows from a shared secret and the time (RFC 6238 over RFC 4226), as every authenticator
-//! app makes them: SHA-1, six digits, steps of 30 seconds.
+//! One-time codes, which are computed from a shared secret and the time (RFC 6238 over RFC 4226) with the parameters
+//! that every authenticator app supports: SHA-1, six digits, steps of 30 seconds.
 
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use base32ct::{Base32UpperUnpadded, Encoding};
 use ring::hmac;
 
-/// The latest step whose code counts at a time.
+/// The latest step whose code is accepted at a time.
 pub fn latest_step(now: Timestamp) -> i64 {
     now.0.div_euclid(STEP_MS) + DRIFT_STEPS
 }
 
-/// Length of a step.
+/// The length of a step.
 const STEP_MS: i64 = 30_000;
-/// Steps before and after the present one whose codes count: clocks differ, and people type slowly (RFC 6238, section 5.2).
+/// How many steps before and after the present one are accepted: clocks differ, and people type slowly (RFC 6238,
+/// section 5.2).
 const DRIFT_STEPS: i64 = 1;
 const DIGITS: usize = 6;
-/// What this server draws: the length of SHA-1's output (RFC 4226, requirement R6).
+/// The length of a generated secret, which is that of SHA-1's output (RFC 4226, requirement R6).
 const BYTES: usize = 20;
-/// What it takes from others: at least 128 bits (R6), at most a block of the hash.
+/// The lengths of accepted secrets: at least 128 bits (R6), at most one block of the hash.
 const BYTES_MIN: usize = 16;
 /// See [`BYTES_MIN`].
 const BYTES_MAX: usize = 64;
 
-/// What an authenticator app and this server share.
+/// The secret that an authenticator app and this server share.
 ///
-/// No `Clone`, no `Display`: a secret must not wander.
+/// It implements neither `Clone` nor `Display`, so that it is not copied by accident.
 pub struct CodeSecret(Vec<u8>);
 
 impl CodeSecret {
@@ -35,7 +36,7 @@ impl CodeSecret {
         Ok(CodeSecret(bytes))
     }
 
-    /// As it was kept.
+    /// Restores a secret from its stored bytes.
     pub fn of_bytes(bytes: Vec<u8>) -> CodeSecret {
         CodeSecret(bytes)
     }
@@ -44,12 +45,12 @@ impl CodeSecret {
         &self.0
     }
 
-    /// What people type into an app: Base32 without padding.
+    /// The form that people type into an app: Base32 without padding.
     pub fn expose(&self) -> String {
         Base32UpperUnpadded::encode_string(&self.0)
     }
 
-    /// What apps read from a QR code: an `otpauth` URL with issuer and account.
+    /// The form that apps read from a QR code: an `otpauth` URL with issuer and account.
     pub fn expose_url(&self, issuer: &str, account: &str) -> String {
         let (issuer, account) = (encoded(issuer), encoded(account));
         format!(
@@ -59,7 +60,8 @@ impl CodeSecret {
         )
     }
 
-    /// Reads an `otpauth` URL back; the reason as a sentence part if it is none, or of codes that are not made here.
+    /// Reads an `otpauth` URL. The error is a part of a sentence: the text is no such URL, or its codes have other
+    /// parameters.
     pub fn of_url(url: &str) -> std::result::Result<CodeSecret, &'static str> {
         let (_, query) = url
             .strip_prefix("otpauth://totp/")
@@ -80,7 +82,7 @@ impl CodeSecret {
         }
         let text = secret.ok_or("must have a secret")?.replace("%3D", "");
         let text = text.trim_end_matches('=').to_ascii_uppercase();
-        // Only what this would write: the decoder does not look at bits behind the last byte.
+        // The text must be equal to its canonical form: the decoder ignores bits after the last byte.
         let bytes = Base32UpperUnpadded::decode_vec(&text)
             .ok()
             .filter(|bytes| Base32UpperUnpadded::encode_string(bytes) == text)
@@ -91,8 +93,8 @@ impl CodeSecret {
         Ok(CodeSecret(bytes))
     }
 
-    /// The step that a code belongs to, if it is one of those around `now` and later than the last one that was used:
-    /// a code is good once (RFC 6238, section 5.2). Blanks between its digits do not count.
+    /// The step that a code belongs to, if it is one of the accepted steps around `now` and later than the last used
+    /// one: a code is accepted once (RFC 6238, section 5.2). Blanks between its digits are ignored.
     pub fn step_of(&self, code: &str, now: Timestamp, used: i64) -> Option<i64> {
         let digits: String = code.chars().filter(|c| *c != ' ').collect();
         if digits.len() != DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -140,7 +142,7 @@ fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// RFC 6238, appendix B: the last six of its eight digits.
+    /// RFC 6238, appendix B: the last six of the eight digits.
     #[test]
     fn codes_are_those_of_the_rfc() {
         let secret = CodeSecret::of_bytes(b"12345678901234567890".to_vec());

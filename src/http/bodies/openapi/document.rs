@@ -1,11 +1,11 @@
-//! The text of a document, and whether it is one that can be imported.
+//! Reads the text of a document, and checks that it can be imported.
 
 use super::yaml;
 use crate::error::Error;
 use crate::http::fields;
 use serde_json::Value;
 
-/// JSON is read as JSON, anything else as YAML. A member that is there twice is refused in both.
+/// Reads JSON as JSON and any other text as YAML. In both, a member that occurs twice is refused.
 pub fn read(text: &str) -> Result<Value, String> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
@@ -20,7 +20,7 @@ pub fn read(text: &str) -> Result<Value, String> {
     yaml::parse(text).map_err(|err| format!("this is neither JSON nor YAML: {err}"))
 }
 
-/// Refuses what is no OpenAPI document of a version that is known.
+/// Refuses a document that is not OpenAPI, or of an unknown version.
 pub fn check_version(document: &Value) -> Result<(), String> {
     if !document["swagger"].is_null() {
         return Err(

@@ -1,7 +1,7 @@
-//! Reading an OpenAPI 3.0, 3.1 or 3.2 document: its operations, and the scopes that they ask for.
+//! Reads an OpenAPI 3.0, 3.1 or 3.2 document: its operations, and the scopes that they require.
 //!
-//! What a catalog can express is taken over. What it cannot is listed with the reason, and its requests are closed to every
-//! key: otherwise a template beside it would answer for them. Nothing is guessed.
+//! The import takes over what a catalog can express. It lists everything else with the reason, and closes those
+//! requests to every key: otherwise a more general template would answer for them. The import never guesses.
 
 mod document;
 mod paths;
@@ -33,7 +33,7 @@ const METHODS: [(&str, bool); 9] = [
     ("post", true),
     ("put", true),
 ];
-/// What else a path item has.
+/// The other members of a path item.
 const OTHER_MEMBERS: [&str; 6] = [
     "$ref",
     "description",
@@ -43,43 +43,43 @@ const OTHER_MEMBERS: [&str; 6] = [
     "additionalOperations",
 ];
 
-/// What the user states about the document.
+/// The options of an import, which the user specifies.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
-    /// What stands before each path in real requests.
+    /// The path in real requests that comes before each path of the document.
     pub base_path: &'a str,
     pub host: Option<&'a str>,
-    /// The security schemes that keys stand for; all that are keys in headers if there are none.
+    /// The security schemes that keys can meet; if empty, all schemes for keys in headers.
     pub schemes: &'a [String],
     pub silence: Silence,
 }
 
-/// What was made of a document.
+/// The result of an import.
 pub struct Import {
     pub definition: Definition,
-    /// Operations of the document that keys can open.
+    /// How many operations of the document keys can open.
     pub mapped: usize,
-    /// Operations that no key opens, because a catalog cannot say what they ask for.
+    /// The operations that no key opens, because a catalog cannot express their requirements.
     pub left_out: Vec<LeftOut>,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// An operation, or all of a path, that no key opens.
+/// An operation that no key opens, or a path of which no key opens any operation.
 #[derive(Debug)]
 pub struct LeftOut {
     /// `GET /invoices`
     pub operation: String,
-    /// Why not, as part of a sentence.
+    /// The reason, as part of a sentence.
     pub why: String,
 }
 
 impl Import {
-    /// The reasons, each with the number of operations that it is for, the most frequent first.
+    /// The reasons, each with its number of operations, the most frequent first.
     pub fn reasons(&self) -> Vec<(&str, usize)> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for it in &self.left_out {
-            // What it refers to differs from one to the next; the reason is the same.
+            // The address of the reference differs from operation to operation, but the reason is the same.
             let why = match it.why.split_once(references::OUTSIDE) {
                 Some(_) => references::OUTSIDE,
                 None => &it.why,
@@ -92,7 +92,7 @@ impl Import {
     }
 }
 
-/// Makes a catalog of a document, as JSON or as YAML. The error is a sentence about the whole of it.
+/// Makes a catalog from a document in JSON or YAML. An error is a sentence about the whole document.
 pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, String> {
     let document = document::read(text)?;
     document::check_version(&document)?;
@@ -130,7 +130,8 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
         scopes: scopes(&schemes, &used, &mut notes),
         operations: settled.operations,
     };
-    // Such an error is about the whole: leaving out the operation that it names would open that operation to a template.
+    // Such an error concerns the whole document: if the operation that it names were left out, a template would open
+    // it.
     if let Err(Error::Invalid { field, reason }) = Catalog::compile(definition.clone()) {
         return Err(format!("no catalog can be made of it: {field} {reason}"));
     }
@@ -142,7 +143,7 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
     })
 }
 
-/// The scopes that the document declares and uses; those alone that it uses if a catalog takes no more.
+/// The scopes that the document declares or uses; only the used ones if a catalog cannot have all of them.
 fn scopes(schemes: &Schemes, used: &[&String], notes: &mut Vec<String>) -> Vec<Scope> {
     let mut scopes: BTreeMap<String, String> = schemes.scopes().clone();
     for scope in used {
@@ -187,7 +188,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A path item, and those that it refers to beside its own members.
+    /// A path item, followed by the items that it refers to with `$ref`.
     fn items(&self, item: &'a Value) -> Result<Vec<&'a Map<String, Value>>, String> {
         if item.is_null() {
             return Ok(Vec::new());
@@ -219,7 +220,7 @@ impl<'a> Reading<'a> {
         };
         for (place, item) in items.iter().enumerate() {
             for (name, value) in *item {
-                // Which of two counts is not defined (OpenAPI 3.1.1, section 4.8.9.1).
+                // OpenAPI does not define which of the two counts (3.1.1, section 4.8.9.1).
                 let others = items
                     .iter()
                     .enumerate()
@@ -252,7 +253,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Operations with other methods (OpenAPI 3.2.0, section 4.9.1).
+    /// Adds operations with other methods (OpenAPI 3.2.0, section 4.9.1).
     fn additional(&mut self, around: &ItemParts<'_>, all: &'a Value, is_twice: bool) {
         let all = match self.references.resolve(all).map(Value::as_object) {
             Ok(Some(all)) if !is_twice => Ok(all),
@@ -287,7 +288,7 @@ impl<'a> Reading<'a> {
             false => Err("its operation is no object".to_owned()),
         });
         let mut outcome = operation.clone().and_then(|operation| {
-            // An operation's own requirement replaces the document's, even by an empty list.
+            // An operation's own requirement replaces the document's, even if it is an empty list.
             let required = operation.get("security");
             let required = required.or_else(|| self.document.get("security"));
             security::requirement(self.schemes, self.references, required, self.silence)
@@ -344,7 +345,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The path parameters of a list that go over slashes.
+    /// The path parameters of a list whose values may contain slashes.
     fn over_slashes(&self, parameters: Option<&'a Value>) -> Vec<String> {
         let parameters = parameters.and_then(|it| self.references.resolve(it).ok());
         let parameters = parameters.and_then(Value::as_array).into_iter().flatten();
@@ -356,7 +357,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What a path item states for all its operations.
+/// The properties that all operations of a path item share.
 struct ItemParts<'p> {
     path: &'p str,
     served: Served,

@@ -1,35 +1,35 @@
-//! Path templates of a document as templates of a catalog.
+//! Converts the path templates of a document to templates of a catalog.
 
 use crate::domain::catalog::{path, template};
 
-/// A template of a catalog for a path of a document.
+/// The catalog's template for a path of a document.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template {
     pub path: String,
-    /// Two templates of one shape stand for the same paths.
+    /// Two templates with the same shape match the same paths.
     pub shape: String,
-    /// Whether the path of the document had a query, which no path has.
+    /// Whether the path in the document has a query, although a query is no part of a path.
     pub had_query: bool,
-    /// Whether it had a fragment, which no request has.
+    /// Whether it has a fragment, which a request never contains.
     pub had_fragment: bool,
-    /// Parameters that are marked as going over slashes, but stand for one segment here.
+    /// Parameters whose values may contain slashes according to the document, but that match one segment here.
     pub narrowed: Vec<String>,
-    /// Why it cannot be taken over. The template takes at least the requests that the path could mean.
+    /// Why the path cannot be taken over. The template then matches at least all requests that the path could mean.
     pub fault: Option<String>,
 }
 
-/// What a catalog needs to know of a path, besides its text.
+/// What the conversion needs to know about a path, besides its text.
 pub struct Around<'a> {
-    /// Names of parameters that the document lets go over slashes (`x-multi-segment`).
+    /// Names of parameters whose values may contain slashes (`x-multi-segment`).
     pub over_slashes: &'a [String],
-    /// Whether other paths of the document go on behind this one.
+    /// Whether other paths of the document begin with this one and are longer.
     pub goes_on: bool,
 }
 
-/// Why no request for a path is ever let through, so that there is nothing to map or to close.
+/// Why every request for a path is refused in any case, so that the path need not be mapped or closed.
 pub type NoRequest = String;
 
-/// Makes a template of a path.
+/// Converts a path to a template.
 pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> {
     let mut made = Template {
         path: String::new(),
@@ -60,7 +60,7 @@ pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> 
     Ok(made)
 }
 
-/// A path without query and fragment.
+/// Removes the query and the fragment from a path.
 fn bare<'t>(text: &'t str, made: &mut Template) -> &'t str {
     let mut is_within = false;
     for (at, character) in text.char_indices() {
@@ -76,7 +76,7 @@ fn bare<'t>(text: &'t str, made: &mut Template) -> &'t str {
             _ => {}
         }
         if made.had_query || made.had_fragment {
-            // A query behind a fragment is part of it.
+            // A `?` after the `#` is a part of the fragment.
             made.had_query |= made.had_fragment && !made.had_query && text[..at].contains('?');
             return &text[..at];
         }
@@ -84,13 +84,13 @@ fn bare<'t>(text: &'t str, made: &mut Template) -> &'t str {
     text
 }
 
-/// Whether the brace that a text begins with is closed before another one opens.
+/// Whether a text begins with a brace that is closed before another one opens.
 fn has_pair(text: &str) -> bool {
     let inner = text[1..].split_once('}');
     inner.is_some_and(|(inner, _)| !inner.contains('{'))
 }
 
-/// The segments; a slash within braces ends none.
+/// Splits a path into segments; a slash within braces does not separate them.
 fn split(text: &str) -> Vec<&str> {
     let mut segments = Vec::new();
     let (mut begin, mut is_within) = (0, false);
@@ -130,7 +130,8 @@ impl Template {
             self.fault = Some(format!(
                 "its path has the segment {text:?}, whose braces do not belong together"
             ));
-            // A name may begin before a brace that closes none, and go on behind one that nothing closes.
+            // A name may begin before a closing brace without an opening one, and continue after an opening brace
+            // without a closing one.
             let first = text.find(['{', '}']).unwrap_or(0);
             let last = text.rfind(['{', '}']).unwrap_or(0);
             let before = if text[first..].starts_with('{') {
@@ -180,7 +181,8 @@ impl Template {
     }
 }
 
-/// What stands before each parameter, with its name, and what stands behind the last; `None` if the braces are no pairs.
+/// Each parameter's name with the text before it, and the text after the last one; `None` if the braces are not
+/// balanced.
 fn pieces(text: &str) -> Option<(Vec<(&str, &str)>, &str)> {
     let mut pieces = Vec::new();
     let mut left = text;
@@ -195,13 +197,13 @@ fn pieces(text: &str) -> Option<(Vec<(&str, &str)>, &str)> {
     (!left.contains('}')).then_some((pieces, left))
 }
 
-/// Literal text as a catalog takes it.
+/// Converts literal text to the form that a catalog accepts.
 fn literal(text: &str) -> Option<String> {
     let text = text.replace(' ', "%20");
     path::decode(&text).is_some().then_some(text)
 }
 
-/// A parameter's name, which is a label, in the characters that a catalog takes.
+/// A parameter's name, which is only a label, with the characters that a catalog accepts.
 fn parameter(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let name: String = name

@@ -1,22 +1,22 @@
-//! References within a document: any object may be `{"$ref": …}` instead (OpenAPI 3.1.1, section 4.8.23).
+//! References within a document: `{"$ref": …}` may replace any object (OpenAPI 3.1.1, section 4.8.23).
 
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
-/// References that lead to references, one after the other.
+/// The greatest number of references that may lead from one to the next.
 pub const STEPS_MAX: usize = 16;
 
 /// Why a reference to another document is not followed.
 pub const OUTSIDE: &str = "it refers to something outside the document";
 
-/// What the references of one document lead to.
+/// Finds the targets of the references of one document.
 pub struct References<'a> {
     document: &'a Value,
     /// The address that the document states for itself (OpenAPI 3.2, `$self`).
     base: Option<&'a str>,
 }
 
-/// Why a reference leads nowhere, as part of a sentence.
+/// Why a reference has no target, as part of a sentence.
 pub type Astray = String;
 
 impl<'a> References<'a> {
@@ -27,7 +27,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// What a value stands for: the value itself, or what it refers to within the document.
+    /// Returns the value itself or, if it is a reference, its target within the document.
     pub fn resolve(&self, value: &'a Value) -> Result<&'a Value, Astray> {
         let mut value = value;
         for _ in 0..STEPS_MAX {
@@ -39,7 +39,7 @@ impl<'a> References<'a> {
         Err(too_far())
     }
 
-    /// A member of an object, both resolved; `Null` if it is not there.
+    /// A member of an object, with both resolved; `Null` if the member does not exist.
     pub fn member(&self, value: &'a Value, name: &str) -> Result<&'a Value, Astray> {
         match self.resolve(value)?.get(name) {
             Some(member) => self.resolve(member),
@@ -47,7 +47,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// The members of an object that is a member; none if there is no such object.
+    /// The members of an object that is a member itself; none if there is no such object.
     pub fn members(
         &self,
         value: &'a Value,
@@ -56,7 +56,7 @@ impl<'a> References<'a> {
         Ok(self.member(value, name)?.as_object())
     }
 
-    /// What a reference names: `#/components/…`, or the same behind the document's own address.
+    /// The target of a reference: `#/components/…`, or the same after the document's own address.
     pub fn target(&self, reference: &Value) -> Result<&'a Value, Astray> {
         let Some(reference) = reference.as_str() else {
             return Err("its $ref is no text".to_owned());
@@ -69,7 +69,7 @@ impl<'a> References<'a> {
         found.ok_or_else(|| format!("it refers to {reference}, which is not in the document"))
     }
 
-    /// Whether an address is the document's own, whole or relative to the folder that it stands in.
+    /// Whether an address is the document's own, either complete or relative to the document's folder.
     fn is_own(&self, address: &str) -> bool {
         self.base.is_some_and(|base| {
             let base = base.split('#').next().unwrap_or(base);
@@ -80,12 +80,13 @@ impl<'a> References<'a> {
     }
 }
 
-/// Why more than [`STEPS_MAX`] references lead nowhere.
+/// The error for a chain of more than [`STEPS_MAX`] references.
 pub fn too_far() -> Astray {
     "it refers to something that refers to itself, or is too many references away".to_owned()
 }
 
-/// A JSON pointer out of the fragment of an address (RFC 6901, section 6). Its own escapes, `~1` and `~0`, are read later.
+/// Decodes a JSON pointer in the fragment of an address (RFC 6901, section 6). The pointer's own escapes, `~1` and
+/// `~0`, are decoded later.
 fn unescaped(fragment: &str) -> Option<Cow<'_, str>> {
     if !fragment.contains('%') {
         return Some(fragment.into());

@@ -1,7 +1,7 @@
 //! Security requirements (OpenAPI 3.1.1, section 4.8.30), as far as a catalog can express them.
 //!
-//! A requirement is a list of alternatives, each an object of schemes that are needed together, each with scopes
-//! that are needed together. A catalog expresses: all of these scopes and one of those, or any key at all.
+//! A requirement is a list of alternatives. Each alternative is an object of schemes that are needed together, each
+//! with scopes that are needed together. A catalog can express: all of these scopes and one of those, or any key.
 
 use super::references::References;
 use crate::domain::catalog::{Requirement, check_scope_name};
@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Why an operation stays closed, as part of a sentence.
 pub type Why = String;
 
-/// What an operation without any security requirement means.
+/// How the import treats an operation without a security requirement.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Silence {
-    /// Every key may.
+    /// Every key opens it.
     AnyKey,
-    /// No key may, since the document does not say which.
+    /// No key opens it, because the document does not define which keys may.
     #[default]
     Closed,
 }
@@ -27,24 +27,24 @@ pub enum Silence {
 pub struct Schemes {
     kinds: BTreeMap<String, Kind>,
     labels: BTreeMap<String, String>,
-    /// Whether the user has chosen the schemes that keys stand for.
+    /// Whether the user has chosen the schemes that keys can meet.
     are_chosen: bool,
 }
 
-/// What a security scheme is to a server of API keys.
+/// Whether a key can meet a security scheme.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Kind {
-    /// A key in a header, which has no scopes of its own: `apiKey` and `http` before 3.1.
+    /// A key in a header, without scopes: `apiKey` and `http` before 3.1.
     Plain,
     /// A key in a header whose scopes a requirement may name: `oauth2`, `openIdConnect`, and since 3.1 the others.
     Scoped,
-    /// Nothing that a key of ours can stand for; or nothing that it was chosen for.
+    /// A scheme that no key can meet, or that the user has not chosen.
     Foreign(Why),
 }
 
 impl Schemes {
-    /// Reads the schemes. Of several names in `chosen` each must be one that a key can stand for; without any, all that
-    /// are keys in headers are.
+    /// Reads the schemes. A key must be able to meet each of the schemes in `chosen`. If `chosen` is empty, keys meet
+    /// all schemes for keys in headers.
     pub fn read<'a>(
         document: &'a Value,
         references: &References<'a>,
@@ -104,7 +104,7 @@ impl Schemes {
         Ok(schemes)
     }
 
-    /// The scopes that flows declare, with their descriptions, as far as a catalog takes them.
+    /// Reads the scopes that flows declare, with their descriptions, if a catalog accepts them.
     fn read_labels<'a>(&mut self, references: &References<'a>, scheme: &'a Value) {
         let flows = references.members(scheme, "flows").ok().flatten();
         for flow in flows.into_iter().flat_map(|flows| flows.values()) {
@@ -128,7 +128,7 @@ impl Schemes {
     }
 }
 
-/// What a scheme is. Basic is a way to send a key only if the user chose it.
+/// The kind of a scheme. Keys meet Basic only if the user has chosen it.
 fn kind(scheme: &Value, any_may_have_scopes: bool, are_chosen: bool) -> Kind {
     let plain = match any_may_have_scopes {
         true => Kind::Scoped,
@@ -162,7 +162,7 @@ fn kind(scheme: &Value, any_may_have_scopes: bool, are_chosen: bool) -> Kind {
     }
 }
 
-/// What a requirement asks for. `None`: there is none at all.
+/// Converts a security requirement. `None`: the document has none.
 pub fn requirement<'a>(
     schemes: &Schemes,
     references: &References<'a>,
@@ -190,7 +190,7 @@ pub fn requirement<'a>(
         }
         match scopes_of(schemes, references, needed) {
             Ok(scopes) => sets.push(scopes),
-            // Another alternative may be a key: one is enough.
+            // A key may meet another alternative, and one is enough.
             Err(why) => refused = refused.or(Some(why)),
         }
     }
@@ -232,13 +232,13 @@ fn scopes_of<'a>(
     Ok(all)
 }
 
-/// A requirement names a scheme, since 3.2 also by its address within the document.
+/// The name of the scheme in a requirement, which may be its address within the document since 3.2.
 fn scheme_name(name: &str) -> &str {
     name.strip_prefix("#/components/securitySchemes/")
         .unwrap_or(name)
 }
 
-/// What a catalog has for a list of alternatives, each of scopes that are needed together.
+/// The catalog's requirement for a list of alternatives, each of which is a set of scopes that are needed together.
 fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
     let with_scopes = sets.iter().filter(|set| !set.is_empty()).count();
     if with_scopes == 0 {
@@ -250,7 +250,7 @@ fn combined(sets: &[BTreeSet<&str>]) -> Result<Requirement, Why> {
                 .to_owned(),
         );
     }
-    // Who has more than another alternative asks for meets that one.
+    // An alternative that contains all scopes of another one is superfluous.
     let mut least: Vec<&BTreeSet<&str>> = Vec::new();
     for set in sets {
         if !sets
@@ -323,7 +323,7 @@ mod tests {
         let references = References::of(&document);
         let chosen: Vec<String> = chosen.iter().map(|&name| name.to_owned()).collect();
         let schemes = Schemes::read(&document, &references, &chosen)?;
-        // The requirement is no part of the document; it refers to nothing.
+        // The requirement is no part of the document and contains no references.
         let required = Box::leak(Box::new(required.clone()));
         requirement(&schemes, &references, Some(required), Silence::Closed)
     }

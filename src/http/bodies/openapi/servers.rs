@@ -1,14 +1,14 @@
-//! Where operations are served: at the place that the user has named, or at servers of their own.
+//! Where operations are served: at the host and base path that the user has named, or at servers of their own.
 
 use super::Options;
 use super::references::References;
 use crate::domain::catalog::path;
 use serde_json::Value;
 
-/// A host, and what stands before each path there.
+/// A host, and the base path that comes before each path there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
-    /// `None` for any.
+    /// `None` for any host.
     pub host: Option<String>,
     pub base: String,
 }
@@ -16,11 +16,11 @@ pub struct Place {
 /// Where a path or an operation is served.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Served {
-    /// Where the document is.
+    /// At the usual place of the document.
     AsTheDocument,
-    /// At these places, which have these addresses in the document.
+    /// At these places; the texts are their addresses in the document.
     At(Vec<Place>, Vec<String>),
-    /// That is not known; the text is why.
+    /// Unknown; the text is the reason.
     Unknown(String),
 }
 
@@ -48,12 +48,12 @@ impl Servers {
         }
     }
 
-    /// Where the document's paths are served.
+    /// The usual place of the document's paths.
     pub fn usual(&self) -> &Place {
         &self.usual
     }
 
-    /// Base paths that the user has not named.
+    /// Notes about base paths of the document that differ from the one that the user has named.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for url in &self.urls {
@@ -109,8 +109,8 @@ impl Servers {
         }
     }
 
-    /// The place of an address, in the terms of the user: requests for the document's own host come to the host
-    /// and below the base path that were named for it.
+    /// The place of an address. If the address has the document's own host, the host and the base path that the user
+    /// has named for the document replace the document's own.
     fn place(&self, url: &str) -> Result<Place, String> {
         if url.contains(['{', '?', '#']) {
             return Err(format!(
@@ -138,7 +138,8 @@ impl Servers {
                 host.is_none() || own == host
             });
         let Some((_, own_base)) = own else {
-            // Another host than any of the document; or a path where the document names no server, whose base is "/".
+            // The host is none of the document's; or the address is a path, and the document names no server, so that
+            // its base is "/".
             return Ok(Place {
                 host: host.or_else(|| self.usual.host.clone()),
                 base: base.to_owned(),
@@ -161,7 +162,7 @@ fn url<'a>(server: &'a Value, references: &References<'a>) -> Result<&'a str, St
     url.ok_or_else(|| "one of its servers has no url".to_owned())
 }
 
-/// The authority of an address, if it has one, and its path without a slash at its end.
+/// The authority of an address, if it has one, and its path without a final slash.
 fn parts(url: &str) -> (Option<&str>, &str) {
     let (authority, path) = match url
         .split_once("://")
@@ -194,7 +195,7 @@ mod tests {
             schemes: &[],
             silence: Silence::Closed,
         };
-        // No reference in it leads anywhere.
+        // It contains no reference that has a target.
         let object = Box::leak(Box::new(object));
         let none = Box::leak(Box::new(json!({})));
         let servers = Servers::read(&document, &references, &options);

@@ -1,4 +1,4 @@
-//! From the operations of a document to those of a catalog: each of them is mapped, or its requests are closed.
+//! Converts the operations of a document to those of a catalog: each operation is mapped, or its requests are closed.
 
 use super::LeftOut;
 use super::paths::{self, Template};
@@ -13,43 +13,43 @@ pub struct Entry {
     pub path: String,
     pub id: Option<String>,
     pub writes: bool,
-    /// Where it is served.
+    /// The places where the operation is served.
     pub at: Vec<Place>,
-    /// Where it is not, although other operations of the document are.
+    /// The places where other operations of the document are served, but not this one.
     pub not_at: Vec<Place>,
-    /// What it asks of a key, or why it stays closed.
+    /// The requirement for a key, or why the operation stays closed.
     pub outcome: Result<Requirement, String>,
-    /// Its parameters that go over slashes.
+    /// The operation's parameters whose values may contain slashes.
     pub over_slashes: Vec<String>,
 }
 
-/// A path of which it is not known what any method asks for.
+/// A path whose operations could not be read.
 pub struct Unread {
     pub path: String,
     pub why: String,
 }
 
-/// What was made of all operations.
+/// The result for all operations.
 #[derive(Default)]
 pub struct Settled {
     pub operations: Vec<Operation>,
-    /// Operations of the document that keys can open.
+    /// How many operations of the document keys can open.
     pub mapped: usize,
     pub left_out: Vec<LeftOut>,
     pub notes: Vec<String>,
 }
 
-/// One operation of the catalog in the making.
+/// One operation of the new catalog.
 struct Slot {
     host: Option<String>,
     path: String,
-    /// The first entry of it.
+    /// The first entry that belongs to the slot.
     entry: usize,
-    /// Why no key opens it, or what opens it.
+    /// The requirement for a key, or why no key opens the operation.
     outcome: Result<Requirement, String>,
 }
 
-/// An operation whose path has a query, until all others have their slots.
+/// An operation whose path has a query. It waits until all other operations have their slots.
 struct WithQuery {
     index: usize,
     place: Place,
@@ -58,20 +58,20 @@ struct WithQuery {
     is_served: bool,
 }
 
-/// Operations on their way into slots.
+/// The state of the conversion.
 struct Settling<'a> {
     entries: &'a [Entry],
     /// The shapes of all paths of the document, without base paths.
     shapes: BTreeSet<String>,
     slots: Vec<Slot>,
-    /// Host, method and shape of a slot.
+    /// The position of a slot, by its host, method and shape.
     known: HashMap<(Option<String>, String, String), usize>,
-    /// For each entry its slots, and why it is not mapped.
+    /// For each entry, its slots and, if it is not mapped, the reason.
     places: Vec<(Vec<usize>, Option<String>)>,
     notes: Vec<String>,
 }
 
-/// Makes operations of a catalog. `usual` is where the document's paths are served.
+/// Makes the operations of a catalog. `usual` is the place where the document's paths are served.
 pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Settled, String> {
     let mut settling = Settling {
         entries,
@@ -117,7 +117,7 @@ impl Entry {
 }
 
 impl Settling<'_> {
-    /// Puts an entry into its slots, those whose path has a query into `with_query`.
+    /// Puts an entry into its slots, or into `with_query` if its path has a query.
     fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) {
         let entry = &self.entries[index];
         if !is_method(&entry.method) {
@@ -165,7 +165,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Whether other paths of the document go on behind a path.
+    /// Whether other paths of the document begin with a path and are longer.
     fn goes_on(&self, path: &str) -> bool {
         let around = paths::Around {
             over_slashes: &[],
@@ -179,7 +179,7 @@ impl Settling<'_> {
         behind.next().is_some_and(|shape| shape.starts_with(&below))
     }
 
-    /// Puts an entry into the slot of a template. Two entries of one slot must ask for the same thing, or it is closed.
+    /// Puts an entry into the slot of a template. If two entries of one slot have different requirements, it is closed.
     fn put(
         &mut self,
         index: usize,
@@ -226,7 +226,8 @@ impl Settling<'_> {
         }
     }
 
-    /// A catalog looks at no query: such an entry is mapped where its path alone asks for the same, and else closed.
+    /// Puts an entry whose path has a query into a slot. A catalog ignores queries, so the entry is mapped only if its
+    /// path without the query has the same requirement. Otherwise the slot is closed.
     fn place_query(&mut self, one: WithQuery) {
         let key = (
             one.place.host.clone(),
@@ -240,7 +241,7 @@ impl Settling<'_> {
         self.put(one.index, &one.place, one.template, outcome, one.is_served);
     }
 
-    /// Closes a path for every method that the catalog has.
+    /// Closes a path for every method that the catalog uses.
     fn close(&mut self, path: &str, why: &str, usual: &Place) {
         let around = paths::Around {
             over_slashes: &[],
@@ -331,7 +332,8 @@ impl Settling<'_> {
     }
 }
 
-/// An id that no other operation has: the wanted one, or one made of method and path, cut to the length that an id may have.
+/// An id that no other operation has: the requested id, or one that is made from method and path. It is cut to the
+/// maximum length of an id.
 fn unique(wanted: &str, method: &str, path: &str, taken: &mut HashSet<String>) -> String {
     let cut = |text: &str, chars: usize| {
         text.chars()

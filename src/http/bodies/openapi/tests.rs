@@ -1,4 +1,4 @@
-//! What is not mapped is closed: documents of many shapes, each operation of them asked for.
+//! An operation that is not mapped is closed: the tests send requests for each operation of documents of many shapes.
 
 use super::*;
 use crate::domain::catalog::Requirement;
@@ -32,7 +32,7 @@ fn imported(paths: Value) -> Import {
     import(&document(paths).to_string(), "x", &Options::default()).unwrap()
 }
 
-/// What a request comes to: any key, the scopes, or closed.
+/// The outcome of a request: any key, the scopes, or closed.
 fn asks(import: &Import, method: &str, path: &str) -> String {
     let catalog = Catalog::compile(import.definition.clone()).unwrap();
     match catalog
@@ -133,7 +133,7 @@ fn references_are_followed_or_closed_wherever_they_may_stand() {
         check(paths.clone(), "DELETE", "/b", "any");
         check(paths, "GET", "/c", "any");
     }
-    // Members beside a reference count, and what stands twice does not.
+    // Members next to a reference count, and an operation that is defined twice is closed.
     let beside = json!({"$ref": "#/components/pathItems/here", "post": {}});
     check(json!({"/a": beside}), "GET", "/a", " | a");
     check(json!({"/a": beside}), "POST", "/a", "any");
@@ -159,7 +159,7 @@ fn what_is_the_same_request_is_one_operation_only_if_it_asks_for_the_same() {
         assert_eq!(asks(&import, "GET", asked), " | a", "{two}");
         assert_eq!((import.mapped, import.notes.len()), (2, 1), "{two}");
     }
-    // A path that is described with a query alone says nothing of the one without.
+    // A path with a query does not describe the same path without the query.
     let import = imported(json!({"/r?q=1": a, "/{x}": a}));
     assert_eq!(asks(&import, "GET", "/r"), "nobody");
     assert!(
@@ -167,7 +167,7 @@ fn what_is_the_same_request_is_one_operation_only_if_it_asks_for_the_same() {
         "{:?}",
         import.left_out
     );
-    // There is no request with a fragment.
+    // A request never contains a fragment.
     check(json!({"/r#part": a}), "GET", "/r", " | a");
 }
 
@@ -286,7 +286,7 @@ fn parameters_go_over_slashes_where_the_document_says_so() {
         "/t/a/b",
         "UNKNOWN_OPERATION",
     );
-    // Another path goes on behind it: what is longer must not be answered here.
+    // Another path of the document is longer: this operation must not answer longer requests.
     let import = imported(json!({"/t/{p}": over, "/t/{p}/end": {"get": {"security": []}}}));
     assert_eq!(asks(&import, "GET", "/t/a"), "any");
     assert_eq!(asks(&import, "GET", "/t/a/b/end"), "UNKNOWN_OPERATION");
@@ -331,7 +331,7 @@ fn documents_that_are_not_read_say_why() {
     }
 }
 
-/// Numbers that are the same on each run (splitmix64).
+/// Pseudo-random numbers that are the same in each run (splitmix64).
 struct Draw(u64);
 
 impl Draw {
@@ -348,7 +348,7 @@ impl Draw {
     }
 }
 
-/// A path, and one that a client sends for it.
+/// A generated path, and one that a client sends for it.
 fn drawn_path(draw: &mut Draw) -> (String, String) {
     let segments: &[(&str, &str)] = &[
         ("a", "a"),
@@ -450,7 +450,8 @@ fn no_key_opens_what_the_importer_says_is_not_mapped() {
                     _ => (vec!["GET", "HEAD", "POST", "QUERY"], operation.as_str()),
                 };
                 for asked in sent.get(path).into_iter().flatten() {
-                    // A literal of another path of the document is before a parameter: it is that path's request.
+                    // A literal of another path of the document is preferred to a parameter, so the request belongs to
+                    // that path.
                     let is_anothers = sent
                         .keys()
                         .any(|other| other != path && nearer(other, path, asked));
@@ -474,8 +475,8 @@ fn no_key_opens_what_the_importer_says_is_not_mapped() {
     assert!(closed > 2_000 && open > 200, "{closed} {open}");
 }
 
-/// Whether another path of the document takes a request, all of whose requests the first path would take: then it is the
-/// other's, as a literal is before a parameter.
+/// Whether a request belongs to another path of the document, because that path is more specific: the first path would
+/// match all requests of the other one, as a parameter matches a literal.
 fn nearer(other: &str, path: &str, asked: &str) -> bool {
     use crate::domain::catalog::template::{Part, is_within, parse};
     let around = paths::Around {

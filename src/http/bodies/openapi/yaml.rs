@@ -1,7 +1,7 @@
-//! YAML as JSON values: what OpenAPI calls the JSON schema of YAML (OpenAPI 3.1.1, section 4.4).
+//! Reads YAML as JSON values: what OpenAPI calls the JSON schema of YAML (OpenAPI 3.1.1, section 4.4).
 //!
-//! Built from the parser's events rather than with its loader, so that a short document whose aliases unfold to
-//! gigabytes is refused (the "billion laughs"), and so are keys that stand twice.
+//! The values are built from the parser's events and not with its loader. So a short document whose aliases expand to
+//! gigabytes is refused (the "billion laughs" attack), and so are keys that occur twice.
 
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
@@ -9,11 +9,11 @@ use yaml_rust2::Yaml;
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::scanner::TScalarStyle;
 
-/// Values of one document, those behind aliases counted each time.
+/// The greatest number of values of one document. Values behind aliases count each time.
 const VALUES_MAX: usize = 2_000_000;
-/// Bytes of texts and names in one document, those behind aliases counted each time.
+/// The greatest number of bytes of texts and names in one document. Texts behind aliases count each time.
 const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Levels of nesting.
+/// The greatest number of nested levels.
 const DEPTH_MAX: usize = 200;
 
 /// Reads the first document of a text.
@@ -34,12 +34,12 @@ pub fn parse(text: &str) -> Result<Value, String> {
 
 struct Reader<'t> {
     parser: Parser<std::str::Chars<'t>>,
-    /// What aliases stand for, and how much of it there is.
+    /// The values of anchors, and their sizes.
     anchors: HashMap<usize, (Value, Spent)>,
     spent: Spent,
 }
 
-/// How much of a document was read.
+/// The size of what was read from a document.
 #[derive(Clone, Copy, Default)]
 struct Spent {
     values: usize,
@@ -100,7 +100,7 @@ impl Reader<'_> {
                 values: self.spent.values - before.values,
                 text_bytes: self.spent.text_bytes - before.text_bytes,
             };
-            // It is kept a second time.
+            // The value of an anchor is kept a second time.
             self.count(spent.values, spent.text_bytes)?;
             self.anchors.insert(anchor, (value.clone(), spent));
         }

@@ -537,7 +537,7 @@ fn large_heads_that_never_end_leave_room_for_others() {
             "there is no bound"
         );
     }
-    // A head without much beside a key is answered all the time, and so is a large one once the slow client has left.
+    // A head with little more than a key is always answered, and so is a large one after the slow client has left.
     assert_eq!(server.ask(&head_of(16 * 1024 - 1))[..12], *"HTTP/1.1 200");
     while !server.ask(&head_of(40 * 1024)).starts_with("HTTP/1.1 200") {
         assert!(began.elapsed() < Duration::from_secs(8), "nobody gave way");

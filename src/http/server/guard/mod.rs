@@ -9,8 +9,8 @@
 //! keeps reading for a limited time, because closing immediately would reset the connection and lose the answer.
 //!
 //! A connection uses one buffer of at most `head_bytes_max`, a copy of the header lines in it, and one answer, whose
-//! bytes `held` counts unless all its receivers share them. The bytes of a head beyond 16 KiB are counted too, and given
-//! back before the connection waits for the next head.
+//! bytes `held` counts unless all its receivers share them. The bytes of a head beyond 16 KiB are counted too, and
+//! given back before the connection waits for the next head.
 
 mod hyper_head;
 mod outbox;
@@ -50,7 +50,7 @@ pub struct Guard<S> {
     bounds: Bounds,
     /// `buffer[start..end]` has arrived and has not been passed on yet.
     buffer: Vec<u8>,
-    /// What the buffer takes of the memory for heads.
+    /// The bytes of the buffer that count against the memory for heads.
     head_hold: HeadHold,
     start: usize,
     end: usize,
@@ -309,12 +309,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.farewell = Farewell::Refuse {
             answer: self.line.refusal(refusal, seen),
         };
-        // What the client sends from now on is thrown away.
+        // Bytes that the client sends from now on are discarded.
         (self.start, self.end) = (0, 0);
         self.give_back_buffer();
     }
 
-    /// Gives back what a large head took, once nothing of it is left but a little that follows it.
+    /// Returns the memory of a large head when the buffer contains none of it, and only a few bytes that follow it.
     fn give_back_buffer(&mut self) {
         if self.buffer.len() <= FREE_HEAD_BYTES || self.end - self.start > BUFFER_BYTES {
             return;
@@ -326,13 +326,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.head_hold = HeadHold::default();
     }
 
-    /// The bytes that the buffer is to have if no more of a head fits into it.
+    /// The new size of the buffer when a head does not fit into it.
     fn grown_bytes(&self) -> usize {
         let bytes = (self.buffer.len() * 2).min(self.bounds.head_bytes_max + 1);
         bytes.max(self.end - self.start + 1)
     }
 
-    /// Whether there is memory for what [`Guard::poll_fill`] is about to do.
+    /// Whether there is memory for the next [`Guard::poll_fill`].
     fn has_room(&mut self) -> bool {
         let is_full = self.end - self.start == self.buffer.len();
         !is_full || {

@@ -206,7 +206,8 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     let bytes = fs::read(path).map_err(|err: io::Error| {
         Error::Unavailable(format!("the TLS {what} {shown} cannot be read: {err}"))
     })?;
-    // Notes beside the PEM blocks may be in any encoding; and what begins with this byte is DER, which is said elsewhere.
+    // Text around the PEM blocks may have any encoding. A file that begins with this byte is DER, which has its own
+    // error.
     let is_der = bytes.first() == Some(&0x30);
     match text::is_utf16(&bytes) && !is_der {
         true => Err(Error::Unavailable(format!(

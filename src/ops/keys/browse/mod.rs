@@ -1,5 +1,5 @@
-//! Live keys as people look for them: sorted, counted, in numbered pages. All of it is found in memory; only what a
-//! page shows is read from the store.
+//! Lists of live keys for people: sorted, counted, in numbered pages. The search runs in memory; the store is read only
+//! for the keys that a page shows.
 
 mod order;
 #[cfg(test)]
@@ -22,22 +22,22 @@ use order::Match;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Characters of a search text.
+/// The greatest number of characters of a search text.
 const QUERY_CHARS_MAX: usize = 100;
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Sort {
-    /// What ends first; what never ends comes last.
+    /// By expiry, the earliest first; keys that never expire come last.
     Expiry,
     Name,
     #[default]
     Newest,
-    /// What was used last; what never was comes last.
+    /// By last use, the latest first; keys that were never used come last.
     Used,
 }
 
-/// What a caller asks for.
+/// The request of a caller.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Slug or uid; keys below it are listed too.
@@ -45,42 +45,42 @@ pub struct Wanted {
     pub policy: Option<String>,
     /// User name or uid.
     pub owner: Option<String>,
-    /// Who made them, as a key's `created_by` has it.
+    /// The actor who made them, in the form of a key's `created_by`.
     pub created_by: Option<String>,
-    /// Any but [`State::Deleted`].
+    /// Any state except [`State::Deleted`].
     pub state: Option<State>,
     /// Part of a name or an id.
     pub query: Option<String>,
     pub expiring_within_s: Option<u64>,
     pub sort: Sort,
-    /// From 0.
+    /// The first page is 0.
     pub page: usize,
     pub size: usize,
 }
 
-/// A page of what was found.
+/// A page of the matches.
 #[derive(Debug)]
 pub struct Found {
     pub items: Vec<View>,
-    /// Of all pages.
+    /// The number of matches on all pages.
     pub total: usize,
 }
 
-/// How many live keys the caller may see are in each state.
+/// How many of the live keys that the caller may see are in each state.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub states: Vec<(State, usize)>,
-    /// Those that work and end within the time asked for.
+    /// Active keys that expire within the requested time.
     pub expiring: usize,
 }
 
-/// What all keys of one kin have in common, decided once.
+/// What all keys with the same shared part ([`Kin`]) have in common, decided once.
 #[derive(Clone, Copy)]
 struct Standing {
     seen: bool,
     owner_active: bool,
     workspace_active: bool,
-    /// Not if it was changed past Latchkey.
+    /// `false` if the policy was changed without Latchkey.
     policy_in_force: bool,
 }
 
@@ -131,12 +131,13 @@ pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
     })
 }
 
-/// What is shown, out of the store.
+/// Reads the keys of a page from the store.
 fn read_page(app: &App, caller: &Caller, ids: Vec<KeyId>) -> Result<Vec<View>> {
     app.read(|read| {
         let mut items = Vec::new();
         for id in ids {
-            // The row decides: the key, or the right to see it, may have gone meanwhile.
+            // The row decides: the key may have been deleted in the meantime, or the caller may have lost the right to
+            // see it.
             let key = keys::find(read, id)?.filter(|key| key.deleted_at.is_none());
             let key = seen(key, &app.index.directory(), caller);
             if let Ok(key) = key {
@@ -199,7 +200,7 @@ pub fn summary(app: &App, caller: &Caller, expiring_within_s: u64) -> Result<Sum
     Ok(summary)
 }
 
-/// Shows every live key that the caller may read, with its state.
+/// Calls `look` for every live key that the caller may read, with its state.
 fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, State)) -> Result<()> {
     if !app.index.is_complete() {
         return Err(Error::Unavailable(
@@ -207,7 +208,7 @@ fn walk(app: &App, caller: &Caller, mut look: impl FnMut(&Directory, &Live, Stat
         ));
     }
     let now = app.now().wall;
-    // By where they are: whatever is in the map stays there.
+    // The map is keyed by address. It also holds each `Arc`, so no address is freed and used again during the walk.
     let mut known: HashMap<*const Kin, (Arc<Kin>, Standing)> = HashMap::new();
     for part in 0..PARTS {
         let directory = app.index.directory();
@@ -241,7 +242,7 @@ fn standing(directory: &Directory, caller: &Caller, key: &Live) -> Standing {
     }
 }
 
-/// The workspace to look below, and the owner to look for.
+/// The workspace below which the search looks, and the owner of the keys.
 fn places(directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<(Uid, Option<Uid>)> {
     let top = match &wanted.workspace {
         None => caller.reach,
@@ -261,10 +262,10 @@ fn places(directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<(Ui
     Ok((top, owner.transpose()?))
 }
 
-/// Whether a text, in lower case, is part of the name or the id. No character is special (attacks 187).
+/// Whether a text in lower case is part of the name or the id. No character has a special meaning (attacks 187).
 fn has(key: &Live, query: &str) -> bool {
     let name = match key.name.is_ascii() && query.is_ascii() {
-        // Most names, without an allocation.
+        // This covers most names without an allocation.
         true => {
             let (name, query) = (key.name.as_bytes(), query.as_bytes());
             query.is_empty()

@@ -1,5 +1,5 @@
-//! The part of what was found that a page shows, in its order. Names and ends are in memory; age and last use are in
-//! the store, which tells them in order by an index: no more of it is read than the page takes.
+//! Selects and sorts the part of the matches that a page shows. Names and ends are in memory. Age and last use are in
+//! the store, which returns them in order by an index, and the page reads no more rows than it needs.
 
 use super::Sort;
 use crate::domain::key::KeyId;
@@ -12,17 +12,17 @@ use crate::store::{Read, browse};
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
 
-/// Rows that are read at first; each time twice as many, up to [`BATCH_MAX`].
+/// The number of rows in the first batch. Each further batch has twice as many, up to [`BATCH_MAX`].
 const BATCH: u32 = 200;
 /// See [`BATCH`].
 const BATCH_MAX: u32 = 6_400;
-/// So few keys are looked up one by one: in the store they may lie far apart.
+/// Up to this number, keys are looked up one by one, because they may lie far apart in the store.
 const FEW: usize = 400;
 
-/// A key that was found, with what its place depends on as far as memory knows it.
+/// A key that matches the search, with the parts of its sort key that are in memory.
 pub struct Match {
     id: KeyId,
-    /// In lower case; only that order needs names.
+    /// In lower case; empty in orders that do not need names.
     name: Box<str>,
     expires_at: Timestamp,
 }
@@ -93,7 +93,7 @@ fn ids(found: &[Match]) -> HashSet<KeyId> {
     found.iter().map(|key| key.id).collect()
 }
 
-/// The first `count` in an order that memory knows.
+/// The first `count` keys in an order that is known in memory.
 fn smallest(
     mut found: Vec<Match>,
     count: usize,
@@ -108,7 +108,7 @@ fn smallest(
 }
 
 /// The first `count` of the wanted keys in an order that the store has; fewer if it does not have them all. `list`
-/// tells the places that follow one, `find` that of one key.
+/// returns the positions after a given one, `find` the position of one key.
 fn first<P: Copy + Ord>(
     read: &Read,
     wanted: &HashSet<KeyId>,

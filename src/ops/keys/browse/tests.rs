@@ -1,4 +1,4 @@
-//! Lists of a store with many keys: in every order, and without reading all of it.
+//! Lists of a store with many keys, in every order and without reading the whole store.
 
 use super::*;
 use crate::ops::setup::{self, fixture::Fixture};
@@ -14,7 +14,7 @@ fn filled(keys: u64) -> Fixture {
     fixture
 }
 
-/// Uses the keys whose names end in a digit, the later the greater the number in the name.
+/// Uses the keys whose names end in a digit; the greater the number in the name, the later the use.
 fn use_some(app: &App, last: &'static str) {
     let mut deltas = Vec::new();
     app.index.each_key(|_, key| {
@@ -70,7 +70,7 @@ fn a_page_of_a_hundred_thousand_keys_reads_no_more_than_it_shows() {
             assert!(steps < 100_000, "{sort:?} {query:?}: {steps} steps");
         }
     }
-    // The chart of all keys has a row an hour, however many keys there are.
+    // The chart of all keys reads one row for each hour, for any number of keys.
     STEPS.set(0);
     crate::ops::oversight::totals(app, &local, app.now().wall).unwrap();
     assert!(STEPS.get() < 1_000);

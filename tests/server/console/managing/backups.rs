@@ -20,7 +20,7 @@ fn an_owner_makes_a_backup_and_reads_how_to_go_back_to_it() {
     assert!(page.contains(&format!("<code>{file}</code>")));
     let listed = server.admin().get("/v1/backups").json();
     assert_eq!(listed["items"][0]["file"], file);
-    // The page is of no use to whoever may not run the server, and is not offered.
+    // A user who may not administer the server cannot use the page, and is not offered it.
     server.admin().person("admin", "administrator", "root");
     let mut other = Visitor::new(&server);
     other.sign_in("admin", PASSWORD).expect(303);

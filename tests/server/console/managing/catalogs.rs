@@ -1,4 +1,4 @@
-//! Large catalogs, and catalogs out of OpenAPI documents.
+//! Large catalogs, and catalogs from OpenAPI documents.
 
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Response, Server};
@@ -39,7 +39,7 @@ fn definition(operations: usize) -> Value {
     })
 }
 
-/// What a field of several lines holds.
+/// The content of a text area.
 fn text_of(page: &str, name: &str) -> String {
     let field = page.split(&format!("name=\"{name}\"")).nth(1).unwrap();
     let text = field
@@ -70,7 +70,7 @@ fn a_catalog_as_large_as_the_api_takes_is_edited() {
     let catalog = admin.get("/v1/catalogs/large").json();
     assert_eq!(catalog["operations"][19_999]["id"], "the-last");
     assert_eq!(catalog["operations"][0]["id"], "operation-0");
-    // As browsers send it from forms of the other kind, too.
+    // Browsers send the other kind of form like this.
     owner.get("/console/catalogs/large/edit").expect(200);
     let less = edited.replace("the-last", "last-again");
     owner
@@ -81,14 +81,14 @@ fn a_catalog_as_large_as_the_api_takes_is_edited() {
         "last-again"
     );
 
-    // Nobody but those who are signed in is read so much from.
+    // The server reads such large bodies only from users who are signed in.
     owner.get("/console/account").expect(200);
     let session = std::mem::take(&mut owner.cookies);
     let answer = upload(&mut owner, "/console/catalogs/large/edit", &fields, "");
     answer.expect(413);
     assert!(owner.page.contains("your session has ended"));
     owner.cookies = session;
-    // And nowhere else but where it is needed.
+    // And it reads them only at the endpoints that need them.
     owner.get("/console/account").expect(200);
     upload(&mut owner, "/console/account/password", &fields, "").expect(413);
     owner.get("/console/account").expect(200);
@@ -167,7 +167,7 @@ fn a_catalog_comes_out_of_an_openapi_document_once_it_was_looked_at() {
         assert!(owner.page.contains(said), "{request}: {}", owner.page);
     }
 
-    // The same in place of one that is there, by its text, below a path of a host.
+    // The text replaces an existing catalog, below a base path of a host.
     owner.get("/console/import-catalog").expect(200);
     let fields = [
         ("name", "billing"),
@@ -249,7 +249,7 @@ fn what_is_no_openapi_document_is_refused_beside_its_field() {
             "{said}: {told}"
         );
     }
-    // Nothing that can be taken over: nothing to save.
+    // If nothing can be imported, there is nothing to save.
     let none = "{\"openapi\":\"3.1.0\",\"paths\":{\"/a\":{\"get\":{}}}}";
     owner.get("/console/import-catalog").expect(200);
     upload(

@@ -1,11 +1,11 @@
-//! What asks for more than a click: the password once more, a name to be typed.
+//! Actions that need more than a click: the password again, or a name that the user types.
 
 use crate::clock::restart_with_mark_ms;
 use crate::console::Visitor;
 use crate::support::Server;
 use serde_json::json;
 
-/// Serves again as if everybody had signed in twenty minutes ago.
+/// Starts the server again as if all users had signed in twenty minutes ago.
 fn restart_later(server: &mut Server) {
     restart_with_mark_ms(server, 20 * 60_000);
 }
@@ -62,7 +62,7 @@ fn what_is_grave_asks_for_the_password_once_more() {
         assert_eq!(owner.value("carried_to").as_deref(), Some(path));
         assert_eq!(events(), before, "{path}");
     }
-    // Not with another password, and then with the right one: nothing has to be typed again.
+    // A wrong password is refused; after the right one, the user need not enter the form again.
     let carried = |owner: &Visitor| {
         (
             owner.value("carried_to").unwrap(),
@@ -98,7 +98,7 @@ fn a_workspace_with_contents_goes_when_its_name_was_typed() {
     let path = "/console/workspaces/europe/delete";
     let page = owner.get(path).expect(200).text();
     assert!(page.contains("1 workspace below it") && page.contains("1 key"));
-    // Without the name, or with another: nothing.
+    // Without the name, or with a wrong one, nothing is deleted.
     owner.post(path, &[]).expect(409);
     owner.post(path, &[("confirm_name", "France")]).expect(409);
     assert!(owner.page.contains("That is not europe."));
@@ -106,7 +106,7 @@ fn a_workspace_with_contents_goes_when_its_name_was_typed() {
     owner.post(path, &[("confirm_name", "europe")]).expect(303);
     assert_eq!(admin.verdict(&key.secret), "NOT_FOUND");
     admin.get("/v1/workspaces/france").expect(404);
-    // An empty one asks for no name.
+    // An empty workspace needs no name.
     admin.workspace("asia", "root");
     let page = owner
         .get("/console/workspaces/asia/delete")

@@ -1,4 +1,4 @@
-//! What is left behind: the management keys of users who go, and names that become free. Findings S9, S13.
+//! What remains of deleted users and workspaces: management keys, and names that become free. Findings S9, S13.
 
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server};
@@ -54,11 +54,11 @@ fn the_page_of_a_user_who_goes_names_the_keys_that_belong_to_nobody() {
     assert!(!works(&key.secret));
     owner.get("/console/users/cat").expect(200);
     assert!(!owner.page.contains("name=\"end_keys\""));
-    // Without such keys there is nothing to tick.
+    // Without such keys the form has no box to tick.
     admin.person("dot", "member", "root");
     owner.get("/console/users/dot/delete").expect(200);
     assert!(!owner.page.contains("end_keys"));
-    // Who made which keys can be looked up.
+    // The list of keys can be filtered by the user who made them.
     owner.get("/console/keys?created_by=user%3Abob").expect(200);
     assert!(owner.page.contains("1 key"), "{}", owner.page);
     owner

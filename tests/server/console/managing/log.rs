@@ -1,11 +1,11 @@
-//! The audit log: taken away whole, and what it holds of pages that were refused.
+//! The audit log: its complete export, and its events of refused pages.
 
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// Makes so many events at once: keys without a seal, each of which the start finds and closes.
+/// Makes so many events at once: keys without a seal, each of which the start closes with an event.
 fn add_events(server: &mut Server, count: u32) {
     let many = json!({ "scopes": [{ "name": "a:b", "label": "" }], "operations": [] });
     server.admin().put("/v1/catalogs/many", many).expect(201);
@@ -38,7 +38,7 @@ fn add_events(server: &mut Server, count: u32) {
     }
 }
 
-/// The hidden fields of each form of a page that leads to a file.
+/// The hidden fields of each form of a page that downloads a file.
 fn files(page: &str) -> Vec<Vec<(String, String)>> {
     let forms = page.split("action=\"/console/audit/export\"").skip(1);
     let fields = |form: &str| {
@@ -82,11 +82,11 @@ fn an_export_is_complete_however_long_the_log_is() {
     assert!(newest > 20_500);
     let expected: Vec<u64> = (1..=newest).rev().collect();
     assert!(seen == expected, "every event once, the newest first");
-    // Each file that was taken is an event.
+    // Each download is an event.
     let events = server.admin().get("/v1/audit-events?action=audit.export");
     assert_eq!(events.json()["items"].as_array().unwrap().len(), 3);
 
-    // What is asked for as a part has to be one.
+    // A request for a part of the log must name a valid part.
     owner.get("/console/audit").expect(200);
     for (after, before) in [("0", "20000"), ("5", "5"), ("5", "4"), ("0", "x")] {
         let fields = [("after", after), ("before", before)];
@@ -144,7 +144,7 @@ fn pages_that_were_refused_are_recorded() {
         assert_eq!(event["actor"], "user:reader");
         assert_eq!(event["target_id"], path);
     }
-    // Proving the chain is reading too, although a form asks for it.
+    // Verifying the chain only reads, although a form requests it.
     reader.post("/console/audit/chain", &[]).expect(403);
     let event = server.admin().newest_event();
     assert_eq!(event["outcome"], "denied", "{event}");

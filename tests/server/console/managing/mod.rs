@@ -1,4 +1,4 @@
-//! What administrators do in the console: rules, workspaces, the log, backups.
+//! The work of administrators in the console: policies and catalogs, workspaces, the log, backups.
 
 mod backups;
 mod catalogs;

@@ -1,10 +1,10 @@
-//! Policies and catalogs in the console: the same rules as everywhere else.
+//! Policies and catalogs in the console: the same rules apply as in the API.
 
 use crate::console::Visitor;
 use crate::support::{PASSWORD, Server};
 use serde_json::json;
 
-/// Every field of a form as it stands on the page: what a browser would send.
+/// All fields of a form on a page, as a browser would send them.
 pub fn filled(page: &str) -> Vec<(String, String)> {
     let form = ["class=\"card fields", "class=\"fields"]
         .iter()
@@ -78,7 +78,7 @@ fn a_policy_is_made_edited_and_deleted() {
         assert_eq!(made[member], expected, "{member}");
     }
 
-    // What is refused is said beside its field, and what was typed stays.
+    // A refusal is shown at its field, and the input stays.
     let page = owner
         .get("/console/policies/device/edit")
         .expect(200)
@@ -102,7 +102,7 @@ fn a_policy_is_made_edited_and_deleted() {
         assert!(owner.page.contains(&format!("value=\"{bad}\"")), "{name}");
     }
 
-    // A member that somebody else has changed meanwhile stays as he left it.
+    // A member that another user has changed in the meantime keeps that user's value.
     admin
         .patch("/v1/policies/device", json!({ "keys_per_owner_max": 7 }))
         .expect(200);
@@ -116,7 +116,7 @@ fn a_policy_is_made_edited_and_deleted() {
     assert_eq!(edited["expiry_s_max"], 30 * 86_400);
     assert_eq!(edited["keys_per_owner_max"], 7);
 
-    // While keys follow it, it can only be made stricter, and it stays.
+    // While keys follow the policy, it can only be made stricter, and it cannot be deleted.
     admin.issue(json!({ "name": "one", "policy": "device", "expires_in_s": 60 }));
     let page = owner
         .get("/console/policies/device/edit")
@@ -162,7 +162,7 @@ fn a_catalog_is_put_and_deleted() {
     let key = admin.issue(json!({
         "name": "loser", "catalog": "shop", "scopes": ["a:read", "a:write"],
     }));
-    // Never in the place of one that is there.
+    // A new catalog never replaces an existing one.
     owner.get("/console/new-catalog").expect(200);
     owner.post("/console/new-catalog", &fields).expect(409);
     assert!(owner.page.contains("There is a catalog shop already."));
@@ -184,7 +184,7 @@ fn a_catalog_is_put_and_deleted() {
         let page = owner.page.replace("&#34;", "\"");
         assert!(page.contains(said), "{bad}: {page}");
     }
-    // Keys that lose a scope are named.
+    // The answer names the keys that lose a scope.
     let less = r#"{"scopes":[{"name":"a:read","label":""}],"operations":[]}"#;
     owner.get("/console/catalogs/shop/edit").expect(200);
     let fields = [("definition", less)];
@@ -205,7 +205,7 @@ fn a_catalog_is_put_and_deleted() {
         .post("/console/catalogs/unused/delete", &[])
         .expect(303);
     admin.get("/v1/catalogs/unused").expect(404);
-    // What is built in is nobody's to change.
+    // No user can change the built-in catalog.
     let page = owner.get("/console/catalogs/latchkey").expect(200).text();
     assert!(!page.contains("/catalogs/latchkey/edit"));
     let fields = [("definition", less)];

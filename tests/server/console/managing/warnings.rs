@@ -1,4 +1,4 @@
-//! What the overview warns of: a disk without room, a wrong clock.
+//! The warnings of the overview: a full disk, a wrong clock.
 
 use crate::console::Visitor;
 use crate::faults::disk::Disk;
@@ -11,7 +11,7 @@ fn overview(visitor: &mut Visitor) -> String {
     visitor.get("/console").expect(200).text()
 }
 
-/// Serves again as if the store had last been written so many days from now.
+/// Starts the server again as if the store had last been written so many days from now.
 fn restart_with_mark(server: &mut Server, days: i64) {
     server.stop();
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
@@ -30,7 +30,7 @@ fn a_wrong_clock_is_told() {
     restart_with_mark(&mut server, -3);
     let page = overview(&mut owner);
     assert!(page.contains("clock has jumped ahead to 2"), "{page}");
-    // A clock that falls back by minutes ends no session.
+    // If the clock goes back by minutes, no session ends.
     server.stop();
     let database = Connection::open(server.data.join("latchkey.db")).unwrap();
     let wall = std::time::SystemTime::now();

@@ -1,4 +1,4 @@
-//! What must hold when many do the same thing at the same moment.
+//! What must hold if many clients do the same thing at the same moment.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::{PASSWORD, Response, Server, User, together};
 
 const ROTATE: &str = "/api/v1/auth/keys/current/rotate/";
 
-/// A key of a workspace: 201 or the test fails. Returns its secret.
+/// Issues a key of a workspace and returns its secret; the test fails unless the answer is 201.
 #[track_caller]
 pub fn workspace_key(admin: &User, name: &str, workspace: &str, scope: &str) -> String {
     let key =
@@ -14,7 +14,7 @@ pub fn workspace_key(admin: &User, name: &str, workspace: &str, scope: &str) -> 
     admin.issue(key).secret
 }
 
-/// A key made with the owner's password.
+/// Issues a key with the owner's password.
 #[track_caller]
 pub fn token(server: &Server) -> String {
     let asked = json!({ "username": server.owner_user_name, "password": server.owner_password });
@@ -38,7 +38,7 @@ fn a_workspace_has_five_keys_however_many_are_made_at_once() {
     let admin = server.admin();
     admin.workspace("emea", "root");
     let made = together(16, |own| {
-        // Every other one for another workspace, which has five of its own.
+        // Every second one is for another workspace, which may have five keys as well.
         let workspace = ["root", "emea"][own % 2];
         let key = json!({ "policy": "adverity-ui", "name": format!("key {own}"), "workspace": workspace, "scopes": ["all:read"] });
         admin.post("/v1/keys", key)
@@ -77,7 +77,7 @@ fn of_many_rotations_at_once_one_wins() {
         new.get("/api/stacks/").expect(200);
         old.get("/api/stacks/").expect(401);
     }
-    // One event a rotation; those who lost changed nothing.
+    // There is one event for each rotation; refused requests changed nothing.
     let events = admin
         .get("/v1/audit-events?action=key.rotate")
         .expect(200)
@@ -103,7 +103,7 @@ fn a_rotation_does_not_outlive_a_change_of_password() {
         let name = format!("user{round}");
         admin.person(&name, "auditor", "root");
         let asked = json!({ "username": name, "password": PASSWORD });
-        // Each from an address of its own: the attempts of one are limited.
+        // Each client has its own address, because the attempts of one address are limited.
         let proxied = server
             .anonymous()
             .with("X-Forwarded-For", &format!("203.0.113.{round}"));

@@ -1,4 +1,4 @@
-//! Requests that no proper client sends: each is refused in the words of this API, and nothing is changed.
+//! Requests that no correct client sends: each is refused in the form of this API, and nothing is changed.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const METHODS: &[&str] = &["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"];
 /// Paths that need no key.
 const PUBLIC: &[&str] = &["/api/auth/token/", "/api/v1/auth/keys/introspect/"];
 
-/// A refusal has a detail that is a sentence, as JSON.
+/// Checks that a refusal is JSON with a detail that is a sentence.
 #[track_caller]
 fn refused(answer: &Response, status: u16) {
     assert_eq!(answer.status, status, "{}", answer.exchange());
@@ -38,7 +38,7 @@ fn refused(answer: &Response, status: u16) {
     );
 }
 
-/// All that the requests of a test could have changed.
+/// Everything that the requests of a test could have changed.
 fn state(server: &Server) -> Value {
     let admin = server.admin();
     let of = |path: &str| {
@@ -214,7 +214,7 @@ fn members_of_a_stack_are_checked() {
             status,
         );
     }
-    // The root has nowhere to go and does not end.
+    // The root workspace can neither be moved nor deleted.
     refused(
         &user.patch("/api/stacks/root/", json!({ "parent_id": 1 })),
         400,
@@ -227,7 +227,7 @@ fn members_of_a_stack_are_checked() {
 fn an_error_of_the_server_is_no_secret_and_no_allowance() {
     let server = Server::start();
     let key = format!("Token {}", token(&server));
-    // Whatever becomes of the head, the answer is in this API's words.
+    // Even if the server refuses the head, the answer has this API's form.
     let huge = format!("Token {}", "x".repeat(33_000));
     let answer = server.call("GET", "/api/stacks/", &[("Authorization", &huge)], None);
     refused(&answer, 431);

@@ -1,4 +1,4 @@
-//! Adverity: its numbered behaviours on the wire. What they are is in `src/dialects/adverity/README.md`.
+//! Adverity: the tests of its numbered behaviours. `src/dialects/adverity/README.md` describes them.
 
 mod at_once;
 mod bad_input;

@@ -1,4 +1,4 @@
-//! Aware: its numbered behaviours on the wire. What they are is in `src/dialects/aware/README.md`.
+//! Aware: the tests of its numbered behaviours. `src/dialects/aware/README.md` describes them.
 
 use crate::support::Server;
 use serde_json::json;
@@ -24,7 +24,7 @@ const PERMISSIONS: [&str; 7] = [
     "user_content_exports:full",
 ];
 
-/// Every operation of 1A-30 under every permission: `y` where it is opened.
+/// Every operation of 1A-30 with every permission: `y` if the permission opens the operation.
 #[rustfmt::skip]
 const OPENED: [(&str, &str, &str); 11] = [
     ("GET",  "/external/dataholds/v1",                                   "yy....."),

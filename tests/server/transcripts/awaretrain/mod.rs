@@ -1,4 +1,4 @@
-//! Awaretrain: its numbered behaviours on the wire. What they are is in `src/dialects/awaretrain/README.md`.
+//! Awaretrain: the tests of its numbered behaviours. `src/dialects/awaretrain/README.md` describes them.
 
 use crate::support::Server;
 use serde_json::json;
@@ -68,7 +68,7 @@ fn every_scope_opens_exactly_its_operations() {
     }
 }
 
-/// What a key lacks is told exactly where an operation needs several scopes together.
+/// If an operation needs several scopes together, the refusal names exactly those that the key lacks.
 #[test]
 fn a_refusal_names_the_scopes_that_are_missing_and_no_others() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! Veeam Service Provider Console: its numbered behaviours on the wire. What they are is in `src/dialects/vspc/README.md`.
+//! Veeam Service Provider Console: the tests of its numbered behaviours. `src/dialects/vspc/README.md` describes them.
 
 #[test]
 fn the_transcripts_hold() {
