@@ -197,6 +197,42 @@ fn files_stay_small() {
     }
 }
 
+/// Words that make comments hard to read for people who know the field but not this project. One of them may be right
+/// now and then; in 1,000 comment lines at most [`PRIVATE_WORDS_MAX`] have one.
+#[rustfmt::skip]
+const PRIVATE_WORDS: &[&str] = &[
+    "door", "house", "guest", "guests", "errand", "errands", "lane", "lanes", "farewell", "told", "tell", "tells", "said", "says",
+    "whoever", "whatever", "somebody", "nobody", "himself", "his", "keeping", "oversight", "seldom", "elsewhere", "kin", "rare",
+    "born", "mighty", "anew", "beside", "wants", "foresees", "dawdles", "strangers", "glimpse", "losers", "mend", "mended",
+];
+const PRIVATE_WORDS_MAX: usize = 6;
+
+#[test]
+fn comments_are_in_plain_english() {
+    for folder in ["src", "tests"] {
+        let (mut lines, mut found) = (0, Vec::new());
+        for file in sources(folder) {
+            for (number, line) in file.text.lines().enumerate() {
+                let Some(comment) = line.trim_start().strip_prefix("//") else {
+                    continue;
+                };
+                lines += 1;
+                let lower = comment.to_lowercase();
+                let mut words = lower.split(|c: char| !c.is_alphanumeric() && c != '_');
+                if words.any(|word| PRIVATE_WORDS.contains(&word)) {
+                    found.push(format!("{}:{}:{comment}", file.path, number + 1));
+                }
+            }
+        }
+        assert!(
+            found.len() * 1000 <= lines * PRIVATE_WORDS_MAX,
+            "{} of {lines} comment lines in {folder} have words that need plainer ones:\n{}",
+            found.len(),
+            found.join("\n")
+        );
+    }
+}
+
 #[test]
 fn the_map_names_every_folder() {
     let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
