@@ -45,14 +45,14 @@ pub fn is_open(app: &App) -> bool {
     app.first_run.code().is_some()
 }
 
-/// Sets the first owner's user name and password, puts the pages of the policies `pages` into the console's navigation,
-/// and signs the owner in. If two browsers do this at the same time, one succeeds.
+/// Sets the first owner's user name and password, switches the pages of the policies `pages` in the console's navigation
+/// on or off, and signs the owner in. If two browsers do this at the same time, one succeeds.
 pub fn finish(
     app: &App,
     code: &str,
     user_name: &str,
     text: &str,
-    pages: Vec<&'static str>,
+    pages: Vec<(&'static str, bool)>,
     origin: Origin,
     agent: &str,
 ) -> Result<SignedIn> {
@@ -118,11 +118,15 @@ pub fn finish(
         attempts::begin_again(tx, shared, after.uid)?;
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);
-        for policy in pages {
-            if browse::insert_page(tx, policy)? {
-                changes.note("page", &String::new(), &policy.to_owned());
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for (policy, on) in pages {
+            match on {
+                true if browse::insert_page(tx, policy)? => added.push(policy),
+                false if browse::delete_page(tx, policy)? => removed.push(policy),
+                _ => {}
             }
         }
+        changes.note("pages", &removed.join(" "), &added.join(" "));
         let record = Record {
             target: Target::new(Kind::User, after.uid),
             workspace: Some(root),

@@ -18,6 +18,9 @@ const MENUS: [(&str, &str, &str); 4] = [
 ];
 const POLICIES: [&str; 4] = ["aware", "awaretrain", "adverity-ui", "vspc"];
 
+/// The same systems, as the flag `--systems` and the boxes of the set-up name them.
+const SYSTEMS: [&str; 4] = ["aware", "awaretrain", "adverity", "vspc"];
+
 /// The navigation on the overview.
 fn navigation(visitor: &mut Visitor) -> String {
     let page = visitor.get("/console").expect(200).text();
@@ -175,6 +178,12 @@ fn init_takes_the_systems_from_a_flag() {
             ("password", PASSWORD),
             ("password_again", PASSWORD),
         ];
+        // The boxes show what is on.
+        let page = visitor.get("/console/setup").expect(200).text();
+        for (policy, system) in POLICIES.iter().zip(SYSTEMS) {
+            let is_ticked = page.contains(&format!("value=\"{system}\" checked"));
+            assert_eq!(is_ticked, expected.contains(policy), "{systems}: {system}");
+        }
         visitor.send("/console/setup", &fields).expect(303);
         assert_eq!(offered(&navigation(&mut visitor)), expected, "{systems}");
         drop(server);
@@ -192,6 +201,45 @@ fn init_takes_the_systems_from_a_flag() {
         assert!(!data.join("latchkey.db").exists(), "{bad}");
         let _ = std::fs::remove_dir_all(folder);
     }
+}
+
+#[test]
+fn a_box_that_is_unticked_at_the_setup_switches_the_page_off() {
+    let folder = fresh_folder();
+    let data = folder.join("data");
+    let made = executable(None)
+        .args(["init", "--setup", "--systems", "aware,vspc", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let server = Unset::serve(&data);
+    let code = server.code.clone().unwrap();
+    let mut visitor = server.visitor();
+    let page = visitor.get("/console/setup").expect(200).text();
+    assert!(page.contains("name=\"systems_listed\" value=\"yes\""));
+    let fields = |password| {
+        [
+            ("code", code.as_str()),
+            ("user_name", "ada"),
+            ("password", password),
+            ("password_again", password),
+            ("systems_listed", "yes"),
+            ("systems[]", "awaretrain"),
+            ("systems[]", "vspc"),
+        ]
+    };
+    // A refused form keeps the boxes as they were left.
+    let page = visitor.send("/console/setup", &fields("short")).expect(422);
+    let page = page.text();
+    assert!(page.contains("value=\"vspc\" checked"));
+    assert!(page.contains("value=\"aware\">"));
+    visitor
+        .send("/console/setup", &fields(PASSWORD))
+        .expect(303);
+    assert_eq!(offered(&navigation(&mut visitor)), ["awaretrain", "vspc"]);
+    drop(server);
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::ops::policies::pages;
 use crate::ops::setup::{OWNER, first_run};
 use askama::Template;
 
+/// The hidden field of a form that has a box for each system.
+const BOXES: &str = "systems_listed";
+
 #[derive(Template)]
 #[template(path = "console/setup.html")]
 struct SetupPage {
@@ -47,9 +50,15 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let chosen = form.all("systems[]");
     let sections = call.sections.iter();
     let settled = pages::are_settled(call.app);
+    // A form without the boxes, such as one of a program, switches no page off.
+    let has_boxes = form.has(BOXES);
     let pages = sections
-        .filter(|section| !settled && chosen.iter().any(|name| name == section.system))
-        .map(|section| section.policy)
+        .filter(|_| !settled)
+        .map(|section| {
+            let is_chosen = chosen.iter().any(|name| name == section.system);
+            (section.policy, is_chosen)
+        })
+        .filter(|(_, is_chosen)| *is_chosen || has_boxes)
         .collect();
     match first_run::finish(
         call.app,
@@ -80,13 +89,15 @@ fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Resul
     let chosen = form.all("systems[]");
     let texts = spoken();
     let system = |section: &&Section| {
-        let is_chosen = chosen.iter().any(|name| name == section.system);
-        (section.system, texts.word(section.product), is_chosen)
+        // Until the user has had the choice, the boxes show which pages are on.
+        let is_chosen = chosen.iter().any(|name| name == section.system)
+            || (!form.has(BOXES) && pages::is_on(call.app, section.policy)?);
+        Ok((section.system, texts.word(section.product), is_chosen))
     };
     let page = SetupPage {
         systems: match pages::are_settled(call.app) {
             true => Vec::new(),
-            false => call.sections.iter().map(system).collect(),
+            false => call.sections.iter().map(system).collect::<Result<_>>()?,
         },
         s: Shell::bare(call.request, "setup.title"),
         code: form.text("code").to_owned(),
