@@ -1,7 +1,7 @@
 //! Which actions a page offers to a caller. The function that decides on the request also decides whether the page
 //! offers it, so that a page never offers an action that would be refused.
 
-use super::admission::{check_issuer_somewhere, policy_of};
+use super::admission::{self, check_issuer, check_issuer_somewhere, policy_of};
 use super::bounds::Facts;
 use super::{View, check_manageable, edit, reveal, rotate};
 use crate::domain::audit::{Kind, Target};
@@ -80,6 +80,22 @@ pub fn policy(app: &App, view: &View) -> Result<Policy> {
 /// Refuses a caller who may issue no key of a policy anywhere.
 pub fn require_issue(app: &App, caller: &Caller, policy: &Policy) -> Result<()> {
     check_issuer_somewhere(&app.index.directory(), caller, policy)
+}
+
+/// Whether each key of a policy that the caller may issue for themselves will be read-only, whatever they ask for: in the
+/// workspace with this slug, or, without a slug, in every workspace in which they may issue one.
+pub fn only_reads(app: &App, caller: &Caller, policy: &Policy, workspace: Option<&str>) -> bool {
+    let directory = app.index.directory();
+    let directory = &*directory;
+    let (owner, mut places) = (caller.user, 0);
+    let full_access = directory
+        .places()
+        .map(|place| &place.workspace)
+        .filter(|place| workspace.is_none_or(|slug| place.slug == slug))
+        .filter(|place| check_issuer(directory, caller, policy, place.uid, owner).is_ok())
+        .inspect(|_| places += 1)
+        .any(|place| !admission::only_reads(directory, caller, policy, place.uid, owner));
+    places > 0 && !full_access
 }
 
 /// Whether a page with the keys of a policy is useful for the caller: there are keys that the caller may see, or the

@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::numbers;
-use crate::ops::keys::View;
+use crate::ops::keys::{View, offered};
 
 /// A form that is ready to be rendered.
 pub struct KeyForm {
@@ -78,7 +78,17 @@ impl KeyForm {
             "catalog" => policy.catalog.is_none(),
             _ => has_meaning(policy, name),
         };
-        build(visit, policy, words, typed, faults, &has)
+        let mut form = build(visit, policy, words, typed, faults, &has)?;
+        // Without a field for the workspace, the key belongs to the user's own one.
+        let home = visit.home();
+        let has_workspace = words
+            .section()
+            .is_none_or(|section| section.has("workspace"));
+        let workspace = (!has_workspace).then_some(home.as_str());
+        if offered::only_reads(visit.call.app, &visit.caller, policy, workspace) {
+            form.offer_only_reading(visit.texts);
+        }
+        Ok(form)
     }
 
     /// The form for the members of a key that the caller may change.
@@ -95,6 +105,25 @@ impl KeyForm {
                 && has_meaning(policy, name)
         };
         build(visit, policy, words, typed, faults, &has)
+    }
+}
+
+impl KeyForm {
+    /// Leaves only the read-only choice of `read_only`, selects it, and explains why it is the only one.
+    fn offer_only_reading(&mut self, texts: &Texts) {
+        for input in self.fields.iter_mut().chain(&mut self.more) {
+            let Kind::Radios(choices) = &mut input.kind else {
+                continue;
+            };
+            if input.name != "read_only" {
+                continue;
+            }
+            choices.retain(|choice| choice.value == "yes");
+            for choice in choices {
+                choice.chosen = true;
+                choice.hint = format!("{} {}", choice.hint, texts.get("hint.access_only_read"));
+            }
+        }
     }
 }
 
