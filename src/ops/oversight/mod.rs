@@ -229,9 +229,14 @@ fn cut_off(mark: &Mark, count: usize) -> Changes {
     changes
 }
 
+/// Refuses a caller who may not verify the hash chain, because it covers the events of all workspaces.
+pub fn require_verify_chain(app: &App, caller: &Caller) -> Result<()> {
+    caller.require_global(&app.index.directory(), Permission::AuditRead)
+}
+
 /// Verifies the hash chain: returns the number of events, or the first fault.
 pub fn verify_chain(app: &App, caller: &Caller) -> Result<std::result::Result<i64, String>> {
-    caller.require_global(&app.index.directory(), Permission::AuditRead)?;
+    require_verify_chain(app, caller)?;
     app.read(|read| audit::verify(read, &app.peppers))
 }
 

@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod authenticators;
 pub mod console;
 mod gate;
+pub mod offered;
 pub mod sessions;
 pub mod tokens;
 

@@ -1,6 +1,7 @@
 //! The tree of workspaces.
 
 pub mod delete;
+pub mod offered;
 
 use super::access::{self, Caller};
 use super::retry::{self, Retry};

@@ -22,6 +22,9 @@ fn peopled() -> Server {
             json!({ "user_name": "a-nobody", "password": PASSWORD }),
         )
         .expect(201);
+    admin.workspace("shop", "root");
+    admin.workspace("annex", "shop");
+    admin.person("a-shop_administrator", "administrator", "shop");
     admin.issue(json!({ "name": "of the workspace" }));
     admin.issue(json!({ "name": "of a member", "owner": "a-member" }));
     let made = end(&admin);
@@ -90,6 +93,17 @@ fn offers(page: &str) -> Vec<Offer> {
                 fields.extend(value());
             }
         }
+        for select in inner.split("<select ").skip(1) {
+            let (open, rest) = select.split_once('>').unwrap();
+            let options = rest.split("</select>").next().unwrap();
+            let tags = || options.split("<option").skip(1);
+            // A browser sends the first option if none is selected.
+            let tag = |option: &str| option.split('>').next().unwrap().to_owned();
+            let selected = tags().map(tag).find(|tag| tag.contains(" selected"));
+            let sent = selected.or_else(|| tags().map(tag).next());
+            let name = attribute(&format!(" {open}"), "name");
+            fields.extend(name.zip(sent.and_then(|tag| attribute(&tag, "value"))));
+        }
         Offer {
             method: attribute(&tag, "method").unwrap_or_else(|| "get".to_owned()),
             action: attribute(&tag, "action").unwrap_or_default(),
@@ -106,12 +120,58 @@ fn links(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether the walk visits a page: pages of the four systems and of keys, and the pages that lead to them.
+/// The sections of the console, apart from the overview and the account.
+const SECTIONS: [&str; 7] = [
+    "/console/keys",
+    "/console/policies",
+    "/console/catalogs",
+    "/console/users",
+    "/console/workspaces",
+    "/console/audit",
+    "/console/backups",
+];
+/// Pages that users can also reach by typing the address; they may then be refused.
+const TYPED: [&str; 6] = [
+    "/console/users",
+    "/console/users/new",
+    "/console/workspaces",
+    "/console/workspaces/new",
+    "/console/audit",
+    "/console/backups",
+];
+
 fn is_walked(path: &str) -> bool {
-    ["/console/keys", "/console/policies", "/console/catalogs"]
-        .iter()
-        .any(|start| path.starts_with(start))
-        || path == "/console"
+    SECTIONS.iter().any(|start| path.starts_with(start)) || path == "/console"
+}
+
+/// What a user types into the empty fields of a form, so that it is not refused for another reason.
+fn typed(action: &str, name: &str) -> &'static str {
+    match name {
+        "name" => "New",
+        "description" => "What it is for",
+        "user_name" => "newcomer",
+        "password" if action.starts_with("/console/users") => PASSWORD,
+        _ => "",
+    }
+}
+
+/// The order in which forms are sent: whatever ends a thing comes after what needs it.
+fn weight(offer: &Offer) -> u8 {
+    let sends = |name: &str, value: &str| {
+        let mut fields = offer.fields.iter();
+        fields.any(|(known, sent)| known == name && (value.is_empty() || sent == value))
+    };
+    let on_keys = match offer.action.rsplit('/').next().unwrap() {
+        "delete" => 2,
+        "disable" | "enable" => 1,
+        _ if sends("remove", "") || sends("enabled", "no") => 1,
+        _ => 0,
+    };
+    let is_later = ["/console/users", "/console/workspaces"];
+    match is_later.iter().any(|start| offer.action.starts_with(start)) {
+        true => on_keys + 3,
+        false => on_keys,
+    }
 }
 
 /// Follows every link, starting at the overview. Returns the pages with their addresses.
@@ -119,11 +179,17 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
     let mut waiting = vec!["/console".to_owned()];
     let sections = POLICIES.map(|policy| format!("/console/keys?policy={policy}"));
     waiting.extend(sections);
+    waiting.extend(TYPED.map(str::to_owned));
     let mut known: BTreeSet<String> = waiting.iter().cloned().collect();
+    let (mut linked, mut refused) = (BTreeSet::new(), BTreeSet::new());
     let mut pages = Vec::new();
     while let Some(path) = waiting.pop() {
         let answer = visitor.get(&path);
         let is_section = path.starts_with("/console/keys?policy=");
+        if TYPED.contains(&&*path) && !linked.contains(&path) && answer.status == 403 {
+            refused.insert(path);
+            continue;
+        }
         // A user who may read no keys gets 403 here; no page links to this address for them.
         if who == "a-nobody" && is_section && answer.status == 403 {
             continue;
@@ -132,6 +198,8 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
         let page = answer.text();
         for link in links(&page) {
             let link = link.split('#').next().unwrap().to_owned();
+            assert!(!refused.contains(&link), "{who} is led to {link} by {path}");
+            linked.insert(link.clone());
             // Other orders and pages of the same list contain no new links.
             let is_new = is_walked(&link) && !link.contains("sort=") && known.insert(link.clone());
             if is_new && known.len() < 300 {
@@ -146,9 +214,12 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
 // D8, 1B-3, 1C-14
 #[test]
 fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
-    for role in ROLES.into_iter().chain(["nobody"]) {
+    for role in ROLES.into_iter().chain(["nobody", "shop_administrator"]) {
         let server = peopled();
         let who = format!("a-{role}");
+        let own = server.admin().get(&format!("/v1/users/{who}")).expect(200);
+        let own = own.json()["uid"].as_str().unwrap().to_owned();
+        let own = format!("/console/users/{own}");
         let mut visitor = Visitor::new(&server);
         visitor.sign_in(&who, PASSWORD).expect(303);
         let pages = walk(&mut visitor, &who);
@@ -157,23 +228,26 @@ fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
             .flat_map(|(path, page)| offers(page).into_iter().map(|offer| (path.clone(), offer)))
             .filter(|(_, offer)| is_walked(&offer.action) && offer.method == "post")
             .collect();
-        // Deletions come last, and actions that disable a key come after those that need it.
-        let weight = |action: &str| match action.rsplit('/').next().unwrap() {
-            "delete" => 2,
-            "disable" | "enable" => 1,
-            _ => 0,
-        };
         let mut all = all;
-        all.sort_by_key(|(_, offer)| weight(&offer.action));
+        all.sort_by_key(|(_, offer)| weight(offer));
         let mut sent = BTreeSet::new();
         for (path, offer) in &all {
-            if !sent.insert((offer.action.clone(), path.clone())) {
+            let names: Vec<&str> = offer.fields.iter().map(|(name, _)| name.as_str()).collect();
+            if !sent.insert((offer.action.clone(), path.clone(), names.concat())) {
+                continue;
+            }
+            // Users who disable, demote or delete themselves are refused everything afterwards.
+            let on_oneself = offer.action.starts_with(&own);
+            if on_oneself && (offer.action != own || names.contains(&"enabled")) {
                 continue;
             }
             let fields: Vec<(&str, &str)> = offer
                 .fields
                 .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .map(|(name, value)| match value.is_empty() {
+                    true => (name.as_str(), typed(&offer.action, name)),
+                    false => (name.as_str(), value.as_str()),
+                })
                 .collect();
             let answer = visitor.send(&offer.action, &fields);
             assert_ne!(
@@ -196,12 +270,24 @@ fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
             "owner" | "administrator" => {
                 &["adverity-ui", "aware", "awaretrain", "standard", "vspc"]
             }
-            "key_manager" => &["aware", "awaretrain", "standard", "vspc"],
+            "key_manager" | "shop_administrator" => &["aware", "awaretrain", "standard", "vspc"],
             "member" => &["standard", "vspc"],
+            // Users issue keys of this policy for themselves; an auditor's can only read.
+            "auditor" => &["vspc"],
             _ => &[],
         };
         assert_eq!(makes.into_iter().collect::<Vec<_>>(), expected, "{who}");
-        assert_eq!(!sent.is_empty(), !expected.is_empty(), "{who}: {sent:?}");
+        let leads = |link: &str| pages.iter().any(|(path, _)| path == link);
+        let offers = |action: &str| all.iter().any(|(_, offer)| offer.action == action);
+        let manages = ["owner", "administrator", "shop_administrator"].contains(&role);
+        for new in ["/console/users/new", "/console/workspaces/new"] {
+            assert_eq!(leads(new), manages, "{who}, {new}");
+        }
+        let reads_all = ["owner", "administrator", "auditor"].contains(&role);
+        assert_eq!(offers("/console/audit/chain"), reads_all, "{who}");
+        assert_eq!(offers("/console/backups"), role == "owner", "{who}");
+        assert_eq!(offers(&own), manages, "{who} and the own user");
+        assert!(!offers(&format!("{own}/password")), "{who}");
     }
 }
 
@@ -241,4 +327,32 @@ fn forms_of_new_keys_are_there_for_exactly_those_who_may_issue_them() {
             );
         }
     }
+}
+
+#[test]
+fn full_access_is_offered_to_exactly_those_whose_keys_get_it() {
+    let server = peopled();
+    let mut restricted = Vec::new();
+    for role in ROLES {
+        let who = format!("a-{role}");
+        let asked = json!({
+            "name": "full", "policy": "vspc", "catalog": "vspc", "scopes": ["rest"], "read_only": false,
+        });
+        let id = signed_in(&server, &who).issue(asked).id;
+        let only_reads = server.admin().key(&id)["read_only"] == true;
+        let mut visitor = Visitor::new(&server);
+        visitor.sign_in(&who, PASSWORD).expect(303);
+        let page = visitor.get("/console/keys/new?policy=vspc").expect(200);
+        let page = page.text();
+        let choice = |value: &str, rest: &str| {
+            page.contains(&format!("name=\"read_only\" value=\"{value}\"{rest}>"))
+        };
+        assert_eq!(choice("no", " checked"), !only_reads, "{who}");
+        assert_eq!(choice("yes", " checked"), only_reads, "{who}");
+        assert_eq!(page.contains("only read-only keys"), only_reads, "{who}");
+        if only_reads {
+            restricted.push(role);
+        }
+    }
+    assert!(restricted.contains(&"auditor") && !restricted.contains(&"owner"));
 }

@@ -14,6 +14,7 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::oversight::{self, Wanted};
+use crate::ops::{keys, people, workspaces};
 use askama::Template;
 
 /// The number of events on a page.
@@ -31,6 +32,8 @@ struct AuditPage {
     older: String,
     newest: String,
     refusal: Option<String>,
+    /// Whether the caller may verify the chain.
+    verifies: bool,
     /// The result of verifying the chain, and whether the chain is intact.
     chain: Option<(String, bool)>,
 }
@@ -139,6 +142,7 @@ fn shown(
             Some(_) => format!("{MOUNT}/audit?{pairs}"),
         },
         refusal,
+        verifies: oversight::require_verify_chain(visit.call.app, &visit.caller).is_ok(),
         chain,
     };
     html(200, &log)
@@ -157,16 +161,29 @@ fn row(visit: &Visit<'_>, event: &Event) -> Row {
             visit.texts.word(event.target.kind.as_str()),
             name(visit, &event.target)
         ),
-        href: match event.target.kind {
-            Kind::Key if !id.is_empty() => format!("{MOUNT}/keys/{}", encode(id)),
-            Kind::User if !id.is_empty() => format!("{MOUNT}/users/{}", encode(id)),
-            Kind::Workspace if !id.is_empty() => format!("{MOUNT}/workspaces/{}", encode(id)),
-            _ => String::new(),
-        },
+        href: address(visit, &event.target),
         source: event.source.clone(),
         denied: event.outcome == Outcome::Denied,
         reason: visit.texts.said(&event.reason),
         changes: changes(&event.changes),
+    }
+}
+
+/// The page of a target; empty if it has none that the caller may see, for example because it was deleted.
+fn address(visit: &Visit<'_>, target: &Target) -> String {
+    let (app, caller, id) = (visit.call.app, &visit.caller, &target.id);
+    let (folder, is_seen) = match target.kind {
+        Kind::Key => {
+            let key = KeyId::parse(id).map(|key| keys::find(app, caller, key));
+            ("keys", key.is_some_and(|key| key.is_ok()))
+        }
+        Kind::User => ("users", people::find(app, caller, id).is_ok()),
+        Kind::Workspace => ("workspaces", workspaces::find(app, caller, id).is_ok()),
+        _ => return String::new(),
+    };
+    match is_seen {
+        true => format!("{MOUNT}/{folder}/{}", encode(id)),
+        false => String::new(),
     }
 }
 

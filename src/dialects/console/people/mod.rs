@@ -7,25 +7,31 @@ pub mod workspaces;
 
 use super::door::Visit;
 use super::form::Refusal;
+use crate::domain::people::permission::Permission;
+use crate::domain::workspace::Workspace;
 use crate::error::{Error, Result};
-use crate::ops::workspaces as ops;
+use crate::ops::workspaces::offered;
 
 /// The value and the label of a choice, and whether it is selected.
 type Option3 = (String, String, bool);
 
-/// The workspaces to choose from; by default the user's own workspace is selected.
-fn places(visit: &Visit<'_>, chosen: &str) -> Result<Vec<Option3>> {
-    let found = match ops::list(visit.call.app, &visit.caller) {
+/// The workspaces in which the user has a permission, to choose from; by default the user's own workspace is selected.
+fn places(visit: &Visit<'_>, permission: Permission, chosen: &str) -> Result<Vec<Option3>> {
+    let found = match offered::places(visit.call.app, &visit.caller, permission) {
         Err(Error::Forbidden(_)) => Vec::new(),
         other => other?,
     };
+    Ok(choices(visit, &found, chosen))
+}
+
+fn choices(visit: &Visit<'_>, found: &[Workspace], chosen: &str) -> Vec<Option3> {
     let home = visit.home();
     let chosen = if chosen.is_empty() { &home } else { chosen };
-    let one = |place: &crate::domain::workspace::Workspace| {
+    let one = |place: &Workspace| {
         let label = format!("{} ({})", place.name, place.slug);
         (place.slug.clone(), label, place.slug == chosen)
     };
-    Ok(found.iter().map(one).collect())
+    found.iter().map(one).collect()
 }
 
 /// For a form that is displayed again after a refusal: the status, the field and the reason. `None` for errors that

@@ -6,6 +6,7 @@ use crate::dialects::console::door::{Visit, page, submit, submit_fresh};
 use crate::dialects::console::keys;
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::people::permission::Permission;
 use crate::domain::people::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -13,6 +14,7 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
+use crate::ops::people::offered::{self, Offered};
 use crate::ops::people::{self, NewUser, UserEdit, attempts, sessions};
 use askama::Template;
 
@@ -30,6 +32,8 @@ const ROLES: &[Role] = &[
 struct UsersPage {
     s: Shell,
     rows: Vec<Row>,
+    /// Whether the caller may create users.
+    create: bool,
 }
 
 struct Row {
@@ -62,6 +66,7 @@ struct UserPage {
     href: String,
     name: String,
     email: String,
+    offered: Offered,
     enabled: bool,
     locked: bool,
     /// The number of failed attempts to sign in; empty if there are none.
@@ -115,13 +120,15 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
                 .collect(),
         };
         let rows = found.iter().map(row).collect();
-        html(200, &UsersPage { s, rows })
+        let create = offered::require_create(call.app, &visit.caller).is_ok();
+        html(200, &UsersPage { s, rows, create })
     })
 }
 
 /// `GET /console/users/new`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
+        offered::require_create(call.app, &visit.caller)?;
         asked(visit, 200, &Form::default(), Default::default())
     })
 }
@@ -210,6 +217,7 @@ pub fn unlock(call: &Call<'_>) -> Result<Reply> {
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let user = people::find(call.app, &visit.caller, call.param("name"))?;
+        offered::require_change(call.app, &visit.caller, &user)?;
         deleting(visit, 200, &user, None)
     })
 }
@@ -277,9 +285,9 @@ fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String))
         s: visit.shell(visit.texts.get("users.create_title"), Nav::Users),
         user_name: form.text("user_name").to_owned(),
         email: form.text("email").to_owned(),
-        homes: places(visit, form.text("workspace"))?,
+        homes: places(visit, Permission::UsersWrite, form.text("workspace"))?,
         roles: roles(visit, form.text("role")),
-        places: places(visit, form.text("role_place"))?,
+        places: places(visit, Permission::UsersWrite, form.text("role_place"))?,
         refused,
     };
     html(status, &create)
@@ -300,6 +308,7 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
         href: address(&user.uid.to_string()),
         name: user.user_name.clone(),
         email: user.email.clone().unwrap_or_default(),
+        offered: offered::offered(visit.call.app, &visit.caller, user),
         enabled: user.enabled,
         keys: format!("{MOUNT}/keys?owner={}", encode(&user.user_name)),
         made: format!(
@@ -310,12 +319,13 @@ fn shown(visit: &Visit<'_>, status: u16, user: &User, refused: (String, String))
         roles: bound(visit, user),
         // By default the least powerful role is selected, so that a user becomes an owner only by choice.
         choices: roles(visit, Role::Member.as_str()),
-        places: places(visit, "")?,
+        places: places(visit, Permission::UsersWrite, "")?,
         refused,
     };
     html(status, &one)
 }
 
+/// The roles that the caller may give.
 fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
     let label = |role: &Role| visit.texts.get(&format!("role_may.{}", role.as_str()));
     let one = |role: &Role| {
@@ -323,7 +333,8 @@ fn roles(visit: &Visit<'_>, chosen: &str) -> Vec<Option3> {
         let is = word == chosen;
         (word, label(role).to_owned(), is)
     };
-    ROLES.iter().map(one).collect()
+    let found = offered::roles(visit.call.app, &visit.caller, ROLES);
+    found.iter().map(one).collect()
 }
 
 fn bound(visit: &Visit<'_>, user: &User) -> Vec<Bound> {

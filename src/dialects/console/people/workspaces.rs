@@ -1,11 +1,12 @@
 //! The tree of workspaces.
 
-use super::{Option3, places, refused};
+use super::{Option3, choices, places, refused};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::form::Refusal;
 use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::domain::people::permission::Permission;
 use crate::domain::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -15,6 +16,7 @@ use crate::http::route::Call;
 use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::ops::keys::browse::{self, Wanted};
+use crate::ops::workspaces::offered::{self, Offered};
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
 use askama::Template;
 
@@ -23,6 +25,8 @@ use askama::Template;
 struct TreePage {
     s: Shell,
     rows: Vec<Row>,
+    /// Whether the caller may create workspaces.
+    create: bool,
 }
 
 /// One line of the tree.
@@ -55,7 +59,8 @@ struct OnePage {
     name: String,
     slug: String,
     enabled: bool,
-    /// The possible parents; empty for the root, which cannot be moved.
+    offered: Offered,
+    /// The possible parents; empty if the caller may not move the workspace.
     parents: Vec<Option3>,
     refused: (String, String),
 }
@@ -86,7 +91,8 @@ pub fn show_all(call: &Call<'_>) -> Result<Reply> {
             grow(&found, top, 0, &mut rows);
         }
         let s = visit.shell(visit.texts.get("workspaces.title"), Nav::Workspaces);
-        html(200, &TreePage { s, rows })
+        let create = offered::require_create(call.app, &visit.caller).is_ok();
+        html(200, &TreePage { s, rows, create })
     })
 }
 
@@ -108,6 +114,7 @@ fn grow(all: &[Workspace], from: &Workspace, depth: usize, rows: &mut Vec<Row>) 
 /// `GET /console/workspaces/new`
 pub fn show_new(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
+        offered::require_create(call.app, &visit.caller)?;
         let mut form = Form::default();
         form.put("parent", call.query()?.take("below").unwrap_or_default());
         asked(visit, 200, &form, Default::default())
@@ -162,6 +169,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
         let found = workspaces::find(call.app, &visit.caller, call.param("slug"))?;
+        offered::require_change(call.app, &visit.caller, &found)?;
         deleting(visit, 200, &found, "", None)
     })
 }
@@ -260,7 +268,7 @@ fn asked(visit: &Visit<'_>, status: u16, form: &Form, refused: (String, String))
         s: visit.shell(visit.texts.get("workspaces.create_title"), Nav::Workspaces),
         name: form.text("name").to_owned(),
         slug: form.text("slug").to_owned(),
-        parents: places(visit, form.text("parent"))?,
+        parents: places(visit, Permission::WorkspacesWrite, form.text("parent"))?,
         refused,
     };
     html(status, &create)
@@ -277,11 +285,8 @@ fn shown(
         let place = found.parent.and_then(|uid| directory.place(uid));
         place.map(|place| place.workspace.slug.clone())
     };
-    let mut parents = match &parent {
-        None => Vec::new(),
-        Some(parent) => places(visit, parent)?,
-    };
-    parents.retain(|(slug, _, _)| *slug != found.slug);
+    let offered = offered::offered(visit.call.app, &visit.caller, found)?;
+    let parents = choices(visit, &offered.parents, &parent.unwrap_or_default());
     let one = OnePage {
         s: visit.shell(found.name.clone(), Nav::Workspaces),
         href: address(&found.uid.to_string()),
@@ -289,6 +294,7 @@ fn shown(
         name: found.name.clone(),
         slug: found.slug.clone(),
         enabled: found.enabled,
+        offered,
         parents,
         refused,
     };
