@@ -1,5 +1,7 @@
 //! What a question of a proxy can contain besides its demands, tested with changed copies of the examples.
 
+use serde_json::json;
+
 use crate::harness::client::{Request, get, request};
 use crate::harness::proxy::{CADDY, CURRENT_CADDY, NGINX, Proxy};
 use crate::harness::stage::Stage;
@@ -69,9 +71,26 @@ fn client_of_caddy(proxy: &'static Proxy) {
         stage.passes(&get(target).bearer(&stage.bare.secret));
         stage.refuses(&get(target), 401, None);
     }
-    // If a client names a catalog itself, this can only add a demand.
+    // A catalog that a client names demands more. What it says of the request does not count: a key that only reads does
+    // not write, even if the catalog calls the operation reading.
     let demanding = get("/?catalog=billing").bearer(&stage.bare.secret);
     stage.refuses(&demanding, 403, Some("UNKNOWN_OPERATION"));
+    let catalog = json!({
+        "scopes": [{"name": "r"}],
+        "operations": [{"id": "find", "method": "POST", "path": "/find", "access": "read", "any_of": ["r"]}],
+    });
+    stage.latchkey.call("PUT", "/v1/catalogs/finding", &catalog);
+    let issue = |name: &str, read_only: bool| {
+        let members = json!({"catalog": "finding", "read_only": read_only});
+        stage.latchkey.issue(name, &["r"], members)
+    };
+    let (looks, writes) = (issue("looks", true), issue("writes", false));
+    for query in ["", "?catalog=finding"] {
+        let target = format!("/find{query}");
+        let find = |secret: &str| request("POST", target.as_bytes()).bearer(secret);
+        stage.refuses(&find(&looks.secret), 403, Some("READ_ONLY"));
+        stage.passes(&find(&writes.secret));
+    }
     for target in [
         "/?preflight=true",
         "/?%70reflight=true",

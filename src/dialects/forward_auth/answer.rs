@@ -51,12 +51,14 @@ pub fn preflight() -> Reply {
 }
 
 /// Adds a challenge with the needed scopes to a refusal for missing scopes (RFC 6750, section 3.1), so that a client
-/// can request a key that has them. If the operation needs one of several scopes, the challenge contains all of them.
+/// can request a key that has them: those that the operation needs together and the key lacks, and, if it needs one of
+/// several, all of these.
 pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
     if refused.code != Code::InsufficientScope.as_str() {
         return reply;
     }
-    let needed = refused.needed.iter().map(|scope| scope.name.as_str());
+    let needed = refused.needed_together.iter().chain(&refused.needed);
+    let needed = needed.map(|scope| scope.name.as_str());
     let mut scopes: Vec<&str> = needed.chain(refused.demanded.iter().copied()).collect();
     scopes.sort_unstable();
     scopes.dedup();
@@ -74,7 +76,10 @@ pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
 
 /// The response to a valid key. It always contains every identity header, empty if there is no value: some proxies
 /// replace only the headers that they receive, and would let a forged header of the client through.
-pub fn allowed(verdict: &Verdict<'_>) -> Reply {
+///
+/// `held_without`: the scopes of the key if the requirements of the question are ignored. If a client may have written
+/// these, the reply contains only scopes that the key has in both cases.
+pub fn allowed(verdict: &Verdict<'_>, held_without: Option<&[Box<str>]>) -> Reply {
     let Some(key) = verdict.key else {
         // A positive verdict always contains the key; without it the application could not know who the caller is.
         return unauthenticated(true);
@@ -85,7 +90,12 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
         .and_then(|owner| verdict.directory.user(owner));
     let name = visible(&key.name);
     let place = verdict.directory.place(key.kin.workspace);
-    let held = verdict.scopes(key);
+    let mut held = verdict.scopes(key);
+    if let Some(others) = held_without
+        && !held.iter().all(|scope| others.contains(scope))
+    {
+        held.to_mut().retain(|scope| others.contains(scope));
+    }
     let (scopes, complete) = scopes(&held);
     let expires_in = key
         .ends_at()
@@ -110,6 +120,13 @@ pub fn allowed(verdict: &Verdict<'_>) -> Reply {
         Some(status) => with_rate(reply, status),
         None => reply,
     }
+}
+
+/// The scopes of the key of a positive verdict.
+pub fn held(verdict: &Verdict<'_>) -> Vec<Box<str>> {
+    verdict
+        .key
+        .map_or_else(Vec::new, |key| verdict.scopes(key).into_owned())
 }
 
 /// The response to a negative verdict.

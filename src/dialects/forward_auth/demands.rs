@@ -19,6 +19,9 @@ const ALIKE: f64 = 0.8;
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Demands {
     pub catalog: Option<String>,
+    /// Whether a client may have written these requirements. They can extend access: a catalog decides what writes, and
+    /// a workspace decides which roles of the owner count. So the request must also be allowed without any of them.
+    pub doubtful: bool,
     /// The only header that may contain the key; all other headers belong to the application.
     pub header: Option<String>,
     /// Whether CORS preflights pass without a key.
@@ -89,6 +92,7 @@ impl Demands {
         let header = query.take("header").map(|name| name.to_ascii_lowercase());
         let demands = Demands {
             catalog: query.take("catalog"),
+            doubtful: false,
             header,
             preflight: match query.take("preflight").as_deref() {
                 None | Some("false") => false,
@@ -103,25 +107,30 @@ impl Demands {
     }
 
     /// If the `uri` in the administrator's configuration has no `?`, Caddy appends the query of the client. This server
-    /// cannot know for certain which of the two a query is. It can only be the client's if it equals the query of
-    /// `X-Forwarded-Uri` byte for byte.
+    /// cannot know for certain which of the two a query is. It is certainly not the client's if a trusted proxy reports
+    /// another query in `X-Forwarded-Uri`, byte for byte. Otherwise:
     ///
-    /// - Requirements that only restrict access apply in both cases: a client must not be able to disable the
-    ///   administrator's `?catalog=billing` by sending the same query.
-    /// - Parameters that extend access (`header`, `preflight`) are refused if a client may have written them.
+    /// - Requirements apply, because a client must not be able to disable the administrator's `?catalog=billing` by
+    ///   sending the same query. They are doubtful: the request must also be allowed without them.
+    /// - Parameters that only extend access (`header`, `preflight`) are refused.
     /// - A query in which no name equals or resembles one of the parameters is the client's, and requires nothing.
     fn from_caddy(head: &Head, query: &str, trusted: bool) -> Option<Demands> {
         let demands = Demands::from_query(query);
-        if query.is_empty() || (demands.is_some() && !is_lenient(demands.as_ref())) {
-            return demands;
-        }
+        // A peer that is not a trusted proxy may not be Caddy, so its header proves nothing.
         let uri = head.header("x-forwarded-uri").ok().flatten();
-        // A peer that is not a trusted proxy may not be Caddy.
-        let clients = uri.filter(|_| trusted)?;
-        let clients = clients.split_once('?').map_or("", |(_, query)| query);
-        if clients != query {
+        let clients = uri
+            .filter(|_| trusted)
+            .map(|uri| uri.split_once('?').map_or("", |(_, query)| query));
+        if query.is_empty() || clients.is_some_and(|clients| clients != query) {
             return demands;
         }
+        if let Some(demands) = demands.filter(|demands| !is_lenient(demands)) {
+            return Some(Demands {
+                doubtful: demands.limits_keys(),
+                ..demands
+            });
+        }
+        clients?;
         let pairs = query::pairs(query).ok();
         let may_be_ours = pairs.is_none_or(|pairs| pairs.iter().any(|(name, _)| resembles(name)));
         if may_be_ours {
@@ -170,9 +179,9 @@ impl Demands {
     }
 }
 
-/// Whether the requirements allow something that would be refused without them.
-fn is_lenient(demands: Option<&Demands>) -> bool {
-    demands.is_some_and(|demands| demands.header.is_some() || demands.preflight)
+/// Whether the requirements contain a parameter that only extends access.
+fn is_lenient(demands: &Demands) -> bool {
+    demands.header.is_some() || demands.preflight
 }
 
 /// Whether a name is one of the parameters or a misspelling of one.
@@ -196,14 +205,25 @@ fn words(text: Option<&str>) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
+/// The headers with which many frameworks let a request replace its own method. No browser sends one with a preflight.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
 /// The method of the request for which a browser asks permission, if the original request can be such a preflight
-/// (Fetch standard, "CORS-preflight request").
+/// (Fetch standard, "CORS-preflight request"). A request that replaces its own method is none, because the application
+/// could run it with that method.
 pub fn preflight<'a>(head: &'a Head, original: Option<&str>) -> Option<&'a str> {
     let one = |name: &str| head.header(name).ok().flatten();
     let origin = one("origin").filter(|origin| !origin.is_empty());
     let method = one("access-control-request-method")
         .filter(|method| !method.is_empty() && method.bytes().all(is_token_byte));
-    method.filter(|_| origin.is_some() && original == Some("OPTIONS"))
+    let replaced = METHOD_OVERRIDES
+        .iter()
+        .any(|name| head.headers.contains(name));
+    method.filter(|_| origin.is_some() && original == Some("OPTIONS") && !replaced)
 }
 
 #[cfg(test)]
@@ -264,6 +284,11 @@ mod tests {
         };
         let read = Demands::from_caddy(&head, query, true);
         assert_eq!(read.as_ref(), expected, "{query} {uri:?}");
+        // The header of a peer that is not trusted proves nothing.
+        let untrusted = Demands::from_caddy(&head, query, false);
+        if let Some(demands) = untrusted.filter(Demands::limits_keys) {
+            assert!(demands.doubtful, "{query} {uri:?}");
+        }
         if uri.is_some_and(|uri| uri.ends_with(query)) && Demands::from_query(query).is_none() {
             assert_eq!(
                 Demands::from_caddy(&head, query, false),
@@ -284,13 +309,22 @@ mod tests {
             preflight: true,
             ..Demands::default()
         };
+        let doubtful = Demands {
+            catalog: Some("billing".to_owned()),
+            doubtful: true,
+            ..Demands::default()
+        };
         // This is the administrator's own query, independently of the client's.
-        caddy("catalog=billing", Some("/a?page=2"), Some(&billing));
+        for uri in ["/a?page=2", "/a", "/a?", "/a?catalog=billing&"] {
+            caddy("catalog=billing", Some(uri), Some(&billing));
+        }
+        // Either of the two may have written this query.
         caddy(
             "catalog=billing",
             Some("/a?catalog=billing"),
-            Some(&billing),
+            Some(&doubtful),
         );
+        caddy("catalog=billing", None, Some(&doubtful));
         caddy("preflight=true", Some("/a?page=2"), Some(&lenient));
         caddy("preflight=true", Some("/a"), Some(&lenient));
         caddy("", Some("/a?catalog=other"), Some(&nothing));
@@ -323,5 +357,29 @@ mod tests {
         caddy("page=2", Some("/a"), None);
         caddy("page=2", None, None);
         caddy("preflight=true", None, None);
+    }
+
+    #[test]
+    fn a_request_that_replaces_its_own_method_is_no_preflight() {
+        let asked = [
+            ("origin", "https://web.example"),
+            ("access-control-request-method", "GET"),
+        ];
+        let read = |more: &[(&'static str, &'static str)]| {
+            let head = Head {
+                method: Method::OPTIONS,
+                target: "/".parse().unwrap(),
+                headers: asked.iter().chain(more).copied().collect(),
+                peer: Peer::Unix { uid: 0 },
+                id: RequestId::new(0, 0),
+            };
+            preflight(&head, Some("OPTIONS")).map(str::to_owned)
+        };
+        assert_eq!(read(&[]).as_deref(), Some("GET"));
+        for name in METHOD_OVERRIDES {
+            for value in ["DELETE", "OPTIONS", ""] {
+                assert_eq!(read(&[(name, value)]), None, "{name}: {value}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod demands;
 mod original;
 
+use crate::domain::catalog::Requirement;
 use crate::domain::key::verdict::{Detail, Question};
 use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
@@ -128,24 +129,55 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         header: Some(credential.header),
         cost: 1,
     };
-    let told = |verdict: &Verdict<'_>| match Refused::of(verdict, &question) {
-        None => answer::allowed(verdict),
-        Some(refused) => {
-            let reply = answer::refusal(&refused, verdict.rate, proxy.is_nginx());
-            refuse(&refused, reply)
-        }
+    let told = |verdict: &Verdict<'_>, question: &Question<'_>| {
+        let refused = Refused::of(verdict, question)?;
+        let reply = answer::refusal(&refused, verdict.rate, proxy.is_nginx());
+        Some(refuse(&refused, reply))
     };
-    if call.may_wait {
-        return verify_blocking(call.app, credential.secret, &question, None, told).map(Some);
+    let bare = Question {
+        scopes: Vec::new(),
+        catalog: None,
+        path: None,
+        workspace: None,
+        cost: 0,
+        ..question.clone()
+    };
+    let mut held_without = None;
+    if demands.doubtful {
+        // This spends nothing, and only a request that it allows is judged with the requirements.
+        let first = ask(call, credential.secret, &bare, |verdict| {
+            told(verdict, &bare).map_or_else(|| Ok(answer::held(verdict)), Err)
+        })?;
+        match first {
+            None => return Ok(None),
+            Some(Err(refusal)) => return Ok(Some(refusal)),
+            Some(Ok(scopes)) => held_without = Some(scopes),
+        }
     }
-    match verify(call.app, credential.secret, &question, None, told) {
-        Outcome::Done(reply) => Ok(Some(reply)),
+    ask(call, credential.secret, &question, |verdict| {
+        told(verdict, &question)
+            .unwrap_or_else(|| answer::allowed(verdict, held_without.as_deref()))
+    })
+}
+
+/// Judges a question. `None` if that must wait for the disk, and this thread may not.
+fn ask<R>(
+    call: &Call<'_>,
+    secret: &str,
+    question: &Question<'_>,
+    render: impl Fn(&Verdict<'_>) -> R,
+) -> Result<Option<R>> {
+    if call.may_wait {
+        return verify_blocking(call.app, secret, question, None, render).map(Some);
+    }
+    match verify(call.app, secret, question, None, render) {
+        Outcome::Done(answer) => Ok(Some(answer)),
         Outcome::MustWait => Ok(None),
     }
 }
 
 /// Whether the proxy lets preflights pass and the original request is one: it contains no credential and, if a catalog
-/// is required, the catalog has an operation for it. A browser never sends a key with a preflight, so the application
+/// is required, the catalog has an operation for it that some key opens. A browser never sends a key with a preflight, so the application
 /// answers it.
 fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, trusted: bool) -> bool {
     let head = &call.request.head;
@@ -167,7 +199,8 @@ fn is_preflight(call: &Call<'_>, proxy: Proxy, demands: Option<&Demands>, truste
     original
         .path
         .zip(catalog)
-        .is_some_and(|(path, catalog)| catalog.demand(method, path, original.host).is_ok())
+        .and_then(|(path, catalog)| catalog.demand(method, path, original.host).ok())
+        .is_some_and(|demand| *demand.requirement != Requirement::Nobody)
 }
 
 /// Renders a refusal in the format of the catalog's dialect, if it has its own. nginx does not forward the body of the

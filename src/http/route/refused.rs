@@ -32,7 +32,8 @@ pub struct Refused<'a> {
     pub needed: Vec<&'a Scope>,
     /// The scopes that the operation needs together, without those that the key has.
     pub needed_together: Vec<&'a Scope>,
-    /// The scopes that the question itself demands, all of them. Empty where it is not about scopes.
+    /// The scopes that the question itself demands, all of them. Empty where it is not about scopes. Where the key
+    /// does not belong to the catalog, all three are empty: its holder need not know the scopes, and cannot get them.
     pub demanded: Vec<&'a str>,
 }
 
@@ -69,17 +70,27 @@ impl<'a> Refused<'a> {
             (code, _) if code.is_about_the_key() => Some(Refused::credential()),
             (_, Some(detail)) => Some(Refused::request(detail.as_str())),
             (Code::InsufficientScope, None) => {
+                let refused = Refused::request(verdict.code.as_str());
+                if is_of_other_catalog(verdict, question) {
+                    return Some(refused);
+                }
                 let (needed_together, needed) = needed(verdict, question).unwrap_or_default();
                 Some(Refused {
                     needed,
                     needed_together,
                     demanded: question.scopes.clone(),
-                    ..Refused::request(verdict.code.as_str())
+                    ..refused
                 })
             }
             (code, None) => Some(Refused::request(code.as_str())),
         }
     }
+}
+
+/// Whether the key cannot have the scopes of the question, because it belongs to another catalog or to none.
+fn is_of_other_catalog(verdict: &Verdict<'_>, question: &Question<'_>) -> bool {
+    let own = verdict.key.and_then(|key| key.kin.catalog.as_deref());
+    question.catalog.is_some_and(|wanted| own != Some(wanted))
 }
 
 /// What the operation requires and the key lacks: scopes that are needed together, and scopes of which one is needed.

@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
 use super::{IDENTITY, PROXIES, hosted, shop, verdict};
-use crate::support::{Response, Server, User};
+use crate::support::{PASSWORD, Response, Server, User};
 
 /// The proxies whose question can contain more than demands.
 const WITH_QUERY: [&str; 4] = ["nginx", "caddy", "traefik", "haproxy"];
@@ -169,6 +169,122 @@ fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     // Other proxies never add a query.
     let traefik = user.clone().with("X-Forwarded-Uri", "/items?page=2");
     assert_eq!(traefik.get("/auth/traefik?page=2").status, 403);
+}
+
+/// Asks as Caddy does whose `uri` has no `?`: the question has the query of its client.
+fn with_clients_query(user: &User, method: &str, path: &str, query: &str) -> Response {
+    with_query(user, method, &format!("{path}{query}"), query)
+}
+
+/// Asks as Caddy does, with the question's query and the client's.
+fn with_query(user: &User, method: &str, uri: &str, question: &str) -> Response {
+    let user = user.clone().with("X-Forwarded-Method", method);
+    let user = user.with("X-Forwarded-Uri", uri);
+    user.get(&format!("/auth/caddy{question}"))
+}
+
+/// c2: the catalog decides what writes, so a client could choose one that says that its request only reads.
+#[test]
+fn a_catalog_in_the_query_of_caddys_client_opens_nothing() {
+    let server = Server::start();
+    let admin = server.admin();
+    let catalog = json!({
+        "scopes": [{ "name": "r" }],
+        "operations": [
+            { "id": "find", "method": "POST", "path": "/find", "access": "read", "any_of": ["r"] },
+        ],
+    });
+    admin.put("/v1/catalogs/shop", catalog).expect(201);
+    let issue = |more: Value| {
+        let mut key = json!({ "name": "k", "catalog": "shop", "scopes": ["r"] });
+        let more = more.as_object().unwrap().clone();
+        key.as_object_mut().unwrap().extend(more);
+        server.bearer(&admin.issue(key).secret)
+    };
+    let reader = issue(json!({ "read_only": true }));
+    let refused = (403, Some("READ_ONLY"));
+    for query in ["", "?page=2", "?catalog=shop", "?catalog=shop&scope=r"] {
+        let answer = with_clients_query(&reader, "POST", "/find", query);
+        assert_eq!(verdict(&answer), refused, "{query}");
+    }
+    // Without the client's own address of the request, the query may be the client's too.
+    let blind = reader.get("/auth/caddy?scope=r");
+    assert_eq!(verdict(&blind), refused);
+    // The administrator's catalog still decides, and a client who sends its query loses nothing else.
+    for uri in ["/find", "/find?page=2", "/find?catalog=other"] {
+        assert_eq!(
+            with_query(&reader, "POST", uri, "?catalog=shop").status,
+            200,
+            "{uri}"
+        );
+    }
+    let writer = issue(json!({}));
+    let answer = with_clients_query(&writer, "POST", "/find", "?catalog=shop");
+    assert_eq!(answer.status, 200);
+    let answer = with_clients_query(&writer, "POST", "/other", "?catalog=shop");
+    assert_eq!(verdict(&answer), (403, Some("UNKNOWN_OPERATION")));
+    // A question that is judged twice spends once.
+    let twice = issue(json!({ "uses_left": 2 }));
+    for status in [200, 200, 429] {
+        let answer = with_clients_query(&twice, "POST", "/find", "?catalog=shop");
+        assert_eq!(answer.status, status);
+    }
+    let limited = issue(json!({ "rate_limit": { "limit": 2, "window_s": 60 } }));
+    for status in [200, 200, 429] {
+        let answer = with_clients_query(&limited, "POST", "/find", "?catalog=shop");
+        assert_eq!(answer.status, status);
+    }
+}
+
+/// c2: the workspace decides which roles of the owner count, so a client could choose one where the owner may do more.
+#[test]
+fn a_workspace_in_the_query_of_caddys_client_opens_nothing() {
+    let server = Server::start();
+    let admin = server.admin();
+    admin.workspace("emea", "root");
+    admin.person("alice", "auditor", "root");
+    let roles = json!({ "roles": [
+        { "workspace": "root", "role": "auditor" },
+        { "workspace": "emea", "role": "member" },
+    ] });
+    server
+        .local()
+        .put("/v1/users/alice/roles", roles)
+        .expect(200);
+    let policy = json!({
+        "name": "acting", "issued_by": "owner", "acts_for_owner": true, "owner": "required",
+        "roles": { "auditor": { "scopes": ["a"], "read_only": true }, "member": { "scopes": ["*"] } },
+    });
+    admin.post("/v1/policies", policy).expect(201);
+    let alice = server.anonymous().signed_in("alice", PASSWORD);
+    let key = json!({ "name": "k", "policy": "acting", "owner": "alice", "scopes": ["a", "b"] });
+    let user = server.bearer(&alice.issue(key).secret);
+    let told = |answer: Response| {
+        let scopes = answer.header("x-auth-scopes").map(str::to_owned);
+        (answer.status, scopes)
+    };
+    let allowed = |scopes: &str| (200, Some(scopes.to_owned()));
+    let client = |method: &str, query: &str| told(with_clients_query(&user, method, "/a", query));
+    for query in ["", "?page=2", "?workspace=emea"] {
+        assert_eq!(client("GET", query), allowed("a"), "{query}");
+        assert_eq!(client("POST", query), (403, None), "{query}");
+    }
+    // The application learns only scopes that the key has in both workspaces.
+    assert_eq!(client("GET", "?workspace=emea&scope=b"), allowed("a"));
+    assert_eq!(told(user.get("/auth/caddy?workspace=emea")).0, 403);
+    // The administrator's workspace still decides.
+    for uri in ["/a", "/a?page=2", "/a?workspace=root"] {
+        let ask = |method: &str, more: &str| {
+            told(with_query(
+                &user,
+                method,
+                uri,
+                &format!("?workspace=emea{more}"),
+            ))
+        };
+        assert_eq!(ask("GET", ""), allowed("a b"), "{uri}");
+        assert_eq!(ask("POST", "&scope=b"), allowed("a b"), "{uri}");
+    }
 }
 
 /// The header that the question names, the headers of the request, and the status of the answer.
@@ -423,6 +539,16 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
             let half = server.anonymous().with(name, "GET");
             ask(&half, "preflight=true", "OPTIONS", "/a").expect(401);
         }
+        // The application could run it with the other method.
+        for name in [
+            "X-HTTP-Method-Override",
+            "X-HTTP-Method",
+            "X-Method-Override",
+        ] {
+            for query in ["preflight=true", "preflight=true&catalog=shop"] {
+                ask(&with(name, "DELETE"), query, "OPTIONS", "/items").expect(401);
+            }
+        }
         let empty = server
             .anonymous()
             .with("Origin", "")
@@ -434,6 +560,99 @@ fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
             .with("Origin", "https://web.example")
             .with("Access-Control-Request-Method", "GET");
         ask(&keyed, "preflight=true&catalog=shop", "OPTIONS", "/items").expect(403);
+    }
+}
+
+/// An operation without a key that opens it is closed for preflights too, as an unknown path is.
+#[test]
+fn a_preflight_opens_no_closed_operation() {
+    let server = Server::start();
+    let operation = |path: &str, method: &str, member: &str, opened_by: Value| json!({ "id": format!("{method}{path}"), "method": method, "path": path, "access": "write", member: opened_by });
+    let catalog = json!({
+        "scopes": [{ "name": "r" }],
+        "operations": [
+            operation("/closed", "GET", "any_of", json!([])),
+            operation("/closed", "POST", "any_of", json!(["r"])),
+            operation("/any", "GET", "any_key", json!(true)),
+            operation("/{id}", "GET", "all_of", json!(["r"])),
+        ],
+    });
+    let put = server.admin().put("/v1/catalogs/some", catalog);
+    put.expect(201);
+    for proxy in WITH_QUERY {
+        for (path, method, status) in [
+            ("/closed", "GET", 401),
+            ("/closed", "HEAD", 401),
+            ("/closed", "POST", 200),
+            ("/closed", "DELETE", 401),
+            ("/any", "GET", 200),
+            ("/7", "GET", 200),
+        ] {
+            let browser = server.anonymous().with("Origin", "https://web.example");
+            let browser = browser.with("Access-Control-Request-Method", method);
+            let query = "preflight=true&catalog=some";
+            let answer = preflight(&browser, proxy, query, "OPTIONS", path);
+            assert_eq!(answer.status, status, "{proxy} {method} {path}");
+        }
+    }
+}
+
+/// A challenge names the scopes that are needed together as well, and none to a key that cannot have them.
+#[test]
+fn a_challenge_names_all_that_is_missing_to_keys_of_the_catalog() {
+    let server = Server::start();
+    let admin = server.admin();
+    let operation = |path: &str, members: Value| {
+        let mut operation = json!({ "id": path, "method": "GET", "path": path, "access": "read" });
+        let members = members.as_object().unwrap().clone();
+        operation.as_object_mut().unwrap().extend(members);
+        operation
+    };
+    let scopes: Vec<Value> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|name| json!({ "name": name }))
+        .collect();
+    let operations = json!([
+        operation("/all", json!({ "all_of": ["a", "b"] })),
+        operation(
+            "/both",
+            json!({ "all_of": ["a", "b"], "any_of": ["c", "d"] })
+        ),
+    ]);
+    let catalog = json!({ "scopes": scopes, "operations": operations });
+    for name in ["some", "other"] {
+        let path = format!("/v1/catalogs/{name}");
+        admin.put(&path, catalog.clone()).expect(201);
+    }
+    let of = |catalog: &str, scopes: Value| {
+        let key = json!({ "name": "k", "catalog": catalog, "scopes": scopes });
+        server.bearer(&admin.issue(key).secret)
+    };
+    let challenge = |user: &User, path: &str, more: &str| {
+        let user = user.clone().with("X-Forwarded-Method", "GET");
+        let user = user.with("X-Forwarded-Uri", path);
+        let answer = user.get(&format!("/auth/traefik?catalog=some{more}"));
+        assert_eq!(verdict(&answer), (403, Some("INSUFFICIENT_SCOPE")));
+        answer.header("www-authenticate").unwrap().to_owned()
+    };
+    let plain = "Bearer realm=\"latchkey\", error=\"insufficient_scope\"";
+    for (held, path, more, missing) in [
+        (json!(["a"]), "/all", "", "b"),
+        (json!([]), "/all", "", "a b"),
+        (json!(["a"]), "/both", "", "b c d"),
+        (json!(["a", "c"]), "/both", "", "b"),
+        (json!(["a", "b"]), "/both", "", "c d"),
+        (json!(["a"]), "/all", "&scope=d", "b d"),
+    ] {
+        let told = challenge(&of("some", held), path, more);
+        assert_eq!(told, format!("{plain}, scope=\"{missing}\""));
+    }
+    let without = server.bearer(&server.secret);
+    for stranger in [&of("other", json!(["a"])), &without] {
+        for path in ["/all", "/both"] {
+            assert_eq!(challenge(stranger, path, ""), plain);
+            assert_eq!(challenge(stranger, path, "&scope=d"), plain);
+        }
     }
 }
 
