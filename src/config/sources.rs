@@ -270,11 +270,14 @@ fn unknown_variables(program: &Command) -> (Vec<String>, Vec<String>) {
     let mut known = Vec::new();
     gather_variables(program, &mut known);
     let given = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-    let given = given.filter_map(|(name, _)| name.into_string().ok());
-    let unknown = given
-        .filter(|name| name.starts_with(VARIABLES) && !known.contains(name) && !is_foreign(name));
+    let given = given
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok())));
+    let unknown = given.filter(|(name, value)| {
+        let value = value.as_deref().unwrap_or("");
+        name.starts_with(VARIABLES) && !known.contains(name) && !is_foreign(name, value)
+    });
     let (mut complaints, mut warnings) = (Vec::new(), Vec::new());
-    for name in unknown {
+    for (name, _) in unknown {
         // The common prefix of all variables is removed, because it would make all names similar.
         let own = |name: &str| name.strip_prefix(VARIABLES).unwrap_or(name).to_owned();
         let shorts: Vec<String> = known.iter().map(|known| own(known)).collect();
@@ -302,13 +305,28 @@ fn gather_variables(command: &Command, into: &mut Vec<String>) {
     }
 }
 
-/// Variables that other programs set: the tests of this project, and Kubernetes for a service named latchkey.
-fn is_foreign(name: &str) -> bool {
+/// Variables that others set: the tests of this project, and Kubernetes for each service whose name begins with latchkey,
+/// such as `LATCHKEY_PORT=tcp://10.0.0.1:8420` and `LATCHKEY_PORT_8420_TCP_ADDR=10.0.0.1`. A name with `_PORT` and a bare
+/// number may have been meant for this program.
+fn is_foreign(name: &str, value: &str) -> bool {
     name.starts_with("LATCHKEY_TEST_")
         || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
-        || name.ends_with("_PORT")
-        || name.contains("_PORT_")
+        || (name.ends_with("_PORT") && value.contains("://"))
+        || name
+            .rsplit_once("_PORT_")
+            .is_some_and(|(_, port)| is_port_of_service(port))
+}
+
+/// Whether a text is a port as in the variables of Kubernetes: `8420_TCP`, `8420_TCP_ADDR` and the like.
+fn is_port_of_service(text: &str) -> bool {
+    let Some((port, rest)) = text.split_once('_') else {
+        return false;
+    };
+    let (protocol, part) = rest.split_once('_').unwrap_or((rest, "ADDR"));
+    port.parse::<u16>().is_ok()
+        && matches!(protocol, "TCP" | "UDP" | "SCTP")
+        && matches!(part, "ADDR" | "PORT" | "PROTO")
 }
 
 /// The variable that the administrator probably meant, without the common prefix. A name also counts as similar if it

@@ -187,9 +187,36 @@ fn a_variable_that_nothing_reads_stops_the_start() {
     command
         .args(["check-config", "--json"])
         .env("LATCHKEY_SERVICE_HOST", "10.0.0.1")
+        .env("LATCHKEY_SERVICE_PORT", "8420")
+        .env("LATCHKEY_SERVICE_PORT_HTTP", "8420")
+        .env("LATCHKEY_PORT_8420_TCP", "tcp://10.0.0.1:8420")
         .env("LATCHKEY_PORT_8420_TCP_ADDR", "10.0.0.1")
+        .env("LATCHKEY_PORT_8420_TCP_PORT", "8420")
+        .env("LATCHKEY_PORT_8420_TCP_PROTO", "tcp")
+        .env("LATCHKEY_METRICS_PORT", "tcp://10.0.0.2:9420")
+        .env("LATCHKEY_METRICS_PORT_9420_TCP_PORT", "9420")
         .env("LATCHKEY_PORT", "tcp://10.0.0.1:8420");
-    assert_eq!(refusal::ended(&mut command).code, Some(0));
+    let ended = refusal::ended(&mut command);
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains("is no setting"), "{ended:?}");
+}
+
+/// A port by itself was meant for this program, and is not passed over in silence.
+#[test]
+fn a_variable_with_a_port_by_itself_is_no_variable_of_kubernetes() {
+    for (name, value) in [
+        ("LATCHKEY_PORT", "8421"),
+        ("LATCHKEY_METRICS_PORT", "9420"),
+        ("LATCHKEY_HTTP_PORT", "127.0.0.1:8421"),
+        ("LATCHKEY_PORT_NUMBER", "8421"),
+        ("LATCHKEY_PORT_8420_X", "8421"),
+    ] {
+        let mut command = executable(None);
+        command.args(["check-config", "--json"]).env(name, value);
+        let ended = refusal::ended(&mut command);
+        let told = format!("the variable {name} is no setting");
+        assert!(ended.stderr.contains(&told), "{ended:?}");
+    }
 }
 
 /// Compose files and Helm charts set a variable without a value to an empty text.
