@@ -64,11 +64,13 @@ pub fn challenged(reply: Reply, refused: &Refused<'_>) -> Reply {
     scopes.dedup();
     let scopes = scopes.join(" ");
     let mut challenge = "Bearer realm=\"latchkey\", error=\"insufficient_scope\"".to_owned();
-    // The challenge omits scopes that a quoted string cannot contain unchanged, or that are too long for a proxy.
-    let fits = scopes
-        .bytes()
-        .all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
-    if fits && (1..=CHALLENGE_SCOPES_BYTES_MAX).contains(&scopes.len()) {
+    // The challenge omits scopes that a quoted string cannot contain unchanged, or that are too long for a proxy. It names
+    // none to a key of another catalog, which cannot have them.
+    let told = !refused.of_other_catalog
+        && scopes
+            .bytes()
+            .all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    if told && (1..=CHALLENGE_SCOPES_BYTES_MAX).contains(&scopes.len()) {
         challenge.push_str(&format!(", scope=\"{scopes}\""));
     }
     reply.with("www-authenticate", challenge)

@@ -32,9 +32,11 @@ pub struct Refused<'a> {
     pub needed: Vec<&'a Scope>,
     /// The scopes that the operation needs together, without those that the key has.
     pub needed_together: Vec<&'a Scope>,
-    /// The scopes that the question itself demands, all of them. Empty where it is not about scopes. Where the key
-    /// does not belong to the catalog, all three are empty: its holder need not know the scopes, and cannot get them.
+    /// The scopes that the question itself demands, all of them. Empty where it is not about scopes.
     pub demanded: Vec<&'a str>,
+    /// Whether the key does not belong to the catalog. The scopes of a catalog that an administrator has written are then
+    /// none of its holder's business; those of a built-in catalog are known to everybody.
+    pub of_other_catalog: bool,
 }
 
 impl<'a> Refused<'a> {
@@ -70,16 +72,13 @@ impl<'a> Refused<'a> {
             (code, _) if code.is_about_the_key() => Some(Refused::credential()),
             (_, Some(detail)) => Some(Refused::request(detail.as_str())),
             (Code::InsufficientScope, None) => {
-                let refused = Refused::request(verdict.code.as_str());
-                if is_of_other_catalog(verdict, question) {
-                    return Some(refused);
-                }
                 let (needed_together, needed) = needed(verdict, question).unwrap_or_default();
                 Some(Refused {
                     needed,
                     needed_together,
                     demanded: question.scopes.clone(),
-                    ..refused
+                    of_other_catalog: is_of_other_catalog(verdict, question),
+                    ..Refused::request(verdict.code.as_str())
                 })
             }
             (code, None) => Some(Refused::request(code.as_str())),
@@ -87,7 +86,7 @@ impl<'a> Refused<'a> {
     }
 }
 
-/// Whether the key cannot have the scopes of the question, because it belongs to another catalog or to none.
+/// Whether the question is about a catalog, and the key belongs to another one or to none.
 fn is_of_other_catalog(verdict: &Verdict<'_>, question: &Question<'_>) -> bool {
     let own = verdict.key.and_then(|key| key.kin.catalog.as_deref());
     question.catalog.is_some_and(|wanted| own != Some(wanted))
