@@ -5,6 +5,7 @@
 
 mod addresses;
 mod answers;
+mod caddy;
 mod credentials;
 mod paths;
 mod questions;
