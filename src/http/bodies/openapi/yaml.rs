@@ -16,7 +16,7 @@ const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The greatest number of nested levels.
 const DEPTH_MAX: usize = 200;
 
-/// Reads the first document of a text.
+/// Reads a text of one document. What is in further ones would go unseen, so they are refused.
 pub fn parse(text: &str) -> Result<Value, String> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
@@ -27,7 +27,10 @@ pub fn parse(text: &str) -> Result<Value, String> {
         match reader.next()? {
             Event::StreamEnd => return Ok(Value::Null),
             Event::StreamStart | Event::DocumentStart | Event::Nothing => {}
-            event => return reader.value(event, 0),
+            event => {
+                let value = reader.value(event, 0)?;
+                return reader.end().map(|()| value);
+            }
         }
     }
 }
@@ -50,6 +53,21 @@ impl Reader<'_> {
     fn next(&mut self) -> Result<Event, String> {
         let (event, _) = self.parser.next_token().map_err(|err| err.to_string())?;
         Ok(event)
+    }
+
+    /// Makes sure that nothing comes behind the first document.
+    fn end(&mut self) -> Result<(), String> {
+        loop {
+            match self.next()? {
+                Event::StreamEnd => return Ok(()),
+                Event::DocumentEnd | Event::Nothing => {}
+                _ => {
+                    return Err(
+                        "it has several documents (after ---), and only one is read".to_owned()
+                    );
+                }
+            }
+        }
     }
 
     fn count(&mut self, values: usize, text_bytes: usize) -> Result<(), String> {
@@ -123,6 +141,10 @@ impl Reader<'_> {
             let name = match self.next()? {
                 Event::MappingEnd => return Ok(Value::Object(members)),
                 Event::Scalar(name, ..) => {
+                    // YAML 1.1 puts the members of another mapping in its place; YAML 1.2 knows no such key.
+                    if name == "<<" {
+                        return Err("it has a merge key (<<), which OpenAPI does not have; write the members out".to_owned());
+                    }
                     self.count(0, name.len())?;
                     name
                 }
@@ -193,6 +215,25 @@ mod tests {
             "[1, 2",
         ] {
             assert!(parse(bad).is_err(), "{bad:.40}");
+        }
+    }
+
+    #[test]
+    fn merge_keys_and_further_documents_are_refused() {
+        for (bad, why) in [
+            ("a: &x {b: 1}\nc: {<<: *x}\n", "merge key"),
+            ("a: &x {b: 1}\nc:\n  d: 1\n  <<: [*x]\n", "merge key"),
+            ("a: {\"<<\": {b: 1}}\n", "merge key"),
+            ("a: {!!merge <<: {b: 1}}\n", "merge key"),
+            ("a: 1\n---\nb: 2\n", "several documents"),
+            ("--- \na: 1\n...\n---\nb: 2\n", "several documents"),
+            ("{\"a\": 1}\n---\n{\"b\": 2}\n", "several documents"),
+        ] {
+            let found = parse(bad).unwrap_err();
+            assert!(found.contains(why), "{bad}: {found}");
+        }
+        for good in ["a: 1\n", "---\na: 1\n...\n", "# x\n--- {a: 1}\n# y\n"] {
+            assert_eq!(parse(good), Ok(json!({"a": 1})), "{good}");
         }
     }
 }
