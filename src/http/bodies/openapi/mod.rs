@@ -11,7 +11,7 @@ mod servers;
 mod settle;
 mod yaml;
 
-use crate::domain::catalog::{Catalog, Definition, SCOPES_MAX, Scope};
+use crate::domain::catalog::{Catalog, Definition, OPERATIONS_MAX, SCOPES_MAX, Scope};
 use crate::error::Error;
 use references::References;
 use security::Schemes;
@@ -42,6 +42,11 @@ const OTHER_MEMBERS: [&str; 6] = [
     "summary",
     "additionalOperations",
 ];
+
+/// The operation for all methods that a path item does not have itself, as Amazon API Gateway writes it.
+const ANY_METHOD: &str = "x-amazon-apigateway-any-method";
+/// Places of all operations together that are read of one document.
+const PLACES_MAX: usize = 2 * OPERATIONS_MAX;
 
 /// The options of an import, which the user specifies.
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,6 +114,7 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
         entries: Vec::new(),
         unread: Vec::new(),
         notes: Vec::new(),
+        places: 0,
     };
     let no_paths = Map::new();
     let paths = references
@@ -117,6 +123,9 @@ pub fn import(text: &str, name: &str, options: &Options<'_>) -> Result<Import, S
     for (path, item) in paths.unwrap_or(&no_paths) {
         if !path.starts_with("x-") {
             reading.path(path, item);
+        }
+        if reading.entries.len() > OPERATIONS_MAX || reading.places > PLACES_MAX {
+            return Err(settle::too_many());
         }
     }
     notes.append(&mut reading.notes);
@@ -175,6 +184,8 @@ struct Reading<'a> {
     entries: Vec<Entry>,
     unread: Vec<Unread>,
     notes: Vec<String>,
+    /// How many places the entries have together.
+    places: usize,
 }
 
 impl<'a> Reading<'a> {
@@ -184,6 +195,7 @@ impl<'a> Reading<'a> {
             Err(why) => self.unread.push(Unread {
                 path: path.to_owned(),
                 why,
+                spares_own: false,
             }),
         }
     }
@@ -244,10 +256,21 @@ impl<'a> Reading<'a> {
                         (false, true) => Ok(value),
                     };
                     self.operation(&around, method.to_ascii_uppercase(), writes, outcome);
+                } else if name == ANY_METHOD {
+                    self.unread.push(Unread {
+                        path: path.to_owned(),
+                        why: format!("{name} stands for all its other methods"),
+                        spares_own: true,
+                    });
                 } else if !OTHER_MEMBERS.contains(&name.as_str()) && !name.starts_with("x-") {
-                    self.notes.push(format!(
-                        "{path} has the member {name}, which OpenAPI does not know"
-                    ));
+                    // It may be an operation, or say what all of them ask for.
+                    self.unread.push(Unread {
+                        path: path.to_owned(),
+                        why: format!(
+                            "its path has the member {name:?}, which OpenAPI does not know"
+                        ),
+                        spares_own: false,
+                    });
                 }
             }
         }
@@ -270,6 +293,7 @@ impl<'a> Reading<'a> {
             Err(why) => self.unread.push(Unread {
                 path: around.path.to_owned(),
                 why,
+                spares_own: false,
             }),
         }
     }
@@ -299,6 +323,7 @@ impl<'a> Reading<'a> {
             served => served,
         };
         let usual = self.servers.usual();
+        let mut is_everywhere = false;
         let (at, not_at): (Vec<Place>, Vec<Place>) = match served {
             Served::AsTheDocument => (vec![usual.clone()], Vec::new()),
             Served::At(places, urls) => {
@@ -306,7 +331,7 @@ impl<'a> Reading<'a> {
                     self.notes.push(format!(
                         "{method} {} has servers of its own, and is mapped there: {}",
                         around.path,
-                        urls.join(", ")
+                        told(&urls)
                     ));
                 }
                 let is_usual = places.contains(usual);
@@ -314,11 +339,13 @@ impl<'a> Reading<'a> {
             }
             Served::Unknown(why) => {
                 outcome = outcome.and(Err(why));
+                is_everywhere = true;
                 (vec![usual.clone()], Vec::new())
             }
         };
         let mut over_slashes = around.over_slashes.clone();
         over_slashes.extend(self.over_slashes(operation.get("parameters")));
+        self.places += at.len() + not_at.len();
         self.entries.push(Entry {
             method,
             path: around.path.to_owned(),
@@ -326,6 +353,7 @@ impl<'a> Reading<'a> {
             writes,
             at,
             not_at,
+            is_everywhere,
             outcome,
             over_slashes,
         });
@@ -347,13 +375,22 @@ impl<'a> Reading<'a> {
 
     /// The path parameters of a list whose values may contain slashes.
     fn over_slashes(&self, parameters: Option<&'a Value>) -> Vec<String> {
-        let parameters = parameters.and_then(|it| self.references.resolve(it).ok());
+        let parameters = parameters.and_then(|it| self.references.resolve_alone(it).ok());
         let parameters = parameters.and_then(Value::as_array).into_iter().flatten();
-        let parameters = parameters.filter_map(|it| self.references.resolve(it).ok());
+        let parameters = parameters.filter_map(|it| self.references.resolve_alone(it).ok());
         parameters
             .filter(|it| it["in"] == "path" && it["x-multi-segment"] == true)
             .filter_map(|it| it["name"].as_str().map(str::to_owned))
             .collect()
+    }
+}
+
+/// The first of many addresses.
+fn told(urls: &[String]) -> String {
+    let first = urls.get(..3).unwrap_or(urls).join(", ");
+    match urls.len() {
+        0..=3 => first,
+        _ => format!("{first}, …"),
     }
 }
 

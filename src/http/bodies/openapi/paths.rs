@@ -14,6 +14,8 @@ pub struct Template {
     pub had_fragment: bool,
     /// Parameters whose values may contain slashes according to the document, but that match one segment here.
     pub narrowed: Vec<String>,
+    /// What stands before the first parameter that may go over slashes.
+    pub before_slashes: Option<String>,
     /// Why the path cannot be taken over. The template then matches at least all requests that the path could mean.
     pub fault: Option<String>,
 }
@@ -37,6 +39,7 @@ pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> 
         had_query: false,
         had_fragment: false,
         narrowed: Vec::new(),
+        before_slashes: None,
         fault: None,
     };
     let mut text = bare(text, &mut made);
@@ -48,16 +51,84 @@ pub fn template(text: &str, around: &Around<'_>) -> Result<Template, NoRequest> 
     let segments = split(text);
     let last = segments.len() - 1;
     for (position, segment) in segments.into_iter().enumerate() {
+        let before = made.path.clone();
         made.path.push('/');
         if !(segment.is_empty() && position == last) {
             let written = made.segment(segment, position == last, around)?;
             made.path.push_str(&written);
+            let inner = pieces(segment)
+                .map(|(pieces, _)| pieces)
+                .unwrap_or_default();
+            let goes_over = !made.narrowed.is_empty()
+                || written.ends_with("...}")
+                || inner.iter().any(|(_, name)| name.contains('/'));
+            if goes_over && made.before_slashes.is_none() {
+                made.before_slashes = Some(before);
+            }
         }
     }
     let parts = template::parse(&made.path)
         .map_err(|why| format!("its path {why}, so no key ever opens it"))?;
     made.shape = template::shape(&parts);
     Ok(made)
+}
+
+/// The paths that a parameter with a pattern of its own stands for: `/v1/{name=things/*}` is `/v1/things/{parameter}`.
+pub fn with_patterns(text: &str) -> Option<Template> {
+    let (mut made, mut left, mut has_pattern) = (String::new(), text, false);
+    while let Some((before, after)) = left.split_once('{') {
+        let (inner, behind) = after.split_once('}')?;
+        made.push_str(before);
+        match inner.split_once('=') {
+            None => made.push_str(&format!("{{{inner}}}")),
+            Some((_, pattern)) => {
+                has_pattern = true;
+                let segments = pattern.split('/').map(|segment| match segment {
+                    "*" => "{parameter}",
+                    "**" => "{all}",
+                    literal => literal,
+                });
+                made.push_str(&segments.collect::<Vec<_>>().join("/"));
+            }
+        }
+        left = behind;
+    }
+    made.push_str(left);
+    let over_slashes = ["all".to_owned()];
+    let around = Around {
+        over_slashes: &over_slashes,
+        goes_on: false,
+    };
+    template(&made, &around).ok().filter(|_| has_pattern)
+}
+
+/// What a server may take a path for that no catalog can have: without blanks and dots at the ends of segments, without
+/// empty ones, without `;` and what is behind it, without a host before it.
+pub fn cleaned(text: &str) -> Option<String> {
+    let path = match text.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['{', '/']) => rest.split_once('/')?.1,
+        _ => text,
+    };
+    let mut segments: Vec<&str> = Vec::new();
+    let all = split(path);
+    let ends_in_slash = all.last().is_some_and(|last| last.is_empty());
+    for segment in all {
+        let segment = segment.trim();
+        let bare = match segment.split_once(';') {
+            Some((bare, _)) if !bare.contains('{') || bare.contains('}') => bare,
+            _ => segment,
+        };
+        match bare {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            bare => segments.push(bare.trim_end_matches(['.', ' '])),
+        }
+    }
+    let mut path = format!("/{}", segments.join("/"));
+    if ends_in_slash && path.len() > 1 {
+        path.push('/');
+    }
+    Some(path).filter(|path| path != text)
 }
 
 /// Removes the query and the fragment from a path.

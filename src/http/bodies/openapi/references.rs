@@ -27,8 +27,33 @@ impl<'a> References<'a> {
         }
     }
 
-    /// Returns the value itself or, if it is a reference, its target within the document.
+    /// Returns the value itself or, if it is a reference, its target within the document. OpenAPI ignores members next to a
+    /// reference (3.1.1, section 4.8.23), but the author of the document meant something by them.
     pub fn resolve(&self, value: &'a Value) -> Result<&'a Value, Astray> {
+        let beside = |members: &Map<String, Value>| {
+            let name = members.keys().find(|name| {
+                !matches!(name.as_str(), "$ref" | "summary" | "description")
+                    && !name.starts_with("x-")
+            });
+            name.cloned()
+        };
+        let mut value = value;
+        for _ in 0..STEPS_MAX {
+            let Some(reference) = value.get("$ref") else {
+                return Ok(value);
+            };
+            if let Some(name) = value.as_object().and_then(beside) {
+                return Err(format!(
+                    "it has the member {name:?} beside a $ref, which would not count"
+                ));
+            }
+            value = self.target(reference)?;
+        }
+        Err(too_far())
+    }
+
+    /// As [`References::resolve`], whatever stands beside references.
+    pub fn resolve_alone(&self, value: &'a Value) -> Result<&'a Value, Astray> {
         let mut value = value;
         for _ in 0..STEPS_MAX {
             value = match value.get("$ref") {

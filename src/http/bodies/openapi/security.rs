@@ -4,11 +4,14 @@
 //! with scopes that are needed together. A catalog can express: all of these scopes and one of those, or any key.
 
 use super::references::References;
-use crate::domain::catalog::{Requirement, check_scope_name};
+use crate::domain::catalog::{Requirement, SCOPES_MAX, check_scope_name};
 use crate::domain::text;
 use crate::error::Error;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Alternatives of one requirement; each is compared with each other one.
+const ALTERNATIVES_MAX: usize = 100;
 
 /// Why an operation stays closed, as part of a sentence.
 pub type Why = String;
@@ -180,8 +183,14 @@ pub fn requirement<'a>(
     if alternatives.is_empty() {
         return Err("it is open to everybody (security is an empty list)".to_owned());
     }
+    if alternatives.len() > ALTERNATIVES_MAX {
+        return Err(format!(
+            "it has more than {ALTERNATIVES_MAX} alternatives of security"
+        ));
+    }
     let mut sets: Vec<BTreeSet<&str>> = Vec::new();
     let mut refused = None;
+    let mut count = 0;
     for alternative in alternatives {
         let needed = references.resolve(alternative)?.as_object();
         let needed = needed.ok_or("its security requirement is no object")?;
@@ -189,7 +198,13 @@ pub fn requirement<'a>(
             return Err("a credential is optional".to_owned());
         }
         match scopes_of(schemes, references, needed) {
-            Ok(scopes) => sets.push(scopes),
+            Ok(scopes) => {
+                count += scopes.len();
+                if count > SCOPES_MAX {
+                    return Err(format!("it asks for more than {SCOPES_MAX} scopes"));
+                }
+                sets.push(scopes);
+            }
             // A key may meet another alternative, and one is enough.
             Err(why) => refused = refused.or(Some(why)),
         }

@@ -5,6 +5,9 @@ use super::references::References;
 use crate::domain::catalog::path;
 use serde_json::Value;
 
+/// Servers that are read of one list.
+const SERVERS_MAX: usize = 100;
+
 /// A host, and the base path that comes before each path there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
@@ -85,6 +88,11 @@ impl Servers {
         let Some(servers) = servers else {
             return Served::Unknown("its servers are no list".to_owned());
         };
+        if servers.len().max(self.urls.len()) > SERVERS_MAX {
+            return Served::Unknown(format!(
+                "it has servers of its own, and one list of servers has more than {SERVERS_MAX}"
+            ));
+        }
         let mut urls = Vec::new();
         for server in servers {
             match url(server, references) {

@@ -3,7 +3,8 @@
 use super::LeftOut;
 use super::paths::{self, Template};
 use super::servers::Place;
-use crate::domain::catalog::{OPERATIONS_MAX, Operation, Requirement, is_method};
+use crate::domain::catalog::path::SEGMENTS_MAX;
+use crate::domain::catalog::{OPERATIONS_MAX, Operation, Requirement, is_method, template};
 use crate::domain::text::{NAME_CHARS_MAX, check_name};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -17,6 +18,8 @@ pub struct Entry {
     pub at: Vec<Place>,
     /// The places where other operations of the document are served, but not this one.
     pub not_at: Vec<Place>,
+    /// Whether it is not known where it is served, so that it is closed wherever the document is served at all.
+    pub is_everywhere: bool,
     /// The requirement for a key, or why the operation stays closed.
     pub outcome: Result<Requirement, String>,
     /// The operation's parameters whose values may contain slashes.
@@ -27,6 +30,8 @@ pub struct Entry {
 pub struct Unread {
     pub path: String,
     pub why: String,
+    /// Whether the operations that were read of this very path stand.
+    pub spares_own: bool,
 }
 
 /// The result for all operations.
@@ -69,6 +74,20 @@ struct Settling<'a> {
     /// For each entry, its slots and, if it is not mapped, the reason.
     places: Vec<(Vec<usize>, Option<String>)>,
     notes: Vec<String>,
+    /// Everywhere that something is served.
+    everywhere: Vec<Place>,
+    /// What is closed over slashes: host, method, the template before it, and why.
+    over_slashes: Vec<(Option<String>, String, String, String)>,
+    /// How often something was put into a slot.
+    puts: usize,
+}
+
+/// How often something may be put into slots for one document.
+const PUTS_MAX: usize = 4 * OPERATIONS_MAX;
+
+/// Why a document with too many operations is refused.
+pub fn too_many() -> String {
+    format!("it has too many operations: a catalog has at most {OPERATIONS_MAX}")
 }
 
 /// Makes the operations of a catalog. `usual` is the place where the document's paths are served.
@@ -80,23 +99,40 @@ pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Set
         known: HashMap::new(),
         places: entries.iter().map(|_| Default::default()).collect(),
         notes: Vec::new(),
+        everywhere: everywhere(entries, usual),
+        over_slashes: Vec::new(),
+        puts: 0,
     };
     let mut with_query = Vec::new();
     for index in 0..entries.len() {
-        settling.place(index, &mut with_query);
+        settling.place(index, &mut with_query)?;
     }
     for one in with_query {
-        settling.place_query(one);
+        settling.place_query(one)?;
     }
     let mut settled = Settled::default();
-    for Unread { path, why } in unread {
-        settling.close(path, why, usual);
+    let methods = settling.methods();
+    for one in unread {
+        settling.close(one, &methods)?;
         settled.left_out.push(LeftOut {
-            operation: path.clone(),
-            why: why.clone(),
+            operation: one.path.clone(),
+            why: one.why.clone(),
         });
     }
-    settling.finish(settled)
+    settling.close_over_slashes();
+    Ok(settling.finish(settled))
+}
+
+/// Every place at which an operation is served, and the usual one.
+fn everywhere(entries: &[Entry], usual: &Place) -> Vec<Place> {
+    let mut known = HashSet::new();
+    let all = entries.iter().flat_map(|entry| &entry.at);
+    [usual]
+        .into_iter()
+        .chain(all)
+        .filter(|place| known.insert((&place.host, &place.base)))
+        .cloned()
+        .collect()
 }
 
 fn shapes(entries: &[Entry]) -> BTreeSet<String> {
@@ -118,16 +154,29 @@ impl Entry {
 
 impl Settling<'_> {
     /// Puts an entry into its slots, or into `with_query` if its path has a query.
-    fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) {
+    fn place(&mut self, index: usize, with_query: &mut Vec<WithQuery>) -> Result<(), String> {
         let entry = &self.entries[index];
         if !is_method(&entry.method) {
             self.places[index].1 = Some("no operation of a catalog can have its method".to_owned());
-            return;
+            return Ok(());
         }
-        let here = entry.at.iter().map(|place| (place, true));
-        let elsewhere = entry.not_at.iter().map(|place| (place, false));
+        // What no key opens is opened nowhere, wherever a template of another operation is served.
+        let around = paths::Around {
+            over_slashes: &[],
+            goes_on: true,
+        };
+        let is_closed = entry.is_everywhere
+            || entry.outcome.is_err()
+            || paths::template(&entry.path, &around).map_or(true, |it| it.fault.is_some());
+        let everywhere = match is_closed {
+            true => self.everywhere.clone(),
+            false => entry.at.clone(),
+        };
+        let here = everywhere.into_iter().map(|place| (place, true));
+        let elsewhere = entry.not_at.iter().map(|place| (place.clone(), false));
         let goes_on = self.goes_on(&entry.path);
         for (place, is_served) in here.chain(elsewhere) {
+            let place = &place;
             let around = paths::Around {
                 over_slashes: &entry.over_slashes,
                 goes_on,
@@ -136,7 +185,12 @@ impl Settling<'_> {
             {
                 Ok(template) => template,
                 Err(why) => {
-                    self.places[index].1.get_or_insert(why);
+                    self.places[index].1.get_or_insert_with(|| why.clone());
+                    let clean = paths::cleaned(&entry.path).map(|it| format!("{}{it}", place.base));
+                    let clean = clean.and_then(|clean| paths::template(&clean, &around).ok());
+                    if let Some(template) = clean {
+                        self.put(index, place, template, Err(why), is_served)?;
+                    }
                     continue;
                 }
             };
@@ -151,6 +205,17 @@ impl Settling<'_> {
                     entry.label()
                 ));
             }
+            if let (Err(why), Some(before)) = (&outcome, &template.before_slashes) {
+                let text = format!("{}{}", place.base, entry.path);
+                for wider in wider(&text, before).into_iter().flatten() {
+                    if wider.shape != template.shape {
+                        self.put(index, place, wider, outcome.clone(), false)?;
+                    }
+                }
+                let host = place.host.clone();
+                self.over_slashes
+                    .push((host, entry.method.clone(), before.clone(), why.clone()));
+            }
             if template.had_query {
                 with_query.push(WithQuery {
                     index,
@@ -161,7 +226,46 @@ impl Settling<'_> {
                 });
                 continue;
             }
-            self.put(index, place, template, outcome, is_served);
+            self.put(index, place, template, outcome, is_served)?;
+        }
+        Ok(())
+    }
+
+    /// A parameter that is closed over slashes has the better claim to a path than several parameters in its stead.
+    fn close_over_slashes(&mut self) {
+        for (host, method, before, why) in std::mem::take(&mut self.over_slashes) {
+            let shape = template::parse(&before).map(|parts| template::shape(&parts));
+            let mut shape = match before.is_empty() {
+                true => String::new(),
+                false => shape.unwrap_or(before),
+            };
+            for _ in 0..SEGMENTS_MAX {
+                shape.push_str("/\0");
+                for end in ["", "/"] {
+                    let key = (host.clone(), method.clone(), format!("{shape}{end}"));
+                    if let Some(&at) = self.known.get(&key) {
+                        self.slots[at].outcome = Err(why.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first entry of each method.
+    fn methods(&self) -> Vec<usize> {
+        let mut names = HashSet::new();
+        let all = self.entries.iter().enumerate();
+        all.filter(|(_, entry)| is_method(&entry.method) && names.insert(&entry.method))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Counts what is put into slots, so that a short document cannot ask for endless work.
+    fn count(&mut self) -> Result<(), String> {
+        self.puts += 1;
+        match self.puts > PUTS_MAX || self.slots.len() > OPERATIONS_MAX {
+            true => Err(too_many()),
+            false => Ok(()),
         }
     }
 
@@ -187,7 +291,8 @@ impl Settling<'_> {
         template: Template,
         outcome: Result<Requirement, String>,
         is_served: bool,
-    ) {
+    ) -> Result<(), String> {
+        self.count()?;
         let entry = &self.entries[index];
         let key = (place.host.clone(), entry.method.clone(), template.shape);
         if is_served && let Err(why) = &outcome {
@@ -224,11 +329,12 @@ impl Settling<'_> {
         if is_served {
             self.places[index].0.push(at);
         }
+        Ok(())
     }
 
     /// Puts an entry whose path has a query into a slot. A catalog ignores queries, so the entry is mapped only if its
     /// path without the query has the same requirement. Otherwise the slot is closed.
-    fn place_query(&mut self, one: WithQuery) {
+    fn place_query(&mut self, one: WithQuery) -> Result<(), String> {
         let key = (
             one.place.host.clone(),
             self.entries[one.index].method.clone(),
@@ -238,53 +344,63 @@ impl Settling<'_> {
             true => one.outcome,
             false => Err("its path has a query, which a catalog does not look at".to_owned()),
         };
-        self.put(one.index, &one.place, one.template, outcome, one.is_served);
+        self.put(one.index, &one.place, one.template, outcome, one.is_served)
     }
 
-    /// Closes a path for every method that the catalog uses.
-    fn close(&mut self, path: &str, why: &str, usual: &Place) {
+    /// Closes a path for every method that the catalog uses, wherever the document is served.
+    fn close(&mut self, unread: &Unread, methods: &[usize]) -> Result<(), String> {
+        let Unread { path, why, .. } = unread;
         let around = paths::Around {
             over_slashes: &[],
             goes_on: true,
         };
-        let Ok(template) = paths::template(&format!("{}{path}", usual.base), &around) else {
-            return;
-        };
-        let mut methods: Vec<usize> = Vec::new();
-        let mut names = HashSet::new();
-        for (index, entry) in self.entries.iter().enumerate() {
-            if is_method(&entry.method) && names.insert(&entry.method) {
-                methods.push(index);
-            }
-        }
-        for index in methods {
-            let key = (
-                usual.host.clone(),
-                self.entries[index].method.clone(),
-                template.shape.clone(),
-            );
-            match self.known.get(&key) {
-                Some(&at) => self.slots[at].outcome = Err(why.to_owned()),
-                None => {
-                    self.slots.push(Slot {
-                        host: usual.host.clone(),
-                        path: template.path.clone(),
-                        entry: index,
-                        outcome: Err(why.to_owned()),
-                    });
-                    self.known.insert(key, self.slots.len() - 1);
+        for place in self.everywhere.clone() {
+            let text = format!("{}{path}", place.base);
+            let clean = || Some(format!("{}{}", place.base, paths::cleaned(path)?));
+            let template = paths::template(&text, &around).ok();
+            let template =
+                template.or_else(|| clean().and_then(|it| paths::template(&it, &around).ok()));
+            let Some(template) = template else {
+                continue;
+            };
+            let before = template.before_slashes.clone();
+            let wider = before.as_ref().map(|before| wider(&text, before));
+            let all = [Some(template)].into_iter();
+            let all = all.chain(wider.into_iter().flatten()).flatten();
+            for (template, &index) in
+                all.flat_map(|it| methods.iter().map(move |at| (it.clone(), at)))
+            {
+                self.count()?;
+                let method = self.entries[index].method.clone();
+                if let Some(before) = &before {
+                    let (host, method) = (place.host.clone(), method.clone());
+                    self.over_slashes
+                        .push((host, method, before.clone(), why.clone()));
+                }
+                let key = (place.host.clone(), method, template.shape);
+                match self.known.get(&key) {
+                    Some(&at) => {
+                        let slot = &mut self.slots[at];
+                        if !(unread.spares_own && self.entries[slot.entry].path == *path) {
+                            slot.outcome = Err(why.clone());
+                        }
+                    }
+                    None => {
+                        self.slots.push(Slot {
+                            host: place.host.clone(),
+                            path: template.path,
+                            entry: index,
+                            outcome: Err(why.clone()),
+                        });
+                        self.known.insert(key, self.slots.len() - 1);
+                    }
                 }
             }
         }
+        Ok(())
     }
 
-    fn finish(self, mut settled: Settled) -> Result<Settled, String> {
-        if self.slots.len() > OPERATIONS_MAX {
-            return Err(format!(
-                "it has {} operations, and a catalog at most {OPERATIONS_MAX}",
-                self.slots.len()
-            ));
-        }
+    fn finish(self, mut settled: Settled) -> Settled {
         settled.notes = self.notes;
         for (entry, (slots, why)) in self.entries.iter().zip(&self.places) {
             let closed = slots
@@ -328,8 +444,19 @@ impl Settling<'_> {
                 "{changed} operations have another id than in the document, where it is too long, there twice or no name"
             ));
         }
-        Ok(settled)
+        settled
     }
+}
+
+/// Templates for longer paths that a parameter behind `before` may stand for.
+fn wider(text: &str, before: &str) -> [Option<Template>; 2] {
+    let over_slashes = ["parameter".to_owned()];
+    let around = paths::Around {
+        over_slashes: &over_slashes,
+        goes_on: false,
+    };
+    let rest = paths::template(&format!("{before}/{{parameter}}"), &around).ok();
+    [rest, paths::with_patterns(text)]
 }
 
 /// An id that no other operation has: the requested id, or one that is made from method and path. It is cut to the

@@ -201,14 +201,8 @@ fn methods_that_are_not_of_a_path_item_are_told() {
     };
     assert_eq!(writes("QUERY /{x}"), Some(false));
     assert_eq!(writes("COPY /{x}"), Some(true));
-    assert!(
-        import
-            .notes
-            .iter()
-            .any(|it| it.contains("/b has the member what")),
-        "{:?}",
-        import.notes
-    );
+    let told = |it: &LeftOut| it.operation == "/b" && it.why.contains("the member \"what\"");
+    assert!(import.left_out.iter().any(told), "{:?}", import.left_out);
 }
 
 #[test]
@@ -329,6 +323,172 @@ fn documents_that_are_not_read_say_why() {
         };
         assert_eq!(import(silent, "x", &options).unwrap().mapped, mapped);
     }
+}
+
+#[test]
+fn a_path_with_members_that_openapi_does_not_know_is_closed() {
+    for member in ["get ", "any", "security", "what"] {
+        let item = json!({member: [], "post": {}});
+        let import = imported(json!({"/r/{id}": {"get": {}, "post": {}}, "/r/pay": item}));
+        for method in ["GET", "HEAD", "POST"] {
+            assert_eq!(asks(&import, method, "/r/pay"), "nobody", "{member}");
+        }
+        assert_eq!(asks(&import, "GET", "/r/7"), "any", "{member}");
+        let told = import.left_out.iter().filter(|it| it.why.contains(member));
+        assert!(told.count() > 0, "{:?}", import.left_out);
+    }
+    let any = json!({"x-amazon-apigateway-any-method": {}, "x-other": {}, "post": {}});
+    let paths = json!({"/r/{id}": {"get": {}, "post": {}}, "/r/pay": any});
+    check(paths.clone(), "GET", "/r/pay", "nobody");
+    check(paths, "POST", "/r/pay", "any");
+    check(
+        json!({"/r/pay": {"x-other": {}, "post": {}}}),
+        "POST",
+        "/r/pay",
+        "any",
+    );
+}
+
+#[test]
+fn what_is_closed_is_closed_wherever_the_document_is_served() {
+    let up = json!([{"url": "https://up.example/v2"}]);
+    let template = json!({"servers": up, "get": {}});
+    for closed in [
+        json!({"$ref": "elsewhere.yaml"}),
+        json!({"get": {"servers": [{"url": "https://{x}.example"}]}}),
+        json!({"get": {"security": []}}),
+    ] {
+        for host in [None, Some("usual.example")] {
+            let document = document(json!({"/f/{id}": template, "/f/admin": closed}));
+            let options = Options {
+                host,
+                ..Options::default()
+            };
+            let import = import(&document.to_string(), "x", &options).unwrap();
+            let catalog = Catalog::compile(import.definition).unwrap();
+            let asks = |path: &str| {
+                let demand = catalog.demand("GET", path, Some("up.example"));
+                demand.map(|it| it.requirement.clone())
+            };
+            assert_eq!(asks("/v2/f/7"), Ok(Requirement::AnyKey));
+            assert_eq!(asks("/v2/f/admin"), Ok(Requirement::Nobody), "{closed}");
+            assert!(asks("/v2/f/admin/") != Ok(Requirement::AnyKey), "{closed}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_parameter_that_goes_over_slashes_is_closed_over_slashes() {
+    let closed = json!({"get": {"security": []}});
+    let marked = json!({"parameters": [{"name": "p", "in": "path", "x-multi-segment": true}], "get": {"security": []}});
+    for (path, item, others, asked) in [
+        (
+            "/v1/{name=projects/*/secrets/*}",
+            &closed,
+            ["/v1/{a}/{b}/{c}/{d}", "/{t}/projects/{b}/secrets/{d}"],
+            "/v1/projects/a/secrets/b",
+        ),
+        (
+            "/z/{+path}",
+            &closed,
+            ["/z/{a}/{b}", "/{t}/{a}/b"],
+            "/z/a/b",
+        ),
+        (
+            "/w/{path*}",
+            &closed,
+            ["/w/{a}/{b}", "/{t}/{a}/b"],
+            "/w/a/b",
+        ),
+        (
+            "/w/{path+}",
+            &closed,
+            ["/w/{a}/{b}/", "/{t}/{a}/b/"],
+            "/w/a/b/",
+        ),
+        ("/t/{p}", &marked, ["/t/{a}/{b}", "/{t}/{a}/b"], "/t/a/b"),
+    ] {
+        for other in others {
+            let import = imported(json!({path: item, other: {"get": {}}}));
+            for method in ["GET", "HEAD"] {
+                let found = asks(&import, method, asked);
+                assert_eq!(
+                    found, "nobody",
+                    "{path} {other}: {:?}",
+                    import.definition.operations
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn members_beside_a_reference_are_told_and_close() {
+    for beside in [
+        json!({"$ref": "#/components/pathItems/here/get", "security": []}),
+        json!({"$ref": "#/components/pathItems/here/get", "servers": []}),
+        json!({"security": [{"$ref": "#/security/0", "cookie": []}]}),
+    ] {
+        let import = imported(json!({"/a": {"get": beside}, "/{x}": {"get": {}}}));
+        assert_eq!(asks(&import, "GET", "/a"), "nobody");
+        assert!(import.left_out[0].why.contains("beside a $ref"));
+    }
+    let said = json!({"$ref": "#/components/pathItems/here/get", "description": "", "x-y": 1});
+    check(json!({"/a": {"get": said}}), "GET", "/a", " | a");
+}
+
+#[test]
+fn a_path_that_no_catalog_can_have_closes_the_one_that_it_may_be() {
+    for path in [
+        "/a/b ",
+        "/a//b",
+        "/./a/b",
+        "/a/b;v=1",
+        "/a/c/../b",
+        "https://h/a/b",
+        "/a./b",
+    ] {
+        for closed in [
+            json!({"get": {"security": []}}),
+            json!({"$ref": "elsewhere.yaml"}),
+        ] {
+            check(
+                json!({path: closed, "/a/{x}": {"get": {}}}),
+                "GET",
+                "/a/b",
+                "nobody",
+            );
+        }
+    }
+}
+
+#[test]
+fn a_short_document_cannot_ask_for_endless_work() {
+    let many = |count: usize| Vec::from_iter((0..count).map(|n| json!({"oauth": [n.to_string()]})));
+    let servers = |count: usize| {
+        let url = |n| json!({"url": format!("https://h{n}.example")});
+        Vec::from_iter((0..count).map(url))
+    };
+    for (operation, why) in [
+        (json!({"security": many(101)}), "alternatives"),
+        (json!({"servers": servers(101)}), "servers"),
+    ] {
+        let import = imported(json!({"/a": {"get": operation}, "/{x}": {"get": {}}}));
+        assert_eq!(asks(&import, "GET", "/a"), "nobody");
+        assert!(
+            import.left_out[0].why.contains(why),
+            "{:?}",
+            import.left_out
+        );
+    }
+    let mut paths = Map::new();
+    for n in 0..1_000 {
+        let item = json!({"servers": servers(100), "get": {}});
+        paths.insert(format!("/{n}"), item);
+    }
+    let whole = document(Value::Object(paths)).to_string();
+    let found = import(&whole, "x", &Options::default()).map(|_| ());
+    assert!(found.unwrap_err().contains("too many operations"));
 }
 
 /// Pseudo-random numbers that are the same in each run (splitmix64).
