@@ -168,14 +168,16 @@ impl Settling<'_> {
         let is_closed = entry.is_everywhere
             || entry.outcome.is_err()
             || paths::template(&entry.path, &around).map_or(true, |it| it.fault.is_some());
-        let everywhere = match is_closed {
-            true => self.everywhere.clone(),
-            false => entry.at.clone(),
-        };
-        let here = everywhere.into_iter().map(|place| (place, true));
+        let mut others = Vec::new();
+        if is_closed {
+            others.clone_from(&self.everywhere);
+            others.retain(|place| !entry.at.contains(place));
+        }
+        let here = entry.at.iter().map(|place| (place.clone(), true));
         let elsewhere = entry.not_at.iter().map(|place| (place.clone(), false));
         let goes_on = self.goes_on(&entry.path);
-        for (place, is_served) in here.chain(elsewhere) {
+        let others = others.into_iter().map(|place| (place, false));
+        for (place, is_served) in here.chain(elsewhere).chain(others) {
             let place = &place;
             let around = paths::Around {
                 over_slashes: &entry.over_slashes,
