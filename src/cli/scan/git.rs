@@ -5,6 +5,7 @@
 //! this module returns an error, and the caller scans every file.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,14 +18,20 @@ use std::time::{Duration, Instant};
 const TIME_MAX: Duration = Duration::from_secs(60);
 /// The maximum size of git's output. The names of a million files have about 60 MB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// The maximum size of git's error message.
-const REASON_BYTES_MAX: usize = 4 * 1024;
+/// The maximum size of git's messages. More of them count as a refusal, because an error could be among the rest.
+const ERRORS_BYTES_MAX: usize = 64 * 1024;
 /// The maximum number of characters of the error message that are displayed.
 const REASON_CHARS_MAX: usize = 200;
 
+/// The beginnings of messages after which the list of files is not complete, even if git ends without an error.
+const REFUSALS: &[&str] = &["error:", "fatal:", "warning: could not open directory"];
+
+/// The mode of a submodule in git's list of tracked files.
+const SUBMODULE: &[u8] = b"160000 ";
+
 /// Settings that override those of the tree. git runs no program that the tree names: it would run `core.fsmonitor`
 /// when it lists files, and hooks when it writes an index. It fetches no missing object, and a bare repository among
-/// the files does not count as a repository.
+/// the files does not count as a repository. Names that differ only in case are different files.
 const SAFE: &[&str] = &[
     "--no-pager",
     "--no-optional-locks",
@@ -42,6 +49,10 @@ const SAFE: &[&str] = &[
     "protocol.allow=never",
     "-c",
     "safe.bareRepository=explicit",
+    "-c",
+    "core.ignoreCase=false",
+    "-c",
+    "advice.sparseIndexExpanded=false",
 ];
 
 /// The path of the program, which is looked up only once.
@@ -51,7 +62,8 @@ pub struct Git(Option<PathBuf>);
 pub enum Files {
     /// The folder is ignored, or is inside the `.git` folder of a repository: git does not decide about its files.
     All,
-    /// Paths relative to the folder. A folder among them is another repository or a submodule.
+    /// Paths relative to the folder. A path with a final slash is another repository or a submodule: git does not list
+    /// the files below it.
     Listed(Vec<OsString>),
 }
 
@@ -74,7 +86,10 @@ impl Git {
         let Some(program) = &self.0 else {
             return Err("no program git was found in PATH".to_owned());
         };
-        let ask = |args: &[&str]| answer(command(program, folder, args));
+        let ask = |args: &[&str]| {
+            let answer = answer(command(program, folder, args))?;
+            answer.refusal().map_or(Ok(answer), Err)
+        };
         let inside = ask(&["rev-parse", "--is-inside-work-tree"])?;
         if inside.status != Some(0) {
             return Err(inside.reason());
@@ -98,39 +113,42 @@ impl Git {
                 _ => return Err(ignored.reason()),
             }
         }
-        let listed = ask(&[
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])?;
-        if listed.status != Some(0) {
-            return Err(listed.reason());
+        let tracked = ask(&["ls-files", "-z", "--cached", "--stage"])?;
+        let others = ask(&["ls-files", "-z", "--others", "--exclude-standard"])?;
+        for listed in [&tracked, &others] {
+            if listed.status != Some(0) {
+                return Err(listed.reason());
+            }
         }
-        names(&listed.output).map(Files::Listed)
+        names(&tracked.output, &others.output).map(Files::Listed)
     }
 }
 
-/// The names in git's output, without duplicates. A forged index may contain names outside the folder.
-fn names(output: &[u8]) -> Result<Vec<OsString>, String> {
-    let mut names: Vec<&[u8]> = output
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+/// The names in git's two lists, each once. A forged index may contain names outside the folder.
+fn names(tracked: &[u8], others: &[u8]) -> Result<Vec<OsString>, String> {
+    let entries = |list| <[u8]>::split(list, |byte| *byte == 0).filter(|it| !it.is_empty());
+    let mut names: BTreeMap<&[u8], bool> = BTreeMap::new();
+    for entry in entries(tracked) {
+        let tab = entry.iter().position(|byte| *byte == b'\t');
+        let (about, name) = entry.split_at(tab.ok_or("git's list of files is not understood")?);
+        *names.entry(&name[1..]).or_default() |= about.starts_with(SUBMODULE);
+    }
+    for entry in entries(others) {
+        let name = entry.strip_suffix(b"/");
+        *names.entry(name.unwrap_or(entry)).or_default() |= name.is_some();
+    }
     let is_below = |name: &[u8]| {
         let mut parts = Path::new(OsStr::from_bytes(name)).components();
-        parts.all(|part| matches!(part, Component::Normal(_)))
+        !name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
     };
-    if !names.iter().all(|name| is_below(name)) {
+    if !names.keys().all(|name| is_below(name)) {
         return Err("git lists a file outside the folder".to_owned());
     }
-    Ok(names
-        .into_iter()
-        .map(|name| OsString::from_vec(name.to_vec()))
-        .collect())
+    let written = |(name, is_folder): (&[u8], bool)| match is_folder {
+        true => OsString::from_vec([name, b"/"].concat()),
+        false => OsString::from_vec(name.to_vec()),
+    };
+    Ok(names.into_iter().map(written).collect())
 }
 
 /// A call of git, without environment variables that select another repository or programs to run.
@@ -145,7 +163,10 @@ fn command(program: &Path, folder: &Path, args: &[&str]) -> Command {
         .args(SAFE)
         .args(args)
         .current_dir(folder)
+        // Older versions of git do not know the first variable. The second outranks all settings `protocol.NAME.allow`
+        // of the tree: no protocol is allowed.
         .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_ALLOW_PROTOCOL", "")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -163,16 +184,32 @@ struct Answer {
 }
 
 impl Answer {
-    /// The first line of git's error message, without control characters, which a terminal would interpret.
+    /// The first line of git's error message.
     fn reason(&self) -> String {
         let errors = String::from_utf8_lossy(&self.errors);
         let line = errors.lines().find(|line| !line.trim().is_empty());
-        let line = line.unwrap_or("git ended without a reason");
-        line.chars()
-            .filter(|char| !char.is_control())
-            .take(REASON_CHARS_MAX)
-            .collect()
+        shown(line.unwrap_or("git ended without a reason"))
     }
+
+    /// The message after which git's answer does not count, if there is one.
+    fn refusal(&self) -> Option<String> {
+        if self.errors.len() > ERRORS_BYTES_MAX {
+            return Some(format!(
+                "git's messages are larger than {ERRORS_BYTES_MAX} bytes"
+            ));
+        }
+        let errors = String::from_utf8_lossy(&self.errors);
+        let is_refusal = |line: &&str| REFUSALS.iter().any(|it| line.starts_with(it));
+        errors.lines().find(is_refusal).map(shown)
+    }
+}
+
+/// The beginning of a line without control characters, which a terminal would interpret.
+fn shown(line: &str) -> String {
+    line.chars()
+        .filter(|char| !char.is_control())
+        .take(REASON_CHARS_MAX)
+        .collect()
 }
 
 fn answer(mut command: Command) -> Result<Answer, String> {
@@ -236,7 +273,7 @@ fn gather(child: &mut Child, deadline: Instant) -> Result<Answer, String> {
         if err_open && err_ready {
             let count = err.read(&mut part).map_err(|err| unread(&err))?;
             err_open = count > 0;
-            let room = REASON_BYTES_MAX.saturating_sub(errors.len());
+            let room = (ERRORS_BYTES_MAX + 1).saturating_sub(errors.len());
             errors.extend_from_slice(&part[..count.min(room)]);
         }
         // A closed pipe is always ready, so this loop waits for the other pipe in short steps.
@@ -266,11 +303,35 @@ mod tests {
 
     #[test]
     fn names_lie_below_the_folder_and_come_once() {
-        let all = names(b"b\0a/c\0b\0nested/\0").unwrap();
-        assert_eq!(all, ["a/c", "b", "nested/"]);
-        for bad in [&b"../x\0"[..], b"/etc/passwd\0", b"a/../../x\0"] {
-            assert!(names(bad).is_err(), "{bad:?}");
+        let tracked = b"100644 abc 0\tb\0100644 abc 1\ta/c\0100644 abc 2\ta/c\0160000 abc 0\tsub\0";
+        let all = names(tracked, b"a/d\0nested/\0b\0").unwrap();
+        assert_eq!(all, ["a/c", "a/d", "b", "nested/", "sub/"]);
+        for bad in [&b"../x\0"[..], b"/etc/passwd\0", b"a/../../x\0", b"/\0"] {
+            assert!(names(b"", bad).is_err(), "{bad:?}");
+            assert!(names(&[b"100644 abc 0\t", bad].concat(), b"").is_err());
         }
+        assert!(names(b"b\0", b"").is_err());
+    }
+
+    #[test]
+    fn an_error_is_a_refusal_whatever_the_exit_code() {
+        let answer = |errors: Vec<u8>| Answer {
+            status: Some(0),
+            output: Vec::new(),
+            errors,
+        };
+        for refused in [
+            "hint: x\nerror: no",
+            "fatal: no",
+            "warning: could not open directory 'p/': no",
+        ] {
+            let line = refused.lines().last().map(str::to_owned);
+            assert_eq!(answer(refused.into()).refusal(), line);
+        }
+        for no_matter in ["", "hint: an error: no", "warning: x\n"] {
+            assert_eq!(answer(no_matter.into()).refusal(), None);
+        }
+        assert!(answer(vec![b'a'; ERRORS_BYTES_MAX + 1]).refusal().is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod reader;
 mod walk;
 
 use super::failure::{End, Failure, Result};
+use super::show::table::harmless;
 use super::show::{self, Column, Common, print};
 use encodings::Encoding;
 use known::{Known, Store};
@@ -76,7 +77,7 @@ pub fn run(args: &ScanArgs) -> Result<End> {
     let store = known::ask(&args.common.data.data, &scanned.findings);
     show(args, &scanned.findings, &store)?;
     for trouble in scanned.unlisted.iter().chain(&scanned.troubles) {
-        eprintln!("latchkey: {trouble}");
+        eprintln!("latchkey: {}", harmless(trouble));
     }
     tell_unread(args, &scanned);
     eprintln!(
@@ -108,7 +109,7 @@ fn tell_unread(args: &ScanArgs, scanned: &Scanned) {
         return;
     }
     for file in &scanned.unread {
-        eprintln!("not looked into: {}: {}", file.path, file.why);
+        eprintln!("not looked into: {}: {}", harmless(&file.path), file.why);
     }
 }
 

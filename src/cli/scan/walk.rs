@@ -1,14 +1,14 @@
 //! Walks folders on all processors and reports the files in them; `reader.rs` reads the files.
 //!
 //! In a work tree git decides which files are relevant. Outside of work trees, and in those for which git gives no
-//! answer, all files are relevant.
+//! answer, all files are relevant. The `.git` of a repository is never searched.
 //!
 //! The threads share one stack of work. Folders are read in parts, and the newest entry is processed first, so that the
 //! stack grows with the depth of a tree and not with its size. There is no recursion.
 
 use super::git::{Files, Git};
 use crate::domain::locks::lock;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType, ReadDir};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -126,8 +126,12 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
             }
             Err(why) => {
                 let shown = path.display();
+                let but = match is_repository(&path.join(".git")) {
+                    true => " but those in .git",
+                    false => "",
+                };
                 (self.visit)(Met::Unlisted(format!(
-                    "{shown}: git does not say which files count, so all are looked into: {why}"
+                    "{shown}: git does not say which files count, so all{but} are looked into: {why}"
                 )));
                 self.open(path);
             }
@@ -135,15 +139,29 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
     }
 
     fn listed(&mut self, folder: &Arc<PathBuf>, names: Vec<OsString>) {
+        let mut parent = (PathBuf::new(), false);
         for name in names {
+            // With a final slash, the target of a link would be looked at.
+            let bytes = name.as_bytes();
+            let is_folder = bytes.ends_with(b"/");
+            let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+            let name = OsStr::from_bytes(bytes).to_owned();
+            let above = Path::new(&name).parent().unwrap_or(Path::new(""));
+            if above != parent.0 {
+                parent = (above.to_owned(), is_behind_link(folder, above));
+            }
+            // For git, a file behind a link is deleted. The target may be outside of the tree.
+            if parent.1 {
+                continue;
+            }
             let path = folder.join(&name);
             match path.symlink_metadata() {
                 Ok(metadata) if metadata.is_file() => (self.visit)(Met::File(&path)),
                 Ok(metadata) if metadata.is_dir() => {
-                    // The name of a submodule has no final slash; neither has the name of a tracked file that a folder
-                    // has replaced. git lists the files in the latter folder one by one, unless it is a work tree
-                    // itself.
-                    if name.as_bytes().ends_with(b"/") || is_top(&path) {
+                    // git lists nothing below a submodule or another repository, even if that has lost its `.git`. A
+                    // tracked file may have been replaced by a folder; git lists the files in it one by one, unless it
+                    // is a work tree itself.
+                    if is_folder || is_top(&path) {
                         self.stack
                             .put(std::iter::once(Work::Folder(Arc::clone(folder), name)));
                     }
@@ -186,11 +204,30 @@ impl<V: FnMut(Met<'_>)> Walker<'_, '_, V> {
 
 /// The work for an entry of a folder.
 fn work<'n>(folder: &Arc<PathBuf>, kind: FileType, name: OsString) -> Option<Work<'n>> {
+    if name == ".git" && is_repository(&folder.join(&name)) {
+        return None;
+    }
     let folder = Arc::clone(folder);
-    if kind.is_file() && name != ".git" {
+    if kind.is_file() {
         return Some(Work::File(folder, name));
     }
-    (kind.is_dir() && name != ".git").then_some(Work::Folder(folder, name))
+    kind.is_dir().then_some(Work::Folder(folder, name))
+}
+
+/// Whether a `.git` is the folder of a repository. By their names alone, other files could be hidden.
+fn is_repository(folder: &Path) -> bool {
+    let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|it| it.is_dir());
+    let has_head = folder.join("HEAD").symlink_metadata().is_ok();
+    is_dir(folder) && has_head && is_dir(&folder.join("objects")) && is_dir(&folder.join("refs"))
+}
+
+/// Whether one of the folders in a relative path is a symbolic link.
+fn is_behind_link(top: &Path, above: &Path) -> bool {
+    let mut parts = above.ancestors().filter(|it| !it.as_os_str().is_empty());
+    parts.any(|part| {
+        let metadata = top.join(part).symlink_metadata();
+        metadata.is_ok_and(|it| it.is_symlink())
+    })
 }
 
 /// Whether the folder is, or appears to be, the top of a work tree.

@@ -141,7 +141,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
     let server = Server::start();
     let line = Line::of(&server);
     let whole = [(".gitignore", "*.log\n"), ("x", ""), ("y.log", "")];
-    let said = "git does not say which files count, so all are looked into: ";
+    let said = "git does not say which files count, so all";
     let both = |top: &Path, path: Option<&Path>, why: &str| {
         let mut command = executable(None);
         command.args(["scan", "--data", "/nowhere/at/all"]).arg(top);
@@ -154,7 +154,8 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
             String::from_utf8_lossy(&ran.stderr),
         );
         assert_eq!(ran.status.code(), Some(1), "{err}");
-        assert!(err.contains(&format!("{said}{why}")), "{err}");
+        assert!(err.contains(said), "{err}");
+        assert!(err.contains(&format!(" are looked into: {why}")), "{err}");
         assert!(out.contains("/x:1") && out.contains("/y.log:1"), "{out}");
     };
     // A folder named `.git` that is no repository.
@@ -185,7 +186,7 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
     both(&top, Some(&programs), "no");
     // A git that lists a file outside the folder. `pwd -P` is the right answer to the question for the top of the work
     // tree.
-    let script = "#!/bin/sh\ncase \"$*\" in *--show-toplevel*) pwd -P;; *rev-parse*) echo true;; *ls-files*) printf '../x\\0';; esac\n";
+    let script = "#!/bin/sh\ncase \"$*\" in *--show-toplevel*) pwd -P;; *rev-parse*) echo true;; *--others*) printf '../x\\0';; esac\n";
     fs::write(programs.join("git"), script).unwrap();
     both(&top, Some(&programs), "git lists a file outside the folder");
     fs::remove_dir_all(programs).unwrap();
@@ -278,5 +279,153 @@ fn no_program_that_a_tree_names_is_run() {
         !String::from_utf8_lossy(&ran.stderr).contains("does not say"),
         "{ran:?}"
     );
+    fs::remove_dir_all(top).unwrap();
+}
+
+/// Files that git would not list, because of the index or the settings of the tree.
+#[test]
+fn no_file_of_a_hostile_tree_is_left_out_in_silence() {
+    let server = Server::start();
+    let line = Line::of(&server);
+
+    // A submodule without its .git: git lists nothing below it.
+    let top = work_tree(&server.secret, &[("sub/deep/x", ""), ("sub/y", "")], &[]);
+    let commit = "0123456789012345678901234567890123456789";
+    let entry = format!("160000,{commit},sub");
+    git(&top, &["update-index", "--add", "--cacheinfo", &entry]);
+    let found = found_in(&line, &top, &[&top], &[]);
+    assert_eq!(found, ["sub/deep/x", "sub/y"]);
+    // A file or a link in its place.
+    fs::remove_dir_all(top.join("sub")).unwrap();
+    fs::write(top.join("sub"), &server.secret).unwrap();
+    assert_eq!(found_in(&line, &top, &[&top], &[]), ["sub"]);
+    fs::remove_file(top.join("sub")).unwrap();
+    let outside = tree(&server.secret, &[("x", "")]);
+    symlink(&outside, top.join("sub")).unwrap();
+    assert!(found_in(&line, &top, &[&top], &[]).is_empty());
+    fs::remove_dir_all(top).unwrap();
+
+    // A link in the place of a folder with tracked files, at any depth.
+    for above in ["a", "a/b", "a/b/c"] {
+        let top = work_tree(&server.secret, &[("a/b/c/x", ""), ("z", "")], &["a/b/c/x"]);
+        let rest = Path::new("a/b/c/x").strip_prefix(above).unwrap();
+        let target = outside.join(rest);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(&target, &server.secret).unwrap();
+        fs::remove_dir_all(top.join(above)).unwrap();
+        symlink(&outside, top.join(above)).unwrap();
+        assert_eq!(found_in(&line, &top, &[&top], &[]), ["z"], "{above}");
+        fs::remove_dir_all(top).unwrap();
+    }
+    fs::remove_dir_all(outside).unwrap();
+
+    // Names that differ only in case.
+    let top = work_tree(
+        &server.secret,
+        &[("README", "x"), ("readme", "")],
+        &["README"],
+    );
+    git(&top, &["config", "core.ignoreCase", "true"]);
+    assert_eq!(found_in(&line, &top, &[&top], &[]), ["readme"]);
+    fs::remove_dir_all(top).unwrap();
+
+    // What is in a .git that is no repository.
+    for (path, flags) in [
+        (".git/key", &[][..]),
+        ("d/.git/a/key", &[]),
+        ("d/.git", &["--all"]),
+    ] {
+        let top = tree(&server.secret, &[("x", "none")]);
+        fs::create_dir_all(top.join(path).parent().unwrap()).unwrap();
+        fs::write(top.join(path), &server.secret).unwrap();
+        assert_eq!(found_in(&line, &top, &[&top], flags), [path]);
+        fs::remove_dir_all(top).unwrap();
+    }
+}
+
+/// git ends with 0 although it could not list all files.
+#[test]
+fn what_git_says_of_an_error_counts_whatever_its_exit_code() {
+    let server = Server::start();
+    let top = work_tree(
+        &server.secret,
+        &[(".gitignore", "*.log\n"), ("x", ""), ("y.log", "")],
+        &["x"],
+    );
+    let programs = fresh_folder();
+    let scan = |script: &str| {
+        fs::write(programs.join("git"), script).unwrap();
+        fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = executable(None);
+        command
+            .args(["scan", "--data", "/nowhere/at/all"])
+            .arg(&top);
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", programs.display()));
+        let ran = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&ran.stdout), text(&ran.stderr))
+    };
+    let pass_on = "PATH=${PATH#*:}\nexec git \"$@\"\n";
+    for (said, is_refused) in [
+        ("error: a", true),
+        ("fatal: a", true),
+        ("warning: could not open directory a", true),
+        ("warning: a", false),
+        ("hint: a", false),
+    ] {
+        let (out, err) = scan(&format!("#!/bin/sh\necho '{said}' >&2\n{pass_on}"));
+        assert!(out.contains("/x:1"), "{err}");
+        assert_eq!(out.contains("/y.log:1"), is_refused, "{said}: {err}");
+        let told = format!("are looked into: {said}");
+        assert_eq!(err.contains(&told), is_refused, "{err}");
+    }
+    // No protocol is allowed, whatever the settings of the tree say.
+    let mark = programs.join("mark");
+    let script = format!(
+        "#!/bin/sh\necho \"<${{GIT_ALLOW_PROTOCOL-unset}}>\" >>'{}'\n{pass_on}",
+        mark.display()
+    );
+    scan(&script);
+    let seen = fs::read_to_string(&mark).unwrap();
+    assert!(
+        seen.lines().all(|it| it == "<>") && !seen.is_empty(),
+        "{seen}"
+    );
+    fs::remove_dir_all(programs).unwrap();
+    fs::remove_dir_all(top).unwrap();
+}
+
+#[test]
+fn names_do_not_reach_the_terminal_raw() {
+    let server = Server::start();
+    let line = Line::of(&server);
+    let top = fresh_folder();
+    let name = "a\u{1b}]0;b\u{7}\nnot looked into: forged: x";
+    fs::create_dir_all(top.join(name).join(".git")).unwrap();
+    fs::write(top.join(name).join("a.zip"), "PK\u{3}\u{4}").unwrap();
+    symlink("nowhere", top.join("gone\n\u{1b}x")).unwrap();
+    let gone = top.join("gone\n\u{1b}x");
+    let ran = line.run(&["scan", top.to_str().unwrap(), gone.to_str().unwrap()]);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert!(
+        lines
+            .iter()
+            .all(|it| !it.contains(|c: char| c.is_control())),
+        "{ran:?}"
+    );
+    assert!(
+        !lines
+            .iter()
+            .any(|it| it.starts_with("not looked into: forged")),
+        "{ran:?}"
+    );
+    for part in ["git does not say", "zip archive", "No such file"] {
+        assert_eq!(
+            lines.iter().filter(|it| it.contains(part)).count(),
+            1,
+            "{ran:?}"
+        );
+    }
     fs::remove_dir_all(top).unwrap();
 }
