@@ -7,8 +7,10 @@
 
 use super::finder::{self, Rest};
 use super::gzip::{self, Unpacked};
+use super::packed;
 use crate::domain::key::secret::{Presented, TAIL_CHARS};
 use memchr::memchr_iter;
+use std::collections::HashSet;
 use std::io::Read;
 
 /// The maximum number of nested encodings. A Helm release in a Kubernetes Secret is gzip in base64 in base64.
@@ -19,10 +21,12 @@ const SECRET_CHARS_MIN: usize = 2 + 1 + TAIL_CHARS;
 const BASE64_CHARS_MIN: usize = SECRET_CHARS_MIN * 4 / 3;
 /// The minimum length of a line of wrapped base64, except for the last line.
 const BASE64_LINE_CHARS_MIN: usize = 32;
-/// The maximum number of spaces at the start of a line.
+/// The maximum number of blanks and marks at the start or the end of a line.
 const INDENT_MAX: usize = 64;
 /// The maximum size of what is unpacked from gzip inside other encodings, for each part of a file.
 const UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The line ends in wrapped base64, also as they are escaped in a JSON string.
+const LINE_ENDS: &[&[u8]] = &[b"\r\n", b"\n", b"\r", b"\\r\\n", b"\\n", b"\\r"];
 /// Marks a byte that is not in the alphabet of base64.
 const NONE: u8 = u8::MAX;
 
@@ -53,6 +57,10 @@ pub type Take<'t> = &'t mut dyn FnMut(usize, Presented<'_>, &[Encoding]);
 pub struct Search {
     layers: Vec<Encoding>,
     unpacked_left: u64,
+    /// The positions of packed data inside encodings, and why it was not read wholly, if it was not. The same data may
+    /// be tried several times, for example with fewer lines of wrapped base64. A position in unpacked text follows the
+    /// position of the packed data.
+    packed: Vec<(Vec<usize>, Option<String>)>,
 }
 
 impl Search {
@@ -61,7 +69,17 @@ impl Search {
         Search {
             layers: layers.to_vec(),
             unpacked_left: UNPACKED_BYTES_MAX,
+            packed: Vec::new(),
         }
+    }
+
+    /// The packed data that could not be read wholly in any way, each with the reason.
+    pub fn incomplete(&self) -> impl Iterator<Item = &str> {
+        let whole = self.packed.iter().filter(|(_, why)| why.is_none());
+        let whole: HashSet<&[usize]> = whole.map(|(at, _)| at.as_slice()).collect();
+        let cut = self.packed.iter();
+        let cut = cut.filter(move |(at, _)| !whole.contains(at.as_slice()));
+        cut.filter_map(|(_, why)| why.as_deref())
     }
 
     /// Reports the encoded secrets; the same secret may be reported twice with the same position.
@@ -85,21 +103,62 @@ impl Search {
             return;
         }
         self.layers.push(encoding);
+        let known = self.packed.len();
         finder::find(bytes, 0, Rest::Nothing, |at, found| {
             take(place(at), found, &self.layers);
         });
         let mut outer = |at, found: Presented<'_>, layers: &[Encoding]| {
             take(place(at), found, layers);
         };
-        if gzip::is_begun_by(bytes) && self.layers.len() < LAYERS_MAX {
-            let mut text = Vec::new();
-            // Damaged data is searched up to the damage.
-            let _ = Unpacked::new(bytes, self.unpacked_left).read_to_end(&mut text);
-            self.unpacked_left -= self.unpacked_left.min(text.len() as u64);
-            self.decoded(Encoding::Gzip, &text, &|_| 0, &mut outer);
+        if gzip::is_begun_by(bytes) {
+            let why = self.gzip(bytes, &mut outer).err();
+            self.packed.push((
+                vec![0],
+                why.map(|why| self.named("gzip, but for its beginning", &why)),
+            ));
+        } else if let Some(kind) = packed::kind_of_decoded(bytes) {
+            self.packed.push((vec![0], Some(self.named(kind, ""))));
         }
         self.find(bytes, &mut outer);
+        for (at, _) in &mut self.packed[known..] {
+            match encoding {
+                Encoding::Gzip => at.insert(0, 0),
+                _ => at[0] = place(at[0]),
+            }
+        }
         self.layers.pop();
+    }
+
+    /// Searches the unpacked text of gzip. Damaged data is searched up to the damage; the error is the damage.
+    fn gzip(&mut self, bytes: &[u8], take: Take<'_>) -> Result<(), String> {
+        if self.layers.len() >= LAYERS_MAX {
+            return Err("too many encodings within one another".to_owned());
+        }
+        let mut text = Vec::new();
+        let mut unpacked = Unpacked::new(bytes, self.unpacked_left);
+        let ended = unpacked.read_to_end(&mut text);
+        self.unpacked_left -= self.unpacked_left.min(text.len() as u64);
+        self.decoded(Encoding::Gzip, &text, &|_| 0, take);
+        ended.map_err(|err| err.to_string())?;
+        let mut rest = Vec::new();
+        if let (_, Some(mut after)) = unpacked.into_parts() {
+            after
+                .read_to_end(&mut rest)
+                .map_err(|err| err.to_string())?;
+        }
+        // Plain text after the last member is searched with the packed bytes.
+        match packed::kind_of_decoded(&rest) {
+            Some(kind) => Err(format!("{kind} follows it")),
+            None if gzip::is_begun_by(&rest) => Err("a further part is damaged".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// A reason that names the encodings around packed data, innermost first.
+    fn named(&self, kind: &str, why: &str) -> String {
+        let around: Vec<&str> = self.layers.iter().rev().map(|it| it.word()).collect();
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!("{kind}, in {}{colon}{why}", around.join(" in "))
     }
 
     /// Finds ASCII characters with a zero byte before or after each.
@@ -146,7 +205,9 @@ impl Search {
             let mut end = end_of_sextets(bytes, at);
             if end - start >= BASE64_LINE_CHARS_MIN {
                 let mut lines = Vec::from([std::ops::Range { start, end }]);
-                while let Some(next) = next_line(bytes, end) {
+                let begins_line = start == 0 || matches!(bytes[start - 1], b'\n' | b'\r');
+                let sign = Some(bytes[start]).filter(|it| begins_line && b"+-".contains(it));
+                while let Some(next) = next_line(bytes, end, sign) {
                     end = next.end;
                     let is_last = next.len() < BASE64_LINE_CHARS_MIN;
                     lines.push(next);
@@ -232,19 +293,39 @@ fn end_of_sextets(bytes: &[u8], from: usize) -> usize {
     from + bytes[from..].iter().take_while(is_sextet).count()
 }
 
-/// The next line of wrapped base64, if there is one: it follows a line end, which may be escaped as in a JSON string,
-/// and spaces.
-fn next_line(bytes: &[u8], end: usize) -> Option<std::ops::Range<usize>> {
-    let rest = &bytes[end..];
-    let line_end = [&b"\n"[..], b"\r\n", b"\\n", b"\\r\\n"]
-        .into_iter()
-        .find(|it| rest.starts_with(it))?;
-    let rest = &rest[line_end.len()..];
-    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t');
-    let spaces = rest.iter().take(INDENT_MAX).take_while(is_space).count();
-    let start = end + line_end.len() + spaces;
-    let end = end_of_sextets(bytes, start);
-    (end > start).then_some(start..end)
+/// The next line of wrapped base64, if there is one: it follows a line end, which may be escaped as in a JSON string.
+/// Blanks, quotation marks, and marks of comments, tables and quoted mail may surround the line end. `sign` is the sign
+/// before the first line in a list of differences.
+fn next_line(bytes: &[u8], end: usize, sign: Option<u8>) -> Option<std::ops::Range<usize>> {
+    let limit = bytes.len().min(end + INDENT_MAX);
+    let mut at = end;
+    let line_end = loop {
+        let rest = &bytes[at..];
+        if let Some(line_end) = LINE_ENDS.iter().find(|it| rest.starts_with(it)) {
+            break line_end;
+        }
+        if at >= limit || !b" \t\"'`|*,;+\\".contains(&bytes[at]) {
+            return None;
+        }
+        at += 1;
+    };
+    at += line_end.len();
+    if sign.is_some_and(|sign| bytes.get(at) == Some(&sign)) {
+        at += 1;
+    }
+    let limit = bytes.len().min(at + INDENT_MAX);
+    while at < limit {
+        // The longer marks consist of letters of base64, so a blank must follow them.
+        let longer = [&b"// "[..], b"-- ", b"+ ", b"- "];
+        let mut longer = longer.iter().filter(|it| bytes[at..].starts_with(it));
+        at += match longer.next() {
+            Some(mark) => mark.len(),
+            None if b" \t\"'`|*>#;:%".contains(&bytes[at]) => 1,
+            None => break,
+        };
+    }
+    let end = end_of_sextets(bytes, at);
+    (end > at).then_some(at..end)
 }
 
 /// The complete bytes in a sequence of sextets.
@@ -278,7 +359,7 @@ const SEXTETS: [u8; 256] = {
 };
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::cli::scan::gzip::tests::packed;
     use crate::domain::key::secret::{Secret, generate_id};
@@ -288,7 +369,7 @@ mod tests {
         secret.expose().to_owned()
     }
 
-    fn base64(bytes: &[u8], specials: &[u8; 2]) -> String {
+    pub fn base64(bytes: &[u8], specials: &[u8; 2]) -> String {
         let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let mut text = String::new();
         for three in bytes.chunks(3) {
@@ -360,6 +441,43 @@ mod tests {
                             finds(whole.as_bytes(), &secret, &[Encoding::Base64]);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wrapped_base64_is_read_whatever_marks_its_lines() {
+        for secret in [secret("lk"), secret("")] {
+            let encoded = base64(secret.as_bytes(), b"+/");
+            let lines: Vec<&str> = vec![&encoded[..48], &encoded[48..]];
+            for (before, after) in [
+                ("", " "),
+                ("", "\t \t"),
+                ("> ", ""),
+                (">> ", ""),
+                ("# ", ""),
+                (" * ", ""),
+                ("| ", " |"),
+                ("// ", ""),
+                ("-- ", ""),
+                ("+", ""),
+                ("-", ""),
+                ("+ ", ""),
+                ("+  # ", ""),
+                ("; ", ""),
+                ("\"", "\" +"),
+                ("'", "',"),
+                ("", "\\"),
+                ("", " \\"),
+            ] {
+                for line_end in ["\n", "\r\n", "\r", "\\n", "\\r\\n"] {
+                    let text: Vec<String> = lines
+                        .iter()
+                        .map(|it| format!("{before}{it}{after}"))
+                        .collect();
+                    let text = text.join(line_end);
+                    finds(text.as_bytes(), &secret, &[Encoding::Base64]);
                 }
             }
         }

@@ -15,6 +15,10 @@ const NAME: u8 = 1 << 3;
 const COMMENT: u8 = 1 << 4;
 /// Bits that RFC 1952 reserves; a member with one of them is refused.
 const RESERVED: u8 = 0b1110_0000;
+/// The length of the part that each header has.
+const HEAD_BYTES: usize = 10;
+/// The maximum size of all additional fields, names and comments.
+const HEADS_BYTES_MAX: usize = 1024 * 1024;
 /// The length of the checksum and the size after each member.
 const TRAILER_BYTES: u64 = 8;
 
@@ -23,9 +27,12 @@ pub fn is_begun_by(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// The unpacked contents of all members.
+/// The unpacked contents of all members. Names and comments in the headers, and bytes after the last member, are not
+/// among them.
 pub struct Unpacked<R> {
     state: State<R>,
+    /// The additional fields, names and comments in the headers of the members.
+    heads: Vec<u8>,
     /// The number of bytes that may still be unpacked.
     left: u64,
 }
@@ -34,6 +41,8 @@ enum State<R> {
     /// Before a member; the flag is true for the first one.
     Before(R, bool),
     Ended,
+    /// Before bytes that are neither padding nor a member; the first ones were already read.
+    Rest(Vec<u8>, R),
     In(Box<Decoder<R>>),
 }
 
@@ -41,8 +50,19 @@ impl<R: Read> Unpacked<R> {
     pub fn new(packed: R, bytes_max: u64) -> Unpacked<R> {
         Unpacked {
             state: State::Before(packed, true),
+            heads: Vec::new(),
             left: bytes_max,
         }
+    }
+
+    /// The additional fields, names and comments in the headers that were read, and the bytes after the last member if
+    /// they are neither padding nor a member.
+    pub fn into_parts(self) -> (Vec<u8>, Option<impl Read>) {
+        let rest = match self.state {
+            State::Rest(begin, packed) => Some(io::Cursor::new(begin).chain(packed)),
+            _ => None,
+        };
+        (self.heads, rest)
     }
 }
 
@@ -52,11 +72,22 @@ impl<R: Read> Read for Unpacked<R> {
             // After an error the stream has ended.
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Before(mut packed, is_first) => {
-                    if pass_head(&mut packed, is_first)? {
+                    let head = begin_of_head(&mut packed, is_first)?;
+                    let is_member = is_begun_by(&head) && head.len() == HEAD_BYTES;
+                    if is_member && head[3] & RESERVED == 0 {
+                        pass_head(&mut packed, head[3], &mut self.heads)?;
                         self.state = State::In(Box::new(Decoder::new(packed)));
+                    } else if is_first {
+                        return Err(damaged("its head is damaged"));
+                    } else if !head.is_empty() {
+                        self.state = State::Rest(head, packed);
                     }
                 }
                 State::Ended => return Ok(0),
+                State::Rest(begin, packed) => {
+                    self.state = State::Rest(begin, packed);
+                    return Ok(0);
+                }
                 State::In(mut decoder) => {
                     let count = decoder.read(buffer)?;
                     if count == 0 && !buffer.is_empty() {
@@ -78,43 +109,47 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// Reads the header of a member. Returns false if no further member follows: zeros or other bytes may follow the last
-/// one.
-fn pass_head(packed: &mut impl Read, is_first: bool) -> io::Result<bool> {
-    let mut head = [0; 10];
-    let mut filled = 0;
-    while filled < head.len() {
-        match packed.read(&mut head[filled..])? {
-            0 => break,
-            count => filled += count,
+/// Reads the first bytes of a header, fewer if the input ends. Zeros before the header of a further member are padding.
+fn begin_of_head(packed: &mut impl Read, is_first: bool) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let mut byte = [0];
+    while head.len() < HEAD_BYTES {
+        match packed.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) if byte == [0] && head.is_empty() && !is_first => {}
+            Ok(_) => head.push(byte[0]),
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
         }
     }
-    let flags = head[3];
-    if filled < head.len() || !is_begun_by(&head) || flags & RESERVED != 0 {
-        return if is_first {
-            Err(damaged("its head is damaged"))
-        } else {
-            Ok(false)
-        };
-    }
+    Ok(head)
+}
+
+/// Reads the other parts of a header, and keeps those that may contain text.
+fn pass_head(packed: &mut impl Read, flags: u8, heads: &mut Vec<u8>) -> io::Result<()> {
     let mut byte = [0];
     if flags & EXTRA != 0 {
         let mut length = [0; 2];
         packed.read_exact(&mut length)?;
         let extra = &mut packed.by_ref().take(u16::from_le_bytes(length).into());
-        io::copy(extra, &mut io::sink())?;
+        extra.read_to_end(heads)?;
+        heads.push(b'\n');
     }
     for text in [NAME, COMMENT] {
         let mut is_read = flags & text == 0;
         while !is_read {
             packed.read_exact(&mut byte)?;
             is_read = byte == [0];
+            heads.push(if is_read { b'\n' } else { byte[0] });
+            if heads.len() > HEADS_BYTES_MAX {
+                return Err(damaged("its names and comments are too large"));
+            }
         }
     }
     if flags & HEAD_CHECKSUM != 0 {
         packed.read_exact(&mut [0; 2])?;
     }
-    Ok(true)
+    Ok(())
 }
 
 fn damaged(why: &'static str) -> io::Error {
@@ -145,6 +180,23 @@ pub mod tests {
         assert_eq!(unpacked(&bytes, 100), (b"one two".to_vec(), true));
         bytes.extend([0; 100]);
         assert_eq!(unpacked(&bytes, 100), (b"one two".to_vec(), true));
+        bytes.extend(packed(b" three"));
+        assert_eq!(unpacked(&bytes, 100), (b"one two three".to_vec(), true));
+    }
+
+    #[test]
+    fn what_follows_the_last_member_is_kept() {
+        let mut broken = packed(b"two");
+        broken[3] = RESERVED;
+        for rest in [&b"plain text"[..], b"x", b"\x1f\x8b", &broken] {
+            let bytes = [&packed(b"one"), &b"\0\0"[..], rest].concat();
+            let mut unpacked = Unpacked::new(&bytes[..], 100);
+            unpacked.read_to_end(&mut Vec::new()).unwrap();
+            let mut kept = Vec::new();
+            let (_, after) = unpacked.into_parts();
+            after.unwrap().read_to_end(&mut kept).unwrap();
+            assert_eq!(kept, rest);
+        }
     }
 
     #[test]
@@ -155,6 +207,9 @@ pub mod tests {
         bytes.extend(b"\x03\0abcname\0comment\0xx");
         bytes.extend(&plain[10..]);
         assert_eq!(unpacked(&bytes, 100), (b"text".to_vec(), true));
+        let mut unpacked = Unpacked::new(&bytes[..], 100);
+        unpacked.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(unpacked.into_parts().0, b"abc\nname\ncomment\n");
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub fn kind(begin: &[u8]) -> Option<&'static str> {
     (*magic != b"BZh" || is_bzip2(begin)).then_some(*name)
 }
 
+/// The kind of decoded bytes. Kinds with short marks are left out, because these occur by chance.
+pub fn kind_of_decoded(begin: &[u8]) -> Option<&'static str> {
+    let is_by_chance = begin.starts_with(b"\x1f\x9d") || begin.starts_with(b"\x5d\0\0");
+    kind(begin).filter(|_| !is_by_chance)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -119,10 +119,13 @@ struct Reading<'p> {
 
 impl Reading<'_> {
     fn skip(&mut self, why: impl Into<String>) {
-        self.unread.push(Unread {
-            path: self.path.to_owned(),
-            why: why.into(),
-        });
+        let why = why.into();
+        if self.unread.iter().all(|it| it.why != why) {
+            self.unread.push(Unread {
+                path: self.path.to_owned(),
+                why,
+            });
+        }
     }
 }
 
@@ -184,17 +187,19 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
     let mut base = 0;
     let mut seen = HashSet::new();
     loop {
-        let filled = kept + fill(input, &mut buffer[kept..])?;
+        // What precedes an error is searched.
+        let (count, ended) = fill(input, &mut buffer[kept..]);
+        let filled = kept + count;
         let bytes = &buffer[..filled];
         if kept == 0 {
             if gzip::is_begun_by(bytes) && reading.layers.len() < GZIP_MAX {
                 // The unpacked bytes will overwrite the buffer.
                 let begin = bytes.to_vec();
                 unpack(reading, &begin, input, buffer);
-                return Ok(());
+                return ended;
             }
             if skips(reading, bytes) {
-                return Ok(());
+                return ended;
             }
         }
         let rest = if filled < buffer.len() {
@@ -217,7 +222,11 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
         finder::find(bytes, from, rest, |at, found| {
             take(at, found, &reading.layers)
         });
-        Search::within(&reading.layers).find(bytes, &mut take);
+        let mut search = Search::within(&reading.layers);
+        search.find(bytes, &mut take);
+        for why in search.incomplete() {
+            reading.skip(why);
+        }
         hits.sort_by_key(|hit| hit.0);
         let (mut counted, mut line) = (0, lines);
         for (at, hint, text, id, encodings) in hits {
@@ -234,7 +243,7 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
             });
         }
         if rest == Rest::Nothing {
-            return Ok(());
+            return ended;
         }
         let done = filled - OVERLAP;
         lines += memchr_iter(b'\n', &bytes[..done]).count() as u64;
@@ -246,14 +255,30 @@ fn read(reading: &mut Reading<'_>, input: &mut dyn Read, buffer: &mut [u8]) -> s
 }
 
 /// Unpacks and reads a gzip file, of which the bytes in `begin` were already read. Data that cannot be unpacked is
-/// reported.
+/// reported. Names and comments in the headers, and other bytes after the last member, are searched as they are.
 fn unpack(reading: &mut Reading<'_>, begin: &[u8], input: &mut dyn Read, buffer: &mut [u8]) {
     let size = reading.size.take().unwrap_or(0);
     let bytes_max = UNPACKED_BYTES_MAX.max(size.saturating_mul(UNPACKED_TIMES_MAX));
     let packed = BufReader::new(begin.chain(input));
+    let layers = reading.layers.clone();
     reading.layers.push(Encoding::Gzip);
-    if let Err(err) = read(reading, &mut Unpacked::new(packed, bytes_max), buffer) {
+    let mut unpacked = Unpacked::new(packed, bytes_max);
+    if let Err(err) = read(reading, &mut unpacked, buffer) {
         reading.skip(format!("gzip, but for its beginning: {err}"));
+    }
+    let (heads, rest) = unpacked.into_parts();
+    reading.layers = layers.clone();
+    // With a space before them, the heads are not read as gzip, which could go on without an end.
+    if !heads.is_empty()
+        && let Err(err) = read(reading, &mut b" ".chain(heads.as_slice()), buffer)
+    {
+        reading.skip(format!("names in gzip: {err}"));
+    }
+    reading.layers = layers;
+    if let Some(mut rest) = rest
+        && let Err(err) = read(reading, &mut rest, buffer)
+    {
+        reading.skip(format!("what follows gzip: {err}"));
     }
 }
 
@@ -283,23 +308,24 @@ fn is_utf16(probe: &[u8]) -> bool {
     is_marked || first.max(second) * 10 > pairs.len() * 9 && first.min(second) * 10 < pairs.len()
 }
 
-/// Reads until the buffer is full or the input ends.
-fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+/// Reads until the buffer is full or the input ends, possibly with an error.
+fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> (usize, std::io::Result<()>) {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(err) if err.kind() == ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
+            Err(err) => return (filled, Err(err)),
         }
     }
-    Ok(filled)
+    (filled, Ok(()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::scan::encodings::tests::base64;
     use crate::cli::scan::gzip::tests::packed;
     use crate::domain::key::secret::{Secret, generate_id};
 
@@ -351,6 +377,88 @@ mod tests {
         assert!(cut.findings.is_empty() && cut.unread.len() == 1);
         let deep = packed(&packed(&packed(&bytes)));
         assert_eq!(scanned(&deep, None).unread.len(), 1);
+    }
+
+    #[test]
+    fn what_is_beside_the_text_of_gzip_is_searched_or_named() {
+        let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
+        let text = secret.expose().as_bytes();
+        let plain = packed(b"nothing");
+        for flag in [1 << 3, 1 << 4] {
+            let mut head = plain[..10].to_vec();
+            head[3] = flag;
+            for begin in [&b""[..], b"\x1f\x8b\x08"] {
+                let bytes = [&head, begin, text, b"\0", &plain[10..]].concat();
+                for bytes in [bytes.clone(), [&plain[..], &bytes].concat()] {
+                    let scanned = scanned(&bytes, None);
+                    assert_eq!((scanned.findings.len(), scanned.unread.len()), (1, 0));
+                    assert!(scanned.findings[0].encodings.is_empty());
+                }
+            }
+        }
+        for between in [&b""[..], b"\0\0\0", b"text "] {
+            let bytes = [&plain, between, text].concat();
+            let found = scanned(&bytes, None);
+            assert_eq!((found.findings.len(), found.unread.len()), (1, 0));
+        }
+        let mut broken = plain.clone();
+        broken[3] = 0x80;
+        for (after, why) in [
+            (&broken[..], "its head is damaged"),
+            (b"PK\x03\x04", "zip archive"),
+        ] {
+            let scanned = scanned(&[&plain, after].concat(), None);
+            assert!(scanned.unread[0].why.contains(why));
+        }
+        // What precedes the damage.
+        let bytes = packed(&[text, &b" b\n c".repeat(50_000)].concat());
+        let cut = scanned(&bytes[..bytes.len() - 10], None);
+        assert_eq!((cut.findings.len(), cut.unread.len()), (1, 1));
+    }
+
+    #[test]
+    fn packed_data_in_encodings_is_named_where_it_is_not_read_wholly() {
+        let secret = Secret::generate("lk", generate_id().unwrap()).unwrap();
+        let wrapped = |bytes: &[u8]| {
+            let text = base64(bytes, b"+/");
+            let lines = text.as_bytes().chunks(76).map(String::from_utf8_lossy);
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let noise: Vec<u8> = (0..200).collect();
+        let zip = [b"PK\x03\x04", &noise[..]].concat();
+        let whole = packed(&[secret.expose().as_bytes(), b" ", &noise].concat());
+        let bomb = packed(&vec![b'a'; 17 * 1024 * 1024]);
+        for (text, findings, unread) in [
+            (wrapped(&zip), 0, Some("zip archive, in base64")),
+            (
+                wrapped(wrapped(&zip).as_bytes()),
+                0,
+                Some("zip archive, in base64 in base64"),
+            ),
+            (
+                wrapped(&packed(&zip)),
+                0,
+                Some("zip archive, in gzip in base64"),
+            ),
+            (wrapped(&bomb), 0, Some("unpacks to more than")),
+            (wrapped(&whole), 1, None),
+            (wrapped(wrapped(&whole).as_bytes()), 1, None),
+            (wrapped(&whole[..whole.len() - 12]), 0, Some("in base64: ")),
+            (
+                format!("{}==\n\n{}", wrapped(&bomb), wrapped(&whole)),
+                0,
+                Some("unpacks to more than"),
+            ),
+        ] {
+            let scanned = scanned(text.as_bytes(), None);
+            let whys: Vec<&str> = scanned.unread.iter().map(|it| it.why.as_str()).collect();
+            assert_eq!(whys.is_empty(), unread.is_none(), "{unread:?} {whys:?}");
+            assert!(
+                unread.is_none_or(|part| whys.iter().any(|it| it.contains(part))),
+                "{whys:?}"
+            );
+            assert!(scanned.findings.len() >= findings, "{whys:?}");
+        }
     }
 
     #[test]
