@@ -532,4 +532,6 @@ fn taken(earlier: Option<usize>) -> std::result::Result<(), String> {
 }
 
 #[cfg(test)]
+mod closed_tests;
+#[cfg(test)]
 mod tests;

@@ -4,8 +4,6 @@ use super::*;
 use crate::domain::catalog::path::SEGMENTS_MAX;
 use crate::domain::catalog::tests::operation;
 
-mod closed;
-
 fn matcher(templates: &[&str]) -> Matcher {
     let operations: Vec<Operation> = templates
         .iter()

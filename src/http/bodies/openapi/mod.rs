@@ -402,4 +402,6 @@ struct ItemParts<'p> {
 }
 
 #[cfg(test)]
+mod drawn_tests;
+#[cfg(test)]
 mod tests;

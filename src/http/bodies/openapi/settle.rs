@@ -120,6 +120,7 @@ pub fn settle(entries: &[Entry], unread: &[Unread], usual: &Place) -> Result<Set
         });
     }
     settling.close_over_slashes();
+    settling.close_whole();
     Ok(settling.finish(settled))
 }
 
@@ -247,6 +248,27 @@ impl Settling<'_> {
                     let key = (host.clone(), method.clone(), format!("{shape}{end}"));
                     if let Some(&at) = self.known.get(&key) {
                         self.slots[at].outcome = Err(why.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// An operation that is closed at one of its places is not mapped, and so closed at the others.
+    fn close_whole(&mut self) {
+        let mut goes_on = true;
+        while std::mem::take(&mut goes_on) {
+            for (slots, _) in &self.places {
+                let why = slots
+                    .iter()
+                    .find_map(|&at| self.slots[at].outcome.clone().err());
+                let Some(why) = why else {
+                    continue;
+                };
+                for &at in slots {
+                    if self.slots[at].outcome.is_ok() {
+                        self.slots[at].outcome = Err(why.clone());
+                        goes_on = true;
                     }
                 }
             }

@@ -4,8 +4,6 @@ use super::*;
 use crate::domain::catalog::Requirement;
 use serde_json::json;
 
-mod drawn;
-
 /// A document with these paths, a key in a header for all of them, and schemes of several kinds.
 fn document(paths: Value) -> Value {
     json!({
@@ -30,7 +28,7 @@ fn document(paths: Value) -> Value {
     })
 }
 
-fn imported(paths: Value) -> Import {
+pub fn imported(paths: Value) -> Import {
     import(&document(paths).to_string(), "x", &Options::default()).unwrap()
 }
 
@@ -377,6 +375,25 @@ fn what_is_closed_is_closed_wherever_the_document_is_served() {
             assert!(asks("/v2/f/admin/") != Ok(Requirement::AnyKey), "{closed}");
         }
     }
+}
+
+#[test]
+fn an_operation_that_is_closed_at_one_place_is_closed_at_the_others() {
+    let servers = |urls: &[&str]| Vec::from_iter(urls.iter().map(|url| json!({ "url": url })));
+    let two = servers(&["https://up.example", "https://down.example"]);
+    let one = servers(&["https://up.example"]);
+    let import = imported(json!({
+        "/r/{x}": {"get": {"servers": two}},
+        "/r/{y}": {"get": {"servers": one, "security": [{"oauth": ["a"]}]}},
+        "/r/{z}/x": {"get": {}},
+    }));
+    let catalog = Catalog::compile(import.definition).unwrap();
+    for host in ["up.example", "down.example", "o.example"] {
+        let demand = catalog.demand("GET", "/r/7", Some(host));
+        let found = demand.map(|it| it.requirement.clone());
+        assert_eq!(found, Ok(Requirement::Nobody), "{host}");
+    }
+    assert_eq!(import.mapped, 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is closed stays closed, across hosts and slashes.
 
 use super::*;
+use crate::domain::catalog::tests::operation;
 
 /// What a request finds at a host, where each operation is `(path, host, whether it is closed)`.
 fn found_at(operations: &[(&str, &str, bool)], method: &str, path: &str, host: &str) -> Found {
