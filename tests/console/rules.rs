@@ -143,7 +143,7 @@ fn a_catalog_is_made_of_an_openapi_document() {
     browser.press("Or its text");
     browser.fill("document", "swagger: '2.0'");
     browser.press("Look at the catalog");
-    browser.sees("This is no OpenAPI document");
+    browser.sees("This is a Swagger 2.0 document");
     browser.driver.complaints();
     browser.inspect("catalog-import-refused");
 }

