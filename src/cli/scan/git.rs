@@ -303,7 +303,8 @@ mod tests {
 
     #[test]
     fn names_lie_below_the_folder_and_come_once() {
-        let tracked = b"100644 abc 0\tb\0100644 abc 1\ta/c\0100644 abc 2\ta/c\0160000 abc 0\tsub\0";
+        let tracked =
+            b"100644 abc 0\tb\x00100644 abc 1\ta/c\x00100644 abc 2\ta/c\x00160000 abc 0\tsub\0";
         let all = names(tracked, b"a/d\0nested/\0b\0").unwrap();
         assert_eq!(all, ["a/c", "a/d", "b", "nested/", "sub/"]);
         for bad in [&b"../x\0"[..], b"/etc/passwd\0", b"a/../../x\0", b"/\0"] {
