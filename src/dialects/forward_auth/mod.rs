@@ -134,16 +134,16 @@ fn decide(call: &Call<'_>, proxy: Proxy) -> Result<Option<Reply>> {
         let reply = answer::refusal(&refused, verdict.rate, proxy.is_nginx());
         Some(refuse(&refused, reply))
     };
-    let bare = Question {
-        scopes: Vec::new(),
-        catalog: None,
-        path: None,
-        workspace: None,
-        cost: 0,
-        ..question.clone()
-    };
     let mut held_without = None;
     if demands.doubtful {
+        let bare = Question {
+            scopes: Vec::new(),
+            catalog: None,
+            path: None,
+            workspace: None,
+            cost: 0,
+            ..question.clone()
+        };
         // This spends nothing, and only a request that it allows is judged with the requirements.
         let first = ask(call, credential.secret, &bare, |verdict| {
             told(verdict, &bare).map_or_else(|| Ok(answer::held(verdict)), Err)
