@@ -121,6 +121,24 @@ impl Target {
 }
 
 impl Event {
+    /// An event that the server causes itself, without changes and without its position in the chain.
+    pub fn of_system(action: impl Into<String>, target: Target, at: Timestamp) -> Event {
+        Event {
+            seq: 0,
+            at,
+            actor: "system".to_owned(),
+            action: action.into(),
+            target,
+            workspace: String::new(),
+            source: String::new(),
+            request_id: String::new(),
+            outcome: Outcome::Allowed,
+            reason: String::new(),
+            changes: String::new(),
+            previous: GENESIS,
+        }
+    }
+
     /// The hash that the next event stores as `previous`: a digest of every member.
     pub fn hash(&self) -> [u8; 32] {
         digest_of(&[

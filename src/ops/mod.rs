@@ -21,7 +21,7 @@ pub mod upkeep;
 pub mod verify;
 pub mod workspaces;
 
-use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
+use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
 use crate::domain::key::sealing::SealingKeys;
@@ -253,31 +253,13 @@ fn append_all(
     Ok(())
 }
 
-/// An event that the server causes itself.
-fn system_event(action: &'static str, target: Target, now: Timestamp) -> Event {
-    Event {
-        seq: 0,
-        at: now,
-        actor: "system".to_owned(),
-        action: action.to_owned(),
-        target,
-        workspace: String::new(),
-        source: String::new(),
-        request_id: String::new(),
-        outcome: Outcome::Allowed,
-        reason: String::new(),
-        changes: String::new(),
-        previous: GENESIS,
-    }
-}
-
 /// An event of a caller, without its target and its position in the chain.
 fn draft(caller: &Caller, action: &'static str, now: Timestamp) -> Event {
     Event {
         actor: caller.actor.clone(),
         source: caller.source.clone(),
         request_id: caller.request_id.clone(),
-        ..system_event(action, Target::server(), now)
+        ..Event::of_system(action, Target::server(), now)
     }
 }
 

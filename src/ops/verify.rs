@@ -8,7 +8,7 @@
 
 use super::access::roles_in;
 use super::{App, publish};
-use crate::domain::audit::{Kind, Target};
+use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::live::{Live, StoredSecret};
 use crate::domain::key::pepper::Peppers;
@@ -466,7 +466,7 @@ fn retire(app: &App, id: KeyId) -> Result<()> {
             audit::append(
                 tx,
                 &peppers,
-                super::system_event("key.rotation_complete", target, now),
+                Event::of_system("key.rotation_complete", target, now),
             )?;
         }
         Ok(())

@@ -10,7 +10,6 @@ use crate::domain::key::KeyId;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::ops::system_event;
 use crate::store::keeping::{events, tombstones};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Durability, Foreign, Read, Store, audit, clock, local};
@@ -87,7 +86,7 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
     let (closed, altered) = store.write(Durability::Full, move |tx| {
         let template = Event {
             actor: wanted.actor.clone(),
-            ..system_event("server.restore", Target::server(), now)
+            ..Event::of_system("server.restore", Target::server(), now)
         };
         let closing = Closing {
             peppers: &peppers,

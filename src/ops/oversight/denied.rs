@@ -178,7 +178,7 @@ mod tests {
     use crate::error::Error;
     use crate::ops::access::Caller;
     use crate::ops::setup::fixture::{Fixture, NOW};
-    use crate::ops::{keys, oversight, system_event, workspaces};
+    use crate::ops::{keys, oversight, workspaces};
 
     fn denied(fixture: &Fixture) -> Vec<Event> {
         let wanted = oversight::Wanted {
@@ -258,7 +258,7 @@ mod tests {
             let target = Target::new(Kind::User, format!("nobody{account}"));
             let event = Event {
                 outcome: Outcome::Denied,
-                ..system_event("session.create", target, NOW)
+                ..Event::of_system("session.create", target, NOW)
             };
             fixture.app.record_failed_proof(event, |_| Ok(())).unwrap();
         }

@@ -1,11 +1,11 @@
 //! Retention: limits the age and the size of the audit log according to the configuration.
 
 use super::cut_off;
-use crate::domain::audit::Target;
+use crate::domain::audit::{Event, Target};
 use crate::domain::clock::State;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::ops::{App, system_event};
+use crate::ops::App;
 use crate::store::Durability;
 use crate::store::audit::{self, Cut};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -109,7 +109,7 @@ impl Keeper {
                 let Some((mark, count)) = audit::prune(tx, &peppers, cut, EVENTS_A_BATCH)? else {
                     return Ok(0);
                 };
-                let mut event = system_event("audit.prune", Target::server(), now);
+                let mut event = Event::of_system("audit.prune", Target::server(), now);
                 event.changes = cut_off(&mark, count).into_json();
                 audit::append(tx, &peppers, event)?;
                 Ok(count)
@@ -129,7 +129,7 @@ mod tests {
         let peppers = fixture.app.peppers.clone();
         let write = move |tx: &crate::store::Write<'_>| {
             (0..count).try_for_each(|_| {
-                let event = system_event("key.edit", Target::server(), at);
+                let event = Event::of_system("key.edit", Target::server(), at);
                 audit::append(tx, &peppers, event)
             })
         };

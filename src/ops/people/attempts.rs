@@ -13,8 +13,8 @@ use crate::domain::people::attempts::{Account, Attempts, LOCKED_AT, Refusal, Sta
 use crate::domain::people::throttle::network;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
+use crate::ops::App;
 use crate::ops::access::{Caller, Origin};
-use crate::ops::{App, system_event};
 use crate::store::people::attempts as rows;
 use crate::store::{Durability, Read, Write, audit};
 use std::sync::{Arc, Mutex};
@@ -132,7 +132,7 @@ impl<'a> Attempt<'a> {
             reason: why.to_owned(),
             source: origin.source.clone(),
             request_id: origin.request_id.clone(),
-            ..system_event(action, Target::new(Kind::User, shown), app.now().wall)
+            ..Event::of_system(action, Target::new(Kind::User, shown), app.now().wall)
         };
         let (shared, account) = (app.passwords.shared_attempts(), self.account);
         let recorded = app.record_failed_proof(event, move |tx| {
@@ -243,7 +243,7 @@ fn note_locked(app: &App, account: Account, origin: &Origin) -> Result<()> {
             reason: format!("{LOCKED_AT} failed attempts in a row"),
             source: origin.source.clone(),
             request_id: origin.request_id.clone(),
-            ..system_event("user.lock", Target::new(Kind::User, user.uid), app.now().wall)
+            ..Event::of_system("user.lock", Target::new(Kind::User, user.uid), app.now().wall)
         }
     });
     let (shared, peppers) = (app.passwords.shared_attempts(), app.peppers.clone());

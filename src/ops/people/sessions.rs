@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
-use crate::ops::{App, Record, system_event};
+use crate::ops::{App, Record};
 use crate::store::{Read, people, seals, tokens};
 use std::sync::Arc;
 
@@ -377,7 +377,7 @@ pub(super) fn failed(
         reason: why.to_owned(),
         source: origin.source.clone(),
         request_id: origin.request_id.clone(),
-        ..system_event(action, Target::new(Kind::User, shown), app.now().wall)
+        ..Event::of_system(action, Target::new(Kind::User, shown), app.now().wall)
     };
     app.record_failed_proof(event, |_| Ok(()))
 }

@@ -1,6 +1,6 @@
 //! The policies that come with the dialects, and the catalogs of their keys' scopes.
 
-use crate::domain::audit::{Kind, Target};
+use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::catalog::{Catalog, Definition};
 use crate::domain::keeping::changes;
 use crate::domain::key::pepper::Peppers;
@@ -8,7 +8,6 @@ use crate::domain::policy::Policy;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::ops::system_event;
 use crate::store::seals::{self, Standing};
 use crate::store::{Read, Write, audit, catalogs, policies};
 
@@ -39,7 +38,7 @@ pub fn install(
     presets: &[Preset],
     now: Timestamp,
 ) -> Result<()> {
-    let note = |action, target| audit::append(tx, peppers, system_event(action, target, now));
+    let note = |action, target| audit::append(tx, peppers, Event::of_system(action, target, now));
     // The seals are compared before this function writes: a policy that was changed without Latchkey is not sealed
     // again.
     let mut sound = Vec::new();
@@ -211,9 +210,9 @@ mod tests {
         let mut changes = crate::domain::audit::Changes::default();
         changes.note("schema", &from, &(from + 1));
         let (peppers, now) = (fixture.app.peppers.clone(), fixture.app.now().wall);
-        let event = crate::domain::audit::Event {
+        let event = Event {
             changes: changes.into_json(),
-            ..system_event("server.migrate", Target::server(), now)
+            ..Event::of_system("server.migrate", Target::server(), now)
         };
         let write = move |tx: &Write<'_>| audit::append(tx, &peppers, event);
         fixture

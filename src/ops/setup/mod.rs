@@ -32,7 +32,7 @@ use crate::ops::keys::issue;
 use crate::ops::oversight::denied::Denials;
 use crate::ops::people::{PasswordGate, attempts};
 use crate::ops::policies::presets::{self, Preset};
-use crate::ops::{App, publish, system_event, verify};
+use crate::ops::{App, publish, verify};
 use crate::store::keeping::events;
 use crate::store::{
     Durability, Read, Store, Write, audit, catalogs, clock, local, numbers, people, policies,
@@ -225,13 +225,13 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
                 None => known[1].max(copied_at).max(reading.mark),
                 Some(_) => reading.mark,
             },
-            template: system_event("", Target::server(), now),
+            template: Event::of_system("", Target::server(), now),
             keeps_uses: false,
         };
         let closed = closing.run(tx)?;
         let event = Event {
             changes: closed.changes().into_json(),
-            ..system_event("server.close_older_copy", Target::server(), now)
+            ..Event::of_system("server.close_older_copy", Target::server(), now)
         };
         audit::append(tx, &peppers, event)?;
         Ok(closed)
@@ -310,7 +310,7 @@ pub fn fill(app: &App, count: u64, mut take: impl FnMut(&Secret) -> Result<()>) 
             audit::append(
                 tx,
                 &files.peppers,
-                system_event("server.fill", Target::server(), now),
+                Event::of_system("server.fill", Target::server(), now),
             )?;
             Ok(secrets)
         })?;
@@ -369,7 +369,7 @@ fn seed(
     audit::append(
         tx,
         peppers,
-        system_event("server.init", Target::server(), now),
+        Event::of_system("server.init", Target::server(), now),
     )?;
     for made in [
         Target::new(Kind::Workspace, workspace.uid),
@@ -394,7 +394,7 @@ fn seed(
             Event {
                 workspace: key.workspace.to_string(),
                 changes: born(key).into_json(),
-                ..system_event("key.issue", Target::new(Kind::Key, key.id), now)
+                ..Event::of_system("key.issue", Target::new(Kind::Key, key.id), now)
             },
         )?;
         Ok(secret)

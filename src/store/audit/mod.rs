@@ -274,20 +274,8 @@ mod tests {
     use crate::domain::time::Timestamp;
 
     fn sample() -> Event {
-        Event {
-            seq: 0,
-            at: Timestamp(2000),
-            actor: "system".to_owned(),
-            action: "key.issue".to_owned(),
-            target: Target::new(Kind::Key, "0000000000"),
-            workspace: String::new(),
-            source: String::new(),
-            request_id: String::new(),
-            outcome: Outcome::Allowed,
-            reason: String::new(),
-            changes: String::new(),
-            previous: GENESIS,
-        }
+        let key = Target::new(Kind::Key, "0000000000");
+        Event::of_system("key.issue", key, Timestamp(2000))
     }
 
     fn store_with_events(count: i64) -> (Read, Peppers) {

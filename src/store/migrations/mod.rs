@@ -15,7 +15,7 @@ mod to_3;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, local, seals};
-use crate::domain::audit::{Changes, Event, GENESIS, Outcome, Target};
+use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -143,18 +143,8 @@ fn event(from: i64, now: Timestamp) -> Event {
     let mut changes = Changes::default();
     changes.note("schema", &from, &SCHEMA_VERSION);
     Event {
-        seq: 0,
-        at: now,
-        actor: "system".to_owned(),
-        action: "server.migrate".to_owned(),
-        target: Target::server(),
-        workspace: String::new(),
-        source: String::new(),
-        request_id: String::new(),
-        outcome: Outcome::Allowed,
-        reason: String::new(),
         changes: changes.into_json(),
-        previous: GENESIS,
+        ..Event::of_system("server.migrate", Target::server(), now)
     }
 }
 

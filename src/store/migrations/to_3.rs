@@ -1,7 +1,7 @@
 //! The step from schema 2 to 3.
 
 use super::Step;
-use crate::domain::audit::{Changes, Event, GENESIS, Kind, Outcome, Target};
+use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::key::KeyId;
 use crate::domain::key::keyfile::KeyFiles;
 use crate::domain::key::pepper::Peppers;
@@ -114,18 +114,9 @@ fn end_what_public_keys_began(tx: &Write<'_>, peppers: &Peppers, now: Timestamp)
 
 fn event(action: &str, target: Target, changes: Changes, now: Timestamp) -> Event {
     Event {
-        seq: 0,
-        at: now,
-        actor: "system".to_owned(),
-        action: action.to_owned(),
-        target,
-        workspace: String::new(),
-        source: String::new(),
-        request_id: String::new(),
-        outcome: Outcome::Allowed,
         reason: "nobody signs in with an RSA key any more".to_owned(),
         changes: changes.into_json(),
-        previous: GENESIS,
+        ..Event::of_system(action, target, now)
     }
 }
 

@@ -18,7 +18,7 @@ use super::audit::{self, sealed_text};
 use super::keeping::closing;
 use super::{Read, Row, Write};
 use super::{people, workspaces};
-use crate::domain::audit::{Changes, Event, GENESIS, Kind, Outcome, Target, digest_of};
+use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::key::pepper::Peppers;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
@@ -344,19 +344,10 @@ pub fn list_events(read: &Read, kind: Kind, verb: &str) -> Result<Vec<(i64, Targ
 
 /// The event for a thing that was found changed.
 pub fn tampered(target: &Target, at: Timestamp) -> Event {
+    let action = format!("{}.{TAMPERED}", target.kind.as_str());
     Event {
-        seq: 0,
-        at,
-        actor: "system".to_owned(),
-        action: format!("{}.{TAMPERED}", target.kind.as_str()),
-        target: target.clone(),
-        workspace: String::new(),
-        source: String::new(),
-        request_id: String::new(),
-        outcome: Outcome::Allowed,
         reason: "the database was changed past Latchkey".to_owned(),
-        changes: String::new(),
-        previous: GENESIS,
+        ..Event::of_system(action, target.clone(), at)
     }
 }
 
