@@ -3,7 +3,7 @@
 use super::admission::{
     check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
 };
-use super::issue::{FAULTS_MAX, expiry, mend_address, metadata, owner, place, scopes};
+use super::issue::{every_fault, expiry, mend_address, metadata, owner, place, scopes};
 use super::{View, bounds, manageable, record, view};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::key::changes::between as changes;
@@ -68,19 +68,10 @@ pub fn faults(app: &App, caller: &Caller, id: KeyId, mut edit: Edit) -> Result<V
         "key.edit",
         Target::new(Kind::Key, id),
         move |tx, now| {
-            let mut found = Vec::new();
-            while found.len() < FAULTS_MAX {
-                let fault = match checked(tx, &index.directory(), &who, id, &edit, now) {
-                    Ok(_) => break,
-                    Err(fault) => fault,
-                };
-                let mended = mend(&mut edit, &fault);
-                found.push(fault);
-                if !mended {
-                    break;
-                }
-            }
-            Ok((None, found))
+            let directory = index.directory();
+            let check = |edit: &Edit| checked(tx, &directory, &who, id, edit, now).map(drop);
+            let mend = |edit: &mut Edit, fault: &Error| Ok(mend(edit, fault));
+            Ok((None, every_fault(&mut edit, check, mend)?))
         },
     )
 }

@@ -185,24 +185,36 @@ pub fn faults(app: &App, caller: &Caller, mut new: NewKey) -> Result<Vec<Error>>
     let (index, who) = (app.index.clone(), caller.clone());
     let target = Target::new(Kind::Key, "");
     app.change(caller, "key.issue", target, move |tx, now| {
-        let mut found = Vec::new();
-        while found.len() < FAULTS_MAX {
-            let fault = match checked(tx, &index.directory(), &who, &new, now) {
-                Ok(_) => break,
-                Err(fault) => fault,
-            };
-            let mended = mend(tx, &index.directory(), &mut new, &fault, now)?;
-            found.push(fault);
-            if !mended {
-                break;
-            }
-        }
-        Ok((None, found))
+        let directory = index.directory();
+        let check = |new: &NewKey| checked(tx, &directory, &who, new, now).map(drop);
+        let mend = |new: &mut NewKey, fault: &Error| mend(tx, &directory, new, fault, now);
+        Ok((None, every_fault(&mut new, check, mend)?))
     })
 }
 
 /// The greatest number of errors that are searched for in one form.
-pub const FAULTS_MAX: usize = 40;
+const FAULTS_MAX: usize = 40;
+
+/// Checks a form again and again, and mends what was refused, until nothing is refused or `mend` returns `false`.
+/// Returns the errors in the order in which they were found.
+pub(super) fn every_fault<T>(
+    form: &mut T,
+    check: impl Fn(&T) -> Result<()>,
+    mend: impl Fn(&mut T, &Error) -> Result<bool>,
+) -> Result<Vec<Error>> {
+    let mut found = Vec::new();
+    while found.len() < FAULTS_MAX {
+        let Err(fault) = check(form) else {
+            break;
+        };
+        let mended = mend(form, &fault)?;
+        found.push(fault);
+        if !mended {
+            break;
+        }
+    }
+    Ok(found)
+}
 
 /// Replaces the value that an error is about by a valid one. `false` if there is no valid value, or if the value was
 /// replaced already.
