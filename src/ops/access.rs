@@ -93,6 +93,14 @@ impl Caller {
         })
     }
 
+    /// The server itself, for what its settings and its timers do.
+    pub fn system(app: &App) -> Result<Caller> {
+        Ok(Caller {
+            actor: "system".to_owned(),
+            ..Caller::local(app, 0, Origin::default())?
+        })
+    }
+
     /// Whether the caller is this user in a session of their own. Neither a key of the user nor another user who acts
     /// as them counts.
     pub fn is_session_of(&self, user: Uid) -> bool {
@@ -206,6 +214,14 @@ impl Caller {
             "this credential does not have {}",
             permission.scope()
         )))
+    }
+
+    /// Requires the permission in at least one workspace.
+    pub fn require_in_any(&self, directory: &Directory, permission: Permission) -> Result<()> {
+        match self.permissions_somewhere(directory).contains(permission) {
+            true => Ok(()),
+            false => self.require_global(directory, permission),
+        }
     }
 
     /// Whether the caller can see a workspace, which is the case if it has any permission there. Other workspaces are

@@ -6,7 +6,7 @@ use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
-use crate::ops::access::{Caller, Identity, Origin};
+use crate::ops::access::{Caller, Identity};
 use crate::ops::keeping::restore;
 use crate::ops::{App, Record};
 use crate::store::Foreign;
@@ -174,7 +174,7 @@ impl App {
         if left_ms > 0 {
             return Duration::from_millis(left_ms.unsigned_abs()).min(LOOK_MAX);
         }
-        let made = system(self).and_then(|caller| {
+        let made = Caller::system(self).and_then(|caller| {
             make(self, &caller, now, || {
                 Ok(free_name(&own_folder(self)?, SCHEDULED, now))
             })
@@ -339,15 +339,6 @@ fn unusable(why: &Error, copy: &Path, path: &Path) -> Error {
 pub fn names(foreign: &[Foreign]) -> String {
     let names: Vec<String> = foreign.iter().map(Foreign::shown).collect();
     names.join(", ")
-}
-
-/// The server itself as a caller.
-fn system(app: &App) -> Result<Caller> {
-    let caller = Caller::local(app, 0, Origin::default())?;
-    Ok(Caller {
-        actor: "system".to_owned(),
-        ..caller
-    })
 }
 
 fn folder(app: &App) -> PathBuf {

@@ -39,12 +39,7 @@ pub fn require_change(app: &App, caller: &Caller, user: &User) -> Result<()> {
 
 /// Refuses a caller who may not create users in any workspace.
 pub fn require_create(app: &App, caller: &Caller) -> Result<()> {
-    let directory = app.index.directory();
-    let permissions = caller.permissions_somewhere(&directory);
-    match permissions.contains(Permission::UsersWrite) {
-        true => Ok(()),
-        false => caller.require_global(&directory, Permission::UsersWrite),
-    }
+    caller.require_in_any(&app.index.directory(), Permission::UsersWrite)
 }
 
 /// Which of some roles the caller may give to a user in at least one workspace.

@@ -6,7 +6,7 @@ use crate::domain::people::permission::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Origin};
+use crate::ops::access::Caller;
 use crate::store::{browse, policies};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,7 +29,7 @@ pub fn settle(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()
 
 /// Switches the pages of `on` on, and all others of `all` off. A page that is as it should be leaves no event.
 pub fn put(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
-    let system = system(app)?;
+    let system = Caller::system(app)?;
     for policy in all {
         match write(app, &system, policy, on.contains(policy), |_| Ok(())) {
             // An owner may have deleted a policy that came with the server.
@@ -83,13 +83,5 @@ fn write(
         let mut changes = Changes::default();
         changes.note("page", &!on, &on);
         Ok((changed.then(|| record(&name, changes)), ()))
-    })
-}
-
-/// The server as the caller, for changes that its settings demand.
-fn system(app: &App) -> Result<Caller> {
-    Ok(Caller {
-        actor: "system".to_owned(),
-        ..Caller::local(app, 0, Origin::default())?
     })
 }

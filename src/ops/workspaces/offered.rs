@@ -46,12 +46,7 @@ pub fn require_change(app: &App, caller: &Caller, workspace: &Workspace) -> Resu
 
 /// Refuses a caller who may not create workspaces below any workspace.
 pub fn require_create(app: &App, caller: &Caller) -> Result<()> {
-    let directory = app.index.directory();
-    let permissions = caller.permissions_somewhere(&directory);
-    match permissions.contains(Permission::WorkspacesWrite) {
-        true => Ok(()),
-        false => caller.require_global(&directory, Permission::WorkspacesWrite),
-    }
+    caller.require_in_any(&app.index.directory(), Permission::WorkspacesWrite)
 }
 
 /// The workspaces that the caller sees and in which the caller has a permission, by slug.
