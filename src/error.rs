@@ -1,7 +1,7 @@
 //! The only error type: everything that can go wrong, divided by what a client can do about it.
 //!
 //! There is no HTTP here: each dialect renders these errors in its own format with an exhaustive `match`. A refused
-//! key is not an error but a verdict (`domain::key::verdict`).
+//! key is not an error but a verdict (`domain::keys::verdict`).
 
 /// The result of every fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;

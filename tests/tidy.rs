@@ -18,10 +18,10 @@ const RANKS: &[(&str, u8)] = &[
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
-    ("argon2",         &["src/domain/keeping/locked.rs", "src/domain/people/password.rs"]),
+    ("argon2",         &["src/domain/keys/passphrase.rs", "src/domain/users/password.rs"]),
     ("askama",         &["src/dialects/console/"]),
-    ("base32ct",       &["src/domain/people/authenticator/"]),
-    ("base64ct",       &["src/domain/people/authenticator/", "src/http/credential.rs"]),
+    ("base32ct",       &["src/domain/authenticators/"]),
+    ("base64ct",       &["src/domain/authenticators/", "src/http/credential.rs"]),
     ("bytes",          &["src/http/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/generate/"]),
@@ -31,7 +31,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("getrandom",      &["src/domain/", "src/files/"]),
     ("http_body_util", &["src/http/server/"]),
     ("hyper",          &["src/http/server/"]),
-    ("include_flate",  &["src/dialects/console/", "src/dialects/native/openapi.rs", "src/domain/people/password.rs",
+    ("include_flate",  &["src/dialects/console/", "src/dialects/native/openapi.rs", "src/domain/users/password.rs",
                          "src/store/sqlite/"]),
     ("jiff",           &["src/domain/time.rs"]),
     ("libflate",       &["src/cli/scan/gzip.rs"]),
@@ -46,7 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sd_notify",      &["src/cli/serve/systemd.rs"]),
     ("serde",          &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/console/", "src/dialects/", "src/http/"]),
-    ("smol_str",       &["src/domain/key/live.rs"]),
+    ("smol_str",       &["src/domain/keys/live.rs"]),
     ("strsim",         &["src/config/sources.rs", "src/dialects/forward_auth/"]),
     ("tokio",          &["src/http/server/"]),
     ("tokio_rustls",   &["src/http/server/tls/"]),
@@ -313,7 +313,7 @@ fn rank_of(module: &str) -> Option<u8> {
         .map(|(_, rank)| *rank)
 }
 
-/// `domain` for `src/domain/key/mod.rs`, `error` for `src/error.rs`.
+/// `domain` for `src/domain/keys/mod.rs`, `error` for `src/error.rs`.
 fn module_of(path: &str) -> &str {
     path.split('/').nth(1).unwrap().trim_end_matches(".rs")
 }

@@ -16,7 +16,7 @@ use super::output::{Output, Rights};
 use super::serve::wall_clock;
 use super::show;
 use crate::config::DataArgs;
-use crate::domain::catalog::path;
+use crate::domain::catalogs::path;
 use crate::domain::time::Timestamp;
 use crate::files::Readers;
 use crate::http::server::tls::fingerprint;

@@ -3,9 +3,9 @@
 
 use super::owner::as_caller;
 use super::restore;
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::sealing::SealingKeys;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::files::private;

@@ -10,8 +10,8 @@ pub mod systems;
 
 use crate::dialects::{SURFACES, console};
 use crate::domain::budget::Rate;
-use crate::domain::catalog::path;
-use crate::domain::key::address::AddressList;
+use crate::domain::catalogs::path;
+use crate::domain::keys::address::AddressList;
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;

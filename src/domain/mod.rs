@@ -2,18 +2,23 @@
 //!
 //! Rules are pure functions of `(record, request, now)`.
 
+pub mod attempts;
 pub mod audit;
+pub mod authenticators;
 pub mod budget;
-pub mod catalog;
+pub mod catalogs;
 pub mod clock;
-pub mod keeping;
-pub mod key;
+pub mod keys;
 pub mod locks;
-pub mod pages;
-pub mod people;
-pub mod policy;
+pub mod metrics;
+pub mod numbers;
+pub mod paging;
+pub mod policies;
+pub mod sessions;
 pub mod sorted;
 pub mod text;
 pub mod time;
+pub mod tombstones;
 pub mod uid;
-pub mod workspace;
+pub mod users;
+pub mod workspaces;

@@ -1,7 +1,7 @@
 //! The sender of a request: the client's address behind trusted proxies, and the hosts that this server serves.
 
-use crate::domain::catalog::path;
-use crate::domain::key::address::{AddressList, canonical, parse_address, parse_hop};
+use crate::domain::catalogs::path;
+use crate::domain::keys::address::{AddressList, canonical, parse_address, parse_hop};
 use crate::http::request::{Head, Peer};
 use crate::ops::access::Origin;
 use arc_swap::ArcSwap;

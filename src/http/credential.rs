@@ -1,7 +1,7 @@
 //! Reads the credential from the headers of a request: never from the query or a cookie, and from a body only at
 //! endpoints where OAuth clients authenticate.
 
-use crate::domain::policy::CredentialHeader;
+use crate::domain::policies::CredentialHeader;
 use crate::http::query;
 use crate::http::request::{Head, HeaderFault, Request};
 use base64ct::{Base64, Encoding};

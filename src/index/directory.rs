@@ -1,11 +1,11 @@
 //! Workspaces, users, policies and catalogs: the data that verdicts on keys and the authorisation of callers depend
 //! on.
 
-use crate::domain::catalog::Catalog;
-use crate::domain::people::User;
-use crate::domain::policy::{CredentialHeader, Policy};
+use crate::domain::catalogs::Catalog;
+use crate::domain::policies::{CredentialHeader, Policy};
 use crate::domain::uid::Uid;
-use crate::domain::workspace::Workspace;
+use crate::domain::users::User;
+use crate::domain::workspaces::Workspace;
 use crate::index::IdHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasherDefault;

@@ -6,14 +6,14 @@
 pub mod directory;
 pub mod usage;
 
-use crate::domain::key::KeyId;
-use crate::domain::key::live::{Kin, Live};
-use crate::domain::key::quota::Counters;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::live::{Kin, Live};
+use crate::domain::keys::quota::Counters;
 use crate::domain::locks::{
     ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard, lock, read, read_sharded, write,
     write_sharded,
 };
-use crate::domain::people::session::Session;
+use crate::domain::sessions::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use directory::Directory;
@@ -304,8 +304,8 @@ impl Hasher for IdHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::key::live::StoredSecret;
-    use crate::domain::key::pepper::Digest;
+    use crate::domain::keys::live::StoredSecret;
+    use crate::domain::keys::pepper::Digest;
     use crate::domain::time::Timestamp;
     use crate::domain::uid::Uid;
 

@@ -3,8 +3,8 @@
 //! A verification adds to a small record under one of a few locks; nothing here accesses the disk. If the process
 //! ends abnormally, the usage that is not written yet is lost: at most one interval (`ops::upkeep`).
 
-use crate::domain::key::KeyId;
-use crate::domain::key::verdict::Code;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::verdict::Code;
 use crate::domain::locks::lock;
 use crate::domain::time::Timestamp;
 use crate::index::IdHasher;

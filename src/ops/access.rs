@@ -5,17 +5,17 @@
 
 use super::verify::{self, Outcome, Verdict};
 use super::{App, people};
-use crate::domain::catalog::BUILT_IN;
-use crate::domain::key::KeyId;
-use crate::domain::key::live::Live;
-use crate::domain::key::secret::{PREFIX_SESSION, Presented};
-use crate::domain::key::verdict::{Code, Question};
-use crate::domain::people::permission::{Permission, Permissions};
-use crate::domain::people::session::Session;
-use crate::domain::people::{Binding, Role, User};
-use crate::domain::policy::roles::Roles;
-use crate::domain::policy::{CredentialHeader, IssuedBy, Policy};
+use crate::domain::catalogs::BUILT_IN;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::live::Live;
+use crate::domain::keys::secret::{PREFIX_SESSION, Presented};
+use crate::domain::keys::verdict::{Code, Question};
+use crate::domain::policies::roles::Roles;
+use crate::domain::policies::{CredentialHeader, IssuedBy, Policy};
+use crate::domain::sessions::Session;
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::{Permission, Permissions};
+use crate::domain::users::{Binding, Role, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use std::net::IpAddr;
@@ -291,7 +291,7 @@ pub fn authenticate(
 
 /// The caller as a user of the server, for API modules that are meant for users. A signed-in user is accepted as they
 /// are. A key is accepted as its owner if its policy lets it act for the owner and if it has `scope` of `catalog`.
-/// Only its owner can have issued such a key (`domain::policy::definition`), and only with a credential that permits
+/// Only its owner can have issued such a key (`domain::policies::definition`), and only with a credential that permits
 /// everything that the owner may do through the key (`ops::keys::bounds`).
 ///
 /// # Errors

@@ -8,10 +8,10 @@
 use super::App;
 use super::access::{Caller, Identity};
 use crate::domain::budget::{Buckets, Rate};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
-use crate::domain::people::permission::{Permission, Permissions};
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::Urgency;
@@ -154,8 +154,8 @@ pub fn subjects(directory: &Directory, caller: &Caller) -> Vec<Subject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::people::Role;
-    use crate::domain::policy::CredentialHeader;
+    use crate::domain::policies::CredentialHeader;
+    use crate::domain::users::Role;
     use crate::ops::access::{Origin, authenticate};
     use crate::ops::keys::edit::switch;
     use crate::ops::keys::issue::{NewKey, issue};

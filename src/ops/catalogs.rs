@@ -3,11 +3,11 @@
 use super::access::Caller;
 use super::{App, Record, publish};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
-use crate::domain::key::KeyId;
-use crate::domain::people::permission::Permission;
+use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
+use crate::domain::keys::KeyId;
 use crate::domain::sorted;
 use crate::domain::text;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::{Write, catalogs, keys};
@@ -176,7 +176,7 @@ fn drop_vanished(tx: &Write<'_>, catalog: &Catalog) -> Result<Vec<(KeyId, Record
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::Scope;
+    use crate::domain::catalogs::Scope;
     use crate::ops::keys::edit::{Edit, edit};
     use crate::ops::keys::issue::{NewKey, issue};
     use crate::ops::setup::fixture::Fixture;

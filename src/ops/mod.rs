@@ -22,11 +22,11 @@ pub mod verify;
 pub mod workspaces;
 
 use crate::domain::audit::{Changes, Event, Target};
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::sealing::SealingKeys;
+use crate::domain::authenticators::challenge::Challenges;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::locks::lock;
-use crate::domain::people::authenticator::challenge::Challenges;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};

@@ -4,9 +4,9 @@
 //! secret is sent only to the server's own socket.
 
 use super::App;
-use crate::domain::key::live::{Kin, Live, StoredSecret};
-use crate::domain::key::secret::{Secret, generate_id};
-use crate::domain::policy::STANDARD;
+use crate::domain::keys::live::{Kin, Live, StoredSecret};
+use crate::domain::keys::secret::{Secret, generate_id};
+use crate::domain::policies::STANDARD;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 

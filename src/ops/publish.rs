@@ -1,18 +1,18 @@
 //! Updates of the index from the store: at the start, and after each commit for what the commit touched.
 
 use crate::domain::audit::{Kind, Target};
-use crate::domain::catalog::{BUILT_IN, Catalog, Definition};
-use crate::domain::key::live::{Kin, Live, OlderSecret, StoredSecret};
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::quota::{Counters, Uses};
-use crate::domain::key::{Key, KeyId};
+use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
+use crate::domain::keys::live::{Kin, Live, OlderSecret, StoredSecret};
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::quota::{Counters, Uses};
+use crate::domain::keys::{Key, KeyId};
 use crate::domain::locks::lock;
-use crate::domain::people::User;
-use crate::domain::people::permission;
-use crate::domain::people::session::Session;
-use crate::domain::policy::Policy;
+use crate::domain::policies::Policy;
+use crate::domain::sessions::Session;
 use crate::domain::uid::Uid;
-use crate::domain::workspace::Workspace;
+use crate::domain::users::User;
+use crate::domain::users::permissions;
+use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
@@ -305,7 +305,7 @@ pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory
 
 /// The built-in catalog comes from the program, so that the permissions of a new version are available at once.
 fn built_in() -> Result<Option<Arc<Catalog>>> {
-    Catalog::compile(permission::built_in_catalog()).map(|catalog| Some(Arc::new(catalog)))
+    Catalog::compile(permissions::built_in_catalog()).map(|catalog| Some(Arc::new(catalog)))
 }
 
 /// Loads all keys of a range of ids into the index. Returns those that are not what Latchkey last wrote; the index

@@ -3,7 +3,7 @@
 
 use super::access::{Caller, Identity};
 use crate::domain::audit::digest_of;
-use crate::domain::key::pepper::{Pepper, Peppers};
+use crate::domain::keys::pepper::{Pepper, Peppers};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::{Read, Write, local};

@@ -4,7 +4,7 @@ use super::App;
 use super::oversight::retention::{Keeper, Retention};
 use super::people::attempts;
 use super::retry::REMEMBERED_MS;
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::usage::Pending;

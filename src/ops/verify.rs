@@ -9,17 +9,17 @@
 use super::access::roles_in;
 use super::{App, publish};
 use crate::domain::audit::{Event, Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::live::{Live, StoredSecret};
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::quota::RateStatus;
-use crate::domain::key::secret::Presented;
-use crate::domain::key::verdict::{
+use crate::domain::keys::KeyId;
+use crate::domain::keys::live::{Live, StoredSecret};
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::quota::RateStatus;
+use crate::domain::keys::secret::Presented;
+use crate::domain::keys::verdict::{
     Allowed, Code, Detail, Judged, Question, Refusal, Surroundings, effective_scopes, judge, rules,
 };
 use crate::domain::locks::lock;
-use crate::domain::policy::Policy;
-use crate::domain::policy::roles::Roles;
+use crate::domain::policies::Policy;
+use crate::domain::policies::roles::Roles;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -333,7 +333,7 @@ fn step<R>(
 }
 
 /// The digest with which the secret is compared if its id does not exist.
-const NO_DIGEST: crate::domain::key::pepper::Digest = crate::domain::key::pepper::Digest([0; 32]);
+const NO_DIGEST: crate::domain::keys::pepper::Digest = crate::domain::keys::pepper::Digest([0; 32]);
 
 /// Whether the secret is a secret of the key; `Some(true)` for the newest.
 fn matching(peppers: &Peppers, key: &Live, presented: Presented<'_>, now: Moment) -> Option<bool> {

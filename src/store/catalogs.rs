@@ -1,7 +1,7 @@
 //! Rows of catalogs, their scopes and operations.
 
 use super::{Read, Row, Write};
-use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
+use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
 use crate::error::Result;
 
 /// Stores a catalog, and replaces an older one of the same name.

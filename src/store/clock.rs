@@ -2,7 +2,7 @@
 
 use super::{Read, Row, Write};
 use crate::domain::clock::{ALLOWANCE_MS, Recorded, Uptime};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;

@@ -1,9 +1,9 @@
 //! State of this node and records of requests: usage, fingerprints of key files, idempotency keys.
 
 use super::{Read, Row, Write};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::sealing::SealingKeys;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;

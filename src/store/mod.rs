@@ -38,13 +38,13 @@ pub use writer::Urgency;
 use writer::{Beside, Job, Queue, Ran, Refused, Writer};
 
 use crate::domain::audit::Target;
-use crate::domain::keeping::figures::Figures;
-use crate::domain::keeping::tombstone::Tombstones;
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::Digest;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::live::StoredSecret;
+use crate::domain::keys::pepper::Digest;
 use crate::domain::locks::lock;
+use crate::domain::metrics::Figures;
 use crate::domain::time::Timestamp;
+use crate::domain::tombstones::Tombstones;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;

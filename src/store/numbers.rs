@@ -1,7 +1,7 @@
-//! The highest assigned number of each series; see [`crate::domain::keeping::numbers`].
+//! The highest assigned number of each series; see [`crate::domain::numbers`].
 
 use super::{Read, Row, Write};
-use crate::domain::keeping::numbers::{Numbers, Series};
+use crate::domain::numbers::{Numbers, Series};
 use crate::error::{Error, Result};
 
 /// Assigns the number of the next key, user or authenticator. The number is recorded outside the database before the

@@ -1,10 +1,10 @@
 //! Rows of policies.
 
 use super::{Read, Row, Write};
-use crate::domain::key::quota::RateLimit;
-use crate::domain::people::Role;
-use crate::domain::policy::roles::RoleRule;
-use crate::domain::policy::{CredentialHeader, Editable, Policy, from_word, word};
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::policies::roles::RoleRule;
+use crate::domain::policies::{CredentialHeader, Editable, Policy, from_word, word};
+use crate::domain::users::Role;
 use crate::error::{Error, Result};
 
 pub fn insert(tx: &Write<'_>, policy: &Policy) -> Result<()> {
@@ -207,8 +207,8 @@ fn from_row(row: &Row<'_>) -> Result<Policy> {
 mod tests {
     use super::super::{catalogs, sqlite};
     use super::*;
-    use crate::domain::catalog::Definition;
-    use crate::domain::policy::{
+    use crate::domain::catalogs::Definition;
+    use crate::domain::policies::{
         AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown,
         SelfRotation, TiedTo,
     };

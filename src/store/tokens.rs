@@ -2,9 +2,9 @@
 
 use super::seals::bearers;
 use super::{Read, Row, Write, stored_secret};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::people::refresh::RefreshToken;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::sessions::refresh::RefreshToken;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;

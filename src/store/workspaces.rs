@@ -4,7 +4,7 @@ use super::{Read, Row, Write, names};
 use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::domain::workspace::Workspace;
+use crate::domain::workspaces::Workspace;
 use crate::error::Result;
 
 pub fn insert(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {

@@ -4,7 +4,7 @@ use super::put;
 use crate::cli::failure::{End, Failure, Result};
 use crate::cli::show::{self, Common};
 use crate::cli::typed;
-use crate::domain::catalog::{Definition, Operation, Scope, path};
+use crate::domain::catalogs::{Definition, Operation, Scope, path};
 use crate::http::bodies::catalog as bodies;
 use crate::http::bodies::openapi::{self, Import, Options, Silence};
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ use crate::cli::show::print;
 use crate::cli::typed;
 use crate::config::DataArgs;
 use crate::config::folder::{Folder, KEY_FILES, key_file_text};
-use crate::domain::keeping::locked;
+use crate::domain::keys::passphrase;
 use crate::files::Readers;
 use clap::Subcommand;
 use serde_json::json;
@@ -64,7 +64,7 @@ fn backup(args: &SecretsArgs) -> Result<End> {
         let content = key_file_text(data, name).map_err(Failure::Refused)?;
         text.push_str(&format!("[{name}]\n{}\n", content.trim_end()));
     }
-    let locked = locked::lock(&passphrase, &text)?;
+    let locked = passphrase::lock(&passphrase, &text)?;
     let target = Target::of(&["backups", "secrets"]);
     server.ask("POST", &target, Some(&json!({})))?;
     let mut output = output(args)?;
@@ -85,7 +85,7 @@ fn output(args: &SecretsArgs) -> Result<Output> {
 fn restore(args: &SecretsArgs) -> Result<End> {
     let file = typed::whole(&args.file)?;
     let passphrase = typed::secret("Passphrase", args.passphrase_file.as_deref())?;
-    let Some(text) = locked::unlock(&passphrase, &file)? else {
+    let Some(text) = passphrase::unlock(&passphrase, &file)? else {
         return Err(Failure::refused(format!(
             "{} cannot be opened: the passphrase is another one, or the file is damaged; nothing was changed",
             args.file.display()

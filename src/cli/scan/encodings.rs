@@ -8,7 +8,7 @@
 use super::finder::{self, Rest};
 use super::gzip::{self, Unpacked};
 use super::packed;
-use crate::domain::key::secret::{Presented, TAIL_CHARS};
+use crate::domain::keys::secret::{Presented, TAIL_CHARS};
 use memchr::memchr_iter;
 use std::collections::HashSet;
 use std::io::Read;
@@ -362,7 +362,7 @@ const SEXTETS: [u8; 256] = {
 pub mod tests {
     use super::*;
     use crate::cli::scan::gzip::tests::packed;
-    use crate::domain::key::secret::{Secret, generate_id};
+    use crate::domain::keys::secret::{Secret, generate_id};
 
     fn secret(prefix: &str) -> String {
         let secret = Secret::generate(prefix, generate_id().unwrap()).unwrap();

@@ -5,7 +5,7 @@
 //! boundary, so that a secret after `\n` in a JSON string or after `KEY_` is found too. For secrets without an
 //! underscore, the search tests one byte in every 128, because each such secret contains one of these bytes.
 
-use crate::domain::key::secret::{PLAIN_CHARS, PREFIX_CHARS_MAX, Presented, TAIL_CHARS};
+use crate::domain::keys::secret::{PLAIN_CHARS, PREFIX_CHARS_MAX, Presented, TAIL_CHARS};
 use memchr::memchr_iter;
 
 /// The number of bytes before the underscore that may belong to a secret.
@@ -101,7 +101,7 @@ fn with_prefix(bytes: &[u8], underscore: usize, end: usize) -> Option<(usize, Pr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::key::secret::{Secret, generate_id};
+    use crate::domain::keys::secret::{Secret, generate_id};
 
     fn secret(prefix: &str) -> String {
         let secret = Secret::generate(prefix, generate_id().unwrap()).unwrap();

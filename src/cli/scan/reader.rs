@@ -6,8 +6,8 @@ use super::git::Git;
 use super::gzip::{self, Unpacked};
 use super::packed;
 use super::walk::{self, Met};
-use crate::domain::key::KeyId;
-use crate::domain::key::secret::Presented;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::secret::Presented;
 use crate::domain::locks::lock;
 use crate::domain::sorted;
 use memchr::{memchr, memchr_iter};
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
     use crate::cli::scan::encodings::tests::base64;
     use crate::cli::scan::gzip::tests::packed;
-    use crate::domain::key::secret::{Secret, generate_id};
+    use crate::domain::keys::secret::{Secret, generate_id};
 
     fn scanned(mut bytes: &[u8], size: Option<u64>) -> Scanned {
         let scanned = Mutex::new(Scanned::default());

@@ -2,8 +2,8 @@
 
 use super::form::Asked;
 use super::{caller, error, preset};
-use crate::domain::key::Key;
-use crate::domain::policy::IssuedBy;
+use crate::domain::keys::Key;
+use crate::domain::policies::IssuedBy;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};

@@ -1,13 +1,13 @@
 //! The policies of both kinds of keys, and the catalog with their scopes.
 
-use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
-use crate::domain::people::Role;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::roles::RoleRule;
-use crate::domain::policy::{
+use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
+use crate::domain::policies::roles::RoleRule;
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     TiedTo,
 };
+use crate::domain::users::Role;
+use crate::domain::users::permissions::Permission;
 use crate::ops::policies::presets::{Former, Preset};
 
 /// The catalog for both kinds of keys.
@@ -290,7 +290,7 @@ fn opened_by(endpoint: &str, resource: &str, method: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::Catalog;
+    use crate::domain::catalogs::Catalog;
 
     fn opens(held: &str, in_root: bool, method: &str, path: &str) -> bool {
         let catalog = Catalog::compile(catalog()).unwrap();

@@ -4,9 +4,9 @@
 use super::form::REQUIRED;
 use super::keys::time;
 use super::{caller, error, top};
-use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
-use crate::domain::workspace::Workspace;
+use crate::domain::users::permissions::Permission;
+use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::query::{self, Query};

@@ -2,8 +2,8 @@
 //! that they open.
 
 use super::NAME;
-use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
-use crate::domain::policy::{
+use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     SecretShown, SelfRotation, TiedTo,
 };

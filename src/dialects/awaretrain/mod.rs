@@ -11,7 +11,7 @@ mod words;
 pub use preset::PRESET;
 pub use words::SECTION;
 
-use crate::domain::catalog::Scope;
+use crate::domain::catalogs::Scope;
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

@@ -2,9 +2,9 @@
 //! include each other.
 
 use super::NAME;
-use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
-use crate::domain::key::quota::RateLimit;
-use crate::domain::policy::{
+use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
     ReadOnlyBy, SecretShown, SelfRotation, TiedTo,
 };

@@ -14,7 +14,7 @@ mod rules;
 mod shell;
 mod text;
 
-use crate::domain::people::permission::Permission::CatalogsWrite;
+use crate::domain::users::permissions::Permission::CatalogsWrite;
 use crate::http::route::Access::Public;
 use crate::http::route::{Moved, Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;

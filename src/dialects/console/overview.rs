@@ -6,7 +6,7 @@ use super::door::{Visit, page};
 use super::keys::list::new_address;
 use super::keys::{End, SOON_S, address, badge, end};
 use super::shell::{Nav, Shell, html};
-use crate::domain::key::State;
+use crate::domain::keys::State;
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

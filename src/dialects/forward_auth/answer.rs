@@ -1,7 +1,7 @@
 //! Renders verdicts as responses to a proxy: a status, and headers for the application behind the proxy.
 
-use crate::domain::key::quota::RateStatus;
-use crate::domain::key::verdict::Code;
+use crate::domain::keys::quota::RateStatus;
+use crate::domain::keys::verdict::Code;
 use crate::http::reply::Reply;
 use crate::http::route::Refused;
 use crate::ops::verify::{SubjectRoom, Verdict};

@@ -1,7 +1,7 @@
 //! The requirements that the administrator of a proxy has configured for the requests that it asks about.
 
 use super::Proxy;
-use crate::domain::policy::definition::may_hold_a_key;
+use crate::domain::policies::definition::may_hold_a_key;
 use crate::domain::uid::Uid;
 use crate::http::headers::is_token_byte;
 use crate::http::query::{self, Query};

@@ -7,8 +7,8 @@ mod answer;
 mod demands;
 mod original;
 
-use crate::domain::catalog::Requirement;
-use crate::domain::key::verdict::{Detail, Question};
+use crate::domain::catalogs::Requirement;
+use crate::domain::keys::verdict::{Detail, Question};
 use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
 use crate::http::reply::Reply;

@@ -1,7 +1,7 @@
 //! The original request, read only from the headers that this kind of proxy sets.
 
 use super::{ENVOY, Proxy};
-use crate::domain::catalog::path;
+use crate::domain::catalogs::path;
 use crate::http::request::Head;
 
 /// The known parts of the original request.

@@ -1,7 +1,7 @@
 //! All callers of the test, and what each may do. The roles are deliberately defined here a second time.
 
 use super::world::{BELOW, HERE, PASSWORD, ROOT, THERE, World};
-use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::users::permissions::{Permission, Permissions};
 use serde_json::{Value, json};
 
 /// The permissions of each role (design, section 4).

@@ -4,11 +4,11 @@
 use super::{Needs, TABLES};
 use crate::dialects::SURFACES;
 use crate::dialects::native::openapi;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::{
+use crate::domain::policies::{
     AddressRule, AtMax, Expiry, Field, IssuedBy, Presence, ReadOnlyBy, SecretShown, SelfRotation,
     TiedTo, Words, words,
 };
+use crate::domain::users::permissions::Permission;
 use crate::http::route::{QueryRule, Route};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -26,7 +26,7 @@ mod taking;
 mod world;
 
 use crate::dialects::SURFACES;
-use crate::domain::people::permission::Permission;
+use crate::domain::users::permissions::Permission;
 use callers::Caller;
 use world::World;
 

@@ -5,7 +5,7 @@ use super::Needs::{
     Password, Rows, RowsWith, Silently,
 };
 use super::{Line, Thing, line};
-use crate::domain::people::permission::Permission::*;
+use crate::domain::users::permissions::Permission::*;
 
 #[rustfmt::skip] // Columns are the point of this table.
 pub const LINES: &[Line] = &[

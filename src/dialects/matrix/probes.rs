@@ -2,7 +2,7 @@
 
 use super::Needs::{Everywhere, Nothing};
 use super::{Line, line};
-use crate::domain::people::permission::Permission::AuditRead;
+use crate::domain::users::permissions::Permission::AuditRead;
 
 pub const METRICS: &[Line] = &[line("GET", "", Everywhere(AuditRead))];
 

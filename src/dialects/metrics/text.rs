@@ -1,10 +1,8 @@
 //! Renders the metrics as text. Names are `latchkey_…` and units are base units, according to the naming conventions of
 //! Prometheus.
 
-use crate::domain::keeping::figures::{
-    CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIFY_BOUNDS_NS,
-};
-use crate::domain::key::State;
+use crate::domain::keys::State;
+use crate::domain::metrics::{CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIFY_BOUNDS_NS};
 use crate::domain::time::Timestamp;
 use crate::ops::App;
 use crate::ops::keeping::figures::LIFETIMES;

@@ -1,9 +1,9 @@
 //! Handlers for keys: `/v1/keys` and `/v1/whoami`.
 
 use super::problem;
-use crate::domain::key::metadata::is_listed;
-use crate::domain::key::quota::RateLimit;
-use crate::domain::key::{KeyId, State};
+use crate::domain::keys::metadata::is_listed;
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::keys::{KeyId, State};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::numbers;

@@ -11,7 +11,7 @@ mod rules;
 mod verify;
 mod workspaces;
 
-use crate::domain::people::permission::Permission::CatalogsWrite;
+use crate::domain::users::permissions::Permission::CatalogsWrite;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{
     BODY_BYTES_MAX, Route, Surface, delete, disables, ends_keys, get, inline, leaves_only_roles,

@@ -3,8 +3,8 @@
 //! `client_id` is not compared with anything, because the secret itself identifies the key.
 
 use super::verify::within;
-use crate::domain::key::KeyId;
-use crate::domain::key::verdict::{Code, Question};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::verdict::{Code, Question};
 use crate::error::{Error, Result};
 use crate::http::credential;
 use crate::http::query::Query;

@@ -1,8 +1,8 @@
 //! Handlers for users and sessions: `/v1/users` and `/v1/sessions`.
 
 use super::keys::{KeyBody, PageBody, retry};
-use crate::domain::people::authenticator::KIND;
-use crate::domain::people::{Role, User};
+use crate::domain::authenticators::KIND;
+use crate::domain::users::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;

@@ -1,10 +1,10 @@
 //! Handlers for `POST /v1/verify` and `/v1/verify/batch`.
 
 use super::keys::{KeyBody, PageBody};
-use crate::domain::key::address::parse_address;
-use crate::domain::key::verdict::{Code, Question};
-use crate::domain::people::permission::Permission;
+use crate::domain::keys::address::parse_address;
+use crate::domain::keys::verdict::{Code, Question};
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;

@@ -1,7 +1,7 @@
 //! Handlers for workspaces: `/v1/workspaces`.
 
 use super::keys::{PageBody, retry};
-use crate::domain::workspace::Workspace;
+use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;

@@ -18,8 +18,8 @@ mod words;
 pub use preset::PRESET;
 pub use words::SECTION;
 
-use crate::domain::people::User;
 use crate::domain::uid::Uid;
+use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::HeaderFault;

@@ -2,8 +2,8 @@
 
 use super::caller;
 use super::lists::{Item, Wanted};
-use crate::domain::people::{Role, User};
 use crate::domain::uid::Uid;
+use crate::domain::users::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;

@@ -1,7 +1,7 @@
 //! The policy and the catalog for keys of this dialect; both are named `vspc`.
 
-use crate::domain::catalog::{Definition, Operation, Requirement, Scope};
-use crate::domain::policy::{
+use crate::domain::catalogs::{Definition, Operation, Requirement, Scope};
+use crate::domain::policies::{
     AddressRule, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence, ReadOnlyBy,
     SelfRotation,
 };

@@ -3,7 +3,7 @@
 use super::lists::{Item, Picked, Wanted};
 use super::patch::{self, Verdict};
 use super::{caller, data, json, logins, organizations, retry, user};
-use crate::domain::people::{Binding, Role, User};
+use crate::domain::users::{Binding, Role, User};
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;

@@ -1,6 +1,6 @@
 //! Reads the parts of a catalog from a request.
 
-use crate::domain::catalog::{Operation, Requirement, Scope};
+use crate::domain::catalogs::{Operation, Requirement, Scope};
 use crate::error::Result;
 use crate::http::fields::Fields;
 use serde_json::{Value, json};

@@ -14,7 +14,7 @@ pub use router::Router;
 pub use section::Section;
 pub use taking::{Takes, disables, ends_keys, leaves_only_roles, patches_off};
 
-use crate::domain::people::permission::Permission;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::query::Query;

@@ -2,7 +2,7 @@
 //! for a movable surface.
 
 use super::{Route, Surface};
-use crate::domain::catalog::path;
+use crate::domain::catalogs::path;
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

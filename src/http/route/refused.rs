@@ -2,8 +2,8 @@
 //! this server sends them to a client that makes such a request directly.
 
 use super::Call;
-use crate::domain::catalog::Scope;
-use crate::domain::key::verdict::{Code, Detail, Question};
+use crate::domain::catalogs::Scope;
+use crate::domain::keys::verdict::{Code, Detail, Question};
 use crate::error::Result;
 use crate::http::credential::{self, Presented};
 use crate::http::reply::Reply;

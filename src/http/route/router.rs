@@ -2,8 +2,8 @@
 
 use super::mounts::{Found, Mounts, Table, Target, methods};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
-use crate::domain::people::throttle::network;
-use crate::domain::policy::CredentialHeader;
+use crate::domain::attempts::throttle::network;
+use crate::domain::policies::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::http::client::{LiveTrust, Locality};
 use crate::http::credential::{self, Client, Presented};

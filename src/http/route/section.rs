@@ -1,7 +1,7 @@
 //! The terms of the console's pages about the keys of one system. A dialect provides the terms of its own system, so
 //! that its users find the menus and buttons that they know.
 
-use crate::domain::policy::{Field, Policy};
+use crate::domain::policies::{Field, Policy};
 
 /// The terms on the pages of one policy. The console displays them unchanged.
 #[derive(Debug)]

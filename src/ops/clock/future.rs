@@ -3,9 +3,9 @@
 //! the right time too. A key that was issued meanwhile keeps its lifetime, counted from the right time.
 
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::people::authenticator::one_time;
-use crate::domain::people::session::UNTIMELY_S;
+use crate::domain::authenticators::one_time;
+use crate::domain::keys::KeyId;
+use crate::domain::sessions::UNTIMELY_S;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::Record;

@@ -1,9 +1,9 @@
 //! Backups: complete copies of the database while it is in use, made on request or by a schedule.
 
 use crate::domain::audit::{Changes, Target};
-use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
 use crate::ops::access::{Caller, Identity};

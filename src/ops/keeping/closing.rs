@@ -7,12 +7,12 @@
 //! are disabled. The administrator of the machine can undo all of this.
 
 use crate::domain::audit::{Changes, Event, Kind, Target};
-use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{Recorded, is_plausible};
-use crate::domain::keeping::tombstone::{Fate, Tombstones};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
+use crate::domain::tombstones::{Fate, Tombstones};
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::clock::future::Plan;

@@ -1,12 +1,12 @@
 //! Counts that need every key, and the state of the machine.
 
-use crate::domain::keeping::figures::Figures;
-use crate::domain::key::State;
-use crate::domain::key::live::Live;
+use crate::domain::keys::State;
+use crate::domain::keys::live::Live;
 use crate::domain::locks::lock;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::TiedTo;
+use crate::domain::metrics::Figures;
+use crate::domain::policies::TiedTo;
 use crate::domain::time::Timestamp;
+use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::index::directory::Directory;
 use crate::ops::App;
@@ -118,8 +118,8 @@ fn lifetime(ends_at: Option<Timestamp>, now: Timestamp) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::keeping::figures::CODES;
-    use crate::domain::key::verdict::Question;
+    use crate::domain::keys::verdict::Question;
+    use crate::domain::metrics::CODES;
     use crate::ops::setup::fixture::Fixture;
     use crate::ops::verify;
 

@@ -3,9 +3,9 @@
 
 use super::doctor::Check;
 use super::rows::NAMED_MAX;
-use crate::domain::people::User;
-use crate::domain::people::session::Session;
+use crate::domain::sessions::Session;
 use crate::domain::sorted;
+use crate::domain::users::User;
 use crate::error::Result;
 use crate::index::directory::Directory;
 use crate::ops::{App, publish};

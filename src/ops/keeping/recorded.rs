@@ -4,8 +4,8 @@
 use super::doctor::Check;
 use super::rows::NAMED_MAX;
 use crate::domain::audit::{Changes, Event, Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
@@ -315,7 +315,7 @@ pub(super) fn earlier(read: &Read, kind: Kind) -> Result<Earlier> {
 /// The changed members that an event names.
 fn differing(read: &Read, seq: i64) -> Result<String> {
     let changes = audit::find(read, seq)?.map_or(String::new(), |event: Event| event.changes);
-    let members = crate::domain::keeping::changes::parse(&changes).unwrap_or_default();
+    let members = crate::domain::audit::changes::parse(&changes).unwrap_or_default();
     let differs = members.into_iter().find(|(member, _)| member == "differs");
     let named = differs.and_then(|(_, value)| value);
     Ok(match named {

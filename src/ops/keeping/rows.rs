@@ -1,8 +1,8 @@
 //! Consistency check of the index against the rows of keys.
 
-use crate::domain::key::KeyId;
-use crate::domain::key::live::Live;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::live::Live;
+use crate::domain::keys::pepper::Peppers;
 use crate::error::Result;
 use crate::index::Index;
 use crate::store::Read;

@@ -3,13 +3,13 @@
 //! All of this is decided in the transaction of the change and on rows. The index does not suffice: it is updated after
 //! a commit, and another change of the same batch may come before that.
 
-use crate::domain::key::Key;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::roles::Roles;
-use crate::domain::policy::{AtMax, IssuedBy, Policy, Presence};
+use crate::domain::keys::Key;
+use crate::domain::policies::roles::Roles;
+use crate::domain::policies::{AtMax, IssuedBy, Policy, Presence};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;

@@ -4,10 +4,10 @@
 //! their owner. Scopes of other keys mean what other services permit; every caller who manages keys in a workspace may
 //! grant them.
 
-use crate::domain::catalog::BUILT_IN;
-use crate::domain::key::Key;
-use crate::domain::people::User;
-use crate::domain::people::permission::Permissions;
+use crate::domain::catalogs::BUILT_IN;
+use crate::domain::keys::Key;
+use crate::domain::users::User;
+use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::{Caller, Identity};

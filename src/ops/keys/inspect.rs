@@ -1,12 +1,12 @@
 //! What the holder of a secret may learn about its key without any permission on this server.
 
 use super::{View, view};
-use crate::domain::key::KeyId;
-use crate::domain::key::quota::RateLimit;
-use crate::domain::key::verdict::{Code, Question};
+use crate::domain::attempts::throttle::{Throttle, network};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::keys::verdict::{Code, Question};
 use crate::domain::locks::lock;
-use crate::domain::people::throttle::{Throttle, network};
-use crate::domain::policy::CredentialHeader;
+use crate::domain::policies::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::access::Origin;

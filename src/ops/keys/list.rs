@@ -1,12 +1,12 @@
 //! Lists of keys: filtered and in pages. Each caller sees only the keys that they may read.
 
 use super::{View, usage, with_names};
-use crate::domain::key::metadata;
-use crate::domain::key::{Key, KeyId, State};
-use crate::domain::pages;
-use crate::domain::people::permission::Permission;
+use crate::domain::keys::metadata;
+use crate::domain::keys::{Key, KeyId, State};
+use crate::domain::paging;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
@@ -56,7 +56,7 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
         (sources(&directory, caller, &sieve), sieve)
     };
     app.read(|read| {
-        let ids = |source: &Source, after| keys::list_ids(read, source, after, pages::BATCH);
+        let ids = |source: &Source, after| keys::list_ids(read, source, after, paging::BATCH);
         let look = |id| {
             let Some(key) = keys::find(read, id)?.filter(|key| sieve.passes(key)) else {
                 return Ok(None);
@@ -71,7 +71,7 @@ pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
             view.usage = usage(app, read, id)?;
             Ok(Some(view))
         };
-        let (items, next) = pages::page(&sources, wanted.after, wanted.limit, ids, look)?;
+        let (items, next) = paging::page(&sources, wanted.after, wanted.limit, ids, look)?;
         Ok(Page { items, next })
     })
 }
@@ -213,14 +213,14 @@ impl Sieve {
 /// are refused.
 pub fn made_by(app: &App, text: &str) -> Result<HashSet<KeyId>> {
     let source = Source::MadeBy(actor(text)?);
-    let most = pages::EXAMINED_MAX as u32;
+    let most = paging::EXAMINED_MAX as u32;
     let found = app.read(|read| keys::list_ids(read, &source, None, most + 1))?;
-    if found.len() > pages::EXAMINED_MAX {
+    if found.len() > paging::EXAMINED_MAX {
         return Err(Error::invalid(
             "created_by",
             format!(
                 "has issued more than {} keys; list them with latchkey key list --created-by",
-                pages::EXAMINED_MAX
+                paging::EXAMINED_MAX
             ),
         ));
     }

@@ -5,7 +5,7 @@
 use super::edit::switch_one;
 use super::{View, end_one, view};
 use crate::domain::audit::{Kind, Target};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::ops::App;

@@ -19,14 +19,14 @@ use super::retry::{self, Retry};
 use super::verify::is_secret_of_its_key;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::secret::{Presented, Secret};
+use crate::domain::keys::secret::{Presented, Secret};
 use crate::domain::locks::lock;
 
-use crate::domain::key::{Key, KeyId, State};
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::Policy;
+use crate::domain::keys::{Key, KeyId, State};
+use crate::domain::policies::Policy;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::local::Usage;
@@ -262,7 +262,7 @@ fn with_names(app: &App, mut key: Key, usage: Usage) -> View {
     let owner = key.owner.and_then(|owner| directory.user(owner));
     let owner_active = key.owner.is_none() || owner.is_some_and(|owner| owner.is_active());
     let tied = directory.policy(&key.policy).map(|policy| policy.tied_to);
-    let owner_counts = tied != Some(crate::domain::policy::TiedTo::Workspace);
+    let owner_counts = tied != Some(crate::domain::policies::TiedTo::Workspace);
     View {
         workspace: place
             .map(|place| place.workspace.slug.clone())

@@ -5,12 +5,12 @@
 //! owner issued ends with that key.
 
 use super::{View, bounds, ended, record, view};
-use crate::domain::catalog::BUILT_IN;
-use crate::domain::key::{Key, KeyId};
-use crate::domain::people::User;
-use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::catalogs::BUILT_IN;
+use crate::domain::keys::{Key, KeyId};
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
+use crate::domain::users::User;
+use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;

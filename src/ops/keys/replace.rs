@@ -4,10 +4,10 @@
 //! deletes the owner's key that has not been used for the longest time, in the transaction that stores the new one.
 
 use super::{ended, ended_with_note};
-use crate::domain::key::Key;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::Policy;
+use crate::domain::keys::Key;
+use crate::domain::policies::Policy;
 use crate::domain::time::Timestamp;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;

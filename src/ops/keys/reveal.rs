@@ -3,11 +3,11 @@
 use super::admission::check_takeover;
 use super::{Issued, bounds, policy_of, record, view};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::secret::Secret;
-use crate::domain::key::{Key, KeyId};
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::Policy;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::secret::Secret;
+use crate::domain::keys::{Key, KeyId};
+use crate::domain::policies::Policy;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;

@@ -2,10 +2,10 @@
 //! An event is permanent and costs a sync, while an attempt costs its sender nothing.
 
 use crate::domain::audit::{Event, Kind, Outcome, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::quota::{RateLimit, Window};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::quota::{RateLimit, Window};
 use crate::domain::locks::lock;
-use crate::domain::people::permission::Permissions;
+use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::access::Caller;
 use crate::ops::{App, draft};
@@ -174,7 +174,7 @@ impl App {
 #[cfg(test)]
 mod tests {
     use crate::domain::audit::{Event, Kind, Outcome, Target};
-    use crate::domain::people::permission::{Permission, Permissions};
+    use crate::domain::users::permissions::{Permission, Permissions};
     use crate::error::Error;
     use crate::ops::access::Caller;
     use crate::ops::setup::fixture::{Fixture, NOW};

@@ -7,12 +7,12 @@ pub mod retention;
 use super::access::{Caller, Identity};
 use super::{App, Record};
 use crate::domain::audit::{Changes, Event, Target};
-use crate::domain::key::KeyId;
-use crate::domain::pages;
-use crate::domain::people::permission::Permission;
+use crate::domain::keys::KeyId;
+use crate::domain::paging;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::audit::{self, Cut, Mark};
@@ -64,14 +64,14 @@ pub fn audit_events(
     app.read(|read| {
         let numbers = |workspace: &Option<Uid>, after: Option<Reverse<i64>>| {
             let before = after.map(|Reverse(seq)| seq);
-            let found = audit::list_numbers(read, *workspace, before, pages::BATCH)?;
+            let found = audit::list_numbers(read, *workspace, before, paging::BATCH)?;
             let found = found.into_iter();
             let asked = found.take_while(|seq| wanted.after.is_none_or(|after| *seq > after));
             Ok(asked.map(Reverse).collect())
         };
         let look = |Reverse(seq)| Ok(audit::find(read, seq)?.filter(|event| wanted.fits(event)));
         let start = wanted.before.map(Reverse);
-        let (events, next) = pages::page(&sources, start, wanted.limit, numbers, look)?;
+        let (events, next) = paging::page(&sources, start, wanted.limit, numbers, look)?;
         Ok((events, next.map(|Reverse(seq)| seq)))
     })
 }

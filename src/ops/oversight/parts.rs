@@ -1,8 +1,8 @@
 //! Dividing the audit log into parts of limited size, for exporting all of it file by file.
 
 use super::Wanted;
-use crate::domain::people::permission::Permission;
 use crate::domain::time::Timestamp;
+use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::access::Caller;

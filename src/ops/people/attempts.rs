@@ -5,13 +5,13 @@
 //! releases its reservation. A complete sign-in calls [`succeeded`].
 
 use super::{manageable, record};
+use crate::domain::attempts::throttle::network;
+use crate::domain::attempts::{Account, Attempts, LOCKED_AT, Refusal, Standing, Ticket};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
-use crate::domain::people::User;
-use crate::domain::people::attempts::{Account, Attempts, LOCKED_AT, Refusal, Standing, Ticket};
-use crate::domain::people::throttle::network;
 use crate::domain::uid::Uid;
+use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::access::{Caller, Origin};

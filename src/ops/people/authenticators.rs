@@ -7,15 +7,15 @@
 
 use super::attempts::{self, Attempt};
 use super::{manageable, record, sessions, visible};
+use crate::domain::attempts::{Account, NOBODY};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::people::User;
-use crate::domain::people::attempts::{Account, NOBODY};
-use crate::domain::people::authenticator::challenge::{CODE_S, Challenge};
-use crate::domain::people::authenticator::one_time::CodeSecret;
-use crate::domain::people::authenticator::{Authenticator, KIND, purpose};
+use crate::domain::authenticators::challenge::{CODE_S, Challenge};
+use crate::domain::authenticators::one_time::CodeSecret;
+use crate::domain::authenticators::{Authenticator, KIND, purpose};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::clock::Clock;

@@ -3,11 +3,11 @@
 use super::authenticators;
 use super::sessions::{Code, Proven, SignedIn, confirmed, proven};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
-use crate::domain::people::User;
-use crate::domain::people::session::{Browser, CONSOLE_S, Session};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
+use crate::domain::sessions::{Browser, CONSOLE_S, Session};
 use crate::domain::sorted;
+use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::access::{self, Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;

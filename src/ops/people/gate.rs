@@ -1,10 +1,10 @@
 //! The gate for password work: it limits how many passwords are digested at once. `attempts` limits how often.
 
-use crate::domain::key::pepper::Peppers;
+use crate::domain::attempts::Attempts;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::locks::lock;
-use crate::domain::people::attempts::Attempts;
-use crate::domain::people::password::{PasswordDigest, Stretched};
 use crate::domain::uid::Uid;
+use crate::domain::users::password::{PasswordDigest, Stretched};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 

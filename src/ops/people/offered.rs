@@ -2,8 +2,8 @@
 //! requested, so that nothing is offered that would be refused.
 
 use super::{require_managed, require_role};
-use crate::domain::people::permission::Permission;
-use crate::domain::people::{Binding, Role, User};
+use crate::domain::users::permissions::Permission;
+use crate::domain::users::{Binding, Role, User};
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::access::Caller;

@@ -3,15 +3,16 @@
 use super::attempts::{self, Attempt};
 use super::{authenticators, manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::secret::{PREFIX_SESSION, Secret, generate_id};
-use crate::domain::people::authenticator::Authenticator;
-use crate::domain::people::password::{self, PasswordDigest};
-use crate::domain::people::permission::{Permission, Permissions};
-use crate::domain::people::session::{ACCESS_TOKEN_S, Session};
-use crate::domain::people::{User, normal_user_name};
+use crate::domain::authenticators::Authenticator;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::secret::{PREFIX_SESSION, Secret, generate_id};
+use crate::domain::sessions::{ACCESS_TOKEN_S, Session};
 use crate::domain::uid::Uid;
+use crate::domain::users::password;
+use crate::domain::users::password::PasswordDigest;
+use crate::domain::users::permissions::{Permission, Permissions};
+use crate::domain::users::{User, normal_user_name};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
@@ -417,7 +418,7 @@ pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::policy::CredentialHeader;
+    use crate::domain::policies::CredentialHeader;
     use crate::ops::access::authenticate;
     use crate::ops::people::{NewUser, create};
     use crate::ops::setup::fixture::Fixture;

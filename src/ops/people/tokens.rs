@@ -7,16 +7,16 @@
 use super::sessions::{Code, SignedIn};
 use super::{authenticators, manageable, sessions, visible};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
-use crate::domain::people::User;
-use crate::domain::people::permission::Permissions;
-use crate::domain::people::refresh::{
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
+use crate::domain::sessions::refresh::{
     FAMILY_S, REFRESH_TOKEN_S, REFRESHES_AN_HOUR_MAX, RefreshToken,
 };
-use crate::domain::people::session::{ACCESS_TOKEN_S, Acting, Session, is_untimely};
+use crate::domain::sessions::{ACCESS_TOKEN_S, Acting, Session, is_untimely};
 use crate::domain::time::{HOUR_MS, Timestamp};
+use crate::domain::users::User;
+use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;

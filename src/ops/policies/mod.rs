@@ -1,18 +1,18 @@
-//! Policies: how they are read, added, made stricter and removed. `domain::policy` describes what an edit means for
+//! Policies: how they are read, added, made stricter and removed. `domain::policies` describes what an edit means for
 //! keys that exist.
 
 pub mod pages;
 pub mod presets;
 
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::key::quota::RateLimit;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::roles::RoleRule;
-use crate::domain::policy::{
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::policies::roles::RoleRule;
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     STANDARD, SecretShown, SelfRotation, TiedTo, word,
 };
 use crate::domain::sorted;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;

@@ -2,7 +2,7 @@
 
 use super::record;
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::people::permission::Permission;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;

@@ -1,10 +1,10 @@
 //! The policies that come with the dialects, and the catalogs of their keys' scopes.
 
+use crate::domain::audit::changes;
 use crate::domain::audit::{Event, Kind, Target};
-use crate::domain::catalog::{Catalog, Definition};
-use crate::domain::keeping::changes;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::policy::Policy;
+use crate::domain::catalogs::{Catalog, Definition};
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::policies::Policy;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -111,7 +111,7 @@ fn in_order(mut policy: Policy) -> Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::Scope;
+    use crate::domain::catalogs::Scope;
     use crate::ops::policies::{PolicyEdit, edit};
     use crate::ops::setup::fixture::Fixture;
 

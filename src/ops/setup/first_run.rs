@@ -4,9 +4,9 @@
 //! (attacks 180).
 
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
-use crate::domain::key::secret::random_text;
+use crate::domain::keys::secret::random_text;
 use crate::domain::locks::lock;
-use crate::domain::people::{Role, User, normal_user_name, password};
+use crate::domain::users::{Role, User, normal_user_name, password};
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::people::attempts::{self, Attempt};

@@ -2,9 +2,9 @@
 //! clock.
 
 use crate::domain::clock::Uptime;
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::sealing::SealingKeys;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::ops::access::{Caller, Origin};
 use crate::ops::clock::{Sources, Wall};

@@ -5,22 +5,23 @@ pub mod first_run;
 pub mod fixture;
 
 use crate::domain::audit::{Event, Kind, Target};
-use crate::domain::catalog::{BUILT_IN, Definition};
+use crate::domain::authenticators::challenge::Challenges;
+use crate::domain::catalogs::{BUILT_IN, Definition};
 use crate::domain::clock::{after_copy, first};
-use crate::domain::keeping::numbers::Series;
-use crate::domain::key::changes::born;
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::secret::{PREFIX_DEFAULT, Secret, generate_id};
-use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::keys::changes::born;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::secret::{PREFIX_DEFAULT, Secret, generate_id};
+use crate::domain::keys::{ID_CHARS, Key, KeyId};
 use crate::domain::locks::lock;
-use crate::domain::people::authenticator::challenge::Challenges;
-use crate::domain::people::password::{self, Stretched};
-use crate::domain::people::permission::Permissions;
-use crate::domain::people::{Binding, Role, User};
-use crate::domain::policy::{Policy, STANDARD};
+use crate::domain::numbers::Series;
+use crate::domain::policies::{Policy, STANDARD};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::domain::workspace::{ROOT_SLUG, Workspace};
+use crate::domain::users::password;
+use crate::domain::users::password::Stretched;
+use crate::domain::users::permissions::Permissions;
+use crate::domain::users::{Binding, Role, User};
+use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
@@ -462,7 +463,7 @@ fn ranges(parts: usize) -> Vec<(KeyId, KeyId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::key::secret::BASE62;
+    use crate::domain::keys::secret::BASE62;
 
     #[test]
     fn the_ranges_cover_every_id_once_in_the_order_of_the_text() {

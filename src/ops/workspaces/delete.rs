@@ -2,11 +2,11 @@
 
 use super::{manageable, visible};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::people::permission::Permission;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
-use crate::domain::workspace::Workspace;
+use crate::domain::users::permissions::Permission;
+use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;

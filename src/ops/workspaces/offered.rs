@@ -2,8 +2,8 @@
 //! requested, so that nothing is offered that would be refused.
 
 use super::{list, manageable};
-use crate::domain::people::permission::Permission;
-use crate::domain::workspace::Workspace;
+use crate::domain::users::permissions::Permission;
+use crate::domain::workspaces::Workspace;
 use crate::error::Result;
 use crate::ops::App;
 use crate::ops::access::Caller;

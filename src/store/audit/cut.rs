@@ -1,7 +1,7 @@
 //! Pruning the audit log: this file deletes the oldest events.
 
 use super::{CHECKPOINT, Mark, find, sealed_text};
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::{Read, Write};

@@ -6,8 +6,8 @@ pub use cut::{Cut, count, last, prune};
 
 use super::{Read, Row, Write};
 use crate::domain::audit::{Event, GENESIS, Kind, Outcome, Target};
-use crate::domain::keeping::tombstone;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::tombstones;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 
@@ -35,7 +35,7 @@ pub fn append(tx: &Write<'_>, peppers: &Peppers, draft: Draft) -> Result<()> {
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
         &[&event.seq, &hash, &seal],
     )?;
-    tx.entomb(tombstone::of(&event));
+    tx.entomb(tombstones::of(&event));
     if event.outcome == Outcome::Allowed {
         tx.touch(event.target);
     }

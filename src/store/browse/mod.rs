@@ -1,8 +1,8 @@
 //! Lists for the console in orders that the index does not have, such as by age and by last use.
 
 use super::{Read, Row, Write};
-use crate::domain::key::KeyId;
-use crate::domain::key::verdict::Code;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::verdict::Code;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 

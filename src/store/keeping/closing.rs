@@ -1,7 +1,7 @@
 //! Withdrawing access after a restore. Every statement here takes access away; none grants any.
 
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;

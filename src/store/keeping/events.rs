@@ -1,14 +1,14 @@
 //! Queries of the audit log for the tombstone file and for `doctor`.
 
 use crate::domain::audit::Event;
-use crate::domain::keeping::tombstone;
+use crate::domain::tombstones;
 use crate::error::Result;
 use crate::store::Read;
 use crate::store::audit::{self, from_row};
 
 /// The newest event, as a mark for the tombstone file.
-pub fn newest(read: &Read) -> Result<Option<tombstone::Mark>> {
-    Ok(audit::newest(read)?.map(|event| tombstone::Mark::of(&event)))
+pub fn newest(read: &Read) -> Result<Option<tombstones::Mark>> {
+    Ok(audit::newest(read)?.map(|event| tombstones::Mark::of(&event)))
 }
 
 /// Calls `take` with every event after a number, in order.

@@ -6,10 +6,11 @@
 //! only its tombstone.
 
 use super::events;
-use crate::domain::keeping::numbers::Numbers;
-use crate::domain::keeping::tombstone::{self, Mark, Tombstone, Tombstones};
 use crate::domain::locks::lock;
+use crate::domain::numbers::Numbers;
 use crate::domain::time::Timestamp;
+use crate::domain::tombstones;
+use crate::domain::tombstones::{Mark, Tombstone, Tombstones};
 use crate::error::{Error, Result};
 use crate::files::private;
 use crate::store::sqlite::Notes;
@@ -174,7 +175,7 @@ impl Book {
             // The comparison is impossible if the event was pruned. This is safe because every cut writes a mark of
             // its own.
             Some(mark) => audit::find(read, mark.seq)?
-                .is_some_and(|event| tombstone::short(&event.hash()) != mark.hash),
+                .is_some_and(|event| tombstones::short(&event.hash()) != mark.hash),
         };
         // The marks of another audit log say nothing about this one.
         let seq = known.mark.filter(|_| !is_stale).map_or(0, |mark| mark.seq);
@@ -298,7 +299,7 @@ impl Open {
     fn catch_up(&mut self, read: &Read) -> Result<()> {
         let mut lines = String::new();
         events::each_after(read, self.seq, |event| {
-            lines.extend(tombstone::of(&event).iter().map(Tombstone::line));
+            lines.extend(tombstones::of(&event).iter().map(Tombstone::line));
             Ok(())
         })?;
         self.file.prepare(lines.len() + MARK_BYTES_MAX)?;
@@ -351,7 +352,7 @@ fn unusable(path: &Path, err: &io::Error) -> Error {
 mod tests {
     use super::*;
     use crate::domain::audit::Kind;
-    use crate::domain::keeping::tombstone::Verb;
+    use crate::domain::tombstones::Verb;
 
     fn line(id: usize, at: usize) -> String {
         let one = Tombstone {

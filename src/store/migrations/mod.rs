@@ -16,7 +16,7 @@ mod to_3;
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
 use super::{Read, Write, audit, local, seals};
 use crate::domain::audit::{Changes, Event, Target};
-use crate::domain::key::keyfile::KeyFiles;
+use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
@@ -152,8 +152,8 @@ fn event(from: i64, now: Timestamp) -> Event {
 mod tests {
     use super::*;
     use crate::domain::audit::Kind;
-    use crate::domain::key::pepper::Peppers;
-    use crate::domain::key::sealing::SealingKeys;
+    use crate::domain::keys::pepper::Peppers;
+    use crate::domain::keys::sealing::SealingKeys;
     use crate::store::{policies, sqlite};
     use std::path::PathBuf;
     use std::process::Command;
@@ -212,9 +212,9 @@ mod tests {
         let read = open(&path);
         read.batch("BEGIN").unwrap();
         for name in ["changed", "sound"] {
-            let policy = crate::domain::policy::Policy {
+            let policy = crate::domain::policies::Policy {
                 name: name.to_owned(),
-                ..crate::domain::policy::Policy::standard()
+                ..crate::domain::policies::Policy::standard()
             };
             policies::insert(&read.write(), &policy).unwrap();
             seals::put(&read.write(), &files().peppers, &policy_named(name)).unwrap();

@@ -2,12 +2,12 @@
 
 use super::Step;
 use crate::domain::audit::Kind;
-use crate::domain::keeping::changes;
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::people::password::Stretched;
+use crate::domain::audit::changes;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::password::Stretched;
 use crate::error::{Error, Result};
 use crate::store::{Write, audit, keys, names, seals};
 use std::collections::{BTreeSet, HashSet};

@@ -2,9 +2,9 @@
 
 use super::Step;
 use crate::domain::audit::{Changes, Event, Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::seals::bearers;
@@ -165,8 +165,8 @@ fn sealed_before(kind: Kind) -> &'static [&'static str] {
 mod tests {
     use super::super::{STEPS, run};
     use super::*;
-    use crate::domain::key::pepper::Peppers;
-    use crate::domain::key::sealing::SealingKeys;
+    use crate::domain::keys::pepper::Peppers;
+    use crate::domain::keys::sealing::SealingKeys;
     use crate::store::people::authenticators;
     use crate::store::{Read, numbers, people, seals, sqlite, tokens};
     use std::path::{Path, PathBuf};

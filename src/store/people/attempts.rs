@@ -1,6 +1,6 @@
 //! Rows of attempts to sign in: failures by account, and the networks that users have signed in from.
 
-use crate::domain::people::attempts::{Account, Network, Standing};
+use crate::domain::attempts::{Account, Network, Standing};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::store::{Read, Write};

@@ -1,8 +1,8 @@
 //! Rows of authenticators: the one-time codes of users.
 
 use crate::domain::audit::{Kind, Target};
-use crate::domain::key::sealing::Sealed;
-use crate::domain::people::authenticator::Authenticator;
+use crate::domain::authenticators::Authenticator;
+use crate::domain::keys::sealing::Sealed;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};

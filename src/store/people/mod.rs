@@ -6,13 +6,13 @@ pub mod authenticators;
 use super::seals::bearers;
 use super::{Read, Row, Write, names, stored_secret};
 use crate::domain::audit::Kind;
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::people::password::PasswordDigest;
-use crate::domain::people::session::{Acting, Browser, Session};
-use crate::domain::people::{Binding, Role, User};
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::sessions::{Acting, Browser, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
+use crate::domain::users::password::PasswordDigest;
+use crate::domain::users::{Binding, Role, User};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 

@@ -2,8 +2,8 @@
 //! row that does not match its seal is not accepted.
 
 use crate::domain::audit::{Kind, Target};
-use crate::domain::key::KeyId;
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::pepper::Peppers;
 use crate::error::Result;
 use crate::store::{Read, Row, Write};
 use std::collections::BTreeSet;

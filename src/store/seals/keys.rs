@@ -8,10 +8,10 @@
 //! key, so uses from before the last change of the key do not match. An attacker can still put back an older number
 //! of uses since that change together with its own seal.
 
-use crate::domain::key::live::StoredSecret;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::sealing::Sealed;
-use crate::domain::key::{Key, KeyId};
+use crate::domain::keys::live::StoredSecret;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::sealing::Sealed;
+use crate::domain::keys::{Key, KeyId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::keys::{SecretRow, from_row};
@@ -309,7 +309,7 @@ pub fn secret_values(secret: StoredSecret, sealed: Option<&Sealed>, now: Timesta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::key::pepper::Digest;
+    use crate::domain::keys::pepper::Digest;
     use crate::store::{keys, sqlite};
 
     /// A store with one sealed key that has a use limit, and the peppers that sealed it.

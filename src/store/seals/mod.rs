@@ -19,7 +19,7 @@ use super::keeping::closing;
 use super::{Read, Row, Write};
 use super::{people, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
-use crate::domain::key::pepper::Peppers;
+use crate::domain::keys::pepper::Peppers;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -73,7 +73,7 @@ pub fn compare(
         (None, Some(_)) | (Some(_), None) => Standing::Broken,
         (Some(state), Some((seq, seal))) => {
             let text = text(target, seq, &state);
-            let fits = |pepper: &crate::domain::key::pepper::Pepper| pepper.seal(&text).0 == seal;
+            let fits = |pepper: &crate::domain::keys::pepper::Pepper| pepper.seal(&text).0 == seal;
             let is_newest = newest_event(read, target)?.is_none_or(|event| event.0 <= seq);
             match is_newest && peppers.all().iter().any(fits) {
                 true => Standing::Sound,
@@ -208,7 +208,7 @@ fn close_key(
 fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid) -> Result<bool> {
     let mut parent = None;
     for changes in list_changes(tx, target)? {
-        let members = crate::domain::keeping::changes::parse(&changes).unwrap_or_default();
+        let members = crate::domain::audit::changes::parse(&changes).unwrap_or_default();
         let told = members.into_iter().find(|(member, _)| member == "parent");
         parent = told.map(|(_, value)| value).or(parent);
     }

@@ -4,11 +4,12 @@
 //! which members of a key were changed, while a seal shows only that something was changed.
 
 use super::keys::{self, Found};
+use crate::domain::audit::changes;
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
-use crate::domain::keeping::{changes, tombstone};
-use crate::domain::key::changes::born;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::{ID_CHARS, Key, KeyId};
+use crate::domain::keys::changes::born;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::{ID_CHARS, Key, KeyId};
+use crate::domain::tombstones;
 use crate::error::Result;
 use crate::store::Read;
 use crate::store::audit::from_row;
@@ -29,7 +30,7 @@ const MEMBERS: [(&str, Option<&str>); 14] = [
     ("expires_at", None),
     ("allowed_ips", None),
     ("rate_limit", None),
-    ("metadata", Some(crate::domain::key::changes::NO_METADATA)),
+    ("metadata", Some(crate::domain::keys::changes::NO_METADATA)),
     ("workspace", None),
 ];
 
@@ -252,5 +253,5 @@ pub fn id_of(target: &Target) -> Option<KeyId> {
 
 fn hash(value: Option<&str>) -> u64 {
     let text = value.map_or("-".to_owned(), |value| format!("={value}"));
-    tombstone::short(&crate::domain::audit::digest_of(&[text.as_bytes()]))
+    tombstones::short(&crate::domain::audit::digest_of(&[text.as_bytes()]))
 }

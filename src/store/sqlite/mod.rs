@@ -6,8 +6,8 @@ mod foreign;
 mod values;
 
 use crate::domain::audit::Target;
-use crate::domain::keeping::numbers::{Numbers, Series};
-use crate::domain::keeping::tombstone::Tombstone;
+use crate::domain::numbers::{Numbers, Series};
+use crate::domain::tombstones::Tombstone;
 use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;

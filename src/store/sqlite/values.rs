@@ -1,6 +1,6 @@
 //! Plain values as parameters and results of statements, and the mapping between Latchkey's types and these values.
 
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;

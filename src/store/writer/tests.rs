@@ -2,9 +2,9 @@
 
 use super::super::{Durability, Publish, Store, Write, local};
 use crate::domain::audit::{Kind, Target};
-use crate::domain::key::keyfile::KeyFiles;
-use crate::domain::key::pepper::Peppers;
-use crate::domain::key::sealing::SealingKeys;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::keys::pepper::Peppers;
+use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use std::path::PathBuf;

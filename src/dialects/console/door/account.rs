@@ -5,7 +5,7 @@ use super::{Visit, agent, channel, page, submit};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -79,7 +79,7 @@ pub fn end_session(call: &Call<'_>) -> Result<Reply> {
 
 fn shown(visit: &Visit<'_>, status: u16, err: Option<Error>) -> Result<Reply> {
     let now = visit.call.app.now().wall;
-    let row = |session: crate::domain::people::session::Session| {
+    let row = |session: crate::domain::sessions::Session| {
         let browser = session.console;
         Row {
             id: session.id.to_string(),

@@ -4,7 +4,7 @@ use super::carry::{self, Carried};
 use super::cookie::Cookie;
 use super::{Visit, agent, channel};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::people::session::form_token;
+use crate::domain::sessions::form_token;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;

@@ -14,7 +14,7 @@ pub mod sign_in;
 use super::MOUNT;
 use super::shell::{self, Nav, Shell};
 use super::text::{Texts, spoken};
-use crate::domain::people::session::{Session, form_token, is_form_token};
+use crate::domain::sessions::{Session, form_token, is_form_token};
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::form::Form;

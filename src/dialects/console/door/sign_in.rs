@@ -6,7 +6,7 @@ use super::{agent, channel, local_path, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::own_path;
 use crate::dialects::console::shell::{Shell, html};
-use crate::domain::people::session::form_token;
+use crate::domain::sessions::form_token;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;

@@ -6,7 +6,7 @@ use super::{address, id, list_address, opens_this_server};
 use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::policy::Policy;
+use crate::domain::policies::Policy;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;

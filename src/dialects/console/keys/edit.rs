@@ -6,7 +6,7 @@ use super::{address, id, opens_this_server};
 use crate::dialects::console::door::own_path;
 use crate::dialects::console::door::{Visit, confirm, page, submit};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::policy::{Field, Policy};
+use crate::domain::policies::{Field, Policy};
 use crate::domain::sorted;
 use crate::domain::text::name_of_description;
 use crate::error::{Error, Result};

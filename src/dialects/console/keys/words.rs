@@ -2,7 +2,7 @@
 
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::text::Texts;
-use crate::domain::policy::Policy;
+use crate::domain::policies::Policy;
 use crate::http::route::Section;
 
 /// The labels for one page.

@@ -7,7 +7,7 @@ use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::audit::{Event, Kind, Outcome, Target};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;

@@ -7,8 +7,8 @@ pub mod workspaces;
 
 use super::door::Visit;
 use super::form::Refusal;
-use crate::domain::people::permission::Permission;
-use crate::domain::workspace::Workspace;
+use crate::domain::users::permissions::Permission;
+use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::ops::workspaces::offered;
 

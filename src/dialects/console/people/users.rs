@@ -6,8 +6,8 @@ use crate::dialects::console::door::{Visit, page, submit, submit_fresh};
 use crate::dialects::console::keys;
 use crate::dialects::console::shell::moment::When;
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::people::permission::Permission;
-use crate::domain::people::{Role, User};
+use crate::domain::users::permissions::Permission;
+use crate::domain::users::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
@@ -342,7 +342,7 @@ fn bound(visit: &Visit<'_>, user: &User) -> Vec<Bound> {
         let name = format!("{group}.{}", role.as_str());
         visit.texts.get(&name).to_owned()
     };
-    let one = |binding: &crate::domain::people::Binding| Bound {
+    let one = |binding: &crate::domain::users::Binding| Bound {
         role: text("role", binding.role),
         label: text("role_may", binding.role),
         place: slug(visit, binding.workspace),

@@ -5,7 +5,7 @@ use super::catalogs::{OpenedBy, address};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::door::{Visit, page, submit_file};
 use crate::dialects::console::shell::{Nav, Shell, html};
-use crate::domain::catalog::{BUILT_IN, Operation, Requirement, path};
+use crate::domain::catalogs::{BUILT_IN, Operation, Requirement, path};
 use crate::domain::text;
 use crate::error::{Error, Result};
 use crate::http::bodies::openapi::{self, Import, Options, Silence};

@@ -6,8 +6,8 @@ use crate::dialects::console::door::{Visit, page};
 use crate::dialects::console::keys;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
-use crate::domain::catalog::{Catalog, Requirement};
-use crate::domain::key::verdict::Detail;
+use crate::domain::catalogs::{Catalog, Requirement};
+use crate::domain::keys::verdict::Detail;
 use crate::error::Result;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
@@ -234,7 +234,7 @@ fn tried(
         (Requirement::Scopes { .. }, true) => "try.write_all",
         (Requirement::Scopes { .. }, false) => "try.read_all",
     };
-    let opening = |scope: &&crate::domain::catalog::Scope| {
+    let opening = |scope: &&crate::domain::catalogs::Scope| {
         let held = [Box::from(scope.name.as_str())];
         // Some scopes work only in the root workspace, where a key can hold them.
         let mut any_of = demand.requirement.any_of().iter();

@@ -6,11 +6,11 @@ use crate::dialects::console::keys::list::new_address;
 use crate::dialects::console::shell::moment::span;
 use crate::dialects::console::shell::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::{
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
     SecretShown, SelfRotation, TiedTo,
 };
+use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::http::query::encode;
 use crate::http::reply::Reply;

@@ -3,9 +3,9 @@
 use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
 use crate::dialects::console::text::Texts;
-use crate::domain::key::quota::RateLimit;
-use crate::domain::policy::roles::RoleRule;
-use crate::domain::policy::{
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::policies::roles::RoleRule;
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
     ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };

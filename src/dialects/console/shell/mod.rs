@@ -10,7 +10,7 @@ use super::door::Visit;
 use super::door::cookie::Cookie;
 use super::text::{Texts, spoken};
 use crate::domain::clock::State;
-use crate::domain::people::permission::{Permission, Permissions};
+use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;

@@ -215,7 +215,7 @@ fn numbers_are_grouped() {
 
 /// Sources below the console whose texts the console never displays, each with the place of its texts.
 const SILENT: &[(&str, &str)] = &[
-    ("src/domain/people/authenticator/", "of the API alone"),
+    ("src/domain/authenticators/", "of the API alone"),
     ("src/http/route/mounts.rs", "of the command line"),
     ("src/http/server/connection/toy.rs", "of tests"),
     ("src/http/server/guard/hyper_head.rs", "of hyper's head"),

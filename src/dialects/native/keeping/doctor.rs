@@ -1,8 +1,8 @@
 //! The health checks of the server, and the support bundle with the information that a helper needs.
 
 use crate::domain::audit::Event;
-use crate::domain::keeping::figures::CODES;
-use crate::domain::key::State;
+use crate::domain::keys::State;
+use crate::domain::metrics::CODES;
 use crate::domain::sorted;
 use crate::error::Result;
 use crate::http::fields::Fields;

@@ -3,7 +3,7 @@
 mod export;
 
 use super::keys::{PageBody, limit};
-use crate::domain::key::KeyId;
+use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::http::bodies::event::EventBody;

@@ -1,7 +1,7 @@
 //! Handlers for catalogs: `/v1/catalogs`.
 
 use super::super::keys::PageBody;
-use crate::domain::catalog::{Catalog, Definition, Operation, Requirement, Scope};
+use crate::domain::catalogs::{Catalog, Definition, Operation, Requirement, Scope};
 use crate::error::{Error, Result};
 use crate::http::bodies::catalog as bodies;
 use crate::http::fields::Fields;

@@ -1,13 +1,13 @@
 //! Handlers for policies: `/v1/policies`.
 
 use super::super::keys::{PageBody, RateBody, rate_limit, retry};
-use crate::domain::key::quota::RateLimit;
-use crate::domain::people::Role;
-use crate::domain::policy::roles::RoleRule;
-use crate::domain::policy::{
+use crate::domain::keys::quota::RateLimit;
+use crate::domain::policies::roles::RoleRule;
+use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
     ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
 };
+use crate::domain::users::Role;
 use crate::error::{Error, Result};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;

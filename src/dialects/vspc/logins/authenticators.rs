@@ -5,7 +5,7 @@ use super::super::version::Client;
 use super::super::{caller, data, header, retry, user};
 use super::asked::Asked;
 use super::identity::{PROPERTIES, of_authenticator};
-use crate::domain::people::authenticator::Authenticator;
+use crate::domain::authenticators::Authenticator;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

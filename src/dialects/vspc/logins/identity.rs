@@ -3,9 +3,9 @@
 use super::super::lists::Item;
 use super::super::preset;
 use super::super::version::Client;
-use crate::domain::key::{KeyId, State};
-use crate::domain::people::User;
-use crate::domain::people::authenticator::Authenticator;
+use crate::domain::authenticators::Authenticator;
+use crate::domain::keys::{KeyId, State};
+use crate::domain::users::User;
 use crate::index::directory::Directory;
 use crate::ops::keys::View;
 use serde_json::Value;

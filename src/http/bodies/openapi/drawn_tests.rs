@@ -2,7 +2,7 @@
 
 use super::tests::imported;
 use super::*;
-use crate::domain::catalog::Requirement;
+use crate::domain::catalogs::Requirement;
 use serde_json::json;
 
 /// Numbers that are the same on each run (splitmix64).
@@ -164,7 +164,7 @@ fn no_key_opens_what_the_importer_says_is_not_mapped() {
 /// Whether another path of the document takes a request, all of whose requests the first path would take: then it is the
 /// other's, as a literal is before a parameter.
 fn nearer(other: &str, path: &str, asked: &str) -> bool {
-    use crate::domain::catalog::template::{Part, is_within, parse};
+    use crate::domain::catalogs::template::{Part, is_within, parse};
     let around = paths::Around {
         over_slashes: &[],
         goes_on: true,
@@ -173,7 +173,7 @@ fn nearer(other: &str, path: &str, asked: &str) -> bool {
     let (Some(one), Some(two)) = (parts(other), parts(path)) else {
         return false;
     };
-    let sent = crate::domain::catalog::path::segments(asked).unwrap_or_default();
+    let sent = crate::domain::catalogs::path::segments(asked).unwrap_or_default();
     let sent: Vec<Part> = sent.into_iter().map(Part::Literal).collect();
     is_within(&sent, &one) && is_within(&one, &two) && !is_within(&two, &one)
 }

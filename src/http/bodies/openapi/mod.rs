@@ -11,7 +11,7 @@ mod servers;
 mod settle;
 mod yaml;
 
-use crate::domain::catalog::{Catalog, Definition, OPERATIONS_MAX, SCOPES_MAX, Scope};
+use crate::domain::catalogs::{Catalog, Definition, OPERATIONS_MAX, SCOPES_MAX, Scope};
 use crate::error::Error;
 use references::References;
 use security::Schemes;

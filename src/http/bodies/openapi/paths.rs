@@ -1,6 +1,6 @@
 //! Converts the path templates of a document to templates of a catalog.
 
-use crate::domain::catalog::{path, template};
+use crate::domain::catalogs::{path, template};
 
 /// The catalog's template for a path of a document.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,7 +4,7 @@
 //! with scopes that are needed together. A catalog can express: all of these scopes and one of those, or any key.
 
 use super::references::References;
-use crate::domain::catalog::{Requirement, SCOPES_MAX, check_scope_name};
+use crate::domain::catalogs::{Requirement, SCOPES_MAX, check_scope_name};
 use crate::domain::text;
 use crate::error::Error;
 use serde_json::{Map, Value};

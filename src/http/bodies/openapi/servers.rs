@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::references::References;
-use crate::domain::catalog::path;
+use crate::domain::catalogs::path;
 use serde_json::Value;
 
 /// Servers that are read of one list.

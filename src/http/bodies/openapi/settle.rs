@@ -3,8 +3,8 @@
 use super::LeftOut;
 use super::paths::{self, Template};
 use super::servers::Place;
-use crate::domain::catalog::path::SEGMENTS_MAX;
-use crate::domain::catalog::{OPERATIONS_MAX, Operation, Requirement, is_method, template};
+use crate::domain::catalogs::path::SEGMENTS_MAX;
+use crate::domain::catalogs::{OPERATIONS_MAX, Operation, Requirement, is_method, template};
 use crate::domain::text::{NAME_CHARS_MAX, check_name};
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,7 +1,7 @@
 //! An operation that is not mapped is closed: the tests send requests for each operation of documents of many shapes.
 
 use super::*;
-use crate::domain::catalog::Requirement;
+use crate::domain::catalogs::Requirement;
 use serde_json::json;
 
 /// A document with these paths, a key in a header for all of them, and schemes of several kinds.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::{Front, Line};
-use crate::domain::keeping::figures::TRAFFIC;
+use crate::domain::metrics::TRAFFIC;
 use crate::http::headers::list_members;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::limits::{LINGER_S, Limits};
-use crate::domain::keeping::figures::TRAFFIC;
 use crate::domain::locks::lock;
+use crate::domain::metrics::TRAFFIC;
 use crate::domain::time::Timestamp;
 
 /// The accuracy of all deadlines.

@@ -6,12 +6,12 @@ mod order;
 mod tests;
 
 use super::{View, list, seen, usage, with_names};
-use crate::domain::catalog::{Catalog, Demand};
-use crate::domain::key::live::{Kin, Live};
-use crate::domain::key::{KeyId, State};
-use crate::domain::people::permission::Permission;
-use crate::domain::policy::TiedTo;
+use crate::domain::catalogs::{Catalog, Demand};
+use crate::domain::keys::live::{Kin, Live};
+use crate::domain::keys::{KeyId, State};
+use crate::domain::policies::TiedTo;
 use crate::domain::uid::Uid;
+use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::PARTS;
 use crate::index::directory::Directory;

@@ -2,8 +2,8 @@
 //! the store, which returns them in order by an index, and the page reads no more rows than it needs.
 
 use super::Sort;
-use crate::domain::key::KeyId;
-use crate::domain::key::live::Live;
+use crate::domain::keys::KeyId;
+use crate::domain::keys::live::Live;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;

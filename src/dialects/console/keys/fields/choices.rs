@@ -6,8 +6,8 @@ use crate::dialects::console::door::Visit;
 use crate::dialects::console::form::FEW;
 use crate::dialects::console::keys::create::NO_OWNER;
 use crate::dialects::console::keys::words::Words;
-use crate::domain::catalog::BUILT_IN;
-use crate::domain::policy::{Policy, Presence};
+use crate::domain::catalogs::BUILT_IN;
+use crate::domain::policies::{Policy, Presence};
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -42,7 +42,7 @@ pub fn workspaces(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
         Err(err) => return Err(err),
     };
     let chosen = typed.some("workspace").unwrap_or_else(|| visit.home());
-    let one = |workspace: &crate::domain::workspace::Workspace| {
+    let one = |workspace: &crate::domain::workspaces::Workspace| {
         let label = match workspace.name.is_empty() {
             true => workspace.slug.clone(),
             false => format!("{} ({})", workspace.name, workspace.slug),

@@ -1,0 +1,100 @@
+//! What a request finds in the tree of its host and in the tree of any host.
+
+use super::{Found, Matcher, Node};
+use crate::domain::catalogs::path;
+use crate::domain::catalogs::template;
+use crate::domain::catalogs::template::Part;
+
+impl Matcher {
+    /// Whether some host has an operation of its own for this request, or one that the request resembles.
+    pub fn depends_on_host(&self, method: &str, segments: &[String]) -> bool {
+        if self.hosts.is_empty() {
+            return false;
+        }
+        let twin = self.twin(segments);
+        self.hosts.values().any(|root| {
+            let (found, resembles) = root.find(method, segments);
+            let has_twin = || {
+                let twin = twin.as_ref().map(|twin| root.find(method, twin).0);
+                twin.is_some_and(|found| found != Found::Unknown)
+            };
+            found != Found::Unknown || resembles || has_twin()
+        })
+    }
+
+    /// The operation, literal segments before parameters, a named host before any host.
+    ///
+    /// What is closed for any host stays closed at a named one, unless that has an operation of its own which is within it.
+    pub fn find(&self, method: &str, segments: &[String], host: Option<&str>) -> Found {
+        let host = host.filter(|_| !self.hosts.is_empty());
+        let named = host
+            .and_then(path::host)
+            .and_then(|host| self.hosts.get(&host));
+        let (general, general_resembles) = self.any_host.find(method, segments);
+        let Some(named) = named else {
+            return general;
+        };
+        let twin = self.twin(segments);
+        let twin_in = |root: &Node| {
+            let twin = twin.as_ref();
+            twin.map_or(Found::Unknown, |twin| root.find(method, twin).0)
+        };
+        let (found, resembles) = named.find(method, segments);
+        match found {
+            Found::Ambiguous => found,
+            Found::Unknown => match general {
+                Found::Operation(_) if resembles => Found::Ambiguous,
+                Found::Operation(other)
+                    if !self.is_literal(other) && twin_in(named) != Found::Unknown =>
+                {
+                    Found::Ambiguous
+                }
+                found => found,
+            },
+            Found::Operation(own) if self.is_literal(own) => match general {
+                Found::Operation(other) if self.closes(other, own) => Found::Operation(other),
+                _ => found,
+            },
+            Found::Operation(_) if general_resembles => Found::Ambiguous,
+            Found::Operation(own) => match (general, twin_in(&self.any_host)) {
+                (Found::Ambiguous, _) | (_, Found::Ambiguous) => Found::Ambiguous,
+                (Found::Operation(other), _) if self.closes(other, own) => Found::Operation(other),
+                (_, Found::Operation(twin)) if self.closes(twin, own) => Found::Ambiguous,
+                _ => found,
+            },
+        }
+    }
+
+    /// The same path with a slash at its end, or without it: to many routers both are one. None in a catalog that goes by
+    /// exact literals.
+    fn twin(&self, segments: &[String]) -> Option<Vec<String>> {
+        let (last, before) = segments.split_last().filter(|_| !self.any_host.is_exact)?;
+        Some(match last.is_empty() {
+            true => before.to_vec(),
+            false => [segments, &[String::new()]].concat(),
+        })
+    }
+
+    fn is_literal(&self, position: usize) -> bool {
+        let template = self.templates.get(position);
+        template.is_some_and(|(parts, _)| parts.iter().all(|it| matches!(it, Part::Literal(_))))
+    }
+
+    /// Whether an operation of any host is closed and stands before one of a named host, which is not within it.
+    fn closes(&self, general: usize, own: usize) -> bool {
+        match (self.templates.get(general), self.templates.get(own)) {
+            (Some((general, is_closed)), Some((own, _))) => {
+                *is_closed && !template::is_within(bare(own), bare(general))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A template without a slash at its end.
+fn bare(parts: &[Part]) -> &[Part] {
+    match parts.split_last() {
+        Some((Part::Literal(text), before)) if text.is_empty() => before,
+        _ => parts,
+    }
+}

@@ -1,0 +1,214 @@
+//! Keys: the managed record, its id and its computed state.
+//!
+//! The part of a key that verification needs is [`live::Live`]; the rules for decisions are in [`verdict`].
+
+pub mod address;
+pub mod changes;
+pub mod keyfile;
+pub mod live;
+pub mod metadata;
+pub mod passphrase;
+pub mod pepper;
+pub mod quota;
+pub mod sealing;
+pub mod secret;
+pub mod verdict;
+
+use crate::domain::time::Timestamp;
+use crate::domain::uid::Uid;
+use address::AddressList;
+use quota::RateLimit;
+use secret::BASE62;
+
+/// The number of scopes that one key may have.
+pub const SCOPES_MAX: usize = 200;
+/// The number of addresses and ranges that one key may be restricted to.
+pub const ADDRESSES_MAX: usize = 100;
+/// The longest grace period of a rotated secret: 30 days.
+pub const GRACE_S_MAX: u64 = 30 * 86_400;
+
+/// The number of characters in a key's id.
+pub const ID_CHARS: usize = 10;
+
+/// The public id of a key: ten base62 characters, stored as a number.
+///
+/// An id may appear in lists and logs, and never suffices to authenticate. Ids are never reused.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyId(pub u64);
+
+impl KeyId {
+    /// Reads the ten characters; `None` if the text is not an id.
+    pub fn parse(text: &str) -> Option<KeyId> {
+        if text.len() != ID_CHARS {
+            return None;
+        }
+        secret::base62_value(text.as_bytes()).map(KeyId)
+    }
+}
+
+impl KeyId {
+    /// The ten characters, without an allocation.
+    pub fn digits(self) -> [u8; ID_CHARS] {
+        let mut digits = [b'0'; ID_CHARS];
+        let mut rest = self.0;
+        for digit in digits.iter_mut().rev() {
+            *digit = BASE62[(rest % 62) as usize];
+            rest /= 62;
+        }
+        digits
+    }
+}
+
+impl std::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.digits()))
+    }
+}
+
+/// A key as the store has it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub id: KeyId,
+    /// A small number for clients that need one.
+    pub number: i64,
+    pub name: String,
+    pub description: String,
+    pub workspace: Uid,
+    /// The user whose rights limit the rights of the key, if the key has an owner.
+    pub owner: Option<Uid>,
+    pub policy: String,
+    /// The catalog that defines the scopes. Without a catalog, scopes are free words that are compared exactly.
+    pub catalog: Option<String>,
+    pub scopes: Vec<String>,
+    pub read_only: bool,
+    pub enabled: bool,
+    pub not_before: Option<Timestamp>,
+    /// The first instant at which the key no longer works.
+    pub expires_at: Option<Timestamp>,
+    pub allowed_ips: Option<AddressList>,
+    pub rate_limit: Option<RateLimit>,
+    /// The uses that the store still has; uses that are reserved in memory are already subtracted.
+    pub uses_left: Option<u64>,
+    /// A compact JSON object.
+    pub metadata: String,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub rotated_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+    /// The start and the end of the newest secret, which may be shown.
+    pub hint: String,
+    /// The address of the newest rotation, if the key rotated itself.
+    pub self_rotated_from: Option<String>,
+}
+
+/// The state of a key at a moment. If several states apply, [`Key::state`] returns the gravest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    Active,
+    Deleted,
+    Disabled,
+    Expired,
+    NotYetValid,
+    OwnerDisabled,
+    WorkspaceDisabled,
+}
+
+impl State {
+    /// Every state, for filters and help texts.
+    pub const ALL: [State; 7] = [
+        State::Active,
+        State::Deleted,
+        State::Disabled,
+        State::Expired,
+        State::NotYetValid,
+        State::OwnerDisabled,
+        State::WorkspaceDisabled,
+    ];
+
+    /// The word that the API uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Deleted => "deleted",
+            State::Disabled => "disabled",
+            State::Expired => "expired",
+            State::NotYetValid => "not_yet_valid",
+            State::OwnerDisabled => "owner_disabled",
+            State::WorkspaceDisabled => "workspace_disabled",
+        }
+    }
+}
+
+impl Key {
+    /// The state at `now`, depending on whether owner and workspace are in force.
+    pub fn state(&self, owner_active: bool, workspace_active: bool, now: Timestamp) -> State {
+        if self.deleted_at.is_some() {
+            State::Deleted
+        } else if !owner_active {
+            State::OwnerDisabled
+        } else if !workspace_active {
+            State::WorkspaceDisabled
+        } else if !self.enabled {
+            State::Disabled
+        } else if self.not_before.is_some_and(|start| now < start) {
+            State::NotYetValid
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            State::Expired
+        } else {
+            State::Active
+        }
+    }
+}
+
+#[cfg(test)]
+impl Key {
+    /// A plain key for the tests of other modules.
+    pub fn sample() -> Key {
+        Key {
+            id: KeyId(1),
+            number: 1,
+            name: "sample".to_owned(),
+            description: String::new(),
+            workspace: Uid(1),
+            owner: None,
+            policy: "standard".to_owned(),
+            catalog: None,
+            scopes: Vec::new(),
+            read_only: false,
+            enabled: true,
+            not_before: None,
+            expires_at: None,
+            allowed_ips: None,
+            rate_limit: None,
+            uses_left: None,
+            metadata: "{}".to_owned(),
+            created_by: "system".to_owned(),
+            created_at: Timestamp(0),
+            rotated_at: None,
+            deleted_at: None,
+            hint: String::new(),
+            self_rotated_from: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_ten_base62_characters() {
+        for text in ["0000000000", "k3J9aQ0xZb", "zzzzzzzzzz"] {
+            assert_eq!(KeyId::parse(text).unwrap().to_string(), text);
+        }
+        for refused in [
+            "",
+            "k3J9aQ0xZ",
+            "k3J9aQ0xZbb",
+            "k3J9aQ0x-b",
+            "k3J9aQ0x\u{e9}",
+        ] {
+            assert_eq!(KeyId::parse(refused), None, "{refused}");
+        }
+    }
+}

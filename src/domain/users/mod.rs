@@ -1,0 +1,189 @@
+//! Users, their roles, and the permissions of a role on this server.
+
+pub mod password;
+pub mod permissions;
+
+use super::time::Timestamp;
+use super::uid::Uid;
+use crate::error::{Error, Result};
+use permissions::{Permission, Permissions};
+
+/// A person or a service account.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub uid: Uid,
+    /// A small number for clients that need one. No key has the same number.
+    pub number: i64,
+    /// Unique, in lower case.
+    pub user_name: String,
+    pub email: Option<String>,
+    /// The workspace that the user belongs to. The roles decide what the user may do in which workspace.
+    pub home: Uid,
+    pub enabled: bool,
+    /// Increased by a change of password. Sessions of an older generation are no longer valid.
+    pub generation: i64,
+    pub created_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+    pub roles: Vec<Binding>,
+}
+
+/// A role of a user in a workspace and everywhere below it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Binding {
+    pub workspace: Uid,
+    pub role: Role,
+}
+
+/// The rights of a user in a workspace, the most powerful role first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    Owner,
+    Administrator,
+    KeyManager,
+    Auditor,
+    Member,
+}
+
+/// Every role with its word in the API and the store.
+const ROLES: [(Role, &str); 5] = [
+    (Role::Owner, "owner"),
+    (Role::Administrator, "administrator"),
+    (Role::KeyManager, "key_manager"),
+    (Role::Auditor, "auditor"),
+    (Role::Member, "member"),
+];
+
+impl Role {
+    /// Every role, the one with the most rights first.
+    pub fn all() -> impl Iterator<Item = Role> {
+        ROLES.iter().map(|(role, _)| *role)
+    }
+
+    /// The word that the API and the store use.
+    pub fn as_str(self) -> &'static str {
+        ROLES
+            .iter()
+            .find(|(role, _)| *role == self)
+            .map_or("", |(_, word)| word)
+    }
+
+    /// The role for a word.
+    pub fn parse(text: &str) -> Option<Role> {
+        ROLES
+            .iter()
+            .find(|(_, word)| *word == text)
+            .map(|(role, _)| *role)
+    }
+
+    /// The permissions of the role in its workspace and below (design, section 4).
+    pub fn permissions(self) -> Permissions {
+        use Permission::*;
+        match self {
+            Role::Owner => Permissions::all(),
+            Role::Administrator => Permissions::of(&[
+                KeysRead,
+                KeysWrite,
+                KeysVerify,
+                KeysReveal,
+                WorkspacesRead,
+                WorkspacesWrite,
+                UsersRead,
+                UsersWrite,
+                PoliciesRead,
+                CatalogsRead,
+                AuditRead,
+            ]),
+            Role::KeyManager => Permissions::of(&[
+                KeysRead,
+                KeysWrite,
+                KeysVerify,
+                WorkspacesRead,
+                PoliciesRead,
+                CatalogsRead,
+            ]),
+            Role::Auditor => Permissions::of(&[
+                KeysRead,
+                AuditRead,
+                WorkspacesRead,
+                UsersRead,
+                PoliciesRead,
+                CatalogsRead,
+            ]),
+            // The key permissions of a member apply only to the member's own keys; `ops::access` enforces this.
+            Role::Member => Permissions::of(&[KeysRead, KeysWrite, PoliciesRead, CatalogsRead]),
+        }
+    }
+}
+
+impl User {
+    /// Whether the user's keys and sessions are in force.
+    pub fn is_active(&self) -> bool {
+        self.enabled && self.deleted_at.is_none()
+    }
+}
+
+/// Accepts user names of 1 to 100 characters: ASCII letters, digits and `. _ - + @ \`. Returns the form in which
+/// names are stored and compared. No name has the form of a uid, and all names are ASCII, so that no two names look
+/// alike (attacks 196).
+pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
+    let legal =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'@' | b'\\');
+    if (1..=100).contains(&text.len()) && text.bytes().all(legal) && Uid::parse(text).is_none() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Error::invalid(
+        field,
+        "must be 1 to 100 characters of a-z, 0-9 and . _ - + @ \\, and no UUID",
+    ))
+}
+
+/// Accepts what can be an e-mail address: text, one @, text; only ASCII, at most 254 characters.
+pub fn normal_email(field: &str, text: &str) -> Result<String> {
+    let parts = text.split_once('@');
+    let fits = text.len() <= 254
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && parts.is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        });
+    if fits {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Error::invalid(
+        field,
+        "must be an e-mail address of ASCII characters",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // attacks 196
+    #[test]
+    fn user_names_have_one_form() {
+        for (text, expected) in [
+            ("Alice", Some("alice")),
+            ("site\\Administrator", Some("site\\administrator")),
+            ("a.b+c@example.com", Some("a.b+c@example.com")),
+            ("Iıİ", None),
+            ("straße", None),
+            ("\u{ff41}lice", None),
+            ("", None),
+            ("a b", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(
+                normal_user_name("user_name", text).ok().as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_role_has_its_word_back() {
+        for (role, word) in ROLES {
+            assert_eq!((Role::parse(word), role.as_str()), (Some(role), word));
+        }
+    }
+}
