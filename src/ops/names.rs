@@ -9,7 +9,8 @@ use crate::domain::audit::Kind;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, names};
+use crate::store::Read;
+use crate::store::retired_names;
 
 /// The refusal of a name that the caller cannot use.
 const REFUSED: &str =
@@ -34,7 +35,7 @@ pub fn check_retired(
     name: &str,
     holder: Option<Uid>,
 ) -> Result<()> {
-    match names::find(read, kind, name)? {
+    match retired_names::find(read, kind, name)? {
         Some(retired)
             if (holder.is_none() || retired.holder != holder)
                 && !caller.manages_root(directory) =>

@@ -19,7 +19,8 @@ use crate::index::directory::Directory;
 use crate::store::keys::SecretRow;
 use crate::store::seals::keys::Found;
 use crate::store::seals::{self, Standing};
-use crate::store::{Read, Write, catalogs, people, policies, workspaces};
+use crate::store::users;
+use crate::store::{Read, Write, catalogs, policies, workspaces};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -110,7 +111,7 @@ fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>>
         Kind::Server => return Ok(None),
         Kind::Session => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Session(id, people::find_session(read, peppers, id)?)
+            News::Session(id, users::find_session(read, peppers, id)?)
         }
         Kind::User => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;
@@ -142,7 +143,7 @@ fn in_force(found: Found) -> (Key, Vec<SecretRow>) {
 
 /// A user as decisions use it: if it is not what Latchkey last wrote, it is disabled, regardless of its row.
 fn user(read: &Read, peppers: &Peppers, uid: Uid) -> Result<Option<User>> {
-    let Some(mut user) = people::find(read, uid)? else {
+    let Some(mut user) = users::find(read, uid)? else {
         return Ok(None);
     };
     user.enabled &= seals::is_sound_user(read, peppers, uid)?;
@@ -274,7 +275,7 @@ pub fn load_directory(read: &Read, peppers: &Peppers) -> Result<Directory> {
     let mut directory = Directory::default();
     directory.put_workspaces(workspaces::list(read)?);
     directory.put_policies(policies_in_force(read, peppers)?);
-    for user in people::list(read)? {
+    for user in users::list(read)? {
         directory.put_user(user.uid, Some(user));
     }
     for name in catalogs::names(read)? {
@@ -297,7 +298,7 @@ pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory
         workspace.enabled &= seals::look(read, peppers, &target)? == Standing::Sound;
     }
     directory.put_workspaces(all);
-    for user in people::list(read)? {
+    for user in users::list(read)? {
         directory.put_user(user.uid, self::user(read, peppers, user.uid)?);
     }
     Ok(directory)

@@ -8,8 +8,9 @@ use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::usage::Pending;
-use crate::store::local::{self, UsageDelta};
 use crate::store::seals::keys::Left;
+use crate::store::usage;
+use crate::store::usage::UsageDelta;
 use crate::store::{Durability, clock, keys, seals};
 use std::time::Duration;
 
@@ -79,10 +80,10 @@ fn write_usage(app: &App) -> bool {
     for batch in taken.chunks(KEYS_A_BATCH) {
         let deltas: Vec<UsageDelta> = batch.iter().map(delta).collect();
         let written = app.store.write(Durability::Relaxed, move |tx| {
-            local::add_totals(tx, &deltas)?;
+            usage::add_totals(tx, &deltas)?;
             deltas
                 .iter()
-                .try_for_each(|delta| local::add_usage(tx, delta))
+                .try_for_each(|delta| usage::add_usage(tx, delta))
         });
         match written {
             Ok(()) => {}
@@ -126,8 +127,8 @@ fn sweep(app: &App, mark: Timestamp) -> Result<()> {
     let recorded = app.clock.clone();
     app.store.write(Durability::Relaxed, move |tx| {
         clock::record(tx, &recorded.recorded())?;
-        local::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
-        local::delete_idempotent_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
+        usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
+        usage::delete_idempotent_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
         Ok(())
     })
 }

@@ -10,30 +10,35 @@
 //! index prepares its new content; after the commit the new content is put in place; only then do the callers get
 //! their answers. So every acknowledged change is durable and in force.
 
+pub mod attempts;
 pub mod audit;
+pub mod authenticators;
 pub mod browse;
 pub mod catalogs;
 pub mod clock;
-pub mod keeping;
 pub mod keys;
-pub mod local;
 mod migrations;
-pub mod names;
 pub mod numbers;
-pub mod people;
 pub mod policies;
+pub mod refresh_tokens;
+pub mod replaced_file;
+pub mod reserve;
+pub mod restore;
+pub mod retired_names;
 pub mod seals;
 mod sqlite;
-pub mod tokens;
+pub mod tombstones;
+pub mod usage;
+pub mod users;
 pub mod workspaces;
 mod writer;
 
-use keeping::place::Place;
-use keeping::reserve::Reserve;
-use keeping::tombstones::{self, Book};
+use replaced_file::Place;
+use reserve::Reserve;
 #[cfg(test)]
 pub use sqlite::STEPS;
 pub use sqlite::{Foreign, Read, Row, Write};
+use tombstones::Book;
 pub use writer::Urgency;
 use writer::{Beside, Job, Queue, Ran, Refused, Writer};
 

@@ -1,6 +1,7 @@
 //! Rows of workspaces.
 
-use super::{Read, Row, Write, names};
+use super::retired_names;
+use super::{Read, Row, Write};
 use crate::domain::audit::Kind;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -64,7 +65,7 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
     if let Some(before) = find(tx, workspace.uid)?
         && before.slug != workspace.slug
     {
-        names::retire(tx, Kind::Workspace, &before.slug, before.uid)?;
+        retired_names::retire(tx, Kind::Workspace, &before.slug, before.uid)?;
     }
     tx.execute(
         "UPDATE workspaces
@@ -86,7 +87,7 @@ pub fn update(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
 /// kept.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     if let Some(before) = find(tx, uid)? {
-        names::retire(tx, Kind::Workspace, &before.slug, uid)?;
+        retired_names::retire(tx, Kind::Workspace, &before.slug, uid)?;
     }
     let changed = tx.execute(
         "UPDATE workspaces SET deleted_at = $1 WHERE uid = $2 AND deleted_at IS NULL",

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::Record;
 use crate::store::clock::{self, TimedKey};
-use crate::store::keeping::closing;
+use crate::store::restore;
 use crate::store::{Read, Write};
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ impl Plan {
             }
         }
         for key in &self.ended {
-            if closing::disable_key(tx, key.id)? {
+            if restore::disable_key(tx, key.id)? {
                 let mut changes = Changes::default();
                 changes.note("enabled", &true, &false);
                 records.push(("key.disable", of_key(key.id, key.workspace, changes)));

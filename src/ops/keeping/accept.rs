@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity};
 use crate::ops::{App, Record};
 use crate::store::seals::{self, Standing};
-use crate::store::{Read, people, workspaces};
+use crate::store::users;
+use crate::store::{Read, workspaces};
 
 /// The result of accepting a thing.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
                 }
             }
             (Kind::User, _, Some(uid)) => {
-                is_off = people::find(tx, uid)?.is_some_and(|user| !user.enabled);
+                is_off = users::find(tx, uid)?.is_some_and(|user| !user.enabled);
             }
             (Kind::Workspace, _, Some(uid)) => {
                 is_off = workspaces::find(tx, uid)?.is_some_and(|found| !found.enabled);
@@ -108,7 +109,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
 /// Finds a thing by its name, slug, uid or id; a deleted thing only by its uid or id.
 fn target(read: &Read, kind: Kind, id: &str) -> Result<Target> {
     let uid = match kind {
-        Kind::User => people::find_by_name(read, id)?.map(|user| user.uid),
+        Kind::User => users::find_by_name(read, id)?.map(|user| user.uid),
         Kind::Workspace => workspaces::list(read)?
             .into_iter()
             .find(|workspace| workspace.slug == id)

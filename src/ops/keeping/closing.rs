@@ -16,9 +16,11 @@ use crate::domain::tombstones::{Fate, Tombstones};
 use crate::domain::uid::Uid;
 use crate::error::Result;
 use crate::ops::clock::future::Plan;
-use crate::store::keeping::closing;
-use crate::store::people;
-use crate::store::{self, Write, audit, catalogs, keys, names, numbers, workspaces};
+use crate::store;
+use crate::store::restore;
+use crate::store::retired_names;
+use crate::store::users;
+use crate::store::{Write, audit, catalogs, keys, numbers, workspaces};
 
 /// The reason in the audit log.
 const REASON: &str = "closed: the database was replaced by an older copy";
@@ -156,9 +158,9 @@ impl Closing<'_> {
                 Some(Kind::Server | Kind::Session) | None => {}
             }
         }
-        closed.sessions_ended = closing::delete_sessions(tx)?;
+        closed.sessions_ended = restore::delete_sessions(tx)?;
         if !self.keeps_uses {
-            closed.uses_taken = closing::spend_uses(tx, self.peppers)?;
+            closed.uses_taken = restore::spend_uses(tx, self.peppers)?;
         }
         numbers::raise(tx, self.tombstones.given)?;
         self.clock(tx, &mut closed)?;
@@ -206,7 +208,7 @@ impl Closing<'_> {
             return Ok(());
         }
         if let Some(rotated) = fate.rotated
-            && closing::delete_secrets_before(tx, key, self.before(rotated))?
+            && restore::delete_secrets_before(tx, key, self.before(rotated))?
         {
             closed.keys_without_old_secrets.push(id.to_owned());
             let target = Target::new(Kind::Key, id);
@@ -219,7 +221,7 @@ impl Closing<'_> {
     }
 
     fn disable_key(&self, tx: &Write<'_>, id: KeyId, closed: &mut Closed) -> Result<()> {
-        if closing::disable_key(tx, id)? {
+        if restore::disable_key(tx, id)? {
             closed.keys_disabled.push(id.to_string());
             self.note(
                 tx,
@@ -236,9 +238,9 @@ impl Closing<'_> {
             return retire(tx, Kind::User, id, fate);
         };
         let target = || Target::new(Kind::User, id);
-        let name = people::find(tx, uid)?.map_or(id.to_owned(), |user| user.user_name);
+        let name = users::find(tx, uid)?.map_or(id.to_owned(), |user| user.user_name);
         if fate.deleted.is_some() {
-            if people::delete(tx, uid, self.now)? {
+            if users::delete(tx, uid, self.now)? {
                 closed.users_deleted.push(name);
                 self.note(tx, "user.delete", target(), Changes::default())?;
             }
@@ -246,11 +248,11 @@ impl Closing<'_> {
         }
         // The copy may lack a second factor that was added later. In this case the password alone must not suffice.
         let newer = self.is_newer(fate.password) || self.is_newer(fate.authenticator);
-        if newer && closing::delete_password(tx, uid)? {
+        if newer && restore::delete_password(tx, uid)? {
             closed.users_without_password.push(name.clone());
             self.note(tx, "user.password", target(), Changes::default())?;
         }
-        if (is_off(fate) || self.is_newer(fate.changed)) && closing::disable_user(tx, uid)? {
+        if (is_off(fate) || self.is_newer(fate.changed)) && restore::disable_user(tx, uid)? {
             closed.users_disabled.push(name);
             self.note(tx, "user.edit", target(), switched_off())?;
         }
@@ -266,14 +268,14 @@ impl Closing<'_> {
         let slug = found.map_or(id.to_owned(), |workspace| workspace.slug);
         if fate.deleted.is_some() {
             if workspaces::delete(tx, uid, self.now)? {
-                for user in people::delete_roles_in(tx, uid)? {
+                for user in users::delete_roles_in(tx, uid)? {
                     tx.touch(Target::new(Kind::User, user));
                 }
                 closed.workspaces_deleted.push(slug);
                 self.note(tx, "workspace.delete", target(), Changes::default())?;
             }
         } else if (is_off(fate) || self.is_newer(fate.changed))
-            && closing::disable_workspace(tx, uid)?
+            && restore::disable_workspace(tx, uid)?
         {
             closed.workspaces_disabled.push(slug);
             self.note(tx, "workspace.edit", target(), switched_off())?;
@@ -304,7 +306,7 @@ impl Closing<'_> {
             return Ok(());
         }
         closed.policies_changed.push(name.to_owned());
-        for key in closing::enabled_of_policy(tx, name)? {
+        for key in restore::enabled_of_policy(tx, name)? {
             self.disable_key(tx, key, closed)?;
         }
         Ok(())
@@ -339,7 +341,7 @@ impl Closing<'_> {
 /// Keeps a name retired that was given up after the copy was made.
 fn retire(tx: &Write<'_>, kind: Kind, name: &str, fate: &Fate) -> Result<()> {
     match fate.retired {
-        Some(_) => names::retire_unknown(tx, kind, name),
+        Some(_) => retired_names::retire_unknown(tx, kind, name),
         None => Ok(()),
     }
 }

@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::ops::App;
 use crate::store::seals::recorded::NEVER_ISSUED;
 use crate::store::seals::{self, ACCEPT, Standing, TAMPERED};
-use crate::store::{Durability, Read, Write, audit, people, tokens, workspaces};
+use crate::store::{Durability, Read, Write, audit, workspaces};
+use crate::store::{refresh_tokens, users};
 use std::collections::BTreeSet;
 
 /// The compared kinds, each with a finding of its own, in the order of [`seals::KINDS`].
@@ -219,12 +220,12 @@ fn sessions(app: &App) -> Check {
 fn sessions_against_the_log(read: &Read) -> Result<BTreeSet<String>> {
     let is_whole = audit::ends(read)?.is_none_or(|(first, _)| first == 1);
     let mut found = BTreeSet::new();
-    for (session, user, acting) in tokens::list_bearers(read)? {
+    for (session, user, acting) in refresh_tokens::list_bearers(read)? {
         let target = Target::new(Kind::Session, session);
         let is_right = match seals::first_event(read, &target)? {
             None => !is_whole,
             Some((actor, changes)) => {
-                let name = |uid| people::find(read, uid).map(|user| user.map(|it| it.user_name));
+                let name = |uid| users::find(read, uid).map(|user| user.map(|it| it.user_name));
                 let who = name(acting.unwrap_or(user))?;
                 let mut told = Changes::default();
                 if let (Some(_), Some(seen)) = (acting, name(user)?) {
@@ -329,7 +330,7 @@ fn differing(read: &Read, seq: i64) -> Result<String> {
 pub(super) fn name(read: &Read, target: &Target) -> Result<String> {
     let uid = Uid::parse(&target.id);
     let known = match (target.kind, uid) {
-        (Kind::User, Some(uid)) => people::find(read, uid)?.map(|user| user.user_name),
+        (Kind::User, Some(uid)) => users::find(read, uid)?.map(|user| user.user_name),
         (Kind::Workspace, Some(uid)) => workspaces::find(read, uid)?.map(|found| found.slug),
         _ => None,
     };

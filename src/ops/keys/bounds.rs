@@ -11,7 +11,8 @@ use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::{Caller, Identity};
-use crate::store::{Read, keys, people, policies};
+use crate::store::users;
+use crate::store::{Read, keys, policies};
 
 /// Whether the key's scopes are permissions on this server.
 pub fn is_management(key: &Key) -> bool {
@@ -58,7 +59,7 @@ impl Facts {
     pub fn read(read: &Read, caller: &Caller, key: &Key) -> Result<Facts> {
         let acts_for_owner = acts_for_owner(read, key)?;
         let owner = key.owner.filter(|_| acts_for_owner);
-        let owner = owner.map(|owner| people::find(read, owner)).transpose()?;
+        let owner = owner.map(|owner| users::find(read, owner)).transpose()?;
         Ok(Facts {
             acts_for_owner,
             owner: owner.flatten(),

@@ -12,7 +12,7 @@ use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
 use crate::store::keys::{self, Source};
-use crate::store::local::Usage;
+use crate::store::usage::Usage;
 use std::collections::HashSet;
 
 /// The greatest number of characters of a search text.

@@ -29,8 +29,9 @@ use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::local::Usage;
-use crate::store::{Read, Write, keys, local};
+use crate::store::usage;
+use crate::store::usage::Usage;
+use crate::store::{Read, Write, keys};
 use admission::policy_of;
 
 /// A key with the computed data that is shown together with it.
@@ -236,7 +237,7 @@ fn view(app: &App, key: Key) -> Result<View> {
 /// The recorded use of a key, including uses that wait to be written. While those are on their way to the store, they
 /// are in neither place, and the count is too low for a moment.
 fn usage(app: &App, read: &Read, id: KeyId) -> Result<Usage> {
-    let mut usage = local::find_usage(read, id)?;
+    let mut usage = usage::find_usage(read, id)?;
     if let Some(pending) = app.index.usage.pending(id) {
         usage.use_count += pending.uses;
         if let Some((at, address)) = pending.last_used {

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;
 use crate::ops::{App, Record};
-use crate::store::{Read, Write, keys, people, workspaces};
+use crate::store::users;
+use crate::store::{Read, Write, keys, workspaces};
 use std::collections::HashSet;
 
 /// The greatest number of keys between a key and the user at the beginning of its chain. This server makes no longer
@@ -156,7 +157,7 @@ fn maker(read: &Read, key: &Key) -> Result<Option<User>> {
     let (mut actor, mut at) = (key.created_by.clone(), key.created_at);
     for _ in 0..CHAIN_MAX {
         match actor.split_once(':') {
-            Some(("user", name)) => return people::find_by_name_at(read, name, at),
+            Some(("user", name)) => return users::find_by_name_at(read, name, at),
             Some(("key", id)) => {
                 let parent = KeyId::parse(id)
                     .map(|id| keys::find(read, id))
@@ -165,7 +166,7 @@ fn maker(read: &Read, key: &Key) -> Result<Option<User>> {
                     return Ok(None);
                 };
                 if let Some(owner) = parent.owner {
-                    return people::find(read, owner);
+                    return users::find(read, owner);
                 }
                 (actor, at) = (parent.created_by, parent.created_at);
             }

@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::audit::{self, Cut, Mark};
 use crate::store::browse::{self, HourTotal};
-use crate::store::local::{self, HourRow};
+use crate::store::usage;
+use crate::store::usage::HourRow;
 use std::cmp::Reverse;
 
 /// The longest span of one answer in hours: 92 days.
@@ -122,7 +123,7 @@ pub fn usage(
         ));
     }
     let hours = since.hour()..until.hour() + 1;
-    let mut rows = app.read(|read| local::list_hours(read, key, hours.start, hours.end))?;
+    let mut rows = app.read(|read| usage::list_hours(read, key, hours.start, hours.end))?;
     let waiting = app.index.usage.pending(key).unwrap_or_default();
     for &(hour, code, count) in waiting.verdicts() {
         if !hours.contains(&hour) {

@@ -15,7 +15,7 @@ use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::access::{Caller, Origin};
-use crate::store::people::attempts as rows;
+use crate::store::attempts as rows;
 use crate::store::{Durability, Read, Write, audit};
 use std::sync::{Arc, Mutex};
 

@@ -22,8 +22,9 @@ use crate::ops::clock::Clock;
 use crate::ops::keys::bounds;
 use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
-use crate::store::people::{self, authenticators};
-use crate::store::{Durability, Read, Write, numbers, seals, tokens};
+use crate::store::refresh_tokens;
+use crate::store::{Durability, Read, Write, numbers, seals};
+use crate::store::{authenticators, users};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ pub fn add_codes(
                 let number = earlier.parse().unwrap_or_default();
                 return Ok((Vec::new(), of_number(tx, user, number)?));
             }
-            let owner = people::find(tx, user)?.ok_or(Error::NotFound("user"))?;
+            let owner = users::find(tx, user)?.ok_or(Error::NotFound("user"))?;
             if !authenticators::list_of_user(tx, user)?.is_empty() {
                 return Err(Error::Conflict(
                     "you have one-time codes already; delete these first".to_owned(),
@@ -266,9 +267,9 @@ fn end_sessions_without_codes(
 ) -> Result<Vec<(&'static str, Record)>> {
     let ended = match who.identity {
         Identity::Session(own) if who.user == Some(user) => {
-            tokens::delete_of_user_but(tx, user, own)?
+            refresh_tokens::delete_of_user_but(tx, user, own)?
         }
-        _ => tokens::delete_of_user(tx, user)?,
+        _ => refresh_tokens::delete_of_user(tx, user)?,
     };
     Ok(sessions::each(ended, "session.delete"))
 }
@@ -282,7 +283,7 @@ fn owned(
 ) -> Result<User> {
     let seen = visible(directory, who, text)?;
     if who.is_session_of(seen.uid) {
-        return people::find(tx, seen.uid)?.ok_or(Error::NotFound("user"));
+        return users::find(tx, seen.uid)?.ok_or(Error::NotFound("user"));
     }
     let owner = manageable(tx, directory, who, text)?;
     bounds::require_unlimited(tx, who)?;

@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::ops::access::{self, Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
-use crate::store::{Durability, people};
+use crate::store::Durability;
+use crate::store::users;
 
 /// The greatest number of characters of a `User-Agent` header that are stored.
 const AGENT_CHARS_MAX: usize = 200;
@@ -118,11 +119,11 @@ pub fn begin(
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
-            people::delete_expired_sessions(tx, now)?;
-            people::insert_session(tx, &peppers, &session)?;
+            users::delete_expired_sessions(tx, now)?;
+            users::insert_session(tx, &peppers, &session)?;
             let mut records = vec![("session.create", record(id))];
             if let Some(former) = former
-                && people::delete_session(tx, former)?
+                && users::delete_session(tx, former)?
             {
                 records.push(("session.delete", record(former)));
             }
@@ -155,7 +156,7 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     if before.is_some_and(|before| before.0.div_euclid(TOUCH_MS) != now.0.div_euclid(TOUCH_MS)) {
         let peppers = app.peppers.clone();
         let written = app.store.write(Durability::Relaxed, move |tx| {
-            people::touch_session(tx, &peppers, id, now)
+            users::touch_session(tx, &peppers, id, now)
         });
         // Users who only read may go on while the store cannot write.
         if let Err(err) = written {
@@ -186,10 +187,10 @@ pub fn end(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
         "session.delete",
         Target::new(Kind::Session, id),
         move |tx, _| {
-            people::find_session(tx, &peppers, id)?
+            users::find_session(tx, &peppers, id)?
                 .filter(|session| session.user == user)
                 .ok_or(Error::NotFound("session"))?;
-            people::delete_session(tx, id)?;
+            users::delete_session(tx, id)?;
             Ok((Some(record(id)), ()))
         },
     )

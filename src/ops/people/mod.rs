@@ -21,7 +21,8 @@ use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{Binding, Role, User, normal_email, normal_user_name};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::store::{Read, numbers, people, workspaces};
+use crate::store::users;
+use crate::store::{Read, numbers, workspaces};
 pub use gate::PasswordGate;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -95,7 +96,7 @@ pub fn create_as(
             if workspaces::find(tx, home)?.is_none() {
                 return Err(Error::invalid("workspace", "there is no such workspace"));
             }
-            if people::find_by_name(tx, &user_name)?.is_some() {
+            if users::find_by_name(tx, &user_name)?.is_some() {
                 let is_seen = visible(&directory, &who, &user_name).is_ok();
                 return Err(names::taken(Kind::User, &user_name, is_seen));
             }
@@ -116,7 +117,7 @@ pub fn create_as(
                 deleted_at: None,
                 roles,
             };
-            people::insert(tx, &user, digest.as_ref())?;
+            users::insert(tx, &user, digest.as_ref())?;
             retry::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
@@ -158,10 +159,10 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
 /// Which of some users can sign in with a password.
 pub fn with_password(app: &App, users: &[Arc<User>]) -> Result<Vec<Arc<User>>> {
     if let [user] = users {
-        let password = app.read(|read| people::find_password(read, user.uid))?;
+        let password = app.read(|read| users::find_password(read, user.uid))?;
         return Ok(password.map(|_| user.clone()).into_iter().collect());
     }
-    let holders: HashSet<Uid> = app.read(people::list_with_password)?.into_iter().collect();
+    let holders: HashSet<Uid> = app.read(users::list_with_password)?.into_iter().collect();
     let can = |user: &&Arc<User>| holders.contains(&user.uid);
     Ok(users.iter().filter(can).cloned().collect())
 }
@@ -212,7 +213,7 @@ pub fn edit(
             };
             let mut records = Vec::new();
             if !changes.is_empty() {
-                people::update(tx, &after)?;
+                users::update(tx, &after)?;
                 check_owner_left(tx, &directory)?;
                 records.push(("user.edit", record(&after, changes)));
             }
@@ -247,7 +248,7 @@ pub fn set_roles(
             for binding in user.roles.iter().filter(|binding| !after.contains(binding)) {
                 require_role(&directory, &who, binding)?;
             }
-            people::replace_roles(tx, user.uid, &after)?;
+            users::replace_roles(tx, user.uid, &after)?;
             check_owner_left(tx, &directory)?;
             let mut changes = Changes::default();
             changes.note(
@@ -280,7 +281,7 @@ pub fn delete(app: &App, caller: &Caller, text: &str, end_keys: bool) -> Result<
         move |tx, now| {
             let directory = index.directory();
             let user = manageable(tx, &directory, &who, &text)?;
-            people::delete(tx, user.uid, now)?;
+            users::delete(tx, user.uid, now)?;
             check_owner_left(tx, &directory)?;
             let mut changes = Changes::default();
             changes.note("user_name", &user.user_name, &String::new());
@@ -357,7 +358,7 @@ fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -
     caller.require_somewhere(Permission::UsersWrite)?;
     let seen = visible(directory, caller, text)?;
     require_managed(directory, caller, &seen)?;
-    people::find(read, seen.uid)?
+    users::find(read, seen.uid)?
         .filter(|user| user.deleted_at.is_none())
         .ok_or(Error::NotFound("user"))
 }
@@ -390,7 +391,7 @@ pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
 
 /// Checks, in the transaction of the change, that the root workspace keeps an active owner.
 fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
-    if people::count_owners(read, access::root(directory)?)? > 0 {
+    if users::count_owners(read, access::root(directory)?)? > 0 {
         return Ok(());
     }
     Err(Error::Conflict(

@@ -18,7 +18,8 @@ use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record};
-use crate::store::{Read, people, seals, tokens};
+use crate::store::{Read, seals};
+use crate::store::{refresh_tokens, users};
 use std::sync::Arc;
 
 /// A new access token.
@@ -70,7 +71,7 @@ pub fn set_password(
             }
         };
         let digest = stretched.bound(user.uid, &peppers);
-        people::update_password(tx, user.uid, &digest, user.generation + 1)?;
+        users::update_password(tx, user.uid, &digest, user.generation + 1)?;
         attempts::begin_again(tx, shared, user.uid)?;
         let mut records = vec![(action, record(&user, Changes::default()))];
         records.extend(keys::end_those_of_password(tx, user.uid, now)?);
@@ -89,7 +90,7 @@ pub(in crate::ops) fn still_proven(
     if !seals::is_sound_user(read, peppers, user)? {
         return Err(Error::Unauthenticated);
     }
-    people::find(read, user)?
+    users::find(read, user)?
         .filter(|user| user.is_active() && user.generation == generation)
         .ok_or(Error::Unauthenticated)
 }
@@ -120,7 +121,7 @@ fn check_current(app: &App, caller: &Caller, user: &User, current: Option<&str>)
 
 /// The sign-in that a session belongs to. A session that is renewed stays in the same sign-in.
 fn family(app: &App, session: KeyId) -> Result<KeyId> {
-    let family = app.read(|read| tokens::find_family(read, session))?;
+    let family = app.read(|read| refresh_tokens::find_family(read, session))?;
     Ok(family.unwrap_or(session))
 }
 
@@ -169,8 +170,8 @@ pub fn sign_in(
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
-            people::delete_expired_sessions(tx, now)?;
-            people::insert_session(tx, &peppers, &session)?;
+            users::delete_expired_sessions(tx, now)?;
+            users::insert_session(tx, &peppers, &session)?;
             Ok((
                 Some(Record {
                     target: Target::new(Kind::Session, id),
@@ -351,7 +352,7 @@ pub(super) fn confirmed(
 /// The stored digest of a user's password; `None` if the user's row does not fit its seal.
 fn sound_password(app: &App, user: Uid) -> Result<Option<PasswordDigest>> {
     app.read(|read| {
-        let stored = people::find_password(read, user)?;
+        let stored = users::find_password(read, user)?;
         match seals::is_sound_user(read, &app.peppers, user)? {
             true => Ok(stored),
             false if user == NO_USER => Ok(None),
@@ -393,10 +394,10 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
         "session.delete",
         Target::new(Kind::Session, id),
         move |tx, _| {
-            let ended = match tokens::find_family(tx, id)? {
-                Some(family) => tokens::delete_family(tx, family)?,
+            let ended = match refresh_tokens::find_family(tx, id)? {
+                Some(family) => refresh_tokens::delete_family(tx, family)?,
                 None => {
-                    people::delete_session(tx, id)?;
+                    users::delete_session(tx, id)?;
                     vec![id]
                 }
             };

@@ -21,8 +21,9 @@ use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
-use crate::store::people;
-use crate::store::{Write, seals, tokens};
+use crate::store::refresh_tokens;
+use crate::store::users;
+use crate::store::{Write, seals};
 
 /// The result of a sign-in or an exchange.
 #[derive(Debug)]
@@ -140,30 +141,30 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
     let peppers = app.peppers.clone();
     let exchanged = app.change_all(&caller, "session.refresh", target, move |tx, now| {
         // The row decides: another exchange may have come first.
-        let Some(old) = tokens::find(tx, &peppers, old.id)? else {
+        let Some(old) = refresh_tokens::find(tx, &peppers, old.id)? else {
             return Ok((Vec::new(), false));
         };
         if old.used_at.is_some() {
             // At least one event is written: some client has a token that was not issued to it.
-            let mut ended = tokens::delete_family(tx, old.family)?;
+            let mut ended = refresh_tokens::delete_family(tx, old.family)?;
             if ended.is_empty() {
                 ended.push(old.session);
             }
             return Ok((sessions::each(ended, "session.reuse"), false));
         }
-        let user = people::find(tx, old.user)?;
+        let user = users::find(tx, old.user)?;
         let current = seals::is_sound_user(tx, &peppers, old.user)?
             && user.is_some_and(|user| user.is_active() && user.generation == old.generation);
         if !current || old.expires_at <= now || is_untimely(old.issued_at, now) {
             return Ok((Vec::new(), false));
         }
         let since = Timestamp(now.0 - HOUR_MS);
-        if tokens::count_issued(tx, old.family, since)? >= REFRESHES_AN_HOUR_MAX {
+        if refresh_tokens::count_issued(tx, old.family, since)? >= REFRESHES_AN_HOUR_MAX {
             return Err(Error::TooMany {
                 retry_after_s: (HOUR_MS / 1000).unsigned_abs(),
             });
         }
-        tokens::update_used(tx, &peppers, old.id, now)?;
+        refresh_tokens::update_used(tx, &peppers, old.id, now)?;
         insert(tx, &peppers, &session, &token, now)?;
         Ok((sessions::each(vec![id], "session.refresh"), true))
     })?;
@@ -205,17 +206,17 @@ pub fn act_as(
     let target = Target::new(Kind::User, &user);
     let peppers = app.peppers.clone();
     let begun = app.change_all(&caller, "session.create", target, move |tx, now| {
-        let Some(row) = tokens::find(tx, &peppers, shown.id)? else {
+        let Some(row) = refresh_tokens::find(tx, &peppers, shown.id)? else {
             return Ok((Vec::new(), None));
         };
         if row.used_at.is_some() {
-            let mut ended = tokens::delete_family(tx, row.family)?;
+            let mut ended = refresh_tokens::delete_family(tx, row.family)?;
             if ended.is_empty() {
                 ended.push(row.session);
             }
             return Ok((sessions::each(ended, "session.reuse"), None));
         }
-        let by = people::find(tx, row.user)?
+        let by = users::find(tx, row.user)?
             .filter(|by| by.is_active() && by.generation == row.generation)
             .filter(|_| now < row.expires_at && !is_untimely(row.issued_at, now));
         let Some(by) = by else {
@@ -227,8 +228,8 @@ pub fn act_as(
         }
         let family_ends_at = row.family_began_at.plus_s(FAMILY_S);
         let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
-        people::delete_expired_sessions(tx, now)?;
-        people::insert_session(
+        users::delete_expired_sessions(tx, now)?;
+        users::insert_session(
             tx,
             &peppers,
             &Session {
@@ -275,7 +276,7 @@ pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
             true => seen.uid,
             false => manageable(tx, &directory, &who, &text)?.uid,
         };
-        let ended = tokens::delete_of_user(tx, user)?;
+        let ended = refresh_tokens::delete_of_user(tx, user)?;
         Ok((sessions::each(ended, "session.delete"), ()))
     })
 }
@@ -285,7 +286,7 @@ fn presented(app: &App, text: &str) -> Result<Option<RefreshToken>> {
     let Some(presented) = Presented::parse(text).filter(|it| it.prefix() == PREFIX_REFRESH) else {
         return Ok(None);
     };
-    let found = app.read(|read| tokens::find(read, &app.peppers, presented.id))?;
+    let found = app.read(|read| refresh_tokens::find(read, &app.peppers, presented.id))?;
     let matches = |row: &RefreshToken| {
         let pepper = app.peppers.version(row.secret.pepper);
         pepper.is_some_and(|pepper| pepper.matches(presented.text, &row.secret.digest))
@@ -354,10 +355,10 @@ fn insert(
     token: &RefreshToken,
     now: Timestamp,
 ) -> Result<()> {
-    people::delete_expired_sessions(tx, now)?;
-    tokens::delete_expired(tx, now)?;
-    people::insert_session(tx, peppers, session)?;
-    tokens::insert(tx, peppers, token)
+    users::delete_expired_sessions(tx, now)?;
+    refresh_tokens::delete_expired(tx, now)?;
+    users::insert_session(tx, peppers, session)?;
+    refresh_tokens::insert(tx, peppers, token)
 }
 
 /// The user as the caller of the sign-in itself, a change for which the user needs no permission.

@@ -13,7 +13,8 @@ use crate::ops::people::attempts::{self, Attempt};
 use crate::ops::people::console;
 use crate::ops::people::sessions::SignedIn;
 use crate::ops::{App, Record};
-use crate::store::{browse, people};
+use crate::store::browse;
+use crate::store::users;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The length of a code: 16 base62 characters have 95 bits.
@@ -32,7 +33,7 @@ impl FirstRun {
 /// Generates a code if no owner can sign in yet. It must be shown only on the machine itself.
 pub fn begin(app: &App) -> Result<Option<String>> {
     let root = root(&app.index.directory())?;
-    if app.read(|read| people::has_owner_with_password(read, root))? {
+    if app.read(|read| users::has_owner_with_password(read, root))? {
         return Ok(None);
     }
     let code = random_text(CODE_CHARS)?;
@@ -88,7 +89,7 @@ pub fn finish(
     let target = Target::new(Kind::Server, "");
     let shared = app.passwords.shared_attempts();
     let made = app.change(&caller, "user.set_up", target, move |tx, _| {
-        if people::has_owner_with_password(tx, root)? {
+        if users::has_owner_with_password(tx, root)? {
             return Err(Error::Conflict(
                 "this server has been set up already; sign in".to_owned(),
             ));
@@ -97,12 +98,12 @@ pub fn finish(
             let mut roles = user.roles.iter();
             roles.any(|binding| binding.workspace == root && binding.role == Role::Owner)
         };
-        let users = people::list(tx)?;
+        let users = users::list(tx)?;
         let before = users
             .iter()
             .find(|user| owns(user))
             .ok_or_else(|| Error::internal("the store has no owner"))?;
-        if let Some(other) = people::find_by_name(tx, &user_name)?
+        if let Some(other) = users::find_by_name(tx, &user_name)?
             && other.uid != before.uid
         {
             return Err(Error::invalid("user_name", "is another user's"));
@@ -112,9 +113,9 @@ pub fn finish(
             enabled: true,
             ..before.clone()
         };
-        people::update(tx, &after)?;
+        users::update(tx, &after)?;
         let stored = stretched.bound(after.uid, &peppers);
-        people::update_password(tx, after.uid, &stored, after.generation + 1)?;
+        users::update_password(tx, after.uid, &stored, after.generation + 1)?;
         attempts::begin_again(tx, shared, after.uid)?;
         let mut changes = Changes::default();
         changes.note("user_name", &before.user_name, &after.user_name);

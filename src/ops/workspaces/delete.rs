@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;
 use crate::ops::{App, Record, keys};
-use crate::store::{Write, people, workspaces};
+use crate::store::users;
+use crate::store::{Write, workspaces};
 
 /// Deletes an empty workspace. Its roles are removed, and its slug is retired.
 pub fn delete(app: &App, caller: &Caller, text: &str) -> Result<()> {
@@ -124,7 +125,7 @@ fn deepest_first(all: Vec<Workspace>, top: Uid) -> Vec<Workspace> {
 }
 
 fn check_nobody_at_home(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
-    let names = people::list_at_home(tx, workspace.uid)?;
+    let names = users::list_at_home(tx, workspace.uid)?;
     let Some(first) = names.first() else {
         return Ok(());
     };
@@ -136,7 +137,7 @@ fn check_nobody_at_home(tx: &Write<'_>, workspace: &Workspace) -> Result<()> {
 }
 
 fn end(tx: &Write<'_>, workspace: Uid, now: Timestamp) -> Result<()> {
-    for user in people::delete_roles_in(tx, workspace)? {
+    for user in users::delete_roles_in(tx, workspace)? {
         tx.touch(Target::new(Kind::User, user));
     }
     workspaces::delete(tx, workspace, now)?;

@@ -15,7 +15,8 @@ use crate::domain::workspaces::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::keeping::accept::require_accepted;
-use crate::store::{Read, Write, names as retired, numbers, workspaces};
+use crate::store::retired_names as retired;
+use crate::store::{Read, Write, numbers, workspaces};
 use std::collections::HashSet;
 
 /// The number of suffixes that are tried when a slug is in use.

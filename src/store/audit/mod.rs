@@ -1,6 +1,7 @@
 //! The audit log: appending, reading and pruning events, and verifying the hash chain.
 
 mod cut;
+pub mod events;
 
 pub use cut::{Cut, count, last, prune};
 

@@ -14,7 +14,8 @@ mod to_2;
 mod to_3;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
-use super::{Read, Write, audit, local, seals};
+use super::usage;
+use super::{Read, Write, audit, seals};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
@@ -81,8 +82,8 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
         )));
     }
     // Rows must not be sealed under a pepper that is not this database's.
-    local::check_peppers(read, &files.peppers)?;
-    local::check_sealing_keys(read, &files.sealing)?;
+    usage::check_peppers(read, &files.peppers)?;
+    usage::check_sealing_keys(read, &files.sealing)?;
     let altered = altered(read, files, first.sealed_before)?;
     let newest = audit::newest(read)?.map_or(now, |event| event.at);
     let now = now.max(newest);
@@ -327,7 +328,7 @@ mod tests {
         let read = open(&path);
         read.batch("BEGIN").unwrap();
         let others = Peppers::generate().unwrap().0;
-        local::insert_peppers(&read.write(), &others).unwrap();
+        usage::insert_peppers(&read.write(), &others).unwrap();
         read.batch("COMMIT").unwrap();
         drop(read);
         let refused = migrate(&path, &[GOOD]).unwrap_err().to_string();

@@ -9,7 +9,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::password::Stretched;
 use crate::error::{Error, Result};
-use crate::store::{Write, audit, keys, names, seals};
+use crate::store::retired_names;
+use crate::store::{Write, audit, keys, seals};
 use std::collections::{BTreeSet, HashSet};
 
 pub const STEP: Step = Step {
@@ -51,7 +52,7 @@ fn retire_former_names(tx: &Write<'_>) -> Result<()> {
         )?;
         for name in all.iter().filter_map(|text| changes::before(text, member)) {
             if !name.is_empty() {
-                names::retire_unknown(tx, kind, &name)?;
+                retired_names::retire_unknown(tx, kind, &name)?;
             }
         }
     }

@@ -167,8 +167,9 @@ mod tests {
     use super::*;
     use crate::domain::keys::pepper::Peppers;
     use crate::domain::keys::sealing::SealingKeys;
-    use crate::store::people::authenticators;
-    use crate::store::{Read, numbers, people, seals, sqlite, tokens};
+    use crate::store::authenticators;
+    use crate::store::{Read, numbers, seals, sqlite};
+    use crate::store::{refresh_tokens, users};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
@@ -260,7 +261,7 @@ mod tests {
         run(&read, &path, &files, Timestamp(1), STEPS).unwrap();
 
         let peppers = &files.peppers;
-        let live = people::list_sessions(&read, peppers, Timestamp(1)).unwrap();
+        let live = users::list_sessions(&read, peppers, Timestamp(1)).unwrap();
         let live: Vec<_> = live
             .iter()
             .map(|it| (it.id.to_string(), it.read_only))
@@ -277,7 +278,7 @@ mod tests {
             ("rrrrrrrrr4", false),
             ("ttttttttt1", false),
         ] {
-            let found = tokens::find(&read, peppers, KeyId::parse(id).unwrap()).unwrap();
+            let found = refresh_tokens::find(&read, peppers, KeyId::parse(id).unwrap()).unwrap();
             assert_eq!(found.is_some(), sound, "{id}");
         }
         let codes = authenticators::list(&read).unwrap();
@@ -289,7 +290,7 @@ mod tests {
         assert!(numbers::next_of_keys(&read.write()).unwrap() > 101);
 
         // Users whose rows were changed without Latchkey are not sealed now, and all other users are.
-        let users = people::list(&read).unwrap();
+        let users = users::list(&read).unwrap();
         for user in users {
             let target = Target::new(Kind::User, user.uid);
             let standing = seals::look(&read, peppers, &target).unwrap();

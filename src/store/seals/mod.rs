@@ -15,9 +15,10 @@ pub mod keys;
 pub mod recorded;
 
 use super::audit::{self, sealed_text};
-use super::keeping::closing;
+use super::restore;
+use super::users;
+use super::workspaces;
 use super::{Read, Row, Write};
-use super::{people, workspaces};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::sorted;
@@ -154,8 +155,8 @@ pub fn close(tx: &Write<'_>, peppers: &Peppers, target: &Target, at: Timestamp) 
     let mut changes = Changes::default();
     let was_on = match (target.kind, Uid::parse(&target.id)) {
         (Kind::Key, _) => close_key(tx, target, at, &mut changes)?,
-        (Kind::User, Some(uid)) if was_deleted => people::delete(tx, uid, at)?,
-        (Kind::User, Some(uid)) => closing::disable_user(tx, uid)?,
+        (Kind::User, Some(uid)) if was_deleted => users::delete(tx, uid, at)?,
+        (Kind::User, Some(uid)) => restore::disable_user(tx, uid)?,
         (Kind::Workspace, Some(uid)) if was_deleted => workspaces::delete(tx, uid, at)?,
         (Kind::Workspace, Some(uid)) => close_workspace(tx, peppers, target, uid)?,
         _ => false,
@@ -196,7 +197,7 @@ fn close_key(
         false => differences.join(", "),
     };
     changes.note("differs", &String::new(), &named);
-    let was_on = closing::disable_key(tx, id)?;
+    let was_on = restore::disable_key(tx, id)?;
     if differences.contains(&"deleted") {
         super::keys::delete(tx, id, at)?;
     }
@@ -215,7 +216,7 @@ fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid)
     let mut parent = parent.flatten().and_then(|text| Uid::parse(&text));
     if parent.is_none() {
         // The log was cut, or this is the root. A second root is moved below the root that fits its seal.
-        for other in closing::list_other_roots(tx, uid)? {
+        for other in restore::list_other_roots(tx, uid)? {
             let target = Target::new(Kind::Workspace, other);
             if look(tx, peppers, &target)? == Standing::Sound {
                 parent = Some(other);
@@ -223,9 +224,9 @@ fn close_workspace(tx: &Write<'_>, peppers: &Peppers, target: &Target, uid: Uid)
         }
     }
     if let Some(parent) = parent {
-        closing::move_workspace(tx, uid, parent)?;
+        restore::move_workspace(tx, uid, parent)?;
     }
-    closing::disable_workspace(tx, uid)
+    restore::disable_workspace(tx, uid)
 }
 
 /// The changes in the events about a thing, oldest first.

@@ -12,8 +12,8 @@ use crate::domain::keys::{ID_CHARS, Key, KeyId};
 use crate::domain::tombstones;
 use crate::error::Result;
 use crate::store::Read;
+use crate::store::audit::events;
 use crate::store::audit::from_row;
-use crate::store::keeping::events;
 use std::collections::HashMap;
 
 /// The compared members, each with the value that it has if no event sets it.

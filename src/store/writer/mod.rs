@@ -8,10 +8,10 @@
 
 mod queue;
 
-use super::keeping::place::Place;
-use super::keeping::reserve::Reserve;
-use super::keeping::tombstones::Book;
+use super::replaced_file::Place;
+use super::reserve::Reserve;
 use super::sqlite::{Effects, Fault, FaultKind, Read, Write};
+use super::tombstones::Book;
 use super::{Durability, Publish, seals, sqlite};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::pepper::Peppers;

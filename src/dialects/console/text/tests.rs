@@ -243,7 +243,7 @@ const SILENT: &[(&str, &str)] = &[
     ("src/ops/people/authenticators.rs", "of the API alone"),
     ("src/ops/setup/fixture.rs", "of tests"),
     ("src/ops/setup/mod.rs", "of the start"),
-    ("src/store/local.rs", "of the start"),
+    ("src/store/usage.rs", "of the start"),
     ("src/store/sqlite/backup.rs", "a cause for the log"),
     ("src/store/sqlite/checks.rs", "of the start and of restores"),
     (

@@ -127,7 +127,7 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
     query.finish()?;
     let key = KeyId::parse(&key).ok_or(Error::NotFound("key"))?;
     let rows = oversight::usage(call.app, call.caller()?, key, since, until)?;
-    let hour = |row: &crate::store::local::HourRow| {
+    let hour = |row: &crate::store::usage::HourRow| {
         Timestamp(row.hour * crate::domain::time::HOUR_MS).to_string()
     };
     let items: Vec<_> = rows

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ops::setup::{self, fixture::Fixture};
-use crate::store::local::{self, UsageDelta};
+use crate::store::usage;
+use crate::store::usage::UsageDelta;
 use crate::store::{Durability, STEPS};
 
 const SORTS: [Sort; 4] = [Sort::Expiry, Sort::Name, Sort::Newest, Sort::Used];
@@ -32,7 +33,7 @@ fn use_some(app: &App, last: &'static str) {
     let write = move |tx: &crate::store::Write<'_>| {
         deltas
             .iter()
-            .try_for_each(|delta| local::add_usage(tx, delta))
+            .try_for_each(|delta| usage::add_usage(tx, delta))
     };
     app.store.write(Durability::Relaxed, write).unwrap();
 }

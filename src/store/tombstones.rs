@@ -5,7 +5,7 @@
 //! Space for the lines is allocated before the commit, so on a full disk the change itself is refused rather than
 //! only its tombstone.
 
-use super::events;
+use super::audit::events;
 use crate::domain::locks::lock;
 use crate::domain::numbers::Numbers;
 use crate::domain::time::Timestamp;

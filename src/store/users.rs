@@ -1,10 +1,7 @@
 //! Rows of users, their roles and their sessions.
 
-pub mod attempts;
-pub mod authenticators;
-
 use super::seals::bearers;
-use super::{Read, Row, Write, names, stored_secret};
+use super::{Read, Row, Write, retired_names, stored_secret};
 use crate::domain::audit::Kind;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;
@@ -134,7 +131,7 @@ pub fn update(tx: &Write<'_>, user: &User) -> Result<()> {
     if let Some(before) = find(tx, user.uid)?
         && before.user_name != user.user_name
     {
-        names::retire(tx, Kind::User, &before.user_name, user.uid)?;
+        retired_names::retire(tx, Kind::User, &before.user_name, user.uid)?;
     }
     tx.execute(
         "UPDATE users
@@ -167,11 +164,11 @@ pub fn update_password(
 /// Ends a user for good. The tombstone has neither password nor roles nor authenticators, and the name is retired.
 pub fn delete(tx: &Write<'_>, uid: Uid, now: Timestamp) -> Result<bool> {
     if let Some(user) = find(tx, uid)?.filter(|user| user.deleted_at.is_none()) {
-        names::retire(tx, Kind::User, &user.user_name, uid)?;
+        retired_names::retire(tx, Kind::User, &user.user_name, uid)?;
     }
     replace_roles(tx, uid, &[])?;
-    authenticators::delete_of_user(tx, uid, now)?;
-    attempts::delete_of_user(tx, uid)?;
+    super::authenticators::delete_of_user(tx, uid, now)?;
+    super::attempts::delete_of_user(tx, uid)?;
     let changed = tx.execute(
         "UPDATE users
          SET deleted_at = $1, password_digest = NULL, password_pepper = NULL, generation = generation + 1
