@@ -19,6 +19,7 @@ use crate::index::directory::Directory;
 use crate::store::keys::SecretRow;
 use crate::store::seals::keys::Found;
 use crate::store::seals::{self, Standing};
+use crate::store::sessions;
 use crate::store::users;
 use crate::store::{Read, Write, catalogs, policies, workspaces};
 use std::collections::HashSet;
@@ -111,7 +112,7 @@ fn look(read: &Read, peppers: &Peppers, target: &Target) -> Result<Option<News>>
         Kind::Server => return Ok(None),
         Kind::Session => {
             let id = KeyId::parse(&target.id).ok_or_else(no_such)?;
-            News::Session(id, users::find_session(read, peppers, id)?)
+            News::Session(id, sessions::find(read, peppers, id)?)
         }
         Kind::User => {
             let uid = Uid::parse(&target.id).ok_or_else(no_such)?;

@@ -6,7 +6,7 @@ use crate::domain::audit::digest_of;
 use crate::domain::keys::pepper::{Pepper, Peppers};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::usage;
+use crate::store::idempotency;
 use crate::store::{Read, Write};
 
 /// How long an Idempotency-Key is remembered: 24 hours.
@@ -76,7 +76,7 @@ pub fn find(
         return Ok(None);
     };
     let since = Timestamp(now.0 - retry.remembered_ms);
-    match usage::find_idempotent(read, &whose(caller), &retry.name, since)? {
+    match idempotency::find(read, &whose(caller), &retry.name, since)? {
         None => Ok(None),
         Some((request, target)) if retry.is_of(&request, peppers) => Ok(Some(target)),
         Some(_) => Err(Error::invalid(
@@ -102,7 +102,7 @@ pub fn remember(
         return Ok(());
     };
     let request = retry.sealed(peppers.current());
-    usage::insert_idempotent(
+    idempotency::insert(
         tx,
         &whose(caller),
         &retry.name,

@@ -8,6 +8,7 @@ use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::usage::Pending;
+use crate::store::idempotency;
 use crate::store::seals::keys::Left;
 use crate::store::usage;
 use crate::store::usage::UsageDelta;
@@ -128,7 +129,7 @@ fn sweep(app: &App, mark: Timestamp) -> Result<()> {
     app.store.write(Durability::Relaxed, move |tx| {
         clock::record(tx, &recorded.recorded())?;
         usage::delete_hours_before(tx, mark.hour() - HOURS_KEPT)?;
-        usage::delete_idempotent_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
+        idempotency::delete_before(tx, Timestamp(mark.0 - REMEMBERED_MS))?;
         Ok(())
     })
 }

@@ -1,11 +1,9 @@
-//! State of this node and records of requests: usage, fingerprints of key files, idempotency keys.
+//! Recorded usage of keys: totals, last uses and verdicts by hour.
 
 use super::{Read, Row, Write};
 use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
-use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -118,122 +116,6 @@ pub fn list_hours(
 pub fn delete_hours_before(tx: &Write<'_>, hour: i64) -> Result<usize> {
     tx.execute("DELETE FROM usage_totals WHERE hour < $1", &[&hour])?;
     tx.execute("DELETE FROM usage_hours WHERE hour < $1", &[&hour])
-}
-
-/// Records every version of the pepper that is in use.
-pub fn insert_peppers(tx: &Write<'_>, peppers: &Peppers) -> Result<()> {
-    for pepper in peppers.all() {
-        tx.execute(
-            "INSERT INTO peppers (version, fingerprint) VALUES ($1, $2) ON CONFLICT (version) DO NOTHING",
-            &[&pepper.version, &pepper.fingerprint().0],
-        )?;
-    }
-    Ok(())
-}
-
-/// Checks that the pepper file is the one with which this database was created; the error explains the difference.
-pub fn check_peppers(read: &Read, peppers: &Peppers) -> Result<()> {
-    let stored = read.query(
-        "SELECT version, fingerprint FROM peppers",
-        &[],
-        fingerprint_from_row,
-    )?;
-    check_fingerprints("pepper", stored, |version| {
-        peppers
-            .version(version)
-            .map(|pepper| pepper.fingerprint().0)
-    })
-}
-
-/// Records every version of the sealing key that is in use.
-pub fn insert_sealing_keys(tx: &Write<'_>, keys: &SealingKeys) -> Result<()> {
-    for key in keys.all() {
-        tx.execute(
-            "INSERT INTO sealing_keys (version, fingerprint) VALUES ($1, $2) ON CONFLICT (version) DO NOTHING",
-            &[&key.version, &key.fingerprint],
-        )?;
-    }
-    Ok(())
-}
-
-/// Checks that the sealing key file is the one with which this database was created; the error explains the
-/// difference.
-pub fn check_sealing_keys(read: &Read, keys: &SealingKeys) -> Result<()> {
-    let stored = read.query(
-        "SELECT version, fingerprint FROM sealing_keys",
-        &[],
-        fingerprint_from_row,
-    )?;
-    check_fingerprints("sealing-key", stored, |version| {
-        let known = keys.all().iter().find(|key| key.version == version);
-        known.map(|key| key.fingerprint)
-    })
-}
-
-fn check_fingerprints(
-    file: &str,
-    stored: Vec<(u32, [u8; 32])>,
-    found: impl Fn(u32) -> Option<[u8; 32]>,
-) -> Result<()> {
-    for (version, fingerprint) in stored {
-        match found(version) {
-            None => {
-                return Err(Error::internal(format!(
-                    "the {file} file lacks version {version}, which this database was made with; put the right file back"
-                )));
-            }
-            Some(other) if other != fingerprint => {
-                return Err(Error::internal(format!(
-                    "the {file} file is not the one this database was made with (version {version} differs); put the right file back"
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn fingerprint_from_row(row: &Row<'_>) -> Result<(u32, [u8; 32])> {
-    Ok((row.get("version")?, row.get("fingerprint")?))
-}
-
-/// The effect of an earlier POST with the same Idempotency-Key: the digest of that request, and what it created.
-pub fn find_idempotent(
-    read: &Read,
-    actor: &str,
-    name: &str,
-    since: Timestamp,
-) -> Result<Option<([u8; 32], String)>> {
-    read.query_one(
-        "SELECT request, target_id FROM idempotency_keys WHERE actor = $1 AND name = $2 AND created_at > $3",
-        &[&actor, &name, &since],
-        |row| Ok((row.get("request")?, row.get("target_id")?)),
-    )
-}
-
-pub fn insert_idempotent(
-    tx: &Write<'_>,
-    actor: &str,
-    name: &str,
-    request: &[u8; 32],
-    target_id: &str,
-    now: Timestamp,
-) -> Result<()> {
-    tx.execute(
-        "INSERT INTO idempotency_keys (actor, name, request, target_id, created_at)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (actor, name) DO UPDATE
-         SET request = excluded.request, target_id = excluded.target_id, created_at = excluded.created_at",
-        &[&actor, &name, request, &target_id, &now],
-    )?;
-    Ok(())
-}
-
-pub fn delete_idempotent_before(tx: &Write<'_>, before: Timestamp) -> Result<usize> {
-    tx.execute(
-        "DELETE FROM idempotency_keys WHERE created_at <= $1",
-        &[&before],
-    )
 }
 
 fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {

@@ -1,11 +1,7 @@
-//! Rows of users, their roles and their sessions.
+//! Rows of users and their roles.
 
-use super::seals::bearers;
-use super::{Read, Row, Write, retired_names, stored_secret};
+use super::{Read, Row, Write, retired_names};
 use crate::domain::audit::Kind;
-use crate::domain::keys::KeyId;
-use crate::domain::keys::pepper::Peppers;
-use crate::domain::sessions::{Acting, Browser, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::password::PasswordDigest;
@@ -219,48 +215,6 @@ pub fn count_owners(read: &Read, workspace: Uid) -> Result<i64> {
     Ok(found.unwrap_or(0))
 }
 
-pub fn insert_session(tx: &Write<'_>, peppers: &Peppers, session: &Session) -> Result<()> {
-    let (browser, acting) = (session.console.as_ref(), session.acting);
-    let used_at = browser.map(|browser| browser.used_at);
-    let source = browser.map(|browser| browser.source.clone());
-    let agent = browser.map(|browser| browser.agent.clone());
-    tx.execute(
-        "INSERT INTO sessions
-             (id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
-              acting_generation, acting_family, used_at, source, agent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        &[
-            &session.id,
-            &session.secret.digest.0,
-            &session.secret.pepper,
-            &session.user,
-            &session.generation,
-            &session.read_only,
-            &session.issued_at,
-            &session.expires_at,
-            &acting.map(|acting| acting.user),
-            &acting.map(|acting| acting.generation),
-            &acting.map(|acting| acting.family),
-            &used_at,
-            &source,
-            &agent,
-        ],
-    )?;
-    bearers::put_session(tx, peppers, session.id)
-}
-
-/// Records a request of a console session, unless the session does not fit its seal.
-pub fn touch_session(tx: &Write<'_>, peppers: &Peppers, id: KeyId, now: Timestamp) -> Result<()> {
-    if find_session(tx, peppers, id)?.is_none() {
-        return Ok(());
-    }
-    tx.execute(
-        "UPDATE sessions SET used_at = $1 WHERE id = $2 AND used_at < $3",
-        &[&now, &id, &now],
-    )?;
-    bearers::put_session(tx, peppers, id)
-}
-
 /// Whether a user with the role of an owner in a workspace can sign in.
 pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
     let found = read.query_one(
@@ -271,42 +225,6 @@ pub fn has_owner_with_password(read: &Read, workspace: Uid) -> Result<bool> {
         |row| row.get::<i64>("owners"),
     )?;
     Ok(found.unwrap_or(0) > 0)
-}
-
-/// A session by id, if it fits its seal.
-pub fn find_session(read: &Read, peppers: &Peppers, id: KeyId) -> Result<Option<Session>> {
-    let found = read.query_one(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
-                acting_generation, acting_family, used_at, source, agent, seal
-         FROM sessions
-         WHERE id = $1",
-        &[&id],
-        |row| session_if_sound(row, peppers),
-    )?;
-    Ok(found.flatten())
-}
-
-/// The sessions that have not expired and that fit their seals.
-pub fn list_sessions(read: &Read, peppers: &Peppers, now: Timestamp) -> Result<Vec<Session>> {
-    let found = read.query(
-        "SELECT id, digest, pepper, user_uid, generation, read_only, issued_at, expires_at, acting_uid,
-                acting_generation, acting_family, used_at, source, agent, seal
-         FROM sessions
-         WHERE expires_at > $1",
-        &[&now],
-        |row| session_if_sound(row, peppers),
-    )?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-pub fn delete_session(tx: &Write<'_>, id: KeyId) -> Result<bool> {
-    let changed = tx.execute("DELETE FROM sessions WHERE id = $1", &[&id])?;
-    Ok(changed == 1)
-}
-
-/// Deletes expired sessions, which no other row refers to.
-pub fn delete_expired_sessions(tx: &Write<'_>, now: Timestamp) -> Result<usize> {
-    tx.execute("DELETE FROM sessions WHERE expires_at <= $1", &[&now])
 }
 
 fn with_roles(read: &Read, mut user: User) -> Result<User> {
@@ -340,40 +258,5 @@ fn from_row(row: &Row<'_>) -> Result<User> {
         created_at: row.get("created_at")?,
         deleted_at: row.get("deleted_at")?,
         roles: Vec::new(),
-    })
-}
-
-fn session_if_sound(row: &Row<'_>, peppers: &Peppers) -> Result<Option<Session>> {
-    match bearers::fits(peppers, bearers::SESSION, bearers::SESSION_COLUMNS, row)? {
-        true => session_from_row(row).map(Some),
-        false => Ok(None),
-    }
-}
-
-fn session_from_row(row: &Row<'_>) -> Result<Session> {
-    Ok(Session {
-        id: row.get("id")?,
-        secret: stored_secret(row)?,
-        user: row.get("user_uid")?,
-        generation: row.get("generation")?,
-        read_only: row.get("read_only")?,
-        issued_at: row.get("issued_at")?,
-        expires_at: row.get("expires_at")?,
-        acting: match row.get("acting_uid")? {
-            None => None,
-            Some(user) => Some(Acting {
-                user,
-                generation: row.get("acting_generation")?,
-                family: row.get("acting_family")?,
-            }),
-        },
-        console: match row.get("used_at")? {
-            None => None,
-            Some(used_at) => Some(Browser {
-                used_at,
-                source: row.get("source")?,
-                agent: row.get("agent")?,
-            }),
-        },
     })
 }

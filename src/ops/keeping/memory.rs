@@ -9,7 +9,7 @@ use crate::domain::users::User;
 use crate::error::Result;
 use crate::index::directory::Directory;
 use crate::ops::{App, publish};
-use crate::store::users;
+use crate::store::sessions;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The compared kinds, each with a finding of its own.
@@ -68,7 +68,7 @@ fn look(app: &App) -> Result<Differences> {
     let now = app.now().wall;
     let (rows, sessions) = app.read(|read| {
         let directory = publish::load_directory_closed(read, &app.peppers)?;
-        Ok((directory, users::list_sessions(read, &app.peppers, now)?))
+        Ok((directory, sessions::list(read, &app.peppers, now)?))
     })?;
     let memory = app.index.directory();
     let users = differences(

@@ -11,9 +11,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::tombstones::{Mark, Tombstones};
 use crate::error::{Error, Result};
 use crate::store::audit::events;
+use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
 use crate::store::tombstones;
-use crate::store::usage;
 use crate::store::{Durability, Foreign, Read, Store, audit, clock};
 use std::path::Path;
 
@@ -136,8 +136,8 @@ pub fn check(copy: &Path, files: &KeyFiles, now: Timestamp) -> Result<()> {
 /// Refuses a database that does not belong to these key files, or whose audit log is incomplete or changed. Returns
 /// the number of events in the log.
 fn check_content(read: &Read, files: &KeyFiles) -> Result<i64> {
-    usage::check_peppers(read, &files.peppers)?;
-    usage::check_sealing_keys(read, &files.sealing)?;
+    key_files::check_peppers(read, &files.peppers)?;
+    key_files::check_sealing_keys(read, &files.sealing)?;
     audit::verify(read, &files.peppers)?.map_err(|why| {
         Error::Unavailable(format!(
             "the backup's audit log was tampered with: {why}; it was not used"

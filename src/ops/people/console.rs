@@ -13,7 +13,7 @@ use crate::ops::access::{self, Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
 use crate::store::Durability;
-use crate::store::users;
+use crate::store::sessions;
 
 /// The greatest number of characters of a `User-Agent` header that are stored.
 const AGENT_CHARS_MAX: usize = 200;
@@ -119,11 +119,11 @@ pub fn begin(
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
-            users::delete_expired_sessions(tx, now)?;
-            users::insert_session(tx, &peppers, &session)?;
+            sessions::delete_expired(tx, now)?;
+            sessions::insert(tx, &peppers, &session)?;
             let mut records = vec![("session.create", record(id))];
             if let Some(former) = former
-                && users::delete_session(tx, former)?
+                && sessions::delete(tx, former)?
             {
                 records.push(("session.delete", record(former)));
             }
@@ -156,7 +156,7 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     if before.is_some_and(|before| before.0.div_euclid(TOUCH_MS) != now.0.div_euclid(TOUCH_MS)) {
         let peppers = app.peppers.clone();
         let written = app.store.write(Durability::Relaxed, move |tx| {
-            users::touch_session(tx, &peppers, id, now)
+            sessions::touch(tx, &peppers, id, now)
         });
         // Users who only read may go on while the store cannot write.
         if let Err(err) = written {
@@ -187,10 +187,10 @@ pub fn end(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
         "session.delete",
         Target::new(Kind::Session, id),
         move |tx, _| {
-            users::find_session(tx, &peppers, id)?
+            sessions::find(tx, &peppers, id)?
                 .filter(|session| session.user == user)
                 .ok_or(Error::NotFound("session"))?;
-            users::delete_session(tx, id)?;
+            sessions::delete(tx, id)?;
             Ok((Some(record(id)), ()))
         },
     )

@@ -18,6 +18,7 @@ use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
 use crate::ops::keys::{self, bounds};
 use crate::ops::{App, Record};
+use crate::store::sessions;
 use crate::store::{Read, seals};
 use crate::store::{refresh_tokens, users};
 use std::sync::Arc;
@@ -170,8 +171,8 @@ pub fn sign_in(
         "session.create",
         Target::new(Kind::Session, id),
         move |tx, now| {
-            users::delete_expired_sessions(tx, now)?;
-            users::insert_session(tx, &peppers, &session)?;
+            sessions::delete_expired(tx, now)?;
+            sessions::insert(tx, &peppers, &session)?;
             Ok((
                 Some(Record {
                     target: Target::new(Kind::Session, id),
@@ -397,7 +398,7 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
             let ended = match refresh_tokens::find_family(tx, id)? {
                 Some(family) => refresh_tokens::delete_family(tx, family)?,
                 None => {
-                    users::delete_session(tx, id)?;
+                    sessions::delete(tx, id)?;
                     vec![id]
                 }
             };

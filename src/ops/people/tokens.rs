@@ -228,8 +228,8 @@ pub fn act_as(
         }
         let family_ends_at = row.family_began_at.plus_s(FAMILY_S);
         let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
-        users::delete_expired_sessions(tx, now)?;
-        users::insert_session(
+        crate::store::sessions::delete_expired(tx, now)?;
+        crate::store::sessions::insert(
             tx,
             &peppers,
             &Session {
@@ -355,9 +355,9 @@ fn insert(
     token: &RefreshToken,
     now: Timestamp,
 ) -> Result<()> {
-    users::delete_expired_sessions(tx, now)?;
+    crate::store::sessions::delete_expired(tx, now)?;
     refresh_tokens::delete_expired(tx, now)?;
-    users::insert_session(tx, peppers, session)?;
+    crate::store::sessions::insert(tx, peppers, session)?;
     refresh_tokens::insert(tx, peppers, token)
 }
 

@@ -35,10 +35,12 @@ use crate::ops::people::{PasswordGate, attempts};
 use crate::ops::policies::presets::{self, Preset};
 use crate::ops::{App, publish, verify};
 use crate::store::audit::events;
+use crate::store::key_files;
+use crate::store::sessions;
+use crate::store::users;
 use crate::store::{
     Durability, Read, Store, Write, audit, catalogs, clock, numbers, policies, workspaces,
 };
-use crate::store::{usage, users};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -143,8 +145,8 @@ fn opened(
         Box::new(move |read, targets| publish::prepare(&publishing, &peppers, read, targets)),
     )?;
     store.read(|read| {
-        usage::check_peppers(read, &files.peppers)?;
-        usage::check_sealing_keys(read, &files.sealing)
+        key_files::check_peppers(read, &files.peppers)?;
+        key_files::check_sealing_keys(read, &files.sealing)
     })?;
     let begin = |read: &Read| {
         let newest = events::newest(read)?.map(|event| event.at);
@@ -163,7 +165,7 @@ fn opened(
             true => publish::load_directory(read, &files.peppers)?,
             false => publish::load_directory_closed(read, &files.peppers)?,
         };
-        for session in users::list_sessions(read, &files.peppers, clock.now().wall)? {
+        for session in sessions::list(read, &files.peppers, clock.now().wall)? {
             index.put_session(session.id, Some(session));
         }
         Ok(())
@@ -172,8 +174,8 @@ fn opened(
     store.keep_reserve(&path.with_file_name(RESERVE))?;
     let (known, now) = (files.clone(), clock.now().wall);
     store.write(Durability::Full, move |tx| {
-        usage::insert_peppers(tx, &known.peppers)?;
-        usage::insert_sealing_keys(tx, &known.sealing)?;
+        key_files::insert_peppers(tx, &known.peppers)?;
+        key_files::insert_sealing_keys(tx, &known.sealing)?;
         presets::install(tx, &known.peppers, presets, now)
     })?;
     let attempts = store.read(attempts::load)?;
@@ -353,8 +355,8 @@ fn seed(
         }],
     };
     let peppers = &files.peppers;
-    usage::insert_peppers(tx, peppers)?;
-    usage::insert_sealing_keys(tx, &files.sealing)?;
+    key_files::insert_peppers(tx, peppers)?;
+    key_files::insert_sealing_keys(tx, &files.sealing)?;
     workspaces::insert(tx, &workspace)?;
     let digest = password.map(|stretched| stretched.bound(owner.uid, peppers));
     users::insert(tx, &owner, digest.as_ref())?;

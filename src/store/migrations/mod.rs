@@ -14,12 +14,12 @@ mod to_2;
 mod to_3;
 
 use super::sqlite::{SCHEMA_VERSION, foreign_schema};
-use super::usage;
 use super::{Read, Write, audit, seals};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::store::key_files;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -82,8 +82,8 @@ fn migrate(read: &Read, from: i64, files: &KeyFiles, now: Timestamp, steps: &[St
         )));
     }
     // Rows must not be sealed under a pepper that is not this database's.
-    usage::check_peppers(read, &files.peppers)?;
-    usage::check_sealing_keys(read, &files.sealing)?;
+    key_files::check_peppers(read, &files.peppers)?;
+    key_files::check_sealing_keys(read, &files.sealing)?;
     let altered = altered(read, files, first.sealed_before)?;
     let newest = audit::newest(read)?.map_or(now, |event| event.at);
     let now = now.max(newest);
@@ -328,7 +328,7 @@ mod tests {
         let read = open(&path);
         read.batch("BEGIN").unwrap();
         let others = Peppers::generate().unwrap().0;
-        usage::insert_peppers(&read.write(), &others).unwrap();
+        key_files::insert_peppers(&read.write(), &others).unwrap();
         read.batch("COMMIT").unwrap();
         drop(read);
         let refused = migrate(&path, &[GOOD]).unwrap_err().to_string();

@@ -8,6 +8,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::seals::bearers;
+use crate::store::sessions;
 use crate::store::{Write, audit, keys};
 
 pub const STEP: Step = Step {
@@ -261,7 +262,7 @@ mod tests {
         run(&read, &path, &files, Timestamp(1), STEPS).unwrap();
 
         let peppers = &files.peppers;
-        let live = users::list_sessions(&read, peppers, Timestamp(1)).unwrap();
+        let live = sessions::list(&read, peppers, Timestamp(1)).unwrap();
         let live: Vec<_> = live
             .iter()
             .map(|it| (it.id.to_string(), it.read_only))

@@ -1,6 +1,5 @@
 //! Tests of the writer with real files: group commit, failing changes, failing commits.
 
-use super::super::usage;
 use super::super::{Durability, Publish, Store, Write};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::keyfile::KeyFiles;
@@ -8,6 +7,7 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::store::idempotency;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -67,7 +67,7 @@ impl Fixture {
     fn has(&self, number: usize) -> bool {
         let found = self
             .store
-            .read(|read| usage::find_idempotent(read, "test", &number.to_string(), Timestamp(0)));
+            .read(|read| idempotency::find(read, "test", &number.to_string(), Timestamp(0)));
         found.unwrap().is_some()
     }
 
@@ -132,7 +132,7 @@ fn files() -> KeyFiles {
 
 fn row(tx: &Write<'_>, number: usize) -> Result<()> {
     tx.touch(Target::new(Kind::Key, number));
-    usage::insert_idempotent(tx, "test", &number.to_string(), &[0; 32], "", Timestamp(1))
+    idempotency::insert(tx, "test", &number.to_string(), &[0; 32], "", Timestamp(1))
 }
 
 fn row_then_error(tx: &Write<'_>, number: usize) -> Result<()> {
@@ -266,6 +266,6 @@ fn a_store_that_is_closed_refuses_changes_and_keeps_what_was_acknowledged() {
     );
     let found = again
         .unwrap()
-        .read(|read| usage::find_idempotent(read, "test", "1", Timestamp(0)));
+        .read(|read| idempotency::find(read, "test", "1", Timestamp(0)));
     assert!(found.unwrap().is_some());
 }
