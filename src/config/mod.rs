@@ -18,7 +18,7 @@ use crate::http::client::Trust;
 use crate::http::route::Mounts;
 use crate::http::server::tls::{Identity, TlsFiles};
 use crate::http::server::{HEAD_BYTES, HEAD_BYTES_DEFAULT};
-use crate::ops::oversight::retention::{MINIMUM_DAYS, Retention};
+use crate::ops::audit::retention::{MINIMUM_DAYS, Retention};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! The hot path: everything that a verification reads is in memory here.
 //!
-//! The index is filled at the start. After that it changes only with what the store has committed (`ops::publish`),
+//! The index is filled at the start. After that it changes only with what the store has committed (`ops::index_updates`),
 //! and before that commit is acknowledged. There is no SQL, no file access, and no waiting except for short locks.
 
 pub mod directory;

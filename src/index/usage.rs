@@ -1,7 +1,7 @@
 //! Usage of keys that is not written to the store yet: counted in memory, written in batches.
 //!
 //! A verification adds to a small record under one of a few locks; nothing here accesses the disk. If the process
-//! ends abnormally, the usage that is not written yet is lost: at most one interval (`ops::upkeep`).
+//! ends abnormally, the usage that is not written yet is lost: at most one interval (`ops::maintenance`).
 
 use crate::domain::keys::KeyId;
 use crate::domain::keys::verdict::Code;

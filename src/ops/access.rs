@@ -3,8 +3,9 @@
 //! What a caller may do is the intersection of three things: the permissions of the credential, the roles of its
 //! owner, and the subtree of its workspace. Things that a caller may not see are reported as not found.
 
+use super::App;
+use super::users;
 use super::verify::{self, Outcome, Verdict};
-use super::{App, people};
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::Live;
@@ -513,7 +514,7 @@ pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result
             let by = directory
                 .user(acting.user)
                 .filter(|by| by.is_active() && by.generation == acting.generation)
-                .filter(|by| people::manages(&directory, by, user));
+                .filter(|by| users::manages(&directory, by, user));
             let by = by.ok_or(Error::Unauthenticated)?;
             (&by.user_name, Identity::Acting(session.id))
         }

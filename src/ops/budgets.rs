@@ -160,8 +160,9 @@ mod tests {
     use crate::ops::keys::edit::switch;
     use crate::ops::keys::issue::{NewKey, issue};
     use crate::ops::keys::rotate::{Grace, Life, rotate_own};
-    use crate::ops::people::{NewUser, create, sessions};
+    use crate::ops::sessions;
     use crate::ops::setup::fixture::Fixture;
+    use crate::ops::users::{NewUser, create};
     use crate::ops::workspaces::{self, NewWorkspace};
 
     const PASSWORD: &str = "a passphrase of some length";

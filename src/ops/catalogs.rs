@@ -1,7 +1,8 @@
 //! Catalogs: each one is replaced as a whole, in one transaction.
 
 use super::access::Caller;
-use super::{App, Record, publish};
+use super::index_updates;
+use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::keys::KeyId;
@@ -89,7 +90,7 @@ pub(super) fn in_force(
     name: &str,
 ) -> Result<Option<Arc<Catalog>>> {
     match tx.has_touched(&Target::new(Kind::Catalog, name)) {
-        true => publish::catalog_within(tx, name),
+        true => index_updates::catalog_within(tx, name),
         false => Ok(directory.catalog(name).cloned()),
     }
 }

@@ -4,20 +4,26 @@
 //! dialect can forget to authorise or to record. Verification ([`verify`]) reads only the index.
 
 pub mod access;
+pub mod attempts;
+pub mod audit;
+pub mod authenticators;
+pub mod backups;
 pub mod budgets;
 pub mod catalogs;
 pub mod clock;
-pub mod keeping;
+pub mod doctor;
+pub mod idempotency;
+mod index_updates;
 pub mod keys;
-mod names;
-pub mod oversight;
-pub mod people;
+pub mod maintenance;
+pub mod metrics;
 pub mod policies;
-pub mod probe;
-mod publish;
-pub mod retry;
+pub mod restore;
+mod retired_names;
+pub mod self_test;
+pub mod sessions;
 pub mod setup;
-pub mod upkeep;
+pub mod users;
 pub mod verify;
 pub mod workspaces;
 
@@ -31,7 +37,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::store::{self, Durability, Read, Store, Write, audit};
+use crate::store::{self, Durability, Read, Store, Write};
 use access::Caller;
 use clock::Clock;
 use std::sync::{Arc, Mutex};
@@ -44,15 +50,16 @@ pub struct App {
     peppers: Arc<Peppers>,
     sealing: Arc<SealingKeys>,
     pub clock: Arc<Clock>,
-    passwords: people::PasswordGate,
+    passwords: sessions::password_gate::PasswordGate,
     challenges: Challenges,
     reserving: verify::Reserving,
-    denials: oversight::denied::Denials,
+    denials: audit::denied::Denials,
     first_run: setup::first_run::FirstRun,
-    audit_minimum: oversight::retention::Minimum,
+    audit_minimum: audit::retention::Minimum,
     inspections: keys::inspect::Inspections,
     writable: Mutex<Option<Written>>,
-    keeping: keeping::Keeping,
+    backups: backups::Backups,
+    counted_keys: metrics::CountedKeys,
     pages: policies::pages::Settled,
     pub budgets: budgets::Budgets,
 }
@@ -218,7 +225,7 @@ impl App {
     /// Finishes the pending work, stores the state of the clock, and closes the store.
     pub fn close(&self) {
         if !self.store.is_closed() {
-            upkeep::flush(self);
+            maintenance::flush(self);
             if let Err(err) = self.record_clock(Durability::Full) {
                 log::warn!("clock: the time of this stop was not stored: {err}");
             }
@@ -248,7 +255,7 @@ fn append_all(
             changes: record.changes.into_json(),
             ..draft.clone()
         };
-        audit::append(tx, peppers, event)?;
+        store::audit::append(tx, peppers, event)?;
     }
     Ok(())
 }

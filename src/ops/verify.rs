@@ -6,8 +6,9 @@
 //!
 //! A key whose policy has come to bound requests first gets counters, in memory.
 
+use super::App;
 use super::access::roles_in;
-use super::{App, publish};
+use super::index_updates;
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, StoredSecret};
@@ -183,7 +184,7 @@ pub fn verify_blocking<R>(
             }
             Step::Errand(Errand::Count(id)) => app.index.give_counters(id),
             Step::Errand(Errand::Load(id)) => {
-                app.read(|read| publish::fault_in(&app.index, &app.peppers, read, id))?;
+                app.read(|read| index_updates::fault_in(&app.index, &app.peppers, read, id))?;
                 loaded = true;
             }
             Step::Errand(Errand::Reserve(id, cost)) => reserve(app, id, cost)?,
@@ -230,7 +231,7 @@ impl Watched {
 /// rotation.
 pub fn is_secret_of_its_key(app: &App, presented: Presented<'_>) -> Result<bool> {
     if !app.index.is_complete() {
-        app.read(|read| publish::fault_in(&app.index, &app.peppers, read, presented.id))?;
+        app.read(|read| index_updates::fault_in(&app.index, &app.peppers, read, presented.id))?;
     }
     let now = app.now();
     let found = app.index.with_key(presented.id, |key| {

@@ -17,12 +17,13 @@ use crate::http::client::LiveTrust;
 use crate::http::route::Router;
 use crate::http::server::tls::{Identity, LiveTls};
 use crate::http::server::{Engine, Hooks, Limits, Listener, Stopper};
+use crate::ops::audit::retention::Retention;
+use crate::ops::backups::Schedule;
 use crate::ops::clock::Sources;
-use crate::ops::keeping::backup::Schedule;
-use crate::ops::oversight::retention::Retention;
+use crate::ops::maintenance;
 use crate::ops::policies::pages;
 use crate::ops::setup::first_run;
-use crate::ops::{App, setup, upkeep};
+use crate::ops::{App, setup};
 pub use claim::claim;
 use reload::InForce;
 use rustix::time::{ClockId, clock_gettime};
@@ -240,7 +241,9 @@ fn start_background(app: &Arc<App>, interval: Duration, retention: Retention) ->
         }
     };
     spawn("key loader", load)?;
-    spawn("upkeep", move || upkeep::run(&keeping, interval, retention))
+    spawn("upkeep", move || {
+        maintenance::run(&keeping, interval, retention)
+    })
 }
 
 /// Starts the thread that checks for faults every few seconds, and the one that makes due backups, which may take

@@ -14,7 +14,8 @@ use serde_json::json;
 use super::spawn;
 use crate::cli::ask::socket;
 use crate::error::{Error, Result};
-use crate::ops::{App, probe};
+use crate::ops::App;
+use crate::ops::self_test;
 
 /// How many probes run within the timeout of the watchdog.
 const PROBES: u32 = 3;
@@ -101,7 +102,7 @@ fn verifies(app: &App, socket: &Path, patience: Duration) -> std::result::Result
             .and_then(|answer| answer.json::<VerdictBody>())
             .map_err(|failure| format!("{failure:?}"))
     };
-    let asked = probe::with_key(app, |secret| ask(secret.expose()));
+    let asked = self_test::with_key(app, |secret| ask(secret.expose()));
     let (known, secret) = asked.map_err(|err| err.to_string())?;
     if known?.key_id.is_none() {
         return Err("a good key is unknown".to_owned());

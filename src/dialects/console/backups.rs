@@ -9,7 +9,8 @@ use super::text::Texts;
 use crate::error::Result;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keeping::backup::{self, Backup};
+use crate::ops::backups;
+use crate::ops::backups::Backup;
 use askama::Template;
 
 #[derive(Template)]
@@ -42,7 +43,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     submit(
         call,
-        &|visit, _| match backup::create(call.app, &visit.caller, None) {
+        &|visit, _| match backups::create(call.app, &visit.caller, None) {
             Ok(_) => Ok(visit.done("backup_made", &format!("{MOUNT}/backups"))),
             Err(err) => match Refusal::of(visit.texts, &err) {
                 Some(refusal) if refusal.status != 403 => {
@@ -57,7 +58,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 fn shown(visit: &Visit<'_>, status: u16, refusal: Option<String>) -> Result<Reply> {
     let app = visit.call.app;
     let now = app.now().wall;
-    let found = backup::list(app, &visit.caller)?;
+    let found = backups::list(app, &visit.caller)?;
     let row = |backup: &Backup| Row {
         file: backup.path.display().to_string(),
         at: When::new(visit.texts, backup.at, now),

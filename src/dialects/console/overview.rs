@@ -11,8 +11,8 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::audit;
 use crate::ops::keys::browse::{self, Sort, Wanted};
-use crate::ops::oversight;
 use askama::Template;
 
 /// The hours of the chart: two days.
@@ -141,7 +141,7 @@ fn expiring(visit: &Visit<'_>) -> Result<Vec<Expiring>> {
 fn chart(visit: &Visit<'_>) -> Result<Option<Chart>> {
     let now = visit.call.app.now().wall;
     let since = Timestamp(now.0 - (CHART_HOURS - 1) * HOUR_MS);
-    let rows = match oversight::totals(visit.call.app, &visit.caller, since) {
+    let rows = match audit::totals(visit.call.app, &visit.caller, since) {
         Ok(rows) => rows,
         Err(Error::Forbidden(_)) => return Ok(None),
         Err(err) => return Err(err),

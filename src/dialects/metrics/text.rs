@@ -5,7 +5,7 @@ use crate::domain::keys::State;
 use crate::domain::metrics::{CODES, COMMIT_BOUNDS_NS, SpanTotals, TRAFFIC, VERIFY_BOUNDS_NS};
 use crate::domain::time::Timestamp;
 use crate::ops::App;
-use crate::ops::keeping::figures::LIFETIMES;
+use crate::ops::metrics::LIFETIMES;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;

@@ -10,13 +10,13 @@ use crate::http::numbers;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::idempotency::Retry;
 use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::Wanted;
 use crate::ops::keys::many::{self, Deed, Refused};
 use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued, View};
-use crate::ops::retry::Retry;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

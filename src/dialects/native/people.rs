@@ -8,7 +8,8 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
-use crate::ops::people::{self, NewUser, UserEdit, attempts, authenticators, sessions};
+use crate::ops::users::{NewUser, UserEdit};
+use crate::ops::{attempts, authenticators, sessions, users};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -73,7 +74,7 @@ struct TokenBody<'a> {
 
 /// `GET /v1/users`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    let found = people::list(call.app, call.caller()?)?;
+    let found = users::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(|user| shown(call, user)).collect();
     Ok(Reply::json(
         200,
@@ -96,13 +97,13 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         roles: roles(&mut body)?.unwrap_or_default(),
     };
     body.finish()?;
-    let user = people::create(call.app, call.caller()?, new, retry)?;
+    let user = users::create(call.app, call.caller()?, new, retry)?;
     Ok(Reply::json(201, &shown(call, &user)))
 }
 
 /// `GET /v1/users/{id}`
 pub fn find(call: &Call<'_>) -> Result<Reply> {
-    let user = people::find(call.app, call.caller()?, call.param("id"))?;
+    let user = users::find(call.app, call.caller()?, call.param("id"))?;
     Ok(Reply::json(200, &shown(call, &user)))
 }
 
@@ -116,7 +117,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     };
     body.finish()?;
     let disables = edit.enabled == Some(false);
-    let (user, made) = people::edit(call.app, call.caller()?, call.param("id"), edit)?;
+    let (user, made) = users::edit(call.app, call.caller()?, call.param("id"), edit)?;
     let edited = EditedBody {
         user: shown(call, &user),
         ownerless_keys: disables.then(|| bodies(&made)).transpose()?,
@@ -140,7 +141,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of_optional(call.request)?;
     let ended = body.flag("end_keys")?.unwrap_or(false) || in_query;
     body.finish()?;
-    let made = people::delete(call.app, call.caller()?, call.param("id"), ended)?;
+    let made = users::delete(call.app, call.caller()?, call.param("id"), ended)?;
     if made.is_empty() {
         return Ok(Reply::new(204));
     }
@@ -187,13 +188,13 @@ pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of(call.request)?;
     let roles = roles(&mut body)?.ok_or_else(|| Error::invalid("roles", "is needed"))?;
     body.finish()?;
-    let user = people::set_roles(call.app, call.caller()?, call.param("id"), roles)?;
+    let user = users::set_roles(call.app, call.caller()?, call.param("id"), roles)?;
     Ok(Reply::json(200, &shown(call, &user)))
 }
 
 /// `GET /v1/users/{id}/authenticators`
 pub fn authenticators(call: &Call<'_>) -> Result<Reply> {
-    let user = people::find(call.app, call.caller()?, call.param("id"))?;
+    let user = users::find(call.app, call.caller()?, call.param("id"))?;
     let found = authenticators::list(call.app, &[user])?;
     let items: Vec<_> = found
         .iter()

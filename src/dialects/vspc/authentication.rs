@@ -9,7 +9,8 @@ use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::tokens::{self, Granted, Pair};
+use crate::ops::sessions::tokens;
+use crate::ops::sessions::tokens::{Granted, Pair};
 use serde::Serialize;
 
 /// The fields of the forms. `mfa_code` and `readOnly` are our own extensions, as at `/token`.

@@ -27,9 +27,9 @@ use crate::http::route::Access::{Caller as Known, Public};
 use crate::http::route::{
     Call, CatalogWords, Route, Surface, delete, get, patch, patches_off, post,
 };
+use crate::ops;
 use crate::ops::access::{Caller, Identity, as_owner};
-use crate::ops::people;
-use crate::ops::retry::Retry;
+use crate::ops::idempotency::Retry;
 use http::Method;
 use serde::Serialize;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ fn caller(call: &Call<'_>) -> Result<Caller> {
 /// The user whose uid is in the path, if the caller may see this user.
 fn user(call: &Call<'_>, caller: &Caller) -> Result<Arc<User>> {
     let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;
-    people::find(call.app, caller, &uid.to_string())
+    ops::users::find(call.app, caller, &uid.to_string())
 }
 
 /// The `X-Request-id` of a request that changes something. A value that is not a UUID comes from a proxy and is

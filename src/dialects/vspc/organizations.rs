@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::access::Caller;
-use crate::ops::{people, workspaces};
+use crate::ops::users;
+use crate::ops::workspaces;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub fn companies(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut page = Wanted::take(call, PROPERTIES)?.page();
     let found = workspaces::list(call.app, &caller)?;
-    let users = people::list(call.app, &caller).or_else(|err| match err {
+    let users = users::list(call.app, &caller).or_else(|err| match err {
         Error::Forbidden(_) => Ok(Vec::new()),
         err => Err(err),
     })?;

@@ -13,8 +13,9 @@ use crate::http::form;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::sessions::SignedIn;
-use crate::ops::people::tokens::{self, Pair};
+use crate::ops::sessions::SignedIn;
+use crate::ops::sessions::tokens;
+use crate::ops::sessions::tokens::Pair;
 use serde::Serialize;
 
 /// The parameters of all grants; other parameters are ignored.

@@ -9,7 +9,9 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::index::directory::Directory;
-use crate::ops::people::{self, NewUser, UserEdit, authenticators, tokens};
+use crate::ops::sessions::tokens;
+use crate::ops::users::{NewUser, UserEdit};
+use crate::ops::{authenticators, users};
 use serde::Serialize;
 use serde_json::{Map, Value, json as value};
 use std::sync::Arc;
@@ -67,7 +69,7 @@ pub fn me(call: &Call<'_>) -> Result<Reply> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let mut page = Wanted::take(call, PROPERTIES)?.page();
-    let users = people::list(call.app, &caller)?;
+    let users = users::list(call.app, &caller)?;
     let with_codes = authenticators::users_with_codes(call.app, &users)?;
     let directory = call.app.index.directory();
     for user in users {
@@ -81,7 +83,7 @@ pub fn list_of_organization(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     let organization = organizations::named(call, &caller)?;
     let mut page = Wanted::take(call, PROPERTIES)?.page();
-    let mut users = people::list(call.app, &caller)?;
+    let mut users = users::list(call.app, &caller)?;
     users.retain(|user| user.home == organization);
     let with_codes = authenticators::users_with_codes(call.app, &users)?;
     let directory = call.app.index.directory();
@@ -139,7 +141,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
         roles: vec![(organization.clone(), role_of(call, &organization, &word)?)],
         workspace: Some(organization),
     };
-    let user = people::create_as(call.app, &caller, new, enabled, retry).map_err(renamed)?;
+    let user = users::create_as(call.app, &caller, new, enabled, retry).map_err(renamed)?;
     answer(call, &picked, &user)
 }
 
@@ -172,7 +174,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
         email: touched("profile/email").then(|| text("profile/email")),
         end_keys: false,
     };
-    let user = people::edit(call.app, &caller, &user.uid.to_string(), edit);
+    let user = users::edit(call.app, &caller, &user.uid.to_string(), edit);
     let (user, _) = user.map_err(renamed)?;
     answer(call, &picked, &user)
 }
@@ -182,7 +184,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
     Picked::take(call, PROPERTIES)?;
     let uid = user(call, &caller)?.uid.to_string();
-    people::delete(call.app, &caller, &uid, false)?;
+    users::delete(call.app, &caller, &uid, false)?;
     Ok(json(200, &EmptyBody { errors: [] }))
 }
 

@@ -93,8 +93,8 @@ pub fn patches_off(_: &App, request: &Request, _: &str) -> bool {
 mod tests {
     use super::*;
     use crate::http::request::RequestId;
-    use crate::ops::people::{NewUser, create};
     use crate::ops::setup::fixture::Fixture;
+    use crate::ops::users::{NewUser, create};
 
     fn request(path: &str, body: &str) -> Request {
         let body = body.as_bytes().to_vec();

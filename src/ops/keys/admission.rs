@@ -271,9 +271,10 @@ mod tests {
     use super::*;
     use crate::ops::access::Origin;
     use crate::ops::keys::issue::{NewKey, issue, issue_by_password};
-    use crate::ops::people::{self, NewUser};
     use crate::ops::policies::{PolicyEdit, create};
     use crate::ops::setup::fixture::Fixture;
+    use crate::ops::users;
+    use crate::ops::users::NewUser;
 
     const PASSWORD: &str = "a passphrase of some length";
 
@@ -313,7 +314,7 @@ mod tests {
             password: Some(PASSWORD.to_owned()),
             roles: Vec::new(),
         };
-        people::create(app, &local, alice, None).unwrap();
+        users::create(app, &local, alice, None).unwrap();
 
         let refused = issue(app, &local, new_key("by an administrator"), None).unwrap_err();
         assert!(
@@ -338,13 +339,20 @@ mod tests {
             ..NewKey::default()
         };
         let plain = issue(app, &local, plain, None).unwrap().view.key.id;
-        people::sessions::set_password(app, &local, "alice", "another passphrase of hers", None)
-            .unwrap();
+        crate::ops::sessions::set_password(
+            app,
+            &local,
+            "alice",
+            "another passphrase of hers",
+            None,
+        )
+        .unwrap();
         let proven = |password| {
-            people::sessions::prove(app, "alice", password, Origin::default(), "key.issue").unwrap()
+            crate::ops::sessions::prove(app, "alice", password, Origin::default(), "key.issue")
+                .unwrap()
         };
         let late = proven("another passphrase of hers");
-        people::sessions::set_password(app, &local, "alice", PASSWORD, None).unwrap();
+        crate::ops::sessions::set_password(app, &local, "alice", PASSWORD, None).unwrap();
         let refused = issue(app, &late, new_key("late"), None);
         assert!(
             matches!(refused, Err(Error::Unauthenticated)),

@@ -20,7 +20,7 @@ use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity};
-use crate::ops::keeping::accept::require_accepted;
+use crate::ops::doctor::accept::require_accepted;
 use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;

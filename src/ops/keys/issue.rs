@@ -22,9 +22,10 @@ use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::catalogs;
-use crate::ops::people::sessions;
+use crate::ops::idempotency;
+use crate::ops::idempotency::Retry;
 use crate::ops::policies::require_in_force as policies_in_force;
-use crate::ops::retry::{self, Retry};
+use crate::ops::sessions;
 use crate::store::{Write, keys, numbers, policies};
 
 /// Seconds of a day.
@@ -94,7 +95,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                 }
                 _ => who.require_somewhere(Permission::KeysWrite)?,
             }
-            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let id = KeyId::parse(&earlier)
                     .ok_or_else(|| Error::internal("a remembered key id cannot be read"))?;
                 // The caller may have lost the right to see the key since the first request.
@@ -106,7 +107,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                 admission::make_room(tx, &directory, &index.usage, &who, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
-            retry::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
+            idempotency::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
             let mut records = replaced;
             records.push(("key.issue", record(&key, born(&key))));
             Ok((records, (key, Some(secret))))

@@ -15,7 +15,8 @@ pub mod reveal;
 pub mod rotate;
 
 use super::access::{Caller, Identity};
-use super::retry::{self, Retry};
+use super::idempotency;
+use super::idempotency::Retry;
 use super::verify::is_secret_of_its_key;
 use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
@@ -117,11 +118,11 @@ pub fn delete_once(
         Target::new(Kind::Key, id),
         move |tx, now| {
             let directory = index.directory();
-            if retry::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
+            if idempotency::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
                 return Ok((Vec::new(), ()));
             }
             let records = end_one(tx, &directory, &who, id, confirm_name.as_deref(), now)?;
-            retry::remember(tx, &peppers, &who, retry.as_ref(), id, now)?;
+            idempotency::remember(tx, &peppers, &who, retry.as_ref(), id, now)?;
             Ok((records, ()))
         },
     )

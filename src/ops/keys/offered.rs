@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
-use crate::ops::keeping::accept::require_accepted;
+use crate::ops::doctor::accept::require_accepted;
 use crate::ops::policies;
 
 /// What the caller may do to a key.

@@ -16,7 +16,8 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::access::Caller;
-use crate::ops::retry::{self, Retry};
+use crate::ops::idempotency;
+use crate::ops::idempotency::Retry;
 use crate::ops::{App, Record};
 use crate::store::{Read, Write, catalogs, keys, policies};
 use std::sync::Arc;
@@ -134,7 +135,7 @@ pub fn create(
     let target = Target::new(Kind::Policy, &policy.name);
     app.change(caller, "policy.create", target, move |tx, now| {
         who.require_global(&index.directory(), Permission::PoliciesWrite)?;
-        if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+        if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
             let policy = policies::find(tx, &earlier)?.ok_or(Error::NotFound("policy"))?;
             return Ok((None, policy));
         }
@@ -147,7 +148,7 @@ pub fn create(
         }
         check_catalog(tx, &policy)?;
         policies::insert(tx, &policy)?;
-        retry::remember(tx, &peppers, &who, retry.as_ref(), &policy.name, now)?;
+        idempotency::remember(tx, &peppers, &who, retry.as_ref(), &policy.name, now)?;
         let changes = changes(&Policy::standard(), &policy);
         Ok((Some(record(&policy.name, changes)), policy))
     })

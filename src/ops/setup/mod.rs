@@ -26,14 +26,16 @@ use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::access::root;
+use crate::ops::attempts;
+use crate::ops::audit::denied::Denials;
 use crate::ops::clock::{Clock, Sources};
-use crate::ops::keeping::closing::Closing;
-use crate::ops::keeping::recorded;
+use crate::ops::doctor::changed_outside;
+use crate::ops::index_updates;
 use crate::ops::keys::issue;
-use crate::ops::oversight::denied::Denials;
-use crate::ops::people::{PasswordGate, attempts};
 use crate::ops::policies::presets::{self, Preset};
-use crate::ops::{App, publish, verify};
+use crate::ops::restore::closing::Closing;
+use crate::ops::sessions::password_gate::PasswordGate;
+use crate::ops::{App, verify};
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::sessions;
@@ -142,7 +144,7 @@ fn opened(
         path,
         &files,
         (sources.wall)(),
-        Box::new(move |read, targets| publish::prepare(&publishing, &peppers, read, targets)),
+        Box::new(move |read, targets| index_updates::prepare(&publishing, &peppers, read, targets)),
     )?;
     store.read(|read| {
         key_files::check_peppers(read, &files.peppers)?;
@@ -162,8 +164,8 @@ fn opened(
     }
     store.read(|read| {
         *index.directory_mut() = match closes {
-            true => publish::load_directory(read, &files.peppers)?,
-            false => publish::load_directory_closed(read, &files.peppers)?,
+            true => index_updates::load_directory(read, &files.peppers)?,
+            false => index_updates::load_directory_closed(read, &files.peppers)?,
         };
         for session in sessions::list(read, &files.peppers, clock.now().wall)? {
             index.put_session(session.id, Some(session));
@@ -193,7 +195,8 @@ fn opened(
         audit_minimum: Default::default(),
         inspections: Default::default(),
         writable: Default::default(),
-        keeping: Default::default(),
+        backups: Default::default(),
+        counted_keys: Default::default(),
         pages: Default::default(),
         budgets: Default::default(),
     };
@@ -251,9 +254,9 @@ fn close_older_copy(store: &Store, path: &Path, files: &KeyFiles, clock: &Clock)
 fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> {
     let peppers = files.peppers.clone();
     let closed = store.write(Durability::Full, move |tx| {
-        recorded::close_altered(tx, &peppers, now)
+        changed_outside::close_altered(tx, &peppers, now)
     })?;
-    recorded::tell(&closed);
+    changed_outside::tell(&closed);
     Ok(())
 }
 
@@ -261,7 +264,7 @@ fn close_altered(store: &Store, files: &KeyFiles, now: Timestamp) -> Result<()> 
 /// the first error; until another attempt succeeds, verifications continue to read from the store.
 pub fn load_keys(app: &App) -> Result<()> {
     let broken = read_keys(app)?;
-    recorded::close_keys_of(app, &broken);
+    changed_outside::close_keys_of(app, &broken);
     Ok(())
 }
 
@@ -273,7 +276,8 @@ fn read_keys(app: &App) -> Result<Vec<KeyId>> {
         for range in ranges(LOADERS) {
             let (failed, broken) = (&failed, &broken);
             scope.spawn(move || {
-                let load = |read: &Read| publish::load_keys(&app.index, &app.peppers, read, range);
+                let load =
+                    |read: &Read| index_updates::load_keys(&app.index, &app.peppers, read, range);
                 match app.read(load) {
                     Ok(found) => lock(broken).extend(found),
                     Err(err) => drop(failed.set(err)),

@@ -4,8 +4,10 @@ pub mod delete;
 pub mod offered;
 
 use super::access::{self, Caller};
-use super::retry::{self, Retry};
-use super::{App, Record, names};
+use super::idempotency;
+use super::idempotency::Retry;
+use super::retired_names;
+use super::{App, Record};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::sorted;
 use crate::domain::text;
@@ -14,7 +16,7 @@ use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::keeping::accept::require_accepted;
+use crate::ops::doctor::accept::require_accepted;
 use crate::store::retired_names as retired;
 use crate::store::{Read, Write, numbers, workspaces};
 use std::collections::HashSet;
@@ -61,7 +63,7 @@ pub fn create(
         move |tx, now| {
             let directory = index.directory();
             who.require_somewhere(Permission::WorkspacesWrite)?;
-            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 return Ok((None, visible(&directory, &who, &earlier)?));
             }
             let parent = match &new.parent {
@@ -89,7 +91,7 @@ pub fn create(
             };
             check_slug_free(tx, &directory, &who, &workspace)?;
             workspaces::insert(tx, &workspace)?;
-            retry::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
+            idempotency::remember(tx, &peppers, &who, retry.as_ref(), workspace.uid, now)?;
             let mut changes = Changes::default();
             changes.note("slug", &String::new(), &workspace.slug);
             changes.note("name", &String::new(), &workspace.name);
@@ -291,10 +293,10 @@ fn check_slug_free(
     let other = workspaces::find_by_slug(read, &wanted.slug)?;
     if other.is_some_and(|other| other.uid != wanted.uid) {
         let is_seen = visible(directory, caller, &wanted.slug).is_ok();
-        return Err(names::taken(Kind::Workspace, &wanted.slug, is_seen));
+        return Err(retired_names::taken(Kind::Workspace, &wanted.slug, is_seen));
     }
     let (kind, holder) = (Kind::Workspace, Some(wanted.uid));
-    names::check_retired(read, directory, caller, kind, &wanted.slug, holder)
+    retired_names::check_retired(read, directory, caller, kind, &wanted.slug, holder)
 }
 
 /// Checks the tree as it will be after the change, within its transaction: one root, no cycle, and no level beyond

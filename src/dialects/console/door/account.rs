@@ -9,7 +9,8 @@ use crate::domain::keys::KeyId;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::{console, sessions};
+use crate::ops::sessions;
+use crate::ops::sessions::console;
 use askama::Template;
 
 #[derive(Template)]

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::console;
+use crate::ops::sessions::console;
 use askama::Template;
 
 #[derive(Template)]

@@ -23,7 +23,7 @@ use crate::http::request::{Head, Request};
 use crate::http::route::Call;
 use crate::ops::App;
 use crate::ops::access::Caller;
-use crate::ops::people::console;
+use crate::ops::sessions::console;
 use crate::ops::setup::first_run;
 use cookie::{Channel, Cookie};
 

@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::people::console::{self, Opened};
-use crate::ops::people::sessions;
+use crate::ops::sessions;
+use crate::ops::sessions::console;
+use crate::ops::sessions::console::Opened;
 use crate::ops::setup::first_run;
 use askama::Template;
 

@@ -16,10 +16,10 @@ use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::idempotency::Retry;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::offered;
 use crate::ops::policies;
-use crate::ops::retry::Retry;
 use askama::Template;
 
 #[derive(Template)]

@@ -14,9 +14,9 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
+use crate::ops::audit;
 use crate::ops::keys::offered::{self, Offered, offered};
 use crate::ops::keys::{self, View};
-use crate::ops::oversight;
 use askama::Template;
 
 /// The hours of the chart: two days.
@@ -181,7 +181,7 @@ fn chart(visit: &Visit<'_>, view: &View) -> Result<Option<Chart>> {
     }
     let now = visit.call.app.now().wall;
     let since = Timestamp(now.0 - (CHART_HOURS - 1) * HOUR_MS);
-    let rows = oversight::usage(visit.call.app, &visit.caller, view.key.id, since, now)?;
+    let rows = audit::usage(visit.call.app, &visit.caller, view.key.id, since, now)?;
     let mut hours = vec![Hour::default(); CHART_HOURS as usize];
     for row in rows {
         let position = usize::try_from(row.hour - since.hour()).unwrap_or(usize::MAX);
@@ -197,12 +197,12 @@ fn chart(visit: &Visit<'_>, view: &View) -> Result<Option<Chart>> {
 
 /// The events of the key, as far as the caller may read them.
 fn events(visit: &Visit<'_>, view: &View) -> Result<Vec<Event>> {
-    let wanted = oversight::Wanted {
+    let wanted = audit::Wanted {
         target: Some(view.key.id.to_string()),
         limit: EVENTS,
-        ..oversight::Wanted::default()
+        ..audit::Wanted::default()
     };
-    let found = match oversight::audit_events(visit.call.app, &visit.caller, &wanted) {
+    let found = match audit::audit_events(visit.call.app, &visit.caller, &wanted) {
         Ok((found, _)) => found,
         Err(Error::Forbidden(_)) => Vec::new(),
         Err(err) => return Err(err),

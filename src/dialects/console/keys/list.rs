@@ -18,7 +18,8 @@ use crate::http::route::{Call, Section};
 use crate::ops::keys::View;
 use crate::ops::keys::browse::{self, Sort, Wanted};
 use crate::ops::keys::offered::{Offered, offered, require_issue};
-use crate::ops::{people, policies, workspaces};
+use crate::ops::users;
+use crate::ops::{policies, workspaces};
 use askama::Template;
 
 /// The number of keys on a page.
@@ -368,7 +369,7 @@ fn filters(visit: &Visit<'_>, asked: &Asked) -> Result<Filters> {
     let workspaces = workspaces.iter().map(|found| same(found.slug.clone()));
     let policies = allowed(policies::list(app, caller))?;
     let policies = policies.iter().map(|found| same(found.name.clone()));
-    let owners = allowed(people::list(app, caller))?;
+    let owners = allowed(users::list(app, caller))?;
     let owners = owners.iter().map(|found| same(found.user_name.clone()));
     let live = State::ALL
         .into_iter()

@@ -13,8 +13,10 @@ use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight::{self, Wanted};
-use crate::ops::{keys, people, workspaces};
+use crate::ops::audit;
+use crate::ops::audit::Wanted;
+use crate::ops::users;
+use crate::ops::{keys, workspaces};
 use askama::Template;
 
 /// The number of events on a page.
@@ -77,7 +79,7 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 /// `POST /console/audit/chain`: verifies the whole chain.
 pub fn prove(call: &Call<'_>) -> Result<Reply> {
     submit(call, &|visit, _| {
-        let chain = match visit.noting(oversight::verify_chain(call.app, &visit.caller))? {
+        let chain = match visit.noting(audit::verify_chain(call.app, &visit.caller))? {
             Ok(count) => {
                 let count = u64::try_from(count).unwrap_or(0);
                 (visit.texts.count("audit.intact", count), true)
@@ -119,7 +121,7 @@ fn shown(
         }
         Err(err) => return Err(err),
     };
-    let (events, next) = oversight::audit_events(visit.call.app, &visit.caller, &asked)?;
+    let (events, next) = audit::audit_events(visit.call.app, &visit.caller, &asked)?;
     let pairs: Vec<String> = FILTERS
         .iter()
         .filter_map(|name| Some(format!("{name}={}", encode(&form.some(name)?))))
@@ -142,7 +144,7 @@ fn shown(
             Some(_) => format!("{MOUNT}/audit?{pairs}"),
         },
         refusal,
-        verifies: oversight::require_verify_chain(visit.call.app, &visit.caller).is_ok(),
+        verifies: audit::require_verify_chain(visit.call.app, &visit.caller).is_ok(),
         chain,
     };
     html(200, &log)
@@ -177,7 +179,7 @@ fn address(visit: &Visit<'_>, target: &Target) -> String {
             let key = KeyId::parse(id).map(|key| keys::find(app, caller, key));
             ("keys", key.is_some_and(|key| key.is_ok()))
         }
-        Kind::User => ("users", people::find(app, caller, id).is_ok()),
+        Kind::User => ("users", users::find(app, caller, id).is_ok()),
         Kind::Workspace => ("workspaces", workspaces::find(app, caller, id).is_ok()),
         _ => return String::new(),
     };

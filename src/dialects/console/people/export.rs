@@ -11,8 +11,10 @@ use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight::parts::{self, Part};
-use crate::ops::oversight::{self, Wanted};
+use crate::ops::audit;
+use crate::ops::audit::Wanted;
+use crate::ops::audit::parts;
+use crate::ops::audit::parts::Part;
 use askama::Template;
 use std::borrow::Cow;
 
@@ -109,7 +111,7 @@ fn file(visit: &Visit<'_>, form: &Form, asked: &Wanted, name: &str) -> Result<Re
         limit: usize::try_from(2 * FILE_EVENTS).unwrap_or(usize::MAX),
         ..asked.clone()
     };
-    let (events, _) = oversight::export(visit.call.app, &visit.caller, &asked)?;
+    let (events, _) = audit::export(visit.call.app, &visit.caller, &asked)?;
     let (text, kind, extension) = match form.text("format") {
         "csv" => (csv(&events), "text/csv; charset=utf-8", "csv"),
         _ => (json_lines(&events)?, "application/jsonl", "jsonl"),

@@ -14,8 +14,10 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::View;
-use crate::ops::people::offered::{self, Offered};
-use crate::ops::people::{self, NewUser, UserEdit, attempts, sessions};
+use crate::ops::users::offered;
+use crate::ops::users::offered::Offered;
+use crate::ops::users::{NewUser, UserEdit};
+use crate::ops::{attempts, sessions, users};
 use askama::Template;
 
 /// All roles, the most powerful one first.
@@ -105,7 +107,7 @@ struct Bound {
 /// `GET /console/users`
 pub fn show_all(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
-        let found = people::list(call.app, &visit.caller)?;
+        let found = users::list(call.app, &visit.caller)?;
         let s = visit.shell(visit.texts.get("users.title"), Nav::Users);
         let row = |user: &std::sync::Arc<User>| Row {
             href: address(&user.uid.to_string()),
@@ -145,7 +147,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
             password: form.some("password"),
             roles: role.map(|role| (place, role)).into_iter().collect(),
         };
-        match people::create(call.app, &visit.caller, new, None) {
+        match users::create(call.app, &visit.caller, new, None) {
             Ok(user) => Ok(visit.done("user_created", &address(&user.uid.to_string()))),
             Err(err) => match refused(visit, &err) {
                 Some((status, field, why)) => asked(visit, status, form, (field, why)),
@@ -158,7 +160,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 /// `GET /console/users/{name}`
 pub fn show(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
-        let user = people::find(call.app, &visit.caller, call.param("name"))?;
+        let user = users::find(call.app, &visit.caller, call.param("name"))?;
         shown(visit, 200, &user, Default::default())
     })
 }
@@ -171,14 +173,14 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
             enabled: form.some("enabled").map(|on| on == "yes"),
             end_keys: form.has("end_keys"),
         };
-        people::edit(call.app, &visit.caller, name, edit).map(|_| ())
+        users::edit(call.app, &visit.caller, name, edit).map(|_| ())
     })
 }
 
 /// `POST /console/users/{name}/roles`: adds or removes one role.
 pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
     changed(call, "user_changed", &|visit, form, name| {
-        let user = people::find(call.app, &visit.caller, name)?;
+        let user = users::find(call.app, &visit.caller, name)?;
         let mut roles: Vec<(String, Role)> = user
             .roles
             .iter()
@@ -194,7 +196,7 @@ pub fn set_roles(call: &Call<'_>) -> Result<Reply> {
                 roles.push((place, role));
             }
         }
-        people::set_roles(call.app, &visit.caller, name, roles).map(|_| ())
+        users::set_roles(call.app, &visit.caller, name, roles).map(|_| ())
     })
 }
 
@@ -216,7 +218,7 @@ pub fn unlock(call: &Call<'_>) -> Result<Reply> {
 /// `GET /console/users/{name}/delete`
 pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
     page(call, &|visit| {
-        let user = people::find(call.app, &visit.caller, call.param("name"))?;
+        let user = users::find(call.app, &visit.caller, call.param("name"))?;
         offered::require_change(call.app, &visit.caller, &user)?;
         deleting(visit, 200, &user, None)
     })
@@ -226,11 +228,11 @@ pub fn ask_delete(call: &Call<'_>) -> Result<Reply> {
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     submit_fresh(call, &|visit, form| {
         let name = call.param("name");
-        match people::delete(call.app, &visit.caller, name, form.has("end_keys")) {
+        match users::delete(call.app, &visit.caller, name, form.has("end_keys")) {
             Ok(_) => Ok(visit.done("user_deleted", &format!("{MOUNT}/users"))),
             Err(err) => match refused(visit, &err) {
                 Some((status, _, why)) => {
-                    let user = people::find(call.app, &visit.caller, name)?;
+                    let user = users::find(call.app, &visit.caller, name)?;
                     deleting(visit, status, &user, Some(why))
                 }
                 None => Err(err),
@@ -252,7 +254,7 @@ fn deleting(visit: &Visit<'_>, status: u16, user: &User, refusal: Option<String>
 
 /// The keys without an owner that the user created, as links.
 fn ownerless(visit: &Visit<'_>, user: &User) -> Result<Vec<(String, String)>> {
-    let found = people::ownerless_keys(visit.call.app, &visit.caller, &user.uid.to_string())?;
+    let found = users::ownerless_keys(visit.call.app, &visit.caller, &user.uid.to_string())?;
     let link = |view: &View| (keys::address(view.key.id), view.key.name.clone());
     Ok(found.iter().map(link).collect())
 }
@@ -276,7 +278,7 @@ fn told(visit: &Visit<'_>, name: &str, err: Error) -> Result<Reply> {
     let Some((status, field, why)) = refused(visit, &err) else {
         return Err(err);
     };
-    let user = people::find(visit.call.app, &visit.caller, name)?;
+    let user = users::find(visit.call.app, &visit.caller, name)?;
     shown(visit, status, &user, (field, why))
 }
 

@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keeping::backup::{self, Backup};
+use crate::ops::backups;
+use crate::ops::backups::Backup;
 use crate::store::Foreign;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -48,13 +49,13 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
     let mut body = Fields::of_optional(call.request)?;
     let file = body.text("file")?.map(PathBuf::from);
     body.finish()?;
-    let made = backup::create(call.app, call.caller()?, file)?;
+    let made = backups::create(call.app, call.caller()?, file)?;
     Ok(Reply::json(201, &BackupBody::from(made)))
 }
 
 /// `GET /v1/backups`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
-    let items = backup::list(call.app, call.caller()?)?;
+    let items = backups::list(call.app, call.caller()?)?;
     let items = items.into_iter().map(BackupBody::from).collect();
     let page: PageBody<BackupBody> = PageBody {
         items,
@@ -65,7 +66,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 
 /// `GET /v1/backups/progress`
 pub fn progress(call: &Call<'_>) -> Result<Reply> {
-    backup::require(call.app, call.caller()?)?;
+    backups::require(call.app, call.caller()?)?;
     let progress = call.app.backup_progress();
     let body = ProgressBody {
         pages_done: progress.map(|(done, _)| done),
@@ -78,6 +79,6 @@ pub fn progress(call: &Call<'_>) -> Result<Reply> {
 /// files themselves are never sent over HTTP.
 pub fn note_secrets(call: &Call<'_>) -> Result<Reply> {
     Fields::of_optional(call.request)?.finish()?;
-    backup::note_secrets(call.app, call.caller()?)?;
+    backups::note_secrets(call.app, call.caller()?)?;
     Ok(Reply::new(204))
 }

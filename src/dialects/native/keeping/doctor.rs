@@ -8,9 +8,11 @@ use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::keeping::accept;
-use crate::ops::keeping::doctor::{self, Check, Finding, UNSEEN};
-use crate::ops::oversight::{self, Wanted};
+use crate::ops::audit;
+use crate::ops::audit::Wanted;
+use crate::ops::doctor;
+use crate::ops::doctor::accept;
+use crate::ops::doctor::{Check, Finding, UNSEEN};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -112,7 +114,7 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
         limit: EVENTS,
         ..Wanted::default()
     };
-    let (events, _) = oversight::audit_events(app, caller, &wanted)?;
+    let (events, _) = audit::audit_events(app, caller, &wanted)?;
     let figures = app.figures();
     let codes = CODES.iter().map(|code| code.as_str());
     let states = State::ALL.iter().map(|state| state.as_str());

@@ -9,7 +9,8 @@ use crate::http::bodies::event::{COLUMNS, cells, is_formula, push_line};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight::{self, Wanted};
+use crate::ops::audit;
+use crate::ops::audit::Wanted;
 
 /// The maximum, and the default, of events in one answer.
 const EVENTS_MAX: u64 = 10_000;
@@ -64,7 +65,7 @@ pub fn limit(query: &mut Query) -> Result<usize> {
 /// Writes one page of an export.
 pub fn answer(call: &Call<'_>, wanted: &Wanted, format: Format) -> Result<Reply> {
     let is_first = wanted.before.is_none();
-    let (events, next) = oversight::export(call.app, call.caller()?, wanted)?;
+    let (events, next) = audit::export(call.app, call.caller()?, wanted)?;
     let mut text = String::new();
     if format == Format::Csv && is_first {
         text.push_str(COLUMNS);

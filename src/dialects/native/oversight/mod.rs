@@ -11,7 +11,8 @@ use crate::http::fields::Fields;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::oversight::{self, Wanted};
+use crate::ops::audit;
+use crate::ops::audit::Wanted;
 use crate::store::audit::Cut;
 use export::Format;
 use serde::Serialize;
@@ -67,7 +68,7 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
     if let Some(format) = format {
         return export::answer(call, &wanted, format);
     }
-    let (events, next) = oversight::audit_events(call.app, call.caller()?, &wanted)?;
+    let (events, next) = audit::audit_events(call.app, call.caller()?, &wanted)?;
     let items = events
         .iter()
         .map(EventBody::of)
@@ -84,7 +85,7 @@ pub fn audit_events(call: &Call<'_>) -> Result<Reply> {
 /// `GET /v1/audit-events/chain`
 pub fn chain(call: &Call<'_>) -> Result<Reply> {
     call.query()?.finish()?;
-    let walked = oversight::verify_chain(call.app, call.caller()?)?;
+    let walked = audit::verify_chain(call.app, call.caller()?)?;
     Ok(Reply::json(
         200,
         &ChainBody {
@@ -106,7 +107,7 @@ pub fn prune(call: &Call<'_>) -> Result<Reply> {
         (None, None) => return Err(Error::invalid("before", "is needed, or keep instead")),
         (Some(_), Some(_)) => return Err(Error::invalid("keep", "must be left out beside before")),
     };
-    let pruned = oversight::prune(call.app, call.caller()?, cut)?;
+    let pruned = audit::prune(call.app, call.caller()?, cut)?;
     Ok(Reply::json(
         200,
         &PrunedBody {
@@ -126,7 +127,7 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
     let since = time(&mut query, "since")?.unwrap_or(Timestamp(until.0 - USAGE_DEFAULT_MS));
     query.finish()?;
     let key = KeyId::parse(&key).ok_or(Error::NotFound("key"))?;
-    let rows = oversight::usage(call.app, call.caller()?, key, since, until)?;
+    let rows = audit::usage(call.app, call.caller()?, key, since, until)?;
     let hour = |row: &crate::store::usage::HourRow| {
         Timestamp(row.hour * crate::domain::time::HOUR_MS).to_string()
     };

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::access::Caller;
-use crate::ops::people::authenticators::{self, NewAuthenticator};
+use crate::ops::authenticators;
+use crate::ops::authenticators::NewAuthenticator;
 use serde::Serialize;
 
 /// The data for an authenticator app.

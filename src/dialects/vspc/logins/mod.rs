@@ -23,7 +23,7 @@ use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::list::numbers;
 use crate::ops::keys::{self, View};
-use crate::ops::people;
+use crate::ops::users;
 use asked::Asked;
 use identity::{PROPERTIES, of_authenticator, of_key, of_password};
 use serde_json::Value;
@@ -71,7 +71,7 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 /// `GET /users/logins`: all identities that the caller may see.
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let caller = caller(call)?;
-    let users = people::list(call.app, &caller)?;
+    let users = users::list(call.app, &caller)?;
     let others = others(call, &users)?;
     let keys = numbers(call.app, &caller, preset::CATALOG, None)?;
     page(call, &caller, others, keys, &|_| true)
@@ -153,12 +153,12 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     };
     let Some(view) = view else {
         let number = number(call.param("userLoginId"))?;
-        let edit = people::authenticators::Edit {
+        let edit = crate::ops::authenticators::Edit {
             description: edit.description,
             enabled: edit.enabled,
         };
         let uid = user.uid.to_string();
-        let one = people::authenticators::edit(call.app, &caller, &uid, number, edit)?;
+        let one = crate::ops::authenticators::edit(call.app, &caller, &uid, number, edit)?;
         let directory = call.app.index.directory();
         return Ok(data(
             picked.of(of_authenticator(&directory, &one, &user, &client)),
@@ -181,7 +181,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         return Err(Error::Forbidden(why.to_owned()));
     }
     let uid = user.uid.to_string();
-    match people::authenticators::delete(call.app, &caller, &uid, number, retry.as_ref()) {
+    match crate::ops::authenticators::delete(call.app, &caller, &uid, number, retry.as_ref()) {
         Err(Error::NotFound(_)) => {}
         done => return done.map(|()| data(true)),
     }
@@ -207,10 +207,10 @@ pub fn named(call: &Call<'_>, caller: &Caller) -> Result<(Arc<User>, Login)> {
 /// The identity of this user with this number.
 pub fn of_number(call: &Call<'_>, caller: &Caller, user: &Arc<User>, number: i64) -> Result<Login> {
     if number == user.number {
-        let password = people::with_password(call.app, std::slice::from_ref(user))?.pop();
+        let password = users::with_password(call.app, std::slice::from_ref(user))?.pop();
         return password.map(Login::Password).ok_or(Error::NotFound("key"));
     }
-    match people::authenticators::find(call.app, caller, &user.uid.to_string(), number) {
+    match crate::ops::authenticators::find(call.app, caller, &user.uid.to_string(), number) {
         Err(Error::NotFound(_)) => {}
         found => return found.map(|one| Login::Authenticator(Box::new(one))),
     }
@@ -233,12 +233,12 @@ pub fn number(text: &str) -> Result<i64> {
 
 /// The identities of these users other than API keys.
 fn others(call: &Call<'_>, users: &[Arc<User>]) -> Result<Vec<(i64, Place)>> {
-    let passwords = people::with_password(call.app, users)?;
+    let passwords = users::with_password(call.app, users)?;
     let mut places: Vec<(i64, Place)> = passwords
         .into_iter()
         .map(|user| (user.number, Place::Password(user)))
         .collect();
-    for one in people::authenticators::list(call.app, users)? {
+    for one in crate::ops::authenticators::list(call.app, users)? {
         if let Some(user) = users.iter().find(|user| user.uid == one.user) {
             let number = one.number;
             places.push((number, Place::Authenticator(Box::new(one), user.clone())));

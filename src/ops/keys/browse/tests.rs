@@ -73,7 +73,7 @@ fn a_page_of_a_hundred_thousand_keys_reads_no_more_than_it_shows() {
     }
     // The chart of all keys reads one row for each hour, for any number of keys.
     STEPS.set(0);
-    crate::ops::oversight::totals(app, &local, app.now().wall).unwrap();
+    crate::ops::audit::totals(app, &local, app.now().wall).unwrap();
     assert!(STEPS.get() < 1_000);
 }
 

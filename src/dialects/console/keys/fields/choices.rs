@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
 use crate::ops::keys::ownerless;
-use crate::ops::{catalogs as ops_catalogs, people, workspaces};
+use crate::ops::users;
+use crate::ops::{catalogs as ops_catalogs, workspaces};
 
 pub fn catalogs(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
     let found = match ops_catalogs::list(visit.call.app, &visit.caller) {
@@ -54,7 +55,7 @@ pub fn workspaces(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
 
 pub fn owners(visit: &Visit<'_>, policy: &Policy, typed: &Form) -> Result<Vec<Choice>> {
     let own = visit.user_name();
-    let mut names = match people::list(visit.call.app, &visit.caller) {
+    let mut names = match users::list(visit.call.app, &visit.caller) {
         Ok(found) => found.iter().map(|user| user.user_name.clone()).collect(),
         Err(Error::Forbidden(_)) => Vec::new(),
         Err(err) => return Err(err),

@@ -177,15 +177,16 @@ mod tests {
     use crate::domain::users::permissions::{Permission, Permissions};
     use crate::error::Error;
     use crate::ops::access::Caller;
+    use crate::ops::audit;
     use crate::ops::setup::fixture::{Fixture, NOW};
-    use crate::ops::{keys, oversight, workspaces};
+    use crate::ops::{keys, workspaces};
 
     fn denied(fixture: &Fixture) -> Vec<Event> {
-        let wanted = oversight::Wanted {
+        let wanted = audit::Wanted {
             limit: 500,
             ..Default::default()
         };
-        let (events, _) = oversight::audit_events(&fixture.app, &fixture.local(), &wanted).unwrap();
+        let (events, _) = audit::audit_events(&fixture.app, &fixture.local(), &wanted).unwrap();
         events
             .into_iter()
             .filter(|event| event.outcome == Outcome::Denied)

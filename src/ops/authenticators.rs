@@ -5,8 +5,10 @@
 //! create another credential for signing in. A caller who manages a user can delete or disable the user's
 //! authenticators.
 
-use super::attempts::{self, Attempt};
-use super::{manageable, record, sessions, visible};
+use super::attempts;
+use super::attempts::Attempt;
+use super::sessions;
+use super::users::{manageable, record, visible};
 use crate::domain::attempts::{Account, NOBODY};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::authenticators::challenge::{CODE_S, Challenge};
@@ -19,8 +21,9 @@ use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::clock::Clock;
+use crate::ops::idempotency;
+use crate::ops::idempotency::Retry;
 use crate::ops::keys::bounds;
-use crate::ops::retry::{self, Retry};
 use crate::ops::{App, Record};
 use crate::store::refresh_tokens;
 use crate::store::{Durability, Read, Write, numbers, seals};
@@ -86,7 +89,7 @@ pub fn add_codes(
                     "this takes a user who has signed in; a key cannot do it for him".to_owned(),
                 ));
             }
-            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 let number = earlier.parse().unwrap_or_default();
                 return Ok((Vec::new(), of_number(tx, user, number)?));
             }
@@ -111,7 +114,7 @@ pub fn add_codes(
                 used_step,
             };
             authenticators::insert(tx, &one)?;
-            retry::remember(tx, &peppers, &who, retry.as_ref(), number, now)?;
+            idempotency::remember(tx, &peppers, &who, retry.as_ref(), number, now)?;
             let mut changes = Changes::default();
             changes.note("number", &String::new(), &number.to_string());
             changes.note("kind", &String::new(), &KIND.to_owned());
@@ -215,13 +218,13 @@ pub fn delete(
         action,
         Target::new(Kind::User, user),
         move |tx, now| {
-            if retry::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
+            if idempotency::find(tx, &peppers, &who, retry.as_ref(), now)?.is_some() {
                 return Ok((Vec::new(), ()));
             }
             let directory = index.directory();
             let one = of_number(tx, visible(&directory, &who, &text)?.uid, number)?;
             let owner = owned(tx, &directory, &who, &text)?;
-            retry::remember(tx, &peppers, &who, retry.as_ref(), number, now)?;
+            idempotency::remember(tx, &peppers, &who, retry.as_ref(), number, now)?;
             Ok((end(tx, action, &owner, &one, now)?, ()))
         },
     )

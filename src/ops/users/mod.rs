@@ -1,18 +1,14 @@
 //! Users and their roles.
 
-pub mod attempts;
-pub mod authenticators;
-pub mod console;
-mod gate;
 pub mod offered;
-pub mod sessions;
-pub mod tokens;
 
-use super::access::{self, Caller, Identity};
-use super::keeping::accept::require_accepted;
+use super::access;
+use super::access::{Caller, Identity};
+use super::doctor::accept::require_accepted;
+use super::idempotency;
+use super::idempotency::Retry;
 use super::keys::{View, bounds, ownerless};
-use super::retry::{self, Retry};
-use super::{App, Record, names};
+use super::{App, Record, retired_names};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::sorted;
 use crate::domain::uid::Uid;
@@ -23,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::users;
 use crate::store::{Read, numbers, workspaces};
-pub use gate::PasswordGate;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -84,7 +79,7 @@ pub fn create_as(
         Target::new(Kind::User, ""),
         move |tx, now| {
             let directory = index.directory();
-            if let Some(earlier) = retry::find(tx, &peppers, &who, retry.as_ref(), now)? {
+            if let Some(earlier) = idempotency::find(tx, &peppers, &who, retry.as_ref(), now)? {
                 return Ok((None, visible(&directory, &who, &earlier)?.uid));
             }
             let home = match &new.workspace {
@@ -98,9 +93,9 @@ pub fn create_as(
             }
             if users::find_by_name(tx, &user_name)?.is_some() {
                 let is_seen = visible(&directory, &who, &user_name).is_ok();
-                return Err(names::taken(Kind::User, &user_name, is_seen));
+                return Err(retired_names::taken(Kind::User, &user_name, is_seen));
             }
-            names::check_retired(tx, &directory, &who, Kind::User, &user_name, None)?;
+            retired_names::check_retired(tx, &directory, &who, Kind::User, &user_name, None)?;
             bounds::require_unlimited(tx, &who)?;
             let roles = bindings(&directory, &who, &new.roles)?;
             let uid = Uid::generate()?;
@@ -118,7 +113,7 @@ pub fn create_as(
                 roles,
             };
             users::insert(tx, &user, digest.as_ref())?;
-            retry::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
+            idempotency::remember(tx, &peppers, &who, retry.as_ref(), user.uid, now)?;
             let mut changes = Changes::default();
             changes.note("user_name", &String::new(), &user.user_name);
             changes.note_option("email", &None, &user.email);
@@ -343,7 +338,7 @@ fn require_role(directory: &Directory, caller: &Caller, binding: &Binding) -> Re
     )))
 }
 
-fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<User>> {
+pub fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<User>> {
     let user = directory
         .find_user(&text.to_ascii_lowercase())
         .filter(|user| {
@@ -354,7 +349,7 @@ fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<Use
 }
 
 /// A user whom the caller may change: within the caller's reach, and with no role that the caller could not grant.
-fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -> Result<User> {
+pub fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &str) -> Result<User> {
     caller.require_somewhere(Permission::UsersWrite)?;
     let seen = visible(directory, caller, text)?;
     require_managed(directory, caller, &seen)?;
@@ -399,11 +394,11 @@ fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
     ))
 }
 
-fn found(directory: &Directory, uid: Uid) -> Result<Arc<User>> {
+pub fn found(directory: &Directory, uid: Uid) -> Result<Arc<User>> {
     directory.user(uid).cloned().ok_or(Error::NotFound("user"))
 }
 
-fn record(user: &User, changes: Changes) -> Record {
+pub fn record(user: &User, changes: Changes) -> Record {
     Record {
         target: Target::new(Kind::User, user.uid),
         workspace: Some(user.home),

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::index::directory::Directory;
 use crate::ops::App;
 use crate::ops::access::Caller;
+use std::sync::Mutex;
 
 /// How long a count of all keys is reused.
 const COUNT_MS: u64 = 10_000;
@@ -30,6 +31,9 @@ pub struct KeyFigures {
     pub lifetimes: [u64; LIFETIMES.len() + 3],
 }
 
+/// The last count of keys, and the steady time at which it was made.
+pub type CountedKeys = Mutex<Option<(u64, KeyFigures)>>;
+
 impl App {
     /// The counters since the start.
     pub fn figures(&self) -> &Figures {
@@ -46,7 +50,7 @@ impl App {
     /// counting.
     pub fn key_figures(&self) -> KeyFigures {
         let now = self.now();
-        let mut counted = lock(&self.keeping.counted);
+        let mut counted = lock(&self.counted_keys);
         if let Some((at, figures)) = *counted
             && now.steady_ms.saturating_sub(at) < COUNT_MS
         {

@@ -300,7 +300,10 @@ pub fn load_directory_closed(read: &Read, peppers: &Peppers) -> Result<Directory
     }
     directory.put_workspaces(all);
     for user in users::list(read)? {
-        directory.put_user(user.uid, self::user(read, peppers, user.uid)?);
+        directory.put_user(
+            user.uid,
+            crate::ops::index_updates::user(read, peppers, user.uid)?,
+        );
     }
     Ok(directory)
 }

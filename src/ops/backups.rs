@@ -7,7 +7,7 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
 use crate::ops::access::{Caller, Identity};
-use crate::ops::keeping::restore;
+use crate::ops::restore;
 use crate::ops::{App, Record};
 use crate::store::Foreign;
 use std::fs;
@@ -135,7 +135,7 @@ pub fn note_secrets(app: &App, caller: &Caller) -> Result<()> {
 impl App {
     /// The progress of the current backup in pages; `None` if there is none.
     pub fn backup_progress(&self) -> Option<(u64, u64)> {
-        let backups = &self.keeping.backups;
+        let backups = &self.backups;
         let all = backups.all.load(Relaxed);
         (all > 0).then(|| (backups.done.load(Relaxed), all))
     }
@@ -149,24 +149,24 @@ impl App {
 
     /// When the latest scheduled backup failed, if it did.
     pub fn scheduled_backup_failed(&self) -> Option<Timestamp> {
-        let failed_at = self.keeping.backups.failed_at.load(Relaxed);
+        let failed_at = self.backups.failed_at.load(Relaxed);
         (failed_at != i64::MIN).then_some(Timestamp(failed_at))
     }
 
     /// The schedule of this server; `None` if there is none.
     pub fn backup_schedule(&self) -> Option<Schedule> {
-        self.keeping.backups.schedule.get().copied()
+        self.backups.schedule.get().copied()
     }
 
     /// Starts scheduled backups.
     pub fn schedule_backups(&self, schedule: Schedule) {
-        let _ = self.keeping.backups.schedule.set(schedule);
+        let _ = self.backups.schedule.set(schedule);
     }
 
     /// Makes a backup if one is due, and deletes the oldest scheduled backups. Returns how long to wait before the
     /// next call.
     pub fn back_up_if_due(&self) -> Duration {
-        let Some(schedule) = self.keeping.backups.schedule.get() else {
+        let Some(schedule) = self.backups.schedule.get() else {
             return LOOK_MAX;
         };
         let now = self.now().wall;
@@ -181,7 +181,7 @@ impl App {
         });
         match made {
             Ok(made) => {
-                self.keeping.backups.failed_at.store(i64::MIN, Relaxed);
+                self.backups.failed_at.store(i64::MIN, Relaxed);
                 log::info!(
                     "backup: {} was made, {} bytes",
                     made.path.display(),
@@ -192,7 +192,7 @@ impl App {
             // A requested backup is being made; the scheduled one follows it.
             Err(Error::Conflict(_)) => {}
             Err(err) => {
-                self.keeping.backups.failed_at.store(now.0, Relaxed);
+                self.backups.failed_at.store(now.0, Relaxed);
                 log::error!("backup: the scheduled backup failed: {err}");
             }
         }
@@ -208,7 +208,7 @@ impl App {
             .into_iter()
             .filter(|backup| backup.is_scheduled && backup.at <= now);
         let latest = latest.map(|backup| backup.at.0).max().unwrap_or(i64::MIN);
-        let failed_at = self.keeping.backups.failed_at.load(Relaxed);
+        let failed_at = self.backups.failed_at.load(Relaxed);
         let due = latest.saturating_add(every_ms);
         let due = due.max(failed_at.saturating_add(AGAIN_MS));
         due.saturating_sub(now.0)
@@ -223,7 +223,7 @@ fn make(
     now: Timestamp,
     name: impl FnOnce() -> Result<PathBuf>,
 ) -> Result<Backup> {
-    let _turn = match app.keeping.backups.making.try_lock() {
+    let _turn = match app.backups.making.try_lock() {
         Ok(turn) => turn,
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => {
@@ -307,7 +307,7 @@ fn copy(app: &App, path: &Path, now: Timestamp) -> Result<(u64, Vec<Foreign>)> {
     }
     let staged = beside.as_ref().unwrap_or(&new);
     let staged = staged.temporary_path().map_err(failed)?;
-    let progress = &app.keeping.backups;
+    let progress = &app.backups;
     let copied = app.store.copy_to(&staged, |done, all| {
         progress.done.store(done, Relaxed);
         progress.all.store(all, Relaxed);

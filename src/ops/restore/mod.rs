@@ -1,8 +1,8 @@
 //! Making a database from a backup: it is checked as a whole, migrated to the current schema, and closed where it
 //! would grant access that was withdrawn. All of this works on a copy, which the caller then puts in the data folder.
 
-use super::closing::{Closed, Closing};
-use super::recorded;
+pub mod closing;
+
 use crate::domain::audit::{Event, Target};
 use crate::domain::clock::{OFF_MS_MAX, RELEASED, after_copy, is_plausible};
 use crate::domain::keys::KeyId;
@@ -10,11 +10,13 @@ use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::domain::tombstones::{Mark, Tombstones};
 use crate::error::{Error, Result};
+use crate::ops::doctor::changed_outside;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;
 use crate::store::tombstones;
 use crate::store::{Durability, Foreign, Read, Store, audit, clock};
+use closing::{Closed, Closing};
 use std::path::Path;
 
 /// The parameters of a restore.
@@ -101,8 +103,8 @@ pub fn prepare(copy: &Path, files: &KeyFiles, wanted: Wanted) -> Result<Restored
             keeps_uses: wanted.keeps_uses,
         };
         // As at a start, things that do not match their seals are closed.
-        let mut altered = recorded::close_altered(tx, &peppers, now)?;
-        altered.extend(recorded::close_keys(tx, &peppers, &keys, now)?);
+        let mut altered = changed_outside::close_altered(tx, &peppers, now)?;
+        altered.extend(changed_outside::close_keys(tx, &peppers, &keys, now)?);
         let closed = closing.run(tx)?;
         let mut changes = closed.changes();
         changes.note("backup", &String::new(), &wanted.backup);

@@ -1,7 +1,6 @@
 //! Sessions of the console. A session begins with a password, belongs to one browser, and its user can end it.
 
-use super::authenticators;
-use super::sessions::{Code, Proven, SignedIn, confirmed, proven};
+use super::{Code, Proven, SignedIn, confirmed, proven};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
@@ -10,6 +9,7 @@ use crate::domain::sorted;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::access::{self, Caller, Identity, Origin, root};
+use crate::ops::authenticators;
 use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
 use crate::store::Durability;

@@ -1,20 +1,25 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
-use super::rows::NAMED_MAX;
-use super::{backup, memory, recorded, rows};
+pub mod accept;
+pub mod changed_outside;
+mod index;
+mod keys;
+
+use super::backups;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::clock::State;
 use crate::domain::keys::Key;
 use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::ops::access::Caller;
+use crate::ops::attempts;
 use crate::ops::clock::Reading;
 use crate::ops::clock::future::Plan;
 use crate::ops::keys::ownerless;
-use crate::ops::people::attempts;
 use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Foreign, audit};
+use keys::NAMED_MAX;
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -135,8 +140,8 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     };
     let mut found: Vec<Check> = checks.into_iter().map(look).collect();
     found.insert(6, room(app));
-    found.splice(5..5, memory::checks(app));
-    found.splice(4..4, recorded::checks(app));
+    found.splice(5..5, index::checks(app));
+    found.splice(4..4, changed_outside::checks(app));
     Ok(found)
 }
 
@@ -198,7 +203,7 @@ fn schema(app: &App) -> Result<Check> {
             name,
             format!(
                 "not Latchkey's, and left out of backups: {}",
-                backup::names(&harmless)
+                backups::names(&harmless)
             ),
             removal(&harmless),
         ),
@@ -230,7 +235,7 @@ fn audit_log(app: &App) -> Result<Check> {
 fn keys_and_log(app: &App) -> Result<Check> {
     let name = "keys and audit log";
     let (mut found, changed_since) = app.read(|read| {
-        let earlier = recorded::earlier(read, Kind::Key)?;
+        let earlier = changed_outside::earlier(read, Kind::Key)?;
         let mut found = earlier.closed;
         let known = |found: &[String], id: &str| found.iter().any(|one| one.contains(id));
         each_changed(read, Some(&app.peppers), |changed| {
@@ -248,7 +253,7 @@ fn keys_and_log(app: &App) -> Result<Check> {
                 "as Latchkey last wrote them, but some had been changed past it before that: {}",
                 changed_since.join("; ")
             ),
-            recorded::accept_advice(Kind::Key),
+            changed_outside::accept_advice(Kind::Key),
         ),
         true => Check::ok(
             name,
@@ -257,7 +262,7 @@ fn keys_and_log(app: &App) -> Result<Check> {
         false => Check::failed(
             name,
             format!("rows differ from what was recorded: {}", found.join("; ")),
-            recorded::accept_advice(Kind::Key),
+            changed_outside::accept_advice(Kind::Key),
         ),
     })
 }
@@ -272,7 +277,7 @@ fn keys_in_memory(app: &App) -> Result<Check> {
         ));
     }
     let read = |look: &mut dyn FnMut(&crate::store::Read) -> Result<()>| app.read(look);
-    let found = rows::against_the_index(read, &app.index, &app.peppers)?;
+    let found = keys::against_the_index(read, &app.index, &app.peppers)?;
     Ok(match found.is_empty() {
         true => Check::ok(name, "memory and database agree"),
         false => {

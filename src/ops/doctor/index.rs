@@ -1,14 +1,15 @@
-//! Consistency checks of the index against the database rows, for everything except keys, which [`super::rows`]
+//! Consistency checks of the index against the database rows, for everything except keys, which [`super::keys`]
 //! compares.
 
-use super::doctor::Check;
-use super::rows::NAMED_MAX;
+use super::Check;
+use super::keys::NAMED_MAX;
 use crate::domain::sessions::Session;
 use crate::domain::sorted;
 use crate::domain::users::User;
 use crate::error::Result;
 use crate::index::directory::Directory;
-use crate::ops::{App, publish};
+use crate::ops::App;
+use crate::ops::index_updates;
 use crate::store::sessions;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +68,7 @@ fn found(app: &App) -> Result<Differences> {
 fn look(app: &App) -> Result<Differences> {
     let now = app.now().wall;
     let (rows, sessions) = app.read(|read| {
-        let directory = publish::load_directory_closed(read, &app.peppers)?;
+        let directory = index_updates::load_directory_closed(read, &app.peppers)?;
         Ok((directory, sessions::list(read, &app.peppers, now)?))
     })?;
     let memory = app.index.directory();

@@ -1,7 +1,7 @@
 //! Accepting a thing that was changed outside Latchkey, after the administrator of the machine has checked that the
 //! change is intended.
 
-use super::recorded;
+use super::changed_outside;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
@@ -61,7 +61,9 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
             return Err(Error::NotFound(kind.as_str()));
         }
         let awaits = seals::awaits_acceptance(tx, &target)?;
-        if standing != Standing::Broken && !awaits && !recorded::is_missing(tx, &target, standing)?
+        if standing != Standing::Broken
+            && !awaits
+            && !changed_outside::is_missing(tx, &target, standing)?
         {
             return Err(Error::Conflict(format!(
                 "the {} {id} is what Latchkey last wrote; there is nothing to accept",
@@ -96,7 +98,7 @@ pub fn accept(app: &App, caller: &Caller, kind: &str, id: &str) -> Result<Accept
             false => String::new(),
         };
         tx.judge(target.clone(), true);
-        let name = recorded::name(tx, &target)?;
+        let name = changed_outside::name(tx, &target)?;
         let record = Record {
             target,
             workspace,

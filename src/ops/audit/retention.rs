@@ -122,7 +122,7 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::oversight::verify_chain;
+    use crate::ops::audit::verify_chain;
     use crate::ops::setup::fixture::{Fixture, NOW};
 
     fn append(fixture: &Fixture, count: usize, at: Timestamp) {

@@ -4,7 +4,7 @@
 //! An attempt is counted before anything is digested. It ends with [`Attempt::failed`], or it is dropped, which
 //! releases its reservation. A complete sign-in calls [`succeeded`].
 
-use super::{manageable, record};
+use super::users::{manageable, record};
 use crate::domain::attempts::throttle::network;
 use crate::domain::attempts::{Account, Attempts, LOCKED_AT, Refusal, Standing, Ticket};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
@@ -304,7 +304,7 @@ pub fn unlock(app: &App, caller: &Caller, text: &str) -> Result<Arc<User>> {
             Ok((Some(record(&user, changes)), user.uid))
         },
     )?;
-    super::found(&app.index.directory(), uid)
+    super::users::found(&app.index.directory(), uid)
 }
 
 /// Forgets the failures and the known networks of a user in the transaction of a new password, because both belong to

@@ -1,7 +1,13 @@
 //! Signing in and out, and setting passwords.
 
-use super::attempts::{self, Attempt};
-use super::{authenticators, manageable, record, visible};
+pub mod console;
+pub mod password_gate;
+pub mod tokens;
+
+use super::attempts;
+use super::attempts::Attempt;
+use super::authenticators;
+use super::users::{manageable, record, visible};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::authenticators::Authenticator;
 use crate::domain::keys::KeyId;
@@ -422,8 +428,8 @@ mod tests {
     use super::*;
     use crate::domain::policies::CredentialHeader;
     use crate::ops::access::authenticate;
-    use crate::ops::people::{NewUser, create};
     use crate::ops::setup::fixture::Fixture;
+    use crate::ops::users::{NewUser, create};
 
     const PASSWORD: &str = "a passphrase of some length";
 

@@ -4,8 +4,7 @@
 //! got the new pair or this client has lost it. The server cannot distinguish the two cases, so the whole family ends
 //! and the user has to sign in again.
 
-use super::sessions::{Code, SignedIn};
-use super::{authenticators, manageable, sessions, visible};
+use super::{Code, SignedIn};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;
@@ -20,7 +19,9 @@ use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::keys::issue::digested;
+use crate::ops::users::{manageable, visible};
 use crate::ops::{App, Record};
+use crate::ops::{authenticators, sessions};
 use crate::store::refresh_tokens;
 use crate::store::users;
 use crate::store::{Write, seals};

@@ -1,9 +1,9 @@
 //! Periodic work: writing usage, recording the mark of the clock, and deleting old rows.
 
 use super::App;
-use super::oversight::retention::{Keeper, Retention};
-use super::people::attempts;
-use super::retry::REMEMBERED_MS;
+use super::attempts;
+use super::audit::retention::{Keeper, Retention};
+use super::idempotency::REMEMBERED_MS;
 use crate::domain::keys::KeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
