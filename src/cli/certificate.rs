@@ -12,9 +12,9 @@ use rcgen::{
 use serde::Serialize;
 
 use super::failure::{End, Failure, Result};
-use super::output::{Output, Rights};
+use super::output_file::{Output, Rights};
+use super::print;
 use super::serve::wall_clock;
-use super::show;
 use crate::config::DataArgs;
 use crate::domain::catalogs::path;
 use crate::domain::time::Timestamp;
@@ -100,7 +100,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
             not_after: not_after.to_string(),
             sha256: &sha256,
         };
-        show::print(&serde_json::to_string(&body).unwrap_or_default())?;
+        print::print(&serde_json::to_string(&body).unwrap_or_default())?;
         return Ok(End::Done);
     }
     let (path, key_path) = (path.display(), key_path.display());
@@ -114,7 +114,7 @@ pub fn run(command: &TlsCommand) -> Result<End> {
         [] => String::new(),
         names => format!(" --allowed-hosts {}", names.join(",")),
     };
-    show::print(&format!(
+    print::print(&format!(
         "certificate  {path}\n\
          private key  {key_path}\n\
          for          {}\n\

@@ -3,25 +3,34 @@
 //! Except for creating and serving a folder, every command sends requests of the native API (`ask`) and displays the
 //! answers (`show`). No command accesses the store directly.
 
-mod ask;
-mod catalog;
+mod arguments;
+pub mod audit;
+pub mod backups;
+mod catalogs;
 mod certificate;
+mod client;
+pub mod clock;
+pub mod completions;
+pub mod doctor;
 mod failure;
-mod generate;
-mod keeping;
-mod key;
+mod init;
+mod keys;
 pub mod log_format;
 pub mod log_line;
-mod manage;
-mod output;
-mod oversight;
+pub mod man;
+mod output_file;
+pub mod policies;
+mod print;
+mod process_memory;
+mod prompt;
+pub mod restore;
 mod scan;
-mod secrecy;
+pub mod secrets;
 mod serve;
-mod show;
-mod start;
-mod typed;
-mod words;
+pub mod support_bundle;
+pub mod usage;
+pub mod users;
+pub mod workspaces;
 
 use crate::config::sources::{Setting, settle, without_empty};
 use crate::config::{DataArgs, LogFormat, ServeArgs, folder, owner};
@@ -67,32 +76,32 @@ enum Command {
     CheckConfig(RunArgs),
     /// Issue, list, edit, rotate, disable, delete and verify keys
     #[command(subcommand)]
-    Key(key::KeyCommand),
+    Key(keys::KeyCommand),
     /// Create, list, edit, disable and delete users, and set their passwords and roles
     #[command(subcommand)]
-    User(manage::user::UserCommand),
+    User(users::UserCommand),
     /// Create, list, edit, disable and delete workspaces
     #[command(subcommand)]
-    Workspace(manage::workspace::WorkspaceCommand),
+    Workspace(workspaces::WorkspaceCommand),
     /// List, show, put and delete policies
     #[command(subcommand)]
-    Policy(manage::policy::PolicyCommand),
+    Policy(policies::PolicyCommand),
     /// List, show, put, import and delete catalogs
     #[command(subcommand)]
-    Catalog(catalog::CatalogCommand),
+    Catalog(catalogs::CatalogCommand),
     /// Read, export and verify the audit log
     #[command(subcommand)]
-    Audit(oversight::audit::AuditCommand),
+    Audit(audit::AuditCommand),
     /// Show how often a key was used, hour by hour
     #[command(
         after_help = "Examples:\n  latchkey usage k3J9aQ0xZb\n  latchkey usage k3J9aQ0xZb --since 2027-01-01T00:00:00Z --json"
     )]
-    Usage(oversight::usage::UsageArgs),
+    Usage(usage::UsageArgs),
     /// Make a complete copy of the database, whether the server runs or not
     #[command(
         after_help = "Examples:\n  latchkey backup\n  latchkey backup /mnt/backups/latchkey-monday.db --data /var/lib/latchkey"
     )]
-    Backup(keeping::backup::BackupArgs),
+    Backup(backups::BackupArgs),
     /// Replace the database by a backup; what was deleted or disabled since stays so
     #[command(
         after_help = "The server must be stopped. The old database is kept beside; sessions end. What was narrowed since the \
@@ -100,7 +109,7 @@ enum Command {
                       Examples:\n  latchkey restore /mnt/backups/latchkey-monday.db --data /var/lib/latchkey\n  \
                       latchkey restore monday.db --tombstones /mnt/backups/tombstones --yes --json"
     )]
-    Restore(keeping::restore::RestoreArgs),
+    Restore(restore::RestoreArgs),
     /// Show the current time of the server, and correct a wrong recorded time
     #[command(
         after_help = "Now is the later of this machine's date and the recorded time, which goes on. A date that has fallen back \
@@ -108,7 +117,7 @@ enum Command {
                       accepted.\n\nExamples:\n  latchkey clock --data /var/lib/latchkey\n  latchkey clock accept --dry-run\n  \
                       latchkey clock accept --yes"
     )]
-    Clock(keeping::clock::ClockArgs),
+    Clock(clock::ClockArgs),
     /// Check the health of the server: one line for each check, with advice; exits 1 if a check fails
     #[command(
         after_help = "Reads the whole database and every event. Works while the server runs and while it does not.\n\n\
@@ -116,16 +125,16 @@ enum Command {
                       takes what is meant as it is.\n\n\
                       Examples:\n  latchkey doctor --data /var/lib/latchkey\n  latchkey doctor accept key k3J9aQ0xZb\n  latchkey doctor --json | jq '.checks[] | select(.finding != \"ok\")'"
     )]
-    Doctor(keeping::doctor::DoctorArgs),
+    Doctor(doctor::DoctorArgs),
     /// Write a file for support: check results, statistics, recent events; no secret and no digest
     #[command(
         after_help = "Names of users, keys and workspaces are not in it; ids, addresses and times of events are. Read it before \
                       you send it: it is text.\n\nExamples:\n  latchkey support-bundle bundle.json --data /var/lib/latchkey"
     )]
-    SupportBundle(keeping::support::SupportArgs),
+    SupportBundle(support_bundle::SupportArgs),
     /// Save pepper and sealing key under a passphrase, and restore them
     #[command(subcommand)]
-    Secrets(keeping::secrets::SecretsCommand),
+    Secrets(secrets::SecretsCommand),
     /// Find secrets in files, and the keys that they belong to; exits 1 if there are any
     #[command(
         after_help = "Secrets are known by their shape and checksum; they are never printed. They are found in plain text, UTF-16, \
@@ -147,12 +156,12 @@ enum Command {
                       latchkey completions zsh > /usr/local/share/zsh/site-functions/_latchkey\n  \
                       latchkey completions fish > ~/.config/fish/completions/latchkey.fish"
     )]
-    Completions(generate::completions::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
     /// Write the man pages
     #[command(
         after_help = "Examples:\n  latchkey man | man -l -\n  latchkey man --out /usr/local/share/man/man1"
     )]
-    Man(generate::man::ManArgs),
+    Man(man::ManArgs),
 }
 
 /// The arguments of commands that serve.
@@ -194,7 +203,7 @@ pub struct InitArgs {
 
 /// Runs the command that the arguments select. Exit codes: 0 success, 1 refused or failed, 2 wrong usage.
 pub fn run() -> ExitCode {
-    secrecy::close_memory();
+    process_memory::close_memory();
     let matches = without_empty(Cli::command()).get_matches();
     let ended = take_rights(&matches).and_then(|()| match Cli::from_arg_matches(&matches) {
         Ok(cli) => carried_out(cli.command),
@@ -249,27 +258,27 @@ fn settled() -> crate::error::Result<RunArgs> {
 
 fn carried_out(command: Command) -> Result<End> {
     match command {
-        Command::Init(args) => start::init(&args)?,
-        Command::Quickstart(_) => start::quickstart(&settled()?)?,
+        Command::Init(args) => init::init(&args)?,
+        Command::Quickstart(_) => init::quickstart(&settled()?)?,
         Command::Serve(_) => serve::serve(&settled()?)?,
-        Command::CheckConfig(_) => serve::check::run(&settled()?)?,
-        Command::Key(command) => return key::run(&command),
-        Command::User(command) => return manage::user::run(&command),
-        Command::Workspace(command) => return manage::workspace::run(&command),
-        Command::Policy(command) => return manage::policy::run(&command),
-        Command::Catalog(command) => return catalog::run(&command),
-        Command::Audit(command) => return oversight::audit::run(&command),
-        Command::Usage(args) => return oversight::usage::run(&args),
-        Command::Backup(args) => return keeping::backup::run(&args),
-        Command::Restore(args) => return keeping::restore::run(&args),
-        Command::Clock(args) => return keeping::clock::run(&args),
-        Command::Doctor(args) => return keeping::doctor::run(&args),
-        Command::SupportBundle(args) => return keeping::support::run(&args),
-        Command::Secrets(command) => return keeping::secrets::run(&command),
+        Command::CheckConfig(_) => serve::check_config::run(&settled()?)?,
+        Command::Key(command) => return keys::run(&command),
+        Command::User(command) => return users::run(&command),
+        Command::Workspace(command) => return workspaces::run(&command),
+        Command::Policy(command) => return policies::run(&command),
+        Command::Catalog(command) => return catalogs::run(&command),
+        Command::Audit(command) => return audit::run(&command),
+        Command::Usage(args) => return usage::run(&args),
+        Command::Backup(args) => return backups::run(&args),
+        Command::Restore(args) => return restore::run(&args),
+        Command::Clock(args) => return clock::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
+        Command::SupportBundle(args) => return support_bundle::run(&args),
+        Command::Secrets(command) => return secrets::run(&command),
         Command::Scan(args) => return scan::run(&args),
         Command::Tls(command) => return certificate::run(&command),
-        Command::Completions(args) => return generate::completions::run(&args, Cli::command()),
-        Command::Man(args) => return generate::man::run(&args, Cli::command()),
+        Command::Completions(args) => return completions::run(&args, Cli::command()),
+        Command::Man(args) => return man::run(&args, Cli::command()),
     }
     Ok(End::Done)
 }

@@ -8,11 +8,11 @@ pub mod aware;
 pub mod awaretrain;
 pub mod console;
 pub mod forward_auth;
+pub mod health;
 #[cfg(test)]
 mod matrix;
 pub mod metrics;
 pub mod native;
-pub mod probes;
 pub mod vspc;
 
 use crate::http::route::{Section, Surface};
@@ -26,7 +26,7 @@ pub const SURFACES: &[&Surface] = &[
     &aware::SURFACE,
     &awaretrain::SURFACE,
     &metrics::SURFACE,
-    &probes::SURFACE,
+    &health::SURFACE,
     &vspc::SURFACE,
     &console::SURFACE,
     &console::FRONT,

@@ -1,7 +1,7 @@
 //! Looks up in the store to which keys the findings belong.
 
 use super::reader::Finding;
-use crate::cli::ask::{Server, Target};
+use crate::cli::client::{Server, Target};
 use crate::cli::failure::{Failure, Result};
 use crate::config::owner;
 use crate::domain::sorted;

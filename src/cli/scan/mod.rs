@@ -12,8 +12,9 @@ mod reader;
 mod walk;
 
 use super::failure::{End, Failure, Result};
-use super::show::table::harmless;
-use super::show::{self, Column, Common, print};
+use super::print;
+use super::print::table::harmless;
+use super::print::{Column, Common, print};
 use encodings::Encoding;
 use known::{Known, Store};
 use reader::{Finding, Scanned};
@@ -157,5 +158,5 @@ fn show(args: &ScanArgs, findings: &[Finding], store: &Store) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    show::list(&args.common, COLUMNS, &rows)
+    print::list(&args.common, COLUMNS, &rows)
 }

@@ -1,6 +1,6 @@
 //! Takes the data folder for a process that is going to serve it.
 
-use crate::cli::ask::socket;
+use crate::cli::client::socket;
 use crate::cli::{RunArgs, log_format};
 use crate::config::LogFormat;
 use crate::config::folder::{self, Folder};

@@ -1,6 +1,6 @@
 //! `latchkey serve`: starts listeners and threads, and shuts them down in order.
 
-pub mod check;
+pub mod check_config;
 mod claim;
 mod listen;
 mod reload;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::spawn;
-use crate::cli::ask::socket;
+use crate::cli::client::socket;
 use crate::error::{Error, Result};
 use crate::ops::App;
 use crate::ops::self_test;

@@ -1,10 +1,10 @@
 //! The page of backups: lists them, makes a backup, and shows the command that restores one.
 
 use super::MOUNT;
-use super::door::{Visit, page, submit};
+use super::auth::{Visit, page, submit};
 use super::form::Refusal;
-use super::shell::moment::{When, span};
-use super::shell::{Nav, Shell, html};
+use super::layout::moment::{When, span};
+use super::layout::{Nav, Shell, html};
 use super::text::Texts;
 use crate::error::Result;
 use crate::http::reply::Reply;

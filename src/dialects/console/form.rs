@@ -1,6 +1,6 @@
 //! The fields of a form: their kinds, their values, and the parsing of what the user typed.
 
-use super::shell::Shell;
+use super::layout::Shell;
 use super::text::Texts;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};

@@ -2,26 +2,30 @@
 //! what a caller may do.
 
 mod assets;
+pub mod audit;
+mod auth;
 mod backups;
+pub mod catalogs;
 mod chart;
-mod door;
 mod form;
 mod keys;
-mod moved;
+mod layout;
 mod overview;
-mod people;
-mod rules;
-mod shell;
+pub mod policies;
+mod prefix;
 mod text;
+pub mod users;
+mod workspace_choice;
+pub mod workspaces;
 
 use crate::domain::users::permissions::Permission::CatalogsWrite;
 use crate::http::route::Access::Public;
 use crate::http::route::{Moved, Route, Surface, get, inline, post};
 use crate::http::server::BodyRule;
-use door::{account, confirm, disables, foresees, removes_role, setup, sign_in};
+use audit::export;
+use auth::{account, confirm, disables, foresees, removes_role, setup, sign_in};
+use catalogs::{import, put};
 use keys::{change, create, detail, edit, list};
-use people::{audit, export, users, workspaces};
-use rules::{catalog_import, catalog_put, catalogs, policies, policy_edit};
 
 pub use text::{check_texts, speak};
 
@@ -35,13 +39,13 @@ pub const SURFACE: Surface = Surface {
     movable: true,
     routes: ROUTES,
     checks_host: true,
-    render_error: shell::error::render,
-    render_fault: shell::error::fault,
+    render_error: layout::error::render,
+    render_fault: layout::error::fault,
     foresees: Some(foresees),
     refusals: None,
     moved: Some(Moved {
         with: "console",
-        lead: moved::lead,
+        lead: prefix::lead,
     }),
 };
 
@@ -50,7 +54,7 @@ pub const FRONT: Surface = Surface {
     name: "front",
     mount: "",
     movable: false,
-    routes: &[inline("GET", "", Public, BodyRule::Ignore, door::front)],
+    routes: &[inline("GET", "", Public, BodyRule::Ignore, auth::front)],
     ..SURFACE
 };
 
@@ -87,22 +91,22 @@ const ROUTES: &[Route] = &[
     // Policies and catalogs
     get   ("/policies",                 Public, policies::show),
     post  ("/policies/{name}/page",     Public, policies::switch),
-    get   ("/policies/{name}/edit",     Public, policy_edit::show),
-    post  ("/policies/{name}/edit",     Public, policy_edit::edit),
-    get   ("/policies/{name}/delete",   Public, policy_edit::ask_delete),
-    post  ("/policies/{name}/delete",   Public, policy_edit::delete).takes_away(),
-    get   ("/new-policy",               Public, policy_edit::show_new),
-    post  ("/new-policy",               Public, policy_edit::create),
+    get   ("/policies/{name}/edit",     Public, policies::edit::show),
+    post  ("/policies/{name}/edit",     Public, policies::edit::edit),
+    get   ("/policies/{name}/delete",   Public, policies::edit::ask_delete),
+    post  ("/policies/{name}/delete",   Public, policies::edit::delete).takes_away(),
+    get   ("/new-policy",               Public, policies::edit::show_new),
+    post  ("/new-policy",               Public, policies::edit::create),
     get   ("/catalogs",                 Public, catalogs::show_all),
     get   ("/catalogs/{name}",          Public, catalogs::show),
-    get   ("/catalogs/{name}/edit",     Public, catalog_put::show),
-    post  ("/catalogs/{name}/edit",     Public, catalog_put::replace).large(CatalogsWrite),
-    get   ("/catalogs/{name}/delete",   Public, catalog_put::ask_delete),
-    post  ("/catalogs/{name}/delete",   Public, catalog_put::delete).takes_away(),
-    get   ("/new-catalog",              Public, catalog_put::show_new),
-    post  ("/new-catalog",              Public, catalog_put::create).large(CatalogsWrite),
-    get   ("/import-catalog",           Public, catalog_import::show),
-    post  ("/import-catalog",           Public, catalog_import::preview).large(CatalogsWrite),
+    get   ("/catalogs/{name}/edit",     Public, put::show),
+    post  ("/catalogs/{name}/edit",     Public, put::replace).large(CatalogsWrite),
+    get   ("/catalogs/{name}/delete",   Public, put::ask_delete),
+    post  ("/catalogs/{name}/delete",   Public, put::delete).takes_away(),
+    get   ("/new-catalog",              Public, put::show_new),
+    post  ("/new-catalog",              Public, put::create).large(CatalogsWrite),
+    get   ("/import-catalog",           Public, import::show),
+    post  ("/import-catalog",           Public, import::preview).large(CatalogsWrite),
     // Workspaces, users and the audit log
     get   ("/users",                    Public, users::show_all),
     get   ("/users/new",                Public, users::show_new),

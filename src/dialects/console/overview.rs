@@ -1,11 +1,11 @@
 //! The first page: the state of the server, and what needs attention.
 
 use super::MOUNT;
+use super::auth::{Visit, page};
 use super::chart::{Chart, Hour};
-use super::door::{Visit, page};
 use super::keys::list::new_address;
 use super::keys::{End, SOON_S, address, badge, end};
-use super::shell::{Nav, Shell, html};
+use super::layout::{Nav, Shell, html};
 use crate::domain::keys::State;
 use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};

@@ -1,13 +1,16 @@
 //! The native dialect: JSON, bearer secrets, RFC 9457 problems. The README documents it.
 
-mod keeping;
+mod audit;
+pub mod backups;
+pub mod catalogs;
+pub mod clock;
+pub mod doctor;
 mod keys;
 mod oauth;
 pub mod openapi;
-mod oversight;
-mod people;
+pub mod policies;
 pub mod problem;
-mod rules;
+mod users;
 mod verify;
 mod workspaces;
 
@@ -18,8 +21,6 @@ use crate::http::route::{
     patch, post, put, strict,
 };
 use crate::http::server::BodyRule::UpTo;
-use keeping::{backups, clock, doctor};
-use rules::{catalogs, policies};
 
 pub const SURFACE: Surface = Surface {
     name: "native",
@@ -65,18 +66,18 @@ const ROUTES: &[Route] = &strict([
     patch (        "/workspaces/{id}",    Caller,   workspaces::edit).takes_away_if(disables),
     delete(        "/workspaces/{id}",    Caller,   workspaces::delete).with_query(),
     // Users and sessions
-    get   (        "/users",              Caller,   people::list),
-    post  (        "/users",              Caller,   people::create),
-    get   (        "/users/{id}",         Caller,   people::find),
-    patch (        "/users/{id}",         Caller,   people::edit).takes_away_if(disables),
-    delete(        "/users/{id}",         Caller,   people::delete).with_query(),
-    post  (        "/users/{id}/password",Caller,   people::set_password),
-    post  (        "/users/{id}/unlock",  Caller,   people::unlock),
-    put   (        "/users/{id}/roles",   Caller,   people::set_roles).takes_away_if(leaves_only_roles),
-    get   (        "/users/{id}/authenticators", Caller, people::authenticators),
-    delete(        "/users/{id}/authenticators", Caller, people::delete_authenticators),
-    post  (        "/sessions",           Public,   people::sign_in),
-    delete(        "/sessions/current",   Caller,   people::sign_out),
+    get   (        "/users",              Caller,   users::list),
+    post  (        "/users",              Caller,   users::create),
+    get   (        "/users/{id}",         Caller,   users::find),
+    patch (        "/users/{id}",         Caller,   users::edit).takes_away_if(disables),
+    delete(        "/users/{id}",         Caller,   users::delete).with_query(),
+    post  (        "/users/{id}/password",Caller,   users::set_password),
+    post  (        "/users/{id}/unlock",  Caller,   users::unlock),
+    put   (        "/users/{id}/roles",   Caller,   users::set_roles).takes_away_if(leaves_only_roles),
+    get   (        "/users/{id}/authenticators", Caller, users::authenticators),
+    delete(        "/users/{id}/authenticators", Caller, users::delete_authenticators),
+    post  (        "/sessions",           Public,   users::sign_in),
+    delete(        "/sessions/current",   Caller,   users::sign_out),
     // Catalogs and policies
     get   (        "/catalogs",           Caller,   catalogs::list),
     get   (        "/catalogs/{name}",    Caller,   catalogs::find),
@@ -89,9 +90,9 @@ const ROUTES: &[Route] = &strict([
     delete(        "/policies/{name}",    Caller,   policies::delete),
     put   (        "/policies/{name}/page", Caller, policies::switch_page),
     // Audit log and usage
-    get   (        "/audit-events",       Caller,   oversight::audit_events).with_query(),
-    get   (        "/audit-events/chain", Caller,   oversight::chain),
-    post  (        "/audit-events/prune", Caller,   oversight::prune),
+    get   (        "/audit-events",       Caller,   audit::audit_events).with_query(),
+    get   (        "/audit-events/chain", Caller,   audit::chain),
+    post  (        "/audit-events/prune", Caller,   audit::prune),
     // The server itself
     get   (        "/doctor",             Caller,   doctor::examine),
     post  (        "/doctor/accept",      Caller,   doctor::accept),
@@ -102,6 +103,6 @@ const ROUTES: &[Route] = &strict([
     post  (        "/backups/secrets",    Caller,   backups::note_secrets),
     get   (        "/clock",              Caller,   clock::find),
     post  (        "/clock/accept",       Caller,   clock::accept),
-    get   (        "/usage",              Caller,   oversight::usage).with_query(),
+    get   (        "/usage",              Caller,   audit::usage).with_query(),
     get   (        "/openapi.json",       Public,   openapi::document),
 ]);

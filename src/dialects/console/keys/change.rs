@@ -1,11 +1,11 @@
 //! The actions on a key that have a button: reveal, disable, enable, rotate and delete.
 
+use super::labels::Words;
 use super::secret::{self, Occasion};
-use super::words::Words;
 use super::{address, id, list_address, opens_this_server};
-use crate::dialects::console::door::own_path;
-use crate::dialects::console::door::{Visit, confirm, page, submit};
-use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::auth::own_path;
+use crate::dialects::console::auth::{Visit, confirm, page, submit};
+use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::domain::policies::Policy;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;

@@ -1,12 +1,12 @@
 //! Creates a key: choice of the policy, form, and the page that shows the secret once.
 
 use super::fields::{KeyForm, Typed};
+use super::labels::Words;
 use super::secret;
-use super::words::Words;
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::door::own_path;
-use crate::dialects::console::door::{Visit, confirm, page, submit};
-use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::auth::own_path;
+use crate::dialects::console::auth::{Visit, confirm, page, submit};
+use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::secret::random_text;
 use crate::domain::policies::Policy;

@@ -1,13 +1,13 @@
 //! The page of one key.
 
 use super::fields::is_shown;
+use super::labels::Words;
 use super::list::label;
-use super::words::Words;
 use super::{Badge, End, badge, end, id};
+use crate::dialects::console::auth::{Visit, page};
 use crate::dialects::console::chart::{Chart, Hour};
-use crate::dialects::console::door::{Visit, page};
-use crate::dialects::console::shell::moment::{When, span};
-use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::layout::moment::{When, span};
+use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::domain::keys::verdict::Code;
 use crate::domain::policies::Policy;
 use crate::domain::time::{HOUR_MS, Timestamp};

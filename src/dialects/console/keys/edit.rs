@@ -1,11 +1,11 @@
 //! Edits the fields of a key that its policy allows to be changed.
 
 use super::fields::{self, KeyForm, Typed, field_of};
-use super::words::Words;
+use super::labels::Words;
 use super::{address, id, opens_this_server};
-use crate::dialects::console::door::own_path;
-use crate::dialects::console::door::{Visit, confirm, page, submit};
-use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::auth::own_path;
+use crate::dialects::console::auth::{Visit, confirm, page, submit};
+use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::domain::policies::{Field, Policy};
 use crate::domain::sorted;
 use crate::domain::text::name_of_description;

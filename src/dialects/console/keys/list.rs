@@ -1,12 +1,12 @@
 //! The list of keys, with search, filters, sorting and pages.
 
 use super::fields::{has_meaning, is_shown};
-use super::words::Words;
+use super::labels::Words;
 use super::{Badge, End, SOON_S, address, badge, end};
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::door::{Visit, page};
-use crate::dialects::console::shell::moment::When;
-use crate::dialects::console::shell::{Nav, Shell, html};
+use crate::dialects::console::auth::{Visit, page};
+use crate::dialects::console::layout::moment::When;
+use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::dialects::console::text::Texts;
 use crate::domain::catalogs::Catalog;
 use crate::domain::keys::State;

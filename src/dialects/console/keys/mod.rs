@@ -5,13 +5,13 @@ pub mod create;
 pub mod detail;
 pub mod edit;
 pub mod fields;
+pub mod labels;
 pub mod list;
 pub mod secret;
-pub mod words;
 
 use super::MOUNT;
-use super::door::Visit;
-use super::shell::moment::LastDay;
+use super::auth::Visit;
+use super::layout::moment::LastDay;
 use super::text::Texts;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::{KeyId, State};
@@ -59,7 +59,7 @@ fn opens_this_server(view: &View) -> bool {
 
 /// The address of the list that contains keys of this policy.
 pub fn list_address(visit: &Visit<'_>, policy: &str) -> String {
-    match words::section(visit, policy) {
+    match labels::section(visit, policy) {
         Some(_) => format!("{MOUNT}/keys?policy={policy}"),
         None => format!("{MOUNT}/keys"),
     }

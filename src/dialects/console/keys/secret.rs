@@ -1,10 +1,10 @@
 //! The only page that displays a secret.
 
 use super::address;
-use super::words::Words;
-use crate::dialects::console::door::cookie::Channel;
-use crate::dialects::console::door::{Visit, channel};
-use crate::dialects::console::shell::{Nav, Shell, html};
+use super::labels::Words;
+use crate::dialects::console::auth::cookie::Channel;
+use crate::dialects::console::auth::{Visit, channel};
+use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Operation, Requirement};
 use crate::domain::keys::Key;
 use crate::domain::policies::{CredentialHeader, Policy, SecretShown};

@@ -3,8 +3,8 @@
 use super::super::lists::Picked;
 use super::super::version::Client;
 use super::super::{caller, data, header, retry, user};
-use super::asked::Asked;
 use super::identity::{PROPERTIES, of_authenticator};
+use super::query::Asked;
 use crate::domain::authenticators::Authenticator;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! User identities: the API keys, the passwords and the one-time codes of users (1D-9 to 1D-25).
 
-mod asked;
 pub mod authenticators;
 mod identity;
+mod query;
 
 use super::lists::{Page, Picked, Wanted};
 use super::patch::{self, Verdict};
@@ -24,8 +24,8 @@ use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::list::numbers;
 use crate::ops::keys::{self, View};
 use crate::ops::users;
-use asked::Asked;
 use identity::{PROPERTIES, of_authenticator, of_key, of_password};
+use query::Asked;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -2,10 +2,10 @@
 
 use super::Choice;
 use crate::dialects::console::MOUNT;
-use crate::dialects::console::door::Visit;
+use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::FEW;
 use crate::dialects::console::keys::create::NO_OWNER;
-use crate::dialects::console::keys::words::Words;
+use crate::dialects::console::keys::labels::Words;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::policies::{Policy, Presence};
 use crate::domain::sorted;

@@ -2,8 +2,8 @@
 
 mod choices;
 
-use super::words::Words;
-use crate::dialects::console::door::Visit;
+use super::labels::Words;
+use crate::dialects::console::auth::Visit;
 pub use crate::dialects::console::form::{Choice, Input, Kind};
 use crate::dialects::console::form::{day, number};
 use crate::dialects::console::text::Texts;

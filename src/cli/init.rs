@@ -1,0 +1,264 @@
+//! `latchkey init` and `latchkey quickstart`: the first start, and the secrets that it displays once.
+
+use super::failure;
+use super::failure::Failure;
+use super::output_file::Output;
+use super::serve::{Doors, TIME, claim, say, setup_text};
+use super::{InitArgs, RunArgs};
+use crate::config::folder::{self, Contents, Folder};
+use crate::config::systems;
+use crate::dialects::{PRESETS, SECTIONS};
+use crate::domain::clock::{RELEASED, is_plausible};
+use crate::error::{Error, Result};
+use crate::files::Readers;
+use crate::ops::policies::pages;
+use crate::ops::setup::{self, OWNER, OwnerPassword, Seeds};
+use serde::Serialize;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// The output for scripts, on one line. Secrets are null on a later start.
+#[derive(Serialize)]
+struct StartBody<'a> {
+    url: Option<&'a str>,
+    /// All addresses that are listened on, the one above first; empty where nothing is served.
+    urls: &'a [String],
+    socket: Option<&'a str>,
+    owner: OwnerBody<'a>,
+    management_key: Option<&'a str>,
+    key: Option<SampleBody>,
+    secret: Option<&'a str>,
+    /// The time at which the folder was created; null on a later start.
+    now: Option<String>,
+    /// Whether that date is plausible; if not, the server accepts the first plausible date later. Null on a later
+    /// start.
+    date_plausible: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct OwnerBody<'a> {
+    user_name: &'a str,
+    password: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SampleBody {
+    id: String,
+    name: &'static str,
+    hint: String,
+}
+
+/// Creates a data folder and displays its secrets.
+pub fn init(args: &InitArgs) -> failure::Result<()> {
+    let folder = Folder::create(&args.data.data)?;
+    if folder.contents()? == Contents::Ready {
+        let shown = args.data.data.display();
+        return Err(Failure::refused(format!(
+            "{shown} is initialised already; serve it with: latchkey serve --data {shown}"
+        )));
+    }
+    // Opens the output before the database is created, so that an error is reported while there is nothing to lose.
+    let secrets = match args.keys.zip(args.secrets.as_deref()) {
+        Some((count, file)) => Some((count, file, Output::create(file, Readers::Owner)?)),
+        None => None,
+    };
+    let pages = systems::policies(&args.systems)?;
+    let owner = match args.setup {
+        true => OwnerPassword::SetUp,
+        false => OwnerPassword::Generated,
+    };
+    let new = New::make(&folder, owner)?;
+    if args.json {
+        show(&json(&[], None, Some(&new.seeds)))?;
+    } else {
+        show(&format!(
+            "{}\nServe it with:\n  latchkey serve --data {}",
+            made_text(&folder, &new.seeds),
+            folder.path().display()
+        ))?;
+    }
+    new.install()?;
+    if let Some(on) = pages {
+        let app = setup::open(&folder.database(), folder.read_key_files()?, PRESETS, TIME)?;
+        let all: Vec<&str> = SECTIONS.iter().map(|section| section.policy).collect();
+        pages::put(&app, &all, &on)?;
+        app.close();
+    }
+    if let Some((count, file, output)) = secrets {
+        fill(&folder, count, file, output)?;
+    }
+    Ok(())
+}
+
+/// Creates a data folder if there is none, and serves it.
+pub fn quickstart(args: &RunArgs) -> Result<()> {
+    folder::make(&args.data.data)?;
+    let folder = claim(args)?;
+    let contents = folder.contents()?;
+    let doors = Doors::open(args, &folder)?;
+    let (urls, socket) = (doors.urls.clone(), doors.socket.clone());
+    let url = urls[0].as_str();
+    let console = doors.console()?;
+    let new = match contents {
+        Contents::Ready => None,
+        Contents::Empty | Contents::PepperOnly => {
+            Some(New::make(&folder, OwnerPassword::Generated)?)
+        }
+    };
+    let seeds = new.as_ref().map(|new| &new.seeds);
+    // Scripts receive one line; people receive the secrets first, and the last lines once requests are answered.
+    let shown = seeds.map(|seeds| match args.serve.json {
+        true => json(&urls, Some(&socket), Some(seeds)),
+        false => made_text(&folder, seeds) + &curl_text(url, console.as_deref(), seeds),
+    });
+    let said = {
+        let (urls, socket) = (urls.clone(), socket.clone());
+        let listening = doors.listening();
+        let there = format!(
+            "Serving what is in {}; its secrets were shown at the first start.\n\n",
+            folder.path().display()
+        );
+        let (is_new, is_json) = (new.is_some(), args.serve.json);
+        move |setup_code: Option<&str>| match (is_json, is_new) {
+            (true, true) => None,
+            (true, false) => Some(json(&urls, Some(&socket), None)),
+            (false, true) => Some(listening),
+            (false, false) => {
+                Some(there + &setup_text(console.as_deref(), setup_code) + &listening)
+            }
+        }
+    };
+    if let Some(shown) = shown {
+        show(&shown)?;
+    }
+    if let Some(new) = new {
+        new.install()?;
+    }
+    doors.serve(said)
+}
+
+/// A new database that does not have its final name yet. It gets its name once its secrets have been displayed: a start
+/// that is interrupted before leaves no database with unknown secrets, and the next start creates a new one.
+struct New<'a> {
+    folder: &'a Folder,
+    path: PathBuf,
+    seeds: Seeds,
+}
+
+impl New<'_> {
+    fn make(folder: &Folder, owner: OwnerPassword) -> Result<New<'_>> {
+        let files = folder.make_key_files()?;
+        let path = folder.new_database()?;
+        say_the_date();
+        let seeds = setup::create(&path, files, PRESETS, owner, TIME)?;
+        Ok(New {
+            folder,
+            path,
+            seeds,
+        })
+    }
+
+    fn install(&self) -> Result<()> {
+        self.folder.install_database(&self.path)
+    }
+}
+
+/// Prints the secrets, which are displayed only once.
+fn show(text: &str) -> Result<()> {
+    say(text).map_err(|err| {
+        Error::Unavailable(format!(
+            "the secrets could not be shown ({err}), so nothing was made; try again with a standard output that works"
+        ))
+    })
+}
+
+/// Prints the date in use, and whether it is implausible. The folder is created in any case: an appliance may start
+/// before it knows the time, and an implausible date is not recorded as a time that has passed.
+fn say_the_date() {
+    let wall = (TIME.wall)();
+    match is_plausible(wall) {
+        true => log::info!("clock: it is {wall} by this machine's clock"),
+        false => log::warn!(
+            "clock: this machine's date is {wall}, which cannot be right: this version was released on {RELEASED}. Correct the \
+             date; the first one that can be right will be believed. If this one is right: latchkey clock accept --implausible"
+        ),
+    }
+}
+
+/// Creates keys in bulk and writes their secrets to a file that only its owner can read.
+fn fill(folder: &Folder, count: u64, file: &Path, mut output: Output) -> failure::Result<()> {
+    let mut lines = BufWriter::new(&mut output);
+    let files = folder.read_key_files()?;
+    let app = setup::open(&folder.database(), files, PRESETS, TIME)?;
+    let mut made: u64 = 0;
+    setup::fill(&app, count, |secret| {
+        made += 1;
+        if made.is_multiple_of(100_000) {
+            eprintln!("{made} of {count} keys");
+        }
+        writeln!(lines, "{}", secret.expose()).map_err(|err| {
+            Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+        })
+    })?;
+    app.close();
+    lines.flush().map_err(|err| {
+        Error::Unavailable(format!("{} cannot be written: {err}", file.display()))
+    })?;
+    drop(lines);
+    output.put_in_place().map(drop)
+}
+
+fn json(urls: &[String], socket: Option<&str>, seeds: Option<&Seeds>) -> String {
+    let body = StartBody {
+        url: urls.first().map(String::as_str),
+        urls,
+        socket,
+        owner: OwnerBody {
+            user_name: OWNER,
+            password: seeds.and_then(|seeds| seeds.password.as_deref()),
+        },
+        management_key: seeds.map(|seeds| seeds.management.expose()),
+        key: seeds.map(|seeds| SampleBody {
+            id: seeds.sample.presented().id.to_string(),
+            name: "sample",
+            hint: seeds.sample.hint(),
+        }),
+        secret: seeds.map(|seeds| seeds.sample.expose()),
+        now: seeds.map(|seeds| seeds.now.to_string()),
+        date_plausible: seeds.map(|seeds| is_plausible(seeds.now)),
+    };
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+fn made_text(folder: &Folder, seeds: &Seeds) -> String {
+    let password = seeds.password.as_deref();
+    format!(
+        "Made {}. Each of these is shown this once; keep them safe.\n\n  \
+         owner           {OWNER}\n  \
+         password        {}\n  \
+         management key  {}\n  \
+         sample key      {}\n",
+        folder.path().display(),
+        password.unwrap_or("to be set in the console, with the code that serve prints"),
+        seeds.management.expose(),
+        seeds.sample.expose(),
+    )
+}
+
+fn curl_text(url: &str, console: Option<&str>, seeds: &Seeds) -> String {
+    let console = console.map_or_else(String::new, |console| {
+        format!("Open the console in a browser, as owner with the password above:\n  {console}\n\n")
+    });
+    format!(
+        "\n{console}\
+         Verify the sample key:\n  \
+         curl {url}/v1/verify -H 'Latchkey-Local: 1' -H 'Content-Type: application/json' -d '{{\"key\":\"{sample}\"}}'\n\n\
+         Issue another key:\n  \
+         curl {url}/v1/keys -H 'Authorization: Bearer {management}' \\\n    \
+         -H 'Content-Type: application/json' -d '{{\"name\":\"my first key\"}}'\n\n\
+         Ask as a reverse proxy does:\n  \
+         curl -i '{url}/auth/nginx?workspace=root' -H 'X-API-Key: {sample}'\n",
+        sample = seeds.sample.expose(),
+        management = seeds.management.expose(),
+    )
+}

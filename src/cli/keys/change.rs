@@ -1,0 +1,204 @@
+//! The commands that change a key: edit, disable, enable and delete.
+
+use super::look::IdsArgs;
+use crate::cli::arguments::{Body, JsonObject, OrNone, Rate, Span, Until};
+use crate::cli::client::{Answer, Server, Target};
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::print;
+use crate::cli::print::{Common, Object, text_of};
+use crate::cli::prompt;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+/// The changes of an edit; omitted members stay unchanged.
+#[derive(clap::Args, Clone, Debug)]
+pub struct EditArgs {
+    /// The key's id
+    id: String,
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// All scopes of the key, or none; repeat it or separate with commas
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// Whether the key may only read
+    #[arg(long, value_name = "true|false")]
+    read_only: Option<bool>,
+    /// The time from which the key works, or none
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<OrNone<String>>,
+    /// The time at which the key expires, or none; a date alone means the end of that day in UTC
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<OrNone<Until>>,
+    /// The lifetime of the key from now on
+    #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
+    expires_in: Option<Span>,
+    /// All addresses or ranges from which the key may be used, or none for any; repeat it or separate with commas
+    #[arg(long = "allow-ip", value_name = "CIDR", value_delimiter = ',')]
+    allowed_ips: Vec<String>,
+    /// A rate limit, such as 60/1m, or none
+    #[arg(long, value_name = "N/SPAN")]
+    rate_limit: Option<OrNone<Rate>>,
+    /// How often the key can be used from now on, or none for any number
+    #[arg(long, value_name = "N")]
+    uses: Option<OrNone<u64>>,
+    /// Any other data, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<JsonObject>,
+    /// The new owner of the key; its secret stays the same
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// Remove the owner: the key belongs only to its workspace
+    #[arg(long, conflicts_with = "owner")]
+    no_owner: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The arguments of `latchkey key delete`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// The ids of the keys, at most 100
+    #[arg(required = true, num_args = 1..=100, value_name = "ID")]
+    ids: Vec<String>,
+    /// The key's name, if its policy requires it; for several keys repeat it in their order
+    #[arg(long = "confirm-name", value_name = "NAME")]
+    confirm_names: Vec<String>,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn edit(args: &EditArgs) -> Result<End> {
+    let text = |it: &OrNone<String>| it.body(|text| text.as_str().into());
+    let until = |it: &OrNone<Until>| it.body(|until| until.0.as_str().into());
+    let body = Body::default()
+        .with("name", args.name.as_deref())
+        .with("description", args.description.as_deref())
+        .with("scopes", list_or_none(&args.scopes))
+        .with("read_only", args.read_only)
+        .with("not_before", args.not_before.as_ref().map(text))
+        .with("expires_at", args.expires_at.as_ref().map(until))
+        .with("expires_in_s", args.expires_in.map(|span| span.0))
+        .with("allowed_ips", list_or_none(&args.allowed_ips))
+        .with(
+            "rate_limit",
+            args.rate_limit
+                .as_ref()
+                .map(|it| it.body(|rate| rate.body())),
+        )
+        .with(
+            "uses_left",
+            args.uses
+                .as_ref()
+                .map(|it| it.body(|count| (*count).into())),
+        )
+        .with("metadata", args.metadata.clone().map(|it| it.0))
+        .with("owner", args.owner.as_deref())
+        .with("owner", args.no_owner.then_some(Value::Null));
+    if body.is_empty() {
+        return Err(Failure::Usage(
+            "nothing to change was named; see latchkey key edit --help".to_owned(),
+        ));
+    }
+    let server = Server::reach(&args.common.data.data)?;
+    let answer = server.ask(
+        "PATCH",
+        &Target::of(&["keys", &args.id]),
+        Some(&body.value()),
+    )?;
+    print::one(&args.common, &answer)?;
+    Ok(End::Done)
+}
+
+/// A page of keys in the format of the server.
+#[derive(serde::Deserialize)]
+struct Page {
+    items: Vec<Box<RawValue>>,
+}
+
+/// `verb`: `disable` or `enable`.
+pub fn switch(args: &IdsArgs, verb: &str) -> Result<End> {
+    let server = Server::reach(&args.common.data.data)?;
+    if let [id] = args.ids.as_slice() {
+        let answer = server.ask("POST", &Target::of(&["keys", id, verb]), None)?;
+        if args.common.json {
+            print::one(&args.common, &answer)?;
+            return Ok(End::Done);
+        }
+        return tell_state(&args.common, verb, &answer.json()?);
+    }
+    let page: Page = batch(&server, verb, &args.ids, &[])?.json()?;
+    if args.common.json {
+        print::list(&args.common, &[], &page.items)?;
+        return Ok(End::Done);
+    }
+    for item in &page.items {
+        let key = serde_json::from_str(item.get()).map_err(|err| {
+            Failure::refused(format!("the server's answer cannot be read: {err}"))
+        })?;
+        tell_state(&args.common, verb, &key)?;
+    }
+    Ok(End::Done)
+}
+
+fn tell_state(common: &Common, verb: &str, key: &Object) -> Result<End> {
+    let [id, name, state] = ["id", "name", "state"].map(|member| text_of(key.member(member)));
+    print::done(
+        common,
+        &format!("{verb}d key {id} ({name}), which is now {state}"),
+    )?;
+    Ok(End::Done)
+}
+
+pub fn delete(args: &DeleteArgs) -> Result<End> {
+    if let [id] = args.ids.as_slice() {
+        prompt::confirm(&format!("Delete key {id} for good?"), args.yes)?;
+        let name = match args.confirm_names.as_slice() {
+            [] => None,
+            [name] => Some(
+                Body::default()
+                    .with("confirm_name", Some(name.as_str()))
+                    .value(),
+            ),
+            _ => {
+                return Err(Failure::Usage(
+                    "--confirm-name is given twice for one key".to_owned(),
+                ));
+            }
+        };
+        let server = Server::reach(&args.common.data.data)?;
+        server.ask("DELETE", &Target::of(&["keys", id]), name.as_ref())?;
+        print::done(&args.common, &format!("deleted key {id}"))?;
+        return Ok(End::Done);
+    }
+    let question = format!("Delete keys {} for good?", args.ids.join(", "));
+    prompt::confirm(&question, args.yes)?;
+    let server = Server::reach(&args.common.data.data)?;
+    batch(&server, "delete", &args.ids, &args.confirm_names)?;
+    for id in &args.ids {
+        print::done(&args.common, &format!("deleted key {id}"))?;
+    }
+    Ok(End::Done)
+}
+
+/// Requests the same action for several keys; it applies to all of them or to none.
+fn batch(server: &Server, action: &str, ids: &[String], names: &[String]) -> Result<Answer> {
+    let mut body = json!({ "action": action, "ids": ids });
+    if !names.is_empty() {
+        body["confirm_names"] = json!(names);
+    }
+    server.ask("POST", &Target::of(&["keys", "batch"]), Some(&body))
+}
+
+/// `None` if there are no values; null for the single word `none`.
+fn list_or_none(values: &[String]) -> Option<Value> {
+    match values {
+        [] => None,
+        [none] if none == "none" => Some(Value::Null),
+        values => Some(values.to_vec().into()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Input from the terminal or from files: secrets, which are never arguments (other users can list arguments, and
+//! shells store them), and the answer to "are you sure?".
+
+mod hidden;
+
+use super::failure::{Failure, Result};
+use crate::config::owner::as_caller;
+use crate::domain::text;
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read, stdin};
+use std::path::Path;
+
+/// How messages name it.
+const STANDARD_INPUT: &str = "standard input";
+
+/// The maximum length of a secret; a longer one is refused, not truncated.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// Asks for confirmation before an irreversible action. `--yes` confirms in advance; without it and without a terminal,
+/// nothing is done.
+pub fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !stdin().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "{question} There is no terminal to ask on; say --yes"
+        )));
+    }
+    eprint!("{question} [y/N] ");
+    let mut line = String::new();
+    stdin()
+        .read_line(&mut line)
+        .map_err(|err| unreadable(STANDARD_INPUT, &err))?;
+    match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::refused("nothing was done")),
+    }
+}
+
+/// Reads a secret: from a file, or from the terminal without echo, or from the first line of standard input.
+pub fn secret(what: &str, file: Option<&Path>) -> Result<String> {
+    if let Some(path) = file {
+        let name = path.display().to_string();
+        let open = as_caller(|| File::open(path))
+            .map_err(|err| Failure::refused(format!("{name} cannot be opened: {err}")))?;
+        return first_line(BufReader::new(open), &name);
+    }
+    if stdin().is_terminal() {
+        eprint!("{what}: ");
+        return first_line(hidden::line()?.as_slice(), "what was typed");
+    }
+    first_line(stdin().lock(), STANDARD_INPUT)
+}
+
+/// Reads a new password; on a terminal the user types it twice.
+pub fn new_password(file: Option<&Path>) -> Result<String> {
+    new_secret("New password", file)
+}
+
+/// Like [`new_password`], with another prompt.
+pub fn new_secret(what: &str, file: Option<&Path>) -> Result<String> {
+    let secret_text = secret(what, file)?;
+    if file.is_none() && stdin().is_terminal() && secret("The same again", None)? != secret_text {
+        return Err(Failure::refused("the two differ; nothing was changed"));
+    }
+    Ok(secret_text)
+}
+
+/// Reads a whole file of text, or standard input for `-`.
+pub fn whole(path: &Path) -> Result<String> {
+    let (name, read) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = stdin().lock().read_to_end(&mut bytes);
+        (STANDARD_INPUT.to_owned(), read.map(|_| bytes))
+    } else {
+        let read = as_caller(|| std::fs::read(path));
+        (path.display().to_string(), read)
+    };
+    let bytes = read.map_err(|err| unreadable(&name, &err))?;
+    text_of(&bytes, &name).map(str::to_owned)
+}
+
+/// `name` is where the line comes from, for a message.
+fn first_line(input: impl BufRead, name: &str) -> Result<String> {
+    let mut line = Vec::new();
+    input
+        .take(SECRET_BYTES_MAX + 1)
+        .read_until(b'\n', &mut line)
+        .map_err(|err| unreadable(name, &err))?;
+    if line.len() as u64 > SECRET_BYTES_MAX {
+        return Err(Failure::refused(format!(
+            "the first line of {name} is too long to be a secret"
+        )));
+    }
+    let line = text_of(&line, name)?;
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(Failure::Usage(
+            "nothing was given: type it, pipe it in, or name a file that has it on its first line"
+                .to_owned(),
+        ));
+    }
+    Ok(line.to_owned())
+}
+
+fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str> {
+    text::of_file(bytes).map_err(|why| Failure::refused(format!("{name} {why}")))
+}
+
+fn unreadable(name: &str, err: &std::io::Error) -> Failure {
+    Failure::refused(format!("{name} cannot be read: {err}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_first_line_without_its_end() {
+        for (input, expected) in [
+            ("abc", "abc"),
+            ("abc\n", "abc"),
+            ("abc\r\nmore", "abc"),
+            (" a b \n", " a b "),
+            ("\u{feff}abc\r\n", "abc"),
+        ] {
+            assert_eq!(first_line(input.as_bytes(), "x").unwrap(), expected);
+        }
+        for refused in ["", "\n", &"x".repeat(5000)] {
+            assert!(first_line(refused.as_bytes(), "x").is_err());
+        }
+    }
+}

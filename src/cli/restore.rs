@@ -1,0 +1,287 @@
+//! `latchkey restore`: replaces the database by a backup, without giving back access that was withdrawn since the
+//! backup.
+
+use crate::cli::failure::{End, Failure, Result};
+use crate::cli::print::print;
+use crate::cli::print::table::harmless;
+use crate::cli::prompt;
+use crate::cli::serve::wall_clock;
+use crate::config::DataArgs;
+use crate::config::folder::{Contents, Folder, socket_of};
+use crate::config::owner::as_caller;
+use crate::domain::keys::keyfile::KeyFiles;
+use crate::domain::tombstones::Tombstones;
+use crate::ops::backups::names;
+use crate::ops::restore;
+use crate::ops::restore::{Restored, Wanted};
+use crate::ops::setup::TOMBSTONES;
+use crate::store::Foreign;
+use serde::Serialize;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct RestoreArgs {
+    /// The backup
+    file: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// The file of tombstones to use, if the one in the data folder is lost and there is a copy of it
+    #[arg(long, value_name = "FILE")]
+    tombstones: Option<PathBuf>,
+    /// Keep the uses that counted keys have in the backup, although some may have been spent since
+    #[arg(long)]
+    keep_uses: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The result, for scripts.
+#[derive(Serialize)]
+struct RestoredBody<'a> {
+    backup: String,
+    backup_latest_event_at: String,
+    backup_events: i64,
+    /// Whether there was a record of what has ended since the backup.
+    tombstones: bool,
+    closed: &'a [String],
+    /// Objects in the backup that had been changed outside Latchkey; they were disabled, too.
+    altered: &'a [String],
+    /// Tables and other objects in the backup that do not belong to Latchkey.
+    left_out: Vec<String>,
+    old_database: Option<String>,
+    /// The time at which the restored database continues.
+    now: String,
+    /// A later time in the backup or in the tombstones that was not accepted.
+    doubted: Option<String>,
+}
+
+pub fn run(args: &RestoreArgs) -> Result<End> {
+    let data = &args.data.data;
+    let folder = open(data)?;
+    let files = keys_of(&folder)?;
+    let mut backup = open_backup(&args.file, &folder)?;
+    let (tombstones, known) = tombstones(args, &folder)?;
+    if !known && folder.database().exists() {
+        eprintln!(
+            "There is no file of tombstones, so it is not known what was deleted or disabled since the backup."
+        );
+    }
+    prompt::confirm(
+        &format!(
+            "Put {} in the place of the database in {}?",
+            args.file.display(),
+            data.display()
+        ),
+        args.yes,
+    )?;
+    let staged = folder.stage(&mut backup, &args.file)?;
+    let now = wall_clock();
+    let uid = rustix::process::geteuid().as_raw();
+    let prepared = restore::prepare(
+        &staged,
+        &files,
+        Wanted {
+            tombstones: tombstones.clone(),
+            keeps_uses: args.keep_uses,
+            actor: format!("local:{uid}"),
+            backup: args.file.display().to_string(),
+            now,
+        },
+    );
+    let restored = match prepared {
+        Ok(restored) => restored,
+        Err(err) => {
+            folder.unstage();
+            return Err(told(err, &args.file, &staged));
+        }
+    };
+    let kept = format!("latchkey.db.before-{}", now.compact());
+    let old = folder.install_staged(&kept)?;
+    restore::settle(&folder.path().join(TOMBSTONES), &tombstones, &restored)?;
+    tell(args, &restored, known, old.as_deref())?;
+    Ok(End::Done)
+}
+
+/// Opens the folder to restore into; its server must not run. `latchkey secrets restore` creates a folder that does not
+/// exist yet.
+fn open(data: &Path) -> Result<Folder> {
+    if !data.exists() {
+        return Err(Failure::refused(format!(
+            "the data folder {} is not there; on a new machine put pepper and sealing key back first: latchkey secrets \
+             restore FILE --data {}",
+            data.display(),
+            data.display()
+        )));
+    }
+    match Folder::open_unless_locked(data)? {
+        Some(folder) => Ok(folder),
+        None => Err(Failure::refused(format!(
+            "a server or another command uses {} (its socket is {}); stop it first, nothing was changed",
+            data.display(),
+            socket_of(data).display()
+        ))),
+    }
+}
+
+fn keys_of(folder: &Folder) -> Result<KeyFiles> {
+    if folder.contents()? == Contents::Empty {
+        return Err(Failure::refused(format!(
+            "{} has no pepper, and without the right one no key of a backup can be verified; put it back first: \
+             latchkey secrets restore FILE --data {}",
+            folder.path().display(),
+            folder.path().display()
+        )));
+    }
+    Ok(folder.read_key_files()?)
+}
+
+/// Opens the backup; refuses a file that `latchkey backup` cannot have made.
+fn open_backup(file: &Path, folder: &Folder) -> Result<File> {
+    let shown = file.display();
+    let opened = as_caller(|| {
+        let found = fs::metadata(file)?;
+        // Opening a pipe would wait for a process that writes to it.
+        match found.is_file() {
+            true => File::open(file).map(Some),
+            false => Ok(None),
+        }
+    });
+    let unreadable = |err: std::io::Error| {
+        Failure::refused(format!(
+            "{shown} cannot be read: {err}; nothing was changed"
+        ))
+    };
+    let Some(opened) = opened.map_err(unreadable)? else {
+        return Err(Failure::refused(format!(
+            "{shown} is not a file; nothing was changed"
+        )));
+    };
+    let found = opened.metadata().map_err(unreadable)?;
+    if let Ok(database) = fs::metadata(folder.database())
+        && (database.dev(), database.ino()) == (found.dev(), found.ino())
+    {
+        return Err(Failure::refused(format!(
+            "{shown} is the database itself; nothing was changed"
+        )));
+    }
+    for suffix in ["-wal", "-journal"] {
+        let beside = format!("{shown}{suffix}");
+        if as_caller(|| fs::metadata(&beside)).is_ok_and(|log| log.len() > 0) {
+            return Err(Failure::refused(format!(
+                "{beside} lies beside it: this is a copy of a database in use and not whole; make backups with: latchkey \
+                 backup FILE. Nothing was changed"
+            )));
+        }
+    }
+    Ok(opened)
+}
+
+/// Reads the record of what has ended, and returns whether there is one.
+fn tombstones(args: &RestoreArgs, folder: &Folder) -> Result<(Tombstones, bool)> {
+    let path = args
+        .tombstones
+        .clone()
+        .unwrap_or_else(|| folder.path().join(TOMBSTONES));
+    let read = match args.tombstones {
+        Some(_) => as_caller(|| fs::read(&path)),
+        None => fs::read(&path),
+    };
+    let read = match read {
+        Ok(bytes) => Tombstones::parse(&bytes),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound && args.tombstones.is_none() => {
+            return Ok((Tombstones::default(), false));
+        }
+        Err(err) => {
+            return Err(Failure::refused(format!(
+                "{} cannot be read: {err}; nothing was changed",
+                path.display()
+            )));
+        }
+    };
+    if read.damaged > 0 {
+        eprintln!(
+            "{}: {} of {} lines are damaged and were passed over",
+            path.display(),
+            read.damaged,
+            read.lines + read.damaged
+        );
+    }
+    Ok((read, true))
+}
+
+/// Makes an error refer to the backup instead of to the temporary copy that was examined.
+fn told(err: crate::error::Error, file: &Path, staged: &Path) -> Failure {
+    let staged = staged.display().to_string();
+    match Failure::from(err) {
+        Failure::Refused(sentence) => Failure::Refused(format!(
+            "{}; the database is as it was",
+            sentence.replace(&staged, &file.display().to_string())
+        )),
+        other => other,
+    }
+}
+
+fn tell(args: &RestoreArgs, restored: &Restored, known: bool, old: Option<&Path>) -> Result<()> {
+    let closed = restored.closed.lines();
+    if args.json {
+        let body = RestoredBody {
+            backup: args.file.display().to_string(),
+            backup_latest_event_at: restored.at.to_string(),
+            backup_events: restored.events,
+            tombstones: known,
+            closed: &closed,
+            altered: &restored.altered,
+            left_out: restored.left_out.iter().map(Foreign::shown).collect(),
+            old_database: old.map(|path| path.display().to_string()),
+            now: restored.now.to_string(),
+            doubted: restored.doubted.map(|at| at.to_string()),
+        };
+        return print(&serde_json::to_string(&body).unwrap_or_default());
+    }
+    let mut text = format!(
+        "Restored {}: {} events, the latest of {}.\n",
+        args.file.display(),
+        restored.events,
+        restored.at
+    );
+    for line in &closed {
+        text.push_str(&format!("  {}\n", harmless(line)));
+    }
+    if !restored.altered.is_empty() {
+        text.push_str(&format!(
+            "  changed in the backup past Latchkey, closed and to be looked at ({}): {}\n",
+            restored.altered.len(),
+            harmless(&restored.altered.join(", "))
+        ));
+    }
+    if !restored.left_out.is_empty() {
+        text.push_str(&format!(
+            "  left out, because it is not Latchkey's: {}\n",
+            harmless(&names(&restored.left_out))
+        ));
+    }
+    if let Some(doubted) = restored.doubted {
+        text.push_str(&format!(
+            "  it is {}; the time {doubted}, which the backup or the tombstones know of, was not believed. Keys that had ended by then \
+             are disabled: enable those that should go on, with latchkey key enable ID\n",
+            restored.now
+        ));
+    }
+    if !known {
+        text.push_str("  what was deleted or disabled since the backup is not known: look through users and keys\n");
+    }
+    if let Some(old) = old {
+        text.push_str(&format!("The old database is kept as {}.\n", old.display()));
+    }
+    text.push_str(&format!(
+        "Serve it with:\n  latchkey serve --data {}",
+        args.data.data.display()
+    ));
+    print(&text)
+}

@@ -1,0 +1,67 @@
+//! Asks a signed-in user for the password again before an action with serious consequences (attacks 186).
+
+use super::carry;
+use super::carry::Carried;
+use super::cookie::Cookie;
+use super::{Visit, agent, channel};
+use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::domain::sessions::form_token;
+use crate::error::{Error, Result};
+use crate::http::form::Form;
+use crate::http::reply::Reply;
+use crate::http::route::Call;
+use crate::ops::sessions::console;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/confirm.html")]
+struct ConfirmPage {
+    s: Shell,
+    carried: Carried,
+    refusal: Option<String>,
+}
+
+/// Asks for the password and includes the form that waits for it.
+pub fn ask(visit: &Visit<'_>, path: &str, form: &Form, refusal: Option<String>) -> Result<Reply> {
+    asked(visit, 403, Carried::new(path, form), refusal)
+}
+
+/// `POST /console/confirm`: replaces the session with a new one and offers the form again.
+pub fn submit(call: &Call<'_>) -> Result<Reply> {
+    super::submit(call, &|visit, form| {
+        let nothing = || Error::Malformed(visit.texts.get("refusal.nothing_waits").to_owned());
+        let carried = Carried::take(form).ok_or_else(nothing)?;
+        let name = visit.user_name();
+        let origin = call.trust.origin(call.request);
+        let former = visit.session.id;
+        let password = form.text("password");
+        match console::renew(call.app, &name, password, origin, agent(call), former) {
+            Ok(signed_in) => {
+                let s = Shell::resumed(call, form_token(signed_in.token.expose()));
+                let set = Cookie::Session.set(channel(call), signed_in.token.expose());
+                Ok(carry::shown(s, 200, &carried)?.also("set-cookie", &set))
+            }
+            Err(Error::Unauthenticated) => {
+                let refusal = visit.texts.get("confirm.refused").to_owned();
+                asked(visit, 403, carried, Some(refusal))
+            }
+            Err(err) => Err(err),
+        }
+    })
+}
+
+fn asked(
+    visit: &Visit<'_>,
+    status: u16,
+    carried: Carried,
+    refusal: Option<String>,
+) -> Result<Reply> {
+    html(
+        status,
+        &ConfirmPage {
+            s: visit.shell(visit.texts.get("confirm.title"), Nav::None),
+            carried,
+            refusal,
+        },
+    )
+}

@@ -1,0 +1,98 @@
+//! Error pages.
+
+use super::{Nav, Shell, html};
+use crate::dialects::console::auth::Visit;
+use crate::dialects::console::text::spoken;
+use crate::error::Error;
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "console/error.html")]
+struct ErrorPage {
+    s: Shell,
+    status: u16,
+    /// One sentence, including what the user can do.
+    detail: String,
+    request_id: String,
+}
+
+/// The page of an error for a signed-in user.
+pub fn within(visit: &Visit<'_>, err: &Error) -> Reply {
+    let request = visit.call.request;
+    if let Error::Internal(cause) = err {
+        log::error!("console request {}: {cause}", request.id);
+    }
+    let (status, title) = words(err);
+    let shell = visit.shell(visit.texts.get(title), Nav::None);
+    written(shell, status, err, request)
+}
+
+/// The page of an error for a client that is not signed in or could not be identified.
+pub fn render(err: &Error, head: &Head) -> Reply {
+    let (status, title) = words(err);
+    written(Shell::bare(head, title), status, err, head)
+}
+
+/// The page for a request that violates HTTP and was not parsed any further.
+pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
+    let page = ErrorPage {
+        s: Shell::bare(head, "error.malformed"),
+        status,
+        detail: spoken().sentence(why),
+        request_id: head.id.to_string(),
+    };
+    html(status, &page).unwrap_or_else(|_| Reply::new(status))
+}
+
+fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
+    let detail = match err {
+        // The log contains the cause under the request id.
+        Error::Internal(_) => s.t("error.internal_detail").to_owned(),
+        Error::Misdirected => s.t("error.misdirected_detail").to_owned(),
+        Error::NotFound(_) => s.t("error.not_found_detail").to_owned(),
+        Error::TooLarge { .. } => s.t("error.too_large_detail").to_owned(),
+        Error::TooMany { retry_after_s } => s.tn("error.too_many_detail", *retry_after_s),
+        Error::LocalHeaderMissing | Error::Unauthenticated => {
+            s.t("error.unauthenticated_detail").to_owned()
+        }
+        other => spoken().error(other),
+    };
+    let page = ErrorPage {
+        s,
+        status,
+        detail,
+        request_id: head.id.to_string(),
+    };
+    let reply = html(status, &page).unwrap_or_else(|err| {
+        log::error!("a page could not be written: {err}");
+        Reply::new(500)
+    });
+    match err {
+        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
+        Error::TooMany { retry_after_s } => {
+            reply.with("retry-after", retry_after_s.max(&1).to_string())
+        }
+        Error::Unavailable(_) => reply.with("retry-after", "5"),
+        _ => reply,
+    }
+}
+
+fn words(err: &Error) -> (u16, &'static str) {
+    match err {
+        Error::Conflict(_) => (409, "error.conflict"),
+        Error::Forbidden(_) => (403, "error.forbidden"),
+        Error::Internal(_) => (500, "error.internal"),
+        Error::Invalid { .. } => (422, "error.invalid"),
+        Error::Malformed(_) => (400, "error.malformed"),
+        Error::MethodNotAllowed { .. } => (405, "error.method"),
+        Error::Misdirected => (421, "error.misdirected"),
+        Error::NotFound(_) => (404, "error.not_found"),
+        Error::TooLarge { .. } => (413, "error.too_large"),
+        Error::TooMany { .. } => (429, "error.too_many"),
+        Error::LocalHeaderMissing | Error::Unauthenticated => (403, "error.unauthenticated"),
+        Error::Unavailable(_) => (503, "error.unavailable"),
+        Error::UnsupportedMediaType(_) => (415, "error.media_type"),
+    }
+}

@@ -1,0 +1,295 @@
+//! The shared part of all pages: the layout with its navigation, the labels and the headers.
+
+pub mod delete;
+pub mod error;
+pub mod moment;
+
+use super::MOUNT;
+use super::assets;
+use super::auth::Visit;
+use super::auth::cookie::Cookie;
+use super::text::{Texts, spoken};
+use crate::domain::clock::State;
+use crate::domain::users::permissions::{Permission, Permissions};
+use crate::error::{Error, Result};
+use crate::http::reply::Reply;
+use crate::http::request::Head;
+use crate::http::route::{Call, Section};
+use crate::ops::keys::offered::concerns;
+use crate::ops::policies::pages;
+use askama::Template;
+
+/// Pages load no resource of another origin, run no inline script, and cannot be framed by any site (attacks 181, 182).
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The layout of one page.
+pub struct Shell {
+    texts: &'static Texts,
+    pub title: String,
+    /// Empty if no user is signed in.
+    pub nav: Vec<NavItem>,
+    /// The name of the signed-in user.
+    pub user: String,
+    pub form_token: String,
+    /// A warning about the machine's clock; every page displays it, because a wrong clock affects all times.
+    pub clock: Option<String>,
+    /// The confirmation of the action that the user has just performed.
+    pub done: Option<&'static str>,
+    /// Whether the browser should load the page again immediately.
+    pub reloads: bool,
+}
+
+/// The part of the document above the content of the page.
+#[derive(Template)]
+#[template(path = "console/frame.html")]
+pub struct Frame<'a> {
+    s: &'a Shell,
+}
+
+/// An entry of the navigation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nav {
+    Account,
+    Audit,
+    Backups,
+    Catalogs,
+    Keys,
+    None,
+    Overview,
+    Policies,
+    /// The keys of one policy, for which a dialect has its own words.
+    Section(&'static str),
+    Users,
+    Workspaces,
+}
+
+/// One displayed entry of the navigation.
+pub struct NavItem {
+    pub href: String,
+    pub label: String,
+    /// An SVG path in a square with a side of 24 units.
+    pub icon: &'static str,
+    pub current: bool,
+    /// The group that begins with this entry, if there is one.
+    pub group: Option<Group>,
+}
+
+/// The menu of another system.
+pub struct Group {
+    pub product: &'static str,
+    /// The name of the menu in that product. It leads to the same page as the entry below it.
+    pub menu: &'static str,
+}
+
+/// The icon of a key.
+const KEY: &str = "M8 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm4-4h9m-3 0v4m-3-4v3";
+
+/// The navigation; an entry is visible to users with its permission.
+#[rustfmt::skip] // Columns are the point of this table.
+const NAVIGATION: &[(Nav, &str, &str, Option<Permission>, &str)] = &[
+    (Nav::Overview, "",      "nav.overview", None,                       "M4 13h6V4H4zm0 7h6v-4H4zm10 0h6v-9h-6zm0-16v4h6V4z"),
+    (Nav::Keys,     "/keys", "nav.keys",     Some(Permission::KeysRead), KEY),
+    (Nav::Workspaces, "/workspaces", "nav.workspaces", Some(Permission::WorkspacesRead), "M9 4h6v5H9zM3 15h6v5H3zm12 0h6v5h-6zM12 9v3M6 15v-3h12v3"),
+    (Nav::Users, "/users", "nav.users", Some(Permission::UsersRead), "M9 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zm-6 9c0-4 3-6 6-6s6 2 6 6zm13-9a3 3 0 1 0 0-6m1 9c2.500.500 4 2.500 4 6h-3"),
+    (Nav::Policies, "/policies", "nav.policies", Some(Permission::PoliciesRead), "M6 3h9l4 4v14H6zm8 0v5h5M9 12h7m-7 4h7"),
+    (Nav::Catalogs, "/catalogs", "nav.catalogs", Some(Permission::CatalogsRead), "M4 5h7v15H4zm9 0h7v15h-7zM6.5 9h2m-2 3h2m7-3h2m-2 3h2"),
+    (Nav::Audit, "/audit", "nav.audit", Some(Permission::AuditRead), "M5 4h14v16H5zm3 4h8m-8 4h8m-8 4h5"),
+    (Nav::Backups, "/backups", "nav.backups", Some(Permission::ServerAdmin), "M4 4h16v5H4zm1 5v11h14V9m-9 4h4"),
+];
+
+impl Shell {
+    /// The layout for a signed-in user.
+    pub fn of(visit: &Visit<'_>, title: String, nav: Nav, form_token: String) -> Shell {
+        let call = visit.call;
+        let permissions = visit
+            .caller
+            .permissions_somewhere(&call.app.index.directory());
+        let channel = super::auth::channel(call);
+        let done = Cookie::Done.read(call.request, channel);
+        Shell {
+            texts: visit.texts,
+            title,
+            nav: navigation(visit, nav, permissions),
+            user: visit.user_name(),
+            form_token,
+            clock: clock_note(visit),
+            done: done.and_then(|done| visit.texts.find(&format!("done.{done}"))),
+            reloads: false,
+        }
+    }
+
+    /// The layout without navigation, for a client that is not signed in.
+    pub fn bare(_: &Head, title: &str) -> Shell {
+        let texts = spoken();
+        Shell {
+            texts,
+            title: texts.get(title).to_owned(),
+            nav: Vec::new(),
+            user: String::new(),
+            form_token: String::new(),
+            clock: None,
+            done: None,
+            reloads: false,
+        }
+    }
+
+    /// The layout for a user who signs in with this request.
+    pub fn resumed(call: &Call<'_>, form_token: String) -> Shell {
+        Shell {
+            form_token,
+            ..Shell::bare(call.request, "resume.title")
+        }
+    }
+
+    /// The part above the content. All pages share this template, so that it is compiled once.
+    pub fn frame(&self) -> Frame<'_> {
+        Frame { s: self }
+    }
+
+    /// The text with this name.
+    pub fn t(&self, name: &str) -> &'static str {
+        self.texts.get(name)
+    }
+
+    /// The text with this name, if there is one.
+    pub fn find(&self, name: &str) -> Option<&'static str> {
+        self.texts.find(name)
+    }
+
+    /// The translation of a system's own label.
+    pub fn word(&self, english: &'static str) -> &'static str {
+        self.texts.word(english)
+    }
+
+    /// The text with this name, with a value filled in.
+    pub fn t1(&self, name: &str, value: &str) -> String {
+        self.texts.with(name, value)
+    }
+
+    /// The text with this name, with a number filled in.
+    pub fn tn(&self, name: &str, number: u64) -> String {
+        self.texts.count(name, number)
+    }
+
+    /// The address of an asset.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+impl Visit<'_> {
+    /// The slug of the user's home workspace, which is selected by default where a form needs a workspace.
+    pub fn home(&self) -> String {
+        let directory = self.call.app.index.directory();
+        let user = self.caller.user.and_then(|uid| directory.user(uid));
+        let place = user.and_then(|user| directory.place(user.home));
+        place.map_or_else(String::new, |place| place.workspace.slug.clone())
+    }
+
+    /// The name of the signed-in user.
+    pub fn user_name(&self) -> String {
+        let directory = self.call.app.index.directory();
+        let user = self.caller.user.and_then(|uid| directory.user(uid));
+        user.map_or_else(String::new, |user| user.user_name.clone())
+    }
+}
+
+fn clock_note(visit: &Visit<'_>) -> Option<String> {
+    let reading = visit.call.app.clock.reading();
+    let name = match reading.state {
+        State::InStep => return None,
+        State::Behind => "frame.clock_behind",
+        State::Ahead => "frame.clock_ahead",
+    };
+    Some(visit.texts.with(name, &reading.wall.to_string()))
+}
+
+fn navigation(visit: &Visit<'_>, current: Nav, permissions: Permissions) -> Vec<NavItem> {
+    let own = NAVIGATION
+        .iter()
+        .filter(|line| line.3.is_none_or(|needed| permissions.contains(needed)))
+        .map(|(nav, path, label, _, icon)| NavItem {
+            href: format!("{MOUNT}{path}"),
+            label: visit.texts.get(label).to_owned(),
+            icon,
+            current: *nav == current,
+            group: None,
+        });
+    own.chain(sections(visit, current)).collect()
+}
+
+/// The entries for other systems that are offered or have keys, in groups named after their menus. A user sees those
+/// whose keys they may see or issue.
+fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
+    let app = visit.call.app;
+    let concerned = |section: &&&Section| {
+        let directory = app.index.directory();
+        let policy = directory.policy(section.policy);
+        policy.is_some_and(|policy| concerns(&directory, &visit.caller, policy))
+    };
+    let shown = |section: &&&Section| {
+        pages::is_shown(app, section.policy).unwrap_or_else(|err| {
+            log::warn!(
+                "the console does not know whether {} is in use: {err}",
+                section.policy
+            );
+            false
+        })
+    };
+    let item = |section: &&Section| NavItem {
+        href: format!("{MOUNT}/keys?policy={}", section.policy),
+        label: visit.texts.word(section.page).to_owned(),
+        icon: KEY,
+        current: current == Nav::Section(section.policy),
+        group: Some(Group {
+            product: visit.texts.word(section.product),
+            menu: visit.texts.word(section.menu),
+        }),
+    };
+    let sections = visit.call.sections.iter();
+    sections.filter(concerned).filter(shown).map(item).collect()
+}
+
+/// A rendered page as a reply.
+pub fn html(status: u16, page: &impl Template) -> Result<Reply> {
+    let text = page.render().map_err(Error::internal)?;
+    Ok(guarded(status, text))
+}
+
+fn guarded(status: u16, text: String) -> Reply {
+    Reply::new(status)
+        .with("content-security-policy", POLICY)
+        .with("referrer-policy", "same-origin")
+        .with("x-frame-options", "DENY")
+        .with("cross-origin-opener-policy", "same-origin")
+        .with("cross-origin-resource-policy", "same-origin")
+        .body("text/html; charset=utf-8", text.into_bytes())
+}
+
+/// Whether the user followed a link on another site. In that case the browser does not send the cookie
+/// (`SameSite=Strict`).
+pub fn is_from_elsewhere(head: &Head) -> bool {
+    let site = head.header("sec-fetch-site").ok().flatten();
+    head.method == "GET" && matches!(site, Some("cross-site" | "same-site"))
+}
+
+#[derive(Template)]
+#[template(path = "console/again.html")]
+struct AgainPage {
+    s: Shell,
+}
+
+/// A page that loads itself again: the second request comes from this site, so that the browser sends the cookie.
+pub fn again(head: &Head) -> Reply {
+    let page = AgainPage {
+        s: Shell {
+            reloads: true,
+            ..Shell::bare(head, "again.title")
+        },
+    };
+    html(200, &page).unwrap_or_else(|err| {
+        log::error!("a page could not be written: {err}");
+        Reply::new(500)
+    })
+}
