@@ -3,6 +3,7 @@
 // Clippy also checks the program without its tests, so the rules of clippy.toml still apply to all other code.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod authz;
 mod cli;
 mod config;
 mod dialects;

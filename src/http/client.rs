@@ -1,9 +1,9 @@
 //! The sender of a request: the client's address behind trusted proxies, and the hosts that this server serves.
 
+use crate::authz::caller::Origin;
 use crate::domain::catalogs::path;
 use crate::domain::keys::address::{AddressList, canonical, parse_address, parse_hop};
 use crate::http::request::{Head, Peer};
-use crate::ops::access::Origin;
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;

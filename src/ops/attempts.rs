@@ -5,6 +5,7 @@
 //! releases its reservation. A complete sign-in calls [`succeeded`].
 
 use super::users::{manageable, record};
+use crate::authz::caller::{Caller, Origin};
 use crate::domain::attempts::throttle::network;
 use crate::domain::attempts::{Account, Attempts, LOCKED_AT, Refusal, Standing, Ticket};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
@@ -14,7 +15,6 @@ use crate::domain::uid::Uid;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::App;
-use crate::ops::access::{Caller, Origin};
 use crate::store::attempts as rows;
 use crate::store::{Durability, Read, Write, audit};
 use std::sync::{Arc, Mutex};

@@ -7,8 +7,10 @@
 
 use super::attempts;
 use super::attempts::Attempt;
-use super::sessions;
+use super::sessions::ended;
 use super::users::{manageable, record, visible};
+use crate::authz::bounds;
+use crate::authz::caller::{Caller, Identity, Origin};
 use crate::domain::attempts::{Account, NOBODY};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::authenticators::challenge::{CODE_S, Challenge};
@@ -19,11 +21,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::clock::Clock;
 use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
-use crate::ops::keys::bounds;
 use crate::ops::{App, Record};
 use crate::store::refresh_tokens;
 use crate::store::{Durability, Read, Write, numbers, seals};
@@ -274,7 +274,7 @@ fn end_sessions_without_codes(
         }
         _ => refresh_tokens::delete_of_user(tx, user)?,
     };
-    Ok(sessions::each(ended, "session.delete"))
+    Ok(ended::each(ended, "session.delete"))
 }
 
 /// The user whose authenticators the caller may change.

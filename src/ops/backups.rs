@@ -1,12 +1,12 @@
 //! Backups: complete copies of the database while it is in use, made on request or by a schedule.
 
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Target};
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::files::{NewFile, Readers, private};
-use crate::ops::access::{Caller, Identity};
 use crate::ops::restore;
 use crate::ops::{App, Record};
 use crate::store::Foreign;
@@ -174,7 +174,7 @@ impl App {
         if left_ms > 0 {
             return Duration::from_millis(left_ms.unsigned_abs()).min(LOOK_MAX);
         }
-        let made = Caller::system(self).and_then(|caller| {
+        let made = Caller::system(&self.index.directory()).and_then(|caller| {
             make(self, &caller, now, || {
                 Ok(free_name(&own_folder(self)?, SCHEDULED, now))
             })

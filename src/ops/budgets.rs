@@ -6,7 +6,7 @@
 //! limited only by the disk.
 
 use super::App;
-use super::access::{Caller, Identity};
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::budget::{Buckets, Rate};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
@@ -154,9 +154,10 @@ pub fn subjects(directory: &Directory, caller: &Caller) -> Vec<Subject> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authz::caller::Origin;
     use crate::domain::policies::CredentialHeader;
     use crate::domain::users::Role;
-    use crate::ops::access::{Origin, authenticate};
+    use crate::ops::authenticate::authenticate;
     use crate::ops::keys::edit::switch;
     use crate::ops::keys::issue::{NewKey, issue};
     use crate::ops::keys::rotate::{Grace, Life, rotate_own};

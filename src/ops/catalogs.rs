@@ -1,8 +1,8 @@
 //! Catalogs: each one is replaced as a whole, in one transaction.
 
-use super::access::Caller;
 use super::index_updates;
 use super::{App, Record};
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::keys::KeyId;

@@ -1,7 +1,7 @@
 //! Repeated requests: with an Idempotency-Key, a request that is sent again because its answer was lost has only one
 //! effect.
 
-use super::access::{Caller, Identity};
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::digest_of;
 use crate::domain::keys::pepper::{Pepper, Peppers};
 use crate::domain::time::Timestamp;

@@ -1,5 +1,6 @@
 //! Counts that need every key, and the state of the machine.
 
+use crate::authz::caller::Caller;
 use crate::domain::keys::State;
 use crate::domain::keys::live::Live;
 use crate::domain::locks::lock;
@@ -10,7 +11,6 @@ use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use std::sync::Mutex;
 
 /// How long a count of all keys is reused.

@@ -3,13 +3,14 @@
 //! Every change goes through [`App::change`], which writes the audit event in the same transaction, so that no
 //! dialect can forget to authorise or to record. Verification ([`verify`]) reads only the index.
 
-pub mod access;
 pub mod attempts;
 pub mod audit;
+pub mod authenticate;
 pub mod authenticators;
 pub mod backups;
 pub mod budgets;
 pub mod catalogs;
+pub mod changed_outside;
 pub mod clock;
 pub mod doctor;
 pub mod idempotency;
@@ -27,6 +28,7 @@ pub mod users;
 pub mod verify;
 pub mod workspaces;
 
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::authenticators::challenge::Challenges;
 use crate::domain::keys::keyfile::KeyFiles;
@@ -38,7 +40,6 @@ use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::store::{self, Durability, Read, Store, Write};
-use access::Caller;
 use clock::Clock;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

@@ -4,7 +4,7 @@
 //! Names of things that the caller cannot see are refused in the same words as retired names, so that the answer
 //! reveals nothing about other workspaces.
 
-use super::access::Caller;
+use crate::authz::caller::Caller;
 use crate::domain::audit::Kind;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};

@@ -7,8 +7,8 @@
 //! A key whose policy has come to bound requests first gets counters, in memory.
 
 use super::App;
-use super::access::roles_in;
 use super::index_updates;
+use crate::authz::caller::roles_in;
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::{Live, StoredSecret};

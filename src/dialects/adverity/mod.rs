@@ -12,12 +12,13 @@ mod words;
 pub use preset::{PRESET_TOKEN, PRESET_UI};
 pub use words::SECTION;
 
+use crate::authz::caller;
 use crate::domain::sorted;
 use crate::error::Result;
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public};
 use crate::http::route::{Call, CatalogWords, Route, Surface, delete, get, options, patch, post};
-use crate::ops::access;
+use crate::ops::authenticate;
 use std::collections::BTreeMap;
 
 pub const SURFACE: Surface = Surface {
@@ -81,10 +82,12 @@ fn top(call: &Call<'_>) -> String {
 /// The caller with the permissions that this dialect grants: a key of a workspace has those of its scopes, and a key
 /// created with a password has those of its user (1C-26). A user who is signed in has their own permissions. Keys of
 /// other catalogs are not accepted.
-fn caller(call: &Call<'_>) -> Result<access::Caller> {
+fn caller(call: &Call<'_>) -> Result<caller::Caller> {
     let caller = call.caller()?;
-    if let Some(caller) = access::as_granted(call.app, caller, preset::CATALOG, preset::GRANTS) {
+    if let Some(caller) =
+        authenticate::as_granted(call.app, caller, preset::CATALOG, preset::GRANTS)
+    {
         return Ok(caller);
     }
-    access::as_owner(call.app, caller, preset::CATALOG, preset::ACCOUNT, false)
+    authenticate::as_owner(call.app, caller, preset::CATALOG, preset::ACCOUNT, false)
 }

@@ -4,6 +4,7 @@
 use super::form::REQUIRED;
 use super::keys::time;
 use super::{caller, error, top};
+use crate::authz::caller::Caller;
 use crate::domain::sorted;
 use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
@@ -12,7 +13,6 @@ use crate::http::fields::Fields;
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::access::Caller;
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
 use serde::Serialize;
 use std::cmp::Ordering;

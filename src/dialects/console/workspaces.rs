@@ -1,6 +1,7 @@
 //! The tree of workspaces.
 
 use super::workspace_choice::{Option3, choices, places, refused};
+use crate::authz::caller::Caller;
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
@@ -14,7 +15,6 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::ops::keys::browse::{self, Wanted};
 use crate::ops::workspaces::offered::{self, Offered};
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};

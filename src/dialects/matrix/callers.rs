@@ -91,7 +91,7 @@ impl Caller {
     }
 
     /// Like `has`, for things that are the caller's own.
-    pub fn has_for_himself(&self, permission: Permission, place: &str) -> bool {
+    pub fn has_for_themselves(&self, permission: Permission, place: &str) -> bool {
         self.may(permission, place, true)
     }
 

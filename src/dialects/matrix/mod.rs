@@ -212,9 +212,10 @@ fn told(needs: Needs, caller: &Caller) -> Told {
         Needs::Local(_) => Told::Refused,
         Needs::Held(permission) => choose(caller.holds(permission), Told::Done),
         Needs::Here(permission) => choose(caller.has(permission, world::BELOW), Told::Done),
-        Needs::HereOrOwn(permission) => {
-            choose(caller.has_for_himself(permission, world::BELOW), Told::Done)
-        }
+        Needs::HereOrOwn(permission) => choose(
+            caller.has_for_themselves(permission, world::BELOW),
+            Told::Done,
+        ),
         Needs::Rows(permission) => choose(
             caller.holds(permission),
             rows(caller.has(permission, world::BELOW)),

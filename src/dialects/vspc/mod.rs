@@ -18,6 +18,7 @@ mod words;
 pub use preset::PRESET;
 pub use words::SECTION;
 
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::uid::Uid;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ use crate::http::route::{
     Call, CatalogWords, Route, Surface, delete, get, patch, patches_off, post,
 };
 use crate::ops;
-use crate::ops::access::{Caller, Identity, as_owner};
+use crate::ops::authenticate::as_owner;
 use crate::ops::idempotency::Retry;
 use http::Method;
 use serde::Serialize;

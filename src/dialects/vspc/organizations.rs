@@ -2,12 +2,12 @@
 
 use super::caller;
 use super::lists::{Item, Wanted};
+use crate::authz::caller::Caller;
 use crate::domain::uid::Uid;
 use crate::domain::users::{Role, User};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::access::Caller;
 use crate::ops::users;
 use crate::ops::workspaces;
 use serde_json::json;

@@ -2,8 +2,9 @@
 //! million keys.
 
 use super::address::AddressList;
-use super::pepper::Digest;
+use super::pepper::{Digest, Peppers};
 use super::quota::{Counters, RateLimit};
+use super::secret::Secret;
 use super::{Key, KeyId, State};
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
@@ -45,6 +46,17 @@ pub struct Kin {
 pub struct StoredSecret {
     pub digest: Digest,
     pub pepper: u32,
+}
+
+impl StoredSecret {
+    /// The stored form of a secret.
+    pub fn of(peppers: &Peppers, secret: &Secret) -> StoredSecret {
+        let pepper = peppers.current();
+        StoredSecret {
+            digest: pepper.digest(secret.expose()),
+            pepper: pepper.version,
+        }
+    }
 }
 
 /// The optional part of a live key.

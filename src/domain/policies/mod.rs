@@ -68,7 +68,7 @@ pub struct Policy {
     pub confirm_name: bool,
     pub tied_to: TiedTo,
     /// A key of this policy may do at most what its owner may: `roles` bounds it, in verdicts and on this server's own
-    /// routes. A dialect for such keys accepts the key as its owner (`ops::access::as_owner`).
+    /// routes. A dialect for such keys accepts the key as its owner (`authz::authenticate::as_owner`).
     pub acts_for_owner: bool,
     /// What each role of the owner passes on to a key that acts for the owner; empty for other keys.
     pub roles: Vec<roles::RoleRule>,

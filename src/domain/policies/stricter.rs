@@ -101,7 +101,7 @@ fn same_or<T: PartialEq>(before: T, after: T, loosest: T) -> bool {
 
 fn issuers(before: IssuedBy, after: IssuedBy) -> bool {
     if after == IssuedBy::RootAdministrator {
-        // The permissions of such keys depend on their issuer (`ops::access::as_granted`), so other keys must not
+        // The permissions of such keys depend on their issuer (`authz::authenticate::as_granted`), so other keys must not
         // become such keys.
         return before == after;
     }

@@ -109,7 +109,7 @@ impl Role {
                 PoliciesRead,
                 CatalogsRead,
             ]),
-            // The key permissions of a member apply only to the member's own keys; `ops::access` enforces this.
+            // The key permissions of a member apply only to the member's own keys; `authz::caller` enforces this.
             Role::Member => Permissions::of(&[KeysRead, KeysWrite, PoliciesRead, CatalogsRead]),
         }
     }

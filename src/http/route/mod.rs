@@ -14,6 +14,7 @@ pub use router::Router;
 pub use section::Section;
 pub use taking::{Takes, disables, ends_keys, leaves_only_roles, patches_off};
 
+use crate::authz::caller::Caller;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
@@ -22,7 +23,6 @@ use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
 use crate::http::server::BodyRule;
 use crate::ops::App;
-use crate::ops::access::Caller;
 
 /// The maximum body of a verification or a management request: 64 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;

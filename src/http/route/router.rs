@@ -2,6 +2,7 @@
 
 use super::mounts::{Found, Mounts, Table, Target, methods};
 use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::attempts::throttle::network;
 use crate::domain::policies::CredentialHeader;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::http::request::{Head, Request};
 use crate::http::server::{
     Answerer, BodyRule, Class, Fault, FaultWords, Lane, Plan, Service, Turn,
 };
-use crate::ops::access::{self, Caller, Identity};
+use crate::ops::authenticate;
 use crate::ops::{App, budgets};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -132,7 +133,7 @@ impl Router {
                 Ok(Authenticated::As(_, caller)) => caller,
                 Ok(Authenticated::MustWait) | Err(_) => None,
             },
-            Presented::One(credential) => access::foresees(
+            Presented::One(credential) => authenticate::foresees(
                 &self.app,
                 credential.secret,
                 credential.header,
@@ -153,7 +154,7 @@ impl Router {
             return self.foreseen(surface, access, request);
         };
         let address = self.trust.now().client_address(request);
-        access::foresees(&self.app, &secret, CredentialHeader::Bearer, address)
+        authenticate::foresees(&self.app, &secret, CredentialHeader::Bearer, address)
     }
 
     /// How a request queues for a blocking thread. Verifications count against no caller's quota, because proxies make
@@ -352,7 +353,7 @@ impl Router {
         };
         match (locality, administrator) {
             (Locality::Local, Some(uid)) => {
-                let caller = Caller::local(&self.app, uid, trust.origin(head))?;
+                let caller = Caller::local(&self.app.index.directory(), uid, trust.origin(head))?;
                 Ok(Authenticated::As(None, Some(caller)))
             }
             (Locality::Local, None) if may_ask => Ok(Authenticated::As(None, None)),
@@ -373,7 +374,7 @@ impl Router {
     ) -> Result<Authenticated<'a>> {
         let origin = self.trust.now().origin(request);
         let header = CredentialHeader::Bearer;
-        match access::authenticate(&self.app, secret, header, origin, may_wait)? {
+        match authenticate::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(None, Some(caller))),
             None => Ok(Authenticated::MustWait),
         }
@@ -387,7 +388,7 @@ impl Router {
         may_wait: bool,
     ) -> Result<Authenticated<'a>> {
         let origin = self.trust.now().origin(request);
-        match access::authenticate(&self.app, secret, header, origin, may_wait)? {
+        match authenticate::authenticate(&self.app, secret, header, origin, may_wait)? {
             Some(caller) => Ok(Authenticated::As(Some(secret), Some(caller))),
             None => Ok(Authenticated::MustWait),
         }

@@ -1,13 +1,13 @@
 //! Recording refused attempts in the audit log: enough to notice them, but never so many that refusals fill the disk.
 //! An event is permanent and costs a sync, while an attempt costs its sender nothing.
 
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Event, Kind, Outcome, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::{RateLimit, Window};
 use crate::domain::locks::lock;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
-use crate::ops::access::Caller;
 use crate::ops::{App, draft};
 use crate::store::{Durability, Write, audit};
 use std::collections::HashMap;
@@ -173,10 +173,10 @@ impl App {
 
 #[cfg(test)]
 mod tests {
+    use crate::authz::caller::Caller;
     use crate::domain::audit::{Event, Kind, Outcome, Target};
     use crate::domain::users::permissions::{Permission, Permissions};
     use crate::error::Error;
-    use crate::ops::access::Caller;
     use crate::ops::audit;
     use crate::ops::setup::fixture::{Fixture, NOW};
     use crate::ops::{keys, workspaces};

@@ -4,8 +4,8 @@ pub mod denied;
 pub mod parts;
 pub mod retention;
 
-use super::access::{Caller, Identity};
 use super::{App, Record};
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::paging;

@@ -1,11 +1,11 @@
 //! Dividing the audit log into parts of limited size, for exporting all of it file by file.
 
 use super::Wanted;
+use crate::authz::caller::Caller;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::Result;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::store::{Read, audit};
 
 /// How much later than a newer event an event's time can be. Changes that wait at the same time get their times

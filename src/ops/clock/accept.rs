@@ -3,12 +3,12 @@
 
 use super::future::Plan;
 use super::{Clock, Reading};
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Target};
 use crate::domain::clock::{self as rules, State};
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity};
 use crate::ops::{App, Record, append_all, draft};
 use crate::store::{Durability, clock};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Consistency checks of the index against the database rows, for everything except keys, which [`super::keys`]
 //! compares.
 
-use super::Check;
-use super::keys::NAMED_MAX;
+use super::check::Check;
+use super::check::NAMED_MAX;
 use crate::domain::sessions::Session;
 use crate::domain::sorted;
 use crate::domain::users::User;

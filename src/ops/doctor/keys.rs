@@ -1,5 +1,6 @@
 //! Consistency check of the index against the rows of keys.
 
+use super::check::NAMED_MAX;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::Live;
 use crate::domain::keys::pepper::Peppers;
@@ -10,9 +11,6 @@ use crate::store::keys::SecretRow;
 use crate::store::seals::keys::{self, Found};
 use crate::store::seals::recorded::ALL;
 use std::collections::HashSet;
-
-/// The number of differences that are named.
-pub const NAMED_MAX: usize = 20;
 
 /// Keys whose index entry and row differ. Keys that only change during the check are not named.
 pub fn against_the_index(

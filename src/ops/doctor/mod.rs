@@ -1,17 +1,16 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
-pub mod accept;
-pub mod changed_outside;
+pub mod check;
 mod index;
 mod keys;
 
 use super::backups;
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::clock::State;
 use crate::domain::keys::Key;
 use crate::domain::users::permissions::Permission;
 use crate::error::Result;
-use crate::ops::access::Caller;
 use crate::ops::attempts;
 use crate::ops::clock::Reading;
 use crate::ops::clock::future::Plan;
@@ -19,30 +18,8 @@ use crate::ops::keys::ownerless;
 use crate::ops::{App, Record};
 use crate::store::seals::recorded::each_changed;
 use crate::store::{Foreign, audit};
-use keys::NAMED_MAX;
-
-/// The result of a check.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Finding {
-    /// There is a fault.
-    Failed,
-    Ok,
-    /// There is no fault yet, but there may be one soon.
-    Warning,
-}
-
-/// The outcome of one check.
-#[derive(Clone, Debug)]
-pub struct Check {
-    pub name: &'static str,
-    pub finding: Finding,
-    /// What was found.
-    pub text: String,
-    /// Whether `text` contains names of users, workspaces, policies or catalogs.
-    pub has_names: bool,
-    /// The advice to the administrator; empty if there is nothing to do.
-    pub advice: String,
-}
+use check::NAMED_MAX;
+pub use check::{Check, Finding};
 
 /// Attacks and faults that these checks cannot detect.
 pub const UNSEEN: &[&str] = &[
@@ -60,58 +37,6 @@ const CERTIFICATE_DAYS: i64 = 14;
 const DAY_MS: i64 = 86_400_000;
 /// A backup that is older than this number of days gets a warning.
 const BACKUP_DAYS: i64 = 8;
-
-impl Check {
-    pub fn ok(name: &'static str, text: impl Into<String>) -> Check {
-        Check {
-            name,
-            finding: Finding::Ok,
-            text: text.into(),
-            has_names: false,
-            advice: String::new(),
-        }
-    }
-
-    pub fn warning(
-        name: &'static str,
-        text: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Check {
-        Check {
-            name,
-            finding: Finding::Warning,
-            text: text.into(),
-            has_names: false,
-            advice: advice.into(),
-        }
-    }
-
-    /// Marks the text as containing names, which must stay on this machine.
-    pub fn with_names(self) -> Check {
-        Check {
-            has_names: true,
-            ..self
-        }
-    }
-
-    pub fn failed(name: &'static str, text: impl Into<String>, advice: impl Into<String>) -> Check {
-        Check {
-            finding: Finding::Failed,
-            ..Check::warning(name, text, advice)
-        }
-    }
-}
-
-impl Finding {
-    /// The word for the finding in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Finding::Failed => "failed",
-            Finding::Ok => "ok",
-            Finding::Warning => "warning",
-        }
-    }
-}
 
 /// The name of a check, and the function that runs it.
 type Question = (&'static str, fn(&App) -> Result<Check>);
@@ -141,7 +66,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     let mut found: Vec<Check> = checks.into_iter().map(look).collect();
     found.insert(6, room(app));
     found.splice(5..5, index::checks(app));
-    found.splice(4..4, changed_outside::checks(app));
+    found.splice(4..4, super::changed_outside::checks(app));
     Ok(found)
 }
 
@@ -235,7 +160,7 @@ fn audit_log(app: &App) -> Result<Check> {
 fn keys_and_log(app: &App) -> Result<Check> {
     let name = "keys and audit log";
     let (mut found, changed_since) = app.read(|read| {
-        let earlier = changed_outside::earlier(read, Kind::Key)?;
+        let earlier = super::changed_outside::earlier(read, Kind::Key)?;
         let mut found = earlier.closed;
         let known = |found: &[String], id: &str| found.iter().any(|one| one.contains(id));
         each_changed(read, Some(&app.peppers), |changed| {
@@ -253,7 +178,7 @@ fn keys_and_log(app: &App) -> Result<Check> {
                 "as Latchkey last wrote them, but some had been changed past it before that: {}",
                 changed_since.join("; ")
             ),
-            changed_outside::accept_advice(Kind::Key),
+            super::changed_outside::accept_advice(Kind::Key),
         ),
         true => Check::ok(
             name,
@@ -262,7 +187,7 @@ fn keys_and_log(app: &App) -> Result<Check> {
         false => Check::failed(
             name,
             format!("rows differ from what was recorded: {}", found.join("; ")),
-            changed_outside::accept_advice(Kind::Key),
+            super::changed_outside::accept_advice(Kind::Key),
         ),
     })
 }

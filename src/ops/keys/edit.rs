@@ -1,10 +1,11 @@
 //! Edits of keys, and disabling and enabling.
 
-use super::admission::{
-    check_issuer, check_name, check_owners_room, check_scopes, check_takeover, policy_of,
-};
 use super::issue::{every_fault, expiry, mend_address, metadata, owner, place, scopes};
-use super::{View, bounds, manageable, record, view};
+use super::room::{check_name, check_owners_room, policy_of};
+use super::{View, manageable, record, view};
+use crate::authz::bounds;
+use crate::authz::caller::{Caller, Identity};
+use crate::authz::keys::{check_issuer, check_scopes, check_takeover};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::changes::between as changes;
 use crate::domain::keys::pepper::Peppers;
@@ -19,8 +20,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity};
-use crate::ops::doctor::accept::require_accepted;
+use crate::ops::changed_outside::accept::require_accepted;
 use crate::ops::policies;
 use crate::store::{Write, keys};
 use std::sync::Arc;

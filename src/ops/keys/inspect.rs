@@ -1,6 +1,7 @@
 //! What the holder of a secret may learn about its key without any permission on this server.
 
 use super::{View, view};
+use crate::authz::caller::Origin;
 use crate::domain::attempts::throttle::{Throttle, network};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::quota::RateLimit;
@@ -9,7 +10,6 @@ use crate::domain::locks::lock;
 use crate::domain::policies::CredentialHeader;
 use crate::error::{Error, Result};
 use crate::ops::App;
-use crate::ops::access::Origin;
 use crate::ops::verify::{Verdict, verify_blocking};
 use crate::store::keys;
 use std::sync::Mutex;

@@ -1,12 +1,15 @@
 //! Issuing keys.
 
-use super::{Issued, admission, bounds, ownerless, record, view, visible};
+use super::room;
+use super::{Issued, ownerless, record, view, visible};
+use crate::authz;
+use crate::authz::bounds;
+use crate::authz::caller::{Caller, Identity, Origin};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, check_scope_name};
 use crate::domain::keys::changes::{NO_METADATA, born};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::live::StoredSecret;
-use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::sealing::Sealed;
 use crate::domain::keys::secret::{Secret, check_prefix, generate_id};
@@ -20,7 +23,6 @@ use crate::domain::users::{Binding, User};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity, Origin};
 use crate::ops::catalogs;
 use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
@@ -103,8 +105,7 @@ fn admit(app: &App, caller: &Caller, new: NewKey, retry: Option<Retry>) -> Resul
                 return Ok((Vec::new(), (key, None)));
             }
             let (mut key, policy) = checked(tx, &directory, &who, &new, now)?;
-            let replaced =
-                admission::make_room(tx, &directory, &index.usage, &who, &policy, &key, now)?;
+            let replaced = room::make_room(tx, &directory, &index.usage, &who, &policy, &key, now)?;
             let prefix = new.prefix.as_deref().unwrap_or(&policy.prefix);
             let secret = store(tx, &files, &policy, &mut key, prefix, now)?;
             idempotency::remember(tx, &peppers, &who, retry.as_ref(), key.id, now)?;
@@ -146,7 +147,7 @@ pub fn insert(
     now: Timestamp,
 ) -> Result<()> {
     let sealed = sealed_copy(files, policy, secret)?;
-    let digest = digested(&files.peppers, secret);
+    let digest = StoredSecret::of(&files.peppers, secret);
     keys::insert(tx, &files.peppers, key, digest, sealed.as_ref(), now)
 }
 
@@ -159,7 +160,7 @@ pub fn keep(
     now: Timestamp,
 ) -> Result<()> {
     let sealed = sealed_copy(files, policy, secret)?;
-    let digest = digested(&files.peppers, secret);
+    let digest = StoredSecret::of(&files.peppers, secret);
     keys::insert_secret(tx, secret.presented().id, digest, sealed.as_ref(), now)
 }
 
@@ -168,15 +169,6 @@ fn sealed_copy(files: &KeyFiles, policy: &Policy, secret: &Secret) -> Result<Opt
         SecretShown::Once => None,
         SecretShown::Sealed => Some(files.sealing.seal(secret.presented().id, secret)?),
     })
-}
-
-/// The stored form of a secret.
-pub fn digested(peppers: &Peppers, secret: &Secret) -> StoredSecret {
-    let pepper = peppers.current();
-    StoredSecret {
-        digest: pepper.digest(secret.expose()),
-        pepper: pepper.version,
-    }
 }
 
 /// All errors of a new key in the order in which they were found, for a form that shows all of them together. Nothing
@@ -305,9 +297,9 @@ fn checked(
 ) -> Result<(Key, Policy)> {
     let (mut key, policy) = plan(tx, directory, caller, new, now)?;
     bounds::inherit(tx, directory, caller, &mut key)?;
-    admission::check_scopes(directory, caller, &policy, &key)?;
+    authz::keys::check_scopes(directory, caller, &policy, &key)?;
     policy.check(&key, now)?;
-    admission::check_room(tx, &policy, &key, now)?;
+    room::check_room(tx, &policy, &key, now)?;
     Ok((key, policy))
 }
 
@@ -334,7 +326,7 @@ fn plan(
         true => manager(directory, caller, &policy, workspace, asked)?,
         false => owner(directory, caller, &policy, workspace, asked.flatten())?,
     };
-    admission::check_issuer(directory, caller, &policy, workspace, owner)?;
+    authz::keys::check_issuer(directory, caller, &policy, workspace, owner)?;
     if new.disabled {
         policy.check_disable()?;
     }
@@ -357,7 +349,7 @@ fn plan(
         catalog,
         scopes,
         read_only: new.read_only
-            || admission::only_reads(directory, caller, &policy, workspace, owner),
+            || authz::keys::only_reads(directory, caller, &policy, workspace, owner),
         enabled: !new.disabled,
         not_before: new.not_before,
         expires_at: expiry(new.expires_at, new.expires_in_s, now)?,
@@ -433,11 +425,11 @@ pub fn owner(
         return Ok(caller.user.filter(|_| own_only));
     };
     let folded = asked.to_ascii_lowercase();
-    let himself = caller
+    let for_themselves = caller
         .user
         .and_then(|user| directory.user(user))
         .is_some_and(|user| user.user_name == folded || user.uid.to_string() == folded);
-    if !himself && caller.user.is_some() {
+    if !for_themselves && caller.user.is_some() {
         // The permission is checked before the look-up, so that a caller without it learns nothing about other users.
         caller.require(directory, Permission::KeysWrite, workspace, None)?;
     }

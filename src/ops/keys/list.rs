@@ -1,6 +1,7 @@
 //! Lists of keys: filtered and in pages. Each caller sees only the keys that they may read.
 
 use super::{View, usage, with_names};
+use crate::authz::caller::Caller;
 use crate::domain::keys::metadata;
 use crate::domain::keys::{Key, KeyId, State};
 use crate::domain::paging;
@@ -10,7 +11,6 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::store::keys::{self, Source};
 use crate::store::usage::Usage;
 use std::collections::HashSet;

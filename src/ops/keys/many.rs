@@ -4,12 +4,12 @@
 
 use super::edit::switch_one;
 use super::{View, end_one, view};
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::locks::lock;
 use crate::error::{Error, Result};
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::store::keys;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

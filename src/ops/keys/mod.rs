@@ -1,7 +1,5 @@
 //! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
-mod admission;
-pub mod bounds;
 pub mod browse;
 pub mod edit;
 pub mod inspect;
@@ -12,13 +10,15 @@ pub mod offered;
 pub mod ownerless;
 mod replace;
 pub mod reveal;
+mod room;
 pub mod rotate;
 
-use super::access::{Caller, Identity};
 use super::idempotency;
 use super::idempotency::Retry;
 use super::verify::is_secret_of_its_key;
 use super::{App, Record};
+use crate::authz;
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::secret::{Presented, Secret};
 use crate::domain::locks::lock;
@@ -33,7 +33,7 @@ use crate::index::directory::Directory;
 use crate::store::usage;
 use crate::store::usage::Usage;
 use crate::store::{Read, Write, keys};
-use admission::policy_of;
+use room::policy_of;
 
 /// A key with the computed data that is shown together with it.
 #[derive(Debug)]
@@ -299,7 +299,7 @@ fn seen(key: Option<Key>, directory: &Directory, caller: &Caller) -> Result<Key>
 fn manageable(read: &Read, directory: &Directory, caller: &Caller, id: KeyId) -> Result<Key> {
     caller.require_somewhere(Permission::KeysWrite)?;
     let key = visible(read, directory, caller, id)?;
-    let policy = admission::policy_of(read, &key)?;
+    let policy = room::policy_of(read, &key)?;
     check_manageable(directory, caller, &policy, &key)?;
     Ok(key)
 }
@@ -311,7 +311,7 @@ fn check_manageable(
     policy: &Policy,
     key: &Key,
 ) -> Result<()> {
-    admission::require_write(directory, caller, policy, key.workspace, key.owner)?;
+    authz::keys::require_write(directory, caller, policy, key.workspace, key.owner)?;
     if key.deleted_at.is_some() {
         return Err(Error::Conflict(
             "the key is deleted, and deletion is for good; issue a new key".to_owned(),

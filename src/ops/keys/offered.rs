@@ -1,17 +1,19 @@
 //! Which actions a page offers to a caller. The function that decides on the request also decides whether the page
 //! offers it, so that a page never offers an action that would be refused.
 
-use super::admission::{self, check_issuer, check_issuer_somewhere, policy_of};
-use super::bounds::Facts;
+use super::room::policy_of;
 use super::{View, check_manageable, edit, reveal, rotate};
+use crate::authz;
+use crate::authz::bounds::Facts;
+use crate::authz::caller::Caller;
+use crate::authz::keys::{check_issuer, check_issuer_somewhere};
 use crate::domain::audit::{Kind, Target};
 use crate::domain::policies::{Field, Policy, Presence};
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
-use crate::ops::doctor::accept::require_accepted;
+use crate::ops::changed_outside::accept::require_accepted;
 use crate::ops::policies;
 
 /// What the caller may do to a key.
@@ -94,7 +96,7 @@ pub fn only_reads(app: &App, caller: &Caller, policy: &Policy, workspace: Option
         .filter(|place| workspace.is_none_or(|slug| place.slug == slug))
         .filter(|place| check_issuer(directory, caller, policy, place.uid, owner).is_ok())
         .inspect(|_| places += 1)
-        .any(|place| !admission::only_reads(directory, caller, policy, place.uid, owner));
+        .any(|place| !authz::keys::only_reads(directory, caller, policy, place.uid, owner));
     places > 0 && !full_access
 }
 

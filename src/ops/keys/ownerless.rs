@@ -4,7 +4,9 @@
 //! (`issue`), it is listed when the user who made it is deleted or disabled, and a key that another key without an
 //! owner issued ends with that key.
 
-use super::{View, bounds, ended, record, view};
+use super::{View, ended, record, view};
+use crate::authz::bounds;
+use crate::authz::caller::Caller;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::sorted;
@@ -13,7 +15,6 @@ use crate::domain::users::User;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::access::Caller;
 use crate::ops::{App, Record};
 use crate::store::users;
 use crate::store::{Read, Write, keys, workspaces};

@@ -4,6 +4,7 @@
 //! deletes the owner's key that has not been used for the longest time, in the transaction that stores the new one.
 
 use super::{ended, ended_with_note};
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::keys::Key;
 use crate::domain::policies::Policy;
 use crate::domain::time::Timestamp;
@@ -12,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::index::usage::UsageBook;
 use crate::ops::Record;
-use crate::ops::access::{Caller, Identity};
 use crate::store::keys::Spared;
 use crate::store::{Write, keys};
 

@@ -1,7 +1,9 @@
 //! Showing a secret again, from its sealed copy.
 
-use super::admission::check_takeover;
-use super::{Issued, bounds, policy_of, record, view};
+use super::{Issued, policy_of, record, view};
+use crate::authz::bounds;
+use crate::authz::caller::Caller;
+use crate::authz::keys::check_takeover;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::secret::Secret;
@@ -11,7 +13,6 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::store::{Read, keys};
 
 /// Shows the newest secret of a key whose policy keeps a sealed copy. The event is committed before the secret is sent:

@@ -1,8 +1,10 @@
 //! Rotation: a key gets a new secret and keeps its id, its rights and its workspace.
 
-use super::admission::check_takeover;
 use super::issue::keep;
-use super::{Issued, bounds, manageable, policy_of, record, view};
+use super::{Issued, manageable, policy_of, record, view};
+use crate::authz::bounds;
+use crate::authz::caller::{Caller, Identity};
+use crate::authz::keys::check_takeover;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::secret::{Secret, prefix_of_hint};
@@ -12,7 +14,6 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::{Caller, Identity};
 use crate::store::{Write, keys};
 
 /// When the old secret ends.

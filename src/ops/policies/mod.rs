@@ -4,6 +4,7 @@
 pub mod pages;
 pub mod presets;
 
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::policies::roles::RoleRule;
@@ -15,7 +16,6 @@ use crate::domain::sorted;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::access::Caller;
 use crate::ops::idempotency;
 use crate::ops::idempotency::Retry;
 use crate::ops::{App, Record};

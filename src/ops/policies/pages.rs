@@ -1,12 +1,12 @@
 //! Which policies have a separate page in the console's navigation.
 
 use super::record;
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::store::{browse, policies};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,7 +29,7 @@ pub fn settle(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()
 
 /// Switches the pages of `on` on, and all others of `all` off. A page that is as it should be leaves no event.
 pub fn put(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
-    let system = Caller::system(app)?;
+    let system = Caller::system(&app.index.directory())?;
     for policy in all {
         match write(app, &system, policy, on.contains(policy), |_| Ok(())) {
             // An owner may have deleted a policy that came with the server.

@@ -10,7 +10,7 @@ use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::time::Timestamp;
 use crate::domain::tombstones::{Mark, Tombstones};
 use crate::error::{Error, Result};
-use crate::ops::doctor::changed_outside;
+use crate::ops::changed_outside;
 use crate::store::audit::events;
 use crate::store::key_files;
 use crate::store::seals::recorded::each_changed;

@@ -1,16 +1,17 @@
 //! Sessions of the console. A session begins with a password, belongs to one browser, and its user can end it.
 
 use super::{Code, Proven, SignedIn, confirmed, proven};
+use crate::authz::caller::{Caller, Identity, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
 use crate::domain::sessions::{Browser, CONSOLE_S, Session};
 use crate::domain::sorted;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
-use crate::ops::access::{self, Caller, Identity, Origin, root};
+use crate::ops::authenticate;
 use crate::ops::authenticators;
-use crate::ops::keys::issue::digested;
 use crate::ops::{App, Record};
 use crate::store::Durability;
 use crate::store::sessions;
@@ -89,7 +90,7 @@ pub fn begin(
     let agent = agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ');
     let session = Session {
         id,
-        secret: digested(&app.peppers, &token),
+        secret: StoredSecret::of(&app.peppers, &token),
         user: user.uid,
         generation: user.generation,
         read_only: false,
@@ -140,8 +141,8 @@ pub fn begin(
 pub fn foresees(app: &App, secret: &str) -> Option<Caller> {
     let session = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
-        .and_then(|presented| access::session_of(app, presented).ok())?;
-    access::caller_of_session(app, &session, Origin::default()).ok()
+        .and_then(|presented| authenticate::session_of(app, presented).ok())?;
+    authenticate::caller_of_session(app, &session, Origin::default()).ok()
 }
 
 /// The caller behind a console session's secret, and the session. It records the use of the session.
@@ -149,8 +150,8 @@ pub fn authenticate(app: &App, secret: &str, origin: Origin) -> Result<(Caller, 
     let presented = Presented::parse(secret)
         .filter(|presented| presented.prefix() == PREFIX_CONSOLE)
         .ok_or(Error::Unauthenticated)?;
-    let session = access::session_of(app, presented)?;
-    let caller = access::caller_of_session(app, &session, origin)?;
+    let session = authenticate::session_of(app, presented)?;
+    let caller = authenticate::caller_of_session(app, &session, origin)?;
     let (id, now) = (session.id, app.now().wall);
     let before = app.index.touch_session(id, now);
     if before.is_some_and(|before| before.0.div_euclid(TOUCH_MS) != now.0.div_euclid(TOUCH_MS)) {

@@ -1,6 +1,7 @@
 //! Signing in and out, and setting passwords.
 
 pub mod console;
+pub mod ended;
 pub mod password_gate;
 pub mod tokens;
 
@@ -8,9 +9,12 @@ use super::attempts;
 use super::attempts::Attempt;
 use super::authenticators;
 use super::users::{manageable, record, visible};
+use crate::authz::bounds;
+use crate::authz::caller::{Caller, Identity, Origin, root};
 use crate::domain::audit::{Changes, Event, Kind, Outcome, Target};
 use crate::domain::authenticators::Authenticator;
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::secret::{PREFIX_SESSION, Secret, generate_id};
 use crate::domain::sessions::{ACCESS_TOKEN_S, Session};
@@ -20,9 +24,7 @@ use crate::domain::users::password::PasswordDigest;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{User, normal_user_name};
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity, Origin, root};
-use crate::ops::keys::issue::digested;
-use crate::ops::keys::{self, bounds};
+use crate::ops::keys;
 use crate::ops::{App, Record};
 use crate::store::sessions;
 use crate::store::{Read, seals};
@@ -151,7 +153,7 @@ pub fn sign_in(
     let token = Secret::generate(PREFIX_SESSION, id)?;
     let session = Session {
         id,
-        secret: digested(&app.peppers, &token),
+        secret: StoredSecret::of(&app.peppers, &token),
         user: user.uid,
         generation: user.generation,
         read_only: false,
@@ -408,26 +410,16 @@ pub fn sign_out(app: &App, caller: &Caller) -> Result<()> {
                     vec![id]
                 }
             };
-            Ok((each(ended, "session.delete"), ()))
+            Ok((ended::each(ended, "session.delete"), ()))
         },
     )
-}
-
-/// Makes one record for each token.
-pub(super) fn each(ids: Vec<KeyId>, action: &'static str) -> Vec<(&'static str, Record)> {
-    let one = |id| Record {
-        target: Target::new(Kind::Session, id),
-        workspace: None,
-        changes: Changes::default(),
-    };
-    ids.into_iter().map(|id| (action, one(id))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::policies::CredentialHeader;
-    use crate::ops::access::authenticate;
+    use crate::ops::authenticate::authenticate;
     use crate::ops::setup::fixture::Fixture;
     use crate::ops::users::{NewUser, create};
 

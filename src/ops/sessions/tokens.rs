@@ -5,8 +5,10 @@
 //! and the user has to sign in again.
 
 use super::{Code, SignedIn};
+use crate::authz::caller::{Caller, Identity, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::secret::{PREFIX_REFRESH, PREFIX_SESSION, Presented, Secret, generate_id};
 use crate::domain::sessions::refresh::{
@@ -17,8 +19,6 @@ use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::domain::users::User;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity, Origin, root};
-use crate::ops::keys::issue::digested;
 use crate::ops::users::{manageable, visible};
 use crate::ops::{App, Record};
 use crate::ops::{authenticators, sessions};
@@ -111,7 +111,7 @@ fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
             return Err(Error::Unauthenticated);
         }
         insert(tx, &peppers, &session, &token, now)?;
-        Ok((sessions::each(vec![id], "session.create"), ()))
+        Ok((sessions::ended::each(vec![id], "session.create"), ()))
     })?;
     Ok(pair)
 }
@@ -151,7 +151,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
             if ended.is_empty() {
                 ended.push(old.session);
             }
-            return Ok((sessions::each(ended, "session.reuse"), false));
+            return Ok((sessions::ended::each(ended, "session.reuse"), false));
         }
         let user = users::find(tx, old.user)?;
         let current = seals::is_sound_user(tx, &peppers, old.user)?
@@ -167,7 +167,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
         }
         refresh_tokens::update_used(tx, &peppers, old.id, now)?;
         insert(tx, &peppers, &session, &token, now)?;
-        Ok((sessions::each(vec![id], "session.refresh"), true))
+        Ok((sessions::ended::each(vec![id], "session.refresh"), true))
     })?;
     if exchanged {
         return Ok(pair);
@@ -194,7 +194,7 @@ pub fn act_as(
     let by = by.ok_or(Error::Unauthenticated)?;
     let id = generate_id()?;
     let token = Secret::generate(PREFIX_SESSION, id)?;
-    let secret = digested(&app.peppers, &token);
+    let secret = StoredSecret::of(&app.peppers, &token);
     let who = Caller {
         permissions: match shown.read_only {
             true => Permissions::reading(),
@@ -215,7 +215,7 @@ pub fn act_as(
             if ended.is_empty() {
                 ended.push(row.session);
             }
-            return Ok((sessions::each(ended, "session.reuse"), None));
+            return Ok((sessions::ended::each(ended, "session.reuse"), None));
         }
         let by = users::find(tx, row.user)?
             .filter(|by| by.is_active() && by.generation == row.generation)
@@ -273,12 +273,12 @@ pub fn end_all(app: &App, caller: &Caller, text: &str) -> Result<()> {
     app.change_all(caller, "session.delete", target, move |tx, _| {
         let directory = index.directory();
         let seen = visible(&directory, &who, &text)?;
-        let user = match who.is_himself(seen.uid) {
+        let user = match who.acts_as(seen.uid) {
             true => seen.uid,
             false => manageable(tx, &directory, &who, &text)?.uid,
         };
         let ended = refresh_tokens::delete_of_user(tx, user)?;
-        Ok((sessions::each(ended, "session.delete"), ()))
+        Ok((sessions::ended::each(ended, "session.delete"), ()))
     })
 }
 
@@ -313,7 +313,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     let expires_at = now.plus_s(ACCESS_TOKEN_S).min(family_ends_at);
     let session = Session {
         id: session_id,
-        secret: digested(&app.peppers, &access),
+        secret: StoredSecret::of(&app.peppers, &access),
         user: user.uid,
         generation: user.generation,
         read_only,
@@ -324,7 +324,7 @@ fn draw(app: &App, user: &User, begun: Begun) -> Result<Drawn> {
     };
     let token = RefreshToken {
         id: token_id,
-        secret: digested(&app.peppers, &refresh),
+        secret: StoredSecret::of(&app.peppers, &refresh),
         user: user.uid,
         generation: user.generation,
         read_only,

@@ -3,12 +3,12 @@
 //! There is no default password: as long as no owner has one, each start generates a code that can be used once
 //! (attacks 180).
 
+use crate::authz::caller::{Caller, Identity, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target, digest_of};
 use crate::domain::keys::secret::random_text;
 use crate::domain::locks::lock;
 use crate::domain::users::{Role, User, normal_user_name, password};
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity, Origin, root};
 use crate::ops::attempts;
 use crate::ops::attempts::Attempt;
 use crate::ops::sessions::SignedIn;

@@ -1,12 +1,12 @@
 //! A server without sockets, for the tests of this folder: with a real database in a folder of its own and a fixed
 //! clock.
 
+use crate::authz::caller::{Caller, Origin};
 use crate::domain::clock::Uptime;
 use crate::domain::keys::keyfile::KeyFiles;
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::keys::sealing::SealingKeys;
 use crate::domain::time::Timestamp;
-use crate::ops::access::{Caller, Origin};
 use crate::ops::clock::{Sources, Wall};
 use crate::ops::policies::presets::Preset;
 use crate::ops::setup::OwnerPassword;
@@ -81,7 +81,7 @@ impl Fixture {
 
     /// The caller who may do everything.
     pub fn local(&self) -> Caller {
-        Caller::local(&self.app, 0, Origin::default()).unwrap()
+        Caller::local(&self.app.index.directory(), 0, Origin::default()).unwrap()
     }
 }
 

@@ -4,6 +4,7 @@ pub mod first_run;
 #[cfg(test)]
 pub mod fixture;
 
+use crate::authz::caller::root;
 use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::authenticators::challenge::Challenges;
 use crate::domain::catalogs::{BUILT_IN, Definition};
@@ -25,11 +26,10 @@ use crate::domain::workspaces::{ROOT_SLUG, Workspace};
 use crate::error::Result;
 use crate::index::Index;
 use crate::index::directory::Directory;
-use crate::ops::access::root;
 use crate::ops::attempts;
 use crate::ops::audit::denied::Denials;
+use crate::ops::changed_outside;
 use crate::ops::clock::{Clock, Sources};
-use crate::ops::doctor::changed_outside;
 use crate::ops::index_updates;
 use crate::ops::keys::issue;
 use crate::ops::policies::presets::{self, Preset};

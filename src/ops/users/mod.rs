@@ -2,18 +2,20 @@
 
 pub mod offered;
 
-use super::access;
-use super::access::{Caller, Identity};
-use super::doctor::accept::require_accepted;
+use super::changed_outside::accept::require_accepted;
 use super::idempotency;
 use super::idempotency::Retry;
-use super::keys::{View, bounds, ownerless};
+use super::keys::{View, ownerless};
 use super::{App, Record, retired_names};
+use crate::authz::bounds;
+use crate::authz::caller;
+use crate::authz::caller::Caller;
+use crate::authz::users::{require_managed, require_role};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::sorted;
 use crate::domain::uid::Uid;
 use crate::domain::users::password;
-use crate::domain::users::permissions::{Permission, Permissions};
+use crate::domain::users::permissions::Permission;
 use crate::domain::users::{Binding, Role, User, normal_email, normal_user_name};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -142,7 +144,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
     let mut users: Vec<Arc<User>> = directory
         .users()
         .filter(|user| {
-            caller.is_himself(user.uid)
+            caller.acts_as(user.uid)
                 || caller.may(&directory, Permission::UsersRead, user.home, None)
         })
         .cloned()
@@ -324,25 +326,11 @@ fn bindings(
     Ok(bindings)
 }
 
-fn require_role(directory: &Directory, caller: &Caller, binding: &Binding) -> Result<()> {
-    caller.require(directory, Permission::UsersWrite, binding.workspace, None)?;
-    if caller
-        .permissions_in(directory, binding.workspace)
-        .covers(binding.role.permissions())
-    {
-        return Ok(());
-    }
-    Err(Error::Forbidden(format!(
-        "the role {} may do more than you may",
-        binding.role.as_str()
-    )))
-}
-
 pub fn visible(directory: &Directory, caller: &Caller, text: &str) -> Result<Arc<User>> {
     let user = directory
         .find_user(&text.to_ascii_lowercase())
         .filter(|user| {
-            caller.is_himself(user.uid)
+            caller.acts_as(user.uid)
                 || caller.may(directory, Permission::UsersRead, user.home, None)
         });
     user.cloned().ok_or(Error::NotFound("user"))
@@ -358,35 +346,9 @@ pub fn manageable(read: &Read, directory: &Directory, caller: &Caller, text: &st
         .ok_or(Error::NotFound("user"))
 }
 
-fn require_managed(directory: &Directory, caller: &Caller, seen: &User) -> Result<()> {
-    caller.require(directory, Permission::UsersWrite, seen.home, None)?;
-    for binding in &seen.roles {
-        require_role(directory, caller, binding)?;
-    }
-    Ok(())
-}
-
-/// Whether a user who is signed in may change another user.
-pub fn manages(directory: &Directory, by: &User, seen: &User) -> bool {
-    let signed_in = access::root(directory).map(|root| Caller {
-        bound_by: None,
-        actor: String::new(),
-        identity: Identity::Password {
-            generation: by.generation,
-        },
-        permissions: Permissions::all(),
-        reach: root,
-        user: Some(by.uid),
-        source: String::new(),
-        request_id: String::new(),
-        takes_away: false,
-    });
-    signed_in.is_ok_and(|caller| require_managed(directory, &caller, seen).is_ok())
-}
-
 /// Checks, in the transaction of the change, that the root workspace keeps an active owner.
 fn check_owner_left(read: &Read, directory: &Directory) -> Result<()> {
-    if users::count_owners(read, access::root(directory)?)? > 0 {
+    if users::count_owners(read, caller::root(directory)?)? > 0 {
         return Ok(());
     }
     Err(Error::Conflict(

@@ -1,12 +1,12 @@
 //! Which actions a page has to offer to a caller for users. Each is decided by the function that decides when it is
 //! requested, so that nothing is offered that would be refused.
 
-use super::{require_managed, require_role};
+use crate::authz::caller::Caller;
+use crate::authz::users::{require_managed, require_role};
 use crate::domain::users::permissions::Permission;
 use crate::domain::users::{Binding, Role, User};
 use crate::error::Result;
 use crate::ops::App;
-use crate::ops::access::Caller;
 
 /// What the caller may do to a user.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,7 @@
 //! Deleting workspaces: an empty workspace, or a workspace with everything in it and below it.
 
 use super::{manageable, visible};
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
@@ -9,7 +10,6 @@ use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::access::Caller;
 use crate::ops::{App, Record, keys};
 use crate::store::users;
 use crate::store::{Write, workspaces};

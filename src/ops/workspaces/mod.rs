@@ -3,11 +3,12 @@
 pub mod delete;
 pub mod offered;
 
-use super::access::{self, Caller};
 use super::idempotency;
 use super::idempotency::Retry;
 use super::retired_names;
 use super::{App, Record};
+use crate::authz::caller;
+use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::sorted;
 use crate::domain::text;
@@ -16,7 +17,7 @@ use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::{DEPTH_MAX, WORKSPACES_MAX, Workspace};
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::doctor::accept::require_accepted;
+use crate::ops::changed_outside::accept::require_accepted;
 use crate::store::retired_names as retired;
 use crate::store::{Read, Write, numbers, workspaces};
 use std::collections::HashSet;
@@ -304,7 +305,7 @@ fn check_slug_free(
 fn check_tree(all: &[Workspace]) -> Result<()> {
     let mut directory = Directory::default();
     directory.put_workspaces(all.to_vec());
-    let root = access::root(&directory)?;
+    let root = caller::root(&directory)?;
     for workspace in all {
         let place = directory.place(workspace.uid);
         if !directory.reaches(root, workspace.uid) {

@@ -2,11 +2,11 @@
 //! requested, so that nothing is offered that would be refused.
 
 use super::{list, manageable};
+use crate::authz::caller::Caller;
 use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
 use crate::error::Result;
 use crate::ops::App;
-use crate::ops::access::Caller;
 
 /// What the caller may do to a workspace.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@
 //! A thing that does not fit its seal opens nothing. [`close`] is the one function that closes it: at a start, at a
 //! restore, and when a change finds it. Keys, users and workspaces are disabled and then sealed in that state. Policies
 //! and catalogs keep their rows and the seals that do not fit: the index leaves out such a policy, and treats such a
-//! catalog as empty, until the administrator of the machine accepts them (`ops::doctor::accept`).
+//! catalog as empty, until the administrator of the machine accepts them (`ops::changed_outside::accept`).
 
 pub mod bearers;
 pub mod keys;

@@ -229,7 +229,7 @@ const SILENT: &[(&str, &str)] = &[
     ("src/ops/doctor/mod.rs", "of the command line and the API"),
     ("src/ops/doctor/index.rs", "of the command line and the API"),
     (
-        "src/ops/doctor/changed_outside.rs",
+        "src/ops/changed_outside/mod.rs",
         "of the command line and the API",
     ),
     ("src/ops/restore/mod.rs", "of the command line"),

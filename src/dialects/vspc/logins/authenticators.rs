@@ -5,12 +5,12 @@ use super::super::version::Client;
 use super::super::{caller, data, header, retry, user};
 use super::identity::{PROPERTIES, of_authenticator};
 use super::query::Asked;
+use crate::authz::caller::Caller;
 use crate::domain::authenticators::Authenticator;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
-use crate::ops::access::Caller;
 use crate::ops::authenticators;
 use crate::ops::authenticators::NewAuthenticator;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub fn draw(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /users/{userUid}/logins/totp`: from then on the user cannot sign in with the password alone.
 pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
-    let caller = himself(call)?;
+    let caller = own_session(call)?;
     let (asked, [url, code]) = Asked::read(call, PROPERTIES, ["secretUrl", "code"])?;
     let (Some(url), Some(code)) = (url, code) else {
         return Err(Error::invalid(
@@ -57,7 +57,7 @@ pub fn create_codes(call: &Call<'_>) -> Result<Reply> {
 }
 
 /// The caller, who must be the user that the path names (1D-45).
-pub fn himself(call: &Call<'_>) -> Result<Caller> {
+pub fn own_session(call: &Call<'_>) -> Result<Caller> {
     let caller = caller(call)?;
     header(call, "content-type")?;
     let uid = Uid::parse(call.param("userUid")).ok_or(Error::NotFound("user"))?;

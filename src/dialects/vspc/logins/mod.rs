@@ -8,6 +8,7 @@ use super::lists::{Page, Picked, Wanted};
 use super::patch::{self, Verdict};
 use super::version::Client;
 use super::{caller, data, organizations, preset, retry, user};
+use crate::authz::caller::Caller;
 use crate::domain::authenticators::Authenticator;
 use crate::domain::keys::{Key, KeyId};
 use crate::domain::sorted;
@@ -18,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::index::directory::Directory;
-use crate::ops::access::Caller;
 use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::{self, NewKey};
 use crate::ops::keys::list::numbers;
@@ -45,7 +45,7 @@ enum Place {
 
 /// `POST /users/{userUid}/logins/apikey`: the only answer that contains the secret of a key (1D-4 to 1D-12).
 pub fn create(call: &Call<'_>) -> Result<Reply> {
-    let caller = authenticators::himself(call)?;
+    let caller = authenticators::own_session(call)?;
     let client = Client::of(call)?;
     let asked = Asked::read_alone(call, PROPERTIES)?;
     let new = NewKey {

@@ -6,6 +6,7 @@ mod order;
 mod tests;
 
 use super::{View, list, seen, usage, with_names};
+use crate::authz::caller::Caller;
 use crate::domain::catalogs::{Catalog, Demand};
 use crate::domain::keys::live::{Kin, Live};
 use crate::domain::keys::{KeyId, State};
@@ -16,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::ops::access::Caller;
 use crate::store::keys;
 use order::Match;
 use std::collections::HashMap;

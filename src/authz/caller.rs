@@ -1,19 +1,11 @@
-//! Callers of the management API: who they are and what they may do.
+//! Callers: who they are and what they may do.
 //!
 //! What a caller may do is the intersection of three things: the permissions of the credential, the roles of its
 //! owner, and the subtree of its workspace. Things that a caller may not see are reported as not found.
 
-use super::App;
-use super::users;
-use super::verify::{self, Outcome, Verdict};
-use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::KeyId;
-use crate::domain::keys::live::Live;
-use crate::domain::keys::secret::{PREFIX_SESSION, Presented};
-use crate::domain::keys::verdict::{Code, Question};
+use crate::domain::policies::Policy;
 use crate::domain::policies::roles::Roles;
-use crate::domain::policies::{CredentialHeader, IssuedBy, Policy};
-use crate::domain::sessions::Session;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::domain::users::{Binding, Role, User};
@@ -80,13 +72,13 @@ pub struct Origin {
 
 impl Caller {
     /// The administrator of the machine, who may do everything.
-    pub fn local(app: &App, uid: u32, origin: Origin) -> Result<Caller> {
+    pub fn local(directory: &Directory, uid: u32, origin: Origin) -> Result<Caller> {
         Ok(Caller {
             bound_by: None,
             actor: format!("local:{uid}"),
             identity: Identity::Local,
             permissions: Permissions::all(),
-            reach: root(&app.index.directory())?,
+            reach: root(directory)?,
             user: None,
             source: origin.source,
             request_id: origin.request_id,
@@ -95,10 +87,10 @@ impl Caller {
     }
 
     /// The server itself, for what its settings and its timers do.
-    pub fn system(app: &App) -> Result<Caller> {
+    pub fn system(directory: &Directory) -> Result<Caller> {
         Ok(Caller {
             actor: "system".to_owned(),
-            ..Caller::local(app, 0, Origin::default())?
+            ..Caller::local(directory, 0, Origin::default())?
         })
     }
 
@@ -109,9 +101,9 @@ impl Caller {
     }
 
     /// Whether the caller is this user in a session of their own, or a key or another user that acts for them.
-    pub fn is_himself(&self, user: Uid) -> bool {
-        let for_him = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
-        (for_him && self.user == Some(user)) || self.is_session_of(user)
+    pub fn acts_as(&self, user: Uid) -> bool {
+        let for_user = matches!(self.identity, Identity::Acting(_) | Identity::ForOwner(_));
+        (for_user && self.user == Some(user)) || self.is_session_of(user)
     }
 
     /// Whether the caller is this key.
@@ -258,281 +250,14 @@ impl Caller {
     }
 }
 
-/// Finds the caller for a secret, which is a management key or an access token. All failures have the same error.
-///
-/// `None` means that the limits of the key cannot be decided without the store. The caller of this function must then
-/// repeat it where waiting is allowed.
-pub fn authenticate(
-    app: &App,
-    secret: &str,
-    header: CredentialHeader,
-    origin: Origin,
-    may_wait: bool,
-) -> Result<Option<Caller>> {
-    let presented = Presented::parse(secret).ok_or(Error::Unauthenticated)?;
-    if presented.prefix() == PREFIX_SESSION {
-        return session(app, presented, origin).map(Some);
-    }
-    // A management key can have limits for addresses, rate and uses. These limits apply here too.
-    let question = Question {
-        address: origin.address,
-        header: Some(header),
-        cost: 1,
-        ..Question::default()
-    };
-    let told = |verdict: &Verdict<'_>| caller_of(verdict, &origin);
-    if may_wait {
-        return verify::verify_blocking(app, secret, &question, None, told)?.map(Some);
-    }
-    match verify::verify(app, secret, &question, None, told) {
-        Outcome::Done(caller) => caller.map(Some),
-        Outcome::MustWait => Ok(None),
-    }
-}
-
-/// The caller as a user of the server, for API modules that are meant for users. A signed-in user is accepted as they
-/// are. A key is accepted as its owner if its policy lets it act for the owner and if it has `scope` of `catalog`.
-/// Only its owner can have issued such a key (`domain::policies::definition`), and only with a credential that permits
-/// everything that the owner may do through the key (`ops::keys::bounds`).
-///
-/// # Errors
-/// `Unauthenticated` for a key of any other kind, which is not a credential here. `Forbidden` for a key without the
-/// scope, and for a read-only credential if the request `writes`.
-pub fn as_owner(
-    app: &App,
-    caller: &Caller,
-    catalog: &str,
-    scope: &str,
-    writes: bool,
-) -> Result<Caller> {
-    let caller = match caller.identity {
-        Identity::Key(id) => key_as_owner(app, caller, id, catalog, scope)?,
-        _ => caller.clone(),
-    };
-    if writes && caller.only_reads() {
-        return Err(Error::Forbidden(
-            "this credential has read access only".to_owned(),
-        ));
-    }
-    Ok(caller)
-}
-
-fn key_as_owner(
-    app: &App,
-    caller: &Caller,
-    id: KeyId,
-    catalog: &str,
-    scope: &str,
-) -> Result<Caller> {
-    let kin = app.index.with_key(id, |key| key.kin.clone());
-    let kin = kin.ok_or(Error::Unauthenticated)?;
-    let directory = app.index.directory();
-    let acts = directory
-        .policy(&kin.policy)
-        .is_some_and(|policy| policy.acts_for_owner);
-    let owner = kin.owner.and_then(|owner| directory.user(owner));
-    let owner = owner.filter(|owner| acts && owner.is_active());
-    let owner = owner.filter(|_| kin.catalog.as_deref() == Some(catalog));
-    let owner = owner.ok_or(Error::Unauthenticated)?;
-    if !kin.scopes.iter().any(|held| **held == *scope) {
-        return Err(Error::Forbidden(format!(
-            "this key does not have the scope {scope}"
-        )));
-    }
-    let policy = directory
-        .policy(&kin.policy)
-        .ok_or(Error::Unauthenticated)?;
-    let acts = owner.roles.iter().any(|binding| {
-        let rests = !in_force(&directory, binding, binding.workspace);
-        !rests && passed_on(policy, binding.role) != Permissions::default()
-    });
-    if !acts {
-        return Err(Error::Forbidden(
-            "the owner of this key has no role that permits this".to_owned(),
-        ));
-    }
-    Ok(Caller {
-        identity: Identity::ForOwner(id),
-        permissions: if kin.read_only {
-            Permissions::reading()
-        } else {
-            Permissions::all()
-        },
-        bound_by: Some(policy.clone()),
-        reach: root(&directory)?,
-        user: Some(owner.uid),
-        ..caller.clone()
-    })
-}
-
 /// What a role of the owner passes on to a key that acts for the owner, by the rules of the policy.
-fn passed_on(policy: &Policy, role: Role) -> Permissions {
+pub fn passed_on(policy: &Policy, role: Role) -> Permissions {
     let rules = policy.rules_of(Roles::default().with(role), false);
     rules.fold(Permissions::default(), |sum, rule| {
         sum.or(match rule.read_only {
             true => role.permissions().and(Permissions::reading()),
             false => role.permissions(),
         })
-    })
-}
-
-/// The caller with the permissions that the scopes of its key grant, for API modules whose keys act in their own
-/// right. Each scope of `catalog` that the key has adds its permissions in the key's workspace and below.
-///
-/// Returns `None` if the caller is not a key of `catalog` that only an administrator of the root workspace can have
-/// issued or received (`ops::keys::admission`), because any other key must not have more rights than its issuer.
-pub fn as_granted(
-    app: &App,
-    caller: &Caller,
-    catalog: &str,
-    grants: &[(&str, &[Permission])],
-) -> Option<Caller> {
-    let Identity::Key(id) = caller.identity else {
-        return None;
-    };
-    let kin = app.index.with_key(id, |key| key.kin.clone())?;
-    let directory = app.index.directory();
-    let policy = directory.policy(&kin.policy)?;
-    if policy.issued_by != IssuedBy::RootAdministrator || kin.catalog.as_deref() != Some(catalog) {
-        return None;
-    }
-    let catalog = directory.catalog(catalog)?;
-    let granted = grants
-        .iter()
-        .filter(|(scope, _)| catalog.grants(&kin.scopes, directory.is_root(kin.workspace), scope))
-        .fold(Permissions::default(), |sum, (_, permissions)| {
-            sum.or(Permissions::of(permissions))
-        });
-    Some(Caller {
-        permissions: match kin.read_only {
-            true => granted.and(Permissions::reading()),
-            false => granted,
-        },
-        ..caller.clone()
-    })
-}
-
-/// The caller that [`authenticate`] would find now, according to the index. Spends nothing and counts nothing.
-pub fn foresees(
-    app: &App,
-    secret: &str,
-    header: CredentialHeader,
-    address: Option<IpAddr>,
-) -> Option<Caller> {
-    let presented = Presented::parse(secret)?;
-    if presented.prefix() == PREFIX_SESSION {
-        return session(app, presented, Origin::default()).ok();
-    }
-    let question = Question {
-        address,
-        header: Some(header),
-        cost: 0,
-        ..Question::default()
-    };
-    verify::foresees(app, presented, &question, |key| {
-        caller_of_key(key, &Origin::default())
-    })
-}
-
-/// The caller for a valid key. A key of a catalog other than the built-in one has only the permission to read itself.
-fn caller_of(verdict: &Verdict<'_>, origin: &Origin) -> Result<Caller> {
-    let key = match (verdict.code, verdict.key) {
-        (Code::Valid, Some(key)) => key,
-        (Code::RateLimited, _) => {
-            return Err(Error::TooMany {
-                retry_after_s: verdict.retry_after_s(),
-            });
-        }
-        _ => return Err(Error::Unauthenticated),
-    };
-    Ok(caller_of_key(key, origin))
-}
-
-fn caller_of_key(key: &Live, origin: &Origin) -> Caller {
-    let management = key.kin.catalog.as_deref() == Some(BUILT_IN);
-    let scopes = key
-        .kin
-        .scopes
-        .iter()
-        .filter(|_| management)
-        .map(|scope| &**scope);
-    let granted = Permissions::from_scopes(scopes);
-    Caller {
-        bound_by: None,
-        actor: format!("key:{}", key.id),
-        identity: Identity::Key(key.id),
-        permissions: if key.kin.read_only {
-            granted.and(Permissions::reading())
-        } else {
-            granted
-        },
-        reach: key.kin.workspace,
-        user: key.kin.owner,
-        source: origin.source.clone(),
-        request_id: origin.request_id.clone(),
-        takes_away: false,
-    }
-}
-
-/// The caller for an access token. A session of the console is not accepted here.
-fn session(app: &App, presented: Presented<'_>, origin: Origin) -> Result<Caller> {
-    let session = session_of(app, presented)?;
-    if session.console.is_some() {
-        return Err(Error::Unauthenticated);
-    }
-    caller_of_session(app, &session, origin)
-}
-
-/// The session that a secret belongs to, unless it is over.
-pub fn session_of(app: &App, presented: Presented<'_>) -> Result<Session> {
-    let session = app
-        .index
-        .session(presented.id)
-        .ok_or(Error::Unauthenticated)?;
-    let pepper = app
-        .peppers
-        .version(session.secret.pepper)
-        .ok_or(Error::Unauthenticated)?;
-    if !pepper.matches(presented.text, &session.secret.digest) || session.is_over(app.now().wall) {
-        return Err(Error::Unauthenticated);
-    }
-    Ok(session)
-}
-
-/// The caller for a session. Its user must be active and must not have changed the password since the sign-in. If
-/// another user acts as this user, the same applies to the acting user, who must also manage the user.
-pub fn caller_of_session(app: &App, session: &Session, origin: Origin) -> Result<Caller> {
-    let directory = app.index.directory();
-    let user = directory
-        .user(session.user)
-        .filter(|user| user.is_active() && user.generation == session.generation);
-    let user = user.ok_or(Error::Unauthenticated)?;
-    let all = Permissions::all();
-    let (actor, identity) = match session.acting {
-        None => (&user.user_name, Identity::Session(session.id)),
-        Some(acting) => {
-            let by = directory
-                .user(acting.user)
-                .filter(|by| by.is_active() && by.generation == acting.generation)
-                .filter(|by| users::manages(&directory, by, user));
-            let by = by.ok_or(Error::Unauthenticated)?;
-            (&by.user_name, Identity::Acting(session.id))
-        }
-    };
-    Ok(Caller {
-        bound_by: None,
-        actor: format!("user:{actor}"),
-        identity,
-        permissions: if session.read_only {
-            Permissions::reading()
-        } else {
-            all
-        },
-        reach: root(&directory)?,
-        user: Some(user.uid),
-        source: origin.source,
-        request_id: origin.request_id,
-        takes_away: false,
     })
 }
 
@@ -554,6 +279,16 @@ fn about_keys(permission: Permission) -> bool {
     )
 }
 
+/// The permissions that a user's roles give the user in a workspace.
+pub fn role_permissions_in(directory: &Directory, user: &User, workspace: Uid) -> Permissions {
+    user.roles
+        .iter()
+        .filter(|binding| in_force(directory, binding, workspace))
+        .fold(Permissions::default(), |sum, binding| {
+            sum.or(binding.role.permissions())
+        })
+}
+
 /// The roles of a user that are in force in a workspace.
 pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
     user.roles
@@ -563,7 +298,7 @@ pub fn roles_in(directory: &Directory, user: &User, workspace: Uid) -> Roles {
 }
 
 /// Whether a role applies in a workspace. The roles in a disabled workspace are not in force.
-pub(super) fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
+pub fn in_force(directory: &Directory, binding: &Binding, workspace: Uid) -> bool {
     let place = directory.place(binding.workspace);
     place.is_some_and(|place| place.active) && directory.reaches(binding.workspace, workspace)
 }

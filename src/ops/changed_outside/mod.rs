@@ -1,8 +1,10 @@
 //! Comparing keys, users, workspaces, policies, catalogs and sessions with what Latchkey last wrote, and closing
 //! those that differ. The start and a restore do this in the same way.
 
-use super::Check;
-use super::keys::NAMED_MAX;
+pub mod accept;
+
+use super::doctor::check::Check;
+use super::doctor::check::NAMED_MAX;
 use crate::domain::audit::{Changes, Event, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::pepper::Peppers;

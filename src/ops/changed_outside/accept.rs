@@ -1,11 +1,11 @@
 //! Accepting a thing that was changed outside Latchkey, after the administrator of the machine has checked that the
 //! change is intended.
 
-use super::changed_outside;
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
-use crate::ops::access::{Caller, Identity};
+use crate::ops::changed_outside;
 use crate::ops::{App, Record};
 use crate::store::seals::{self, Standing};
 use crate::store::users;

@@ -4,13 +4,13 @@
 //! their owner. Scopes of other keys mean what other services permit; every caller who manages keys in a workspace may
 //! grant them.
 
+use crate::authz::caller::{Caller, Identity};
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::Key;
 use crate::domain::users::User;
 use crate::domain::users::permissions::Permissions;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
-use crate::ops::access::{Caller, Identity};
 use crate::store::users;
 use crate::store::{Read, keys, policies};
 
