@@ -305,7 +305,7 @@ fn pattern(before: &str, literal: &str) -> String {
 /// Every sentence from below the console that the console may display.
 fn sentences_below() -> BTreeSet<String> {
     let mut found = Vec::new();
-    for folder in ["domain", "store", "index", "ops", "http"] {
+    for folder in ["authz", "domain", "store", "index", "ops", "http"] {
         files(&Path::new("src").join(folder), &mut found);
     }
     found.push(Path::new("src/error.rs").to_owned());
