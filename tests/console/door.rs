@@ -15,7 +15,7 @@ fn the_owner_signs_in_looks_around_and_signs_out() {
     browser.fill("user_name", &server.owner_user_name);
     browser.fill("password", "something else entirely");
     browser.press("Sign in");
-    browser.sees("User name or password is not right.");
+    browser.sees("The user name or the password is wrong.");
     browser.driver.complaints();
     browser.inspect("sign-in-refused");
     assert_eq!(
@@ -28,7 +28,7 @@ fn the_owner_signs_in_looks_around_and_signs_out() {
 
     browser.go("/console/nowhere");
     browser.driver.complaints();
-    browser.sees("There is nothing here");
+    browser.sees("Not found");
     browser.inspect("error");
 
     browser.go("/console/account");
@@ -91,7 +91,7 @@ fn what_was_typed_outlives_the_session() {
     browser.fill("user_name", &server.owner_user_name);
     browser.fill("password", &server.owner_password);
     browser.press("Sign in");
-    browser.sees("Go on where you were");
+    browser.sees("Continue where you stopped");
     browser.sees("Größe & <more>");
     browser.press("Go on");
     browser.sees("Key created");

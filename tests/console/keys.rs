@@ -87,12 +87,12 @@ fn a_key_is_created_used_changed_rotated_and_deleted() {
     browser.press("Delete");
     browser.sees("Delete this key?");
     browser.inspect("key-delete");
-    browser.press("Delete for good");
-    browser.sees("The key is deleted for good.");
+    browser.press("Delete permanently");
+    browser.sees("The key has been deleted permanently.");
     assert_eq!(admin.verdict(&second), "NOT_FOUND");
     browser.fill("q", "billing");
     browser.press("Apply");
-    browser.sees("No key is like that.");
+    browser.sees("No key matches.");
 }
 
 // attacks 185

@@ -15,10 +15,10 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.fill("name", "Europe");
     browser.inspect("workspace-create");
     browser.press("Create workspace");
-    browser.sees("The workspace is created.");
+    browser.sees("The workspace has been created.");
     browser.inspect("workspace");
     browser.press("Disable");
-    browser.sees("The workspace is changed.");
+    browser.sees("The workspace has been changed.");
     browser.press("Enable");
 
     browser.navigate("Users");
@@ -34,7 +34,7 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.find("#role option[value=key_manager]").click();
     browser.find("#role_place option[value=europe]").click();
     browser.press("Create user");
-    browser.sees("The user is created.");
+    browser.sees("The user has been created.");
     browser.sees("Key manager: keys");
     browser.inspect("user");
     browser.find("#role option[value=auditor]").click();
@@ -42,7 +42,7 @@ fn users_workspaces_and_the_log_are_managed() {
     browser.press("Add a role");
     browser.sees("Auditor: reads");
     browser.press("Disable");
-    browser.sees("The user is changed.");
+    browser.sees("The user has been changed.");
     browser.press("Enable");
     browser.navigate("Users");
     browser.sees("grace");
@@ -94,13 +94,13 @@ fn a_user_is_deleted_after_the_password_was_given_again() {
     browser.press("Delete this user");
     browser.sees("Delete this user?");
     browser.inspect("user-delete");
-    browser.press("Delete for good");
-    browser.sees("Confirm that it is you");
+    browser.press("Delete permanently");
+    browser.sees("Confirm your password");
     browser.driver.complaints();
     browser.inspect("confirm");
     browser.fill("password", &server.owner_password);
     browser.press("Confirm");
-    browser.sees("Go on where you were");
+    browser.sees("Continue where you stopped");
     browser.inspect("resume");
     browser.press("Go on");
     browser.sees("The user is deleted.");

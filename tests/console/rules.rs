@@ -21,7 +21,7 @@ fn a_policy_is_made_and_keys_follow_it() {
     browser.driver.complaints();
     browser.inspect("policy-create-refused");
     browser.fill("life_max", "30");
-    browser.choose("They can be rotated");
+    browser.choose("Keys can be rotated");
     browser.press("Create policy");
     browser.sees("The policy is there.");
     browser.sees("They live 30 days at most.");
@@ -39,7 +39,7 @@ fn a_policy_is_made_and_keys_follow_it() {
         .issue(json!({ "name": "k", "policy": "device", "expires_in_s": 60 }));
     browser.go("/console/policies/device/delete");
     browser.inspect("policy-delete");
-    browser.press("Delete for good");
+    browser.press("Delete permanently");
     browser.sees("Keys of policy device exist");
     browser.driver.complaints();
     browser.press("Cancel");
@@ -93,12 +93,12 @@ fn a_workspace_goes_with_all_that_is_in_it() {
     browser.sees("1 workspace below it");
     browser.inspect("workspace-delete");
     browser.fill("confirm_name", "europa");
-    browser.press("Delete for good");
+    browser.press("Delete permanently");
     browser.sees("That is not europe.");
     browser.driver.complaints();
     browser.fill("confirm_name", "europe");
-    browser.press("Delete for good");
-    browser.sees("The workspace is deleted.");
+    browser.press("Delete permanently");
+    browser.sees("The workspace has been deleted.");
     admin.get("/v1/workspaces/france").expect(404);
 }
 
@@ -111,7 +111,7 @@ fn a_backup_is_made() {
     browser.navigate("Backups");
     browser.sees("There is no backup yet.");
     browser.press("Make a backup now");
-    browser.sees("The backup is made.");
+    browser.sees("The backup has been made.");
     browser.sees("latchkey restore /");
     browser.inspect("backups");
 }
@@ -131,7 +131,7 @@ fn a_catalog_is_made_of_an_openapi_document() {
         "/tests/fixtures/openapi/billing-3.0.yaml"
     );
     browser.find("#file").type_in(document);
-    browser.press("Look at the catalog");
+    browser.press("Preview the catalog");
     browser.sees("1 operation is closed to every key");
     browser.inspect("catalog-preview");
     browser.press("Save");
@@ -142,7 +142,7 @@ fn a_catalog_is_made_of_an_openapi_document() {
     browser.fill("name", "billing");
     browser.press("Or its text");
     browser.fill("document", "swagger: '2.0'");
-    browser.press("Look at the catalog");
+    browser.press("Preview the catalog");
     browser.sees("This is a Swagger 2.0 document");
     browser.driver.complaints();
     browser.inspect("catalog-import-refused");

@@ -73,7 +73,7 @@ fn awares_tokens_are_created_copied_and_deleted() {
     let absent = "Object.defineProperty(navigator, 'clipboard', { value: { write: () => Promise.reject() } })";
     browser.driver.run(absent);
     browser.press("Copy");
-    browser.sees("The secret once more");
+    browser.sees("The secret again");
     assert_eq!(browser.find("#secret").text(), secret);
     browser.press("Done");
     assert_eq!(server.admin().newest_event()["action"], "key.reveal");
@@ -88,7 +88,7 @@ fn awares_tokens_are_created_copied_and_deleted() {
     browser.press("Delete");
     browser.sees("Delete this API token?");
     browser.press("Delete");
-    browser.sees("The key is deleted for good.");
+    browser.sees("The key has been deleted permanently.");
     server
         .call("GET", "/auth/nginx?catalog=aware", &headers, None)
         .expect(401);
@@ -145,7 +145,7 @@ fn awaretrains_keys_are_created_edited_and_deleted() {
     browser.press("Delete");
     browser.sees("Delete this API key?");
     browser.press("Delete");
-    browser.sees("The key is deleted for good.");
+    browser.sees("The key has been deleted permanently.");
 }
 
 // 1C-12 to 1C-22
@@ -188,7 +188,7 @@ fn adveritys_keys_are_created_and_revoked_by_name() {
     browser.inspect("adverity-revoke");
     browser.fill("confirm_name", "reporting");
     browser.press("Delete API key");
-    browser.sees("The key is deleted for good.");
+    browser.sees("The key has been deleted permanently.");
     assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
 }
 
@@ -251,7 +251,7 @@ fn vspcs_keys_are_created_disabled_enabled_and_removed() {
     browser.press("Remove");
     browser.sees("Delete API Key");
     browser.press("Yes");
-    browser.sees("The key is deleted for good.");
+    browser.sees("The key has been deleted permanently.");
     assert_eq!(server.admin().verdict(&secret), "NOT_FOUND");
 }
 

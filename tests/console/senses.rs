@@ -185,7 +185,7 @@ fn everything_can_be_done_with_a_keyboard() {
     browser.sees("Delete this key?");
     driver.run("document.querySelector('dialog button').focus()");
     press_keys(&browser, &[SPACE]);
-    browser.sees("The key is deleted for good.");
+    browser.sees("The key has been deleted permanently.");
 }
 
 #[test]

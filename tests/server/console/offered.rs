@@ -148,7 +148,7 @@ fn is_walked(path: &str) -> bool {
 fn typed(action: &str, name: &str) -> &'static str {
     match name {
         "name" => "New",
-        "description" => "What it is for",
+        "description" => "Purpose",
         "user_name" => "newcomer",
         "password" if action.starts_with("/console/users") => PASSWORD,
         _ => "",

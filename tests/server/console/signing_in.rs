@@ -155,7 +155,7 @@ fn names_that_are_there_are_not_told_from_others_and_guessing_is_limited() {
     let expected = page(known.text(), &server.owner_user_name);
     assert_eq!(page(unknown.text(), "nobody"), expected);
     assert_eq!(page(disabled.text(), "sleeper"), expected);
-    assert!(expected.contains("User name or password is not right."));
+    assert!(expected.contains("The user name or the password is wrong."));
     for _ in 0..7 {
         visitor.sign_in("nobody", "wrong wrong wrong");
     }
@@ -298,7 +298,7 @@ fn the_console_shows_who_is_locked_and_unlocks() {
         ("code", "123456"),
     ];
     let refused = alice.send("/console/sign-in", &fields).expect(403).text();
-    assert!(refused.contains("User name or password is not right."));
+    assert!(refused.contains("The user name or the password is wrong."));
 
     assert!(owner.get("/console/users").text().contains("Locked"));
     owner.get("/console/users/alice").expect(200);

@@ -12,7 +12,7 @@ fn an_owner_makes_a_backup_and_reads_how_to_go_back_to_it() {
     assert!(owner.page.contains("The server makes none by itself."));
     owner.post("/console/backups", &[]).expect(303);
     let page = owner.get("/console/backups").expect(200).text();
-    assert!(page.contains("The backup is made."));
+    assert!(page.contains("The backup has been made."));
     let file = page.split("latchkey restore ").nth(1).unwrap();
     let file = file.split('<').next().unwrap();
     let made = std::fs::metadata(file).unwrap();

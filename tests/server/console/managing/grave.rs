@@ -58,7 +58,7 @@ fn what_is_grave_asks_for_the_password_once_more() {
     ] {
         owner.get("/console/account").expect(200);
         owner.post(path, fields).expect(403);
-        assert!(owner.page.contains("Confirm that it is you"), "{path}");
+        assert!(owner.page.contains("Confirm your password"), "{path}");
         assert_eq!(owner.value("carried_to").as_deref(), Some(path));
         assert_eq!(events(), before, "{path}");
     }
@@ -112,7 +112,7 @@ fn a_workspace_with_contents_goes_when_its_name_was_typed() {
         .get("/console/workspaces/asia/delete")
         .expect(200)
         .text();
-    assert!(page.contains("There is nothing in it.") && !page.contains("confirm_name"));
+    assert!(page.contains("The workspace is empty.") && !page.contains("confirm_name"));
     owner
         .post("/console/workspaces/asia/delete", &[])
         .expect(303);

@@ -64,7 +64,7 @@ fn the_page_of_a_user_who_goes_names_the_keys_that_belong_to_nobody() {
     owner
         .get("/console/keys?created_by=user%3Anobody")
         .expect(200);
-    assert!(owner.page.contains("No key is like that."));
+    assert!(owner.page.contains("No key matches."));
     owner.get("/console/keys?created_by=bob").expect(200);
     assert!(owner.page.contains("user:NAME"));
 }
