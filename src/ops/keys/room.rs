@@ -5,7 +5,7 @@
 
 use crate::authz::caller::Caller;
 use crate::domain::keys::Key;
-use crate::domain::policies::{AtMax, IssuedBy, Policy};
+use crate::domain::policies::{AtMax, Policy};
 use crate::domain::text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -102,6 +102,7 @@ pub fn check_name(read: &Read, policy: &Policy, key: &Key) -> Result<()> {
 mod tests {
     use super::*;
     use crate::authz::caller::Origin;
+    use crate::domain::policies::IssuedBy;
     use crate::ops::keys::issue::{NewKey, issue, issue_by_password};
     use crate::ops::policies::{PolicyEdit, create};
     use crate::ops::setup::fixture::Fixture;

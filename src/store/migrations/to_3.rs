@@ -8,7 +8,6 @@ use crate::domain::keys::pepper::Peppers;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::seals::bearers;
-use crate::store::sessions;
 use crate::store::{Write, audit, keys};
 
 pub const STEP: Step = Step {
@@ -169,6 +168,7 @@ mod tests {
     use crate::domain::keys::pepper::Peppers;
     use crate::domain::keys::sealing::SealingKeys;
     use crate::store::authenticators;
+    use crate::store::sessions;
     use crate::store::{Read, numbers, seals, sqlite};
     use crate::store::{refresh_tokens, users};
     use std::path::{Path, PathBuf};
