@@ -1,4 +1,4 @@
-//! Latchkey: an API-key server in one executable. ARCHITECTURE.md describes its structure.
+//! Latchkey: an API-key server in one executable. docs/architecture.md describes its structure.
 
 // Clippy also checks the program without its tests, so the rules of clippy.toml still apply to all other code.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]

@@ -238,10 +238,10 @@ fn comments_are_in_plain_english() {
 
 #[test]
 fn the_map_names_every_folder() {
-    let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let map = fs::read_to_string("docs/architecture.md").unwrap();
     for folder in folders("src") {
         let name = format!("`{}/`", folder.display());
-        assert!(map.contains(&name), "ARCHITECTURE.md does not name {name}");
+        assert!(map.contains(&name), "docs/architecture.md does not name {name}");
     }
 }
 

@@ -411,7 +411,7 @@ pub fn plan(read: &Read, sql: &str) -> Vec<String> {
     steps.unwrap().map(std::result::Result::unwrap).collect()
 }
 
-/// Applies the settings that every connection has (see "SQLite facts" in ARCHITECTURE.md).
+/// Applies the settings that every connection has (see "Durability" in docs/architecture.md).
 fn settled(connection: Connection) -> Result<Read> {
     let set = |config, on| {
         connection
