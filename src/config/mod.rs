@@ -23,6 +23,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{ArgAction, Args};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The path of the data.
@@ -131,8 +132,8 @@ pub struct ServeArgs {
     #[arg(long, env = "LATCHKEY_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// The interval of automatic backups, such as 24h or 7d, to the folder `backups` next to the database
-    #[arg(long, env = "LATCHKEY_BACKUP_EVERY", value_parser = span_s, value_name = "SPAN")]
-    pub backup_every: Option<u64>,
+    #[arg(long, env = "LATCHKEY_BACKUP_EVERY", value_name = "SPAN")]
+    pub backup_every: Option<Span>,
     /// How many of these backups are kept; older ones are deleted
     #[arg(long, env = "LATCHKEY_BACKUP_KEEP", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     pub backup_keep: u16,
@@ -180,22 +181,35 @@ pub enum LogFormat {
     Text,
 }
 
-/// A time span such as `15m`, `24h` or `7d`, in seconds; at least a minute.
-fn span_s(text: &str) -> std::result::Result<u64, String> {
-    let refused = || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
-    let (number, unit) = text
-        .split_at_checked(text.len().wrapping_sub(1))
-        .ok_or_else(refused)?;
-    let unit_s: u64 = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(refused()),
-    };
-    let number: u64 = number.parse().map_err(|_| refused())?;
-    let span_s = number.checked_mul(unit_s).filter(|span| *span > 0);
-    span_s.ok_or_else(refused)
+/// A time span of at least a minute, which users write as `15m`, `24h` or `7d`.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub seconds: u64,
 }
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Span, String> {
+        let refused =
+            || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
+        let (number, unit) = text
+            .split_at_checked(text.len().wrapping_sub(1))
+            .ok_or_else(refused)?;
+        let unit_s: u64 = match unit {
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(refused()),
+        };
+        let number: u64 = number.parse().map_err(|_| refused())?;
+        let seconds = number.checked_mul(unit_s).filter(|span| *span > 0);
+        Ok(Span {
+            seconds: seconds.ok_or_else(refused)?,
+        })
+    }
+}
+
 /// The settings that SIGHUP applies; changes to all others take effect at the next start.
 pub const RELOADED: &[&str] = &[
     "allowed_hosts",

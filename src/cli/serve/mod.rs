@@ -176,9 +176,9 @@ impl Doors<'_> {
             pages::settle(&app, &all, &on)?;
         }
         let hello = hello(first_run::begin(&app)?.as_deref());
-        if let Some(every_s) = settings.backup_every {
+        if let Some(every) = settings.backup_every {
             app.schedule_backups(Schedule {
-                every_s,
+                every_s: every.seconds,
                 keep: usize::from(settings.backup_keep),
             });
         }

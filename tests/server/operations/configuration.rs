@@ -85,6 +85,14 @@ fn a_line_that_is_wrong_stops_the_start_and_says_what_to_write() {
             &["settings.toml:1: threads: 0 is not in 1..=256"],
         ),
         (
+            "backup_every = 86400\n",
+            &["settings.toml:1: backup_every is a text; write backup_every = \"…\""],
+        ),
+        (
+            "backup_every = \"24\"\n",
+            &["settings.toml:1: backup_every: must be a whole number with m, h or d"],
+        ),
+        (
             "allow_plain_http = \"yes\"\n",
             &["write allow_plain_http = true or allow_plain_http = false"],
         ),
@@ -248,7 +256,7 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
 fn a_flag_outranks_a_variable_and_a_variable_the_file() {
     let folder = fresh_folder();
     let text = "listen = \"127.0.0.1:1\"\nthreads = 2\nusage_interval_s = 5\nallow_plain_http = true\n\
-                allowed_hosts = [\"a.example\", \"B.example\"]\n";
+                allowed_hosts = [\"a.example\", \"B.example\"]\nbackup_every = \"24h\"\n";
     let file = written(&folder, text);
     let mut command = check_config(&file);
     command
@@ -266,6 +274,7 @@ fn a_flag_outranks_a_variable_and_a_variable_the_file() {
     expect("threads", "3", "LATCHKEY_THREADS");
     expect("usage_interval_s", "5", "settings.toml:3");
     expect("allowed_hosts", "a.example,B.example", "settings.toml:5");
+    expect("backup_every", "24h", "settings.toml:6");
     expect("log_level", "info", "built in");
     let _ = fs::remove_dir_all(folder);
 }
