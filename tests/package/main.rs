@@ -181,7 +181,11 @@ fn the_package_installs_serves_upgrades_and_goes() {
         ("usr/share/bash-completion/completions/latchkey", 0o644),
         ("usr/share/zsh/vendor-completions/_latchkey", 0o644),
         ("usr/share/fish/vendor_completions.d/latchkey.fish", 0o644),
+        ("usr/share/doc/latchkey/CHANGELOG.md", 0o644),
+        ("usr/share/doc/latchkey/README.md", 0o644),
+        ("usr/share/doc/latchkey/SECURITY.md", 0o644),
         ("usr/share/doc/latchkey/copyright", 0o644),
+        ("usr/share/doc/latchkey/docs/operations.md", 0o644),
         ("usr/share/doc/latchkey/THIRD-PARTY.txt", 0o644),
     ] {
         machine.expect_file(path, mode);
