@@ -38,7 +38,7 @@ fn good_key(stage: &mut Stage) {
     );
 }
 
-/// c8
+/// finding c8
 fn basic(stage: &mut Stage) {
     let policy = json!({"name": "basic-clients", "headers": ["bearer", "basic"]});
     stage.latchkey.call("POST", "/v1/policies", &policy);
@@ -140,7 +140,8 @@ fn odd_requests(stage: &mut Stage) {
     stage.refuses(&request("HEAD", b"/"), 401, None);
 }
 
-/// H7. A proxy may have a limit of its own and answer with its own error, but no request with a valid key gets a 5xx.
+/// finding H7: a proxy may have a limit of its own and answer with its own error, but no request with a valid key gets
+/// a 5xx.
 fn large_heads(stage: &mut Stage) {
     let good = || get("/").bearer(&stage.reader.secret);
     let mut many = good();

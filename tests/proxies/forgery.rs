@@ -138,7 +138,7 @@ fn overrides(stage: &mut Stage) {
     assert!(!seen.text().contains("overridden"), "{}", seen.text());
 }
 
-/// H11: the table of `examples/README.md`, with header names that no list can contain in advance.
+/// finding H11: the table of `examples/README.md`, with header names that no list can contain in advance.
 fn removed_by_prefix(stage: &mut Stage) {
     let names = [
         "Forwarded",
@@ -195,7 +195,8 @@ fn removed_by_prefix(stage: &mut Stage) {
     }
 }
 
-/// H1: requests inside a tunnel are no longer judged. The application accepts every protocol that a client asks for.
+/// finding H1: requests inside a tunnel are no longer judged. The application accepts every protocol that a client asks
+/// for.
 fn upgrades(stage: &mut Stage) {
     let ask = |protocols: &[&str], connection: &str| {
         let mut request = get("/")

@@ -74,7 +74,7 @@ const SPELLINGS: &[&[u8]] = &[
     b"/billing%c0%afinvoices",
     b"/billing\xef\xbc\x8finvoices",
     b"/x/\xe2\x80\xa5/billing/invoices",
-    // H11: characters that Windows removes, blanks, and characters that Unicode normalisation turns into these.
+    // finding H11: characters that Windows removes, blanks, and characters that Unicode normalisation turns into these.
     b"/billing./invoices",
     b"/billing../invoices",
     b"/billing./",
@@ -155,7 +155,7 @@ fn queries(stage: &mut Stage) {
     }
 }
 
-/// H6. Browsers do not encode these characters.
+/// finding H6. Browsers do not encode these characters.
 fn odd_queries(stage: &mut Stage) {
     for byte in "|^`\"{}<>[]\\'!$&()*+,;=:@/?~".chars() {
         let target = format!("/billing/invoices?q=a{byte}b");

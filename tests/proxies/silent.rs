@@ -78,7 +78,7 @@ fn local_rights() -> Vec<Request> {
     ]
 }
 
-/// S11, H8, c5.
+/// findings S11, H8, c5.
 #[track_caller]
 fn check(name: &str, start: fn(&Latchkey, &Path) -> Option<Process>, marked: bool) {
     let _lock = stage::alone();

@@ -193,7 +193,7 @@ fn only_who_runs_the_server_cuts_and_an_attempt_is_recorded() {
     assert_eq!(events(&admin).len(), 1);
 }
 
-/// S12: a stolen key cannot remove the traces of its use.
+/// finding S12: a stolen key cannot remove the traces of its use.
 #[test]
 fn the_newest_days_of_the_log_are_cut_on_the_machine_alone() {
     let server = Server::start();

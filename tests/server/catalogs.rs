@@ -160,7 +160,7 @@ fn only_a_caller_may_send_a_large_body() {
     large(once).expect(413);
 }
 
-/// S5: whether a catalog is case-sensitive is kept across a restart, and is in the audit log.
+/// finding S5: whether a catalog is case-sensitive is kept across a restart, and is in the audit log.
 #[test]
 fn whether_a_catalog_tells_case_is_kept() {
     let mut server = Server::start();
@@ -181,7 +181,7 @@ fn whether_a_catalog_tells_case_is_kept() {
     assert_eq!(catalog.get("case_sensitive"), None, "{catalog}");
 }
 
-/// H11: no request can have such a segment.
+/// finding H11: no request can have such a segment.
 #[test]
 fn a_template_that_no_request_reaches_is_refused() {
     let server = Server::start();

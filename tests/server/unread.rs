@@ -47,7 +47,7 @@ fn ask_and_not_read(server: &Server, count: usize, request: &str) -> Vec<(TcpStr
     asked.into_iter().zip(statuses).collect()
 }
 
-/// Waits until the server uses no more than so much memory; at most 10 s, the time that the design allows.
+/// Waits until the server uses no more than so much memory; at most 10 s, the time that the server is given for this.
 #[track_caller]
 fn check_given_back(server: &Server, bytes: u64) {
     let began = Instant::now();

@@ -4,7 +4,7 @@ use super::world::{BELOW, HERE, PASSWORD, ROOT, THERE, World};
 use crate::domain::users::permissions::{Permission, Permissions};
 use serde_json::{Value, json};
 
-/// The permissions of each role (design, section 4).
+/// The permissions of each role (docs/security-model.md).
 #[rustfmt::skip]
 const ROLES: [(&str, &str); 5] = [
     ("owner",         "keys:read keys:write keys:verify keys:reveal workspaces:read workspaces:write users:read users:write \

@@ -166,7 +166,7 @@ mod tests {
             "/a\0",
             "/\u{7f}",
             "/a%80",
-            // H11: segments that Windows shortens, Unicode blanks, and characters that NFKC turns into a separator.
+            // finding H11: segments that Windows shortens, Unicode blanks, characters that NFKC turns into a separator.
             "/billing./admin",
             "/billing../admin",
             "/billing.",

@@ -1,6 +1,6 @@
 //! The verdict: whether a key opens a request at a moment. A refusal is an answer, not an error.
 //!
-//! The order of the checks is guaranteed (design, section 4): the answer reports the first check that fails, it
+//! The order of the checks is guaranteed (docs/api.md): the answer reports the first check that fails, it
 //! reports the state of a key only after the secret has matched, and a refused request spends no quota.
 
 use super::live::Live;

@@ -75,7 +75,7 @@ impl Role {
             .map(|(role, _)| *role)
     }
 
-    /// The permissions of the role in its workspace and below (design, section 4).
+    /// The permissions of the role in its workspace and below (docs/security-model.md).
     pub fn permissions(self) -> Permissions {
         use Permission::*;
         match self {

@@ -1,4 +1,4 @@
-//! The limits of the HTTP server. The defaults are the numbers of `design.md`, section 5; tests use shorter times.
+//! The limits of the HTTP server. docs/operations.md names those that operators meet; tests use shorter times.
 
 use super::memory;
 use super::pool::Sizes;

@@ -194,8 +194,8 @@ fn what_a_document_leaves_open_is_said_with_the_import() {
     }
 }
 
-/// a01, a02, a04, a06: every operation that the importer reports as not mapped is closed, in every spelling of the
-/// request.
+/// findings a01, a02, a04, a06: every operation that the importer reports as not mapped is closed, in every spelling of
+/// the request.
 #[test]
 fn what_is_not_mapped_is_denied() {
     const SHAPES: &str = concat!(

@@ -36,7 +36,7 @@ fn check_refused(output: &Output, words: &[&str]) {
     }
 }
 
-/// e5
+/// finding e5
 #[test]
 fn a_file_of_utf_16_is_named_with_what_to_do() {
     let server = Server::start();

@@ -211,7 +211,7 @@ fn walk(visitor: &mut Visitor, who: &str) -> Vec<(String, String)> {
     pages
 }
 
-// D8, 1B-3, 1C-14
+// finding D8; 1B-3, 1C-14
 #[test]
 fn nothing_is_offered_to_a_role_that_it_would_be_refused() {
     for role in ROLES.into_iter().chain(["nobody", "shop_administrator"]) {

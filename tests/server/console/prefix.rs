@@ -128,7 +128,7 @@ fn walk(server: &Server, proxy: fn(&str) -> String) {
     );
 }
 
-/// f4
+/// finding f4
 #[test]
 fn a_mount_puts_the_console_below_a_path() {
     let server = Server::start_with(&["--mount", "console=/keys"], &[]);
@@ -141,7 +141,7 @@ fn a_mount_puts_the_console_below_a_path() {
     server.anonymous().get("/healthz").expect(200);
 }
 
-/// f4: the proxy removes the path, as Caddy's `handle_path /keys/*` does.
+/// finding f4: the proxy removes the path, as Caddy's `handle_path /keys/*` does.
 #[test]
 fn a_proxy_may_take_the_path_of_the_console_off() {
     let server = Server::start_with(&["--console-path", "/keys"], &[]);

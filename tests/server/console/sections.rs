@@ -34,7 +34,7 @@ fn fact(page: &str, name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-// D4, 1A-13, 1B-13, 1C-17
+// finding D4; 1A-13, 1B-13, 1C-17
 #[test]
 fn a_page_says_what_a_key_may_in_the_words_of_its_system() {
     let server = Server::start();
@@ -103,7 +103,7 @@ fn columns(page: &str) -> Vec<String> {
     cells.map(|cell| words(&format!("<{cell}"))).collect()
 }
 
-// D4, D5b, D16, 1B-5, 1C-17, 1D-26
+// findings D4, D5b, D16; 1B-5, 1C-17, 1D-26
 #[test]
 fn a_list_has_the_columns_that_mean_something_there() {
     let server = Server::start();
@@ -166,7 +166,7 @@ fn a_list_has_the_columns_that_mean_something_there() {
     }
 }
 
-// D11, 1B-5, 1B-35
+// finding D11; 1B-5, 1B-35
 #[test]
 fn an_end_is_the_day_that_was_chosen() {
     let server = Server::start();
@@ -195,7 +195,7 @@ fn an_end_is_the_day_that_was_chosen() {
     assert!(edit.contains(&format!("name=\"expires_on\" value=\"{day}\"")));
 }
 
-// D5b, 1D-6, 1D-26
+// finding D5b; 1D-6, 1D-26
 #[test]
 fn the_name_of_a_described_key_follows_its_description() {
     let server = Server::start();
@@ -260,7 +260,7 @@ fn refusals(page: &str) -> Vec<String> {
         .collect()
 }
 
-// D16, 1B-12
+// finding D16; 1B-12
 #[test]
 fn a_form_names_all_that_is_wrong_at_once_each_at_its_field() {
     let server = Server::start();
@@ -337,7 +337,7 @@ fn a_form_names_all_that_is_wrong_at_once_each_at_its_field() {
     assert_eq!(server.admin().key(&key.id)["name"], "billing");
 }
 
-// D16, 1B-3, 1B-11, 1B-13, 1B-14, 1B-17, 1B-21
+// finding D16; 1B-3, 1B-11, 1B-13, 1B-14, 1B-17, 1B-21
 #[test]
 fn the_words_of_the_documents_stand_where_people_need_them() {
     let server = Server::start();
@@ -414,8 +414,8 @@ fn what_a_system_says_of_its_keys_is_said_while_it_is_so() {
     assert!(page(&mut owner, form).contains("ranges are not supported"));
 }
 
-// D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can be
-// followed.
+// finding D16: the line that tries a key asks about a request of its own system; a repeated form gives advice that can
+// be followed.
 #[test]
 fn what_is_said_of_a_secret_fits_its_policy() {
     let server = Server::start();

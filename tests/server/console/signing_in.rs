@@ -248,7 +248,7 @@ fn a_sign_in_leads_to_pages_of_the_console_only() {
     }
 }
 
-/// L7: a browser resolves dot segments, even encoded ones, before it sends the request.
+/// finding L7: a browser resolves dot segments, even encoded ones, before it sends the request.
 #[test]
 fn a_sign_in_leads_nowhere_but_into_the_console() {
     let server = Server::start();
@@ -273,7 +273,7 @@ fn a_sign_in_leads_nowhere_but_into_the_console() {
     }
 }
 
-/// S8: the page of a locked account explains what to do, and takes a code together with the password.
+/// finding S8: the page of a locked account explains what to do, and takes a code together with the password.
 #[test]
 fn the_console_shows_who_is_locked_and_unlocks() {
     let server = Server::start();

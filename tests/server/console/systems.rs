@@ -46,7 +46,7 @@ fn offered(navigation: &str) -> Vec<&'static str> {
     shown.map(|(policy, _)| *policy).collect()
 }
 
-// D8, 1A-5, 1B-4, 1C-12
+// finding D8; 1A-5, 1B-4, 1C-12
 #[test]
 fn a_fresh_server_offers_no_system_until_an_owner_does() {
     let server = Server::start();

@@ -1,5 +1,5 @@
-//! An acknowledged change survives every kind of end of the process: promise P1 of `attacks.md`, checked with a
-//! journal.
+//! An acknowledged change survives every kind of end of the process: promise P1 of
+//! `docs/threats.md`, checked with a journal.
 //!
 //! Writers record what the server has acknowledged ([`writer`]); after each kill the server starts again on the same
 //! folder, and the tests compare. The database file itself is read without the server ([`file`]).

@@ -1,4 +1,4 @@
-//! Areas 12 and 14 of `attacks.md`: disks that are full or fail, locks, limits, closed outputs.
+//! Storage faults and resources in `docs/threats.md`: disks that are full or fail, locks, limits, closed outputs.
 //!
 //! Not covered here: 218 (file system remounted read-only), because Linux refuses that while the database is open for
 //! writing, and the remaining case is a failed write, as in `device`. 217 (log growth), because no reader of the server

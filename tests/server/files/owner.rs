@@ -1,5 +1,5 @@
-//! S7: a command that root runs works with the rights of the owner of the data folder, regardless of the files that
-//! owner has created in it. Needs root.
+//! A command that root runs works with the rights of the owner of the data folder, regardless of the files that this
+//! owner has created in it: finding S7. Needs root.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! S1: a command follows no link, replaces no file and leaves no file open to others, even if another user has created
-//! something at the path that the command writes to.
+//! A command follows no link, replaces no file and leaves no file open to others, even if another user has created
+//! something at the path that the command writes to: finding S1.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -55,7 +55,7 @@ fn a_good_key_is_allowed_and_always_described_in_full() {
     assert_eq!(answer.header("x-auth-scopes-truncated"), Some("true"));
 }
 
-/// S4: the issuer of a key chooses its name.
+/// finding S4: the issuer of a key chooses its name.
 #[test]
 fn no_name_of_a_key_makes_its_holder_a_user() {
     let server = Server::start();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{shop, verdict};
 use crate::support::{PASSWORD, Response, Server, User};
 
-/// c2: Caddy adds the client's query where its `uri` has none.
+/// finding c2: Caddy adds the client's query where its `uri` has none.
 #[test]
 fn the_query_of_caddys_client_demands_nothing_and_opens_nothing() {
     let (server, user) = shop(&["r"]);
@@ -80,7 +80,7 @@ fn with_query(user: &User, method: &str, uri: &str, question: &str) -> Response 
     user.get(&format!("/auth/caddy{question}"))
 }
 
-/// c2: the catalog decides what writes, so a client could choose one that says that its request only reads.
+/// finding c2: the catalog decides what writes, so a client could choose one that says that its request only reads.
 #[test]
 fn a_catalog_in_the_query_of_caddys_client_opens_nothing() {
     let server = Server::start();
@@ -133,7 +133,8 @@ fn a_catalog_in_the_query_of_caddys_client_opens_nothing() {
     }
 }
 
-/// c2: the workspace decides which roles of the owner count, so a client could choose one where the owner may do more.
+/// finding c2: the workspace decides which roles of the owner count, so a client could choose one where the owner may
+/// do more.
 #[test]
 fn a_workspace_in_the_query_of_caddys_client_opens_nothing() {
     let server = Server::start();

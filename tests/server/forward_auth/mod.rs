@@ -1,5 +1,5 @@
-//! Forward-auth by direct HTTP, as each proxy asks. Areas 4 and 5 of `attacks.md`, as far as no proxy is needed;
-//! the rest (77, 88, 94, 95, 97, 101) is in `tests/proxies`.
+//! Forward-auth by direct HTTP, as each proxy asks. Proxies and addresses in `docs/threats.md`, as far as no
+//! proxy is needed; the rest (77, 88, 94, 95, 97, 101) is in `tests/proxies`.
 //!
 //! 100 (one instance for several hosts) is the `workspace` demand and the host of an operation.
 

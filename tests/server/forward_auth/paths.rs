@@ -40,7 +40,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
         "/items/%ef%bc%8f",
         "/items/...",
         "/items/%2e%20",
-        // H11: characters that Windows removes, blanks, and characters that NFKC turns into a separator.
+        // finding H11: characters that Windows removes, blanks, and characters that NFKC turns into a separator.
         "/items./7",
         "/items../7",
         "/items/7.",
@@ -94,7 +94,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused() {
     }
 }
 
-/// S5: many applications treat `/items/New` and `/items/new.json` as `/items/new`.
+/// finding S5: many applications treat `/items/New` and `/items/new.json` as `/items/new`.
 #[test]
 fn what_resembles_a_literal_is_not_what_a_parameter_stands_for() {
     let (server, reader) = shop(&["r"]);
@@ -158,7 +158,7 @@ fn what_resembles_a_literal_is_not_what_a_parameter_stands_for() {
     check("/files/a/Secret/b", (403, Some("INSUFFICIENT_SCOPE")));
 }
 
-/// H6: browsers do not encode these characters in a query, and some of them not in a path.
+/// finding H6: browsers do not encode these characters in a query, and some of them not in a path.
 #[test]
 fn every_visible_character_of_a_query_is_taken_behind_every_proxy() {
     let (server, user) = shop(&["w"]);

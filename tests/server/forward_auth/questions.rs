@@ -14,7 +14,7 @@ fn basic(text: &str) -> String {
     format!("Basic {}", Base64::encode_string(text.as_bytes()))
 }
 
-/// c1: the whole URL, as ingress controllers send it.
+/// finding c1: the whole URL, as ingress controllers send it.
 #[test]
 fn a_whole_url_is_read_where_the_question_is_for_one() {
     let (server, user) = shop(&["r"]);
@@ -91,7 +91,7 @@ fn a_whole_url_is_read_where_the_question_is_for_one() {
     assert_eq!(ask(url, &twice), refused("UNSAFE_REQUEST"));
 }
 
-/// c1: the host of the URL chooses the operation.
+/// finding c1: the host of the URL chooses the operation.
 #[test]
 fn the_host_of_a_whole_url_counts() {
     let server = Server::start();
@@ -111,7 +111,7 @@ fn the_host_of_a_whole_url_counts() {
 /// The header that the question names, the headers of the request, and the status of the answer.
 type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16);
 
-/// c3: the question names the header with the key, and all other headers belong to the application.
+/// finding c3: the question names the header with the key, and all other headers belong to the application.
 #[test]
 fn the_header_that_the_question_names_is_the_only_one_with_a_key() {
     let server = Server::start();
@@ -215,7 +215,7 @@ fn key_of_policy(server: &Server, name: &str, headers: Value) -> String {
     server.admin().issue(key).secret
 }
 
-/// c8: Basic may contain the key if its policy permits this, and only behind a proxy.
+/// finding c8: Basic may contain the key if its policy permits this, and only behind a proxy.
 #[test]
 fn basic_holds_a_key_where_its_policy_says_so() {
     let server = Server::start();
@@ -295,7 +295,7 @@ fn preflight(user: &User, proxy: &str, query: &str, method: &str, uri: &str) -> 
     user.call("OPTIONS", &format!("/auth/{proxy}?{query}"), None)
 }
 
-/// c10: a browser's preflight never carries a key.
+/// finding c10: a browser's preflight never carries a key.
 #[test]
 fn a_preflight_passes_where_the_question_says_so_and_nothing_else_does() {
     let (server, user) = shop(&["r"]);

@@ -29,7 +29,6 @@ fn a_giant_length_is_refused_without_reading() {
     check_unharmed(&server);
 }
 
-// design.md, section 5
 #[test]
 fn a_body_over_64_kib_is_refused_and_one_of_64_kib_is_not() {
     let server = Server::start();

@@ -164,7 +164,7 @@ fn http_1_0_and_head_are_framed_correctly() {
     check_unharmed(&server);
 }
 
-// What `api.md` promises for every answer, including answers that no route has produced.
+// What `docs/api.md` promises for every answer, including answers that no route has produced.
 #[test]
 fn every_answer_carries_the_common_headers() {
     let server = Server::start();

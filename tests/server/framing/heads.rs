@@ -155,7 +155,7 @@ fn an_endless_header_line_ends_at_the_bound() {
     check_unharmed(&server);
 }
 
-/// c11: headers that proxies pass on, including cookies.
+/// finding c11: headers that proxies pass on, including cookies.
 #[test]
 fn a_head_is_read_up_to_the_bound_that_is_set() {
     let server = Server::start();
@@ -183,7 +183,7 @@ fn check_bound(server: &Server, key: &str, bound: usize) {
     }
 }
 
-/// c11: the memory for heads is bounded for all clients together.
+/// finding c11: the memory for heads is bounded for all clients together.
 #[test]
 fn many_slow_clients_with_large_heads_do_not_take_the_memory() {
     let server = Server::start_with(&["--head-bytes-max", "65536"], &[]);
@@ -215,7 +215,6 @@ fn many_slow_clients_with_large_heads_do_not_take_the_memory() {
     check_unharmed(&server);
 }
 
-// design.md, section 5
 #[test]
 fn more_than_100_headers_are_refused() {
     let server = Server::start();

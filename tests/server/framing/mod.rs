@@ -1,4 +1,4 @@
-//! Area 1 of `attacks.md`: HTTP framing and connections, with raw bytes against the real executable.
+//! The first section of `docs/threats.md`: HTTP framing and connections, with raw bytes against the real executable.
 //!
 //! These cases are tested in other places, most of them as unit tests of `src/http/server`:
 //! - 37 (`accept` fails): `accept::tests::only_exhaustion_makes_the_loop_pause`

@@ -46,7 +46,7 @@ fn doctor(line: &Line, code: i32) -> Value {
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
-// b2, b3
+// findings b2, b3
 #[test]
 fn tables_of_other_programs_are_left_out_of_a_backup_that_can_be_restored() {
     let mut server = Server::start();
@@ -189,7 +189,7 @@ fn a_backup_that_a_restore_would_refuse_is_not_made() {
     assert_eq!(fs::read_dir(&backups).map_or(0, Iterator::count), 0);
 }
 
-// N10
+// finding N10
 #[test]
 fn doctor_says_that_the_folder_is_the_wrong_one_and_nothing_else() {
     let folder = fresh_folder();

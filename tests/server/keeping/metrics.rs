@@ -58,7 +58,7 @@ fn verdicts_keys_and_commits_are_counted() {
     assert!(metric(&server, "latchkey_disk_free_bytes") > 0.0);
 }
 
-/// e4: scrapers that do not ask for OpenMetrics do not all read it.
+/// finding e4: scrapers that do not ask for OpenMetrics do not all read it.
 #[test]
 fn the_format_is_the_one_that_the_scraper_asks_for() {
     let server = Server::start();

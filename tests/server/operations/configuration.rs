@@ -311,7 +311,7 @@ fn settings_that_make_no_sense_together_are_refused_by_check_config_too() {
     );
 }
 
-/// D17: a typing error stops the start, and what others set for themselves does not.
+/// finding D17: a typing error stops the start, and what others set for themselves does not.
 #[test]
 fn an_unknown_variable_stops_the_start_only_where_a_setting_is_near() {
     for (name, near) in [
@@ -348,7 +348,7 @@ fn an_unknown_variable_stops_the_start_only_where_a_setting_is_near() {
     }
 }
 
-/// e6: a list in the file, a comma in the variable, a flag several times.
+/// finding e6: a list in the file, a comma in the variable, a flag several times.
 #[test]
 fn several_addresses_are_listened_on() {
     let folder = fresh_folder();

@@ -82,7 +82,7 @@ fn shape(response: &Response) -> (u16, Value) {
     (response.status, problem)
 }
 
-/// D9
+/// finding D9
 #[test]
 fn right_sign_ins_are_not_counted() {
     let server = Server::start();
@@ -92,7 +92,7 @@ fn right_sign_ins_are_not_counted() {
     }
 }
 
-/// S8, D9
+/// findings S8, D9
 #[test]
 fn who_guesses_is_held_up_and_the_user_elsewhere_is_not() {
     let server = Server::start();
@@ -132,7 +132,7 @@ fn attempts_at_the_same_time_do_not_pass_the_limit_together() {
     );
 }
 
-/// S8
+/// finding S8
 #[test]
 fn after_a_hundred_failures_the_password_alone_is_taken_from_known_networks_only() {
     let mut server = Server::start();
@@ -336,7 +336,7 @@ fn the_current_password_is_counted_by_session() {
     change(&second, PASSWORD).expect(204);
 }
 
-/// L5: a text in the name field that is no user's name may be a password.
+/// finding L5: a text in the name field that is no user's name may be a password.
 #[test]
 fn a_name_that_nobody_has_is_not_recorded() {
     let server = Server::start();

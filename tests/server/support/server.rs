@@ -21,7 +21,7 @@ const STOP_S: u64 = 15;
 /// If a server has sent nothing for this time, it will send nothing more.
 const SILENT_S: u64 = 3;
 
-/// `attacks.md` requires one second; this leaves a margin for a slow machine that runs all tests at once.
+/// One second is the aim; this leaves a margin for a slow machine that runs all tests at once.
 const PROBE_S: u64 = 10;
 
 /// A running server and the output of its `quickstart`.
@@ -240,7 +240,7 @@ impl Server {
         received
     }
 
-    /// The liveness probe of `attacks.md`: a valid key verifies, an invalid one is refused, and both answers come
+    /// The server is unharmed: a valid key verifies, an invalid one is refused, and both answers come
     /// quickly.
     #[track_caller]
     pub fn assert_alive(&self) {

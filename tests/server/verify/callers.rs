@@ -75,7 +75,7 @@ fn without_a_credential_only_this_machine_may_ask() {
     }
 }
 
-// S11, H8, c5: many proxies add no header to the requests that they forward.
+// findings S11, H8, c5: many proxies add no header to the requests that they forward.
 #[test]
 fn a_request_that_does_not_say_that_it_is_local_has_no_rights_of_this_machine() {
     let server = Server::start();
@@ -133,7 +133,7 @@ fn a_request_that_does_not_say_that_it_is_local_has_no_rights_of_this_machine() 
     }
 }
 
-// S11: the version that nginx uses by default for requests to its upstream server.
+// finding S11: the version that nginx uses by default for requests to its upstream server.
 #[test]
 fn no_request_of_http_1_0_is_local() {
     let server = Server::start();

@@ -23,7 +23,7 @@ fn introspect(user: &User, form: &str) -> Response {
     user.send("POST", "/v1/introspect", FORM, form.as_bytes())
 }
 
-/// c9
+/// finding c9
 #[test]
 fn a_client_authenticates_with_a_management_key_as_its_secret() {
     let server = Server::start();

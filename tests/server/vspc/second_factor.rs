@@ -323,7 +323,7 @@ fn a_new_password_ends_a_sign_in_that_waits_for_its_code() {
     assert_eq!(token(server, &form).0, 200);
 }
 
-/// L3: sessions that began with the password alone end, except for the session that registers the codes.
+/// finding L3: sessions that began with the password alone end, except for the session that registers the codes.
 #[test]
 fn registering_codes_ends_the_sessions_that_are_older() {
     let console = Console::start();

@@ -57,7 +57,7 @@ fn an_access_token_lives_an_hour_a_refresh_token_14_days_and_a_key_for_ever() {
     key.get("/api/v3/about").expect(200);
 }
 
-/// L3: this holds for any number of renewals.
+/// finding L3: this holds for any number of renewals.
 #[test]
 fn a_sign_in_is_renewed_for_90_days_at_most() {
     let mut console = Console::start();

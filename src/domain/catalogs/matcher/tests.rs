@@ -29,7 +29,7 @@ impl From<Option<usize>> for Found {
     }
 }
 
-// S5
+// finding S5
 #[test]
 fn a_segment_that_resembles_a_literal_is_not_what_a_parameter_stands_for() {
     let users = ["/users/{id}", "/users/admin"];
@@ -422,7 +422,7 @@ fn text_beside_a_parameter_is_between_a_literal_and_a_parameter() {
     assert!(!compiles(many));
 }
 
-// D13
+// finding D13
 #[test]
 fn head_is_what_get_is() {
     let mut operations = vec![

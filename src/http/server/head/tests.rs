@@ -312,7 +312,7 @@ fn the_first_fault_decides_however_the_bytes_arrive() {
     assert_eq!(seen(b"get /a HTTP/1.1\r\nHost: a\r\n\r\n"), 17);
 }
 
-/// H6: browsers send some of these characters unescaped.
+/// finding H6: browsers send some of these characters unescaped.
 #[test]
 fn a_target_may_have_every_visible_ascii_character_but_a_number_sign() {
     for byte in (0x21..0x7f_u8).map(char::from) {
@@ -333,7 +333,7 @@ fn a_target_may_have_every_visible_ascii_character_but_a_number_sign() {
     check_line(400, "GET http://a:b:c/ HTTP/1.1");
 }
 
-/// S11: proxies use HTTP/1.0 by default, and the clients of this project never do.
+/// finding S11: proxies use HTTP/1.0 by default, and the clients of this project never do.
 #[test]
 fn a_request_of_http_1_0_does_not_count_as_local() {
     for (version, kept) in [("1.0", false), ("1.1", true)] {

@@ -47,7 +47,7 @@ fn every_scope_opens_exactly_its_operations() {
             "name": scope, "policy": "awaretrain", "scopes": [scope], "expires_in_s": 3600,
         }));
         let bearer = format!("Bearer {}", key.secret);
-        // D13: HEAD is what GET is.
+        // finding D13: HEAD is what GET is.
         let heads = OPENED.iter().filter(|(method, ..)| *method == "GET");
         let heads = heads.map(|(_, path, wanted)| ("HEAD", *path, *wanted));
         for (method, path, wanted) in heads.chain(OPENED.iter().copied()) {
