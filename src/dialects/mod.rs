@@ -1,7 +1,7 @@
 //! The API modules of the server: each folder implements one wire format and does not depend on the others.
 //!
-//! A dialect is a constant with its mount, its routes and the format of its errors. To remove a dialect, delete its
-//! folder and its lines here.
+//! A dialect is a constant with its mount, its routes and the format of its errors. docs/adding-a-dialect.md lists what
+//! a new one needs, and what goes with one that is removed.
 
 pub mod adverity;
 pub mod aware;

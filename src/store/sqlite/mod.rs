@@ -32,7 +32,7 @@ const DISK_FULL: &str = "the disk is full; free some space, verification goes on
 /// The schema version of databases of this build; see `schema.sql`.
 pub const SCHEMA_VERSION: i64 = 3;
 
-/// A connection that reads, or the reading half of a transaction.
+/// A connection that reads, or the reading half of a transaction; it then collects what must follow the commit.
 pub struct Read {
     connection: Connection,
     /// What the transaction has changed so far; the index must load it again.
