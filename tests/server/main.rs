@@ -9,6 +9,7 @@ mod catalogs;
 mod clock;
 mod command_line;
 mod console;
+mod documents;
 mod durability;
 mod faults;
 mod files;
