@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
 use crate::http::reply::Reply;
@@ -11,6 +11,11 @@ use crate::http::request::Head;
 use crate::http::server::{
     BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper, Turn,
 };
+
+/// Ends a test that would hang. Nothing takes this long, not even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// A deadline, in seconds, that no test reaches.
+pub const NEVER_S: u64 = 3600;
 
 pub const BIG: usize = 32 * 1024 * 1024;
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -40,9 +45,7 @@ impl Running {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(8)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
@@ -120,6 +123,18 @@ pub fn toy() -> Service {
     }
 }
 
+/// No deadline but the one of idle connections is reached.
+pub fn patient() -> Limits {
+    Limits {
+        body_s: NEVER_S,
+        drain_s: NEVER_S,
+        head_s: NEVER_S,
+        write_s: NEVER_S,
+        ..short()
+    }
+}
+
+/// Deadlines of a second.
 pub fn short() -> Limits {
     Limits {
         body_s: 1,
@@ -129,6 +144,16 @@ pub fn short() -> Limits {
         idle_s: 1,
         write_s: 1,
         ..Limits::default()
+    }
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn until(condition: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "still not true: {condition}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
