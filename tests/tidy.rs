@@ -6,6 +6,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/clocks.rs"]
+mod clocks;
 #[path = "tidy/documents.rs"]
 mod documents;
 

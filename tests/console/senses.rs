@@ -1,11 +1,9 @@
 //! People who use only a keyboard, who enlarge or print pages, see no images, or get ill from movement.
 
 use std::fs;
-use std::time::Instant;
 
 use crate::harness::browser::Browser;
-use crate::harness::driver::PATIENCE;
-use crate::support::{Server, fresh_folder};
+use crate::support::{Server, fresh_folder, wait};
 use serde_json::{Value, json};
 
 const TAB: &str = "\u{E004}";
@@ -348,14 +346,10 @@ fn the_audit_log_is_downloaded() {
         browser.go("/console/audit");
         browser.press(button);
         let file = folder.join(name);
-        let began = Instant::now();
-        let text = loop {
-            match fs::read_to_string(&file) {
-                Ok(text) if !text.is_empty() => break text,
-                _ => assert!(began.elapsed() < PATIENCE, "{name} never comes"),
-            }
-            std::thread::sleep(std::time::Duration::from_millis(30));
-        };
+        let text = wait::some(&format!("{name} was downloaded"), || {
+            let text = fs::read_to_string(&file).ok()?;
+            (!text.is_empty()).then_some(text)
+        });
         assert!(text.starts_with(begins), "{text:.100}");
         assert!(text.contains("audit.export"));
         // The page is still there.

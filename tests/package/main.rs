@@ -10,7 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+
+#[path = "../server/support/wait.rs"]
+#[allow(dead_code)]
+mod wait;
 
 /// A folder that serves as the root of a machine without any package.
 struct Machine {
@@ -89,14 +92,10 @@ impl Serving {
             .unwrap();
         let socket = machine.path("var/lib/latchkey/latchkey.sock");
         let serving = Serving { child, socket };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while serving
-            .get("/readyz")
-            .is_none_or(|answer| !answer.starts_with("HTTP/1.1 200 "))
-        {
-            assert!(Instant::now() < deadline, "it does not serve");
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait::until("the server is ready", || {
+            let answer = serving.get("/readyz");
+            answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+        });
         serving
     }
 

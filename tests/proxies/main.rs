@@ -17,6 +17,9 @@ mod paths;
 mod questions;
 mod revocation;
 mod silent;
+#[path = "../server/support/wait.rs"]
+#[allow(dead_code)]
+mod wait;
 mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

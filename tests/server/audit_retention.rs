@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Random, Server, User};
+use crate::support::{Random, Server, User, wait};
 use std::thread;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ fn a_kill_in_the_middle_of_a_cut_leaves_the_old_log_or_the_new_one() {
         let body = json!({ "keep": 2 });
         let cut =
             thread::spawn(move || admin.try_call("POST", "/v1/audit-events/prune", Some(&body)));
-        thread::sleep(Duration::from_micros(random.below(2_000)));
+        wait::pause(Duration::from_micros(random.below(2_000)));
         server.kill9();
         let acknowledged = cut
             .join()
@@ -153,11 +153,9 @@ fn a_server_that_is_told_to_keeps_so_many_events_and_no_more() {
     let settings = ["--audit-keep-events", "3", "--usage-interval-s", "1"];
     let server = Server::start_with(&settings, &[]);
     let admin = server.admin();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while events(&admin)[0]["action"] != "audit.prune" {
-        assert!(std::time::Instant::now() < deadline, "{}", server.log());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    wait::until("the log was pruned", || {
+        events(&admin)[0]["action"] == "audit.prune"
+    });
     let left = events(&admin);
     assert_eq!(left.len(), 3, "the cut itself is one of them");
     assert_eq!(left[0]["actor"], "system");

@@ -3,14 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, connect, socket};
 use serde_json::json;
 
-use crate::support::{Server, together};
+use crate::support::{Server, together, wait};
 
 const MIB: u64 = 1 << 20;
 
@@ -34,9 +33,7 @@ fn ask_and_not_read(server: &Server, count: usize, request: &str) -> Vec<(TcpStr
         .collect();
     let mut statuses = asked.iter_mut().map(|stream| {
         let mut start = [0; 12];
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let read = stream.read_exact(&mut start);
         read.map_or_else(
             |_| String::new(),
@@ -47,19 +44,12 @@ fn ask_and_not_read(server: &Server, count: usize, request: &str) -> Vec<(TcpStr
     asked.into_iter().zip(statuses).collect()
 }
 
-/// Waits until the server uses no more than so much memory; at most 10 s, the time that the server is given for this.
+/// Waits until the server uses no more than so much memory.
 #[track_caller]
 fn check_given_back(server: &Server, bytes: u64) {
-    let began = Instant::now();
-    while server.resident_bytes() > bytes {
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "{} MiB, not {}",
-            server.resident_bytes() / MIB,
-            bytes / MIB
-        );
-        sleep(Duration::from_millis(100));
-    }
+    wait::until(&format!("{} MiB are in use", bytes / MIB), || {
+        server.resident_bytes() <= bytes
+    });
 }
 
 // finding H2
@@ -148,24 +138,20 @@ fn memory_of_bodies_that_never_came_is_given_back() {
 fn clients_that_do_not_read_give_way_to_others() {
     let server = Server::start_limited(96);
     let many = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).repeat(20_000);
-    let held: Vec<TcpStream> = (0..60)
-        .map(|_| {
-            let mut stream = narrow(server.address);
-            stream.set_nonblocking(true).unwrap();
-            let _ = stream.write(many.as_bytes());
-            stream
-        })
-        .collect();
-    let began = Instant::now();
-    server.local().get("/healthz").expect(200);
-    server.anonymous().get("/healthz").expect(200);
-    // Each of those clients has 10 s to read something, or one second if others wait for a slot.
-    assert!(
-        began.elapsed() < Duration::from_secs(7),
-        "{:?}",
-        began.elapsed()
-    );
-    drop(held);
+    // Each of these clients has 10 s to read something, or one second if others wait for a slot.
+    wait::quick_run(Duration::from_secs(7), || {
+        let held: Vec<TcpStream> = (0..60)
+            .map(|_| {
+                let mut stream = narrow(server.address);
+                stream.set_nonblocking(true).unwrap();
+                let _ = stream.write(many.as_bytes());
+                stream
+            })
+            .collect();
+        server.local().get("/healthz").expect(200);
+        server.anonymous().get("/healthz").expect(200);
+        drop(held);
+    });
     server.assert_alive();
 }
 
@@ -182,7 +168,7 @@ fn a_new_client_never_gives_way_to_another_while_slow_ones_are_there() {
             stream
         })
         .collect();
-    sleep(Duration::from_millis(1300));
+    wait::pause(Duration::from_millis(1300));
     // Several clients at once, but fewer than the slow ones.
     together(8, |_| {
         server.anonymous().get("/healthz").expect(200);

@@ -2,13 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{Server, wait};
 
 const EVERY_SECOND: [(&str, &str); 1] = [("LATCHKEY_USAGE_INTERVAL_S", "1")];
 
@@ -59,21 +57,12 @@ fn all_written(server: &Server) -> u64 {
     wait_until_written(&server.data, id, use_count(server))
 }
 
-/// Waits up to 30 s until so many uses of a key are in the file, and returns their number.
+/// Waits until so many uses of a key are in the file, and returns their number.
 #[track_caller]
 pub fn wait_until_written(data: &Path, id: &str, wanted: u64) -> u64 {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let written = written(data, id);
-        if written >= wanted {
-            return written;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{written} of {wanted} were written"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait::some(&format!("{wanted} uses are in the file"), || {
+        Some(written(data, id)).filter(|written| *written >= wanted)
+    })
 }
 
 fn written(data: &Path, id: &str) -> u64 {
@@ -91,12 +80,12 @@ fn written(data: &Path, id: &str) -> u64 {
 fn many_verifies_of_one_key_are_one_write_an_interval() {
     let server = Server::start_with(&[], &EVERY_SECOND);
     let before = commits(&server.data);
-    let began = Instant::now();
+    let watch = wait::Stopwatch::start();
     for _ in 0..30 {
         verify_hundred(&server);
     }
     all_written(&server);
-    let intervals = began.elapsed().as_secs() + 2;
+    let intervals = watch.time().as_secs() + 2;
     let made = commits(&server.data) - before;
     // One commit for usage and one for the mark of the clock.
     assert!(

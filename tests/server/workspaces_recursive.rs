@@ -1,10 +1,10 @@
 //! Deleting a workspace with everything in it and below it.
 
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::{Server, User};
+use crate::support::{Server, User, wait};
 
 const PASSWORD: &str = "a passphrase of some length";
 
@@ -189,6 +189,7 @@ fn roles_there_vanish_and_roles_elsewhere_stay() {
 fn no_key_is_issued_into_a_workspace_that_is_being_deleted() {
     let server = with_tree();
     let over = AtomicBool::new(false);
+    let issued = AtomicUsize::new(0);
     let secrets: Vec<String> = thread::scope(|scope| {
         let issuing = || {
             let mut secrets = Vec::new();
@@ -198,12 +199,13 @@ fn no_key_is_issued_into_a_workspace_that_is_being_deleted() {
                     .post("/v1/keys", json!({ "name": "k", "workspace": "paris" }));
                 if answer.status == 201 {
                     secrets.push(answer.json()["secret"].as_str().unwrap().to_owned());
+                    issued.fetch_add(1, Ordering::Relaxed);
                 }
             }
             secrets
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(issuing)).collect();
-        thread::sleep(std::time::Duration::from_millis(100));
+        wait::until("keys were issued", || issued.load(Ordering::Relaxed) > 3);
         server
             .admin()
             .delete("/v1/workspaces/emea?recursive=true")

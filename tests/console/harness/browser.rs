@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::driver::{Driver, Element, PATIENCE};
-use crate::support::{Server, fresh_folder};
+use super::driver::{Driver, Element};
+use crate::support::{Server, fresh_folder, wait};
 
 /// The version of axe-core whose rules every page must satisfy.
 const AXE: &str = "4.14.1";
@@ -124,26 +124,21 @@ impl Browser {
     /// Waits until the page contains the text.
     #[track_caller]
     pub fn sees(&self, text: &str) {
-        let began = std::time::Instant::now();
-        while !self.driver.text().contains(text) {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "{} does not say {text:?}:\n{}",
-                self.place(),
-                self.driver.text()
-            );
-            std::thread::sleep(std::time::Duration::from_millis(30));
-        }
+        let seen = wait::some_in_time(|| self.driver.text().contains(text).then_some(()));
+        assert!(
+            seen.is_some(),
+            "{} does not say {text:?}:\n{}",
+            self.place(),
+            self.driver.text()
+        );
     }
 
     /// Waits until the page no longer contains a text of the page before it.
     #[track_caller]
     pub fn sees_no_more(&self, text: &str) {
-        let began = std::time::Instant::now();
-        while self.driver.text().contains(text) {
-            assert!(began.elapsed() < PATIENCE, "{} says {text:?}", self.place());
-            std::thread::sleep(std::time::Duration::from_millis(30));
-        }
+        wait::until(&format!("the page no longer says {text:?}"), || {
+            !self.driver.text().contains(text)
+        });
     }
 
     #[track_caller]

@@ -5,17 +5,14 @@ use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use crate::support::Address;
+use crate::support::{Address, wait};
 
 /// The name of an element's reference in answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// The longest time that a test waits for a page to reach an expected state.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A browser and the program that drives it; dropping this ends both.
 pub struct Driver {
@@ -160,43 +157,32 @@ impl Driver {
 
     #[track_caller]
     fn find_by(&self, using: &str, value: &str) -> Element<'_> {
-        let began = Instant::now();
-        loop {
+        let found = wait::some_in_time(|| {
             let body = json!({ "using": using, "value": value });
-            match self.try_command("POST", "/element", Some(body)) {
-                Ok(found) => {
-                    let id = found[ELEMENT].as_str().expect("a reference").to_owned();
-                    return Element { driver: self, id };
-                }
-                Err(_) if began.elapsed() < PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(30));
-                }
-                Err(err) => panic!(
-                    "no {value} on {}: {}\n{}",
-                    self.url(),
-                    err["error"],
-                    self.text()
-                ),
-            }
-        }
+            self.try_command("POST", "/element", Some(body)).ok()
+        });
+        let Some(found) = found else {
+            panic!("no {value} on {}:\n{}", self.url(), self.text());
+        };
+        let id = found[ELEMENT].as_str().expect("a reference").to_owned();
+        Element { driver: self, id }
     }
 
     /// Clicks the first element that an XPath matches, even if the page changes in the meantime.
     #[track_caller]
     pub fn click_path(&self, path: &str) {
-        let began = Instant::now();
-        loop {
+        wait::until(&format!("{path} can be clicked"), || {
             let element = self.find_path(path);
             let click = format!("/element/{}/click", element.id);
             let leads = self.leads_away(&element);
             match self.try_command("POST", &click, Some(json!({}))) {
-                Ok(_) if leads => return self.wait_until_gone(&element, path),
-                Ok(_) => return,
-                Err(err) if err["error"] == "stale element reference" => {}
+                Ok(_) if leads => self.wait_until_gone(&element, path),
+                Ok(_) => {}
+                Err(err) if err["error"] == "stale element reference" => return false,
                 Err(err) => panic!("{path} cannot be clicked: {err:#}"),
             }
-            assert!(began.elapsed() < PATIENCE, "{path} never stands still");
-        }
+            true
+        });
     }
 
     /// Whether a click on an element makes the browser request another page: the element is a link, or a button that
@@ -215,15 +201,11 @@ impl Driver {
     /// or stop the browser while it loads the new one.
     #[track_caller]
     fn wait_until_gone(&self, element: &Element<'_>, path: &str) {
-        let began = Instant::now();
         let name = format!("/element/{}/name", element.id);
-        while self.try_command("GET", &name, None).is_ok() {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "{path} was clicked and leads nowhere"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait::until(
+            &format!("the click on {path} has led to another page"),
+            || self.try_command("GET", &name, None).is_err(),
+        );
     }
 
     /// Whether a CSS selector matches an element of the page at this moment.

@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::wait;
 
 /// A request as exact bytes: nothing is escaped, merged or corrected.
 #[derive(Clone)]
@@ -67,9 +68,7 @@ impl Request {
 
     pub fn send(&self, port: u16) -> Reply {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(40)))
-            .unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         // A proxy that has refused the request may close the connection before it has read everything.
         let _ = stream.write_all(&self.bytes(port));
         let mut answer = Vec::new();
@@ -87,8 +86,7 @@ impl Request {
     /// Sends the request and, if the answer is 101, then `more`. Returns the answer, and the bytes that follow it.
     pub fn send_then(&self, port: u16, more: &[u8]) -> (Reply, Vec<u8>) {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        let patience = Some(Duration::from_secs(10));
-        stream.set_read_timeout(patience).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let _ = stream.write_all(&self.bytes(port));
         let mut answer = Vec::new();
         let mut piece = [0; 16_384];

@@ -6,9 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::wait;
 
 /// Runs the program `$0`, and kills it with all its children when the test has ended: then the pipe on standard input
 /// ends, however the test has ended.
@@ -52,16 +51,12 @@ impl Process {
             .spawn()
             .unwrap();
         let process = Process { child, log };
-        let started = Instant::now();
-        while !listens(port) {
-            let log = || fs::read_to_string(&process.log).unwrap_or_default();
-            assert!(
-                started.elapsed() < PATIENCE,
-                "{name} does not listen on {port}:\n{}",
-                log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let listening = wait::some_in_time(|| listens(port).then_some(()));
+        assert!(
+            listening.is_some(),
+            "{name} does not listen on {port}:\n{}",
+            fs::read_to_string(&process.log).unwrap_or_default()
+        );
         process
     }
 
@@ -89,14 +84,9 @@ impl Process {
     /// answer.
     pub fn suspend(&self) {
         self.signal("STOP");
-        let started = Instant::now();
-        while !self.threads().all(|state| state == "T") {
-            assert!(
-                started.elapsed() < PATIENCE,
-                "the program does not stand still"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait::until("all threads have stopped", || {
+            self.threads().all(|state| state == "T")
+        });
     }
 
     /// The states of all threads of the process group (proc_pid_stat(5), fields 3 and 5).
@@ -136,14 +126,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 /// Waits until no process listens on `port`: a process of an earlier test would answer instead of ours.
 pub fn await_silence(port: u16) {
-    let started = Instant::now();
-    while listens(port) {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "port {port} is taken by another program"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait::until(&format!("port {port} is free"), || !listens(port));
 }
 
 fn listens(port: u16) -> bool {

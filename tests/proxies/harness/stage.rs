@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::client::{Reply, Request, get};
 use super::latchkey::{Key, Latchkey};
 use super::process::Process;
 use super::proxy::Proxy;
+use crate::wait;
 
 /// The ports are fixed, so only one stage can exist.
 static STAGE: Mutex<()> = Mutex::new(());
@@ -137,12 +138,7 @@ impl Stage {
 
 /// Traefik listens before it has read its rules, and refuses every path until then.
 fn await_rules(port: u16) {
-    let started = Instant::now();
-    while get("/").send(port).status == 404 {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "the proxy finds no rules"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait::until("the proxy has read its rules", || {
+        get("/").send(port).status != 404
+    });
 }

@@ -4,11 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PASSWORD, Server, User};
+use crate::support::{PASSWORD, Server, User, wait};
 
 /// More connections than the queue and the threads of the server can take together.
 const THREADS: usize = 7;
@@ -30,8 +29,7 @@ fn flooded(
             scope.spawn(|| {
                 let connect = |_| {
                     let stream = TcpStream::connect(server.address).unwrap();
-                    let within = Some(Duration::from_secs(30));
-                    stream.set_read_timeout(within).unwrap();
+                    stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
                     stream
                 };
                 let mut streams: Vec<TcpStream> = (0..CONNECTIONS_EACH).map(connect).collect();
@@ -50,9 +48,9 @@ fn flooded(
                 }
             });
         }
-        while answered.load(Relaxed) < THREADS * CONNECTIONS_EACH {
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait::until("as many requests were answered as are in flight", || {
+            answered.load(Relaxed) >= THREADS * CONNECTIONS_EACH
+        });
         meanwhile();
         ended.store(true, Relaxed);
     });

@@ -5,10 +5,9 @@ mod date;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::Server;
+use crate::support::{Server, wait};
 
 const DAY_S: i64 = 86_400;
 const DAY_MS: i64 = 1_000 * DAY_S;
@@ -32,14 +31,12 @@ pub fn restart_with_mark_ms(server: &mut Server, ms: i64) {
 
 /// The answer of `/readyz` on the socket once all keys are loaded.
 fn ready(server: &Server) -> Value {
-    loop {
+    wait::some("all keys are loaded", || {
         let told = server.local().get("/readyz").json();
-        if told["keys_loaded"] == true {
-            return told;
-        }
-        assert_eq!(told["ready"], false);
-        thread::yield_now();
-    }
+        let loaded = told["keys_loaded"] == true;
+        assert!(loaded || told["ready"] == false, "{told}");
+        loaded.then_some(told)
+    })
 }
 
 fn recorded(told: &Value) -> String {
@@ -49,11 +46,9 @@ fn recorded(told: &Value) -> String {
 /// Waits until a secret gets this verdict.
 #[track_caller]
 fn ends_with(server: &Server, secret: &str, verdict: &str) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while server.anonymous().verdict(secret) != verdict {
-        assert!(Instant::now() < until, "it is never {verdict}");
-        thread::sleep(Duration::from_millis(50));
-    }
+    wait::until(&format!("the verdict is {verdict}"), || {
+        server.anonymous().verdict(secret) == verdict
+    });
 }
 
 // attacks 132
@@ -133,7 +128,7 @@ fn the_time_is_recorded_from_the_first_moment_on_and_at_a_clean_stop() {
         database.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     let first = mark(&server);
-    thread::sleep(Duration::from_millis(20));
+    wait::pause(Duration::from_millis(20));
     server.stop();
     assert!(mark(&server) > first + 19);
 }

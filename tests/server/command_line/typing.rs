@@ -5,14 +5,13 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use crate::support::{Server, executable};
+use crate::support::{Server, executable, wait};
 
 /// A terminal, and a command that reads a secret from it.
 struct Typing {
@@ -42,13 +41,11 @@ impl Typing {
             screen,
             command,
         };
-        let asked = Instant::now();
-        while typing.shows() {
-            assert!(asked.elapsed() < Duration::from_secs(10), "it does not ask");
+        wait::until("the command asks", || {
             let ended = typing.command.try_wait().unwrap();
             assert!(ended.is_none(), "it ended");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            !typing.shows()
+        });
         typing
     }
 

@@ -12,7 +12,7 @@ mod writer;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Random, Server};
+use crate::support::{Random, Server, wait};
 use writer::Writer;
 
 /// The number of kills, unless `LATCHKEY_TEST_KILLS` sets another one.
@@ -43,7 +43,7 @@ fn what_was_acknowledged_survives_200_kills() {
                 let admin = admin.clone();
                 scope.spawn(move || writer.work(&admin));
             }
-            thread::sleep(Duration::from_millis(1 + random.below(KILL_MS_MAX)));
+            wait::pause(Duration::from_millis(1 + random.below(KILL_MS_MAX)));
             server.kill9();
         });
         if round % LOOK_AT_FILES == 0 {

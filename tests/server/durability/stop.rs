@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -12,7 +11,7 @@ use serde_json::json;
 use super::file;
 use super::list;
 use super::writer::Writer;
-use crate::support::{Server, refusal};
+use crate::support::{Server, refusal, wait};
 
 // attacks 43
 #[test]
@@ -27,15 +26,14 @@ fn sigterm_under_writing_load_loses_nothing_and_exits_0() {
             let admin = admin.clone();
             scope.spawn(move || writer.work(&admin));
         }
-        thread::sleep(Duration::from_millis(500));
+        wait::until("each writer has changed some keys", || {
+            let keys = admin.get("/v1/keys?limit=500").expect(200).text();
+            (0..8).all(|number| keys.matches(&format!("\"writer {number} ")).count() > 2)
+        });
         server.signal(Signal::TERM);
-        server.wait(Duration::from_secs(15))
+        server.wait()
     });
-    assert!(
-        ended.is_some_and(|status| status.success()),
-        "{ended:?}\n{}",
-        server.log()
-    );
+    assert!(ended.success(), "{ended}\n{}", server.log());
     assert!(
         !server.data.join("latchkey.db-wal").exists(),
         "the log was not emptied"
@@ -107,12 +105,12 @@ fn a_start_waits_for_a_command_that_uses_the_folder() {
     let lock = fs::File::open(server.data.join("latchkey.lock")).expect("it is there");
     lock.lock().expect("it is free");
     thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_secs(1));
+        let waits = server.log_reader();
+        scope.spawn(move || {
+            wait::until("the start waits", || waits().contains("waiting"));
             lock.unlock().expect("it is held");
         });
         server.restart();
     });
-    assert!(server.log().contains("waiting"), "{}", server.log());
     assert_eq!(server.anonymous().verdict(&server.secret), "VALID");
 }

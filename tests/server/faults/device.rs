@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Journal, left_out, readiness};
+use super::{Journal, left_out, wait_for_readiness};
 use crate::durability::file;
 use crate::support::{Server, fresh_folder};
 
@@ -72,7 +72,7 @@ fn writes_that_fail_are_refused_cleanly_and_heal() {
         for _ in 0..5 {
             assert_eq!(journal.issue(&server), 503);
         }
-        assert!(readiness(&server, 503));
+        wait_for_readiness(&server, 503);
         journal.check(&server);
         device.heal();
         assert_eq!(journal.issue(&server), 201, "{}", server.log());
@@ -107,7 +107,7 @@ fn a_sync_that_fails_is_never_success_and_the_index_follows_the_file() {
         assert!(matches!(answer.status, 500 | 503), "{}", answer.exchange());
         let later = admin.post("/v1/keys", json!({ "name": "later" }));
         assert!(matches!(later.status, 500 | 503), "{}", later.exchange());
-        assert!(readiness(&server, 503));
+        wait_for_readiness(&server, 503);
         server.assert_alive();
         device.heal();
         if number % 2 == 1 {

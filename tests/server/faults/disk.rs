@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use super::{Journal, left_out, readiness};
+use super::{Journal, left_out, wait_for_readiness};
 use crate::durability::file;
 use crate::support::{Issued, Server, fresh_folder, refusal};
 
@@ -89,10 +89,7 @@ fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
     }
     for round in 0..3 {
         issue_until_refused(&server, &mut journal, || disk.fill());
-        assert!(
-            readiness(&server, 503),
-            "round {round}: ready although nothing can be written"
-        );
+        wait_for_readiness(&server, 503);
         assert_eq!(server.anonymous().get("/healthz").status, 200);
         journal.check(&server);
 
@@ -103,7 +100,7 @@ fn a_full_disk_stops_changes_only_and_heals_without_a_restart() {
             "round {round}: {}",
             server.log()
         );
-        assert!(readiness(&server, 200));
+        wait_for_readiness(&server, 200);
         journal.check(&server);
     }
 
@@ -216,7 +213,7 @@ fn a_limit_on_the_size_of_files_is_like_a_full_disk() {
     issue_until_refused(&server, &mut journal, || ());
     // Refused writes may have left space for the small write of `/readyz`; now there is none.
     limit_files(&server, Some(1));
-    assert!(readiness(&server, 503));
+    wait_for_readiness(&server, 503);
     journal.check(&server);
 
     limit_files(&server, None);

@@ -10,24 +10,16 @@ pub mod disk;
 mod locked;
 mod process;
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use crate::support::{Issued, Server};
+use crate::support::{Issued, Server, wait};
 
-/// Whether `/readyz` returns this status within 20 s. It may take a while, because the server caches its result for a
-/// second.
-pub fn readiness(server: &Server, wanted: u16) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < deadline {
-        if server.anonymous().get("/readyz").status == wanted {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    false
+/// Waits until `/readyz` returns this status. It may take a while, because the server caches its result for a second.
+#[track_caller]
+pub fn wait_for_readiness(server: &Server, wanted: u16) {
+    wait::until(&format!("the status of /readyz is {wanted}"), || {
+        server.anonymous().get("/readyz").status == wanted
+    });
 }
 
 /// Keys whose issue was acknowledged, and names whose issue was refused.

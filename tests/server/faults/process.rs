@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::{Address, Server, User, executable};
+use crate::support::{Address, Server, User, executable, wait};
 
 // attacks 243
 #[test]
@@ -33,14 +31,10 @@ fn serve_again(server: &Server, command: &mut Command) -> Child {
         .stdin(Stdio::null())
         .spawn()
         .expect("it can be started");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while local(server)
-        .try_call("GET", "/readyz", None)
-        .is_none_or(|answer| answer.status != 200)
-    {
-        assert!(Instant::now() < deadline, "it does not answer");
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait::until("the server is ready", || {
+        let answer = local(server).try_call("GET", "/readyz", None);
+        answer.is_some_and(|answer| answer.status == 200)
+    });
     child
 }
 
@@ -59,18 +53,10 @@ fn check_works(server: &Server, mut child: Child) {
     let issued = admin.issue(json!({ "name": "unheard" }));
     assert_eq!(admin.verdict(&issued.secret), "VALID");
     kill_process(pid, Signal::TERM).expect("it runs");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("it can be waited for") {
-            break Some(status);
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            break None;
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
-    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    let status = wait::some("the server has ended", || {
+        child.try_wait().expect("it can be waited for")
+    });
+    assert!(status.success(), "{status}");
 }
 
 // attacks 247

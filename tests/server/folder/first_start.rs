@@ -4,14 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{files, init};
 use crate::support::refusal::ended;
-use crate::support::{Address, Random, User, executable, fresh_folder};
+use crate::support::{Address, Random, User, executable, fresh_folder, wait};
 
 fn quickstart(data: &Path, json: bool) -> Child {
     let mut command = executable(None);
@@ -186,7 +185,7 @@ fn a_first_start_that_is_killed_is_completed_by_the_next_one() {
     for round in 0..24 {
         let data = folder.join(round.to_string());
         let mut first = quickstart(&data, true);
-        thread::sleep(Duration::from_millis(random.below(160)));
+        wait::pause(Duration::from_millis(random.below(160)));
         let _ = first.kill();
         let before = hello(&mut first);
         kill(first);

@@ -81,7 +81,7 @@ fn a_body_that_nobody_reads_hides_no_request() {
                 format!("Transfer-Encoding: chunked\r\n\r\n{chunk}"),
                 format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len()),
             ] {
-                let received = server.raw(format!("{head}{body}"));
+                let received = server.raw_to_the_end(format!("{head}{body}"));
                 let statuses = received.statuses();
                 assert!(
                     statuses.len() == 1,

@@ -1,22 +1,22 @@
 //! Clients that are deliberately slow. The deadlines of the real executable are 10 s, so these tests take that long.
 
 use std::io::{Read, Write};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{check_unharmed, question, verify_head};
-use crate::support::{Connection, Received, Server};
+use crate::support::{Connection, Received, Server, wait};
 
-/// Longer than the deadline of 10 s, with a margin for a machine that runs all tests at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Shorter than the deadline.
+const SOON: Duration = Duration::from_secs(8);
 
 fn connections(server: &Server, count: usize) -> Vec<Connection> {
     (0..count).map(|_| server.tcp().connect()).collect()
 }
 
+/// On a busy machine the server may have closed some of the connections already.
 fn send_all(connections: &mut [Connection], bytes: &[u8]) {
     for connection in connections {
-        connection.write_all(bytes).expect("the connection is open");
+        let _ = connection.write_all(bytes);
     }
 }
 
@@ -34,16 +34,18 @@ fn check_timed_out(received: &Received) {
 #[test]
 fn bodies_that_never_come_are_given_up() {
     let server = Server::start();
-    let mut waiting = connections(&server, 200);
     let head = format!("{}Content-Length: 100\r\n\r\n{{", verify_head(&server));
-    send_all(&mut waiting, head.as_bytes());
-    server.assert_alive();
-    let deadline = Instant::now() + PATIENCE;
-    for connection in &mut waiting {
-        check_timed_out(&connection.receive(deadline.saturating_duration_since(Instant::now())));
-        if Instant::now() < deadline - Duration::from_secs(22) {
+    // Others are answered while these connections wait.
+    let mut waiting = wait::quick_run(SOON, || {
+        let mut waiting = connections(&server, 200);
+        send_all(&mut waiting, head.as_bytes());
+        for _ in 0..10 {
             server.assert_alive();
         }
+        waiting
+    });
+    for connection in &mut waiting {
+        check_timed_out(&connection.receive(wait::PATIENCE));
     }
     check_unharmed(&server);
 }
@@ -52,16 +54,17 @@ fn bodies_that_never_come_are_given_up() {
 #[test]
 fn trickled_headers_are_given_up() {
     let server = Server::start();
-    let mut trickling = connections(&server, 500);
-    send_all(&mut trickling, b"GET / HTTP/1.1\r\nX-Slow: ");
-    let deadline = Instant::now() + PATIENCE;
-    server.assert_alive();
-    thread::sleep(Duration::from_secs(4));
-    send_all(&mut trickling, b"a");
-    server.assert_alive();
+    let mut trickling = wait::quick_run(SOON, || {
+        let mut trickling = connections(&server, 500);
+        send_all(&mut trickling, b"GET / HTTP/1.1\r\nX-Slow: ");
+        server.assert_alive();
+        wait::pause(Duration::from_secs(4));
+        send_all(&mut trickling, b"a");
+        server.assert_alive();
+        trickling
+    });
     for connection in &mut trickling {
-        let received = connection.receive(deadline.saturating_duration_since(Instant::now()));
-        check_timed_out(&received);
+        check_timed_out(&connection.receive(wait::PATIENCE));
     }
     check_unharmed(&server);
 }
@@ -86,16 +89,17 @@ fn a_client_that_hardly_reads_is_cut_off() {
     );
 
     connection.set_write_timeout(Duration::from_millis(10));
-    let deadline = Instant::now() + 2 * PATIENCE;
-    loop {
+    wait::until("the connection was reset", || {
         // The client reads one byte a second; a write fails once the connection has been reset.
         let _ = connection.read(&mut [0]);
-        match connection.write(b"x") {
-            Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => break,
-            _ => assert!(Instant::now() < deadline, "still connected"),
+        if let Err(err) = connection.write(b"x")
+            && err.kind() != std::io::ErrorKind::WouldBlock
+        {
+            return true;
         }
         server.assert_alive();
-        thread::sleep(Duration::from_secs(1));
-    }
+        wait::pause(Duration::from_secs(1));
+        false
+    });
     check_unharmed(&server);
 }

@@ -8,22 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::{check_unharmed, question, verify_head};
-use crate::support::{Server, executable, fresh_folder};
+use crate::support::wait::{self, Stopwatch};
+use crate::support::{Server, executable, fresh_folder, refusal};
 
 /// An unprivileged user who owns no files.
 const NOBODY: u32 = 65534;
 
-/// A server that shuts down may close a connection without an answer if no request arrives on it for this time.
+/// A server that shuts down may close a connection without an answer if it reads no request from it for this time.
 const SOON: Duration = Duration::from_millis(250);
 
 /// Sends requests on one connection until an answer announces the end of the connection. Returns `false` if a request
-/// had no answer although it came soon after the previous one.
+/// had no answer although it came soon after the previous one, and neither this client nor the server stood still.
 fn ask_until_told_to_stop(server: &Server, is_running: &AtomicBool) -> bool {
     let body = question(server);
     let request = format!(
@@ -32,13 +33,12 @@ fn ask_until_told_to_stop(server: &Server, is_running: &AtomicBool) -> bool {
         body.len()
     );
     let mut connection = server.tcp().connect();
-    let mut asked = None;
+    let mut asked = Stopwatch::start();
     loop {
-        let before = asked.replace(Instant::now());
+        let previous = std::mem::replace(&mut asked, Stopwatch::start());
         let sent = connection.write_all(request.as_bytes());
-        let paused = before.is_some_and(|before| before.elapsed() > SOON);
         let Some(response) = sent.ok().and_then(|()| connection.receive_one()) else {
-            return paused;
+            return previous.time() > SOON;
         };
         assert_eq!(response.status, 200, "{}", response.exchange());
         is_running.store(true, Relaxed);
@@ -61,13 +61,9 @@ fn seen_from_outside(program: &Path) -> (u32, String) {
     }
     let mut child = command.spawn().unwrap();
     let folder = PathBuf::from(format!("/proc/{}", child.id()));
-    // Waits until the program reads its input.
-    let is_waiting =
-        || fs::read_to_string(folder.join("wchan")).is_ok_and(|at| at.contains("pipe"));
-    let began = Instant::now();
-    while !is_waiting() && began.elapsed() < Duration::from_secs(5) {
-        thread::sleep(Duration::from_millis(20));
-    }
+    // A pipe holds less than this, so that afterwards the program reads its input.
+    let input = child.stdin.as_mut().unwrap();
+    input.write_all(&[b'\n'; 1 << 20]).unwrap();
     let owner = fs::metadata(folder.join("environ")).unwrap().uid();
     let limits = fs::read_to_string(folder.join("limits")).unwrap();
     let core = limits
@@ -105,9 +101,9 @@ fn sigterm_under_load_loses_no_request() {
             .iter()
             .map(|flag| scope.spawn(|| ask_until_told_to_stop(&server, flag)))
             .collect();
-        while !is_running.iter().all(|flag| flag.load(Relaxed)) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait::until("each client has an answer", || {
+            is_running.iter().all(|flag| flag.load(Relaxed))
+        });
         server.signal(Signal::TERM);
         for client in clients {
             assert!(
@@ -116,9 +112,7 @@ fn sigterm_under_load_loses_no_request() {
             );
         }
     });
-    let status = server
-        .wait(Duration::from_secs(10))
-        .expect("the process ends in time");
+    let status = server.wait();
     assert!(status.success(), "{status}\n{}", server.log());
 
     server.restart();
@@ -147,15 +141,14 @@ fn a_second_interrupt_ends_at_once() {
         .expect("the connection is open");
     server.assert_alive();
     server.signal(Signal::INT);
-    assert!(
-        server.wait(Duration::from_secs(2)).is_none(),
-        "a request in flight was cut off"
-    );
+    let early = waiting.receive(Duration::from_secs(2));
+    assert!(!early.closed, "a request in flight was cut off");
     server.signal(Signal::INT);
-    assert!(
-        server.wait(Duration::from_secs(5)).is_some(),
-        "the second signal had no effect"
-    );
+    server.wait();
+    // Without the second signal, the body would have been refused with 408 before the end, or cut off with a log line.
+    assert_eq!(waiting.receive(wait::PATIENCE).text(), "");
+    let log = server.log();
+    assert!(!log.contains("did not end in time"), "{log}");
 }
 
 // attacks 44
@@ -168,29 +161,11 @@ fn a_second_instance_is_refused() {
         (same_port.join("data"), address.as_str()),
         (server.data.clone(), "127.0.0.1:0"),
     ] {
-        let mut second = executable(None)
-            .args(["serve", "--data"])
-            .arg(&folder)
-            .args(["--listen", listen])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it can be started");
-        for _ in 0..500 {
-            if second.try_wait().expect("it can be waited for").is_some() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let _ = second.kill();
-        let output = second.wait_with_output().expect("it ends");
-        assert!(
-            output.status.code().is_some_and(|code| code != 0),
-            "{:?}",
-            output.status
-        );
-        assert!(!output.stderr.is_empty(), "it ended without a word");
+        let mut command = executable(None);
+        command.args(["serve", "--data"]).arg(&folder);
+        let second = refusal::ended(command.args(["--listen", listen]));
+        assert!(second.code.is_some_and(|code| code != 0), "{second:?}");
+        assert!(!second.stderr.is_empty(), "it ended without a word");
     }
     let _ = fs::remove_dir_all(same_port);
     check_unharmed(&server);

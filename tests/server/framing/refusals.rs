@@ -1,11 +1,10 @@
 //! The answers to refused requests: they do not depend on how a request arrives or on what came before it, and never
 //! contain more than their client may receive.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use super::{check_unharmed, question, verify_head};
-use crate::support::{Received, Server};
+use crate::support::{Received, Server, wait};
 
 /// The parts of an answer that do not vary: all but its date and its request id.
 fn words(received: &Received) -> String {
@@ -27,9 +26,9 @@ fn in_pieces(server: &Server, bytes: &[u8], piece: usize) -> Received {
         if connection.write_all(part).is_err() {
             break;
         }
-        sleep(Duration::from_millis(3));
+        wait::pause(Duration::from_millis(3));
     }
-    connection.receive(Duration::from_secs(20))
+    connection.receive(wait::PATIENCE)
 }
 
 // finding H10

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::metric;
 use crate::command_line::{Line, running_and_stopped};
 use crate::durability::file;
 use crate::faults::left_out;
-use crate::support::{Issued, PASSWORD, Server, executable, fresh_folder, together};
+use crate::support::{Issued, PASSWORD, Server, executable, fresh_folder, together, wait};
 
 #[test]
 fn a_backup_is_a_private_file_and_replaces_nothing() {
@@ -225,11 +225,7 @@ fn backups_come_by_themselves_and_the_oldest_go() {
         names.sort();
         names
     };
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while names().len() != 4 {
-        assert!(Instant::now() < deadline, "{:?}\n{}", names(), server.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait::until("there are as many backups as stay", || names().len() == 4);
     let kept = names();
     assert_eq!(
         kept[..3],
@@ -239,7 +235,7 @@ fn backups_come_by_themselves_and_the_oldest_go() {
             "scheduled-20200105T000000Z.db"
         ]
     );
-    std::thread::sleep(Duration::from_secs(3));
+    wait::pause(Duration::from_secs(3));
     assert_eq!(names(), kept, "the next one is an hour away");
 }
 

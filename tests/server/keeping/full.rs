@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::metric;
 use crate::command_line::Line;
-use crate::faults::{disk::Disk, left_out, readiness};
+use crate::faults::{disk::Disk, left_out, wait_for_readiness};
 use crate::support::{Server, fresh_folder};
 
 // attacks 216
@@ -50,7 +50,7 @@ fn a_deletion_on_a_full_disk_is_refused_whole_and_mends_without_a_restart() {
             other => panic!("{other}"),
         }
     }
-    assert!(readiness(&server, 503));
+    wait_for_readiness(&server, 503);
     assert_eq!(metric(&server, "latchkey_ready"), 0.0);
     assert!(metric(&server, "latchkey_commit_failures_total") > 0.0);
     let told = line.run(&["doctor"]);
@@ -63,7 +63,7 @@ fn a_deletion_on_a_full_disk_is_refused_whole_and_mends_without_a_restart() {
     assert!(!full.exists() && !disk.0.join("full.db.partial").exists());
 
     disk.free();
-    assert!(readiness(&server, 200), "{}", server.log());
+    wait_for_readiness(&server, 200);
     for key in &keys {
         let status = admin.delete(&format!("/v1/keys/{}", key.id)).status;
         assert!(matches!(status, 204 | 404 | 409), "{status}");

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::metric;
-use crate::support::{Address, Server, User, fresh_loopback};
+use crate::support::{Address, Server, User, fresh_loopback, wait};
 
 #[test]
 fn verdicts_keys_and_commits_are_counted() {
@@ -169,8 +168,8 @@ fn an_address_for_figures_serves_nothing_else() {
     let server = Server::start_with(&["--metrics-listen", &address.to_string()], &[]);
     let there = User::new(Address::Tcp(address));
     there.get("/metrics").expect(200);
-    let any_name = b"GET /metrics HTTP/1.1\r\nHost: scraped.example\r\n\r\n";
-    let named = Address::Tcp(address).raw(any_name, Duration::from_secs(5));
+    let any_name = b"GET /metrics HTTP/1.1\r\nHost: scraped.example\r\nConnection: close\r\n\r\n";
+    let named = Address::Tcp(address).raw(any_name, wait::PATIENCE);
     assert_eq!(named.statuses(), [200]);
     // Clients behind a proxy may read metrics at this address, too.
     there

@@ -1,26 +1,18 @@
 //! A database that is deleted or replaced while the server runs.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::metric;
+use crate::faults::wait_for_readiness;
 use crate::support::Server;
 
-/// The server notices within five seconds; the rest is a margin for a slow machine that runs all tests at once.
-const NOTICED: Duration = Duration::from_secs(15);
-
+/// The server looks every five seconds.
 #[track_caller]
-fn check_noticed(server: &Server, since: Instant, name: &str) {
-    while server.anonymous().get("/readyz").status != 503 {
-        assert!(since.elapsed() < NOTICED, "{name}: still ready");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    while !server.log().contains("was deleted or replaced") {
-        assert!(since.elapsed() < NOTICED, "{name}: nothing is logged");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+fn check_noticed(server: &Server, name: &str) {
+    wait_for_readiness(server, 503);
+    server.wait_for_log("was deleted or replaced", 1);
     assert_eq!(metric(server, "latchkey_ready"), 0.0);
     let detail = server.local().get("/readyz").json();
     let fault = detail["fault"].as_str().unwrap_or_default().to_owned();
@@ -44,7 +36,7 @@ fn a_database_that_was_moved_away_is_noticed_and_welcome_back() {
     fs::rename(&database, &elsewhere).expect("it can be moved");
     // From now on the server acknowledges no change.
     assert_eq!(issue(&server), 503);
-    check_noticed(&server, Instant::now(), "latchkey.db");
+    check_noticed(&server, "latchkey.db");
 
     fs::rename(&elsewhere, &database).expect("it can be moved back");
     assert_eq!(issue(&server), 201);
@@ -61,7 +53,7 @@ fn a_database_that_was_replaced_is_never_written_to() {
     fs::remove_file(&database).expect("it can be deleted");
     fs::write(&database, &foreign).expect("another can be put there");
     assert_eq!(issue(&server), 503);
-    check_noticed(&server, Instant::now(), "latchkey.db");
+    check_noticed(&server, "latchkey.db");
     assert_eq!(fs::read(&database).expect("it can be read"), foreign);
 }
 
@@ -71,5 +63,5 @@ fn a_log_that_was_deleted_is_noticed() {
     assert_eq!(issue(&server), 201);
     fs::remove_file(server.data.join("latchkey.db-wal")).expect("it can be deleted");
     assert_eq!(issue(&server), 503);
-    check_noticed(&server, Instant::now(), "latchkey.db-wal");
+    check_noticed(&server, "latchkey.db-wal");
 }

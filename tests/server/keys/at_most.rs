@@ -1,8 +1,10 @@
 //! The limits of a policy: a key that exceeds its owner's number of keys, and requests that exceed the bound.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Issued, PASSWORD, Server, User, together};
+use crate::support::{Issued, PASSWORD, Server, User, together, wait};
 
 fn policy(admin: &User, name: &str, mut rules: Value) {
     rules["name"] = json!(name);
@@ -30,7 +32,7 @@ fn three_of_alice() -> (Server, Vec<Issued>) {
 
 fn of_alice(admin: &User, own: usize) -> Issued {
     // Times are of milliseconds.
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    wait::pause(Duration::from_millis(5));
     admin.issue(json!({ "name": format!("robot {own}"), "policy": "robots", "owner": "alice" }))
 }
 
@@ -38,7 +40,7 @@ fn of_alice(admin: &User, own: usize) -> Issued {
 fn one_key_too_many_replaces_the_one_that_was_not_used_for_the_longest_time() {
     let (mut server, keys) = three_of_alice();
     let admin = server.admin();
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    wait::pause(Duration::from_millis(5));
     // The use is only counted in memory, and not in the table yet.
     assert_eq!(code(&admin, &keys[0].secret), "VALID");
     let fourth = of_alice(&admin, 3);
@@ -78,7 +80,7 @@ fn a_key_in_use_stays_while_another_one_was_never_used_whether_they_end_or_not()
             .patch(&format!("/v1/keys/{}", key.id), end)
             .expect(200);
     }
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    wait::pause(Duration::from_millis(5));
     assert_eq!(code(&admin, &keys[0].secret), "VALID");
     of_alice(&admin, 3);
     assert_eq!(code(&admin, &keys[1].secret), "NOT_FOUND");

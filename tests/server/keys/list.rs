@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::{PASSWORD, Server, User, together};
+use crate::support::{PASSWORD, Server, User, together, wait};
 
 /// The names on one page, sorted.
 #[track_caller]
@@ -63,8 +63,9 @@ fn a_list_can_be_narrowed_by_every_filter() {
         ["in apac", "in paris"]
     );
     admin.edit(&brief.id, json!({ "expires_in_s": 1 }));
-    std::thread::sleep(std::time::Duration::from_millis(1050));
-    assert_eq!(names(&admin, "state=expired"), ["brief"]);
+    wait::until("the key has expired", || {
+        names(&admin, "state=expired") == ["brief"]
+    });
     assert_eq!(
         names(&admin, "expiring_within_s=4000"),
         ["in paris"],

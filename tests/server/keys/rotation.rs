@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::Server;
+use crate::support::{Server, wait};
 
 #[test]
 fn without_grace_the_old_secret_ends_with_the_rotation() {
@@ -50,17 +50,22 @@ fn without_grace_the_old_secret_ends_with_the_rotation() {
 fn within_the_grace_period_both_secrets_work_and_then_only_the_new_one() {
     let server = Server::start();
     let admin = server.admin();
-    let old = admin.issue(json!({ "name": "k" }));
-    let new = admin.rotate(&old.id, json!({ "grace_s": 4 }));
+    let grace_s = 2;
+    let (old, new, verdicts) = wait::quick_run(Duration::from_secs(grace_s), || {
+        let old = admin.issue(json!({ "name": "k" }));
+        let new = admin.rotate(&old.id, json!({ "grace_s": grace_s }));
+        let secrets = [&old.secret, &new.secret, &old.secret];
+        let verdicts = secrets.map(|secret| admin.verdict(secret));
+        (old, new, verdicts)
+    });
     assert_eq!(
         (new.id.as_str(), new.secret == old.secret),
         (old.id.as_str(), false)
     );
-    for secret in [&old.secret, &new.secret, &old.secret] {
-        assert_eq!(admin.verdict(secret), "VALID");
-    }
-    std::thread::sleep(Duration::from_millis(4050));
-    assert_eq!(admin.verdict(&old.secret), "NOT_FOUND");
+    assert_eq!(verdicts, ["VALID"; 3]);
+    wait::until("the grace period is over", || {
+        admin.verdict(&old.secret) == "NOT_FOUND"
+    });
     assert_eq!(admin.verdict(&new.secret), "VALID");
     // The grace period is over, so the next rotation may have one again.
     admin.rotate(&old.id, json!({ "grace_s": 60 }));
@@ -109,7 +114,9 @@ fn at_most_two_secrets_of_a_key_ever_work() {
         assert_eq!(admin.verdict(&secret.secret), code);
     }
     let brief = admin.issue(json!({ "name": "brief", "expires_in_s": 1 }));
-    std::thread::sleep(Duration::from_millis(1050));
+    wait::until("the key has expired", || {
+        admin.verdict(&brief.secret) == "EXPIRED"
+    });
     let ended = admin.post(&format!("/v1/keys/{}/rotate", brief.id), json!({}));
     ended.refused(409, "conflict");
     let off = admin.issue(json!({ "name": "off", "enabled": false }));

@@ -9,12 +9,9 @@ use crate::support::{PASSWORD, Server, fresh_folder};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// The package and its version; `dev/python` installs it below `target/`.
 const PACKAGE: &str = "schemathesis==4.32.5";
-/// The time limit of all runs together.
-const TIME: Duration = Duration::from_secs(240);
 
 /// Routes that end the credential of their caller, or that require a key as the caller.
 const OWN: [&str; 3] = ["/v1/whoami", "/v1/whoami/rotate", "/v1/sessions/current"];
@@ -52,7 +49,6 @@ fn no_request_gets_an_answer_that_is_not_described() {
         println!("left out: schemathesis is not installed (dev/test installs it)");
         return;
     };
-    let deadline = Instant::now() + TIME;
     let server = Server::start();
     let admin = server.admin();
     let folder = fresh_folder();
@@ -107,11 +103,11 @@ fn no_request_gets_an_answer_that_is_not_described() {
             .args(["--config-file", "schemathesis.toml", "run", "openapi.json"])
             .args(["--url", &url, "--phases", phases, "--no-color"])
             .args(["--seed", "1", "--max-examples", "20", "--workers", "1"])
-            .args(["--continue-on-failure", "--request-timeout", "20"])
+            .args(["--continue-on-failure", "--request-timeout", "60"])
             .args(["--header", &format!("Authorization: {credential}")])
             .args(filters)
             .stdin(Stdio::null());
-        let (success, report) = ended(command, &folder, deadline);
+        let (success, report) = ended(command, &folder);
         let summary = report.rsplit("= SUMMARY =").next().unwrap_or_default();
         println!("schemathesis on {name}:{}", summary.trim_start_matches('='));
         assert!(success, "schemathesis on {name}\n{report}");
@@ -162,29 +158,15 @@ fn prepared(server: &Server) -> Value {
     document
 }
 
-/// Whether the command succeeded in time, and its output.
-fn ended(mut command: Command, folder: &Path, deadline: Instant) -> (bool, String) {
+/// Whether the command succeeded, and its output.
+fn ended(mut command: Command, folder: &Path) -> (bool, String) {
     let path = folder.join("report");
     let file = std::fs::File::create(&path).unwrap();
-    let mut child = command
+    let status = command
         .stdout(file.try_clone().unwrap())
         .stderr(file)
-        .spawn()
+        .status()
         .unwrap();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break Some(status);
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    let mut report = std::fs::read_to_string(&path).unwrap_or_default();
-    if status.is_none() {
-        report.push_str("\nstopped, its time is over");
-    }
-    (status.is_some_and(|status| status.success()), report)
+    let report = std::fs::read_to_string(&path).unwrap_or_default();
+    (status.success(), report)
 }

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::thread;
 use std::time::Duration;
 
-use crate::support::Server;
+use crate::support::{Server, wait};
 
 /// How often threads of the server have gone to sleep since its start.
 fn sleeps(server: &Server) -> u64 {
@@ -27,9 +26,9 @@ fn an_idle_server_does_not_wake_and_is_there_at_once() {
     server.assert_alive();
     // The last work of the start and of those requests has to end first, which takes a while on a busy machine.
     let mut looks = (0..5).map(|_| {
-        thread::sleep(Duration::from_secs(2));
+        wait::pause(Duration::from_secs(2));
         let before = sleeps(&server);
-        thread::sleep(Duration::from_secs(4));
+        wait::pause(Duration::from_secs(4));
         sleeps(&server) - before
     });
     // A clock with ten ticks a second would wake the server forty times in each measurement.
@@ -38,10 +37,10 @@ fn an_idle_server_does_not_wake_and_is_there_at_once() {
 
     // The clock of deadlines, which did not run meanwhile, is correct again: a new connection is not overdue.
     let mut kept = server.tcp().connect();
-    thread::sleep(Duration::from_millis(500));
+    wait::pause(Duration::from_millis(500));
     kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .expect("it is open");
-    let received = kept.receive(Duration::from_secs(10));
+    let received = kept.receive(wait::PATIENCE);
     assert!(
         received.text().starts_with("HTTP/1.1 200"),
         "{}",

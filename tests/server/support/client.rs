@@ -4,12 +4,11 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long an answer may take before the test fails. It is long, because the tests run many servers at once.
-const ANSWER_S: u64 = 30;
+use super::wait::{PATIENCE, Stopwatch};
 
 /// The header that marks a request as coming from this machine.
 pub const LOCAL: &str = "Latchkey-Local";
@@ -38,10 +37,10 @@ impl Address {
     ) -> Response {
         let bytes = self.request(method, path, headers, body);
         let mut connection = self.connect();
-        connection.set_write_timeout(Duration::from_secs(ANSWER_S));
+        connection.set_write_timeout(PATIENCE);
         let _ = connection.write_all(&bytes);
         connection.end_writing();
-        let received = connection.receive(Duration::from_secs(ANSWER_S));
+        let received = connection.receive(PATIENCE);
         let sent = String::from_utf8_lossy(&bytes).into_owned();
         match Response::parse(&sent, &received.bytes) {
             Some(response) if received.closed => response,
@@ -64,7 +63,7 @@ impl Address {
         let mut connection = self.try_connect().ok()?;
         connection.write_all(&bytes).ok()?;
         connection.end_writing();
-        let received = connection.receive(Duration::from_secs(ANSWER_S));
+        let received = connection.receive(PATIENCE);
         Response::parse(&String::from_utf8_lossy(&bytes), &received.bytes)
     }
 
@@ -130,11 +129,11 @@ pub enum Connection {
 impl Connection {
     /// Reads until the server closes the connection or the time is over.
     pub fn receive(&mut self, within: Duration) -> Received {
-        let deadline = Instant::now() + within;
+        let watch = Stopwatch::start();
         let mut bytes = Vec::new();
         let mut chunk = [0; 16 * 1024];
-        while let Some(left) = deadline
-            .checked_duration_since(Instant::now())
+        while let Some(left) = within
+            .checked_sub(watch.time())
             .filter(|left| !left.is_zero())
         {
             self.set_read_timeout(left);
@@ -162,21 +161,9 @@ impl Connection {
         }
     }
 
-    /// Waits for the first event: some bytes, or the end of the connection.
-    pub fn receive_some(&mut self, within: Duration) -> Received {
-        self.set_read_timeout(within);
-        let mut bytes = vec![0; 16 * 1024];
-        let count = self.read(&mut bytes);
-        bytes.truncate(*count.as_ref().unwrap_or(&0));
-        Received {
-            bytes,
-            closed: count.map_or_else(|err| !is_late(&err), |count| count == 0),
-        }
-    }
-
     /// Reads one answer and leaves the connection open. `None` if the connection ends before the answer is complete.
     pub fn receive_one(&mut self) -> Option<Response> {
-        self.set_read_timeout(Duration::from_secs(ANSWER_S));
+        self.set_read_timeout(PATIENCE);
         let mut bytes = Vec::new();
         let mut chunk = [0; 16 * 1024];
         loop {

@@ -11,6 +11,7 @@ pub mod refusal;
 mod server;
 mod together;
 mod user;
+pub mod wait;
 
 pub use client::{Address, Connection, Received, Response};
 pub use one_time::code;

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use super::server::executable;
+use super::wait;
 
 /// The result of a command.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs `latchkey serve` on a folder; it must end within 20 s.
+/// Runs `latchkey serve` on a folder; it must end.
 #[track_caller]
 pub fn serve(data: &Path) -> Ended {
     let mut command = executable(None);
@@ -25,7 +24,7 @@ pub fn serve(data: &Path) -> Ended {
     ended(command.arg(data))
 }
 
-/// Runs a command that must end within 20 s.
+/// Runs a command that must end.
 #[track_caller]
 pub fn ended(command: &mut Command) -> Ended {
     let mut child = command
@@ -34,14 +33,8 @@ pub fn ended(command: &mut Command) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it can be started");
-    let mut has_ended = false;
-    for _ in 0..1000 {
-        has_ended = child.try_wait().expect("it can be waited for").is_some();
-        if has_ended {
-            break;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    let status = wait::some_in_time(|| child.try_wait().expect("it can be waited for"));
+    let has_ended = status.is_some();
     if !has_ended {
         let _ = child.kill();
     }

@@ -8,21 +8,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::{Value, json};
 
 use super::client::{Address, Received, Response};
 use super::user::User;
-
-const START_S: u64 = 20;
-const STOP_S: u64 = 15;
-/// If a server has sent nothing for this time, it will send nothing more.
-const SILENT_S: u64 = 3;
+use super::wait;
 
 /// One second is the aim; this leaves a margin for a slow machine that runs all tests at once.
-const PROBE_S: u64 = 10;
+const PROBE: Duration = Duration::from_secs(10);
 
 /// A running server and the output of its `quickstart`.
 pub struct Server {
@@ -166,13 +162,13 @@ impl Server {
         kill_process(pid, signal).expect("the server takes signals");
     }
 
-    /// SIGTERM, followed by SIGKILL if that has no effect within 15 s (then `None`).
+    /// SIGTERM, followed by SIGKILL if that has no effect (then `None`).
     pub fn stop(&mut self) -> Option<ExitStatus> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Some(status);
         }
         self.signal(Signal::TERM);
-        let status = self.wait(Duration::from_secs(STOP_S));
+        let status = wait::some_in_time(|| self.ended());
         if status.is_none() {
             self.kill9();
         }
@@ -180,15 +176,13 @@ impl Server {
     }
 
     /// Waits for the process to end.
-    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + within;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().expect("the server can be waited for") {
-                return Some(status);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        None
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        wait::some("the server has ended", || self.ended())
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the server can be waited for")
     }
 
     pub fn tcp(&self) -> Address {
@@ -225,46 +219,39 @@ impl Server {
         self.tcp().call(method, path, headers, body)
     }
 
-    /// Sends bytes unchanged; returns what arrives until the server closes the connection or is silent: for 20 s at
-    /// first, and for 3 s once something has arrived.
+    /// Sends bytes unchanged; returns what arrives until the server closes the connection.
     pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Received {
+        self.tcp().raw(bytes.as_ref(), wait::PATIENCE)
+    }
+
+    /// Sends bytes unchanged and closes the write direction; returns what arrives until the server closes the
+    /// connection, which it does when it has answered.
+    pub fn raw_to_the_end(&self, bytes: impl AsRef<[u8]>) -> Received {
         let mut connection = self.tcp().connect();
-        connection.set_write_timeout(Duration::from_secs(START_S));
         let _ = connection.write_all(bytes.as_ref());
-        let mut received = connection.receive_some(Duration::from_secs(START_S));
-        if !received.closed {
-            let rest = connection.receive(Duration::from_secs(SILENT_S));
-            received.bytes.extend(rest.bytes);
-            received.closed = rest.closed;
-        }
-        received
+        connection.end_writing();
+        connection.receive(wait::PATIENCE)
     }
 
     /// The server is unharmed: a valid key verifies, an invalid one is refused, and both answers come
     /// quickly.
     #[track_caller]
     pub fn assert_alive(&self) {
-        let began = Instant::now();
-        let admin = self.admin();
-        let good = admin.verify(json!({ "key": self.secret }));
-        assert_eq!(good["valid"], true, "the good key is refused: {good}");
-        let bad = admin.verify(json!({ "key": format!("{}x", self.secret) }));
-        assert_eq!(bad["valid"], false, "a bad key is accepted: {bad}");
-        assert!(
-            began.elapsed() < Duration::from_secs(PROBE_S),
-            "the probe took {:?}",
-            began.elapsed()
-        );
+        wait::quick_run(PROBE, || {
+            let admin = self.admin();
+            let good = admin.verify(json!({ "key": self.secret }));
+            assert_eq!(good["valid"], true, "the good key is refused: {good}");
+            let bad = admin.verify(json!({ "key": format!("{}x", self.secret) }));
+            assert_eq!(bad["valid"], false, "a bad key is accepted: {bad}");
+        });
     }
 
-    /// Waits up to 20 s until `/readyz` reports that the server is ready.
+    /// Waits until `/readyz` reports that the server is ready.
     #[track_caller]
     pub fn wait_until_ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(START_S);
-        while self.local().get("/readyz").status != 200 {
-            assert!(Instant::now() < deadline, "not ready\n{}", self.log());
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait::until("the server is ready", || {
+            self.local().get("/readyz").status == 200
+        });
     }
 
     /// Resident memory of the process in bytes.
@@ -283,23 +270,43 @@ impl Server {
         kib * 1024
     }
 
-    /// Waits up to 20 s until the log contains so many lines with these words.
+    /// The processor time of the server when its threads have gone to sleep. A busy machine does not change it.
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        let read = || -> u64 {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs");
+            let time = |task: fs::DirEntry| {
+                let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+                text.split(' ').next()?.parse::<u64>().ok()
+            };
+            let times = tasks.filter_map(|task| time(task.expect("a task")));
+            times.sum()
+        };
+        let mut last = 0;
+        wait::until("the server sleeps", || {
+            let before = std::mem::replace(&mut last, read());
+            before == last && last > 0
+        });
+        Duration::from_nanos(last)
+    }
+
+    /// Waits until the log contains so many lines with these words.
     #[track_caller]
     pub fn wait_for_log(&self, words: &str, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(START_S);
-        while self.log().matches(words).count() < count {
-            assert!(
-                Instant::now() < deadline,
-                "{words:?} is not in\n{}",
-                self.log()
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait::until(&format!("the log contains {words:?}"), || {
+            self.log().matches(words).count() >= count
+        });
     }
 
     /// What the server has written to stderr since its first start.
     pub fn log(&self) -> String {
-        fs::read_to_string(log_path(&self.folder)).unwrap_or_default()
+        self.log_reader()()
+    }
+
+    /// Reads the log while the server is started again.
+    pub fn log_reader(&self) -> impl Fn() -> String + Send + use<> {
+        let path = log_path(&self.folder);
+        move || fs::read_to_string(&path).unwrap_or_default()
     }
 }
 
@@ -361,7 +368,7 @@ fn spawn(
             let _ = sender.send(line);
         }
     });
-    let line = receiver.recv_timeout(Duration::from_secs(START_S)).ok();
+    let line = receiver.recv_timeout(wait::PATIENCE).ok();
     let hello = line
         .as_deref()
         .and_then(|line| serde_json::from_str(line).ok());

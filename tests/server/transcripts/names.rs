@@ -1,12 +1,13 @@
 //! The names of a transcript, and the values of `{{name}}`.
 
 use std::collections::HashMap;
-use std::thread;
 use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
+
+use crate::support::wait;
 
 /// Names and their values; answers add more while a transcript is played.
 #[derive(Debug, Default)]
@@ -74,7 +75,7 @@ pub fn wait_for_a_day_that_lasts() {
     const DAY_S: i64 = 86_400;
     let left_s = DAY_S - Timestamp::now().as_second().rem_euclid(DAY_S);
     if left_s <= 60 {
-        thread::sleep(Duration::from_secs(left_s.unsigned_abs() + 1));
+        wait::pause(Duration::from_secs(left_s.unsigned_abs() + 1));
     }
 }
 

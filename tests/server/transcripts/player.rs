@@ -1,14 +1,9 @@
 //! Plays a transcript with a server that is started for it.
 
-use std::thread;
-use std::time::Duration;
-
 use super::names::Names;
 use super::pattern::compact;
 use super::reader::{Answer, Exchange, Failure, Header, Step, Transcript};
-use crate::support::{Address, Response, Server, together};
-
-const ANSWER_S: u64 = 30;
+use crate::support::{Address, Response, Server, together, wait};
 
 /// Plays a transcript to its end, or to the first answer that does not match.
 pub fn play(transcript: &Transcript) -> Result<(), Failure> {
@@ -22,7 +17,7 @@ pub fn play(transcript: &Transcript) -> Result<(), Failure> {
                 exchange.play(&server, &mut names).map_err(told)?;
             }
             Step::Restart => server.restart(),
-            Step::Wait(time) => thread::sleep(*time),
+            Step::Wait(time) => wait::pause(*time),
         }
     }
     Ok(())
@@ -138,7 +133,7 @@ impl Exchange {
 }
 
 fn send(address: &Address, request: &[u8]) -> Result<Response, String> {
-    let received = address.raw(request, Duration::from_secs(ANSWER_S));
+    let received = address.raw(request, wait::PATIENCE);
     let sent = String::from_utf8_lossy(request);
     Response::parse(&sent, &received.bytes).ok_or_else(|| {
         format!(

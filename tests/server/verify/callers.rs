@@ -1,10 +1,8 @@
 //! Who may verify, and what a restricted caller can see.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use crate::support::{Address, Server, User};
+use crate::support::{Address, Server, User, wait};
 
 /// A caller with a management key of these scopes in a workspace.
 fn holder(server: &Server, workspace: &str, scopes: &[&str]) -> User {
@@ -149,9 +147,7 @@ fn no_request_of_http_1_0_is_local() {
                      Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                     body.len()
                 );
-                address
-                    .raw(head.as_bytes(), Duration::from_secs(10))
-                    .statuses()
+                address.raw(head.as_bytes(), wait::PATIENCE).statuses()
             };
             let is_socket = host == "localhost" && version == "1.1";
             assert_eq!(

@@ -1,7 +1,7 @@
 //! The audit log: its complete export, and its events of refused pages.
 
 use crate::console::Visitor;
-use crate::support::{PASSWORD, Server};
+use crate::support::{PASSWORD, Server, wait};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -33,9 +33,9 @@ fn add_events(server: &mut Server, count: u32) {
     }
     drop(database);
     server.restart();
-    while server.admin().newest_event()["seq"].as_u64() < Some(u64::from(count)) {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    wait::until("each key has its event", || {
+        server.admin().newest_event()["seq"].as_u64() >= Some(u64::from(count))
+    });
 }
 
 /// The hidden fields of each form of a page that downloads a file.

@@ -2,7 +2,7 @@
 
 use crate::console::Visitor;
 use crate::faults::disk::Disk;
-use crate::faults::{left_out, readiness};
+use crate::faults::{left_out, wait_for_readiness};
 use crate::support::Server;
 use rusqlite::Connection;
 use serde_json::json;
@@ -76,11 +76,11 @@ fn a_disk_without_room_is_told_and_the_console_can_be_read() {
     }
     assert_eq!(refused, 5);
     assert!(owner.page.contains("Not just now"), "{}", owner.page);
-    assert!(readiness(&server, 503));
+    wait_for_readiness(&server, 503);
     let page = overview(&mut owner);
     assert!(page.contains("Nothing can be written, so nothing can be changed."));
     assert!(page.contains("Verification goes on."));
     disk.free();
-    assert!(readiness(&server, 200));
+    wait_for_readiness(&server, 200);
     assert!(!overview(&mut owner).contains("Nothing can be written"));
 }

@@ -5,12 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{init, serve_on};
-use crate::support::fresh_folder;
+use crate::support::{fresh_folder, wait};
 
 /// The result of one request on a new connection.
 #[derive(Debug, Eq, PartialEq)]
@@ -28,8 +27,8 @@ fn ask(address: SocketAddr, secret: &str) -> End {
         Err(err) if err.kind() == ErrorKind::ConnectionRefused => return End::Refused,
         Err(err) => return End::Wrong(err.to_string()),
     };
-    let wait = Some(Duration::from_secs(30));
-    stream.set_read_timeout(wait).expect("a time");
+    let patience = Some(wait::PATIENCE);
+    stream.set_read_timeout(patience).expect("a time");
     let request = format!(
         "GET /auth/nginx HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {secret}\r\nConnection: close\r\n\r\n"
     );
@@ -69,8 +68,9 @@ fn no_connection_is_refused_while_the_server_is_started_anew() {
     let stop = AtomicBool::new(false);
     let (answered, cut_off) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
+        let mut clients = Vec::new();
         for _ in 0..4 {
-            scope.spawn(|| {
+            clients.push(scope.spawn(|| {
                 while !stop.load(SeqCst) {
                     match ask(address, secret) {
                         End::Answered => answered.fetch_add(1, SeqCst),
@@ -84,15 +84,18 @@ fn no_connection_is_refused_while_the_server_is_started_anew() {
                         }
                     };
                 }
-            });
+            }));
         }
+        let wait_for_answers = |count: usize| {
+            let enough = answered.load(SeqCst) + count;
+            wait::until("enough requests were answered", || {
+                answered.load(SeqCst) >= enough || stop.load(SeqCst)
+            });
+        };
         let mut restarts_cut_off = Vec::new();
         for signal in [Signal::KILL, Signal::TERM, Signal::KILL, Signal::TERM] {
             let mut server = serve_on(&socket, &data, &log, &[]);
-            let enough = answered.load(SeqCst) + 200;
-            while answered.load(SeqCst) < enough && !stop.load(SeqCst) {
-                thread::sleep(Duration::from_millis(5));
-            }
+            wait_for_answers(200);
             let before = cut_off.load(SeqCst);
             let pid = Pid::from_raw(server.id() as i32).expect("a process id");
             kill_process(pid, signal).expect("it takes signals");
@@ -101,12 +104,11 @@ fn no_connection_is_refused_while_the_server_is_started_anew() {
         }
         // Clients that connected while no server ran are answered by the next one.
         let mut last = serve_on(&socket, &data, &log, &[]);
-        let enough = answered.load(SeqCst) + 100;
-        while answered.load(SeqCst) < enough && !stop.load(SeqCst) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_answers(100);
         stop.store(true, SeqCst);
-        thread::sleep(Duration::from_millis(200));
+        for client in clients {
+            client.join().expect("the client ends");
+        }
         last.kill().expect("it can be killed");
         last.wait().expect("it ends");
         // A normal shutdown completes the requests that have begun; a kill cannot.

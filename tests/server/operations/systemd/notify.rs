@@ -2,28 +2,21 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Server, fresh_folder};
+use crate::support::{Server, fresh_folder, wait};
 
-/// Waits up to 20 s for a message that contains this line.
+/// Waits for a message that contains this line.
 #[track_caller]
 fn wait_for(manager: &UnixDatagram, line: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut heard = Vec::new();
-    while Instant::now() < deadline {
+    wait::some(&format!("the server has sent {line}"), || {
         let mut bytes = [0; 4096];
-        if let Ok(length) = manager.recv(&mut bytes) {
-            let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-            if text.lines().any(|told| told == line) {
-                return text;
-            }
-            heard.push(text);
-        }
-    }
-    panic!("{line} was not told, but {heard:?}");
+        let length = manager.recv(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        text.lines().any(|told| told == line).then_some(text)
+    })
 }
 
 #[test]
@@ -31,8 +24,8 @@ fn the_manager_is_told_of_start_reload_and_end_and_the_watchdog_is_fed() {
     let folder = fresh_folder();
     let path = folder.join("notify");
     let manager = UnixDatagram::bind(&path).expect("a socket");
-    let wait = Some(Duration::from_millis(500));
-    manager.set_read_timeout(wait).expect("a time");
+    let patience = Some(Duration::from_millis(500));
+    manager.set_read_timeout(patience).expect("a time");
     let text = path.to_str().expect("text");
     let mut server = Server::start_with(
         &[],
@@ -62,8 +55,7 @@ fn the_manager_is_told_of_start_reload_and_end_and_the_watchdog_is_fed() {
     fs::rename(&server.socket, &hidden).expect("it can be moved");
     server.wait_for_log("the server does not verify as it should", 1);
     while manager.recv(&mut [0; 4096]).is_ok() {}
-    let quiet = Instant::now();
-    while quiet.elapsed() < Duration::from_secs(3) {
+    for _ in 0..6 {
         let mut bytes = [0; 4096];
         let heard = manager.recv(&mut bytes);
         assert!(heard.is_err(), "{}", String::from_utf8_lossy(&bytes));
@@ -73,6 +65,6 @@ fn the_manager_is_told_of_start_reload_and_end_and_the_watchdog_is_fed() {
 
     server.signal(Signal::TERM);
     wait_for(&manager, "STOPPING=1");
-    assert!(server.wait(Duration::from_secs(15)).is_some());
+    server.wait();
     let _ = fs::remove_dir_all(folder);
 }
