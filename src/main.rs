@@ -3,6 +3,9 @@
 // Clippy also checks the program without its tests, so the rules of clippy.toml still apply to all other code.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+#[cfg(test)]
+#[path = "../tests/authorization_matrix/mod.rs"]
+mod authorization_matrix;
 mod authz;
 mod cli;
 mod config;

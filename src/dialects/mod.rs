@@ -9,8 +9,6 @@ pub mod awaretrain;
 pub mod console;
 pub mod forward_auth;
 pub mod health;
-#[cfg(test)]
-mod matrix;
 pub mod metrics;
 pub mod native;
 pub mod vspc;

@@ -1,6 +1,6 @@
 //! Compares `/v1/openapi.json` with the running server.
 //!
-//! `src/dialects/matrix/described.rs` checks that its operations are those of the route tables.
+//! `tests/authorization_matrix/described.rs` checks that its operations are those of the route tables.
 
 mod answers;
 mod document;

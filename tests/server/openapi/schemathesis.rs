@@ -21,7 +21,7 @@ const CONFIG: &str = "
 # What names a workspace that is not there is refused, and no schema can say so.
 enabled = false
 [checks.object_level_authorization]
-# src/dialects/matrix does that for every pair of caller and route.
+# tests/authorization_matrix does that for every pair of caller and route.
 enabled = false
 [checks.use_after_free]
 # A key that was deleted stays to be read, in the state `deleted`.

@@ -303,7 +303,7 @@ fn every_route_has_its_line_and_every_line_its_route() {
             assert_eq!(
                 known.count(),
                 1,
-                "{} {}{} needs one line in src/dialects/matrix: who may call it?",
+                "{} {}{} needs one line in tests/authorization_matrix: who may call it?",
                 route.method,
                 surface.mount,
                 route.path

@@ -132,7 +132,7 @@ fn what_comes_with_latchkey_can_be_said_in_another_language() {
     ] {
         give(kind);
     }
-    let file = include_str!("../../../assets/console/en.txt");
+    let file = include_str!("../../assets/console/en.txt");
     let listed = file.split("[given]\n").nth(1).unwrap_or_default();
     let listed = listed.lines().filter(|line| !line.starts_with('#'));
     let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
