@@ -14,9 +14,24 @@ pub const BYTES_MIN: usize = 12;
 /// See [`BYTES_MIN`].
 pub const BYTES_MAX: usize = 1024;
 
-const MEMORY_KIB: u32 = 19 * 1024;
-const PASSES: u32 = 2;
-const LANES: u32 = 1;
+/// What Argon2id costs, with a parallelism of 1.
+struct Cost {
+    memory_kib: u32,
+    passes: u32,
+}
+
+const SHIPPED: Cost = Cost {
+    memory_kib: 19 * 1024,
+    passes: 2,
+};
+/// Unit tests of what is built on passwords need no cost. A test below computes a digest as shipped.
+const COST: Cost = match cfg!(test) {
+    true => Cost {
+        memory_kib: 8,
+        passes: 1,
+    },
+    false => SHIPPED,
+};
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 
@@ -84,7 +99,7 @@ impl Stretched {
     pub fn new(password: &str) -> Result<Stretched> {
         let mut bytes = vec![0; SALT_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
-        let output = argon2id(password, &bytes)?;
+        let output = argon2id(COST, password, &bytes)?;
         bytes.extend(output);
         Ok(Stretched(bytes))
     }
@@ -125,7 +140,7 @@ impl PasswordDigest {
             .bytes
             .split_at_checked(SALT_BYTES)
             .ok_or_else(|| Error::internal("a stored password digest is too short"))?;
-        let output = argon2id(password, salt)?;
+        let output = argon2id(COST, password, salt)?;
         let (Some(pepper), Ok(stored)) = (peppers.version(self.pepper), stored.try_into()) else {
             return Ok(false);
         };
@@ -140,9 +155,10 @@ fn keyed(pepper: &Pepper, user: Uid, output: &[u8]) -> [u8; DIGEST_BYTES] {
     pepper.seal_bytes("password", &bytes)
 }
 
-fn argon2id(password: &str, salt: &[u8]) -> Result<[u8; DIGEST_BYTES]> {
+fn argon2id(cost: Cost, password: &str, salt: &[u8]) -> Result<[u8; DIGEST_BYTES]> {
     let failed = |err: argon2::Error| Error::internal(err.to_string());
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(DIGEST_BYTES)).map_err(failed)?;
+    let params = Params::new(cost.memory_kib, cost.passes, 1, Some(DIGEST_BYTES));
+    let params = params.map_err(failed)?;
     let mut digest = [0; DIGEST_BYTES];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(password.as_bytes(), salt, &mut digest)
@@ -153,6 +169,15 @@ fn argon2id(password: &str, salt: &[u8]) -> Result<[u8; DIGEST_BYTES]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The same as argon2-cffi 25.1 computes with memory_cost=19456, time_cost=2, parallelism=1.
+    #[test]
+    fn a_digest_as_shipped_is_the_one_of_the_reference() {
+        let output = argon2id(SHIPPED, "correct horse battery", b"sixteen bytes ok").unwrap();
+        let hex: String = output.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "449d6c63fb8b4a21e2d133f5a16f2bc35f40bcbd87c29b7b10bbe15389fb7978";
+        assert_eq!(hex, expected);
+    }
 
     #[test]
     fn nobodys_digest_is_like_any_other_and_matches_nothing() {
