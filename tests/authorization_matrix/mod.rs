@@ -8,12 +8,12 @@
 //! line("GET", "/keys/{id}", Needs::Here(KeysRead)).on(Thing::Key),
 //! ```
 //!
-//! For each request the test creates the thing in the workspace `below` and puts its id into the path. It sends the
-//! request as each caller that [`callers`] lists: without a credential, with an invalid secret, with an expired,
-//! disabled or deleted key, with keys that are no management keys, with keys bound to another workspace, with read-only
-//! keys, with keys that lack a scope, and with every role in every workspace. A caller without the permission must
-//! receive 401, 403 or 404, and nothing may change; a caller with the permission must receive 2xx. If this test cannot
-//! cover a route, its line names another test file, which must mention case 117 (see [`Needs`]).
+//! The test puts the id of a thing in the workspace `below` into the path: a new thing whenever a request has changed the
+//! last one. It sends the request as each caller that [`callers`] lists: without a credential, with an invalid secret,
+//! with an expired, disabled or deleted key, with keys that are no management keys, with keys bound to another
+//! workspace, with read-only keys, with keys that lack a scope, and with every role in every workspace. A caller without
+//! the permission must receive 401, 403 or 404, and nothing may change; a caller with the permission must receive 2xx.
+//! If this test cannot cover a route, its line names another test file, which must mention case 117 (see [`Needs`]).
 
 mod callers;
 mod console;
@@ -28,7 +28,12 @@ mod world;
 use crate::dialects::SURFACES;
 use crate::domain::users::permissions::Permission;
 use callers::Caller;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use world::World;
+
+/// How many threads send the requests.
+const THREADS: usize = 2;
 
 /// The lines of each dialect.
 const TABLES: &[(&str, &[Line])] = &[
@@ -89,7 +94,7 @@ pub enum Needs {
     Introspection,
 }
 
-/// The kind of thing that a path names. The test creates a new one for each request.
+/// The kind of thing that a path names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Thing {
     Catalog,
@@ -237,58 +242,76 @@ fn told(needs: Needs, caller: &Caller) -> Told {
 /// attacks 117, 119, 120
 #[test]
 fn every_route_refuses_whoever_lacks_what_its_line_names() {
-    let mut world = World::new();
-    let callers = callers::all(&mut world);
-    let mut wrong = Vec::new();
-    let mut asked = 0;
-    for (surface, lines) in TABLES {
-        let mount = SURFACES.iter().find(|known| known.name == *surface);
-        let mount = mount.expect("a table's surface is there").mount;
-        for line in *lines {
-            if matches!(line.needs, Needs::Elsewhere(_)) {
-                continue;
-            }
-            for caller in &callers {
-                let expected = told(line.needs, caller);
-                let secret = match line.spends {
-                    true => caller.renewed(&mut world),
-                    false => caller.secret.clone(),
-                };
-                let seen = world.ask(mount, line, secret.as_deref());
-                asked += 1;
-                let as_expected = match expected {
-                    Told::Inactive => seen.status == 200 && seen.text.contains("\"active\":false"),
-                    Told::Unproven => matches!(seen.status, 400 | 401) && !seen.changed,
-                    Told::Closed => (300..500).contains(&seen.status) && !seen.changed,
-                    Told::Denied => matches!(seen.status, 401 | 403) && !seen.changed,
-                    Told::Shown => seen.is_success() && seen.shows_thing,
-                    Told::Hidden => seen.is_success() && !seen.shows_thing,
-                    Told::Done => seen.is_success(),
-                    Told::NotUnknown => seen.status != 401,
-                    Told::Nothing => matches!(seen.status, 200 | 403) && !seen.changed,
-                    Told::Unknown => seen.status == 401 && !seen.changed,
-                    // A workspace in the body that the caller cannot see counts as one that does not exist.
-                    Told::Refused => {
-                        let hidden = seen.status == 422 && seen.text.contains("there is no such");
-                        (matches!(seen.status, 403 | 404) || hidden) && !seen.changed
-                    }
-                };
-                if !as_expected {
-                    wrong.push(format!(
-                        "{} {mount}{} as {}: {expected:?}, but {} changed={} {}",
-                        line.method, line.path, caller.name, seen.status, seen.changed, seen.text
-                    ));
+    let lines: Vec<(&str, &Line)> = TABLES
+        .iter()
+        .flat_map(|(surface, lines)| {
+            let mount = SURFACES.iter().find(|known| known.name == *surface);
+            let mount = mount.expect("a table's surface is there").mount;
+            lines.iter().map(move |line| (mount, line))
+        })
+        .filter(|(_, line)| !matches!(line.needs, Needs::Elsewhere(_)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let requests = AtomicUsize::new(0);
+    // Each thread has a server and callers of its own.
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let check = || {
+            let mut world = World::new();
+            let callers = callers::all(&mut world);
+            let mut wrong = Vec::new();
+            while let Some((mount, line)) = lines.get(next.fetch_add(1, Relaxed)) {
+                for caller in &callers {
+                    requests.fetch_add(1, Relaxed);
+                    wrong.extend(check_cell(&mut world, mount, line, caller));
                 }
             }
-        }
-    }
+            wrong
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(check)).collect();
+        let found = threads.into_iter().map(|thread| thread.join().unwrap());
+        found.flatten().collect()
+    });
+    let requests = requests.into_inner();
     assert!(
         wrong.is_empty(),
-        "{} of {asked}:\n{}",
+        "{} of {requests}:\n{}",
         wrong.len(),
         wrong.join("\n")
     );
-    assert!(asked > 1500, "only {asked} requests");
+    assert!(requests > 10_000, "only {requests} requests");
+}
+
+/// Sends the request of a line as a caller. Returns what is wrong with the answer.
+fn check_cell(world: &mut World, mount: &str, line: &Line, caller: &Caller) -> Option<String> {
+    let expected = told(line.needs, caller);
+    let secret = match line.spends {
+        true => caller.renewed(world),
+        false => caller.secret.clone(),
+    };
+    let seen = world.ask(mount, line, secret.as_deref());
+    let as_expected = match expected {
+        Told::Inactive => seen.status == 200 && seen.text.contains("\"active\":false"),
+        Told::Unproven => matches!(seen.status, 400 | 401) && !seen.changed,
+        Told::Closed => (300..500).contains(&seen.status) && !seen.changed,
+        Told::Denied => matches!(seen.status, 401 | 403) && !seen.changed,
+        Told::Shown => seen.is_success() && seen.shows_thing,
+        Told::Hidden => seen.is_success() && !seen.shows_thing,
+        Told::Done => seen.is_success(),
+        Told::NotUnknown => seen.status != 401,
+        Told::Nothing => matches!(seen.status, 200 | 403) && !seen.changed,
+        Told::Unknown => seen.status == 401 && !seen.changed,
+        // A workspace in the body that the caller cannot see counts as one that does not exist.
+        Told::Refused => {
+            let hidden = seen.status == 422 && seen.text.contains("there is no such");
+            (matches!(seen.status, 403 | 404) || hidden) && !seen.changed
+        }
+    };
+    (!as_expected).then(|| {
+        format!(
+            "{} {mount}{} as {}: {expected:?}, but {} changed={} {}",
+            line.method, line.path, caller.name, seen.status, seen.changed, seen.text
+        )
+    })
 }
 
 #[test]

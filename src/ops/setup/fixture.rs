@@ -79,6 +79,12 @@ impl Fixture {
         self.app = open(&self.folder.join("db"), &self.files, presets, self.wall);
     }
 
+    /// The number of the newest event in the audit log.
+    pub fn last_event(&self) -> i64 {
+        let ends = self.app.store.read(store::audit::ends).unwrap();
+        ends.map_or(0, |(_, last)| last)
+    }
+
     /// The caller who may do everything.
     pub fn local(&self) -> Caller {
         Caller::local(&self.app.index.directory(), 0, Origin::default()).unwrap()
