@@ -13,11 +13,12 @@
 pub mod attempts;
 pub mod audit;
 pub mod authenticators;
-pub mod browse;
 pub mod catalogs;
 pub mod clock;
+pub mod console_pages;
 pub mod idempotency;
 pub mod key_files;
+pub mod key_orders;
 pub mod keys;
 mod migrations;
 pub mod numbers;

@@ -2,6 +2,7 @@
 
 use super::{Read, Row, Write};
 use crate::domain::keys::KeyId;
+use crate::domain::keys::verdict::Code;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -32,6 +33,15 @@ pub struct HourRow {
     pub hour: i64,
     pub code: String,
     pub count: u64,
+}
+
+/// The verdicts on all keys in one hour: how many requests were accepted, and how many refused.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HourTotal {
+    /// Hours since 1970.
+    pub hour: i64,
+    pub valid: u64,
+    pub refused: u64,
 }
 
 /// Adds the verdicts on all keys in one interval to the totals.
@@ -126,9 +136,30 @@ fn hour_from_row(row: &Row<'_>) -> Result<HourRow> {
     })
 }
 
+/// The totals by hour, oldest first, starting with hour `since_hour`. Hours without verdicts are left out.
+pub fn list_totals(read: &Read, since_hour: i64) -> Result<Vec<HourTotal>> {
+    read.query(
+        "SELECT hour,
+                sum(CASE WHEN code = $1 THEN count ELSE 0 END) AS valid,
+                sum(CASE WHEN code = $1 THEN 0 ELSE count END) AS refused
+         FROM usage_totals
+         WHERE hour >= $2
+         GROUP BY hour
+         ORDER BY hour",
+        &[&Code::Valid.as_str(), &since_hour],
+        |row| {
+            Ok(HourTotal {
+                hour: row.get("hour")?,
+                valid: row.get("valid")?,
+                refused: row.get("refused")?,
+            })
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{browse, sqlite};
+    use super::super::sqlite;
     use super::*;
 
     #[test]
@@ -159,12 +190,12 @@ mod tests {
         for _ in 0..2 {
             add_totals(&read.write(), &deltas).unwrap();
         }
-        let totals = browse::list_totals(&read, 5).unwrap();
+        let totals = list_totals(&read, 5).unwrap();
         assert_eq!(
             (totals.len(), totals[0].valid, totals[0].refused),
             (1, 24, 0)
         );
         delete_hours_before(&read.write(), 6).unwrap();
-        assert_eq!(browse::list_totals(&read, 0).unwrap(), []);
+        assert_eq!(list_totals(&read, 0).unwrap(), []);
     }
 }

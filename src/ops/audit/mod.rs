@@ -16,9 +16,8 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::store::audit::{self, Cut, Mark};
-use crate::store::browse::{self, HourTotal};
 use crate::store::usage;
-use crate::store::usage::HourRow;
+use crate::store::usage::{HourRow, HourTotal};
 use std::cmp::Reverse;
 
 /// The longest span of one answer in hours: 92 days.
@@ -150,7 +149,7 @@ pub fn usage(
 /// read every key.
 pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTotal>> {
     caller.require_global(&app.index.directory(), Permission::KeysRead)?;
-    let mut rows = app.read(|read| browse::list_totals(read, since.hour()))?;
+    let mut rows = app.read(|read| usage::list_totals(read, since.hour()))?;
     for (hour, waiting) in app.index.usage.waiting() {
         match rows.iter_mut().find(|row| row.hour == hour) {
             Some(row) => {

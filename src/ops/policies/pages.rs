@@ -7,7 +7,7 @@ use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
 use crate::ops::App;
-use crate::store::{browse, policies};
+use crate::store::{console_pages, policies};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -42,12 +42,12 @@ pub fn put(app: &App, all: &[&'static str], on: &[&'static str]) -> Result<()> {
 
 /// Whether the navigation shows the page: it was switched on, or the policy has keys.
 pub fn is_shown(app: &App, policy: &str) -> Result<bool> {
-    app.read(|read| browse::has_page(read, policy))
+    app.read(|read| console_pages::is_shown(read, policy))
 }
 
 /// Whether the page was switched on.
 pub fn is_on(app: &App, policy: &str) -> Result<bool> {
-    app.read(|read| browse::is_page_on(read, policy))
+    app.read(|read| console_pages::is_on(read, policy))
 }
 
 /// Switches the page on or off. If the policy has keys, the page stays in the navigation even when it is off.
@@ -77,8 +77,8 @@ fn write(
             return Err(Error::NotFound("policy"));
         }
         let changed = match on {
-            true => browse::insert_page(tx, &name)?,
-            false => browse::delete_page(tx, &name)?,
+            true => console_pages::insert(tx, &name)?,
+            false => console_pages::delete(tx, &name)?,
         };
         let mut changes = Changes::default();
         changes.note("page", &!on, &on);

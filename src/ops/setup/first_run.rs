@@ -14,7 +14,7 @@ use crate::ops::attempts::Attempt;
 use crate::ops::sessions::SignedIn;
 use crate::ops::sessions::console;
 use crate::ops::{App, Record};
-use crate::store::browse;
+use crate::store::console_pages;
 use crate::store::users;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -123,8 +123,8 @@ pub fn finish(
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for (policy, on) in pages {
             match on {
-                true if browse::insert_page(tx, policy)? => added.push(policy),
-                false if browse::delete_page(tx, policy)? => removed.push(policy),
+                true if console_pages::insert(tx, policy)? => added.push(policy),
+                false if console_pages::delete(tx, policy)? => removed.push(policy),
                 _ => {}
             }
         }

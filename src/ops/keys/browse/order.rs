@@ -8,7 +8,7 @@ use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::App;
-use crate::store::{Read, browse};
+use crate::store::{Read, key_orders};
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
 
@@ -65,14 +65,14 @@ pub fn slice(
                 &ids,
                 until,
                 newer,
-                browse::list_newest,
-                browse::find_age,
+                key_orders::list_newest,
+                key_orders::find_age,
             )
         })?,
         Sort::Used => app.read(|read| {
             let later = (Timestamp(i64::MAX), KeyId(0));
             let mut ids = ids(&found);
-            let (list, find) = (browse::list_last_used, browse::find_last_used);
+            let (list, find) = (key_orders::list_last_used, key_orders::find_last_used);
             let mut first = first(read, &ids, until, later, list, find)?;
             if first.len() < until {
                 for id in &first {
