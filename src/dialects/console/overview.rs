@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
-use crate::ops::keys::browse::{self, Sort, Wanted};
+use crate::ops::keys::list::Filter;
+use crate::ops::keys::list::sorted::{self, Sort};
 use askama::Template;
 
 /// The hours of the chart: two days.
@@ -56,11 +57,11 @@ pub fn show(call: &Call<'_>) -> Result<Reply> {
 fn shown(visit: &Visit<'_>) -> Result<Reply> {
     let (app, caller) = (visit.call.app, &visit.caller);
     let mut warnings = warnings(visit);
-    let summary = match browse::summary(app, caller, SOON_S) {
+    let summary = match sorted::summary(app, caller, SOON_S) {
         Ok(summary) => summary,
         Err(Error::Unavailable(why)) => {
             warnings.push(visit.texts.sentence(&why));
-            browse::Summary::default()
+            sorted::Summary::default()
         }
         Err(err) => return Err(err),
     };
@@ -119,14 +120,13 @@ fn warnings(visit: &Visit<'_>) -> Vec<String> {
 }
 
 fn expiring(visit: &Visit<'_>) -> Result<Vec<Expiring>> {
-    let wanted = Wanted {
+    let filter = Filter {
         expiring_within_s: Some(SOON_S),
         state: Some(State::Active),
-        sort: Sort::Expiry,
-        size: EXPIRING_SHOWN,
-        ..Wanted::default()
+        ..Filter::default()
     };
-    let found = browse::browse(visit.call.app, &visit.caller, &wanted)?;
+    let (app, caller) = (visit.call.app, &visit.caller);
+    let found = sorted::list(app, caller, &filter, Sort::Expiry, 0..EXPIRING_SHOWN)?;
     let row = |view: &crate::ops::keys::View| {
         Some(Expiring {
             name: view.key.name.clone(),

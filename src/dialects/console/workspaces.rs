@@ -15,7 +15,8 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::App;
-use crate::ops::keys::browse::{self, Wanted};
+use crate::ops::keys::list::Filter;
+use crate::ops::keys::list::sorted::{self, Sort};
 use crate::ops::workspaces::offered::{self, Offered};
 use crate::ops::workspaces::{self, NewWorkspace, WorkspaceEdit};
 use askama::Template;
@@ -228,11 +229,11 @@ fn deleting(
         let below = places.filter(|uid| *uid != found.uid && directory.reaches(found.uid, *uid));
         below.count()
     };
-    let wanted = Wanted {
+    let filter = Filter {
         workspace: Some(found.slug.clone()),
-        ..Wanted::default()
+        ..Filter::default()
     };
-    let keys = match browse::browse(app, &visit.caller, &wanted) {
+    let keys = match sorted::list(app, &visit.caller, &filter, Sort::Newest, 0..0) {
         Ok(found) => found.total,
         // A caller who may not see keys may not delete them either.
         Err(Error::Forbidden(_)) => 0,

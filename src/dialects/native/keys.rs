@@ -13,7 +13,7 @@ use crate::http::route::Call;
 use crate::ops::idempotency::Retry;
 use crate::ops::keys::edit::Edit;
 use crate::ops::keys::issue::NewKey;
-use crate::ops::keys::list::Wanted;
+use crate::ops::keys::list::{self, Filter};
 use crate::ops::keys::many::{self, Deed, Refused};
 use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
 use crate::ops::keys::{self, Issued, View};
@@ -123,7 +123,7 @@ impl<'a> KeyBody<'a> {
 /// `GET /v1/keys`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let mut query = call.query()?;
-    let wanted = Wanted {
+    let filter = Filter {
         workspace: query.take("workspace"),
         policy: query.take("policy"),
         owner: query.take("owner"),
@@ -132,11 +132,10 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         query: query.take("q"),
         expiring_within_s: query.take_number("expiring_within_s")?,
         metadata: metadata(&mut query)?,
-        after: cursor(&mut query)?,
-        limit: limit(&mut query)?,
     };
+    let (after, limit) = (cursor(call, &mut query)?, limit(&mut query)?);
     query.finish()?;
-    let page = keys::list::list(call.app, call.caller()?, &wanted)?;
+    let page = list::list(call.app, call.caller()?, &filter, after, limit)?;
     let items = page
         .items
         .iter()
@@ -146,7 +145,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         200,
         &PageBody {
             items,
-            next_cursor: page.next.map(|id| id.to_string()),
+            next_cursor: page.next,
         },
     ))
 }
@@ -378,15 +377,17 @@ fn metadata(query: &mut Query) -> Result<Vec<(String, String)>> {
     Ok(wanted)
 }
 
-fn cursor(query: &mut Query) -> Result<Option<KeyId>> {
+fn cursor(call: &Call<'_>, query: &mut Query) -> Result<Option<KeyId>> {
     let refused = || {
         Error::Malformed(
-            "the parameter cursor must be a next_cursor of an earlier answer".to_owned(),
+            "the parameter cursor must be a next_cursor of an earlier answer; if it was one of an older version, \
+             list from the beginning"
+                .to_owned(),
         )
     };
     query
         .take("cursor")
-        .map(|text| KeyId::parse(&text).ok_or_else(refused))
+        .map(|text| list::open_cursor(call.app, &text).ok_or_else(refused))
         .transpose()
 }
 

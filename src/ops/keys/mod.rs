@@ -1,6 +1,5 @@
 //! The life of a key: issue, read, edit, disable, enable, rotate, reveal, delete.
 
-pub mod browse;
 pub mod edit;
 pub mod inspect;
 pub mod issue;

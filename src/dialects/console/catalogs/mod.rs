@@ -15,7 +15,7 @@ use crate::http::query::encode;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::catalogs;
-use crate::ops::keys::browse;
+use crate::ops::keys::list::sorted;
 use askama::Template;
 
 /// The number of operations on a page.
@@ -244,7 +244,7 @@ fn tried(
     };
     let scopes = catalog.definition().scopes.iter().filter(opening);
     let scopes = scopes.map(|scope| scope.name.clone()).collect();
-    let passing = browse::passing(visit.call.app, &visit.caller, catalog, &demand, KEYS_SHOWN)?;
+    let passing = sorted::passing(visit.call.app, &visit.caller, catalog, &demand, KEYS_SHOWN)?;
     Ok(Tried {
         sentence: visit.texts.get(sentence).to_owned(),
         good: true,

@@ -16,7 +16,8 @@ use crate::http::query::{Query, encode};
 use crate::http::reply::Reply;
 use crate::http::route::{Call, Section};
 use crate::ops::keys::View;
-use crate::ops::keys::browse::{self, Sort, Wanted};
+use crate::ops::keys::list::Filter;
+use crate::ops::keys::list::sorted::{self, Sort};
 use crate::ops::keys::offered::{Offered, offered, require_issue};
 use crate::ops::users;
 use crate::ops::{policies, workspaces};
@@ -180,7 +181,7 @@ const SORTS: &[(&str, Sort, &str)] = &[
 
 fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
     let words = Words::of(visit, asked.policy.as_deref());
-    let wanted = Wanted {
+    let filter = Filter {
         workspace: asked.workspace.clone(),
         policy: asked.policy.clone(),
         owner: asked.owner.clone(),
@@ -191,14 +192,15 @@ fn shown(visit: &Visit<'_>, asked: &Asked) -> Result<Reply> {
             .and_then(|text| State::ALL.into_iter().find(|state| state.as_str() == text)),
         query: asked.q.clone(),
         expiring_within_s: asked.expiring.as_ref().map(|_| SOON_S),
-        sort: asked.sort(),
-        page: asked.page,
-        size: PAGE_KEYS,
+        metadata: Vec::new(),
     };
-    let (found, refusal) = match browse::browse(visit.call.app, &visit.caller, &wanted) {
+    let from = asked.page.saturating_mul(PAGE_KEYS);
+    let range = from..from.saturating_add(PAGE_KEYS);
+    let (app, caller) = (visit.call.app, &visit.caller);
+    let (found, refusal) = match sorted::list(app, caller, &filter, asked.sort(), range) {
         Ok(found) => (found, None),
         Err(err @ Error::Invalid { .. }) => {
-            let none = browse::Found {
+            let none = sorted::Found {
                 items: Vec::new(),
                 total: 0,
             };

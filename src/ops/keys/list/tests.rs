@@ -1,5 +1,6 @@
 //! Lists of a store with many keys, in every order and without reading the whole store.
 
+use super::sorted::{self, Sort};
 use super::*;
 use crate::ops::setup::{self, fixture::Fixture};
 use crate::store::usage;
@@ -38,12 +39,6 @@ fn use_some(app: &App, last: &'static str) {
     app.store.write(Durability::Relaxed, write).unwrap();
 }
 
-fn names(app: &App, caller: &Caller, wanted: &Wanted) -> Vec<String> {
-    let found = browse(app, caller, wanted).unwrap();
-    let names = found.items.into_iter().map(|view| view.key.name);
-    names.collect()
-}
-
 #[test]
 fn a_page_of_ten_thousand_keys_reads_no_more_than_it_shows() {
     let fixture = filled(10_000);
@@ -52,14 +47,12 @@ fn a_page_of_ten_thousand_keys_reads_no_more_than_it_shows() {
     let local = fixture.local();
     for sort in SORTS {
         for query in [None, Some("filled 99"), Some("no such key")] {
-            let wanted = Wanted {
-                sort,
+            let filter = Filter {
                 query: query.map(str::to_owned),
-                size: 50,
-                ..Wanted::default()
+                ..Filter::default()
             };
             STEPS.set(0);
-            let found = browse(app, &local, &wanted).unwrap();
+            let found = sorted::list(app, &local, &filter, sort, 0..50).unwrap();
             let expected = match query {
                 None => 10_002,
                 Some("filled 99") => 111,
@@ -86,18 +79,16 @@ fn every_key_is_on_one_page_of_each_order() {
     for sort in SORTS {
         for query in ["filled", "filled 1"] {
             let mut all = Vec::new();
-            for page in 0.. {
-                let wanted = Wanted {
-                    sort,
-                    query: Some(query.to_owned()),
-                    page,
-                    size: 70,
-                    ..Wanted::default()
-                };
-                match names(app, &local, &wanted) {
-                    more if more.is_empty() => break,
-                    more => all.extend(more),
+            let filter = Filter {
+                query: Some(query.to_owned()),
+                ..Filter::default()
+            };
+            for from in (0..).step_by(70) {
+                let page = sorted::list(app, &local, &filter, sort, from..from + 70).unwrap();
+                if page.items.is_empty() {
+                    break;
                 }
+                all.extend(page.items.into_iter().map(|view| view.key.name));
             }
             let numbers: Vec<u32> = all.iter().map(|name| name[7..].parse().unwrap()).collect();
             match sort {

@@ -1,7 +1,16 @@
-//! Lists of keys: filtered and in pages. Each caller sees only the keys that they may read.
+//! Lists of keys. Each caller sees only the keys that they may read.
+//!
+//! There is one [`Filter`], and two ways to find what passes it. [`list`] reads the store in the order of ids: it knows
+//! every property of a key, deleted keys too, and works while the index is still being loaded, but it cannot count what
+//! it has not read. [`sorted::list`] searches the index: it counts all matches and has any order, for live keys only.
+
+mod cursor;
+mod order;
+pub mod sorted;
 
 use super::{View, usage, with_names};
 use crate::authz::caller::Caller;
+use crate::domain::keys::live::Live;
 use crate::domain::keys::metadata;
 use crate::domain::keys::{Key, KeyId, State};
 use crate::domain::paging;
@@ -18,9 +27,9 @@ use std::collections::HashSet;
 /// The greatest number of characters of a search text.
 const QUERY_CHARS_MAX: usize = 100;
 
-/// The request of a caller.
+/// The keys that a list contains.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct Filter {
     /// Slug or uid; keys below it are listed too.
     pub workspace: Option<String>,
     pub policy: Option<String>,
@@ -30,50 +39,66 @@ pub struct Wanted {
     pub created_by: Option<String>,
     /// `None` lists all keys that are not deleted.
     pub state: Option<State>,
-    /// Part of a name, an id or a hint.
+    /// Part of a name or an id; in [`list`] also of a hint, which the index does not have.
     pub query: Option<String>,
     pub expiring_within_s: Option<u64>,
     /// Names and values of members of the metadata; a key must have all of them.
     pub metadata: Vec<(String, String)>,
-    pub after: Option<KeyId>,
-    pub limit: usize,
 }
 
 /// One page.
 #[derive(Debug)]
 pub struct Page {
     pub items: Vec<View>,
-    /// The position where the next page begins.
-    pub next: Option<KeyId>,
+    /// The cursor of the next page.
+    pub next: Option<String>,
 }
 
 /// Lists the keys that the caller may read, in the order of their ids.
-pub fn list(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Page> {
+pub fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    after: Option<KeyId>,
+    limit: usize,
+) -> Result<Page> {
     caller.require_somewhere(Permission::KeysRead)?;
-    let (sources, sieve) = {
+    let (sources, condition) = {
         let directory = app.index.directory();
-        let sieve = Sieve::new(app, &directory, caller, wanted)?;
-        (sources(&directory, caller, &sieve), sieve)
+        let condition = Condition::new(app, &directory, caller, filter)?;
+        (sources(&directory, caller, &condition), condition)
     };
+    let deleted = filter.state == Some(State::Deleted);
     app.read(|read| {
         let ids = |source: &Source, after| keys::list_ids(read, source, after, paging::BATCH);
         let look = |id| {
-            let Some(key) = keys::find(read, id)?.filter(|key| sieve.passes(key)) else {
+            let Some(key) = keys::find(read, id)? else {
                 return Ok(None);
             };
-            if !may_see(app, caller, &sieve, &key) {
+            // The row decides, independent of the source that it came from. The directory is read again for each key.
+            let created_by = condition.created_by.as_ref();
+            let listed = key.deleted_at.is_some() == deleted
+                && created_by.is_none_or(|actor| *actor == key.created_by)
+                && condition.admits(&app.index.directory(), caller, &Facts::of(&key));
+            if !listed {
                 return Ok(None);
             }
             let mut view = with_names(app, key, Usage::default());
-            if wanted.state.is_some_and(|state| state != view.state) {
+            if filter.state.is_some_and(|state| state != view.state) {
                 return Ok(None);
             }
             view.usage = usage(app, read, id)?;
             Ok(Some(view))
         };
-        let (items, next) = paging::page(&sources, wanted.after, wanted.limit, ids, look)?;
+        let (items, next) = paging::page(&sources, after, limit, ids, look)?;
+        let next = next.map(|id| cursor::seal(&app.sealing, id)).transpose()?;
         Ok(Page { items, next })
     })
+}
+
+/// The position of a cursor that [`list`] has returned; `None` if it is none.
+pub fn open_cursor(app: &App, text: &str) -> Option<KeyId> {
+    cursor::open(&app.sealing, text)
 }
 
 /// Numbers and ids of the live keys of a catalog that have an owner, in no order; only those of one owner if `owner` is
@@ -101,27 +126,20 @@ pub fn numbers(
     app.read(|read| keys::list_numbers(read, catalog, owner))
 }
 
-/// The row decides, independent of the source that it came from. The directory is read again for each key.
-fn may_see(app: &App, caller: &Caller, sieve: &Sieve, key: &Key) -> bool {
-    let directory = app.index.directory();
-    directory.reaches(sieve.top, key.workspace)
-        && caller.may(&directory, Permission::KeysRead, key.workspace, key.owner)
-}
-
 /// The sources of keys that the caller may see, chosen so that few other keys are read.
-fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source> {
-    if let Some(owner) = sieve.owner {
+fn sources(directory: &Directory, caller: &Caller, condition: &Condition<'_>) -> Vec<Source> {
+    if let Some(owner) = condition.owner {
         return vec![Source::OfOwner(owner)];
     }
-    if let Some((name, value)) = sieve.metadata.first() {
+    if let Some((name, value)) = condition.metadata.first() {
         return vec![Source::With(name.clone(), value.clone())];
     }
-    if let Some(actor) = &sieve.created_by {
+    if let Some(actor) = &condition.created_by {
         return vec![Source::MadeBy(actor.clone())];
     }
     let may = |uid, owner| caller.may(directory, Permission::KeysRead, uid, owner);
     let (whole, rest): (Vec<Uid>, Vec<Uid>) = directory
-        .subtree(sieve.top)
+        .subtree(condition.top)
         .partition(|uid| may(*uid, None));
     if whole.len() == directory.places().count() {
         return vec![Source::All];
@@ -136,73 +154,120 @@ fn sources(directory: &Directory, caller: &Caller, sieve: &Sieve) -> Vec<Source>
         .collect()
 }
 
-/// The conditions that a listed key must meet.
-struct Sieve {
+/// A [`Filter`] with its names resolved for one caller. State, deletion and `created_by` are compared where the key is
+/// read.
+struct Condition<'a> {
     /// The key is in this workspace or below it.
     top: Uid,
-    policy: Option<String>,
+    policy: Option<&'a str>,
     owner: Option<Uid>,
+    /// In the form of the store.
     created_by: Option<String>,
     /// In lower case.
     query: Option<String>,
-    /// The key expires at or after the first time, and before the second.
+    /// The key expires after the first time, and before the second.
     expires: Option<(Timestamp, Timestamp)>,
-    metadata: Vec<(String, String)>,
-    deleted: bool,
+    metadata: &'a [(String, String)],
 }
 
-impl Sieve {
-    fn new(app: &App, directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<Sieve> {
-        let query = wanted.query.as_deref();
+/// What a [`Condition`] compares of a key, which is in the store or in the index.
+struct Facts<'a> {
+    id: KeyId,
+    name: &'a str,
+    /// Empty for a key of the index.
+    hint: &'a str,
+    workspace: Uid,
+    owner: Option<Uid>,
+    policy: &'a str,
+    expires_at: Option<Timestamp>,
+    metadata: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    fn of(key: &'a Key) -> Facts<'a> {
+        Facts {
+            id: key.id,
+            name: &key.name,
+            hint: &key.hint,
+            workspace: key.workspace,
+            owner: key.owner,
+            policy: &key.policy,
+            expires_at: key.expires_at,
+            metadata: &key.metadata,
+        }
+    }
+
+    fn of_live(key: &'a Live) -> Facts<'a> {
+        Facts {
+            id: key.id,
+            name: &key.name,
+            hint: "",
+            workspace: key.kin.workspace,
+            owner: key.kin.owner,
+            policy: &key.kin.policy,
+            expires_at: key.ends_at(),
+            metadata: key.metadata(),
+        }
+    }
+}
+
+impl<'a> Condition<'a> {
+    fn new(
+        app: &App,
+        directory: &Directory,
+        caller: &Caller,
+        filter: &'a Filter,
+    ) -> Result<Condition<'a>> {
+        let query = filter.query.as_deref();
         if query.is_some_and(|query| query.chars().count() > QUERY_CHARS_MAX) {
             return Err(Error::invalid(
                 "q",
                 format!("must have at most {QUERY_CHARS_MAX} characters"),
             ));
         }
-        let top = match &wanted.workspace {
+        let top = match &filter.workspace {
             None => caller.reach,
-            Some(asked) => directory
-                .find_place(asked)
+            Some(name) => directory
+                .find_place(name)
                 .map(|place| place.workspace.uid)
                 .filter(|uid| caller.knows(directory, *uid))
                 .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?,
         };
-        let owner = |asked: &String| {
+        let owner = |name: &String| {
             directory
-                .find_user(&asked.to_ascii_lowercase())
+                .find_user(&name.to_ascii_lowercase())
                 .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
                 .map(|user| user.uid)
                 .ok_or_else(|| Error::invalid("owner", "there is no such user"))
         };
         let now = app.now().wall;
-        Ok(Sieve {
+        Ok(Condition {
             top,
-            policy: wanted.policy.clone(),
-            owner: wanted.owner.as_ref().map(owner).transpose()?,
-            created_by: wanted.created_by.as_deref().map(actor).transpose()?,
-            query: query.map(str::to_ascii_lowercase),
-            expires: wanted
+            policy: filter.policy.as_deref(),
+            owner: filter.owner.as_ref().map(owner).transpose()?,
+            created_by: filter.created_by.as_deref().map(actor).transpose()?,
+            query: query.map(str::to_lowercase),
+            expires: filter
                 .expiring_within_s
                 .map(|seconds| (now, now.plus_s(seconds))),
-            metadata: wanted.metadata.clone(),
-            deleted: wanted.state == Some(State::Deleted),
+            metadata: &filter.metadata,
         })
     }
 
-    fn passes(&self, key: &Key) -> bool {
-        let policy = self.policy.as_ref();
+    /// Whether a key is listed for a caller.
+    fn admits(&self, directory: &Directory, caller: &Caller, key: &Facts<'_>) -> bool {
+        self.fits(directory, key)
+            && caller.may(directory, Permission::KeysRead, key.workspace, key.owner)
+    }
+
+    fn fits(&self, directory: &Directory, key: &Facts<'_>) -> bool {
         let expires = |(now, until)| key.expires_at.is_some_and(|end| end > now && end < until);
-        key.deleted_at.is_some() == self.deleted
-            && policy.is_none_or(|policy| *policy == key.policy)
+        self.policy.is_none_or(|policy| policy == key.policy)
             && self.owner.is_none_or(|owner| key.owner == Some(owner))
-            && self
-                .created_by
-                .as_ref()
-                .is_none_or(|actor| *actor == key.created_by)
             && self.expires.is_none_or(expires)
+            && directory.reaches(self.top, key.workspace)
             && (self.metadata.is_empty() || {
-                let members = metadata::members(&key.metadata);
+                let members = metadata::members(key.metadata);
                 self.metadata.iter().all(|wanted| members.contains(wanted))
             })
             && self.query.as_deref().is_none_or(|query| has(key, query))
@@ -211,8 +276,8 @@ impl Sieve {
 
 /// The ids of the keys that an actor has made. The index does not have them, so they are read from the store; too many
 /// are refused.
-pub fn made_by(app: &App, text: &str) -> Result<HashSet<KeyId>> {
-    let source = Source::MadeBy(actor(text)?);
+fn made_by(app: &App, actor: &str) -> Result<HashSet<KeyId>> {
+    let source = Source::MadeBy(actor.to_owned());
     let most = paging::EXAMINED_MAX as u32;
     let found = app.read(|read| keys::list_ids(read, &source, None, most + 1))?;
     if found.len() > paging::EXAMINED_MAX {
@@ -228,7 +293,7 @@ pub fn made_by(app: &App, text: &str) -> Result<HashSet<KeyId>> {
 }
 
 /// The name of an actor in the form of the store.
-pub fn actor(text: &str) -> Result<String> {
+fn actor(text: &str) -> Result<String> {
     match text.split_once(':') {
         Some(("user", name)) if !name.is_empty() => {
             Ok(format!("user:{}", name.to_ascii_lowercase()))
@@ -242,10 +307,24 @@ pub fn actor(text: &str) -> Result<String> {
     }
 }
 
-/// Whether a text is part of the name, the id or the hint, without regard to case. No character has a special meaning
+/// Whether a text in lower case is part of the name, the id or the hint. No character has a special meaning
 /// (attacks 187).
-fn has(key: &Key, query: &str) -> bool {
-    [&key.name, &key.id.to_string(), &key.hint]
+fn has(key: &Facts<'_>, query: &str) -> bool {
+    // Most names and search texts are ASCII, and are compared without an allocation.
+    let name = match key.name.is_ascii() && query.is_ascii() {
+        true => {
+            let (name, query) = (key.name.as_bytes(), query.as_bytes());
+            query.is_empty()
+                || name
+                    .windows(query.len())
+                    .any(|part| part.eq_ignore_ascii_case(query))
+        }
+        false => key.name.to_lowercase().contains(query),
+    };
+    name || [&key.id.to_string(), key.hint]
         .into_iter()
-        .any(|text| text.to_ascii_lowercase().contains(query))
+        .any(|text| text.to_lowercase().contains(query))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,11 @@
-//! Lists of live keys for people: sorted, counted, in numbered pages. The search runs in memory; the store is read only
-//! for the keys that a page shows.
+//! Live keys in any order, counted. The search runs in memory; the store is read only for the keys that are shown.
 
-mod order;
-#[cfg(test)]
-mod tests;
-
-use super::{View, list, seen, usage, with_names};
+use super::order::{self, Match};
+use super::{Condition, Facts, Filter, made_by};
 use crate::authz::caller::Caller;
 use crate::domain::catalogs::{Catalog, Demand};
+use crate::domain::keys::State;
 use crate::domain::keys::live::{Kin, Live};
-use crate::domain::keys::{KeyId, State};
 use crate::domain::policies::TiedTo;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
@@ -17,13 +13,11 @@ use crate::error::{Error, Result};
 use crate::index::PARTS;
 use crate::index::directory::Directory;
 use crate::ops::App;
+use crate::ops::keys::{View, seen, usage, with_names};
 use crate::store::keys;
-use order::Match;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// The greatest number of characters of a search text.
-const QUERY_CHARS_MAX: usize = 100;
 
 /// The order of a list.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -35,27 +29,6 @@ pub enum Sort {
     Newest,
     /// By last use, the latest first; keys that were never used come last.
     Used,
-}
-
-/// The request of a caller.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Slug or uid; keys below it are listed too.
-    pub workspace: Option<String>,
-    pub policy: Option<String>,
-    /// User name or uid.
-    pub owner: Option<String>,
-    /// The actor who made them, in the form of a key's `created_by`.
-    pub created_by: Option<String>,
-    /// Any state except [`State::Deleted`].
-    pub state: Option<State>,
-    /// Part of a name or an id.
-    pub query: Option<String>,
-    pub expiring_within_s: Option<u64>,
-    pub sort: Sort,
-    /// The first page is 0.
-    pub page: usize,
-    pub size: usize,
 }
 
 /// A page of the matches.
@@ -84,56 +57,41 @@ struct Standing {
     policy_in_force: bool,
 }
 
-/// Lists live keys that the caller may read.
-pub fn browse(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Found> {
+/// Lists live keys that the caller may read: those at the positions of `range` in an order.
+pub fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    sort: Sort,
+    range: Range<usize>,
+) -> Result<Found> {
     caller.require_somewhere(Permission::KeysRead)?;
-    let query = wanted.query.as_deref().map(str::to_lowercase);
-    if query
-        .as_ref()
-        .is_some_and(|query| query.chars().count() > QUERY_CHARS_MAX)
-    {
-        return Err(Error::invalid(
-            "q",
-            format!("must have at most {QUERY_CHARS_MAX} characters"),
-        ));
-    }
-    let now = app.now().wall;
-    let until = wanted.expiring_within_s.map(|seconds| now.plus_s(seconds));
-    let (top, owner) = places(&app.index.directory(), caller, wanted)?;
-    let made = wanted
-        .created_by
-        .as_deref()
-        .map(|text| list::made_by(app, text));
-    let made = made.transpose()?;
+    let condition = Condition::new(app, &app.index.directory(), caller, filter)?;
+    let made = condition.created_by.as_deref();
+    let made = made.map(|actor| made_by(app, actor)).transpose()?;
     let mut found = Vec::new();
     walk(app, caller, |directory, key, state| {
-        let kin = &key.kin;
-        let fits = directory.reaches(top, kin.workspace)
-            && wanted
-                .policy
-                .as_deref()
-                .is_none_or(|policy| *policy == *kin.policy)
-            && owner.is_none_or(|owner| kin.owner == Some(owner))
-            && wanted.state.is_none_or(|asked| asked == state)
-            && until.is_none_or(|until| key.expires_at > now && key.expires_at < until)
+        let fits = filter.state.is_none_or(|wanted| wanted == state)
             && made.as_ref().is_none_or(|made| made.contains(&key.id))
-            && query.as_deref().is_none_or(|query| has(key, query));
+            && condition.fits(directory, &Facts::of_live(key));
         if fits {
-            found.push(Match::new(key, wanted.sort));
+            found.push(Match::new(key, sort));
         }
     })?;
-    let total = found.len();
-    let from = wanted.page.saturating_mul(wanted.size);
-    let shown = order::slice(app, wanted.sort, found, from, wanted.size)?;
-    Ok(Found {
-        items: read_page(app, caller, shown)?,
-        total,
-    })
+    view(app, caller, found, sort, range)
 }
 
-/// Reads the keys of a page from the store.
-fn read_page(app: &App, caller: &Caller, ids: Vec<KeyId>) -> Result<Vec<View>> {
-    app.read(|read| {
+/// The number of the matches, and those at the positions of `range`, which are read from the store.
+fn view(
+    app: &App,
+    caller: &Caller,
+    found: Vec<Match>,
+    sort: Sort,
+    range: Range<usize>,
+) -> Result<Found> {
+    let total = found.len();
+    let ids = order::slice(app, sort, found, range)?;
+    let items = app.read(|read| {
         let mut items = Vec::new();
         for id in ids {
             // The row decides: the key may have been deleted in the meantime, or the caller may have lost the right to
@@ -146,7 +104,8 @@ fn read_page(app: &App, caller: &Caller, ids: Vec<KeyId>) -> Result<Vec<View>> {
             }
         }
         Ok(items)
-    })
+    })?;
+    Ok(Found { items, total })
 }
 
 /// Keys that work and would pass where a catalog's operation asks for something; by name.
@@ -172,12 +131,7 @@ pub fn passing(
             found.push(Match::new(key, Sort::Name));
         }
     })?;
-    let total = found.len();
-    let shown = order::slice(app, Sort::Name, found, 0, size)?;
-    Ok(Found {
-        items: read_page(app, caller, shown)?,
-        total,
-    })
+    view(app, caller, found, Sort::Name, 0..size)
 }
 
 /// Counts the live keys that the caller may read, by state.
@@ -240,40 +194,4 @@ fn standing(directory: &Directory, caller: &Caller, key: &Live) -> Standing {
             .is_some_and(|place| place.active),
         policy_in_force: tied.is_some(),
     }
-}
-
-/// The workspace below which the search looks, and the owner of the keys.
-fn places(directory: &Directory, caller: &Caller, wanted: &Wanted) -> Result<(Uid, Option<Uid>)> {
-    let top = match &wanted.workspace {
-        None => caller.reach,
-        Some(asked) => directory
-            .find_place(asked)
-            .map(|place| place.workspace.uid)
-            .filter(|uid| caller.knows(directory, *uid))
-            .ok_or_else(|| Error::invalid("workspace", "there is no such workspace"))?,
-    };
-    let owner = wanted.owner.as_deref().map(|asked| {
-        directory
-            .find_user(&asked.to_ascii_lowercase())
-            .filter(|user| caller.knows(directory, user.home) || caller.user == Some(user.uid))
-            .map(|user| user.uid)
-            .ok_or_else(|| Error::invalid("owner", "there is no such user"))
-    });
-    Ok((top, owner.transpose()?))
-}
-
-/// Whether a text in lower case is part of the name or the id. No character has a special meaning (attacks 187).
-fn has(key: &Live, query: &str) -> bool {
-    let name = match key.name.is_ascii() && query.is_ascii() {
-        // This covers most names without an allocation.
-        true => {
-            let (name, query) = (key.name.as_bytes(), query.as_bytes());
-            query.is_empty()
-                || name
-                    .windows(query.len())
-                    .any(|part| part.eq_ignore_ascii_case(query))
-        }
-        false => key.name.to_lowercase().contains(query),
-    };
-    name || key.id.to_string().to_lowercase().contains(query)
 }

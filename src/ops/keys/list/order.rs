@@ -1,7 +1,7 @@
 //! Selects and sorts the part of the matches that a page shows. Names and ends are in memory. Age and last use are in
 //! the store, which returns them in order by an index, and the page reads no more rows than it needs.
 
-use super::Sort;
+use super::sorted::Sort;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::Live;
 use crate::domain::sorted;
@@ -11,6 +11,7 @@ use crate::ops::App;
 use crate::store::{Read, key_orders};
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// The number of rows in the first batch. Each further batch has twice as many, up to [`BATCH_MAX`].
 const BATCH: u32 = 200;
@@ -40,16 +41,10 @@ impl Match {
     }
 }
 
-/// The ids of `size` keys, from the one at `from` on.
-pub fn slice(
-    app: &App,
-    sort: Sort,
-    found: Vec<Match>,
-    from: usize,
-    size: usize,
-) -> Result<Vec<KeyId>> {
-    let until = from.saturating_add(size).min(found.len());
-    if from >= until {
+/// The ids of the keys at the positions of `range`.
+pub fn slice(app: &App, sort: Sort, found: Vec<Match>, range: Range<usize>) -> Result<Vec<KeyId>> {
+    let until = range.end.min(found.len());
+    if range.start >= until {
         return Ok(Vec::new());
     }
     let mut first = match sort {
@@ -86,7 +81,7 @@ pub fn slice(
         })?,
     };
     first.truncate(until);
-    Ok(first.split_off(from.min(first.len())))
+    Ok(first.split_off(range.start.min(first.len())))
 }
 
 fn ids(found: &[Match]) -> HashSet<KeyId> {
