@@ -95,13 +95,13 @@ pub struct ServeArgs {
         value_name = "ORIGIN"
     )]
     pub cors_origins: Vec<String>,
-    /// Where to mount a dialect or the console, or `off`; repeat it for several mounts; an unknown NAME is refused with a
-    /// list of all names [default: each at its own paths]
+    /// A prefix for the paths of a dialect or of the console, or `off`; an unknown NAME is refused with a list of all names
+    /// [default: each at its own paths]
     #[arg(
         long = "mount",
         env = "LATCHKEY_MOUNTS",
         value_delimiter = ',',
-        value_name = "NAME=/PREFIX|HOST|HOST/PREFIX|off"
+        value_name = "NAME=/PREFIX|off"
     )]
     pub mounts: Vec<String>,
     /// A path that a proxy in front takes off requests for the console, such as /keys; the console's links then begin with it

@@ -39,8 +39,7 @@ pub struct Surface {
     /// Whether the configuration may mount it at another path or switch it off.
     pub movable: bool,
     pub routes: &'static [Route],
-    /// Whether requests for a host that this server does not serve are refused. A host at which the configuration
-    /// mounts the surface counts as served.
+    /// Whether requests for a host that this server does not serve are refused.
     pub checks_host: bool,
     pub render_error: fn(&Error, &Head) -> Reply,
     /// Renders the errors of HTTP itself, with the status: 400, 405, 408, 414, 417, 431 or 505. Of the head only those

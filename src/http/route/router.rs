@@ -227,8 +227,7 @@ impl Router {
         if trust.is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
         }
-        let checks_host = found.surface.checks_host && !found.by_host;
-        if checks_host && !trust.answers_for(request) {
+        if found.surface.checks_host && !trust.answers_for(request) {
             return Err(Error::Misdirected);
         }
         let route = match &found.target {

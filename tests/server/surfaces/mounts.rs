@@ -1,6 +1,6 @@
-//! Dialects at their own paths, under prefixes, at hosts, and off.
+//! Dialects at their own paths, under prefixes, and off.
 
-use super::{answer, ask, dialects, mount, words};
+use super::{ask, dialects, mount, words};
 use crate::support::refusal::ended;
 use crate::support::{Server, executable, fresh_folder};
 use serde_json::json;
@@ -59,57 +59,8 @@ fn each_can_be_moved_under_a_prefix_of_its_own() {
 }
 
 #[test]
-fn each_can_have_a_host_of_its_own() {
+fn each_can_be_off() {
     let names = dialects();
-    let settings: Vec<String> = names
-        .iter()
-        .map(|name| format!("{name}={name}.example"))
-        .collect();
-    let server = start(&settings);
-    for name in &names {
-        let (own, host) = (mount(name), format!("{name}.example"));
-        check(&server, &host, &format!("{own}/nothing"), name);
-        check(&server, &format!("{}:8420", host.to_uppercase()), own, name);
-        check(&server, &host, "/nothing", name);
-        check(&server, "localhost", &format!("{own}/nothing"), "native");
-        check(
-            &server,
-            &format!("x{host}"),
-            &format!("{own}/nothing"),
-            "native",
-        );
-        // The native API refuses a host at which only a dialect is mounted.
-        ask(&server, "GET", &host, "/v1/keys").refused(421, "misdirected");
-        ask(&server, "GET", &host, "/healthz").expect(200);
-    }
-    server.assert_alive();
-}
-
-#[test]
-fn one_can_be_at_several_places_and_one_off() {
-    let names = dialects();
-    for name in &names {
-        let own = mount(name);
-        let server = start(&[
-            format!("{name}=/"),
-            format!("{name}=/also"),
-            format!("{name}=keys.example/deep"),
-        ]);
-        check(&server, "localhost", &format!("{own}/nothing"), name);
-        check(&server, "localhost", &format!("/also{own}/nothing"), name);
-        check(
-            &server,
-            "keys.example",
-            &format!("/deep{own}/nothing"),
-            name,
-        );
-        check(
-            &server,
-            "localhost",
-            &format!("/deep{own}/nothing"),
-            "native",
-        );
-    }
     let off: Vec<String> = names.iter().map(|name| format!("{name}=off")).collect();
     let server = start(&off);
     for name in &names {
@@ -120,7 +71,7 @@ fn one_can_be_at_several_places_and_one_off() {
 
 #[test]
 fn a_moved_dialect_does_what_it_did() {
-    let places = "aware=/a,awaretrain=trains.example/t";
+    let places = "aware=/a,awaretrain=/t";
     let server = Server::start_with(&[], &[("LATCHKEY_MOUNTS", places)]);
     let admin = server.admin();
     let token = admin.issue(json!({
@@ -138,12 +89,8 @@ fn a_moved_dialect_does_what_it_did() {
     }));
     let bearer = format!("Bearer {}", key.secret);
     let trains = |path: &str| {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: trains.example\r\nConnection: close");
-        answer(
-            &server,
-            &format!("{head}\r\nAuthorization: {bearer}\r\n\r\n"),
-        )
-        .status
+        let headers = [("Authorization", bearer.as_str())];
+        server.call("GET", path, &headers, None).status
     };
     assert_eq!(trains("/t/public/v1/users"), 204);
     assert_eq!(trains("/t/public/v1/groups"), 403);
@@ -152,10 +99,12 @@ fn a_moved_dialect_does_what_it_did() {
 #[test]
 fn a_setting_that_cannot_be_meant_stops_the_start() {
     for (setting, word) in [
-        ("aware", "NAME=PLACE"),
+        ("aware", "NAME=/prefix"),
         ("stranger=/x", "names none of"),
         ("native=off", "names none of"),
-        ("aware=/x y", "has a place that is none"),
+        ("aware=/x y", "has no valid /prefix"),
+        ("aware=keys.example", "--allowed-hosts"),
+        ("aware=keys.example/x", "--allowed-hosts"),
         ("aware=/v1/x", "would hide /v1"),
         ("aware=/healthz", "would hide /healthz"),
     ] {
