@@ -23,7 +23,7 @@ use crate::store::{Read, Write, catalogs, keys, policies};
 use std::sync::Arc;
 
 /// How a new policy differs from `standard`, or an edited one from its older version. `Some(None)` removes a bound.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolicyEdit {
     pub description: Option<String>,
     pub issued_by: Option<IssuedBy>,

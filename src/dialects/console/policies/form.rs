@@ -1,4 +1,4 @@
-//! The form of a policy: its fields in groups, their values, and the parsing of the form.
+//! The form of a policy: one table of fields says how each is shown, filled from a policy and read into an edit.
 
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::form::{Choice, Input, Kind, Refusal, number};
@@ -27,46 +27,87 @@ pub struct Group {
     pub fields: Vec<Input>,
 }
 
-/// The heading of each group, and the names of its fields.
-const GROUPS: &[(&str, &[&str])] = &[
-    (
-        "policy_form.about",
-        &["name", "description", "issued_by", "owner", "tied_to"],
-    ),
-    (
-        "policy_form.may",
-        &["catalog", "scopes", "read_only_by", "addresses"],
-    ),
-    (
-        "policy_form.life",
-        &["expiry", "life_max", "life_unit", "months_max"],
-    ),
-    ("policy_form.secret", &["headers", "prefix", "secret_shown"]),
-    (
-        "policy_form.limits",
-        &[
-            "per_workspace",
-            "per_owner",
-            "at_owner_max",
-            "rate_limit",
-            "rate_window",
-            "rate_max",
-            "rate_max_window",
-        ],
-    ),
-    (
-        "policy_form.later",
-        &["editable", "rules", "self_rotation", "roles"],
-    ),
-];
+/// One line of the table. The label of a field is `policy_field.NAME`, its hint `policy_hint.NAME`.
+struct Line {
+    name: &'static str,
+    /// The member of a policy whose refusals are shown at this field.
+    member: &'static str,
+    control: Control,
+    /// The value that a policy has; boxes have words with a blank between them.
+    fill: fn(&Policy) -> String,
+    /// Writes what was typed into an edit. A field that another one reads does nothing.
+    read: fn(&Typed<'_>, &mut PolicyEdit) -> Result<()>,
+}
 
-/// The members of a policy that are switches.
-const RULES: &[&str] = &[
-    "can_disable",
-    "can_rotate",
-    "confirm_name",
-    "name_unique",
-    "acts_for_owner",
+/// How a field is shown.
+enum Control {
+    Catalog,
+    /// One of these words; their labels are `policy_NAME.WORD`.
+    Choice(fn() -> Vec<&'static str>),
+    Editable,
+    Lines,
+    Number,
+    /// One box for each line of the table that is a [`Control::Switch`].
+    Rules,
+    /// One of the boxes of the field `rules`; its label is `rule.NAME`.
+    Switch,
+    Text,
+    Unit,
+}
+
+/// What was typed into one field, and into the fields that belong to it.
+struct Typed<'a> {
+    texts: &'a Texts,
+    form: &'a Form,
+    name: &'static str,
+}
+
+#[rustfmt::skip] // Columns are the point of this table.
+const GROUPS: &[(&str, &[Line])] = &[
+    ("policy_form.about", &[
+        line  ("name",              Control::Text,     nothing,                                |_, _| Ok(())),
+        line  ("description",       Control::Text,     |policy| policy.description.clone(),    |typed, edit| set(&mut edit.description, typed.text())),
+        choice::<IssuedBy>("issued_by",                |policy| text(policy.issued_by),        |typed, edit| set(&mut edit.issued_by, typed.choice())),
+        choice::<Presence>("owner",                    |policy| text(policy.owner),            |typed, edit| set(&mut edit.owner, typed.choice())),
+        choice::<TiedTo>("tied_to",                    |policy| text(policy.tied_to),          |typed, edit| set(&mut edit.tied_to, typed.choice())),
+    ]),
+    ("policy_form.may", &[
+        line  ("catalog",           Control::Catalog,  |policy| policy.catalog.clone().unwrap_or_default(), |typed, edit| set(&mut edit.catalog, Ok(typed.form.some("catalog")))),
+        choice::<Presence>("scopes",                   |policy| text(policy.scopes),           |typed, edit| set(&mut edit.scopes, typed.choice())),
+        choice::<ReadOnlyBy>("read_only_by",           |policy| text(policy.read_only_by),     |typed, edit| set(&mut edit.read_only_by, typed.choice())),
+        choice::<AddressRule>("addresses",             |policy| text(policy.addresses),        |typed, edit| set(&mut edit.addresses, typed.choice())),
+    ]),
+    ("policy_form.life", &[
+        choice::<Expiry>("expiry",                     |policy| text(policy.expiry),           |typed, edit| set(&mut edit.expiry, typed.choice())),
+        line  ("life_max",          Control::Number,   |policy| some(life(policy).0),          |typed, edit| set(&mut edit.expiry_s_max, typed.life())).of("expiry_s_max"),
+        line  ("life_unit",         Control::Unit,     |policy| life(policy).1.to_owned(),     |_, _| Ok(())),
+        line  ("months_max",        Control::Number,   |policy| some(policy.expiry_months_max), |typed, edit| set(&mut edit.expiry_months_max, typed.small())).of("expiry_months_max"),
+    ]),
+    ("policy_form.secret", &[
+        line  ("headers",           Control::Text,     headers,                                |typed, edit| set(&mut edit.headers, typed.headers())),
+        line  ("prefix",            Control::Text,     |policy| policy.prefix.clone(),         |typed, edit| set(&mut edit.prefix, typed.text())),
+        choice::<SecretShown>("secret_shown",          |policy| text(policy.secret_shown),     |typed, edit| set(&mut edit.secret_shown, typed.choice())),
+    ]),
+    ("policy_form.limits", &[
+        line  ("per_workspace",     Control::Number,   |policy| some(policy.keys_per_workspace_max), |typed, edit| set(&mut edit.keys_per_workspace_max, typed.small())).of("keys_per_workspace_max"),
+        line  ("per_owner",         Control::Number,   |policy| some(policy.keys_per_owner_max), |typed, edit| set(&mut edit.keys_per_owner_max, typed.small())).of("keys_per_owner_max"),
+        choice::<AtMax>("at_owner_max",                |policy| text(policy.at_owner_max),     |typed, edit| set(&mut edit.at_owner_max, typed.choice())),
+        line  ("rate_limit",        Control::Number,   |policy| some(policy.rate_limit.map(|rate| rate.limit)), |typed, edit| set(&mut edit.rate_limit, typed.rate("rate_window"))),
+        line  ("rate_window",       Control::Number,   |policy| some(policy.rate_limit.map(|rate| rate.window_s)), |_, _| Ok(())).of("rate_limit.window_s"),
+        line  ("rate_max",          Control::Number,   |policy| some(policy.rate_limit_max.map(|rate| rate.limit)), |typed, edit| set(&mut edit.rate_limit_max, typed.rate("rate_max_window"))).of("rate_limit_max"),
+        line  ("rate_max_window",   Control::Number,   |policy| some(policy.rate_limit_max.map(|rate| rate.window_s)), |_, _| Ok(())).of("rate_limit_max.window_s"),
+    ]),
+    ("policy_form.later", &[
+        line  ("editable",          Control::Editable, |policy| policy.editable.words().join(" "), |typed, edit| set(&mut edit.editable, typed.editable())),
+        line  ("rules",             Control::Rules,    nothing,                                |_, _| Ok(())),
+        line  ("can_disable",       Control::Switch,   |policy| policy.can_disable.to_string(), |typed, edit| set(&mut edit.can_disable, typed.is_on())),
+        line  ("can_rotate",        Control::Switch,   |policy| policy.can_rotate.to_string(), |typed, edit| set(&mut edit.can_rotate, typed.is_on())),
+        line  ("confirm_name",      Control::Switch,   |policy| policy.confirm_name.to_string(), |typed, edit| set(&mut edit.confirm_name, typed.is_on())),
+        line  ("name_unique",       Control::Switch,   |policy| policy.name_unique.to_string(), |typed, edit| set(&mut edit.name_unique, typed.is_on())),
+        line  ("acts_for_owner",    Control::Switch,   |policy| policy.acts_for_owner.to_string(), |typed, edit| set(&mut edit.acts_for_owner, typed.is_on())),
+        choice::<SelfRotation>("self_rotation",        |policy| text(policy.self_rotation),    |typed, edit| set(&mut edit.self_rotation, typed.choice())),
+        line  ("roles",             Control::Lines,    roles,                                  |typed, edit| typed.roles().map(|roles| edit.roles = roles)),
+    ]),
 ];
 
 /// The units of a lifetime in seconds, the largest first.
@@ -87,24 +128,24 @@ impl PolicyForm {
         is_new: bool,
         refusal: Option<&Refusal>,
     ) -> Result<PolicyForm> {
-        let (field, why) = match refusal {
-            Some(refusal) => (field_of(refusal), refusal.why.as_str()),
-            None => ("", ""),
-        };
+        let at_fault = refusal.map_or("", field_of);
         let mut groups = Vec::new();
-        for (title, names) in GROUPS {
-            let shown = names.iter().filter(|name| is_new || **name != "name");
-            let fields = shown.map(|name| {
-                let mut input = input(visit, typed, name)?;
-                if *name == field {
-                    why.clone_into(&mut input.refusal);
+        for (title, lines) in GROUPS {
+            let mut fields = Vec::new();
+            for line in *lines {
+                if (line.name == "name" && !is_new) || matches!(line.control, Control::Switch) {
+                    continue;
                 }
-                Ok(input)
-            });
-            groups.push(Group {
-                title: visit.texts.get(title),
-                fields: fields.collect::<Result<_>>()?,
-            });
+                let mut input = input(visit, typed, line)?;
+                if line.name == at_fault {
+                    input.refusal = refusal
+                        .map(|refusal| refusal.why.clone())
+                        .unwrap_or_default();
+                }
+                fields.push(input);
+            }
+            let title = visit.texts.get(title);
+            groups.push(Group { title, fields });
         }
         let told = groups
             .iter()
@@ -117,61 +158,52 @@ impl PolicyForm {
     }
 }
 
-/// The name of the field on the page that a refusal concerns.
-fn field_of(refusal: &Refusal) -> &str {
-    match (refusal.member.as_str(), refusal.bare()) {
-        ("rate_limit.window_s", _) => "rate_window",
-        ("rate_limit_max.window_s", _) => "rate_max_window",
-        (_, "rate_limit_max") => "rate_max",
-        (_, "expiry_s_max") => "life_max",
-        (_, "expiry_months_max") => "months_max",
-        (_, "keys_per_workspace_max") => "per_workspace",
-        (_, "keys_per_owner_max") => "per_owner",
-        (_, bare) if RULES.contains(&bare) => "rules",
-        (_, bare) => bare,
+fn lines() -> impl Iterator<Item = &'static Line> {
+    GROUPS.iter().flat_map(|(_, lines)| *lines)
+}
+
+/// The name of the field on the page that a refusal concerns; empty if it concerns none.
+fn field_of(refusal: &Refusal) -> &'static str {
+    let of = |member: &str| lines().find(|line| line.member == member || line.name == member);
+    match of(&refusal.member).or_else(|| of(refusal.bare())) {
+        Some(line) if matches!(line.control, Control::Switch) => "rules",
+        line => line.map_or("", |line| line.name),
     }
 }
 
-fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
-    let texts = visit.texts;
-    let kind = match name {
-        "issued_by" => select::<IssuedBy>(texts, typed, name),
-        "owner" | "scopes" => select::<Presence>(texts, typed, name),
-        "tied_to" => select::<TiedTo>(texts, typed, name),
-        "read_only_by" => select::<ReadOnlyBy>(texts, typed, name),
-        "addresses" => select::<AddressRule>(texts, typed, name),
-        "at_owner_max" => select::<AtMax>(texts, typed, name),
-        "expiry" => select::<Expiry>(texts, typed, name),
-        "secret_shown" => select::<SecretShown>(texts, typed, name),
-        "self_rotation" => select::<SelfRotation>(texts, typed, name),
-        "catalog" => Kind::Select(catalog_choices(visit, typed)?),
-        "life_unit" => {
-            let unit = |(unit, _): &(&str, u64)| {
-                let label = texts.get(&format!("unit.{unit}"));
-                Choice::of(*unit, label, typed.text(name))
-            };
+fn input(visit: &Visit<'_>, typed: &Form, line: &'static Line) -> Result<Input> {
+    let (texts, name) = (visit.texts, line.name);
+    let label = |kind: &str, word: &str| texts.get(&format!("{kind}.{word}"));
+    let chosen = |word: &'static str, label: &str| Choice::of(word, label, typed.text(name));
+    let kind = match line.control {
+        Control::Catalog => Kind::Select(catalog_choices(visit, typed)?),
+        Control::Choice(words) => {
+            let kind = format!("policy_{name}");
+            let words = words().into_iter();
+            Kind::Select(words.map(|word| chosen(word, label(&kind, word))).collect())
+        }
+        Control::Editable => {
+            let words = [vec![Editable::ALL], words::<Field>()].concat();
+            Kind::Boxes(boxes(typed, name, words, |word| label("editable", word)))
+        }
+        Control::Lines => Kind::Lines(5),
+        Control::Number => Kind::Number,
+        Control::Rules | Control::Switch => {
+            let rules = lines().filter(|line| matches!(line.control, Control::Switch));
+            let rules = rules.map(|line| line.name).collect();
+            Kind::Boxes(boxes(typed, name, rules, |rule| label("rule", rule)))
+        }
+        Control::Text => Kind::Text,
+        Control::Unit => {
+            let unit = |(unit, _): &(&'static str, u64)| chosen(unit, label("unit", unit));
             Kind::Select(UNITS.iter().map(unit).collect())
         }
-        "life_max" | "months_max" | "per_workspace" | "per_owner" | "rate_limit"
-        | "rate_window" | "rate_max" | "rate_max_window" => Kind::Number,
-        "editable" => {
-            let words = [vec![Editable::ALL], words::<Field>()].concat();
-            Kind::Boxes(boxes(typed, name, &words, |word| match word {
-                Editable::ALL => texts.get("editable.all"),
-                word => texts.get(&format!("editable.{word}")),
-            }))
-        }
-        "roles" => Kind::Lines(5),
-        "rules" => Kind::Boxes(boxes(typed, name, RULES, |rule| {
-            texts.get(&format!("rule.{rule}"))
-        })),
-        _ => Kind::Text,
     };
     Ok(Input {
         link: None,
         name,
-        label: texts.get(&format!("policy_field.{name}")),
-        hint: texts.get(&format!("policy_hint.{name}")).to_owned(),
+        label: label("policy_field", name),
+        hint: label("policy_hint", name).to_owned(),
         required: matches!(kind, Kind::Select(_) | Kind::Boxes(_))
             || matches!(name, "name" | "headers"),
         value: match kind {
@@ -183,28 +215,20 @@ fn input(visit: &Visit<'_>, typed: &Form, name: &'static str) -> Result<Input> {
     })
 }
 
-fn select<T: Words>(texts: &Texts, typed: &Form, name: &str) -> Kind {
-    let choice = |word: &'static str| {
-        let label = texts.get(&format!("policy_{name}.{word}"));
-        Choice::of(word, label, typed.text(name))
-    };
-    Kind::Select(words::<T>().into_iter().map(choice).collect())
-}
-
 fn boxes(
     typed: &Form,
     name: &str,
-    all: &[&'static str],
+    all: Vec<&'static str>,
     label: impl Fn(&str) -> &'static str,
 ) -> Vec<Choice> {
     let ticked = typed.all(&format!("{name}[]"));
-    let one = |word: &&'static str| Choice {
-        value: (*word).to_owned(),
+    let one = |word: &'static str| Choice {
+        value: word.to_owned(),
         label: label(word).to_owned(),
         hint: String::new(),
-        chosen: ticked.iter().any(|ticked| ticked == word),
+        chosen: ticked.iter().any(|ticked| *ticked == word),
     };
-    all.iter().map(one).collect()
+    all.into_iter().map(one).collect()
 }
 
 fn catalog_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
@@ -223,65 +247,16 @@ fn catalog_choices(visit: &Visit<'_>, typed: &Form) -> Result<Vec<Choice>> {
 /// The form with the values of a policy.
 pub fn filled(policy: &Policy) -> Form {
     let mut form = Form::default();
-    let some = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
-    let headers: Vec<&str> = policy
-        .headers
-        .iter()
-        .map(CredentialHeader::as_str)
-        .collect();
-    let (life, unit) = match policy.expiry_s_max {
-        None => (None, UNITS[0].0),
-        Some(seconds) => {
-            let fitting = UNITS.iter().find(|(_, size)| seconds % size == 0);
-            let (unit, size) = fitting.unwrap_or(&UNITS[UNITS.len() - 1]);
-            (Some(seconds / size), *unit)
-        }
-    };
-    let (rate, most) = (policy.rate_limit, policy.rate_limit_max);
-    for (name, value) in [
-        ("description", policy.description.clone()),
-        ("issued_by", word(policy.issued_by).to_owned()),
-        ("owner", word(policy.owner).to_owned()),
-        ("tied_to", word(policy.tied_to).to_owned()),
-        ("catalog", policy.catalog.clone().unwrap_or_default()),
-        ("scopes", word(policy.scopes).to_owned()),
-        ("read_only_by", word(policy.read_only_by).to_owned()),
-        ("addresses", word(policy.addresses).to_owned()),
-        ("expiry", word(policy.expiry).to_owned()),
-        ("life_max", some(life)),
-        ("life_unit", unit.to_owned()),
-        ("months_max", some(policy.expiry_months_max.map(u64::from))),
-        ("headers", headers.join(" ")),
-        ("prefix", policy.prefix.clone()),
-        ("secret_shown", word(policy.secret_shown).to_owned()),
-        ("self_rotation", word(policy.self_rotation).to_owned()),
-        (
-            "per_workspace",
-            some(policy.keys_per_workspace_max.map(u64::from)),
-        ),
-        ("per_owner", some(policy.keys_per_owner_max.map(u64::from))),
-        ("at_owner_max", word(policy.at_owner_max).to_owned()),
-        ("rate_max", some(most.map(|most| most.limit))),
-        ("rate_max_window", some(most.map(|most| most.window_s))),
-        ("rate_limit", some(rate.map(|rate| rate.limit))),
-        ("rate_window", some(rate.map(|rate| rate.window_s))),
-    ] {
-        form.put(name, value);
-    }
-    for word in policy.editable.words() {
-        form.put("editable[]", word);
-    }
-    let lines: Vec<String> = policy.roles.iter().map(RoleRule::line).collect();
-    form.put("roles", lines.join("\n"));
-    for (rule, on) in [
-        ("can_disable", policy.can_disable),
-        ("can_rotate", policy.can_rotate),
-        ("confirm_name", policy.confirm_name),
-        ("name_unique", policy.name_unique),
-        ("acts_for_owner", policy.acts_for_owner),
-    ] {
-        if on {
-            form.put("rules[]", rule);
+    for line in lines() {
+        let value = (line.fill)(policy);
+        match line.control {
+            Control::Editable => {
+                let words = value.split_whitespace();
+                words.for_each(|word| form.put("editable[]", word));
+            }
+            Control::Switch if value == "true" => form.put("rules[]", line.name),
+            Control::Rules | Control::Switch => {}
+            _ => form.put(line.name, value),
         }
     }
     form
@@ -289,135 +264,172 @@ pub fn filled(policy: &Policy) -> Form {
 
 /// Parses all members of the form.
 pub fn read(texts: &Texts, form: &Form) -> Result<PolicyEdit> {
-    let small = |name: &str| -> Result<Option<u32>> {
-        // A number that does not fit in 32 bits exceeds the maximum of every policy member, and is refused for that.
-        let number = number(texts, form, name)?;
-        Ok(number.map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
-    };
-    let rules = form.all("rules[]");
-    let rule = |name: &str| Some(rules.iter().any(|rule| rule == name));
-    let headers = form.text("headers").split_whitespace();
-    Ok(PolicyEdit {
-        description: Some(form.text("description").to_owned()),
-        issued_by: choice(texts, form, "issued_by")?,
-        owner: choice(texts, form, "owner")?,
-        catalog: Some(form.some("catalog")),
-        scopes: choice(texts, form, "scopes")?,
-        headers: Some(headers.map(CredentialHeader::parse).collect()),
-        read_only_by: choice(texts, form, "read_only_by")?,
-        expiry: choice(texts, form, "expiry")?,
-        expiry_s_max: Some(life(texts, form)?),
-        expiry_months_max: Some(small("months_max")?),
-        addresses: choice(texts, form, "addresses")?,
-        keys_per_workspace_max: Some(small("per_workspace")?),
-        keys_per_owner_max: Some(small("per_owner")?),
-        at_owner_max: choice(texts, form, "at_owner_max")?,
-        name_unique: rule("name_unique"),
-        secret_shown: choice(texts, form, "secret_shown")?,
-        editable: Some(editable(texts, form)?),
-        can_disable: rule("can_disable"),
-        can_rotate: rule("can_rotate"),
-        self_rotation: choice(texts, form, "self_rotation")?,
-        confirm_name: rule("confirm_name"),
-        tied_to: choice(texts, form, "tied_to")?,
-        acts_for_owner: rule("acts_for_owner"),
-        roles: roles(texts, form)?,
-        rate_limit: Some(rate(texts, form, "rate_limit", "rate_window")?),
-        rate_limit_max: Some(rate(texts, form, "rate_max", "rate_max_window")?),
-        prefix: Some(form.text("prefix").to_owned()),
-    })
-}
-
-/// Parses a rate limit from its two fields.
-fn rate(texts: &Texts, form: &Form, limit: &str, window: &str) -> Result<Option<RateLimit>> {
-    let Some(limit) = number(texts, form, limit)? else {
-        return Ok(None);
-    };
-    let window_s = number(texts, form, window)?.unwrap_or(60);
-    Ok(Some(RateLimit { limit, window_s }))
-}
-
-/// Parses one rule per line. If there is none, keys that act for their owner get the default rules, and other keys get
-/// none.
-fn roles(texts: &Texts, form: &Form) -> Result<Option<Vec<RoleRule>>> {
-    let lines = form.text("roles").lines().map(str::trim);
-    let rules = lines
-        .filter(|line| !line.is_empty())
-        .map(RoleRule::parse)
-        .collect::<Option<Vec<RoleRule>>>()
-        .ok_or_else(|| Error::invalid("roles", texts.get("refusal.role_rule")))?;
-    Ok((!rules.is_empty()).then_some(rules))
-}
-
-/// If the box for all fields is ticked, the other boxes do not matter.
-fn editable(texts: &Texts, form: &Form) -> Result<Editable> {
-    let ticked = form.all("editable[]");
-    if ticked.iter().any(|word| *word == Editable::ALL) {
-        return Ok(Editable::All);
+    let mut edit = PolicyEdit::default();
+    for line in lines() {
+        line.read(texts, form, &mut edit)?;
     }
-    if ticked.iter().any(|text| from_word::<Field>(text).is_none()) {
-        return Err(Error::invalid("editable", texts.get("refusal.choice")));
-    }
-    // In a fixed order, so that the same boxes always result in the same edit.
-    let fields = Field::all().filter(|field| ticked.iter().any(|text| *text == word(*field)));
-    Ok(Editable::Only(fields.collect()))
+    Ok(edit)
 }
 
 /// Only the members that the user changed: a concurrent change to another member is preserved.
 pub fn changed(texts: &Texts, form: &Form, before: &Form) -> Result<PolicyEdit> {
-    fn new<T: PartialEq>(now: Option<T>, then: Option<T>) -> Option<T> {
-        now.filter(|now| then.as_ref() != Some(now))
+    let mut edit = PolicyEdit::default();
+    for line in lines() {
+        let (mut now, mut then) = (PolicyEdit::default(), PolicyEdit::default());
+        line.read(texts, form, &mut now)?;
+        line.read(texts, before, &mut then)?;
+        if now != then {
+            line.read(texts, form, &mut edit)?;
+        }
     }
-    let (now, then) = (read(texts, form)?, read(texts, before)?);
-    Ok(PolicyEdit {
-        description: new(now.description, then.description),
-        issued_by: new(now.issued_by, then.issued_by),
-        owner: new(now.owner, then.owner),
-        catalog: new(now.catalog, then.catalog),
-        scopes: new(now.scopes, then.scopes),
-        headers: new(now.headers, then.headers),
-        read_only_by: new(now.read_only_by, then.read_only_by),
-        expiry: new(now.expiry, then.expiry),
-        expiry_s_max: new(now.expiry_s_max, then.expiry_s_max),
-        expiry_months_max: new(now.expiry_months_max, then.expiry_months_max),
-        addresses: new(now.addresses, then.addresses),
-        keys_per_workspace_max: new(now.keys_per_workspace_max, then.keys_per_workspace_max),
-        keys_per_owner_max: new(now.keys_per_owner_max, then.keys_per_owner_max),
-        at_owner_max: new(now.at_owner_max, then.at_owner_max),
-        name_unique: new(now.name_unique, then.name_unique),
-        secret_shown: new(now.secret_shown, then.secret_shown),
-        editable: new(now.editable, then.editable),
-        can_disable: new(now.can_disable, then.can_disable),
-        can_rotate: new(now.can_rotate, then.can_rotate),
-        self_rotation: new(now.self_rotation, then.self_rotation),
-        confirm_name: new(now.confirm_name, then.confirm_name),
-        tied_to: new(now.tied_to, then.tied_to),
-        acts_for_owner: new(now.acts_for_owner, then.acts_for_owner),
-        roles: new(now.roles, then.roles),
-        rate_limit: new(now.rate_limit, then.rate_limit),
-        rate_limit_max: new(now.rate_limit_max, then.rate_limit_max),
-        prefix: new(now.prefix, then.prefix),
-    })
+    Ok(edit)
 }
 
-fn choice<T: Words>(texts: &Texts, form: &Form, name: &str) -> Result<Option<T>> {
-    from_word(form.text(name))
-        .map(Some)
-        .ok_or_else(|| Error::invalid(name, texts.get("refusal.choice")))
+type Fill = fn(&Policy) -> String;
+type Read = fn(&Typed<'_>, &mut PolicyEdit) -> Result<()>;
+
+const fn line(name: &'static str, control: Control, fill: Fill, read: Read) -> Line {
+    Line {
+        name,
+        member: name,
+        control,
+        fill,
+        read,
+    }
 }
 
-/// The maximum lifetime in seconds.
-fn life(texts: &Texts, form: &Form) -> Result<Option<u64>> {
-    let Some(count) = number(texts, form, "life_max")? else {
-        return Ok(None);
+const fn choice<T: Words>(name: &'static str, fill: Fill, read: Read) -> Line {
+    line(name, Control::Choice(words::<T>), fill, read)
+}
+
+impl Line {
+    const fn of(mut self, member: &'static str) -> Line {
+        self.member = member;
+        self
+    }
+
+    fn read(&self, texts: &Texts, form: &Form, edit: &mut PolicyEdit) -> Result<()> {
+        let name = self.name;
+        (self.read)(&Typed { texts, form, name }, edit)
+    }
+}
+
+fn set<T>(member: &mut Option<T>, value: Result<T>) -> Result<()> {
+    *member = Some(value?);
+    Ok(())
+}
+
+fn nothing(_: &Policy) -> String {
+    String::new()
+}
+
+fn text<T: Words>(value: T) -> String {
+    word(value).to_owned()
+}
+
+fn some(number: Option<impl ToString>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
+}
+
+fn headers(policy: &Policy) -> String {
+    let headers = policy.headers.iter().map(CredentialHeader::as_str);
+    headers.collect::<Vec<_>>().join(" ")
+}
+
+fn roles(policy: &Policy) -> String {
+    let lines = policy.roles.iter().map(RoleRule::line);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The maximum lifetime of a policy in its largest unit, and the unit.
+fn life(policy: &Policy) -> (Option<u64>, &'static str) {
+    let Some(seconds) = policy.expiry_s_max else {
+        return (None, UNITS[0].0);
     };
-    let unit = UNITS
-        .iter()
-        .find(|(unit, _)| *unit == form.text("life_unit"));
-    let (_, size) = unit.ok_or_else(|| Error::invalid("life_unit", texts.get("refusal.choice")))?;
-    match count.checked_mul(*size) {
-        Some(seconds @ 1..) if seconds <= LIFE_DAYS_MAX * 86_400 => Ok(Some(seconds)),
-        _ => Err(Error::invalid("life_max", texts.get("refusal.life"))),
+    let fitting = UNITS.iter().find(|(_, size)| seconds % size == 0);
+    let (unit, size) = fitting.unwrap_or(&UNITS[UNITS.len() - 1]);
+    (Some(seconds / size), unit)
+}
+
+impl Typed<'_> {
+    fn text(&self) -> Result<String> {
+        Ok(self.form.text(self.name).to_owned())
+    }
+
+    fn choice<T: Words>(&self) -> Result<T> {
+        from_word(self.form.text(self.name)).ok_or_else(|| self.refused(self.name, "choice"))
+    }
+
+    /// A number that does not fit in 32 bits exceeds the maximum of every policy member, and is refused for that.
+    fn small(&self) -> Result<Option<u32>> {
+        let number = number(self.texts, self.form, self.name)?;
+        Ok(number.map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
+    }
+
+    fn is_on(&self) -> Result<bool> {
+        Ok(self
+            .form
+            .all("rules[]")
+            .iter()
+            .any(|rule| *rule == self.name))
+    }
+
+    fn headers(&self) -> Result<Vec<CredentialHeader>> {
+        let words = self.form.text(self.name).split_whitespace();
+        Ok(words.map(CredentialHeader::parse).collect())
+    }
+
+    /// A rate limit from this field and the one of its window.
+    fn rate(&self, window: &str) -> Result<Option<RateLimit>> {
+        let Some(limit) = number(self.texts, self.form, self.name)? else {
+            return Ok(None);
+        };
+        let window_s = number(self.texts, self.form, window)?.unwrap_or(60);
+        Ok(Some(RateLimit { limit, window_s }))
+    }
+
+    /// One rule per line. If there is none, keys that act for their owner get the default rules, and other keys get
+    /// none.
+    fn roles(&self) -> Result<Option<Vec<RoleRule>>> {
+        let lines = self.form.text(self.name).lines().map(str::trim);
+        let rules = lines
+            .filter(|line| !line.is_empty())
+            .map(RoleRule::parse)
+            .collect::<Option<Vec<RoleRule>>>()
+            .ok_or_else(|| self.refused(self.name, "role_rule"))?;
+        Ok((!rules.is_empty()).then_some(rules))
+    }
+
+    /// If the box for all fields is ticked, the other boxes do not matter.
+    fn editable(&self) -> Result<Editable> {
+        let ticked = self.form.all("editable[]");
+        if ticked.iter().any(|word| *word == Editable::ALL) {
+            return Ok(Editable::All);
+        }
+        if ticked.iter().any(|text| from_word::<Field>(text).is_none()) {
+            return Err(self.refused(self.name, "choice"));
+        }
+        // In a fixed order, so that the same boxes always result in the same edit.
+        let fields = Field::all().filter(|field| ticked.iter().any(|text| *text == word(*field)));
+        Ok(Editable::Only(fields.collect()))
+    }
+
+    /// The maximum lifetime in seconds.
+    fn life(&self) -> Result<Option<u64>> {
+        let Some(count) = number(self.texts, self.form, self.name)? else {
+            return Ok(None);
+        };
+        let unit = self.form.text("life_unit");
+        let unit = UNITS.iter().find(|(known, _)| *known == unit);
+        let (_, size) = unit.ok_or_else(|| self.refused("life_unit", "choice"))?;
+        match count.checked_mul(*size) {
+            Some(seconds @ 1..) if seconds <= LIFE_DAYS_MAX * 86_400 => Ok(Some(seconds)),
+            _ => Err(self.refused(self.name, "life")),
+        }
+    }
+
+    fn refused(&self, field: &str, why: &str) -> Error {
+        Error::invalid(field, self.texts.get(&format!("refusal.{why}")))
     }
 }
 
