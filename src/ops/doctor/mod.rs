@@ -1,8 +1,6 @@
 //! The checks of `latchkey doctor`: each check has one finding, with advice.
 
 pub mod check;
-mod index;
-mod keys;
 
 use super::backups;
 use crate::authz::caller::Caller;
@@ -44,12 +42,11 @@ type Question = (&'static str, fn(&App) -> Result<Check>);
 /// Runs all checks. This reads the whole database.
 pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
-    let checks: [Question; 12] = [
+    let checks: [Question; 11] = [
         ("database", database),
         ("schema", schema),
         ("audit log", audit_log),
         ("keys and audit log", keys_and_log),
-        ("keys in memory", keys_in_memory),
         ("writing", writing),
         ("tombstones", tombstones),
         ("clock", clock),
@@ -64,8 +61,7 @@ pub fn examine(app: &App, caller: &Caller) -> Result<Vec<Check>> {
         })
     };
     let mut found: Vec<Check> = checks.into_iter().map(look).collect();
-    found.insert(6, room(app));
-    found.splice(5..5, index::checks(app));
+    found.insert(5, room(app));
     found.splice(4..4, super::changed_outside::checks(app));
     Ok(found)
 }
@@ -189,31 +185,6 @@ fn keys_and_log(app: &App) -> Result<Check> {
             format!("rows differ from what was recorded: {}", found.join("; ")),
             super::changed_outside::accept_advice(Kind::Key),
         ),
-    })
-}
-
-fn keys_in_memory(app: &App) -> Result<Check> {
-    let name = "keys in memory";
-    if !app.index.is_complete() {
-        return Ok(Check::warning(
-            name,
-            "keys are still being read",
-            "ask again later",
-        ));
-    }
-    let read = |look: &mut dyn FnMut(&crate::store::Read) -> Result<()>| app.read(look);
-    let found = keys::against_the_index(read, &app.index, &app.peppers)?;
-    Ok(match found.is_empty() {
-        true => Check::ok(name, "memory and database agree"),
-        false => {
-            let ids: Vec<String> = found.iter().map(ToString::to_string).collect();
-            Check::failed(
-                name,
-                format!("memory and database disagree on {}", ids.join(", ")),
-                "somebody has changed the database while the server ran, or this is a defect: keep a support bundle, then \
-                 start the server anew",
-            )
-        }
     })
 }
 
