@@ -142,6 +142,17 @@ fn misleads(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// A part of a sentence as a whole one: with a capital letter and a full stop.
+pub fn sentence(part: &str) -> String {
+    let mut chars = part.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    let mut sentence: String = first.chain(chars).collect();
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?', '。']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

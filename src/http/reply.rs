@@ -1,5 +1,6 @@
 //! An answer as handlers build it. `http::server` sends it.
 
+use crate::error::Error;
 use crate::http::headers::{self, Headers};
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,6 +18,25 @@ pub struct Reply {
     /// Whether the client may safely repeat the request, although its method does not imply that. When too many answers
     /// wait for slow clients, the server may replace such an answer by a 503; it never replaces the answer to a change.
     pub is_repeatable: bool,
+}
+
+/// The status of an error. A dialect names only those that its system answers with another.
+pub fn status_of(err: &Error) -> u16 {
+    match err {
+        Error::Malformed(_) => 400,
+        Error::LocalHeaderMissing | Error::Unauthenticated => 401,
+        Error::Forbidden(_) => 403,
+        Error::NotFound(_) => 404,
+        Error::MethodNotAllowed { .. } => 405,
+        Error::Conflict(_) => 409,
+        Error::TooLarge { .. } => 413,
+        Error::UnsupportedMediaType(_) => 415,
+        Error::Misdirected => 421,
+        Error::Invalid { .. } => 422,
+        Error::TooMany { .. } => 429,
+        Error::Internal(_) => 500,
+        Error::Unavailable(_) => 503,
+    }
 }
 
 impl Reply {
@@ -46,6 +66,18 @@ impl Reply {
                 self.status = 500;
                 self
             }
+        }
+    }
+
+    /// Adds the headers by which a client can act on an error: `Allow` and `Retry-After`.
+    pub fn with_advice(self, err: &Error) -> Reply {
+        match err {
+            Error::MethodNotAllowed { allow } => self.with("allow", allow),
+            Error::TooMany { retry_after_s } => {
+                self.with("retry-after", retry_after_s.max(&1).to_string())
+            }
+            Error::Unavailable(_) => self.with("retry-after", "5"),
+            _ => self,
         }
     }
 

@@ -2,8 +2,9 @@
 //! same members again at the top level (1C-35, 1C-41). The documentation describes this format only for `/api/`; this
 //! server uses it for `/api/v1/` too.
 
+use crate::domain::text::sentence;
 use crate::error::{Error, Result};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::Refused;
 use serde_json::{Value, json};
@@ -17,36 +18,32 @@ const FAILED: &str = "A server error occurred.";
 
 /// Renders an error, with the headers that its status requires.
 pub fn render(err: &Error, head: &Head) -> Reply {
+    let with = |text: &str| detail(status_of(err), text).with_advice(err);
     match err {
-        Error::Conflict(why) => detail(400, &sentence(why)),
-        Error::Forbidden(_) => detail(403, NO_PERMISSION),
+        Error::Conflict(why) | Error::Malformed(why) => detail(400, &sentence(why)),
+        Error::Forbidden(_) => with(NO_PERMISSION),
         // The log contains the cause under the request id.
-        Error::Internal(_) => detail(500, FAILED),
+        Error::Internal(_) => with(FAILED),
         Error::Invalid { field, reason } => invalid(&[(field, &sentence(reason))]),
-        Error::Malformed(why) => detail(400, &sentence(why)),
-        Error::MethodNotAllowed { allow } => {
-            let method = head.method.as_str();
-            detail(405, &format!("Method \"{method}\" not allowed.")).with("allow", allow)
+        Error::MethodNotAllowed { .. } => {
+            with(&format!("Method \"{}\" not allowed.", head.method.as_str()))
         }
-        Error::Misdirected => detail(421, "This server does not answer for that host."),
-        Error::NotFound("page") => detail(404, "Invalid page."),
-        Error::NotFound(_) => detail(404, "Not found."),
-        Error::TooLarge { limit_bytes } => detail(
-            413,
-            &format!("Request body is larger than {limit_bytes} bytes."),
-        ),
-        Error::TooMany { retry_after_s } => throttled((*retry_after_s).max(1)),
+        Error::Misdirected => with("This server does not answer for that host."),
+        Error::NotFound("page") => with("Invalid page."),
+        Error::NotFound(_) => with("Not found."),
+        Error::TooLarge { limit_bytes } => {
+            with(&format!("Request body is larger than {limit_bytes} bytes."))
+        }
+        Error::TooMany { retry_after_s } => with(&throttling((*retry_after_s).max(1))),
         Error::LocalHeaderMissing | Error::Unauthenticated => {
-            detail(401, unauthenticated(head)).with("www-authenticate", "Token")
+            with(unauthenticated(head)).with("www-authenticate", "Token")
         }
-        Error::Unavailable(_) => detail(503, "Service temporarily unavailable, try again later.")
-            .with("retry-after", "5"),
+        Error::Unavailable(_) => with("Service temporarily unavailable, try again later."),
         Error::UnsupportedMediaType(_) => {
             let media_type = head.header("content-type").ok().flatten().unwrap_or("");
-            detail(
-                415,
-                &format!("Unsupported media type \"{media_type}\" in request."),
-            )
+            with(&format!(
+                "Unsupported media type \"{media_type}\" in request."
+            ))
         }
     }
 }
@@ -99,10 +96,6 @@ pub fn invalid_all<const N: usize>(errors: [Option<Error>; N]) -> Result<Reply> 
     Ok(invalid(&faults))
 }
 
-fn throttled(seconds: u64) -> Reply {
-    detail(429, &throttling(seconds)).with("retry-after", seconds.to_string())
-}
-
 fn throttling(seconds: u64) -> String {
     let unit = if seconds == 1 { "second" } else { "seconds" };
     format!("Request was throttled. Expected available in {seconds} {unit}.")
@@ -121,16 +114,4 @@ fn unauthenticated(head: &Head) -> &'static str {
         true => INVALID_TOKEN,
         false => NO_CREDENTIAL,
     }
-}
-
-/// Turns part of a sentence into a whole sentence.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    let end = if text.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
-    format!("{}{}{end}", first.unwrap_or_default(), letters.as_str())
 }

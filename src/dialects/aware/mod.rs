@@ -11,8 +11,9 @@ mod words;
 pub use preset::PRESET;
 pub use words::SECTION;
 
+use crate::domain::text::sentence;
 use crate::error::{Error, Result};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{
     Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
@@ -141,18 +142,15 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
 
 /// Renders the errors of this dialect. Some cannot occur, because it reads nothing but the head.
 fn render(err: &Error, head: &Head) -> Reply {
-    let told = |status: u16| Refusal::new(status, &sentence(err)).on(Reply::new(status));
+    let told = |message: &str| {
+        let status = status_of(err);
+        Refusal::new(status, message).on(Reply::new(status))
+    };
     match err {
-        Error::Conflict(_) => told(409),
-        Error::Forbidden(_) => told(403),
-        Error::Internal(_) => {
-            let message = format!("Something went wrong; it is in the log under {}.", head.id);
-            Refusal::new(500, &message).on(Reply::new(500))
-        }
-        Error::Invalid { .. } => told(422),
-        Error::Malformed(_) => told(400),
-        Error::MethodNotAllowed { allow } => told(405).with("allow", allow),
-        Error::Misdirected => told(421),
+        Error::Internal(_) => told(&format!(
+            "Something went wrong; it is in the log under {}.",
+            head.id
+        )),
         Error::NotFound(_) => word(
             &Refused {
                 status: 404,
@@ -161,22 +159,18 @@ fn render(err: &Error, head: &Head) -> Reply {
             },
             Reply::new(404),
         ),
-        Error::TooLarge { .. } => told(413),
-        Error::TooMany { retry_after_s } => {
-            told(429).with("retry-after", retry_after_s.max(&1).to_string())
-        }
         Error::LocalHeaderMissing | Error::Unauthenticated => {
             word(&Refused::credential(), Reply::new(401))
         }
-        Error::Unavailable(_) => told(503).with("retry-after", "5"),
-        Error::UnsupportedMediaType(_) => told(415),
+        Error::Conflict(_)
+        | Error::Forbidden(_)
+        | Error::Invalid { .. }
+        | Error::Malformed(_)
+        | Error::MethodNotAllowed { .. }
+        | Error::Misdirected
+        | Error::TooLarge { .. }
+        | Error::TooMany { .. }
+        | Error::Unavailable(_)
+        | Error::UnsupportedMediaType(_) => told(&sentence(&err.to_string())).with_advice(err),
     }
-}
-
-/// An error as a sentence.
-fn sentence(err: &Error) -> String {
-    let text = err.to_string();
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(chars).chain(['.']).collect()
 }

@@ -13,8 +13,9 @@ pub use words::SECTION;
 
 use crate::domain::catalogs::Scope;
 use crate::domain::sorted;
+use crate::domain::text::sentence;
 use crate::error::{Error, Result};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{
     Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
@@ -112,41 +113,31 @@ fn word(refused: &Refused<'_>, reply: Reply) -> Reply {
 
 /// Renders the errors of this dialect. Some cannot occur, because it reads nothing but the head.
 fn render(err: &Error, head: &Head) -> Reply {
-    let with = |status: u16| told(Reply::new(status), &sentence(err));
+    let with = |message: &str| told(Reply::new(status_of(err)), message);
     match err {
-        Error::Conflict(_) => with(409),
-        Error::Forbidden(_) => with(403),
-        Error::Internal(_) => {
-            let message = format!("Server error; it is in the log under {}.", head.id);
-            told(Reply::new(500), &message)
-        }
+        Error::Internal(_) => with(&format!(
+            "Server error; it is in the log under {}.",
+            head.id
+        )),
         Error::Invalid { field, reason } => {
             let refusal = Refusal {
-                message: &sentence(err),
+                message: &sentence(&err.to_string()),
                 errors: sorted::gathered([(field.as_str(), [reason.as_str()])]),
             };
             Reply::json(422, &refusal)
         }
-        Error::Malformed(_) => with(400),
-        Error::MethodNotAllowed { allow } => with(405).with("allow", allow),
-        Error::Misdirected => with(421),
-        Error::NotFound(_) => told(Reply::new(404), "Not found."),
-        Error::TooLarge { .. } => with(413),
-        Error::TooMany { retry_after_s } => {
-            with(429).with("retry-after", retry_after_s.max(&1).to_string())
-        }
+        Error::NotFound(_) => with("Not found."),
         Error::LocalHeaderMissing | Error::Unauthenticated => {
             word(&Refused::credential(), Reply::new(401))
         }
-        Error::Unavailable(_) => with(503).with("retry-after", "5"),
-        Error::UnsupportedMediaType(_) => with(415),
+        Error::Conflict(_)
+        | Error::Forbidden(_)
+        | Error::Malformed(_)
+        | Error::MethodNotAllowed { .. }
+        | Error::Misdirected
+        | Error::TooLarge { .. }
+        | Error::TooMany { .. }
+        | Error::Unavailable(_)
+        | Error::UnsupportedMediaType(_) => with(&sentence(&err.to_string())).with_advice(err),
     }
-}
-
-/// An error as a sentence.
-fn sentence(err: &Error) -> String {
-    let text = err.to_string();
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(chars).chain(['.']).collect()
 }

@@ -11,7 +11,7 @@ use crate::domain::catalogs::Requirement;
 use crate::domain::keys::verdict::{Detail, Question};
 use crate::error::{Error, Result};
 use crate::http::credential::{self, Presented};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{Access::Public, Call, Refused, Route, Surface, inline};
 use crate::http::server::BodyRule::Ignore;
@@ -227,12 +227,11 @@ fn worded(
 fn render(err: &Error, _: &Head) -> Reply {
     match err {
         Error::LocalHeaderMissing | Error::Unauthenticated => answer::unauthenticated(true),
-        Error::NotFound(_) => Reply::new(404),
-        Error::MethodNotAllowed { allow } => Reply::new(405).with("allow", allow),
-        Error::TooMany { retry_after_s } => {
-            Reply::new(429).with("retry-after", retry_after_s.to_string())
-        }
-        Error::Unavailable(_) => Reply::new(503).with("retry-after", "5"),
+        Error::Internal(_)
+        | Error::MethodNotAllowed { .. }
+        | Error::NotFound(_)
+        | Error::TooMany { .. }
+        | Error::Unavailable(_) => Reply::new(status_of(err)).with_advice(err),
         Error::Conflict(_)
         | Error::Forbidden(_)
         | Error::Invalid { .. }
@@ -240,6 +239,5 @@ fn render(err: &Error, _: &Head) -> Reply {
         | Error::Misdirected
         | Error::TooLarge { .. }
         | Error::UnsupportedMediaType(_) => answer::refused(Detail::UnsafeRequest.as_str()),
-        Error::Internal(_) => Reply::new(500),
     }
 }

@@ -1,7 +1,7 @@
 //! Errors as RFC 9457 problem details.
 
 use crate::error::Error;
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use serde::Serialize;
 
@@ -30,22 +30,22 @@ pub fn about_key(err: &Error, head: &Head, key: &str) -> Reply {
 }
 
 fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
-    let (status, code, title) = match err {
-        Error::Conflict(_) => (409, "conflict", "Conflict with the current state"),
-        Error::Forbidden(_) => (403, "forbidden", "Not permitted"),
-        Error::Internal(_) => (500, "internal", "Internal error"),
-        Error::Invalid { .. } => (422, "invalid-field", "A member has a value that is refused"),
-        Error::Malformed(_) => (400, "invalid-request", "The request cannot be read"),
-        Error::MethodNotAllowed { .. } => (405, "method-not-allowed", "Method not allowed"),
-        Error::Misdirected => (421, "misdirected", "Not the server that was asked for"),
-        Error::NotFound(_) => (404, "not-found", "Not found"),
-        Error::TooLarge { .. } => (413, "too-large", "Request too large"),
-        Error::TooMany { .. } => (429, "too-many-requests", "Too many requests"),
+    let (code, title) = match err {
+        Error::Conflict(_) => ("conflict", "Conflict with the current state"),
+        Error::Forbidden(_) => ("forbidden", "Not permitted"),
+        Error::Internal(_) => ("internal", "Internal error"),
+        Error::Invalid { .. } => ("invalid-field", "A member has a value that is refused"),
+        Error::Malformed(_) => ("invalid-request", "The request cannot be read"),
+        Error::MethodNotAllowed { .. } => ("method-not-allowed", "Method not allowed"),
+        Error::Misdirected => ("misdirected", "Not the server that was asked for"),
+        Error::NotFound(_) => ("not-found", "Not found"),
+        Error::TooLarge { .. } => ("too-large", "Request too large"),
+        Error::TooMany { .. } => ("too-many-requests", "Too many requests"),
         Error::LocalHeaderMissing | Error::Unauthenticated => {
-            (401, "unauthenticated", "Credential missing or not accepted")
+            ("unauthenticated", "Credential missing or not accepted")
         }
-        Error::Unavailable(_) => (503, "unavailable", "Temporarily unavailable"),
-        Error::UnsupportedMediaType(_) => (415, "unsupported-media-type", "Unsupported media type"),
+        Error::Unavailable(_) => ("unavailable", "Temporarily unavailable"),
+        Error::UnsupportedMediaType(_) => ("unsupported-media-type", "Unsupported media type"),
     };
     let detail = match err {
         // The log has the cause under the request id.
@@ -65,16 +65,12 @@ fn written(err: &Error, head: &Head, key: Option<&str>) -> Reply {
         Error::Invalid { field, .. } => Some(field.as_str()),
         _ => None,
     };
-    let reply = problem(status, code, title, detail, (field, key), head);
+    let reply = problem(status_of(err), code, title, detail, (field, key), head);
+    let reply = reply.with_advice(err);
     match err {
-        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
-        Error::TooMany { retry_after_s } => {
-            reply.with("retry-after", retry_after_s.max(&1).to_string())
-        }
         Error::LocalHeaderMissing | Error::Unauthenticated => {
             reply.with("www-authenticate", challenge(head))
         }
-        Error::Unavailable(_) => reply.with("retry-after", "5"),
         _ => reply,
     }
 }

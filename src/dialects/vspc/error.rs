@@ -2,8 +2,9 @@
 //! (1D-39).
 
 use super::{CONTENT_TYPE, json};
+use crate::domain::text::sentence;
 use crate::error::Error;
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::Refused;
 use http::Method;
@@ -51,19 +52,23 @@ const STATUS_SERVER: u16 = 520;
 
 /// Renders an error, with the headers that its status requires.
 pub fn render(err: &Error, head: &Head) -> Reply {
-    let (status, kind) = match err {
-        Error::Conflict(_) => (409, Kind::Logical),
-        Error::Forbidden(_) => (403, Kind::Security),
-        Error::Internal(_) => (STATUS_SERVER, Kind::Unspecified),
-        Error::Invalid { .. } | Error::Malformed(_) => (400, Kind::Logical),
-        Error::MethodNotAllowed { .. } => (405, Kind::Transport),
-        Error::Misdirected => (421, Kind::Transport),
-        Error::NotFound(_) => (404, Kind::Logical),
-        Error::TooLarge { .. } => (413, Kind::Transport),
-        Error::TooMany { .. } => (429, Kind::Transport),
-        Error::LocalHeaderMissing | Error::Unauthenticated => (401, Kind::Security),
-        Error::Unavailable(_) => (STATUS_SERVER, Kind::RetryableLogical),
-        Error::UnsupportedMediaType(_) => (415, Kind::Transport),
+    let status = match err {
+        Error::Internal(_) | Error::Unavailable(_) => STATUS_SERVER,
+        Error::Invalid { .. } => 400,
+        other => status_of(other),
+    };
+    let kind = match err {
+        Error::Internal(_) => Kind::Unspecified,
+        Error::Unavailable(_) => Kind::RetryableLogical,
+        Error::Forbidden(_) | Error::LocalHeaderMissing | Error::Unauthenticated => Kind::Security,
+        Error::Conflict(_) | Error::Invalid { .. } | Error::Malformed(_) | Error::NotFound(_) => {
+            Kind::Logical
+        }
+        Error::MethodNotAllowed { .. }
+        | Error::Misdirected
+        | Error::TooLarge { .. }
+        | Error::TooMany { .. }
+        | Error::UnsupportedMediaType(_) => Kind::Transport,
     };
     let mut body = plain(kind, status, message(err, head));
     match err {
@@ -75,14 +80,8 @@ pub fn render(err: &Error, head: &Head) -> Reply {
         Error::Unavailable(_) => (body.code, body.retry_after) = (503, Some(5)),
         _ => {}
     }
-    let retry_after = body.retry_after;
-    let reply = json(status, &ErrorsBody { errors: [body] });
-    let reply = match retry_after {
-        Some(seconds) => reply.with("retry-after", seconds.to_string()),
-        None => reply,
-    };
+    let reply = json(status, &ErrorsBody { errors: [body] }).with_advice(err);
     match err {
-        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
         Error::LocalHeaderMissing | Error::Unauthenticated => {
             reply.with("www-authenticate", "Bearer")
         }
@@ -199,17 +198,6 @@ fn named(field: &str) -> &str {
         "Idempotency-Key" => "X-Request-id",
         "secret" => "secretUrl",
         other => other,
-    }
-}
-
-pub fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        None => String::new(),
-        Some(first) => {
-            let rest = chars.as_str().trim_end_matches('.');
-            format!("{}{rest}.", first.to_uppercase())
-        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! Every failure is 400 with one of six error codes, because generated clients understand nothing else (1D-31). An
 //! outdated `Authorization` header does not matter: clients send the old access token when they renew it.
 
-use super::error::sentence;
 use super::{header, json, preset};
+use crate::domain::text::sentence;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use crate::http::form;

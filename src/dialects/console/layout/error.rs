@@ -4,7 +4,7 @@ use super::{Nav, Shell, html};
 use crate::dialects::console::auth::Visit;
 use crate::dialects::console::text::spoken;
 use crate::error::Error;
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use askama::Template;
 
@@ -69,30 +69,29 @@ fn written(s: Shell, status: u16, err: &Error, head: &Head) -> Reply {
         log::error!("a page could not be written: {err}");
         Reply::new(500)
     });
-    match err {
-        Error::MethodNotAllowed { allow } => reply.with("allow", allow),
-        Error::TooMany { retry_after_s } => {
-            reply.with("retry-after", retry_after_s.max(&1).to_string())
-        }
-        Error::Unavailable(_) => reply.with("retry-after", "5"),
-        _ => reply,
-    }
+    reply.with_advice(err)
 }
 
 fn words(err: &Error) -> (u16, &'static str) {
-    match err {
-        Error::Conflict(_) => (409, "error.conflict"),
-        Error::Forbidden(_) => (403, "error.forbidden"),
-        Error::Internal(_) => (500, "error.internal"),
-        Error::Invalid { .. } => (422, "error.invalid"),
-        Error::Malformed(_) => (400, "error.malformed"),
-        Error::MethodNotAllowed { .. } => (405, "error.method"),
-        Error::Misdirected => (421, "error.misdirected"),
-        Error::NotFound(_) => (404, "error.not_found"),
-        Error::TooLarge { .. } => (413, "error.too_large"),
-        Error::TooMany { .. } => (429, "error.too_many"),
-        Error::LocalHeaderMissing | Error::Unauthenticated => (403, "error.unauthenticated"),
-        Error::Unavailable(_) => (503, "error.unavailable"),
-        Error::UnsupportedMediaType(_) => (415, "error.media_type"),
-    }
+    let title = match err {
+        Error::Conflict(_) => "error.conflict",
+        Error::Forbidden(_) => "error.forbidden",
+        Error::Internal(_) => "error.internal",
+        Error::Invalid { .. } => "error.invalid",
+        Error::Malformed(_) => "error.malformed",
+        Error::MethodNotAllowed { .. } => "error.method",
+        Error::Misdirected => "error.misdirected",
+        Error::NotFound(_) => "error.not_found",
+        Error::TooLarge { .. } => "error.too_large",
+        Error::TooMany { .. } => "error.too_many",
+        Error::LocalHeaderMissing | Error::Unauthenticated => "error.unauthenticated",
+        Error::Unavailable(_) => "error.unavailable",
+        Error::UnsupportedMediaType(_) => "error.media_type",
+    };
+    let status = match err {
+        // A browser would ask for a password of its own at 401.
+        Error::LocalHeaderMissing | Error::Unauthenticated => 403,
+        other => status_of(other),
+    };
+    (status, title)
 }

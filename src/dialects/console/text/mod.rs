@@ -6,6 +6,7 @@ mod sentences;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::text::sentence;
 use crate::error::{Error, Result};
 use include_flate::flate;
 use sentences::Sentences;
@@ -115,27 +116,16 @@ impl Texts {
 
     /// Translates a sentence and adds a capital letter and a full stop.
     pub fn sentence(&self, english: &str) -> String {
-        capitalised(&self.said(english))
+        sentence(&self.said(english))
     }
 
     /// An error as a sentence that starts with the member at fault.
     pub fn error(&self, err: &Error) -> String {
         match err {
             Error::Invalid { field, reason } => {
-                capitalised(&format!("{field}: {}", self.said(reason)))
+                sentence(&format!("{field}: {}", self.said(reason)))
             }
             other => self.sentence(&other.to_string()),
         }
     }
-}
-
-/// The text with a capital letter and a full stop.
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
-    let mut sentence: String = first.chain(chars).collect();
-    if !sentence.ends_with(['.', '!', '?', '。']) {
-        sentence.push('.');
-    }
-    sentence
 }
