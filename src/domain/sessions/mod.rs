@@ -85,28 +85,14 @@ impl Session {
     }
 }
 
-/// The token in the forms of a session, which prevents requests from other sites (CSRF). It is derived from the
-/// secret of the session, but does not reveal the secret.
-pub fn form_token(secret: &str) -> String {
+/// A value that follows from the secret of a session and reveals nothing about it. `purpose` keeps values for different
+/// uses apart.
+pub fn derived(secret: &str, purpose: &str) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let tag = hmac::sign(&key, FORM);
-    tag.as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut value = [0; 32];
+    value.copy_from_slice(hmac::sign(&key, purpose.as_bytes()).as_ref());
+    value
 }
-
-/// Whether the text is the form token of this session; compared in constant time.
-pub fn is_form_token(secret: &str, text: &str) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let pairs = text.as_bytes().chunks(2);
-    let bytes: Option<Vec<u8>> = pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
-    bytes.is_some_and(|tag| hmac::verify(&key, FORM, &tag).is_ok())
-}
-
-const FORM: &[u8] = b"a form of the console";
 
 #[cfg(test)]
 mod tests {
@@ -151,16 +137,5 @@ mod tests {
         let fresh = FRESH_S as i64 * 1000;
         assert!(session(None).is_fresh(Timestamp(fresh - 1)));
         assert!(!session(None).is_fresh(Timestamp(fresh)));
-    }
-
-    #[test]
-    fn a_form_token_belongs_to_one_session() {
-        let token = form_token("lkc_one");
-        assert_eq!(token.len(), 64);
-        assert!(is_form_token("lkc_one", &token));
-        assert!(!is_form_token("lkc_two", &token));
-        for bad in ["", "0", "zz", &token[..62], "\u{e9}\u{e9}"] {
-            assert!(!is_form_token("lkc_one", bad), "{bad:?}");
-        }
     }
 }

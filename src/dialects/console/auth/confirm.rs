@@ -3,9 +3,9 @@
 use super::carry;
 use super::carry::Carried;
 use super::cookie::Cookie;
+use super::form_token;
 use super::{Visit, agent, channel};
 use crate::dialects::console::layout::{Nav, Shell, html};
-use crate::domain::sessions::form_token;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -37,7 +37,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
         let password = form.text("password");
         match console::renew(call.app, &name, password, origin, agent(call), former) {
             Ok(signed_in) => {
-                let s = Shell::resumed(call, form_token(signed_in.token.expose()));
+                let s = Shell::resumed(call, form_token::of(signed_in.token.expose()));
                 let set = Cookie::Session.set(channel(call), signed_in.token.expose());
                 Ok(carry::shown(s, 200, &carried)?.also("set-cookie", &set))
             }

@@ -8,6 +8,7 @@ pub mod account;
 pub mod carry;
 pub mod confirm;
 pub mod cookie;
+mod form_token;
 pub mod setup;
 pub mod sign_in;
 
@@ -16,7 +17,7 @@ use super::layout;
 use super::layout::{Nav, Shell};
 use super::text::{Texts, spoken};
 use crate::authz::caller::Caller;
-use crate::domain::sessions::{Session, form_token, is_form_token};
+use crate::domain::sessions::Session;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::form::Form;
@@ -43,7 +44,7 @@ pub struct Visit<'a> {
 impl Visit<'_> {
     /// The layout of a page.
     pub fn shell(&self, title: impl Into<String>, nav: Nav) -> Shell {
-        let token = form_token(self.secret);
+        let token = form_token::of(self.secret);
         Shell::of(self, title.into(), nav, token)
     }
 
@@ -130,7 +131,7 @@ fn take(
     if !form.has(TOKEN) {
         return Err(foreign());
     }
-    if !is_form_token(visit.secret, form.text(TOKEN)) {
+    if !form_token::is_of(visit.secret, form.text(TOKEN)) {
         return carry::offer(&visit, &own_path(call), &form);
     }
     Ok(answered(&visit, act(&visit, &form)))

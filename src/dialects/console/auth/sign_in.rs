@@ -3,11 +3,11 @@
 use super::carry;
 use super::carry::Carried;
 use super::cookie::Cookie;
+use super::form_token;
 use super::{agent, channel, local_path, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::auth::own_path;
 use crate::dialects::console::layout::{Shell, html};
-use crate::domain::sessions::form_token;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -128,7 +128,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     let reply = match carried {
         None => redirect(&next),
         Some(carried) => {
-            let s = Shell::resumed(call, form_token(token.expose()));
+            let s = Shell::resumed(call, form_token::of(token.expose()));
             carry::shown(s, 200, &carried)?
         }
     };
