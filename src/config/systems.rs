@@ -1,6 +1,6 @@
 //! The systems whose pages the console has, with their names on the command line and in the settings.
 
-use crate::dialects::SECTIONS;
+use crate::dialects::console::sections::SECTIONS;
 use crate::error::{Error, Result};
 
 /// All systems, and no system.

@@ -13,7 +13,7 @@ pub mod metrics;
 pub mod native;
 pub mod vspc;
 
-use crate::http::route::{Section, Surface};
+use crate::http::route::Surface;
 use crate::ops::policies::presets::Preset;
 
 /// All dialects. The first one renders the errors for paths that belong to none.
@@ -28,14 +28,6 @@ pub const SURFACES: &[&Surface] = &[
     &vspc::SURFACE,
     &console::SURFACE,
     &console::FRONT,
-];
-
-/// The console's labels for the keys of dialects that have their own words for them.
-pub const SECTIONS: &[&Section] = &[
-    &adverity::SECTION,
-    &aware::SECTION,
-    &awaretrain::SECTION,
-    &vspc::SECTION,
 ];
 
 /// The policies and catalogs that come with the dialects.

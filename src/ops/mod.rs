@@ -62,6 +62,7 @@ pub struct App {
     backups: backups::Backups,
     counted_keys: metrics::CountedKeys,
     pages: policies::pages::Settled,
+    presets: &'static [policies::presets::Preset],
     pub budgets: budgets::Budgets,
 }
 

@@ -78,7 +78,8 @@ pub const FRONT: &[Line] = &[line("GET", "", Cookie)];
 /// All names and labels that come with Latchkey are in the file of the console's texts, so that they can be translated.
 #[test]
 fn what_comes_with_latchkey_can_be_said_in_another_language() {
-    use crate::dialects::{PRESETS, SECTIONS};
+    use crate::dialects::PRESETS;
+    use crate::dialects::console::sections::SECTIONS;
     use std::collections::BTreeSet;
     let mut given = BTreeSet::new();
     let mut give = |text: &str| {

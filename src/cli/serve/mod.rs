@@ -8,7 +8,8 @@ mod systemd;
 
 use super::{RunArgs, log_format};
 use crate::config::folder::{Contents, Folder, not_initialised};
-use crate::dialects::{PRESETS, SECTIONS, SURFACES, console};
+use crate::dialects::console::sections::SECTIONS;
+use crate::dialects::{PRESETS, SURFACES, console};
 use crate::domain::clock::Uptime;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -207,7 +208,7 @@ impl Doors<'_> {
         listeners.push(Listener::Unix(self.unix));
         let mounts = settings.mounts()?;
         let router = Router::new(app.clone(), trust, SURFACES, &mounts);
-        let service = router.with_sections(SECTIONS).service();
+        let service = router.service();
         let limits = Limits {
             head_bytes_max: settings.head_bytes_max as usize,
             ..Limits::default()

@@ -7,10 +7,8 @@ mod keys;
 mod options;
 mod preset;
 mod stacks;
-mod words;
 
 pub use preset::{PRESET_TOKEN, PRESET_UI};
-pub use words::SECTION;
 
 use crate::authz::caller;
 use crate::domain::sorted;

@@ -6,10 +6,8 @@
 //! Aware's clients expect. Numbers such as 1A-24 refer to the table in `README.md`.
 
 mod preset;
-mod words;
 
 pub use preset::PRESET;
-pub use words::SECTION;
 
 use crate::domain::text::sentence;
 use crate::error::{Error, Result};

@@ -6,10 +6,8 @@
 //! the refusal that Awaretrain's clients expect. Numbers such as 1B-25 refer to the table in `README.md`.
 
 mod preset;
-mod words;
 
 pub use preset::PRESET;
-pub use words::SECTION;
 
 use crate::domain::catalogs::Scope;
 use crate::domain::sorted;

@@ -13,6 +13,7 @@ mod layout;
 mod overview;
 pub mod policies;
 mod prefix;
+pub mod sections;
 mod text;
 pub mod users;
 mod workspace_choice;

@@ -13,10 +13,8 @@ mod preset;
 mod token;
 mod users;
 mod version;
-mod words;
 
 pub use preset::PRESET;
-pub use words::SECTION;
 
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::uid::Uid;

@@ -5,13 +5,11 @@
 mod mounts;
 mod refused;
 mod router;
-mod section;
 mod taking;
 
 pub use mounts::{Mounts, methods};
 pub use refused::{CatalogWords, Refused, judge};
 pub use router::Router;
-pub use section::Section;
 pub use taking::{Takes, disables, ends_keys, leaves_only_roles, patches_off};
 
 use crate::authz::caller::Caller;
@@ -133,8 +131,6 @@ pub struct Call<'a> {
     pub below: &'a str,
     params: Vec<(&'static str, String)>,
     surfaces: &'static [&'static Surface],
-    /// The terms that the console uses on the pages about the keys of one system each.
-    pub sections: &'static [&'static Section],
 }
 
 impl<'a> Call<'a> {

@@ -1,7 +1,7 @@
 //! Dispatches a request: finds its route and its caller, and runs its handler.
 
 use super::mounts::{Found, Mounts, Table, Target, methods};
-use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Section, Surface};
+use super::{Access, BODY_BYTES_MAX, Call, Handler, QueryRule, Route, Surface};
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::attempts::throttle::network;
 use crate::domain::policies::CredentialHeader;
@@ -30,7 +30,6 @@ pub struct Router {
     app: Arc<App>,
     trust: LiveTrust,
     surfaces: &'static [&'static Surface],
-    sections: &'static [&'static Section],
     table: Table,
     /// Hashes the names of callers whose requests count together, so that clients cannot predict the numbers.
     hasher: RandomState,
@@ -48,16 +47,9 @@ impl Router {
             app,
             trust: trust.into(),
             surfaces,
-            sections: &[],
             table: Table::new(surfaces, mounts),
             hasher: RandomState::new(),
         }
-    }
-
-    /// The same router, with the terms that dialects provide for the console's pages about their keys.
-    pub fn with_sections(mut self, sections: &'static [&'static Section]) -> Router {
-        self.sections = sections;
-        self
     }
 
     /// The closures that the server runs.
@@ -280,7 +272,6 @@ impl Router {
             below: found.below,
             params,
             surfaces: self.surfaces,
-            sections: self.sections,
         };
         match route.handler {
             Handler::Blocking(handler) => {

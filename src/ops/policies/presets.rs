@@ -8,6 +8,7 @@ use crate::domain::policies::Policy;
 use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::ops::App;
 use crate::store::seals::{self, Standing};
 use crate::store::{Read, Write, audit, catalogs, policies};
 
@@ -27,6 +28,12 @@ pub struct Preset {
 pub struct Former {
     pub before_schema: i64,
     pub policy: fn() -> Policy,
+}
+
+/// The policy of this name as it comes with the server; `None` if it is one of an owner's.
+pub fn of(app: &App, policy: &str) -> Option<fn() -> Policy> {
+    let mut policies = app.presets.iter().map(|preset| preset.policy);
+    policies.find(|preset| preset().name == policy)
 }
 
 /// Adds what is missing, each with its event. A policy whose keys act for their owner and that has no rules for roles

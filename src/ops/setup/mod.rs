@@ -198,6 +198,7 @@ fn opened(
         backups: Default::default(),
         counted_keys: Default::default(),
         pages: Default::default(),
+        presets,
         budgets: Default::default(),
     };
     Ok(Arc::new(app))

@@ -4,11 +4,12 @@ use super::cookie::Cookie;
 use super::{agent, channel, own_form, redirect};
 use crate::dialects::console::MOUNT;
 use crate::dialects::console::layout::{Shell, html};
+use crate::dialects::console::sections::{SECTIONS, Section};
 use crate::dialects::console::text::spoken;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::reply::Reply;
-use crate::http::route::{Call, Section};
+use crate::http::route::Call;
 use crate::ops::policies::pages;
 use crate::ops::setup::{OWNER, first_run};
 use askama::Template;
@@ -48,7 +49,7 @@ pub fn submit(call: &Call<'_>) -> Result<Reply> {
     }
     let origin = call.trust.origin(call.request);
     let chosen = form.all("systems[]");
-    let sections = call.sections.iter();
+    let sections = SECTIONS.iter();
     let settled = pages::are_settled(call.app);
     // A form without the boxes, such as one of a program, switches no page off.
     let has_boxes = form.has(BOXES);
@@ -97,7 +98,7 @@ fn asked(call: &Call<'_>, status: u16, form: &Form, err: Option<Error>) -> Resul
     let page = SetupPage {
         systems: match pages::are_settled(call.app) {
             true => Vec::new(),
-            false => call.sections.iter().map(system).collect::<Result<_>>()?,
+            false => SECTIONS.iter().map(system).collect::<Result<_>>()?,
         },
         s: Shell::bare(call.request, "setup.title"),
         code: form.text("code").to_owned(),

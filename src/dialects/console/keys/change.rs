@@ -160,7 +160,7 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
         let typed = form.text("confirm_name");
         let confirmed = (!typed.is_empty()).then(|| typed.to_owned());
         match keys::delete(call.app, &visit.caller, view.key.id, confirmed) {
-            Ok(()) => Ok(visit.done("key_deleted", &list_address(visit, &view.key.policy))),
+            Ok(()) => Ok(visit.done("key_deleted", &list_address(&view.key.policy))),
             Err(Error::Conflict(_))
                 if policy(visit, &view)?.confirm_name && typed != view.key.name =>
             {

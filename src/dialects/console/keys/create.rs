@@ -187,7 +187,7 @@ fn asked(
         about: words.about(policy),
         form,
         nonce: random_text(NONCE_CHARS)?,
-        back: super::list_address(visit, &policy.name),
+        back: super::list_address(&policy.name),
         w: words,
     };
     html(status, &create)

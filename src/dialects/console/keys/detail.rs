@@ -124,7 +124,7 @@ fn shown(visit: &Visit<'_>, view: &View, policy: &Policy) -> Result<Reply> {
         events: events(visit, view)?,
         closed: offered.closed.as_ref().map(|why| texts.sentence(why)),
         offered,
-        back: super::list_address(visit, &key.policy),
+        back: super::list_address(&key.policy),
     };
     html(200, &key_page)
 }

@@ -1,28 +1,27 @@
 //! The labels on a page: those of the console, or those of the system to which the keys on the page belong.
 
 use crate::dialects::console::auth::Visit;
+use crate::dialects::console::sections::{self, Section};
 use crate::dialects::console::text::Texts;
 use crate::domain::policies::Policy;
-use crate::http::route::Section;
+use crate::ops::policies::presets;
 
 /// The labels for one page.
 #[derive(Clone, Copy)]
 pub struct Words {
     texts: &'static Texts,
     section: Option<&'static Section>,
-}
-
-/// The section of a policy, if a dialect has its own words for the policy.
-pub fn section(visit: &Visit<'_>, policy: &str) -> Option<&'static Section> {
-    let mut sections = visit.call.sections.iter();
-    sections.find(|section| section.policy == policy).copied()
+    /// The policy of the section, as it comes with Latchkey.
+    preset: Option<fn() -> Policy>,
 }
 
 impl Words {
     pub fn of(visit: &Visit<'_>, policy: Option<&str>) -> Words {
+        let section = policy.and_then(sections::of);
         Words {
             texts: visit.texts,
-            section: policy.and_then(|policy| section(visit, policy)),
+            section,
+            preset: section.and_then(|section| presets::of(visit.call.app, section.policy)),
         }
     }
 
@@ -108,7 +107,9 @@ impl Words {
     /// The section, if its policy is unchanged: the system's statements about its keys do not hold for a changed
     /// policy.
     fn unedited(&self, policy: &Policy) -> Option<&'static Section> {
-        self.section.filter(|section| section.is_as_it_came(policy))
+        let preset = (self.preset?)();
+        self.section
+            .filter(|_| sections::are_alike(policy, &preset))
     }
 
     /// The system's own hint for a field.

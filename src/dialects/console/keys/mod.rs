@@ -13,6 +13,7 @@ use super::MOUNT;
 use super::auth::Visit;
 use super::layout::moment::LastDay;
 use super::text::Texts;
+use crate::dialects::console::sections;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::{KeyId, State};
 use crate::error::{Error, Result};
@@ -58,8 +59,8 @@ fn opens_this_server(view: &View) -> bool {
 }
 
 /// The address of the list that contains keys of this policy.
-pub fn list_address(visit: &Visit<'_>, policy: &str) -> String {
-    match labels::section(visit, policy) {
+pub fn list_address(policy: &str) -> String {
+    match sections::of(policy) {
         Some(_) => format!("{MOUNT}/keys?policy={policy}"),
         None => format!("{MOUNT}/keys"),
     }

@@ -72,7 +72,7 @@ pub fn shown(
         name: key.name.clone(),
         href: address(key.id),
         back: match words.section() {
-            Some(_) => super::list_address(visit, &policy.name),
+            Some(_) => super::list_address(&policy.name),
             None => address(key.id),
         },
         lead: t.get(lead),

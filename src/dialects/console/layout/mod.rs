@@ -9,12 +9,13 @@ use super::assets;
 use super::auth::Visit;
 use super::auth::cookie::Cookie;
 use super::text::{Texts, spoken};
+use crate::dialects::console::sections::{SECTIONS, Section};
 use crate::domain::clock::State;
 use crate::domain::users::permissions::{Permission, Permissions};
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
-use crate::http::route::{Call, Section};
+use crate::http::route::Call;
 use crate::ops::keys::offered::concerns;
 use crate::ops::policies::pages;
 use askama::Template;
@@ -247,7 +248,7 @@ fn sections(visit: &Visit<'_>, current: Nav) -> Vec<NavItem> {
             menu: visit.texts.word(section.menu),
         }),
     };
-    let sections = visit.call.sections.iter();
+    let sections = SECTIONS.iter();
     sections.filter(concerned).filter(shown).map(item).collect()
 }
 

@@ -8,6 +8,7 @@ use crate::dialects::console::auth::{Visit, page, submit};
 use crate::dialects::console::keys::list::new_address;
 use crate::dialects::console::layout::moment::span;
 use crate::dialects::console::layout::{Nav, Shell, html};
+use crate::dialects::console::sections;
 use crate::dialects::console::text::Texts;
 use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy, STANDARD,
@@ -75,8 +76,7 @@ pub fn switch(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn row(visit: &Visit<'_>, policy: &Policy) -> Result<Row> {
-    let mut sections = visit.call.sections.iter();
-    let section = sections.find(|section| section.policy == policy.name);
+    let section = sections::of(&policy.name);
     let name = encode(&policy.name);
     Ok(Row {
         name: policy.name.clone(),

@@ -1,11 +1,9 @@
 //! The labels of Adverity's menus and buttons (1C-17 to 1C-22), for the pages of the console.
 
-use super::preset::UI;
-use crate::http::route::Section;
+use super::Section;
 
 pub const SECTION: Section = Section {
-    policy: UI,
-    preset: super::preset::PRESET_UI.policy,
+    policy: "adverity-ui",
     system: "adverity",
     product: "Adverity",
     menu: "Administration",

@@ -1,12 +1,10 @@
 //! The labels of Aware's menus and buttons (1A-5 to 1A-8, 1A-29), for the pages of the console.
 
-use super::NAME;
-use crate::http::route::Section;
+use super::Section;
 
 pub const SECTION: Section = Section {
-    policy: NAME,
-    preset: super::preset::PRESET.policy,
-    system: NAME,
+    policy: "aware",
+    system: "aware",
     product: "Aware",
     menu: "System Settings",
     page: "Integrations",

@@ -1,13 +1,11 @@
 //! The labels of Awaretrain's menus, pages and buttons (1B-4 to 1B-19), and its advice (1B-20 to 1B-24), for the pages
 //! of the console.
 
-use super::NAME;
-use crate::http::route::Section;
+use super::Section;
 
 pub const SECTION: Section = Section {
-    policy: NAME,
-    preset: super::preset::PRESET.policy,
-    system: NAME,
+    policy: "awaretrain",
+    system: "awaretrain",
     product: "Awaretrain",
     menu: "Settings",
     page: "API Keys",

@@ -1,16 +1,26 @@
-//! The terms of the console's pages about the keys of one system. A dialect provides the terms of its own system, so
-//! that its users find the menus and buttons that they know.
+//! The terms of the pages about the keys of one system, so that its users find the menus and buttons that they know.
+
+mod adverity;
+mod aware;
+mod awaretrain;
+mod vspc;
 
 use crate::domain::policies::{Field, Policy};
 
-/// The terms on the pages of one policy. The console displays them unchanged.
+/// The systems whose keys have pages of their own.
+pub const SECTIONS: &[&Section] = &[
+    &adverity::SECTION,
+    &aware::SECTION,
+    &awaretrain::SECTION,
+    &vspc::SECTION,
+];
+
+/// The terms on the pages of one policy.
 #[derive(Debug)]
 pub struct Section {
-    /// The policy whose keys the pages are about.
+    /// The policy whose keys the pages are about. `about` and `hints` hold for it as it comes with Latchkey, and are
+    /// shown while its rules are still those.
     pub policy: &'static str,
-    /// That policy as it comes with Latchkey. `about` and `hints` hold for it, and are shown while its rules are still
-    /// those.
-    pub preset: fn() -> Policy,
     /// The system, as the setting `systems` names it, and its product's name.
     pub system: &'static str,
     pub product: &'static str,
@@ -56,27 +66,16 @@ pub struct Section {
     pub disable: Option<(&'static str, &'static str)>,
 }
 
+/// The terms of the pages about the keys of a policy.
+pub fn of(policy: &str) -> Option<&'static Section> {
+    let mut sections = SECTIONS.iter().copied();
+    sections.find(|section| section.policy == policy)
+}
+
 impl Section {
     /// Whether the form has a field of this name.
     pub fn has(&self, field: &str) -> bool {
         self.fields.iter().any(|(name, _)| *name == field)
-    }
-
-    /// Whether the policy has the rules that it came with, as far as `about` and `hints` speak of them.
-    pub fn is_as_it_came(&self, policy: &Policy) -> bool {
-        let spoken_of = |policy: &Policy| {
-            (
-                policy.issued_by,
-                policy.scopes,
-                policy.read_only_by,
-                policy.expiry,
-                policy.expiry_months_max,
-                policy.addresses,
-                policy.keys_per_workspace_max,
-                policy.editable.allows(Field::Scopes),
-            )
-        };
-        spoken_of(policy) == spoken_of(&(self.preset)())
     }
 
     /// Whether people name these keys by a description alone, so that the name follows from it
@@ -84,4 +83,21 @@ impl Section {
     pub fn is_described(&self) -> bool {
         !self.has("name")
     }
+}
+
+/// Whether two policies have the same rules, as far as `about` and `hints` speak of them.
+pub fn are_alike(one: &Policy, other: &Policy) -> bool {
+    let spoken_of = |policy: &Policy| {
+        (
+            policy.issued_by,
+            policy.scopes,
+            policy.read_only_by,
+            policy.expiry,
+            policy.expiry_months_max,
+            policy.addresses,
+            policy.keys_per_workspace_max,
+            policy.editable.allows(Field::Scopes),
+        )
+    };
+    spoken_of(one) == spoken_of(other)
 }

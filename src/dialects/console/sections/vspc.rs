@@ -1,12 +1,10 @@
 //! The labels of the menus, windows and buttons of Veeam Service Provider Console (1D-26), for the pages of the
 //! console.
 
-use super::preset::{CATALOG, POLICY};
-use crate::http::route::Section;
+use super::Section;
 
 pub const SECTION: Section = Section {
-    policy: POLICY,
-    preset: super::preset::PRESET.policy,
+    policy: "vspc",
     system: "vspc",
     product: "Veeam Service Provider Console",
     menu: "Configuration",
@@ -33,7 +31,7 @@ pub const SECTION: Section = Section {
             "Whether the user has access only to GET operations.",
         ),
     ],
-    catalog: Some(CATALOG),
+    catalog: Some("vspc"),
     scopes: None,
     access: ("Read-only", "Full access"),
     sample: Some("/api/v3/about"),
