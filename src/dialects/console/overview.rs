@@ -13,7 +13,8 @@ use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
 use crate::ops::keys::list::Filter;
-use crate::ops::keys::list::sorted::{self, Sort};
+use crate::ops::keys::list::order::Sort;
+use crate::ops::keys::list::sorted;
 use askama::Template;
 
 /// The hours of the chart: two days.

@@ -5,7 +5,7 @@
 //! it has not read. [`sorted::list`] searches the index: it counts all matches and has any order, for live keys only.
 
 mod cursor;
-mod order;
+pub mod order;
 pub mod sorted;
 
 use super::{View, usage, with_names};

@@ -1,7 +1,6 @@
 //! Selects and sorts the part of the matches that a page shows. Names and ends are in memory. Age and last use are in
 //! the store, which returns them in order by an index, and the page reads no more rows than it needs.
 
-use super::sorted::Sort;
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::Live;
 use crate::domain::sorted;
@@ -17,6 +16,19 @@ use std::ops::Range;
 const BATCH: u32 = 200;
 /// See [`BATCH`].
 const BATCH_MAX: u32 = 6_400;
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Sort {
+    /// By expiry, the earliest first; keys that never expire come last.
+    Expiry,
+    Name,
+    #[default]
+    Newest,
+    /// By last use, the latest first; keys that were never used come last.
+    Used,
+}
+
 /// Up to this number, keys are looked up one by one, because they may lie far apart in the store.
 const FEW: usize = 400;
 

@@ -1,6 +1,6 @@
 //! Live keys in any order, counted. The search runs in memory; the store is read only for the keys that are shown.
 
-use super::order::{self, Match};
+use super::order::{self, Match, Sort};
 use super::{Condition, Facts, Filter, made_by};
 use crate::authz::caller::Caller;
 use crate::domain::catalogs::{Catalog, Demand};
@@ -18,18 +18,6 @@ use crate::store::keys;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// The order of a list.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Sort {
-    /// By expiry, the earliest first; keys that never expire come last.
-    Expiry,
-    Name,
-    #[default]
-    Newest,
-    /// By last use, the latest first; keys that were never used come last.
-    Used,
-}
 
 /// A page of the matches.
 #[derive(Debug)]
