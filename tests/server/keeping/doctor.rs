@@ -398,7 +398,7 @@ fn each_fault_is_told_with_what_to_do() {
         (
             "UPDATE sessions SET expires_at = expires_at + 1000",
             "sessions and audit log",
-            "differ",
+            "changed in another way",
         ),
     ] {
         let database = Connection::open(data.join("latchkey.db")).unwrap();
