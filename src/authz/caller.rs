@@ -150,6 +150,21 @@ impl Caller {
         }
     }
 
+    /// A user as the caller of their own sign-in, a change for which they need no permission.
+    pub fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
+        Caller {
+            bound_by: None,
+            actor: format!("user:{}", user.user_name),
+            identity: Identity::Session(session),
+            permissions: Default::default(),
+            reach: user.home,
+            user: Some(user.uid),
+            source: origin.source,
+            request_id: origin.request_id,
+            takes_away: false,
+        }
+    }
+
     /// Does the same as [`Caller::may`], but returns the error for the client.
     pub fn require(
         &self,

@@ -1,6 +1,6 @@
 //! Types of arguments: time spans, rates, roles, and the members of a request.
 
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, span_s};
 use crate::http::numbers;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
@@ -13,21 +13,8 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Span, String> {
-        let refused = || "a span is a whole number with s, m, h or d, such as 14d".to_owned();
-        let unit = text.chars().last().ok_or_else(refused)?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return Err(refused()),
-        };
-        let digits = &text[..text.len() - 1];
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(refused());
-        }
-        let count: u64 = digits.parse().map_err(|_| refused())?;
-        count.checked_mul(seconds).map(Span).ok_or_else(refused)
+        let refused = "a span is a whole number with s, m, h or d, such as 14d";
+        span_s(text).map(Span).ok_or_else(|| refused.to_owned())
     }
 }
 

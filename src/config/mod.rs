@@ -13,6 +13,7 @@ use crate::domain::budget::Rate;
 use crate::domain::catalogs::path;
 use crate::domain::keys::address::AddressList;
 use crate::domain::text;
+use crate::domain::time::span_s;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
 use crate::http::route::Mounts;
@@ -191,25 +192,13 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Span, String> {
-        let refused =
-            || "must be a whole number with m, h or d, at least 1m, such as 24h".to_owned();
-        let (number, unit) = text
-            .split_at_checked(text.len().wrapping_sub(1))
-            .ok_or_else(refused)?;
-        let unit_s: u64 = match unit {
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return Err(refused()),
-        };
-        let number: u64 = number.parse().map_err(|_| refused())?;
-        let seconds = number.checked_mul(unit_s).filter(|span| *span > 0);
+        let refused = "must be a whole number with m, h or d, at least 1m, such as 24h";
+        let seconds = span_s(text).filter(|span| *span > 0 && !text.ends_with('s'));
         Ok(Span {
-            seconds: seconds.ok_or_else(refused)?,
+            seconds: seconds.ok_or(refused)?,
         })
     }
 }
-
 /// The settings that SIGHUP applies; changes to all others take effect at the next start.
 pub const RELOADED: &[&str] = &[
     "allowed_hosts",

@@ -176,6 +176,22 @@ fn read(text: &str) -> Option<Timestamp> {
     i64::try_from(since).ok().map(Timestamp)
 }
 
+/// The seconds of a span such as `30s`, `15m`, `12h` or `14d`; `None` if the text is none.
+pub fn span_s(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit_s = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    // `parse` would accept a sign.
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let count = digits.parse::<u64>().ok().filter(|_| is_number)?;
+    count.checked_mul(unit_s)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

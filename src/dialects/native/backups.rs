@@ -56,12 +56,9 @@ pub fn create(call: &Call<'_>) -> Result<Reply> {
 /// `GET /v1/backups`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let items = backups::list(call.app, call.caller()?)?;
-    let items = items.into_iter().map(BackupBody::from).collect();
-    let page: PageBody<BackupBody> = PageBody {
-        items,
-        next_cursor: None,
-    };
-    Ok(Reply::json(200, &page))
+    Ok(PageBody::whole(
+        items.into_iter().map(BackupBody::from).collect(),
+    ))
 }
 
 /// `GET /v1/backups/progress`

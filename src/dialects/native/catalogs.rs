@@ -101,13 +101,7 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
         .iter()
         .map(|catalog| CatalogBody::of(catalog))
         .collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 /// `GET /v1/catalogs/{name}`

@@ -80,6 +80,19 @@ pub struct PageBody<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<T: Serialize> PageBody<T> {
+    /// The answer with a list that has no further page.
+    pub fn whole(items: Vec<T>) -> Reply {
+        Reply::json(
+            200,
+            &PageBody {
+                items,
+                next_cursor: None,
+            },
+        )
+    }
+}
+
 impl<'a> KeyBody<'a> {
     /// The representation of the key in every answer of this dialect.
     pub fn of(view: &'a View) -> Result<KeyBody<'a>> {
@@ -257,13 +270,7 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
         Err(Refused { key: None, error }) => return Err(error),
     };
     let items = views.iter().map(KeyBody::of).collect::<Result<Vec<_>>>()?;
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 /// `POST /v1/keys/{id}/rotate`

@@ -98,13 +98,7 @@ impl<'a> PolicyBody<'a> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let found = policies::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(|policy| PolicyBody::of(policy)).collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 /// `GET /v1/policies/{name}`

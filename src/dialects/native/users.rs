@@ -76,13 +76,7 @@ struct TokenBody<'a> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let found = users::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(|user| shown(call, user)).collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 /// `POST /v1/users`
@@ -206,13 +200,7 @@ pub fn authenticators(call: &Call<'_>) -> Result<Reply> {
             created_at: one.created_at.to_string(),
         })
         .collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 /// `DELETE /v1/users/{id}/authenticators`

@@ -120,14 +120,7 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
                 .map_err(Error::internal)
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    )
-    .repeatable())
+    Ok(PageBody::whole(items).repeatable())
 }
 
 /// `POST /v1/keys/identify`: to which keys leaked secrets belong. Unlike a verification, this does not count as use of
@@ -142,14 +135,7 @@ pub fn identify(call: &Call<'_>) -> Result<Reply> {
         .iter()
         .map(IdentifiedBody::of)
         .collect::<Result<Vec<_>>>()?;
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    )
-    .repeatable())
+    Ok(PageBody::whole(items).repeatable())
 }
 
 /// The member `items` of a request that has no other member.

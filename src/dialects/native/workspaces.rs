@@ -36,13 +36,7 @@ impl<'a> WorkspaceBody<'a> {
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let found = workspaces::list(call.app, call.caller()?)?;
     let items: Vec<_> = found.iter().map(WorkspaceBody::of).collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 /// `POST /v1/workspaces`

@@ -79,29 +79,37 @@ pub enum Life {
 /// do.
 pub fn rotate(app: &App, caller: &Caller, id: KeyId, grace: Grace) -> Result<Issued> {
     let (index, who, files) = (app.index.clone(), caller.clone(), app.key_files());
-    let (key, secret) = app.change(
-        caller,
-        "key.rotate",
-        Target::new(Kind::Key, id),
-        move |tx, now| {
-            let directory = index.directory();
-            let key = manageable(tx, &directory, &who, id)?;
-            let policy = policy_of(tx, &key)?;
-            let facts = bounds::Facts::read(tx, &who, &key)?;
-            check_rotation(&directory, &who, &policy, &key, &facts)?;
-            // A key with the right to manage keys follows the rules of self-rotation when it rotates itself.
-            let by_itself = who.is_key(id).then(|| source_of(&who));
-            if by_itself.is_some() {
-                policy.check_self_rotation(&key, grace.seconds())?;
-            }
-            let before = key.clone();
-            let (key, secret) = replace(tx, &files, &policy, key, grace, by_itself, now)?;
-            Ok((
-                Some(record(&key, replaced(&before, &key, grace))),
-                (key, Some(secret)),
-            ))
-        },
-    )?;
+    rotated(app, caller, id, grace, move |tx, now| {
+        let directory = index.directory();
+        let key = manageable(tx, &directory, &who, id)?;
+        let policy = policy_of(tx, &key)?;
+        let facts = bounds::Facts::read(tx, &who, &key)?;
+        check_rotation(&directory, &who, &policy, &key, &facts)?;
+        // A key with the right to manage keys follows the rules of self-rotation when it rotates itself.
+        let by_itself = who.is_key(id).then(|| source_of(&who));
+        if by_itself.is_some() {
+            policy.check_self_rotation(&key, grace.seconds())?;
+        }
+        let before = key.clone();
+        let (key, secret) = replace(tx, &files, &policy, key, grace, by_itself, now)?;
+        Ok((before, key, secret))
+    })
+}
+
+/// Runs a rotation, which returns the key as it was and as it is, and records it.
+fn rotated(
+    app: &App,
+    caller: &Caller,
+    id: KeyId,
+    grace: Grace,
+    rotation: impl FnOnce(&Write<'_>, Timestamp) -> Result<(Key, Key, Secret)> + Send + 'static,
+) -> Result<Issued> {
+    let target = Target::new(Kind::Key, id);
+    let (key, secret) = app.change(caller, "key.rotate", target, move |tx, now| {
+        let (before, key, secret) = rotation(tx, now)?;
+        let record = record(&key, replaced(&before, &key, grace));
+        Ok((Some(record), (key, Some(secret))))
+    })?;
     Ok(Issued {
         view: view(app, key)?,
         secret,
@@ -137,43 +145,31 @@ pub fn rotate_own(
         ));
     };
     let (files, source) = (app.key_files(), source_of(caller));
-    let (key, secret) = app.change(
-        caller,
-        "key.rotate",
-        Target::new(Kind::Key, id),
-        move |tx, now| {
-            let key = keys::find(tx, id)?
-                .filter(|key| key.deleted_at.is_none())
-                .ok_or(Error::Unauthenticated)?;
-            let newest = keys::list_secrets(tx, id)?
-                .into_iter()
-                .find(|row| row.expires_at.is_none());
-            let still_newest = newest.is_some_and(|row| {
-                files
-                    .peppers
-                    .version(row.secret.pepper)
-                    .is_some_and(|pepper| pepper.matches(&secret, &row.secret.digest))
-            });
-            if !still_newest {
-                return Err(Error::Unauthenticated);
-            }
-            let policy = policy_of(tx, &key)?;
-            policy.check_rotate()?;
-            policy.check_self_rotation(&key, grace.seconds())?;
-            let before = key.clone();
-            let (mut key, secret) = replace(tx, &files, &policy, key, grace, Some(source), now)?;
-            if life == Life::Anew {
-                renew(tx, &policy, &before, &mut key, now)?;
-            }
-            Ok((
-                Some(record(&key, replaced(&before, &key, grace))),
-                (key, Some(secret)),
-            ))
-        },
-    )?;
-    Ok(Issued {
-        view: view(app, key)?,
-        secret,
+    rotated(app, caller, id, grace, move |tx, now| {
+        let key = keys::find(tx, id)?
+            .filter(|key| key.deleted_at.is_none())
+            .ok_or(Error::Unauthenticated)?;
+        let newest = keys::list_secrets(tx, id)?
+            .into_iter()
+            .find(|row| row.expires_at.is_none());
+        let still_newest = newest.is_some_and(|row| {
+            files
+                .peppers
+                .version(row.secret.pepper)
+                .is_some_and(|pepper| pepper.matches(&secret, &row.secret.digest))
+        });
+        if !still_newest {
+            return Err(Error::Unauthenticated);
+        }
+        let policy = policy_of(tx, &key)?;
+        policy.check_rotate()?;
+        policy.check_self_rotation(&key, grace.seconds())?;
+        let before = key.clone();
+        let (mut key, secret) = replace(tx, &files, &policy, key, grace, Some(source), now)?;
+        if life == Life::Anew {
+            renew(tx, &policy, &before, &mut key, now)?;
+        }
+        Ok((before, key, secret))
     })
 }
 

@@ -104,15 +104,8 @@ pub fn begin(
         }),
     };
     let caller = Caller {
-        bound_by: None,
-        actor: format!("user:{}", user.user_name),
-        identity: Identity::Session(id),
-        permissions: Default::default(),
         reach: root(&app.index.directory())?,
-        user: Some(user.uid),
-        source: origin.source,
-        request_id: origin.request_id,
-        takes_away: false,
+        ..Caller::signing_in(user, id, origin)
     };
     let peppers = app.peppers.clone();
     app.change_all(

@@ -162,17 +162,7 @@ pub fn sign_in(
         acting: None,
         console: None,
     };
-    let caller = Caller {
-        bound_by: None,
-        actor: format!("user:{}", user.user_name),
-        identity: Identity::Session(id),
-        permissions: Default::default(),
-        reach: user.home,
-        user: Some(user.uid),
-        source: origin.source,
-        request_id: origin.request_id,
-        takes_away: false,
-    };
+    let caller = Caller::signing_in(&user, id, origin);
     let peppers = app.peppers.clone();
     app.change(
         &caller,

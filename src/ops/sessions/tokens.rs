@@ -5,7 +5,7 @@
 //! and the user has to sign in again.
 
 use super::{Code, SignedIn};
-use crate::authz::caller::{Caller, Identity, Origin, root};
+use crate::authz::caller::{Caller, Origin, root};
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::StoredSecret;
@@ -103,7 +103,7 @@ fn begin(app: &App, user: &User, begun: Begun, origin: Origin) -> Result<Pair> {
         token,
     } = draw(app, user, begun)?;
     let id = session.id;
-    let caller = signing_in(user, id, origin);
+    let caller = Caller::signing_in(user, id, origin);
     let target = Target::new(Kind::Session, id);
     let peppers = app.peppers.clone();
     app.change_all(&caller, "session.create", target, move |tx, now| {
@@ -136,7 +136,7 @@ pub fn refresh(app: &App, text: &str, read_only: bool, origin: Origin) -> Result
             read_only: read_only || old.read_only,
         },
     )?;
-    let caller = signing_in(&user, old.family, origin);
+    let caller = Caller::signing_in(&user, old.family, origin);
     let id = session.id;
     let target = Target::new(Kind::Session, old.family);
     let peppers = app.peppers.clone();
@@ -201,7 +201,7 @@ pub fn act_as(
             false => Permissions::all(),
         },
         reach: root(&app.index.directory())?,
-        ..signing_in(&by, shown.family, origin)
+        ..Caller::signing_in(&by, shown.family, origin)
     };
     let (caller, index, user) = (who.clone(), app.index.clone(), user.to_owned());
     let target = Target::new(Kind::User, &user);
@@ -360,19 +360,4 @@ fn insert(
     refresh_tokens::delete_expired(tx, now)?;
     crate::store::sessions::insert(tx, peppers, session)?;
     refresh_tokens::insert(tx, peppers, token)
-}
-
-/// The user as the caller of the sign-in itself, a change for which the user needs no permission.
-fn signing_in(user: &User, session: KeyId, origin: Origin) -> Caller {
-    Caller {
-        bound_by: None,
-        actor: format!("user:{}", user.user_name),
-        identity: Identity::Session(session),
-        permissions: Default::default(),
-        reach: user.home,
-        user: Some(user.uid),
-        source: origin.source,
-        request_id: origin.request_id,
-        takes_away: false,
-    }
 }

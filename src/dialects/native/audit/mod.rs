@@ -139,13 +139,7 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
             count: row.count,
         })
         .collect();
-    Ok(Reply::json(
-        200,
-        &PageBody {
-            items,
-            next_cursor: None,
-        },
-    ))
+    Ok(PageBody::whole(items))
 }
 
 fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>> {
