@@ -14,6 +14,7 @@ mod domain;
 mod error;
 mod files;
 mod http;
+mod http1;
 mod index;
 mod ops;
 mod store;

@@ -24,7 +24,7 @@ const RANKS: &[(&str, u8)] = &[
 /// The files in which each third-party crate may be used. `log` may be used everywhere above `domain`.
 #[rustfmt::skip]
 const HOMES: &[(&str, &[&str])] = &[
-    ("arc_swap",       &["src/http/client.rs", "src/http/server/tls/"]),
+    ("arc_swap",       &["src/http/client.rs", "src/http1/tls/"]),
     ("argon2",         &["src/domain/keys/passphrase.rs", "src/domain/users/password.rs"]),
     ("askama",         &["src/dialects/console/"]),
     ("base32ct",       &["src/domain/authenticators/"]),
@@ -36,8 +36,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("crossbeam_utils", &["src/domain/locks.rs"]),
     ("env_logger",     &["src/cli/log_format.rs", "src/main.rs"]),
     ("getrandom",      &["src/domain/", "src/files/"]),
-    ("http_body_util", &["src/http/server/"]),
-    ("hyper",          &["src/http/server/"]),
+    ("http_body_util", &["src/http1/"]),
+    ("hyper",          &["src/http1/"]),
     ("include_flate",  &["src/dialects/console/", "src/dialects/native/openapi.rs", "src/domain/users/password.rs",
                          "src/store/sqlite/"]),
     ("jiff",           &["src/domain/time.rs"]),
@@ -45,20 +45,20 @@ const HOMES: &[(&str, &[&str])] = &[
     ("listenfd",       &["src/cli/serve/systemd.rs"]),
     ("memchr",         &["src/cli/scan/"]),
     ("prometheus_client", &["src/dialects/metrics/"]),
-    ("ring",           &["src/domain/", "src/http/server/tls/"]),
+    ("ring",           &["src/domain/", "src/http1/tls/"]),
     ("rcgen",          &["src/cli/certificate.rs"]),
     ("rusqlite",       &["src/store/sqlite/"]),
-    ("rustls",         &["src/http/server/tls/"]),
-    ("rustix",         &["src/cli/", "src/config/", "src/files/", "src/http/server/", "src/store/"]),
+    ("rustls",         &["src/http1/tls/"]),
+    ("rustix",         &["src/cli/", "src/config/", "src/files/", "src/http1/", "src/store/"]),
     ("sd_notify",      &["src/cli/serve/systemd.rs"]),
     ("serde",          &["src/cli/", "src/config/", "src/dialects/", "src/http/"]),
     ("serde_json",     &["src/cli/", "src/config/", "src/dialects/", "src/http/"]),
     ("smol_str",       &["src/domain/keys/live.rs"]),
     ("strsim",         &["src/config/sources.rs", "src/dialects/forward_auth/"]),
-    ("tokio",          &["src/http/server/"]),
-    ("tokio_rustls",   &["src/http/server/tls/"]),
+    ("tokio",          &["src/http1/"]),
+    ("tokio_rustls",   &["src/http1/tls/"]),
     ("toml",           &["src/config/file.rs"]),
-    ("x509_cert",      &["src/http/server/tls/"]),
+    ("x509_cert",      &["src/http1/tls/"]),
     ("yaml_rust2",     &["src/http/bodies/openapi/"]),
 ];
 
@@ -241,7 +241,7 @@ fn comments_are_in_plain_english() {
 }
 
 /// The only file that may contain unsafe code; its heading gives the reason.
-const UNSAFE_FILE: &str = "src/http/server/heap.rs";
+const UNSAFE_FILE: &str = "src/http1/heap.rs";
 
 /// The compiler refuses unsafe code except where an attribute allows it.
 #[test]

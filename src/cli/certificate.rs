@@ -19,7 +19,7 @@ use crate::config::DataArgs;
 use crate::domain::catalogs::path;
 use crate::domain::time::Timestamp;
 use crate::files::Readers;
-use crate::http::server::tls::fingerprint;
+use crate::http1::tls::fingerprint;
 
 const DAY_S: u64 = 24 * 60 * 60;
 /// The file name in the data folder.

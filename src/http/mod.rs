@@ -6,10 +6,8 @@ pub mod client;
 pub mod credential;
 pub mod fields;
 pub mod form;
-pub mod headers;
 pub mod numbers;
 pub mod query;
-pub mod reply;
-pub mod request;
 pub mod route;
-pub mod server;
+
+pub use crate::http1::{headers, reply, request};

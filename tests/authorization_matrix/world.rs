@@ -6,7 +6,7 @@ use crate::domain::time::Timestamp;
 use crate::http::client::Trust;
 use crate::http::request::{Head, Peer, Request, RequestId};
 use crate::http::route::{Mounts, Router};
-use crate::http::server::{Lane, Service};
+use crate::http1::{Lane, Service};
 use crate::ops::setup::fixture::{Fixture, NOW};
 use http::Method;
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
 use crate::http::route::{Mounts, Router};
-use crate::http::server::{BodyRule, Fault, Lane, Service};
+use crate::http1::{BodyRule, Fault, Lane, Service};
 use crate::ops::{App, setup};
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};

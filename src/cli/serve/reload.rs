@@ -15,7 +15,7 @@ use crate::config::sources::Setting;
 use crate::config::{RELOADED, ServeArgs};
 use crate::error::{Error, Result};
 use crate::http::client::LiveTrust;
-use crate::http::server::tls::{Identity, LiveTls, TlsFiles};
+use crate::http1::tls::{Identity, LiveTls, TlsFiles};
 
 /// The time between two checks of the TLS files. Changed files are read when the next check finds them unchanged again,
 /// so that a certificate and its key are not read while they are being replaced.

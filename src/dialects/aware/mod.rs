@@ -16,7 +16,7 @@ use crate::http::request::Head;
 use crate::http::route::{
     Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
 };
-use crate::http::server::BodyRule::Ignore;
+use crate::http1::BodyRule::Ignore;
 use serde::Serialize;
 
 pub const SURFACE: Surface = Surface {

@@ -18,7 +18,7 @@ use crate::http::request::Head;
 use crate::http::route::{
     Access::Public, Call, CatalogWords, Refused, Route, Surface, inline, judge,
 };
-use crate::http::server::BodyRule::Ignore;
+use crate::http1::BodyRule::Ignore;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

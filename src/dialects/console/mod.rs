@@ -22,7 +22,7 @@ pub mod workspaces;
 use crate::domain::users::permissions::Permission::CatalogsWrite;
 use crate::http::route::Access::Public;
 use crate::http::route::{Moved, Route, Surface, get, inline, post};
-use crate::http::server::BodyRule;
+use crate::http1::BodyRule;
 use audit::export;
 use auth::{account, confirm, disables, foresees, removes_role, setup, sign_in};
 use catalogs::{import, put};

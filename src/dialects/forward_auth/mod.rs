@@ -14,7 +14,7 @@ use crate::http::credential::{self, Presented};
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
 use crate::http::route::{Access::Public, Call, Refused, Route, Surface, inline};
-use crate::http::server::BodyRule::Ignore;
+use crate::http1::BodyRule::Ignore;
 use crate::ops::verify::{Outcome, Verdict, verify, verify_blocking};
 use demands::Demands;
 use original::Original;

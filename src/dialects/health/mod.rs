@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::{Access, Call, Route, Surface, get, inline};
-use crate::http::server::BodyRule;
+use crate::http1::BodyRule;
 use serde::Serialize;
 
 pub const SURFACE: Surface = Surface {

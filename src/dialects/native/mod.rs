@@ -20,7 +20,7 @@ use crate::http::route::{
     BODY_BYTES_MAX, Route, Surface, delete, disables, ends_keys, get, inline, leaves_only_roles,
     patch, post, put, strict,
 };
-use crate::http::server::BodyRule::UpTo;
+use crate::http1::BodyRule::UpTo;
 
 pub const SURFACE: Surface = Surface {
     name: "native",

@@ -19,7 +19,7 @@ use crate::http::client::Trust;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
-use crate::http::server::BodyRule;
+use crate::http1::BodyRule;
 use crate::ops::App;
 
 /// The maximum body of a verification or a management request: 64 KiB.

@@ -11,9 +11,7 @@ use crate::http::credential::{self, Client, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
-use crate::http::server::{
-    Answerer, BodyRule, Class, Fault, FaultWords, Lane, Plan, Service, Turn,
-};
+use crate::http1::{Answerer, BodyRule, Class, Fault, FaultWords, Lane, Plan, Service, Turn};
 use crate::ops::authenticate;
 use crate::ops::{App, budgets};
 use std::hash::{BuildHasher, RandomState};

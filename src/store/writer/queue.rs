@@ -4,7 +4,7 @@
 //! the reserve. The two kinds take turns: neither waits for more than one batch of the other.
 //!
 //! The queues have no limits for each caller. Changes come from threads that serve requests, and there are few of
-//! these. The share of one caller is limited where its requests wait for such a thread (`http::server::pool`).
+//! these. The share of one caller is limited where its requests wait for such a thread (`http1::pool`).
 
 use super::{BATCH_MAX, Job};
 use crate::domain::locks::lock;

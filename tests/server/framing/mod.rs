@@ -1,6 +1,6 @@
 //! The first section of `docs/threats.md`: HTTP framing and connections, with raw bytes against the real executable.
 //!
-//! These cases are tested in other places, most of them as unit tests of `src/http/server`:
+//! These cases are tested in other places, most of them as unit tests of `src/http1`:
 //! - 37 (`accept` fails): `accept::tests::only_exhaustion_makes_the_loop_pause`
 //! - 38 (no new threads): all threads start with the server; `pool` never starts one later
 //! - 41, the statuses 204, 304 and 1xx: `connection::tests::answers_without_a_body_are_framed_as_such`

@@ -220,9 +220,9 @@ fn numbers_are_grouped() {
 const SILENT: &[(&str, &str)] = &[
     ("src/domain/authenticators/", "of the API alone"),
     ("src/http/route/mounts.rs", "of the command line"),
-    ("src/http/server/connection/toy.rs", "of tests"),
-    ("src/http/server/guard/hyper_head.rs", "of hyper's head"),
-    ("src/http/server/tls/", "of the command line and the log"),
+    ("src/http1/connection/example_service.rs", "of tests"),
+    ("src/http1/guard/hyper_head.rs", "of hyper's head"),
+    ("src/http1/tls/", "of the command line and the log"),
     ("src/ops/restore/closing.rs", "of the log"),
     ("src/store/seals/bearers.rs", "what a seal is of"),
     ("src/store/seals/keys.rs", "of the log"),

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::toy::*;
-use crate::http::server::Limits;
+use super::example_service::*;
+use crate::http1::Limits;
 
 #[test]
 fn a_panic_is_a_500_and_the_connection_goes_on() {

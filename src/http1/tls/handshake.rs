@@ -14,8 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Identity;
-use crate::http::server::connection::Front;
-use crate::http::server::watch::{Phase, Place, Since};
+use crate::http1::connection::Front;
+use crate::http1::slots::{Phase, Place, Since};
 
 /// How many encrypted bytes of an answer a session buffers while its client does not read: one record, so that slow
 /// clients do not cost more memory.

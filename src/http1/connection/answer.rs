@@ -10,10 +10,10 @@ use http_body_util::Full;
 
 use super::Line;
 use crate::domain::time::Timestamp;
-use crate::http::headers::Headers;
-use crate::http::reply::Reply;
-use crate::http::request::RequestId;
-use crate::http::server::guard::Outbox;
+use crate::http1::guard::Outbox;
+use crate::http1::headers::Headers;
+use crate::http1::reply::Reply;
+use crate::http1::request::RequestId;
 
 thread_local! {
     /// The headers that nearly all answers of one second share; cached because formatting them costs more than the rest

@@ -31,7 +31,7 @@ use super::connection::Line;
 use super::head::{self, Bounds, Framing, Refusal, refusal};
 use super::held::HeadHold;
 use super::limits::{FREE_HEAD_BYTES, PROGRESS_BYTES};
-use super::watch::{Phase, Since};
+use super::slots::{Phase, Since};
 
 /// Large enough for nearly every request, and small enough for the many connections that stay silent.
 const BUFFER_BYTES: usize = 2 * 1024;

@@ -6,18 +6,18 @@
 //! differently, so that a client cannot hide a second request inside the first (attacks 9 to 27). This file does no
 //! I/O.
 
-mod glimpse;
+mod preview;
 #[cfg(test)]
 mod tests;
 
-pub use glimpse::{Glimpse, glimpse};
+pub use preview::{Glimpse, glimpse};
 
 use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
 use crate::http::client::LOCAL_HEADER;
-use crate::http::headers::{Headers, is_token_byte, name_bytes, text_bytes};
-use crate::http::request::{Target, is_target_byte};
+use crate::http1::headers::{Headers, is_token_byte, name_bytes, text_bytes};
+use crate::http1::request::{Target, is_target_byte};
 
 /// Parses one head as its bytes arrive. It examines every byte once.
 pub struct Scan {

@@ -2,11 +2,11 @@
 
 mod answer;
 mod at_once;
+#[cfg(test)]
+mod example_service;
 mod exchange;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod toy;
 
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -28,13 +28,13 @@ pub use self::exchange::{Job, work};
 use super::guard::{Guard, Outbox};
 use super::head::{Glimpse, Refusal, RequestLine, glimpse};
 use super::held::Held;
-use super::lanes::Lanes;
 use super::pool::Pool;
-use super::watch::{Place, Registry, Seldom};
+use super::slots::{Place, Registry, Seldom};
+use super::workers::Lanes;
 use super::{Fault, Service};
 use crate::domain::locks::lock;
-use crate::http::headers::Headers;
-use crate::http::request::{Head, Peer, RequestId};
+use crate::http1::headers::Headers;
+use crate::http1::request::{Head, Peer, RequestId};
 
 /// The size of hyper's buffer: enough for a large piece of a body, because the head that hyper receives is short.
 const HYPER_BUFFER_BYTES: usize = 16 * 1024;

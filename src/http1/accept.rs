@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::Listener;
 use super::connection::{self, Front};
+use super::slots::{Place, TICK, Via};
 use super::tls::{LiveTls, Opened, shake_hands};
-use super::watch::{Place, TICK, Via};
-use crate::http::request::Peer;
+use crate::http1::request::Peer;
 
 /// How many bytes of answers the kernel buffers for a client that does not read them; Linux reserves twice this size
 /// for its own bookkeeping. By default the kernel buffers megabytes for each client, and these count against the memory

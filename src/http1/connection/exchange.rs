@@ -19,15 +19,15 @@ use tokio::sync::oneshot;
 use super::answer::Answer;
 use super::{Front, Line};
 use crate::domain::metrics::TRAFFIC;
-use crate::http::headers::list_members;
-use crate::http::reply::Reply;
-use crate::http::request::{Head, Request};
-use crate::http::server::guard::BodyFault;
-use crate::http::server::held::{BodyHold, tied};
-use crate::http::server::limits::{FREE_ANSWER_BYTES, SMALL_BODY_BYTES};
-use crate::http::server::pool::Crowded;
-use crate::http::server::watch::Phase;
-use crate::http::server::{BodyRule, Fault, Lane};
+use crate::http1::guard::BodyFault;
+use crate::http1::headers::list_members;
+use crate::http1::held::{BodyHold, tied};
+use crate::http1::limits::{FREE_ANSWER_BYTES, SMALL_BODY_BYTES};
+use crate::http1::pool::Crowded;
+use crate::http1::reply::Reply;
+use crate::http1::request::{Head, Request};
+use crate::http1::slots::Phase;
+use crate::http1::{BodyRule, Fault, Lane};
 
 /// Answers one request. It never fails: every failure becomes an answer as well.
 ///

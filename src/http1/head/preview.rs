@@ -1,8 +1,8 @@
 //! A preview of a head that was refused: it only serves to choose the dialect of the answer.
 
 use super::{is_host_byte, is_token_byte, trim};
-use crate::http::headers::Headers;
-use crate::http::request::{Target, is_target_byte};
+use crate::http1::headers::Headers;
+use crate::http1::request::{Target, is_target_byte};
 use http::Method;
 
 /// How many bytes of a target are examined: more than the start of any route needs.

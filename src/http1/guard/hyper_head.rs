@@ -8,9 +8,9 @@ use std::io::Write;
 
 use http::Method;
 
-use crate::http::headers::list_members;
-use crate::http::request::Head;
-use crate::http::server::head::Framing;
+use crate::http1::head::Framing;
+use crate::http1::headers::list_members;
+use crate::http1::request::Head;
 
 /// The maximum length of the head.
 const BYTES_MAX: usize = 128;
@@ -91,7 +91,7 @@ fn stays(head: &Head, is_http_11: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::{Peer, RequestId, Target};
+    use crate::http1::request::{Peer, RequestId, Target};
 
     #[track_caller]
     fn check(method: &str, lines: &[(&str, &str)], is_http_11: bool, framing: Framing, own: &str) {

@@ -1,7 +1,7 @@
 //! The fast path: requests that do not need hyper are answered as soon as their head is checked.
 //!
 //! These are requests without a body whose answer is computed from memory, which includes nearly all verifications.
-//! They use the same [`Service`](crate::http::server::Service) as all other requests, and the answers have the same
+//! They use the same [`Service`](crate::http1::Service) as all other requests, and the answers have the same
 //! bytes.
 
 use bytes::Bytes;
@@ -10,9 +10,9 @@ use http::Method;
 use super::Line;
 use super::answer::Answer;
 use super::exchange::answer_caught;
-use crate::http::request::{Head, Request};
-use crate::http::server::Lane;
-use crate::http::server::guard::Outbox;
+use crate::http1::Lane;
+use crate::http1::guard::Outbox;
+use crate::http1::request::{Head, Request};
 
 /// Writes the answer into an empty outbox; otherwise returns the head, and hyper has to serve the request.
 pub fn answer(line: &Line, head: Head, outbox: &mut Outbox) -> Result<(), Box<Head>> {

@@ -1,14 +1,14 @@
-//! An answer as handlers build it. `http::server` sends it.
+//! An answer as handlers build it. `http1` sends it.
 
 use crate::error::Error;
-use crate::http::headers::{self, Headers};
+use crate::http1::headers::{self, Headers};
 use bytes::Bytes;
 use serde::Serialize;
 
 /// The bytes of an answer. Clones share the same bytes, so content that many clients receive is in memory once.
 pub type Body = Bytes;
 
-/// Status, headers and a complete body in memory. `http::server` adds the headers that every answer has.
+/// Status, headers and a complete body in memory. `http1` adds the headers that every answer has.
 #[derive(Debug)]
 pub struct Reply {
     /// 200 to 599; the server sends any other value as 500.

@@ -1,6 +1,6 @@
 //! A request as the handlers see it: its head, its body, the client that sent it, and the request id.
 //!
-//! This module does not read from sockets; `http::server` fills these types. Higher modules decide what a path or a
+//! This module does not read from sockets; `http1` fills these types. Higher modules decide what a path or a
 //! credential means.
 
 mod target;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::http::client::LOCAL_HEADER;
-use crate::http::headers::Headers;
+use crate::http1::headers::Headers;
 
 pub use target::{Target, is_target_byte};
 

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Farewell, Guard, Stage};
-use crate::http::server::limits::{LINGER_BYTES_MAX, PROGRESS_BYTES};
-use crate::http::server::watch::Phase;
+use crate::http1::limits::{LINGER_BYTES_MAX, PROGRESS_BYTES};
+use crate::http1::slots::Phase;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Sends the answers of the fast path. Returns ready when all of them are sent.

@@ -5,7 +5,7 @@
 //! only sizes, data and line ends. Where the standard allows variants that are useful only for request smuggling, this
 //! reader refuses them: a bare line feed, and white space after a size that no extension follows (attacks 18 and 20).
 
-use crate::http::headers::is_token_byte;
+use crate::http1::headers::is_token_byte;
 
 /// The maximum number of hexadecimal digits of a size, so that a size always fits in 64 bits.
 const SIZE_DIGITS_MAX: usize = 15;

@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
-use crate::http::reply::Reply;
-use crate::http::request::Head;
-use crate::http::server::{
+use crate::http1::reply::Reply;
+use crate::http1::request::Head;
+use crate::http1::{
     BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper, Turn,
 };
 
