@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// A module may use modules of a lower rank and itself. `main`, `cli` and `config` may use all.
 #[rustfmt::skip]
 const RANKS: &[(&str, u8)] = &[
-    ("error", 0), ("domain", 1), ("files", 1), ("store", 2), ("index", 2), ("authz", 3), ("ops", 4), ("http", 5), ("dialects", 6),
+    ("error", 0), ("domain", 1), ("files", 1), ("store", 2), ("index", 2), ("http1", 2), ("authz", 3), ("ops", 4), ("http", 5), ("dialects", 6),
     ("config", 7), ("cli", 8),
 ];
 
@@ -29,7 +29,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("askama",         &["src/dialects/console/"]),
     ("base32ct",       &["src/domain/authenticators/"]),
     ("base64ct",       &["src/domain/authenticators/", "src/http/credential.rs"]),
-    ("bytes",          &["src/http/"]),
+    ("bytes",          &["src/http1/"]),
     ("clap",           &["src/cli/", "src/config/"]),
     ("clap_complete",  &["src/cli/completions.rs"]),
     ("clap_mangen",    &["src/cli/man.rs"]),
@@ -168,6 +168,7 @@ fn nothing_below_the_dialects_knows_their_words() {
         "src/index",
         "src/ops",
         "src/http",
+        "src/http1",
     ];
     let schema = Source {
         path: "schema.sql".to_owned(),

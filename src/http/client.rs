@@ -3,7 +3,7 @@
 use crate::authz::caller::Origin;
 use crate::domain::catalogs::path;
 use crate::domain::keys::address::{AddressList, canonical, parse_address, parse_hop};
-use crate::http::request::{Head, Peer};
+use crate::http::request::{Head, Peer, Request, RequestId};
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
@@ -197,16 +197,43 @@ pub enum Locality {
 }
 
 impl Locality {
-    /// The request reader leaves [`LOCAL_HEADER`] out of requests of HTTP/1.0, so these are never `Local`.
     pub fn of(head: &Head) -> Locality {
         if !head.peer.is_on_this_machine() || is_forwarded(head) {
             return Locality::Elsewhere;
         }
         let (name, value) = LOCAL_HEADER;
         match head.header(name) {
-            Ok(Some(sent)) if sent == value => Locality::Local,
+            // Many proxies use HTTP/1.0 to their upstream server by default, and no local client of this project does.
+            Ok(Some(sent)) if sent == value && head.is_http_11 => Locality::Local,
             Ok(_) | Err(_) => Locality::Unmarked,
         }
+    }
+}
+
+impl Request {
+    /// A request that this process makes to itself, as user `uid` would through the Unix socket. `None` if the method
+    /// or the target is invalid.
+    pub fn in_process(
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+        uid: u32,
+        id: RequestId,
+    ) -> Option<Request> {
+        let json = ("content-type", "application/json");
+        let json = Some(json).filter(|_| !body.is_empty());
+        let head = Head {
+            method: method.parse().ok()?,
+            target: target.parse().ok()?,
+            is_http_11: true,
+            headers: [LOCAL_HEADER].into_iter().chain(json).collect(),
+            peer: Peer::Unix { uid },
+            id,
+        };
+        Some(Request {
+            head,
+            body: body.into(),
+        })
     }
 }
 
@@ -272,7 +299,6 @@ fn is_address(host: &str, local: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::request::RequestId;
     use http::Method;
 
     fn head(peer: &str, headers: &[(&str, &str)]) -> Head {
@@ -284,6 +310,7 @@ mod tests {
         Head {
             method: Method::GET,
             target: "/".parse().unwrap(),
+            is_http_11: true,
             headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),
@@ -442,6 +469,12 @@ mod tests {
         assert_eq!(of("203.0.113.9:1", &[LOCAL_HEADER]), Locality::Elsewhere);
         let proxied = [LOCAL_HEADER, ("x-forwarded-for", "127.0.0.1")];
         assert_eq!(of("127.0.0.1:1", &proxied), Locality::Elsewhere);
+        // S11: proxies use HTTP/1.0 by default, and the clients of this project never do.
+        let old = Head {
+            is_http_11: false,
+            ..head("127.0.0.1:1", &[LOCAL_HEADER])
+        };
+        assert_eq!(Locality::of(&old), Locality::Unmarked);
     }
 
     // attacks 167

@@ -225,6 +225,7 @@ mod tests {
         let head = Head {
             method: Method::GET,
             target: "/?key=lk_x".parse().unwrap(),
+            is_http_11: true,
             headers: headers.iter().copied().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),
@@ -249,6 +250,7 @@ mod tests {
         let head = Head {
             method: Method::GET,
             target: "/".parse().unwrap(),
+            is_http_11: true,
             headers: headers.iter().copied().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod form;
 pub mod numbers;
 pub mod query;
+pub mod reply;
 pub mod route;
 
-pub use crate::http1::{headers, reply, request};
+pub use crate::http1::{headers, request};

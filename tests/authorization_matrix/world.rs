@@ -181,6 +181,7 @@ impl World {
             head: Head {
                 method: Method::try_from(method).unwrap(),
                 target: path.parse().unwrap(),
+                is_http_11: true,
                 headers: headers
                     .iter()
                     .map(|(name, value)| (*name, value.as_str()))

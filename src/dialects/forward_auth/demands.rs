@@ -278,6 +278,7 @@ mod tests {
         let head = Head {
             method: Method::GET,
             target: "/".parse().unwrap(),
+            is_http_11: true,
             headers: headers.into_iter().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),
@@ -369,6 +370,7 @@ mod tests {
             let head = Head {
                 method: Method::OPTIONS,
                 target: "/".parse().unwrap(),
+                is_http_11: true,
                 headers: asked.iter().chain(more).copied().collect(),
                 peer: Peer::Unix { uid: 0 },
                 id: RequestId::new(0, 0),

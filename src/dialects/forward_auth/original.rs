@@ -181,6 +181,7 @@ mod tests {
         Head {
             method: Method::POST,
             target: uri.parse().unwrap(),
+            is_http_11: true,
             headers: headers.iter().copied().collect(),
             peer,
             id: RequestId::new(0, 0),

@@ -243,6 +243,7 @@ mod tests {
         let head = Head {
             method: Method::GET,
             target: "/api/v3/users/7/logins/12".parse().unwrap(),
+            is_http_11: true,
             headers: Headers::default(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

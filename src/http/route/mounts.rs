@@ -382,6 +382,7 @@ mod tests {
         let head = Head {
             method: method.parse().unwrap(),
             target: path.parse().unwrap(),
+            is_http_11: true,
             headers: [].into_iter().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

@@ -125,6 +125,7 @@ impl Line {
         Head {
             method: request.method,
             target: request.target,
+            is_http_11: request.is_http_11,
             headers,
             peer: self.peer,
             id: self.draw_id(),
@@ -162,6 +163,7 @@ impl Line {
         let head = Head {
             method,
             target,
+            is_http_11: false,
             headers,
             peer: self.peer,
             id: self.draw_id(),

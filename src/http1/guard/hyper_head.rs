@@ -98,6 +98,7 @@ mod tests {
         let head = Head {
             method: method.parse().unwrap(),
             target: Target::origin("/v1/keys"),
+            is_http_11: true,
             headers: lines.iter().copied().collect(),
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),

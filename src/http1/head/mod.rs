@@ -15,7 +15,6 @@ pub use preview::{Glimpse, glimpse};
 use http::Method;
 
 use super::limits::REQUEST_LINE_BYTES_MAX;
-use crate::http::client::LOCAL_HEADER;
 use crate::http1::headers::{Headers, is_token_byte, name_bytes, text_bytes};
 use crate::http1::request::{Target, is_target_byte};
 
@@ -184,11 +183,6 @@ impl Scan {
         }
         if self.chunked && !request_line.is_http_11 {
             return Err(bad("Transfer-Encoding does not exist in HTTP/1.0."));
-        }
-        // Many proxies use HTTP/1.0 to their upstream server by default, and no local client of this project does: such
-        // a request never counts as local.
-        if !request_line.is_http_11 {
-            self.headers.remove(LOCAL_HEADER.0);
         }
         let framing = match (self.chunked, self.length) {
             (true, Some(_)) => {

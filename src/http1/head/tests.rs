@@ -332,17 +332,3 @@ fn a_target_may_have_every_visible_ascii_character_but_a_number_sign() {
     check_line(400, "GET http://[::1/ HTTP/1.1");
     check_line(400, "GET http://a:b:c/ HTTP/1.1");
 }
-
-/// finding S11: proxies use HTTP/1.0 by default, and the clients of this project never do.
-#[test]
-fn a_request_of_http_1_0_does_not_count_as_local() {
-    for (version, kept) in [("1.0", false), ("1.1", true)] {
-        let head = format!("GET / HTTP/{version}\r\nHost: a\r\nLATCHKEY-Local: 1\r\nB: c\r\n\r\n");
-        let read = Scan::new()
-            .advance(head.as_bytes(), BOUNDS)
-            .unwrap()
-            .unwrap();
-        assert_eq!(read.headers.contains("latchkey-local"), kept, "{version}");
-        assert!(read.headers.contains("b"));
-    }
-}

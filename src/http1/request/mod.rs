@@ -12,7 +12,6 @@ use std::ops::Deref;
 use bytes::Bytes;
 use http::Method;
 
-use crate::http::client::LOCAL_HEADER;
 use crate::http1::headers::Headers;
 
 pub use target::{Target, is_target_byte};
@@ -23,32 +22,6 @@ pub struct Request {
     pub head: Head,
     /// Empty if the plan was `BodyRule::Ignore`.
     pub body: Bytes,
-}
-
-impl Request {
-    /// A request that this process makes to itself, as user `uid` would through the Unix socket. `None` if the method
-    /// or the target is invalid.
-    pub fn in_process(
-        method: &str,
-        target: &str,
-        body: Vec<u8>,
-        uid: u32,
-        id: RequestId,
-    ) -> Option<Request> {
-        let json = ("content-type", "application/json");
-        let json = Some(json).filter(|_| !body.is_empty());
-        let head = Head {
-            method: method.parse().ok()?,
-            target: target.parse().ok()?,
-            headers: [LOCAL_HEADER].into_iter().chain(json).collect(),
-            peer: Peer::Unix { uid },
-            id,
-        };
-        Some(Request {
-            head,
-            body: body.into(),
-        })
-    }
 }
 
 impl Deref for Request {
@@ -65,6 +38,8 @@ pub struct Head {
     pub method: Method,
     /// Origin form, or absolute form, as the client sent it; see [`Head::host`].
     pub target: Target,
+    /// Otherwise the version is HTTP/1.0.
+    pub is_http_11: bool,
     pub headers: Headers,
     pub peer: Peer,
     pub id: RequestId,
@@ -193,6 +168,7 @@ mod tests {
         Head {
             method: Method::GET,
             target: target.parse().unwrap(),
+            is_http_11: true,
             headers,
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(1, 2),

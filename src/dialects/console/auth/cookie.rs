@@ -77,6 +77,7 @@ mod tests {
         let head = Head {
             method: http::Method::GET,
             target: "/".parse().unwrap(),
+            is_http_11: true,
             headers,
             peer: Peer::Unix { uid: 0 },
             id: RequestId::new(0, 0),
