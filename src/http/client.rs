@@ -230,10 +230,7 @@ impl Request {
             peer: Peer::Unix { uid },
             id,
         };
-        Some(Request {
-            head,
-            body: body.into(),
-        })
+        Some(Request { head, body })
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::Listener;
-use super::connection::{self, Front};
-use super::slots::{Place, TICK, Via};
+use super::connection;
+use super::slots::{Slot, TICK, Via};
+use super::state::ServerState;
 use super::tls::{LiveTls, Opened, shake_hands};
 use crate::http1::request::Peer;
 
@@ -27,89 +28,91 @@ const QUEUE_MAX: i32 = 4096;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A listening socket that is registered with the tokio runtime.
-pub enum Door {
+pub enum BoundListener {
     Tcp(TcpListener),
     Tls(TcpListener, LiveTls),
     Unix(UnixListener),
 }
 
-impl Door {
+impl BoundListener {
     /// Must be called within the tokio runtime.
-    pub fn open(listener: Listener) -> io::Result<Door> {
+    pub fn open(listener: Listener) -> io::Result<BoundListener> {
         Ok(match listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 settle(&listener);
-                Door::Tcp(TcpListener::from_std(listener)?)
+                BoundListener::Tcp(TcpListener::from_std(listener)?)
             }
             Listener::Tls(listener, tls) => {
                 listener.set_nonblocking(true)?;
                 settle(&listener);
-                Door::Tls(TcpListener::from_std(listener)?, tls)
+                BoundListener::Tls(TcpListener::from_std(listener)?, tls)
             }
             Listener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                Door::Unix(UnixListener::from_std(listener)?)
+                BoundListener::Unix(UnixListener::from_std(listener)?)
             }
         })
     }
 
     /// Accepts connections until the task is aborted.
-    pub async fn serve(self, front: Arc<Front>) {
+    pub async fn serve(self, state: Arc<ServerState>) {
         loop {
-            if let Err(err) = self.serve_next(&front).await {
-                let now = front.registry.now();
-                if front.accept_log.may(now) {
+            if let Err(err) = self.serve_next(&state).await {
+                let now = state.slots.now();
+                if state.accept_log.may(now) {
                     log::warn!("a connection could not be accepted: {err}");
                 }
                 if let Some(pause) = pause_after(&err) {
-                    front.registry.make_room();
+                    state.slots.make_room();
                     tokio::time::sleep(pause).await;
                 }
             }
         }
     }
 
-    async fn serve_next(&self, front: &Arc<Front>) -> io::Result<()> {
+    async fn serve_next(&self, state: &Arc<ServerState>) -> io::Result<()> {
         match self {
-            Door::Tcp(listener) => {
+            BoundListener::Tcp(listener) => {
                 let (stream, peer) = accept(listener, false).await?;
-                let place = place(front, Via::Tcp).await;
-                let owner = Arc::clone(front);
-                front.lanes.give(async move {
+                let slot = slot(state, Via::Tcp).await;
+                let owner = Arc::clone(state);
+                state.workers.give(async move {
                     // Registers the socket again, this time with the I/O thread that will serve it.
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        connection::serve(stream, peer, place, owner).await;
+                        connection::serve(stream, peer, slot, owner, false).await;
                     }
                 });
             }
-            Door::Tls(listener, tls) => {
+            BoundListener::Tls(listener, tls) => {
                 let (stream, peer) = accept(listener, true).await?;
-                let place = place(front, Via::Tcp).await;
-                let (owner, identity) = (Arc::clone(front), tls.now());
-                front.lanes.give(async move {
+                let slot = slot(state, Via::Tcp).await;
+                let (owner, identity) = (Arc::clone(state), tls.now());
+                state.workers.give(async move {
                     let Ok(stream) = TcpStream::from_std(stream) else {
                         return;
                     };
-                    match shake_hands(stream, identity, &place, &owner).await {
+                    match shake_hands(stream, identity, &slot, &owner).await {
                         Some(Opened::Plain(stream)) => {
-                            connection::refuse_plain(stream, peer, place, owner).await;
+                            owner.log_plain();
+                            connection::serve(stream, peer, slot, owner, true).await;
                         }
                         Some(Opened::Tls(stream)) => {
-                            connection::serve(*stream, peer, place, owner).await;
+                            connection::serve(*stream, peer, slot, owner, false).await;
                         }
                         None => {}
                     }
                 });
             }
-            Door::Unix(listener) => {
+            BoundListener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
-                let place = place(front, Via::Unix).await;
-                let (stream, owner) = (stream.into_std()?, Arc::clone(front));
-                front.lanes.give(async move {
+                let slot = slot(state, Via::Unix).await;
+                let (stream, owner) = (stream.into_std()?, Arc::clone(state));
+                state.workers.give(async move {
                     if let Ok(stream) = UnixStream::from_std(stream) {
-                        connection::serve(stream, Peer::Unix { uid }, place, owner).await;
+                        let peer = Peer::Unix { uid };
+                        connection::serve(stream, peer, slot, owner, false).await;
                     }
                 });
             }
@@ -145,16 +148,16 @@ async fn accept(listener: &TcpListener, is_tls: bool) -> io::Result<(std::net::T
 }
 
 /// Waits for a connection slot for an accepted connection. Meanwhile further connections wait in the kernel's queue.
-async fn place(front: &Arc<Front>, via: Via) -> Place {
-    if front.registry.is_empty() {
+async fn slot(state: &Arc<ServerState>, via: Via) -> Slot {
+    if state.slots.is_empty() {
         // The clock of the registry stands still while the server has no connections.
-        front.registry.sweep((front.service.now)());
+        state.slots.sweep((state.service.now)());
     }
     loop {
         // Registers for the notification before it looks for a slot, so that a slot freed in between is not missed.
-        let left = front.registry.left.notified();
-        if let Some(place) = front.registry.enter(via) {
-            return place;
+        let left = state.slots.left.notified();
+        if let Some(slot) = state.slots.take(via) {
+            return slot;
         }
         let _ = tokio::time::timeout(TICK, left).await;
     }

@@ -1,9 +1,8 @@
-//! The strict reader of chunked bodies (RFC 9112, 7.1), which checks them before hyper decodes them. This file does no
-//! I/O.
+//! The strict decoder of chunked bodies (RFC 9112, 7.1). This file does no I/O.
 //!
-//! Chunk extensions and trailers are read and dropped, as the standard requires, up to a size limit: hyper receives
-//! only sizes, data and line ends. Where the standard allows variants that are useful only for request smuggling, this
-//! reader refuses them: a bare line feed, and white space after a size that no extension follows (attacks 18 and 20).
+//! Chunk extensions and trailers are read and dropped, as the standard requires, up to a size limit. Where the standard
+//! allows variants that are useful only for request smuggling, this decoder refuses them: a bare line feed, and white
+//! space after a size that no extension follows (attacks 18 and 20).
 
 use crate::http1::headers::is_token_byte;
 
@@ -50,12 +49,18 @@ enum Place {
     TrailerValue,
 }
 
-/// A number of bytes at the start of the input that are all treated alike.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Run {
-    pub bytes: usize,
-    /// Whether hyper receives these bytes; otherwise they are dropped.
-    pub is_kept: bool,
+impl Place {
+    /// Whether the byte before this place belongs to an extension or a trailer.
+    fn is_extra(self) -> bool {
+        matches!(
+            self,
+            Place::Extension { .. }
+                | Place::SizeBlank { .. }
+                | Place::TrailerName
+                | Place::TrailerValue
+                | Place::TrailerLineFeed
+        )
+    }
 }
 
 impl Scan {
@@ -70,97 +75,84 @@ impl Scan {
         self.place == Place::Done
     }
 
-    /// Checks the longest run at the start of `bytes` that is kept, or dropped, as a whole. The run is empty only if
-    /// `bytes` is empty or none of the bytes belong to the body.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<Run, &'static str> {
-        let mut run = Run {
-            bytes: 0,
-            is_kept: true,
-        };
-        while run.bytes < bytes.len() && !self.is_done() {
-            let rest = &bytes[run.bytes..];
+    /// Continues with `bytes`, appends the data in them to `data`, and returns how many of the bytes belong to the body.
+    pub fn decode(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, &'static str> {
+        let mut at = 0;
+        while at < bytes.len() && !self.is_done() {
             if let Place::Data { left } = &mut self.place {
-                if !run.is_kept {
-                    break;
-                }
+                let rest = &bytes[at..];
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                data.extend_from_slice(&rest[..taken]);
                 *left -= taken as u64;
-                run.bytes += taken;
+                at += taken;
                 if *left == 0 {
                     self.place = Place::DataReturn;
                 }
                 continue;
             }
-            let (place, is_kept) = self.after(rest[0])?;
-            if run.bytes == 0 {
-                run.is_kept = is_kept;
-            } else if run.is_kept != is_kept {
-                break;
-            }
-            self.place = place;
-            run.bytes += 1;
-            if !is_kept {
+            let before = self.place;
+            self.place = self.after(bytes[at])?;
+            at += 1;
+            if before == Place::TrailerLineFeed || self.place.is_extra() {
                 self.extra_bytes += 1;
                 if self.extra_bytes > EXTRA_BYTES_MAX {
                     return Err("Chunk extensions and trailers are longer than 4 KiB.");
                 }
             }
         }
-        Ok(run)
+        Ok(at)
     }
 
-    /// The state after one byte that is not chunk data, and whether that byte is kept.
-    fn after(self, byte: u8) -> Result<(Place, bool), &'static str> {
+    /// The state after one byte that is not chunk data.
+    fn after(self, byte: u8) -> Result<Place, &'static str> {
         const NO_SIZE: &str = "A chunk size is not a hexadecimal number followed by a line end.";
-        let kept = |place| Ok((place, true));
-        let left_out = |place| Ok((place, false));
         let is_text = byte == b'\t' || !byte.is_ascii_control();
-        match (self.place, byte) {
+        Ok(match (self.place, byte) {
             (Place::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
                 if digits == SIZE_DIGITS_MAX {
                     return Err("A chunk size has too many digits.");
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
-                kept(Place::Size {
+                Place::Size {
                     digits: digits + 1,
                     size: size * 16 + u64::from(digit),
-                })
+                }
             }
-            (Place::Size { digits: 0, .. }, _) => Err(NO_SIZE),
+            (Place::Size { digits: 0, .. }, _) => return Err(NO_SIZE),
             (Place::Size { size, .. } | Place::Extension { size }, b'\r') => {
-                kept(Place::SizeLineFeed { size })
+                Place::SizeLineFeed { size }
             }
             (Place::Size { size, .. } | Place::SizeBlank { size }, b';') => {
-                left_out(Place::Extension { size })
+                Place::Extension { size }
             }
             (Place::Size { size, .. } | Place::SizeBlank { size }, b' ' | b'\t') => {
-                left_out(Place::SizeBlank { size })
+                Place::SizeBlank { size }
             }
-            (Place::Size { .. } | Place::SizeBlank { .. }, _) => Err(NO_SIZE),
-            (Place::Extension { size }, _) if is_text => left_out(Place::Extension { size }),
-            (Place::Extension { .. }, _) => Err("A chunk extension contains a control byte."),
-            (Place::SizeLineFeed { size: 0 }, b'\n') => kept(Place::Trailer),
-            (Place::SizeLineFeed { size }, b'\n') => kept(Place::Data { left: size }),
-            (Place::DataReturn, b'\r') => kept(Place::DataLineFeed),
-            (Place::DataLineFeed, b'\n') => kept(Scan::new().place),
+            (Place::Size { .. } | Place::SizeBlank { .. }, _) => return Err(NO_SIZE),
+            (Place::Extension { size }, _) if is_text => Place::Extension { size },
+            (Place::Extension { .. }, _) => {
+                return Err("A chunk extension contains a control byte.");
+            }
+            (Place::SizeLineFeed { size: 0 }, b'\n') => Place::Trailer,
+            (Place::SizeLineFeed { size }, b'\n') => Place::Data { left: size },
+            (Place::DataReturn, b'\r') => Place::DataLineFeed,
+            (Place::DataLineFeed, b'\n') => Scan::new().place,
             (Place::DataReturn | Place::DataLineFeed, _) => {
-                Err("A chunk is longer than its size says.")
+                return Err("A chunk is longer than its size says.");
             }
-            (Place::Trailer, b'\r') => kept(Place::LastLineFeed),
-            (Place::LastLineFeed, b'\n') => kept(Place::Done),
-            (Place::Trailer | Place::TrailerName, _) if is_token_byte(byte) => {
-                left_out(Place::TrailerName)
-            }
-            (Place::TrailerName, b':') => left_out(Place::TrailerValue),
+            (Place::Trailer, b'\r') => Place::LastLineFeed,
+            (Place::LastLineFeed, b'\n') => Place::Done,
+            (Place::Trailer | Place::TrailerName, _) if is_token_byte(byte) => Place::TrailerName,
+            (Place::TrailerName, b':') => Place::TrailerValue,
             (Place::Trailer | Place::TrailerName, _) => {
-                Err("A trailer is not a header name with a colon behind it.")
+                return Err("A trailer is not a header name with a colon behind it.");
             }
-            (Place::TrailerValue, b'\r') => left_out(Place::TrailerLineFeed),
-            (Place::TrailerLineFeed, b'\n') => left_out(Place::Trailer),
-            (Place::TrailerValue, _) if is_text => left_out(Place::TrailerValue),
-            (Place::TrailerValue, _) => Err("A trailer contains a control byte."),
-            _ => Err("A carriage return stands without a line feed."),
-        }
+            (Place::TrailerValue, b'\r') => Place::TrailerLineFeed,
+            (Place::TrailerLineFeed, b'\n') => Place::Trailer,
+            (Place::TrailerValue, _) if is_text => Place::TrailerValue,
+            (Place::TrailerValue, _) => return Err("A trailer contains a control byte."),
+            _ => return Err("A carriage return stands without a line feed."),
+        })
     }
 }
 
@@ -168,57 +160,45 @@ impl Scan {
 mod tests {
     use super::*;
 
-    /// Returns the bytes that are kept of the body, and the length of the body in `bytes`; `None` if the body is
-    /// refused.
-    fn read(scan: &mut Scan, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
-        let (mut kept, mut at) = (Vec::new(), 0);
-        loop {
-            let run = scan.advance(&bytes[at..]).ok()?;
-            if run.bytes == 0 {
-                return Some((kept, at));
-            }
-            if run.is_kept {
-                kept.extend_from_slice(&bytes[at..at + run.bytes]);
-            }
-            at += run.bytes;
+    /// Checks that `body` contains `data`, or with `None` that it is refused; the result must be the same whether the
+    /// body arrives in one piece or byte by byte. `behind` follows the body and does not belong to it.
+    #[track_caller]
+    fn check_before(body: &str, behind: &str, data: Option<&str>) {
+        let bytes = format!("{body}{behind}");
+        let expected = data.map(|data| (data.as_bytes().to_vec(), body.len()));
+        for piece in [bytes.len(), 1] {
+            let (mut scan, mut data) = (Scan::new(), Vec::new());
+            let taken = bytes
+                .as_bytes()
+                .chunks(piece)
+                .try_fold(0, |sum, piece| Ok(sum + scan.decode(piece, &mut data)?));
+            let decoded = taken.map(|taken: usize| (data, taken));
+            assert_eq!(
+                decoded.map_err(|why: &str| why).ok(),
+                expected,
+                "{piece} at a time: {bytes:?}"
+            );
         }
     }
 
-    /// Checks that `kept` remains of `body`, or with `None` that the body is refused; the result must be the same
-    /// whether the body arrives in one piece or byte by byte. `behind` follows the body and does not belong to it.
     #[track_caller]
-    fn check_before(body: &str, behind: &str, kept: Option<&str>) {
-        let bytes = format!("{body}{behind}");
-        let expected = kept.map(|kept| (kept.as_bytes().to_vec(), body.len()));
-        let whole = read(&mut Scan::new(), bytes.as_bytes());
-        assert_eq!(whole, expected, "at once: {bytes:?}");
-
-        let mut scan = Scan::new();
-        let pieces = bytes.bytes().try_fold((Vec::new(), 0), |mut sum, byte| {
-            let (kept, taken) = read(&mut scan, &[byte])?;
-            sum.0.extend(kept);
-            Some((sum.0, sum.1 + taken))
-        });
-        assert_eq!(pieces, expected, "byte by byte: {bytes:?}");
-    }
-
-    #[track_caller]
-    fn check(body: &str, kept: Option<&str>) {
-        check_before(body, "", kept);
+    fn check(body: &str, data: Option<&str>) {
+        check_before(body, "", data);
     }
 
     #[test]
     fn chunked_bodies() {
-        for whole in [
-            "0\r\n\r\n",
-            "3\r\nabc\r\n0\r\n\r\n",
-            "3\r\nab", // not finished
-            "3\r\n\r;\n\r\n0\r\n\r\n",
+        for (body, data) in [
+            ("0\r\n\r\n", ""),
+            ("3\r\nabc\r\n0\r\n\r\n", "abc"),
+            ("3\r\nab", "ab"), // not finished
+            ("3\r\n\r;\n\r\n0\r\n\r\n", "\r;\n"),
+            ("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc"),
         ] {
-            check(whole, Some(whole));
+            check(body, Some(data));
         }
         let body = "00A\r\n0123456789\r\n00\r\n\r\n";
-        check_before(body, "GET / HTTP/1.1", Some(body));
+        check_before(body, "GET / HTTP/1.1", Some("0123456789"));
         // attacks 18 and 20
         for bad in [
             "+5\r\n",
@@ -243,7 +223,6 @@ mod tests {
 
     #[test]
     fn extensions_are_left_out() {
-        let kept = "3\r\nabc\r\n0\r\n\r\n";
         for extension in [
             ";",
             ";a",
@@ -255,7 +234,7 @@ mod tests {
             ";;;",
         ] {
             let body = format!("3{extension}\r\nabc\r\n0{extension}\r\n\r\n");
-            check(&body, Some(kept));
+            check(&body, Some("abc"));
         }
         for bad in [";a\n", ";a\r", ";a\rb\r\n", ";\0", ";a=\"\x01\"", ";\x7f"] {
             check(&format!("3{bad}abc\r\n0\r\n\r\n"), None);
@@ -264,17 +243,12 @@ mod tests {
 
     #[test]
     fn trailers_are_left_out() {
-        let kept = "1\r\na\r\n0\r\n\r\n";
         for trailer in [
             "X: 1\r\n",
             "X:\r\nY: a\tb\r\n",
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         ] {
-            check_before(
-                &format!("1\r\na\r\n0\r\n{trailer}\r\n"),
-                "GET /",
-                Some(kept),
-            );
+            check_before(&format!("1\r\na\r\n0\r\n{trailer}\r\n"), "GET /", Some("a"));
         }
         for bad in [
             "X\r\n",
@@ -297,10 +271,10 @@ mod tests {
             let half = "e".repeat(bytes / 2 - 1);
             format!("1;{half}\r\na\r\n0;{half}\r\n\r\n")
         };
-        check(&with(EXTRA_BYTES_MAX), Some("1\r\na\r\n0\r\n\r\n"));
+        check(&with(EXTRA_BYTES_MAX), Some("a"));
         check(&with(EXTRA_BYTES_MAX + 2), None);
         let trailer = |bytes: usize| format!("0\r\nX:{}\r\n\r\n", "t".repeat(bytes - 4));
-        check(&trailer(EXTRA_BYTES_MAX), Some("0\r\n\r\n"));
+        check(&trailer(EXTRA_BYTES_MAX), Some(""));
         check(&trailer(EXTRA_BYTES_MAX + 1), None);
     }
 }

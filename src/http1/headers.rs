@@ -115,29 +115,6 @@ impl Headers {
         });
     }
 
-    /// Adds those lines of `others` whose names are not present yet.
-    pub fn push_missing(&mut self, others: &Headers) {
-        if self.names & others.names == 0 {
-            return self.push_all(others);
-        }
-        for (name, value) in others.iter() {
-            if !self.contains(name) {
-                self.push(name, value);
-            }
-        }
-    }
-
-    fn push_all(&mut self, more: &Headers) {
-        let before = self.text.len();
-        self.text.extend_from_slice(&more.text);
-        self.lines.extend(more.lines.iter().map(|line| Line {
-            start: before + line.start,
-            value: before + line.value,
-            end: before + line.end,
-        }));
-        self.names |= more.names;
-    }
-
     /// Removes all lines of this name.
     pub fn remove(&mut self, name: &str) {
         if !self.contains(name) {
@@ -342,17 +319,6 @@ mod tests {
         assert_eq!(headers.text(), b"b: \r\nc: 3\r\nd: 4\r\n");
         let values: Vec<_> = headers.iter().map(|(_, value)| value).collect();
         assert_eq!(values, [b"".as_slice(), b"3", b"4"]);
-    }
-
-    #[test]
-    fn only_lines_with_other_names_are_added() {
-        let [mut own, others] = [some(), [("c", "4"), ("d", "5")].into_iter().collect()];
-        own.push_missing(&others);
-        assert_eq!(own.text(), b"a: 1\r\nb: \r\na: 2\r\nc: 3\r\nd: 5\r\n");
-        assert_eq!(own.get("d"), Some(b"5".as_slice()));
-        let mut none = Headers::default();
-        none.push_missing(&own);
-        assert_eq!(none, own);
     }
 
     #[test]

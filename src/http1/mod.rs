@@ -1,24 +1,27 @@
-//! The HTTP server: sockets, connections, deadlines, framing, and the transition from async to synchronous Rust.
+//! The HTTP/1.1 server: sockets, connections, deadlines, framing, and the transition from async to synchronous Rust.
 //!
-//! Only this folder uses hyper and tokio. It serves the closures of a [`Service`] and knows no route and no credential.
-//! A byte passes through `accept`, then `tls` if the server has a certificate, then `guard` (strict framing by `head`
-//! and `chunked`). From there it takes the fast path to the service, or goes through hyper and `connection` to the
-//! service, which runs inline or on the `pool`. `watch` enforces the deadlines.
+//! It serves the closures of a [`Service`] and knows no route, no credential and no JSON. A byte passes through `accept`,
+//! then `tls` if the server has a certificate, then `connection`, which reads it (`head`, `chunked`), runs the closures
+//! (`handler`, on the I/O thread or on the `pool`) and sends the answer (`answer`, `outgoing`). Every connection has one
+//! of the `slots`, which enforce the deadlines, and belongs to one of the `workers`.
 
 mod accept;
+mod answer;
 mod chunked;
 mod connection;
-mod guard;
+mod handler;
 mod head;
 pub mod headers;
 mod heap;
 mod held;
 mod limits;
 mod memory;
+mod outgoing;
 mod pool;
 pub mod reply;
 pub mod request;
 mod slots;
+mod state;
 pub mod tls;
 mod workers;
 
@@ -34,14 +37,14 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use self::accept::Door;
-use self::connection::Front;
+use self::accept::BoundListener;
 use self::held::Ebb;
 use self::limits::BLOCKING;
 use self::pool::Pool;
-use self::slots::{Registry, TICK};
+use self::slots::{Slots, TICK};
+use self::state::ServerState;
 use self::tls::LiveTls;
-use self::workers::Lanes;
+use self::workers::Workers;
 use crate::domain::time::Timestamp;
 use crate::http1::reply::Reply;
 use crate::http1::request::{Head, Request};
@@ -52,9 +55,8 @@ pub use pool::{Class, Turn};
 /// The closures that answer requests. They run on several threads at once; a panic in one is answered with
 /// [`Fault::Panicked`] and affects no other request.
 pub struct Service {
-    /// Decides, using the head alone, where a request runs and whether its body is read. It uses memory only and never
-    /// blocks.
-    pub plan: Box<dyn Fn(&Head) -> Plan + Send + Sync>,
+    /// Decides, using the head alone, whether the body of a request is read. It uses memory only and never blocks.
+    pub body_rule: Box<dyn Fn(&Head) -> BodyRule + Send + Sync>,
     /// Decides how a request queues for a blocking thread. It uses memory only and never blocks.
     pub turn: Box<dyn Fn(&Request) -> Turn + Send + Sync>,
     pub answer: Answerer,
@@ -64,26 +66,19 @@ pub struct Service {
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
-/// Answers a request. `None`, which is allowed for inline requests only, means that the request has to wait for
-/// something after all: the server calls again on a blocking thread.
-pub type Answerer = Box<dyn Fn(&Request, Lane) -> Option<Reply> + Send + Sync>;
+/// Answers a request. `None`, which is allowed for inline execution only, means that the request has to wait for
+/// something: the server calls again on a blocking thread.
+pub type Answerer = Box<dyn Fn(&Request, Execution) -> Option<Reply> + Send + Sync>;
 
 /// Turns a fault into an answer.
 pub type FaultWords = Box<dyn Fn(Fault, &Head) -> Reply + Send + Sync>;
 
-/// How one request is processed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Plan {
-    pub lane: Lane,
-    pub body: BodyRule,
-}
-
 /// Where `answer` runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Lane {
+pub enum Execution {
     /// On a blocking thread; there are few, and if too many requests wait for one, the answer is [`Fault::Busy`].
     Blocking,
-    /// On the I/O thread: memory only.
+    /// On the I/O thread: memory only. Every request is tried here first.
     Inline,
 }
 
@@ -170,7 +165,7 @@ impl Default for Hooks {
 pub struct Engine {
     /// Accepts connections, enforces the deadlines and receives signals.
     runtime: Runtime,
-    lanes: Lanes,
+    workers: Workers,
     signals: Signals,
 }
 
@@ -180,17 +175,17 @@ impl Engine {
         heap::settle();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("http door")
+            .thread_name("http accept")
             .enable_io()
             .enable_time()
             .build()?;
         let within = runtime.enter();
         let signals = Signals::caught()?;
         drop(within);
-        let lanes = Lanes::start(workers)?;
+        let workers = Workers::start(workers)?;
         Ok(Engine {
             runtime,
-            lanes,
+            workers,
             signals,
         })
     }
@@ -206,16 +201,16 @@ impl Engine {
         hooks: Hooks,
         stopper: Stopper,
     ) -> io::Result<()> {
-        let pool = Pool::start(BLOCKING, connection::work)?;
-        let registry = Arc::new(Registry::new(limits));
-        let front = Arc::new(Front::new(
+        let pool = Pool::start(BLOCKING, handler::work)?;
+        let slots = Arc::new(Slots::new(limits));
+        let state = Arc::new(ServerState::new(
             service,
-            registry,
+            slots,
             pool,
-            self.lanes,
+            self.workers,
             random_bits(),
         ));
-        let serving = serve(listeners, front, hooks, stopper, self.signals);
+        let serving = serve(listeners, state, hooks, stopper, self.signals);
         let outcome = self.runtime.block_on(serving);
         // The time limit for the connections that are still open has passed.
         self.runtime.shutdown_background();
@@ -225,30 +220,30 @@ impl Engine {
 
 async fn serve(
     listeners: Vec<Listener>,
-    front: Arc<Front>,
+    state: Arc<ServerState>,
     hooks: Hooks,
     stopper: Stopper,
     mut signals: Signals,
 ) -> io::Result<()> {
-    front.registry.sweep((front.service.now)());
-    let sweeper = tokio::spawn(sweep(Arc::clone(&front)));
-    let doors = listeners
+    state.slots.sweep((state.service.now)());
+    let sweeper = tokio::spawn(sweep(Arc::clone(&state)));
+    let bound = listeners
         .into_iter()
-        .map(Door::open)
+        .map(BoundListener::open)
         .collect::<io::Result<Vec<_>>>()?;
-    let accepting: Vec<_> = doors
+    let accepting: Vec<_> = bound
         .into_iter()
-        .map(|door| tokio::spawn(door.serve(Arc::clone(&front))))
+        .map(|listener| tokio::spawn(listener.serve(Arc::clone(&state))))
         .collect();
     (hooks.on_ready)();
 
     signals.stop_asked(&stopper, &hooks.on_hangup).await;
     (hooks.on_stop)();
-    front.registry.drain();
+    state.slots.drain();
     for task in accepting {
         task.abort();
     }
-    let drained = drained(&front.registry);
+    let drained = drained(&state.slots);
     let asked_again = signals.stop_asked(&stopper, &hooks.on_hangup);
     if !first_of(drained, asked_again).await {
         log::warn!("stopped at once, requests in flight are cut off");
@@ -259,31 +254,31 @@ async fn serve(
 
 /// Advances the clock of all deadlines while there are connections, and returns memory to the system after many
 /// connections have ended. An idle server does not wake up.
-async fn sweep(front: Arc<Front>) {
+async fn sweep(state: Arc<ServerState>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut ebb = Ebb::default();
     loop {
         ticks.tick().await;
-        front.registry.sweep((front.service.now)());
-        let connections = front.registry.connections();
-        let held = front.held.bytes(connections);
-        if ebb.is_out(held, front.registry.now()) {
+        state.slots.sweep((state.service.now)());
+        let connections = state.slots.connections();
+        let held = state.held.bytes(connections);
+        if ebb.is_out(held, state.slots.now()) {
             heap::give_back();
         }
         if connections == 0 && !ebb.is_low(held) {
-            front.registry.entered.notified().await;
+            state.slots.entered.notified().await;
         }
     }
 }
 
 /// Waits until the last connection has ended or `drain_s` has passed.
-async fn drained(registry: &Registry) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(registry.limits().drain_s);
-    while !registry.is_empty() && tokio::time::Instant::now() < deadline {
-        let _ = tokio::time::timeout(TICK, registry.left.notified()).await;
+async fn drained(slots: &Slots) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(slots.limits().drain_s);
+    while !slots.is_empty() && tokio::time::Instant::now() < deadline {
+        let _ = tokio::time::timeout(TICK, slots.left.notified()).await;
     }
-    if !registry.is_empty() {
+    if !slots.is_empty() {
         log::warn!("some connections did not end in time and are cut off");
     }
 }

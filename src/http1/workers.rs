@@ -18,22 +18,22 @@ use tokio::sync::Semaphore;
 const TURNS_MAX: u32 = 3;
 
 /// Dropping it ends the threads and all connections that they still have.
-pub struct Lanes {
+pub struct Workers {
     handles: Vec<Handle>,
     next: AtomicUsize,
     /// Closed at shutdown: every task that waits on it, now or later, ends.
     ended: Arc<Semaphore>,
 }
 
-impl Lanes {
+impl Workers {
     /// Fails if a thread or its reactor cannot be created.
-    pub fn start(count: usize) -> io::Result<Lanes> {
-        let lanes = Lanes {
+    pub fn start(count: usize) -> io::Result<Workers> {
+        let workers = Workers {
             handles: Vec::with_capacity(count),
             next: AtomicUsize::new(0),
             ended: Arc::new(Semaphore::new(0)),
         };
-        (0..count.max(1)).try_fold(lanes, |mut lanes, number| {
+        (0..count.max(1)).try_fold(workers, |mut workers, number| {
             let runtime = Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
@@ -43,12 +43,12 @@ impl Lanes {
                 // others wait until the time slice of this thread is used up.
                 .on_thread_park(thread::yield_now)
                 .build()?;
-            lanes.handles.push(runtime.handle().clone());
-            let ended = Arc::clone(&lanes.ended);
+            workers.handles.push(runtime.handle().clone());
+            let ended = Arc::clone(&workers.ended);
             thread::Builder::new()
                 .name(format!("http-{number}"))
                 .spawn(move || drop(runtime.block_on(ended.acquire())))?;
-            Ok(lanes)
+            Ok(workers)
         })
     }
 
@@ -59,7 +59,7 @@ impl Lanes {
     }
 }
 
-impl Drop for Lanes {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.ended.close();
     }

@@ -6,7 +6,7 @@ use crate::domain::time::Timestamp;
 use crate::http::client::Trust;
 use crate::http::request::{Head, Peer, Request, RequestId};
 use crate::http::route::{Mounts, Router};
-use crate::http1::{Lane, Service};
+use crate::http1::{Execution, Service};
 use crate::ops::setup::fixture::{Fixture, NOW};
 use http::Method;
 use serde_json::{Value, json};
@@ -199,7 +199,7 @@ impl World {
     }
 
     fn answer(&self, request: &Request) -> (u16, String) {
-        let reply = (self.service.answer)(request, Lane::Blocking).unwrap();
+        let reply = (self.service.answer)(request, Execution::Blocking).unwrap();
         (reply.status, String::from_utf8(reply.body.into()).unwrap())
     }
 

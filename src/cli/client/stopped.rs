@@ -9,7 +9,7 @@ use crate::http::client::Trust;
 use crate::http::reply::Reply;
 use crate::http::request::{Request, RequestId};
 use crate::http::route::{Mounts, Router};
-use crate::http1::{BodyRule, Fault, Lane, Service};
+use crate::http1::{BodyRule, Execution, Fault, Service};
 use crate::ops::{App, setup};
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -69,8 +69,8 @@ impl Stopped {
 
     /// Limits the size of the body as the server does.
     fn route(&self, request: &Request) -> Result<Reply> {
-        let plan = (self.service.plan)(request);
-        if let BodyRule::UpTo(limit_bytes) = plan.body
+        let body_rule = (self.service.body_rule)(request);
+        if let BodyRule::UpTo(limit_bytes) = body_rule
             && request.body.len() > limit_bytes
         {
             return Ok((self.service.fault)(
@@ -78,7 +78,7 @@ impl Stopped {
                 request,
             ));
         }
-        (self.service.answer)(request, Lane::Blocking)
+        (self.service.answer)(request, Execution::Blocking)
             .ok_or_else(|| Failure::refused("the request was not answered"))
     }
 }

@@ -11,7 +11,7 @@ use crate::http::credential::{self, Client, Presented};
 use crate::http::query::{self, Query};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
-use crate::http1::{Answerer, BodyRule, Class, Fault, FaultWords, Lane, Plan, Service, Turn};
+use crate::http1::{Answerer, BodyRule, Class, Execution, Fault, FaultWords, Service, Turn};
 use crate::ops::authenticate;
 use crate::ops::{App, budgets};
 use std::hash::{BuildHasher, RandomState};
@@ -55,10 +55,11 @@ impl Router {
         let router = Arc::new(self);
         let (planner, answerer, clock) = (router.clone(), router.clone(), router.clone());
         let turner = router.clone();
-        let answer: Answerer = Box::new(move |request, lane| answerer.answer(request, lane));
+        let answer: Answerer =
+            Box::new(move |request, execution| answerer.answer(request, execution));
         let fault: FaultWords = Box::new(move |fault, head| router.fault(fault, head));
         Service {
-            plan: Box::new(move |head| planner.plan(head)),
+            body_rule: Box::new(move |head| planner.body_rule(head)),
             turn: Box::new(move |request| turner.turn(request)),
             answer,
             fault,
@@ -66,28 +67,17 @@ impl Router {
         }
     }
 
-    fn plan(&self, head: &Head) -> Plan {
-        let found = self.table.find(head);
-        match found.target {
-            Target::Route(route) => Plan {
-                lane: match route.handler {
-                    Handler::Blocking(_) => Lane::Blocking,
-                    Handler::Inline(_) => Lane::Inline,
-                },
-                body: self.body_rule(found.surface, route, head),
-            },
-            // The body is not needed, but it is read so that the connection can serve the next request.
-            Target::OtherMethods(_) | Target::Nothing => Plan {
-                lane: Lane::Inline,
-                body: BodyRule::UpTo(BODY_BYTES_MAX),
-            },
-        }
-    }
-
     /// A body above the usual limit is read only for a caller who has the permission that the route needs, according to
     /// the index. A known caller without it is refused by the handler, which checks the permission before the body. If
     /// the caller cannot be determined without waiting, the body is too large.
-    fn body_rule(&self, surface: &Surface, route: &Route, head: &Head) -> BodyRule {
+    fn body_rule(&self, head: &Head) -> BodyRule {
+        let Found {
+            surface, target, ..
+        } = self.table.find(head);
+        let Target::Route(route) = target else {
+            // The body is not needed, but it is read so that the connection can serve the next request.
+            return BodyRule::UpTo(BODY_BYTES_MAX);
+        };
         let Some(permission) = route.large_for else {
             return route.body;
         };
@@ -191,10 +181,10 @@ impl Router {
         }
     }
 
-    fn answer(&self, request: &Request, lane: Lane) -> Option<Reply> {
+    fn answer(&self, request: &Request, execution: Execution) -> Option<Reply> {
         let found = self.table.find(request);
         let surface = found.surface;
-        let reply = match self.route(&found, request, lane) {
+        let reply = match self.route(&found, request, execution) {
             Ok(None) => return None,
             Ok(Some(reply)) => reply,
             Err(err) => {
@@ -212,7 +202,12 @@ impl Router {
         Some(self.with_cors(request, reply))
     }
 
-    fn route(&self, found: &Found<'_>, request: &Request, lane: Lane) -> Result<Option<Reply>> {
+    fn route(
+        &self,
+        found: &Found<'_>,
+        request: &Request,
+        execution: Execution,
+    ) -> Result<Option<Reply>> {
         let trust = self.trust.now();
         if trust.is_for_figures(request) && found.surface.mount != FIGURES {
             return Err(Error::NotFound("path"));
@@ -236,7 +231,7 @@ impl Router {
             }
             Target::Nothing => return Err(Error::NotFound("path")),
         };
-        let may_wait = lane == Lane::Blocking;
+        let may_wait = execution == Execution::Blocking;
         if !may_wait && matches!(route.handler, Handler::Blocking(_)) {
             return Ok(None);
         }

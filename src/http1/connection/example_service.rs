@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::http1::reply::Reply;
 use crate::http1::request::Head;
 use crate::http1::{
-    BodyRule, Engine, Fault, Hooks, Lane, Limits, Listener, Plan, Service, Stopper, Turn,
+    BodyRule, Engine, Execution, Fault, Hooks, Limits, Listener, Service, Stopper, Turn,
 };
 
 /// Ends a test that would hang. Nothing takes this long, not even on a busy machine.
@@ -35,7 +35,15 @@ impl Running {
         let theirs = stopper.clone();
         let listeners = vec![Listener::Tcp(listener)];
         let engine = Engine::start(1).unwrap();
-        let serve = move || engine.run(listeners, toy(), limits, Hooks::default(), theirs);
+        let serve = move || {
+            engine.run(
+                listeners,
+                example_service(),
+                limits,
+                Hooks::default(),
+                theirs,
+            )
+        };
         Running {
             address,
             stopper,
@@ -69,27 +77,19 @@ impl Drop for Running {
 
 static SHARED: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
-pub fn toy() -> Service {
-    let body = |head: &Head| match head.path() {
+pub fn example_service() -> Service {
+    let body_rule = |head: &Head| match head.path() {
         "/body" => BodyRule::UpTo(8),
         "/large" => BodyRule::UpTo(BIG),
-        "/plan" => panic!("on purpose"),
+        "/rule" => panic!("on purpose"),
         _ => BodyRule::Ignore,
     };
-    let lane = |head: &Head| match head.query() {
-        "blocking" => Lane::Blocking,
-        _ => Lane::Inline,
-    };
     Service {
-        plan: Box::new(move |head| Plan {
-            lane: lane(head),
-            body: body(head),
-        }),
+        body_rule: Box::new(body_rule),
         turn: Box::new(|_| Turn::usual()),
         now: Box::new(|| Timestamp(784_111_777_000)),
-        answer: Box::new(|request, lane| {
-            let waits = request.query() == "blocking" || request.path() == "/plan";
-            if lane == Lane::Inline && waits {
+        answer: Box::new(|request, execution| {
+            if execution == Execution::Inline && request.query() == "blocking" {
                 return None;
             }
             Some(match request.path() {

@@ -1,173 +1,326 @@
-//! One connection, from its first byte to its last: hyper on top of the request reader (`guard`).
+//! One connection, from its first byte to its last: `read_head`, `read_body`, answer, `send`, and again.
+//!
+//! **Accepted** are requests of HTTP/1.1 and HTTP/1.0 that can be read in one way only: heads by the rules of `head`,
+//! bodies by `Content-Length` or by the rules of `chunked`. Nothing else in a request changes how the connection goes
+//! on: `Upgrade`, `TE`, `Trailer` and options of `Connection` other than `close` and `keep-alive` have no effect. One
+//! empty line before a request is ignored (RFC 9112, 2.2).
+//!
+//! **Refused** is everything that two readers could read in different ways. After a refusal nothing of the connection is
+//! read as a request any more, so it does not matter where the refused request ends.
+//!
+//! | Assumption | Enforced by |
+//! | --- | --- |
+//! | One place decides where a request ends. | `start` moves past a head in `answer_request` and past a body in `read_body`, and nowhere else. |
+//! | No request follows one whose end is not certain. | `answer_request` closes after a fault, an unread body, and every chunked body (proxies read chunks in different ways). |
+//! | A client that does not read its answers cannot have further requests read. | The loop: a head is read only after `send` has returned. |
+//! | The wait for a client ends. | Every wait goes through [`Slot::in_time`]: the deadline of the phase, and the request to free the slot. |
+//! | A client that is still sending receives the last answer. | `close` is the only way to end after an answer; it reads on for a limited time, because closing immediately would reset the connection. |
+//! | Memory is bounded. | One buffer of at most `head_bytes_max`, a copy of the header lines in it, one body and one answer; `held` counts them. |
+//! | One connection does not delay the others of its thread. | [`ANSWERS_IN_A_ROW_MAX`]. |
 
-mod answer;
-mod at_once;
+mod body;
 #[cfg(test)]
 mod example_service;
-mod exchange;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Display;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 
-use http::Method;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::answer::Answer;
-use self::exchange::exchange;
-pub use self::exchange::{Job, work};
-use super::guard::{Guard, Outbox};
-use super::head::{Glimpse, Refusal, RequestLine, glimpse};
-use super::held::Held;
-use super::pool::Pool;
-use super::slots::{Place, Registry, Seldom};
-use super::workers::Lanes;
-use super::{Fault, Service};
-use crate::domain::locks::lock;
-use crate::http1::headers::Headers;
-use crate::http1::request::{Head, Peer, RequestId};
+use self::body::Decoder;
+use super::answer::{self, Frame};
+use super::handler;
+use super::head::{self, Bounds, Complete, Framing, Refusal, RequestLine, refusal};
+use super::headers::{Headers, list_members};
+use super::held::{BodyHold, HeadHold};
+use super::limits::{FREE_HEAD_BYTES, LINGER_BYTES_MAX, PROGRESS_BYTES};
+use super::outgoing::Outgoing;
+use super::slots::{Phase, Slot};
+use super::state::ServerState;
+use super::{BodyRule, Execution, Fault};
+use crate::http1::reply::Reply;
+use crate::http1::request::{Head, Method, Peer, Request};
 
-/// The size of hyper's buffer: enough for a large piece of a body, because the head that hyper receives is short.
-const HYPER_BUFFER_BYTES: usize = 16 * 1024;
+/// Large enough for nearly every request, and small enough for the many connections that stay silent.
+const BUFFER_BYTES: usize = 2 * 1024;
 
-/// Request ids are allocated in blocks, so that connections on different cores do not share a counter.
-const ID_BLOCK: u64 = 256;
+/// How many requests of one connection are answered before the other connections of the same thread are served. So even
+/// thousands of clients that send thousands of requests at once delay other clients only briefly.
+const ANSWERS_IN_A_ROW_MAX: usize = 4;
 
-/// The server state that all connections share.
-pub struct Front {
-    pub service: Service,
-    pub registry: Arc<Registry>,
-    pub pool: Pool<Job>,
-    pub lanes: Lanes,
-    pub accept_log: Seldom,
-    tls_log: Seldom,
-    plain_log: Seldom,
-    process: u32,
-    id_blocks: AtomicU64,
-    /// Counts the memory that bodies and answers take.
-    pub held: Held,
-}
+/// The answer to a client that sends plain HTTP to a TLS port.
+const PLAIN_ON_TLS: &str = "This port speaks TLS: ask again with https://.";
 
-impl Front {
-    /// `process` is the random part of all request ids of this process.
-    pub fn new(
-        service: Service,
-        registry: Arc<Registry>,
-        pool: Pool<Job>,
-        lanes: Lanes,
-        process: u32,
-    ) -> Front {
-        Front {
-            held: Held::new(registry.limits()),
-            service,
-            registry,
-            pool,
-            lanes,
-            accept_log: Seldom::default(),
-            tls_log: Seldom::default(),
-            plain_log: Seldom::default(),
-            process,
-            id_blocks: AtomicU64::new(0),
-        }
-    }
-
-    pub fn log_tls(&self) {
-        if self.tls_log.may(self.registry.now()) {
-            log::warn!("a client speaks TLS to a plain HTTP port");
-        }
-    }
-
-    pub fn log_plain(&self) {
-        if self.plain_log.may(self.registry.now()) {
-            log::warn!("a client spoke plain HTTP on the TLS port");
-        }
-    }
-
-    /// Clients that disconnect without sending anything, such as port scanners, do not get a log line.
-    pub fn log_handshake(&self, err: &io::Error) {
-        let is_silent = matches!(
-            err.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
-        );
-        if is_silent || !self.tls_log.may(self.registry.now()) {
-            log::debug!("a TLS handshake failed: {err}");
-        } else {
-            log::warn!("a TLS handshake failed: {err}");
-        }
+/// Serves one connection until it ends. `io` may also be a TLS stream. `is_plain_on_tls`: the client sends plain HTTP to
+/// a TLS port, and its first request is refused.
+pub async fn serve<S>(io: S, peer: Peer, slot: Slot, state: Arc<ServerState>, is_plain_on_tls: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = Connection {
+        io,
+        peer,
+        slot,
+        state,
+        is_plain_on_tls,
+        next_id: 0,
+        buffer: vec![0; BUFFER_BYTES],
+        start: 0,
+        end: 0,
+        head_hold: HeadHold::default(),
+        outgoing: Outgoing::default(),
+        answers_in_a_row: 0,
+        has_unread: false,
+    };
+    if let Err(err) = connection.run().await {
+        log::debug!("a connection ended with an error: {err}");
     }
 }
 
-/// One connection, as its request reader and its requests see it.
-pub struct Line {
-    pub front: Arc<Front>,
-    pub place: Place,
-    /// The client sent plain HTTP to a TLS port: none of its requests is served.
-    pub is_misplaced: bool,
+/// One connection, as the module describes it. `S` is a plain socket or a TLS stream.
+struct Connection<S> {
+    io: S,
     peer: Peer,
-    /// The next request id. Only the task of this connection takes ids from it.
-    next_id: AtomicU64,
-    /// The head, as parsed by the request reader, of the request that hyper delivers next.
-    passed: Mutex<Option<Head>>,
+    slot: Slot,
+    state: Arc<ServerState>,
+    is_plain_on_tls: bool,
+    /// For [`ServerState::request_id`].
+    next_id: u64,
+    /// `buffer[start..end]` has arrived and has not been read as a request yet.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The bytes of the buffer that count against the memory for heads.
+    head_hold: HeadHold,
+    outgoing: Outgoing,
+    answers_in_a_row: usize,
+    /// Reading ended before the whole request had arrived: the client may still be sending.
+    has_unread: bool,
 }
 
-impl Line {
-    /// Builds the request head from what the request reader has parsed.
-    pub fn head(&self, request: RequestLine, headers: Headers) -> Head {
+/// What the client sent next.
+enum Incoming {
+    /// Nothing: the client has ended the connection, or has sent no request in time.
+    End,
+    /// A refusal, with the number of bytes that were read of the head. The answer must not depend on how many bytes have
+    /// arrived, so bytes after these are not considered.
+    Refused(Refusal, usize),
+    Request(Complete),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// An error ends the connection without a further answer: it broke, or its slot is needed.
+    async fn run(mut self) -> io::Result<()> {
+        loop {
+            let closes = match self.read_head().await? {
+                Incoming::End => true,
+                Incoming::Refused(refusal, read_bytes) => self.refuse(refusal, read_bytes).await?,
+                Incoming::Request(complete) if self.is_plain_on_tls => {
+                    let refusal = refusal(400, PLAIN_ON_TLS);
+                    self.refuse(refusal, complete.head_bytes).await?
+                }
+                Incoming::Request(complete) => self.answer_request(complete).await?,
+            };
+            if closes {
+                return self.close().await;
+            }
+            self.give_back_buffer();
+            self.slot.enter(match self.start == self.end {
+                true => Phase::Idle,
+                false => Phase::Head,
+            });
+            self.answers_in_a_row += 1;
+            if self.answers_in_a_row == ANSWERS_IN_A_ROW_MAX {
+                self.answers_in_a_row = 0;
+                let_others_run().await;
+            }
+        }
+    }
+
+    async fn read_head(&mut self) -> io::Result<Incoming> {
+        let limits = self.state.slots.limits();
+        let bounds = Bounds {
+            head_bytes_max: limits.head_bytes_max,
+            headers_max: limits.headers_max,
+        };
+        let mut scan = head::Scan::new();
+        let mut may_skip_line = true;
+        loop {
+            if may_skip_line && self.buffer[self.start..self.end].starts_with(b"\r\n") {
+                may_skip_line = false;
+                self.start += 2;
+                if self.start == self.end {
+                    self.slot.enter(Phase::Idle);
+                }
+            }
+            match scan.advance(&self.buffer[self.start..self.end], bounds) {
+                Ok(Some(complete)) => return Ok(Incoming::Request(complete)),
+                Ok(None) => (),
+                Err(refusal) => return Ok(Incoming::Refused(refusal, scan.read_bytes())),
+            }
+            let unfinished = self.end - self.start;
+            let refused = |status, why| Ok(Incoming::Refused(refusal(status, why), unfinished));
+            if !self.has_room() {
+                let phases = [Phase::Body, Phase::Head, Phase::Write];
+                self.state.slots.relieve(&phases);
+                return refused(503, "Large heads take too much memory just now.");
+            }
+            match self.fill().await {
+                Ok(0) if unfinished == 0 => return Ok(Incoming::End),
+                Ok(0) => return refused(400, "The request ended within its head."),
+                Ok(_) if unfinished == 0 => self.slot.enter(Phase::Head),
+                Ok(_) => (),
+                Err(err) if err.kind() != io::ErrorKind::TimedOut => return Err(err),
+                Err(_) if self.slot.phase() == Phase::Idle => return Ok(Incoming::End),
+                Err(_) => return refused(408, "The head of the request took too long."),
+            }
+        }
+    }
+
+    /// Reads the rest of a request and sends the answer. Returns whether the connection ends after it.
+    async fn answer_request(&mut self, complete: Complete) -> io::Result<bool> {
+        let Complete {
+            head_bytes,
+            framing,
+            request_line,
+            headers,
+        } = complete;
+        self.start += head_bytes;
+        let head = self.head(request_line, headers);
+        let mut frame = Frame {
+            id: head.id,
+            is_http_11: head.is_http_11,
+            is_head: head.method == Method::HEAD,
+            closes: !stays_open(&head) || framing == Framing::Chunked,
+        };
+        let reply = match self.read_body(&head, framing).await? {
+            Ok((body, hold)) => {
+                let request = Request { head, body };
+                match handler::answer(&self.state, &request, Execution::Inline) {
+                    Some(reply) => reply,
+                    None => self.answer_on_pool(request, hold).await,
+                }
+            }
+            Err(fault) => {
+                frame.closes = true;
+                (self.state.service.fault)(fault, &head)
+            }
+        };
+        frame.closes |= self.has_unread || self.state.slots.is_draining();
+        self.send_answer(reply, frame).await?;
+        Ok(frame.closes)
+    }
+
+    fn head(&mut self, request: RequestLine, headers: Headers) -> Head {
         Head {
             method: request.method,
             target: request.target,
             is_http_11: request.is_http_11,
             headers,
             peer: self.peer,
-            id: self.draw_id(),
+            id: self.state.request_id(&mut self.next_id),
         }
     }
 
-    /// Writes the answer to a request without a body into an empty outbox, if it can be answered without waiting.
-    pub fn answer_at_once(&self, head: Head, outbox: &mut Outbox) -> Result<(), Box<Head>> {
-        at_once::answer(self, head, outbox)
-    }
-
-    /// Stores the head of the request that hyper receives next.
-    pub fn pass(&self, head: Head) {
-        *lock(&self.passed) = Some(head);
-    }
-
-    fn draw_id(&self) -> RequestId {
-        let mut count = self.next_id.load(Relaxed);
-        if count.is_multiple_of(ID_BLOCK) {
-            count = self.front.id_blocks.fetch_add(1, Relaxed) * ID_BLOCK + 1;
+    /// Reads the whole body. A body that the service does not want remains unread and is empty.
+    async fn read_body(
+        &mut self,
+        head: &Head,
+        framing: Framing,
+    ) -> io::Result<Result<(Vec<u8>, BodyHold), Fault>> {
+        // Until the whole body has arrived.
+        self.has_unread = framing != Framing::Sized(0);
+        if !expects_only_to_continue(head) {
+            return Ok(Err(Fault::ExpectationFailed));
         }
-        self.next_id.store(count + 1, Relaxed);
-        RequestId::new(self.front.process, count)
-    }
-
-    /// The complete answer to a request that the request reader refuses, in the dialect of the path as far as `bytes`
-    /// contain one.
-    pub fn refusal(&self, refusal: Refusal, bytes: &[u8]) -> Outbox {
-        let Refusal { status, detail } = refusal;
-        let Glimpse {
-            method,
-            target,
-            headers,
-        } = glimpse(bytes);
-        let head = Head {
-            method,
-            target,
-            is_http_11: false,
-            headers,
-            peer: self.peer,
-            id: self.draw_id(),
+        if !self.has_unread {
+            return Ok(Ok(Default::default()));
+        }
+        self.slot.enter(Phase::Body);
+        let body_rule = &self.state.service.body_rule;
+        let limit_bytes = match catch_unwind(AssertUnwindSafe(|| body_rule(head))) {
+            Ok(BodyRule::Ignore) => return Ok(Ok(Default::default())),
+            Ok(BodyRule::UpTo(limit_bytes)) => limit_bytes,
+            Err(_) => return Ok(Err(Fault::Panicked)),
         };
+        let mut decoder = match Decoder::new(framing, limit_bytes, self.state.slots.limits()) {
+            Ok(decoder) => decoder,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        // An expectation in an HTTP/1.0 request is ignored (RFC 9110, 10.1.1).
+        if head.is_http_11 && head.headers.contains("expect") {
+            let answer = b"HTTP/1.1 100 Continue\r\n\r\n";
+            self.outgoing.head().extend_from_slice(answer);
+            self.send().await?;
+            self.slot.enter(Phase::Body);
+        }
+        let mut hold = BodyHold::default();
+        let mut progress = 0;
+        loop {
+            let taken = match decoder.decode(&self.buffer[self.start..self.end]) {
+                Ok(taken) => taken,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            self.start += taken;
+            if !hold.grow_to(&self.state.held, decoder.body.len()) {
+                self.state.slots.relieve(&[Phase::Body]);
+                return Ok(Err(Fault::Busy));
+            }
+            if decoder.is_done() {
+                self.has_unread = false;
+                return Ok(Ok((decoder.body, hold)));
+            }
+            progress += taken;
+            if progress >= PROGRESS_BYTES {
+                progress = 0;
+                self.slot.enter(Phase::Body);
+            }
+            match self.fill().await {
+                Ok(0) => {
+                    let why = "The body ended before the length that was announced.";
+                    return Ok(Err(Fault::BadFraming(why)));
+                }
+                Ok(_) => (),
+                Err(err) if err.kind() != io::ErrorKind::TimedOut => return Err(err),
+                Err(_) => return Ok(Err(Fault::BodyTimeout)),
+            }
+        }
+    }
+
+    async fn answer_on_pool(&mut self, request: Request, hold: BodyHold) -> Reply {
+        self.slot.enter(Phase::Answer);
+        let mut reply = match handler::queue(&self.state, request, hold) {
+            Ok(reply) => reply,
+            Err(reply) => return reply,
+        };
+        poll_fn(|cx| {
+            // A connection whose request is being answered keeps its slot.
+            self.slot.must_leave();
+            Pin::new(&mut reply).poll(cx)
+        })
+        .await
+        .unwrap_or_else(|_| Reply::new(500))
+    }
+
+    /// Answers a request whose head is refused, in the form of the path as far as the head contains one.
+    async fn refuse(&mut self, refusal: Refusal, read_bytes: usize) -> io::Result<bool> {
+        let Refusal { status, detail } = refusal;
+        log::debug!("a request was refused with {status}: {detail}");
+        let arrived = &self.buffer[self.start..self.end];
+        if arrived.starts_with(&[0x16, 3]) {
+            self.state.log_tls();
+        }
+        let (request_line, headers) = head::preview(&arrived[..read_bytes.min(arrived.len())]);
+        let head = self.head(request_line, headers);
+        self.has_unread = true;
+        (self.start, self.end) = (0, 0);
+        self.give_back_buffer();
         let fault = match status {
             503 => Fault::Busy,
             status => Fault::Refused {
@@ -175,83 +328,142 @@ impl Line {
                 why: detail,
             },
         };
-        let reply = (self.front.service.fault)(fault, &head);
-        let mut outbox = Outbox::default();
-        let has_body = head.method != Method::HEAD;
-        Answer::new(reply, head.id, self, true).send(&mut outbox, has_body);
-        outbox
+        let frame = Frame {
+            id: head.id,
+            is_http_11: true,
+            is_head: head.method == Method::HEAD,
+            closes: true,
+        };
+        let reply = (self.state.service.fault)(fault, &head);
+        self.send_answer(reply, frame).await?;
+        Ok(true)
     }
-}
 
-/// Serves one connection until it ends. `io` may also be a TLS stream.
-pub async fn serve<S>(io: S, peer: Peer, place: Place, front: Arc<Front>)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    converse(io, peer, place, front, false).await;
-}
-
-/// Answers every request of a client that speaks plain HTTP to a TLS port by saying so.
-pub async fn refuse_plain(io: TcpStream, peer: Peer, place: Place, front: Arc<Front>) {
-    front.log_plain();
-    converse(io, peer, place, front, true).await;
-}
-
-async fn converse<S>(io: S, peer: Peer, place: Place, front: Arc<Front>, is_misplaced: bool)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let line = Arc::new(Line {
-        front,
-        place,
-        is_misplaced,
-        peer,
-        next_id: AtomicU64::new(0),
-        passed: Mutex::new(None),
-    });
-    let mut guard = Guard::new(io, Arc::clone(&line));
-    // Most connections never need hyper: it is created for the first request that the fast path cannot answer.
-    if !lasts(&line, |cx| guard.poll_head(cx)).await {
-        return;
+    async fn send_answer(&mut self, reply: Reply, frame: Frame) -> io::Result<()> {
+        let now = self.state.slots.wall();
+        answer::write(&mut self.outgoing, reply, frame, now);
+        self.send().await
     }
-    let mut connection = pin!(
-        http1::Builder::new()
-            // The request reader reports the end of the stream when it refuses something; requests before that are
-            // still answered.
-            .half_close(true)
-            .header_read_timeout(None)
-            .max_buf_size(HYPER_BUFFER_BYTES)
-            // hyper sends a large body without copying it: a copy for every client that reads slowly would exhaust the
-            // memory.
-            .writev(true)
-            .serve_connection(
-                guard,
-                service_fn(|request| {
-                    let head = lock(&line.passed).take();
-                    exchange(Arc::clone(&line), head, request.into_body())
-                }),
-            )
-    );
-    lasts(&line, |cx| connection.as_mut().poll(cx)).await;
-}
 
-/// Runs the work of a connection until it is done, unless the connection must be closed before. Returns whether the
-/// work was completed.
-async fn lasts<E: Display>(
-    line: &Line,
-    mut work: impl FnMut(&mut Context<'_>) -> Poll<Result<(), E>>,
-) -> bool {
-    poll_fn(|cx| {
-        line.place.watch.waker.get_or_init(|| cx.waker().clone());
-        match work(cx) {
-            Poll::Pending if line.place.watch.leaves() => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => Poll::Ready(true),
-            Poll::Ready(Err(err)) => {
-                log::debug!("a connection ended with an error: {err}");
-                Poll::Ready(false)
+    /// Sends everything. A client that does not read has a deadline, which begins again when it has read enough.
+    async fn send(&mut self) -> io::Result<()> {
+        let Connection {
+            io, slot, outgoing, ..
+        } = self;
+        slot.in_time(|cx| {
+            let polled = outgoing.poll_send(io, cx);
+            let begins = || slot.phase() != Phase::Write || outgoing.progress >= PROGRESS_BYTES;
+            if polled.is_pending() && begins() {
+                outgoing.progress = 0;
+                slot.enter(Phase::Write);
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Ends the connection. If the client may still be sending, its bytes are discarded for a limited time, so that it
+    /// receives the last answer (RFC 9112, 9.6).
+    async fn close(mut self) -> io::Result<()> {
+        self.slot.enter(Phase::Linger);
+        let io = &mut self.io;
+        self.slot
+            .in_time(|cx| Pin::new(&mut *io).poll_shutdown(cx))
+            .await?;
+        let mut left = LINGER_BYTES_MAX;
+        while self.has_unread || self.start < self.end {
+            self.has_unread = true;
+            (self.start, self.end) = (0, 0);
+            let bytes = self.fill().await?;
+            match left.checked_sub(bytes) {
+                Some(rest) if bytes > 0 => left = rest,
+                _ => break,
             }
         }
+        Ok(())
+    }
+
+    /// Reads arrived bytes into the buffer. `Ok(0)` is the end of the stream; `TimedOut` the end of the phase.
+    async fn fill(&mut self) -> io::Result<usize> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.buffer.len() {
+            let bytes = self.grown_bytes();
+            self.buffer.reserve_exact(bytes - self.buffer.len());
+            self.buffer.resize(bytes, 0);
+        }
+        let mut room = ReadBuf::new(&mut self.buffer[self.end..]);
+        let (io, answers_in_a_row) = (&mut self.io, &mut self.answers_in_a_row);
+        self.slot
+            .in_time(|cx| {
+                let polled = Pin::new(&mut *io).poll_read(cx, &mut room);
+                if polled.is_pending() {
+                    *answers_in_a_row = 0;
+                }
+                polled
+            })
+            .await?;
+        let arrived = room.filled().len();
+        self.end += arrived;
+        Ok(arrived)
+    }
+
+    /// Whether there is memory for the next [`Connection::fill`] of a head.
+    fn has_room(&mut self) -> bool {
+        let is_full = self.end - self.start == self.buffer.len();
+        !is_full || {
+            let bytes = self.grown_bytes();
+            self.head_hold.grow_to(&self.state.held, bytes)
+        }
+    }
+
+    /// The new size of the buffer when a head does not fit into it.
+    fn grown_bytes(&self) -> usize {
+        let bytes_max = self.state.slots.limits().head_bytes_max + 1;
+        let bytes = (self.buffer.len() * 2).min(bytes_max);
+        bytes.max(self.end - self.start + 1)
+    }
+
+    /// Returns the memory of a large head when the buffer contains none of it, and only a few bytes that follow it.
+    fn give_back_buffer(&mut self) {
+        if self.buffer.len() <= FREE_HEAD_BYTES || self.end - self.start > BUFFER_BYTES {
+            return;
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        self.buffer.truncate(BUFFER_BYTES);
+        self.buffer.shrink_to_fit();
+        self.head_hold = HeadHold::default();
+    }
+}
+
+/// Whether the connection stays open after the request (RFC 9112, 9.3).
+fn stays_open(head: &Head) -> bool {
+    let has = |option: &[u8]| {
+        let mut values = head.headers.all("connection");
+        values.any(|value| list_members(value).any(|own| own.eq_ignore_ascii_case(option)))
+    };
+    !has(b"close") && (head.is_http_11 || has(b"keep-alive"))
+}
+
+/// Whether all `Expect` headers ask for `100-continue` only.
+fn expects_only_to_continue(head: &Head) -> bool {
+    let mut expectations = head.headers.all("expect").flat_map(list_members);
+    expectations.all(|member| member.eq_ignore_ascii_case(b"100-continue"))
+}
+
+async fn let_others_run() {
+    let mut has_waited = false;
+    poll_fn(|cx| match std::mem::replace(&mut has_waited, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
     })
-    .await
+    .await;
 }

@@ -1,16 +1,12 @@
-//! The strict parser of request heads (RFC 9112). hyper receives none of these bytes, but a head that this server
-//! writes (`guard/hyper_head.rs`).
-//!
-//! hyper and httparse accept input that an intermediary may interpret differently: bare line feeds, `Content-Length: 5,
-//! 5`, a length together with a transfer coding. This parser refuses everything that two parsers may interpret
-//! differently, so that a client cannot hide a second request inside the first (attacks 9 to 27). This file does no
-//! I/O.
+//! The strict parser of request heads (RFC 9112). It refuses everything that two parsers may interpret differently (bare
+//! line feeds, `Content-Length: 5, 5`, a length together with a transfer coding), so that a client cannot hide a second
+//! request inside the first (attacks 9 to 27). This file does no I/O.
 
 mod preview;
 #[cfg(test)]
 mod tests;
 
-pub use preview::{Glimpse, glimpse};
+pub use preview::preview;
 
 use http::Method;
 
@@ -239,8 +235,7 @@ impl Scan {
         Ok(())
     }
 
-    /// RFC 9112, 6.3: digits only, and the header occurs once. hyper and most other servers have the same limit of 63
-    /// bits.
+    /// RFC 9112, 6.3: digits only, and the header occurs once. most other servers have the same limit of 63 bits.
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.length.is_some() {
             return Err(bad("Content-Length occurs more than once."));

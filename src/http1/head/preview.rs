@@ -1,6 +1,6 @@
 //! A preview of a head that was refused: it only serves to choose the dialect of the answer.
 
-use super::{is_host_byte, is_token_byte, trim};
+use super::{RequestLine, is_host_byte, is_token_byte, trim};
 use crate::http1::headers::Headers;
 use crate::http1::request::{Target, is_target_byte};
 use http::Method;
@@ -8,17 +8,9 @@ use http::Method;
 /// How many bytes of a target are examined: more than the start of any route needs.
 const TARGET_BYTES_MAX: usize = 512;
 
-/// Method, path and host, as far as they have arrived and are readable.
-pub struct Glimpse {
-    pub method: Method,
-    /// Without its query; `*` if no target is readable.
-    pub target: Target,
-    /// `Host` alone, or nothing.
-    pub headers: Headers,
-}
-
-/// Reads what is readable and ignores every fault.
-pub fn glimpse(bytes: &[u8]) -> Glimpse {
+/// Method, path and host, as far as they have arrived and are readable; every fault is ignored. The target has no query,
+/// and is `*` if it is not readable; the only header is `Host`.
+pub fn preview(bytes: &[u8]) -> (RequestLine, Headers) {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let mut parts = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next());
@@ -26,11 +18,12 @@ pub fn glimpse(bytes: &[u8]) -> Glimpse {
     if let Some(host) = lines.find_map(host) {
         headers.append(b"host", host);
     }
-    Glimpse {
+    let request_line = RequestLine {
         method: method_of(method).unwrap_or_default(),
         target: target.and_then(path).unwrap_or_else(|| Target::origin("*")),
-        headers,
-    }
+        is_http_11: false,
+    };
+    (request_line, headers)
 }
 
 fn method_of(word: &[u8]) -> Option<Method> {
@@ -61,17 +54,13 @@ mod tests {
 
     #[track_caller]
     fn check(bytes: &str, method: &str, path: &str, host: Option<&str>) {
-        let seen = glimpse(bytes.as_bytes());
+        let (seen, headers) = preview(bytes.as_bytes());
         assert_eq!(
             (seen.method.as_str(), seen.target.path()),
             (method, path),
             "{bytes:?}"
         );
-        assert_eq!(
-            seen.headers.get("host"),
-            host.map(str::as_bytes),
-            "{bytes:?}"
-        );
+        assert_eq!(headers.get("host"), host.map(str::as_bytes), "{bytes:?}");
     }
 
     #[test]
@@ -106,7 +95,7 @@ mod tests {
             " /a",
             "GET a",
         ] {
-            let seen = glimpse(nothing.as_bytes());
+            let (seen, _) = preview(nothing.as_bytes());
             assert_ne!(seen.target.path(), "/", "{nothing:?}");
         }
     }

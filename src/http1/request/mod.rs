@@ -9,8 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 
-use bytes::Bytes;
-use http::Method;
+pub use http::Method;
 
 use crate::http1::headers::Headers;
 
@@ -20,8 +19,8 @@ pub use target::{Target, is_target_byte};
 #[derive(Debug)]
 pub struct Request {
     pub head: Head,
-    /// Empty if the plan was `BodyRule::Ignore`.
-    pub body: Bytes,
+    /// Empty if it was not read (`BodyRule::Ignore`).
+    pub body: Vec<u8>,
 }
 
 impl Deref for Request {

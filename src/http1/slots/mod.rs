@@ -2,16 +2,18 @@
 //!
 //! A timer for each request would cost more than the request. Instead each connection keeps one atomic word (its phase
 //! and the clock tick at which it began), and one sweeper reads all words once a tick and wakes the connections that
-//! are overdue. A connection that is woken checks its own deadline again, so a late wake-up can never end a later
-//! request.
+//! are overdue. A connection that is woken checks its own deadline again ([`Slot::in_time`]), so a late wake-up can
+//! never end a later request.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -70,19 +72,19 @@ pub enum Via {
 }
 
 /// The phase of one connection and its start. Only the connection writes it; the sweeper reads it too.
-pub struct Watch {
+struct Watch {
     via: Via,
     word: AtomicU64,
     evicted: AtomicBool,
     /// A spawned task keeps the same waker for its whole life, so it is stored once.
-    pub waker: OnceLock<Waker>,
+    waker: OnceLock<Waker>,
 }
 
 /// A phase and the tick at which it began.
 #[derive(Clone, Copy, Debug)]
-pub struct Since {
-    pub phase: Phase,
-    pub tick: u32,
+struct Since {
+    phase: Phase,
+    tick: u32,
 }
 
 impl Since {
@@ -107,7 +109,7 @@ impl Since {
 }
 
 impl Watch {
-    pub fn since(&self) -> Since {
+    fn since(&self) -> Since {
         let word = self.word.load(Relaxed);
         Since {
             phase: PHASES[(word >> 32) as usize % PHASES.len()],
@@ -115,13 +117,13 @@ impl Watch {
         }
     }
 
-    pub fn set(&self, since: Since) {
+    fn set(&self, since: Since) {
         self.word
             .store((since.phase as u64) << 32 | u64::from(since.tick), Relaxed);
     }
 
     /// Whether the connection was asked to free its slot. It does so only if it still waits for its client.
-    pub fn is_evicted(&self) -> bool {
+    fn is_evicted(&self) -> bool {
         self.evicted.load(Relaxed)
     }
 
@@ -138,14 +140,14 @@ impl Watch {
 }
 
 /// All connections of a server, and the clock of their deadlines.
-pub struct Registry {
+pub struct Slots {
     /// On a cache line of its own, because every request reads it.
     clock: Clock,
     started: Instant,
     limits: Limits,
     draining: AtomicBool,
     drain_tick: AtomicU32,
-    guests: Mutex<Guests>,
+    open: Mutex<OpenConnections>,
     /// The tick at which slow connections were last asked to close in order to free memory.
     relieved: AtomicU32,
     /// Notified when a slot becomes free.
@@ -163,7 +165,7 @@ struct Clock {
 }
 
 #[derive(Default)]
-struct Guests {
+struct OpenConnections {
     last: u64,
     /// The number of connections over TCP.
     tcp: usize,
@@ -171,28 +173,28 @@ struct Guests {
 }
 
 /// The slot of one connection; dropping it frees the slot.
-pub struct Place {
+pub struct Slot {
     number: u64,
-    pub watch: Arc<Watch>,
-    registry: Arc<Registry>,
+    watch: Arc<Watch>,
+    slots: Arc<Slots>,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut guests = self.registry.guests();
-        guests.watches.remove(&self.number);
+        let mut open = self.slots.open();
+        open.watches.remove(&self.number);
         if self.watch.via == Via::Tcp {
-            guests.tcp -= 1;
+            open.tcp -= 1;
         }
-        drop(guests);
+        drop(open);
         TRAFFIC.connections.fetch_sub(1, Relaxed);
-        self.registry.left.notify_waiters();
+        self.slots.left.notify_waiters();
     }
 }
 
-impl Registry {
-    pub fn new(limits: Limits) -> Registry {
-        Registry {
+impl Slots {
+    pub fn new(limits: Limits) -> Slots {
+        Slots {
             clock: Clock {
                 ticks: AtomicU32::new(0),
                 wall: AtomicI64::new(0),
@@ -201,7 +203,7 @@ impl Registry {
             limits,
             draining: AtomicBool::new(false),
             drain_tick: AtomicU32::new(0),
-            guests: Mutex::default(),
+            open: Mutex::default(),
             relieved: AtomicU32::new(0),
             left: Notify::new(),
             entered: Notify::new(),
@@ -218,7 +220,7 @@ impl Registry {
     }
 
     /// Whether the phase `since` has lasted too long.
-    pub fn is_overdue(&self, since: Since) -> bool {
+    fn is_overdue(&self, since: Since) -> bool {
         let Some(ticks_max) = self.ticks_max(since.phase) else {
             return false;
         };
@@ -253,7 +255,7 @@ impl Registry {
         let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
         self.clock.ticks.store(ticks as u32, Relaxed);
         self.clock.wall.store(wall.0, Relaxed);
-        for watch in self.guests().watches.values() {
+        for watch in self.open().watches.values() {
             if self.is_overdue(watch.since()) {
                 watch.wake();
             }
@@ -276,24 +278,24 @@ impl Registry {
 
     /// The number of open connections.
     pub fn connections(&self) -> usize {
-        self.guests().watches.len()
+        self.open().watches.len()
     }
 
     /// Takes a slot for a new connection, or asks the connection with the lowest rank to close.
     ///
     /// Some slots are reserved for the Unix socket, so that a flood over TCP cannot lock out the administrator of the
     /// machine.
-    pub fn enter(self: &Arc<Registry>, via: Via) -> Option<Place> {
+    pub fn take(self: &Arc<Slots>, via: Via) -> Option<Slot> {
         let places = self.limits.connections_max;
         let reserved = self.limits.unix_connections_reserved.min(places / 4);
-        let mut guests = self.guests();
-        let tcp_is_full = via == Via::Tcp && guests.tcp >= places - reserved;
-        if tcp_is_full || guests.watches.len() >= places {
-            self.evict(&guests, |watch| !tcp_is_full || watch.via == Via::Tcp);
+        let mut open = self.open();
+        let tcp_is_full = via == Via::Tcp && open.tcp >= places - reserved;
+        if tcp_is_full || open.watches.len() >= places {
+            self.evict(&open, |watch| !tcp_is_full || watch.via == Via::Tcp);
             return None;
         }
-        guests.last += 1;
-        let number = guests.last;
+        open.last += 1;
+        let number = open.last;
         let watch = Arc::new(Watch {
             via,
             word: AtomicU64::new(0),
@@ -304,21 +306,21 @@ impl Registry {
             phase: Phase::Idle,
             tick: self.now(),
         });
-        guests.watches.insert(number, Arc::clone(&watch));
-        guests.tcp += usize::from(via == Via::Tcp);
+        open.watches.insert(number, Arc::clone(&watch));
+        open.tcp += usize::from(via == Via::Tcp);
         self.entered.notify_one();
         TRAFFIC.connections.fetch_add(1, Relaxed);
         TRAFFIC.accepted.fetch_add(1, Relaxed);
-        Some(Place {
+        Some(Slot {
             number,
             watch,
-            registry: Arc::clone(self),
+            slots: Arc::clone(self),
         })
     }
 
     /// Closes connections to free file descriptors when the process has run out of them.
     pub fn make_room(&self) {
-        self.evict(&self.guests(), |_| true);
+        self.evict(&self.open(), |_| true);
     }
 
     /// Asks all connections that are slow in one of `phases` to close, when too much memory waits for clients.
@@ -328,7 +330,7 @@ impl Registry {
         if self.relieved.swap(now, Relaxed) == now {
             return;
         }
-        for watch in self.guests().watches.values() {
+        for watch in self.open().watches.values() {
             let since = watch.since();
             if phases.contains(&since.phase) && since.is_slow(now) {
                 watch.evict();
@@ -338,9 +340,9 @@ impl Registry {
 
     /// Asks the connection that has waited longest to close, out of those that may be closed and that `is_eligible`
     /// accepts; with many connections, some more of those that have waited long.
-    fn evict(&self, guests: &Guests, is_eligible: impl Fn(&Watch) -> bool) {
+    fn evict(&self, open: &OpenConnections, is_eligible: impl Fn(&Watch) -> bool) {
         let now = self.now();
-        let mut spared: Vec<_> = guests
+        let mut spared: Vec<_> = open
             .watches
             .iter()
             .filter(|(_, watch)| !watch.is_evicted() && is_eligible(watch))
@@ -349,7 +351,7 @@ impl Registry {
                 Some((rank, *number, watch))
             })
             .collect();
-        let count = 1 + guests.watches.len() / CONNECTIONS_PER_EVICTION;
+        let count = 1 + open.watches.len() / CONNECTIONS_PER_EVICTION;
         if count < spared.len() {
             spared.select_nth_unstable_by_key(count, |(rank, number, _)| (*rank, *number));
             spared.truncate(count);
@@ -362,21 +364,55 @@ impl Registry {
         }
     }
 
-    fn guests(&self) -> MutexGuard<'_, Guests> {
-        lock(&self.guests)
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
+        lock(&self.open)
     }
 }
 
-impl Watch {
+impl Slot {
+    pub fn enter(&self, phase: Phase) {
+        let tick = self.slots.now();
+        self.watch.set(Since { phase, tick });
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.watch.since().phase
+    }
+
+    /// Waits for the client. `TimedOut` if the phase has lasted too long, `ConnectionAborted` if the connection must
+    /// free its slot.
+    pub async fn in_time<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        poll_fn(|cx| {
+            let polled = poll(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            self.watch.waker.get_or_init(|| cx.waker().clone());
+            if self.slots.is_overdue(self.watch.since()) {
+                let why = "the client took too long";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+            if self.must_leave() {
+                let why = "the slot was needed";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Accepts the request to close, if there is one and the connection is still in a phase in which it may. A
     /// connection that has become busy in the meantime stays.
-    pub fn leaves(&self) -> bool {
-        if !self.is_evicted() {
+    pub fn must_leave(&self) -> bool {
+        if !self.watch.is_evicted() {
             return false;
         }
-        let leaves = self.since().phase != Phase::Answer;
+        let leaves = self.phase() != Phase::Answer;
         if !leaves {
-            self.evicted.store(false, Relaxed);
+            self.watch.evicted.store(false, Relaxed);
         }
         leaves
     }
@@ -384,9 +420,9 @@ impl Watch {
 
 /// Allows a log line at most once a second, for events that any client can cause.
 #[derive(Default)]
-pub struct Seldom(AtomicU32);
+pub struct OncePerSecond(AtomicU32);
 
-impl Seldom {
+impl OncePerSecond {
     /// Whether a line may be written at this tick.
     pub fn may(&self, tick: u32) -> bool {
         let second = tick / TICKS_PER_S as u32 + 1;

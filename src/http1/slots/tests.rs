@@ -2,20 +2,20 @@
 
 use super::*;
 
-fn registry(connections_max: usize) -> Arc<Registry> {
-    Arc::new(Registry::new(Limits {
+fn slots(connections_max: usize) -> Arc<Slots> {
+    Arc::new(Slots::new(Limits {
         connections_max,
         ..Limits::default()
     }))
 }
 
-fn at(registry: &Registry, tick: u32) {
-    registry.clock.ticks.store(tick, Relaxed);
+fn at(slots: &Slots, tick: u32) {
+    slots.clock.ticks.store(tick, Relaxed);
 }
 
 #[test]
 fn a_phase_is_overdue_only_after_its_whole_span() {
-    let registry = registry(1);
+    let slots = slots(1);
     for (phase, ticks) in [
         (Phase::Head, 100),
         (Phase::Body, 100),
@@ -24,22 +24,22 @@ fn a_phase_is_overdue_only_after_its_whole_span() {
         (Phase::Linger, 20),
     ] {
         let since = Since { phase, tick: 5 };
-        at(&registry, 5 + ticks);
-        assert!(!registry.is_overdue(since), "{phase:?}");
-        at(&registry, 6 + ticks);
-        assert!(registry.is_overdue(since), "{phase:?}");
+        at(&slots, 5 + ticks);
+        assert!(!slots.is_overdue(since), "{phase:?}");
+        at(&slots, 6 + ticks);
+        assert!(slots.is_overdue(since), "{phase:?}");
     }
-    at(&registry, u32::MAX);
-    assert!(!registry.is_overdue(Since {
+    at(&slots, u32::MAX);
+    assert!(!slots.is_overdue(Since {
         phase: Phase::Answer,
         tick: 0
     }));
 }
 
 #[test]
-fn a_full_house_asks_the_longest_idle_to_leave() {
-    let registry = registry(3);
-    let [busy, newer, older] = std::array::from_fn(|_| registry.enter(Via::Tcp).unwrap());
+fn a_full_server_asks_the_longest_idle_to_leave() {
+    let slots = slots(3);
+    let [busy, newer, older] = std::array::from_fn(|_| slots.take(Via::Tcp).unwrap());
     busy.watch.set(Since {
         phase: Phase::Answer,
         tick: 0,
@@ -53,46 +53,46 @@ fn a_full_house_asks_the_longest_idle_to_leave() {
         tick: 3,
     });
 
-    assert!(registry.enter(Via::Tcp).is_none());
+    assert!(slots.take(Via::Tcp).is_none());
 
-    assert!(older.watch.leaves() && !newer.watch.leaves() && !busy.watch.leaves());
+    assert!(older.must_leave() && !newer.must_leave() && !busy.must_leave());
     drop(older);
-    assert!(registry.enter(Via::Tcp).is_some());
+    assert!(slots.take(Via::Tcp).is_some());
 }
 
 #[test]
-fn a_full_house_asks_the_slowest_request_to_leave() {
-    let registry = registry(3);
-    let [answered, head, body] = std::array::from_fn(|_| registry.enter(Via::Tcp).unwrap());
-    for (place, phase, tick) in [
+fn a_full_server_asks_the_slowest_request_to_leave() {
+    let slots = slots(3);
+    let [answered, head, body] = std::array::from_fn(|_| slots.take(Via::Tcp).unwrap());
+    for (slot, phase, tick) in [
         (&answered, Phase::Answer, 0),
         (&head, Phase::Head, 2),
         (&body, Phase::Body, 1),
     ] {
-        place.watch.set(Since { phase, tick });
+        slot.watch.set(Since { phase, tick });
     }
-    at(&registry, SLOW_TICKS + 1);
-    assert!(registry.enter(Via::Tcp).is_none());
+    at(&slots, SLOW_TICKS + 1);
+    assert!(slots.take(Via::Tcp).is_none());
 
-    assert!(body.watch.leaves() && !head.watch.leaves() && !answered.watch.leaves());
+    assert!(body.must_leave() && !head.must_leave() && !answered.must_leave());
 }
 
 /// All slots are taken over TCP, each connection in its phase since its tick; checks which of them is closed at `now`.
 #[track_caller]
 fn check_leaves(connections: &[(Phase, u32)], now: u32, expected: Option<usize>) {
-    let registry = registry(connections.len());
-    let places: Vec<Place> = connections
+    let slots = slots(connections.len());
+    let taken: Vec<Slot> = connections
         .iter()
         .map(|&(phase, tick)| {
-            let place = registry.enter(Via::Tcp).unwrap();
-            place.watch.set(Since { phase, tick });
-            place
+            let slot = slots.take(Via::Tcp).unwrap();
+            slot.watch.set(Since { phase, tick });
+            slot
         })
         .collect();
-    at(&registry, now);
-    assert!(registry.enter(Via::Tcp).is_none());
-    let leaves: Vec<usize> = (0..places.len())
-        .filter(|&number| places[number].watch.leaves())
+    at(&slots, now);
+    assert!(slots.take(Via::Tcp).is_none());
+    let leaves: Vec<usize> = (0..taken.len())
+        .filter(|&number| taken[number].must_leave())
         .collect();
     let expected: Vec<usize> = expected.into_iter().collect();
     assert_eq!(leaves, expected, "{connections:?} at {now}");
@@ -148,22 +148,22 @@ fn slow_connections_leave_in_the_order_of_their_age() {
 }
 
 #[test]
-fn in_a_large_house_several_slow_connections_leave_at_once_but_young_ones_one_by_one() {
-    let places = 2 * CONNECTIONS_PER_EVICTION + 16;
-    let registry = registry(places);
-    let house: Vec<Place> = std::iter::from_fn(|| registry.enter(Via::Tcp)).collect();
+fn among_many_connections_several_slow_ones_leave_at_once_but_young_ones_one_by_one() {
+    let taken = 2 * CONNECTIONS_PER_EVICTION + 16;
+    let slots = slots(taken);
+    let all_slots: Vec<Slot> = std::iter::from_fn(|| slots.take(Via::Tcp)).collect();
     let leaving = || {
-        house
+        all_slots
             .iter()
-            .filter(|place| place.watch.is_evicted())
+            .filter(|slot| slot.watch.is_evicted())
             .count()
     };
     assert_eq!(leaving(), 1);
-    for place in &house {
-        assert_eq!(place.watch.leaves(), place.watch.is_evicted());
-        place.watch.evicted.store(false, Relaxed);
+    for slot in &all_slots {
+        assert_eq!(slot.must_leave(), slot.watch.is_evicted());
+        slot.watch.evicted.store(false, Relaxed);
     }
-    for (number, place) in house.iter().enumerate() {
+    for (number, slot) in all_slots.iter().enumerate() {
         let (phase, tick) = match number {
             5 => (Phase::Write, 3),
             6 => (Phase::Head, 1),
@@ -171,95 +171,95 @@ fn in_a_large_house_several_slow_connections_leave_at_once_but_young_ones_one_by
             8 => (Phase::Idle, 4),
             _ => (Phase::Idle, 95),
         };
-        place.watch.set(Since { phase, tick });
+        slot.watch.set(Since { phase, tick });
     }
-    at(&registry, 100);
-    assert!(registry.enter(Via::Tcp).is_none());
-    let leave: Vec<usize> = (0..house.len())
-        .filter(|&number| house[number].watch.leaves())
+    at(&slots, 100);
+    assert!(slots.take(Via::Tcp).is_none());
+    let leave: Vec<usize> = (0..all_slots.len())
+        .filter(|&number| all_slots[number].must_leave())
         .collect();
     assert_eq!(leave, [5, 6, 7]);
 }
 
 #[test]
-fn the_unix_socket_has_places_that_tcp_cannot_take() {
-    let registry = registry(64);
-    let tcp: Vec<Place> = std::iter::from_fn(|| registry.enter(Via::Tcp)).collect();
+fn the_unix_socket_has_slots_that_tcp_cannot_take() {
+    let slots = slots(64);
+    let tcp: Vec<Slot> = std::iter::from_fn(|| slots.take(Via::Tcp)).collect();
     assert_eq!(tcp.len(), 64 - 16);
-    let mut unix: Vec<Place> = std::iter::from_fn(|| registry.enter(Via::Unix)).collect();
+    let mut unix: Vec<Slot> = std::iter::from_fn(|| slots.take(Via::Unix)).collect();
     assert_eq!(unix.len(), 16);
     // No connection over the socket is closed for one over TCP.
-    for place in tcp.iter().chain(&unix) {
-        place.watch.set(Since {
+    for slot in tcp.iter().chain(&unix) {
+        slot.watch.set(Since {
             phase: Phase::Idle,
             tick: 0,
         });
     }
-    at(&registry, 100);
+    at(&slots, 100);
     for _ in 0..tcp.len() {
-        assert!(registry.enter(Via::Tcp).is_none());
+        assert!(slots.take(Via::Tcp).is_none());
     }
-    assert!(tcp.iter().all(|place| place.watch.leaves()));
-    assert!(!unix.iter().any(|place| place.watch.leaves()));
+    assert!(tcp.iter().all(|slot| slot.must_leave()));
+    assert!(!unix.iter().any(|slot| slot.must_leave()));
     // A slot freed by the Unix socket is not available to TCP.
     unix.pop();
-    assert!(registry.enter(Via::Tcp).is_none());
-    assert!(registry.enter(Via::Unix).is_some());
+    assert!(slots.take(Via::Tcp).is_none());
+    assert!(slots.take(Via::Unix).is_some());
 }
 
 #[test]
 fn memory_is_relieved_of_all_that_are_slow_in_one_phase() {
-    let registry = registry(8);
-    let [slow, other, quick] = std::array::from_fn(|_| registry.enter(Via::Tcp).unwrap());
-    for (place, phase, tick) in [
+    let slots = slots(8);
+    let [slow, other, quick] = std::array::from_fn(|_| slots.take(Via::Tcp).unwrap());
+    for (slot, phase, tick) in [
         (&slow, Phase::Write, 90),
         (&other, Phase::Body, 90),
         (&quick, Phase::Write, 91),
     ] {
-        place.watch.set(Since { phase, tick });
+        slot.watch.set(Since { phase, tick });
     }
-    at(&registry, 100);
-    registry.relieve(&[Phase::Write]);
-    assert!(slow.watch.leaves() && !other.watch.leaves() && !quick.watch.leaves());
+    at(&slots, 100);
+    slots.relieve(&[Phase::Write]);
+    assert!(slow.must_leave() && !other.must_leave() && !quick.must_leave());
 }
 
 #[test]
 fn a_connection_that_became_busy_does_not_leave() {
-    let registry = registry(1);
-    let place = registry.enter(Via::Tcp).unwrap();
-    assert!(registry.enter(Via::Tcp).is_none());
-    place.watch.set(Since {
+    let slots = slots(1);
+    let slot = slots.take(Via::Tcp).unwrap();
+    assert!(slots.take(Via::Tcp).is_none());
+    slot.watch.set(Since {
         phase: Phase::Answer,
         tick: 0,
     });
 
-    assert!(!place.watch.leaves());
-    place.watch.set(Since {
+    assert!(!slot.must_leave());
+    slot.watch.set(Since {
         phase: Phase::Idle,
         tick: 0,
     });
-    assert!(!place.watch.leaves());
+    assert!(!slot.must_leave());
 }
 
 #[test]
 fn the_drain_gives_an_idle_connection_a_moment_from_its_own_start() {
-    let registry = registry(1);
+    let slots = slots(1);
     let since = Since {
         phase: Phase::Idle,
         tick: 0,
     };
-    at(&registry, 100);
-    registry.drain();
-    assert!(!registry.is_overdue(since));
-    at(&registry, 104);
-    assert!(registry.is_overdue(since));
+    at(&slots, 100);
+    slots.drain();
+    assert!(!slots.is_overdue(since));
+    at(&slots, 104);
+    assert!(slots.is_overdue(since));
 }
 
 #[test]
 fn a_log_line_is_written_once_a_second() {
-    let seldom = Seldom::default();
+    let log = OncePerSecond::default();
     assert_eq!(
-        [0, 1, 9, 10, 19, 20].map(|tick| seldom.may(tick)),
+        [0, 1, 9, 10, 19, 20].map(|tick| log.may(tick)),
         [true, false, false, true, false, true]
     );
 }

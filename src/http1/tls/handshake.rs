@@ -5,7 +5,6 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use rustls::ServerConnection;
 use tokio::io::ReadBuf;
@@ -14,8 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Identity;
-use crate::http1::connection::Front;
-use crate::http1::slots::{Phase, Place, Since};
+use crate::http1::slots::{Phase, Slot};
+use crate::http1::state::ServerState;
 
 /// How many encrypted bytes of an answer a session buffers while its client does not read: one record, so that slow
 /// clients do not cost more memory.
@@ -40,14 +39,10 @@ pub enum Opened {
 pub async fn shake_hands(
     stream: TcpStream,
     identity: Arc<Identity>,
-    place: &Place,
-    front: &Front,
+    slot: &Slot,
+    state: &ServerState,
 ) -> Option<Opened> {
-    let enter = |phase| {
-        let tick = front.registry.now();
-        place.watch.set(Since { phase, tick });
-    };
-    enter(Phase::Head);
+    slot.enter(Phase::Head);
     let opened = async {
         if is_plain(&stream).await? {
             return Ok(Opened::Plain(stream));
@@ -59,15 +54,16 @@ pub async fn shake_hands(
         let shaken = acceptor.accept_with(stream, bounded).await?;
         Ok(Opened::Tls(Box::new(shaken)))
     };
-    match in_time(opened, place, front).await {
+    let mut opened = pin!(opened);
+    match slot.in_time(|cx| opened.as_mut().poll(cx)).await {
         Ok(opened) => {
             if matches!(opened, Opened::Tls(_)) {
-                enter(Phase::Idle);
+                slot.enter(Phase::Idle);
             }
             Some(opened)
         }
         Err(err) => {
-            front.log_handshake(&err);
+            state.log_handshake(&err);
             None
         }
     }
@@ -80,27 +76,4 @@ async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
     poll_fn(|cx| stream.poll_peek(cx, &mut room)).await?;
     let seen = room.filled();
     Ok(!seen.is_empty() && METHODS.iter().any(|method| method.starts_with(seen)))
-}
-
-async fn in_time<T>(
-    work: impl Future<Output = io::Result<T>>,
-    place: &Place,
-    front: &Front,
-) -> io::Result<T> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        place.watch.waker.get_or_init(|| cx.waker().clone());
-        match work.as_mut().poll(cx) {
-            Poll::Pending if place.watch.leaves() => Poll::Ready(Err(gone("made room"))),
-            Poll::Pending if front.registry.is_overdue(place.watch.since()) => {
-                Poll::Ready(Err(gone("took too long")))
-            }
-            other => other,
-        }
-    })
-    .await
-}
-
-fn gone(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, why)
 }

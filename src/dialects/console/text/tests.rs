@@ -221,7 +221,6 @@ const SILENT: &[(&str, &str)] = &[
     ("src/domain/authenticators/", "of the API alone"),
     ("src/http/route/mounts.rs", "of the command line"),
     ("src/http1/connection/example_service.rs", "of tests"),
-    ("src/http1/guard/hyper_head.rs", "of hyper's head"),
     ("src/http1/tls/", "of the command line and the log"),
     ("src/ops/restore/closing.rs", "of the log"),
     ("src/store/seals/bearers.rs", "what a seal is of"),
