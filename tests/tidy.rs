@@ -150,7 +150,7 @@ fn every_dependency_has_a_home() {
         .unwrap();
     for line in dependencies.lines().filter(|line| line.contains(" = ")) {
         let name = line.split(" = ").next().unwrap().replace('-', "_");
-        let known = HOMES.iter().any(|(home, _)| *home == name) || name == "log" || name == "http";
+        let known = HOMES.iter().any(|(home, _)| *home == name) || name == "log";
         assert!(
             known,
             "{name} is in Cargo.toml and has no home in tests/tidy.rs"

@@ -296,7 +296,7 @@ fn is_address(host: &str, local: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Method;
+    use crate::http::request::Method;
 
     fn head(peer: &str, headers: &[(&str, &str)]) -> Head {
         let peer = Peer::Tcp {

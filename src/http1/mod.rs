@@ -49,6 +49,7 @@ use crate::domain::time::Timestamp;
 use crate::http1::reply::Reply;
 use crate::http1::request::{Head, Request};
 
+pub use answer::reason;
 pub use limits::{HEAD_BYTES, HEAD_BYTES_DEFAULT, Limits};
 pub use pool::{Class, Turn};
 

@@ -8,7 +8,6 @@ use crate::http::request::{Head, Peer, Request, RequestId};
 use crate::http::route::{Mounts, Router};
 use crate::http1::{Execution, Service};
 use crate::ops::setup::fixture::{Fixture, NOW};
-use http::Method;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -179,7 +178,7 @@ impl World {
         let client = format!("198.51.{}.{}:1", self.count / 250 % 250, self.count % 250);
         let request = Request {
             head: Head {
-                method: Method::try_from(method).unwrap(),
+                method: method.parse().unwrap(),
                 target: path.parse().unwrap(),
                 is_http_11: true,
                 headers: headers

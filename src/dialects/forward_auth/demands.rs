@@ -229,8 +229,8 @@ pub fn preflight<'a>(head: &'a Head, original: Option<&str>) -> Option<&'a str> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::request::Method;
     use crate::http::request::{Peer, RequestId};
-    use http::Method;
 
     #[test]
     fn demands_that_cannot_be_understood_are_no_demands_at_all() {

@@ -173,8 +173,8 @@ pub fn fault(head: &Head, proxy: Proxy, trusted: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::request::Method;
     use crate::http::request::{Peer, RequestId};
-    use http::Method;
 
     fn head(uri: &str, headers: &[(&str, &str)]) -> Head {
         let peer = Peer::Unix { uid: 0 };

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
+use crate::http1::reason;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -82,10 +83,7 @@ pub fn fault(status: u16, why: &str, head: &Head) -> Reply {
         414 | 431 => "too-large",
         _ => "invalid-request",
     };
-    let title = http::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or("The request cannot be read");
+    let title = reason(status);
     problem(status, code, title, why.to_owned(), (None, None), head)
 }
 

@@ -6,8 +6,8 @@ use crate::domain::text::sentence;
 use crate::error::Error;
 use crate::http::reply::{Reply, status_of};
 use crate::http::request::Head;
+use crate::http::request::Method;
 use crate::http::route::Refused;
-use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 

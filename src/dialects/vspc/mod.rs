@@ -22,6 +22,7 @@ use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::HeaderFault;
+use crate::http::request::Method;
 use crate::http::route::Access::{Caller as Known, Public};
 use crate::http::route::{
     Call, CatalogWords, Route, Surface, delete, get, patch, patches_off, post,
@@ -29,7 +30,6 @@ use crate::http::route::{
 use crate::ops;
 use crate::ops::authenticate::as_owner;
 use crate::ops::idempotency::Retry;
-use http::Method;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -120,7 +120,12 @@ fn retry(call: &Call<'_>) -> Result<Option<Retry>> {
         return Ok(None);
     };
     let request = call.request;
-    let route = format!("{} {}?{}", request.method, request.path(), request.query());
+    let route = format!(
+        "{} {}?{}",
+        request.method.as_str(),
+        request.path(),
+        request.query()
+    );
     Ok(Some(
         Retry::new(&uid.to_string(), &route, &request.body).for_ms(REPEAT_MS),
     ))

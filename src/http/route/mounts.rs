@@ -5,7 +5,7 @@ use super::{Route, Surface};
 use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
-use crate::http::request::Head;
+use crate::http::request::{Head, Method};
 
 /// The name of the setting in errors.
 const FIELD: &str = "mount";
@@ -241,9 +241,9 @@ impl Table {
 
 /// A path without parameters in a route table belongs to those routes alone: `/keys/identify` does not match
 /// `/keys/{id}`.
-fn find(surface: &'static Surface, method: &http::Method, below: &str) -> Target {
+fn find(surface: &'static Surface, method: &Method, below: &str) -> Target {
     let takes = |route: &Route| {
-        let head = method == http::Method::HEAD && route.method == "GET";
+        let head = *method == Method::HEAD && route.method == "GET";
         route.method == "*" || route.method == method.as_str() || head
     };
     let mut there = routes_of(surface, below).peekable();

@@ -8,11 +8,9 @@ mod tests;
 
 pub use preview::preview;
 
-use http::Method;
-
 use super::limits::REQUEST_LINE_BYTES_MAX;
 use crate::http1::headers::{Headers, is_token_byte, name_bytes, text_bytes};
-use crate::http1::request::{Target, is_target_byte};
+use crate::http1::request::{Method, Target, is_authority, is_host_byte, is_target_byte};
 
 /// Parses one head as its bytes arrive. It examines every byte once.
 pub struct Scan {
@@ -305,7 +303,7 @@ fn request_line(line: &[u8]) -> Result<RequestLine, Refusal> {
         false => text.parse().map_err(|_| unreadable())?,
     };
     Ok(RequestLine {
-        method: Method::from_bytes(method).map_err(|_| unreadable())?,
+        method: Method::from_bytes(method).ok_or_else(unreadable)?,
         target,
         is_http_11,
     })
@@ -332,11 +330,7 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
                 .iter()
                 .position(|byte| matches!(byte, b'/' | b'?'))
                 .unwrap_or(rest.len());
-            let authority = &rest[..end];
-            if authority.is_empty()
-                || !authority.iter().all(is_host_byte)
-                || http::uri::Authority::try_from(authority).is_err()
-            {
+            if !is_authority(&rest[..end]) {
                 return Err(bad(
                     "The authority in the request target is no host name or address.",
                 ));
@@ -346,14 +340,6 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
         _ => Err(bad("The request target must begin with a slash.")),
     }
 }
-
-/// Host name with the characters that RFC 3986 allows, IPv4, `[IPv6]` (with a zone), port. User info and characters
-/// that need quoting are refused.
-fn is_host_byte(byte: &u8) -> bool {
-    HOST[usize::from(*byte)]
-}
-
-const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%!$&'()*+,;=");
 
 fn trim(value: &[u8]) -> &[u8] {
     let start = value
@@ -373,19 +359,4 @@ pub fn refusal(status: u16, detail: &'static str) -> Refusal {
 
 fn bad(detail: &'static str) -> Refusal {
     refusal(400, detail)
-}
-
-const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut at = 0;
-    while at < 128 {
-        table[at] = (at as u8).is_ascii_alphanumeric();
-        at += 1;
-    }
-    at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    table
 }

@@ -1,9 +1,8 @@
 //! A preview of a head that was refused: it only serves to choose the dialect of the answer.
 
-use super::{RequestLine, is_host_byte, is_token_byte, trim};
+use super::{RequestLine, trim};
 use crate::http1::headers::Headers;
-use crate::http1::request::{Target, is_target_byte};
-use http::Method;
+use crate::http1::request::{Method, Target, is_host_byte, is_target_byte};
 
 /// How many bytes of a target are examined: more than the start of any route needs.
 const TARGET_BYTES_MAX: usize = 512;
@@ -19,16 +18,11 @@ pub fn preview(bytes: &[u8]) -> (RequestLine, Headers) {
         headers.append(b"host", host);
     }
     let request_line = RequestLine {
-        method: method_of(method).unwrap_or_default(),
+        method: Method::from_bytes(method).unwrap_or(Method::GET),
         target: target.and_then(path).unwrap_or_else(|| Target::origin("*")),
         is_http_11: false,
     };
     (request_line, headers)
-}
-
-fn method_of(word: &[u8]) -> Option<Method> {
-    let legal = word.iter().all(|&byte| is_token_byte(byte));
-    legal.then(|| Method::from_bytes(word).ok()).flatten()
 }
 
 fn path(target: &[u8]) -> Option<Target> {

@@ -3,17 +3,17 @@
 //! This module does not read from sockets; `http1` fills these types. Higher modules decide what a path or a
 //! credential means.
 
+mod method;
 mod target;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 
-pub use http::Method;
-
 use crate::http1::headers::Headers;
 
-pub use target::{Target, is_target_byte};
+pub use method::Method;
+pub use target::{Target, is_authority, is_host_byte, is_target_byte};
 
 /// A complete request. Its head is accessible through `Deref`.
 #[derive(Debug)]

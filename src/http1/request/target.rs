@@ -1,6 +1,5 @@
 //! The target of a request line (RFC 9112, 3.2).
 
-use http::uri::Authority;
 use std::str::FromStr;
 
 /// A checked target: authority, path and query as the client sent them.
@@ -51,13 +50,54 @@ pub fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'#'
 }
 
+/// A host name or an address, the latter in brackets if it is of IPv6, and perhaps a port.
+pub fn is_authority(text: &[u8]) -> bool {
+    let has = |text: &[u8], bytes: &[u8]| text.iter().any(|byte| bytes.contains(byte));
+    let of_host = |text: &[u8]| {
+        let mut parts = text.splitn(2, |byte| *byte == b':');
+        let (host, port) = (parts.next(), parts.next());
+        !has(host.unwrap_or_default(), b"[]%") && !has(port.unwrap_or_default(), b":[]%")
+    };
+    let is_host = match text.strip_prefix(b"[") {
+        None => of_host(text),
+        Some(rest) => {
+            let mut parts = rest.splitn(2, |byte| *byte == b']');
+            let (address, port) = (parts.next(), parts.next());
+            let port = port.filter(|port| port.is_empty() || port.starts_with(b":"));
+            !has(address.unwrap_or_default(), b"[") && port.is_some_and(of_host)
+        }
+    };
+    is_host && !text.is_empty() && text.iter().all(is_host_byte)
+}
+
+/// Host name with the characters that RFC 3986 allows, IPv4, `[IPv6]` (with a zone), port. User info and characters
+/// that need quoting are refused.
+pub fn is_host_byte(byte: &u8) -> bool {
+    HOST[usize::from(*byte)]
+}
+
+const HOST: [bool; 256] = with_alphanumeric(b"-._~:[]%!$&'()*+,;=");
+
+const fn with_alphanumeric(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 128 {
+        table[at] = (at as u8).is_ascii_alphanumeric();
+        at += 1;
+    }
+    at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
 /// The text is not a valid target.
 #[derive(Debug)]
 pub struct NoTarget;
 
 /// Parses any form. The scheme of an absolute target is dropped.
-///
-/// This does not use `http::Uri`, which refuses some bytes that [`is_target_byte`] accepts.
 impl FromStr for Target {
     type Err = NoTarget;
 
@@ -70,7 +110,9 @@ impl FromStr for Target {
         }
         let (_, rest) = text.split_once("://").ok_or(NoTarget)?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        Authority::from_str(authority).map_err(|_| NoTarget)?;
+        if !is_authority(authority.as_bytes()) {
+            return Err(NoTarget);
+        }
         let slash = if path.starts_with('/') { "" } else { "/" };
         let query = path.find('?').unwrap_or(path.len());
         Ok(Target {

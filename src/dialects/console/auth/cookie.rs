@@ -75,7 +75,7 @@ mod tests {
     fn check(cookies: &[&str], expected: Option<&str>) {
         let headers = cookies.iter().map(|line| ("cookie", *line)).collect();
         let head = Head {
-            method: http::Method::GET,
+            method: crate::http::request::Method::GET,
             target: "/".parse().unwrap(),
             is_http_11: true,
             headers,
