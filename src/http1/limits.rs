@@ -26,7 +26,7 @@ pub struct Limits {
     pub heads_bytes_max: usize,
     /// The time from the first byte of a head to its last; then 408.
     pub head_s: u64,
-    /// The number of header lines of one request; more is 431. At most 100, which is the maximum of hyper.
+    /// The number of header lines of one request; more is 431.
     pub headers_max: usize,
     /// The time between two requests, and before the first; then the connection is closed without an answer.
     pub idle_s: u64,

@@ -101,7 +101,7 @@ fn an_answer_does_not_depend_on_its_way_through_the_server() {
                     .retain(|(name, _)| !passing.contains(&name.as_str()));
                 (answer.status, answer.headers, answer.body)
             };
-            // Connection options other than `close` have no meaning here; hyper handles them.
+            // Connection options other than `close` have no meaning here.
             let long = user.clone().with("Connection", "x");
             assert_eq!(told(&user), told(&long), "{secret} {proxy}");
         }

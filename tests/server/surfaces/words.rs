@@ -41,7 +41,7 @@ pub fn check(dialect: &str, answer: &Response) {
         other => panic!("what are the words of {other}?"),
     };
     assert!(fits, "not in the words of {dialect}\n{}", answer.exchange());
-    for trace in ["panicked", "src/", "rusqlite", "hyper"] {
+    for trace in ["panicked", "src/", "rusqlite", "tokio"] {
         assert!(!answer.text().contains(trace), "{}", answer.exchange());
     }
 }
