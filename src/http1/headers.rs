@@ -1,37 +1,26 @@
 //! Header lines of requests and answers.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::mem;
 use std::ops::Range;
-
-thread_local! {
-    /// The memory of earlier messages, which the next messages of this thread reuse.
-    static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// How many messages' memory a thread keeps: a request, its answer, and a few more.
-const SPARE_MAX: usize = 4;
 
 /// The header lines in their order: one text, and the position of each line in it.
 ///
-/// A message has about ten lines and about as many look-ups: searching all lines costs less than building a map, and an
-/// answer is sent directly from this text.
-#[derive(Clone, Default, Eq, PartialEq)]
+/// A message has about ten lines and about as many look-ups: searching all lines costs less than building a map. The
+/// text of a request is its head as it arrived, copied as a whole, and that of an answer is sent as it is.
+#[derive(Clone, Default)]
 pub struct Headers {
-    /// `name: value\r\n` for each line, with names in lower case.
+    /// Contains `name: value\r\n` for each line, with names in lower case.
     text: Vec<u8>,
     lines: Vec<Line>,
     /// One bit for each name ([`bit`]): in most cases this is enough to see that a name is absent.
     names: u64,
 }
 
-/// One line: the name begins at `start`, and the value ends two bytes before `end`.
-#[derive(Clone, Copy, Eq, PartialEq)]
+/// Where the name and the value of one line are.
+#[derive(Clone)]
 struct Line {
-    start: usize,
-    value: usize,
-    end: usize,
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 /// The initial capacity, which saves most messages a second allocation.
@@ -56,7 +45,7 @@ impl Headers {
         lines
             .iter()
             .filter(move |line| self.has_name(line, name.as_ref()))
-            .map(|line| &self.text[line.value()])
+            .map(|line| &self.text[line.value.clone()])
     }
 
     #[inline]
@@ -66,9 +55,12 @@ impl Headers {
 
     /// Every line: the name in lower case, and the value without surrounding white space.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        self.lines
-            .iter()
-            .map(|line| (&self.text[line.name()], &self.text[line.value()]))
+        self.lines.iter().map(|line| {
+            (
+                &self.text[line.name.clone()],
+                &self.text[line.value.clone()],
+            )
+        })
     }
 
     /// All lines as they are sent in a message.
@@ -79,40 +71,48 @@ impl Headers {
     /// Adds a line after the others. The caller guarantees that the name is a token ([`is_name`]) and that the value is
     /// valid ([`is_value`]).
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.text.len();
-        self.write(name, value);
-        let name = &mut self.text[start..start + name.len()];
-        name.make_ascii_lowercase();
-        self.names |= bit(name);
+        self.push(&name.to_ascii_lowercase(), value);
     }
 
     /// Like [`Headers::append`], for names in lower case ([`is_own_name`]).
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.write(name, value);
-        self.names |= bit(name);
-    }
-
-    fn write(&mut self, name: &[u8], value: &[u8]) {
         if self.lines.capacity() == 0 {
-            let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
-            (self.text, self.lines) = spare
-                .ok()
-                .flatten()
-                .unwrap_or_else(|| (Vec::with_capacity(TEXT_BYTES), Vec::with_capacity(LINES)));
+            self.text.reserve(TEXT_BYTES);
         }
-        let bytes = name.len() + value.len() + 4;
         let start = self.text.len();
-        self.text.reserve(bytes);
+        self.text.reserve(name.len() + value.len() + 4);
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(b": ");
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(b"\r\n");
-        self.lines.push(Line {
-            start,
-            value: start + name.len() + 2,
-            end: start + bytes,
-        });
+        let value_start = start + name.len() + 2;
+        self.add_line(
+            start..start + name.len(),
+            value_start..value_start + value.len(),
+            bit(name),
+        );
+    }
+
+    fn add_line(&mut self, name: Range<usize>, value: Range<usize>, bit: u64) {
+        if self.lines.capacity() == 0 {
+            self.lines.reserve(LINES);
+        }
+        self.lines.push(Line { name, value });
+        self.names |= bit;
+    }
+
+    /// Adds a line by its position in a head, which [`Headers::set_head`] sets later. `name` is the name itself.
+    pub fn add_position(&mut self, start: usize, name: &[u8], value: Range<usize>) {
+        self.add_line(start..start + name.len(), value, bit(name));
+    }
+
+    /// Sets the head that contains the lines of [`Headers::add_position`].
+    pub fn set_head(&mut self, head: &[u8]) {
+        self.text = head.to_vec();
+        for line in &self.lines {
+            self.text[line.name.clone()].make_ascii_lowercase();
+        }
     }
 
     /// Removes all lines of this name.
@@ -125,48 +125,19 @@ impl Headers {
             .iter()
             .position(|line| self.has_name(line, name.as_bytes()))
         {
-            let Line { start, end, .. } = self.lines.remove(at);
+            let Line { name, value } = self.lines.remove(at);
+            let (start, end) = (name.start, value.end + 2);
             self.text.drain(start..end);
             for line in &mut self.lines[at..] {
-                line.start -= end - start;
-                line.value -= end - start;
-                line.end -= end - start;
+                for place in [&mut line.name, &mut line.value] {
+                    *place = place.start - (end - start)..place.end - (end - start);
+                }
             }
         }
     }
 
     fn has_name(&self, line: &Line, name: &[u8]) -> bool {
-        let known = line.name();
-        known.len() == name.len() && self.text[known] == *name
-    }
-}
-
-/// Returns the memory to the thread, unless a long message has made it large.
-impl Drop for Headers {
-    fn drop(&mut self) {
-        if self.lines.capacity() != LINES || self.text.capacity() != TEXT_BYTES {
-            return;
-        }
-        let (mut text, mut lines) = (mem::take(&mut self.text), mem::take(&mut self.lines));
-        text.clear();
-        lines.clear();
-        // Fails only while the thread ends, when the memory is not needed any more.
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_MAX {
-                spare.push((text, lines));
-            }
-        });
-    }
-}
-
-impl Line {
-    fn name(self) -> Range<usize> {
-        self.start..self.value - 2
-    }
-
-    fn value(self) -> Range<usize> {
-        self.value..self.end - 2
+        line.name.len() == name.len() && self.text[line.name.clone()] == *name
     }
 }
 
@@ -183,6 +154,14 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     }
 }
 
+impl Eq for Headers {}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Headers) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
 /// Prints the names only, because a value may be a secret.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,10 +170,12 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The bit of a name in lower case, one of 64, computed from its length and its last byte.
+/// The bit of a name in upper or lower case, one of 64, computed from its length and its last byte.
 #[inline]
 fn bit(name: &[u8]) -> u64 {
-    let end = name.last().map_or(0, |byte| u32::from(*byte));
+    let end = name
+        .last()
+        .map_or(0, |byte| u32::from(byte.to_ascii_lowercase()));
     1_u64.wrapping_shl((name.len() as u32).wrapping_add(end * 7))
 }
 

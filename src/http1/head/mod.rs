@@ -112,11 +112,12 @@ impl Scan {
             match (byte, bytes.get(self.at + 1)) {
                 (b'\r', None) => break,
                 (b'\r', Some(b'\n')) => {
-                    let line = &bytes[self.line..self.at];
+                    let start = std::mem::replace(&mut self.line, self.at + 2);
+                    let line = &bytes[start..self.at];
                     self.at += 2;
                     self.check_head_size(bounds)?;
-                    self.line = self.at;
-                    if let Some(complete) = self.end_of_line(line, bounds)? {
+                    if let Some(mut complete) = self.end_of_line(start, line, bounds)? {
+                        complete.headers.set_head(&bytes[..self.at]);
                         return Ok(Some(complete));
                     }
                 }
@@ -149,7 +150,12 @@ impl Scan {
         Ok(())
     }
 
-    fn end_of_line(&mut self, line: &[u8], bounds: Bounds) -> Result<Option<Complete>, Refusal> {
+    fn end_of_line(
+        &mut self,
+        start: usize,
+        line: &[u8],
+        bounds: Bounds,
+    ) -> Result<Option<Complete>, Refusal> {
         if self.request_line.is_none() {
             self.request_line = Some(request_line(line)?);
             return Ok(None);
@@ -164,7 +170,7 @@ impl Scan {
                 "The request has more headers than this server accepts.",
             ));
         }
-        self.header(line)?;
+        self.header(start, line)?;
         Ok(None)
     }
 
@@ -195,7 +201,7 @@ impl Scan {
         }))
     }
 
-    fn header(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    fn header(&mut self, start: usize, line: &[u8]) -> Result<(), Refusal> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(bad(
                 "A header line begins with white space; folded headers are obsolete.",
@@ -203,7 +209,7 @@ impl Scan {
         }
         let (name, rest) = line.split_at(name_bytes(line));
         let value = match rest {
-            [b':', value @ ..] if !name.is_empty() => trim(value),
+            [b':', value @ ..] if !name.is_empty() => value.trim_ascii_start(),
             _ if rest.contains(&b':') => {
                 return Err(bad(
                     "A header name is empty or contains a character that it may not.",
@@ -211,7 +217,10 @@ impl Scan {
             }
             _ => return Err(bad("A header line has no colon.")),
         };
-        self.headers.append(name, value);
+        let value_start = start + line.len() - value.len();
+        let value = value.trim_ascii_end();
+        self.headers
+            .add_position(start, name, value_start..value_start + value.len());
         if name.eq_ignore_ascii_case(b"host") {
             self.host(value)
         } else if name.eq_ignore_ascii_case(b"content-length") {
@@ -339,18 +348,6 @@ fn target_form(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
         }
         _ => Err(bad("The request target must begin with a slash.")),
     }
-}
-
-fn trim(value: &[u8]) -> &[u8] {
-    let start = value
-        .iter()
-        .position(|byte| !matches!(byte, b' ' | b'\t'))
-        .unwrap_or(value.len());
-    let end = value
-        .iter()
-        .rposition(|byte| !matches!(byte, b' ' | b'\t'))
-        .map_or(start, |last| last + 1);
-    &value[start..end]
 }
 
 pub fn refusal(status: u16, detail: &'static str) -> Refusal {

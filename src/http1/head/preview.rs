@@ -1,6 +1,6 @@
 //! A preview of a head that was refused: it only serves to choose the dialect of the answer.
 
-use super::{RequestLine, trim};
+use super::RequestLine;
 use crate::http1::headers::Headers;
 use crate::http1::request::{Method, Target, is_host_byte, is_target_byte};
 
@@ -37,7 +37,7 @@ fn path(target: &[u8]) -> Option<Target> {
 fn host(line: &[u8]) -> Option<&[u8]> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let value = trim(value.strip_suffix(b"\r").unwrap_or(value));
+    let value = value.trim_ascii();
     let fits = name.eq_ignore_ascii_case(b"host") && value.iter().all(is_host_byte);
     fits.then_some(value)
 }
