@@ -19,10 +19,6 @@
 //! | One connection does not delay the others of its thread. | [`ANSWERS_IN_A_ROW_MAX`]. |
 
 mod body;
-#[cfg(test)]
-mod example_service;
-#[cfg(test)]
-mod tests;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -467,3 +463,8 @@ async fn let_others_run() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod example_service;
+#[cfg(test)]
+mod tests;

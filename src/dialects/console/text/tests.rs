@@ -220,7 +220,9 @@ fn numbers_are_grouped() {
 const SILENT: &[(&str, &str)] = &[
     ("src/domain/authenticators/", "of the API alone"),
     ("src/http/route/mounts.rs", "of the command line"),
+    ("src/http1/answer.rs", "names of statuses"),
     ("src/http1/connection/example_service.rs", "of tests"),
+    ("src/http1/slots/", "of the log"),
     ("src/http1/tls/", "of the command line and the log"),
     ("src/ops/restore/closing.rs", "of the log"),
     ("src/store/seals/bearers.rs", "what a seal is of"),
@@ -305,7 +307,7 @@ fn pattern(before: &str, literal: &str) -> String {
 /// Every sentence from below the console that the console may display.
 fn sentences_below() -> BTreeSet<String> {
     let mut found = Vec::new();
-    for folder in ["authz", "domain", "store", "index", "ops", "http"] {
+    for folder in ["authz", "domain", "store", "index", "ops", "http", "http1"] {
         files(&Path::new("src").join(folder), &mut found);
     }
     found.push(Path::new("src/error.rs").to_owned());
