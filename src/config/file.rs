@@ -2,8 +2,6 @@
 //!
 //! Every error names the line and what to write instead. The module `sources` knows the settings and interprets their
 //! values.
-
-use crate::domain::sorted;
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
@@ -110,7 +108,7 @@ fn entries(text: &str, shown: &str) -> Result<Vec<Entry>> {
             line: line_at(text.as_bytes(), name.span().start),
         })
         .collect();
-    sorted::by_key(&mut entries, |entry| entry.line);
+    entries.sort_by_key(|entry| entry.line);
     Ok(entries)
 }
 

@@ -15,7 +15,6 @@ pub mod numbers;
 pub mod paging;
 pub mod policies;
 pub mod sessions;
-pub mod sorted;
 pub mod text;
 pub mod time;
 pub mod tombstones;

@@ -2,7 +2,6 @@
 
 use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Target};
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -103,7 +102,7 @@ pub fn create(app: &App, caller: &Caller, file: Option<PathBuf>) -> Result<Backu
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Backup>> {
     caller.require_global(&app.index.directory(), Permission::ServerAdmin)?;
     let mut found = listed(&folder(app));
-    sorted::by_key(&mut found, |backup| std::cmp::Reverse(backup.at));
+    found.sort_by_key(|backup| std::cmp::Reverse(backup.at));
     Ok(found)
 }
 
@@ -400,9 +399,7 @@ fn is_named(path: &Path, start: &str) -> bool {
 fn forget_oldest(folder: &Path, keep: usize, now: Timestamp) {
     let mut scheduled = listed(folder);
     scheduled.retain(|backup| backup.is_scheduled);
-    sorted::by_key(&mut scheduled, |backup| {
-        std::cmp::Reverse((backup.at <= now, backup.at))
-    });
+    scheduled.sort_by_key(|backup| std::cmp::Reverse((backup.at <= now, backup.at)));
     for old in scheduled.iter().skip(keep) {
         match private::remove(&old.path) {
             Ok(()) => log::info!(

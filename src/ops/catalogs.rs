@@ -6,7 +6,6 @@ use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
 use crate::domain::catalogs::{BUILT_IN, Catalog, Definition};
 use crate::domain::keys::KeyId;
-use crate::domain::sorted;
 use crate::domain::text;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
@@ -99,7 +98,7 @@ pub(super) fn in_force(
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Catalog>>> {
     caller.require_somewhere(Permission::CatalogsRead)?;
     let mut found: Vec<Arc<Catalog>> = app.index.directory().catalogs().cloned().collect();
-    sorted::by(&mut found, |a, b| a.name().cmp(b.name()));
+    found.sort_by(|a, b| a.name().cmp(b.name()));
     Ok(found)
 }
 

@@ -4,7 +4,6 @@ use super::reader::Finding;
 use crate::cli::client::{Server, Target};
 use crate::cli::failure::{Failure, Result};
 use crate::config::owner;
-use crate::domain::sorted;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -65,7 +64,7 @@ fn try_ask(data: &Path, findings: &[Finding]) -> Result<Store> {
     // At this point all files have been read with the rights of the caller.
     owner::work_as_owner_of(data)?;
     let server = Server::reach(data)?;
-    let texts: BTreeSet<&str> = sorted::gathered(findings.iter().map(|it| it.text.as_str()));
+    let texts: BTreeSet<&str> = findings.iter().map(|it| it.text.as_str()).collect();
     let texts: Vec<&str> = texts.into_iter().collect();
     let mut store = Store::default();
     for part in texts.chunks(TEXTS_MAX) {

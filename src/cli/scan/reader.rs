@@ -9,7 +9,6 @@ use super::walk::{self, Met};
 use crate::domain::keys::KeyId;
 use crate::domain::keys::secret::Presented;
 use crate::domain::locks::lock;
-use crate::domain::sorted;
 use memchr::{memchr, memchr_iter};
 use std::collections::HashSet;
 use std::fs::File;
@@ -91,10 +90,10 @@ pub fn scan(paths: &[PathBuf], all: bool) -> Scanned {
     let mut scanned = scanned
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    sorted::by(&mut scanned.findings, Ord::cmp);
-    sorted::by(&mut scanned.unread, Ord::cmp);
+    scanned.findings.sort();
+    scanned.unread.sort();
     for told in [&mut scanned.troubles, &mut scanned.unlisted] {
-        sorted::by(told, Ord::cmp);
+        told.sort();
         // The same path may be specified twice.
         told.dedup();
     }

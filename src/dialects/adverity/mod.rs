@@ -11,7 +11,6 @@ mod stacks;
 pub use preset::{PRESET_TOKEN, PRESET_UI};
 
 use crate::authz::caller;
-use crate::domain::sorted;
 use crate::error::Result;
 use crate::http::reply::Reply;
 use crate::http::route::Access::{Caller, Public};
@@ -66,7 +65,7 @@ fn index(call: &Call<'_>) -> Result<Reply> {
     let routes = ROUTES.iter().map(|route| route.path);
     let named = routes.filter(|path| !path.is_empty() && !path.contains('{'));
     let named = named.map(|path| (&path[1..], format!("{top}{path}/")));
-    let map: BTreeMap<&str, String> = sorted::gathered(named);
+    let map: BTreeMap<&str, String> = named.collect();
     Ok(Reply::json(200, &map))
 }
 

@@ -2,7 +2,6 @@
 //! they create something. The answer has the members of Django REST framework's metadata, which these clients expect.
 
 use super::caller;
-use crate::domain::sorted;
 use crate::domain::text::NAME_CHARS_MAX;
 use crate::error::Result;
 use crate::http::reply::Reply;
@@ -100,13 +99,13 @@ pub fn describe(call: &Call<'_>) -> Result<Reply> {
     let mut known = ENDPOINTS.iter();
     let endpoint = known.find(|known| known.path == below).unwrap_or(&STACK);
     let members = endpoint.members.iter().map(|member| (member.name, member));
-    let post = (!endpoint.members.is_empty()).then(|| ("POST", sorted::gathered(members)));
+    let post = (!endpoint.members.is_empty()).then(|| ("POST", members.collect()));
     let body = EndpointBody {
         name: endpoint.name,
         description: "",
         renders: [JSON],
         parses: endpoint.parses,
-        actions: sorted::gathered(post),
+        actions: post.into_iter().collect(),
     };
     Ok(Reply::json(200, &body).with("allow", methods(&super::SURFACE, call.below)))
 }

@@ -5,7 +5,6 @@ use super::form::REQUIRED;
 use super::keys::time;
 use super::{caller, error, top};
 use crate::authz::caller::Caller;
-use crate::domain::sorted;
 use crate::domain::users::permissions::Permission;
 use crate::domain::workspaces::Workspace;
 use crate::error::{Error, Result};
@@ -328,7 +327,7 @@ fn sort(all: &mut [Workspace], ordering: &str) -> Result<()> {
             ));
         }
     };
-    sorted::by(all, |a, b| {
+    all.sort_by(|a, b| {
         let order = by(a, b).then(a.number.cmp(&b.number));
         if descends { order.reverse() } else { order }
     });

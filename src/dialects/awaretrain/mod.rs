@@ -10,7 +10,6 @@ mod preset;
 pub use preset::PRESET;
 
 use crate::domain::catalogs::Scope;
-use crate::domain::sorted;
 use crate::domain::text::sentence;
 use crate::error::{Error, Result};
 use crate::http::reply::{Reply, status_of};
@@ -120,7 +119,7 @@ fn render(err: &Error, head: &Head) -> Reply {
         Error::Invalid { field, reason } => {
             let refusal = Refusal {
                 message: &sentence(&err.to_string()),
-                errors: sorted::gathered([(field.as_str(), [reason.as_str()])]),
+                errors: [(field.as_str(), [reason.as_str()])].into_iter().collect(),
             };
             Reply::json(422, &refusal)
         }

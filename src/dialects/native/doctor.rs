@@ -3,7 +3,6 @@
 use crate::domain::audit::Event;
 use crate::domain::keys::State;
 use crate::domain::metrics::CODES;
-use crate::domain::sorted;
 use crate::error::Result;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
@@ -123,8 +122,8 @@ pub fn bundle(call: &Call<'_>) -> Result<Reply> {
         version: env!("CARGO_PKG_VERSION"),
         doctor: DoctorBody::of(checks),
         clock: app.clock.reading().state.as_str(),
-        keys: sorted::gathered(states.zip(app.key_figures().states)),
-        verdicts: sorted::gathered(codes.zip(figures.verdicts())),
+        keys: states.zip(app.key_figures().states).collect(),
+        verdicts: codes.zip(figures.verdicts()).collect(),
         commit_failures: figures.commits_failed.load(Relaxed),
         audit_events_lost: figures.events_lost.load(Relaxed),
         usage_lost: app.index.usage.lost(),

@@ -2,7 +2,6 @@
 //! surfaces.
 
 use super::{Route, Surface};
-use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Method};
@@ -183,7 +182,7 @@ impl Table {
                 table.push(mount(prefix.to_owned(), false));
             }
         }
-        sorted::by_key(&mut table, |mount: &Mount| {
+        table.sort_by_key(|mount: &Mount| {
             (usize::MAX - mount.path.len(), !mount.serves)
         });
         Table {
@@ -276,7 +275,7 @@ pub fn methods(surface: &'static Surface, below: &str) -> String {
     if found.contains(&"GET") {
         found.push("HEAD");
     }
-    sorted::by_key(&mut found, |method| *method);
+    found.sort_by_key(|method| *method);
     found.dedup();
     found.join(", ")
 }

@@ -9,7 +9,6 @@ use crate::authz::caller::{Caller, Identity};
 use crate::domain::audit::{Changes, Event, Target};
 use crate::domain::keys::KeyId;
 use crate::domain::paging;
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
@@ -141,7 +140,7 @@ pub fn usage(
             }),
         }
     }
-    sorted::by(&mut rows, |a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
+    rows.sort_by(|a, b| (a.hour, &a.code).cmp(&(b.hour, &b.code)));
     Ok(rows)
 }
 
@@ -163,7 +162,7 @@ pub fn totals(app: &App, caller: &Caller, since: Timestamp) -> Result<Vec<HourTo
             }),
         }
     }
-    sorted::by_key(&mut rows, |row| row.hour);
+    rows.sort_by_key(|row| row.hour);
     Ok(rows)
 }
 

@@ -9,7 +9,6 @@ use crate::authz::bounds;
 use crate::authz::caller::Caller;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::keys::{Key, KeyId};
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::users::User;
 use crate::domain::users::permissions::{Permission, Permissions};
@@ -48,7 +47,7 @@ pub fn made_by(read: &Read, user: &User) -> Result<Vec<Key>> {
             found.push(key);
         }
     }
-    sorted::by(&mut found, |a, b| a.id.cmp(&b.id));
+    found.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(found)
 }
 

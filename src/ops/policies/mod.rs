@@ -12,7 +12,6 @@ use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, IssuedBy, Policy, Presence, ReadOnlyBy,
     STANDARD, SecretShown, SelfRotation, TiedTo, word,
 };
-use crate::domain::sorted;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::index::directory::Directory;
@@ -103,7 +102,7 @@ impl PolicyEdit {
 pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<Policy>>> {
     caller.require_somewhere(Permission::PoliciesRead)?;
     let mut found: Vec<Arc<Policy>> = app.index.directory().policies().cloned().collect();
-    sorted::by(&mut found, |a, b| a.name.cmp(&b.name));
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
@@ -250,7 +249,7 @@ fn changes(before: &Policy, after: &Policy) -> Changes {
     let editable = |policy: &Policy| policy.editable.words().join(" ");
     let roles = |policy: &Policy| {
         let mut rules: Vec<String> = policy.roles.iter().map(RoleRule::line).collect();
-        sorted::by(&mut rules, Ord::cmp);
+        rules.sort();
         rules.join("; ")
     };
     let rate =

@@ -5,7 +5,6 @@ use crate::domain::audit::{Event, Kind, Target};
 use crate::domain::catalogs::{Catalog, Definition};
 use crate::domain::keys::pepper::Peppers;
 use crate::domain::policies::Policy;
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::App;
@@ -111,7 +110,7 @@ fn is_outdated(read: &Read, preset: &Preset, target: &Target) -> Result<bool> {
 
 /// The policy with its rules for roles sorted, for comparisons.
 fn in_order(mut policy: Policy) -> Policy {
-    sorted::by_key(&mut policy.roles, |rule| rule.role.as_str());
+    policy.roles.sort_by_key(|rule| rule.role.as_str());
     policy
 }
 

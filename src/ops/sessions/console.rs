@@ -7,7 +7,6 @@ use crate::domain::keys::KeyId;
 use crate::domain::keys::live::StoredSecret;
 use crate::domain::keys::secret::{PREFIX_CONSOLE, Presented, Secret, generate_id};
 use crate::domain::sessions::{Browser, CONSOLE_S, Session};
-use crate::domain::sorted;
 use crate::domain::users::User;
 use crate::error::{Error, Result};
 use crate::ops::authenticate;
@@ -166,9 +165,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Session>> {
     let generation = app.index.directory().user(user).map(|user| user.generation);
     let mut sessions = app.index.sessions_of(user);
     sessions.retain(|session| !session.is_over(now) && Some(session.generation) == generation);
-    sorted::by_key(&mut sessions, |session| {
-        std::cmp::Reverse((session.issued_at, session.id.0))
-    });
+    sessions.sort_by_key(|session| std::cmp::Reverse((session.issued_at, session.id.0)));
     Ok(sessions)
 }
 

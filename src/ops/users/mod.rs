@@ -12,7 +12,6 @@ use crate::authz::caller;
 use crate::authz::caller::Caller;
 use crate::authz::users::{require_managed, require_role};
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::sorted;
 use crate::domain::uid::Uid;
 use crate::domain::users::password;
 use crate::domain::users::permissions::Permission;
@@ -149,7 +148,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Arc<User>>> {
         })
         .cloned()
         .collect();
-    sorted::by(&mut users, |a, b| a.user_name.cmp(&b.user_name));
+    users.sort_by(|a, b| a.user_name.cmp(&b.user_name));
     Ok(users)
 }
 

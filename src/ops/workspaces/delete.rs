@@ -3,7 +3,6 @@
 use super::{manageable, visible};
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
@@ -115,9 +114,7 @@ fn deepest_first(all: Vec<Workspace>, top: Uid) -> Vec<Workspace> {
         .subtree(top)
         .filter_map(|uid| tree.place(uid))
         .collect();
-    sorted::by_key(&mut places, |place| {
-        std::cmp::Reverse((place.depth(), place.workspace.uid))
-    });
+    places.sort_by_key(|place| std::cmp::Reverse((place.depth(), place.workspace.uid)));
     places
         .into_iter()
         .map(|place| place.workspace.clone())

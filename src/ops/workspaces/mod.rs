@@ -10,7 +10,6 @@ use super::{App, Record};
 use crate::authz::caller;
 use crate::authz::caller::Caller;
 use crate::domain::audit::{Changes, Kind, Target};
-use crate::domain::sorted;
 use crate::domain::text;
 use crate::domain::uid::Uid;
 use crate::domain::users::permissions::Permission;
@@ -117,7 +116,7 @@ pub fn list(app: &App, caller: &Caller) -> Result<Vec<Workspace>> {
         .filter(|workspace| caller.may(&directory, Permission::WorkspacesRead, workspace.uid, None))
         .cloned()
         .collect();
-    sorted::by(&mut found, |a, b| a.slug.cmp(&b.slug));
+    found.sort_by(|a, b| a.slug.cmp(&b.slug));
     Ok(found)
 }
 

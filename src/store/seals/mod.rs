@@ -21,7 +21,6 @@ use super::workspaces;
 use super::{Read, Row, Write};
 use crate::domain::audit::{Changes, Event, Kind, Target, digest_of};
 use crate::domain::keys::pepper::Peppers;
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 use crate::error::Result;
@@ -298,7 +297,7 @@ pub fn list(read: &Read, kind: Kind) -> Result<Vec<Target>> {
         id,
     )?;
     let live = read.query(rows, &[], id)?;
-    let all: BTreeSet<String> = sorted::gathered(live.into_iter().chain(known));
+    let all: BTreeSet<String> = live.into_iter().chain(known).collect();
     Ok(all.into_iter().map(|id| Target::new(kind, id)).collect())
 }
 

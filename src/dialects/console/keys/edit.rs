@@ -7,7 +7,6 @@ use crate::dialects::console::auth::own_path;
 use crate::dialects::console::auth::{Visit, confirm, page, submit};
 use crate::dialects::console::layout::{Nav, Shell, html};
 use crate::domain::policies::{Field, Policy};
-use crate::domain::sorted;
 use crate::domain::text::name_of_description;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
@@ -100,7 +99,7 @@ fn wanted(
             Field::Scopes => {
                 let in_order = |scopes: &[String]| {
                     let mut scopes = scopes.to_vec();
-                    sorted::by(&mut scopes, Ord::cmp);
+                    scopes.sort();
                     scopes
                 };
                 let changed = in_order(&typed.scopes) != in_order(&was.scopes);

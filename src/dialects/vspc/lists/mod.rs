@@ -4,7 +4,6 @@ mod compare;
 mod filter;
 
 use super::json;
-use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::fields;
 use crate::http::query::Query;
@@ -191,7 +190,7 @@ impl Page {
         } = self;
         if !wanted.sort.is_empty() {
             // The sort is stable: rows that are equal in all criteria stay in the default order of the list.
-            sorted::by(&mut rows, |a, b| {
+            rows.sort_by(|a, b| {
                 let by = |order: &Order| order.compare(a, b);
                 wanted
                     .sort

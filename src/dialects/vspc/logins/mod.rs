@@ -11,7 +11,6 @@ use super::{caller, data, organizations, preset, retry, user};
 use crate::authz::caller::Caller;
 use crate::domain::authenticators::Authenticator;
 use crate::domain::keys::{Key, KeyId};
-use crate::domain::sorted;
 use crate::domain::text::name_of_description;
 use crate::domain::uid::Uid;
 use crate::domain::users::User;
@@ -119,7 +118,7 @@ pub fn edit(call: &Call<'_>) -> Result<Reply> {
     };
     let shown = before.0.iter();
     let shown = shown.map(|(name, value)| ((*name).to_owned(), value.clone()));
-    let mut document = sorted::gathered(shown);
+    let mut document = shown.collect();
     let view = match &login {
         Login::Key(view) => Some(view),
         Login::Authenticator(_) => None,
@@ -261,7 +260,7 @@ fn page(
         .into_iter()
         .map(|(number, id)| (number, Place::Key(id)));
     let mut places: Vec<(i64, Place)> = others.into_iter().chain(keys).collect();
-    sorted::by_key(&mut places, |(number, _)| *number);
+    places.sort_by_key(|(number, _)| *number);
     for (_, place) in places {
         let view = match place {
             Place::Authenticator(one, user) => {

@@ -92,7 +92,7 @@ impl Import {
             *counts.entry(why).or_default() += 1;
         }
         let mut reasons: Vec<(&str, usize)> = Vec::from_iter(counts);
-        crate::domain::sorted::by_key(&mut reasons, |(_, count)| std::cmp::Reverse(*count));
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         reasons
     }
 }

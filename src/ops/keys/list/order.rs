@@ -3,7 +3,6 @@
 
 use crate::domain::keys::KeyId;
 use crate::domain::keys::live::Live;
-use crate::domain::sorted;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ops::App;
@@ -127,7 +126,7 @@ fn first<P: Copy + Ord>(
     if wanted.len() <= FEW {
         let places = wanted.iter().filter_map(|id| find(read, *id).transpose());
         let mut places = places.collect::<Result<Vec<_>>>()?;
-        sorted::by_key(&mut places, |place| Reverse(*place));
+        places.sort_by_key(|place| Reverse(*place));
         return Ok(places.into_iter().map(|(_, id)| id).collect());
     }
     let (mut reached, mut batch) = (start, BATCH);

@@ -8,7 +8,6 @@ use crate::dialects::console::keys::create::NO_OWNER;
 use crate::dialects::console::keys::labels::Words;
 use crate::domain::catalogs::BUILT_IN;
 use crate::domain::policies::{Policy, Presence};
-use crate::domain::sorted;
 use crate::error::{Error, Result};
 use crate::http::form::Form;
 use crate::http::query::encode;
@@ -142,7 +141,7 @@ pub fn scopes(
     let mut choices: Vec<Choice> = choices.collect();
     // In a long list, the selected scopes come first.
     if choices.len() > FEW {
-        sorted::by_key(&mut choices, |choice| !choice.chosen);
+        choices.sort_by_key(|choice| !choice.chosen);
     }
     Ok(Some(choices))
 }
