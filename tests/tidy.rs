@@ -36,8 +36,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("crossbeam_utils", &["src/domain/locks.rs"]),
     ("env_logger",     &["src/cli/log_format.rs", "src/main.rs"]),
     ("getrandom",      &["src/domain/", "src/files/"]),
-    ("include_flate",  &["src/dialects/console/", "src/dialects/native/openapi.rs", "src/domain/users/password.rs",
-                         "src/store/sqlite/"]),
     ("jiff",           &["src/domain/time.rs"]),
     ("libflate",       &["src/cli/scan/gzip.rs"]),
     ("listenfd",       &["src/cli/serve/systemd.rs"]),

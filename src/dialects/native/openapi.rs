@@ -8,32 +8,20 @@
 use crate::error::{Error, Result};
 use crate::http::reply::{Body, Reply};
 use crate::http::route::Call;
-use include_flate::{IFlate, flate};
 use serde_json::{Map, Value, json};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 
-flate!(static BASE: IFlate from "assets/openapi/base.json");
-flate!(static VERIFICATION: IFlate from "assets/openapi/verification.json");
-flate!(static KEYS: IFlate from "assets/openapi/keys.json");
-flate!(static WORKSPACES: IFlate from "assets/openapi/workspaces.json");
-flate!(static PEOPLE: IFlate from "assets/openapi/people.json");
-flate!(static RULES: IFlate from "assets/openapi/rules.json");
-flate!(static OVERSIGHT: IFlate from "assets/openapi/oversight.json");
-flate!(static KEEPING: IFlate from "assets/openapi/keeping.json");
-flate!(static FORWARD_AUTH: IFlate from "assets/openapi/forward-auth.json");
-flate!(static SERVER: IFlate from "assets/openapi/server.json");
-
-const PARTS: [&LazyLock<IFlate>; 10] = [
-    &BASE,
-    &VERIFICATION,
-    &KEYS,
-    &WORKSPACES,
-    &PEOPLE,
-    &RULES,
-    &OVERSIGHT,
-    &KEEPING,
-    &FORWARD_AUTH,
-    &SERVER,
+const PARTS: [&str; 10] = [
+    include_str!("../../../assets/openapi/base.json"),
+    include_str!("../../../assets/openapi/verification.json"),
+    include_str!("../../../assets/openapi/keys.json"),
+    include_str!("../../../assets/openapi/workspaces.json"),
+    include_str!("../../../assets/openapi/people.json"),
+    include_str!("../../../assets/openapi/rules.json"),
+    include_str!("../../../assets/openapi/oversight.json"),
+    include_str!("../../../assets/openapi/keeping.json"),
+    include_str!("../../../assets/openapi/forward-auth.json"),
+    include_str!("../../../assets/openapi/server.json"),
 ];
 
 /// The methods that `any` in a path item stands for. The server refuses TRACE before it looks for a route.
@@ -56,7 +44,7 @@ pub fn document(_: &Call<'_>) -> Result<Reply> {
 pub fn assemble() -> Result<Value> {
     let mut whole = Value::Object(Map::new());
     for part in PARTS {
-        let part = serde_json::from_slice(&part.decoded()).map_err(Error::internal)?;
+        let part = serde_json::from_str(part).map_err(Error::internal)?;
         merge(&mut whole, part);
     }
     whole["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));

@@ -6,7 +6,6 @@ use crate::domain::keys::secret;
 use crate::domain::uid::Uid;
 use crate::error::{Error, Result};
 use argon2::{Algorithm, Argon2, Params, Version};
-use include_flate::flate;
 
 /// The limits for the length of a password in bytes of UTF-8. A password is used exactly as it was entered: it is
 /// neither trimmed nor cut nor normalised.
@@ -38,10 +37,8 @@ const DIGEST_BYTES: usize = 32;
 /// The length of a generated password: 24 base62 characters have 142 bits.
 const GENERATED_CHARS: usize = 24;
 
-flate!(
-    /// Common passwords of an otherwise acceptable length, which attackers try first; one on each line.
-    static COMMON: IFlate from "assets/common-passwords.txt"
-);
+/// Common passwords of an otherwise acceptable length, which attackers try first; one on each line.
+const COMMON: &str = include_str!("../../../assets/common-passwords.txt");
 
 /// The stored form of a password: 16 bytes of salt, and an HMAC, with a version of the pepper as the key, over the
 /// user's uid and the Argon2id output. It is valid for that user alone, and without the pepper an attacker can
@@ -79,8 +76,7 @@ pub fn check(field: &str, password: &str, user_name: &str) -> Result<()> {
     let own_name = !bare.is_empty()
         && bare.len() >= 3
         && (bare == user_name || bare == "latchkey" || bare == format!("{user_name}{user_name}"));
-    let common = COMMON.decode_string().map_err(Error::internal)?;
-    if one_letter || own_name || common.lines().any(|common| common == folded) {
+    if one_letter || own_name || COMMON.lines().any(|common| common == folded) {
         return Err(Error::invalid(
             field,
             "is a password that is guessed first; choose another one",

@@ -4,13 +4,13 @@
 use super::foreign::Foreign;
 use super::{APPLICATION_ID, Read, SCHEMA_VERSION, from_sqlite, settled};
 use crate::error::{Error, Result};
-use include_flate::flate;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-flate!(static SCHEMA: IFlate from "schema.sql");
+/// The statements that create the current schema.
+pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The length of the header of a database file, which identifies the file.
 const HEADER_BYTES: usize = 100;
@@ -99,11 +99,6 @@ fn faults(connection: &Connection) -> Result<Vec<String>> {
         found.push(row.map_err(from_sqlite)?);
     }
     Ok(found)
-}
-
-/// The statements that create the current schema.
-pub(super) fn schema() -> Result<String> {
-    SCHEMA.decode_string().map_err(Error::internal)
 }
 
 /// The differences of the schema that make a database unusable; empty if there are none. Foreign objects that have no

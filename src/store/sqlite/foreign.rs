@@ -6,7 +6,7 @@
 //! rows nor compute anything. Everything else is refused: triggers, views, virtual tables, unique indexes, and tables
 //! that refer to Latchkey's tables.
 
-use super::checks::schema;
+use super::checks::SCHEMA;
 use super::{Read, from_sqlite};
 use crate::error::Result;
 use rusqlite::Connection;
@@ -73,7 +73,7 @@ impl Read {
     pub fn difference(&self) -> Result<Difference> {
         let connection = &self.connection;
         let wanted = Connection::open_in_memory().map_err(from_sqlite)?;
-        wanted.execute_batch(&schema()?).map_err(from_sqlite)?;
+        wanted.execute_batch(SCHEMA).map_err(from_sqlite)?;
         let (wanted, found) = (objects(&wanted)?, objects(connection)?);
         let mut difference = Difference::default();
         for (key, object) in &found {

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
+use checks::{SCHEMA, check_file};
 pub(super) use checks::{check_backup, check_header, foreign_schema};
-use checks::{check_file, schema};
 pub use foreign::Foreign;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::cell::{Cell, RefCell};
@@ -329,9 +329,8 @@ pub(super) fn create(path: &Path) -> Result<()> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let read = settled(Connection::open_with_flags(path, flags).map_err(from_sqlite)?)?;
     read.batch("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;")?;
-    let schema = schema()?;
     read.batch(&format!(
-        "BEGIN EXCLUSIVE; {schema}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        "BEGIN EXCLUSIVE; {SCHEMA}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     ))
 }
 
@@ -390,7 +389,7 @@ mod tests;
 #[cfg(test)]
 pub fn in_memory() -> Result<Read> {
     let read = settled(Connection::open_in_memory().map_err(from_sqlite)?)?;
-    read.batch(&schema()?)?;
+    read.batch(SCHEMA)?;
     Ok(read)
 }
 

@@ -8,12 +8,11 @@ mod tests;
 
 use crate::domain::text::sentence;
 use crate::error::{Error, Result};
-use include_flate::flate;
 use sentences::Sentences;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-flate!(static ENGLISH: str from "assets/console/en.txt");
+const ENGLISH: &str = include_str!("../../../../assets/console/en.txt");
 
 static SPOKEN: OnceLock<Texts> = OnceLock::new();
 
@@ -29,7 +28,7 @@ pub struct Texts {
 /// The English texts, which are complete.
 pub fn english() -> &'static Texts {
     static TEXTS: OnceLock<Texts> = OnceLock::new();
-    TEXTS.get_or_init(|| Texts::lenient(&ENGLISH))
+    TEXTS.get_or_init(|| Texts::lenient(ENGLISH))
 }
 
 /// The language of this server, by default English.

@@ -65,7 +65,7 @@ impl Texts {
 
     /// Checks and parses a file from the administrator; the error describes the fault.
     pub fn strict(file: &'static str) -> Result<Texts, String> {
-        let known: HashSet<&str> = said(&ENGLISH).collect();
+        let known: HashSet<&str> = said(ENGLISH).collect();
         let mut seen = HashSet::new();
         for line in lines(file) {
             let (name, text, original) = match line {
@@ -100,7 +100,7 @@ impl Texts {
             Line::Said(words, _) => (!self.sentences.has(words)).then(|| words.to_owned()),
             Line::Unreadable(_) => None,
         };
-        lines(&ENGLISH).filter_map(lacks).collect()
+        lines(ENGLISH).filter_map(lacks).collect()
     }
 }
 

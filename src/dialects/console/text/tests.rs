@@ -53,7 +53,7 @@ fn every_text_that_is_asked_for_is_there() {
 
 #[test]
 fn the_file_of_english_is_one_of_a_language() {
-    let texts = Texts::strict(&ENGLISH).unwrap();
+    let texts = Texts::strict(ENGLISH).unwrap();
     assert_eq!(texts.named.len(), english().named.len());
 }
 
@@ -80,7 +80,7 @@ fn what_a_language_lacks_is_english() {
     assert_eq!(texts.get("nav.users"), "Users");
     assert_eq!(texts.sentence("is needed"), "Wird gebraucht.");
     assert_eq!(texts.sentence("must not be empty"), "Must not be empty.");
-    let all = english().named.len() + reading::said(&ENGLISH).count();
+    let all = english().named.len() + reading::said(ENGLISH).count();
     assert_eq!(texts.lacking().len(), all - 2);
 }
 
