@@ -81,8 +81,11 @@ pub fn name_of_description(description: &str) -> String {
     start.collect::<String>().trim_end().to_owned()
 }
 
+/// What [`check_slug`] accepts, as a regular expression for descriptions.
+pub const SLUG_PATTERN: &str = "^[a-z0-9][a-z0-9_-]{0,62}$";
+
 /// Accepts a name for URLs and settings (slugs of workspaces, names of policies and catalogs):
-/// `[a-z0-9][a-z0-9_-]{0,62}`, but never the form of a uid, so that the two cannot be confused.
+/// [`SLUG_PATTERN`], but never the form of a uid, so that the two cannot be confused.
 pub fn check_slug(field: &str, text: &str) -> Result<()> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let fits = (1..=63).contains(&text.len())

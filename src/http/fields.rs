@@ -148,14 +148,6 @@ impl Fields {
         Ok(self.take(member, "a string or a number", read)?.flatten())
     }
 
-    /// For members that have no default value: null is refused.
-    pub fn text_not_null(&mut self, member: &str) -> Result<Option<String>> {
-        match self.text_or_null(member)? {
-            Some(None) => Err(Error::invalid(self.name(member), "must not be null")),
-            taken => Ok(taken.flatten()),
-        }
-    }
-
     pub fn flag(&mut self, member: &str) -> Result<Option<bool>> {
         Ok(self.flag_or_null(member)?.flatten())
     }
@@ -172,11 +164,6 @@ impl Fields {
         // Whole numbers that every client can hold exactly (RFC 8259, section 6).
         let read = |value: Value| value.as_u64().filter(|number| *number <= 1 << 53);
         self.take(member, "a whole number from 0 to 2^53", read)
-    }
-
-    pub fn required_number(&mut self, member: &str) -> Result<u64> {
-        self.number(member)?
-            .ok_or_else(|| Error::invalid(self.name(member), "is needed"))
     }
 
     pub fn time_or_null(&mut self, member: &str) -> Result<Option<Option<Timestamp>>> {
@@ -228,10 +215,6 @@ impl Fields {
     }
 
     /// An object with any content, as compact JSON.
-    pub fn free_object(&mut self, member: &str) -> Result<Option<String>> {
-        Ok(self.free_object_or_null(member)?.flatten())
-    }
-
     pub fn free_object_or_null(&mut self, member: &str) -> Result<Option<Option<String>>> {
         let taken = self.take(member, "an object", object)?;
         Ok(taken.map(|value| value.map(|members| Value::Object(members).to_string())))

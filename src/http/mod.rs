@@ -4,6 +4,7 @@
 pub mod bodies;
 pub mod client;
 pub mod credential;
+pub mod describe;
 pub mod fields;
 pub mod form;
 pub mod numbers;

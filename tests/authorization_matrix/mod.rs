@@ -20,6 +20,7 @@ mod console;
 mod described;
 mod forward_auth;
 mod native;
+mod openapi;
 mod probes;
 mod products;
 mod taking;

@@ -32,6 +32,7 @@ pub const SURFACE: Surface = Surface {
         word: error::refusal,
     }),
     moved: None,
+    describes: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

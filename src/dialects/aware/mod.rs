@@ -31,6 +31,7 @@ pub const SURFACE: Surface = Surface {
     foresees: None,
     refusals: Some(WORDS),
     moved: None,
+    describes: None,
 };
 
 /// The name of the dialect, of its policy and of its catalog.

@@ -48,6 +48,7 @@ pub const SURFACE: Surface = Surface {
         with: "console",
         lead: prefix::lead,
     }),
+    describes: None,
 };
 
 /// The front page of the server redirects to the console.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod demands;
+mod operations;
 mod original;
 
 use crate::domain::catalogs::Requirement;
@@ -31,6 +32,7 @@ pub const SURFACE: Surface = Surface {
     foresees: None,
     refusals: None,
     moved: None,
+    describes: Some(operations::describe),
 };
 
 /// The mount of the route for Envoy, which sends the original request itself.

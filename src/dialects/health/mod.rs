@@ -2,12 +2,16 @@
 //! details only to this machine. They answer under any host name: load balancers use addresses and names of their own,
 //! and a public one-word answer is of no value to a DNS rebinding attack.
 
+use crate::domain::clock::State;
 use crate::error::{Error, Result};
+use crate::http::describe::Document;
+use crate::http::describe::bodies::answer;
+use crate::http::describe::schema::Time;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::{Access, Call, Route, Surface, get, inline};
 use crate::http1::BodyRule;
-use serde::Serialize;
+use serde_json::json;
 
 pub const SURFACE: Surface = Surface {
     name: "probes",
@@ -22,6 +26,7 @@ pub const SURFACE: Surface = Surface {
     foresees: None,
     refusals: None,
     moved: None,
+    describes: Some(describe),
 };
 
 #[rustfmt::skip] // Columns are the point of this table.
@@ -57,27 +62,49 @@ fn ready(call: &Call<'_>) -> Result<Reply> {
     }
 }
 
-/// The state of the server, for the administrator of its machine.
-#[derive(Serialize)]
-struct ReadyBody {
-    ready: bool,
-    keys_loaded: bool,
-    /// Why the server is not ready.
-    fault: Option<String>,
-    clock: ClockBody,
+answer! {
+    /// The state of the server, for the administrator of its machine: on the Unix socket only.
+    struct ReadyBody as "Readiness" {
+        ready: bool = true,
+        keys_loaded: bool = true,
+        /// Why the server is not ready.
+        fault: Option<String>,
+        clock: ClockBody,
+    }
 }
 
-#[derive(Serialize)]
-struct ClockBody {
-    /// `in_step`, `behind` or `ahead` of the latest time that the server accepted.
-    state: &'static str,
-    wall: String,
-    /// A time that has certainly passed; it advances continuously.
-    mark: String,
-    /// The current time of the server.
-    now: String,
-    /// What the administrator should do; null if the clock is in step.
-    advice: Option<&'static str>,
+answer! {
+    struct ClockBody as "ReadinessClock" {
+        /// Whether the wall clock is in step with the latest time that the server accepted.
+        state: &'static str [enum = State::ALL.map(State::as_str)] = "in_step",
+        wall: Time,
+        /// A time that has certainly passed; it advances continuously.
+        mark: Time,
+        /// The current time of the server: the later of the two.
+        now: Time,
+        /// What the administrator should do; null if the clock is in step.
+        advice: Option<&'static str>,
+    }
+}
+
+/// Adds the probes to the description of the server.
+fn describe(document: &mut Document) {
+    document.group("server", "The server itself.");
+    document
+        .add("get /healthz", "alive", "Is the process alive?")
+        .security(json!([]))
+        .answers_text(200, "It is.", "text/plain", "ok\n");
+    document
+        .add("get /readyz", "ready", "Is the server ready?")
+        .about(
+            "All keys are in memory and the store can be written. Only the administrator of the machine, on the Unix socket, \
+             receives the details.",
+        )
+        .security(json!([]))
+        .answers_text(200, "It is.", "text/plain", "ready\n")
+        .answers::<ReadyBody>(200, "It is.")
+        .answers_text(503, "It is not.", "text/plain", "not ready\n")
+        .answers::<ReadyBody>(503, "It is not.");
 }
 
 impl ReadyBody {
@@ -90,9 +117,9 @@ impl ReadyBody {
             fault: fault.map(|err| err.to_string()),
             clock: ClockBody {
                 state: clock.state.as_str(),
-                wall: clock.wall.to_string(),
-                mark: clock.mark.to_string(),
-                now: clock.now.to_string(),
+                wall: Time(clock.wall),
+                mark: Time(clock.mark),
+                now: Time(clock.now),
                 advice: clock.advice(),
             },
         }

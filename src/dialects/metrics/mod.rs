@@ -11,7 +11,9 @@ mod text;
 
 use accept::Format;
 
+use crate::domain::users::permissions::Permission::AuditRead;
 use crate::error::{Error, Result};
+use crate::http::describe::Document;
 use crate::http::reply::Reply;
 use crate::http::request::Head;
 use crate::http::route::{Access, Call, Route, Surface, get};
@@ -29,12 +31,41 @@ pub const SURFACE: Surface = Surface {
     foresees: None,
     refusals: None,
     moved: None,
+    describes: Some(describe),
 };
 
 #[rustfmt::skip] // Columns are the point of this table.
 const ROUTES: &[Route] = &[
     get("", Access::Machine, metrics),
 ];
+
+/// Adds the operation to the description of the server.
+fn describe(document: &mut Document) {
+    let text = "# TYPE latchkey_ready gauge\nlatchkey_ready 1.0\n";
+    document.group("server", "The server itself.");
+    document
+        .add(
+            "get /metrics",
+            "metrics",
+            "The metrics of the server, in the text format of Prometheus or, where `Accept` prefers it, of OpenMetrics",
+        )
+        .about(
+            "Without a credential on the address of `metrics_listen`; without that setting, for a process of this machine that \
+             sends the header `Latchkey-Local: 1`; otherwise with `audit:read` in the root workspace.",
+        )
+        .needs(&[AuditRead])
+        .or_anonymous()
+        .answers_text(200, "All metrics.", "text/plain", text)
+        .answers_text(200, "All metrics.", "application/openmetrics-text", &format!("{text}# EOF\n"))
+        .answers_text(401, "A credential is needed.", "text/plain", "a credential with audit:read is needed\n")
+        .answers_text(
+            403,
+            "This credential does not have the permission.",
+            "text/plain",
+            "this credential does not have audit:read everywhere\n",
+        )
+        .answers_text(429, "The credential's own rate limit.", "text/plain", "too many requests\n");
+}
 
 /// `GET /metrics`
 fn metrics(call: &Call<'_>) -> Result<Reply> {

@@ -1,60 +1,100 @@
 //! Handlers for catalogs: `/v1/catalogs`.
 
-use super::keys::PageBody;
 use crate::domain::catalogs::{Catalog, Definition, Operation, Requirement, Scope};
+use crate::domain::keys::ID_PATTERN;
+use crate::domain::users::permissions::Permission::{CatalogsRead, CatalogsWrite};
 use crate::error::{Error, Result};
-use crate::http::bodies::catalog as bodies;
-use crate::http::fields::Fields;
+use crate::http::bodies::catalog::{ACCESS, NewCatalogBody};
+use crate::http::describe::Document;
+use crate::http::describe::bodies::{ListBody, Requested, answer};
+use crate::http::describe::schema::Schema;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::catalogs;
-use serde::Serialize;
+use serde_json::json;
 
-#[derive(Serialize)]
-struct CatalogBody<'a> {
-    name: &'a str,
-    /// Omitted if it is false, as in most catalogs.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    case_sensitive: bool,
-    scopes: Vec<ScopeBody<'a>>,
-    operations: Vec<OperationBody<'a>>,
+answer! {
+    struct CatalogBody<'a> as "Catalog" {
+        name: &'a str = "billing",
+        /// Present if it is true: the application distinguishes capital and small letters in paths, and `admin.json` from
+        /// `admin`.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        case_sensitive: bool,
+        scopes: Vec<ScopeBody<'a>> = [ScopeBody::example()],
+        operations: Vec<OperationBody<'a>> = [OperationBody::example()],
+    }
 }
 
-#[derive(Serialize)]
-struct ScopeBody<'a> {
-    name: &'a str,
-    label: &'a str,
-    implies: &'a [String],
-    /// Omitted if it is false, as for nearly all scopes.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    root_only: bool,
+answer! {
+    struct ScopeBody<'a> as "CatalogScope" {
+        name: &'a str = "invoices:read",
+        label: &'a str = "Read invoices",
+        implies: &'a [String],
+        /// Present if it is true: the scope counts only on keys of the root workspace.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        root_only: bool,
+    }
 }
 
-#[derive(Serialize)]
-struct OperationBody<'a> {
-    id: &'a str,
-    method: &'a str,
-    path: &'a str,
-    host: Option<&'a str>,
-    access: &'static str,
-    /// Omitted if it is false.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    any_key: bool,
-    /// Scopes that are all needed; omitted if there are none.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    all_of: &'a [String],
-    /// Scopes of which one is needed; empty if no key may call the operation, and omitted if there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    any_of: Option<&'a [String]>,
+answer! {
+    struct OperationBody<'a> as "CatalogOperation" {
+        id: &'a str = "findInvoice",
+        method: &'a str = "GET",
+        path: &'a str = "/invoices/{id}",
+        host: Option<&'a str>,
+        access: &'static str [enum = ACCESS] = "read",
+        /// Present if it is true: every key of the catalog may call the operation.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        any_key: bool,
+        /// Present if several scopes are needed together.
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        all_of: &'a [String],
+        /// Present if one of these scopes is needed; empty if no key may call the operation.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        any_of: Option<&'a [String]> = ["invoices:read"],
+    }
 }
 
-/// The result of writing a catalog.
-#[derive(Serialize)]
-struct PutBody {
-    name: String,
-    created: bool,
-    /// Keys that held a removed scope, and have lost it.
-    keys_changed: Vec<String>,
+answer! {
+    struct PutBody as "CatalogPut" {
+        name: String = "billing",
+        created: bool,
+        /// Keys that held a removed scope, and have lost it.
+        keys_changed: Vec<String> [items = json!({ "pattern": ID_PATTERN })],
+    }
+}
+
+/// Adds the operations of this file to the description of the server.
+pub fn describe(document: &mut Document) {
+    document.group("catalogs", "Scopes, and the requests that they permit.");
+    document
+        .add("get /v1/catalogs", "listCatalogs", "List catalogs")
+        .needs(&[CatalogsRead])
+        .answers::<ListBody<CatalogBody>>(200, "All catalogs that the caller may see.");
+    document
+        .add("get /v1/catalogs/{name}", "findCatalog", "Read a catalog")
+        .needs(&[CatalogsRead])
+        .answers::<CatalogBody>(200, "The catalog.");
+    document
+        .add("put /v1/catalogs/{name}", "putCatalog", "Put a catalog")
+        .about(
+            "Replaces the catalog of this name as a whole, in one transaction. Keys lose the scopes that it no longer has, at \
+             once. Up to 64 MiB.",
+        )
+        .needs(&[CatalogsWrite])
+        .body::<NewCatalogBody>()
+        .answers::<PutBody>(200, "It has replaced another catalog.")
+        .answers::<PutBody>(201, "It is new.")
+        .conflicts();
+    document
+        .add(
+            "delete /v1/catalogs/{name}",
+            "deleteCatalog",
+            "Delete a catalog that no key has",
+        )
+        .needs(&[CatalogsWrite])
+        .ends(204, "The catalog is deleted.")
+        .conflicts();
 }
 
 impl<'a> CatalogBody<'a> {
@@ -97,11 +137,11 @@ impl<'a> CatalogBody<'a> {
 /// `GET /v1/catalogs`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let found = catalogs::list(call.app, call.caller()?)?;
-    let items: Vec<_> = found
+    let items = found
         .iter()
         .map(|catalog| CatalogBody::of(catalog))
         .collect();
-    Ok(PageBody::whole(items))
+    Ok(Reply::json(200, &ListBody::of(items)))
 }
 
 /// `GET /v1/catalogs/{name}`
@@ -114,32 +154,15 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 pub fn put(call: &Call<'_>) -> Result<Reply> {
     let name = call.param("name").to_owned();
     catalogs::require_put(call.app, call.caller()?, &name)?;
-    let mut body = Fields::of(call.request)?;
-    if let Some(other) = body.text("name")?
-        && other != name
-    {
+    let body = NewCatalogBody::of(call.request)?;
+    if body.name.as_ref().is_some_and(|other| *other != name) {
         return Err(Error::invalid(
             "name",
             "must be the name in the path, or be left out",
         ));
     }
-    let case_sensitive = body.flag("case_sensitive")?.unwrap_or(false);
-    let scopes = body.objects("scopes")?.unwrap_or_default();
-    let operations = body.objects("operations")?.unwrap_or_default();
-    body.finish()?;
-    let definition = Definition {
-        name: name.clone(),
-        case_sensitive,
-        scopes: scopes
-            .into_iter()
-            .map(bodies::scope)
-            .collect::<Result<_>>()?,
-        operations: operations
-            .into_iter()
-            .enumerate()
-            .map(operation)
-            .collect::<Result<_>>()?,
-    };
+    let refused = || "must be read or write".to_owned();
+    let definition = body.definition(&name, refused)?;
     let put = catalogs::put(call.app, call.caller()?, definition)?;
     let keys_changed = put.keys_changed.iter().map(ToString::to_string).collect();
     Ok(Reply::json(
@@ -156,16 +179,4 @@ pub fn put(call: &Call<'_>) -> Result<Reply> {
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
     catalogs::delete(call.app, call.caller()?, call.param("name"))?;
     Ok(Reply::new(204))
-}
-
-fn operation((position, mut fields): (usize, Fields)) -> Result<Operation> {
-    let access = fields.required_text("access")?;
-    let operation = bodies::operation(&access, fields)?;
-    if !bodies::is_access(&access) {
-        return Err(Error::invalid(
-            format!("operations[{position}].access"),
-            "must be read or write",
-        ));
-    }
-    Ok(operation)
 }

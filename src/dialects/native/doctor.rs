@@ -3,8 +3,11 @@
 use crate::domain::audit::Event;
 use crate::domain::keys::State;
 use crate::domain::metrics::CODES;
+use crate::domain::users::permissions::Permission::{AuditRead, ServerAdmin};
 use crate::error::Result;
-use crate::http::fields::Fields;
+use crate::http::describe::Document;
+use crate::http::describe::bodies::{EmptyBody, Requested, answer, no_members, request};
+use crate::http::describe::schema::{Schema, TIME};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::audit;
@@ -13,28 +16,94 @@ use crate::ops::changed_outside::accept;
 use crate::ops::doctor;
 use crate::ops::doctor::{Check, Finding, UNSEEN};
 use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// How many events a support bundle contains.
 const EVENTS: usize = 500;
 
-/// All results together.
-#[derive(Serialize)]
-struct DoctorBody {
-    /// Whether no check failed; warnings do not count.
-    healthy: bool,
-    checks: Vec<CheckBody>,
-    /// What these checks cannot detect.
-    unseen: &'static [&'static str],
+answer! {
+    /// All results together.
+    struct DoctorBody as "Findings" {
+        /// Whether no check failed; warnings do not count.
+        healthy: bool = true,
+        checks: Vec<CheckBody> = [CheckBody::example()],
+        /// What these checks cannot detect.
+        unseen: &'static [&'static str] = UNSEEN,
+    }
 }
 
-#[derive(Serialize)]
-struct CheckBody {
-    name: &'static str,
-    /// `ok`, `warning` or `failed`.
-    finding: &'static str,
-    text: String,
-    advice: String,
+answer! {
+    struct CheckBody as "Check" {
+        name: &'static str = "audit log",
+        finding: &'static str [enum = Finding::ALL.map(Finding::as_str)] = "ok",
+        text: String = "intact, 42 events",
+        /// What to do; empty if nothing is to be done.
+        advice: String,
+    }
+}
+
+answer! {
+    /// An object that was changed outside Latchkey and is now accepted as it is.
+    struct AcceptedBody as "" {
+        kind: &'static str = "user",
+        /// The kind and the name, for display.
+        name: String = "user alice",
+        /// The command that enables the object again; null if it is already in force.
+        next: Option<String> = "latchkey user enable alice",
+    }
+}
+
+request! {
+    struct AcceptBody as "" {
+        kind: String [enum = accept::KINDS.map(|(kind, _)| kind.as_str())] = "user",
+        /// The id of a key or session, the name of a policy, catalog or user, the slug of a workspace, or a uid.
+        id: String = "alice",
+    }
+}
+
+/// Adds the operations of this file to the description of the server.
+pub fn describe(document: &mut Document) {
+    document.group("server", "The server itself.");
+    document
+        .add(
+            "get /v1/doctor",
+            "examine",
+            "Check the health of the server",
+        )
+        .about("Reads the whole database and every event: this takes seconds with a million keys.")
+        .needs(&[ServerAdmin])
+        .answers::<DoctorBody>(200, "The results.");
+    document
+        .add("post /v1/doctor/accept", "acceptChanged", "Accept what was changed outside Latchkey, as it is now")
+        .about(
+            "For `latchkey doctor accept`, through the Unix socket only. An object that does not match its seal is closed; \
+             this seals it as it is. Keys, users and workspaces are then enabled with the command in the answer.",
+        )
+        .needs(&[ServerAdmin])
+        .body::<AcceptBody>()
+        .answers::<AcceptedBody>(200, "It is accepted, and in the audit log.");
+    let example = json!({
+        "made_at": TIME, "version": env!("CARGO_PKG_VERSION"), "doctor": DoctorBody::example(), "events": [],
+    });
+    let schema =
+        json!({ "type": "object", "required": ["made_at", "version", "doctor", "events"] });
+    document
+        .add(
+            "post /v1/doctor/bundle",
+            "supportBundle",
+            "Collect information for support",
+        )
+        .about("Check results, statistics and recent events; no secret, no digest, no name.")
+        .needs(&[ServerAdmin, AuditRead])
+        .optional_body::<EmptyBody>()
+        .content_of(
+            200,
+            "The bundle; its members may change with every version.",
+            "application/json",
+            schema,
+            example,
+        );
 }
 
 /// The content of a support bundle. It contains no name, no secret and no digest.
@@ -75,22 +144,10 @@ pub fn examine(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &DoctorBody::of(checks)))
 }
 
-/// An object that was changed outside Latchkey and is now accepted as it is.
-#[derive(Serialize)]
-struct AcceptedBody {
-    kind: &'static str,
-    /// The kind and the name, for display.
-    name: String,
-    /// The command that enables the object again; null if it is already in force.
-    next: Option<String>,
-}
-
 /// `POST /v1/doctor/accept`
 pub fn accept(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of(call.request)?;
-    let (kind, id) = (body.required_text("kind")?, body.required_text("id")?);
-    body.finish()?;
-    let accepted = accept::accept(call.app, call.caller()?, &kind, &id)?;
+    let body = AcceptBody::of(call.request)?;
+    let accepted = accept::accept(call.app, call.caller()?, &body.kind, &body.id)?;
     let body = AcceptedBody {
         kind: accepted.kind.as_str(),
         name: accepted.name,
@@ -102,7 +159,7 @@ pub fn accept(call: &Call<'_>) -> Result<Reply> {
 /// `POST /v1/doctor/bundle`
 pub fn bundle(call: &Call<'_>) -> Result<Reply> {
     use std::sync::atomic::Ordering::Relaxed;
-    Fields::of_optional(call.request)?.finish()?;
+    no_members(call.request)?;
     let (app, caller) = (call.app, call.caller()?);
     doctor::note_bundle(app, caller)?;
     let mut checks = doctor::examine(app, caller)?;

@@ -15,6 +15,7 @@ mod verify;
 mod workspaces;
 
 use crate::domain::users::permissions::Permission::CatalogsWrite;
+use crate::http::describe::Document;
 use crate::http::route::Access::{Caller, Public, Verifier};
 use crate::http::route::{
     BODY_BYTES_MAX, Route, Surface, delete, disables, ends_keys, get, inline, leaves_only_roles,
@@ -33,7 +34,24 @@ pub const SURFACE: Surface = Surface {
     foresees: None,
     refusals: None,
     moved: None,
+    describes: Some(describe),
 };
+
+/// Adds the operations of all routes below to the description of the server.
+fn describe(document: &mut Document) {
+    verify::describe(document);
+    oauth::describe(document);
+    keys::describe(document);
+    workspaces::describe(document);
+    users::describe(document);
+    catalogs::describe(document);
+    policies::describe(document);
+    audit::describe(document);
+    doctor::describe(document);
+    backups::describe(document);
+    clock::describe(document);
+    openapi::describe(document);
+}
 
 /// The whole path of the audit log, for links to it.
 const AUDIT_EVENTS: &str = "/v1/audit-events";

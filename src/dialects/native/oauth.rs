@@ -2,11 +2,16 @@
 //! management key in a header, or with this key as client secret: `client_secret_basic` and `client_secret_post`. A
 //! `client_id` is not compared with anything, because the secret itself identifies the key.
 
-use super::verify::within;
-use crate::domain::keys::KeyId;
+use super::keys::bodies::{EXAMPLE_ID, EXAMPLE_SECRET};
+use super::verify::{LOCAL, within};
 use crate::domain::keys::verdict::{Code, Question};
+use crate::domain::keys::{ID_PATTERN, KeyId};
+use crate::domain::users::permissions::Permission::{KeysVerify, KeysWrite};
 use crate::error::{Error, Result};
 use crate::http::credential;
+use crate::http::describe::Document;
+use crate::http::describe::bodies::{NotNull, answer, request};
+use crate::http::describe::schema::{Components, Schema, either};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::Request;
@@ -14,46 +19,119 @@ use crate::http::route::Call;
 use crate::ops::keys;
 use crate::ops::verify::{SubjectRoom, Verdict, verify_blocking};
 use serde::Serialize;
+use serde_json::Value;
 
 /// RFC 7662, section 2.2.
 #[derive(Serialize)]
-struct ActiveBody {
-    active: bool,
-    scope: String,
-    client_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
-    token_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exp: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iat: Option<i64>,
-    sub: String,
+#[serde(untagged)]
+enum IntrospectionBody {
+    Inactive(InactiveBody),
+    Active(ActiveBody),
 }
 
-#[derive(Serialize)]
-struct InactiveBody {
-    active: bool,
+answer! {
+    struct ActiveBody as "" {
+        active: bool [const = true] = true,
+        /// Separated by blanks.
+        scope: String = "invoices:read",
+        client_id: String [pattern = ID_PATTERN] = EXAMPLE_ID,
+        /// The user who owns the key; absent for a key without an owner.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        username: Option<String> = "alice",
+        token_type: &'static str [const = "Bearer"] = "Bearer",
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exp: Option<i64> = 1_795_860_000,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        iat: Option<i64> = 1_795_255_200,
+        /// `user:NAME` for a key with an owner, else `key:ID`.
+        sub: String = "user:alice",
+    }
+}
+
+answer! {
+    struct InactiveBody as "" {
+        active: bool [const = false],
+    }
+}
+
+request! {
+    /// The form of both requests.
+    struct TokenForm as "Token" {
+        /// The secret.
+        token: String = EXAMPLE_SECRET,
+        /// Permitted, and ignored.
+        token_type_hint: NotNull<String>,
+    }
+}
+
+impl Schema for IntrospectionBody {
+    fn schema(components: &mut Components) -> Value {
+        components.named("Introspection", |components| {
+            either(
+                InactiveBody::schema(components),
+                ActiveBody::schema(components),
+            )
+        })
+    }
+
+    fn example() -> Value {
+        ActiveBody::example()
+    }
+}
+
+/// Adds the operations of this file to the description of the server.
+pub fn describe(document: &mut Document) {
+    document
+        .add(
+            "post /v1/introspect",
+            "introspect",
+            "Token introspection (RFC 7662)",
+        )
+        .about(&format!(
+            "Consumes nothing of the key, and never reveals why a key is inactive. {LOCAL}"
+        ))
+        .needs(&[KeysVerify])
+        .or_anonymous()
+        .form::<TokenForm>()
+        .answers::<IntrospectionBody>(200, "What is known.")
+        .examples(&[
+            ("active", "In force", ActiveBody::example()),
+            (
+                "inactive",
+                "Unknown, expired, disabled …",
+                InactiveBody::example(),
+            ),
+        ]);
+    document
+        .add("post /v1/revoke", "revoke", "Token revocation (RFC 7009)")
+        .about(
+            "Deletes the key whose secret is presented, permanently. 200 for unknown secrets too.",
+        )
+        .needs(&[KeysWrite])
+        .form::<TokenForm>()
+        .ends(200, "The secret is no longer valid.")
+        .conflicts();
 }
 
 /// `POST /v1/introspect`: consumes nothing of the key, and never reveals why a key is inactive.
 pub fn introspect(call: &Call<'_>) -> Result<Reply> {
     let within = within(call)?;
-    let token = token(call.request)?;
+    let token = token_of(call.request)?;
     let active = verify_blocking(call.app, &token, &looking(), within, |verdict| {
         described(verdict)
     })?;
     let Some((id, mut body)) = active else {
-        return Ok(Reply::json(200, &InactiveBody { active: false }));
+        let body = IntrospectionBody::Inactive(InactiveBody { active: false });
+        return Ok(Reply::json(200, &body));
     };
     body.iat = keys::issued_at(call.app, id)?.map(|at| at.unix_s());
-    Ok(Reply::json(200, &body))
+    Ok(Reply::json(200, &IntrospectionBody::Active(body)))
 }
 
 /// `POST /v1/revoke`: deletes the key whose secret is presented. The answer is 200 for unknown secrets too (RFC 7009,
 /// section 2.2).
 pub fn revoke(call: &Call<'_>) -> Result<Reply> {
-    let token = token(call.request)?;
+    let token = token_of(call.request)?;
     let found = verify_blocking(
         call.app,
         &token,
@@ -159,8 +237,8 @@ pub fn refusal(err: &Error, request: &Request) -> Option<Reply> {
     })
 }
 
-/// The form's `token`. A `token_type_hint` is allowed and ignored.
-fn token(request: &Request) -> Result<String> {
+/// The token of a form of these requests.
+fn token_of(request: &Request) -> Result<String> {
     let content_type = request.header("content-type").ok().flatten().unwrap_or("");
     let media_type = content_type.split(';').next().unwrap_or("").trim();
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -171,7 +249,7 @@ fn token(request: &Request) -> Result<String> {
     let text = std::str::from_utf8(&request.body)
         .map_err(|_| Error::Malformed("the form is not UTF-8".to_owned()))?;
     let mut form = Query::parse(text)?;
-    form.take("token_type_hint");
+    let ignored = NotNull(form.take("token_type_hint"));
     // What these hold was read before (`http::credential`).
     form.take("client_id");
     form.take("client_secret");
@@ -179,5 +257,12 @@ fn token(request: &Request) -> Result<String> {
         .take("token")
         .ok_or_else(|| Error::Malformed("the form lacks token".to_owned()))?;
     form.finish()?;
+    let TokenForm {
+        token,
+        token_type_hint: _hint,
+    } = TokenForm {
+        token,
+        token_type_hint: ignored,
+    };
     Ok(token)
 }

@@ -1,58 +1,279 @@
 //! Handlers for policies: `/v1/policies`.
 
-use super::keys::{PageBody, RateBody, rate_limit, retry};
+use super::keys::bodies::RateBody;
+use super::keys::retry;
 use crate::domain::keys::quota::RateLimit;
+use crate::domain::policies::definition::{
+    HEADER_PATTERN, HEADERS_MAX, KEYS_MAX, LIFE_MONTHS_MAX, LIFE_S_MAX, OPTIONAL_PREFIX_PATTERN,
+};
 use crate::domain::policies::roles::RoleRule;
 use crate::domain::policies::{
     AddressRule, AtMax, CredentialHeader, Editable, Expiry, Field, IssuedBy, Policy, Presence,
-    ReadOnlyBy, SecretShown, SelfRotation, TiedTo, Words, from_word, word, words,
+    ReadOnlyBy, SecretShown, SelfRotation, TiedTo, words,
 };
+use crate::domain::text::{DESCRIPTION_CHARS_MAX, SLUG_PATTERN};
 use crate::domain::users::Role;
+use crate::domain::users::permissions::Permission::{PoliciesRead, PoliciesWrite};
 use crate::error::{Error, Result};
+use crate::http::describe::Document;
+use crate::http::describe::bodies::{ListBody, Readable, Requested, answer, request};
+use crate::http::describe::schema::{Components, Flat, Schema, Word};
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::policies::{self, PolicyEdit, pages};
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-#[derive(Serialize)]
-struct PolicyBody<'a> {
-    name: &'a str,
-    description: &'a str,
-    issued_by: &'static str,
-    owner: &'static str,
-    catalog: Option<&'a str>,
-    scopes: &'static str,
-    headers: Vec<&'a str>,
-    read_only_by: &'static str,
-    expiry: &'static str,
-    expiry_s_max: Option<u64>,
-    expiry_months_max: Option<u32>,
-    addresses: &'static str,
-    keys_per_workspace_max: Option<u32>,
-    keys_per_owner_max: Option<u32>,
-    at_owner_max: &'static str,
-    name_unique: bool,
-    secret_shown: &'static str,
-    editable: Vec<&'static str>,
-    can_disable: bool,
-    can_rotate: bool,
-    self_rotation: &'static str,
-    confirm_name: bool,
-    tied_to: &'static str,
-    acts_for_owner: bool,
-    roles: BTreeMap<&'static str, RoleBody<'a>>,
-    rate_limit: Option<RateBody>,
-    rate_limit_max: Option<RateBody>,
-    prefix: &'a str,
+answer! {
+    struct PolicyBody<'a> as "Policy" like PolicyEditBody {
+        name: &'a str = "standard",
+        description: &'a str = "Keys with every option, none of them required.",
+        issued_by: Word<IssuedBy> = "manager_or_owner",
+        owner: Word<Presence> = "optional",
+        catalog: Option<&'a str>,
+        scopes: Word<Presence> = "optional",
+        headers: Vec<&'a str> = ["bearer", "token", "x-api-key"],
+        read_only_by: Word<ReadOnlyBy> = "operation",
+        expiry: Word<Expiry> = "optional",
+        expiry_s_max: Option<u64>,
+        expiry_months_max: Option<u32>,
+        addresses: Word<AddressRule> = "cidr",
+        keys_per_workspace_max: Option<u32>,
+        keys_per_owner_max: Option<u32> = 1000,
+        at_owner_max: Word<AtMax> = "refuse",
+        name_unique: bool,
+        secret_shown: Word<SecretShown> = "once",
+        editable: Vec<&'static str> = ["*"],
+        can_disable: bool = true,
+        can_rotate: bool = true,
+        self_rotation: Word<SelfRotation> = "at_once",
+        confirm_name: bool,
+        tied_to: Word<TiedTo> = "owner_and_workspace",
+        acts_for_owner: bool,
+        roles: RolesBody<'a>,
+        rate_limit: Option<RateBody>,
+        rate_limit_max: Option<RateBody>,
+        prefix: &'a str = "lk",
+    }
 }
 
-/// What a key that acts for its owner inherits from a role of the owner.
+request! {
+    /// Absent members are as in `standard`.
+    struct NewPolicyBody as "NewPolicy" {
+        name: String [pattern = SLUG_PATTERN] = "short-lived",
+        members: Flat<PolicyEditBody>,
+    }
+}
+
+request! {
+    /// While live keys follow a policy, it can only be made stricter.
+    struct PolicyEditBody as "PolicyEdit" {
+        description: Option<String> [maxLength = DESCRIPTION_CHARS_MAX],
+        /// Who may issue keys of this policy.
+        issued_by: Option<Word<IssuedBy>>,
+        /// Whether keys have an owner.
+        owner: Option<Word<Presence>>,
+        /// The catalog of its keys; null for any.
+        catalog: Option<Option<String>>,
+        /// Whether keys have scopes.
+        scopes: Option<Word<Presence>>,
+        /// `bearer`, `token`, `basic` (the key as the password of `Authorization: Basic`, or as the user name with an
+        /// empty password; only in requests that a proxy asks about), or the name of a header in lower case.
+        headers: Option<Vec<String>>
+            [minItems = 1, maxItems = HEADERS_MAX, items = json!({ "pattern": HEADER_PATTERN })],
+        /// What makes a request a write, for keys that only read.
+        read_only_by: Option<Word<ReadOnlyBy>>,
+        /// Whether keys expire.
+        expiry: Option<Word<Expiry>>,
+        /// The longest life of a key in seconds; null for any.
+        expiry_s_max: Option<Option<u64>> [minimum = 1, maximum = LIFE_S_MAX] = 86_400,
+        /// The longest life of a key in calendar months; null for any.
+        expiry_months_max: Option<Option<u32>> [minimum = 1, maximum = LIFE_MONTHS_MAX],
+        /// What the address list of a key may contain: addresses and ranges, single addresses, or nothing.
+        addresses: Option<Word<AddressRule>>,
+        /// The greatest number of keys of this policy in one workspace; null for any.
+        keys_per_workspace_max: Option<Option<u32>> [maximum = KEYS_MAX],
+        /// The greatest number of keys of this policy that one user may own; null for any.
+        keys_per_owner_max: Option<Option<u32>> [maximum = KEYS_MAX],
+        /// What happens to a new key of a user who owns `keys_per_owner_max` keys already: `refuse` it, or let it
+        /// `replace` the key that has not been used for the longest time (keys without an end first), which is deleted.
+        at_owner_max: Option<Word<AtMax>>,
+        /// Whether no two live keys of this policy in one workspace may have the same name.
+        name_unique: Option<bool>,
+        /// Whether a secret can be shown again later, from a sealed copy.
+        secret_shown: Option<Word<SecretShown>>,
+        /// The members of a key that an edit may change; `*` alone stands for every member, also one that a later version
+        /// adds.
+        editable: Option<Vec<String>>
+            [items = json!({ "enum": editable_words() })],
+        can_disable: Option<bool>,
+        can_rotate: Option<bool>,
+        /// Whether a key may rotate itself (`POST /v1/whoami/rotate`): not at all, with the old secret ending at once, or
+        /// with a grace period of at most 3600 seconds. A read-only key never may.
+        self_rotation: Option<Word<SelfRotation>>,
+        /// Whether a request to delete a key must repeat its name.
+        confirm_name: Option<bool>,
+        /// Whose disabling also stops a key.
+        tied_to: Option<Word<TiedTo>>,
+        /// Whether a key may do at most what its owner may, in verdicts and on this server's own routes.
+        acts_for_owner: Option<bool>,
+        roles: Option<RoleRules>,
+        /// The limit of keys whose issuer named none.
+        rate_limit: Option<Option<RateBody>>,
+        /// No key may make more requests than this. Issuing or editing a key with a limit that could allow more in any of
+        /// these windows is refused; a key that already has such a limit is held to both.
+        rate_limit_max: Option<Option<RateBody>>,
+        /// The start of its keys' secrets; empty for secrets without one.
+        prefix: Option<String> [pattern = OPTIONAL_PREFIX_PATTERN],
+    }
+}
+
+/// What each role of the owner passes on to a key that acts for its owner.
 #[derive(Serialize)]
-struct RoleBody<'a> {
-    scopes: &'a [Box<str>],
-    read_only: bool,
+#[serde(transparent)]
+struct RolesBody<'a>(BTreeMap<&'static str, RoleBody<'a>>);
+
+answer! {
+    /// What a key that acts for its owner inherits from a role of the owner.
+    struct RoleBody<'a> as "PolicyRole" like NewRoleBody {
+        scopes: &'a [Box<str>],
+        read_only: bool,
+    }
+}
+
+/// The member `roles` of a request.
+struct RoleRules(Vec<RoleRule>);
+
+request! {
+    /// What a key that acts for its owner inherits from a role of the owner.
+    struct NewRoleBody as "NewPolicyRole" {
+        /// Scopes of the key's catalog; `*` alone stands for every scope that the key has.
+        scopes: Vec<String> [minItems = 1],
+        /// Whether the role passes on reading only.
+        read_only: Option<bool>,
+    }
+}
+
+request! {
+    /// Whether the console's navigation has the page, in the request and in the answer.
+    #[derive(Serialize)]
+    struct PolicyPageBody as "PolicyPage" {
+        on: bool = true,
+    }
+}
+
+/// Adds the operations of this file to the description of the server.
+pub fn describe(document: &mut Document) {
+    document.group(
+        "policies",
+        "The rules that keys are issued under and must follow.",
+    );
+    document
+        .add("get /v1/policies", "listPolicies", "List policies")
+        .needs(&[PoliciesRead])
+        .answers::<ListBody<PolicyBody>>(200, "All policies that the caller may see.");
+    document
+        .add("post /v1/policies", "createPolicy", "Add a policy")
+        .needs(&[PoliciesWrite])
+        .shared("IdempotencyKey")
+        .body::<NewPolicyBody>()
+        .answers::<PolicyBody>(201, "The policy.")
+        .conflicts()
+        .may_not_find();
+    document
+        .add("get /v1/policies/{name}", "findPolicy", "Read a policy")
+        .needs(&[PoliciesRead])
+        .answers::<PolicyBody>(200, "The policy.");
+    document
+        .add("patch /v1/policies/{name}", "editPolicy", "Edit a policy")
+        .about("While live keys follow it, it can only be made stricter.")
+        .needs(&[PoliciesWrite])
+        .body::<PolicyEditBody>()
+        .answers::<PolicyBody>(200, "The policy as it is now.")
+        .conflicts();
+    document
+        .add(
+            "delete /v1/policies/{name}",
+            "deletePolicy",
+            "Delete a policy that no key has ever followed",
+        )
+        .needs(&[PoliciesWrite])
+        .ends(204, "The policy is deleted.")
+        .conflicts();
+    document
+        .add(
+            "put /v1/policies/{name}/page",
+            "switchPolicyPage",
+            "Put the page of a system's keys into the console's navigation, or take it out",
+        )
+        .about(
+            "For the policies of the systems whose keys have a page of their own in the console. A page whose keys exist \
+             stays. 409 where the setting `systems` decides.",
+        )
+        .needs(&[PoliciesWrite])
+        .body::<PolicyPageBody>()
+        .answers::<PolicyPageBody>(200, "Whether the page is there now.")
+        .conflicts();
+}
+
+/// The schema of an object with a member for each role.
+fn by_role<T: Schema>(components: &mut Components, name: &str) -> Value {
+    components.named(name, |components| {
+        let role = T::schema(components);
+        let properties: BTreeMap<&str, &Value> =
+            Role::all().map(|one| (one.as_str(), &role)).collect();
+        json!({
+            "type": "object",
+            "description": "What each role of the owner passes on to a key that acts for its owner; an absent role passes on \
+                            nothing. Empty for other keys.",
+            "properties": properties,
+            "additionalProperties": false,
+        })
+    })
+}
+
+impl Schema for RolesBody<'_> {
+    fn schema(components: &mut Components) -> Value {
+        by_role::<RoleBody>(components, "PolicyRoles")
+    }
+
+    fn example() -> Value {
+        json!({})
+    }
+}
+
+impl Schema for RoleRules {
+    fn schema(components: &mut Components) -> Value {
+        by_role::<NewRoleBody>(components, "NewPolicyRoles")
+    }
+
+    fn example() -> Value {
+        json!({})
+    }
+}
+
+impl Readable for RoleRules {
+    /// `{"owner":{"scopes":["*"]},"auditor":{"scopes":["a:read"],"read_only":true}}`
+    fn take(fields: &mut Fields, name: &str) -> Result<Option<Option<RoleRules>>> {
+        let Some(Some(mut body)) = fields.object_or_null(name)? else {
+            return Ok(None);
+        };
+        let mut rules = Vec::new();
+        for role in Role::all() {
+            if let Some(rule) = body.object(role.as_str())? {
+                let rule = NewRoleBody::whole(rule)?;
+                rules.push(RoleRule {
+                    role,
+                    scopes: rule.scopes.into_iter().map(Into::into).collect(),
+                    read_only: rule.read_only.unwrap_or(false),
+                });
+            }
+        }
+        body.finish()?;
+        Ok(Some(Some(RoleRules(rules))))
+    }
 }
 
 impl<'a> PolicyBody<'a> {
@@ -60,35 +281,35 @@ impl<'a> PolicyBody<'a> {
         PolicyBody {
             name: &policy.name,
             description: &policy.description,
-            issued_by: word(policy.issued_by),
-            owner: word(policy.owner),
+            issued_by: Word(policy.issued_by),
+            owner: Word(policy.owner),
             catalog: policy.catalog.as_deref(),
-            scopes: word(policy.scopes),
+            scopes: Word(policy.scopes),
             headers: policy
                 .headers
                 .iter()
                 .map(CredentialHeader::as_str)
                 .collect(),
-            read_only_by: word(policy.read_only_by),
-            expiry: word(policy.expiry),
+            read_only_by: Word(policy.read_only_by),
+            expiry: Word(policy.expiry),
             expiry_s_max: policy.expiry_s_max,
             expiry_months_max: policy.expiry_months_max,
-            addresses: word(policy.addresses),
+            addresses: Word(policy.addresses),
             keys_per_workspace_max: policy.keys_per_workspace_max,
             keys_per_owner_max: policy.keys_per_owner_max,
-            at_owner_max: word(policy.at_owner_max),
+            at_owner_max: Word(policy.at_owner_max),
             name_unique: policy.name_unique,
-            secret_shown: word(policy.secret_shown),
+            secret_shown: Word(policy.secret_shown),
             editable: policy.editable.words(),
             can_disable: policy.can_disable,
             can_rotate: policy.can_rotate,
-            self_rotation: word(policy.self_rotation),
+            self_rotation: Word(policy.self_rotation),
             confirm_name: policy.confirm_name,
-            tied_to: word(policy.tied_to),
+            tied_to: Word(policy.tied_to),
             acts_for_owner: policy.acts_for_owner,
-            roles: policy.roles.iter().map(role_body).collect(),
-            rate_limit: policy.rate_limit.map(rate_body),
-            rate_limit_max: policy.rate_limit_max.map(rate_body),
+            roles: RolesBody(policy.roles.iter().map(role_body).collect()),
+            rate_limit: policy.rate_limit.map(RateBody::from),
+            rate_limit_max: policy.rate_limit_max.map(RateBody::from),
             prefix: &policy.prefix,
         }
     }
@@ -97,8 +318,8 @@ impl<'a> PolicyBody<'a> {
 /// `GET /v1/policies`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
     let found = policies::list(call.app, call.caller()?)?;
-    let items: Vec<_> = found.iter().map(|policy| PolicyBody::of(policy)).collect();
-    Ok(PageBody::whole(items))
+    let items = found.iter().map(|policy| PolicyBody::of(policy)).collect();
+    Ok(Reply::json(200, &ListBody::of(items)))
 }
 
 /// `GET /v1/policies/{name}`
@@ -107,36 +328,26 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(200, &PolicyBody::of(&policy)))
 }
 
-/// The body of a request for a page, and of its answer.
-#[derive(Serialize)]
-struct PolicyPageBody {
-    on: bool,
-}
-
 /// `PUT /v1/policies/{name}/page`
 pub fn switch_page(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of(call.request)?;
-    let on = body.flag("on")?;
-    let on = on.ok_or_else(|| Error::invalid("on", "is needed"))?;
-    body.finish()?;
-    pages::switch(call.app, call.caller()?, call.param("name"), on)?;
-    Ok(Reply::json(200, &PolicyPageBody { on }))
+    let body = PolicyPageBody::of(call.request)?;
+    pages::switch(call.app, call.caller()?, call.param("name"), body.on)?;
+    Ok(Reply::json(200, &body))
 }
 
 /// `POST /v1/policies`
 pub fn create(call: &Call<'_>) -> Result<Reply> {
     let retry = retry(call)?;
-    let mut body = Fields::of(call.request)?;
-    let name = body.required_text("name")?;
-    let asked = edit_of(body)?;
-    let policy = policies::create(call.app, call.caller()?, name, asked, retry)?;
+    let body = NewPolicyBody::of(call.request)?;
+    let members = edit_of(body.members.0)?;
+    let policy = policies::create(call.app, call.caller()?, body.name, members, retry)?;
     Ok(Reply::json(201, &PolicyBody::of(&policy)))
 }
 
 /// `PATCH /v1/policies/{name}`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
-    let asked = edit_of(Fields::of(call.request)?)?;
-    let policy = policies::edit(call.app, call.caller()?, call.param("name"), asked)?;
+    let edit = edit_of(PolicyEditBody::of(call.request)?)?;
+    let policy = policies::edit(call.app, call.caller()?, call.param("name"), edit)?;
     Ok(Reply::json(200, &PolicyBody::of(&policy)))
 }
 
@@ -146,50 +357,43 @@ pub fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::new(204))
 }
 
-fn edit_of(mut body: Fields) -> Result<PolicyEdit> {
-    let edit = PolicyEdit {
-        description: body.text("description")?,
-        issued_by: choice::<IssuedBy>(&mut body, "issued_by")?,
-        owner: choice::<Presence>(&mut body, "owner")?,
-        catalog: body.text_or_null("catalog")?,
-        scopes: choice::<Presence>(&mut body, "scopes")?,
-        headers: body.texts("headers")?.map(headers),
-        read_only_by: choice::<ReadOnlyBy>(&mut body, "read_only_by")?,
-        expiry: choice::<Expiry>(&mut body, "expiry")?,
-        expiry_s_max: body.number_or_null("expiry_s_max")?,
-        expiry_months_max: small(&mut body, "expiry_months_max")?,
-        addresses: choice::<AddressRule>(&mut body, "addresses")?,
-        keys_per_workspace_max: small(&mut body, "keys_per_workspace_max")?,
-        keys_per_owner_max: small(&mut body, "keys_per_owner_max")?,
-        at_owner_max: choice::<AtMax>(&mut body, "at_owner_max")?,
-        name_unique: body.flag("name_unique")?,
-        secret_shown: choice::<SecretShown>(&mut body, "secret_shown")?,
-        editable: body.texts("editable")?.map(editable).transpose()?,
-        can_disable: body.flag("can_disable")?,
-        can_rotate: body.flag("can_rotate")?,
-        self_rotation: choice::<SelfRotation>(&mut body, "self_rotation")?,
-        confirm_name: body.flag("confirm_name")?,
-        tied_to: choice::<TiedTo>(&mut body, "tied_to")?,
-        acts_for_owner: body.flag("acts_for_owner")?,
-        roles: body.object("roles")?.map(roles).transpose()?,
-        rate_limit: body
-            .object_or_null("rate_limit")?
-            .map(rate_limit)
-            .transpose()?,
-        rate_limit_max: body
-            .object_or_null("rate_limit_max")?
-            .map(rate_limit)
-            .transpose()?,
-        prefix: body.text("prefix")?,
-    };
-    body.finish()?;
-    Ok(edit)
+fn edit_of(body: PolicyEditBody) -> Result<PolicyEdit> {
+    let limit = |rate: Option<RateBody>| rate.map(RateLimit::from);
+    Ok(PolicyEdit {
+        description: body.description,
+        issued_by: body.issued_by.map(|it| it.0),
+        owner: body.owner.map(|it| it.0),
+        catalog: body.catalog,
+        scopes: body.scopes.map(|it| it.0),
+        headers: body.headers.map(headers),
+        read_only_by: body.read_only_by.map(|it| it.0),
+        expiry: body.expiry.map(|it| it.0),
+        expiry_s_max: body.expiry_s_max,
+        expiry_months_max: body.expiry_months_max,
+        addresses: body.addresses.map(|it| it.0),
+        keys_per_workspace_max: body.keys_per_workspace_max,
+        keys_per_owner_max: body.keys_per_owner_max,
+        at_owner_max: body.at_owner_max.map(|it| it.0),
+        name_unique: body.name_unique,
+        secret_shown: body.secret_shown.map(|it| it.0),
+        editable: body.editable.map(editable).transpose()?,
+        can_disable: body.can_disable,
+        can_rotate: body.can_rotate,
+        self_rotation: body.self_rotation.map(|it| it.0),
+        confirm_name: body.confirm_name,
+        tied_to: body.tied_to.map(|it| it.0),
+        acts_for_owner: body.acts_for_owner,
+        roles: body.roles.map(|it| it.0),
+        rate_limit: body.rate_limit.map(limit),
+        rate_limit_max: body.rate_limit_max.map(limit),
+        prefix: body.prefix,
+    })
 }
 
-fn choice<T: Words>(body: &mut Fields, member: &str) -> Result<Option<T>> {
-    body.text(member)?
-        .map(|text| from_word(&text).ok_or_else(|| no_word::<T>(member.to_owned())))
-        .transpose()
+fn editable_words() -> Vec<&'static str> {
+    let mut all = vec!["*"];
+    all.extend(words::<Field>());
+    all
 }
 
 fn editable(members: Vec<String>) -> Result<Editable> {
@@ -200,13 +404,6 @@ fn editable(members: Vec<String>) -> Result<Editable> {
     })
 }
 
-fn rate_body(rate: RateLimit) -> RateBody {
-    RateBody {
-        limit: rate.limit,
-        window_s: rate.window_s,
-    }
-}
-
 fn role_body(rule: &RoleRule) -> (&'static str, RoleBody<'_>) {
     let body = RoleBody {
         scopes: &rule.scopes,
@@ -215,39 +412,9 @@ fn role_body(rule: &RoleRule) -> (&'static str, RoleBody<'_>) {
     (rule.role.as_str(), body)
 }
 
-/// `{"owner":{"scopes":["*"]},"auditor":{"scopes":["a:read"],"read_only":true}}`
-fn roles(mut body: Fields) -> Result<Vec<RoleRule>> {
-    let mut rules = Vec::new();
-    for role in Role::all() {
-        let Some(mut rule) = body.object(role.as_str())? else {
-            continue;
-        };
-        let scopes = rule.texts("scopes")?.unwrap_or_default();
-        rules.push(RoleRule {
-            role,
-            scopes: scopes.into_iter().map(Into::into).collect(),
-            read_only: rule.flag("read_only")?.unwrap_or(false),
-        });
-        rule.finish()?;
-    }
-    body.finish()?;
-    Ok(rules)
-}
-
 fn headers(names: Vec<String>) -> Vec<CredentialHeader> {
     names
         .iter()
         .map(|name| CredentialHeader::parse(name))
         .collect()
-}
-
-fn no_word<T: Words>(field: String) -> Error {
-    Error::invalid(field, format!("must be one of {}", words::<T>().join(", ")))
-}
-
-/// A number that must fit in 32 bits; a larger number exceeds the maximum of every policy member and is refused for
-/// that.
-fn small(body: &mut Fields, member: &str) -> Result<Option<Option<u32>>> {
-    let number = body.number_or_null(member)?;
-    Ok(number.map(|number| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX))))
 }

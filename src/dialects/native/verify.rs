@@ -1,18 +1,23 @@
 //! Handlers for `POST /v1/verify` and `/v1/verify/batch`.
 
-use super::keys::{KeyBody, PageBody};
+use super::keys::bodies::{EXAMPLE_ID, EXAMPLE_SECRET, KeyBody};
+use crate::domain::keys::ID_PATTERN;
 use crate::domain::keys::address::parse_address;
-use crate::domain::keys::verdict::{Code, Question};
+use crate::domain::keys::verdict::{Code, Detail, Question};
+use crate::domain::metrics::CODES;
 use crate::domain::uid::Uid;
-use crate::domain::users::permissions::Permission;
+use crate::domain::users::permissions::Permission::{self, KeysRead, KeysVerify};
 use crate::error::{Error, Result};
-use crate::http::fields::Fields;
+use crate::http::describe::Document;
+use crate::http::describe::bodies::{ListBody, Requested, answer, request};
+use crate::http::describe::schema::{Components, Schema, Time, either};
 use crate::http::reply::Reply;
 use crate::http::route::Call;
 use crate::ops::keys::{self, View};
 use crate::ops::verify::{Outcome, Verdict, verify as decide, verify_blocking};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// The maximum number of questions in one batch.
 const BATCH_MAX: usize = 100;
@@ -20,8 +25,49 @@ const BATCH_MAX: usize = 100;
 const COST_MAX: u64 = 1_000_000;
 /// The maximum number of scopes in one question.
 const SCOPES_MAX: usize = 200;
+/// Who may ask without a credential.
+pub const LOCAL: &str = "Without a credential only for a process of this machine, which sends the header `Latchkey-Local: 1`: \
+                     through the Unix socket, or over loopback while `verify_from_loopback` is on (the default). A request \
+                     that has a proxy's header, or is HTTP/1.0, needs a credential.";
 
-/// One question as the client sent it.
+request! {
+    struct QuestionBody as "Question" {
+        /// The secret, as the client presented it.
+        key: String = EXAMPLE_SECRET,
+        /// All of them must be granted. Without any, no scope is needed.
+        scopes: Option<Vec<String>> [maxItems = SCOPES_MAX] = ["invoices:read"],
+        /// The catalog whose operations and scopes are meant; by default the key's own. It must exist.
+        catalog: Option<String>,
+        /// Together with `path`: the catalog's operation decides which scopes are needed, and whether a read-only key is
+        /// permitted. A question without a method asks about scopes alone: a read-only key is then valid.
+        method: Option<String> = "GET",
+        /// The path as the client sent it, not decoded. A query, from the first `?` on, is ignored. A catalog refuses a
+        /// path with a `#` (`UNSAFE_REQUEST`).
+        path: Option<String> = "/invoices/7",
+        /// Only together with `path`.
+        host: Option<String>,
+        /// The end client's IPv4 or IPv6 address. A key with an address list is refused without one.
+        ip: Option<String> = "203.0.113.9",
+        /// Slug or uid of a workspace that the key must reach.
+        workspace: Option<String> = "emea",
+        /// The number of requests that this one counts as; 0 consumes nothing.
+        cost: Option<u64> [maximum = COST_MAX, default = 1] = 1,
+    }
+}
+
+request! {
+    struct BatchBody as "" {
+        items: Vec<QuestionBody> [maxItems = BATCH_MAX] = [QuestionBody::example()],
+    }
+}
+
+request! {
+    struct TextsBody as "" {
+        items: Vec<String> [maxItems = BATCH_MAX] = [EXAMPLE_SECRET, "lk_nothing"],
+    }
+}
+
+/// One question, checked.
 struct Asked {
     key: String,
     scopes: Vec<String>,
@@ -34,58 +80,136 @@ struct Asked {
     cost: u64,
 }
 
-/// A positive verdict.
+/// A verdict.
 #[derive(Serialize)]
-struct ValidBody<'a> {
-    valid: bool,
-    code: &'static str,
-    key_id: String,
-    name: &'a str,
-    workspace: &'a str,
-    owner: Option<&'a str>,
-    scopes: &'a [Box<str>],
-    read_only: bool,
-    expires_at: Option<String>,
-    rate_limit: Option<StatusBody>,
-    uses_left: Option<u64>,
-    metadata: &'a RawValue,
+#[serde(untagged)]
+enum VerdictBody<'a> {
+    Valid(ValidBody<'a>),
+    Refused(RefusedBody),
 }
 
-/// A refusal. It contains the key's id only if the secret matched.
-#[derive(Serialize)]
-struct RefusedBody {
-    valid: bool,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rate_limit: Option<StatusBody>,
+answer! {
+    /// A positive verdict.
+    struct ValidBody<'a> as "ValidVerdict" {
+        valid: bool [const = true] = true,
+        code: &'static str [const = Code::Valid.as_str()] = Code::Valid.as_str(),
+        key_id: String [pattern = ID_PATTERN] = EXAMPLE_ID,
+        name: &'a str = "billing",
+        /// The slug of the workspace.
+        workspace: &'a str = "emea",
+        /// The name of the user who owns the key.
+        owner: Option<&'a str> = "alice",
+        scopes: &'a [Box<str>] = ["invoices:read"],
+        read_only: bool,
+        expires_at: Option<Time>,
+        rate_limit: Option<StatusBody> = StatusBody::example(),
+        uses_left: Option<u64>,
+        metadata: &'a RawValue,
+    }
 }
 
-/// What the server knows about a text: `secret` (it is a working secret of the key), `id` (only its id is that of a
-/// key) or `nothing`.
-#[derive(Serialize)]
-struct IdentifiedBody<'a> {
-    known: &'static str,
-    key: Option<KeyBody<'a>>,
+answer! {
+    /// A refusal.
+    struct RefusedBody as "RefusedVerdict" {
+        valid: bool [const = false],
+        code: &'static str [enum = refusals()] = "EXPIRED",
+        /// Present only if the secret matched.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String> [pattern = ID_PATTERN] = EXAMPLE_ID,
+        /// More about `INSUFFICIENT_SCOPE`: the catalog has no such operation, or the path cannot be judged safely.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str> [enum = [Detail::UnknownOperation, Detail::UnsafeRequest].map(Detail::as_str)],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate_limit: Option<StatusBody>,
+    }
 }
 
-#[derive(Serialize)]
-struct StatusBody {
-    limit: u64,
-    window_s: u64,
-    remaining: u64,
-    reset_s: u64,
+answer! {
+    /// What the server knows about a text.
+    struct IdentifiedBody<'a> as "Identified" {
+        /// A working secret of the key, only the id of a key, or nothing.
+        known: &'static str [enum = ["secret", "id", "nothing"]] = "secret",
+        key: Option<KeyBody<'a>> = KeyBody::example(),
+    }
+}
+
+answer! {
+    struct StatusBody as "RateStatus" {
+        limit: u64 = 60,
+        window_s: u64 [minimum = 1] = 60,
+        remaining: u64 = 59,
+        /// The number of seconds until consumed quota begins to return, or until this request would be allowed.
+        reset_s: u64 [minimum = 1] = 60,
+    }
+}
+
+impl Schema for VerdictBody<'_> {
+    fn schema(components: &mut Components) -> Value {
+        components.named("Verdict", |components| {
+            either(
+                ValidBody::schema(components),
+                RefusedBody::schema(components),
+            )
+        })
+    }
+
+    fn example() -> Value {
+        ValidBody::example()
+    }
+}
+
+/// The codes of negative verdicts.
+fn refusals() -> Vec<&'static str> {
+    let all = CODES.iter().filter(|code| **code != Code::Valid);
+    all.map(|code| code.as_str()).collect()
+}
+
+/// Adds the operations of this file to the description of the server.
+pub fn describe(document: &mut Document) {
+    document.group("verification", "Is this secret valid for this request?");
+    document
+        .add("post /v1/verify", "verify", "Verify a secret")
+        .about(&format!(
+            "Always 200 when the question is well formed; the first reason decides. With a credential, keys outside its \
+             workspace's subtree are `NOT_FOUND`. {LOCAL}"
+        ))
+        .needs(&[KeysVerify])
+        .or_anonymous()
+        .body::<QuestionBody>()
+        .examples(&[
+            ("whole", "Everything at once", QuestionBody::example()),
+            ("short", "The secret alone", json!({ "key": EXAMPLE_SECRET })),
+        ])
+        .answers::<VerdictBody>(200, "The verdict.")
+        .examples(&[
+            ("valid", "Positive", ValidBody::example()),
+            ("expired", "Negative", RefusedBody::example()),
+        ]);
+    document
+        .add("post /v1/verify/batch", "verifyBatch", "Verify up to 100 secrets")
+        .about(&format!(
+            "Verdicts in the order of the questions. All questions are read before the first is decided: an invalid one \
+             prevents the others from consuming anything. {LOCAL}"
+        ))
+        .needs(&[KeysVerify])
+        .or_anonymous()
+        .body::<BatchBody>()
+        .answers::<ListBody<VerdictBody>>(200, "The verdicts.");
+    document
+        .add("post /v1/keys/identify", "identifyKeys", "Find the keys that secrets belong to")
+        .about(
+            "For secrets that were found where they should not be. Unlike a verification this does not count as use of the \
+             keys.",
+        )
+        .needs(&[KeysVerify, KeysRead])
+        .body::<TextsBody>()
+        .answers::<ListBody<IdentifiedBody>>(200, "In the order of the texts.");
 }
 
 /// `POST /v1/verify`
 pub fn verify(call: &Call<'_>) -> Result<Option<Reply>> {
     let within = within(call)?;
-    let mut body = Fields::of(call.request)?;
-    let asked = Asked::read(call, &mut body, within)?;
-    body.finish()?;
+    let asked = Asked::of(call, QuestionBody::of(call.request)?, "", within)?;
     let render = |verdict: &Verdict<'_>| Reply::new(200).body("application/json", written(verdict));
     let question = asked.question();
     if call.may_wait {
@@ -100,17 +224,12 @@ pub fn verify(call: &Call<'_>) -> Result<Option<Reply>> {
 /// `POST /v1/verify/batch`
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
     let within = within(call)?;
-    let items = items(call, |body| body.objects("items"))?;
-    // All questions are parsed before the first one is answered, so that an invalid one prevents the others from
+    let items = checked(BatchBody::of(call.request)?.items)?;
+    // All questions are checked before the first one is answered, so that an invalid one prevents the others from
     // consuming anything.
-    let read = |mut item: Fields| {
-        let asked = Asked::read(call, &mut item, within)?;
-        item.finish()?;
-        Ok(asked)
-    };
-    let asked = items
-        .into_iter()
-        .map(read)
+    let questions = items.into_iter().enumerate();
+    let asked = questions
+        .map(|(number, body)| Asked::of(call, body, &format!("items[{number}]."), within))
         .collect::<Result<Vec<Asked>>>()?;
     let items = asked
         .iter()
@@ -120,13 +239,13 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
                 .map_err(Error::internal)
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(PageBody::whole(items).repeatable())
+    Ok(Reply::json(200, &ListBody::of(items)).repeatable())
 }
 
 /// `POST /v1/keys/identify`: to which keys leaked secrets belong. Unlike a verification, this does not count as use of
 /// the keys.
 pub fn identify(call: &Call<'_>) -> Result<Reply> {
-    let texts = items(call, |body| body.texts("items"))?;
+    let texts = checked(TextsBody::of(call.request)?.items)?;
     let found = texts
         .iter()
         .map(|text| keys::identify(call.app, call.caller()?, text))
@@ -135,17 +254,11 @@ pub fn identify(call: &Call<'_>) -> Result<Reply> {
         .iter()
         .map(IdentifiedBody::of)
         .collect::<Result<Vec<_>>>()?;
-    Ok(PageBody::whole(items).repeatable())
+    Ok(Reply::json(200, &ListBody::of(items)).repeatable())
 }
 
-/// The member `items` of a request that has no other member.
-fn items<T>(
-    call: &Call<'_>,
-    read: impl FnOnce(&mut Fields) -> Result<Option<Vec<T>>>,
-) -> Result<Vec<T>> {
-    let mut body = Fields::of(call.request)?;
-    let items = read(&mut body)?.ok_or_else(|| Error::invalid("items", "is needed"))?;
-    body.finish()?;
+/// The entries of a batch, if there are not too many.
+fn checked<T>(items: Vec<T>) -> Result<Vec<T>> {
     if items.len() > BATCH_MAX {
         return Err(Error::invalid(
             "items",
@@ -185,57 +298,61 @@ pub fn within(call: &Call<'_>) -> Result<Option<Uid>> {
 }
 
 impl Asked {
-    /// Parses a question. A workspace that the caller cannot see counts as one that does not exist.
-    fn read(call: &Call<'_>, body: &mut Fields, within: Option<Uid>) -> Result<Asked> {
-        let key = body.required_text("key")?;
-        let scopes = body.texts("scopes")?.unwrap_or_default();
+    /// Checks a question. A workspace that the caller cannot see counts as one that does not exist. `at` is the place of
+    /// the question in the body.
+    fn of(call: &Call<'_>, body: QuestionBody, at: &str, within: Option<Uid>) -> Result<Asked> {
+        let refusal = |member: &str, reason: &str| Error::invalid(format!("{at}{member}"), reason);
+        let QuestionBody {
+            key,
+            catalog,
+            method,
+            path,
+            host,
+            ..
+        } = body;
+        let scopes = body.scopes.unwrap_or_default();
         if scopes.len() > SCOPES_MAX {
-            return Err(body.refusal("scopes", format!("must have at most {SCOPES_MAX} entries")));
+            let reason = format!("must have at most {SCOPES_MAX} entries");
+            return Err(refusal("scopes", &reason));
         }
-        let catalog = body.text("catalog")?;
-        let method = body.text("method")?;
-        let path = body.text("path")?;
         // The query is dropped because it does not influence the decision, and callers usually have the whole target.
         // Clients never send a fragment to a server: a path with one stays unchanged, and a catalog refuses it.
         let path = path.map(|path| match path.split_once('?') {
             Some((before, _)) if !path.contains('#') => before.to_owned(),
             _ => path,
         });
-        let host = body.text("host")?;
-        let ip = body.text("ip")?;
-        let workspace = body.text("workspace")?;
-        let cost = body.number("cost")?.unwrap_or(1);
+        let cost = body.cost.unwrap_or(1);
         if cost > COST_MAX {
-            return Err(body.refusal("cost", format!("must be at most {COST_MAX}")));
+            return Err(refusal("cost", &format!("must be at most {COST_MAX}")));
         }
         match (&method, &path) {
-            (Some(_), None) => return Err(body.refusal("path", "is needed beside method")),
-            (None, Some(_)) => return Err(body.refusal("method", "is needed beside path")),
+            (Some(_), None) => return Err(refusal("path", "is needed beside method")),
+            (None, Some(_)) => return Err(refusal("method", "is needed beside path")),
             _ => {}
         }
         if host.is_some() && path.is_none() {
-            return Err(body.refusal("path", "is needed beside host"));
+            return Err(refusal("path", "is needed beside host"));
         }
-        let ip = ip
+        let ip = body
+            .ip
             .map(|text| {
-                parse_address(&text)
-                    .ok_or_else(|| body.refusal("ip", "must be an IPv4 or IPv6 address"))
+                parse_address(&text).ok_or_else(|| refusal("ip", "must be an IPv4 or IPv6 address"))
             })
             .transpose()?;
         let directory = call.app.index.directory();
         if let Some(name) = &catalog
             && directory.catalog(name).is_none()
         {
-            return Err(body.refusal("catalog", "there is no catalog of this name"));
+            return Err(refusal("catalog", "there is no catalog of this name"));
         }
-        let workspace = match workspace {
+        let workspace = match body.workspace {
             None => None,
             Some(text) => {
                 let place = directory.find_place(&text);
                 let found = place
                     .map(|place| place.workspace.uid)
                     .filter(|uid| within.is_none_or(|within| directory.reaches(within, *uid)));
-                Some(found.ok_or_else(|| body.refusal("workspace", "there is no such workspace"))?)
+                Some(found.ok_or_else(|| refusal("workspace", "there is no such workspace"))?)
             }
         };
         Ok(Asked {
@@ -274,12 +391,11 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
         remaining: status.remaining,
         reset_s: status.reset_s,
     });
-    let json = match (
-        verdict.code,
-        verdict.key,
-        verdict.key.map(|key| serde_json::from_str(key.metadata())),
-    ) {
-        (Code::Valid, Some(key), Some(Ok(metadata))) => serde_json::to_vec(&ValidBody {
+    let valid = verdict.key.filter(|_| verdict.code == Code::Valid);
+    let held = valid.map(|key| verdict.scopes(key));
+    let metadata = valid.map(|key| serde_json::from_str(key.metadata()));
+    let body = match (verdict.code, verdict.key, &held, metadata) {
+        (Code::Valid, Some(key), Some(held), Some(Ok(metadata))) => VerdictBody::Valid(ValidBody {
             valid: true,
             code: verdict.code.as_str(),
             key_id: key.id.to_string(),
@@ -293,14 +409,14 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
                 .owner
                 .and_then(|owner| verdict.directory.user(owner))
                 .map(|owner| owner.user_name.as_str()),
-            scopes: &verdict.scopes(key),
+            scopes: held,
             read_only: key.kin.read_only,
-            expires_at: key.ends_at().map(|end| end.to_string()),
+            expires_at: key.ends_at().map(Time),
             rate_limit,
             uses_left: verdict.uses_left,
             metadata,
         }),
-        (code, key, _) => serde_json::to_vec(&RefusedBody {
+        (code, key, _, _) => VerdictBody::Refused(RefusedBody {
             valid: false,
             code: code.as_str(),
             key_id: key.map(|key| key.id.to_string()),
@@ -309,5 +425,5 @@ fn written(verdict: &Verdict<'_>) -> Vec<u8> {
         }),
     };
     // Serialising plain members cannot fail; if it did, an empty answer would grant nothing.
-    json.unwrap_or_default()
+    serde_json::to_vec(&body).unwrap_or_default()
 }

@@ -47,6 +47,7 @@ pub const SURFACE: Surface = Surface {
         word: error::word,
     }),
     moved: None,
+    describes: None,
 };
 
 #[rustfmt::skip] // Columns are the point of this table.

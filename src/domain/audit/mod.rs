@@ -78,6 +78,11 @@ const KINDS: [(Kind, &str); 7] = [
 ];
 
 impl Kind {
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        KINDS.iter().map(|(kind, _)| *kind)
+    }
+
     pub fn as_str(self) -> &'static str {
         KINDS
             .iter()
@@ -94,6 +99,8 @@ impl Kind {
 }
 
 impl Outcome {
+    pub const ALL: [Outcome; 2] = [Outcome::Allowed, Outcome::Denied];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Allowed => "allowed",
@@ -102,7 +109,7 @@ impl Outcome {
     }
 
     pub fn parse(text: &str) -> Option<Outcome> {
-        [Outcome::Allowed, Outcome::Denied]
+        Outcome::ALL
             .into_iter()
             .find(|outcome| outcome.as_str() == text)
     }

@@ -23,6 +23,8 @@ pub const OPERATIONS_MAX: usize = 20_000;
 const STEPS_MAX: usize = 100_000;
 /// The greatest number of characters of a scope's name.
 pub const SCOPE_CHARS_MAX: usize = 100;
+/// What [`check_scope_name`] accepts, as a regular expression for descriptions.
+pub const SCOPE_PATTERN: &str = r"^[!#-+\--\[\]-~]{1,100}$";
 
 /// What a credential may do: a name, a label for people, and the scopes that it includes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

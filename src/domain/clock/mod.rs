@@ -160,6 +160,8 @@ pub fn after_copy(clock: Timestamp, known: &[Timestamp]) -> (Timestamp, Option<T
 }
 
 impl State {
+    pub const ALL: [State; 3] = [State::Ahead, State::Behind, State::InStep];
+
     /// The state of a wall clock that is ahead of the mark by `lead_ms`; a negative value means behind.
     pub fn of(lead_ms: i64) -> State {
         match lead_ms {

@@ -29,6 +29,8 @@ pub const GRACE_S_MAX: u64 = 30 * 86_400;
 
 /// The number of characters in a key's id.
 pub const ID_CHARS: usize = 10;
+/// The form of a key's id, as a regular expression for descriptions.
+pub const ID_PATTERN: &str = "^[0-9A-Za-z]{10}$";
 
 /// The public id of a key: ten base62 characters, stored as a number.
 ///

@@ -35,6 +35,8 @@ const PLAIN_ID_CHARS: usize = 16;
 const PLAIN_RANDOM_CHARS: usize = 106;
 /// The largest number of characters before the underscore.
 pub const PREFIX_CHARS_MAX: usize = 16;
+/// The form of these characters, as a regular expression for descriptions.
+pub const PREFIX_PATTERN: &str = "^[a-z][a-z0-9]{1,15}$";
 /// The number of characters of the checksum that lists may show.
 const HINT_CHARS: usize = 4;
 

@@ -9,12 +9,16 @@ use crate::error::{Error, Result};
 /// The greatest number of headers that a policy may name.
 pub const HEADERS_MAX: usize = 8;
 /// The longest life that can be written in seconds or months: a hundred years.
-const LIFE_S_MAX: u64 = 100 * 366 * 86_400;
+pub const LIFE_S_MAX: u64 = 100 * 366 * 86_400;
 /// See [`LIFE_S_MAX`].
-const LIFE_MONTHS_MAX: u32 = 1200;
+pub const LIFE_MONTHS_MAX: u32 = 1200;
 /// The greatest number of keys that a policy can permit.
-const KEYS_MAX: u32 = 1_000_000;
+pub const KEYS_MAX: u32 = 1_000_000;
 const HEADER_BYTES_MAX: usize = 64;
+/// The form of a header's name in a policy, as a regular expression for descriptions.
+pub const HEADER_PATTERN: &str = "^[a-z][a-z0-9-]{0,63}$";
+/// The form of a policy's prefix, which may be empty, as a regular expression for descriptions.
+pub const OPTIONAL_PREFIX_PATTERN: &str = "^([a-z][a-z0-9]{1,15})?$";
 
 /// Headers that requests have for other purposes: if a policy named one, every such request would have two credentials.
 const TAKEN: &[&str] = &[

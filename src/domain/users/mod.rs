@@ -122,6 +122,12 @@ impl User {
     }
 }
 
+/// The form of user names, as a regular expression for descriptions.
+pub const USER_NAME_PATTERN: &str = r"^[A-Za-z0-9._@+\\-]+$";
+
+/// The greatest number of characters of an e-mail address.
+pub const EMAIL_CHARS_MAX: usize = 254;
+
 /// Accepts user names of 1 to 100 characters: ASCII letters, digits and `. _ - + @ \`. Returns the form in which
 /// names are stored and compared. No name has the form of a uid, and all names are ASCII, so that no two names look
 /// alike (attacks 196).
@@ -140,7 +146,7 @@ pub fn normal_user_name(field: &str, text: &str) -> Result<String> {
 /// Accepts what can be an e-mail address: text, one @, text; only ASCII, at most 254 characters.
 pub fn normal_email(field: &str, text: &str) -> Result<String> {
     let parts = text.split_once('@');
-    let fits = text.len() <= 254
+    let fits = text.len() <= EMAIL_CHARS_MAX
         && text.bytes().all(|b| b.is_ascii_graphic())
         && parts.is_some_and(|(local, domain)| {
             !local.is_empty() && !domain.is_empty() && !domain.contains('@')

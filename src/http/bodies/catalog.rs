@@ -1,45 +1,108 @@
-//! Reads the parts of a catalog from a request.
+//! The body of a request that puts a catalog.
 
-use crate::domain::catalogs::{Operation, Requirement, Scope};
-use crate::error::Result;
-use crate::http::fields::Fields;
+use crate::domain::catalogs::{
+    Definition, OPERATIONS_MAX, Operation, Requirement, SCOPE_PATTERN, SCOPES_MAX, Scope,
+};
+use crate::domain::text::DESCRIPTION_CHARS_MAX;
+use crate::error::{Error, Result};
+use crate::http::describe::bodies::request;
+use crate::http::describe::schema::Schema;
 use serde_json::{Value, json};
 
-/// Reads a scope, and refuses other members.
-pub fn scope(mut fields: Fields) -> Result<Scope> {
-    let scope = Scope {
-        name: fields.required_text("name")?,
-        label: fields.text("label")?.unwrap_or_default(),
-        implies: fields.texts("implies")?.unwrap_or_default(),
-        root_only: fields.flag("root_only")?.unwrap_or(false),
-    };
-    fields.finish()?;
-    Ok(scope)
+/// The values of the member `access` of an operation.
+pub const ACCESS: [&str; 2] = ["read", "write"];
+
+request! {
+    pub struct NewCatalogBody as "NewCatalog" {
+        /// The name in the path, or absent.
+        name: Option<String> = "billing",
+        /// By default false: a segment of a path that a parameter would match, and that equals a literal segment at the
+        /// same place except for case and one `.extension`, is refused (`UNSAFE_REQUEST`), because an application may take
+        /// it for the literal. True for applications that compare paths byte by byte.
+        case_sensitive: Option<bool>,
+        scopes: Option<Vec<NewScopeBody>> [maxItems = SCOPES_MAX] = [NewScopeBody::example()],
+        operations: Option<Vec<NewOperationBody>> [maxItems = OPERATIONS_MAX] = [NewOperationBody::example()],
+    }
 }
 
-/// Reads an operation. `access` is already read; this reads all other members.
-pub fn operation(access: &str, mut fields: Fields) -> Result<Operation> {
-    let any_key = fields.flag("any_key")?;
-    let all_of = fields.texts("all_of")?;
-    let any_of = fields.texts("any_of")?;
-    let operation = Operation {
-        id: fields.required_text("id")?,
-        method: fields.required_text("method")?,
-        path: fields.required_text("path")?,
-        host: fields.text("host")?,
-        writes: access == "write",
-        requirement: Requirement::of_members(any_key, all_of, any_of, |it| fields.name(it))?,
-    };
-    fields.finish()?;
-    Ok(operation)
+request! {
+    pub struct NewScopeBody as "NewCatalogScope" {
+        name: String [pattern = SCOPE_PATTERN] = "invoices:read",
+        label: Option<String> [maxLength = DESCRIPTION_CHARS_MAX] = "Invoices",
+        implies: Option<Vec<String>> [items = json!({ "pattern": SCOPE_PATTERN })],
+        /// Whether the scope counts only on keys of the root workspace.
+        root_only: Option<bool>,
+    }
 }
 
-/// Whether a word is one of the values of `access`.
-pub fn is_access(word: &str) -> bool {
-    matches!(word, "read" | "write")
+request! {
+    pub struct NewOperationBody as "NewCatalogOperation" {
+        access: String [enum = ACCESS] = "read",
+        /// True: every key of the catalog may call the operation, and `all_of` and `any_of` are left out.
+        any_key: Option<bool>,
+        /// All of these scopes are needed. Beside `any_of`, one of those as well.
+        all_of: Option<Vec<String>>,
+        /// One of these scopes is needed. Empty: no key may call the operation, whatever scopes it has; the verdict is
+        /// `INSUFFICIENT_SCOPE`. One of the three members must say who may call the operation.
+        any_of: Option<Vec<String>> = ["invoices:read"],
+        id: String [minLength = 1] = "findInvoice",
+        /// GET includes HEAD, unless the same path has an operation for HEAD.
+        method: String [pattern = "^[A-Za-z-]+$"] = "GET",
+        /// `{name}` stands for one segment, a final `{name...}` for all the rest. Text may stand beside names:
+        /// `{id}.json`, `{id}:cancel`, `{from}-{to}`.
+        path: String [pattern = "^/"] = "/invoices/{id}",
+        /// Absent for any host.
+        host: Option<String>,
+    }
 }
 
-/// Writes a requirement into the object of an operation, in the form that [`operation`] reads.
+impl NewCatalogBody {
+    /// The catalog of this name. `access_refused` is the reason why the access of an operation is refused.
+    pub fn definition(self, name: &str, access_refused: impl Fn() -> String) -> Result<Definition> {
+        let scopes = self.scopes.unwrap_or_default().into_iter();
+        let operations = self.operations.unwrap_or_default().into_iter().enumerate();
+        Ok(Definition {
+            name: name.to_owned(),
+            case_sensitive: self.case_sensitive.unwrap_or(false),
+            scopes: scopes.map(Scope::from).collect(),
+            operations: operations
+                .map(|(position, body)| operation(position, body, &access_refused))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl From<NewScopeBody> for Scope {
+    fn from(body: NewScopeBody) -> Scope {
+        Scope {
+            name: body.name,
+            label: body.label.unwrap_or_default(),
+            implies: body.implies.unwrap_or_default(),
+            root_only: body.root_only.unwrap_or(false),
+        }
+    }
+}
+
+fn operation(
+    position: usize,
+    body: NewOperationBody,
+    access_refused: impl Fn() -> String,
+) -> Result<Operation> {
+    let name = |member: &str| format!("operations[{position}].{member}");
+    if !ACCESS.contains(&body.access.as_str()) {
+        return Err(Error::invalid(name("access"), access_refused()));
+    }
+    Ok(Operation {
+        id: body.id,
+        method: body.method,
+        path: body.path,
+        host: body.host,
+        writes: body.access == "write",
+        requirement: Requirement::of_members(body.any_key, body.all_of, body.any_of, name)?,
+    })
+}
+
+/// Writes a requirement into the object of an operation, in the form that [`NewOperationBody`] reads.
 pub fn write_requirement(requirement: &Requirement, operation: &mut Value) {
     match requirement {
         Requirement::AnyKey => operation["any_key"] = Value::Bool(true),

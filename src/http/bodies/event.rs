@@ -1,30 +1,42 @@
 //! An audit event in answers: as JSON, and as the cells of a table.
 
-use crate::domain::audit::Event;
+use crate::domain::audit::{Event, Kind, Outcome};
 use crate::error::{Error, Result};
-use serde::Serialize;
+use crate::http::describe::bodies::answer;
+use crate::http::describe::schema::Time;
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The headings of [`cells`] as one complete line.
 pub const COLUMNS: &str = "seq,at,actor,action,target_kind,target_id,workspace,source,request_id,outcome,reason,changes,previous\r\n";
 
-/// One event.
-#[derive(Serialize)]
-pub struct EventBody<'a> {
-    seq: i64,
-    at: String,
-    actor: &'a str,
-    action: &'a str,
-    target_kind: &'static str,
-    target_id: &'a str,
-    workspace: Option<&'a str>,
-    source: &'a str,
-    request_id: &'a str,
-    outcome: &'static str,
-    reason: &'a str,
-    changes: Option<&'a RawValue>,
-    previous: String,
+answer! {
+    pub struct EventBody<'a> as "AuditEvent" {
+        /// Numbers have no gap.
+        seq: i64 [minimum = 1] = 42,
+        at: Time,
+        /// `key:<id>`, `user:<name>`, `local:<uid>` or `system`.
+        actor: &'a str = "user:alice",
+        /// `noun.verb`.
+        action: &'a str = "key.edit",
+        target_kind: &'static str [enum = Kind::all().map(Kind::as_str).collect::<Vec<_>>()] = "key",
+        target_id: &'a str = "k3J9aQ0xZb",
+        /// Uid; null for things of the whole server.
+        workspace: Option<&'a str> = "0e1c2f6a-5b1d-4c8e-9a57-3f0b6d2c4e11",
+        /// The client's address, `unix`, or empty.
+        source: &'a str = "203.0.113.9",
+        request_id: &'a str = "6f1c2a9b0000000000000007",
+        outcome: &'static str [enum = Outcome::ALL.map(Outcome::as_str)] = "allowed",
+        reason: &'a str,
+        /// The values before and after, by member.
+        changes: Option<&'a RawValue>
+            [additionalProperties = json!({ "type": "array", "minItems": 2, "maxItems": 2 })]
+            = json!({ "name": ["billing", "invoices"] }),
+        /// SHA-256 of the event before.
+        previous: String [pattern = "^[0-9a-f]{64}$"]
+            = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
+    }
 }
 
 impl<'a> EventBody<'a> {
@@ -33,7 +45,7 @@ impl<'a> EventBody<'a> {
         let some = |text: &'a str| (!text.is_empty()).then_some(text);
         Ok(EventBody {
             seq: event.seq,
-            at: event.at.to_string(),
+            at: Time(event.at),
             actor: &event.actor,
             action: &event.action,
             target_kind: event.target.kind.as_str(),

@@ -16,6 +16,7 @@ use crate::authz::caller::Caller;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
 use crate::http::client::Trust;
+use crate::http::describe::Document;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::{Head, Request};
@@ -49,6 +50,8 @@ pub struct Surface {
     pub refusals: Option<CatalogWords>,
     /// For a surface whose answers name its own paths: how the answers are changed if it is below a prefix.
     pub moved: Option<Moved>,
+    /// Adds the operations of the surface to the description of this server; `None` for the formats of other systems.
+    pub describes: Option<fn(&mut Document)>,
 }
 
 /// A surface whose answers name its own paths.
@@ -150,6 +153,10 @@ impl<'a> Call<'a> {
             .iter()
             .find(|(known, _)| *known == name)
             .map_or("", |(_, value)| value)
+    }
+
+    pub fn surfaces(&self) -> &'static [&'static Surface] {
+        self.surfaces
     }
 
     /// A dialect's own texts for refusals of the keys of a catalog, if there are any.

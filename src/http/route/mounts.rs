@@ -182,9 +182,7 @@ impl Table {
                 table.push(mount(prefix.to_owned(), false));
             }
         }
-        table.sort_by_key(|mount: &Mount| {
-            (usize::MAX - mount.path.len(), !mount.serves)
-        });
+        table.sort_by_key(|mount: &Mount| (usize::MAX - mount.path.len(), !mount.serves));
         Table {
             mounts: table,
             taken_off: mounts.taken_off.clone(),
@@ -345,6 +343,7 @@ mod tests {
             foresees: None,
             refusals: None,
             moved: None,
+            describes: None,
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Accepted {
 }
 
 /// The kinds of things that can be accepted, with the action of the event.
-const KINDS: [(Kind, &str); 6] = [
+pub const KINDS: [(Kind, &str); 6] = [
     (Kind::Catalog, "catalog.accept"),
     (Kind::Key, "key.accept"),
     (Kind::Policy, "policy.accept"),

@@ -68,6 +68,8 @@ impl Check {
 }
 
 impl Finding {
+    pub const ALL: [Finding; 3] = [Finding::Failed, Finding::Ok, Finding::Warning];
+
     /// The word for the finding in answers.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -12,7 +12,8 @@ use crate::domain::catalogs::{BUILT_IN, Definition, Operation, Scope};
 use crate::domain::keys::KeyId;
 use crate::domain::users::permissions::Permission;
 use crate::error::{Error, Result};
-use crate::http::bodies::catalog as bodies;
+use crate::http::bodies::catalog::{NewCatalogBody, write_requirement};
+use crate::http::describe::bodies::Requested;
 use crate::http::fields::Fields;
 use crate::http::form::Form;
 use crate::http::reply::Reply;
@@ -236,42 +237,18 @@ pub fn is_fixed(name: &str) -> bool {
 
 /// Parses a catalog in the format of the API.
 fn definition(texts: &Texts, name: &str, text: &str) -> Result<Definition> {
-    let mut body = Fields::parse(text.as_bytes()).map_err(|err| match err {
+    let fields = Fields::parse(text.as_bytes()).map_err(|err| match err {
         Error::Malformed(_) => Error::invalid("definition", texts.get("refusal.json")),
         other => other,
     })?;
-    let named = body.text("name")?;
-    if named.is_some_and(|other| other != name) {
+    let body = NewCatalogBody::whole(fields)?;
+    if body.name.as_ref().is_some_and(|other| other != name) {
         return Err(Error::invalid(
             "definition",
             texts.with("refusal.other_name", name),
         ));
     }
-    let case_sensitive = body.flag("case_sensitive")?.unwrap_or(false);
-    let scopes = body.objects("scopes")?.unwrap_or_default();
-    let operations = body.objects("operations")?.unwrap_or_default();
-    body.finish()?;
-    let operations = operations.into_iter().enumerate();
-    Ok(Definition {
-        name: name.to_owned(),
-        case_sensitive,
-        scopes: scopes
-            .into_iter()
-            .map(bodies::scope)
-            .collect::<Result<_>>()?,
-        operations: operations
-            .map(|(position, fields)| operation(texts, position, fields))
-            .collect::<Result<_>>()?,
-    })
-}
-
-fn operation(texts: &Texts, position: usize, mut fields: Fields) -> Result<Operation> {
-    let access = fields.required_text("access")?;
-    if !bodies::is_access(&access) {
-        let member = format!("operations[{position}].access");
-        return Err(Error::invalid(member, texts.get("refusal.access")));
-    }
-    bodies::operation(&access, fields)
+    body.definition(name, || texts.get("refusal.access").to_owned())
 }
 
 /// The inverse of [`definition`], with one line for each scope and each operation.
@@ -293,7 +270,7 @@ pub fn written(definition: &Definition) -> Result<String> {
             "path": operation.path,
             "access": if operation.writes { "write" } else { "read" },
         });
-        bodies::write_requirement(&operation.requirement, &mut value);
+        write_requirement(&operation.requirement, &mut value);
         if let Some(host) = &operation.host {
             value["host"] = json!(host);
         }

@@ -13,7 +13,7 @@ use crate::ops::audit;
 use crate::ops::audit::Wanted;
 
 /// The maximum, and the default, of events in one answer.
-const EVENTS_MAX: u64 = 10_000;
+pub const EVENTS_MAX: u64 = 10_000;
 
 /// The format of an export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

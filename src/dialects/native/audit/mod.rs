@@ -1,13 +1,17 @@
 //! The audit log and usage.
 
 mod export;
+mod operations;
 
-use super::keys::{PageBody, limit};
+use super::keys::limit;
 use crate::domain::keys::KeyId;
-use crate::domain::time::Timestamp;
+use crate::domain::keys::verdict::Code;
+use crate::domain::metrics::CODES;
+use crate::domain::time::{HOUR_MS, Timestamp};
 use crate::error::{Error, Result};
 use crate::http::bodies::event::EventBody;
-use crate::http::fields::Fields;
+use crate::http::describe::bodies::{ListBody, PageBody, Requested, answer, request};
+use crate::http::describe::schema::Time;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::route::Call;
@@ -15,34 +19,50 @@ use crate::ops::audit;
 use crate::ops::audit::Wanted;
 use crate::store::audit::Cut;
 use export::Format;
-use serde::Serialize;
+pub use operations::describe;
 
 /// The default start of a usage report: 24 hours before its end.
 const USAGE_DEFAULT_MS: i64 = 86_400_000;
 
-/// The result of verifying the audit log.
-#[derive(Serialize)]
-struct ChainBody<'a> {
-    intact: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_bad: Option<&'a str>,
+answer! {
+    /// The result of verifying the audit log.
+    struct ChainBody<'a> as "Chain" {
+        intact: bool = true,
+        /// The number of events, if the log is intact.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        events: Option<i64>,
+        /// The first fault, if the log is not intact.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first_bad: Option<&'a str>,
+    }
 }
 
-/// The result of pruning the audit log.
-#[derive(Serialize)]
-struct PrunedBody {
-    count: usize,
-    /// The oldest event that is left; null if nothing was removed.
-    first_seq: Option<i64>,
+request! {
+    /// One of the two members.
+    struct PruneBody as "" {
+        /// Events before this time, which is not in the future.
+        before: Option<Timestamp> = "2026-01-01T00:00:00Z",
+        /// All but this number of the newest events.
+        keep: Option<u64>,
+    }
 }
 
-#[derive(Serialize)]
-struct HourBody<'a> {
-    hour: String,
-    code: &'a str,
-    count: u64,
+answer! {
+    /// The result of pruning the audit log.
+    struct PrunedBody as "" {
+        count: usize = 120,
+        /// The oldest event that is left; null if nothing was removed.
+        first_seq: Option<i64> [minimum = 1] = 121,
+    }
+}
+
+answer! {
+    struct HourBody<'a> as "UsageHour" {
+        /// The start of the hour.
+        hour: Time,
+        code: &'a str [enum = CODES.map(Code::as_str)] = "VALID",
+        count: u64 [minimum = 1] = 17,
+    }
 }
 
 /// `GET /v1/audit-events`
@@ -98,10 +118,8 @@ pub fn chain(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/audit-events/prune`
 pub fn prune(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of(call.request)?;
-    let (before, keep) = (body.time("before")?, body.number("keep")?);
-    body.finish()?;
-    let cut = match (before, keep) {
+    let body = PruneBody::of(call.request)?;
+    let cut = match (body.before, body.keep) {
         (Some(time), None) => Cut::Before(time),
         (None, Some(count)) => Cut::Keep(count),
         (None, None) => return Err(Error::invalid("before", "is needed, or keep instead")),
@@ -128,18 +146,15 @@ pub fn usage(call: &Call<'_>) -> Result<Reply> {
     query.finish()?;
     let key = KeyId::parse(&key).ok_or(Error::NotFound("key"))?;
     let rows = audit::usage(call.app, call.caller()?, key, since, until)?;
-    let hour = |row: &crate::store::usage::HourRow| {
-        Timestamp(row.hour * crate::domain::time::HOUR_MS).to_string()
-    };
-    let items: Vec<_> = rows
+    let items = rows
         .iter()
         .map(|row| HourBody {
-            hour: hour(row),
+            hour: Time(Timestamp(row.hour * HOUR_MS)),
             code: &row.code,
             count: row.count,
         })
         .collect();
-    Ok(PageBody::whole(items))
+    Ok(Reply::json(200, &ListBody::of(items)))
 }
 
 fn time(query: &mut Query, name: &str) -> Result<Option<Timestamp>> {

@@ -25,7 +25,7 @@ use crate::store::usage::Usage;
 use std::collections::HashSet;
 
 /// The greatest number of characters of a search text.
-const QUERY_CHARS_MAX: usize = 100;
+pub const QUERY_CHARS_MAX: usize = 100;
 
 /// The keys that a list contains.
 #[derive(Clone, Debug, Default)]

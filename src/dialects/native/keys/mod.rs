@@ -1,11 +1,14 @@
 //! Handlers for keys: `/v1/keys` and `/v1/whoami`.
 
+pub mod bodies;
+mod operations;
+
 use super::problem;
 use crate::domain::keys::metadata::is_listed;
 use crate::domain::keys::quota::RateLimit;
 use crate::domain::keys::{KeyId, State};
 use crate::error::{Error, Result};
-use crate::http::fields::Fields;
+use crate::http::describe::bodies::{ListBody, PageBody, Requested, no_members};
 use crate::http::numbers;
 use crate::http::query::Query;
 use crate::http::reply::Reply;
@@ -16,9 +19,9 @@ use crate::ops::keys::issue::NewKey;
 use crate::ops::keys::list::{self, Filter};
 use crate::ops::keys::many::{self, Deed, Refused};
 use crate::ops::keys::rotate::{Grace, Life, rotate_own as rotate_own_key};
-use crate::ops::keys::{self, Issued, View};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use crate::ops::keys::{self, Issued};
+use bodies::{BatchBody, DeletionBody, IssuedBody, KeyBody, KeyEditBody, NewKeyBody, RotationBody};
+pub use operations::describe;
 
 /// The default number of rows on a page.
 pub const LIMIT_DEFAULT: u64 = 100;
@@ -28,110 +31,6 @@ pub const LIMIT_MAX: u64 = 500;
 const METADATA_MAX: usize = 5;
 /// The maximum length of an Idempotency-Key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
-
-/// A key as JSON.
-#[derive(Serialize)]
-pub struct KeyBody<'a> {
-    id: String,
-    hint: &'a str,
-    name: &'a str,
-    description: &'a str,
-    workspace: &'a str,
-    owner: Option<&'a str>,
-    policy: &'a str,
-    catalog: Option<&'a str>,
-    scopes: &'a [String],
-    read_only: bool,
-    enabled: bool,
-    state: &'static str,
-    not_before: Option<String>,
-    expires_at: Option<String>,
-    allowed_ips: Option<Vec<String>>,
-    rate_limit: Option<RateBody>,
-    uses_left: Option<u64>,
-    metadata: &'a RawValue,
-    created_by: &'a str,
-    created_at: String,
-    rotated_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    self_rotated_from: Option<&'a str>,
-    last_used_at: Option<String>,
-    last_used_ip: Option<&'a str>,
-    use_count: u64,
-}
-
-#[derive(Serialize)]
-pub struct RateBody {
-    pub limit: u64,
-    pub window_s: u64,
-}
-
-/// The only body of this dialect that carries a key's secret.
-#[derive(Serialize)]
-struct IssuedBody<'a> {
-    key: KeyBody<'a>,
-    secret: Option<&'a str>,
-}
-
-/// A page of a list.
-#[derive(Serialize)]
-pub struct PageBody<T> {
-    pub items: Vec<T>,
-    pub next_cursor: Option<String>,
-}
-
-impl<T: Serialize> PageBody<T> {
-    /// The answer with a list that has no further page.
-    pub fn whole(items: Vec<T>) -> Reply {
-        Reply::json(
-            200,
-            &PageBody {
-                items,
-                next_cursor: None,
-            },
-        )
-    }
-}
-
-impl<'a> KeyBody<'a> {
-    /// The representation of the key in every answer of this dialect.
-    pub fn of(view: &'a View) -> Result<KeyBody<'a>> {
-        let key = &view.key;
-        Ok(KeyBody {
-            id: key.id.to_string(),
-            hint: &key.hint,
-            name: &key.name,
-            description: &key.description,
-            workspace: &view.workspace,
-            owner: view.owner.as_deref(),
-            policy: &key.policy,
-            catalog: key.catalog.as_deref(),
-            scopes: &key.scopes,
-            read_only: key.read_only,
-            enabled: key.enabled,
-            state: view.state.as_str(),
-            not_before: key.not_before.map(|at| at.to_string()),
-            expires_at: key.expires_at.map(|at| at.to_string()),
-            allowed_ips: key
-                .allowed_ips
-                .as_ref()
-                .map(|list| list.blocks().iter().map(ToString::to_string).collect()),
-            rate_limit: key.rate_limit.map(|rate| RateBody {
-                limit: rate.limit,
-                window_s: rate.window_s,
-            }),
-            uses_left: key.uses_left,
-            metadata: serde_json::from_str(&key.metadata).map_err(Error::internal)?,
-            created_by: &key.created_by,
-            created_at: key.created_at.to_string(),
-            rotated_at: key.rotated_at.map(|at| at.to_string()),
-            self_rotated_from: key.self_rotated_from.as_deref(),
-            last_used_at: view.usage.last_used_at.map(|at| at.to_string()),
-            last_used_ip: view.usage.last_used_ip.as_deref(),
-            use_count: view.usage.use_count,
-        })
-    }
-}
 
 /// `GET /v1/keys`
 pub fn list(call: &Call<'_>) -> Result<Reply> {
@@ -167,27 +66,30 @@ pub fn list(call: &Call<'_>) -> Result<Reply> {
 pub fn issue(call: &Call<'_>) -> Result<Reply> {
     let retry = retry(call)?;
     numbers::check_member(&call.request.body, "metadata")?;
-    let mut body = Fields::of(call.request)?;
+    let body = NewKeyBody::of(call.request)?;
+    let members = body.members.0;
     let new = NewKey {
-        name: body.required_text("name")?,
-        description: body.text("description")?.unwrap_or_default(),
-        workspace: body.text("workspace")?,
-        owner: body.text_or_null("owner")?,
-        policy: body.text("policy")?,
-        catalog: body.text("catalog")?,
-        scopes: body.texts("scopes")?.unwrap_or_default(),
-        read_only: body.flag("read_only")?.unwrap_or(false),
-        disabled: !body.flag("enabled")?.unwrap_or(true),
-        not_before: body.time("not_before")?,
-        expires_at: body.time("expires_at")?,
-        expires_in_s: body.number("expires_in_s")?,
-        allowed_ips: body.texts("allowed_ips")?,
-        rate_limit: rate_limit(body.object("rate_limit")?)?,
-        uses_left: body.number("uses_left")?,
-        metadata: body.free_object("metadata")?.unwrap_or_default(),
-        prefix: body.text("prefix")?,
+        name: body.name,
+        description: members.description.flatten().unwrap_or_default(),
+        workspace: body.workspace,
+        owner: body.owner,
+        policy: body.policy,
+        catalog: body.catalog,
+        scopes: members.scopes.flatten().unwrap_or_default(),
+        read_only: members.read_only.flatten().unwrap_or(false),
+        disabled: !members.enabled.flatten().unwrap_or(true),
+        not_before: members.not_before.flatten(),
+        expires_at: members.expires_at.flatten(),
+        expires_in_s: members.expires_in_s,
+        allowed_ips: members.allowed_ips.flatten(),
+        rate_limit: members.rate_limit.flatten().map(RateLimit::from),
+        uses_left: members.uses_left.flatten(),
+        metadata: members
+            .metadata
+            .flatten()
+            .map_or_else(String::new, |object| object.0),
+        prefix: body.prefix,
     };
-    body.finish()?;
     let issued = keys::issue::issue(call.app, call.caller()?, new, retry)?;
     shown(201, &issued)
 }
@@ -201,59 +103,46 @@ pub fn find(call: &Call<'_>) -> Result<Reply> {
 /// `PATCH /v1/keys/{id}`
 pub fn edit(call: &Call<'_>) -> Result<Reply> {
     numbers::check_member(&call.request.body, "metadata")?;
-    let mut body = Fields::of(call.request)?;
+    let body = KeyEditBody::of(call.request)?;
+    let members = body.members.0;
     let edit = Edit {
-        name: body.text_not_null("name")?,
-        description: body
-            .text_or_null("description")?
-            .map(Option::unwrap_or_default),
-        scopes: body.texts_or_null("scopes")?.map(Option::unwrap_or_default),
-        read_only: body
-            .flag_or_null("read_only")?
-            .map(Option::unwrap_or_default),
-        enabled: body.flag_or_null("enabled")?.map(|on| on.unwrap_or(true)),
-        not_before: body.time_or_null("not_before")?,
-        expires_at: body.time_or_null("expires_at")?,
-        expires_in_s: body.number("expires_in_s")?,
-        allowed_ips: body.texts_or_null("allowed_ips")?,
-        rate_limit: match body.object_or_null("rate_limit")? {
-            None => None,
-            Some(fields) => Some(rate_limit(fields)?),
-        },
-        uses_left: body.number_or_null("uses_left")?,
-        metadata: body
-            .free_object_or_null("metadata")?
-            .map(Option::unwrap_or_default),
-        owner: body.text_or_null("owner")?,
+        name: body.name.0,
+        description: members.description.map(Option::unwrap_or_default),
+        scopes: members.scopes.map(Option::unwrap_or_default),
+        read_only: members.read_only.map(Option::unwrap_or_default),
+        enabled: members.enabled.map(|on| on.unwrap_or(true)),
+        not_before: members.not_before,
+        expires_at: members.expires_at,
+        expires_in_s: members.expires_in_s,
+        allowed_ips: members.allowed_ips,
+        rate_limit: members.rate_limit.map(|rate| rate.map(RateLimit::from)),
+        uses_left: members.uses_left,
+        metadata: members
+            .metadata
+            .map(|object| object.map_or_else(String::new, |object| object.0)),
+        owner: body.owner,
     };
-    body.finish()?;
     let view = keys::edit::edit(call.app, call.caller()?, id(call)?, edit)?;
     Ok(Reply::json(200, &KeyBody::of(&view)?))
 }
 
 /// `DELETE /v1/keys/{id}`
 pub fn delete(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of_optional(call.request)?;
-    let confirm_name = body.text("confirm_name")?;
-    body.finish()?;
-    keys::delete(call.app, call.caller()?, id(call)?, confirm_name)?;
+    let body = DeletionBody::of_optional(call.request)?;
+    keys::delete(call.app, call.caller()?, id(call)?, body.confirm_name)?;
     Ok(Reply::new(204))
 }
 
 /// `POST /v1/keys/batch`: applies one action to several keys, either to all of them or to none. A refusal names the
 /// key.
 pub fn batch(call: &Call<'_>) -> Result<Reply> {
-    let mut body = Fields::of(call.request)?;
-    let action = body.required_text("action")?;
-    let ids = body.texts("ids")?;
-    let names = body.texts("confirm_names")?;
-    body.finish()?;
-    let deed = Deed::ALL.into_iter().find(|(_, word)| *word == action);
+    let body = BatchBody::of(call.request)?;
+    let (ids, names) = (body.ids, body.confirm_names);
+    let deed = Deed::ALL.into_iter().find(|(_, word)| *word == body.action);
     let (deed, _) = deed.ok_or_else(|| {
         let words = Deed::ALL.map(|(_, word)| word).join(", ");
         Error::invalid("action", format!("must be one of {words}"))
     })?;
-    let ids = ids.ok_or_else(|| Error::invalid("ids", "is needed"))?;
     if let Some(strange) = ids.iter().find(|id| KeyId::parse(id).is_none()) {
         let err = Error::NotFound("key");
         return Ok(problem::about_key(&err, call.request, strange));
@@ -270,7 +159,7 @@ pub fn batch(call: &Call<'_>) -> Result<Reply> {
         Err(Refused { key: None, error }) => return Err(error),
     };
     let items = views.iter().map(KeyBody::of).collect::<Result<Vec<_>>>()?;
-    Ok(PageBody::whole(items))
+    Ok(Reply::json(200, &ListBody::of(items)))
 }
 
 /// `POST /v1/keys/{id}/rotate`
@@ -296,7 +185,7 @@ pub fn enable(call: &Call<'_>) -> Result<Reply> {
 
 /// `POST /v1/keys/{id}/reveal`
 pub fn reveal(call: &Call<'_>) -> Result<Reply> {
-    Fields::of_optional(call.request)?.finish()?;
+    no_members(call.request)?;
     let issued = keys::reveal::reveal(call.app, call.caller()?, id(call)?)?;
     shown(200, &issued)
 }
@@ -316,7 +205,7 @@ pub fn rotate_own(call: &Call<'_>) -> Result<Reply> {
 }
 
 fn switch(call: &Call<'_>, enabled: bool) -> Result<Reply> {
-    Fields::of_optional(call.request)?.finish()?;
+    no_members(call.request)?;
     let view = keys::edit::switch(call.app, call.caller()?, id(call)?, enabled)?;
     Ok(Reply::json(200, &KeyBody::of(&view)?))
 }
@@ -328,26 +217,8 @@ fn shown(status: u16, issued: &Issued) -> Result<Reply> {
 }
 
 fn grace(call: &Call<'_>, parse: fn(Option<u64>, bool) -> Result<Grace>) -> Result<Grace> {
-    let mut body = Fields::of_optional(call.request)?;
-    let grace = parse(
-        body.number("grace_s")?,
-        body.flag("until_first_use")?.unwrap_or(false),
-    )?;
-    body.finish()?;
-    Ok(grace)
-}
-
-/// A rate limit, or none.
-pub fn rate_limit(fields: Option<Fields>) -> Result<Option<RateLimit>> {
-    let Some(mut fields) = fields else {
-        return Ok(None);
-    };
-    let rate = RateLimit {
-        limit: fields.required_number("limit")?,
-        window_s: fields.required_number("window_s")?,
-    };
-    fields.finish()?;
-    Ok(Some(rate))
+    let body = RotationBody::of_optional(call.request)?;
+    parse(body.grace_s, body.until_first_use.unwrap_or(false))
 }
 
 fn id(call: &Call<'_>) -> Result<KeyId> {
